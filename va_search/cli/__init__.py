@@ -1,0 +1,1 @@
+"""Commands: one file each, thin. They parse, call a room below and print."""

@@ -1,0 +1,39 @@
+"""The command `va-search`: one subcommand a file; nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import typer
+
+from va_search import __version__
+from va_search.cli import bank, data, demo, ensemble, plan, search, status, submit
+
+app = typer.Typer(
+    name="va-search",
+    help="Search over valence-arousal models, and the best ensemble per dimension out of them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"va-search {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """Options before the command."""
+
+
+app.add_typer(data.app, name="data")
+app.command(epilog=plan.EXAMPLE)(plan.plan)
+app.command(epilog=search.EXAMPLE)(search.search)
+app.command(epilog=status.EXAMPLE)(status.status)
+app.add_typer(bank.app, name="bank")
+app.command(epilog=ensemble.EXAMPLE)(ensemble.ensemble)
+app.command(epilog=submit.EXAMPLE)(submit.submit)
+app.command(epilog=demo.EXAMPLE)(demo.demo)

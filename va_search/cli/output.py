@@ -1,0 +1,92 @@
+"""What every command shares: the home and --json options, where output goes, and exit codes.
+
+Conventions: with --json one JSON document goes to standard output and everything else to standard error; without
+it the result is for people, on standard output, and progress on standard error. Exit codes: 0 done, 1 the job
+failed, 2 the input is wrong, 130 interrupted with state saved.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from va_search.errors import VaSearchError
+
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="VA_SEARCH_HOME", help="Where studies, bank, ensembles and MLflow live.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+DEFAULT_HOME = Path("va-home")
+
+
+class Output:
+    """Where one command prints: `note` for progress and remarks, `show` and `done` for its result."""
+
+    def __init__(self, as_json: bool) -> None:
+        self.as_json = as_json
+        self.error = Console(stderr=True, highlight=False)
+        self.standard = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+
+    def note(self, text: str) -> None:
+        self.error.print(text, markup=False)
+
+    def show(self, what: Table | str) -> None:
+        """Part of the result for people; with --json it goes to standard error."""
+        if isinstance(what, str):
+            self.standard.print(what, markup=False, soft_wrap=True)
+        else:
+            self.standard.print(what)
+
+    def done(self, document: Any) -> None:
+        """The whole result for programs; printed only with --json."""
+        if self.as_json:
+            json.dump(finite(document), sys.stdout, indent=1, allow_nan=False, default=str)
+            sys.stdout.write("\n")
+
+
+def finite(document: Any) -> Any:
+    """The document with NaN and infinities as null, which is what JSON has."""
+    if isinstance(document, dict):
+        return {str(key): finite(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [finite(value) for value in document]
+    if isinstance(document, float) and not math.isfinite(document):
+        return None
+    return document
+
+
+@contextmanager
+def command(as_json: bool = False) -> Iterator[Output]:
+    """Run a command's body; errors become a message on standard error and an exit code."""
+    output = Output(as_json)
+    try:
+        yield output
+    except VaSearchError as error:
+        output.error.print(f"error: {error}" if error.exit_code != 130 else str(error), markup=False, soft_wrap=True)
+        output.done({"error": str(error), "exit_code": error.exit_code})
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        output.error.print("interrupted; the same command goes on from what is finished", markup=False)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        raise typer.Exit(1) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise
+        output.error.print(f"error: {error.filename or ''}: {error.strerror}", markup=False)
+        raise typer.Exit(1) from None
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A score for a table; a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"

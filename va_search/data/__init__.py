@@ -1,0 +1,1 @@
+"""The store of recordings: importers, annotations, folds, normalisation, segments."""

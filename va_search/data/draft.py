@@ -1,0 +1,252 @@
+"""A store being written: recordings go in one by one, survive a kill, and become a store at the end.
+
+A draft lives in `<store>.partial` beside the store's place. Each recording is one part, written whole; an import
+that was killed finds its parts and reads only the sources that are new or changed. `finish` lays all parts into
+the store's files, writes the manifest last and moves the folder into place with one rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Recording, Store
+from va_search.errors import InputError
+from va_search.files import digest, read_json, remove_folder, whole_file, write_json
+
+NAMES = pa.schema([
+    ("name", pa.string()), ("subject", pa.string()), ("video", pa.string()), ("split", pa.string()),
+    ("fold", pa.int32()), ("start", pa.int64()), ("frames", pa.int64()), ("frames_per_second", pa.float64()),
+    ("gaps", pa.list_(pa.int64())),
+])  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an importer knows of a recording before reading it."""
+
+    name: str
+    subject: str
+    video: str
+    split: str
+    fold: int | None
+    frames_per_second: float
+    files: tuple[Path, ...]
+
+    def fingerprint(self) -> str:
+        """Changes when any source file changes size or modification time."""
+        stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
+        return digest([self.name, stats])
+
+
+@dataclass(frozen=True)
+class Part:
+    """One recording, read: features by set (frames, dim); annotations (frames, 2) or None; times (frames,) or None."""
+
+    features: dict[str, NDArray[np.floating]]
+    annotations: NDArray[np.floating] | None = None
+    times: NDArray[np.floating] | None = None
+    valid: NDArray[np.bool_] | None = None
+    gaps: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def frames(self) -> int:
+        return len(next(iter(self.features.values())))
+
+
+@dataclass(frozen=True)
+class Description:
+    """What holds for the whole store; `feature_sets` maps a name to (modality, column names)."""
+
+    name: str
+    label_range: tuple[float, float]
+    feature_sets: dict[str, tuple[str, tuple[str, ...]]]
+    dtype: str = "float32"
+    time_column: str | None = None
+    source: str = ""
+
+
+class Draft:
+    """Parts of a store on the disk; `recordings` fixes their order before the first is read."""
+
+    def __init__(self, to: Path, description: Description, recordings: Sequence[Source]) -> None:
+        self.to = to
+        self.folder = to.with_name(to.name + ".partial")
+        self.description = description
+        self.recordings = list(recordings)
+        self._fingerprints = [source.fingerprint() for source in self.recordings]
+        self.signature = digest([repr(description), self._fingerprints, [repr(s) for s in self.recordings]])
+        self._begin()
+
+    def _begin(self) -> None:
+        if self.to.exists() and not self.already_finished():
+            raise InputError(
+                f"{self.to}: already there and made from other sources or options; remove it or choose another --to"
+            )
+        kind = digest([repr(self.description)])
+        note = self.folder / "draft.json"
+        if note.is_file() and read_json(note) != {"kind": kind}:
+            remove_folder(self.folder)
+        if not self.already_finished():
+            write_json(note, {"kind": kind})
+
+    def already_finished(self) -> bool:
+        """True when the store stands at its place, made from these very sources and options."""
+        manifest = self.to / "manifest.json"
+        return manifest.is_file() and read_json(manifest).get("signature") == self.signature
+
+    def _part(self, index: int) -> Path:
+        key = digest([self.recordings[index].name, self._fingerprints[index]])[:24]
+        return self.folder / "parts" / f"{key}.npz"
+
+    def missing(self) -> list[int]:
+        """Indexes of the recordings whose part is not there yet."""
+        return [index for index in range(len(self.recordings)) if not self._part(index).is_file()]
+
+    def add(self, index: int, part: Part) -> None:
+        """Write one recording's part, whole. Safe to call from several processes, for different recordings."""
+        dtype = np.dtype(self.description.dtype)
+        arrays: dict[str, Any] = {f"f.{name}": _cast(values, dtype, name) for name, values in part.features.items()}
+        n = part.frames
+        arrays["annotations"] = np.full((n, 2), np.nan) if part.annotations is None else part.annotations
+        arrays["times"] = np.full(n, np.nan) if part.times is None else part.times
+        arrays["valid"] = np.ones(n, dtype=bool) if part.valid is None else part.valid
+        arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
+        arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
+        with whole_file(self._part(index)) as beside, open(beside, "wb") as handle:
+            np.savez(handle, **arrays)
+
+    def warnings(self) -> list[str]:
+        """What the importers remarked on the recordings read so far."""
+        found: list[str] = []
+        for index in range(len(self.recordings)):
+            if self._part(index).is_file():
+                with np.load(self._part(index), allow_pickle=False) as part:
+                    found += [str(text) for text in part["warnings"]]
+        return found
+
+    def finish(self, progress: Callable[[str], None] = lambda _: None) -> Store:
+        """Lay all parts into the store's files and move the store into place."""
+        if self.already_finished():
+            return Store.open(self.to)
+        build = self.folder / "store"
+        remove_folder(build)
+        (build / "features").mkdir(parents=True)
+        rows = self._rows()
+        hashes = {"recordings": digest([{k: v for k, v in row.items()} for row in rows])}
+        _write_arrow(build / "recordings.arrow", pa.Table.from_pylist(rows, schema=NAMES))
+        hashes["annotations"] = self._write_frames(build)
+        feature_sets = []
+        for name in self.description.feature_sets:
+            progress(name)
+            feature_sets.append(self._write_feature_set(build, name, rows[-1]["start"] + rows[-1]["frames"]))
+        self._write_manifest(build, feature_sets, hashes)
+        os.replace(build, self.to)
+        remove_folder(self.folder)
+        return Store.open(self.to)
+
+    def _load(self, index: int, key: str) -> NDArray[Any]:
+        with np.load(self._part(index), allow_pickle=False) as part:
+            return part[key]  # type: ignore[no-any-return]
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows, start = [], 0
+        for index, source in enumerate(self.recordings):
+            with np.load(self._part(index), allow_pickle=False) as part:
+                frames, gaps = len(part["times"]), part["gaps"].tolist()
+            rows.append({
+                "name": source.name, "subject": source.subject, "video": source.video, "split": source.split,
+                "fold": source.fold, "start": start, "frames": frames,
+                "frames_per_second": source.frames_per_second, "gaps": gaps,
+            })  # fmt: skip
+            start += frames
+        return rows
+
+    def _write_frames(self, build: Path) -> str:
+        indexes = range(len(self.recordings))
+        pair = np.concatenate([self._load(i, "annotations") for i in indexes]).astype(np.float32)
+        times = np.concatenate([self._load(i, "times") for i in indexes]).astype(np.float64)
+        valid = np.concatenate([self._load(i, "valid") for i in indexes]).astype(bool)
+        columns = {"valence": pair[:, 0], "arousal": pair[:, 1], "time": times, "valid": valid}
+        _write_arrow(build / "frames.arrow", pa.table(columns))
+        return hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
+
+    def _write_feature_set(self, build: Path, name: str, frames: int) -> FeatureSet:
+        """One pass over the parts into a mapped scratch file, then one record batch, so memory stays flat."""
+        dtype = np.dtype(self.description.dtype)
+        modality, columns = self.description.feature_sets[name]
+        dim = self._load(0, f"f.{name}").shape[1]
+        scratch = build / f"{name}.scratch"
+        sha = hashlib.sha256(f"{dim}:{dtype}".encode())
+        with open(scratch, "wb") as handle:
+            for index in range(len(self.recordings)):
+                block = np.ascontiguousarray(self._load(index, f"f.{name}"))
+                sha.update(block.data)
+                handle.write(block.data)
+        with pa.memory_map(str(scratch), "r") as source:
+            values = pa.Array.from_buffers(pa.from_numpy_dtype(dtype), frames * dim, [None, source.read_buffer()])
+            rows = pa.FixedSizeListArray.from_arrays(values, dim)
+            _write_arrow(build / "features" / f"{name}.arrow", pa.table({name: rows}))
+        scratch.unlink()
+        return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns)
+
+    def _write_manifest(self, build: Path, feature_sets: list[FeatureSet], hashes: dict[str, str]) -> None:
+        files = [path for path in sorted(build.rglob("*.arrow"))]
+        manifest = {
+            "layout": LAYOUT,
+            "name": self.description.name,
+            "label_range": list(self.description.label_range),
+            "time_column": self.description.time_column,
+            "source": self.description.source,
+            "signature": self.signature,
+            "feature_sets": [
+                {**vars(feature_set), "columns": list(feature_set.columns)} for feature_set in feature_sets
+            ],
+            "hashes": hashes,
+            "bytes": {str(path.relative_to(build)): path.stat().st_size for path in files},
+            "warnings": self.warnings(),
+        }
+        write_json(build / "manifest.json", manifest)
+
+
+def check_sources(sources: Iterable[Source]) -> list[str]:
+    """Problems that need no reading: repeated recordings, unknown splits, frame rates that are not positive."""
+    problems: list[str] = []
+    seen: set[str] = set()
+    for source in sources:
+        if source.name in seen:
+            problems.append(f"recording {source.name!r} stands twice; names must be unique")
+        seen.add(source.name)
+        if source.split not in SPLITS:
+            problems.append(f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}")
+        if not source.frames_per_second > 0:
+            problems.append(
+                f"recording {source.name!r}: frames_per_second {source.frames_per_second}, expected above 0"
+            )
+    return problems
+
+
+def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+    if dtype == np.float16 and np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
+        raise InputError(
+            f"feature set {name!r}: |value| {np.abs(values).max():g} does not fit float16; import with float32"
+        )
+    return np.ascontiguousarray(values, dtype=dtype)
+
+
+def _write_arrow(path: Path, table: pa.Table) -> None:
+    with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+
+
+__all__ = ["Description", "Draft", "Part", "Recording", "Source", "check_sources"]

@@ -1,0 +1,1 @@
+"""Ensembles per dimension from the prediction bank. NumPy and SciPy only: no torch, no Ray."""

@@ -1,0 +1,1 @@
+"""Encoders, fusion and heads, with the menus of their names."""

@@ -1,0 +1,1 @@
+"""The prediction bank: written by search, read by ensemble, known to neither."""

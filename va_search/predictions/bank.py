@@ -1,0 +1,140 @@
+"""The bank: predictions of finished trials and of outside models, one folder per trial.
+
+    bank/<study>/<trial>/
+      validation.arrow, test.arrow        valence, arousal (float32), one row for every frame of the split
+      valence.safetensors, arousal.safetensors   weights of the two best epochs (trained trials that keep them)
+      trial.json                          written last: its presence means complete
+
+Conventions: rows follow the store's own frame order, predictions are on the source's scale and finite; what they line
+up with is told by `frames_hash` (recordings and lengths) and checked on reading, so two trials can't be mixed up.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from va_search.errors import InputError
+from va_search.files import checked_name, read_json, remove_folder, whole_file, write_json
+from va_search.metrics import DIMENSIONS
+
+PREDICTED = ("validation", "test")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One split's predictions: `values` (frames, 2) float32 on the source's scale, and what they line up with."""
+
+    values: NDArray[np.float32]
+    frames_hash: str
+
+
+class Bank:
+    """The predictions under one folder (`Home.bank`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, study: str, trial: str) -> Path:
+        return self.root / checked_name(study, "study name") / checked_name(trial, "trial")
+
+    def write(self, study: str, trial: str, record: dict[str, Any], predictions: Mapping[str, Predictions]) -> None:
+        """Write predictions by split, then `trial.json` with `record`: only now is the trial complete.
+
+        `record` may hold anything JSON has; `trial`, `study` and `predictions` (frames and hash by split) are added.
+        Any other file the trial keeps (weights) must be in the folder before.
+        """
+        folder = self.folder(study, trial)
+        lines_up = {}
+        for split, prediction in predictions.items():
+            _write_split(folder / f"{split}.arrow", prediction)
+            lines_up[split] = {"frames": len(prediction.values), "frames_hash": prediction.frames_hash}
+        write_json(folder / "trial.json", {"trial": trial, "study": study, **record, "predictions": lines_up})
+
+    def is_complete(self, study: str, trial: str) -> bool:
+        return (self.folder(study, trial) / "trial.json").is_file()
+
+    def studies(self) -> list[str]:
+        """Names of the studies with at least one complete trial."""
+        return sorted({path.parent.parent.name for path in self.root.glob("*/*/trial.json")})
+
+    def trials(self, study: str) -> list[str]:
+        """Complete trials of a study, sorted by id."""
+        checked_name(study, "study name")
+        return sorted(path.parent.name for path in (self.root / study).glob("*/trial.json"))
+
+    def record(self, study: str, trial: str) -> dict[str, Any]:
+        """The content of a complete trial's `trial.json`."""
+        record: dict[str, Any] = read_json(self.folder(study, trial) / "trial.json")
+        return record
+
+    def records(self, study: str) -> list[dict[str, Any]]:
+        """All complete trials' records, sorted by trial id."""
+        return [self.record(study, trial) for trial in self.trials(study)]
+
+    def find(self, trial: str) -> str | None:
+        """A study in which `trial` is complete, whoever trained it."""
+        found = sorted(
+            path.parent.parent.name for path in self.root.glob(f"*/{checked_name(trial, 'trial')}/trial.json")
+        )
+        return found[0] if found else None
+
+    def adopt(self, study: str, trial: str, *, source: str) -> None:
+        """Make a trial that study `source` completed complete in `study` too, without a second copy on the disk."""
+        here, there = self.folder(study, trial), self.folder(source, trial)
+        here.mkdir(parents=True, exist_ok=True)
+        for file in sorted(there.iterdir()):
+            if file.name != "trial.json" and not file.name.startswith("."):
+                _link(file, here / file.name)
+        write_json(here / "trial.json", {**self.record(source, trial), "study": study, "trained_in": source})
+
+    def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
+        """(frames, 2) predictions of a split; InputError when missing, cut short, or made for other frames."""
+        path = self.folder(study, trial) / f"{split}.arrow"
+        if not path.is_file():
+            raise InputError(f"{path}: missing; trial {trial} of study {study!r} has no {split} predictions")
+        try:
+            with pa.memory_map(str(path), "r") as source:
+                table = pa.ipc.open_file(source).read_all()
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{path}: not a whole Arrow file ({error}); remove the folder and search again") from error
+        found = (table.schema.metadata or {}).get(b"frames_hash", b"").decode()
+        if found != frames_hash:
+            raise InputError(
+                f"{path}: predictions are for other frames (hash {found[:12]}, expected {frames_hash[:12]}): "
+                "another fold, or a store that changed since"
+            )
+        return np.stack([table.column(dimension).to_numpy() for dimension in DIMENSIONS], axis=1)
+
+    def discard(self, study: str, trial: str) -> None:
+        """Remove what an unfinished trial left; a complete one is refused."""
+        if self.is_complete(study, trial):
+            raise InputError(f"trial {trial} of study {study!r} is complete; it is not discarded")
+        remove_folder(self.folder(study, trial))
+
+
+def _write_split(path: Path, prediction: Predictions) -> None:
+    values = prediction.values
+    if values.ndim != 2 or values.shape[1] != 2 or not np.isfinite(values).all():
+        raise ValueError(f"predictions must be finite and (frames, 2), but got {values.shape} for {path.name}")
+    columns = {dimension: values[:, index].astype(np.float32) for index, dimension in enumerate(DIMENSIONS)}
+    table = pa.table(columns).replace_schema_metadata({"frames_hash": prediction.frames_hash})
+    with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
+        with pa.ipc.new_file(sink, table.schema) as writer:
+            writer.write_table(table)
+
+
+def _link(file: Path, to: Path) -> None:
+    to.unlink(missing_ok=True)
+    try:
+        os.link(file, to)
+    except OSError:  # another file system, or one without hard links
+        shutil.copyfile(file, to)

@@ -1,0 +1,1 @@
+"""One trial: its settings, loss, schedules and the training loop."""
