@@ -1,0 +1,49 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv first, with locked dependencies.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test test-slow check format lint types contract bench lock clean
+help:            ## list the targets
+	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; ok = sys.version_info >= (3, 11); sys.exit(0 if ok else "va-search needs Python 3.11 or newer; " + sys.executable + " is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 demo")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(VENV)/.ready            ## the whole job on a simulated challenge, a few minutes on two cores
+	$(BIN)/va-search demo
+
+test: $(VENV)/.ready            ## the tests that take minutes in all
+	$(BIN)/pytest
+
+test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browser
+	$(BIN)/pytest -m 'slow or browser' --timeout 300
+
+format: $(VENV)/.ready          ## put the code in its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.ready
+	$(BIN)/mypy
+
+contract: $(VENV)/.ready
+	$(BIN)/lint-imports
+
+check: lint types contract test ## format, lint, types, import contract, tests
+
+bench: $(VENV)/.ready           ## the benchmarks behind the README's numbers
+	$(BIN)/python benchmarks/training.py
+
+lock: $(VENV)/.ready            ## write constraints.txt from what is installed here
+	@{ sed '/^[^#]/,$$d' constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
+	@mv constraints.new constraints.txt
+
+clean:           ## remove what was built, never a home or a store
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

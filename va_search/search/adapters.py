@@ -1,0 +1,92 @@
+"""Ray Tune's three hooks, each thin: the searcher draws trials, the callback reports, the stopper stops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune import Callback, Stopper
+from ray.tune.search import Searcher
+
+from va_search.search.session import Progress, Session
+
+
+class SessionSearcher(Searcher):
+    """Draws tasks from a session; `first` is a trial drawn before Ray was started."""
+
+    def __init__(self, session: Session, first: Any, to_task: Callable[[str, Any], dict[str, Any]]) -> None:
+        super().__init__(metric="objective", mode="max")
+        self._session = session
+        self._first = first
+        self._to_task = to_task
+
+    def suggest(self, trial_id: str) -> Any:
+        """Tune: the next trial's config, None to be asked again, FINISHED when there is no more."""
+        drawn, self._first = self._first or self._session.next_trial(), None
+        if drawn is not None:
+            return self._to_task(*drawn)
+        return None if self._session.waiting else Searcher.FINISHED
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Tune: the callback does this, since it is told why a trial failed."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Tune: nothing to save, the bank and the study's files have it all."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Tune: likewise."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Tune: likewise."""
+        return {}
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Tune: a study resumes from the bank, never from Tune's snapshots."""
+
+
+class Progressing(Callback):
+    """Tells the session what ended and how, and the watcher how it goes, at most once a second."""
+
+    def __init__(self, session: Session, watch: Callable[[Progress], None]) -> None:
+        self._session = session
+        self._watch = watch
+        self._last = 0.0
+
+    def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tune: one turn of its loop is over."""
+        if time.monotonic() - self._last >= 1.0:
+            self._last = time.monotonic()
+            self._watch(self._session.progress())
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune: a trial ended by itself, by the scheduler or by a stop."""
+        self._session.ended(trial.config["trial"], (trial.last_result or {}).get("failed"))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune: a trial's process died, or what it could not catch."""
+        error = trial.get_error()
+        self._session.ended(trial.config["trial"], str(error) if error else "the trial's process died")
+
+    def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
+        """Tune: the last word."""
+        self._watch(self._session.progress())
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Tune: nothing to save."""
+        return None
+
+
+class StopWhenAsked(Stopper):
+    """Ends the whole run once the session is interrupted or has given up."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Tune: never stops a single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Tune: whether to end the run."""
+        return self._session.stopping

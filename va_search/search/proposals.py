@@ -1,0 +1,167 @@
+"""What to train next: trials of the space, each at most once, in an order that a resumed study repeats.
+
+Order: trials that were asked for before and are not complete (killed, failed), then new configurations from the
+sampler, each with all its seeds and folds before the next. TPE learns one value per configuration: the mean of its
+trials' objective. It is told finished trials of earlier runs first, so a resumed study goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from va_search.errors import InputError
+from va_search.search.space import Space
+from va_search.training.settings import TrialSettings
+
+if TYPE_CHECKING:
+    import optuna
+
+REPEATS = 100
+"""Asks in a row that bring nothing new before the sampler is taken to be exhausted."""
+
+
+@dataclass
+class Configuration:
+    """One point of the space on its way through the sampler."""
+
+    optuna_trial: optuna.trial.Trial | None
+    waiting: set[str]
+    values: list[float] = field(default_factory=list)
+
+
+class Proposals:
+    """Hands out trials one by one; `trial_id` maps settings to the id under this study's data."""
+
+    def __init__(self, space: Space, trial_id: Any) -> None:
+        self._space = space
+        self._trial_id = trial_id
+        self._seen: set[str] = set()
+        self._queue: deque[tuple[str, TrialSettings]] = deque()
+        self._configurations: dict[str, Configuration] = {}
+        self._resumed: dict[str, TrialSettings] = {}
+        self._optuna = None if space.sampler == "grid" else _sampler(space)
+        self._grid = space.configurations() if space.sampler == "grid" else iter(())
+        self._rest: Iterator[dict[str, Any]] | None = None
+
+    def resume(self, asked: list[tuple[str, TrialSettings]]) -> None:
+        """Queue trials that an earlier run asked for and did not finish, oldest first."""
+        for trial, settings in asked:
+            if trial not in self._seen:
+                self._seen.add(trial)
+                self._resumed[trial] = settings
+                self._queue.append((trial, settings))
+
+    def learn(self, finished: list[tuple[str, TrialSettings, float]]) -> None:
+        """Tell the sampler of trials that are complete already: (id, settings, objective)."""
+        by_configuration: dict[str, tuple[TrialSettings, list[float]]] = {}
+        for trial, settings, value in finished:
+            self._seen.add(trial)
+            key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
+            by_configuration.setdefault(key, (settings, []))[1].append(value)
+        for settings, values in by_configuration.values():
+            self._add(settings.model_dump(mode="json"), sum(values) / len(values))
+
+    def next(self) -> tuple[str, TrialSettings] | None:
+        """The next trial to train, never the same twice; None when the space has no more."""
+        for _ in range(REPEATS):
+            if self._queue:
+                return self._queue.popleft()
+            if not self._ask():
+                break
+        else:
+            self._fall_back()
+        return self._queue.popleft() if self._queue else None
+
+    def tell(self, trial: str, value: float | None) -> None:
+        """A trial's objective, or None when it failed; passed on once its configuration has no more to wait for."""
+        configuration = self._configurations.pop(trial, None)
+        if configuration is None:
+            if trial in self._resumed and value is not None:
+                self._add(self._resumed[trial].model_dump(mode="json"), value)
+            return
+        configuration.waiting.discard(trial)
+        if value is not None:
+            configuration.values.append(value)
+        if not configuration.waiting:
+            self._tell(configuration)
+
+    def _ask(self) -> bool:
+        """Queue what is new in one more configuration; False when there is none left to ask for."""
+        if self._optuna is None:
+            configuration = next(self._grid, None)
+            if configuration is not None:
+                self._enqueue(configuration, None)
+            return configuration is not None
+        asked = self._optuna.ask()
+        self._enqueue(self._space.suggest(asked), asked)
+        return True
+
+    def _enqueue(self, configuration: dict[str, Any], asked: optuna.trial.Trial | None) -> None:
+        point = Configuration(asked, set())
+        try:
+            trials = [(self._trial_id(settings), settings) for settings in self._space.trials(configuration)]
+        except InputError:  # the values do not go together, such as a width that the attention heads don't divide
+            trials = []
+        for trial, settings in trials:
+            if trial not in self._seen:
+                self._seen.add(trial)
+                point.waiting.add(trial)
+                self._configurations[trial] = point
+                self._queue.append((trial, settings))
+        if not point.waiting:
+            self._tell(point)
+
+    def _tell(self, configuration: Configuration) -> None:
+        if self._optuna is None or configuration.optuna_trial is None:
+            return
+        import optuna
+
+        if configuration.values:
+            self._optuna.tell(configuration.optuna_trial, sum(configuration.values) / len(configuration.values))
+        else:  # failed, or nothing new in it
+            self._optuna.tell(configuration.optuna_trial, state=optuna.trial.TrialState.FAIL)
+
+    def _fall_back(self) -> None:
+        """The sampler only repeats itself: walk the rest of a finite space in a shuffled, repeatable order."""
+        if self._rest is None:
+            size = self._space.size()
+            if size is None:
+                return
+            rest = list(self._space.configurations())
+            random.Random(self._space.sampler_seed).shuffle(rest)  # noqa: S311
+            self._rest = iter(rest)
+        for configuration in self._rest:
+            self._enqueue(configuration, None)
+            if self._queue:
+                return
+
+    def _add(self, settings: dict[str, Any], value: float) -> None:
+        if self._optuna is None or self._space.sampler != "tpe":
+            return
+        import optuna
+
+        found = self._space.optuna_parameters(settings)
+        if found is not None:
+            parameters, distributions = found
+            self._optuna.add_trial(
+                optuna.trial.create_trial(params=parameters, distributions=distributions, value=value)
+            )
+
+
+def _sampler(space: Space) -> optuna.study.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler: optuna.samplers.BaseSampler = (
+            optuna.samplers.RandomSampler(seed=space.sampler_seed)
+            if space.sampler == "random"
+            else optuna.samplers.TPESampler(seed=space.sampler_seed, multivariate=True, group=True, constant_liar=True)
+        )
+    return optuna.create_study(direction="maximize", sampler=sampler, study_name=space.name)

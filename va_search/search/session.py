@@ -1,0 +1,233 @@
+"""One run of `search`: what it hands out, what comes back, when it stops. Knows no Ray: `run.py` connects the two.
+
+A session draws trials from the proposals, passes over those the bank has, adopts those another study of the same
+home completed, and leaves alone those another process is training until they are done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from va_search.data.store import Store
+from va_search.search.claims import Claims
+from va_search.search.proposals import Proposals
+from va_search.search.space import Space
+from va_search.search.study import Study
+from va_search.training.settings import TrialSettings, trial_id
+
+SAME_REASON = 3
+"""So many failures for one reason, with nothing finished, end the study: the rest would fail likewise."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a watcher sees; `planned` counts trials of the whole study, None where only time bounds it."""
+
+    planned: int | None
+    finished: int
+    running: int
+    failed: int
+    best_valence: float | None
+    best_arousal: float | None
+    seconds: float
+    seconds_left: float | None
+
+
+@dataclass
+class Session:
+    """State of one run; `deliver` takes each finished or failed trial's record (tracking)."""
+
+    study: Study
+    space: Space
+    store: Store
+    deliver: Callable[[dict[str, Any]], None]
+    concurrent: int = 1
+    started: float = field(default_factory=time.monotonic)
+    interrupted: bool = False
+    spent: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.claims = Claims(self.study.home.root / "claims")
+        self.proposals = Proposals(self.space, self.trial_id)
+        self.running: dict[str, dict[str, Any]] = {}
+        self.reasons: Counter[str] = Counter()
+        self.trained: list[float] = []
+        self.adopted = 0
+        self._deferred: deque[tuple[str, TrialSettings]] = deque()
+        self.records = {record["trial"]: record for record in self.study.bank.records(self.study.name)}
+        self.finished = self._resume()
+
+    def _resume(self) -> set[str]:
+        """Complete trials that lie in the space; they count, and the sampler learns from them."""
+        complete = [
+            (trial, TrialSettings(**record["settings"]), float(objective(record, self.space.objective)))
+            for trial, record in self.records.items()
+            if record["source"] == "trained"
+        ]
+        inside = [entry for entry in complete if self.space.contains(entry[1])]
+        self.proposals.learn(inside)
+        open_before = []
+        for trial, document in self.study.asked():
+            settings = TrialSettings(**document)
+            if trial not in self.records and self.space.contains(settings) and self.trial_id(settings) == trial:
+                open_before.append((trial, settings))
+        self.proposals.resume(open_before)
+        return {trial for trial, _, _ in inside}
+
+    def trial_id(self, settings: TrialSettings) -> str:
+        return trial_id(settings, self.store.data_hash(settings.features))
+
+    @property
+    def out_of_time(self) -> bool:
+        hours = self.space.budget.hours
+        return hours is not None and self.spent + time.monotonic() - self.started >= hours * 3600
+
+    @property
+    def common_failure(self) -> str | None:
+        """The reason for which every training so far failed, once that is enough to give up."""
+        if self.trained or len(self.reasons) != 1:
+            return None
+        reason, count = self.reasons.most_common(1)[0]
+        return reason if count >= SAME_REASON else None
+
+    @property
+    def stopping(self) -> bool:
+        return self.interrupted or self.common_failure is not None
+
+    def next_trial(self) -> tuple[str, TrialSettings] | None:
+        """A trial to train now, claimed; None when there is none (`waiting` tells whether there will be)."""
+        while not self.stopping and not self.out_of_time:
+            drawn = self._draw()
+            if drawn is None:
+                return None
+            trial, settings = drawn
+            if self._known(trial):
+                continue
+            if not self.claims.take(trial):
+                self._deferred.append(drawn)
+                return None
+            if self._known(trial):  # completed elsewhere between the look and the claim
+                self.claims.release(trial)
+                continue
+            document = settings.model_dump(mode="json")
+            self.study.ask(trial, document)
+            self.running[trial] = document
+            return trial, settings
+        return None
+
+    @property
+    def waiting(self) -> bool:
+        """True while another process trains a trial that this study wants too."""
+        return bool(self._deferred) and not self.stopping and not self.out_of_time
+
+    def _draw(self) -> tuple[str, TrialSettings] | None:
+        budget = self.space.budget.trials
+        handed_out = len(self.finished) + len(self.running) + sum(self.reasons.values()) + len(self._deferred)
+        if budget is None or handed_out < budget:
+            drawn = self.proposals.next()
+            if drawn is not None:
+                return drawn
+        return self._deferred.popleft() if self._deferred else None
+
+    def _known(self, trial: str) -> bool:
+        """Complete already, here or in another study of this home; then it counts and is not trained."""
+        bank, name = self.study.bank, self.study.name
+        if not bank.is_complete(name, trial):
+            source = bank.find(trial)
+            if source is None:
+                return False
+            bank.adopt(name, trial, source=source)
+            self.adopted += 1
+        self._accept(trial)
+        return True
+
+    def _accept(self, trial: str) -> dict[str, Any]:
+        record = self.study.bank.record(self.study.name, trial)
+        self.records[trial] = record
+        self.finished.add(trial)
+        self.study.forget_failure(trial)
+        self.proposals.tell(trial, objective(record, self.space.objective))
+        self.deliver(record)
+        return record
+
+    def ended(self, trial: str, failed: str | None) -> None:
+        """A training ended: complete when the bank says so, failed with a reason, or given up by a stop."""
+        document = self.running.pop(trial, None)
+        if document is None:
+            return
+        if self.study.bank.is_complete(self.study.name, trial):
+            self.trained.append(self._accept(trial)["seconds"])
+        elif failed is not None:
+            self.reasons[reason(failed)] += 1
+            self.proposals.tell(trial, None)
+            self.deliver(self.study.record_failure(trial, document, failed))
+        self.claims.release(trial)
+
+    def progress(self) -> Progress:
+        """A picture for the watcher."""
+        elapsed = time.monotonic() - self.started
+        best = [_best(self.records.values(), dimension) for dimension in ("valence", "arousal")]
+        return Progress(
+            planned=self._planned(),
+            finished=len(self.finished),
+            running=len(self.running),
+            failed=sum(self.reasons.values()),
+            best_valence=best[0],
+            best_arousal=best[1],
+            seconds=elapsed,
+            seconds_left=self._seconds_left(elapsed),
+        )
+
+    def _planned(self) -> int | None:
+        size = self.space.size()
+        whole = None if size is None else size * len(self.space.seeds) * len(self.space.folds)
+        bounds = [bound for bound in (self.space.budget.trials, whole) if bound is not None]
+        return min(bounds) if bounds else None
+
+    def _seconds_left(self, elapsed: float) -> float | None:
+        planned, hours = self._planned(), self.space.budget.hours
+        left = [] if hours is None else [max(0.0, hours * 3600 - self.spent - elapsed)]
+        if planned is not None and self.trained:
+            mean = sum(self.trained) / len(self.trained)
+            to_come = max(0, planned - len(self.finished) - sum(self.reasons.values()))
+            left.append(to_come * mean / self.concurrent)
+        return min(left) if left else None
+
+
+def objective(record: dict[str, Any], name: str) -> float:
+    """What the search maximises, read from a trial's record."""
+    best = record["best"]
+    return float(best["score"]["value"] if name == "score" else best[name]["ccc"])
+
+
+def reason(failed: str) -> str:
+    """A traceback's last line: what two failures have in common when they fail for one reason."""
+    lines = [line.strip() for line in failed.strip().splitlines() if line.strip()]
+    return lines[-1] if lines else "unknown"
+
+
+def _best(records: Any, dimension: str) -> float | None:
+    values = [record["best"][dimension]["ccc"] for record in records if record["source"] == "trained"]
+    return max(values) if values else None
+
+
+def task(session: Session, trial: str, settings: TrialSettings, *, device: str, threads: int) -> dict[str, Any]:
+    """What an actor needs to train a trial; plain data, so that it travels to any node."""
+    store = session.store
+    return {
+        "trial": trial,
+        "settings": settings.model_dump(mode="json"),
+        "study": session.study.name,
+        "home": str(Path(session.study.home.root).resolve()),
+        "store": str(store.path.resolve()),
+        "store_name": store.name,
+        "data_hash": store.data_hash(settings.features),
+        "objective": session.space.objective,
+        "device": device,
+        "threads": threads,
+    }

@@ -1,0 +1,142 @@
+"""A study on the disk: one search over one space, and everything it must remember between two runs of `search`.
+
+    studies/<study>/
+      study.json        space (plain data), store, content hashes when it began, seconds spent
+      asked.jsonl       one line per trial that was ever asked for: trial id and settings
+      failures/<trial>.json   settings and traceback of a trial whose last training failed
+      lock              held by the one process that searches
+
+What is complete is told by the bank alone; these files only say what was asked and what went wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from va_search import __version__
+from va_search.data.store import Store
+from va_search.errors import InputError, unknown_name
+from va_search.files import Home, checked_name, only_one, read_json, write_json
+from va_search.predictions.bank import Bank
+
+
+@dataclass(frozen=True)
+class Study:
+    """The files of one study; `Study(home, name)` touches nothing."""
+
+    home: Home
+    name: str
+
+    @property
+    def folder(self) -> Path:
+        return self.home.study(self.name)
+
+    @property
+    def bank(self) -> Bank:
+        return Bank(self.home.bank)
+
+    def exists(self) -> bool:
+        return (self.folder / "study.json").is_file()
+
+    def document(self) -> dict[str, Any]:
+        """The content of study.json; InputError naming the known studies when there is none."""
+        if not self.exists():
+            known = [path.parent.name for path in self.home.studies.glob("*/study.json")]
+            raise InputError(f"{self.home.root}: " + unknown_name("study", self.name, known))
+        document: dict[str, Any] = read_json(self.folder / "study.json")
+        return document
+
+    def searching(self) -> Any:
+        """Context in which this process is the only one that searches the study."""
+        return only_one(self.folder / "lock", f"study {self.name!r}")
+
+    def begin(self, store: Store, space: dict[str, Any]) -> dict[str, Any] | None:
+        """Note store and space; returns the space as it was noted before, None for a new study.
+
+        InputError when data that the study was begun on has changed since.
+        """
+        hashes = {**store.hashes, **{f"feature set {name}": entry.hash for name, entry in store.feature_sets.items()}}
+        before = self.document() if self.exists() else None
+        if before is not None:
+            _check_unchanged(self.name, store, before, hashes)
+        document = {
+            "study": self.name,
+            "began_at": before["began_at"] if before else now(),
+            "seconds": before["seconds"] if before else 0.0,
+            "store": store.name,
+            "store_path": str(store.path.resolve()),
+            "hashes": {**(before["hashes"] if before else {}), **hashes},
+            "space": space,
+            "package_version": __version__,
+        }
+        write_json(self.folder / "study.json", document)
+        return before["space"] if before else None
+
+    def spend(self, seconds: float) -> None:
+        """Add wall-clock seconds of searching to what the study has spent."""
+        document = self.document()
+        write_json(self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds})
+
+    def ask(self, trial: str, settings: dict[str, Any]) -> None:
+        """Append a trial to the list of those asked for, on the disk before it starts."""
+        with open(self.folder / "asked.jsonl", "a", encoding="utf-8") as ledger:
+            ledger.write(json.dumps({"trial": trial, "settings": settings}) + "\n")
+            ledger.flush()
+            os.fsync(ledger.fileno())
+
+    def asked(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(trial id, settings) of every trial asked for so far, oldest first; a line cut by a kill is left out."""
+        path = self.folder / "asked.jsonl"
+        if not path.is_file():
+            return
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                entry = json.loads(line)
+                yield entry["trial"], entry["settings"]
+            except (json.JSONDecodeError, KeyError, TypeError):
+                continue
+
+    def record_failure(self, trial: str, settings: dict[str, Any], failed: str) -> dict[str, Any]:
+        """Keep a failed training's traceback; the record is what tracking gets."""
+        record = {
+            "trial": trial,
+            "study": self.name,
+            "source": "trained",
+            "settings": settings,
+            "failed": failed,
+            "package_version": __version__,
+            "finished_at": now(),
+        }
+        write_json(self.folder / "failures" / f"{checked_name(trial, 'trial')}.json", record)
+        return record
+
+    def forget_failure(self, trial: str) -> None:
+        """The trial is complete now."""
+        (self.folder / "failures" / f"{checked_name(trial, 'trial')}.json").unlink(missing_ok=True)
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Records of the trials whose last training failed, sorted by trial id."""
+        return [read_json(path) for path in sorted((self.folder / "failures").glob("*.json"))]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _check_unchanged(study: str, store: Store, before: dict[str, Any], hashes: dict[str, str]) -> None:
+    problems = []
+    for what, value in before["hashes"].items():
+        if what in hashes and hashes[what] != value:
+            problems.append(
+                f"{store.path}: {what} changed since study {study!r} began ({value[:12]} → {hashes[what][:12]}); its trials "
+                "would not line up: use another --study name, or the store it began with"
+            )
+    if problems:
+        raise InputError(*problems)

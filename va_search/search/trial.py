@@ -1,0 +1,153 @@
+"""One trial as Ray Tune runs it: an actor that trains epoch after epoch and puts the finished trial in the bank.
+
+An actor is used for many trials. It catches a training's exception and reports it, so that one bad trial costs no
+new process; what the actor can't catch (the process is killed) Ray reports to the driver.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ray.tune import Trainable
+
+from va_search import __version__
+from va_search.data.store import Store
+from va_search.files import Home, remove_folder
+from va_search.predictions.bank import Bank
+from va_search.search.study import now
+from va_search.training.settings import TrialSettings
+
+if TYPE_CHECKING:
+    from va_search.training.fit import Fit
+
+REPORT_SECONDS = 1.0
+"""Epochs shorter than this are reported several at a time, so that the driver is not flooded."""
+
+WORST = -1.0
+"""The objective of a trial without a score: the smallest CCC."""
+
+
+class TrialActor(Trainable):
+    """`config`: trial (id), settings, study, home, store, objective, device ("auto" or a torch device)."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Ray: a new actor, its first trial."""
+        self._task = config
+        self._fit: Fit | None = None
+        self._started = time.monotonic()
+        self._written = False
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Ray: the same actor, its next trial."""
+        self.setup(new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Ray: train for about a second or one epoch; the last step writes the trial to the bank."""
+        try:
+            return self._advance()
+        except Exception:  # any exception of a training is that trial's result, not the study's end
+            self._fit = None
+            return {**self._report(), "failed": traceback.format_exc(), "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
+        """Ray: the scheduler stopped this trial early: what it reached goes to the bank as complete."""
+        if self._fit is not None and not self._written:
+            self._write(stopped=True)
+        return {"trial": self._task["trial"]}
+
+    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
+        """Ray: never asked for, since a trial is trained whole or again."""
+
+    def cleanup(self) -> None:
+        """Ray: the actor ends."""
+        self._fit = None
+
+    def _advance(self) -> dict[str, Any]:
+        if self._fit is None:
+            self._fit = open_fit(self._task)
+        fit, until = self._fit, time.monotonic() + REPORT_SECONDS
+        while not fit.finished:
+            fit.run_epoch()
+            if time.monotonic() >= until:
+                break
+        if fit.finished:
+            self._write(stopped=False)
+        return {**self._report(), "done": fit.finished}
+
+    def _report(self) -> dict[str, Any]:
+        best = {name: WORST for name in ("valence", "arousal")}
+        if self._fit is not None:
+            best |= {name: reached.ccc for name, reached in self._fit.best.items()}
+        best["score"] = (best["valence"] + best["arousal"]) / 2
+        epoch = len(self._fit.history) if self._fit is not None else 0
+        names = {f"best_{name}": value for name, value in best.items()}
+        return {**names, "objective": best[self._task["objective"]], "epoch": epoch, "pid": os.getpid()}
+
+    def _write(self, *, stopped: bool) -> None:
+        assert self._fit is not None
+        write_trial(self._fit, self._task, stopped=stopped, seconds=time.monotonic() - self._started)
+        self._written = True
+
+
+def open_fit(task: dict[str, Any]) -> Fit:
+    """A new training for a task: its store opened, its device chosen."""
+    import torch
+
+    from va_search.training.fit import Fit
+
+    device = task["device"]
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cpu":
+        torch.set_num_threads(task["threads"])
+    return Fit(TrialSettings(**task["settings"]), Store.open(Path(task["store"])), device=device)
+
+
+def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> None:
+    """Predictions, weights and at last trial.json of a finished training."""
+    bank = Bank(Home(Path(task["home"])).bank)
+    folder = bank.folder(task["study"], task["trial"])
+    remove_folder(folder)  # what a killed training may have left
+    predictions = fit.predictions()
+    fit.save_weights(folder)
+    bank.write(task["study"], task["trial"], trial_record(fit, task, stopped=stopped, seconds=seconds), predictions)
+
+
+def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> dict[str, Any]:
+    """What trial.json says of a finished training, all of it JSON."""
+    history = [vars(epoch) for epoch in fit.history]
+    best_epoch = max(fit.history, key=lambda epoch: epoch.score)
+    best = {name: {"ccc": reached.ccc, "epoch": reached.epoch} for name, reached in fit.best.items()}
+    value = (fit.best["valence"].ccc + fit.best["arousal"].ccc) / 2
+    trained = sum(epoch.seconds for epoch in fit.history)
+    return {
+        "source": "trained",
+        "settings": json.loads(fit.settings.model_dump_json()),
+        "data_hash": task["data_hash"],
+        "store": task["store_name"],
+        "store_path": task["store"],
+        "best": {**best, "score": {"value": value, "epoch": best_epoch.epoch}},
+        "history": history,
+        "epochs": len(history),
+        "stopped": stopped,
+        "seconds": round(seconds, 3),
+        "training_seconds": round(trained, 3),
+        "frames_per_second": fit.history[-1].frames_per_second,
+        "device": device_name(fit),
+        "package_version": __version__,
+        "finished_at": now(),
+    }
+
+
+def device_name(fit: Fit) -> str:
+    """"cpu" or the name of the GPU a training ran on."""
+    import torch
+
+    device = torch.device(fit.device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
