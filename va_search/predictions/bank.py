@@ -98,13 +98,25 @@ class Bank:
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
         """(frames, 2) predictions of a split; InputError when missing, cut short, or made for other frames."""
+        table = self._table(study, trial, split, frames_hash)
+        return np.stack([table.column(dimension).to_numpy() for dimension in DIMENSIONS], axis=1)
+
+    def column(
+        self, study: str, trial: str, split: str, dimension: str, *, frames_hash: str
+    ) -> NDArray[np.float32]:
+        """(frames,) one dimension of a split's predictions, mapped from the file and read-only; errors as in `read`."""
+        chunks = self._table(study, trial, split, frames_hash).column(dimension)
+        values: NDArray[np.float32] = chunks.chunk(0).to_numpy() if chunks.num_chunks == 1 else chunks.to_numpy()
+        return values
+
+    def _table(self, study: str, trial: str, split: str, frames_hash: str) -> pa.Table:
         path = self.folder(study, trial) / f"{split}.arrow"
         if not path.is_file():
             raise InputError(f"{path}: missing; trial {trial} of study {study!r} has no {split} predictions")
         try:
             with pa.memory_map(str(path), "r") as source:
                 table = pa.ipc.open_file(source).read_all()
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{path}: not a whole Arrow file ({error}); remove the folder and search again") from error
         found = (table.schema.metadata or {}).get(b"frames_hash", b"").decode()
         if found != frames_hash:
@@ -112,7 +124,11 @@ class Bank:
                 f"{path}: predictions are for other frames (hash {found[:12]}, expected {frames_hash[:12]}): "
                 "another fold, or a store that changed since"
             )
-        return np.stack([table.column(dimension).to_numpy() for dimension in DIMENSIONS], axis=1)
+        return table
+
+    def retract(self, study: str, trial: str) -> None:
+        """Make a complete trial incomplete, so that it can be written anew; a kill in between leaves no mixture."""
+        (self.folder(study, trial) / "trial.json").unlink(missing_ok=True)
 
     def discard(self, study: str, trial: str) -> None:
         """Remove what an unfinished trial left; a complete one is refused."""
