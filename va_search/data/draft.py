@@ -42,9 +42,9 @@ class Source:
     files: tuple[Path, ...]
 
     def fingerprint(self) -> str:
-        """Changes when any source file changes size or modification time."""
+        """Changes when any source file changes size or modification time, or what is known of the recording does."""
         stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
-        return digest([self.name, stats])
+        return digest([repr(self), stats])
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ class Draft:
         self.folder = to.with_name(to.name + ".partial")
         self.description = description
         self.recordings = list(recordings)
+        self.remarks: list[str] = []  # warnings of the importer on the source as a whole
         self._fingerprints = [source.fingerprint() for source in self.recordings]
         self.signature = digest([repr(description), self._fingerprints, [repr(s) for s in self.recordings]])
         self._begin()
@@ -126,8 +127,8 @@ class Draft:
             np.savez(handle, **arrays)
 
     def warnings(self) -> list[str]:
-        """What the importers remarked on the recordings read so far."""
-        found: list[str] = []
+        """What the importer remarked on the source as a whole and on the recordings read so far."""
+        found = list(self.remarks)
         for index in range(len(self.recordings)):
             if self._part(index).is_file():
                 with np.load(self._part(index), allow_pickle=False) as part:
