@@ -45,13 +45,15 @@ def greedy(moments: Moments, steps: int, start: int = 1) -> Vector:
         path.take(np.array([first_highest(path.ccc_with_each())]))
         if path.ccc() > highest + TIE:
             used, highest = path.counts.copy(), path.ccc()
-    return used / used.sum()
+    weights: Vector = used / used.sum()
+    return weights
 
 
 def ranking(moments: Moments) -> NDArray[np.intp]:
     """Members from the highest CCC to the lowest; the earlier one first where they are equal, undefined ones last."""
     each = np.nan_to_num(moments.ccc_of_each(), nan=-np.inf)
-    return np.argsort(-np.round(each / TIE) * TIE, kind="stable")
+    order: NDArray[np.intp] = np.argsort(-np.round(each / TIE) * TIE, kind="stable")
+    return order
 
 
 def first_highest(values: Vector) -> int:
@@ -105,5 +107,6 @@ class _Path:
         bias = (self.mean + m.mean) / size - m.label_mean
         variance = (self.variance + 2.0 * self.with_each + self.variances) / size**2
         denominator = variance + m.label_variance + bias**2
-        undefined = np.full(len(bias), np.nan)
-        return np.divide(2.0 * (self.with_label + m.with_label) / size, denominator, out=undefined, where=denominator > 0)
+        ccc: Vector = np.full(len(bias), np.nan)
+        np.divide(2.0 * (self.with_label + m.with_label) / size, denominator, out=ccc, where=denominator > 0.0)
+        return ccc

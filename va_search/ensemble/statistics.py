@@ -48,8 +48,9 @@ class Moments:
     def ccc_of_each(self) -> Vector:
         """(member,) CCC of every member alone."""
         denominator = np.diag(self.covariance) + self.label_variance + (self.mean - self.label_mean) ** 2
-        empty = np.full(len(denominator), np.nan)
-        return np.divide(2.0 * self.with_label, denominator, out=empty, where=denominator > 0.0)
+        each: Vector = np.full(len(denominator), np.nan)
+        np.divide(2.0 * self.with_label, denominator, out=each, where=denominator > 0.0)
+        return each
 
 
 @dataclass(frozen=True)
@@ -191,10 +192,12 @@ def _add(
 
 def _refuse_non_finite(blocks: Statistics, recordings: Sequence[tuple[str, int]], members: Sequence[str]) -> None:
     bad = ~np.isfinite(blocks.sums) | ~np.isfinite(np.diagonal(blocks.products, axis1=1, axis2=2))
-    problems = [
-        f"member {members[member]}: NaN or infinite predictions in "
-        f"{', '.join(recordings[index][0] for index in np.flatnonzero(bad[:, member])[:3])}; expected finite numbers"
-        for member in np.flatnonzero(bad.any(axis=0))
-    ]
+    problems = []
+    for member in np.flatnonzero(bad.any(axis=0)).tolist():
+        where = [recordings[index][0] for index in np.flatnonzero(bad[:, member]).tolist()]
+        problems.append(
+            f"member {members[member]}: NaN or infinite predictions in {len(where)} recordings "
+            f"({', '.join(where[:3])}{', …' if len(where) > 3 else ''}); expected finite numbers"
+        )
     if problems:
         raise InputError(*problems)
