@@ -90,3 +90,12 @@ def command(as_json: bool = False) -> Iterator[Output]:
 def number(value: float | None, digits: int = 3) -> str:
     """A score for a table; a dash where there is none."""
     return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: 42 s, 7 min, 3.5 h."""
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

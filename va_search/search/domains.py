@@ -7,6 +7,7 @@ A domain with a single value has no Optuna parameter.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -70,8 +71,8 @@ class Choice:
         return {name: labels[index]}, {name: CategoricalDistribution(labels)}
 
     def _labels(self) -> list[str]:
-        """Optuna's choices: texts, since lists are none and 1, 1.0 and true are one choice to Optuna."""
-        return [label(option) for option in self.options]
+        """Optuna's choices as JSON texts: it takes no lists, and holds 1, 1.0 and true for one choice."""
+        return [json.dumps(option) for option in self.options]
 
 
 @dataclass(frozen=True)
@@ -148,12 +149,3 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, Sequence) and isinstance(other, Sequence) and not isinstance(one, str):
         return list(one) == list(other)
     return bool(one == other)
-
-
-def label(value: Any) -> str:
-    """A value as people read it: lists joined by "+", null as none."""
-    if isinstance(value, list | tuple):
-        return "+".join(str(item) for item in value)
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -119,9 +119,7 @@ def _side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int
     return max(1, min(by_cpu, by_gpu))
 
 
-def _tune(
-    session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None]
-) -> None:
+def _tune(session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None]) -> None:
     from ray import tune
 
     from va_search.search.adapters import Progressing, SessionSearcher, StopWhenAsked
@@ -188,7 +186,12 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
     address: dict[str, Any] = {"address": options.address}
     if options.address is None:
         count = (options.concurrent or os.cpu_count() or 1) * options.threads
-        address = {"address": "local", "num_cpus": count, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+        address = {
+            "address": "local",
+            "num_cpus": count,
+            "object_store_memory": 100 * 2**20,
+            "include_dashboard": False,
+        }
     try:
         ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -222,7 +225,9 @@ def _stoppable(session: Session) -> Iterator[None]:
             signal.signal(number, handler)
     if session.interrupted:
         done = len(session.finished)
-        raise Interrupted(f"interrupted: {done} trials are complete and saved; the same command again goes on from there")
+        raise Interrupted(
+            f"interrupted: {done} trials are complete and saved; the same command again goes on from there"
+        )
 
 
 def _parent(space: Space, store: Store) -> dict[str, Any]:
@@ -265,4 +270,3 @@ def _summary(session: Session, found: int, changes: list[str], undelivered: int)
         undelivered=undelivered,
         reason="the time budget is spent" if session.out_of_time else None,
     )
-

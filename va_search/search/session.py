@@ -173,7 +173,7 @@ class Session:
         elapsed = time.monotonic() - self.started
         best = [_best(self.records.values(), dimension) for dimension in ("valence", "arousal")]
         return Progress(
-            planned=self._planned(),
+            planned=planned_trials(self.space),
             finished=len(self.finished),
             running=len(self.running),
             failed=sum(self.reasons.values()),
@@ -183,20 +183,22 @@ class Session:
             seconds_left=self._seconds_left(elapsed),
         )
 
-    def _planned(self) -> int | None:
-        size = self.space.size()
-        whole = None if size is None else size * len(self.space.seeds) * len(self.space.folds)
-        bounds = [bound for bound in (self.space.budget.trials, whole) if bound is not None]
-        return min(bounds) if bounds else None
-
     def _seconds_left(self, elapsed: float) -> float | None:
-        planned, hours = self._planned(), self.space.budget.hours
+        planned, hours = planned_trials(self.space), self.space.budget.hours
         left = [] if hours is None else [max(0.0, hours * 3600 - self.spent - elapsed)]
         if planned is not None and self.trained:
             mean = sum(self.trained) / len(self.trained)
             to_come = max(0, planned - len(self.finished) - sum(self.reasons.values()))
             left.append(to_come * mean / self.concurrent)
         return min(left) if left else None
+
+
+def planned_trials(space: Space) -> int | None:
+    """How many trials a whole search has; None where only time bounds it."""
+    size = space.size()
+    whole = None if size is None else size * len(space.seeds) * len(space.folds)
+    bounds = [bound for bound in (space.budget.trials, whole) if bound is not None]
+    return min(bounds) if bounds else None
 
 
 def objective(record: dict[str, Any], name: str) -> float:

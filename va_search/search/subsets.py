@@ -34,7 +34,8 @@ class Group:
 
     @property
     def size_name(self) -> str:
-        return f"features.{self.modality}.size" if self.modality else "features.size"
+        """Optuna's name for how many are taken; feature sets' names have no brackets."""
+        return f"features[{self.modality or 'all'}]"
 
 
 @dataclass(frozen=True)

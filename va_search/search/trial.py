@@ -146,7 +146,7 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
 
 
 def device_name(fit: Fit) -> str:
-    """"cpu" or the name of the GPU a training ran on."""
+    """ "cpu" or the name of the GPU a training ran on."""
     import torch
 
     device = torch.device(fit.device)

@@ -1,0 +1,131 @@
+"""Whole files, safe names, YAML with lines, locks."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from va_search.errors import InputError, JobError, unknown_name
+from va_search.files import Home, checked_name, digest, only_one, read_json, read_yaml, whole_file, write_json
+
+
+def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"old": 1})
+    with pytest.raises(RuntimeError), whole_file(path) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_killed_writer_leaves_nothing_that_looks_finished(tmp_path: Path) -> None:
+    path = tmp_path / "big.json"
+    code = (
+        "import sys, time; from pathlib import Path; from va_search.files import whole_file\n"
+        f"with whole_file(Path({str(path)!r})) as beside:\n"
+        "    beside.write_text('half'); print('writing', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+
+
+def test_a_full_disk_is_said_by_name(tmp_path: Path) -> None:
+    with pytest.raises(JobError, match=r"a\.json: no space left"), whole_file(tmp_path / "a.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_really_full_disk(tmp_path: Path) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("no /dev/full here")
+    with pytest.raises(JobError, match="no space left"), whole_file(tmp_path / "a.json") as beside:
+        beside.symlink_to(full)
+        beside.write_text("x" * 100_000)
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "a b", "x" * 128, "a\nb", "a\x00"])
+def test_names_that_are_no_file_name_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match="allowed: letters, digits"):
+        checked_name(name, "study name")
+
+
+def test_hostile_study_names_never_become_paths(tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        Home(tmp_path).study("../../etc")
+
+
+def test_yaml_tells_lines_and_repeated_keys(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\nb:\n  - x\n  - {c: 2}\n")
+    data, lines = read_yaml(path)
+    assert data == {"a": 1, "b": ["x", {"c": 2}]}
+    assert (lines["a",], lines["b", 0], lines["b", 1, "c"]) == (1, 3, 4)
+    path.write_text("a: 1\na: 2\nb: {c: 1, c: 2}\n")
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    assert caught.value.problems == [
+        f"{path}:2: key 'a' stands twice; keep one",
+        f"{path}:3: key 'c' stands twice; keep one",
+    ]
+
+
+@pytest.mark.parametrize("text", ["a: [1", "a: !!python/object/apply:os.system ['true']", "a: b: c"])
+def test_yaml_that_is_broken_or_unsafe_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match="not YAML"):
+        read_yaml(path)
+
+
+def test_missing_and_broken_json_are_input_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_json(tmp_path / "none.json")
+    (tmp_path / "half.json").write_text('{"a": ')
+    with pytest.raises(InputError, match="not a JSON document"):
+        read_json(tmp_path / "half.json")
+
+
+def test_nan_never_reaches_json(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lock_has_one_living_holder(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = f"import time; from pathlib import Path; from va_search.files import only_one\nwith only_one(Path({str(path)!r}), 'x'):\n    print(1, flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    with pytest.raises(InputError, match=f"in use by process {process.pid}"), only_one(path, "study 'x'"):
+        pass
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        with only_one(path, "study 'x'"):
+            assert path.read_text() == str(os.getpid())
+            return
+
+
+def test_digest_ignores_key_order() -> None:
+    assert digest({"a": 1, "b": [1, 2]}) == digest(json.loads('{"b": [1, 2], "a": 1}'))
+    assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_unknown_names_are_answered_with_the_known_and_the_nearest() -> None:
+    text = unknown_name("encoder", "lsmt", ["gru", "lstm"])
+    assert text == "unknown encoder 'lsmt'; did you mean 'lstm'? (known: gru, lstm)"

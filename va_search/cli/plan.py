@@ -1,0 +1,39 @@
+"""`va-search plan`: what a search would cost, before a minute is spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, duration
+
+EXAMPLE = "Example: va-search plan search_spaces/any.yaml --data stores/mine"
+
+
+def plan(
+    space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
+    data: Annotated[Path, typer.Option("--data", help="The store to train on.")],
+    home: HomeOption = DEFAULT_HOME,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: one a core.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count the trials of a space and estimate their time; trains a few batches, starts nothing else."""
+    with command(as_json) as output:
+        from va_search.data.store import Store
+        from va_search.files import Home
+        from va_search.search.plan import make_plan
+        from va_search.search.space import load_space
+
+        store = Store.open(data)
+        searched = load_space(space, store)
+        made = make_plan(Home(home), searched, store, concurrent)
+        size = "endless (it has a float)" if made.configurations is None else f"{made.configurations:,} configurations"
+        output.show(f"space      {size}, {len(searched.seeds)} seeds, {len(searched.folds)} folds")
+        trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
+        output.show(f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already")
+        output.show(f"one trial  about {duration(made.seconds_per_trial)} at most ({made.basis})")
+        whole = "no end" if made.seconds is None else f"about {duration(made.seconds)} at most"
+        output.show(f"in all     {whole}, {made.concurrent} trials side by side")
+        output.done({"space": str(space), "store": str(data), **vars(made)})

@@ -1,0 +1,101 @@
+"""`va-search search`: run a study, or go on with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+
+if TYPE_CHECKING:
+    from va_search.search.run import Summary
+    from va_search.search.session import Progress
+
+EXAMPLE = "Example: va-search search search_spaces/any.yaml --data stores/mine --study first"
+
+LINE_SECONDS = 15.0
+"""Where standard error is no terminal, progress is a line this often."""
+
+
+def search(
+    space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
+    data: Annotated[Path, typer.Option("--data", help="The store to train on.")],
+    study: Annotated[str, typer.Option("--study", help="The study's name; the same name again resumes it.")],
+    home: HomeOption = DEFAULT_HOME,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: all there is.")] = None,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished."""
+    with command(as_json) as output:
+        from va_search.data.store import Store
+        from va_search.files import Home
+        from va_search.search.run import Options, run_search
+        from va_search.search.space import load_space
+
+        store = Store.open(data)
+        searched = load_space(space, store)
+        options = Options(address, concurrent, gpus_per_trial, tracking_uri)
+        with progress_line(output) as watch:
+            summary = run_search(Home(home), searched, store, study, options, watch)
+        show_summary(output, summary)
+        output.show(f"next: va-search ensemble {study} --recipe ensembles/greedy.yaml --name {study}-greedy")
+        output.done(vars(summary))
+
+
+def show_summary(output: Output, summary: Summary) -> None:
+    """What a search did, in a few lines."""
+    for change in summary.changes:
+        output.show(f"space changed: {change}")
+    if summary.found:
+        output.show(f"resumed: {summary.found} trials were complete already")
+    parts = [f"{summary.trained} trained now", f"{summary.failed} failed"]
+    if summary.adopted:
+        parts.append(f"{summary.adopted} taken from other studies")
+    output.show(
+        f"study {summary.study}: {summary.complete} trials complete ({', '.join(parts)}) in {duration(summary.seconds)}"
+    )
+    for name, (trial, value) in summary.best.items():
+        output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}")
+    if summary.failed:
+        output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
+    if summary.reason:
+        output.show(f"stopped: {summary.reason}")
+    if summary.undelivered:
+        output.show(f"{summary.undelivered} trials wait for the tracking server; search again delivers them")
+
+
+@contextmanager
+def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
+    """One line that keeps itself up to date on a terminal, a line now and then elsewhere; always on standard error."""
+    if output.error.is_terminal:
+        with output.error.status("starting Ray …") as status:
+            yield lambda progress: status.update(progress_text(progress))
+        return
+    last = [0.0, ""]
+
+    def print_now_and_then(progress: Progress) -> None:
+        text = progress_text(progress)
+        if time.monotonic() - float(last[0]) >= LINE_SECONDS and text != last[1]:
+            last[:] = [time.monotonic(), text]
+            output.note(text)
+
+    yield print_now_and_then
+
+
+def progress_text(progress: Progress) -> str:
+    """finished/planned, running, failed, the best so far, time left."""
+    planned = "" if progress.planned is None else f"/{progress.planned}"
+    left = "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} left"
+    return (
+        f"{progress.finished}{planned} finished · {progress.running} running · {progress.failed} failed · best valence "
+        f"{number(progress.best_valence)} · best arousal {number(progress.best_arousal)} (validation) · "
+        f"{duration(progress.seconds)}{left}"
+    )

@@ -1,0 +1,82 @@
+"""`va-search status`: where a study stands, read from its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EXAMPLE = "Example: va-search status first"
+
+
+def status(
+    study: Annotated[str, typer.Argument(help="The study's name.")],
+    home: HomeOption = DEFAULT_HOME,
+    best: Annotated[int, typer.Option(min=1, help="How many of the best trials to show.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a study's finished and failed trials and its best ones; it may be searching at the same time."""
+    with command(as_json) as output:
+        from va_search.files import Home
+        from va_search.search.study import Study
+
+        found = Study(Home(home), study)
+        document = found.document()
+        records = found.bank.records(study)
+        failures = found.failures()
+        searching = is_searching(found.folder / "lock")
+        state = "searching now" if searching else "not searching"
+        spent = duration(document["seconds"])
+        output.show(f"study {study}: {len(records)} trials complete, {len(failures)} failed, {state}; {spent} spent")
+        if records:
+            output.show(best_table(records, best))
+        show_failures(output, failures)
+        scores = [{"trial": r["trial"], "source": r["source"], "best": r["best"]} for r in records]
+        output.done({**document, "complete": scores, "failed": failures, "searching": searching})
+
+
+def is_searching(lock: Path) -> bool:
+    """Whether a living process holds the study's lock."""
+    import fcntl
+
+    if not lock.is_file():
+        return False
+    with open(lock, encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def best_table(records: list[dict[str, Any]], count: int) -> Table:
+    """The best trials by score; CCCs are each trial's best epoch on validation, so in-sample."""
+    from rich.table import Table
+
+    table = Table(title="best trials (validation CCC of each dimension's best epoch)", title_justify="left")
+    for name in ("trial", "encoder", "fusion", "features", "seed", "fold"):
+        table.add_column(name, overflow="fold")
+    for name in ("valence", "arousal", "score"):
+        table.add_column(name, justify="right")
+    for record in sorted(records, key=lambda r: -r["best"]["score"]["value"])[:count]:
+        settings = record["settings"] or {}
+        named = [str(settings.get(name, "–")) for name in ("encoder", "fusion")]
+        places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
+        best = record["best"]
+        values = [best["valence"]["ccc"], best["arousal"]["ccc"], best["score"]["value"]]
+        features = "+".join(settings.get("features", ["–"]))
+        table.add_row(record["trial"], *named, features, *places, *(number(value) for value in values))
+    return table
+
+
+def show_failures(output: Output, failures: list[dict[str, Any]]) -> None:
+    """One line a failed trial; the whole traceback is in the study's folder and in --json."""
+    for failure in failures:
+        last = failure["failed"].strip().splitlines()[-1]
+        output.show(f"failed {failure['trial']}: {last}")
