@@ -1,0 +1,113 @@
+"""An ensemble as it is saved: `ensembles/<name>.json` under home, members, weights and scores per dimension.
+
+Conventions: a score is a pooled CCC over the labelled frames of the validation recordings `measured_on` tells of.
+`in_sample`: on the very recordings the weights were chosen on, so too high. `out_of_fold`: weights chosen again
+without the recordings they are judged on; null where that was impossible, with the reason in `measured_on`.
+Weights are not negative and sum to 1 within a dimension; predictions are on the source's scale.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from va_search.errors import InputError, unknown_name
+from va_search.files import Home, read_json
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Scores(Document):
+    """The CCC of one dimension, labelled by what it was measured on."""
+
+    in_sample: float
+    out_of_fold: float | None
+
+
+class Member(Document):
+    """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for outside models."""
+
+    study: str
+    trial: str
+    weight: Annotated[float, Field(gt=0)]
+    ccc: float
+    source: str
+    encoder: str | None = None
+    fusion: str | None = None
+    features: list[str] | None = None
+    seed: int | None = None
+
+
+class Single(Document):
+    """The best single trial: `in_sample` is the named trial's; for `out_of_fold` it was chosen again in every fold."""
+
+    study: str
+    trial: str
+    scores: Scores
+
+
+class Weighted(Document):
+    """One dimension of an ensemble: how it was built, its members by weight, and its scores."""
+
+    recipe: dict[str, Any]
+    members: Annotated[list[Member], Field(min_length=1)]
+    scores: Scores
+    best_single: Single
+
+
+class MeasuredOn(Document):
+    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are impossible."""
+
+    split: str
+    fold: str | int
+    recordings: int
+    labelled_frames: int
+    folds: int
+    kept_together: str
+    reason: str | None
+
+
+class Ensemble(Document):
+    """A whole ensemble. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null."""
+
+    name: str
+    recipe: str
+    recipe_document: dict[str, Any]
+    created_at: str
+    package_version: str
+    studies: list[str]
+    store: str
+    store_name: str
+    label_range: tuple[float, float]
+    frames_hash: str
+    test_frames_hash: str | None
+    candidates: int
+    left_out: dict[str, int]
+    notes: list[str]
+    measured_on: MeasuredOn
+    dimensions: dict[str, Weighted]
+    scores: dict[str, dict[str, float] | None]
+    best_single: dict[str, dict[str, float] | None]
+
+
+def read_ensemble(home: Home, name: str) -> Ensemble:
+    """The saved ensemble `name`; InputError, with the known names, when there is none, or when it is not whole."""
+    path = home.ensemble(name)
+    if not path.is_file():
+        known = known_ensembles(home)
+        hint = "" if known else "; build one with `va-search ensemble STUDY --recipe greedy --name NAME`"
+        raise InputError(unknown_name("ensemble", name, known) + hint)
+    try:
+        return Ensemble.model_validate(read_json(path))
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()[:5])
+        raise InputError(f"{path}: not an ensemble as va-search saves it ({found}); build it again") from error
+
+
+def known_ensembles(home: Home) -> list[str]:
+    """Names of the ensembles under this home."""
+    return sorted(path.stem for path in Path(home.root, "ensembles").glob("*.json") if not path.name.startswith("."))
