@@ -1,0 +1,162 @@
+"""Normalisation: what is taken off each column and what it is divided by, from whose frames.
+
+Conventions: a normalised value is (x - shift) * scale, then clipped by the trial if it asks for that. Statistics use
+features only, never labels, and never a frame of another side (training, validation, test) than the recording being
+normalised, with one exception by design: "train" applies the training recordings' statistics to all.
+
+    none        shift 0, scale 1
+    train       from all training recordings of the fold
+    recording   from the recording's own frames
+    subject     from all frames of the recording's subject on the same side
+
+mean_std: mean and population standard deviation, accumulated in float64. median_mad: median and 1.4826 times the
+median absolute deviation, so that it equals the standard deviation of normal data; exact up to SAMPLE frames, beyond
+that from SAMPLE evenly strided ones. Where half of the values are equal the MAD is 0 and the standard deviation takes
+its place; a constant column gets scale 1, never an infinite one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.data.store import Fold, Recording, Store
+
+SAMPLE = 200_000
+BLOCK = 4_000_000
+"""Values held in float64 at a time: 32 MB."""
+
+Column = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """`shift` and `scale` (groups, columns) float32; `group` maps a recording's name to its row."""
+
+    shift: NDArray[np.float32]
+    scale: NDArray[np.float32]
+    group: dict[str, int]
+
+    @classmethod
+    def same_for_all(
+        cls, shift: NDArray[np.float32], scale: NDArray[np.float32], recordings: Sequence[Recording]
+    ) -> Normalisation:
+        """One row, (columns,) each, for every recording."""
+        return cls(shift[None, :], scale[None, :], {recording.name: 0 for recording in recordings})
+
+
+def normalisation(
+    store: Store, features: Sequence[str], fold: Fold, *, normalise: str, normalise_by: str
+) -> Normalisation:
+    """Statistics for every recording of the fold; columns are those of `features`, one set after another."""
+    everyone = (*fold.train, *fold.validation, *fold.test)
+    columns = sum(store.feature_sets[name].dim for name in features)
+    if normalise == "none":
+        zeros = np.zeros(columns, np.float32)
+        return Normalisation.same_for_all(zeros, zeros + 1, everyone)
+    if normalise == "train":
+        shift, scale = _statistics(store, features, fold.train, normalise_by)
+        return Normalisation.same_for_all(shift, scale, everyone)
+    groups = _groups(fold, normalise)
+    rows = [_statistics(store, features, members, normalise_by) for members in groups]
+    group = {recording.name: row for row, members in enumerate(groups) for recording in members}
+    empty = np.zeros((0, columns), np.float32)
+    if not rows:
+        return Normalisation(empty, empty, group)
+    return Normalisation(np.stack([shift for shift, _ in rows]), np.stack([scale for _, scale in rows]), group)
+
+
+def _groups(fold: Fold, normalise: str) -> list[list[Recording]]:
+    """Recordings that share statistics, each side on its own."""
+    groups: dict[tuple[int, str], list[Recording]] = {}
+    for side, recordings in enumerate((fold.train, fold.validation, fold.test)):
+        for recording in recordings:
+            key = recording.name if normalise == "recording" else recording.subject
+            groups.setdefault((side, key), []).append(recording)
+    return list(groups.values())
+
+
+def _statistics(
+    store: Store, features: Sequence[str], recordings: Sequence[Recording], normalise_by: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Shift and scale (columns,) of all feature sets, from these recordings' frames."""
+    ranges = _joined(recordings)
+    parts = [centre_and_spread(store.features(name), ranges, robust=normalise_by == "median_mad") for name in features]
+    centre, spread = (np.concatenate(pair) for pair in zip(*parts, strict=True))
+    return centre.astype(np.float32), (1.0 / spread).astype(np.float32)
+
+
+def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:
+    """Ranges of store positions, neighbours joined into one."""
+    ranges: list[tuple[int, int]] = []
+    for recording in sorted(recordings, key=lambda r: r.start):
+        if ranges and ranges[-1][1] == recording.start:
+            ranges[-1] = (ranges[-1][0], recording.stop)
+        else:
+            ranges.append((recording.start, recording.stop))
+    return ranges
+
+
+def centre_and_spread(
+    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]], *, robust: bool
+) -> tuple[Column, Column]:
+    """Centre and spread (columns,) float64 of the rows in `ranges` of (frames, columns); spread 1 where constant."""
+    mean, deviation, constant = _moments(values, ranges)
+    if not robust:
+        return mean, np.where(constant, 1.0, deviation)
+    median, mad = _robust(values, ranges)
+    spread = np.where(mad > 0, 1.4826 * mad, deviation)
+    return median, np.where(constant, 1.0, spread)
+
+
+def _moments(
+    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]
+) -> tuple[Column, Column, NDArray[np.bool_]]:
+    """Mean, population standard deviation and whether a column is constant, in one pass.
+
+    Sums are of x - (first row), so that a large offset costs no digits.
+    """
+    first = values[ranges[0][0]].astype(np.float64)
+    total, squares = np.zeros_like(first), np.zeros_like(first)
+    constant = np.ones(first.shape, dtype=bool)
+    frames = 0
+    for block in _blocks(values, ranges):
+        offset = block.astype(np.float64) - first
+        total += offset.sum(axis=0)
+        squares += np.einsum("fc,fc->c", offset, offset)
+        constant &= ~offset.any(axis=0)
+        frames += len(block)
+    mean = total / frames
+    variance = np.maximum(squares / frames - mean**2, 0.0)
+    return first + mean, np.sqrt(variance), constant | (variance < np.finfo(np.float32).tiny)
+
+
+def _blocks(values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.floating]]:
+    rows = max(1, BLOCK // max(1, values.shape[1]))
+    for start, stop in ranges:
+        for at in range(start, stop, rows):
+            yield values[at : min(at + rows, stop)]
+
+
+def _robust(values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]) -> tuple[Column, Column]:
+    """Median and median absolute deviation (columns,), a few columns at a time so that memory stays flat."""
+    rows = sample_rows(ranges)
+    step = max(1, BLOCK // len(rows))
+    medians, mads = [], []
+    for at in range(0, values.shape[1], step):
+        block = values[rows, at : at + step].astype(np.float64)
+        median = np.median(block, axis=0)
+        medians.append(median)
+        mads.append(np.median(np.abs(block - median), axis=0))
+    return np.concatenate(medians), np.concatenate(mads)
+
+
+def sample_rows(ranges: Sequence[tuple[int, int]], most: int = SAMPLE) -> NDArray[np.int64]:
+    """Positions of all frames in `ranges`, or of `most` evenly strided ones when there are more."""
+    rows = np.concatenate([np.arange(start, stop) for start, stop in ranges])
+    if len(rows) <= most:
+        return rows
+    return rows[np.arange(most) * len(rows) // most]

@@ -1,0 +1,121 @@
+"""What one trial reads: its fold's recordings as model steps, normalised on the way, and the order they are learnt in.
+
+Conventions: segments without any label are left out of training (but predicted). For encoders that carry state a
+segment without labels inside a recording still goes through, to move the state on; those behind the last label don't.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from va_search.data.normalise import normalisation
+from va_search.data.store import Fold, Recording, Store, positions
+from va_search.errors import InputError, unknown_name
+from va_search.training.batches import Gather, Steps, in_order
+from va_search.training.loss import LEAST
+from va_search.training.order import Batch, Chains, independent, side_by_side
+from va_search.training.predict import segments_of
+from va_search.training.settings import TrialSettings
+
+
+class Examples:
+    """The training, validation and test steps of one trial. InputError (all reasons at once) when the store can't
+    serve the settings."""
+
+    def __init__(self, settings: TrialSettings, store: Store, device: torch.device) -> None:
+        self.settings, self.store = settings, store
+        self.fold = checked_fold(settings, store)
+        self.feature_sets = in_order([store.feature_sets[name] for name in settings.features])
+        names = [one.name for one in self.feature_sets]
+        self.statistics = normalisation(
+            store, names, self.fold, normalise=settings.normalise, normalise_by=settings.normalise_by
+        )
+        self.gather = Gather(
+            store,
+            self.feature_sets,
+            self.statistics,
+            frame_step=settings.frame_step,
+            clip=settings.clip,
+            device=device,
+        )
+        self.train = self._steps(self.fold.train)
+        self.validation = self._steps(self.fold.validation)
+        self.truth: NDArray[np.float32] = store.annotations[positions(self.fold.validation)]
+        self.segments, chains = segments_of(settings, self.train)
+        self._labelled = self.train.labelled(self.segments)  # [segment, 2]
+        self._frames = self.train.frames_in(self.segments)  # [segment]
+        self._chains = up_to_last_label(chains, self._labelled)
+
+    def _steps(self, recordings: tuple[Recording, ...]) -> Steps:
+        return Steps.of(self.store, recordings, self.settings.frame_step, self.statistics.group)
+
+    def test(self) -> Steps:
+        """The test split's steps; laid out when asked for."""
+        return self._steps(self.fold.test)
+
+    def order(self, generator: torch.Generator) -> Iterator[Batch]:
+        """The batches of one epoch, shuffled by the generator."""
+        size = self.settings.batch_size
+        if self.settings.carries_state:
+            return side_by_side(self._chains, size, generator)
+        return independent(self._learnable(), size, generator)
+
+    def _learnable(self) -> NDArray[np.int64]:
+        return np.flatnonzero(self._labelled.any(axis=1))
+
+    def batches_in_epoch(self) -> int:
+        """Batches of one epoch; the same for every shuffle."""
+        if self.settings.carries_state:
+            return self._chains.batches_in(self.settings.batch_size)
+        return -(-len(self._learnable()) // self.settings.batch_size)
+
+    def can_learn_from(self, batch: Batch) -> bool:
+        """Whether the batch has labelled steps enough for the loss, in a dimension that counts."""
+        weights = np.array([self.settings.loss_valence, self.settings.loss_arousal])
+        return bool(((self._labelled[batch.segments].sum(axis=0) >= LEAST) & (weights > 0)).any())
+
+    def frames_in(self, batch: Batch) -> int:
+        """Frames of the store that go through in a batch, padding left out."""
+        return int(self._frames[batch.segments].sum())
+
+
+def up_to_last_label(chains: Chains, labelled: NDArray[np.int64]) -> Chains:
+    """Chains without the segments behind their last label; those without any label are left out."""
+    last = np.full(len(labelled) + 1, -1)
+    last[:-1] = np.where(labelled.any(axis=1), np.arange(len(labelled)), -1)
+    ends = [
+        last[first : first + count].max(initial=-1) + 1
+        for first, count in zip(chains.first.tolist(), chains.count.tolist(), strict=True)
+    ]
+    count = np.array(ends, dtype=np.int64) - chains.first
+    return Chains(chains.first[count > 0], count[count > 0])
+
+
+def checked_fold(settings: TrialSettings, store: Store) -> Fold:
+    """The trial's fold, if the store has its feature sets and labels to train and validate on."""
+    problems = [
+        f"{store.path}: {unknown_name('feature set', name, store.feature_sets)}"
+        for name in settings.features
+        if name not in store.feature_sets
+    ]
+    try:
+        fold = store.fold(settings.fold)
+    except InputError as error:
+        raise InputError(*problems, *error.problems) from None
+    weights = {"valence": settings.loss_valence, "arousal": settings.loss_arousal}
+    for side, recordings in (("training", fold.train), ("validation", fold.validation)):
+        labels = ~np.isnan(store.annotations[positions(recordings)])
+        for column, (dimension, weight) in enumerate(weights.items()):
+            n = int(labels[:, column].sum())
+            if n < LEAST and (weight > 0 or side == "validation"):
+                problems.append(
+                    f"{store.path}: fold {settings.fold}: {n} frames labelled for {dimension} in the {len(recordings)} "
+                    f"{side} recordings, expected at least {LEAST}"
+                )
+    if problems:
+        raise InputError(*problems)
+    return fold

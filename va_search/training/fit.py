@@ -1,0 +1,299 @@
+"""Fit: one trial being trained, epoch by epoch, and what it keeps.
+
+Conventions: an epoch counts from 1. CCCs are pooled over all labelled validation frames at the full frame rate on the
+source's scale, after clipping to the label range. Each dimension keeps the weights of its own best epoch (as the
+paper's code does): predictions are valence from the one and arousal from the other. Everything random comes from the
+trial's seed and the epoch's number, so a CPU run repeats bit for bit whatever ran before it in the process.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from va_search.data.store import Store, frames_hash
+from va_search.errors import JobError
+from va_search.metrics import DIMENSIONS, ccc, score
+from va_search.models.estimator import Estimator, carry
+from va_search.models.fusion import States
+from va_search.predictions.bank import Predictions
+from va_search.training.batches import Steps
+from va_search.training.examples import Examples
+from va_search.training.loss import ccc_loss
+from va_search.training.order import Batch
+from va_search.training.predict import build_model, in_batches, mixed_precision, predict, segments_of
+from va_search.training.schedules import Schedule
+from va_search.training.settings import TrialSettings
+from va_search.training.weights import save_model
+
+LOG = logging.getLogger(__name__)
+
+
+class Diverged(JobError):
+    """Loss or predictions became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch gave.
+
+    `loss` is the mean over its batches, `learning_rate` the one it began with, `seconds` include validation.
+    `frames_per_second` are frames through training per second of training, `outside_share` the share of that time
+    outside forward, backward and optimiser (on a GPU: as seen from the CPU).
+    """
+
+    epoch: int
+    loss: float
+    ccc_valence: float
+    ccc_arousal: float
+    score: float
+    learning_rate: float
+    seconds: float
+    frames_per_second: float
+    outside_share: float = 0.0
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch of one dimension."""
+
+    ccc: float
+    epoch: int
+
+
+@dataclass
+class _Sums:
+    """What a pass over training batches adds up."""
+
+    loss: float | Tensor = 0.0  # stays on the device until the epoch's end
+    batches: int = 0
+    frames: int = 0
+    inside: float = 0.0
+    seconds: float = 1e-9
+
+
+class Fit:
+    """A trial in training. InputError when the store can't serve the settings (all reasons at once).
+
+    `remarks` are sentences for the trial's record: settings that have no effect on this device.
+    """
+
+    def __init__(self, settings: TrialSettings, store: Store, *, device: str = "cpu") -> None:
+        self.settings, self.store, self.device = settings, store, torch.device(device)
+        self.history: list[Epoch] = []
+        self.best: dict[str, Best] = {}
+        self.remarks = _remarks(settings, self.device)
+        self._weights: dict[str, dict[str, Tensor]] = {}
+        self._data = Examples(settings, store, self.device)
+        with _seeded(self.device, settings.seed, 0):
+            self._model = self._new_model()
+        if settings.compile and self.device.type == "cuda":
+            self._model.compile(dynamic=True)
+        kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+        self._optimiser: torch.optim.Optimizer = kinds[settings.optimiser](
+            self._model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+        self._schedule = Schedule(self._optimiser, settings, self._data.batches_in_epoch())
+
+    def _new_model(self) -> Estimator:
+        return build_model(self.settings, self._data.feature_sets).to(self.device)
+
+    @property
+    def finished(self) -> bool:
+        """All epochs done, or patience spent."""
+        return len(self.history) >= self.settings.epochs or self.stopped
+
+    @property
+    def stopped(self) -> bool:
+        """True when `patience` epochs have passed without a better valence or arousal."""
+        if self.settings.patience is None or not self.best:
+            return False
+        return len(self.history) - max(best.epoch for best in self.best.values()) >= self.settings.patience
+
+    def run_epoch(self) -> Epoch:
+        """Train one epoch and validate. Diverged when loss or prediction is NaN or infinite."""
+        began = perf_counter()
+        number = len(self.history) + 1
+        learning_rate = self._schedule.learning_rate
+        sums = _Sums()
+        with _seeded(self.device, self.settings.seed, number):
+            for _ in self._learn(number, sums):
+                pass
+        loss = float(sums.loss) / max(1, sums.batches)
+        if not math.isfinite(loss):
+            raise Diverged(f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`")
+        pair = self._validate(number)
+        self._schedule.after_epoch(score(*pair))
+        speed, outside = sums.frames / sums.seconds, 1.0 - sums.inside / sums.seconds
+        seconds = perf_counter() - began
+        epoch = Epoch(number, loss, *pair, score(*pair), learning_rate, seconds, speed, outside)
+        self._keep(epoch)
+        LOG.info("epoch %d: loss %.4f, CCC valence %.4f, arousal %.4f, %.0f frames/s", number, loss, *pair, speed)
+        return epoch
+
+    def _learn(self, number: int, sums: _Sums) -> Iterator[Batch]:
+        """Train on one epoch's batches, yielding each when it is done."""
+        generator = torch.Generator().manual_seed(_epoch_seed(self.settings.seed, number))
+        states: States | None = None
+        clock = perf_counter()
+        self._model.train()
+        for batch in self._data.order(generator):
+            x, mask, label = self._data.gather.inputs(self._data.train, self._data.segments[batch.segments])
+            states = None if batch.fresh or states is None else carry(states, len(batch.segments))
+            began = perf_counter()
+            loss, states = self._step(x, mask, label, states, learn=self._data.can_learn_from(batch))
+            sums.inside += perf_counter() - began
+            if loss is not None:
+                sums.loss = sums.loss + loss
+                sums.batches += 1
+            self._schedule.after_batch(learned=loss is not None)
+            sums.frames += self._data.frames_in(batch)
+            now = perf_counter()
+            sums.seconds += now - clock
+            yield batch
+            clock = perf_counter()
+
+    def _step(
+        self, x: Tensor, mask: Tensor, label: Tensor, states: States | None, *, learn: bool
+    ) -> tuple[Tensor | None, States]:
+        """One optimiser step; without labels only the states are moved on."""
+        with torch.set_grad_enabled(learn), mixed_precision(self.settings, self.device):
+            prediction, states = self._model(x, mask, states)
+        if not learn:
+            return None, states
+        loss = ccc_loss(prediction, label, alpha=self.settings.loss_valence, beta=self.settings.loss_arousal)
+        self._optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.settings.clip_gradient is not None:
+            nn.utils.clip_grad_norm_(self._model.parameters(), self.settings.clip_gradient)
+        self._optimiser.step()
+        return loss.detach(), states
+
+    def _validate(self, number: int) -> tuple[float, float]:
+        """Pooled CCC of valence and arousal; a constant prediction of a constant label counts 0."""
+        prediction = self._predict(self._model, self._data.validation)
+        if not np.isfinite(prediction).all():
+            raise Diverged(f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`")
+        valence, arousal = (ccc(prediction[:, k], self._data.truth[:, k]) for k in range(2))
+        return (0.0 if math.isnan(valence) else valence), (0.0 if math.isnan(arousal) else arousal)
+
+    def _predict(self, model: Estimator, steps: Steps) -> NDArray[np.float32]:
+        return predict(model, self.settings, self._data.gather, steps, self.store.label_range)
+
+    def _keep(self, epoch: Epoch) -> None:
+        """Add to the history, and keep the weights of a dimension that is better than ever."""
+        self.history.append(epoch)
+        better = {
+            dimension: value
+            for dimension, value in (("valence", epoch.ccc_valence), ("arousal", epoch.ccc_arousal))
+            if dimension not in self.best or value > self.best[dimension].ccc
+        }
+        if not better:
+            return
+        weights = {name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()}
+        for dimension, value in better.items():
+            self.best[dimension] = Best(value, epoch.epoch)
+            self._weights[dimension] = weights
+
+    def predictions(self) -> dict[str, Predictions]:
+        """Every frame of "validation" and "test": valence by the best valence epoch, arousal by the best arousal's."""
+        self._check_trained()
+        splits = {"validation": self._data.validation, "test": self._data.test()}
+        model = self._new_model_quietly()
+        columns: dict[str, list[NDArray[np.float32]]] = {split: [] for split in splits}
+        for column, dimension in enumerate(DIMENSIONS):
+            model.load_state_dict(self._weights[dimension])
+            for split, steps in splits.items():
+                columns[split].append(self._predict(model, steps)[:, column])
+        return {
+            split: Predictions(np.stack(columns[split], axis=1), frames_hash(steps.recordings))
+            for split, steps in splits.items()
+        }
+
+    def _new_model_quietly(self) -> Estimator:
+        with _seeded(self.device, self.settings.seed, 0):
+            return self._new_model()
+
+    def save_weights(self, folder: Path) -> None:
+        """valence.safetensors and arousal.safetensors; `weights.load_model` reads them."""
+        self._check_trained()
+        for dimension, best in self.best.items():
+            about = {"dimension": dimension, "epoch": best.epoch, "ccc": best.ccc, "store": self.store.name}
+            save_model(
+                folder / f"{dimension}.safetensors",
+                self._weights[dimension],
+                settings=self.settings,
+                store=self.store,
+                statistics=self._data.statistics,
+                about=about,
+            )
+
+    def _check_trained(self) -> None:
+        if not self.best:
+            raise RuntimeError("nothing is trained yet: `run_epoch` first")
+
+    def seconds_per_epoch(self, budget: float) -> float:
+        """Estimated seconds of one epoch with validation, from at most about `budget` seconds of real batches.
+
+        It trains the model a little: use a Fit made for it.
+        """
+        data = self._data
+        total = sum(data.frames_in(batch) for batch in data.order(torch.Generator()))
+        with _seeded(self.device, self.settings.seed, 1):
+            learnt = ((data.frames_in(batch), total) for batch in self._learn(1, _Sums()))
+            learning = _scaled_up(learnt, budget * 0.7)
+        frames = data.validation.frames_in(segments_of(self.settings, data.validation)[0])
+        predicting = in_batches(self._model, self.settings, data.gather, data.validation)
+        predicted = ((int(frames[batch.segments].sum()), int(frames.sum())) for batch, _ in predicting)
+        return learning + _scaled_up(predicted, budget * 0.3)
+
+
+def _scaled_up(done: Iterator[tuple[int, int]], budget: float) -> float:
+    """Seconds that all of (done, total) takes, from what was done in `budget` seconds or one step, warm-up left out."""
+    began = perf_counter()
+    first, total = next(done)
+    warm = perf_counter()
+    more = 0
+    for part, _ in done:
+        more += part
+        if perf_counter() - began > budget:
+            break
+    if more == 0:
+        return (warm - began) * total / max(1, first)
+    return (perf_counter() - warm) * total / more
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
+    """torch's global generators at a state that only the seed and epoch decide; as before afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(_epoch_seed(seed, epoch))
+        yield
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _remarks(settings: TrialSettings, device: torch.device) -> list[str]:
+    """Settings that only take effect on a GPU, where there is none."""
+    remarks = []
+    if device.type != "cuda" and settings.precision != "float32":
+        remarks.append(f"precision {settings.precision} takes effect on a GPU only: trained in float32 on {device}")
+    if device.type != "cuda" and settings.compile:
+        remarks.append(f"compile takes effect on a GPU only: not compiled on {device}")
+    for remark in remarks:
+        LOG.warning(remark)
+    return remarks

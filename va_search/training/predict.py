@@ -1,0 +1,96 @@
+"""A model built from a trial's settings, and its predictions for every frame of some recordings.
+
+Conventions: predictions are (frames, 2) float32 on the source's scale in the order of the recordings, clipped to the
+label range. Overlapping segments are averaged per model step, then steps are interpolated back to frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from va_search.data.segments import Ranges, stitch
+from va_search.data.store import FeatureSet
+from va_search.models.encoders import Sizes
+from va_search.models.estimator import Estimator, carry
+from va_search.models.fusion import States
+from va_search.training.batches import Gather, Steps, modality_dims
+from va_search.training.order import Batch, Chains, independent, side_by_side
+from va_search.training.settings import TrialSettings
+
+VALUES = 16_000_000
+"""Input values in a prediction batch, at most: 64 MB."""
+MOST_ROWS = 256
+
+
+def build_model(settings: TrialSettings, feature_sets: list[FeatureSet]) -> Estimator:
+    """A freshly initialised model; draws from torch's global generator."""
+    sizes = Sizes(
+        width=settings.width,
+        layers=settings.layers,
+        attention_heads=settings.attention_heads,
+        feed_forward=settings.feed_forward,
+        hidden_size=settings.hidden_size,
+        recurrent_layers=settings.recurrent_layers,
+        dropout=settings.encoder_dropout,
+    )
+    return Estimator(
+        list(modality_dims(feature_sets).values()),
+        sizes,
+        encoder=settings.encoder,
+        fusion=settings.fusion,
+        heads=settings.heads,
+        head_sizes=settings.head_sizes,
+        head_dropout=settings.head_dropout,
+    )
+
+
+def segments_of(settings: TrialSettings, steps: Steps) -> tuple[Ranges, Chains]:
+    """The segments of these steps, and the chains they form."""
+    length = settings.segment_length
+    table, count = steps.segments(length, settings.stride or length)
+    return table, Chains(np.cumsum(count) - count, count)
+
+
+def mixed_precision(settings: TrialSettings, device: torch.device) -> AbstractContextManager[None]:
+    """bf16 autocast where the trial asks for it and a GPU is; nothing otherwise."""
+    enabled = settings.precision == "bf16" and device.type == "cuda"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def predict(
+    model: Estimator, settings: TrialSettings, gather: Gather, steps: Steps, label_range: tuple[float, float]
+) -> NDArray[np.float32]:
+    """(frames, 2) for every frame of the steps' recordings; NaN or infinite where the model gave that."""
+    segments, _ = segments_of(settings, steps)
+    if not len(steps):
+        return np.zeros((0, 2), np.float32)
+    values = np.zeros((len(segments), int((segments[:, 1] - segments[:, 0]).max()), 2), np.float32)
+    for batch, found in in_batches(model, settings, gather, steps):
+        values[batch.segments, : found.shape[1]] = found
+    unit = steps.to_frames(stitch(values, segments, len(steps)))
+    low, high = label_range
+    return np.clip(unit * ((high - low) / 2) + (low + high) / 2, low, high).astype(np.float32)
+
+
+def in_batches(
+    model: Estimator, settings: TrialSettings, gather: Gather, steps: Steps
+) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
+    """Batches of all segments with their predictions (rows, step, 2) in [-1, 1], padding included."""
+    segments, chains = segments_of(settings, steps)
+    columns = int(gather.shift.shape[1])
+    rows = VALUES // (settings.segment_length * settings.frame_step * columns)
+    rows = min(MOST_ROWS, max(settings.batch_size, rows))
+    order = side_by_side(chains, rows) if settings.carries_state else independent(np.arange(len(segments)), rows)
+    states: States | None = None
+    model.eval()
+    for batch in order:
+        with torch.no_grad(), mixed_precision(settings, gather.device):
+            x, mask, _ = gather.inputs(steps, segments[batch.segments])
+            states = None if batch.fresh or states is None else carry(states, len(batch.segments))
+            prediction, states = model(x, mask, states)
+        yield batch, prediction.float().cpu().numpy()
