@@ -1,7 +1,7 @@
 """What one setting may be: a fixed value, one of several, a range of numbers. Subsets of feature sets: see subsets.py.
 
-Conventions: values are plain JSON data (feature sets and head sizes are lists). A domain knows four things: its values in
-grid order, how Optuna proposes one, which Optuna parameters stand for a given one, and whether a value lies in it.
+Conventions: values are plain JSON data (feature sets and head sizes are lists). A domain knows four things: its values
+in grid order, how Optuna proposes one, which Optuna parameters stand for a given one, and whether a value lies in it.
 A domain with a single value has no Optuna parameter.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
-    from optuna.trial import BaseTrial
+    from optuna.trial import Trial
 
 Parameters = tuple[dict[str, Any], "dict[str, BaseDistribution]"]
 """Optuna parameters and their distributions, by name: what `optuna.trial.create_trial` takes."""
@@ -33,7 +33,7 @@ class Domain(Protocol):
     def contains(self, value: Any) -> bool:
         """Whether `value` is one of the values."""
 
-    def suggest(self, trial: BaseTrial, name: str) -> Any:
+    def suggest(self, trial: Trial, name: str) -> Any:
         """A value proposed by Optuna."""
 
     def parameters(self, name: str, value: Any) -> Parameters:
@@ -55,7 +55,7 @@ class Choice:
     def contains(self, value: Any) -> bool:
         return any(same(value, option) for option in self.options)
 
-    def suggest(self, trial: BaseTrial, name: str) -> Any:
+    def suggest(self, trial: Trial, name: str) -> Any:
         if len(self.options) == 1:
             return self.options[0]
         labels = self._labels()
@@ -77,7 +77,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers low, low + step, … up to high, both ends included; `log` draws small ones as often as large ones."""
+    """Whole numbers low, low + step, … up to high, ends included; `log` draws each order of magnitude equally often."""
 
     low: int
     high: int
@@ -93,7 +93,7 @@ class IntRange:
     def contains(self, value: Any) -> bool:
         return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
 
-    def suggest(self, trial: BaseTrial, name: str) -> Any:
+    def suggest(self, trial: Trial, name: str) -> Any:
         if self.count() == 1:
             return self.low
         return trial.suggest_int(name, self.low, self._last(), step=self.step, log=self.log)
@@ -126,7 +126,7 @@ class FloatRange:
     def contains(self, value: Any) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
-    def suggest(self, trial: BaseTrial, name: str) -> Any:
+    def suggest(self, trial: Trial, name: str) -> Any:
         if self.low == self.high:
             return self.low
         value = trial.suggest_float(name, self.low, self.high, log=self.log)

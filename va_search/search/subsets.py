@@ -1,9 +1,9 @@
-"""Which feature sets a trial reads: a choice of subsets, bounded in size per group (a modality, or all sets) and overall.
+"""Which feature sets a trial reads: subsets bounded in size per group (a modality, or all sets) and overall.
 
-How Optuna proposes one: each group has a size (an integer) and each feature set a rank in [0, 1]; the sets with the highest
-ranks are taken. So every size is drawn equally often, every set of a group equally often, and TPE learns for each set whether
-high ranks pay. (Booleans repaired to the bounds would nearly always give the largest size.) If the sizes leave the overall
-bounds, sets are added by the highest rank, or dropped by the lowest, as far as the groups' own bounds allow.
+How Optuna proposes one: each group has a size (an integer) and each feature set a rank in [0, 1]; the sets of the
+highest ranks are taken. So every size is drawn equally often, and every set of a group, and TPE learns of each set
+whether high ranks pay. (Booleans repaired to the bounds would nearly always give the largest size.) If the sizes leave
+the overall bounds, sets are added by the highest rank, or dropped by the lowest, as far as the groups' bounds allow.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from va_search.search.domains import Parameters
 
 if TYPE_CHECKING:
-    from optuna.trial import BaseTrial
+    from optuna.trial import Trial
 
 TAKEN, LEFT = 0.75, 0.25
 """The ranks that stand for a subset given from outside: the middles of the upper and the lower half."""
@@ -32,15 +32,14 @@ class Group:
     low: int
     high: int
 
-    @property
-    def size_name(self) -> str:
+    def size_name(self, name: str) -> str:
         """Optuna's name for how many are taken; feature sets' names have no brackets."""
-        return f"features[{self.modality or 'all'}]"
+        return f"{name}[{self.modality or 'all'}]"
 
 
 @dataclass(frozen=True)
 class Subset:
-    """Subsets of feature sets: the union of one subset per group, `low` to `high` sets in all. Values are sorted lists."""
+    """The union of one subset per group, `low` to `high` feature sets in all; values are sorted lists."""
 
     groups: tuple[Group, ...]
     low: int
@@ -75,28 +74,28 @@ class Subset:
             and all(group.low <= len(set(value) & set(group.names)) <= group.high for group in self.groups)
         )
 
-    def suggest(self, trial: BaseTrial, name: str) -> Any:  # noqa: ARG002 (its parameters are named by group and set)
+    def suggest(self, trial: Trial, name: str) -> Any:
         ranks: dict[str, float] = {}
         sizes: list[int] = []
         for group in self.groups:
             fixed = group.low == group.high
-            sizes.append(group.low if fixed else trial.suggest_int(group.size_name, group.low, group.high))
+            sizes.append(group.low if fixed else trial.suggest_int(group.size_name(name), group.low, group.high))
             for each in _ranked(group):
-                ranks[each] = trial.suggest_float(f"features.{each}", 0.0, 1.0)
+                ranks[each] = trial.suggest_float(f"{name}.{each}", 0.0, 1.0)
         return self._taken(sizes, ranks)
 
-    def parameters(self, name: str, value: Any) -> Parameters:  # noqa: ARG002
+    def parameters(self, name: str, value: Any) -> Parameters:
         from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
         chosen: dict[str, Any] = {}
         distributions: dict[str, BaseDistribution] = {}
         for group in self.groups:
             if group.low < group.high:
-                chosen[group.size_name] = len(set(value) & set(group.names))
-                distributions[group.size_name] = IntDistribution(group.low, group.high)
+                chosen[group.size_name(name)] = len(set(value) & set(group.names))
+                distributions[group.size_name(name)] = IntDistribution(group.low, group.high)
             for each in _ranked(group):
-                chosen[f"features.{each}"] = TAKEN if each in value else LEFT
-                distributions[f"features.{each}"] = FloatDistribution(0.0, 1.0)
+                chosen[f"{name}.{each}"] = TAKEN if each in value else LEFT
+                distributions[f"{name}.{each}"] = FloatDistribution(0.0, 1.0)
         return chosen, distributions
 
     def _taken(self, sizes: list[int], ranks: dict[str, float]) -> list[str]:

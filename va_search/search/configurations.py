@@ -1,0 +1,265 @@
+"""A search space: its configurations, how they are enumerated, proposed and recognised.
+
+Conventions: a configuration maps the names of the settings in play to plain values; settings out of play take the
+defaults of `TrialSettings`. Two configurations that would compute the same are one: unused settings count as their
+defaults, and late fusion of feature sets of one modality is early fusion.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from va_search.errors import InputError
+from va_search.search.declaration import Setting
+from va_search.search.domains import Parameters, same
+from va_search.search.header import Budget, EarlyStopping, Header
+from va_search.search.problems import plain
+from va_search.training.settings import TrialSettings, unused
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+COUNTED = 100_000
+"""Spaces of up to so many combinations are counted exactly."""
+
+Configuration = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space that was read and checked; make one with `load_space`.
+
+    `settings` come in an order in which every condition looks back; `modalities` names each feature set's modality.
+    """
+
+    name: str
+    document: dict[str, Any]
+    header: Header
+    settings: dict[str, Setting]
+    modalities: dict[str, str]
+
+    @property
+    def sampler(self) -> str:
+        return self.header.sampler
+
+    @property
+    def sampler_seed(self) -> int:
+        return self.header.sampler_seed
+
+    @property
+    def objective(self) -> str:
+        return self.header.objective
+
+    @property
+    def seeds(self) -> list[int]:
+        return self.header.seeds
+
+    @property
+    def folds(self) -> list[int | str]:
+        return self.header.folds
+
+    @property
+    def budget(self) -> Budget:
+        return self.header.budget
+
+    @property
+    def early_stopping(self) -> EarlyStopping | None:
+        return self.header.early_stopping
+
+    def size(self) -> int | None:
+        """Number of different, valid configurations; None when a range of numbers makes them infinitely many.
+
+        Counted one by one where at most `COUNTED` combinations are declared. Above that it is the product of the
+        settings' counts: an upper bound, since conditions and equal configurations are not taken off.
+        """
+        return self._size
+
+    @property
+    def size_is_exact(self) -> bool:
+        """False when `size` is an upper bound."""
+        return self._combinations is None or self._combinations <= COUNTED
+
+    def configurations(self) -> Iterator[Configuration]:
+        """Every different, valid configuration in grid order: the setting declared last varies fastest.
+
+        ValueError for an infinite space.
+        """
+        if self._combinations is None:
+            raise ValueError(f"space {self.name!r} has infinitely many configurations")
+        seen: set[bytes] = set()
+        for configuration in self.combinations(list(self.settings)):
+            key = self._key(configuration)
+            if key is not None and key not in seen:
+                seen.add(key)
+                yield configuration
+
+    def in_play(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        """Whether setting `name` exists beside the settings chosen before it."""
+        return all(
+            other in chosen and any(same(chosen[other], value) for value in values)
+            for other, values in self.settings[name].when.items()
+        )
+
+    def combinations(self, names: list[str], chosen: Configuration | None = None) -> Iterator[Configuration]:
+        """All values of these settings (of a range of numbers its two ends) put together, conditions respected.
+
+        `names` stand in the order of `settings`; what comes out may be invalid or equal to another.
+        """
+        chosen = chosen or {}
+        if not names:
+            yield chosen
+        elif not self.in_play(names[0], chosen):
+            yield from self.combinations(names[1:], chosen)
+        else:
+            for value in self.settings[names[0]].domain.values():
+                yield from self.combinations(names[1:], {**chosen, names[0]: value})
+
+    def suggest(self, trial: Trial) -> Configuration:
+        """A configuration proposed by Optuna, setting by setting, conditions respected.
+
+        Its settings may be invalid together (`trials` tells); each of them alone is valid.
+        """
+        chosen: Configuration = {}
+        for name, setting in self.settings.items():
+            if self.in_play(name, chosen):
+                chosen[name] = setting.domain.suggest(trial, name)
+        return chosen
+
+    def optuna_parameters(self, configuration: Mapping[str, Any]) -> Parameters | None:
+        """The Optuna parameters, and their distributions, that stand for a configuration; None outside the space.
+
+        The whole settings of a trial (with its seed and fold) may be given too.
+        """
+        if "seed" in configuration:
+            found = self.configuration(TrialSettings(**configuration))
+            return None if found is None else self.optuna_parameters(found)
+        chosen: Configuration = {}
+        parameters: dict[str, Any] = {}
+        distributions: dict[str, Any] = {}
+        for name, setting in self.settings.items():
+            if not self.in_play(name, chosen):
+                continue
+            if name not in configuration or not setting.domain.contains(configuration[name]):
+                return None
+            chosen[name] = configuration[name]
+            its_parameters, its_distributions = setting.domain.parameters(name, configuration[name])
+            parameters |= its_parameters
+            distributions |= its_distributions
+        return (parameters, distributions) if chosen.keys() == configuration.keys() else None
+
+    def trials(self, configuration: Mapping[str, Any]) -> list[TrialSettings]:
+        """One trial for each fold and seed. InputError when the configuration's settings are invalid together."""
+        pairs = [(fold, seed) for fold in self.folds for seed in self.seeds]
+        try:
+            return [self._settings(configuration, fold=fold, seed=seed) for fold, seed in pairs]
+        except ValidationError as error:
+            raise InputError(*(_reason(each) for each in error.errors())) from None
+
+    def contains(self, settings: TrialSettings) -> bool:
+        """Whether a trial with these settings is one of this space's, its seed and fold included."""
+        ours = settings.seed in self.seeds and any(same(settings.fold, fold) for fold in self.folds)
+        return ours and self.configuration(settings) is not None
+
+    def configuration(self, settings: TrialSettings) -> Configuration | None:
+        """A configuration whose trials have these settings, seed and fold aside; None when there is none."""
+        target = settings.model_dump(mode="json")
+        wanted = self._key(target)
+        for found in self._matching(list(self.settings), {}, target, set(unused(target))):
+            if self._key(found) == wanted:
+                return found
+        return None
+
+    def changes(self, old_document: Mapping[str, Any]) -> list[str]:
+        """What differs between an older document of the space and this one, one line each, in plain words."""
+        old, new = _flat(old_document), _flat(self.document)
+        lines = []
+        for name in dict.fromkeys([*new, *old]):
+            if name not in old:
+                lines.append(f"{name} is new: {_short(new[name])}")
+            elif name not in new:
+                lines.append(f"{name} is gone; it was {_short(old[name])}")
+            elif old[name] != new[name]:
+                lines.append(f"{name} was {_short(old[name])}, now is {_short(new[name])}")
+        return lines
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _combinations(self) -> int | None:
+        counts = [setting.domain.count() for setting in self.settings.values()]
+        return None if None in counts else math.prod(count or 1 for count in counts)
+
+    @cached_property
+    def _size(self) -> int | None:
+        if self._combinations is None or self._combinations > COUNTED:
+            return self._combinations
+        return sum(1 for _ in self.configurations())
+
+    def _matching(
+        self, names: list[str], chosen: Configuration, target: Mapping[str, Any], unused_names: set[str]
+    ) -> Iterator[Configuration]:
+        """Combinations that could stand for `target`: where a setting has no effect in it, any value may have stood."""
+        if not names:
+            yield chosen
+            return
+        name = names[0]
+        if not self.in_play(name, chosen):
+            yield from self._matching(names[1:], chosen, target, unused_names)
+            return
+        for value in self._candidates(name, target, unused_names):
+            yield from self._matching(names[1:], {**chosen, name: value}, target, unused_names)
+
+    def _candidates(self, name: str, target: Mapping[str, Any], unused_names: set[str]) -> list[Any]:
+        domain = self.settings[name].domain
+        values = [target[name]] if domain.contains(target[name]) else []
+        if name == "stride" and target[name] is None and domain.contains(target["segment_length"]):
+            values.append(target["segment_length"])
+        if name == "fusion" and self._one_modality(target["features"]):
+            values += [value for value in domain.values() if value not in values]
+        if name in unused_names:
+            decides = any(name in setting.when for setting in self.settings.values())
+            values += [value for value in islice(domain.values(), 16 if decides else 1) if value not in values]
+            values = values if decides else values[:1]
+        return values
+
+    def _one_modality(self, features: Sequence[str]) -> bool:
+        return len({self.modalities.get(name, name) for name in features}) == 1
+
+    def _settings(self, configuration: Mapping[str, Any], **rest: Any) -> TrialSettings:
+        settings = TrialSettings(**{**configuration, **rest})
+        if settings.fusion == "late" and self._one_modality(settings.features):
+            settings = settings.model_copy(update={"fusion": "early"})
+        return settings
+
+    def _key(self, configuration: Mapping[str, Any]) -> bytes | None:
+        """Equal for configurations that compute the same; None for an invalid one."""
+        try:
+            settings = self._settings({**configuration, "seed": 0, "fold": "official"})
+        except ValidationError:
+            return None
+        return hashlib.blake2b(settings.model_dump_json().encode(), digest_size=16).digest()
+
+
+def _reason(error: Any) -> str:
+    where = ".".join(map(str, error["loc"]))
+    return f"{where}: {plain(error)}" if where else plain(error)
+
+
+def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
+    settings = document.get("settings")
+    flat = {key: value for key, value in document.items() if key != "settings"}
+    return flat | {f"settings.{key}": value for key, value in (settings or {}).items()}
+
+
+def _short(value: Any) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip())

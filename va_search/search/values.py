@@ -1,0 +1,73 @@
+"""Is this value allowed for that setting? Asked of the fields of `TrialSettings`, answered in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import cache
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import TypeAdapter, ValidationError
+
+from va_search.errors import unknown_name
+from va_search.search.problems import plain
+from va_search.training.settings import TrialSettings
+
+ELSEWHERE = {"seed": "seeds", "fold": "folds"}
+"""Settings of a trial that a space gives at its top level, and under which name."""
+
+KNOWN = sorted(set(TrialSettings.model_fields) - set(ELSEWHERE))
+"""The settings a space may name."""
+
+
+def checked_value(name: str, raw: Any) -> Any:
+    """`raw` as a value of setting `name`, as plain data; ValueError says what was expected.
+
+    Texts such as "1e-4" (which YAML 1.1 does not take for numbers) count as numbers where one is due.
+    """
+    kinds = value_kinds(name)
+    if (menu := [item for kind in kinds for item in kind_menu(kind)]) and raw not in menu:
+        raise ValueError(unknown_name(name, raw, menu))
+    if isinstance(raw, bool) and bool not in kinds:
+        raise ValueError(f"expected a number, found {str(raw).lower()}")
+    if isinstance(raw, list) and tuple not in kinds:
+        raise ValueError(f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}")
+    try:
+        value = _adapter(name).validate_python(raw)
+    except ValidationError as error:
+        alternative = ", or null" if type(None) in kinds else ""
+        raise ValueError(plain(error.errors()[0]) + alternative) from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"expected a finite number, found {raw!r}")
+    return list(value) if isinstance(value, tuple) else value
+
+
+@cache
+def value_kinds(name: str) -> frozenset[Any]:
+    """What a setting's values are: int, float, bool, tuple, NoneType, and Literal menus as they are declared."""
+    return frozenset(_kinds(TrialSettings.model_fields[name].annotation))
+
+
+def kind_menu(kind: Any) -> tuple[str, ...]:
+    """The names of a Literal menu; none for any other kind."""
+    return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _kinds(get_args(annotation)[0])
+    elif origin is Literal or origin is None:
+        yield annotation
+    elif origin is tuple:
+        yield tuple
+    else:
+        for part in get_args(annotation):
+            yield from _kinds(part)
+
+
+@cache
+def _adapter(name: str) -> TypeAdapter[Any]:
+    field = TrialSettings.model_fields[name]
+    annotation: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    return TypeAdapter(annotation)
