@@ -93,7 +93,7 @@ def not_finite(file: Path, values: NDArray[np.floating], columns: Sequence[str])
     """One problem per column of features that holds NaN, an empty cell or an infinity."""
     bad = ~np.isfinite(values)
     problems = []
-    for index in np.flatnonzero(bad.any(axis=0)):
+    for index in np.flatnonzero(bad.any(axis=0)).tolist():
         row = int(np.argmax(bad[:, index]))
         found = "infinite" if np.isinf(values[row, index]) else "empty or NaN"
         name = repr(columns[index]) if columns else str(index)
