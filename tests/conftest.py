@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from va_search.data.simulate import simulate
+from va_search.data.store import Store
+
 
 @pytest.fixture
 def case_folder() -> Path:
@@ -16,3 +19,9 @@ def case_folder() -> Path:
     if not (folder / "dataset.yaml").is_file():
         pytest.skip(f"the CASE recordings are not at {folder} (set VA_SEARCH_CASE)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A simulated challenge of a few short recordings; read only."""
+    return simulate(tmp_path_factory.mktemp("tiny") / "store", size="tiny")

@@ -175,3 +175,13 @@ class Home:
     @property
     def artifacts(self) -> Path:
         return self.root / "mlflow-artifacts"
+
+
+def shipped(name: str) -> Path:
+    """A file of the repository, such as search_spaces/demo.yaml, wherever the command is run from."""
+    path = Path(__file__).resolve().parent.parent / name
+    if not path.is_file():
+        raise InputError(
+            f"{path}: not there; {name} comes with the repository, run this from a clone installed with make"
+        )
+    return path

@@ -37,3 +37,7 @@ app.add_typer(bank.app, name="bank")
 app.command(epilog=ensemble.EXAMPLE)(ensemble.ensemble)
 app.command(epilog=submit.EXAMPLE)(submit.submit)
 app.command(epilog=demo.EXAMPLE)(demo.demo)
+
+
+if __name__ == "__main__":
+    app()

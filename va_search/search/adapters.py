@@ -12,7 +12,14 @@ from ray.tune.search import Searcher
 from va_search.search.session import Progress, Session
 
 
-class SessionSearcher(Searcher):
+class Unsaved:
+    """Tune pickles its own snapshot, which we never read: what holds the session leaves it out."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class SessionSearcher(Unsaved, Searcher):
     """Draws tasks from a session; `first` is a trial drawn before Ray was started."""
 
     def __init__(self, session: Session, first: Any, to_task: Callable[[str, Any], dict[str, Any]]) -> None:
@@ -45,7 +52,7 @@ class SessionSearcher(Searcher):
         """Tune: a study resumes from the bank, never from Tune's snapshots."""
 
 
-class Progressing(Callback):
+class Progressing(Unsaved, Callback):
     """Tells the session what ended and how, and the watcher how it goes, at most once a second."""
 
     def __init__(self, session: Session, watch: Callable[[Progress], None]) -> None:
@@ -77,7 +84,7 @@ class Progressing(Callback):
         return None
 
 
-class StopWhenAsked(Stopper):
+class StopWhenAsked(Unsaved, Stopper):
     """Ends the whole run once the session is interrupted or has given up."""
 
     def __init__(self, session: Session) -> None:

@@ -1,0 +1,114 @@
+"""What to train next: unique, repeatable, resumable, whatever the sampler."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from va_search.data.store import Store
+from va_search.search.proposals import Proposals
+from va_search.search.space import Space, load_space
+from va_search.training.settings import TrialSettings, trial_id
+
+HEADER = "sampler: {sampler}\nbudget: {{trials: 500}}\nseeds: [0, 1]\n"
+CELLS = """settings:
+  features: {choice: [[face], [face, voice]]}
+  encoder: {choice: [gru, transformer]}
+  layers: {int: [1, 3], when: {encoder: [transformer]}}
+"""
+"""2 feature choices × (gru + transformer × 3 layers) = 8 configurations, 16 trials with two seeds."""
+
+
+@pytest.fixture
+def space(tmp_path: Path, tiny_store: Store) -> Callable[..., Space]:
+    def load(sampler: str, settings: str = CELLS) -> Space:
+        path = tmp_path / "space.yaml"
+        path.write_text(HEADER.format(sampler=sampler) + settings)
+        return load_space(path, tiny_store)
+
+    return load
+
+
+def ident(settings: TrialSettings) -> str:
+    return trial_id(settings, "data")
+
+
+def draw(proposals: Proposals, most: int = 100) -> list[tuple[str, TrialSettings]]:
+    drawn = []
+    for _ in range(most):
+        entry = proposals.next()
+        if entry is None:
+            break
+        drawn.append(entry)
+    return drawn
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_a_finite_space_is_drawn_whole_and_nothing_twice(space: Callable[..., Space], sampler: str) -> None:
+    proposals = Proposals(space(sampler), ident)
+    drawn = []
+    for _ in range(100):
+        entry = proposals.next()
+        if entry is None:
+            break
+        drawn.append(entry)
+        proposals.tell(entry[0], 0.5)  # TPE, told that all are alike, repeats itself
+    assert len(drawn) == len({trial for trial, _ in drawn}) == 16
+    assert {(s.encoder, s.layers, s.seed, len(s.features)) for _, s in drawn} >= {
+        ("transformer", 3, 1, 2),
+        ("gru", 4, 0, 1),
+    }
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_the_order_repeats(space: Callable[..., Space], sampler: str) -> None:
+    first, second = (draw(Proposals(space(sampler), ident)) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_resuming_brings_the_unfinished_first_and_the_finished_never(space: Callable[..., Space], sampler: str) -> None:
+    before = draw(Proposals(space(sampler), ident), 6)
+    proposals = Proposals(space(sampler), ident)
+    proposals.learn([(trial, settings, 0.1) for trial, settings in before[:4]])
+    proposals.resume(before[4:])
+    drawn = draw(proposals)
+    assert drawn[:2] == before[4:]
+    assert {trial for trial, _ in before[:4]}.isdisjoint(trial for trial, _ in drawn)
+    assert len(drawn) == 12
+
+
+def test_tpe_looks_where_it_went_well(space: Callable[..., Space]) -> None:
+    floats = "settings:\n  features: [face]\n  encoder: gru\n  learning_rate: {float: [1.0e-5, 1.0e-1], log: true}\n"
+    proposals = Proposals(space("tpe", floats), ident)
+    rates = []
+    for _ in range(80):
+        entry = proposals.next()
+        assert entry is not None
+        trial, settings = entry
+        rates.append(settings.learning_rate)
+        proposals.tell(trial, -abs(math.log10(settings.learning_rate) + 2.5))
+    late = [1e-3 < rate < 1e-2 for rate in rates[40:]]
+    assert sum(late) > 25  # a quarter of them would be chance
+
+
+def test_tpe_learns_from_finished_trials_of_an_earlier_run(space: Callable[..., Space]) -> None:
+    floats = "settings:\n  features: [face]\n  encoder: gru\n  learning_rate: {float: [1.0e-5, 1.0e-1], log: true}\n"
+    earlier = [TrialSettings(features=("face",), encoder="gru", learning_rate=10 ** -(1 + k / 10)) for k in range(41)]
+    finished = [(ident(s), s, 1.0 if 1e-3 < s.learning_rate < 1e-2 else 0.0) for s in earlier]
+    proposals = Proposals(space("tpe", floats), ident)
+    proposals.learn(finished)
+    rates = [settings.learning_rate for _, settings in draw(proposals, 40)]
+    assert sum(1e-3 < rate < 1e-2 for rate in rates) > 20
+
+
+def test_a_failed_configuration_does_not_stop_the_sampler(space: Callable[..., Space]) -> None:
+    proposals = Proposals(space("tpe"), ident)
+    for _ in range(16):
+        entry = proposals.next()
+        assert entry is not None
+        proposals.tell(entry[0], None)
+    assert proposals.next() is None

@@ -1,0 +1,249 @@
+"""Real searches on real Ray, through the command line, with real signals: what a deadline night looks like."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from va_search.data.simulate import simulate
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+SPACE = """
+sampler: grid
+objective: score
+settings:
+  features: {choice: [[NAME]]}
+  encoder: {choice: [gru, transformer]}
+  learning_rate: {choice: RATES}
+  width: 8
+  layers: 1
+  attention_heads: 2
+  feed_forward: 8
+  hidden_size: 8
+  head_sizes: [8]
+  segment_length: 50
+  epochs: EPOCHS
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate(tmp_path_factory.mktemp("data") / "store", size="tiny", hidden=None).path
+
+
+@pytest.fixture
+def space(tmp_path: Path, store: Path) -> Callable[..., Path]:
+    name = sorted(path.stem for path in (store / "features").glob("*.arrow"))[0]
+
+    def write(rates: str = "[0.001, 0.003]", epochs: int = 2, extra: str = "", file: str = "space.yaml") -> Path:
+        path = tmp_path / file
+        text = SPACE.replace("NAME", name).replace("RATES", rates).replace("EPOCHS", str(epochs))
+        path.write_text(text + extra)
+        return path
+
+    return write
+
+
+def command(space: Path, store: Path, home: Path, study: str = "s", *more: str) -> list[str]:
+    where = ["--data", str(store), "--study", study, "--home", str(home), "--json", "--concurrent", "2"]
+    return [sys.executable, "-m", "va_search.cli.main", "search", str(space), *where, *more]
+
+
+def run(*arguments: Any) -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=200)
+    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+
+def trials(home: Path, study: str = "s") -> dict[str, dict[str, Any]]:
+    found = sorted((home / "bank" / study).glob("*/trial.json"))
+    return {path.parent.name: json.loads(path.read_text()) for path in found}
+
+
+def wait_for(what: Callable[[], Any], seconds: float = 120.0) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError("it did not happen in time")
+
+
+def children(pid: int, name: str) -> list[int]:
+    """Process ids below `pid` whose title starts with `name` (Ray names its workers after what they run)."""
+    below: dict[int, list[int]] = {}
+    titles: dict[int, str] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            titles[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+        except (OSError, ValueError, IndexError):
+            continue
+        below.setdefault(parent, []).append(int(folder.name))
+    found, to_do = [], [pid]
+    while to_do:
+        for child in below.get(to_do.pop(), []):
+            to_do.append(child)
+            if titles[child].startswith(name):
+                found.append(child)
+    return found
+
+
+def alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a search and be sure that it is gone afterwards."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: Any) -> subprocess.Popen[str]:
+        process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def test_a_search_finishes_resumes_and_is_shared_between_studies(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    code, first, text = run(space(), store, home)
+    assert code == 0, text
+    assert (first["trained"], first["complete"], first["failed"], first["undelivered"]) == (4, 4, 0, 0)
+    before = trials(home)
+    assert {record["epochs"] for record in before.values()} == {2}
+
+    code, again, text = run(space(), store, home)
+    assert (code, again["trained"], again["found"], again["complete"]) == (0, 0, 4, 4), text
+    assert trials(home) == before
+
+    code, other, text = run(space(), store, home, "other")
+    assert (code, other["trained"], other["adopted"], other["complete"]) == (0, 0, 4, 4), text
+
+    code, wider, text = run(space(rates="[0.001, 0.003, 0.01]"), store, home)
+    assert (code, wider["trained"], wider["found"]) == (0, 2, 4), text
+    assert any("learning_rate" in change for change in wider["changes"])
+
+
+def test_control_c_saves_what_is_finished_and_the_same_command_goes_on(
+    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    home, file = tmp_path / "home", space(rates="[0.001, 0.002, 0.003, 0.004]", epochs=6)
+    process = started(file, store, home)
+    wait_for(lambda: trials(home))
+    process.send_signal(signal.SIGINT)
+    _, text = process.communicate(timeout=60)
+    assert process.returncode == 130, text
+    assert "the same command again goes on" in text
+    before = trials(home)
+    assert 0 < len(before) < 8
+    code, summary, text = run(file, store, home)
+    assert (code, summary["found"], summary["trained"]) == (0, len(before), 8 - len(before)), text
+    assert {trial: trials(home)[trial] for trial in before} == before
+
+
+def test_a_killed_search_loses_nothing_and_leaves_no_process(
+    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    home, file = tmp_path / "home", space(rates="[0.001, 0.002, 0.003, 0.004]", epochs=6)
+    process = started(file, store, home)
+    wait_for(lambda: trials(home))
+    pids = children(process.pid, "")
+    process.kill()
+    process.wait()
+    before = trials(home)
+    wait_for(lambda: not any(alive(pid) for pid in pids), 60)
+    code, summary, text = run(file, store, home)
+    assert (code, summary["complete"]) == (0, 8), text
+    assert summary["found"] >= len(before)
+    assert {trial: trials(home)[trial] for trial in before} == before
+
+
+def test_a_killed_worker_costs_one_trial_which_search_again_retries(
+    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    home, file = tmp_path / "home", space(epochs=60)
+    process = started(file, store, home)
+    worker = wait_for(lambda: children(process.pid, "ray::TrialActor"))[0]
+    time.sleep(1.0)
+    os.kill(worker, signal.SIGKILL)
+    out, text = process.communicate(timeout=150)
+    assert process.returncode == 0, text
+    summary = json.loads(out)
+    assert (summary["trained"], summary["failed"]) == (3, 1), text
+    failure = json.loads(next((home / "studies" / "s" / "failures").glob("*.json")).read_text())
+    assert failure["failed"]
+    code, again, text = run(file, store, home)
+    assert (code, again["found"], again["trained"], again["failed"]) == (0, 3, 1, 0), text
+    assert not list((home / "studies" / "s" / "failures").glob("*.json"))
+
+
+def test_a_diverging_trial_is_recorded_and_the_study_goes_on(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    code, summary, text = run(space(rates="[0.001, 1.0e+35]"), store, home)
+    assert (code, summary["trained"], summary["failed"]) == (0, 2, 2), text
+    failures = [json.loads(path.read_text()) for path in (home / "studies" / "s" / "failures").glob("*.json")]
+    assert all("Traceback" in failure["failed"] for failure in failures)
+    assert all(failure["settings"]["learning_rate"] == 1e35 for failure in failures)
+
+
+def test_out_of_memory_is_one_trials_failure(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+    home, file = tmp_path / "home", space(rates="[0.001]")
+    file.write_text(file.read_text().replace("hidden_size: 8", "hidden_size: 20000000"))
+    code, summary, text = run(file, store, home)
+    assert (code, summary["trained"], summary["failed"]) == (0, 1, 1), text
+
+
+def test_all_failing_for_one_reason_ends_the_study_with_that_reason(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    rates = "[1.0e+35, 1.1e+35, 1.2e+35, 1.3e+35, 1.4e+35, 1.5e+35]"
+    code, document, text = run(space(rates=rates), store, tmp_path / "home")
+    assert code == 1
+    assert "stopped early" in text and "for one reason" in text
+    assert document["exit_code"] == 1
+    assert len(list((tmp_path / "home" / "studies" / "s" / "failures").glob("*.json"))) < 12
+
+
+def test_early_stopping_keeps_what_a_stopped_trial_reached(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    extra = "early_stopping: {grace_epochs: 1, reduction_factor: 4}\n"
+    file = space(rates="[0.003, 0.001, 1.0e-9, 1.1e-9, 1.2e-9, 1.3e-9]", epochs=40, extra=extra)
+    code, summary, text = run(file, store, tmp_path / "home")
+    assert (code, summary["complete"]) == (0, 12), text
+    records = trials(tmp_path / "home").values()
+    stopped = [record for record in records if record["stopped"]]
+    assert stopped and all(record["epochs"] < 40 for record in stopped)
+    assert all("validation" in record["predictions"] for record in stopped)
+
+
+def test_a_store_that_changed_under_a_study_is_refused(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert run(space(), store, home)[0] == 0
+    other = simulate(tmp_path / "other", size="tiny", seed=9, hidden=None).path
+    code, _, text = run(space(), other, home)
+    assert code == 2
+    assert "changed since study 's' began" in text

@@ -1,0 +1,234 @@
+"""A session without Ray: what is handed out, what counts, what stops it; real files, real second processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from va_search.data.store import Store, frames_hash
+from va_search.errors import InputError
+from va_search.files import Home, write_json
+from va_search.predictions.bank import Predictions
+from va_search.search.session import SAME_REASON, Session, reason
+from va_search.search.space import load_space
+from va_search.search.study import Study
+from va_search.training.settings import TrialSettings
+
+SPACE = """sampler: {sampler}
+budget: {{trials: {trials}}}
+settings:
+  features: [face]
+  encoder: gru
+  learning_rate: {{choice: {rates}}}
+"""
+
+Make = Callable[..., Session]
+
+
+@pytest.fixture
+def make(tmp_path: Path, tiny_store: Store) -> Make:
+    def session(
+        study: str = "s", rates: str = "[0.1, 0.2, 0.3, 0.4]", trials: int = 4, sampler: str = "grid"
+    ) -> Session:
+        file = tmp_path / "space.yaml"
+        file.write_text(SPACE.format(rates=rates, trials=trials, sampler=sampler))
+        space = load_space(file, tiny_store)
+        named = Study(Home(tmp_path / "home"), study)
+        named.begin(tiny_store, space.document)
+        return Session(named, space, tiny_store, deliver=lambda record: None)
+
+    return session
+
+
+def finish(session: Session, trial: str, value: float = 0.5) -> None:
+    """What an actor does at the end of a training."""
+    store = session.store
+    best: dict[str, Any] = {name: {"ccc": value, "epoch": 1} for name in ("valence", "arousal")}
+    record = {
+        "source": "trained",
+        "settings": session.running[trial],
+        "best": {**best, "score": {"value": value, "epoch": 1}},
+        "seconds": 1.0,
+        "data_hash": store.data_hash(session.running[trial]["features"]),
+    }
+    predictions = {}
+    for split in ("validation", "test"):
+        rows = sum(recording.frames for recording in store.split(split))
+        values = np.zeros((rows, 2), dtype=np.float32)
+        predictions[split] = Predictions(values, frames_hash(store.split(split)))
+    session.study.bank.write(session.study.name, trial, record, predictions)
+    session.ended(trial, None)
+
+
+def take(session: Session) -> str:
+    drawn = session.next_trial()
+    assert drawn is not None
+    return drawn[0]
+
+
+def test_the_budget_bounds_what_is_handed_out(make: Make) -> None:
+    session = make(trials=3)
+    trials = {take(session) for _ in range(3)}
+    assert len(trials) == 3
+    assert session.next_trial() is None and not session.waiting
+
+
+def test_a_second_run_goes_on_with_what_is_open(make: Make) -> None:
+    first = make()
+    done, open_one = take(first), take(first)
+    finish(first, done)
+    first.claims.release_all()
+    second = make()
+    assert second.finished == {done}
+    assert take(second) == open_one
+    rest = {take(second), take(second)}
+    assert done not in rest and second.next_trial() is None
+
+
+def test_a_line_cut_by_a_kill_does_not_hurt(make: Make) -> None:
+    first = make()
+    trial = take(first)
+    first.claims.release_all()
+    with open(first.study.folder / "asked.jsonl", "a") as ledger:
+        ledger.write('{"trial": "12')
+    assert take(make()) == trial
+
+
+def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
+    first = make("one")
+    trial = take(first)
+    finish(first, trial, 0.7)
+    second = make("two")
+    handed_out = [take(second) for _ in range(3)]
+    assert trial not in handed_out and second.next_trial() is None
+    assert second.adopted == 1 and trial in second.finished
+    record = second.study.bank.record("two", trial)
+    assert (record["study"], record["trained_in"]) == ("two", "one")
+    here, there = (second.study.bank.folder(study, trial) / "validation.arrow" for study in ("one", "two"))
+    assert here.stat().st_ino == there.stat().st_ino  # no second copy on the disk
+
+
+def test_what_another_process_is_training_is_left_to_it(make: Make) -> None:
+    first = make("one")
+    trial = take(first)  # claimed by this process; flock is per open file, so the same process stands for another
+    second = make("two")
+    handed_out = []
+    for _ in range(8):
+        drawn = second.next_trial()
+        if drawn is not None:
+            handed_out.append(drawn[0])
+    assert len(handed_out) == 3 and trial not in handed_out
+    assert second.waiting
+    finish(first, trial)
+    assert second.next_trial() is None
+    assert trial in second.finished and not second.waiting
+
+
+def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
+    session = make()
+    trial = take(session)
+    session.claims.release_all()
+    folder = str(tmp_path / "home" / "claims")
+    code = f"import os; from pathlib import Path; from va_search.search.claims import Claims\nassert Claims(Path({folder!r})).take({trial!r}); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert take(make()) == trial
+
+
+def test_failures_are_kept_and_tried_again_by_the_next_run_only(make: Make) -> None:
+    session = make()
+    failed = take(session)
+    session.ended(failed, "Traceback …\nValueError: nope\n")
+    rest = {take(session) for _ in range(3)}
+    assert failed not in rest and session.next_trial() is None
+    assert session.study.failures()[0]["failed"].endswith("ValueError: nope\n")
+    session.claims.release_all()
+    again = make()
+    trial = take(again)
+    assert trial == failed
+    finish(again, trial)
+    assert again.study.failures() == []
+
+
+def test_one_reason_for_all_failures_stops_but_only_then(make: Make) -> None:
+    session = make(rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
+    for number in range(SAME_REASON):
+        assert session.common_failure is None
+        session.ended(take(session), f"Traceback {number}\nOSError: no such store")
+    assert session.common_failure == "OSError: no such store"
+    assert session.next_trial() is None and not session.waiting
+
+    mixed = make("mixed", rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
+    finish(mixed, take(mixed))
+    for _ in range(SAME_REASON):
+        mixed.ended(take(mixed), "OSError: no such store")
+    assert mixed.common_failure is None and mixed.next_trial() is not None
+
+
+def test_an_interrupt_hands_out_nothing_more(make: Make) -> None:
+    session = make()
+    take(session)
+    session.interrupted = True
+    assert session.next_trial() is None
+
+
+def test_a_narrower_space_keeps_what_lies_in_it(make: Make) -> None:
+    first = make()
+    for _ in range(4):
+        finish(first, take(first))
+    narrow = make(rates="[0.3, 0.4, 0.5]", trials=3)
+    assert len(narrow.finished) == 2
+    assert take(narrow) and narrow.next_trial() is None
+    assert len(first.study.bank.trials("s")) == 4
+
+
+def test_progress_counts(make: Make) -> None:
+    session = make()
+    finish(session, take(session), 0.25)
+    session.ended(take(session), "x")
+    take(session)
+    progress = session.progress()
+    assert (progress.planned, progress.finished, progress.running, progress.failed) == (4, 1, 1, 1)
+    assert progress.best_valence == 0.25 and progress.seconds_left is not None
+
+
+def test_time_is_a_budget_too(make: Make, tmp_path: Path) -> None:
+    session = make()
+    file = tmp_path / "space.yaml"
+    file.write_text(file.read_text().replace("{trials: 4}", "{hours: 0.5}"))
+    timed = Session(
+        session.study, load_space(file, session.store), session.store, deliver=lambda record: None, spent=1800
+    )
+    assert timed.out_of_time and timed.next_trial() is None and not timed.waiting
+
+
+def test_a_store_that_changed_is_refused_by_name(make: Make) -> None:
+    session = make()
+    document = session.study.document()
+    document["hashes"]["feature set face"] = "0" * 64
+    write_json(session.study.folder / "study.json", document)
+    with pytest.raises(InputError, match="feature set face changed since study 's' began"):
+        make()
+
+
+def test_unknown_studies_are_answered_with_the_known(make: Make) -> None:
+    session = make("first")
+    with pytest.raises(InputError, match=r"unknown study 'frist'; did you mean 'first'\?"):
+        Study(session.study.home, "frist").document()
+
+
+def test_the_reason_is_the_last_line() -> None:
+    assert reason("Traceback\n  File x\nValueError: a\n\n") == "ValueError: a"
+    assert reason("") == "unknown"
+
+
+def test_trial_ids_follow_the_data(make: Make) -> None:
+    session = make()
+    settings = TrialSettings(features=("face",), encoder="gru")
+    other = TrialSettings(features=("voice",), encoder="gru")
+    assert session.trial_id(settings) != session.trial_id(other)

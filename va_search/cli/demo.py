@@ -1,0 +1,166 @@
+"""`va-search demo`: the whole job on a simulated challenge, with the labels that a challenge would withhold at the end."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.search import progress_line, show_summary
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.table import Table
+
+    from va_search.data.store import Store
+    from va_search.ensemble.saved import Ensemble
+    from va_search.files import Home
+
+EXAMPLE = "Example: va-search demo"
+NAME = "demo"
+
+
+def demo(
+    home: HomeOption = DEFAULT_HOME,
+    folder: Annotated[Path, typer.Option(help="Where the simulated challenge and the submission go.")] = Path("demo"),
+    as_json: JsonOption = False,
+) -> None:
+    """Simulate a challenge, audit it, search it, build an ensemble per dimension and score its submission."""
+    with command(as_json) as output:
+        from va_search.data.simulate import simulate
+        from va_search.files import Home
+
+        started = time.monotonic()
+        where, hidden = Home(home), folder / "hidden-labels"
+        store = simulate(folder / "store", size="demo", hidden=hidden)
+        _audit(output, store)
+        _search(output, where, store)
+        ensemble = _ensemble(output, where, store)
+        _submit(output, where, store, ensemble, folder / "submission")
+        scores = _scores(where, store, ensemble, folder / "submission", hidden)
+        output.show(_table(scores))
+        output.show(f"the whole job took {duration(time.monotonic() - started)}")
+        _next(output, home)
+        output.done(scores)
+
+
+def _audit(output: Output, store: Store) -> None:
+    from va_search.data.check import check
+
+    report = check(store)
+    counts = " · ".join(f"{len(store.split(name))} {name}" for name in ("train", "validation", "test"))
+    sets = ", ".join(f"{name} ({entry.modality}, {entry.dim})" for name, entry in store.feature_sets.items())
+    output.show(f"1 data      {store.path}: {counts} recordings, {store.frames:,} frames; {sets}")
+    levels = [finding.level for finding in report.findings]
+    found = ", ".join(f"{levels.count(level)} {level}s" for level in ("error", "warning", "note"))
+    output.show(f"2 audit     {found} (va-search data check {store.path})")
+
+
+def _search(output: Output, home: Home, store: Store) -> None:
+    from va_search.files import shipped
+    from va_search.search.run import Options, run_search
+    from va_search.search.space import load_space
+
+    space = load_space(shipped("search_spaces/demo.yaml"), store)
+    output.show(f"3 search    search_spaces/demo.yaml, {space.budget.trials} trials with Ray on this machine")
+    with progress_line(output) as watch:
+        show_summary(output, run_search(home, space, store, NAME, Options(), watch))
+
+
+def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:
+    from va_search.ensemble.build import build
+    from va_search.ensemble.recipe import read_recipe
+    from va_search.files import shipped
+    from va_search.tracking.ensembles import log_ensemble
+
+    ensemble = build(home, [NAME], read_recipe(shipped("ensembles/greedy.yaml")), NAME, store, force=True)
+    log_ensemble(home.tracking_uri, home.artifacts, ensemble.model_dump(mode="json"))
+    members = ", ".join(f"{name} {len(chosen.members)}" for name, chosen in ensemble.dimensions.items())
+    output.show(f"4 ensemble  recipe greedy, members: {members}, chosen on validation, of {ensemble.candidates} trials")
+    return ensemble
+
+
+def _submit(output: Output, home: Home, store: Store, ensemble: Ensemble, out: Path) -> None:
+    from va_search.submission import submit
+
+    submit(home, ensemble, out, form="recordings", store=store)
+    output.show(f"5 submit    {out}: {len(store.split('test'))} test recordings, complete, finite, read back")
+
+
+def _scores(home: Home, store: Store, ensemble: Ensemble, submission: Path, hidden: Path) -> dict[str, Any]:
+    """Best single and ensemble: in-sample, out-of-fold and test CCC, per dimension and their mean."""
+    import numpy as np
+
+    labels = np.concatenate([_pairs(hidden / f"{r.name}.csv") for r in store.split("test")])
+    submitted = np.concatenate([_pairs(submission / f"{r.name}.csv") for r in store.split("test")])
+    single = _best_single_on_test(home, store, ensemble)
+    return {
+        "best single": {**ensemble.best_single, "test": _both(single, labels)},
+        "ensemble": {**ensemble.scores, "test": _both(submitted, labels)},
+    }
+
+
+def _best_single_on_test(home: Home, store: Store, ensemble: Ensemble) -> NDArray[np.float32]:
+    import numpy as np
+
+    from va_search.data.store import frames_hash
+    from va_search.predictions.bank import Bank
+
+    columns = []
+    for index, name in enumerate(("valence", "arousal")):
+        best = ensemble.dimensions[name].best_single
+        values = Bank(home.bank).read(best.study, best.trial, "test", frames_hash=frames_hash(store.split("test")))
+        columns.append(values[:, index])
+    return np.stack(columns, axis=1)
+
+
+def _pairs(path: Path) -> NDArray[np.float64]:
+    import pyarrow.csv
+
+    import numpy as np
+
+    table = pyarrow.csv.read_csv(path)
+    return np.stack([table.column(name).to_numpy() for name in ("valence", "arousal")], axis=1).astype(np.float64)
+
+
+def _both(predictions: NDArray[np.floating], labels: NDArray[np.floating]) -> dict[str, float]:
+    from va_search.metrics import ccc, score
+
+    valence, arousal = (ccc(predictions[:, index], labels[:, index]) for index in (0, 1))
+    return {"valence": valence, "arousal": arousal, "score": score(valence, arousal)}
+
+
+def _table(scores: dict[str, Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="CCC on the simulated challenge", title_justify="left")
+    table.add_column("")
+    measures = {
+        "in_sample": "validation\nin-sample",
+        "out_of_fold": "validation\nout-of-fold",
+        "test": "test\nunseen people",
+    }
+    for name in ("valence", "arousal", "score"):
+        for title in measures.values():
+            table.add_column(f"{name}\n{title}", justify="right")
+    for who, by_measure in scores.items():
+        cells = [
+            (by_measure[measure] or {}).get(name) for name in ("valence", "arousal", "score") for measure in measures
+        ]
+        table.add_row(who, *(number(cell) for cell in cells))
+    return table
+
+
+def _next(output: Output, home: Path) -> None:
+    output.show("next:")
+    output.show(
+        f"  .venv/bin/mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db    every trial, at http://127.0.0.1:5000"
+    )
+    output.show(
+        "  .venv/bin/va-search data import table YOUR_FOLDER --to stores/mine    your own recordings (docs/data.md)"
+    )
+    output.show("  .venv/bin/va-search search search_spaces/any.yaml --data stores/mine --study first")
