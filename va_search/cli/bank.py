@@ -1,0 +1,101 @@
+"""`va-search bank`: the predictions of finished trials and of models from elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+LIST_EXAMPLE = "Example: va-search bank list first"
+ADD_EXAMPLE = "Example: va-search bank add first --from team_predictions --data stores/mine"
+
+app = typer.Typer(help="Predictions of finished trials, and of models from elsewhere.", no_args_is_help=True)
+
+
+@app.command(name="list", epilog=LIST_EXAMPLE)
+def list_(
+    study: Annotated[str, typer.Argument(help="The study's name.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the complete trials of a study whose predictions are in the bank."""
+    with command(as_json) as output:
+        from va_search.errors import InputError, unknown_name
+        from va_search.files import Home
+        from va_search.predictions.bank import Bank
+
+        bank = Bank(Home(home).bank)
+        known = bank.studies()
+        if study not in known:
+            raise InputError(unknown_name("study", study, known))
+        records = bank.records(study)
+        output.show(_listed(study, records))
+        kept = ("trial", "source", "settings", "best", "predictions", "filled_frames", "finished_at")
+        output.done([{key: record[key] for key in kept if key in record} for record in records])
+
+
+def _listed(study: str, records: list[dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"bank of study {study}: {len(records)} trials", title_justify="left")
+    for name in ("trial", "source", "encoder", "fusion", "features", "seed", "fold"):
+        table.add_column(name, overflow="fold")
+    for name in ("valence", "arousal"):
+        table.add_column(f"{name}\nin-sample", justify="right")
+    for record in records:
+        settings = record["settings"] or {}
+        features = "+".join(settings.get("features", ["–"]))
+        about = [str(settings.get(name, "–")) for name in ("encoder", "fusion")]
+        places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
+        scores = [number(record["best"][dimension]["ccc"]) for dimension in ("valence", "arousal")]
+        table.add_row(record["trial"], record["source"], *about, features, *places, *scores)
+    return table
+
+
+@app.command(epilog=ADD_EXAMPLE)
+def add(
+    study: Annotated[str, typer.Argument(help="The study to add to; a new name makes one.")],
+    source: Annotated[Path, typer.Option("--from", help="A folder per model, in it a CSV per recording.")],
+    data: Annotated[Path, typer.Option("--data", help="The store the predictions are for.")],
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Put predictions made elsewhere into the bank, as members beside our own; the same again changes nothing."""
+    with command(as_json) as output:
+        from va_search.data.store import Store
+        from va_search.ensemble.outside import add_outside
+        from va_search.files import Home
+        from va_search.predictions.bank import Bank
+
+        bank = Bank(Home(home).bank)
+        before = bank.studies()
+        added = add_outside(bank, study, source, Store.open(data), lambda model: output.note(f"reading {model}"))
+        if study not in before and before:
+            output.note(f"{study!r} is new in the bank (others there: {', '.join(before)})")
+        output.show(_added(study, added))
+        filled = {one.filled_frames for one in added} - {0}
+        if filled:
+            output.note(f"up to {max(filled)} unlabelled frames a model had no row and took the nearest row's value")
+        output.show(f"next: va-search ensemble {study} --recipe greedy --name {study}-greedy")
+        output.done({"study": study, "added": [vars(one) for one in added]})
+
+
+def _added(study: str, added: list[Any]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=f"{len(added)} outside models in study {study}", title_justify="left")
+    table.add_column("trial", overflow="fold")
+    table.add_column("state")
+    for name in ("valence", "arousal"):
+        table.add_column(f"{name}\nvalidation", justify="right")
+    table.add_column("filled\nframes", justify="right")
+    for one in added:
+        scores = [number(one.best[dimension]) for dimension in ("valence", "arousal")]
+        table.add_row(one.trial, one.state, *scores, str(one.filled_frames))
+    return table
