@@ -52,7 +52,7 @@ TINY_SENSORS = {
     "room_tone": Sensor("audio", 3, gain=(0.0, 0.0), error=(1.0, 1.0), noise=1.0),
 }
 SIZES = {
-    "demo": Size({"train": 12, "validation": 5, "test": 5}, (250, 900), 4, 90.0, SENSORS),
+    "demo": Size({"train": 16, "validation": 6, "test": 6}, (250, 900), 4, 90.0, SENSORS),
     "tiny": Size({"train": 3, "validation": 2, "test": 2}, (40, 90), 2, 15.0, TINY_SENSORS),
 }
 
