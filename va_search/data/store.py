@@ -9,7 +9,7 @@
 Conventions: frames of all recordings lie one after another in the order of the recordings, so a frame has one
 position in every file; `[start, stop)` of a recording are such positions. Annotations are on the source's scale;
 `to_unit` maps its label range to [-1, 1], where training works. Opening maps files and copies nothing: processes
-on one machine share the pages.
+on one machine share the pages. (`np.from_dlpack` rather than Arrow's `to_numpy`, which imports pandas.)
 """
 
 from __future__ import annotations
@@ -120,14 +120,14 @@ class Store:
     def annotations(self) -> NDArray[np.float32]:
         """(frames, 2) valence and arousal on the source's scale; NaN where a frame has no label."""
         table = _map_table(self.path / "frames.arrow")
-        pair = [table.column(dimension).chunk(0).to_numpy() for dimension in ("valence", "arousal")]
+        pair = [np.from_dlpack(table.column(dimension).chunk(0)) for dimension in ("valence", "arousal")]
         return np.stack(pair, axis=1)
 
     @cached_property
     def times(self) -> NDArray[np.float64]:
         """(frames,) the source's time column as it stood there, NaN where the source has none."""
-        times: NDArray[np.float64] = _map_table(self.path / "frames.arrow").column("time").chunk(0).to_numpy()
-        return times
+        column = _map_table(self.path / "frames.arrow").column("time").chunk(0)
+        return np.asarray(np.from_dlpack(column), dtype=np.float64)
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:

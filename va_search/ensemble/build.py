@@ -38,9 +38,9 @@ def build(
     studies are the same (new trials then come in), and refused otherwise unless `force`. InputError for unknown
     studies, nothing that lines up, no labelled frame, a dimension whose annotation is constant, NaN predictions.
     """
-    notes = _same_again(home, name, recipe, studies, force)
     bank = Bank(home.bank)
     candidates, left_out = find_candidates(bank, studies, outside=recipe.members.outside)
+    notes = _same_again(home, name, recipe, studies, force)
     if not candidates:
         raise InputError(f"no member left: {', '.join(f'{n} × {why}' for why, n in left_out.items())}")
     lines = line_up(candidates, store or find_store(candidates), left_out)
