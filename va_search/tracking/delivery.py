@@ -1,0 +1,128 @@
+"""Delivery of a study's records to MLflow by a thread of its own, so that a search never waits for a server.
+
+The bank is the queue: each run of `search` puts all records of the study, and what the server already has is passed
+over. An unreachable server is tried again with growing pauses; what waits at the end is delivered by the next search.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from va_search.tracking.entries import last_line
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+ATTEMPTS_AT_END = 3
+"""So many failures in a row end the waiting once the search is over."""
+
+
+class Delivery:
+    """Takes records with `put` at any time and delivers them in the background; `close` at the end.
+
+    `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or JSON document.
+    """
+
+    def __init__(self, uri: str, *, study: str, artifacts: Path | None, parent: dict[str, Any]) -> None:
+        self._open = (uri, study, artifacts, parent)
+        self._study = study
+        self._changed = threading.Condition()
+        self._waiting: dict[str, dict[str, Any]] = {}
+        self._records: dict[str, dict[str, Any]] = {}
+        self._keys: set[str] = set()
+        self._status: str | None = None
+        self._attempts: dict[str, int] = {}
+        self._abandoned = False
+        self._failures = 0
+        self._problem: str | None = None
+        self._runs: Any = None
+        self._thread = threading.Thread(target=self._work, name=f"tracking-{study}", daemon=True)
+        self._thread.start()
+
+    @property
+    def problem(self) -> str | None:
+        """Why delivery fails at the moment; None while it works."""
+        return self._problem
+
+    def put(self, record: dict[str, Any]) -> None:
+        """Queue a complete trial's record, or a failed one's (with its traceback as `failed`); returns at once."""
+        record = {"study": self._study, **record}
+        with self._changed:
+            self._waiting[str(record["trial"])] = record
+            self._records[str(record["trial"])] = record
+            self._keys |= set(record.get("settings") or ())
+            self._changed.notify_all()
+
+    def close(self, timeout: float, *, status: str = "FINISHED") -> list[str]:
+        """Deliver what waits and give the parent run its `status` (FINISHED, or KILLED for an interrupted search).
+
+        Gives up after `timeout` seconds, or sooner where the server does not answer; returns the ids of the trials
+        that were not delivered.
+        """
+        with self._changed:
+            self._status = status
+            self._failures = 0
+            self._attempts.clear()
+            self._changed.notify_all()
+        self._thread.join(timeout)
+        with self._changed:
+            self._abandoned = True
+            self._changed.notify_all()
+            return sorted(self._waiting)
+
+    def _work(self) -> None:
+        while not self._abandoned:
+            trial: str | None = None
+            try:
+                self._connect()
+                trial = self._next()
+                if trial is not None:
+                    self._deliver(trial)
+                elif self._status is not None:
+                    self._runs.finish(list(self._records.values()), self._status)
+                    return
+            except Exception as error:  # whatever goes wrong between here and a server must not stop the search
+                if self._give_up(trial, error):
+                    return
+            else:
+                self._failures, self._problem = 0, None
+
+    def _connect(self) -> None:
+        if self._runs is None:
+            from va_search.tracking.study_runs import StudyRuns
+
+            self._runs = StudyRuns(*self._open)
+
+    def _next(self) -> str | None:
+        """Wait for a record to deliver; None at the end, when only those are left that can't be delivered."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._status or self._abandoned)
+            ending = self._status is not None
+            worth = (t for t in self._waiting if not ending or self._attempts.get(t, 0) < ATTEMPTS_AT_END)
+            return next(worth, None)
+
+    def _deliver(self, trial: str) -> None:
+        record = self._waiting[trial]
+        self._runs.deliver(record, set(self._keys))
+        with self._changed:
+            if self._waiting.get(trial) is record:
+                del self._waiting[trial]
+
+    def _give_up(self, trial: str | None, error: Exception) -> bool:
+        """After a failure: True at the end of a search when it is no use; otherwise pause, longer each time.
+
+        The next attempt connects afresh, asks again what the server has, and lets the other records go first.
+        """
+        self._runs = None
+        self._failures += 1
+        self._problem = f"MLflow at {self._open[0]}: {last_line(str(error))}"
+        with self._changed:
+            if trial is not None:
+                self._attempts[trial] = self._attempts.get(trial, 0) + 1
+                self._waiting[trial] = self._waiting.pop(trial)
+            ending = self._status is not None
+            if ending and trial is None and self._failures >= ATTEMPTS_AT_END:
+                return True
+            pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), FIRST_PAUSE if ending else LONGEST_PAUSE)
+            self._changed.wait_for(lambda: self._abandoned or (self._status is not None) != ending, pause)
+        return False

@@ -1,0 +1,144 @@
+"""The door to MLflow: where a study is tracked, a quiet client, experiments by name, entries in batches.
+
+MLflow takes seconds to import, so nothing here imports it before a client is asked for. No telemetry, no log lines, no
+progress bars. One experiment per study; only the process that drives a search writes (SQLite takes one writer).
+"""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from va_search import __version__
+from va_search.errors import InputError
+from va_search.files import Home
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+"""Environment that is set unless the user has set it; retrying is ours, so a request fails soon."""
+
+SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks", "databricks-uc")
+METRICS, PARAMS, TAGS, ENTRIES = 900, 100, 100, 1000
+"""MLflow's limits for one batch (of 1000 metrics, room is left for the rest)."""
+
+VALUE_LENGTH = 6000
+"""Characters of a param's value; what is longer is cut."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a study is tracked; `artifacts` is None where the server keeps them itself."""
+
+    uri: str
+    artifacts: Path | None
+
+
+@dataclass
+class Entries:
+    """What is logged to one run: params and tags by name, metrics as (name, value, time in ms, step)."""
+
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
+    tags: dict[str, str] = field(default_factory=dict)
+
+
+def tracking_place(home: Home, given: str | None) -> Place:
+    """The home's own SQLite store, or the store or server at `given`; InputError for what MLflow can't track to."""
+    if given is None:
+        return Place(home.tracking_uri, home.artifacts)
+    scheme = urlsplit(given).scheme.split("+")[0]
+    if scheme not in SCHEMES and not given.startswith("databricks"):
+        raise InputError(
+            f"tracking URI {given!r}: expected a server such as http://127.0.0.1:5000 or a database such as "
+            f"{home.tracking_uri}; allowed: {', '.join(SCHEMES)} (MLflow no longer takes plain folders)"
+        )
+    return Place(given, home.artifacts if scheme == "sqlite" else None)
+
+
+def open_client(uri: str) -> MlflowClient:
+    """A client for the store at `uri`; an SQLite store is created and brought up to date here."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    client.search_experiments(max_results=1)
+    return client
+
+
+def open_experiment(client: MlflowClient, study: str, artifacts: Path | None) -> str:
+    """The id of the study's experiment; made where there is none, brought back where it was deleted."""
+    found = client.get_experiment_by_name(study)
+    if found is None:
+        location = None if artifacts is None else (artifacts.resolve() / study).as_uri()
+        return str(client.create_experiment(study, artifact_location=location, tags=experiment_tags(study)))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return str(found.experiment_id)
+
+
+def experiment_tags(study: str) -> dict[str, str]:
+    """What the experiment's page says about itself."""
+    note = (
+        f"Study `{study}` of va-search: one parent run for the study, one child run per trial (a configuration, "
+        "trained once, on one fold, with one seed).\n\nSort by `best_score`, `best_ccc_valence` or "
+        "`best_ccc_arousal`: validation CCC at the best epoch, chosen on that same split, so slightly optimistic."
+        "\n\nFilter such as: `params.encoder = 'gru' and metrics.best_ccc_valence > 0.5`"
+    )
+    return {
+        "mlflow.note.content": note,
+        "mlflow.experimentKind": "custom_model_development",
+        "va_search.study": study,
+        "va_search.version": __version__,
+    }
+
+
+def run_tags() -> dict[str, str]:
+    """What MLflow's own columns show: who ran it, and with what."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container without a name for its user
+        user = "unknown"
+    return {"mlflow.user": user, "mlflow.source.name": "va-search", "mlflow.source.type": "LOCAL"}
+
+
+def log_entries(client: MlflowClient, run_id: str, entries: Entries) -> None:
+    """Log everything in as few calls as MLflow's limits allow: for a usual trial, one."""
+    from mlflow.entities import Metric, Param, RunTag
+
+    params = [Param(name, value[:VALUE_LENGTH]) for name, value in entries.params.items()]
+    tags = [RunTag(name, value[:VALUE_LENGTH]) for name, value in entries.tags.items()]
+    metrics = [Metric(name, value, time, step) for name, value, time, step in entries.metrics]
+    while params or tags or metrics:
+        some_params, params = params[:PARAMS], params[PARAMS:]
+        some_tags, tags = tags[:TAGS], tags[TAGS:]
+        room = min(METRICS, ENTRIES - len(some_params) - len(some_tags))
+        some_metrics, metrics = metrics[:room], metrics[room:]
+        client.log_batch(run_id, metrics=some_metrics, params=some_params, tags=some_tags)
+
+
+def every_run(client: MlflowClient, experiment: str, condition: str = "") -> list[Any]:
+    """All runs of an experiment that are not deleted, page by page."""
+    runs: list[Any] = []
+    token = None
+    while True:
+        page = client.search_runs([experiment], filter_string=condition, max_results=500, page_token=token)
+        runs.extend(page)
+        token = page.token
+        if not token:
+            return runs

@@ -1,0 +1,71 @@
+"""An ensemble in MLflow: a run of its own in its first study's experiment, the same run for the same name.
+
+Every metric says in its name what it was measured on: in_sample_ccc_valence, out_of_fold_score, …
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from va_search import __version__
+from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
+from va_search.tracking.entries import text
+
+DIMENSIONS = ("valence", "arousal")
+
+
+def log_ensemble(uri: str, artifacts: Path | None, ensemble: dict[str, Any]) -> str:
+    """Log an ensemble's JSON document; returns its run id. Raises what MLflow raises for a store out of reach."""
+    client = open_client(uri)
+    study = str(ensemble["studies"][0])
+    experiment = open_experiment(client, study, artifacts)
+    name = str(ensemble["name"])
+    found = every_run(client, experiment, f"tags.`va_search.ensemble` = '{name}'")
+    now = int(time.time() * 1000)
+    tags = {
+        **run_tags(),
+        "mlflow.runName": f"ensemble {name}",
+        "va_search.role": "ensemble",
+        "va_search.ensemble": name,
+        "va_search.study": study,
+        "va_search.version": __version__,
+    }
+    if found:
+        run = str(found[0].info.run_id)
+        client.update_run(run, status="RUNNING")
+    else:
+        run = str(client.create_run(experiment, start_time=now, tags=tags).info.run_id)
+    # an ensemble of the same name may be built anew by another recipe, and params can't change: so these are tags too
+    tags |= {f"va_search.{key}": value for key, value in _facts(ensemble).items()}
+    params = {} if found else {"source": "ensemble", **_facts(ensemble)}
+    metrics = [(key, value, now, 0) for key, value in ensemble_metrics(ensemble)]
+    log_entries(client, run, Entries(params, metrics, tags))
+    client.log_text(run, json.dumps(ensemble, indent=1) + "\n", "ensemble.json")
+    client.set_terminated(run, status="FINISHED")
+    return run
+
+
+def ensemble_metrics(ensemble: dict[str, Any]) -> Iterator[tuple[str, float]]:
+    """Scores by what they were measured on, the best single trial's beside them, and the number of members."""
+    for measure, values in ensemble.get("scores", {}).items():
+        yield from _measured(measure, values)
+    for measure, values in ensemble.get("best_single", {}).items():
+        for key, value in _measured(measure, values):
+            yield f"best_single_{key}", value
+    for dimension in DIMENSIONS:
+        yield f"members_{dimension}", float(len(ensemble["dimensions"][dimension]["members"]))
+
+
+def _measured(measure: str, values: Any) -> Iterator[tuple[str, float]]:
+    for name, value in (values or {}).items():
+        if isinstance(value, int | float) and math.isfinite(value):
+            yield f"{measure}_{'score' if name == 'score' else f'ccc_{name}'}", float(value)
+
+
+def _facts(ensemble: dict[str, Any]) -> dict[str, str]:
+    return {"recipe": text(ensemble["recipe"]), "studies": text(ensemble["studies"])}

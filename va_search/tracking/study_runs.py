@@ -1,0 +1,128 @@
+"""A study in MLflow: its experiment, its parent run, and a child run for each trial, never two for one.
+
+What the server already has is asked once, at the start: a trial with a finished run is passed over, an unfinished run
+is gone on with. A run is set to its end only after everything else is logged, so a finished run is a whole one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
+from va_search.tracking.entries import BEST, best_of, text, times, trial_entries, trial_tags
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+@dataclass
+class Known:
+    """A run the server has: its status, and when the record in it had finished."""
+
+    run: str
+    status: str
+    finished_at: str
+
+
+class StudyRuns:
+    """The runs of one study on one server. Every method may raise what MLflow raises; then make a new one."""
+
+    def __init__(self, uri: str, study: str, artifacts: Path | None, parent: dict[str, Any]) -> None:
+        self._client: MlflowClient = open_client(uri)
+        self._study = study
+        self._experiment = open_experiment(self._client, study, artifacts)
+        self._known: dict[str, Known] = {}
+        self._parent_metrics: dict[str, float] = {}
+        found = self._ask()
+        self._parent = self._begin(found, parent)
+
+    def deliver(self, record: dict[str, Any], keys: set[str]) -> None:
+        """Log one record, complete or failed, unless the server has it already."""
+        trial = str(record["trial"])
+        status = "FAILED" if "failed" in record else "FINISHED"
+        known = self._known.get(trial)
+        if known is not None and self._is_there(known, record, status):
+            return
+        start, end = times(record)
+        if known is None:
+            tags = {**trial_tags(record), "mlflow.parentRunId": self._parent}
+            run = self._client.create_run(self._experiment, start_time=start, tags=tags).info.run_id
+        else:
+            run = known.run
+            self._client.update_run(run, status="RUNNING")
+        self._known[trial] = Known(run, "RUNNING", "")
+        log_entries(self._client, run, trial_entries(record, keys))
+        self._log_texts(run, record)
+        self._client.set_terminated(run, status=status, end_time=end)
+        self._known[trial] = Known(run, status, str(record.get("finished_at", "")))
+
+    def finish(self, records: list[dict[str, Any]], status: str) -> None:
+        """Give the parent run the study's best and its status."""
+        complete = [record for record in records if "failed" not in record]
+        trained = [record for record in complete if record.get("source", "trained") == "trained"]
+        values = {"trials_complete": float(len(complete)), "trials_failed": float(len(records) - len(complete))}
+        for name in BEST if trained else ():
+            values[name] = max(best_of(record)[name][0] for record in trained)
+        now = int(time.time() * 1000)
+        changed = [(name, value, now, 0) for name, value in values.items() if self._parent_metrics.get(name) != value]
+        log_entries(self._client, self._parent, Entries(metrics=changed))
+        self._client.set_terminated(self._parent, status=status)
+
+    @staticmethod
+    def _is_there(known: Known, record: dict[str, Any], status: str) -> bool:
+        """A trained trial is the same for ever; a failure and a model from elsewhere may be newer than the run."""
+        if known.status == "FINISHED" and record.get("source") != "outside":
+            return True
+        return known.status == status and known.finished_at == str(record.get("finished_at", ""))
+
+    def _ask(self) -> Any | None:
+        """Learn what the server has; returns the parent run where there is one."""
+        parent = None
+        for run in every_run(self._client, self._experiment):
+            tags = run.data.tags
+            if tags.get("va_search.role") == "study":
+                parent = run
+            elif "va_search.trial" in tags:
+                entry = Known(run.info.run_id, run.info.status, tags.get("va_search.finished_at", ""))
+                before = self._known.get(tags["va_search.trial"])
+                if before is None or before.status != "FINISHED":
+                    self._known[tags["va_search.trial"]] = entry
+        return parent
+
+    def _begin(self, found: Any | None, parent: dict[str, Any]) -> str:
+        params = {key: text(value) for key, value in parent.get("params", {}).items()}
+        tags = {
+            **{key: text(value) for key, value in parent.get("tags", {}).items()},
+            **run_tags(),
+            "mlflow.runName": f"study {self._study}",
+            "va_search.role": "study",
+            "va_search.study": self._study,
+        }
+        if found is None:
+            run = str(self._client.create_run(self._experiment, tags=tags).info.run_id)
+            old: dict[str, str] = {}
+        else:
+            run, old = str(found.info.run_id), dict(found.data.params)
+            self._parent_metrics = dict(found.data.metrics)
+            self._client.update_run(run, status="RUNNING")
+        # a param can't be changed: where the space changed since, a tag of the same name tells the newest value
+        tags |= {key: value for key, value in params.items() if old.get(key, value) != value}
+        fresh = {key: value for key, value in params.items() if key not in old}
+        log_entries(self._client, run, Entries(params=fresh, tags=tags))
+        for name, content in parent.get("artifacts", {}).items():
+            self._client.log_text(run, content if isinstance(content, str) else _json(content), name)
+        return run
+
+    def _log_texts(self, run: str, record: dict[str, Any]) -> None:
+        if record.get("settings"):
+            self._client.log_text(run, _json(record["settings"]), "settings.json")
+        if "failed" in record:
+            self._client.log_text(run, record["failed"], "traceback.txt")
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=1) + "\n"
