@@ -43,18 +43,23 @@ def list_(
 def _listed(study: str, records: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"bank of study {study}: {len(records)} trials", title_justify="left")
-    for name in ("trial", "source", "encoder", "fusion", "features", "seed", "fold"):
-        table.add_column(name, overflow="fold")
+    table = Table(
+        title=f"bank of study {study}: {len(records)} trials (CCC on each one's validation)", title_justify="left"
+    )
+    table.add_column("trial", no_wrap=True)
+    table.add_column("encoder, fusion")
+    table.add_column("features")
+    for name in ("seed", "fold"):
+        table.add_column(name, justify="right")
     for name in ("valence", "arousal"):
-        table.add_column(f"{name}\nin-sample", justify="right")
+        table.add_column(f"{name}\nin-sample", justify="right", no_wrap=True)
     for record in records:
         settings = record["settings"] or {}
-        features = "+".join(settings.get("features", ["–"]))
-        about = [str(settings.get(name, "–")) for name in ("encoder", "fusion")]
+        model = f"{settings['encoder']}, {settings['fusion']}" if settings else "outside"
+        features = ", ".join(settings.get("features", ["–"]))
         places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
         scores = [number(record["best"][dimension]["ccc"]) for dimension in ("valence", "arousal")]
-        table.add_row(record["trial"], record["source"], *about, features, *places, *scores)
+        table.add_row(record["trial"], model, features, *places, *scores)
     return table
 
 

@@ -79,16 +79,19 @@ def members_table(built: Ensemble, dimension: str) -> Table:
     members = built.dimensions[dimension].members
     count = f"{len(members)} of {built.candidates} candidates"
     table = Table(title=f"{dimension}: {count}, recipe {built.recipe}", title_justify="left")
-    for name in ("trial", "encoder", "fusion", "features", "seed"):
-        table.add_column(name, overflow="fold")
+    table.add_column("trial", no_wrap=True)
+    table.add_column("encoder, fusion")
+    table.add_column("features")
+    table.add_column("seed", justify="right")
     table.add_column("weight", justify="right")
-    table.add_column("CCC in-sample", justify="right")
+    table.add_column("CCC\nin-sample", justify="right")
     many = len(built.studies) > 1
     for member in members:
         trial = f"{member.study}/{member.trial}" if many else member.trial
-        about = [member.encoder or "–", member.fusion or "–", "+".join(member.features or ["–"])]
+        model = "–" if member.encoder is None else f"{member.encoder}, {member.fusion}"
+        features = ", ".join(member.features or ["–"])
         seed = "–" if member.seed is None else str(member.seed)
-        table.add_row(trial, *about, seed, number(member.weight), number(member.ccc))
+        table.add_row(trial, model, features, seed, number(member.weight), number(member.ccc))
     return table
 
 
@@ -112,6 +115,7 @@ def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None) -
     """Log to MLflow, after everything is on the screen and saved; a failure is a warning, the ensemble stands."""
     from va_search.tracking.ensembles import log_ensemble
 
+    output.note("logging to MLflow …")
     artifacts = None if tracking_uri else home.artifacts
     try:
         log_ensemble(tracking_uri or home.tracking_uri, artifacts, built.model_dump(mode="json"))
