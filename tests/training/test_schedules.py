@@ -12,7 +12,9 @@ from va_search.training.schedules import BY_BATCH, SCHEDULES, Schedule
 from va_search.training.settings import TrialSettings
 
 
-def rates(epochs: int = 6, batches: int = 5, scores: list[float] | None = None, **settings: object) -> list[list[float]]:
+def rates(
+    epochs: int = 6, batches: int = 5, scores: list[float] | None = None, **settings: object
+) -> list[list[float]]:
     """Learning rate of every batch, by epoch."""
     trial = TrialSettings(features=("a",), learning_rate=1.0, epochs=epochs, **settings)
     weight = torch.nn.Parameter(torch.zeros(1))
