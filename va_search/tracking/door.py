@@ -7,6 +7,7 @@ progress bars. One experiment per study; only the process that drives a search w
 from __future__ import annotations
 
 import getpass
+import json
 import logging
 import os
 from dataclasses import dataclass, field
@@ -37,6 +38,10 @@ METRICS, PARAMS, TAGS, ENTRIES = 900, 100, 100, 1000
 
 VALUE_LENGTH = 6000
 """Characters of a param's value; what is longer is cut."""
+
+
+TRIALS_VIEW = "trials"
+"""Key of the view of an experiment's page that lists the trials, best first."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ def open_experiment(client: MlflowClient, study: str, artifacts: Path | None) ->
         return str(client.create_experiment(study, artifact_location=location, tags=experiment_tags(study)))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
+    for name, value in experiment_tags(study).items():
+        if name not in found.tags:
+            client.set_experiment_tag(found.experiment_id, name, value)
     return str(found.experiment_id)
 
 
@@ -103,9 +111,25 @@ def experiment_tags(study: str) -> dict[str, str]:
     return {
         "mlflow.note.content": note,
         "mlflow.experimentKind": "custom_model_development",
+        f"mlflow.sharedViewState.{TRIALS_VIEW}": trials_view(),
         "va_search.study": study,
-        "va_search.version": __version__,
     }
+
+
+def trials_view() -> str:
+    """The saved view "trials by score": trials alone, best first, with the columns that tell them apart.
+
+    MLflow's page offers it under Views, and opens with it when `?viewStateShareKey=trials` stands in the address.
+    """
+    metrics = [f"metrics.`{name}`" for name in ("best_score", "best_ccc_valence", "best_ccc_arousal")]
+    params = [f"params.`{name}`" for name in ("encoder", "fusion", "features", "normalise", "learning_rate", "seed")]
+    state = {
+        "searchFilter": "tags.`va_search.role` = 'trial'",
+        "orderByKey": metrics[0],
+        "orderByAsc": False,
+        "selectedColumns": [*metrics, *params],
+    }
+    return json.dumps({"name": "trials by score", "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
 
 
 def run_tags() -> dict[str, str]:

@@ -86,10 +86,10 @@ def last_line(failed: str) -> str:
 
 
 def best_of(record: dict[str, Any]) -> dict[str, tuple[float, int]]:
-    """The `best_*` metrics of a complete trial as (value, epoch)."""
+    """The `best_*` metrics of a complete trial as (value, epoch), with the digits a table of scores has."""
     best = record["best"]
     pairs = [best["valence"], best["arousal"], {"ccc": best["score"]["value"], "epoch": best["score"]["epoch"]}]
-    return {name: (float(pair["ccc"]), int(pair["epoch"] or 0)) for name, pair in zip(BEST, pairs, strict=True)}
+    return {name: (round(pair["ccc"], 5), int(pair["epoch"] or 0)) for name, pair in zip(BEST, pairs, strict=True)}
 
 
 def _metrics(record: dict[str, Any]) -> list[tuple[str, float, int, int]]:
