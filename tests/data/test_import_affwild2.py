@@ -1,0 +1,331 @@
+"""The Aff-Wild2 importer: labels, test recordings, rows by frame, and the audio of two persons in one video."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from va_search.data.affwild2 import import_affwild2
+from va_search.data.affwild2_sources import video_of
+from va_search.data.frame_rows import nearest
+from va_search.data.store import Store
+from va_search.errors import InputError
+from va_search.files import read_json
+
+LENGTHS = {"10-60-1280x720": 6, "video2": 9, "video2_left": 8, "5-30": 7, "8-30_left": 5, "8-30_right": 4}
+TRAIN, VALIDATION, TEST = ("10-60-1280x720", "video2", "video2_left"), ("5-30",), ("8-30_right", "8-30_left")
+DIMS = {"face": 3, "voice": 2}
+
+
+def features(name: str, feature_set: str, rows: int | None = None) -> np.ndarray:
+    """Rows whose first column is the row's number, so that alignment shows."""
+    rows = LENGTHS.get(name, 9) if rows is None else rows
+    values = np.random.default_rng(len(name)).normal(size=(rows, DIMS[feature_set])).astype(np.float32)
+    values[:, 0] = np.arange(1, rows + 1)
+    return values
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> dict[str, Any]:
+    """A whole challenge; the label folders lie one level down, as in the official archive."""
+    labels = tmp_path / "annotations" / "VA_Estimation_Challenge"
+    for folder, names in (("Train_Set", TRAIN), ("Validation_Set", VALIDATION)):
+        (labels / folder).mkdir(parents=True)
+        for name in names:
+            rows = [f"{0.1 * frame:.1f},-0.5" for frame in range(LENGTHS[name])]
+            (labels / folder / f"{name}.txt").write_text("\n".join(["valence,arousal", *rows]) + "\n")
+    rows = [f"{name}/{frame:05d}.jpg,0,0" for name in TEST for frame in range(1, LENGTHS[name] + 1)]
+    (tmp_path / "sample.txt").write_text("\n".join(["image_location,valence,arousal", *rows]) + "\n")
+    for modality, feature_set in (("visual", "face"), ("audio", "voice")):
+        (tmp_path / modality / feature_set).mkdir(parents=True)
+        for name in LENGTHS:
+            np.save(tmp_path / modality / feature_set / f"{name}.npy", features(name, feature_set))
+    return {
+        "annotations": tmp_path / "annotations", "to": tmp_path / "store", "sample": tmp_path / "sample.txt",
+        "visual": tmp_path / "visual", "audio": tmp_path / "audio",
+    }  # fmt: skip
+
+
+def label_file(places: dict[str, Any], name: str = "video2") -> Path:
+    folder = "Train_Set" if name in TRAIN else "Validation_Set"
+    return Path(places["annotations"]) / "VA_Estimation_Challenge" / folder / f"{name}.txt"
+
+
+def refused(places: dict[str, Any]) -> str:
+    with pytest.raises(InputError) as error:
+        import_affwild2(**places)
+    assert not Path(places["to"]).exists()
+    return str(error.value)
+
+
+def numbers(store: Store, name: str, feature_set: str = "face") -> list[float]:
+    """Which rows the frames of a recording took."""
+    recording = next(r for r in store.recordings if r.name == name)
+    return store.features(feature_set)[recording.start : recording.stop, 0].tolist()  # type: ignore[no-any-return]
+
+
+def valid(store: Store, name: str) -> list[bool]:
+    recording = next(r for r in store.recordings if r.name == name)
+    return store.valid[recording.start : recording.stop].tolist()  # type: ignore[no-any-return]
+
+
+def warnings(store: Store) -> str:
+    return "\n".join(read_json(store.path / "manifest.json")["warnings"])
+
+
+def test_reads_the_official_layout(places: dict[str, Any]) -> None:
+    store = import_affwild2(**places)
+    assert [r.name for r in store.split("train")] == sorted(TRAIN)
+    assert [r.name for r in store.split("test")] == list(TEST)  # the sample's order
+    assert [r.frames for r in store.split("test")] == [4, 5]
+    assert {r.name: r.video for r in store.recordings}["video2_left"] == "video2"
+    assert {r.subject for r in store.recordings} == set(LENGTHS)
+    assert {name: (s.modality, s.dim) for name, s in store.feature_sets.items()} == {
+        "face": ("visual", 3), "voice": ("audio", 2),
+    }  # fmt: skip
+    assert store.label_range == (-1.0, 1.0)
+    first = store.recordings[0]
+    np.testing.assert_allclose(store.annotations[first.start : first.stop, 0], np.arange(6) / 10, atol=1e-6)
+    assert np.isnan(store.annotations[store.split("test")[0].start :]).all()
+    assert "30 frames per second taken" in warnings(store)
+    assert {r.frames_per_second for r in store.recordings} == {30.0}
+
+
+def test_label_folders_given_directly(places: dict[str, Any]) -> None:
+    places["annotations"] = places["annotations"] / "VA_Estimation_Challenge"
+    assert len(import_affwild2(**places).recordings) == 6
+
+
+def test_unlabelled_frames_stay_in_place(places: dict[str, Any]) -> None:
+    lines = label_file(places).read_text().splitlines()
+    lines[3] = "-5,-5"
+    label_file(places).write_text("\n".join(lines))
+    store = import_affwild2(**places)
+    video = next(r for r in store.recordings if r.name == "video2")
+    assert np.isnan(store.annotations[video.start + 2]).all()
+    assert store.annotations[video.start + 3, 0] == pytest.approx(0.3)
+    assert video.frames == 9 and numbers(store, "video2") == list(range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("-5,0.1", "video2.txt:4: one label is -5 and the other is not"),
+        ("0.1,1.01", "video2.txt:4: arousal 1.01 is outside the label range [-1, 1]"),
+        ("-4.9,-5", "one label is -5 and the other is not"),
+        ("x,0.1", "video2.txt:4: column 'valence': 'x' is not a number"),
+        (",0.1", "video2.txt:4: empty label"),
+        ("0.1", "video2.txt:4: 1 cells, expected 2"),
+    ],
+)
+def test_bad_labels(places: dict[str, Any], row: str, message: str) -> None:
+    lines = label_file(places).read_text().splitlines()
+    lines[3] = row
+    label_file(places).write_text("\n".join(lines))
+    assert message in refused(places)
+
+
+def test_bad_label_header_and_bad_features_are_told_together(places: dict[str, Any]) -> None:
+    label_file(places).write_text("arousal,valence\n0,0\n")
+    values = features("5-30", "face")
+    values[2, 1] = np.nan
+    np.save(places["visual"] / "face" / "5-30.npy", values)
+    found = refused(places)
+    assert "video2.txt:1: header 'arousal,valence', expected 'valence,arousal'" in found
+    assert "5-30.npy row 3: column '1' is empty or NaN" in found or "5-30.npy row 3: column 1 is empty or NaN" in found
+
+
+def test_audio_of_persons_is_found_under_the_video(places: dict[str, Any]) -> None:
+    voice = places["audio"] / "voice"
+    for name in ("8-30_left", "8-30_right", "video2_left"):
+        (voice / f"{name}.npy").unlink()
+    np.save(voice / "8-30.npy", features("8-30", "voice", 5))
+    np.save(voice / "video2.npy", features("video2", "voice", 9))
+    store = import_affwild2(**places)
+    assert numbers(store, "8-30_left", "voice") == [1, 2, 3, 4, 5]
+    assert numbers(store, "8-30_right", "voice") == [1, 2, 3, 4]  # one row more than frames
+    assert numbers(store, "video2", "voice") == list(range(1, 10))
+    assert numbers(store, "video2_left", "voice") == list(range(1, 9))
+    assert all(valid(store, "8-30_left"))
+
+
+def test_full_name_goes_before_the_video(places: dict[str, Any]) -> None:
+    np.save(places["audio"] / "voice" / "8-30.npy", features("8-30", "voice", 5) + 100)
+    assert numbers(import_affwild2(**places), "8-30_left", "voice")[0] == 1
+
+
+def test_visual_is_never_found_under_the_video(places: dict[str, Any]) -> None:
+    (places["visual"] / "face" / "video2_left.npy").unlink()
+    (places["audio"] / "voice" / "5-30.npy").unlink()
+    found = refused(places)
+    assert "recording 'video2_left': missing from feature set 'face': no video2_left with .npy" in found
+    assert "recording '5-30': missing from feature set 'voice'" in found
+
+
+def test_rows_by_frame_column_fill_from_the_nearest(places: dict[str, Any]) -> None:
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    (face / "video2.csv").write_text("frame,a,b,c\n7,7,0,0\n3,3,0,0\n5,5,0,0\n")
+    store = import_affwild2(**places)
+    assert numbers(store, "video2") == [3, 3, 3, 3, 5, 5, 7, 7, 7]  # 4 and 6 lie between: the earlier
+    assert valid(store, "video2") == [frame in (3, 5, 7) for frame in range(1, 10)]
+
+
+@pytest.mark.parametrize("column", ["image", "image_location"])
+def test_rows_by_image_name(places: dict[str, Any], column: str) -> None:
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    images = [f"video2/{frame:05d}.jpg" if column == "image_location" else f"{frame:05d}.jpg" for frame in (2, 9)]
+    pa.parquet.write_table(
+        pa.table({column: images, "a": [2.0, 9.0], "b": [0.0, 0.0], "c": [1, 1]}), face / "video2.parquet"
+    )
+    assert numbers(import_affwild2(**places), "video2") == [2, 2, 2, 2, 2, 9, 9, 9, 9]
+
+
+def test_rows_by_existing_crops(places: dict[str, Any], tmp_path: Path) -> None:
+    for name, frames in LENGTHS.items():
+        (tmp_path / "crops" / name).mkdir(parents=True)
+        for frame in range(1, frames + 1):
+            if (name, frame) not in (("video2", 1), ("video2", 5), ("video2", 6)):
+                (tmp_path / "crops" / name / f"{frame:05d}.jpg").touch()
+    np.save(places["visual"] / "face" / "video2.npy", features("video2", "face", 6))
+    store = import_affwild2(**places, crops=tmp_path / "crops")
+    assert numbers(store, "video2") == [1, 1, 2, 3, 3, 4, 4, 5, 6]  # crops 2 3 4 7 8 9
+    assert valid(store, "video2") == [frame not in (1, 5, 6) for frame in range(1, 10)]
+    assert numbers(store, "video2_left") == list(range(1, 9))
+
+
+def test_rows_that_match_neither_frames_nor_crops(places: dict[str, Any], tmp_path: Path) -> None:
+    for name in LENGTHS:
+        (tmp_path / "crops" / name).mkdir(parents=True)
+        (tmp_path / "crops" / name / "00001.jpg").touch()
+    np.save(places["visual"] / "face" / "video2.npy", features("video2", "face", 6))
+    places["crops"] = tmp_path / "crops"
+    found = refused(places)
+    assert "video2.npy: 6 rows, but" in found and "video2.txt has 9 frames" in found and "1 crops" in found
+
+
+@pytest.mark.parametrize(("rows", "taken"), [(8, [1, 2, 3, 4, 5, 6, 7, 8, 8]), (10, list(range(1, 10)))])
+def test_one_row_off_is_a_warning(places: dict[str, Any], rows: int, taken: list[int]) -> None:
+    np.save(places["visual"] / "face" / "video2.npy", features("video2", "face", rows))
+    store = import_affwild2(**places)
+    assert numbers(store, "video2") == taken
+    assert valid(store, "video2") == [True] * 8 + [rows == 10]
+    assert f"video2.npy: {rows} rows" in warnings(store) and "video2.txt has 9 frames" in warnings(store)
+
+
+@pytest.mark.parametrize("rows", [7, 11])
+def test_two_rows_off_is_one_error_that_names_both(places: dict[str, Any], rows: int) -> None:
+    np.save(places["visual"] / "face" / "video2.npy", features("video2", "face", rows))
+    found = refused(places)
+    assert found.count("\n") == 0
+    assert f"face/video2.npy: {rows} rows, but" in found and "Train_Set/video2.txt has 9 frames" in found
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("frame,a,b,c\n1,0,0,0\n1,0,0,0\n", "frame 1 has two rows"),
+        ("frame,a,b,c\n0,0,0,0\n", "video2.csv:2: frame 0, expected a whole number from 1"),
+        ("frame,a,b,c\n1,0,0,0\n11,0,0,0\n", "last frame 11, but"),
+        ("time,a,b,c\n1,0,0,0\n", "column 'time' is a time, not a feature"),
+        ("image,a,b,c\nface.jpg,0,0,0\n", "video2.csv:2: image 'face.jpg', expected an image such as 00001.jpg"),
+        ("frame,a,b\n1,0,0\n", "dim 2, but feature set 'face' has 3"),
+        ("frame,a,b,c\n1,0,word,0\n", "video2.csv:2: column 'b': 'word' is not a number"),
+        ("frame\n1\n", "no feature column"),
+        ("", "empty file"),
+    ],
+)
+def test_bad_feature_files(places: dict[str, Any], content: str, message: str) -> None:
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    (face / "video2.csv").write_text(content)
+    assert message in refused(places)
+
+
+def test_pickled_and_misshapen_arrays_are_refused(places: dict[str, Any]) -> None:
+    face = places["visual"] / "face"
+    np.save(face / "video2.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    np.save(face / "5-30.npy", np.zeros((7, 1, 3)))
+    (face / "video2_left.npy").write_bytes(b"\x93NUMPY\x01")
+    found = refused(places)
+    assert "video2.npy: not a .npy array of numbers" in found
+    assert "5-30.npy: shape (7, 1, 3)" in found
+    assert "video2_left.npy: not a .npy array of numbers" in found
+
+
+def test_columns_in_another_order_are_refused(places: dict[str, Any]) -> None:
+    face = places["visual"] / "face"
+    for name, header in (("10-60-1280x720", "a,b,c"), ("video2", "b,a,c")):
+        (face / f"{name}.npy").unlink()
+        rows = "\n".join(["1,2,3"] * LENGTHS[name])
+        (face / f"{name}.csv").write_text(f"{header}\n{rows}\n")
+    assert "video2.csv: columns under other names, or in another order" in refused(places)
+
+
+def test_frame_rates_and_subjects(places: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "fps.csv").write_text("recording,frames_per_second\nvideo2,23.98\n8-30,24\n5-30,25\n")
+    (tmp_path / "people.csv").write_text("recording,subject\nvideo2,Ann\n5-30,Bob\n")
+    store = import_affwild2(**places, frame_rates=tmp_path / "fps.csv", subjects=tmp_path / "people.csv")
+    rates = {r.name: r.frames_per_second for r in store.recordings}
+    assert rates["video2_left"] == rates["video2"] == 23.98 and rates["8-30_right"] == 24 and rates["5-30"] == 25
+    assert rates["10-60-1280x720"] == 30
+    assert "fps.csv has no row for '10-60-1280x720'; 30 frames per second taken" in warnings(store)
+    assert {r.name: r.subject for r in store.recordings}["video2"] == "Ann"
+
+
+def test_without_a_sample_there_is_no_test_split(places: dict[str, Any]) -> None:
+    del places["sample"]
+    store = import_affwild2(**places)
+    assert store.split("test") == () and "no sample file" in warnings(store)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (["a/00001.jpg,0,0", "b/00001.jpg,0,0", "a/00002.jpg,0,0"], "sample.txt:4: rows of 'a' begin again"),
+        (["a/00002.jpg,0,0", "a/00001.jpg,0,0"], "sample.txt:3: frame 1 after 2"),
+        (["a,0,0"], "sample.txt:2: image_location 'a', expected <recording>/00001.jpg"),
+        (["../a/00001.jpg,0,0"], "recording '../a' can't be used as a file name"),
+        ([], "a header and no rows"),
+    ],
+)
+def test_bad_sample(places: dict[str, Any], rows: list[str], message: str) -> None:
+    places["sample"].write_text("\n".join(["image_location,valence,arousal", *rows]) + "\n")
+    assert message in refused(places)
+
+
+def test_wrong_folders(places: dict[str, Any]) -> None:
+    assert "expected Train_Set and Validation_Set here or one below" in refused(
+        {**places, "annotations": places["visual"]}
+    )
+    assert "no features: give --visual or --audio" in refused({**places, "visual": None, "audio": None})
+    assert "no subfolder in it" in refused({**places, "visual": places["visual"] / "face"})
+    assert "'voice' stands under visual and audio" in refused({**places, "visual": places["audio"]})
+
+
+def test_same_import_twice(places: dict[str, Any]) -> None:
+    first = import_affwild2(**places)
+    seen: list[str] = []
+    again = import_affwild2(**places, progress=lambda done, total, what: seen.append(what))
+    assert seen == [] and again.hashes == first.hashes
+
+
+def test_video_of() -> None:
+    names = ["X", "X_left", "X_right", "video10_1_left", "left", "a_left_b"]
+    assert [video_of(name) for name in names] == ["X", "X", "X", "video10_1", "left", "a_left_b"]
+
+
+@given(st.sets(st.integers(0, 60), min_size=1), st.integers(1, 61))
+def test_nearest_is_what_a_slow_search_finds(known: set[int], frames: int) -> None:
+    ordered = sorted(known)
+    found = nearest(np.array(ordered), frames)
+    for frame in range(frames):
+        assert ordered[found[frame]] == min(ordered, key=lambda one: (abs(one - frame), one))
