@@ -28,7 +28,7 @@ def test_a_bare_name_is_looked_up_in_ensembles(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "ensembles" / "mine.yaml").write_text("method: mean\n")
     monkeypatch.chdir(tmp_path)
     assert load_recipe("mine").methods["arousal"].method == "mean"
-    with pytest.raises(InputError, match="unknown recipe 'mein'.*known: mine"):
+    with pytest.raises(InputError, match=r"unknown recipe 'mein'.*known: mine"):
         load_recipe("mein")
     with pytest.raises(InputError, match=r"elsewhere/mine\.yaml: no such recipe file"):
         load_recipe("elsewhere/mine.yaml")

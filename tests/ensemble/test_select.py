@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_greedy_uses_the_best_ensemble_of_its_path() -> None:
     found, y = predictions(3)
     moments = moments_of(found, y)
     scores = [moments.ccc(select.greedy(moments, steps)) for steps in range(40)]
-    assert all(b >= a - 1e-12 for a, b in zip(scores, scores[1:], strict=False))
+    assert all(b >= a - 1e-12 for a, b in pairwise(scores))
     assert scores[-1] > max(moments.ccc_of_each())
 
 

@@ -57,15 +57,16 @@ def find_candidates(bank: Bank, studies: Sequence[str], *, outside: bool) -> tup
     found: dict[tuple[str, str], Candidate] = {}
     left_out: Counter[str] = Counter()
     for study in dict.fromkeys(studies):
-        for record in bank.records(study):
+        for trial in bank.trials(study):
+            record = bank.record(study, trial)
             if record["source"] == "outside" and not outside:
                 left_out["outside model, and the recipe says `outside: false`"] += 1
                 continue
-            same = (record["trial"], record.get("content", ""))  # a trial's id stands for its settings and data
+            same = (trial, record.get("content", ""))  # a trial's id stands for its settings and data
             if same in found:
                 left_out["same trial in two of the studies, counted once"] += 1
                 continue
-            found[same] = Candidate(study, record["trial"], record)
+            found[same] = Candidate(study, trial, record)
     return sorted(found.values(), key=lambda c: (c.trial, c.study)), dict(left_out)
 
 
