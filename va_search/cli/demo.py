@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.ensemble import log
 from va_search.cli.search import progress_line, show_summary
 
 if TYPE_CHECKING:
@@ -73,21 +74,21 @@ def _search(output: Output, home: Home, store: Store) -> None:
 
 def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:
     from va_search.ensemble.build import build
-    from va_search.ensemble.recipe import read_recipe
+    from va_search.ensemble.recipe import load_recipe
     from va_search.files import shipped
-    from va_search.tracking.ensembles import log_ensemble
 
-    ensemble = build(home, [NAME], read_recipe(shipped("ensembles/greedy.yaml")), NAME, store, force=True)
-    log_ensemble(home.tracking_uri, home.artifacts, ensemble.model_dump(mode="json"))
+    ensemble = build(home, [NAME], load_recipe(str(shipped("ensembles/greedy.yaml"))), NAME, store, force=True)
+    log(output, home, ensemble, None)
     members = ", ".join(f"{name} {len(chosen.members)}" for name, chosen in ensemble.dimensions.items())
     output.show(f"4 ensemble  recipe greedy, members: {members}, chosen on validation, of {ensemble.candidates} trials")
     return ensemble
 
 
 def _submit(output: Output, home: Home, store: Store, ensemble: Ensemble, out: Path) -> None:
+    from va_search.predictions.bank import Bank
     from va_search.submission import submit
 
-    submit(home, ensemble, out, form="recordings", store=store)
+    submit(ensemble, store, Bank(home.bank), format="recordings", out=out)
     output.show(f"5 submit    {out}: {len(store.split('test'))} test recordings, complete, finite, read back")
 
 
@@ -139,19 +140,18 @@ def _table(scores: dict[str, Any]) -> Table:
 
     table = Table(title="CCC on the simulated challenge", title_justify="left")
     table.add_column("")
+    table.add_column("")
     measures = {
-        "in_sample": "validation\nin-sample",
-        "out_of_fold": "validation\nout-of-fold",
-        "test": "test\nunseen people",
+        "in_sample": "validation, in-sample",
+        "out_of_fold": "validation, out-of-fold",
+        "test": "test, unseen people",
     }
+    for title in measures.values():
+        table.add_column(title, justify="right")
     for name in ("valence", "arousal", "score"):
-        for title in measures.values():
-            table.add_column(f"{name}\n{title}", justify="right")
-    for who, by_measure in scores.items():
-        cells = [
-            (by_measure[measure] or {}).get(name) for name in ("valence", "arousal", "score") for measure in measures
-        ]
-        table.add_row(who, *(number(cell) for cell in cells))
+        for who, by_measure in scores.items():
+            cells = (number((by_measure[measure] or {}).get(name)) for measure in measures)
+            table.add_row(name if who == "best single" else "", who, *cells, end_section=who == "ensemble")
     return table
 
 

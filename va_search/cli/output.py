@@ -38,7 +38,7 @@ class Output:
         self.standard = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
 
     def note(self, text: str) -> None:
-        self.error.print(text, markup=False)
+        self.error.print(text, markup=False, soft_wrap=True)
 
     def show(self, what: Table | str) -> None:
         """Part of the result for people; with --json it goes to standard error."""
@@ -93,9 +93,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person says them: 42 s, 7 min, 3.5 h."""
+    """Seconds as a person says them: 42 s, 2.5 min, 3.5 h."""
     if seconds is None:
         return "?"
-    if seconds < 90:
+    if seconds < 100:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.{1 if seconds < 600 else 0}f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -97,7 +97,10 @@ def run_search(
         finally:
             session.claims.release_all()
             study.spend(time.monotonic() - session.started)
-            undelivered = delivery.close(DELIVERY_SECONDS)
+            status = "KILLED" if session.interrupted else "FINISHED"
+            undelivered = delivery.close(
+                DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS, status=status
+            )
         return _summary(session, found, changes, len(undelivered))
 
 

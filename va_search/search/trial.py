@@ -140,6 +140,7 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
         "training_seconds": round(trained, 3),
         "frames_per_second": fit.history[-1].frames_per_second,
         "device": device_name(fit),
+        "remarks": fit.remarks,
         "package_version": __version__,
         "finished_at": now(),
     }
