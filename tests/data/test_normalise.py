@@ -81,6 +81,17 @@ def test_validation_and_test_frames_never_reach_a_training_recording(
         assert (before.scale[before.group[name]] == after.scale[after.group[name]]).all()
 
 
+def test_a_second_trial_reads_no_feature_again(
+    tmp_path: Path, values: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = store_of(tmp_path / "s", values)
+    first = stats(store, "subject", "median_mad")
+    monkeypatch.setattr(normalise, "centre_and_spread", lambda *_, **__: pytest.fail("read again"))
+    again = stats(Store.open(tmp_path / "s"), "subject", "median_mad")
+    assert (first.shift == again.shift).all()
+    assert (first.scale == again.scale).all()
+
+
 def test_a_subject_on_two_sides_has_statistics_for_each(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
     people = [("a", "ann", "train"), ("d", "ann", "validation")]
     description = Description("tiny", (-1.0, 1.0), {"x": ("visual", ())})

@@ -180,6 +180,18 @@ def test_patience_counts_epochs_without_a_better_valence_or_arousal(
     assert (fit.best["valence"].epoch, fit.best["arousal"].epoch) == (2, 4)
 
 
+def test_each_dimension_is_predicted_by_its_own_best_epoch(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, three = (trained(settings(epochs=epochs), tiny) for epochs in (1, 3))
+    assert three.best["valence"].epoch == three.best["arousal"].epoch == 3
+    pairs = iter([(0.5, 0.1), (0.4, 0.2), (0.3, 0.3)])
+    monkeypatch.setattr(Fit, "_validate", lambda self, number: next(pairs))
+    fit = trained(settings(epochs=3), tiny)
+    for split, found in fit.predictions().items():
+        assert (found.values[:, 0] == one.predictions()[split].values[:, 0]).all()
+        assert (found.values[:, 1] == three.predictions()[split].values[:, 1]).all()
+        assert not np.allclose(found.values[:, 0], three.predictions()[split].values[:, 0])
+
+
 def test_all_epochs_are_run_without_patience(tiny: Store) -> None:
     fit = trained(settings(epochs=2), tiny)
     assert [epoch.epoch for epoch in fit.history] == [1, 2]

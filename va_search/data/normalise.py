@@ -29,7 +29,12 @@ SAMPLE = 200_000
 BLOCK = 4_000_000
 """Values held in float64 at a time: 32 MB."""
 
+REMEMBERED = 20_000
+"""Statistics kept by a process: of so many feature sets times groups, at most."""
+
 Column = NDArray[np.float64]
+
+_seen: dict[tuple[str, tuple[tuple[int, int], ...], bool], tuple[Column, Column]] = {}
 
 
 @dataclass(frozen=True)
@@ -84,9 +89,19 @@ def _statistics(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Shift and scale (columns,) of all feature sets, from these recordings' frames."""
     ranges = _joined(recordings)
-    parts = [centre_and_spread(store.features(name), ranges, robust=normalise_by == "median_mad") for name in features]
+    parts = [_remembered(store, name, ranges, robust=normalise_by == "median_mad") for name in features]
     centre, spread = (np.concatenate(pair) for pair in zip(*parts, strict=True))
     return centre.astype(np.float32), (1.0 / spread).astype(np.float32)
+
+
+def _remembered(store: Store, name: str, ranges: list[tuple[int, int]], *, robust: bool) -> tuple[Column, Column]:
+    """A pass over a large store takes longer than an epoch on a GPU: a process makes it once for all its trials."""
+    key = (store.feature_sets[name].hash, tuple(ranges), robust)
+    if key not in _seen:
+        if len(_seen) >= REMEMBERED:
+            _seen.clear()
+        _seen[key] = centre_and_spread(store.features(name), ranges, robust=robust)
+    return _seen[key]
 
 
 def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:
