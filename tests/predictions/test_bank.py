@@ -1,0 +1,141 @@
+"""The bank: a trial is complete or not there, lines up or is refused, and is stored once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from va_search.errors import InputError, JobError
+from va_search.predictions.bank import Bank, Predictions
+
+RECORD = {"source": "trained", "settings": {"seed": 1}}
+
+
+def pair(seed: int = 0, frames: int = 12) -> Predictions:
+    return Predictions(np.random.default_rng(seed).normal(size=(frames, 2)).astype(np.float32), "lines-up")
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Bank:
+    bank = Bank(tmp_path / "bank")
+    bank.write("s", "t1", RECORD, {"validation": pair(1), "test": pair(2, 5)})
+    return bank
+
+
+def test_what_goes_in_comes_out(bank: Bank) -> None:
+    np.testing.assert_array_equal(bank.read("s", "t1", "validation", frames_hash="lines-up"), pair(1).values)
+    column = bank.column("s", "t1", "test", "arousal", frames_hash="lines-up")
+    np.testing.assert_array_equal(column, pair(2, 5).values[:, 1])
+    assert column.dtype == np.float32 and not column.flags.writeable
+    record = bank.record("s", "t1")
+    assert (record["trial"], record["study"], record["settings"]) == ("t1", "s", {"seed": 1})
+    assert record["predictions"]["test"] == {"frames": 5, "frames_hash": "lines-up"}
+    assert bank.is_complete("s", "t1") and bank.studies() == ["s"] and bank.trials("s") == ["t1"]
+
+
+def test_only_trials_with_a_record_are_complete(bank: Bank) -> None:
+    bank.retract("s", "t1")
+    assert (bank.folder("s", "t1") / "validation.arrow").is_file()
+    assert not bank.is_complete("s", "t1") and bank.trials("s") == [] and bank.studies() == []
+    with pytest.raises(InputError, match="no such file"):
+        bank.record("s", "t1")
+
+
+def test_predictions_for_other_frames_are_refused(bank: Bank) -> None:
+    for read in (bank.read, lambda *a, **k: bank.column(*a, "valence", **k)):
+        with pytest.raises(InputError, match="predictions are for other frames"):
+            read("s", "t1", "validation", frames_hash="another")  # type: ignore[operator]
+        with pytest.raises(InputError, match="has no train predictions"):
+            read("s", "t1", "train", frames_hash="lines-up")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("cut", [0, 3, 100, -1, -30])
+def test_a_file_cut_short_is_refused(bank: Bank, cut: int) -> None:
+    path = bank.folder("s", "t1") / "validation.arrow"
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(InputError, match=r"validation\.arrow: not a whole Arrow file"):
+        bank.read("s", "t1", "validation", frames_hash="lines-up")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_predictions_that_are_no_numbers_are_never_written(bank: Bank, value: float) -> None:
+    wrong = pair()
+    wrong.values[3, 1] = value
+    with pytest.raises(ValueError, match="finite"):
+        bank.write("s", "t2", RECORD, {"validation": wrong})
+    with pytest.raises(ValueError, match="finite and"):
+        bank.write("s", "t2", RECORD, {"validation": Predictions(np.zeros((3, 1), np.float32), "h")})
+    assert not bank.is_complete("s", "t2")
+
+
+def test_names_are_never_paths(bank: Bank) -> None:
+    for study, trial in (("..", "t"), ("s", "../t"), ("s/x", "t"), ("s", "")):
+        with pytest.raises(InputError, match="can't be used as a file name"):
+            bank.write(study, trial, RECORD, {"validation": pair()})
+
+
+def test_a_trial_is_adopted_without_a_second_copy(bank: Bank) -> None:
+    (bank.folder("s", "t1") / "valence.safetensors").write_bytes(b"weights")
+    bank.adopt("other", "t1", source="s")
+    assert bank.find("t1") == "other" and bank.find("t9") is None
+    here, there = bank.folder("other", "t1"), bank.folder("s", "t1")
+    for name in ("validation.arrow", "test.arrow", "valence.safetensors"):
+        assert (here / name).stat().st_ino == (there / name).stat().st_ino
+    record = bank.record("other", "t1")
+    assert (record["study"], record["trained_in"]) == ("other", "s")
+    bank.adopt("other", "t1", source="s")  # again changes nothing
+    np.testing.assert_array_equal(bank.read("other", "t1", "validation", frames_hash="lines-up"), pair(1).values)
+
+
+def test_only_unfinished_trials_are_discarded(bank: Bank) -> None:
+    with pytest.raises(InputError, match="is complete; it is not discarded"):
+        bank.discard("s", "t1")
+    bank.retract("s", "t1")
+    bank.discard("s", "t1")
+    assert not bank.folder("s", "t1").exists()
+
+
+def test_killed_while_writing_leaves_only_whole_trials(tmp_path: Path) -> None:
+    program = f"""
+import numpy as np
+from pathlib import Path
+from va_search.predictions.bank import Bank, Predictions
+bank = Bank(Path({str(tmp_path / "bank")!r}))
+values = np.ones((200_000, 2), np.float32)
+for index in range(10_000):
+    bank.write("s", f"t{{index}}", {{}}, {{"validation": Predictions(values, "h"), "test": Predictions(values, "h")}})
+    print(index, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while process.stdout.readline() not in ("4\n", ""):
+            pass
+        os.kill(process.pid, signal.SIGKILL)
+    bank = Bank(tmp_path / "bank")
+    assert len(bank.trials("s")) >= 5
+    for trial in bank.trials("s"):
+        for split in ("validation", "test"):
+            assert bank.read("s", trial, split, frames_hash="h").sum() == 400_000
+    unfinished = {path.name for path in (tmp_path / "bank" / "s").iterdir()} - set(bank.trials("s"))
+    for trial in unfinished:
+        bank.write("s", trial, {}, {"validation": pair()})  # and can be written anew
+        assert bank.is_complete("s", trial)
+
+
+def test_a_full_disk_is_said(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    import errno
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(JobError, match="no space left on the disk"):
+        bank.write("s", "t2", RECORD, {"validation": pair()})
+    assert not bank.is_complete("s", "t2")
+    assert [path.name for path in bank.folder("s", "t2").iterdir()] == []

@@ -1,0 +1,259 @@
+"""A submission is the ensemble's test predictions, complete, in the asked order, and never over someone's files."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ensemble_world import World, make_store, make_world
+
+from va_search import submission
+from va_search.data.store import Store
+from va_search.ensemble.build import build
+from va_search.ensemble.recipe import read_recipe
+from va_search.ensemble.saved import Ensemble
+from va_search.errors import InputError, JobError
+from va_search.submission import Submission, predict, submit
+
+GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20})
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return make_world(tmp_path, trials=4)
+
+
+@pytest.fixture
+def built(world: World) -> Ensemble:
+    return build(world.home, ["first"], GREEDY, "e")
+
+
+def write(world: World, built: Ensemble, out: Path, **options: object) -> Submission:
+    return submit(built, world.store, world.bank, **{"format": "recordings", "out": out, **options})  # type: ignore[arg-type]
+
+
+def read(path: Path) -> tuple[list[str], list[list[str]]]:
+    with open(path, newline="") as handle:
+        header, *rows = csv.reader(handle)
+    return header, rows
+
+
+def expected(world: World, built: Ensemble) -> np.ndarray:
+    """By hand: members' test predictions from their files, weighted, clipped."""
+    columns = []
+    for index, dimension in enumerate(("valence", "arousal")):
+        total = np.zeros(33 + 48)
+        for member in built.dimensions[dimension].members:
+            seed = int(member.trial[1:])
+            total += member.weight * world.predict(seed, 0.6 + 0.25 * seed)["test"].values[:, index].astype(float)
+        columns.append(total)
+    return np.clip(np.stack(columns, axis=1), 0.5, 9.5)
+
+
+def sample(
+    tmp_path: Path, rows: list[str], name: str = "sample.txt", header: str = "image_location,valence,arousal"
+) -> Path:
+    path = tmp_path / name
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def locations(*recordings: tuple[str, int]) -> list[str]:
+    return [f"{name}/{frame:05d}.jpg" for name, frames in recordings for frame in range(1, frames + 1)]
+
+
+def test_recordings_format(world: World, built: Ensemble, tmp_path: Path) -> None:
+    written = write(world, built, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [submission.MARK, "x1.csv", "x2.csv"]
+    assert (written.recordings, written.rows, written.unasked, written.replaced) == (2, 81, 0, False)
+    found = []
+    for name, frames in (("x1", 33), ("x2", 48)):
+        header, rows = read(tmp_path / "out" / f"{name}.csv")
+        assert header == ["time", "valence", "arousal"]
+        assert [row[0] for row in rows] == [str(50 * i) for i in range(frames)]  # integers stay integers
+        found += [[float(cell) for cell in row[1:]] for row in rows]
+    np.testing.assert_allclose(np.array(found), expected(world, built), atol=1e-6)
+
+
+def test_times_stand_as_they_stood() -> None:
+    assert submission._as_it_stood(np.array([0.0, 50.0])) == ["0", "50"]
+    assert submission._as_it_stood(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
+
+
+def test_without_a_time_column_there_is_none(tmp_path: Path) -> None:
+    world = make_world(tmp_path, trials=2, time_column=None)
+    write(world, build(world.home, ["first"], GREEDY, "e"), tmp_path / "out")
+    header, rows = read(tmp_path / "out" / "x1.csv")
+    assert header == ["valence", "arousal"] and len(rows) == 33
+
+
+def test_values_outside_the_range_are_clipped_and_counted(world: World, tmp_path: Path) -> None:
+    predictions = world.predict(0, 0.6)
+    predictions["test"].values[:4, 0] = (-3.0, 20.0, 0.5, 9.5)
+    record = {**world.bank.record("first", "a0")}
+    world.bank.write("wild", "w", record, predictions)
+    built = build(world.home, ["wild"], GREEDY, "wild")
+    written = write(world, built, tmp_path / "out")
+    _, rows = read(tmp_path / "out" / "x1.csv")
+    assert [float(row[1]) for row in rows[:4]] == [0.5, 9.5, 0.5, 9.5]
+    assert written.clipped == int((predict(built, world.bank, "test") != expected_clip(world, built)).sum()) >= 2
+
+
+def expected_clip(world: World, built: Ensemble) -> np.ndarray:
+    return np.clip(predict(built, world.bank, "test"), *world.store.label_range)
+
+
+@pytest.mark.parametrize(("name", "file"), [("sample.txt", "predictions.txt"), ("sample.csv", "predictions.csv")])
+def test_abaw_format_in_the_samples_order(world: World, built: Ensemble, tmp_path: Path, name: str, file: str) -> None:
+    asked = locations(("x2", 48), ("x1", 33))
+    path = sample(tmp_path, [f"{location},-5,-5" for location in asked], name)
+    written = write(world, built, tmp_path / "out", format="abaw", sample=path)
+    header, rows = read(tmp_path / "out" / file)
+    assert header == ["image_location", "valence", "arousal"] and [row[0] for row in rows] == asked
+    truth = expected(world, built)
+    found = np.array([[float(cell) for cell in row[1:]] for row in rows])
+    np.testing.assert_allclose(found, np.concatenate([truth[33:], truth[:33]]), atol=1e-6)
+    assert written.files == (file,) and written.rows == 81
+
+
+def test_frames_the_sample_leaves_out_are_counted(world: World, built: Ensemble, tmp_path: Path) -> None:
+    asked = [f"{location},0,0" for location in locations(("x1", 33), ("x2", 48)) if not location.endswith("00007.jpg")]
+    written = write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, asked))
+    assert (written.rows, written.unasked) == (79, 2)
+
+
+def test_a_sample_that_is_not_the_stores(world: World, built: Ensemble, tmp_path: Path) -> None:
+    rows = [f"{location},0,0" for location in locations(("x1", 34), ("y", 2))]
+    with pytest.raises(InputError) as error:
+        write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
+    text = str(error.value)
+    assert "unknown test recording 'y'" in text and "test recording 'x2' of the store has no row" in text
+    assert "frame 34 of 'x1', but the store has 33 frames of it" in text
+    assert not (tmp_path / "out").exists()
+    twice = [f"{location},0,0" for location in [*locations(("x1", 33), ("x2", 48)), "x2/00048.jpg"]]
+    with pytest.raises(InputError, match="frame 48 of 'x2' stands 2 times"):
+        write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, twice))
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"), [([], "no rows"), (["x1/abc.jpg,0,0"], r"sample\.txt:2: image_location 'x1/abc\.jpg'")]
+)
+def test_a_sample_that_is_none(world: World, built: Ensemble, tmp_path: Path, rows: list[str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
+    with pytest.raises(InputError, match="no such file"):
+        write(world, built, tmp_path / "out", format="abaw", sample=tmp_path / "nowhere.txt")
+
+
+def test_options_that_do_not_go_together(world: World, built: Ensemble, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown format 'abav'; did you mean 'abaw'"):
+        write(world, built, tmp_path / "out", format="abav")
+    with pytest.raises(InputError, match="give it with --sample FILE"):
+        write(world, built, tmp_path / "out", format="abaw")
+    with pytest.raises(InputError, match="only format abaw has a sample file"):
+        write(world, built, tmp_path / "out", sample=sample(tmp_path, []))
+
+
+def test_an_earlier_submission_is_replaced_and_nothing_else(world: World, built: Ensemble, tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    out.mkdir(parents=True)
+    assert not write(world, built, out).replaced  # an empty folder is fine
+    before = (out / "x1.csv").read_text()
+    assert write(world, built, out).replaced
+    assert (out / "x1.csv").read_text() == before
+    assert sorted(p.name for p in out.parent.iterdir()) == ["out"]  # nothing is left beside it
+
+    (out / "x1.csv").write_text(before + "9,9,9\n")
+    with pytest.raises(InputError, match=r"x1\.csv changed since"):
+        write(world, built, out)
+    (out / "x1.csv").write_text(before)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"added or removed \(notes\.txt\)"):
+        write(world, built, out)
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_someone_elses_folder_or_file_is_refused(world: World, built: Ensemble, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "x1.csv").write_text("time,valence,arousal\n0,1,1\n")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"not empty and no earlier submission \(found x1\.csv\)"):
+        write(world, built, tmp_path / "mine")
+    with pytest.raises(InputError, match="is a file"):
+        write(world, built, tmp_path / "file")
+
+
+def test_what_does_not_read_back_is_not_submitted(
+    world: World, built: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = submission._write
+
+    def lossy(path: Path, sheet: submission.Sheet) -> None:
+        honest(path, sheet)
+        path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+    monkeypatch.setattr(submission, "_write", lossy)
+    with pytest.raises(JobError, match="does not read back"):
+        write(world, built, tmp_path / "out")
+    assert not any("out" in path.name for path in tmp_path.iterdir())
+
+
+def test_a_bank_that_changed_since_is_refused(world: World, built: Ensemble, tmp_path: Path) -> None:
+    trial = built.dimensions["valence"].members[0].trial
+    world.add("first", trial, seed=99, noise=2.0)
+    with pytest.raises(InputError, match=r"valence CCC in-sample is .* now and was .*build it again"):
+        write(world, built, tmp_path / "out")
+    (world.bank.folder("first", trial) / "test.arrow").unlink()
+    (world.bank.folder("first", trial) / "validation.arrow").unlink()
+    with pytest.raises(InputError, match=r"validation\.arrow: missing"):
+        write(world, built, tmp_path / "out")
+
+
+def test_another_store_is_refused(
+    world: World, built: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ensemble_world
+
+    longer = tuple((*row[:-1], row[-1] + (row[0] == "x1")) for row in ensemble_world.ROWS)
+    monkeypatch.setattr(ensemble_world, "ROWS", longer)
+    other: Store = make_store(tmp_path / "other")
+    with pytest.raises(InputError, match="its test recordings are not those"):
+        submit(built, other, world.bank, format="recordings", out=tmp_path / "out")
+    monkeypatch.setattr(ensemble_world, "ROWS", ensemble_world.ROWS[:-2])
+    with pytest.raises(InputError, match="the store has no test recordings"):
+        submit(built, make_store(tmp_path / "none"), world.bank, format="recordings", out=tmp_path / "out")
+
+
+def test_killed_while_writing_leaves_nothing_that_looks_finished(world: World, built: Ensemble, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    program = f"""
+import time
+from pathlib import Path
+from va_search import submission
+from va_search.data.store import Store
+from va_search.ensemble.saved import read_ensemble
+from va_search.files import Home
+from va_search.predictions.bank import Bank
+honest = submission._check
+def slow(*given):
+    honest(*given)
+    print("one", flush=True)
+    time.sleep(30)
+submission._check = slow
+home = Home(Path({str(world.home.root)!r}))
+store = Store.open(Path({str(world.store.path)!r}))
+submission.submit(read_ensemble(home, "e"), store, Bank(home.bank), format="recordings", out=Path({str(out)!r}))
+"""
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "one\n"
+        os.kill(process.pid, signal.SIGKILL)
+    time.sleep(0.05)
+    assert not out.exists()
+    assert not write(world, built, out).replaced and (out / "x2.csv").is_file()
