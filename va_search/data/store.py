@@ -147,13 +147,11 @@ class Store:
         test = self.split("test")
         if key == "official":
             return Fold(key, self.split("train"), self.split("validation"), test)
-        labelled = self.split("train") + self.split("validation")
-        validation = tuple(
-            recording for recording in self.recordings if recording in labelled and recording.fold == key
-        )
+        labelled = [recording for recording in self.recordings if recording.split != "test"]
+        validation = tuple(recording for recording in labelled if recording.fold == key)
         if not validation:
             raise InputError(f"{self.path}: " + unknown_name("fold", key, map(str, self.fold_keys)))
-        train = tuple(r for r in self.recordings if r in labelled and r.fold != key)
+        train = tuple(recording for recording in labelled if recording.fold != key)
         return Fold(key, train, validation, test)
 
     @property
