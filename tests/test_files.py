@@ -106,7 +106,10 @@ def test_nan_never_reaches_json(tmp_path: Path) -> None:
 
 def test_a_lock_has_one_living_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    code = f"import time; from pathlib import Path; from va_search.files import only_one\nwith only_one(Path({str(path)!r}), 'x'):\n    print(1, flush=True); time.sleep(60)"
+    code = (
+        "import time; from pathlib import Path; from va_search.files import only_one\n"
+        f"with only_one(Path({str(path)!r}), 'x'):\n    print(1, flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()

@@ -135,7 +135,10 @@ def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
     trial = take(session)
     session.claims.release_all()
     folder = str(tmp_path / "home" / "claims")
-    code = f"import os; from pathlib import Path; from va_search.search.claims import Claims\nassert Claims(Path({folder!r})).take({trial!r}); os.kill(os.getpid(), 9)"
+    code = (
+        "import os; from pathlib import Path; from va_search.search.claims import Claims\n"
+        f"assert Claims(Path({folder!r})).take({trial!r}); os.kill(os.getpid(), 9)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert take(make()) == trial
 

@@ -1,4 +1,4 @@
-"""`va-search demo`: the whole job on a simulated challenge, with the labels that a challenge would withhold at the end."""
+"""`va-search demo`: the whole job on a simulated challenge, scored on the labels that a challenge would withhold."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
 from va_search.cli.ensemble import log
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
 from va_search.cli.search import progress_line, show_summary
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def _search(output: Output, home: Home, store: Store) -> None:
     space = load_space(shipped("search_spaces/demo.yaml"), store)
     output.show(f"3 search    search_spaces/demo.yaml, {space.budget.trials} trials with Ray on this machine")
     with progress_line(output) as watch:
-        show_summary(output, run_search(home, space, store, NAME, Options(), watch))
+        show_summary(output, run_search(home, space, store, study=NAME, options=Options(), watch=watch))
 
 
 def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:
@@ -120,9 +120,8 @@ def _best_single_on_test(home: Home, store: Store, ensemble: Ensemble) -> NDArra
 
 
 def _pairs(path: Path) -> NDArray[np.float64]:
-    import pyarrow.csv
-
     import numpy as np
+    import pyarrow.csv
 
     table = pyarrow.csv.read_csv(path)
     return np.stack([table.column(name).to_numpy() for name in ("valence", "arousal")], axis=1).astype(np.float64)

@@ -24,6 +24,7 @@ LINE_SECONDS = 15.0
 
 def search(
     space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
+    *,
     data: Annotated[Path, typer.Option("--data", help="The store to train on.")],
     study: Annotated[str, typer.Option("--study", help="The study's name; the same name again resumes it.")],
     home: HomeOption = DEFAULT_HOME,
@@ -44,7 +45,7 @@ def search(
         searched = load_space(space, store)
         options = Options(address, concurrent, gpus_per_trial, tracking_uri)
         with progress_line(output) as watch:
-            summary = run_search(Home(home), searched, store, study, options, watch)
+            summary = run_search(Home(home), searched, store, study=study, options=options, watch=watch)
         show_summary(output, summary)
         output.show(f"next: va-search ensemble {study} --recipe ensembles/greedy.yaml --name {study}-greedy")
         output.done(vars(summary))
@@ -79,13 +80,13 @@ def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
         with output.error.status("starting Ray …") as status:
             yield lambda progress: status.update(progress_text(progress))
         return
-    last = [0.0, ""]
+    printed = time.monotonic() - LINE_SECONDS
 
     def print_now_and_then(progress: Progress) -> None:
-        text = progress_text(progress)
-        if time.monotonic() - float(last[0]) >= LINE_SECONDS and text != last[1]:
-            last[:] = [time.monotonic(), text]
-            output.note(text)
+        nonlocal printed
+        if time.monotonic() - printed >= LINE_SECONDS:
+            printed = time.monotonic()
+            output.note(progress_text(progress))
 
     yield print_now_and_then
 

@@ -24,7 +24,7 @@ class Claims:
         """Claim a trial; False when another living process holds it."""
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._folder / f"{checked_name(trial, 'trial')}.lock"
-        handle = open(path, "a", encoding="utf-8")
+        handle = open(path, "a", encoding="utf-8")  # noqa: SIM115  (held open: the lock lives as long as it)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.stat().st_ino != os.fstat(handle.fileno()).st_ino:

@@ -69,34 +69,34 @@ class Summary:
 
 
 def run_search(
-    home: Home, space: Space, store: Store, name: str, options: Options, watch: Callable[[Progress], None]
+    home: Home, space: Space, store: Store, *, study: str, options: Options, watch: Callable[[Progress], None]
 ) -> Summary:
-    """Search `space` on `store` as study `name`; the same call again resumes. `watch` is called about once a second.
+    """Search `space` on `store` under a study's name; the same call again resumes.
 
-    Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved, JobError when every trial fails for
+    `watch` is called about once a second. Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved, JobError when every trial fails for
     one reason, InputError when the store changed under the study.
     """
-    study = Study(home, name)
+    named = Study(home, study)
     home.root.mkdir(parents=True, exist_ok=True)
-    with study.searching():
-        before = study.begin(store, space.document)
+    with named.searching():
+        before = named.begin(store, space.document)
         changes = space.changes(before) if before is not None else []
         delivery = Delivery(
             options.tracking_uri or home.tracking_uri,
-            study=name,
+            study=study,
             artifacts=None if options.tracking_uri else home.artifacts,
             parent=_parent(space, store),
         )
-        session = Session(study, space, store, delivery.put, spent=study.document()["seconds"])
+        session = Session(named, space, store, delivery.put, spent=named.document()["seconds"])
         found = len(session.finished)
-        for record in [*session.records.values(), *study.failures()]:
+        for record in [*session.records.values(), *named.failures()]:
             delivery.put(record)
         try:
             with _stoppable(session):
                 _run(session, options, watch)
         finally:
             session.claims.release_all()
-            study.spend(time.monotonic() - session.started)
+            named.spend(time.monotonic() - session.started)
             status = "KILLED" if session.interrupted else "FINISHED"
             undelivered = delivery.close(
                 DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS, status=status

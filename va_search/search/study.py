@@ -135,8 +135,8 @@ def _check_unchanged(study: str, store: Store, before: dict[str, Any], hashes: d
     for what, value in before["hashes"].items():
         if what in hashes and hashes[what] != value:
             problems.append(
-                f"{store.path}: {what} changed since study {study!r} began ({value[:12]} → {hashes[what][:12]}); its trials "
-                "would not line up: use another --study name, or the store it began with"
+                f"{store.path}: {what} changed since study {study!r} began ({value[:12]} → {hashes[what][:12]}); its "
+                "trials would not line up: use another --study name, or the store it began with"
             )
     if problems:
         raise InputError(*problems)
