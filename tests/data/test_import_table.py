@@ -241,12 +241,12 @@ def test_bad_dataset(source: Path, old: str, new: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a,s1,clip,0,train,8", "recordings.csv: recording 'a' stands twice"),
+        ("a,s1,clip,0,train,8", "recordings.csv:5: recording 'a' stands in line 2 already"),
         ("d,s1,clip,0,train,8", "recordings.csv:5: recording 'd': expected d.csv or d.parquet in"),
         ("../c,s1,clip,0,train,8", "recordings.csv:5: recording '../c' can't be used as a file name"),
         (",s1,clip,0,train,8", "recordings.csv:5: recording is empty"),
         ("x,s1,clip,first,train,8", "recordings.csv:5: fold 'first', expected a whole number"),
-        ("x,s1,clip,0,dev,8", "recording 'x': split 'dev', allowed: train, validation, test"),
+        ("x,s1,clip,0,dev,8", "recordings.csv:5: recording 'x': split 'dev', allowed: train, validation, test"),
         ("x,s1,clip,0,train,9", "x.csv: 8 rows, but recordings.csv says rows = 9"),
         ("x,s1,clip,0,train", "recordings.csv:5: 5 cells, expected 6"),
     ],

@@ -164,7 +164,7 @@ def _progress(output: Output) -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[what]}"),
     )
-    with Progress(*columns, console=output.error, transient=True) as bar:
+    with Progress(*columns, console=output.error, transient=True, disable=not output.error.is_terminal) as bar:
         task = bar.add_task("reading", total=None, what="")
         yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
 

@@ -132,12 +132,20 @@ def read_recordings(source: Path, dataset: Dataset) -> tuple[list[TableSource], 
             f"{source / 'recordings'}: no such folder, expected one CSV or Parquet file per recording there"
         )
     recordings, problems = [], []
+    first: dict[str, int] = {}
     for row, line in zip(rows, lines, strict=True):
         try:
-            recordings.append(_recording(source, dataset, row))
+            recording = _recording(source, dataset, row)
         except InputError as error:
             problems += [f"{path}:{line}: {problem}" for problem in error.problems]
-    problems += [f"{path}: {problem}" for problem in check_sources(recordings)]
+            continue
+        problems += [f"{path}:{line}: {problem}" for problem in check_sources([recording])]
+        if recording.name in first:
+            problems.append(
+                f"{path}:{line}: recording {recording.name!r} stands in line {first[recording.name]} already"
+            )
+        first.setdefault(recording.name, line)
+        recordings.append(recording)
     refuse(problems)
     return recordings, warnings + _strangers(source / "recordings", recordings)
 
