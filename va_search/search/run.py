@@ -73,8 +73,8 @@ def run_search(
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
-    `watch` is called about once a second. Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved, JobError when every trial fails for
-    one reason, InputError when the store changed under the study.
+    `watch` is called about once a second. Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
+    JobError when every trial fails for one reason, InputError when the store changed under the study.
     """
     named = Study(home, study)
     home.root.mkdir(parents=True, exist_ok=True)
