@@ -109,7 +109,7 @@ def _weigh(statistics: Statistics, folds: Folds, method: Any, candidates: Sequen
     moments = statistics.total()
     each = moments.ccc_of_each()
     weights: Vector = method.weights(moments)
-    order = np.argsort(-weights, kind="stable")
+    order = np.lexsort((-each, -weights))  # by weight, then by CCC
     members = [_member(candidates[i], float(weights[i]), float(each[i])) for i in order if weights[i] > 0.0]
     best = int(np.argmax(select.best(moments)))
     single = Scores(in_sample=float(each[best]), out_of_fold=out_of_fold(statistics, folds, select.best))
