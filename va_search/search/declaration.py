@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from va_search.errors import unknown_name
@@ -36,15 +37,15 @@ class Setting:
 def read_domain(name: str, declared: Any, at: Place, problems: Problems) -> Domain | None:
     """The domain declared for setting `name`; None when there was a problem, which then is recorded."""
     if not isinstance(declared, dict):
-        return read_choice([declared], at, problems, lambda raw: checked_value(name, raw), numbered=False)
+        return read_choice([declared], at, problems, partial(checked_value, name), numbered=False)
     form = read_form(declared, FORMS, at, problems)
     if form is None:
         return None
     if form == "value":
         raw = [declared["value"]]
-        return read_choice(raw, (*at, form), problems, lambda raw: checked_value(name, raw), numbered=False)
+        return read_choice(raw, (*at, form), problems, partial(checked_value, name), numbered=False)
     if form == "choice":
-        return read_choice(declared[form], (*at, form), problems, lambda raw: checked_value(name, raw))
+        return read_choice(declared[form], (*at, form), problems, partial(checked_value, name))
     return _range(name, form, declared, at, problems)
 
 
@@ -141,13 +142,14 @@ def read_when(declared: Any, domains: dict[str, Domain | None], at: Place, probl
         elif name == "features" or isinstance(domains[name], FloatRange):
             problems.add(place, f"a condition needs a setting with separate values; `{name}` has none")
         elif domains[name] is not None:
-            values = raw if isinstance(raw, list) else [raw]
-            found = read_choice(values, place, problems, lambda v, n=name: _possible(n, v, domains[n]))  # type: ignore[misc]
+            several = isinstance(raw, list)
+            check = partial(_possible, name, domains[name])
+            found = read_choice(raw if several else [raw], place, problems, check, numbered=several)
             condition[name] = () if found is None else found.options
     return condition
 
 
-def _possible(name: str, raw: Any, domain: Domain | None) -> Any:
+def _possible(name: str, domain: Domain | None, raw: Any) -> Any:
     value = checked_value(name, raw)
     if domain is not None and not domain.contains(value):
         raise ValueError(f"`{name}` never is {raw!r} in this space, so the condition would exclude everything")

@@ -137,6 +137,6 @@ def _bounds(
         )
     if least > most:
         problems.add((*at, "min"), f"`min <= max` must hold, but got (min={least}, max={most})")
-    if most == 0 and low == 1:
-        problems.add((*at, "max"), "a trial needs at least one feature set, but got (max=0)")
+    if low == 1 and 0 in (least, most):
+        problems.add(at, f"a trial needs at least one feature set, but got (min={least}, max={most})")
     return (max(least, low), min(most, there))

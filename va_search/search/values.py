@@ -26,12 +26,12 @@ def checked_value(name: str, raw: Any) -> Any:
     Texts such as "1e-4" (which YAML 1.1 does not take for numbers) count as numbers where one is due.
     """
     kinds = value_kinds(name)
+    if isinstance(raw, list) and tuple not in kinds:
+        raise ValueError(f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}")
     if (menu := [item for kind in kinds for item in kind_menu(kind)]) and raw not in menu:
         raise ValueError(unknown_name(name, raw, menu))
     if isinstance(raw, bool) and bool not in kinds:
         raise ValueError(f"expected a number, found {str(raw).lower()}")
-    if isinstance(raw, list) and tuple not in kinds:
-        raise ValueError(f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}")
     try:
         value = _adapter(name).validate_python(raw)
     except ValidationError as error:

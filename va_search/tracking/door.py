@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from va_search import __version__
 from va_search.errors import InputError
 from va_search.files import Home
 
