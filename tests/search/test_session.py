@@ -161,16 +161,23 @@ def test_failures_are_kept_and_tried_again_by_the_next_run_only(make: Make) -> N
 def test_one_reason_for_all_failures_stops_but_only_then(make: Make) -> None:
     session = make(rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
     for number in range(SAME_REASON):
-        assert session.common_failure is None
+        assert session.hopeless is None
         session.ended(take(session), f"Traceback {number}\nOSError: no such store")
-    assert session.common_failure == "OSError: no such store"
+    assert session.hopeless == f"all {SAME_REASON} trials failed for one reason: OSError: no such store"
     assert session.next_trial() is None and not session.waiting
 
     mixed = make("mixed", rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
     finish(mixed, take(mixed))
     for _ in range(SAME_REASON):
         mixed.ended(take(mixed), "OSError: no such store")
-    assert mixed.common_failure is None and mixed.next_trial() is not None
+    assert mixed.hopeless is None and mixed.next_trial() is not None
+
+
+def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:
+    session = make()
+    finish(session, take(session))
+    session.ended(take(session), "Traceback …\nva_search.errors.JobError: bank/x: no space left on the disk; free some")
+    assert session.hopeless is not None and session.next_trial() is None and not session.waiting
 
 
 def test_an_interrupt_hands_out_nothing_more(make: Make) -> None:

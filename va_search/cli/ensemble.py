@@ -113,12 +113,13 @@ def scores_table(built: Ensemble) -> Table:
 
 def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None) -> None:
     """Log to MLflow, after everything is on the screen and saved; a failure is a warning, the ensemble stands."""
+    from va_search.tracking.door import tracking_place
     from va_search.tracking.ensembles import log_ensemble
 
     output.note("logging to MLflow …")
-    artifacts = None if tracking_uri else home.artifacts
+    place = tracking_place(home, tracking_uri)
     try:
-        log_ensemble(tracking_uri or home.tracking_uri, artifacts, built.model_dump(mode="json"))
+        log_ensemble(place.uri, place.artifacts, built.model_dump(mode="json"))
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         output.note(f"warning: not logged to MLflow ({reason}); the ensemble is saved; the same command tries again")

@@ -27,6 +27,8 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 DEFAULT_HOME = Path("va-home")
+WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
 
 
 class Output:
@@ -35,7 +37,9 @@ class Output:
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self.error = Console(stderr=True, highlight=False)
-        self.standard = Console(file=sys.stderr if as_json else sys.stdout, highlight=False)
+        standard = sys.stderr if as_json else sys.stdout
+        width = None if standard.isatty() else WIDTH
+        self.standard = Console(file=standard, highlight=False, width=width)
 
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)

@@ -24,6 +24,7 @@ from va_search.search.session import Progress, Session, objective, task
 from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.tracking.delivery import Delivery
+from va_search.tracking.door import tracking_place
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -78,15 +79,11 @@ def run_search(
     """
     named = Study(home, study)
     home.root.mkdir(parents=True, exist_ok=True)
+    place = tracking_place(home, options.tracking_uri)
     with named.searching():
         before = named.begin(store, space.document)
         changes = space.changes(before) if before is not None else []
-        delivery = Delivery(
-            options.tracking_uri or home.tracking_uri,
-            study=study,
-            artifacts=None if options.tracking_uri else home.artifacts,
-            parent=_parent(space, store),
-        )
+        delivery = Delivery(place.uri, study=study, artifacts=place.artifacts, parent=_parent(space, store))
         session = Session(named, space, store, delivery.put, spent=named.document()["seconds"])
         found = len(session.finished)
         for record in [*session.records.values(), *named.failures()]:
@@ -248,12 +245,8 @@ def _parent(space: Space, store: Store) -> dict[str, Any]:
 
 
 def _summary(session: Session, found: int, changes: list[str], undelivered: int) -> Summary:
-    common = session.common_failure
-    if common is not None:
-        raise JobError(
-            f"stopped early: all {sum(session.reasons.values())} trials failed for one reason: {common}\n"
-            f"tracebacks: {session.study.folder / 'failures'}"
-        )
+    if session.hopeless is not None:
+        raise JobError(f"stopped early: {session.hopeless}\ntracebacks: {session.study.folder / 'failures'}")
     inside = [session.records[trial] for trial in sorted(session.finished)]
     best = {}
     for name in ("valence", "arousal", "score"):

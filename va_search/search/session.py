@@ -24,6 +24,10 @@ SAME_REASON = 3
 """So many failures for one reason, with nothing finished, end the study: the rest would fail likewise."""
 
 
+DISK_FULL = "no space left"
+"""What a failure says when the home's disk is full: more training would be for nothing."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a watcher sees; `planned` counts trials of the whole study, None where only time bounds it."""
@@ -88,16 +92,19 @@ class Session:
         return hours is not None and self.spent + time.monotonic() - self.started >= hours * 3600
 
     @property
-    def common_failure(self) -> str | None:
-        """The reason for which every training so far failed, once that is enough to give up."""
+    def hopeless(self) -> str | None:
+        """Why the trainings to come would be lost as well: a full disk, or one reason for which every one failed."""
+        for why in self.reasons:
+            if DISK_FULL in why.lower():
+                return why
         if self.trained or len(self.reasons) != 1:
             return None
-        reason, count = self.reasons.most_common(1)[0]
-        return reason if count >= SAME_REASON else None
+        why, count = self.reasons.most_common(1)[0]
+        return f"all {count} trials failed for one reason: {why}" if count >= SAME_REASON else None
 
     @property
     def stopping(self) -> bool:
-        return self.interrupted or self.common_failure is not None
+        return self.interrupted or self.hopeless is not None
 
     def next_trial(self) -> tuple[str, TrialSettings] | None:
         """A trial to train now, claimed; None when there is none (`waiting` tells whether there will be)."""
