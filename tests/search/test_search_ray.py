@@ -185,7 +185,7 @@ def test_a_killed_worker_costs_one_trial_which_search_again_retries(
 ) -> None:
     home, file = tmp_path / "home", space(epochs=60)
     process = started(file, store, home)
-    worker = wait_for(lambda: children(process.pid, "ray::TrialActor"))[0]
+    worker = wait_for(lambda: children(process.pid, "ray::ResourceTrainable"))[0]
     time.sleep(1.0)
     os.kill(worker, signal.SIGKILL)
     out, text = process.communicate(timeout=150)
