@@ -29,7 +29,9 @@ def plan(
         store = Store.open(data)
         searched = load_space(space, store)
         made = make_plan(Home(home), searched, store, concurrent)
-        size = "endless (it has a float)" if made.configurations is None else f"{made.configurations:,} configurations"
+        size = "endless (it has a float)"
+        if made.configurations is not None:
+            size = f"{'' if made.exact else 'at most '}{made.configurations:,} configurations"
         output.show(f"space      {size}, {len(searched.seeds)} seeds, {len(searched.folds)} folds")
         trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
         output.show(f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already")

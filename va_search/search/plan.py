@@ -31,11 +31,14 @@ SAMPLE_SECONDS = 3.0
 class Plan:
     """`configurations` and `trials` are None where the space has no end; `complete` are trials the home has already.
 
+    `exact` is False when `configurations` is an upper bound.
+
     `seconds_per_trial` is for one trial alone; `seconds` is for what is left with `concurrent` trials side by side,
     never more than the space's budget of hours.
     """
 
     configurations: int | None
+    exact: bool
     trials: int | None
     complete: int
     seconds_per_trial: float
@@ -58,6 +61,7 @@ def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = N
     trials = planned_trials(space)
     return Plan(
         configurations=space.size(),
+        exact=space.size_is_exact,
         trials=trials,
         complete=len(records),
         seconds_per_trial=per_trial,
