@@ -10,8 +10,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from va_search.tracking.entries import last_line
-
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 ATTEMPTS_AT_END = 3
 """So many failures in a row end the waiting once the search is over."""
@@ -115,7 +113,7 @@ class Delivery:
         """
         self._runs = None
         self._failures += 1
-        self._problem = f"MLflow at {self._open[0]}: {last_line(str(error))}"
+        self._problem = f"MLflow at {self._open[0]}: {_reason(error)}"
         with self._changed:
             if trial is not None:
                 self._attempts[trial] = self._attempts.get(trial, 0) + 1
@@ -126,3 +124,9 @@ class Delivery:
             pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), FIRST_PAUSE if ending else LONGEST_PAUSE)
             self._changed.wait_for(lambda: self._abandoned or (self._status is not None) != ending, pause)
         return False
+
+
+def _reason(error: Exception) -> str:
+    """What an error says in its first line: MLflow and SQLAlchemy go on with advice and links."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:300] if lines else type(error).__name__

@@ -1,0 +1,245 @@
+"""Delivery to a real MLflow: an SQLite store, and servers that come late or die."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from va_search.tracking.delivery import Delivery
+from va_search.tracking.door import open_client
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+TRIAL = "tags.`va_search.role` = 'trial'"
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_store: Path) -> Path:
+    """A home whose name needs care in a URI, with an empty MLflow store."""
+    folder = tmp_path / "my home #1 100%"
+    folder.mkdir()
+    shutil.copyfile(empty_store, folder / "mlflow.db")
+    return folder
+
+
+def deliver(home: Path, parent: dict[str, Any], *put: dict[str, Any], status: str = "FINISHED") -> list[str]:
+    delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent)
+    for record in put:
+        delivery.put(record)
+    waiting = delivery.close(50, status=status)
+    assert delivery.problem is None
+    return waiting
+
+
+def runs(uri: str, condition: str = "") -> list[Run]:
+    client = open_client(uri)
+    experiment = client.get_experiment_by_name("night")
+    return list(client.search_runs([experiment.experiment_id], filter_string=condition, max_results=1000))
+
+
+def stored(home: Path, condition: str = "") -> list[Run]:
+    return runs(f"sqlite:///{home / 'mlflow.db'}", condition)
+
+
+def by_trial(found: list[Run]) -> dict[str, Run]:
+    named = {run.data.tags["va_search.trial"]: run for run in found}
+    assert len(named) == len(found), "two runs for one trial"
+    return named
+
+
+def test_a_study_is_a_parent_run_with_a_child_for_each_trial(home: Path, parent: Any, records: Any) -> None:
+    put = [*(records.trained(n) for n in range(3)), records.failed(3), records.outside("SAIL")]
+    assert deliver(home, parent, *put) == []
+    (study,) = stored(home, "tags.`va_search.role` = 'study'")
+    assert study.info.status == "FINISHED"
+    assert study.data.params == {"sampler": "tpe", "store": "tiny"}
+    assert study.data.metrics["best_score"] == pytest.approx(0.47)
+    assert (study.data.metrics["trials_complete"], study.data.metrics["trials_failed"]) == (4, 1)
+    found = by_trial(stored(home, TRIAL))
+    assert set(found) == {record["trial"] for record in put}
+    assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {study.info.run_id}
+    assert len({frozenset(run.data.params) for run in found.values()}) == 1, "params must have the same keys everywhere"
+    assert {run.info.status for run in found.values()} == {"FINISHED", "FAILED"}
+    assert found[f"{3:016x}"].info.status == "FAILED"
+
+
+def test_a_child_has_its_history_its_best_and_its_settings(home: Path, parent: Any, records: Any) -> None:
+    deliver(home, parent, records.trained(1))
+    client = open_client(f"sqlite:///{home / 'mlflow.db'}")
+    (child,) = stored(home, TRIAL)
+    history = client.get_metric_history(child.info.run_id, "ccc_arousal")
+    assert [(point.step, round(point.value, 3)) for point in history] == [(1, 0.21), (2, 0.41), (3, 0.61)]
+    assert child.data.metrics["best_ccc_arousal"] == pytest.approx(0.61)
+    assert child.info.end_time - child.info.start_time == 6000
+    (settings,) = (home / "artifacts").glob(f"night/{child.info.run_id}/artifacts/settings.json")
+    assert '"encoder": "gru"' in settings.read_text()
+    (space,) = (home / "artifacts").glob("night/*/artifacts/space.yaml")
+    assert space.read_text() == "sampler: tpe\n"
+
+
+def test_delivering_again_adds_nothing(home: Path, parent: Any, records: Any) -> None:
+    put = [records.trained(1), records.failed(2), records.outside("SAIL")]
+    deliver(home, parent, *put)
+    before = {run.info.run_id: run.to_dictionary() for run in stored(home, TRIAL)}
+    deliver(home, parent, *put)
+    assert {run.info.run_id: run.to_dictionary() for run in stored(home, TRIAL)} == before
+    assert len(stored(home)) == 4
+
+
+def test_a_failed_trial_that_is_complete_now_keeps_its_run(home: Path, parent: Any, records: Any) -> None:
+    deliver(home, parent, records.failed(1))
+    (before,) = stored(home, TRIAL)
+    deliver(home, parent, records.trained(1))
+    (after,) = stored(home, TRIAL)
+    assert after.info.run_id == before.info.run_id
+    assert (before.info.status, after.info.status) == ("FAILED", "FINISHED")
+    assert after.data.tags["va_search.failed"] == ""
+    assert after.data.metrics["best_score"] == pytest.approx(0.46)
+
+
+def test_a_model_from_elsewhere_that_was_replaced_is_updated(home: Path, parent: Any, records: Any) -> None:
+    deliver(home, parent, records.outside("SAIL", 0.2))
+    deliver(home, parent, {**records.outside("SAIL", 0.6), "finished_at": "2025-01-03T10:00:00+00:00"})
+    (after,) = stored(home, TRIAL)
+    assert after.data.metrics["best_score"] == pytest.approx(0.6)
+
+
+def test_an_unfinished_run_is_gone_on_with(home: Path, parent: Any, records: Any) -> None:
+    deliver(home, parent, records.trained(1))
+    client = open_client(f"sqlite:///{home / 'mlflow.db'}")
+    (before,) = stored(home, TRIAL)
+    client.update_run(before.info.run_id, status="RUNNING")  # as a kill before the last step leaves it
+    deliver(home, parent, records.trained(1))
+    (after,) = stored(home, TRIAL)
+    assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
+    assert len(client.get_metric_history(after.info.run_id, "loss")) == 3, "the history must not double"
+
+
+def test_long_histories_go_in_several_batches(home: Path, parent: Any, records: Any) -> None:
+    deliver(home, parent, records.trained(1, epochs=450))
+    client = open_client(f"sqlite:///{home / 'mlflow.db'}")
+    (child,) = stored(home, TRIAL)
+    assert len(client.get_metric_history(child.info.run_id, "learning_rate")) == 450
+
+
+def test_what_changed_under_the_studys_name_is_told_by_a_tag(home: Path, parent: Any, records: Any) -> None:
+    deliver(home, parent)
+    changed = {**parent, "params": {"sampler": "grid", "store": "tiny", "seeds": "0 1"}}
+    deliver(home, changed, records.trained(1), status="KILLED")
+    (study,) = stored(home, "tags.`va_search.role` = 'study'")
+    assert study.data.params == {"sampler": "tpe", "store": "tiny", "seeds": "0 1"}
+    assert study.data.tags["sampler"] == "grid"
+    assert study.info.status == "KILLED"
+
+
+def test_a_deleted_experiment_comes_back(home: Path, parent: Any, records: Any) -> None:
+    deliver(home, parent, records.trained(1))
+    client = open_client(f"sqlite:///{home / 'mlflow.db'}")
+    client.delete_experiment(client.get_experiment_by_name("night").experiment_id)
+    assert deliver(home, parent, records.trained(1), records.trained(2)) == []
+    assert len(by_trial(stored(home, TRIAL))) == 2
+
+
+def test_one_record_that_cannot_be_delivered_stops_no_other(home: Path, parent: Any, records: Any) -> None:
+    broken = records.trained(1, best={})
+    delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent)
+    for record in (broken, records.trained(2), records.trained(3)):
+        delivery.put(record)
+    assert delivery.close(50) == [broken["trial"]]
+    assert delivery.problem is not None
+    assert {f"{n:016x}" for n in (2, 3)} <= set(by_trial(stored(home, TRIAL)))
+
+
+def test_put_and_close_never_wait_for_a_server_that_is_away(home: Path, parent: Any, records: Any) -> None:
+    began = time.monotonic()
+    delivery = Delivery("http://127.0.0.1:9", study="night", artifacts=None, parent=parent)
+    for number in range(50):
+        delivery.put(records.trained(number))
+    assert time.monotonic() - began < 1
+    began = time.monotonic()
+    assert len(delivery.close(3)) == 50
+    assert time.monotonic() - began < 5
+
+
+def test_a_store_that_is_no_database_is_told_and_stops_nothing(home: Path, parent: Any, records: Any) -> None:
+    (home / "mlflow.db").write_text("this is no database" * 100)
+    delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent)
+    delivery.put(records.trained(1))
+    assert delivery.close(50) == [f"{1:016x}"]
+    assert delivery.problem is not None
+    assert "not a database" in delivery.problem
+
+
+QUIET = """
+import sys
+from pathlib import Path
+from va_search.tracking.delivery import Delivery
+assert "mlflow" not in sys.modules
+delivery = Delivery("sqlite:///home.db", study="night", artifacts=Path("artifacts"), parent={})
+assert delivery.close(50) == [], delivery.problem
+"""
+
+
+@pytest.mark.slow  # imports MLflow anew and makes its tables
+def test_mlflow_is_quiet_and_leaves_nothing_else_behind(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
+    done = subprocess.run(
+        [sys.executable, "-c", QUIET], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert {path.name for path in tmp_path.iterdir()} <= {"home.db", "artifacts"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_server_that_comes_late_gets_everything(make_server: Callable[[], Any], parent: Any, records: Any) -> None:
+    server = make_server()
+    delivery = Delivery(server.uri, study="night", artifacts=None, parent=parent)
+    for number in range(5):
+        delivery.put(records.trained(number))
+    while delivery.problem is None:
+        time.sleep(0.2)
+    server.start()
+    assert delivery.close(60) == []
+    assert len(by_trial(runs(server.uri, TRIAL))) == 5
+    (study,) = runs(server.uri, "tags.`va_search.role` = 'study'")
+    assert study.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_server_that_dies_is_caught_up_with_by_the_next_search(
+    make_server: Callable[[], Any], parent: Any, records: Any
+) -> None:
+    server = make_server()
+    server.start()
+    first = Delivery(server.uri, study="night", artifacts=None, parent=parent)
+    for number in range(40):
+        first.put(records.trained(number))
+    while len(first._waiting) > 30:
+        time.sleep(0.01)
+    server.stop()  # in the middle of a delivery
+    waiting = first.close(30)
+    assert 0 < len(waiting) <= 30
+    assert first.problem is not None
+    server.start()
+    second = Delivery(server.uri, study="night", artifacts=None, parent=parent)
+    for number in range(41):
+        second.put(records.trained(number))
+    assert second.close(60) == []
+    found = by_trial(runs(server.uri, TRIAL))
+    assert len(found) == 41
+    assert {run.info.status for run in found.values()} == {"FINISHED"}
+    assert all(len(run.data.params) == len(found[f"{0:016x}"].data.params) for run in found.values())
+    client = open_client(server.uri)
+    assert {len(client.get_metric_history(run.info.run_id, "loss")) for run in found.values()} == {3}
+    assert len(list((server.folder / "artifacts").glob("*/*/artifacts/settings.json"))) == 41

@@ -1,0 +1,43 @@
+"""Where a study is tracked, and the view its page offers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from va_search.errors import InputError
+from va_search.files import Home
+from va_search.tracking.door import Place, tracking_place, trials_view
+from va_search.tracking.entries import BEST
+from va_search.training.settings import TrialSettings
+
+HOME = Home(Path("va-home"))
+
+
+def test_a_home_tracks_to_its_own_store() -> None:
+    assert tracking_place(HOME, None) == Place("sqlite:///va-home/mlflow.db", Path("va-home/mlflow-artifacts"))
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "https://host/mlflow", "postgresql+psycopg2://u@h/db"])
+def test_a_server_keeps_its_artifacts_itself(uri: str) -> None:
+    assert tracking_place(HOME, uri) == Place(uri, None)
+
+
+def test_another_sqlite_store_keeps_artifacts_in_the_home() -> None:
+    assert tracking_place(HOME, "sqlite:///other.db").artifacts == HOME.artifacts
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "./mlruns", "file:///tmp/mlruns", "localhost:5000", ""])
+def test_what_mlflow_cannot_track_to_is_refused(uri: str) -> None:
+    with pytest.raises(InputError, match=r"expected a server such as http://127\.0\.0\.1:5000"):
+        tracking_place(HOME, uri)
+
+
+def test_the_view_of_the_trials_names_columns_that_exist() -> None:
+    state = json.loads(json.loads(trials_view())["state"])
+    kinds = {"metrics": set(BEST), "params": set(TrialSettings.model_fields)}
+    for column in [*state["selectedColumns"], state["orderByKey"]]:
+        kind, name = column.split(".", 1)
+        assert name.strip("`") in kinds[kind]

@@ -1,0 +1,64 @@
+"""Ensembles as runs of their own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from va_search.tracking.door import open_client
+from va_search.tracking.ensembles import ensemble_metrics, log_ensemble
+
+
+def ensemble(valence: float = 0.6, recipe: str = "greedy") -> dict[str, Any]:
+    """The parts of an ensemble's document that tracking reads; out-of-fold scores were impossible for the single."""
+    member = {"study": "night", "trial": "0" * 16, "weight": 1.0}
+    return {
+        "name": "best-of-night",
+        "recipe": recipe,
+        "studies": ["night", "day"],
+        "dimensions": {"valence": {"members": [member] * 3}, "arousal": {"members": [member]}},
+        "scores": {
+            "in_sample": {"valence": valence, "arousal": 0.7, "score": (valence + 0.7) / 2},
+            "out_of_fold": {"valence": valence - 0.1, "arousal": 0.6, "score": (valence + 0.5) / 2},
+        },
+        "best_single": {"in_sample": {"valence": 0.5, "arousal": 0.6, "score": 0.55}, "out_of_fold": None},
+    }
+
+
+def test_every_score_says_what_it_was_measured_on() -> None:
+    assert dict(ensemble_metrics(ensemble())) == pytest.approx({
+        "in_sample_ccc_valence": 0.6,
+        "in_sample_ccc_arousal": 0.7,
+        "in_sample_score": 0.65,
+        "out_of_fold_ccc_valence": 0.5,
+        "out_of_fold_ccc_arousal": 0.6,
+        "out_of_fold_score": 0.55,
+        "best_single_in_sample_ccc_valence": 0.5,
+        "best_single_in_sample_ccc_arousal": 0.6,
+        "best_single_in_sample_score": 0.55,
+        "members_valence": 3,
+        "members_arousal": 1,
+    })  # fmt: skip
+
+
+def test_an_ensemble_is_a_run_in_its_first_studys_experiment(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    first = log_ensemble(uri, tmp_path / "artifacts", ensemble())
+    again = log_ensemble(uri, tmp_path / "artifacts", ensemble(valence=0.8, recipe="mean"))
+    other = log_ensemble(uri, tmp_path / "artifacts", {**ensemble(), "name": "another"})
+    assert first == again != other
+    client = open_client(uri)
+    run = client.get_run(first)
+    assert client.get_experiment(run.info.experiment_id).name == "night"
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["in_sample_ccc_valence"] == pytest.approx(0.8)
+    assert run.data.tags["va_search.ensemble"] == "best-of-night"
+    assert run.data.tags["va_search.recipe"] == "mean"
+    assert run.data.tags["va_search.studies"] == "night+day"
+    (document,) = (tmp_path / "artifacts").glob(f"night/{first}/artifacts/ensemble.json")
+    assert json.loads(document.read_text())["recipe"] == "mean"
