@@ -223,23 +223,23 @@ def test_a_server_that_dies_is_caught_up_with_by_the_next_search(
     server = make_server()
     server.start()
     first = Delivery(server.uri, study="night", artifacts=None, parent=parent)
-    for number in range(40):
+    for number in range(14):
         first.put(records.trained(number))
-    while len(first._waiting) > 30:
+    while len(first._waiting) > 10:
         time.sleep(0.01)
     server.stop()  # in the middle of a delivery
     waiting = first.close(30)
-    assert 0 < len(waiting) <= 30
+    assert 0 < len(waiting) <= 10
     assert first.problem is not None
     server.start()
     second = Delivery(server.uri, study="night", artifacts=None, parent=parent)
-    for number in range(41):
+    for number in range(15):
         second.put(records.trained(number))
     assert second.close(60) == []
     found = by_trial(runs(server.uri, TRIAL))
-    assert len(found) == 41
+    assert len(found) == 15
     assert {run.info.status for run in found.values()} == {"FINISHED"}
     assert all(len(run.data.params) == len(found[f"{0:016x}"].data.params) for run in found.values())
     client = open_client(server.uri)
     assert {len(client.get_metric_history(run.info.run_id, "loss")) for run in found.values()} == {3}
-    assert len(list((server.folder / "artifacts").glob("*/*/artifacts/settings.json"))) == 41
+    assert len(list((server.folder / "artifacts").glob("*/*/artifacts/settings.json"))) == 15
