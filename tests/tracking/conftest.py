@@ -94,7 +94,7 @@ def records() -> Any:
     return Records
 
 
-PARENT = {"params": {"sampler": "tpe", "store": "tiny"}, "tags": {}, "artifacts": {"space.yaml": "sampler: tpe\n"}}
+PARENT = {"params": {"sampler": "tpe", "store": "tiny"}, "tags": {}, "artifacts": {"space.yaml": {"sampler": "tpe"}}}
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
 from va_search.tracking.entries import BEST, best_of, text, times, trial_entries, trial_tags
 
@@ -114,7 +116,7 @@ class StudyRuns:
         fresh = {key: value for key, value in params.items() if key not in old}
         log_entries(self._client, run, Entries(params=fresh, tags=tags))
         for name, content in parent.get("artifacts", {}).items():
-            self._client.log_text(run, content if isinstance(content, str) else _json(content), name)
+            self._client.log_text(run, _written(name, content), name)
         return run
 
     def _log_texts(self, run: str, record: dict[str, Any]) -> None:
@@ -122,6 +124,13 @@ class StudyRuns:
             self._client.log_text(run, _json(record["settings"]), "settings.json")
         if "failed" in record:
             self._client.log_text(run, record["failed"], "traceback.txt")
+
+
+def _written(name: str, content: Any) -> str:
+    """An artifact's text: as it is, or a document as YAML or JSON, as its name says."""
+    if isinstance(content, str):
+        return content
+    return yaml.safe_dump(content, sort_keys=False) if name.endswith(".yaml") else _json(content)
 
 
 def _json(document: Any) -> str:
