@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,11 @@ def test_the_data_hash_tells_what_a_trial_reads(tmp_path: Path) -> None:
     assert first.data_hash(["face"]) == again.data_hash(["face"])
     assert first.data_hash(["face"]) != first.data_hash(["face", "voice"])
     assert first.data_hash(["face"]) != make(tmp_path, "float16", "half").data_hash(["face"])
+    moved = replace(
+        first, feature_sets={**first.feature_sets, "face": replace(first.feature_sets["face"], modality="x")}
+    )
+    assert moved.data_hash(["face"]) != first.data_hash(["face"])  # late fusion gives each modality an encoder
+    assert moved.data_hash(["voice"]) == first.data_hash(["voice"])
 
 
 def test_opening_is_a_matter_of_milliseconds(tmp_path: Path) -> None:
@@ -120,6 +126,17 @@ def test_an_import_killed_half_way_goes_on(tmp_path: Path) -> None:
     assert Draft(tmp_path / "store", description, sources(tmp_path)).missing() == [0, 1, 2, 3]
 
 
+def test_parts_of_other_options_are_never_taken(tmp_path: Path) -> None:
+    """A kill while an old draft is removed can leave its parts without the note of what they are."""
+    draft = Draft(
+        tmp_path / "store", Description("tiny", (0.5, 9.5), {"face": ("visual", ("a", "b"))}), sources(tmp_path)
+    )
+    draft.add(0, part(0))
+    (draft.folder / "draft.json").unlink()
+    other = Description("tiny", (0.5, 9.5), {"face": ("visual", ("b", "a"))}, "float16")
+    assert Draft(tmp_path / "store", other, sources(tmp_path)).missing() == [0, 1, 2, 3]
+
+
 def test_the_same_import_twice_is_one_and_another_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
     description = Description(
@@ -134,6 +151,22 @@ def test_float16_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
     draft = Draft(tmp_path / "s", Description("x", (-1, 1), {"face": ("visual", ())}, "float16"), sources(tmp_path)[:1])
     with pytest.raises(InputError, match="does not fit float16"):
         draft.add(0, Part({"face": np.full((5, 3), 1e6)}))
+
+
+def test_float32_refuses_what_would_become_infinite(tmp_path: Path) -> None:
+    draft = Draft(tmp_path / "s", Description("x", (-1, 1), {"face": ("visual", ())}), sources(tmp_path)[:1])
+    with pytest.raises(InputError, match=r"1e\+39 does not fit float32$"):
+        draft.add(0, Part({"face": np.full((5, 3), 1e39)}))
+
+
+def test_float16_tells_what_it_rounds_away(tmp_path: Path) -> None:
+    draft = Draft(tmp_path / "s", Description("x", (-1, 1), {"face": ("visual", ())}, "float16"), sources(tmp_path)[:1])
+    fine, tiny, far = np.linspace(-1, 1, 5), np.linspace(1e-9, 2e-8, 5), np.linspace(30_000, 30_005, 5)
+    draft.add(0, Part({"face": np.column_stack([fine, tiny, far, np.full(5, 0.1)])}))
+    assert draft.warnings() == [
+        "recording 'r0': feature set 'face': float16 rounds away more than a tenth of the spread of 2 columns, the "
+        "first column 1; import with float32"
+    ]
 
 
 def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ NAMES = pa.schema([
 ])  # fmt: skip
 
 
+ROUNDED = 0.1
+"""Share of a column's spread (largest minus smallest) beyond which rounding to float16 is told."""
+
+
 @dataclass(frozen=True)
 class Source:
     """What an importer knows of a recording before reading it."""
@@ -86,6 +90,7 @@ class Draft:
         self.remarks: list[str] = []  # warnings of the importer on the source as a whole
         self._fingerprints = [source.fingerprint() for source in self.recordings]
         self.signature = digest([repr(description), self._fingerprints, [repr(s) for s in self.recordings]])
+        self._kind = digest([repr(description)])
         self._begin()
 
     def _begin(self) -> None:
@@ -93,12 +98,11 @@ class Draft:
             raise InputError(
                 f"{self.to}: already there and made from other sources or options; remove it or choose another --to"
             )
-        kind = digest([repr(self.description)])
         note = self.folder / "draft.json"
-        if note.is_file() and read_json(note) != {"kind": kind}:
+        if note.is_file() and read_json(note) != {"kind": self._kind}:
             remove_folder(self.folder)
         if not self.already_finished():
-            write_json(note, {"kind": kind})
+            write_json(note, {"kind": self._kind})
 
     def already_finished(self) -> bool:
         """True when the store stands at its place, made from these very sources and options."""
@@ -106,7 +110,7 @@ class Draft:
         return manifest.is_file() and read_json(manifest).get("signature") == self.signature
 
     def _part(self, index: int) -> Path:
-        key = digest([self.recordings[index].name, self._fingerprints[index]])[:24]
+        key = digest([self._kind, self.recordings[index].name, self._fingerprints[index]])[:24]
         return self.folder / "parts" / f"{key}.npz"
 
     def missing(self) -> list[int]:
@@ -117,12 +121,14 @@ class Draft:
         """Write one recording's part, whole. Safe to call from several processes, for different recordings."""
         dtype = np.dtype(self.description.dtype)
         arrays: dict[str, Any] = {f"f.{name}": _cast(values, dtype, name) for name, values in part.features.items()}
+        coarse = [_coarse(values, arrays[f"f.{name}"], name) for name, values in part.features.items()]
+        remarks = [f"recording {self.recordings[index].name!r}: {text}" for text in coarse if text]
         n = part.frames
         arrays["annotations"] = np.full((n, 2), np.nan) if part.annotations is None else part.annotations
         arrays["times"] = np.full(n, np.nan) if part.times is None else part.times
         arrays["valid"] = np.ones(n, dtype=bool) if part.valid is None else part.valid
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
-        arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
+        arrays["warnings"] = np.asarray([*part.warnings, *remarks], dtype=np.str_)
         with whole_file(self._part(index)) as beside, open(beside, "wb") as handle:
             np.savez(handle, **arrays)
 
@@ -237,11 +243,30 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
 
 
 def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    if dtype == np.float16 and np.abs(values).max(initial=0.0) > np.finfo(np.float16).max:
-        raise InputError(
-            f"feature set {name!r}: |value| {np.abs(values).max():g} does not fit float16; import with float32"
-        )
-    return np.ascontiguousarray(values, dtype=dtype)
+    """`values` in the store's dtype; InputError for a finite one that would become infinite."""
+    with np.errstate(over="ignore"):
+        cast = np.ascontiguousarray(values, dtype=dtype)
+    lost = np.isinf(cast) & np.isfinite(values)
+    if lost.any():
+        wider = "; import with float32" if dtype == np.float16 else ""
+        raise InputError(f"feature set {name!r}: |value| {np.abs(values[lost]).max():g} does not fit {dtype}{wider}")
+    return cast
+
+
+def _coarse(values: NDArray[np.floating], cast: NDArray[Any], name: str) -> str | None:
+    """What float16 rounded away, where that is more than a tenth of a column's spread (tiny units, large offsets)."""
+    if cast.dtype != np.float16 or len(values) < 2:
+        return None
+    spread = np.ptp(values, axis=0)
+    error = np.abs(cast.astype(np.float64) - values).max(axis=0)
+    columns = np.flatnonzero(error > ROUNDED * spread)
+    columns = columns[spread[columns] > 0]
+    if not columns.size:
+        return None
+    return (
+        f"feature set {name!r}: float16 rounds away more than a tenth of the spread of {columns.size} columns, the "
+        f"first column {columns[0]}; import with float32"
+    )
 
 
 def _write_arrow(path: Path, table: pa.Table) -> None:

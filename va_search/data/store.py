@@ -161,8 +161,8 @@ class Store:
         return ["official", *sorted(numbers)]
 
     def data_hash(self, feature_names: tuple[str, ...] | list[str]) -> str:
-        """Hash of everything a trial on these feature sets reads (values, annotations, recordings)."""
-        sets = {name: self.feature_sets[name].hash for name in feature_names}
+        """Hash of everything a trial on these feature sets reads (values, modalities, annotations, recordings)."""
+        sets = {name: [self.feature_sets[name].hash, self.feature_sets[name].modality] for name in feature_names}
         return digest({**self.hashes, "feature_sets": sets, "label_range": list(self.label_range)})
 
     def to_unit(self, annotation: NDArray[np.floating]) -> NDArray[np.float32]:
