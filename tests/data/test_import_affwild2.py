@@ -132,6 +132,28 @@ def test_bad_labels(places: dict[str, Any], row: str, message: str) -> None:
     assert message in refused(places)
 
 
+def test_an_empty_line_between_labels_or_features_would_shift_frames(places: dict[str, Any]) -> None:
+    lines = label_file(places).read_text().splitlines()
+    label_file(places).write_text("\n".join([*lines[:4], "", *lines[4:], "", ""]))
+    folder = places["audio"] / "voice"
+    (folder / "5-30.npy").unlink()
+    (folder / "5-30.csv").write_text("a,b\r\n" + "1,2\r\n" * 3 + "\r\n" + "1,2\r\n" * 4 + "\r\n")
+    with pytest.raises(InputError) as refused:
+        import_affwild2(**places)
+    text = "\n".join(refused.value.problems)
+    assert "video2.txt:5: empty line between rows" in text
+    assert "5-30.csv:5: empty line between rows" in text
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])
+def test_row_numbers_of_pandas_are_no_feature(places: dict[str, Any], name: str) -> None:
+    folder = places["visual"] / "face"
+    (folder / "video2.npy").unlink()
+    (folder / "video2.csv").write_text(f"{name},a,b\n" + "".join(f"{row},1,2\n" for row in range(9)))
+    with pytest.raises(InputError, match=f"column '{name}' has no name of its own"):
+        import_affwild2(**places)
+
+
 def test_bad_label_header_and_bad_features_are_told_together(places: dict[str, Any]) -> None:
     label_file(places).write_text("arousal,valence\n0,0\n")
     values = features("5-30", "face")

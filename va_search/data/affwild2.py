@@ -21,7 +21,7 @@ from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets
 from va_search.data.draft import Description, Part
 from va_search.data.frame_rows import FrameRows, read_rows, width
 from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
-from va_search.data.sheet import and_more, read_header, read_numbers, where
+from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
 from va_search.data.store import Store
 from va_search.data.table import label_problems
 from va_search.errors import InputError
@@ -110,7 +110,7 @@ def read_labels(file: Path) -> NDArray[np.float64]:
     if header != list(DIMENSIONS):
         raise InputError(f"{file}:1: header {','.join(header)!r}, expected 'valence,arousal'")
     pair = read_numbers(file, DIMENSIONS)
-    problems = []
+    problems = empty_lines(file)
     empty = np.flatnonzero(np.isnan(pair).any(axis=1))
     if empty.size:
         problems.append(f"{where(file, int(empty[0]))}: empty label{and_more(empty.size - 1)}; unlabelled is -5,-5")

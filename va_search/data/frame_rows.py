@@ -19,11 +19,13 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from va_search.data.importing import refuse
-from va_search.data.sheet import and_more, not_finite, read_header, read_npy, read_numbers, where
+from va_search.data.sheet import and_more, empty_lines, not_finite, read_header, read_npy, read_numbers, where
 from va_search.errors import InputError
 
 INDEX_COLUMNS = ("frame", "image", "image_location")
 CLOCK_COLUMNS = ("time", "timestamp", "frameTime", "frametime")
+ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
+"""How pandas writes its row numbers: they would become a feature that tells the time."""
 CROP = re.compile(r"(\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
 
 
@@ -45,6 +47,12 @@ def feature_columns(file: Path) -> tuple[str, ...]:
             f"{file}: column {clocks[0]!r} is a time, not a feature; give one row per frame, or a column `frame` with "
             "the frame's number from 1"
         )
+    numbers = [name for name in header if ROW_NUMBERS.fullmatch(name)]
+    if numbers:
+        raise InputError(
+            f"{file}: column {numbers[0]!r} has no name of its own: row numbers that pandas wrote? Write the file "
+            "without them, or name the column"
+        )
     columns = tuple(name for name in header if name not in INDEX_COLUMNS)
     if not columns:
         raise InputError(f"{file}: no feature column besides {', '.join(header)}")
@@ -60,8 +68,9 @@ def read_rows(file: Path, labels: Path, frames: int, crops: Path | None) -> Fram
     """The rows of `file` laid against `frames` frames, whose number `labels` gave; InputError with all problems."""
     columns = () if file.suffix == ".npy" else feature_columns(file)
     rows = read_npy(file) if file.suffix == ".npy" else read_numbers(file, columns)
-    refuse(not_finite(file, rows, columns))
     found = None if file.suffix == ".npy" else _named_frames(file)
+    shifted = empty_lines(file) if file.suffix == ".csv" and found is None else []
+    refuse(shifted + not_finite(file, rows, columns))
     if found is None and len(rows) != frames and crops is not None:
         found = _crop_frames(file, crops, len(rows), labels, frames)
     if found is not None:

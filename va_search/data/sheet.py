@@ -104,6 +104,16 @@ def not_finite(file: Path, values: NDArray[np.floating], columns: Sequence[str])
     return first_few(problems, PROBLEMS_OF_A_FILE)
 
 
+def empty_lines(file: Path) -> list[str]:
+    """A problem when a text file has an empty line with a row behind it: readers pass over it, and rows would shift."""
+    text = file.read_bytes().rstrip()
+    places = [at for at in (text.find(b"\n\n"), text.find(b"\n\r\n")) if at >= 0]
+    if not places:
+        return []
+    line = text.count(b"\n", 0, min(places)) + 2
+    return [f"{file}:{line}: empty line between rows; every row is a frame, so those behind it would shift"]
+
+
 def and_more(count: int) -> str:
     """ " (and n more)", or nothing."""
     return f" (and {count} more)" if count > 0 else ""
