@@ -154,6 +154,14 @@ def test_a_leaking_subject_is_an_error_and_a_shared_video_a_warning(tmp_path: Pa
     assert report.findings[0].level == "error"
 
 
+def test_a_subject_in_two_folds_is_a_warning(tmp_path: Path) -> None:
+    who = [replace(source, fold=index) for index, source in enumerate(sources())]
+    who[1], who[3] = replace(who[1], subject="s0"), replace(who[3], subject="s2")
+    report = check(store_of(tmp_path, parts(), who))
+    assert found(report, "warning", "subject s0") == ["stands in folds 0, 1; leakage as soon as one of them validates"]
+    assert found(report, "warning", "subject s2") == []  # r3 is in the test split: its fold is never used
+
+
 def test_import_warnings_gaps_and_faces_are_told(tmp_path: Path) -> None:
     made = parts()
     made[0] = replace(made[0], gaps=(10, 20), warnings=("odd",))

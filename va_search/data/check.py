@@ -175,7 +175,7 @@ def _changed(what: str) -> Finding:
 
 
 def _people(store: Store) -> Iterator[Finding]:
-    """A subject in two splits leaks; persons of one video in two splits share its sound and place."""
+    """A subject in two splits or folds leaks; persons of one video in two splits share its sound and place."""
     hints: dict[str, tuple[Level, str]] = {
         "subject": ("error", "leakage: give each subject one split"),
         "video": ("warning", "its sound and place are in both"),
@@ -188,6 +188,14 @@ def _people(store: Store) -> Iterator[Finding]:
             if len(found) > 1:
                 where = " and ".join(split for split in SPLITS if split in found)
                 yield Finding(level, f"{kind} {name}", f"stands in {where}; {hint}")
+    folds: dict[str, set[int]] = {}
+    for recording in store.recordings:
+        if recording.split != "test" and recording.fold is not None:
+            folds.setdefault(recording.subject, set()).add(recording.fold)
+    for name, numbers in sorted(folds.items()):
+        if len(numbers) > 1:
+            text = f"stands in folds {', '.join(map(str, sorted(numbers)))}; leakage as soon as one of them validates"
+            yield Finding("warning", f"subject {name}", text)
 
 
 def _label_findings(store: Store) -> Iterator[Finding]:
