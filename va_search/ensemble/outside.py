@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search import __version__
+from va_search.data.frame_rows import nearest
 from va_search.data.sheet import and_more, first_few, read_header, read_numbers, where
 from va_search.data.store import Recording, Store, frames_hash
 from va_search.errors import InputError
@@ -134,7 +135,8 @@ def _read_recording(file: Path, recording: Recording, store: Store) -> tuple[NDA
         )
     values = np.empty((recording.frames, 2))
     values[frames] = sheet[:, :2]
-    return values[_nearest(covered)], int((~covered).sum())
+    known = np.flatnonzero(covered)
+    return values[known[nearest(known, recording.frames)]], int((~covered).sum())
 
 
 def _refuse_values(file: Path, sheet: NDArray[np.float64], label_range: tuple[float, float]) -> None:
@@ -202,17 +204,6 @@ def _frames_by_count(
         expected += f" or {int(labelled.sum())} (the labelled ones)"
     hint = f"; with the column {time_column!r} rows are matched by time" if time_column else ""
     raise InputError(f"{file}: {rows} rows, expected {expected}{hint}")
-
-
-def _nearest(covered: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """For each frame the nearest covered one, the earlier where two are as near; at least one must be covered."""
-    known = np.flatnonzero(covered)
-    right = np.clip(np.searchsorted(known, np.arange(len(covered))), 0, len(known) - 1)
-    left = np.maximum(right - 1, 0)
-    frames = np.arange(len(covered))
-    nearer_left = np.abs(frames - known[left]) <= np.abs(known[right] - frames)
-    nearest: NDArray[np.intp] = np.where(nearer_left, known[left], known[right])
-    return nearest
 
 
 def _write(bank: Bank, study: str, model: str, found: Found, store: Store) -> Added:
