@@ -254,9 +254,9 @@ def test_two_rows_off_is_one_error_that_names_both(places: dict[str, Any], rows:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("frame,a,b,c\n1,0,0,0\n1,0,0,0\n", "frame 1 has two rows"),
+        ("frame,a,b,c\n1,0,0,0\n1,0,0,0\n", "video2.csv:3: frame 1 has two rows"),
         ("frame,a,b,c\n0,0,0,0\n", "video2.csv:2: frame 0, expected a whole number from 1"),
-        ("frame,a,b,c\n1,0,0,0\n11,0,0,0\n", "last frame 11, but"),
+        ("frame,a,b,c\n1,0,0,0\n11,0,0,0\n", "video2.csv:3: last frame 11, but"),
         ("time,a,b,c\n1,0,0,0\n", "column 'time' is a time, not a feature"),
         ("image,a,b,c\nface.jpg,0,0,0\n", "video2.csv:2: image 'face.jpg', expected an image such as 00001.jpg"),
         ("frame,a,b\n1,0,0\n", "dim 2, but feature set 'face' has 3"),
@@ -290,6 +290,17 @@ def test_columns_in_another_order_are_refused(places: dict[str, Any]) -> None:
         rows = "\n".join(["1,2,3"] * LENGTHS[name])
         (face / f"{name}.csv").write_text(f"{header}\n{rows}\n")
     assert "video2.csv: columns under other names, or in another order" in refused(places)
+
+
+def test_bad_frame_rates_are_told_with_their_lines(places: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "fps.csv").write_text("recording,frames_per_second\nvideo2,fast\n8-30,24\n5-30,inf\n")
+    with pytest.raises(InputError) as refused:
+        import_affwild2(**places, frame_rates=tmp_path / "fps.csv")
+    texts = [problem.split("fps.csv:")[1] for problem in refused.value.problems]
+    assert texts == [
+        "2: frames_per_second 'fast', expected a number above 0",
+        "4: frames_per_second 'inf', expected a number above 0",
+    ]
 
 
 def test_frame_rates_and_subjects(places: dict[str, Any], tmp_path: Path) -> None:

@@ -181,6 +181,7 @@ def test_many_problems_are_capped_and_counted(source: Path) -> None:
         (HEADER.replace("pulse", "rate") + "\n0,1,2,3,4,5\n", "column 'rate' stands twice"),
         (HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n", "column 'pulse' is missing"),
         (HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n", "unknown column 'puls'; did you mean 'pulse'?"),
+        (HEADER + "\n0,1,2,3,4,5\n50, ,2,3,4,5\n", "a.csv:3: column 'rate': ' ' is not a number"),
         (HEADER + ",mood\n0,1,2,3,4,5,6\n", "unknown column 'mood'"),
         (HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n", "column 'valence' is missing"),
         (HEADER.removesuffix(",arousal") + "\n0,1,2,3,4\n", "column 'arousal' is missing"),

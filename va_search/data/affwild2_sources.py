@@ -6,6 +6,7 @@ are found by name, audio under the recording's name first and then under its vid
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
     entries = _label_files(places.annotations) + _tests(places.sample, warnings)
     sets = feature_sets(places)
     rates = _rates(places.frame_rates, [name for name, *_ in entries], warnings)
-    people = {} if places.subjects is None else _pairs(places.subjects, "subject")
+    people = {} if places.subjects is None else _pairs(places.subjects, "subject")[0]
     recordings, problems = [], []
     for entry in entries:
         name, split, labels, frames = entry
@@ -159,11 +160,16 @@ def _crops(name: str, crops: Path | None) -> Path | None:
 def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str, float]:
     known: dict[str, float] = {}
     if path is not None:
-        for name, text in _pairs(path, "frames_per_second").items():
+        texts, lines = _pairs(path, "frames_per_second")
+        problems = []
+        for name, text in texts.items():
             try:
                 known[name] = float(text)
             except ValueError:
-                raise InputError(f"{path}: recording {name!r}: frames_per_second {text!r} is not a number") from None
+                known[name] = math.nan
+            if not 0 < known[name] < math.inf:
+                problems.append(f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0")
+        refuse(problems)
     rates = {name: known.get(name, known.get(video_of(name), 0.0)) for name in names}
     lacking = [name for name in names if name not in known and video_of(name) not in known]
     if lacking:
@@ -175,12 +181,13 @@ def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str
     return rates | dict.fromkeys(lacking, FRAMES_PER_SECOND)
 
 
-def _pairs(path: Path, column: str) -> dict[str, str]:
-    """recording -> `column` of a small CSV; InputError for missing columns, empty cells and repeated recordings."""
+def _pairs(path: Path, column: str) -> tuple[dict[str, str], dict[str, int]]:
+    """recording -> `column` of a small CSV, and its line; InputError for missing columns, empty cells, repetitions."""
     missing = [name for name in ("recording", column) if name not in read_header(path)]
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing, expected the header recording,{column}")
     pairs: dict[str, str] = {}
+    lines: dict[str, int] = {}
     problems = []
     for row, line in zip(*read_texts(path), strict=True):
         if not row["recording"] or not row[column]:
@@ -188,5 +195,6 @@ def _pairs(path: Path, column: str) -> dict[str, str]:
         elif row["recording"] in pairs:
             problems.append(f"{path}:{line}: recording {row['recording']!r} stands twice")
         pairs[row["recording"]] = row[column]
+        lines[row["recording"]] = line
     refuse(problems)
-    return pairs
+    return pairs, lines

@@ -173,14 +173,13 @@ def _csv_problems(file: Path, header: list[str], columns: Iterable[str]) -> Iter
 
 
 def _is_number(cell: str) -> bool:
-    text = cell.strip()
-    if text in EMPTY:
+    if cell in EMPTY:
         return True
     try:
-        float(text)
+        float(cell)
     except ValueError:
         return False
-    return "_" not in text
+    return "_" not in cell
 
 
 def _parquet_schema(file: Path) -> pa.Schema:
