@@ -65,7 +65,8 @@ def test_check_ends_with_2_on_errors_and_0_on_warnings(source: Path, tmp_path: P
     assert good.exit_code == 0 and "0 errors" in good.stdout and "va-search plan" in good.stdout
     text = (source / "recordings.csv").read_text()
     (source / "recordings.csv").write_text(text.replace("s3", "s1"))
-    run("import", "table", source, "--to", tmp_path / "leaking")
+    told = run("import", "table", source, "--to", tmp_path / "leaking")
+    assert "error: subject s1: stands in train and validation" in " ".join(told.stderr.split())
     leaking = run("check", tmp_path / "leaking")
     assert leaking.exit_code == 2
     assert "error: subject s1: stands in train and validation; leakage" in leaking.stdout

@@ -132,7 +132,7 @@ def check(
 
 def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None:
     """Run an importer with a progress bar and print what the store holds."""
-    from va_search.data.check import split_counts
+    from va_search.data.check import leaks, split_counts
     from va_search.files import read_json
 
     there = (to / "manifest.json").is_file()
@@ -143,6 +143,8 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
         output.note(f"warning: {text}")
     if len(warnings) > WARNINGS_SHOWN:
         output.note(f"… and {len(warnings) - WARNINGS_SHOWN} more warnings: va-search data check {to}")
+    for finding in leaks(store):
+        output.note(f"{finding.level}: {finding.where}: {finding.text}")
     output.show(f"{to}: {'already there, made from these very sources' if there else 'imported'}")
     _show_store(output, store)
     output.show(f"next: va-search data check {to}")

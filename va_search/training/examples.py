@@ -95,6 +95,18 @@ def up_to_last_label(chains: Chains, labelled: NDArray[np.int64]) -> Chains:
     return Chains(chains.first[count > 0], count[count > 0])
 
 
+def seen_people(fold: Fold) -> list[str]:
+    """A remark when subjects of the validation recordings stand in training too: their CCC is no honest one."""
+    seen = sorted({one.subject for one in fold.train} & {one.subject for one in fold.validation})
+    if not seen:
+        return []
+    names = ", ".join(seen[:3]) + (", …" if len(seen) > 3 else "")
+    return [
+        f"fold {fold.key}: {len(seen)} subjects stand in training and in validation ({names}); validation CCCs are "
+        "too high for people the model has not seen"
+    ]
+
+
 def checked_fold(settings: TrialSettings, store: Store) -> Fold:
     """The trial's fold, if the store has its feature sets and labels to train and validate on."""
     problems = [

@@ -29,7 +29,7 @@ from va_search.models.estimator import Estimator, carry
 from va_search.models.fusion import States
 from va_search.predictions.bank import Predictions
 from va_search.training.batches import Steps
-from va_search.training.examples import Examples
+from va_search.training.examples import Examples, seen_people
 from va_search.training.loss import ccc_loss
 from va_search.training.order import Batch
 from va_search.training.predict import build_model, in_batches, mixed_precision, predict, segments_of
@@ -86,16 +86,16 @@ class _Sums:
 class Fit:
     """A trial in training. InputError when the store can't serve the settings (all reasons at once).
 
-    `remarks` are sentences for the trial's record: settings that have no effect on this device.
+    `remarks` are sentences for the trial's record: settings that have no effect on this device, subjects on both sides.
     """
 
     def __init__(self, settings: TrialSettings, store: Store, *, device: str = "cpu") -> None:
         self.settings, self.store, self.device = settings, store, torch.device(device)
         self.history: list[Epoch] = []
         self.best: dict[str, Best] = {}
-        self.remarks = _remarks(settings, self.device)
         self._weights: dict[str, dict[str, Tensor]] = {}
         self._data = Examples(settings, store, self.device)
+        self.remarks = _remarks(settings, self.device) + seen_people(self._data.fold)
         with _seeded(self.device, settings.seed, 0):
             self._model = self._new_model()
         if settings.compile and self.device.type == "cuda":
