@@ -170,11 +170,6 @@ class Store:
         low, high = self.label_range
         return ((annotation - (low + high) / 2) / ((high - low) / 2)).astype(np.float32)
 
-    def from_unit(self, prediction: NDArray[np.floating]) -> NDArray[np.float32]:
-        """[-1, 1] to the source's scale."""
-        low, high = self.label_range
-        return (prediction * ((high - low) / 2) + (low + high) / 2).astype(np.float32)
-
 
 def positions(recordings: tuple[Recording, ...]) -> NDArray[np.int64]:
     """Frame positions of these recordings, one after another: the row order of a prediction file."""
