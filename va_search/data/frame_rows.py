@@ -140,8 +140,8 @@ def _by_frame(file: Path, rows: NDArray[np.floating], found: NDArray[np.int64], 
         raise InputError(f"{place}: frame {known[twice[0]] + 1} has two rows{and_more(twice.size - 1)}")
     if known[-1] > frames:
         raise InputError(
-            f"{where(file, int(order[-1]))}: last frame {known[-1] + 1}, but {labels} has {frames} frames; more than one "
-            "apart, so they are not of the same recording or not at the same frame rate"
+            f"{where(file, int(order[-1]))}: last frame {known[-1] + 1}, but {labels} has {frames} frames; more than "
+            "one apart, so they are not of the same recording or not at the same frame rate"
         )
     remarks = (f"{file}: a row for frame {frames + 1}, one more than {labels} has; dropped",)
     inside = known < frames
