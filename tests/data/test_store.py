@@ -159,13 +159,12 @@ def test_float32_refuses_what_would_become_infinite(tmp_path: Path) -> None:
 
 
 def test_float16_tells_what_it_rounds_away(tmp_path: Path) -> None:
-    draft = Draft(tmp_path / "s", Description("x", (-1, 1), {"face": ("visual", ())}, "float16"), sources(tmp_path)[:1])
-    fine, tiny, far = np.linspace(-1, 1, 5), np.linspace(1e-9, 2e-8, 5), np.linspace(30_000, 30_005, 5)
-    draft.add(0, Part({"face": np.column_stack([fine, tiny, far, np.full(5, 0.1)])}))
-    assert draft.warnings() == [
-        "recording 'r0': feature set 'face': float16 rounds away more than a tenth of the spread of 2 columns, the "
-        "first column 1; import with float32"
-    ]
+    sets = {name: ("visual", ()) for name in ("fine", "tiny", "far", "still")}
+    draft = Draft(tmp_path / "s", Description("x", (-1, 1), sets, "float16"), sources(tmp_path)[:2])
+    columns = (np.linspace(-1, 1, 5), np.linspace(1e-9, 2e-8, 5), np.linspace(30_000, 30_005, 5), np.full(5, 0.1))
+    draft.add(0, Part({name: column[:, None] for name, column in zip(sets, columns, strict=True)}))
+    said = "float16 rounds away more than a tenth of a column's spread in 1 of 2 recordings; import with float32"
+    assert draft.warnings() == [f"feature set 'tiny': {said}", f"feature set 'far': {said}"]
 
 
 def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -121,24 +122,31 @@ class Draft:
         """Write one recording's part, whole. Safe to call from several processes, for different recordings."""
         dtype = np.dtype(self.description.dtype)
         arrays: dict[str, Any] = {f"f.{name}": _cast(values, dtype, name) for name, values in part.features.items()}
-        coarse = [_coarse(values, arrays[f"f.{name}"], name) for name, values in part.features.items()]
-        remarks = [f"recording {self.recordings[index].name!r}: {text}" for text in coarse if text]
+        coarse = [name for name, values in part.features.items() if _is_coarse(values, arrays[f"f.{name}"])]
         n = part.frames
         arrays["annotations"] = np.full((n, 2), np.nan) if part.annotations is None else part.annotations
         arrays["times"] = np.full(n, np.nan) if part.times is None else part.times
         arrays["valid"] = np.ones(n, dtype=bool) if part.valid is None else part.valid
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
-        arrays["warnings"] = np.asarray([*part.warnings, *remarks], dtype=np.str_)
+        arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
+        arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
         with whole_file(self._part(index)) as beside, open(beside, "wb") as handle:
             np.savez(handle, **arrays)
 
     def warnings(self) -> list[str]:
         """What the importer remarked on the source as a whole and on the recordings read so far."""
         found = list(self.remarks)
+        coarse: Counter[str] = Counter()
         for index in range(len(self.recordings)):
             if self._part(index).is_file():
                 with np.load(self._part(index), allow_pickle=False) as part:
-                    found += [str(text) for text in part["warnings"]]
+                    found += part["warnings"].tolist()
+                    coarse.update(part["coarse"].tolist())
+        for name, count in coarse.items():
+            found.append(
+                f"feature set {name!r}: float16 rounds away more than a tenth of a column's spread in {count} of "
+                f"{len(self.recordings)} recordings; import with float32"
+            )
         return found
 
     def finish(self, progress: Callable[[str], None] = lambda _: None) -> Store:
@@ -253,20 +261,13 @@ def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDAr
     return cast
 
 
-def _coarse(values: NDArray[np.floating], cast: NDArray[Any], name: str) -> str | None:
-    """What float16 rounded away, where that is more than a tenth of a column's spread (tiny units, large offsets)."""
-    if cast.dtype != np.float16 or len(values) < 2:
-        return None
+def _is_coarse(values: NDArray[np.floating], cast: NDArray[Any]) -> bool:
+    """Whether float16 rounded away more than a tenth of a column's spread (tiny units, large offsets)."""
+    if cast.dtype != np.float16 or not len(values):
+        return False
     spread = np.ptp(values, axis=0)
     error = np.abs(cast.astype(np.float64) - values).max(axis=0)
-    columns = np.flatnonzero(error > ROUNDED * spread)
-    columns = columns[spread[columns] > 0]
-    if not columns.size:
-        return None
-    return (
-        f"feature set {name!r}: float16 rounds away more than a tenth of the spread of {columns.size} columns, the "
-        f"first column {columns[0]}; import with float32"
-    )
+    return bool(((spread > 0) & (error > ROUNDED * spread)).any())
 
 
 def _write_arrow(path: Path, table: pa.Table) -> None:
