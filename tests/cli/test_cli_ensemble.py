@@ -36,6 +36,7 @@ def test_from_bank_to_submission(world: World, tmp_path: Path) -> None:
     out = result.stdout
     for said in ("valence:", "arousal:", "weight", "in-sample", "out-of-fold", "best single trial", "ensemble e"):
         assert said in out
+    assert "trials picked their best epochs on these frames" in out
     assert "next: va-search submit e --format recordings --out e-submission" in out
     result = call(world, "submit", "e", "--out", str(tmp_path / "out"))
     assert result.exit_code == 0, result.output

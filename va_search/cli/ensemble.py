@@ -66,6 +66,8 @@ def show(output: Output, built: Ensemble) -> None:
             f"out-of-fold: chosen again in each of {measured.folds} folds, without the recordings scored (those of one "
             f"{measured.kept_together} kept together)"
         )
+    if any(member.source == "trained" for one in built.dimensions.values() for member in one.members):
+        output.show("either way, trials picked their best epochs on these frames, so scores are a little too high")
     for reason, count in built.left_out.items():
         output.note(f"{count} trials left out: {reason}")
     for note in built.notes:
