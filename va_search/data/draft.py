@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Recording, Store
+from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
 
@@ -149,7 +149,7 @@ class Draft:
             )
         return found
 
-    def finish(self, progress: Callable[[str], None] = lambda _: None) -> Store:
+    def finish(self) -> Store:
         """Lay all parts into the store's files and move the store into place."""
         if self.already_finished():
             return Store.open(self.to)
@@ -157,12 +157,11 @@ class Draft:
         remove_folder(build)
         (build / "features").mkdir(parents=True)
         rows = self._rows()
-        hashes = {"recordings": digest([{k: v for k, v in row.items()} for row in rows])}
+        hashes = {"recordings": digest(rows)}
         _write_arrow(build / "recordings.arrow", pa.Table.from_pylist(rows, schema=NAMES))
         hashes["annotations"] = self._write_frames(build)
         feature_sets = []
         for name in self.description.feature_sets:
-            progress(name)
             feature_sets.append(self._write_feature_set(build, name, rows[-1]["start"] + rows[-1]["frames"]))
         self._write_manifest(build, feature_sets, hashes)
         os.replace(build, self.to)
@@ -215,7 +214,7 @@ class Draft:
         return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns)
 
     def _write_manifest(self, build: Path, feature_sets: list[FeatureSet], hashes: dict[str, str]) -> None:
-        files = [path for path in sorted(build.rglob("*.arrow"))]
+        files = sorted(build.rglob("*.arrow"))
         manifest = {
             "layout": LAYOUT,
             "name": self.description.name,
@@ -274,6 +273,3 @@ def _write_arrow(path: Path, table: pa.Table) -> None:
     with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)
-
-
-__all__ = ["Description", "Draft", "Part", "Recording", "Source", "check_sources"]
