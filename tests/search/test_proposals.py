@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pytest
 
 from va_search.data.store import Store
@@ -112,3 +113,34 @@ def test_a_failed_configuration_does_not_stop_the_sampler(space: Callable[..., S
         assert entry is not None
         proposals.tell(entry[0], None)
     assert proposals.next() is None
+
+
+RATES = "settings:\n  features: [face]\n  encoder: gru\n  learning_rate: {float: [1.0e-5, 1.0e-1], log: true}\n"
+
+
+@pytest.mark.parametrize("unfinished", [0, 60])
+def test_a_random_search_goes_on_past_what_it_had(space: Callable[..., Space], unfinished: int) -> None:
+    whole = draw(Proposals(space("random", RATES), ident), 300)
+    proposals = Proposals(space("random", RATES), ident)
+    done = len(whole) - 50 - unfinished
+    proposals.learn([(trial, settings, 0.1) for trial, settings in whole[:done]])
+    proposals.resume(whole[done : done + unfinished])
+    assert draw(proposals, 50 + unfinished) == whole[done:]
+
+
+@pytest.mark.parametrize("rate", ["{choice: [0.1, 0.2, 0.3, 0.4]}", "{float: [1.0e-5, 1.0e-1], log: true}"])
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_a_sampler_that_is_stuck_in_a_large_space_is_helped_out(
+    space: Callable[..., Space], monkeypatch: pytest.MonkeyPatch, rate: str
+) -> None:
+    cells = "settings:\n  features: [face]\n  encoder: gru\n  hidden_size: {int: [1, 30000]}\n"
+    large = space("tpe", f"{cells}  learning_rate: {rate}\n")
+    proposals = Proposals(large, ident)
+    first = proposals.next()
+    assert first is not None and proposals._optuna is not None
+    monkeypatch.setattr(Space, "configurations", lambda self: pytest.fail("a large space is never listed whole"))
+    always_the_same = proposals._optuna.trials[0].params
+    rest = optuna.samplers.RandomSampler(seed=0)
+    monkeypatch.setattr(proposals._optuna, "sampler", optuna.samplers.PartialFixedSampler(always_the_same, rest))
+    drawn = draw(proposals, 5)
+    assert len({trial for trial, _ in drawn}) == 5 and first not in drawn

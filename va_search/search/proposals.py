@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import InputError
@@ -22,7 +23,14 @@ if TYPE_CHECKING:
     import optuna
 
 REPEATS = 100
-"""Asks in a row that bring nothing new before the sampler is taken to be exhausted."""
+"""Asks in a row that bring nothing new before the sampler is taken to be stuck."""
+
+AFTERWARDS = 10
+"""As many once it was stuck: asking grows dearer with every answer."""
+
+OTHERS = 20_000
+"""A space of up to so many configurations is walked whole when the sampler is stuck; of a larger one, as many are
+drawn at random before it is taken to have no more."""
 
 
 @dataclass
@@ -44,15 +52,17 @@ class Proposals:
         self._queue: deque[tuple[str, TrialSettings]] = deque()
         self._configurations: dict[str, Configuration] = {}
         self._resumed: dict[str, TrialSettings] = {}
-        self._optuna = None if space.sampler == "grid" else _sampler(space)
+        self._optuna = None if space.sampler == "grid" else _optuna_study(space, space.sampler, space.sampler_seed)
         self._grid = space.configurations() if space.sampler == "grid" else iter(())
         self._rest: Iterator[dict[str, Any]] | None = None
+        self._repeats = REPEATS
 
     def resume(self, asked: list[tuple[str, TrialSettings]]) -> None:
         """Queue trials that an earlier run asked for and did not finish, oldest first."""
         for trial, settings in asked:
             if trial not in self._seen:
                 self._seen.add(trial)
+                self._repeats += 1
                 self._resumed[trial] = settings
                 self._queue.append((trial, settings))
 
@@ -61,6 +71,8 @@ class Proposals:
         by_configuration: dict[str, tuple[TrialSettings, list[float]]] = {}
         for trial, settings, value in finished:
             self._seen.add(trial)
+            if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
+                self._repeats += 1
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
             by_configuration.setdefault(key, (settings, []))[1].append(value)
         for settings, values in by_configuration.values():
@@ -68,12 +80,10 @@ class Proposals:
 
     def next(self) -> tuple[str, TrialSettings] | None:
         """The next trial to train, never the same twice; None when the space has no more."""
-        for _ in range(REPEATS):
-            if self._queue:
-                return self._queue.popleft()
-            if not self._ask():
+        for _ in range(self._repeats):
+            if self._queue or not self._ask():
                 break
-        else:
+        if not self._queue and self._optuna is not None:
             self._fall_back()
         return self._queue.popleft() if self._queue else None
 
@@ -127,18 +137,26 @@ class Proposals:
             self._optuna.tell(configuration.optuna_trial, state=optuna.trial.TrialState.FAIL)
 
     def _fall_back(self) -> None:
-        """The sampler only repeats itself: walk the rest of a finite space in a shuffled, repeatable order."""
+        """The sampler only repeats itself: take what is new from the others, in a repeatable order."""
+        self._repeats = AFTERWARDS
         if self._rest is None:
-            size = self._space.size()
-            if size is None:
-                return
-            rest = list(self._space.configurations())
-            random.Random(self._space.sampler_seed).shuffle(rest)  # noqa: S311
-            self._rest = iter(rest)
-        for configuration in self._rest:
+            self._rest = self._others()
+        for configuration in islice(self._rest, OTHERS):
             self._enqueue(configuration, None)
             if self._queue:
                 return
+
+    def _others(self) -> Iterator[dict[str, Any]]:
+        """All configurations of a small space, shuffled; without end random ones of a large or infinite space."""
+        size = self._space.size()
+        if size is not None and size <= OTHERS:
+            rest = list(self._space.configurations())
+            random.Random(self._space.sampler_seed).shuffle(rest)  # noqa: S311
+            yield from rest
+            return
+        drawn = _optuna_study(self._space, "random", self._space.sampler_seed + 1)
+        while True:
+            yield self._space.suggest(drawn.ask())
 
     def _add(self, settings: dict[str, Any], value: float) -> None:
         if self._optuna is None or self._space.sampler != "tpe":
@@ -153,15 +171,15 @@ class Proposals:
             )
 
 
-def _sampler(space: Space) -> optuna.study.Study:
+def _optuna_study(space: Space, name: str, seed: int) -> optuna.study.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         sampler: optuna.samplers.BaseSampler = (
-            optuna.samplers.RandomSampler(seed=space.sampler_seed)
-            if space.sampler == "random"
-            else optuna.samplers.TPESampler(seed=space.sampler_seed, multivariate=True, group=True, constant_liar=True)
+            optuna.samplers.RandomSampler(seed=seed)
+            if name == "random"
+            else optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         )
     return optuna.create_study(direction="maximize", sampler=sampler, study_name=space.name)
