@@ -97,7 +97,13 @@ def test_a_line_cut_by_a_kill_does_not_hurt(make: Make) -> None:
     first.claims.release_all()
     with open(first.study.folder / "asked.jsonl", "a") as ledger:
         ledger.write('{"trial": "12')
-    assert take(make()) == trial
+    second = make()
+    assert take(second) == trial
+    finish(second, trial)
+    with open(first.study.folder / "asked.jsonl", "a") as ledger:
+        ledger.write('{"trial": "12')
+    third = make()
+    assert take(third) in dict(third.study.asked())  # not written onto the cut line
 
 
 def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
@@ -195,6 +201,78 @@ def test_a_narrower_space_keeps_what_lies_in_it(make: Make) -> None:
     assert len(narrow.finished) == 2
     assert take(narrow) and narrow.next_trial() is None
     assert len(first.study.bank.trials("s")) == 4
+
+
+def test_trials_of_another_version_neither_count_nor_stop_a_study(make: Make) -> None:
+    first = make()
+    unknown_setting, other_meaning = take(first), take(first)
+    settings = dict(first.running[other_meaning])
+    first.running[unknown_setting]["forgotten_setting"] = 1
+    finish(first, unknown_setting)
+    first.study.ask("0123456789abcdef", {**settings, "forgotten_setting": 1})
+    first.running["fedcba9876543210"] = settings  # the same settings under the id of other training code
+    finish(first, "fedcba9876543210")
+    first.claims.release_all()
+    second = make()
+    assert second.finished == set()
+    assert {take(second) for _ in range(3)} >= {other_meaning}
+
+
+def test_a_damaged_record_is_named(make: Make) -> None:
+    first = make()
+    trials = [take(first), take(first)]
+    for trial in trials:
+        finish(first, trial)
+    bank = first.study.bank
+    (bank.folder("s", trials[0]) / "trial.json").write_text('{"trial": "')
+    (bank.folder("s", trials[1]) / "trial.json").write_text("[]")
+    with pytest.raises(InputError) as caught:
+        make()
+    assert len(caught.value.problems) == 2 and all(trial in str(caught.value) for trial in trials)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]"])
+def test_a_damaged_study_file_says_what_to_do(make: Make, content: str) -> None:
+    path = make().study.folder / "study.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"study\.json.*remove this file and search again"):
+        make()
+    path.unlink()
+    assert take(make())
+
+
+def test_a_damaged_failure_is_passed_over(make: Make) -> None:
+    session = make()
+    session.ended(take(session), "x")
+    (session.study.folder / "failures" / "aa.json").write_text("{")
+    (session.study.folder / "failures" / "bb.json").write_text("[]")
+    assert len(session.study.failures()) == 1
+
+
+def test_a_training_that_ends_without_a_trial_in_the_bank_failed(make: Make) -> None:
+    session = make()
+    session.ended(take(session), None)
+    assert "bank does not have" in session.study.failures()[0]["failed"]
+    given_up = take(session)
+    session.interrupted = True
+    session.ended(given_up, None)
+    assert len(session.study.failures()) == 1
+
+
+def test_reasons_that_differ_in_numbers_alone_are_one(make: Make) -> None:
+    session = make()
+    for number in range(SAME_REASON):
+        session.ended(take(session), f"ActorDiedError: actor 6f{number}ab died, pid={number + 70}, {number}.5 GB")
+    assert session.hopeless is not None and f"all {SAME_REASON} trials failed" in session.hopeless
+
+
+def test_the_time_is_noted_as_it_goes_not_at_the_end_alone(make: Make) -> None:
+    session = make()
+    session.started -= 100
+    finish(session, take(session))
+    assert 100 <= session.study.document()["seconds"] < 110
+    session.note_time()
+    assert 100 <= session.study.document()["seconds"] < 110
 
 
 def test_progress_counts(make: Make) -> None:

@@ -72,13 +72,24 @@ class Bank:
         return sorted(path.parent.name for path in (self.root / study).glob("*/trial.json"))
 
     def record(self, study: str, trial: str) -> dict[str, Any]:
-        """The content of a complete trial's `trial.json`."""
-        record: dict[str, Any] = read_json(self.folder(study, trial) / "trial.json")
+        """The content of a complete trial's `trial.json`; InputError when it is damaged."""
+        path = self.folder(study, trial) / "trial.json"
+        record: dict[str, Any] = read_json(path)
+        if not isinstance(record, dict) or not {"trial", "study", "predictions"} <= record.keys():
+            raise InputError(f"{path}: not a trial's record; remove its folder and search again")
         return record
 
     def records(self, study: str) -> list[dict[str, Any]]:
-        """All complete trials' records, sorted by trial id."""
-        return [self.record(study, trial) for trial in self.trials(study)]
+        """All complete trials' records, sorted by trial id; InputError with every one that is damaged."""
+        found, problems = [], []
+        for trial in self.trials(study):
+            try:
+                found.append(self.record(study, trial))
+            except InputError as error:
+                problems += error.problems
+        if problems:
+            raise InputError(*problems)
+        return found
 
     def find(self, trial: str) -> str | None:
         """A study in which `trial` is complete, whoever trained it."""

@@ -7,16 +7,17 @@ sampled trials of which some batches are trained, here and now, in this process.
 from __future__ import annotations
 
 import itertools
-import os
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any
+
+from pydantic import ValidationError
 
 from va_search.data.store import Store
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.search.proposals import Proposals
-from va_search.search.session import planned_trials
+from va_search.search.session import cores, planned_trials
 from va_search.search.space import Space
 from va_search.training.settings import TrialSettings, trial_id
 
@@ -50,7 +51,7 @@ class Plan:
 def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = None) -> Plan:
     """Count and time the trials that `search` would run; nothing is written."""
     records = _earlier(home, space, store)
-    concurrent = concurrent or os.cpu_count() or 1
+    concurrent = concurrent or cores()
     if len(records) >= SAMPLED:
         per_trial, basis = (
             mean(record["seconds"] for record in records),
@@ -92,10 +93,13 @@ def _earlier(home: Home, space: Space, store: Store) -> list[dict[str, Any]]:
 
 
 def _same(record: dict[str, Any], space: Space, store: Store) -> bool:
-    known = all(name in store.feature_sets for name in record["settings"]["features"])
+    known = record["settings"] and all(name in store.feature_sets for name in record["settings"]["features"])
     if not known or record["data_hash"] != store.data_hash(record["settings"]["features"]):
         return False
-    return space.contains(TrialSettings(**record["settings"]))
+    try:
+        return space.contains(TrialSettings(**record["settings"]))
+    except ValidationError:  # of another version of the package
+        return False
 
 
 def _timed(space: Space, store: Store) -> tuple[float, str]:

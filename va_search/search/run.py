@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +19,9 @@ from typing import Any
 
 from va_search import __version__
 from va_search.data.store import Store
-from va_search.errors import Interrupted, JobError
-from va_search.files import Home, remove_folder
-from va_search.search.session import Progress, Session, objective, task
+from va_search.errors import InputError, Interrupted, JobError
+from va_search.files import Home, checked_name, remove_folder
+from va_search.search.session import Progress, Session, cores, objective, planned_trials, task
 from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.tracking.delivery import Delivery
@@ -39,6 +40,11 @@ QUIET = {
 
 DELIVERY_SECONDS = 60.0
 """How long the end of a search waits for the tracking server before it leaves the rest to the next search."""
+
+CONNECT_SECONDS = 10.0
+"""How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
+
+TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Summary:
     changes: list[str]
     best: dict[str, tuple[str, float]]
     undelivered: int
+    tracking_problem: str | None
     reason: str | None
 
 
@@ -77,14 +84,16 @@ def run_search(
     `watch` is called about once a second. Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
     JobError when every trial fails for one reason, InputError when the store changed under the study.
     """
-    named = Study(home, study)
-    home.root.mkdir(parents=True, exist_ok=True)
+    named = Study(home, checked_name(study, "study name"))
     place = tracking_place(home, options.tracking_uri)
+    _check(options)
     with named.searching():
         before = named.begin(store, space.document)
         changes = space.changes(before) if before is not None else []
+        spent = named.document()["seconds"]
+        session = Session(named, space, store, lambda record: None, spent=spent)
         delivery = Delivery(place.uri, study=study, artifacts=place.artifacts, parent=_parent(space, store))
-        session = Session(named, space, store, delivery.put, spent=named.document()["seconds"])
+        session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
         for record in [*session.records.values(), *named.failures()]:
             delivery.put(record)
@@ -93,12 +102,12 @@ def run_search(
                 _run(session, options, watch)
         finally:
             session.claims.release_all()
-            named.spend(time.monotonic() - session.started)
+            session.note_time()
             status = "KILLED" if session.interrupted else "FINISHED"
             undelivered = delivery.close(
                 DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS, status=status
             )
-        return _summary(session, found, changes, len(undelivered))
+        return _summary(session, found, changes, undelivered, delivery.problem)
 
 
 def _run(session: Session, options: Options, watch: Callable[[Progress], None]) -> None:
@@ -106,11 +115,32 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None]) 
     if first is None and not session.waiting:
         return  # nothing to do: Ray is not even started
     with _ray(options) as resources:
+        _listen(session)
         gpus = options.gpus_per_trial
         if gpus is None:
             gpus = 1.0 if resources.get("GPU", 0) >= 1 else 0.0
+        if options.address is None and gpus > resources.get("GPU", 0):
+            has = f"this machine has {resources.get('GPU', 0):g} that Ray can use"
+            raise InputError(f"--gpus-per-trial {gpus:g}: {has}; leave the option out to train on what there is")
         session.concurrent = options.concurrent or _side_by_side(resources, gpus, options.threads)
-        _tune(session, options, first, gpus, watch)
+        if not session.stopping:
+            _tune(session, options, first, gpus, watch)
+
+
+def _check(options: Options) -> None:
+    """Refuse what Ray would wait on for minutes or for ever."""
+    gpus, address = options.gpus_per_trial, options.address
+    if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        raise InputError(f"--gpus-per-trial {gpus:g}: expected a share of a GPU from 0 to 1, or a whole number")
+    if address is None or address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"--address {address!r}: expected host:port of a Ray cluster's head, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise JobError(f"--address {address}: no Ray cluster answers there ({error})") from error
 
 
 def _side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
@@ -185,7 +215,7 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     address: dict[str, Any] = {"address": options.address}
     if options.address is None:
-        count = (options.concurrent or os.cpu_count() or 1) * options.threads
+        count = (options.concurrent or cores()) * options.threads
         address = {
             "address": "local",
             "num_cpus": count,
@@ -194,10 +224,10 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
         }
     try:
         ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         where = options.address or "this machine"
         raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
-    try:
+    else:
         yield dict(ray.cluster_resources())
     finally:
         ray.shutdown()
@@ -205,21 +235,15 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
 
 @contextmanager
 def _stoppable(session: Session) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the session to stop; a second Ctrl-C stops at once. Then raise what became of it."""
-
-    def ask(_signal: int, _frame: Any) -> None:
-        if session.interrupted:
-            raise KeyboardInterrupt
-        session.interrupted = True
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Ctrl-C and SIGTERM ask the session to stop; a second one stops at once. Then raise what became of it."""
+    before = _listen(session)
     try:
         yield
-    except KeyboardInterrupt:
-        pass
+    except (KeyboardInterrupt, SystemExit):  # the latter from Ray's own SIGTERM handler, while it starts
+        session.interrupted = True
+    except (JobError, RuntimeError):  # such as a Ray that was stopped while it started
+        if not session.interrupted:
+            raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -228,6 +252,19 @@ def _stoppable(session: Session) -> Iterator[None]:
         raise Interrupted(
             f"interrupted: {done} trials are complete and saved; the same command again goes on from there"
         )
+
+
+def _listen(session: Session) -> dict[int, Any]:
+    """Take SIGINT and SIGTERM for this session (Ray takes SIGTERM when it starts); returns the handlers before."""
+
+    def ask(_signal: int, _frame: Any) -> None:
+        if session.interrupted:
+            raise KeyboardInterrupt
+        session.interrupted = True
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
 
 
 def _parent(space: Space, store: Store) -> dict[str, Any]:
@@ -244,9 +281,16 @@ def _parent(space: Space, store: Store) -> dict[str, Any]:
     }
 
 
-def _summary(session: Session, found: int, changes: list[str], undelivered: int) -> Summary:
+def _summary(
+    session: Session, found: int, changes: list[str], undelivered: list[str], tracking_problem: str | None
+) -> Summary:
+    failed, tracebacks = session.reasons.total(), f"tracebacks: {session.study.folder / 'failures'}"
     if session.hopeless is not None:
-        raise JobError(f"stopped early: {session.hopeless}\ntracebacks: {session.study.folder / 'failures'}")
+        raise JobError(f"stopped early: {session.hopeless}\n{tracebacks}")
+    if failed and not session.finished:
+        raise JobError(f"no trial is complete, {failed} failed: {' | '.join(session.reasons)}\n{tracebacks}")
+    planned = planned_trials(session.space)
+    open_still = planned is None or len(session.finished) + failed < planned
     inside = [session.records[trial] for trial in sorted(session.finished)]
     best = {}
     for name in ("valence", "arousal", "score"):
@@ -259,10 +303,11 @@ def _summary(session: Session, found: int, changes: list[str], undelivered: int)
         trained=len(session.trained),
         found=found,
         adopted=session.adopted,
-        failed=sum(session.reasons.values()),
+        failed=failed,
         seconds=time.monotonic() - session.started,
         changes=changes,
         best=best,
-        undelivered=undelivered,
-        reason="the time budget is spent" if session.out_of_time else None,
+        undelivered=len(undelivered),
+        tracking_problem=tracking_problem if undelivered else None,
+        reason=TIME_SPENT if session.out_of_time and open_still else None,
     )

@@ -6,12 +6,16 @@ home completed, and leaves alone those another process is training until they ar
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from va_search.data.store import Store
 from va_search.search.claims import Claims
@@ -40,6 +44,7 @@ class Progress:
     best_arousal: float | None
     seconds: float
     seconds_left: float | None
+    stopping: bool
 
 
 @dataclass
@@ -62,26 +67,32 @@ class Session:
         self.reasons: Counter[str] = Counter()
         self.trained: list[float] = []
         self.adopted = 0
+        self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
         self.records = {record["trial"]: record for record in self.study.bank.records(self.study.name)}
         self.finished = self._resume()
 
     def _resume(self) -> set[str]:
         """Complete trials that lie in the space; they count, and the sampler learns from them."""
-        complete = [
-            (trial, TrialSettings(**record["settings"]), float(objective(record, self.space.objective)))
-            for trial, record in self.records.items()
-            if record["source"] == "trained"
-        ]
-        inside = [entry for entry in complete if self.space.contains(entry[1])]
+        inside = []
+        for trial, record in self.records.items():
+            settings = self._ours(trial, record["settings"])
+            if settings is not None:
+                inside.append((trial, settings, objective(record, self.space.objective)))
         self.proposals.learn(inside)
-        open_before = []
-        for trial, document in self.study.asked():
-            settings = TrialSettings(**document)
-            if trial not in self.records and self.space.contains(settings) and self.trial_id(settings) == trial:
-                open_before.append((trial, settings))
-        self.proposals.resume(open_before)
+        asked = [(trial, self._ours(trial, document)) for trial, document in self.study.asked()]
+        known = self.records
+        self.proposals.resume([(trial, found) for trial, found in asked if found is not None and trial not in known])
         return {trial for trial, _, _ in inside}
+
+    def _ours(self, trial: str, document: Any) -> TrialSettings | None:
+        """Settings noted for a trial; None unless the trial is one of this space, on this data, by this package's
+        training (an outside model, or a trial of another version, is none)."""
+        try:
+            settings = TrialSettings.model_validate(document)
+        except ValidationError:
+            return None
+        return settings if self.space.contains(settings) and self.trial_id(settings) == trial else None
 
     def trial_id(self, settings: TrialSettings) -> str:
         return trial_id(settings, self.store.data_hash(settings.features))
@@ -97,9 +108,10 @@ class Session:
         for why in self.reasons:
             if DISK_FULL in why.lower():
                 return why
-        if self.trained or len(self.reasons) != 1:
+        alike = {re.sub(r"\b[0-9a-f]*\d[0-9a-f.]*\b", "#", why) for why in self.reasons}  # but for numbers and ids
+        if self.trained or len(alike) != 1:
             return None
-        why, count = self.reasons.most_common(1)[0]
+        why, count = self.reasons.most_common(1)[0][0], self.reasons.total()
         return f"all {count} trials failed for one reason: {why}" if count >= SAME_REASON else None
 
     @property
@@ -169,11 +181,19 @@ class Session:
             return
         if self.study.bank.is_complete(self.study.name, trial):
             self.trained.append(self._accept(trial)["seconds"])
-        elif failed is not None:
+        elif failed is not None or not self.stopping:
+            failed = failed or "the training ended, but the bank does not have the trial"
             self.reasons[reason(failed)] += 1
             self.proposals.tell(trial, None)
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)
+        self.note_time()
+
+    def note_time(self) -> None:
+        """Keep the time this run took so far with the study, so that a kill gives none of it back to the budget."""
+        elapsed = time.monotonic() - self.started
+        self.study.spend(elapsed - self._noted)
+        self._noted = elapsed
 
     def progress(self) -> Progress:
         """A picture for the watcher."""
@@ -188,6 +208,7 @@ class Session:
             best_arousal=best[1],
             seconds=elapsed,
             seconds_left=self._seconds_left(elapsed),
+            stopping=self.stopping,
         )
 
     def _seconds_left(self, elapsed: float) -> float | None:
@@ -206,6 +227,11 @@ def planned_trials(space: Space) -> int | None:
     whole = None if size is None else size * len(space.seeds) * len(space.folds)
     bounds = [bound for bound in (space.budget.trials, whole) if bound is not None]
     return min(bounds) if bounds else None
+
+
+def cores() -> int:
+    """The cores this process may use, which on a shared machine are fewer than it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def objective(record: dict[str, Any], name: str) -> float:

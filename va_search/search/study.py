@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,7 +50,14 @@ class Study:
         if not self.exists():
             known = [path.parent.name for path in self.home.studies.glob("*/study.json")]
             raise InputError(f"{self.home.root}: " + unknown_name("study", self.name, known))
-        document: dict[str, Any] = read_json(self.folder / "study.json")
+        path = self.folder / "study.json"
+        again = "remove this file and search again: finished trials are in the bank"
+        try:
+            document: dict[str, Any] = read_json(path)
+        except InputError as error:
+            raise InputError(f"{error}; {again}") from error
+        if not isinstance(document, dict) or not {"began_at", "seconds", "hashes", "space"} <= document.keys():
+            raise InputError(f"{path}: not a study's file; {again}")
         return document
 
     def searching(self) -> Any:
@@ -85,8 +93,12 @@ class Study:
 
     def ask(self, trial: str, settings: dict[str, Any]) -> None:
         """Append a trial to the list of those asked for, on the disk before it starts."""
-        with open(self.folder / "asked.jsonl", "a", encoding="utf-8") as ledger:
-            ledger.write(json.dumps({"trial": trial, "settings": settings}) + "\n")
+        line = json.dumps({"trial": trial, "settings": settings}) + "\n"
+        with open(self.folder / "asked.jsonl", "ab+") as ledger:
+            if ledger.tell():
+                ledger.seek(-1, os.SEEK_END)
+                line = line if ledger.read(1) == b"\n" else "\n" + line  # the line before was cut by a kill
+            ledger.write(line.encode())
             ledger.flush()
             os.fsync(ledger.fileno())
 
@@ -95,12 +107,13 @@ class Study:
         path = self.folder / "asked.jsonl"
         if not path.is_file():
             return
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                yield entry["trial"], entry["settings"]
-            except (json.JSONDecodeError, KeyError, TypeError):
+                asked = str(entry["trial"]), dict(entry["settings"])
+            except (ValueError, KeyError, TypeError):
                 continue
+            yield asked
 
     def record_failure(self, trial: str, settings: dict[str, Any], failed: str) -> dict[str, Any]:
         """Keep a failed training's traceback; the record is what tracking gets."""
@@ -122,7 +135,11 @@ class Study:
 
     def failures(self) -> list[dict[str, Any]]:
         """Records of the trials whose last training failed, sorted by trial id."""
-        return [read_json(path) for path in sorted((self.folder / "failures").glob("*.json"))]
+        found = []
+        for path in sorted((self.folder / "failures").glob("*.json")):
+            with suppress(InputError):  # gone between listing and reading: complete now; or damaged: tried again
+                found.append(read_json(path))
+        return [record for record in found if isinstance(record, dict) and {"trial", "failed"} <= record.keys()]
 
 
 def now() -> str:
