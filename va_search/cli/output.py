@@ -27,6 +27,9 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 DEFAULT_HOME = Path("va-home")
+OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
+OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+"""System errors told in one line: the machine's (exit code 1) and a wrong path's (2)."""
 WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -40,6 +43,7 @@ class Output:
         standard = sys.stderr if as_json else sys.stdout
         width = None if standard.isatty() else WIDTH
         self.standard = Console(file=standard, highlight=False, width=width)
+        self._printed = False
 
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)
@@ -53,9 +57,16 @@ class Output:
 
     def done(self, document: Any) -> None:
         """The whole result for programs; printed only with --json."""
-        if self.as_json:
+        if self.as_json and not self._printed:
+            self._printed = True
             json.dump(finite(document), sys.stdout, indent=1, allow_nan=False, default=str)
             sys.stdout.write("\n")
+
+    def failed(self, message: str, exit_code: int) -> typer.Exit:
+        """Say what went wrong, with --json as a document too; the exception to raise."""
+        self.error.print(message if exit_code == 130 else f"error: {message}", markup=False, soft_wrap=True)
+        self.done({"error": message, "exit_code": exit_code})
+        return typer.Exit(exit_code)
 
 
 def finite(document: Any) -> Any:
@@ -76,19 +87,23 @@ def command(as_json: bool = False) -> Iterator[Output]:
     try:
         yield output
     except VaSearchError as error:
-        output.error.print(f"error: {error}" if error.exit_code != 130 else str(error), markup=False, soft_wrap=True)
-        output.done({"error": str(error), "exit_code": error.exit_code})
-        raise typer.Exit(error.exit_code) from None
+        raise output.failed(str(error), error.exit_code) from None
     except KeyboardInterrupt:
-        output.error.print("interrupted; the same command goes on from what is finished", markup=False)
-        raise typer.Exit(130) from None
+        raise output.failed("interrupted; the same command goes on from what is finished", 130) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+        if error.errno not in OF_THE_DISK | OF_THE_PATH:
+            output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
             raise
-        output.error.print(f"error: {error.filename or ''}: {error.strerror}", markup=False)
-        raise typer.Exit(1) from None
+        raise output.failed(
+            f"{error.filename or ''}: {error.strerror}", 2 if error.errno in OF_THE_PATH else 1
+        ) from None
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as error:  # a defect of ours: its traceback follows
+        output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
+        raise
 
 
 def number(value: float | None, digits: int = 3) -> str:

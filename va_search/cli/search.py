@@ -71,6 +71,7 @@ def show_summary(output: Output, summary: Summary) -> None:
         output.show(f"stopped: {summary.reason}")
     if summary.undelivered:
         output.show(f"{summary.undelivered} trials wait for the tracking server; search again delivers them")
+        output.show(f"tracking: {summary.tracking_problem or 'too slow to take them all'}")
 
 
 @contextmanager
@@ -80,12 +81,12 @@ def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
         with output.error.status("starting Ray …") as status:
             yield lambda progress: status.update(progress_text(progress))
         return
-    printed = time.monotonic() - LINE_SECONDS
+    printed, stopping = time.monotonic() - LINE_SECONDS, False
 
     def print_now_and_then(progress: Progress) -> None:
-        nonlocal printed
-        if time.monotonic() - printed >= LINE_SECONDS:
-            printed = time.monotonic()
+        nonlocal printed, stopping
+        if time.monotonic() - printed >= LINE_SECONDS or progress.stopping != stopping:
+            printed, stopping = time.monotonic(), progress.stopping
             output.note(progress_text(progress))
 
     yield print_now_and_then
@@ -93,6 +94,8 @@ def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
 
 def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
+    if progress.stopping:
+        return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
     planned = "" if progress.planned is None else f"/{progress.planned}"
     left = "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} left"
     return (
