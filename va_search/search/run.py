@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search import __version__
+from va_search.data.check import leaks
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted, JobError
 from va_search.files import Home, checked_name, remove_folder
@@ -87,6 +88,7 @@ def run_search(
     named = Study(home, checked_name(study, "study name"))
     place = tracking_place(home, options.tracking_uri)
     _check(options)
+    _refuse_leaks(store)
     with named.searching():
         before = named.begin(store, space.document)
         changes = space.changes(before) if before is not None else []
@@ -125,6 +127,14 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None]) 
         session.concurrent = options.concurrent or _side_by_side(resources, gpus, options.threads)
         if not session.stopping:
             _tune(session, options, first, gpus, watch)
+
+
+def _refuse_leaks(store: Store) -> None:
+    """A subject who trains and validates, or is tested, makes every score too good: refused before a trial starts."""
+    found = [finding for finding in leaks(store) if finding.level == "error"]
+    if found:
+        hint = "where the challenge means it so, give each recording a subject of its own and import again"
+        raise InputError(*(f"{store.path}: {one.where} {one.text}" for one in found), hint)
 
 
 def _check(options: Options) -> None:
@@ -277,7 +287,7 @@ def _parent(space: Space, store: Store) -> dict[str, Any]:
             "folds": " ".join(map(str, space.folds)),
         },
         "tags": {"va_search.version": __version__},
-        "artifacts": {"space.json": space.document},
+        "artifacts": {"space.yaml": space.document},
     }
 
 
