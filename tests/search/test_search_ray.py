@@ -162,6 +162,31 @@ def test_control_c_saves_what_is_finished_and_the_same_command_goes_on(
     assert {trial: trials(home)[trial] for trial in before} == before
 
 
+def test_sigterm_saves_like_control_c(
+    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = started(space(epochs=3000), store, tmp_path / "home")
+    wait_for(lambda: children(process.pid, "ray::ResourceTrainable"))
+    process.terminate()  # Ray takes this signal when it starts; it must be ours again
+    out, text = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(out)["exit_code"]) == (130, 130), text
+
+
+def test_a_gpu_share_without_a_gpu_is_refused_not_waited_for(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
+    if list(Path("/dev").glob("nvidia[0-9]*")):
+        pytest.skip("this machine has a GPU")
+    code, document, _ = run(space(), store, tmp_path / "home", "s", "--gpus-per-trial", "0.25")
+    assert code == 2 and "--gpus-per-trial" in document["error"]
+
+
+def test_nothing_complete_is_a_failure(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+    code, document, text = run(space(rates="[1.0e+35]"), store, tmp_path / "home")
+    assert (code, document["exit_code"]) == (1, 1), text
+    assert "no trial is complete, 2 failed" in text
+
+
 def test_a_killed_search_loses_nothing_and_leaves_no_process(
     space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
 ) -> None:

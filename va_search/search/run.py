@@ -10,10 +10,11 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +117,7 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None]) 
     first = session.next_trial()
     if first is None and not session.waiting:
         return  # nothing to do: Ray is not even started
-    with _ray(options) as resources:
+    with redirect_stdout(sys.stderr), _ray(options) as resources:  # Ray prints on standard output when a worker dies
         _listen(session)
         gpus = options.gpus_per_trial
         if gpus is None:
