@@ -132,3 +132,9 @@ def test_digest_ignores_key_order() -> None:
 def test_unknown_names_are_answered_with_the_known_and_the_nearest() -> None:
     text = unknown_name("encoder", "lsmt", ["gru", "lstm"])
     assert text == "unknown encoder 'lsmt'; did you mean 'lstm'? (known: gru, lstm)"
+
+
+@pytest.mark.parametrize("name", ["a?b", "a%20b", "a#b"])
+def test_a_home_that_would_put_its_database_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="can't hold"):
+        _ = Home(tmp_path / name).tracking_uri

@@ -170,6 +170,8 @@ class Home:
 
     @property
     def tracking_uri(self) -> str:
+        if any(sign in str(self.root) for sign in "?%#"):
+            raise InputError(f"{self.root}: a home's path can't hold ? % or #, which mean something else in an address")
         return f"sqlite:///{self.root / 'mlflow.db'}"
 
     @property

@@ -120,6 +120,15 @@ def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
     assert here.stat().st_ino == there.stat().st_ino  # no second copy on the disk
 
 
+def test_a_trial_stopped_early_is_adopted_only_where_trials_are_stopped_early(make: Make) -> None:
+    first = make("one")
+    trial = take(first)
+    finish(first, trial)
+    record = first.study.bank.record("one", trial)
+    write_json(first.study.bank.folder("one", trial) / "trial.json", {**record, "stopped": True})
+    assert take(make("two")) == trial
+
+
 def test_what_another_process_is_training_is_left_to_it(make: Make) -> None:
     first = make("one")
     trial = take(first)  # claimed by this process; flock is per open file, so the same process stands for another

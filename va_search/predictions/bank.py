@@ -91,12 +91,10 @@ class Bank:
             raise InputError(*problems)
         return found
 
-    def find(self, trial: str) -> str | None:
-        """A study in which `trial` is complete, whoever trained it."""
-        found = sorted(
-            path.parent.parent.name for path in self.root.glob(f"*/{checked_name(trial, 'trial')}/trial.json")
-        )
-        return found[0] if found else None
+    def holders(self, trial: str) -> list[str]:
+        """The studies in which `trial` is complete, whoever trained it, sorted."""
+        found = self.root.glob(f"*/{checked_name(trial, 'trial')}/trial.json")
+        return sorted(path.parent.parent.name for path in found)
 
     def adopt(self, study: str, trial: str, *, source: str) -> None:
         """Make a trial that study `source` completed complete in `study` too, without a second copy on the disk."""

@@ -157,13 +157,17 @@ class Session:
         """Complete already, here or in another study of this home; then it counts and is not trained."""
         bank, name = self.study.bank, self.study.name
         if not bank.is_complete(name, trial):
-            source = bank.find(trial)
-            if source is None:
+            sources = [study for study in bank.holders(trial) if self._as_wanted(bank.record(study, trial))]
+            if not sources:
                 return False
-            bank.adopt(name, trial, source=source)
+            bank.adopt(name, trial, source=sources[0])
             self.adopted += 1
         self._accept(trial)
         return True
+
+    def _as_wanted(self, record: dict[str, Any]) -> bool:
+        """Whether this study would train it as far: one stopped early counts only where trials are stopped early."""
+        return self.space.early_stopping is not None or not record.get("stopped", False)
 
     def _accept(self, trial: str) -> dict[str, Any]:
         record = self.study.bank.record(self.study.name, trial)
