@@ -3,7 +3,8 @@
 Conventions: a score is a pooled CCC over the labelled frames of the validation recordings `measured_on` tells of.
 `in_sample`: on the very recordings the weights were chosen on, so too high. `out_of_fold`: weights chosen again
 without the recordings they are judged on; null where that was impossible, with the reason in `measured_on`.
-Weights are not negative and sum to 1 within a dimension; predictions are on the source's scale.
+Weights sum to 1 within a dimension and are positive (a recipe `ridge` may give negative ones too); predictions are on
+the source's scale. `post` is what is done to the weighted sum (`apply.combine`); files without it do nothing to it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from va_search.ensemble.apply import AS_IT_IS, PostProcessing
 from va_search.errors import InputError, unknown_name
 from va_search.files import Home, read_json
 
@@ -33,7 +35,7 @@ class Member(Document):
 
     study: str
     trial: str
-    weight: Annotated[float, Field(gt=0)]
+    weight: Annotated[float, Field(allow_inf_nan=False)]
     ccc: float
     source: str
     encoder: str | None = None
@@ -57,6 +59,7 @@ class Weighted(Document):
     members: Annotated[list[Member], Field(min_length=1)]
     scores: Scores
     best_single: Single
+    post: PostProcessing = AS_IT_IS
 
 
 class MeasuredOn(Document):
