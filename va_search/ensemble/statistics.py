@@ -14,43 +14,20 @@ Unlabelled frames (NaN annotation) are left out; a NaN or infinite prediction is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.ensemble.moments import Indexes, Moments, Vector
 from va_search.errors import InputError
 
-Vector = NDArray[np.float64]
+__all__ = ["Moments", "Statistics", "Vector", "measure"]
 ROWS = 8192
 """Frames per matrix product: 64 MiB of float64 for a thousand members."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Population moments of M members and the annotation over some frames: all that CCC(w) needs."""
-
-    frames: float
-    mean: Vector  # (member,)
-    covariance: Vector  # (member, member)
-    with_label: Vector  # (member,) covariance with the annotation
-    label_mean: float
-    label_variance: float
-
-    def ccc(self, weights: Vector) -> float:
-        """CCC of the weighted sum of the members; NaN where the denominator is zero."""
-        variance = float(weights @ self.covariance @ weights)
-        bias = float(weights @ self.mean) - self.label_mean
-        denominator = variance + self.label_variance + bias**2
-        return 2.0 * float(weights @ self.with_label) / denominator if denominator > 0.0 else float("nan")
-
-    def ccc_of_each(self) -> Vector:
-        """(member,) CCC of every member alone."""
-        denominator = np.diag(self.covariance) + self.label_variance + (self.mean - self.label_mean) ** 2
-        each: Vector = np.full(len(denominator), np.nan)
-        np.divide(2.0 * self.with_label, denominator, out=each, where=denominator > 0.0)
-        return each
+AT_ONCE = 2**28
+"""Bytes of bags' cross-products that are held at once."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +42,8 @@ class Statistics:
     label_squares: Vector  # (recording,)
     shifts: Vector  # (member,)
     label_shift: float
+    names: tuple[str, ...]  # (recording,) or of the first recording of a block of several
+    labels: tuple[str, ...]  # (member,) names of the members
 
     @property
     def recordings(self) -> int:
@@ -77,6 +56,9 @@ class Statistics:
     def total(self, weights: Vector | None = None) -> Moments:
         """Moments over all recordings, or with each recording counted `weights` times (0 leaves it out)."""
         each = np.ones(self.recordings) if weights is None else weights
+        return self._moments(each, np.tensordot(each, self.products, axes=1))
+
+    def _moments(self, each: Vector, products: Vector) -> Moments:
         n = float(each @ self.counts)
         if not n > 0.0:
             raise ValueError(f"at least one labelled frame is needed, but got {n:g}")
@@ -85,11 +67,53 @@ class Statistics:
         return Moments(
             frames=n,
             mean=mean + self.shifts,
-            covariance=np.tensordot(each, self.products, axes=1) / n - np.outer(mean, mean),
+            covariance=products / n - np.outer(mean, mean),
             with_label=each @ self.with_label / n - mean * label_mean,
             label_mean=label_mean + self.label_shift,
             label_variance=float(each @ self.label_squares) / n - label_mean**2,
         )
+
+    def totals(self, weights: Vector) -> Iterator[Moments]:
+        """`total` for every row of `weights` (bag, recording), many rows in one matrix product."""
+        at_once = max(1, AT_ONCE // (8 * self.members**2))
+        flat = self.products.reshape(self.recordings, -1)
+        for low in range(0, len(weights), at_once):
+            rows = weights[low : low + at_once]
+            for each, products in zip(rows, rows @ flat, strict=True):
+                yield self._moments(each, products.reshape(self.members, self.members))
+
+    def subset(self, members: Indexes) -> Statistics:
+        """The statistics of some members, in the order of `members` (indexes)."""
+        return replace(
+            self,
+            sums=self.sums[:, members],
+            products=self.products[:, members[:, None], members],
+            with_label=self.with_label[:, members],
+            shifts=self.shifts[members],
+            labels=tuple(self.labels[member] for member in members.tolist()),
+        )
+
+    def grouped(self, parts: Sequence[Sequence[int]]) -> Statistics:
+        """One block per part, the sum of its recordings' blocks; recordings in no part are left out."""
+        chosen = np.zeros((len(parts), self.recordings))
+        for index, part in enumerate(parts):
+            chosen[index, list(part)] = 1.0
+        return replace(
+            self,
+            counts=chosen @ self.counts,
+            sums=chosen @ self.sums,
+            products=np.tensordot(chosen, self.products, axes=1),
+            with_label=chosen @ self.with_label,
+            label_sums=chosen @ self.label_sums,
+            label_squares=chosen @ self.label_squares,
+            names=tuple(self.names[part[0]] for part in parts),
+        )
+
+    def constant(self) -> list[int]:
+        """Indexes of the members that predict one value in all labelled frames (to float32's precision)."""
+        moments = self.total()
+        smallest = (np.finfo(np.float32).eps * np.maximum(np.abs(moments.mean), 1e-30)) ** 2
+        return np.flatnonzero(np.diag(moments.covariance) <= smallest).tolist()
 
     def pooled_ccc(self, weights: Vector) -> float:
         """CCC over all frames when recording r is predicted with `weights[r]`, (recording, member).
@@ -134,7 +158,7 @@ def measure(
             f"predictions {sorted({len(p) for p in predictions})}"
         )
     shifts, label_shift = _shifts(predictions, annotation)
-    blocks = _empty(len(recordings), shifts, label_shift)
+    blocks = _empty([name for name, _ in recordings], members, shifts, label_shift)
     start = 0
     for index, (_, frames) in enumerate(recordings):
         for low in range(start, start + frames, ROWS):
@@ -154,8 +178,8 @@ def _shifts(predictions: Sequence[NDArray[np.floating]], annotation: NDArray[np.
     return np.where(np.isfinite(shifts), shifts, 0.0), float(annotation[rows].astype(np.float64).mean())
 
 
-def _empty(recordings: int, shifts: Vector, label_shift: float) -> Statistics:
-    members = len(shifts)
+def _empty(names: Sequence[str], labels: Sequence[str], shifts: Vector, label_shift: float) -> Statistics:
+    recordings, members = len(names), len(shifts)
     return Statistics(
         counts=np.zeros(recordings),
         sums=np.zeros((recordings, members)),
@@ -165,6 +189,8 @@ def _empty(recordings: int, shifts: Vector, label_shift: float) -> Statistics:
         label_squares=np.zeros(recordings),
         shifts=shifts,
         label_shift=label_shift,
+        names=tuple(names),
+        labels=tuple(labels),
     )
 
 
