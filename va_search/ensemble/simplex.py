@@ -53,16 +53,15 @@ def maximise_ccc(moments: Moments, start: Vector, *, iterations: int = 50) -> Op
     weights = start
     if not moments.with_label @ start > 0.0:
         weights = _one(int(np.argmax(moments.with_label)), len(start))
-    gap = kkt_gap(moments, weights)
-    for iteration in range(1, iterations + 1):
+    gap, done = kkt_gap(moments, weights), 0
+    while gap > SMALLEST and done < iterations:
+        done += 1
         found = minimise(gram * moments.ccc(weights), moments.with_label, first=weights)
         nearer = kkt_gap(moments, found)
         if nearer >= gap and moments.ccc(found) <= moments.ccc(weights) + RISE:
             break
         weights, gap = found, nearer
-        if gap <= SMALLEST:
-            break
-    return Optimum(weights, moments.ccc(weights), gap, iteration)
+    return Optimum(weights, moments.ccc(weights), gap, done)
 
 
 def kkt_gap(moments: Moments, weights: Vector) -> float:
