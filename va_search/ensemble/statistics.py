@@ -88,7 +88,8 @@ def groups_within(budget: int, frames: Sequence[int], members: int, parts: Seque
     if len(groups) > most:
         raise InputError(
             f"{members} members: statistics of {len(groups)} folds take "
-            f"{len(groups) * members**2 * 8 / 2**30:.1f} GiB, the limit is {budget / 2**30:.1f} GiB; ensemble fewer trials (fewer studies at once)"
+            f"{len(groups) * members**2 * 8 / 2**30:.1f} GiB, "
+            f"the limit is {budget / 2**30:.1f} GiB; ensemble fewer trials (fewer studies at once)"
         )
     while len(halves := [half for group in groups for half in _halved(group)]) <= most and len(halves) > len(groups):
         groups = halves
@@ -116,9 +117,9 @@ def _row_blocks(annotation: Column, recordings: Sequence[tuple[str, int]], group
     labelled = np.flatnonzero(~np.isnan(annotation))
     blocks = np.repeat(block_of, [frames for _, frames in recordings])[labelled]
     for low in range(0, len(labelled), ROWS):
-        rows, block = labelled[low : low + ROWS], blocks[low : low + ROWS]
-        edges = [0, *(np.flatnonzero(np.diff(block)) + 1).tolist(), len(rows)]
-        stretches = [(int(block[a]), a, b) for a, b in pairwise(edges)]
+        rows, of_rows = labelled[low : low + ROWS], blocks[low : low + ROWS]
+        edges = [0, *(np.flatnonzero(np.diff(of_rows)) + 1).tolist(), len(rows)]
+        stretches = [(int(of_rows[a]), a, b) for a, b in pairwise(edges)]
         first, last = int(rows[0]), int(rows[-1])
         whole = last - first + 1 == len(rows)  # a slice of a mapped column is read without a copy
         yield _Rows(slice(first, last + 1) if whole else rows, len(rows), stretches)
