@@ -91,16 +91,18 @@ def _command(home: Home, recipe: str, options: list[str]) -> tuple[float, float,
     """Seconds until the last line of the result, and until the process ended; its peak memory in GiB."""
     command = [sys.executable, "-m", "va_search.cli.main", "ensemble", "many", "--recipe", recipe, "--name", recipe]
     start = shown = time.perf_counter()
-    with subprocess.Popen(  # noqa: S603
-        [*command, "--home", str(home.root), *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    ) as process:
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(  # noqa: S603
+            [*command, "--home", str(home.root), *options], stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
+        for _ in process.stdout:
             shown = time.perf_counter()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{''.join(lines)}")
+        errors.seek(0)
+        if process.returncode:
+            sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
     return shown - start, time.perf_counter() - start, usage.ru_maxrss / 2**20
