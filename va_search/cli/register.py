@@ -41,7 +41,7 @@ def show(output: Output, registered: Registered) -> None:
     """The version, and how to predict with it."""
     done = "registered" if registered.new else "unchanged, registered before as"
     output.show(
-        f"{done} {registered.uri}: {registered.members} members, {registered.megabytes:.1f} MB of weights, "
+        f"{done} {registered.uri}: {registered.members} members, {registered.megabytes:.2g} MB of weights, "
         f"{registered.columns} feature columns"
     )
     uri = shlex.quote(registered.tracking_uri)

@@ -23,7 +23,7 @@ from va_search.predictions.bank import Bank
 from va_search.serving.served import Served, counts_seconds, example, schema, write_served
 from va_search.tracking.door import tracking_place
 from va_search.tracking.ensembles import log_ensemble
-from va_search.tracking.models import Column, Model, log_version
+from va_search.tracking.models import Column, Model, answered, log_version
 
 LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "PyYAML", "safetensors", "scipy", "torch")
 """What the logged code imports, all it takes to serve the model elsewhere."""
@@ -62,7 +62,8 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
         _refuse_broken(served, table)
         needed = schema(feature_sets, rate_needed=rate is None and _counts_seconds(ensemble))
         document = ensemble.model_dump(mode="json")
-        run = log_ensemble(place.uri, place.artifacts, document)
+        with answered(place.uri):
+            run = log_ensemble(place.uri, place.artifacts, document)
         logged = Model(
             name=model,
             run=run,
@@ -75,7 +76,8 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
             requirements=_requirements(),
             about=_about(ensemble),
         )
-        version, new = log_version(place.uri, logged)
+        with answered(place.uri):
+            version, new = log_version(place.uri, logged)
         megabytes = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
     return Registered(
         ensemble=ensemble.name,

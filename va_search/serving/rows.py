@@ -14,6 +14,7 @@ that are given together, so a recording is given whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +117,8 @@ def _laid_out(
     gaps = frame[GAP].fillna(False).to_numpy(dtype=bool) if GAP in frame else np.zeros(len(frame), dtype=bool)
     recordings: list[Recording] = []
     start = 0
-    for name in dict.fromkeys(names):
-        rows = order[start : start + int((names == name).sum())]
+    for name, frames in Counter(names.tolist()).items():  # as they first appear, as `order` has them
+        rows = order[start : start + frames]
         part = frame.iloc[rows]
         subject = _one(part, SUBJECT, name, problems) if SUBJECT in frame else name
         found = _one(part, RATE, name, problems) if RATE in frame else None

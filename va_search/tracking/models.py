@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from va_search.tracking.door import open_client
+from va_search.errors import JobError
+from va_search.tracking.door import be_quiet, open_client
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,18 +52,48 @@ def log_version(uri: str, model: Model) -> tuple[int, bool]:
     there = _version_of(client, model)
     if there is not None:
         return there, False
-    logged = _log(uri, model)
     if not client.search_registered_models(f"name = '{model.name}'"):
         client.create_registered_model(model.name, tags={"va_search.role": "ensemble"})
-    version = client.create_model_version(
-        model.name,
-        logged.model_uri,
-        run_id=model.run,
-        tags={CONTENT: model.content},
-        description=model.about,
-        model_id=logged.model_id,
-    )
+    with _fluent(uri):
+        logged = _log(model)
+        version = client.create_model_version(
+            model.name,
+            logged.model_uri,
+            run_id=model.run,
+            tags={CONTENT: model.content},
+            description=model.about,
+            model_id=logged.model_id,
+        )
     return int(version.version), True
+
+
+@contextmanager
+def answered(uri: str) -> Iterator[None]:
+    """MLflow's exceptions as JobError: where it is, and what it said."""
+    be_quiet()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise JobError(f"MLflow at {uri}: {reason}; the same command tries again") from error
+
+
+@contextmanager
+def _fluent(uri: str) -> Iterator[None]:
+    """MLflow's functions that know one server per process, which alone can log models, turned to the one at `uri`."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a project around the current folder is not the model's
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
 
 
 def _version_of(client: MlflowClient, model: Model) -> int | None:
@@ -69,27 +102,20 @@ def _version_of(client: MlflowClient, model: Model) -> int | None:
     return max(same, default=None)
 
 
-def _log(uri: str, model: Model) -> Any:
-    """Log to the run with MLflow's fluent functions, which alone can log models; the URIs are set back afterwards."""
+def _log(model: Model) -> Any:
     import mlflow
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
     inputs = Schema([ColSpec(one.type, one.name, required=one.needed) for one in model.columns])
     outputs = Schema([ColSpec("string", "recording"), ColSpec("double", "valence"), ColSpec("double", "arousal")])
-    before = mlflow.get_tracking_uri()
-    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a project around the current folder is not the model's
-    mlflow.set_tracking_uri(uri)
-    try:
-        with mlflow.start_run(run_id=model.run, log_system_metrics=False):
-            return mlflow.pyfunc.log_model(
-                name=model.name,
-                python_model=str(model.code),
-                code_paths=[str(model.package)],
-                artifacts={"ensemble": str(model.folder)},
-                signature=ModelSignature(inputs=inputs, outputs=outputs),
-                input_example=model.example,
-                pip_requirements=model.requirements,
-            )
-    finally:
-        mlflow.set_tracking_uri(before)
+    with mlflow.start_run(run_id=model.run, log_system_metrics=False):
+        return mlflow.pyfunc.log_model(
+            name=model.name,
+            python_model=str(model.code),
+            code_paths=[str(model.package)],
+            artifacts={"ensemble": str(model.folder)},
+            signature=ModelSignature(inputs=inputs, outputs=outputs),
+            input_example=model.example,
+            pip_requirements=model.requirements,
+        )

@@ -148,9 +148,7 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
     statistics = (tensors[SHIFT].numpy(), tensors[SCALE].numpy()) if SHIFT in tensors else None
-    return TrainedModel(
-        dimension, header.settings, header.feature_sets, header.label_range, model.eval(), statistics
-    )
+    return TrainedModel(dimension, header.settings, header.feature_sets, header.label_range, model.eval(), statistics)
 
 
 def _header(path: Path, document: dict[str, Any]) -> Header:
