@@ -2,7 +2,7 @@
 
 Conventions: a quadratic is given by its Gram matrix (positive semidefinite) and its linear part: minimise
 w'Gw/2 - g.w over w >= 0, with or without sum(w) = 1. The solver is a primal active-set method (Lawson & Hanson 1974,
-in the Gram form of Bro & De Jong 1997); equal gains go to the member that stands first. The CCC is a ratio of a linear
+in the Gram form of Bro & De Jong 1997) that takes up many members at a time; equal members share. The CCC is a ratio of a linear
 and a convex quadratic function, pseudo-concave where the covariance with the annotation is positive: Dinkelbach's
 iterations (1967), each one quadratic program, reach its one maximum.
 """
@@ -19,6 +19,8 @@ from va_search.ensemble.moments import Indexes, Moments, Vector
 Mask = NDArray[np.bool_]
 GAP = 1e-12
 """Stationarity asked for, relative to the largest term of the gradient."""
+MANY = 64
+"""Members taken up at a time, as long as that lowers the value; then one by one."""
 SMALLEST = 1e-14
 """A gap in CCC that is nothing but rounding."""
 RISE = 1e-13
@@ -87,17 +89,18 @@ def minimise(gram: Vector, linear: Vector, *, first: Vector | None = None, sum_t
         weights[int(np.argmin(np.diag(gram) / 2.0 - linear))] = 1.0
     used = weights > 0.0
     tolerance = GAP * max(float(np.abs(linear).max()), float(np.abs(np.diag(gram)).max()), np.finfo(float).tiny)
-    before = np.zeros(size, dtype=bool)
+    value, many = np.inf, MANY
     for _ in range(3 * size + 30):
         weights, level = _settle(gram, linear, weights, used, sum_to_one)
-        gain = linear - gram[:, used] @ weights[used] - level
-        gain[used] = -np.inf
-        if used.all() or gain.max() <= tolerance:
+        pull = gram[:, used] @ weights[used]
+        gain = np.where(used, -np.inf, linear - pull - level)
+        now = float(weights @ pull) / 2.0 - float(linear @ weights)
+        if used.all() or gain.max() <= tolerance or (many == 1 and now >= value):  # the last: nothing but rounding
             break
-        used[int(np.argmax(gain))] = True
-        if np.array_equal(used, before):  # the last one added fell out at once: no gain beyond rounding
-            break
-        before = used.copy()
+        many = many if now < value else 1
+        value = now
+        first_ones = np.argsort(-gain, kind="stable")[:many]
+        used[first_ones[gain[first_ones] > tolerance]] = True
     return weights
 
 
@@ -107,26 +110,26 @@ def _settle(gram: Vector, linear: Vector, weights: Vector, used: Mask, sum_to_on
     while used.any():
         members = np.flatnonzero(used)
         wanted, level = _solve(gram[np.ix_(members, members)], linear[members], sum_to_one)
-        if wanted.min() > 0.0:
-            weights = np.zeros(len(linear))
-            weights[members] = wanted
+        step, out = _until_zero(weights[members], wanted)
+        weights = np.zeros(len(linear))
+        weights[members] = step
+        if not out.any():
             break
-        weights = _until_zero(weights, members, wanted, used)
+        used[members[out]] = False
     return weights, level
 
 
-def _until_zero(weights: Vector, members: Indexes, wanted: Vector, used: Mask) -> Vector:
-    """Go from `weights` toward `wanted` until a first weight is zero, and drop it."""
-    now = weights[members]
+def _until_zero(now: Vector, wanted: Vector) -> tuple[Vector, Mask]:
+    """Go from `now` toward `wanted` until the first falling weight is zero; and which ones fell out by then."""
     falling = wanted <= 0.0
-    steps = now[falling] / np.maximum(now[falling] - wanted[falling], np.finfo(float).tiny)
-    moved = now + min(float(steps.min()), 1.0) * (wanted - now)
-    moved[np.flatnonzero(falling)[int(np.argmin(steps))]] = 0.0
-    moved[moved < 0.0] = 0.0
-    weights = np.zeros(len(weights))
-    weights[members] = moved
-    used[members[moved == 0.0]] = False
-    return weights
+    if not falling.any():
+        return wanted, falling
+    steps = np.full(len(now), np.inf)
+    steps[falling] = now[falling] / np.maximum(now[falling] - wanted[falling], np.finfo(float).tiny)
+    out = falling & (steps <= steps.min())
+    moved = np.maximum(now + min(float(steps.min()), 1.0) * (wanted - now), 0.0)
+    moved[out] = 0.0
+    return moved, out
 
 
 def _solve(gram: Vector, linear: Vector, sum_to_one: bool) -> tuple[Vector, float]:
