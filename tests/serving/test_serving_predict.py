@@ -26,6 +26,10 @@ def write(served: Served, out: Path, **changed: Any) -> Written:
     return write_predictions(given["ensemble"], served.bank, given["store"], given["split"], out)
 
 
+def rows_of(path: Path) -> list[list[str]]:
+    return list(csv.reader(path.read_text().splitlines()))
+
+
 POST = {
     "valence": {"smoothing": "savitzky_golay", "window_seconds": 0.5, "scale": 1.1, "offset": -0.4},
     "arousal": {"smoothing": "moving_average", "window_seconds": 0.3, "delay_seconds": 0.2},
@@ -43,7 +47,7 @@ def test_the_test_split_equals_the_submission(own: Served, tmp_path: Path, post:
     assert np.abs(found - expected).max() <= 1e-5 and np.ptp(expected, axis=0).min() > 0.01
     assert (written.rows, written.members, written.feature_sets) == (239, 3, ("face", "voice"))
     for name in there - {submission.MARK}:
-        rows = [list(csv.reader(open(tmp_path / folder / name))) for folder in ("bank", "weights")]
+        rows = [rows_of(tmp_path / folder / name) for folder in ("bank", "weights")]
         assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]]  # header and times, as they stood
 
 
@@ -76,7 +80,7 @@ def test_another_store_needs_only_the_members_feature_sets(served: Served, tmp_p
     other = write_store(tmp_path / "other", sets=sets, time_column=None, splits=splits, prefix="n")
     write(served, tmp_path / "out", store=other)
     write(served, tmp_path / "own")
-    header, *_ = csv.reader(open(tmp_path / "out" / "n07.csv"))
+    header, *_ = rows_of(tmp_path / "out" / "n07.csv")
     assert header == ["valence", "arousal"]
     assert np.abs(read_folder(tmp_path / "out", other) - read_folder(tmp_path / "own", served.store)).max() <= 1e-5
 
@@ -108,7 +112,7 @@ def test_the_watch_counts_to_the_end(served: Served, tmp_path: Path) -> None:
     write_predictions(
         served.ensemble, served.bank, served.store, "test", tmp_path / "out", watch=lambda *one: seen.append(one)
     )
-    assert [label for label, _, _ in seen][0] == "first/a" and seen[-1][0] == "first/c"
+    assert seen[0][0] == "first/a" and seen[-1][0] == "first/c"
     assert all(done <= frames for _, done, frames in seen) and seen[-1][1] == len(seen) * 239
 
 
@@ -194,7 +198,7 @@ def test_a_member_that_predicts_nan_is_named(own: Served, tmp_path: Path) -> Non
 
     path = own.weights("a")
     with safe_open(str(path), framework="pt") as file:
-        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
+        metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     save_file({name: tensor * float("nan") for name, tensor in tensors.items()}, str(path), metadata=metadata)
     with pytest.raises(JobError, match="first/a: its valence model predicts NaN"):
         write(own, tmp_path / "out")
@@ -211,7 +215,7 @@ def test_weights_of_another_version_and_label_range(own: Served, tmp_path: Path)
         path = own.weights(trial)
         with safe_open(str(path), framework="pt") as file:
             document = json.loads(file.metadata()["va-search"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         save_file(tensors, str(path), metadata={"va-search": json.dumps({**document, **change})})
     with pytest.raises(InputError) as error:
         write(own, tmp_path / "out")

@@ -103,7 +103,7 @@ def _from_elsewhere(ensemble: Ensemble) -> list[str]:
     members = ", ".join(f"{label} (weight in {weight})" for label, weight in named.items())
     return [
         f"ensemble {ensemble.name!r} has members from elsewhere, whose predictions are in the bank but not their "
-        f"weights: {members}; it can't predict anew; build one without them: `members: {{outside: false}}` in the recipe"
+        f"weights: {members}; it can't predict anew; build one without: `members: {{outside: false}}` in the recipe"
     ]
 
 

@@ -85,15 +85,13 @@ def _fluent(uri: str) -> Iterator[None]:
     """MLflow's functions that know one server per process, which alone can log models, turned to the one at `uri`."""
     import mlflow
 
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    before = os.environ.get("MLFLOW_TRACKING_URI")
     os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a project around the current folder is not the model's
     mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before)
 
 
 def _version_of(client: MlflowClient, model: Model) -> int | None:
