@@ -21,6 +21,7 @@ from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
 
 BIN = Path(sys.executable).parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -29,6 +30,10 @@ def call(home: Home, *arguments: str) -> str:
     result = CliRunner().invoke(app, [*arguments, "--home", str(home.root), "--json"])
     assert result.exit_code == 0, result.output
     return result.stdout
+
+
+def recipe(name: str) -> str:
+    return str(REPOSITORY / "ensembles" / f"{name}.yaml")
 
 
 def table_of(store: Store, names: list[str]) -> pd.DataFrame:
@@ -53,7 +58,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     home, store = Home(folder / "home"), simulate(folder / "store", size="tiny")
     for trial, settings in TRIALS.items():
         train(Bank(home.bank), store, "first", trial, settings)
-    call(home, "ensemble", "first", "--recipe", "mean", "--name", "mix", "--no-tracking")
+    call(home, "ensemble", "first", "--recipe", recipe("mean"), "--name", "mix", "--no-tracking")
     call(home, "submit", "mix", "--out", str(folder / "submission"))
     call(home, "predict", "mix", "--data", str(store.path), "--out", str(folder / "predicted"), "--device", "cpu")
     return home
@@ -114,7 +119,7 @@ def test_the_same_content_keeps_its_version(home: Home, registered: dict[str, ob
     assert registered["version"] == 1 and registered["new"] is True
     again = json.loads(call(home, "register", "mix"))
     assert again["version"] == 1 and again["new"] is False
-    call(home, "ensemble", "first", "--recipe", "best", "--name", "mix", "--force", "--no-tracking")
+    call(home, "ensemble", "first", "--recipe", recipe("best"), "--name", "mix", "--force", "--no-tracking")
     newer = json.loads(call(home, "register", "mix"))
     assert newer["version"] == 2 and newer["new"] is True and newer["run"] == registered["run"]
     client = MlflowClient(home.tracking_uri)
