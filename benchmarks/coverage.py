@@ -1,4 +1,6 @@
-"""Do 95 % intervals around out-of-fold scores hold the truth 95 times in 100? On simulated worlds, for several kinds of interval.
+"""Do 95 % intervals around out-of-fold scores hold the truth 95 times in 100?
+
+On simulated worlds, for several kinds of interval.
 
     python benchmarks/coverage.py [--worlds 200] [--quick]
 
@@ -23,7 +25,8 @@ from rich.table import Table
 from va_search.data.store import Recording
 from va_search.ensemble import bootstrap, sums
 from va_search.ensemble.folds import make_folds
-from va_search.ensemble.honest import Fits, Material
+from va_search.ensemble.honest import Fits
+from va_search.ensemble.material import Material
 from va_search.ensemble.moments import Statistics
 from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.statistics import measure

@@ -24,19 +24,24 @@ class Document(BaseModel):
 
 
 class Scores(Document):
-    """The CCC of one dimension, labelled by what it was measured on."""
+    """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the out-of-fold one."""
 
     in_sample: float
     out_of_fold: float | None
+    interval: tuple[float, float] | None = None
 
 
 class Member(Document):
-    """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for outside models."""
+    """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for outside models.
+
+    `gain`: the ensemble's CCC out-of-fold less that without this member, the others keeping their proportions.
+    """
 
     study: str
     trial: str
     weight: Annotated[float, Field(allow_inf_nan=False)]
     ccc: float
+    gain: float | None = None
     source: str
     encoder: str | None = None
     fusion: str | None = None
@@ -52,18 +57,38 @@ class Single(Document):
     scores: Scores
 
 
+class Spread(Document):
+    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and left out."""
+
+    low: float | None
+    median: float | None
+    high: float | None
+    recordings: int
+    undefined: int
+
+
 class Weighted(Document):
-    """One dimension of an ensemble: how it was built, its members by weight, and its scores."""
+    """One dimension of an ensemble: how it was built, its members by weight, and its scores.
+
+    `shrink`: how far the weights are shrunk toward equal ones (that is in the weights already). `takes`: the recipe
+    that `auto` took here.
+    """
 
     recipe: dict[str, Any]
     members: Annotated[list[Member], Field(min_length=1)]
     scores: Scores
     best_single: Single
     post: PostProcessing = AS_IT_IS
+    shrink: float = 0.0
+    takes: str | None = None
+    per_recording: Spread | None = None
 
 
 class MeasuredOn(Document):
-    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are impossible."""
+    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are impossible.
+
+    `groups`: how many sets of recordings that are kept together there are, over which intervals are made.
+    """
 
     split: str
     fold: str | int
@@ -72,10 +97,14 @@ class MeasuredOn(Document):
     folds: int
     kept_together: str
     reason: str | None
+    groups: int | None = None
 
 
 class Ensemble(Document):
-    """A whole ensemble. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null."""
+    """A whole ensemble. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
+
+    `intervals`: {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
+    """
 
     name: str
     recipe: str
@@ -95,6 +124,7 @@ class Ensemble(Document):
     dimensions: dict[str, Weighted]
     scores: dict[str, dict[str, float] | None]
     best_single: dict[str, dict[str, float] | None]
+    intervals: dict[str, dict[str, tuple[float, float] | None] | None] | None = None
 
 
 def read_ensemble(home: Home, name: str) -> Ensemble:

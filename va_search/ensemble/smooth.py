@@ -2,8 +2,8 @@
 
 Conventions: a stretch is a recording, or what lies between two of its gaps; arrays are (frames,) or (frames, series)
 of one stretch, float64. Windows and delays are in seconds and become frames at the recording's own frame rate, to the
-nearest frame (a window: to the nearest odd number, so that it is centred). All functions are linear in the predictions and
-keep a constant as it is, so they commute with weighting when weights sum to 1, and with any weighting otherwise.
+nearest frame (a window: to the nearest odd number, so that it is centred). All functions are linear in the
+predictions, so smoothing the weighted sum is the weighted sum of smoothed members, and they keep a constant as it is.
 
 Edges. Moving average: the mean of those frames of the window that the stretch has. Savitzky–Golay (Savitzky & Golay
 1964): a quadratic is fitted to the window; at the edges the first (last) full window's quadratic is read off there.
