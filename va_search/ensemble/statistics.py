@@ -116,9 +116,14 @@ def _row_blocks(annotation: Column, recordings: Sequence[tuple[str, int]], group
         block_of[list(group)] = block
     labelled = np.flatnonzero(~np.isnan(annotation))
     blocks = np.repeat(block_of, [frames for _, frames in recordings])[labelled]
-    for low in range(0, len(labelled), ROWS):
-        rows, of_rows = labelled[low : low + ROWS], blocks[low : low + ROWS]
-        edges = [0, *(np.flatnonzero(np.diff(of_rows)) + 1).tolist(), len(rows)]
+    high = 0
+    while high < len(labelled):
+        low, high = high, min(high + ROWS, len(labelled))
+        edges = [0, *(np.flatnonzero(np.diff(blocks[low:high])) + 1).tolist(), high - low]
+        if high < len(labelled) and edges[-2] > ROWS // 2:  # end with a block: a product for each piece costs time
+            edges.pop()
+            high = low + edges[-1]
+        rows, of_rows = labelled[low:high], blocks[low:high]
         stretches = [(int(of_rows[a]), a, b) for a, b in pairwise(edges)]
         first, last = int(rows[0]), int(rows[-1])
         whole = last - first + 1 == len(rows)  # a slice of a mapped column is read without a copy
@@ -138,22 +143,20 @@ class _Pass:
 
     def add(self, predictions: Sequence[Column], annotation: Column, rows: _Rows) -> None:
         blocks = self.blocks
-        y = np.ones((2, rows.size))
-        np.subtract(annotation[rows.at], blocks.label_shift, out=y[0], dtype=np.float64)
+        y = np.subtract(annotation[rows.at], blocks.label_shift, dtype=np.float64)
         x = self.values[:, : rows.size]
         for at, member in enumerate(self.order.tolist()):
             np.subtract(predictions[member][rows.at], blocks.shifts[member], out=x[at], dtype=np.float64)
         for block, low, high in rows.stretches:
-            self._add(block, x[:, low:high], y[:, low:high])
+            self._add(block, x[:, low:high], y[low:high])
 
     def _add(self, block: int, x: Vector, y: Vector) -> None:
         blocks, fresh = self.blocks, x[: len(self.new)]
-        blocks.counts[block] += y.shape[1]
-        blocks.label_sums[block] += y[0].sum()
-        blocks.label_squares[block] += y[0] @ y[0]
-        along = fresh @ y.T
-        blocks.with_label[block, self.new] += along[:, 0]
-        blocks.sums[block, self.new] += along[:, 1]
+        blocks.counts[block] += len(y)
+        blocks.label_sums[block] += y.sum()
+        blocks.label_squares[block] += y @ y
+        blocks.with_label[block, self.new] += fresh @ y
+        blocks.sums[block, self.new] += fresh.sum(axis=1)
         np.matmul(fresh, x.T, out=self.products)  # BLAS's syrk where all are new: half of the work
         if len(self.old):
             blocks.products[block][self.new[:, None], self.order] += self.products
