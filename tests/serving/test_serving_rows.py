@@ -14,7 +14,7 @@ from va_search.data.store import FeatureSet, Store
 from va_search.errors import InputError
 from va_search.serving import served as serving
 from va_search.serving.predict import write_predictions
-from va_search.serving.rows import to_store
+from va_search.serving.rows import from_store, to_store
 
 FACE = FeatureSet("face", "visual", 2, "float32", "", ("smile", "gaze.x"))
 VOICE = FeatureSet("voice", "audio", 2, "float32", "")
@@ -114,6 +114,17 @@ def test_a_table_as_a_store() -> None:
     assert np.isnan(store.annotations).all() and store.annotations.shape == (3, 2) and store.valid.all()
     other, _ = laid_out(small(recording=["b", "a", "b"]))
     assert other.feature_sets["voice"].hash == store.feature_sets["voice"].hash != store.feature_sets["face"].hash
+
+
+def test_from_a_store_and_back(served: Served) -> None:
+    sets = [served.store.feature_sets[name] for name in ("face", "voice")]
+    table = from_store(served.store, "test", sets)
+    expected = table_of(served.store)
+    pd.testing.assert_frame_equal(table[expected.columns], expected)
+    store, order = to_store(table, sets, label_range=(0.5, 9.5), frames_per_second=None)
+    assert order.tolist() == list(range(239))
+    for one, other in zip(store.recordings, served.store.split("test"), strict=True):
+        assert (one.name, one.subject, one.frames, one.gaps) == (other.name, other.subject, other.frames, other.gaps)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.in_memory import MemoryStore
-from va_search.data.store import FeatureSet, Recording
+from va_search.data.store import FeatureSet, Recording, Store
 from va_search.errors import InputError
 
 if TYPE_CHECKING:
@@ -60,6 +60,21 @@ def to_store(
         more = [f"… and {len(problems) - MOST} more problems"] if len(problems) > MOST else []
         raise InputError(*problems[:MOST], *more)
     return MemoryStore.of("the table", feature_sets, arrays, recordings, label_range), order
+
+
+def from_store(store: Store, split: str, feature_sets: Sequence[FeatureSet]) -> pd.DataFrame:
+    """The recordings of a split as such a table, columns named as these feature sets name them: what `to_store` reads."""
+    import pandas as pd
+
+    tables = []
+    for one in store.split(split):
+        about = {RECORDING: one.name, SUBJECT: one.subject, RATE: one.frames_per_second}
+        table: dict[str, Any] = {**about, GAP: np.isin(np.arange(one.frames), one.gaps)}
+        for feature_set in feature_sets:
+            values = np.asarray(store.features(feature_set.name)[one.start : one.stop], dtype=np.float32)
+            table |= dict(zip(columns_of(feature_set), values.T, strict=True))
+        tables.append(pd.DataFrame(table))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[RECORDING])
 
 
 def _refuse_missing(frame: pd.DataFrame, feature_sets: Sequence[FeatureSet], rate: float | None) -> None:
