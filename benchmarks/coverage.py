@@ -114,37 +114,26 @@ def by_group(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float
     return percentile(found, bootstrap.samples(groups, len(found)))
 
 
-def t_factor(groups: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, groups - 1)) / NormalDist().inv_cdf(0.975) * math.sqrt(groups / (groups - 1))
-
-
 def widened(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float]:
-    """Percentiles on Fisher's scale, moved away from the estimate as Student's t asks for."""
-    middle = np.arctanh(float(sums.ccc(found.sum(axis=0))))
-    drawn = np.arctanh(sums.ccc(bootstrap.samples(groups, len(found)) @ found))
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    factor = t_factor(len(groups))
-    return float(np.tanh(middle + factor * (low - middle))), float(np.tanh(middle + factor * (high - middle)))
+    """Percentiles on Fisher's scale, moved away from the estimate as Student's t asks for: what va-search prints."""
+    interval = bootstrap.interval([found], bootstrap.samples(groups, len(found)), len(groups))
+    return interval or (float("nan"), float("nan"))
 
 
 def standard(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float]:
     """Estimate +- t · the bootstrap's standard deviation, on Fisher's scale."""
     middle = np.arctanh(float(sums.ccc(found.sum(axis=0))))
     spread = np.nanstd(np.arctanh(sums.ccc(bootstrap.samples(groups, len(found)) @ found)))
-    far = 1.96 * t_factor(len(groups)) * spread
+    far = bootstrap.NORMAL * bootstrap.widening(len(groups)) * spread
     return float(np.tanh(middle - far)), float(np.tanh(middle + far))
 
 
 def jackknife(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float]:
     """Estimate +- t · the jackknife's standard error, on Fisher's scale."""
-    from scipy.stats import t
-
     middle, left = np.arctanh(float(sums.ccc(found.sum(axis=0)))), _left_out(found, groups)
     number = len(groups)
     spread = math.sqrt((number - 1) / number * float(((left - left.mean()) ** 2).sum()))
-    far = float(t.ppf(0.975, number - 1)) * spread
+    far = bootstrap.student(number - 1) * spread
     return float(np.tanh(middle - far)), float(np.tanh(middle + far))
 
 
