@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -179,6 +180,24 @@ def test_studies_together_and_alone_are_kept_apart(world: World, passes: list[tu
     statistics_for(world.home, lines, "valence", world.labels[:, 0])
     kept(world)
     assert passes == [(6, 0), (5, 0)]
+
+
+def test_old_files_and_half_written_ones_go(world: World) -> None:
+    folder = world.home.study("first") / "statistics"
+    folder.mkdir(parents=True)
+    for index in range(6):
+        (folder / f"valence-{index:016x}.npz").write_text("old")
+        os.utime(folder / f"valence-{index:016x}.npz", (1000 + index, 1000 + index))
+    (folder / "arousal-0.npz").write_text("other")
+    for name, second in ((".valence-1.npz.aa.partial", 1000.0), (".valence-2.npz.bb.partial", time.time())):
+        (folder / name).write_text("half")
+        os.utime(folder / name, (second, second))
+    kept(world)
+    names = sorted(file.name for file in folder.iterdir())
+    assert len([name for name in names if name.startswith("valence-")]) == cache.KEPT
+    assert "valence-0000000000000005.npz" in names and "arousal-0.npz" in names
+    assert [name for name in names if name.startswith(".")] == [".valence-2.npz.bb.partial"]
+    same(kept(world), direct(world))
 
 
 def test_nan_predictions_are_refused_by_name_and_nothing_is_kept(world: World) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -32,6 +33,8 @@ FORMAT = 1
 """Raised when the same frames would give other numbers, or the file's fields change."""
 KEPT = 4
 """Files a study keeps for one dimension: of its last folds and combinations with other studies."""
+ABANDONED = 3600.0
+"""Seconds after which a half-written file belongs to no living process."""
 log = logging.getLogger(__name__)
 
 
@@ -139,11 +142,18 @@ def _keep(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
     try:
         with whole_file(path) as beside, open(beside, "wb") as handle:
             np.savez(handle, head=np.frombuffer(head, dtype=np.uint8), **arrays)
-        others = sorted(path.parent.glob(f"{path.name.split('-')[0]}-*.npz"), key=lambda file: file.stat().st_mtime_ns)
-        for old in others[:-KEPT]:
-            old.unlink(missing_ok=True)
+        _tidy(path)
     except Exception as error:
         log.warning("%s: statistics are not kept (%s); the next ensemble computes them again", path, error)
+
+
+def _tidy(path: Path) -> None:
+    """Remove all but the last files of the dimension, and what killed processes left half written."""
+    age = {file: file.stat().st_mtime for file in path.parent.iterdir()}
+    whole = sorted((file for file in age if file.match(f"{path.name.split('-')[0]}-*.npz")), key=lambda f: age[f])
+    half = [file for file in age if file.match(".*.partial") and age[file] < time.time() - ABANDONED]
+    for file in [*whole[:-KEPT], *half]:
+        file.unlink(missing_ok=True)
 
 
 def _read(path: Path, about: dict[str, Any]) -> tuple[Statistics | None, dict[str, list[int]]]:
