@@ -11,7 +11,7 @@ import pytest
 
 from va_search.ensemble import weigh
 from va_search.ensemble.candidates import Candidate
-from va_search.ensemble.explain import ELSEWHERE, ONE_BY_ONE, Explanation, correlation, explain, shares
+from va_search.ensemble.explain import ELSEWHERE, Explanation, correlation, explain, shares
 from va_search.ensemble.pictures import MOST, draw
 from va_search.ensemble.statistics import Statistics, measure
 
@@ -58,17 +58,29 @@ def test_the_part_that_knows_the_label_adds_and_the_rest_does_not() -> None:
     assert abs(adds["encoder", "lstm"].gain) < 0.05
     assert adds["source", ELSEWHERE].candidates == 1
     assert one.labels[0] == "night/b"
-    assert adds["member", "night/b"].gain == pytest.approx(adds["encoder", "gru"].gain)
+    assert adds["member", "night/b"].gain is None  # not measured here
+
+
+def test_gains_of_single_members_are_those_given() -> None:
+    candidates = [candidate("a"), candidate("b", "gru")]
+    statistics = predict(candidates, [0.9, 0.5])
+    one = explain(
+        candidates, np.array([0.7, 0.3]), statistics.total(), lambda _: 0.5, measured="out_of_fold",
+        gains={"night/a": 0.2},
+    )  # fmt: skip
+    first, second = (a for a in one.additions if a.kind == "member")
+    assert (first.name, first.weight, first.gain, first.without) == ("night/a", 0.7, 0.2, pytest.approx(0.3))
+    assert (second.name, second.gain, second.without) == ("night/b", None, None)
 
 
 def test_a_stand_in_makes_a_member_with_all_the_weight_add_nothing() -> None:
-    candidates = [candidate("a"), candidate("b")]
+    candidates = [candidate("a", "gru"), candidate("b", "lstm")]
     statistics = predict(candidates[:1], [0.9])
     twice = measure_again(statistics)
     one = explained(candidates, twice, [1.0, 0.0])
-    (member,) = (a for a in one.additions if a.kind == "member")
-    assert member.weight == 1.0
-    assert member.gain == 0.0
+    (gru,) = (a for a in one.additions if a.name == "gru")
+    assert gru.weight == 1.0
+    assert gru.gain == 0.0
 
 
 def measure_again(statistics: Statistics) -> Statistics:
@@ -128,7 +140,7 @@ def test_pictures_of_any_size_are_drawn_and_readable(tmp_path: Path, members: in
     candidates[-1] = candidate("outside-team", None)
     statistics = predict(candidates, np.linspace(0.2, 0.9, members).tolist())
     one = explained(candidates, statistics, np.full(members, 1 / members))
-    assert sum(a.kind == "member" for a in one.additions) == min(members, ONE_BY_ONE)
+    assert sum(a.kind == "member" for a in one.additions) == members
     assert members <= MOST or len(one.labels) > MOST
     paths = draw({"valence": one, "arousal": one}, tmp_path / "explained")
     assert sorted(path.name for path in paths) == ["adds.png", "correlation.png", "weight.png"]

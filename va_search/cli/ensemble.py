@@ -33,6 +33,10 @@ def ensemble(
         str | None, typer.Option("--name", help="The ensemble's name; again: built anew from the same recipe.")
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Rank all recipes out-of-fold; saves nothing.")] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Also tell why: what members share, what each part adds; tables, pictures."),
+    ] = False,
     data: Annotated[
         Path | None, typer.Option("--data", help="The store to judge on; default: the trials' own.")
     ] = None,
@@ -53,13 +57,16 @@ def ensemble(
         if compare:
             if name is not None:
                 raise InputError(f"--compare saves nothing; leave out --name {name}, or leave out --compare")
+            if explain:
+                raise InputError("--explain tells of one ensemble; leave it out, or leave out --compare")
             _compare(output, at, studies, store)
             return
         if name is None:
             raise InputError("--name is missing: what the ensemble is to be called, or --compare to rank all recipes")
         built = _build(output, at, studies, recipe=recipe, name=name, store=store, force=force)
+        folder = _explain(output, at, built, store) if explain else None
         if tracking:
-            log(output, at, built, tracking_uri)
+            log(output, at, built, tracking_uri, folder)
 
 
 def _build(
@@ -74,6 +81,15 @@ def _build(
     output.show(f"next: va-search submit {name} --format recordings --out {name}-submission")
     output.done(built.model_dump(mode="json"))
     return built
+
+
+def _explain(output: Output, home: Home, built: Ensemble, store: Store | None) -> Path:
+    """The folder the explanation is in."""
+    from va_search.cli.explain import explain
+    from va_search.ensemble.material import gather
+
+    outside = (built.recipe_document.get("members") or {}).get("outside", True)
+    return explain(output, home, built, gather(home, built.studies, store, outside=outside))
 
 
 def _compare(output: Output, home: Home, studies: list[str], store: Store | None) -> None:
@@ -226,7 +242,7 @@ def comparison_table(rows: Sequence[Row], candidates: int) -> Table:
     return table
 
 
-def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None) -> None:
+def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, explanation: Path | None = None) -> None:
     """Log to MLflow, after everything is on the screen and saved; a failure is a warning, the ensemble stands."""
     from va_search.tracking.door import tracking_place
     from va_search.tracking.ensembles import log_ensemble
@@ -234,7 +250,7 @@ def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None) -
     output.note("logging to MLflow …")
     place = tracking_place(home, tracking_uri)
     try:
-        log_ensemble(place.uri, place.artifacts, built.model_dump(mode="json"))
+        log_ensemble(place.uri, place.artifacts, built.model_dump(mode="json"), explanation)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         output.note(f"warning: not logged to MLflow ({reason}); the ensemble is saved; the same command tries again")

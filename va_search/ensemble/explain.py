@@ -3,22 +3,28 @@
 Conventions: one dimension at a time. What a group of members adds is the CCC of the whole recipe minus the CCC of the
 recipe built again without the group, both out-of-fold (in-sample where that is impossible; `measured` says which): it
 may be negative, and what others can stand in for adds little, however much weight it has. Groups: every feature set and
-every encoder among the candidates, models from elsewhere, and the members with most weight one by one. Weights may be
-negative (ridge), so shares are of the sum, as the ensemble's are.
+every encoder among the candidates, and models from elsewhere. What single members add is the ensemble's own `gain`: the
+others keep their weights' proportions. Of a recipe `auto`, the recipe it took is explained. Weights may be negative
+(ridge); they sum to 1, and so do shares.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.ensemble import sums
 from va_search.ensemble.candidates import Candidate
+from va_search.ensemble.honest import Fits
+from va_search.ensemble.material import Material, Materials
 from va_search.ensemble.moments import Moments, Vector
+from va_search.ensemble.plan import OPTIONS, Plan, Shared
+from va_search.ensemble.saved import Ensemble
 
 Judge = Callable[[NDArray[np.bool_]], float | None]
 """(member,) which candidates may be members -> the recipe's CCC; None where it can't be built or judged."""
@@ -27,8 +33,6 @@ SHARED = ("encoder", "features", "fusion", "seed")
 """What members may have in common, in the order it is told."""
 
 ELSEWHERE = "from elsewhere"
-ONE_BY_ONE = 15
-"""So many members, by weight, are left out one by one; each costs as much as judging the recipe once."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Addition:
-    """What a group adds: `gain` = the recipe's CCC − its CCC `without` the group's candidates.
+    """What a group adds: `gain` = the CCC − the CCC `without` the group's candidates.
 
     `candidates`: how many are in the group, `weight` what they have in the ensemble. None where nothing is left
-    without them.
+    without them, or it was not measured.
     """
 
     kind: str  # feature set, encoder, source, member
@@ -88,12 +92,22 @@ class Explanation:
 
 
 def explain(
-    candidates: Sequence[Candidate], weights: Vector, moments: Moments, judge: Judge, *, measured: str
+    candidates: Sequence[Candidate],
+    weights: Vector,
+    moments: Moments,
+    judge: Judge,
+    *,
+    measured: str,
+    gains: Mapping[str, float] | None = None,
 ) -> Explanation:
-    """Explain the `weights` (candidate,) of one dimension; `moments` are the candidates' over all labelled frames."""
+    """Explain the `weights` (candidate,) of one dimension; `moments` are the candidates' over all labelled frames.
+
+    `gains`: what single members add, by label, where that is known.
+    """
     members = np.array([i for i in np.lexsort((np.arange(len(weights)), -weights)) if weights[i]], dtype=np.intp)
     everyone = judge(np.ones(len(candidates), dtype=bool))
-    additions = [_addition(group, weights, everyone, judge) for group in groups(candidates, members)]
+    additions = [_addition(group, weights, everyone, judge) for group in groups(candidates)]
+    additions += [_single(candidates[i].label, float(weights[i]), everyone, gains or {}) for i in members]
     return Explanation(
         measured=measured,
         ccc=everyone,
@@ -111,6 +125,34 @@ def model(candidate: Candidate) -> str:
     if not _settings(candidate):
         return ELSEWHERE
     return f"{_value(candidate, 'encoder')}, {_value(candidate, 'features')}"
+
+
+def explain_ensemble(ensemble: Ensemble, materials: Materials) -> dict[str, Explanation]:
+    """Explain both dimensions of a saved ensemble on what it was made from."""
+    return {dimension: _explain_dimension(ensemble, material, dimension) for dimension, material in materials.items()}
+
+
+def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -> Explanation:
+    weighted = ensemble.dimensions[dimension]
+    plan = read_plan(weighted.recipe)
+    given = {f"{member.study}/{member.trial}": member for member in weighted.members}
+    weights = np.array([given[c.label].weight if c.label in given else 0.0 for c in material.candidates])
+    gains = {label: member.gain for label, member in given.items() if member.gain is not None}
+
+    def judge(keep: NDArray[np.bool_]) -> float | None:
+        fits = Fits(material.subset(np.flatnonzero(keep)), plan)
+        found = fits.out_of_fold() if material.folds.parts else fits.in_sample()
+        return None if found is None else float(sums.ccc(found.sum(axis=0)))
+
+    measured = "out_of_fold" if material.folds.parts else "in_sample"
+    return explain(material.candidates, weights, material.statistics.total(), judge, measured=measured, gains=gains)
+
+
+def read_plan(document: dict[str, Any]) -> Plan:
+    """The plan whose `Plan.document` this is."""
+    shared = {key: value for key, value in document.items() if key in Shared.model_fields}
+    rest = {key: value for key, value in document.items() if key not in Shared.model_fields}
+    return Plan(OPTIONS[document["method"]].model_validate(rest), Shared.model_validate(shared))
 
 
 def correlation(moments: Moments) -> Vector:
@@ -133,7 +175,7 @@ def shares(candidates: Sequence[Candidate], weights: Vector) -> Iterator[Share]:
             yield Share(what, value, len(some), sum(some))
 
 
-def groups(candidates: Sequence[Candidate], members: NDArray[np.intp]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+def groups(candidates: Sequence[Candidate]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     """(kind, name, (candidate,) who is in it) of everything that is left out to see what it adds."""
     used = [_settings(candidate).get("features") or [] for candidate in candidates]
     for name in sorted({name for names in used for name in names}):
@@ -144,8 +186,6 @@ def groups(candidates: Sequence[Candidate], members: NDArray[np.intp]) -> Iterat
     outside = np.array([candidate.record["source"] == "outside" for candidate in candidates])
     if outside.any():
         yield "source", ELSEWHERE, outside
-    for member in members[:ONE_BY_ONE].tolist():
-        yield "member", candidates[member].label, np.arange(len(candidates)) == member
 
 
 def _addition(
@@ -155,6 +195,12 @@ def _addition(
     without = None if who.all() else judge(~who)
     gain = None if without is None or everyone is None else round(everyone - without, 12) + 0.0  # no negative zero
     return Addition(kind, name, int(who.sum()), float(weights[who].sum()), without, gain)
+
+
+def _single(label: str, weight: float, everyone: float | None, gains: Mapping[str, float]) -> Addition:
+    gain = gains.get(label)
+    without = None if gain is None or everyone is None else everyone - gain
+    return Addition("member", label, 1, weight, without, gain)
 
 
 def _value(candidate: Candidate, what: str) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from va_search.ensemble.explain import ELSEWHERE, SHARED, Explanation
+from va_search.ensemble.explain import ELSEWHERE, SHARED, Addition, Explanation
 from va_search.files import whole_file
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 WIDTH, DOTS = 13.0, 110
 MOST = 30
 """Members in the correlation's picture, by weight."""
+
+SINGLE = 15
+"""Members in the picture of what each part adds, by weight."""
 
 KINDS = {"feature set": "#4269d0", "encoder": "#efb118", "source": "#9498a0", "member": "#3ca951"}
 Explained = Mapping[str, Explanation]
@@ -82,15 +85,16 @@ def weight_picture(explained: Explained) -> Figure:
 
 def adds_picture(explained: Explained) -> Figure:
     """What the recipe loses without each group; a bar to the left: it is better without."""
-    count = max(len(one.additions) for one in explained.values())
-    figure, axes = _figure(len(explained), 1, 1.8 + 0.25 * count)
+    shown = {dimension: _groups_and_first(one) for dimension, one in explained.items()}
+    figure, axes = _figure(len(explained), 1, 1.8 + 0.25 * max(len(some) for some in shown.values()))
     for axis, (dimension, one) in zip(axes[0], explained.items(), strict=True):
+        additions = shown[dimension]
         known = dict(zip(one.labels, _names(one), strict=True))
-        names = [_short(f"{a.kind} {known.get(a.name, a.name)}", 40) for a in one.additions]
-        gains = [np.nan if a.gain is None else a.gain for a in one.additions]
-        bars = axis.barh(range(len(names)), np.nan_to_num(gains), color=[KINDS[a.kind] for a in one.additions])
+        names = [_short(f"{a.kind} {known.get(a.name, a.name)}", 40) for a in additions]
+        gains = [np.nan if a.gain is None else a.gain for a in additions]
+        bars = axis.barh(range(len(names)), np.nan_to_num(gains), color=[KINDS[a.kind] for a in additions])
         axis.set_yticks(range(len(names)), names, fontsize=8)
-        texts = ["nothing is left without" if np.isnan(gain) else f"{gain:+.4f}" for gain in gains]
+        texts = ["–" if np.isnan(gain) else f"{gain:+.4f}" for gain in gains]
         axis.bar_label(bars, labels=texts, padding=3, fontsize=8)
         axis.axvline(0.0, color="black", linewidth=0.8)
         measured = one.measured.replace("_", "-")
@@ -99,6 +103,12 @@ def adds_picture(explained: Explained) -> Figure:
         axis.set_xlabel(f"{measured} CCC with − without{whole}")
         _tidy(axis, list(np.nan_to_num(gains)))
     return figure
+
+
+def _groups_and_first(one: Explanation) -> list[Addition]:
+    """All groups, and the members with most weight."""
+    groups = [addition for addition in one.additions if addition.kind != "member"]
+    return groups + [addition for addition in one.additions if addition.kind == "member"][:SINGLE]
 
 
 def _figure(columns: int, rows: int, height: float, ratios: list[int] | None = None) -> tuple[Figure, Any]:
@@ -128,12 +138,18 @@ def _write_values(axis: Axes, values: Any) -> None:
 
 
 def _names(one: Explanation) -> list[str]:
-    """Members by trial (its first characters, when it is a hash) and by what they are."""
+    """Members by trial (its first characters, when it is a hash) and encoder."""
     trials = [label.split("/")[-1] for label in one.labels]
     return [
-        trial if model == ELSEWHERE else f"{trial[:8]} {model}" for trial, model in zip(trials, one.models, strict=True)
+        trial if model == ELSEWHERE else f"{trial[:8]} {model.split(',')[0]}"
+        for trial, model in zip(trials, one.models, strict=True)
     ]
 
 
-def _short(name: str, most: int = 24) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _short(name: str, most: int = 28) -> str:
+    """The name, cut where it is too long; of several feature sets, each is cut, so that they still differ."""
+    if len(name) <= most:
+        return name
+    parts = name.split(" + ")
+    each = max(2, (most + 1) // len(parts) - 1)
+    return "+".join(part[:each] for part in parts) if len(parts) > 1 else f"{name[: most - 1]}…"
