@@ -74,21 +74,20 @@ def run(console: Console, *, memory: bool, quick: bool, recipe: str | None = Non
         trials, recordings, frames = trials // 10, recordings // 4, frames // 4
     recipes = [recipe] if recipe else ["greedy", "bagged_greedy"]
     table = Table(title=f"va-search ensemble: {trials} trials × {recordings * frames:,} frames × 2 dimensions")
-    for heading in ("recipe", "", "table after, s", "done after, s", "peak memory, GiB"):
+    for heading in ("recipe", "", "table after, s", "done after, s", "CPU, s", "peak memory, GiB"):
         table.add_column(heading, justify="right" if "," in heading else "left")
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "home")
         fill_bank(home, make_store(Path(folder) / "store", recordings, frames), trials)
         for name in recipes:
             for what, options in (("first time, no MLflow", ["--no-tracking"]), ("again", []), ("again", [])):
-                shown, done, peak = _command(home, name, options)
-                table.add_row(name, what, f"{shown:.2f}", f"{done:.2f}", f"{peak:.2f}")
+                table.add_row(name, what, *(f"{value:.2f}" for value in _command(home, name, options)))
     console.print(table)
     console.print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
 
 
-def _command(home: Home, recipe: str, options: list[str]) -> tuple[float, float, float]:
-    """Seconds until the last line of the result, and until the process ended; its peak memory in GiB."""
+def _command(home: Home, recipe: str, options: list[str]) -> tuple[float, ...]:
+    """Seconds until the last line of the result, and until the process ended; its CPU seconds, and peak GiB."""
     command = [sys.executable, "-m", "va_search.cli.main", "ensemble", "many", "--recipe", recipe, "--name", recipe]
     start = shown = time.perf_counter()
     with (
@@ -105,4 +104,5 @@ def _command(home: Home, recipe: str, options: list[str]) -> tuple[float, float,
         errors.seek(0)
         if process.returncode:
             sys.exit(f"{' '.join(command)} failed:\n{errors.read()}")
-    return shown - start, time.perf_counter() - start, usage.ru_maxrss / 2**20
+    processor = usage.ru_utime + usage.ru_stime
+    return shown - start, time.perf_counter() - start, processor, usage.ru_maxrss / 2**20
