@@ -121,11 +121,13 @@ def test_ties_go_to_the_first_trial(name: str) -> None:
 
 def test_bagged_greedy_is_the_mean_of_greedy_on_bags() -> None:
     statistics = statistics_of(frames(9))
-    weights = weigh.bagged_greedy(statistics, bags=7, steps=9, seed=3)
-    drawn = np.random.default_rng(3).multinomial(6, np.full(6, 1 / 6), size=7).astype(float)
-    single = [select.greedy(statistics.total(bag), 9, 1) for bag in drawn]
+    each = np.array([1.0, 5.0, 1.0, 1.0, 0.0, 1.0])
+    weights = weigh.bagged_greedy(statistics, each, bags=7, steps=9, seed=3)
+    drawn = np.zeros((7, 6))
+    drawn[:, each > 0] = np.random.default_rng(3).multinomial(5, np.full(5, 1 / 5), size=7)
+    single = [select.greedy(statistics.total(bag * each), 9, 1) for bag in drawn]
     np.testing.assert_allclose(weights, np.mean(single, axis=0), atol=1e-12)
-    assert not np.allclose(weights, weigh.bagged_greedy(statistics, bags=7, steps=9, seed=4))
+    assert not np.allclose(weights, weigh.bagged_greedy(statistics, each, bags=7, steps=9, seed=4))
 
 
 def test_bags_over_members_let_weaker_members_in() -> None:
