@@ -33,7 +33,8 @@ def test_predict_and_again(served: Served, tmp_path: Path) -> None:
     assert first.exit_code == 0, first.output
     assert "out: 4 test recordings, 239 rows" in first.stdout and first.stdout.startswith("wrote ")
     assert "predicted by 3 members on cpu, from face, voice; read back" in first.stdout
-    assert len(list((tmp_path / "out").glob("r*.csv"))) == 4
+    assert "the bank has predictions of these recordings: the largest difference is" in first.stdout
+    assert first.stderr == "" and len(list((tmp_path / "out").glob("r*.csv"))) == 4
     again = predict(served, tmp_path / "out", "--split", "validation")
     assert again.stdout.startswith("replaced ") and "the study's own, scores on them are too high" in again.stdout
 

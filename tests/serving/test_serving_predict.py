@@ -46,6 +46,7 @@ def test_the_test_split_equals_the_submission(own: Served, tmp_path: Path, post:
     expected, found = (read_folder(tmp_path / name, own.store) for name in ("bank", "weights"))
     assert np.abs(found - expected).max() <= 1e-5 and np.ptp(expected, axis=0).min() > 0.01
     assert (written.rows, written.members, written.feature_sets) == (239, 3, ("face", "voice"))
+    assert written.from_bank is not None and written.from_bank <= 1e-5
     for name in there - {submission.MARK}:
         rows = [rows_of(tmp_path / folder / name) for folder in ("bank", "weights")]
         assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]]  # header and times, as they stood
@@ -203,6 +204,13 @@ def test_a_member_that_predicts_nan_is_named(own: Served, tmp_path: Path) -> Non
     with pytest.raises(JobError, match="first/a: its valence model predicts NaN"):
         write(own, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_weights_that_are_not_the_banks_are_told(own: Served, tmp_path: Path) -> None:
+    own.weights("a").write_bytes(own.weights("b").read_bytes())
+    found = write(own, tmp_path / "out").from_bank
+    assert found is not None and found > 0.01
+    assert write(own, tmp_path / "train", split="train").from_bank is None
 
 
 def test_weights_of_another_version_and_label_range(own: Served, tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ EXAMPLE = "Example: va-search predict first-greedy --data stores/new --split tes
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""
 
+TOLERANCE = 1e-4
+"""Of the label range: float32 on another machine or device stays below."""
+
 
 def predict(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
@@ -61,6 +64,13 @@ def show(output: Output, written: Written, label_range: tuple[float, float]) -> 
     )
     if written.clipped:
         output.show(f"{written.clipped} values lay outside the label range and were clipped to it")
+    if written.from_bank is not None:
+        output.show(f"the bank has predictions of these recordings: the largest difference is {written.from_bank:.1e}")
+        low, high = label_range
+        if written.from_bank > TOLERANCE * (high - low):
+            output.note(
+                "warning: that is more than rounding: weights or features changed since, or trials were trained in bf16"
+            )
     if written.split != "test":
         output.show(f"if these {written.split} recordings are the study's own, scores on them are too high")
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from va_search.data.store import SPLITS, Recording, Store
+from va_search.data.store import SPLITS, Recording, Store, frames_hash
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank
-from va_search.serving.members import load_members, members_of, needed, predict_together
+from va_search.serving.members import Values, load_members, members_of, needed, predict_together
 from va_search.submission import about_ensemble, may_write, recording_sheets, write_folder
+from va_search.submission import predict as from_the_bank
 from va_search.training.weights import unfit
 
 Watch = Callable[[str, int, int], None]
@@ -27,7 +28,11 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written. `members`: trials with weight; `clipped`: values that lay outside the label range."""
+    """What was written. `members`: trials with weight; `clipped`: values that lay outside the label range.
+
+    `from_bank`: where the recordings are those the study predicted when it trained, the largest difference to what
+    the bank has, else None. Trials trained in bf16 on a GPU differ; beyond that, weights or features changed since.
+    """
 
     ensemble: str
     split: str
@@ -39,6 +44,7 @@ class Written:
     clipped: int
     replaced: bool
     device: str
+    from_bank: float | None
 
 
 def write_predictions(
@@ -83,7 +89,20 @@ def write_predictions(
         clipped=int((raw != values).sum()),
         replaced=replaced,
         device=device,
+        from_bank=_from_bank(ensemble, bank, split, recordings, raw),
     )
+
+
+def _from_bank(
+    ensemble: Ensemble, bank: Bank, split: str, recordings: tuple[Recording, ...], raw: Values
+) -> float | None:
+    known = {"test": ensemble.test_frames_hash, "validation": ensemble.frames_hash}
+    if frames_hash(recordings) != known.get(split):
+        return None
+    try:
+        return float(np.abs(from_the_bank(ensemble, bank, split, recordings) - raw).max())
+    except InputError:  # a home that has the weights only
+        return None
 
 
 def _checked(

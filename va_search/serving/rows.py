@@ -63,7 +63,7 @@ def to_store(
 
 
 def from_store(store: Store, split: str, feature_sets: Sequence[FeatureSet]) -> pd.DataFrame:
-    """The recordings of a split as such a table, columns named as these feature sets name them: what `to_store` reads."""
+    """The recordings of a split as a table that `to_store` reads, columns named as these feature sets name them."""
     import pandas as pd
 
     tables = []
