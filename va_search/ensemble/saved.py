@@ -132,7 +132,7 @@ def read_ensemble(home: Home, name: str) -> Ensemble:
     path = home.ensemble(name)
     if not path.is_file():
         known = known_ensembles(home)
-        hint = "" if known else "; build one with `va-search ensemble STUDY --recipe greedy --name NAME`"
+        hint = "" if known else "; build one with `va-search ensemble STUDY --name NAME`"
         raise InputError(unknown_name("ensemble", name, known) + hint)
     try:
         return Ensemble.model_validate(read_json(path))
