@@ -2,9 +2,9 @@
 
 Conventions: a quadratic is given by its Gram matrix (positive semidefinite) and its linear part: minimise
 w'Gw/2 - g.w over w >= 0, with or without sum(w) = 1. The solver is a primal active-set method (Lawson & Hanson 1974,
-in the Gram form of Bro & De Jong 1997) that takes up many members at a time; equal members share. The CCC is a ratio of a linear
-and a convex quadratic function, pseudo-concave where the covariance with the annotation is positive: Dinkelbach's
-iterations (1967), each one quadratic program, reach its one maximum.
+in the Gram form of Bro & De Jong 1997) that takes up many members at a time; equal members share. The CCC is a ratio
+of a linear and a convex quadratic function, pseudo-concave where the covariance with the annotation is positive:
+Dinkelbach's iterations (1967), each one quadratic program, reach its one maximum.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.moments import Indexes, Moments, Vector
+from va_search.ensemble.moments import Moments, Vector
 
 Mask = NDArray[np.bool_]
 GAP = 1e-12
