@@ -103,11 +103,15 @@ def test_values_outside_the_range_are_clipped_and_counted(world: World, tmp_path
     written = write(world, built, tmp_path / "out")
     _, rows = read(tmp_path / "out" / "x1.csv")
     assert [float(row[1]) for row in rows[:4]] == [0.5, 9.5, 0.5, 9.5]
-    assert written.clipped == int((predict(built, world.bank, "test") != expected_clip(world, built)).sum()) >= 2
+    assert (
+        written.clipped
+        == int((predict(built, world.bank, "test", world.store.split("test")) != expected_clip(world, built)).sum())
+        >= 2
+    )
 
 
 def expected_clip(world: World, built: Ensemble) -> np.ndarray:
-    return np.clip(predict(built, world.bank, "test"), *world.store.label_range)
+    return np.clip(predict(built, world.bank, "test", world.store.split("test")), *world.store.label_range)
 
 
 @pytest.mark.parametrize(("name", "file"), [("sample.txt", "predictions.txt"), ("sample.csv", "predictions.csv")])

@@ -21,12 +21,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search import __version__
 from va_search.data.store import Recording, Store, frames_hash, positions
+from va_search.ensemble.apply import combine
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import checked_name, read_json, remove_folder, whole_file, write_json
@@ -73,13 +75,13 @@ def submit(
     if format not in FORMATS:
         raise InputError(unknown_name("format", format, FORMATS))
     out = out.resolve()
-    replaced = _may_write(out)
+    replaced = may_write(out)
     test = store.split("test")
     _refuse_other_data(ensemble, store, bank)
-    raw = predict(ensemble, bank, "test")
+    raw = predict(ensemble, bank, "test", test)
     values = np.clip(raw, *store.label_range)
     sheets = FORMATS[format](values, test, store, sample)
-    _write_folder(out, sheets, ensemble, format, store.label_range)
+    write_folder(out, sheets, {**about_ensemble(ensemble), "format": format}, store.label_range)
     rows = sum(len(sheet.values) for sheet in sheets)
     return Submission(
         ensemble=ensemble.name,
@@ -94,18 +96,16 @@ def submit(
     )
 
 
-def predict(ensemble: Ensemble, bank: Bank, split: str) -> Values:
-    """(frames, 2) float64: the weighted sum of the members' predictions of a split, not clipped."""
+def predict(ensemble: Ensemble, bank: Bank, split: str, recordings: Sequence[Recording]) -> Values:
+    """(frames, 2) float64: the ensemble's predictions of a split, whose recordings these are; not clipped."""
     lines_up = ensemble.frames_hash if split == "validation" else str(ensemble.test_frames_hash)
-    columns = []
+    found = []
     for dimension in DIMENSIONS:
-        members = ensemble.dimensions[dimension].members
-        total = np.zeros(())
-        for member in members:
-            column = bank.column(member.study, member.trial, split, dimension, frames_hash=lines_up)
-            total = total + member.weight * column.astype(np.float64)
-        columns.append(total)
-    return np.stack(columns, axis=1)
+        part = ensemble.dimensions[dimension]
+        weights = np.array([member.weight for member in part.members])
+        columns = [bank.column(m.study, m.trial, split, dimension, frames_hash=lines_up) for m in part.members]
+        found.append(combine(weights, columns, recordings, part.post))
+    return np.stack(found, axis=1)
 
 
 def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
@@ -118,7 +118,7 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
     validation = store.fold(fold).validation
     if frames_hash(validation) != ensemble.frames_hash:
         raise InputError(f"{store.path}: its validation recordings are not those {ensemble.name!r} was built on")
-    predictions = predict(ensemble, bank, "validation")
+    predictions = predict(ensemble, bank, "validation", validation)
     annotations = store.annotations[positions(validation)]
     problems = []
     for index, dimension in enumerate(DIMENSIONS):
@@ -179,13 +179,27 @@ def _refuse_other_rows(images: list[tuple[str, int]], test: Sequence[Recording],
 def _recordings(values: Values, test: Sequence[Recording], store: Store, sample: Path | None) -> list[Sheet]:
     if sample is not None:
         raise InputError(f"--sample {sample}: only format abaw has a sample file; leave it out for recordings")
-    ends = np.cumsum([0, *(recording.frames for recording in test)]).tolist()
-    sheets = []
-    for recording, (low, high) in zip(test, pairwise(ends), strict=True):
+    return recording_sheets(values, test, store)
+
+
+def recording_sheets(values: Values, recordings: Sequence[Recording], store: Store) -> list[Sheet]:
+    """One sheet per recording out of (frames, 2) values of all of them, with the store's time column where it has one.
+
+    InputError naming every recording that can't be a file's name.
+    """
+    ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
+    sheets, problems = [], []
+    for recording, (low, high) in zip(recordings, pairwise(ends), strict=True):
         keys = _as_it_stood(store.times[recording.start : recording.stop]) if store.time_column else None
         header = (store.time_column, *DIMENSIONS) if store.time_column else DIMENSIONS
-        name = f"{checked_name(recording.name, 'recording')}.csv"
+        try:
+            name = f"{checked_name(recording.name, 'recording')}.csv"
+        except InputError as error:
+            problems += error.problems
+            continue
         sheets.append(Sheet(name, header, keys, values[low:high]))
+    if problems:
+        raise InputError(*problems)
     return sheets
 
 
@@ -202,7 +216,7 @@ def _as_it_stood(times: NDArray[np.float64]) -> list[str]:
     return ["" if np.isnan(t) else str(int(t)) if whole else repr(t) for t in times.tolist()]
 
 
-def _may_write(out: Path) -> bool:
+def may_write(out: Path) -> bool:
     """Whether an earlier submission stands at `out`; InputError when anything else does."""
     if not out.exists():
         return False
@@ -224,27 +238,31 @@ def _may_write(out: Path) -> bool:
     return True
 
 
-def _write_folder(
-    out: Path, sheets: list[Sheet], ensemble: Ensemble, format: str, label_range: tuple[float, float]
-) -> None:
+def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]) -> None:
+    """Write the sheets and `.submission.json` with `about` in it, read them back, then move the folder to `out`.
+
+    JobError when a file does not read back as it was meant; `out` is then as it was.
+    """
     beside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         for sheet in sheets:
             _write(beside / sheet.name, sheet)
             _check(beside / sheet.name, sheet, label_range)
         mark = {
-            "ensemble": ensemble.name,
-            "built_at": ensemble.created_at,
-            "format": format,
+            **about,
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "package_version": __version__,
-            "validation": ensemble.scores,
             "files": {sheet.name: _sha256(beside / sheet.name) for sheet in sheets},
         }
         write_json(beside / MARK, mark)
         _take_place(beside, out)
     finally:
         remove_folder(beside)
+
+
+def about_ensemble(ensemble: Ensemble) -> dict[str, Any]:
+    """What a folder's mark says of the ensemble whose predictions it holds."""
+    return {"ensemble": ensemble.name, "built_at": ensemble.created_at, "validation": ensemble.scores}
 
 
 def _take_place(beside: Path, out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import pytest
 from ensemble_world import World, make_world
 
 from va_search.data.store import Recording, Store, frames_hash
+from va_search.ensemble.apply import PostProcessing
 from va_search.ensemble.build import build
 from va_search.ensemble.recipe import Recipe, read_recipe
 from va_search.ensemble.saved import known_ensembles, read_ensemble
 from va_search.errors import InputError
 from va_search.metrics import ccc, score
 from va_search.predictions.bank import Predictions
+from va_search.submission import predict
 
 GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20})
 MEAN = read_recipe("mean", {"method": "mean"})
@@ -65,6 +68,50 @@ def test_it_is_saved_whole_and_read_back(world: World) -> None:
         encoder = ("lstm", "gru")[int(member.trial[1:]) % 2]
         assert (member.source, member.encoder, member.fusion) == ("trained", encoder, "early")
         assert (member.features, member.seed) == (["face"], int(member.trial[1:]))
+
+
+FINISHED = {
+    "method": "greedy",
+    "steps": 10,
+    "shrink": "auto",
+    "match": True,
+    "smooth": {"seconds": [0, 0.2, 0.5]},
+    "delay": {"seconds": [0.1]},
+    "prune": {"top": 4},
+}
+
+
+def test_what_is_saved_gives_the_in_sample_score_again(world: World) -> None:
+    """Weights and post-processing as saved, applied frame by frame to what the bank holds."""
+    build(world.home, ["first"], read_recipe("finished", FINISHED), "e")
+    saved = read_ensemble(world.home, "e")
+    found = predict(saved, world.bank, "validation", world.validation)
+    for index, (dimension, part) in enumerate(saved.dimensions.items()):
+        assert part.post.delay_seconds == 0.1 and part.post.scale != 1.0 and len(part.members) <= 4
+        assert ccc(found[:, index], world.labels[:, index]) == pytest.approx(part.scores.in_sample, abs=1e-9)
+        interval = part.scores.interval
+        assert interval is not None and saved.intervals is not None
+        assert saved.intervals["ensemble"] is not None and saved.intervals["ensemble"][dimension] == interval
+        assert interval[0] < part.scores.out_of_fold < interval[1]  # type: ignore[operator]
+        assert part.per_recording is not None and part.per_recording.recordings == 6
+        assert all(member.gain is not None for member in part.members)
+    assert predict(saved, world.bank, "test", world.store.split("test")).shape == (81, 2)
+
+
+def test_a_file_from_before_post_processing_still_loads(world: World) -> None:
+    build(world.home, ["first"], GREEDY, "e")
+    path = world.home.ensemble("e")
+    document = json.loads(path.read_text())
+    del document["intervals"], document["measured_on"]["groups"]
+    for part in document["dimensions"].values():
+        for key in ("post", "shrink", "takes", "per_recording"):
+            del part[key]
+        for scores in (part["scores"], part["best_single"]["scores"]):
+            del scores["interval"]
+        for member in part["members"]:
+            del member["gain"]
+    path.write_text(json.dumps(document))
+    assert read_ensemble(world.home, "e").dimensions["valence"].post == PostProcessing()
 
 
 def test_mean_has_the_same_score_out_of_fold(world: World) -> None:
@@ -222,6 +269,13 @@ def test_one_subject_gives_in_sample_only_and_says_so(world: World, tmp_path: Pa
     assert built.scores["out_of_fold"] is None
     assert built.dimensions["valence"].scores.out_of_fold is None
     assert built.measured_on.folds == 0 and "one subject" in str(built.measured_on.reason)
+    assert built.intervals is None and built.dimensions["valence"].per_recording is None
+    tuned = build(one.home, ["first"], read_recipe("finished", FINISHED), "f").dimensions["valence"]
+    assert (tuned.shrink, tuned.post.window_seconds, tuned.scores.interval) == (
+        0.5,
+        0.0,
+        None,
+    )  # the first of each list
 
 
 def make_one_subject(folder: Path) -> World:

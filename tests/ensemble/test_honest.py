@@ -1,117 +1,215 @@
-"""Folds keep subjects and videos together, and out-of-fold scores are what a slow computation on frames gives."""
+"""Out-of-fold scores are what a slow computation on frames gives, with nothing of a fold seen by what judges it."""
 
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
 from va_search.data.store import Recording
-from va_search.ensemble import select
-from va_search.ensemble.honest import make_folds, out_of_fold
-from va_search.ensemble.statistics import Moments, Vector, measure
+from va_search.ensemble import sums
+from va_search.ensemble.apply import combine
+from va_search.ensemble.candidates import Candidate
+from va_search.ensemble.folds import make_folds
+from va_search.ensemble.honest import Fit, Fits, nested, winner
+from va_search.ensemble.material import Material
+from va_search.ensemble.recipe import read_recipe
+from va_search.ensemble.statistics import measure
 from va_search.metrics import ccc
 
+PEOPLE, EACH, FRAMES, MEMBERS = 5, 2, 60, 6
+TUNED = {
+    "shrink": [0.3, 0.0, 1.0],
+    "match": "auto",
+    "smooth": {"kind": "moving_average", "seconds": [0.0, 0.3]},
+    "delay": {"seconds": [0.0, 0.2]},
+    "prune": {"top": 4},
+}
+DOCUMENTS: dict[str, dict[str, Any]] = {
+    "best": {"method": "best"},
+    "mean": {"method": "mean"},
+    "greedy": {"method": "greedy", "steps": 12},
+    "ridge_matched": {"method": "ridge", "match": True},
+    "bagged": {"method": "bagged_greedy", "bags": 4, "steps": 8, "shrink": 0.5},
+    "all chosen": {"method": "greedy", "steps": 8, **TUNED},
+    "savitzky_golay": {
+        "method": "top_k",
+        "k": 3,
+        "smooth": {"kind": "savitzky_golay", "seconds": [0.0, 0.5]},
+        "delay": {"seconds": 0.1},
+    },
+}
 
-def recordings(rows: list[tuple[str, str]], frames: int = 50) -> list[Recording]:
+
+def recordings(people: int = PEOPLE, each: int = EACH) -> list[Recording]:
     return [
-        Recording(f"r{i:02}", subject, video, "validation", None, i * frames, frames, 25.0)
-        for i, (subject, video) in enumerate(rows)
+        Recording(
+            f"r{i:02}", f"s{i // each}", f"v{i}", "validation", None, i * FRAMES, FRAMES, 10.0 + 5 * (i % 2), (20,)
+        )
+        for i in range(people * each)
     ]
 
 
-def fold_of(parts: tuple[tuple[int, ...], ...]) -> dict[int, int]:
-    return {index: number for number, part in enumerate(parts) for index in part}
-
-
-def test_subjects_and_videos_stay_together() -> None:
-    rows = [("a", "1"), ("b", "1"), ("a", "2"), ("c", "3"), ("d", "4"), ("e", "5"), ("e", "6"), ("f", "7")]
-    folds = make_folds(recordings(rows), [50] * 8)
-    where = fold_of(folds.parts)
-    assert sorted(where) == list(range(8))
-    assert where[0] == where[1] == where[2]  # b shares video 1 with a, who is also in video 2
-    assert where[5] == where[6]
-    assert len(folds.parts) == 5 and folds.kept_together == "subject and video" and folds.reason is None
-
-
-def test_fewer_subjects_than_folds_leave_one_subject_out() -> None:
-    rows = [("a", "1"), ("a", "2"), ("b", "3"), ("c", "4")]
-    assert make_folds(recordings(rows), [50] * 4).parts == ((0, 1), (2,), (3,))
-
-
-def test_folds_are_about_equally_heavy_and_repeat() -> None:
-    rows = [(f"s{i}", f"v{i}") for i in range(20)]
-    labelled = [10 * (i + 1) for i in range(20)]
-    folds = make_folds(recordings(rows), labelled)
-    loads = [sum(labelled[i] for i in part) for part in folds.parts]
-    assert max(loads) - min(loads) <= 40 and sum(loads) == sum(labelled)
-    assert make_folds(recordings(rows), labelled) == folds
-
-
-def test_everyone_watched_the_same_clips() -> None:
-    rows = [(subject, clip) for subject in "abc" for clip in "12"]
-    folds = make_folds(recordings(rows), [50] * 6)
-    assert folds.kept_together == "subject"
-    assert folds.parts == ((0, 1), (2, 3), (4, 5))
-
-
-def test_one_subject_or_recording_says_why_not() -> None:
-    one = make_folds(recordings([("a", "1"), ("b", "2")]), [50, 0])
-    assert one.parts == () and "one labelled recording" in str(one.reason)
-    same = make_folds(recordings([("a", "1"), ("a", "2")]), [50, 50])
-    assert same.parts == () and "one subject" in str(same.reason)
-
-
-def selections() -> dict[str, object]:
-    return {"best": select.best, "greedy": lambda m: select.greedy(m, 15), "mean": select.mean}
-
-
-@pytest.mark.parametrize("name", list(selections()))
-def test_out_of_fold_is_the_computation_on_frames(name: str) -> None:
-    choose = selections()[name]
-    assert callable(choose)
-    rng = np.random.default_rng(3)
-    recs = recordings([(f"s{i // 2}", f"v{i}") for i in range(14)])
-    n = sum(r.frames for r in recs)
-    person = np.repeat(rng.normal(size=(14, 5)), 50, axis=0)
-    y = rng.normal(size=n).cumsum() / 8
-    found = [y * 0.5 + person[:, i] + rng.normal(size=n) for i in range(5)]
+def material(seed: int = 3, people: int = PEOPLE, grouped: bool = False) -> Material:
+    rng = np.random.default_rng(seed)
+    recs = recordings(people)
+    n = len(recs) * FRAMES
+    person = np.repeat(rng.normal(size=(people, MEMBERS)), EACH * FRAMES, axis=0)
+    y = 100.0 + rng.normal(size=n).cumsum() / 6
+    found = [
+        (100 + (y - 100) * 0.5 + person[:, i] + (0.5 + i / 4) * rng.normal(size=n)).astype(np.float32)
+        for i in range(MEMBERS)
+    ]
     y[::7] = np.nan
+    y[: FRAMES // 2] = np.nan
     labelled = [int((~np.isnan(y[r.start : r.stop])).sum()) for r in recs]
     folds = make_folds(recs, labelled)
-
-    joined = np.empty(n)
-    for part in folds.parts:
-        inside = np.concatenate([np.arange(recs[i].start, recs[i].stop) for i in part])
-        outside = np.setdiff1d(np.arange(n), inside)
-        rest = measure([p[outside] for p in found], y[outside], [("rest", len(outside))], list("abcde"))
-        weights = choose(rest.total())
-        joined[inside] = sum(w * p[inside] for w, p in zip(weights, found, strict=True))
-
-    statistics = measure(found, y, [(r.name, r.frames) for r in recs], list("abcde"))
-    honest = out_of_fold(statistics, folds, choose)  # type: ignore[arg-type]
-    assert honest == pytest.approx(ccc(joined, y), abs=1e-9)
-    if name == "greedy":
-        assert honest < statistics.total().ccc(choose(statistics.total()))
+    names = [f"s/m{i}" for i in range(MEMBERS)]
+    budget = 8 * MEMBERS**2 * (len(folds.parts) if grouped else len(recs))
+    pairs = [(r.name, r.frames) for r in recs]
+    statistics = measure(found, y, pairs, names, parts=folds.parts, budget=budget)
+    candidates = [Candidate("s", f"m{i}", {"source": "trained", "settings": {}}) for i in range(MEMBERS)]
+    return Material(statistics, candidates, found.__getitem__, y, recs, folds)
 
 
-def test_a_fold_is_never_seen_by_the_selection_it_judges() -> None:
-    recs = recordings([(f"s{i}", f"v{i}") for i in range(6)])
-    rng = np.random.default_rng(0)
-    y = rng.normal(size=300)
-    statistics = measure([y + rng.normal(size=300) for _ in range(3)], y, [(r.name, 50) for r in recs], list("abc"))
-    seen: list[float] = []
-
-    def choose(moments: Moments) -> Vector:
-        seen.append(moments.frames)
-        return select.mean(moments)
-
-    folds = make_folds(recs, [50] * 6)
-    out_of_fold(statistics, folds, choose)
-    assert seen == [300.0 - 50 * len(part) for part in folds.parts]
+def fits(of: Material, document: dict[str, Any]) -> Fits:
+    return Fits(of, read_recipe("r", document).plans["valence"])
 
 
-def test_without_folds_there_is_no_number() -> None:
-    recs = recordings([("a", "1")])
-    y = np.arange(50.0)
-    statistics = measure([y], y, [("r00", 50)], ["m"])
-    assert out_of_fold(statistics, make_folds(recs, [50]), select.best) is None
+def value(found: np.ndarray | None) -> float:
+    assert found is not None
+    return float(sums.ccc(found.sum(axis=0)))
+
+
+def on_frames(of: Material, fit: Fit) -> np.ndarray:
+    return combine(fit.weights, [of.columns(i) for i in range(MEMBERS)], of.recordings, fit.post)
+
+
+def rows(of: Material, part: int) -> np.ndarray:
+    return np.concatenate([np.arange(of.recordings[i].start, of.recordings[i].stop) for i in of.folds.parts[part]])
+
+
+@pytest.mark.parametrize("name", list(DOCUMENTS))
+@pytest.mark.parametrize("grouped", [False, True])
+def test_out_of_fold_is_the_computation_on_frames(name: str, grouped: bool) -> None:
+    """Each part predicted, frame by frame, by the recipe fitted to a material that holds only the others."""
+    of = material(grouped=grouped)
+    judged = fits(of, DOCUMENTS[name])
+    joined = np.empty(len(of.annotation))
+    for part in range(len(of.folds.parts)):
+        inside = rows(of, part)
+        joined[inside] = on_frames(of, judged.fit(frozenset({part})))[inside]
+    assert value(judged.out_of_fold()) == pytest.approx(ccc(joined, of.annotation), abs=1e-9)
+    whole = on_frames(of, judged.fit())
+    assert value(judged.in_sample()) == pytest.approx(ccc(whole, of.annotation), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", list(DOCUMENTS))
+def test_what_a_fit_leaves_out_does_not_matter_to_it(name: str) -> None:
+    """Other annotations and other predictions in the part left out: the very same fit, choices included."""
+    of = material()
+    one = fits(of, DOCUMENTS[name]).fit(frozenset({1}))
+    inside = rows(of, 1)
+    rng = np.random.default_rng(9)
+    y, columns = of.annotation.copy(), [of.columns(i).copy() for i in range(MEMBERS)]
+    y[inside] = -y[inside] * 3 + rng.normal(size=len(inside))
+    for column in columns:
+        column[inside] += rng.normal(size=len(inside)).astype(np.float32) * 50
+    pairs = [(r.name, r.frames) for r in of.recordings]
+    statistics = measure(columns, y, pairs, of.statistics.labels)
+    other = dataclasses.replace(of, statistics=statistics, annotation=y, columns=columns.__getitem__)
+    again = fits(other, DOCUMENTS[name]).fit(frozenset({1}))
+    np.testing.assert_allclose(again.weights, one.weights, atol=1e-9)
+    assert again.shrink == one.shrink and again.post.window_seconds == one.post.window_seconds
+    assert again.post.delay_seconds == one.post.delay_seconds
+    assert again.post.scale == pytest.approx(one.post.scale, rel=1e-6)
+    assert again.post.offset == pytest.approx(one.post.offset, rel=1e-6, abs=1e-6)
+
+
+def test_choices_are_those_with_the_highest_inner_score() -> None:
+    """By hand: every possibility as a recipe of its own, judged out-of-fold without part 2."""
+    of = material()
+    judged = fits(of, DOCUMENTS["all chosen"])
+    scores = {}
+    for index, amount in enumerate(TUNED["shrink"]):  # type: ignore[arg-type]
+        for match in (True, False):
+            for filter in judged.plan.filters:
+                fixed = {
+                    "method": "greedy",
+                    "steps": 8,
+                    "prune": {"top": 4},
+                    "shrink": amount,
+                    "match": match,
+                    "smooth": {"seconds": filter.window_seconds},
+                    "delay": {"seconds": filter.delay_seconds},
+                }
+                found = fits(of, fixed).out_of_fold(frozenset({2}))
+                scores[index, match, filter.window_seconds, filter.delay_seconds] = value(found)
+    choice = judged.choice(frozenset({2}))
+    taken = (choice.shrink, choice.match, choice.filter.window_seconds, choice.filter.delay_seconds)
+    assert scores[taken] == pytest.approx(max(scores.values()), abs=1e-9)
+
+
+def test_the_nested_estimate_chooses_again_in_every_fold() -> None:
+    of = material()
+    several = [fits(of, DOCUMENTS[name]) for name in ("mean", "greedy", "ridge_matched")]
+    total = np.zeros(6)
+    for part in range(len(of.folds.parts)):
+        left = frozenset({part})
+        scores = [value(one.out_of_fold(left)) for one in several]
+        best = several[int(np.argmax(scores))]
+        assert several[winner(several, left)] is best
+        total += best.predicted(left, part, best.choice(left)).sum(axis=0)
+    assert value(nested(several)) == pytest.approx(float(sums.ccc(total)))
+    assert value(nested(several)) <= max(value(one.out_of_fold()) for one in several) + 1e-12
+
+
+def test_two_parts_leave_nothing_to_choose_on_and_the_first_is_taken() -> None:
+    of = material(people=2)
+    assert len(of.folds.parts) == 2
+    judged = fits(of, DOCUMENTS["all chosen"])
+    assert judged.choice(frozenset({0})) == judged.choices[0]
+    assert np.isfinite(value(judged.out_of_fold()))
+    assert judged.out_of_fold(frozenset({0})) is None and nested([judged], frozenset({0})) is None
+
+
+def test_without_folds_there_is_no_out_of_fold_score() -> None:
+    of = material(people=1)
+    judged = fits(of, DOCUMENTS["all chosen"])
+    assert judged.out_of_fold() is None and judged.gains([0]) is None
+    assert np.isfinite(value(judged.in_sample())) and judged.choice(frozenset()) == judged.choices[0]
+
+
+@pytest.mark.parametrize("name", ["greedy", "ridge_matched", "all chosen"])
+def test_gains_are_what_is_lost_without_a_member(name: str) -> None:
+    of = material()
+    judged = fits(of, DOCUMENTS[name])
+    gains = judged.gains(range(MEMBERS))
+    assert gains is not None
+    for member in range(MEMBERS):
+        joined = np.empty(len(of.annotation))
+        for part in range(len(of.folds.parts)):
+            left = frozenset({part})
+            fit = judged.fit(left)
+            weights = fit.weights.copy()
+            weights[member] = 0.0
+            plain = dataclasses.replace(fit.post, scale=1.0, offset=0.0)
+            found = on_frames(of, Fit(weights / weights.sum(), 0.0, plain))
+            if judged.choice(left).match:
+                used = np.setdiff1d(np.flatnonzero(~np.isnan(of.annotation)), rows(of, part))
+                p, y = found[used], of.annotation[used]
+                found = (found - p.mean()) * y.std() / p.std() + y.mean()
+            joined[rows(of, part)] = found[rows(of, part)]
+        assert gains[member] == pytest.approx(value(judged.out_of_fold()) - ccc(joined, of.annotation), abs=1e-9)
+
+
+def test_a_member_with_all_the_weight_has_no_gain() -> None:
+    of = material()
+    of = dataclasses.replace(of, folds=dataclasses.replace(of.folds, parts=of.folds.parts[:3]))
+    judged = fits(of, {"method": "best"})
+    gains = judged.gains(range(MEMBERS))
+    used = np.any([judged.fit(frozenset({part})).weights for part in range(3)], axis=0)
+    assert gains is not None and np.array_equal(np.isnan(gains), used)
+    assert np.array(gains)[~used] == pytest.approx(0.0)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
 
-from va_search.ensemble.recipe import METHODS, Greedy, TopK, load_recipe, read_recipe
+from va_search.ensemble import weigh
+from va_search.ensemble.plan import OPTIONS, Filter, Greedy, TopK
+from va_search.ensemble.recipe import known_recipes, load_recipe, read_recipe
 from va_search.errors import InputError
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "ensembles").glob("*.yaml"))
 
 
-def test_a_recipe_is_shipped_for_every_method() -> None:
-    assert {"best", "greedy", "mean", "top_k"} <= {path.stem for path in SHIPPED}
-    assert {load_recipe(path).methods["valence"].method for path in SHIPPED} == set(METHODS)
+def test_the_menu_has_options_for_every_method() -> None:
+    assert set(OPTIONS) == set(weigh.METHODS)
+    for name, options in OPTIONS.items():
+        assert options().method == name
+        taken = set(inspect.signature(weigh.METHODS[name]).parameters) - {"statistics", "each"}
+        assert taken == {"members" if key == "member_part" else key for key in options.model_fields} - {"method"}
+
+
+def test_the_shipped_recipes() -> None:
+    shipped = {"best", "mean", "top_k", "greedy", "bagged_greedy", "exact", "nnls_matched"}
+    assert {path.stem for path in SHIPPED} == {*shipped, "auto"}
+    auto = load_recipe("auto")
+    assert {one.name for one in auto.among} == shipped and auto.plans == {}
+    assert load_recipe("nnls_matched").plans["valence"].shared.match == [True]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -27,8 +41,12 @@ def test_a_bare_name_is_looked_up_in_ensembles(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "ensembles").mkdir()
     (tmp_path / "ensembles" / "mine.yaml").write_text("method: mean\n")
     monkeypatch.chdir(tmp_path)
-    assert load_recipe("mine").methods["arousal"].method == "mean"
-    with pytest.raises(InputError, match=r"unknown recipe 'mein'.*known: mine"):
+    assert load_recipe("mine").plans["arousal"].method == "mean"
+    assert load_recipe("best").plans["valence"].method == "best"  # the repository's, from anywhere
+    (tmp_path / "ensembles" / "best.yaml").write_text("method: top_k\nk: 1\n")
+    assert load_recipe("best").plans["valence"].method == "top_k"
+    assert known_recipes()["best"] == Path("ensembles/best.yaml")
+    with pytest.raises(InputError, match=r"unknown recipe 'mein'; did you mean 'mine'\?.*known: auto, bagged_greedy"):
         load_recipe("mein")
     with pytest.raises(InputError, match=r"elsewhere/mine\.yaml: no such recipe file"):
         load_recipe("elsewhere/mine.yaml")
@@ -37,8 +55,27 @@ def test_a_bare_name_is_looked_up_in_ensembles(tmp_path: Path, monkeypatch: pyte
 def test_a_dimension_may_differ() -> None:
     document = {"method": "greedy", "steps": 9, "valence": {"steps": 3}, "arousal": {"method": "top_k", "k": 2}}
     recipe = read_recipe("r", document)
-    assert recipe.methods == {"valence": Greedy(steps=3), "arousal": TopK(k=2)}
+    assert {d: plan.options for d, plan in recipe.plans.items()} == {"valence": Greedy(steps=3), "arousal": TopK(k=2)}
     assert recipe.members.outside
+
+
+def test_what_every_method_shares() -> None:
+    document = {
+        "method": "greedy",
+        "shrink": "auto",
+        "match": True,
+        "prune": {"top": 5},
+        "smooth": {"kind": "savitzky_golay", "seconds": [0, 2]},
+        "delay": {"seconds": 0.5},
+        "arousal": {"method": "mean", "smooth": "none", "shrink": 0},
+    }
+    plans = read_recipe("r", document).plans
+    valence, arousal = plans["valence"].shared, plans["arousal"].shared
+    assert 0.5 in valence.shrink and len(valence.shrink) > 2 and arousal.shrink == [0.0]
+    assert (valence.match, valence.prune.top, arousal.prune.top) == ([True], 5, 5)
+    assert plans["valence"].filters == [Filter("none", 0.0, 0.5), Filter("savitzky_golay", 2.0, 0.5)]
+    assert plans["arousal"].filters == [Filter("none", 0.0, 0.5)]
+    assert read_recipe("r", {"method": "mean", "match": "auto"}).plans["valence"].shared.match == [True, False]
 
 
 def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
@@ -63,7 +100,23 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
     [
         ("", "expected keys such as"),
         ("- greedy\n", "expected keys such as"),
-        ("steps: 3\n", "`method` is missing; allowed: best, top_k, mean, greedy"),
+        (
+            "steps: 3\n",
+            "`method` is missing; allowed: best, mean, top_k, greedy, bagged_greedy, exact, ridge",
+        ),
+        ("method: best\nshrink: 2\n", "bad.yaml:2: `shrink.0`: input should be less than or equal to 1"),
+        ("method: best\nprune:\n  tp: 3\n", "bad.yaml:3: unknown key of prune 'tp'; did you mean 'top'?"),
+        ("method: best\nsmooth:\n  kind: mean\n  seconds: 1\n", "bad.yaml:3: `smooth.kind`: input should be"),
+        ("method: best\nsmooth: {seconds: [0, -1]}\n", "bad.yaml:2: `smooth.seconds.1`: input should be greater"),
+        ("method: best\nmatch: maybe\n", "bad.yaml:2: `match.0`: input should be a valid boolean, but got 'maybe'"),
+        ("method: best\ndelay: 3\n", "bad.yaml:2: `delay`: input should be"),
+        ("method: auto\n", "`among`: field required"),
+        ("method: auto\namong: [best]\n", "`among`: list should have at least 2 items"),
+        ("method: auto\namong:\n- best\n- men\n", "bad.yaml:4: unknown recipe 'men'; did you mean 'mean'?"),
+        ("method: auto\namong: [best, best]\n", "stands twice"),
+        ("method: auto\namong: [best, auto]\n", "is of method auto itself"),
+        ("method: auto\namong: [best, mean]\nvalence: {k: 3}\n", "auto chooses for each dimension by itself"),
+        ("method: best\nvalence: {method: auto}\n", "stands at the top of a file"),
         ("method: best\nk: 3\n", "unknown key of method best 'k'"),
         ("method: [best]\n", "unknown method"),
         ("method: best\nvalence: greedy\n", "expected settings such as"),

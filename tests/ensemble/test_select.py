@@ -1,4 +1,4 @@
-"""Every method against its definition on frames, and what all methods promise."""
+"""Selections on moments against their definition on frames."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from va_search.ensemble import select
-from va_search.ensemble.recipe import METHODS
 from va_search.ensemble.statistics import Moments, measure
 from va_search.metrics import ccc
 
@@ -84,30 +85,13 @@ def test_ties_go_to_the_first_member(rule: Callable[[Moments], NDArray[np.float6
     assert weights[0] == 1.0 and weights[-1] == 0.0
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_every_method_gives_weights(method: str) -> None:
-    chosen = METHODS[method]()
-    for members in (1, 2, 8):
-        moments = moments_of(*predictions(2, members))
-        weights = chosen.weights(moments)
-        assert weights.shape == (members,)
-        assert weights.min() >= 0.0 and weights.sum() == pytest.approx(1.0)
-        np.testing.assert_array_equal(chosen.weights(moments), weights)
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_order_of_members_changes_nothing(method: str) -> None:
-    found, y = predictions(4)
-    order = np.random.default_rng(0).permutation(len(found))
-    weights = METHODS[method]().weights(moments_of(found, y))
-    shuffled = METHODS[method]().weights(moments_of([found[i] for i in order], y))
-    np.testing.assert_allclose(shuffled, weights[order], atol=1e-12)
-
-
-@pytest.mark.parametrize("method", ["best", "greedy"])
-def test_a_constant_member_is_never_preferred(method: str) -> None:
-    found, y = predictions(5, 3)
-    flat = [np.full(N, y.mean()), *found]
-    assert METHODS[method]().weights(moments_of(flat, y))[0] < 0.5
-    constant = np.full(N, 2.0)  # annotation constant too: no CCC is defined
-    assert METHODS[method]().weights(moments_of([constant, *found], constant)).sum() == pytest.approx(1.0)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), members=st.integers(1, 10), start=st.integers(1, 12), offset=st.floats(-50, 50))
+def test_greedy_reaches_the_ccc_of_greedy_on_frames(seed: int, members: int, start: int, offset: float) -> None:
+    found, y = predictions(seed, members)
+    found = [p + offset for p in found]
+    expected = np.array(greedy_on_frames(found, y, steps=12, start=start))
+    moments = moments_of(found, y)
+    weights = select.greedy(moments, 12, start)
+    assert moments.ccc(weights) == pytest.approx(ccc(np.tensordot(expected, found, axes=1), y), abs=1e-9)
+    np.testing.assert_allclose(weights, expected, atol=1e-9)

@@ -61,6 +61,136 @@ def test_any_shape_any_offset(seed: int, members: int, lengths: list[int], offse
     assert blocks(data).total().ccc(weights) == pytest.approx(expected, abs=1e-7, nan_ok=True)
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    members=st.integers(1, 7),
+    lengths=st.lists(st.integers(1, 60), min_size=2, max_size=7).filter(lambda lengths: sum(lengths) > 9),
+    offset=st.floats(-1e4, 1e4),
+    known=st.integers(0, 7),
+    rows=st.integers(1, 50),
+)
+def test_moments_are_the_direct_ones_in_any_order_and_any_number_of_passes(
+    seed: int, members: int, lengths: list[int], offset: float, known: int, rows: int
+) -> None:
+    data = frames(seed, members, tuple(lengths), offset)
+    predictions, y, _ = data
+    rng = np.random.default_rng(seed)
+    labelled = ~np.isnan(y)
+    x, label = np.stack(predictions)[:, labelled].astype(np.float64), y[labelled].astype(np.float64)
+    centred, wanted = x - x.mean(axis=1, keepdims=True), label - label.mean()
+    spread = np.sqrt(np.outer((centred**2).mean(axis=1), (centred**2).mean(axis=1)))
+
+    def close(statistics: Statistics, order: list[int]) -> None:
+        moments = statistics.total()
+        np.testing.assert_allclose(moments.mean, x.mean(axis=1)[order], rtol=1e-12, atol=1e-9)
+        error = np.abs(moments.covariance - (centred @ centred.T / label.size)[np.ix_(order, order)])
+        assert (error <= 1e-9 * spread[np.ix_(order, order)] + 1e-12).all()
+        assert (np.abs(moments.with_label - (centred @ wanted / label.size)[order]) <= 1e-9 * (1 + label.var())).all()
+        assert moments.label_variance == pytest.approx(label.var(), rel=1e-9, abs=1e-12)
+
+    names = [f"m{i}" for i in range(members)]
+    recordings = [(f"r{i}", n) for i, n in enumerate(lengths)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ROWS", rows)
+        close(measure(predictions, y, recordings, names), list(range(members)))
+        order = rng.permutation(members).tolist()
+        shuffled = [predictions[i] for i in order]
+        ours = [names[i] for i in order]
+        close(measure(shuffled, y, recordings, ours), order)
+        some = sorted(rng.permutation(members)[:known].tolist())
+        if some:
+            before = measure([predictions[i] for i in some], y, recordings, [names[i] for i in some])
+            close(measure(shuffled, y, recordings, ours, known=before), order)
+    pieces = np.split(np.arange(len(y)), np.cumsum(lengths)[:-1])
+    turned = rng.permutation(len(lengths)).tolist()
+    at = np.concatenate([pieces[i] for i in turned])
+    close(measure([p[at] for p in predictions], y[at], [recordings[i] for i in turned], names), list(range(members)))
+
+
+def test_only_new_rows_and_columns_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions, y, lengths = frames(members=5)
+    recordings = [(f"r{i}", n) for i, n in enumerate(lengths)]
+    before = measure(predictions[:3], y, recordings, ["a", "c", "e"])
+    sizes = []
+    product = np.matmul
+
+    def watched(left: NDArray[np.float64], right: NDArray[np.float64], **given: NDArray[np.float64]) -> object:
+        sizes.append((left.shape[0], right.shape[1]))
+        return product(left, right, **given)
+
+    monkeypatch.setattr(np, "matmul", watched)
+    order, names = [0, 3, 1, 4, 2], ["a", "b", "c", "d", "e"]
+    after = measure([predictions[i] for i in order], y, recordings, names, known=before)
+    monkeypatch.undo()
+    assert set(sizes) == {(2, 5)}
+    whole = measure([predictions[i] for i in order], y, recordings, names)
+    for field in ("counts", "sums", "products", "with_label", "label_sums", "label_squares", "shifts"):
+        np.testing.assert_allclose(getattr(after, field), getattr(whole, field), atol=1e-10)
+    fewer = measure([predictions[2], predictions[0]], y, recordings, ["e", "a"], known=before)
+    np.testing.assert_array_equal(fewer.products, before.subset(np.array([2, 0])).products)
+
+
+def test_recordings_are_grouped_within_parts_where_memory_asks_for_it() -> None:
+    lengths = [10] * 12
+    predictions, y, _ = frames(1, 4, tuple(lengths))
+    recordings = [(f"r{i}", n) for i, n in enumerate(lengths)]
+    parts = [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8]]
+    alone = measure(predictions, y, recordings, list("abcd"), parts=parts)
+    assert alone.groups == tuple((i,) for i in range(12))
+    a_block = 4 * 4 * 8
+    for blocks_ in (4, 8, 11):
+        grouped = measure(predictions, y, recordings, list("abcd"), parts=parts, budget=blocks_ * a_block)
+        assert grouped.recordings <= blocks_
+        assert sorted(index for group in grouped.groups for index in group) == list(range(12))
+        for part in parts:
+            np.testing.assert_allclose(
+                grouped.total(grouped.without(part)).covariance, alone.total(alone.without(part)).covariance, atol=1e-12
+            )
+        again = measure(predictions, y, recordings, list("abcd"), parts=parts, budget=blocks_ * a_block, known=alone)
+        np.testing.assert_allclose(again.products, grouped.products, atol=1e-10)
+    with pytest.raises(ValueError, match="cuts"):
+        grouped.without([0])
+    with pytest.raises(InputError, match=r"4 members.*4 folds"):
+        measure(predictions, y, recordings, list("abcd"), parts=parts, budget=3 * a_block)
+
+
+@settings(max_examples=50, deadline=None)
+@given(members=st.integers(1, 60), more=st.integers(0, 60), count=st.integers(1, 40), budget=st.integers(1, 100_000))
+def test_groups_of_more_members_are_unions_of_groups_of_fewer(members: int, more: int, count: int, budget: int) -> None:
+    parts = [list(range(k, count, 3)) for k in range(3) if k < count]
+    budget = max(budget, len(parts) * 8 * (members + more) ** 2)
+    few = module.groups_within(budget, [5] * count, members, parts)
+    many = module.groups_within(budget, [5] * count, members + more, parts)
+    assert len(many) * 8 * (members + more) ** 2 <= budget
+    assert all(any(set(group) <= set(union) for union in many) for group in few)
+    assert all(any(set(group) <= set(part) for part in parts) for group in many)
+
+
+def test_subsets_and_sums_of_blocks_are_what_they_say() -> None:
+    data = frames(members=5)
+    statistics = blocks(data)
+    chosen = np.array([3, 1])
+    part = statistics.subset(chosen)
+    fewer = blocks(([data[0][3], data[0][1]], data[1], data[2]))
+    assert part.labels == ("m3", "m1")
+    np.testing.assert_allclose(part.total().covariance, fewer.total().covariance, atol=1e-12)
+    np.testing.assert_allclose(statistics.total().subset(chosen).ccc_of_each(), part.total().ccc_of_each(), atol=1e-12)
+    joined = statistics.grouped([[2], [0, 1]])
+    assert joined.names == ("r2", "r0") and joined.groups == ((2,), (0, 1))
+    np.testing.assert_allclose(joined.total().covariance, statistics.total().covariance, atol=1e-12)
+    np.testing.assert_array_equal(joined.only([0, 1]), [0.0, 1.0])
+    bags = np.array([[1.0, 2.0, 0.0], [0.0, 1.0, 1.0]])
+    for bag, moments in zip(bags, statistics.totals(bags), strict=True):
+        np.testing.assert_allclose(moments.covariance, statistics.total(bag).covariance, atol=1e-12)
+
+
+def test_constant_members_are_told() -> None:
+    predictions, y, lengths = frames(members=3)
+    predictions[1][:] = 4.3
+    assert blocks((predictions, y, lengths)).constant() == [1]
+
+
 def test_moments_are_population_moments() -> None:
     data = frames()
     labelled = ~np.isnan(data[1])

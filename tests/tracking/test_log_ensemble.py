@@ -62,3 +62,15 @@ def test_an_ensemble_is_a_run_in_its_first_studys_experiment(tmp_path: Path, emp
     assert run.data.tags["va_search.studies"] == "night+day"
     (document,) = (tmp_path / "artifacts").glob(f"night/{first}/artifacts/ensemble.json")
     assert json.loads(document.read_text())["recipe"] == "mean"
+
+
+def test_an_explanation_is_logged_with_the_ensemble(tmp_path: Path, empty_store: Path) -> None:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    folder = tmp_path / "explained"
+    folder.mkdir()
+    (folder / "adds.csv").write_text("dimension,gain\n")
+    run = log_ensemble(uri, tmp_path / "artifacts", ensemble(), folder)
+    (logged,) = (tmp_path / "artifacts").glob(f"night/{run}/artifacts/explanation/*")
+    assert (logged.name, logged.read_text()) == ("adds.csv", "dimension,gain\n")
+    assert open_client(uri).get_run(run).info.status == "FINISHED"

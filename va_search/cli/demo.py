@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.cli.ensemble import log
+from va_search.cli.ensemble import DEFAULT_RECIPE, log
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
 from va_search.cli.search import progress_line, show_summary
 
@@ -77,10 +77,10 @@ def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:
     from va_search.ensemble.recipe import load_recipe
     from va_search.files import shipped
 
-    ensemble = build(home, [NAME], load_recipe(str(shipped("ensembles/greedy.yaml"))), NAME, store, force=True)
+    ensemble = build(home, [NAME], load_recipe(str(shipped(f"ensembles/{DEFAULT_RECIPE}.yaml"))), NAME, store, force=True)
     log(output, home, ensemble, None)
     members = ", ".join(f"{name} {len(chosen.members)}" for name, chosen in ensemble.dimensions.items())
-    output.show(f"4 ensemble  recipe greedy, members: {members}, chosen on validation, of {ensemble.candidates} trials")
+    output.show(f"4 ensemble  recipe {DEFAULT_RECIPE}, members: {members}, chosen on validation, of {ensemble.candidates} trials")
     return ensemble
 
 

@@ -47,7 +47,7 @@ def search(
         with progress_line(output) as watch:
             summary = run_search(Home(home), searched, store, study=study, options=options, watch=watch)
         show_summary(output, summary)
-        output.show(f"next: va-search ensemble {study} --recipe ensembles/greedy.yaml --name {study}-greedy")
+        output.show(f"next: va-search ensemble {study} --name {study}-best")
         output.done(vars(summary))
 
 

@@ -97,11 +97,12 @@ def _statistics(
 def _remembered(store: Store, name: str, ranges: list[tuple[int, int]], *, robust: bool) -> tuple[Column, Column]:
     """A pass over a large store takes longer than an epoch on a GPU: a process makes it once for all its trials."""
     key = (store.feature_sets[name].hash, tuple(ranges), robust)
-    if key not in _seen:
+    found = _seen.get(key)
+    if found is None:
         if len(_seen) >= REMEMBERED:
-            _seen.clear()
-        _seen[key] = centre_and_spread(store.features(name), ranges, robust=robust)
-    return _seen[key]
+            _seen.clear()  # another thread of a model server may do so at any time
+        found = _seen[key] = centre_and_spread(store.features(name), ranges, robust=robust)
+    return found
 
 
 def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:

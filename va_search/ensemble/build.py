@@ -5,28 +5,28 @@ Conventions: everything is chosen on the validation recordings alone. Test predi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from va_search import __version__
-from va_search.data.store import Store, positions
-from va_search.ensemble import select
-from va_search.ensemble.candidates import Candidate, LineUp, find_candidates, find_store, line_up
-from va_search.ensemble.honest import Folds, make_folds, out_of_fold
+from va_search.data.store import Store
+from va_search.ensemble import compare
+from va_search.ensemble.candidates import Candidate
+from va_search.ensemble.compare import Interval, Outcome
+from va_search.ensemble.material import Material, gather
 from va_search.ensemble.recipe import Recipe
-from va_search.ensemble.saved import Ensemble, MeasuredOn, Member, Scores, Single, Weighted, read_ensemble
-from va_search.ensemble.statistics import Statistics, Vector, measure
+from va_search.ensemble.saved import Ensemble, MeasuredOn, Member, Scores, Single, Spread, Weighted, read_ensemble
 from va_search.errors import InputError
 from va_search.files import Home, write_json
-from va_search.metrics import DIMENSIONS, score
-from va_search.predictions.bank import Bank
+from va_search.metrics import DIMENSIONS
 
 CHANGED = 0.01
 """A trial whose CCC now differs from its record's by more was judged on other annotations."""
+GAINS = 20
+"""Members, by weight, whose gain is measured."""
 
 
 def build(
@@ -35,26 +35,37 @@ def build(
     """Build the ensemble `name` from complete trials of `studies`, and save it under home.
 
     The store is the one the trials' records name, or `store`. The same name again is built anew where recipe and
-    studies are the same (new trials then come in), and refused otherwise unless `force`. InputError for unknown
-    studies, nothing that lines up, no labelled frame, a dimension whose annotation is constant, NaN predictions.
+    studies are the same (new trials then come in), and refused otherwise unless `force`. InputError as in `gather`.
     """
-    bank = Bank(home.bank)
-    candidates, left_out = find_candidates(bank, studies, outside=recipe.members.outside)
     notes = _same_again(home, name, recipe, studies, force)
-    if not candidates:
-        raise InputError(f"no member left: {', '.join(f'{n} × {why}' for why, n in left_out.items())}")
-    lines = line_up(candidates, store or find_store(candidates), left_out)
-    annotations = lines.store.annotations[positions(lines.recordings)]
-    labelled = _labelled(lines, annotations)
-    folds = make_folds(lines.recordings, labelled)
-    dimensions, changed = {}, []
-    for index, dimension in enumerate(DIMENSIONS):
-        statistics = _statistics(bank, lines, dimension, annotations[:, index])
-        dimensions[dimension] = _weigh(statistics, folds, recipe.methods[dimension], lines.candidates)
-        changed += _changed(statistics, lines.candidates, dimension)
-    measured_on = _measured_on(lines, folds, sum(labelled))
-    ensemble = _ensemble(
-        recipe, lines, measured_on, dimensions, name=name, studies=list(studies), notes=[*notes, *changed]
+    materials = gather(home, studies, store, outside=recipe.members.outside)
+    outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
+    intervals = {
+        "ensemble": compare.intervals(outcomes, materials),
+        "best_single": compare.intervals(singles, materials),
+    }
+    changed = [text for dimension, material in materials.items() for text in _changed(material, dimension)]
+    lines = materials.lines
+    ensemble = Ensemble(
+        name=name,
+        recipe=recipe.name,
+        recipe_document=recipe.document,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        package_version=__version__,
+        studies=list(studies),
+        store=str(lines.store.path.resolve()),
+        store_name=lines.store.name,
+        label_range=lines.store.label_range,
+        frames_hash=lines.frames_hash,
+        test_frames_hash=lines.test_frames_hash,
+        candidates=len(lines.candidates),
+        left_out=lines.left_out,
+        notes=[*notes, *materials.notes, *changed],
+        measured_on=MeasuredOn.model_validate(materials.measured_on()),
+        dimensions={d: _weighted(d, outcomes[d], singles[d], intervals, bool(recipe.among)) for d in DIMENSIONS},
+        scores=_both(outcomes),
+        best_single=_both(singles),
+        intervals=intervals if materials.folds.parts else None,
     )
     write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
     return ensemble
@@ -78,50 +89,46 @@ def _same_again(home: Home, name: str, recipe: Recipe, studies: Sequence[str], f
     return [f"replaces the ensemble {name!r} of {old.created_at} ({old.candidates} candidates then)"]
 
 
-def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> list[int]:
-    """Labelled frames of each recording; InputError when none has any."""
-    known = ~np.isnan(annotations).any(axis=1)
-    ends = np.cumsum([recording.frames for recording in lines.recordings])
-    labelled = [int(part.sum()) for part in np.split(known, ends[:-1])]
-    if not sum(labelled):
-        raise InputError(
-            f"{lines.store.path}: no labelled frame in the {len(lines.recordings)} validation recordings "
-            f"of fold {lines.fold}; weights can't be chosen"
-        )
-    return labelled
-
-
-def _statistics(bank: Bank, lines: LineUp, dimension: str, annotation: NDArray[np.float32]) -> Statistics:
-    known = annotation[~np.isnan(annotation)]
-    if not known.size or known.min() == known.max():
-        raise InputError(
-            f"{lines.store.path}: {dimension} has the same value in all {known.size} labelled validation frames; "
-            "its CCC is not defined"
-        )
-    columns = [
-        bank.column(c.study, c.trial, "validation", dimension, frames_hash=lines.frames_hash) for c in lines.candidates
-    ]
-    recordings = [(recording.name, recording.frames) for recording in lines.recordings]
-    return measure(columns, annotation, recordings, [c.label for c in lines.candidates])
-
-
-def _weigh(statistics: Statistics, folds: Folds, method: Any, candidates: Sequence[Candidate]) -> Weighted:
-    moments = statistics.total()
-    each = moments.ccc_of_each()
-    weights: Vector = method.weights(moments)
-    order = np.lexsort((-each, -weights))  # by weight, then by CCC
-    members = [_member(candidates[i], float(weights[i]), float(each[i])) for i in order if weights[i] > 0.0]
-    best = int(np.argmax(select.best(moments)))
-    single = Scores(in_sample=float(each[best]), out_of_fold=out_of_fold(statistics, folds, select.best))
+def _weighted(
+    dimension: str,
+    outcome: Outcome,
+    single: Outcome,
+    intervals: Mapping[str, Mapping[str, Interval | None] | None],
+    auto: bool,
+) -> Weighted:
+    fit, material = outcome.fit, outcome.fits.material
+    each = np.nan_to_num(material.statistics.total().ccc_of_each())
+    order = [int(i) for i in np.lexsort((-each, -fit.weights)) if fit.weights[i] != 0.0]  # by weight, then by CCC
+    gains = _gains(outcome, order)
+    best = single.fits.material.candidates[int(np.argmax(single.fit.weights))]
+    spread = compare.spread(outcome.predicted)
     return Weighted(
-        recipe=method.model_dump(mode="json"),
-        members=members,
-        scores=Scores(in_sample=moments.ccc(weights), out_of_fold=out_of_fold(statistics, folds, method.weights)),
-        best_single=Single(study=candidates[best].study, trial=candidates[best].trial, scores=single),
+        recipe=outcome.fits.plan.document(),
+        members=[_member(material.candidates[i], float(fit.weights[i]), float(each[i]), gains.get(i)) for i in order],
+        scores=_scores(outcome, intervals["ensemble"], dimension),
+        best_single=Single(
+            study=best.study, trial=best.trial, scores=_scores(single, intervals["best_single"], dimension)
+        ),
+        post=fit.post,
+        shrink=fit.shrink,
+        takes=outcome.recipe if auto else None,
+        per_recording=None if spread is None else Spread(**asdict(spread)),
     )
 
 
-def _member(candidate: Candidate, weight: float, ccc: float) -> Member:
+def _gains(outcome: Outcome, order: Sequence[int]) -> dict[int, float]:
+    """What the members with most weight add; nothing where one has all the weight, or there are no folds."""
+    measured = list(order[:GAINS])
+    found = outcome.fits.gains(measured) if len(order) > 1 else None
+    return {} if found is None else {i: gain for i, gain in zip(measured, found, strict=True) if np.isfinite(gain)}
+
+
+def _scores(outcome: Outcome, intervals: Mapping[str, Interval | None] | None, dimension: str) -> Scores:
+    interval = None if intervals is None else intervals[dimension]
+    return Scores(in_sample=outcome.in_sample, out_of_fold=outcome.out_of_fold, interval=interval)
+
+
+def _member(candidate: Candidate, weight: float, ccc: float, gain: float | None) -> Member:
     settings = candidate.record.get("settings") or {}
     about = {key: settings.get(key) for key in ("encoder", "fusion", "features", "seed")}
     return Member(
@@ -129,15 +136,16 @@ def _member(candidate: Candidate, weight: float, ccc: float) -> Member:
         trial=candidate.trial,
         weight=weight,
         ccc=ccc,
+        gain=gain,
         source=candidate.record["source"],
         **about,
     )
 
 
-def _changed(statistics: Statistics, candidates: Sequence[Candidate], dimension: str) -> list[str]:
+def _changed(material: Material, dimension: str) -> list[str]:
     """Trials whose record tells another CCC than the bank and the store give now."""
     notes = []
-    for candidate, now in zip(candidates, statistics.total().ccc_of_each(), strict=True):
+    for candidate, now in zip(material.candidates, material.statistics.total().ccc_of_each(), strict=True):
         then = candidate.record.get("best", {}).get(dimension, {}).get("ccc")
         if then is not None and abs(then - now) > CHANGED:
             notes.append(
@@ -147,61 +155,7 @@ def _changed(statistics: Statistics, candidates: Sequence[Candidate], dimension:
     return notes
 
 
-def _measured_on(lines: LineUp, folds: Folds, labelled_frames: int) -> MeasuredOn:
-    return MeasuredOn(
-        split="validation",
-        fold=lines.fold,
-        recordings=len(lines.recordings),
-        labelled_frames=labelled_frames,
-        folds=len(folds.parts),
-        kept_together=folds.kept_together,
-        reason=folds.reason,
-    )
-
-
-def _ensemble(
-    recipe: Recipe,
-    lines: LineUp,
-    measured_on: MeasuredOn,
-    dimensions: dict[str, Weighted],
-    *,
-    name: str,
-    studies: list[str],
-    notes: list[str],
-) -> Ensemble:
-    return Ensemble(
-        name=name,
-        recipe=recipe.name,
-        recipe_document=recipe.document,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        package_version=__version__,
-        studies=studies,
-        store=str(lines.store.path.resolve()),
-        store_name=lines.store.name,
-        label_range=lines.store.label_range,
-        frames_hash=lines.frames_hash,
-        test_frames_hash=lines.test_frames_hash,
-        candidates=len(lines.candidates),
-        left_out=lines.left_out,
-        notes=notes,
-        measured_on=measured_on,
-        dimensions=dimensions,
-        scores=_both([dimensions[d].scores for d in DIMENSIONS]),
-        best_single=_both([dimensions[d].best_single.scores for d in DIMENSIONS]),
-    )
-
-
-def _both(scores: list[Scores]) -> dict[str, dict[str, float] | None]:
+def _both(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float] | None]:
     """The two dimensions and the challenge's score, in-sample and out-of-fold."""
-    valence, arousal = scores
-    found: dict[str, dict[str, float] | None] = {
-        "in_sample": _named(valence.in_sample, arousal.in_sample),
-        "out_of_fold": None,
-    }
-    if valence.out_of_fold is not None and arousal.out_of_fold is not None:
-        found["out_of_fold"] = _named(valence.out_of_fold, arousal.out_of_fold)
-    return found
-
-
-def _named(valence: float, arousal: float) -> dict[str, float]:
-    return {"valence": valence, "arousal": arousal, "score": score(valence, arousal)}
+    in_sample = compare.named(*(outcomes[dimension].in_sample for dimension in DIMENSIONS))
+    return {"in_sample": in_sample, "out_of_fold": compare.out_of_fold(outcomes)}

@@ -1,13 +1,22 @@
 """Recipes: how an ensemble is built, one YAML file a recipe.
 
-    method: greedy        # how weights are chosen, per dimension; with the method's own settings beside it
-    steps: 50
+    method: bagged_greedy  # how weights are chosen, per dimension; with the method's own options beside it
+    bags: 20
+    prune: {top: 50}       # who is weighed at all: the best `top`, `per_encoder`, `per_features` so many
+    shrink: auto           # so far toward the equal weights of the pruned members: 0..1, a list, or auto
+    match: true            # scale and shift to the annotation's mean and variance: true, false or auto
+    smooth: {kind: moving_average, seconds: [0, 0.5, 1]}   # or savitzky_golay, or `smooth: none`
+    delay: {seconds: [0, 0.2]}
     members:
-      outside: true       # are models from elsewhere (`va-search bank add`) members too?
-    valence: {steps: 30}  # optional: what differs for one dimension; another method too
+      outside: true        # are models from elsewhere (`va-search bank add`) members too?
+    valence: {bags: 30}    # optional: what differs for one dimension; another method too
     arousal: {}
 
-Conventions: the menu is METHODS below; every problem of a file is reported at once, with its line.
+    method: auto           # the recipe of these that wins out-of-fold, per dimension
+    among: [mean, greedy]  # names of recipe files beside this one
+
+Conventions: the menu is `weigh.METHODS`, and its options stand in plan.py; every problem of a file is reported at
+once, with its line. A list of candidates is chosen from out-of-fold.
 """
 
 from __future__ import annotations
@@ -17,63 +26,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from va_search.ensemble import select
-from va_search.ensemble.statistics import Moments, Vector
+from va_search.ensemble.plan import OPTIONS, Delay, Plan, Prune, Shared, Smooth, Strict
 from va_search.errors import InputError, unknown_name
-from va_search.files import read_yaml
+from va_search.files import read_yaml, shipped
 from va_search.metrics import DIMENSIONS
 
-SHIPPED = Path("ensembles")
+FOLDER = Path("ensembles")
 Place = tuple[str | int, ...]
 Lines = Mapping[Place, int]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class Best(Strict):
-    """The single member with the highest CCC."""
-
-    method: Literal["best"] = "best"
-
-    def weights(self, moments: Moments) -> Vector:
-        return select.best(moments)
-
-
-class TopK(Strict):
-    """The plain mean of the `k` members with the highest CCC."""
-
-    method: Literal["top_k"] = "top_k"
-    k: Annotated[int, Field(ge=1)] = 10
-
-    def weights(self, moments: Moments) -> Vector:
-        return select.top_k(moments, self.k)
-
-
-class Mean(Strict):
-    """The plain mean of all members."""
-
-    method: Literal["mean"] = "mean"
-
-    def weights(self, moments: Moments) -> Vector:
-        return select.mean(moments)
-
-
-class Greedy(Strict):
-    """Greedy selection with replacement for `steps` steps, from the best mean of at most `start` top members."""
-
-    method: Literal["greedy"] = "greedy"
-    steps: Annotated[int, Field(ge=0, le=10_000)] = 50
-    start: Annotated[int, Field(ge=1)] = 1
-
-    def weights(self, moments: Moments) -> Vector:
-        return select.greedy(moments, self.steps, self.start)
-
-
-METHODS: dict[str, type[Best | TopK | Mean | Greedy]] = {"best": Best, "top_k": TopK, "mean": Mean, "greedy": Greedy}
 
 
 class Members(Strict):
@@ -82,40 +44,67 @@ class Members(Strict):
     outside: bool = True
 
 
+class Auto(Strict):
+    """The best of several recipes, chosen out-of-fold."""
+
+    method: Literal["auto"]
+    among: Annotated[list[str], Field(min_length=2)]
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe: its name, what the file said, and the method of each dimension."""
+    """A checked recipe: its name, what the file said, and the plan of each dimension.
+
+    `among` are the recipes that `auto` chooses from; `plans` is empty then, and `among` for any other.
+    """
 
     name: str
     document: dict[str, Any]
     members: Members
-    methods: dict[str, Best | TopK | Mean | Greedy]
+    plans: dict[str, Plan]
+    among: tuple[Recipe, ...] = ()
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """The recipe in a file, or of a bare name (`greedy`: ./ensembles/greedy.yaml).
+    """The recipe in a file, or of a bare name: ./ensembles/<name>.yaml, or the repository's own.
 
     InputError with every problem and its line; an unknown name answers with the recipes that are there.
     """
     path = _find(str(recipe))
     document, lines = read_yaml(path)
-    return read_recipe(path.stem, document, lines, where=str(path))
+    return read_recipe(path.stem, document, lines, where=str(path), beside=path.parent)
 
 
-def read_recipe(name: str, document: Any, lines: Lines | None = None, *, where: str = "recipe") -> Recipe:
-    """A recipe from plain data; InputError as in `load_recipe`."""
+def known_recipes() -> dict[str, Path]:
+    """Recipes by name: the repository's, and over them those in ./ensembles."""
+    found: dict[str, Path] = {}
+    for folder in (_shipped(), FOLDER):
+        if folder is not None:
+            found |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return found
+
+
+def read_recipe(
+    name: str, document: Any, lines: Lines | None = None, *, where: str = "recipe", beside: Path | None = None
+) -> Recipe:
+    """A recipe from plain data; `auto` looks in the folder `beside` first. InputError as in `load_recipe`."""
     if not isinstance(document, dict):
         raise InputError(f"{where}: expected keys such as `method: greedy`, found {document!r}")
     reader = _Reader(lines or {}, where)
     shared = {key: value for key, value in document.items() if key not in ("members", *DIMENSIONS)}
     given = {} if document.get("members") is None else document["members"]
-    members = reader.checked(Members, given, lambda key: ("members", key))
-    if "method" in shared:
-        reader.method(shared, None, "")  # also where both dimensions have methods of their own
-    methods = {dimension: reader.method(shared, document.get(dimension), dimension) for dimension in DIMENSIONS}
+    members = reader.checked(Members, given, lambda at: ("members", *at))
+    plans: dict[str, Plan] = {}
+    among: tuple[Recipe, ...] = ()
+    if shared.get("method") == "auto":
+        among = _among(reader, document, shared, beside)
+    else:
+        if "method" in shared:
+            reader.plan(shared, None, "")  # also where both dimensions have methods of their own
+        plans = {dimension: reader.plan(shared, document.get(dimension), dimension) for dimension in DIMENSIONS}
     if reader.problems:
         raise InputError(*dict.fromkeys(reader.problems))
-    return Recipe(name, document, members, methods)
+    return Recipe(name, document, members, plans, among)
 
 
 def _find(recipe: str) -> Path:
@@ -123,12 +112,47 @@ def _find(recipe: str) -> Path:
     if path.is_file():
         return path
     if path.name == recipe and not path.suffix:
-        named = SHIPPED / f"{recipe}.yaml"
-        if named.is_file():
-            return named
-        known = [file.stem for file in SHIPPED.glob("*.yaml")]
-        raise InputError(unknown_name("recipe", recipe, known) + f"; recipes are YAML files, looked up in {SHIPPED}/")
+        known = known_recipes()
+        if recipe in known:
+            return known[recipe]
+        raise InputError(unknown_name("recipe", recipe, known) + f"; recipes are YAML files, looked up in {FOLDER}/")
     raise InputError(f"{path}: no such recipe file")
+
+
+def _shipped() -> Path | None:
+    """The repository's recipes; None where va-search runs without its repository."""
+    try:
+        return shipped("ensembles/greedy.yaml").parent
+    except InputError:
+        return None
+
+
+def _among(
+    reader: _Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None
+) -> tuple[Recipe, ...]:
+    """The recipes that `auto` chooses from."""
+    for dimension in DIMENSIONS:
+        if document.get(dimension) is not None:
+            reader.problem((dimension,), "method auto chooses for each dimension by itself; leave this out")
+    auto = reader.checked(Auto, shared, lambda at: at)
+    found: list[Recipe] = []
+    for index, name in enumerate(auto.among if auto else ()):
+        at: Place = ("among", index)
+        known = known_recipes() | ({} if beside is None else {path.stem: path for path in beside.glob("*.yaml")})
+        if name not in known:
+            reader.problem(at, unknown_name("recipe", name, known))
+        elif any(other.name == name for other in found):
+            reader.problem(at, f"recipe {name!r} stands twice; keep one")
+        elif _is_auto(known[name]):
+            reader.problem(at, f"recipe {name!r} is of method auto itself and can't be chosen from")
+        else:
+            found.append(load_recipe(known[name]))
+    return tuple(found)
+
+
+def _is_auto(path: Path) -> bool:
+    document, _ = read_yaml(path)
+    return isinstance(document, dict) and document.get("method") == "auto"
 
 
 class _Reader:
@@ -139,34 +163,48 @@ class _Reader:
         self.where = where
         self.problems: list[str] = []
 
-    def method(self, shared: dict[Any, Any], own: Any, dimension: str) -> Any:
-        """The method of one dimension: what all share, and over it what the dimension's own part says."""
+    def plan(self, shared: dict[Any, Any], own: Any, dimension: str) -> Any:
+        """The plan of one dimension: what the file says for both, and over it what the dimension's own part says."""
         own = {} if own is None else own
         if not isinstance(own, dict):
             self.problem((dimension,), f"expected settings such as {{steps: 30}}, but got {own!r}")
             return None
         if "method" in shared and own.get("method", shared["method"]) != shared["method"]:
-            shared = {}  # another method has other settings
+            shared = {key: value for key, value in shared.items() if key in Shared.model_fields}  # other options
         given = {**shared, **own}
-        name = given.get("method")
-        if name is None:
-            self.problem((), f"`method` is missing; allowed: {', '.join(METHODS)}")
+        if not self._method(given.get("method"), (dimension, "method") if "method" in own else ("method",)):
             return None
-        if name not in list(METHODS):
-            self.problem(
-                (dimension, "method") if "method" in own else ("method",), unknown_name("method", name, METHODS)
-            )
-            return None
-        return self.checked(METHODS[name], given, lambda key: (dimension, key) if key in own else (key,))
+        options = OPTIONS[given["method"]]
+        common = {key: value for key, value in given.items() if key in Shared.model_fields}
+        rest = {key: value for key, value in given.items() if key not in Shared.model_fields}
 
-    def checked(self, model: type[Strict], given: Any, place: Callable[[str], Place]) -> Any:
+        def place(at: Place) -> Place:
+            return (dimension, *at) if at and at[0] in own else at
+
+        chosen = self.checked(options, rest, place, [*options.model_fields, *Shared.model_fields])
+        finishing = self.checked(Shared, common, place)
+        return None if chosen is None or finishing is None else Plan(chosen, finishing)
+
+    def _method(self, name: Any, at: Place) -> bool:
+        if name is None:
+            self.problem((), f"`method` is missing; allowed: {', '.join([*OPTIONS, 'auto'])}")
+        elif name == "auto":
+            self.problem(at, "method auto stands at the top of a file, for both dimensions")
+        elif name not in list(OPTIONS):
+            self.problem(at, unknown_name("method", name, [*OPTIONS, "auto"]))
+        else:
+            return True
+        return False
+
+    def checked(
+        self, model: type[Strict], given: Any, place: Callable[[Place], Place], allowed: list[str] | None = None
+    ) -> Any:
         """An instance of `model`, or None with every problem noted; `place` tells where in the file a key stands."""
         try:
             return model.model_validate(given)
         except ValidationError as error:
             for problem in error.errors():
-                key = str(problem["loc"][0]) if problem["loc"] else ""
-                self.problem(place(key), _said(problem, key, model, given))
+                self.problem(place(tuple(problem["loc"])), _said(problem, given, allowed or list(model.model_fields)))
         return None
 
     def problem(self, at: Place, text: str) -> None:
@@ -174,9 +212,16 @@ class _Reader:
         self.problems.append(f"{self.where}: {text}" if line is None else f"{self.where}:{line}: {text}")
 
 
-def _said(problem: Any, key: str, model: type[Strict], given: Any) -> str:
+INSIDE: dict[str, type[Strict]] = {"prune": Prune, "smooth": Smooth, "delay": Delay}
+
+
+def _said(problem: Any, given: Any, allowed: list[str]) -> str:
+    at = [str(part) for part in problem["loc"]]
     if problem["type"] == "extra_forbidden":
-        menu = f" of method {given['method']}" if "method" in model.model_fields else " of members"
-        return unknown_name(f"key{menu}", key, model.model_fields)
+        if len(at) > 1:
+            return unknown_name(f"key of {at[0]}", at[-1], INSIDE[at[0]].model_fields)
+        what = f"key of method {given['method']}" if "method" in given else "key of members"
+        return unknown_name(what, at[0], allowed)
     message = problem["msg"][0].lower() + problem["msg"][1:]
-    return f"{f'`{key}`: ' if key else ''}{message}, but got {problem['input']!r}"
+    key = f"`{'.'.join(at)}`: " if at else ""
+    return f"{key}{message}, but got {problem['input']!r}"

@@ -3,7 +3,8 @@
 Conventions: a score is a pooled CCC over the labelled frames of the validation recordings `measured_on` tells of.
 `in_sample`: on the very recordings the weights were chosen on, so too high. `out_of_fold`: weights chosen again
 without the recordings they are judged on; null where that was impossible, with the reason in `measured_on`.
-Weights are not negative and sum to 1 within a dimension; predictions are on the source's scale.
+Weights sum to 1 within a dimension and are positive (a recipe `ridge` may give negative ones too); predictions are on
+the source's scale. `post` is what is done to the weighted sum (`apply.combine`); files without it do nothing to it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from va_search.ensemble.apply import AS_IT_IS, PostProcessing
 from va_search.errors import InputError, unknown_name
 from va_search.files import Home, read_json
 
@@ -22,19 +24,24 @@ class Document(BaseModel):
 
 
 class Scores(Document):
-    """The CCC of one dimension, labelled by what it was measured on."""
+    """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the out-of-fold one."""
 
     in_sample: float
     out_of_fold: float | None
+    interval: tuple[float, float] | None = None
 
 
 class Member(Document):
-    """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for outside models."""
+    """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for outside models.
+
+    `gain`: the ensemble's CCC out-of-fold less that without this member, the others keeping their proportions.
+    """
 
     study: str
     trial: str
-    weight: Annotated[float, Field(gt=0)]
+    weight: Annotated[float, Field(allow_inf_nan=False)]
     ccc: float
+    gain: float | None = None
     source: str
     encoder: str | None = None
     fusion: str | None = None
@@ -50,17 +57,38 @@ class Single(Document):
     scores: Scores
 
 
+class Spread(Document):
+    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and left out."""
+
+    low: float | None
+    median: float | None
+    high: float | None
+    recordings: int
+    undefined: int
+
+
 class Weighted(Document):
-    """One dimension of an ensemble: how it was built, its members by weight, and its scores."""
+    """One dimension of an ensemble: how it was built, its members by weight, and its scores.
+
+    `shrink`: how far the weights are shrunk toward equal ones (that is in the weights already). `takes`: the recipe
+    that `auto` took here.
+    """
 
     recipe: dict[str, Any]
     members: Annotated[list[Member], Field(min_length=1)]
     scores: Scores
     best_single: Single
+    post: PostProcessing = AS_IT_IS
+    shrink: float = 0.0
+    takes: str | None = None
+    per_recording: Spread | None = None
 
 
 class MeasuredOn(Document):
-    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are impossible."""
+    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are impossible.
+
+    `groups`: how many sets of recordings that are kept together there are, over which intervals are made.
+    """
 
     split: str
     fold: str | int
@@ -69,10 +97,14 @@ class MeasuredOn(Document):
     folds: int
     kept_together: str
     reason: str | None
+    groups: int | None = None
 
 
 class Ensemble(Document):
-    """A whole ensemble. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null."""
+    """A whole ensemble. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
+
+    `intervals`: {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
+    """
 
     name: str
     recipe: str
@@ -92,6 +124,7 @@ class Ensemble(Document):
     dimensions: dict[str, Weighted]
     scores: dict[str, dict[str, float] | None]
     best_single: dict[str, dict[str, float] | None]
+    intervals: dict[str, dict[str, tuple[float, float] | None] | None] | None = None
 
 
 def read_ensemble(home: Home, name: str) -> Ensemble:
@@ -99,7 +132,7 @@ def read_ensemble(home: Home, name: str) -> Ensemble:
     path = home.ensemble(name)
     if not path.is_file():
         known = known_ensembles(home)
-        hint = "" if known else "; build one with `va-search ensemble STUDY --recipe greedy --name NAME`"
+        hint = "" if known else "; build one with `va-search ensemble STUDY --name NAME`"
         raise InputError(unknown_name("ensemble", name, known) + hint)
     try:
         return Ensemble.model_validate(read_json(path))

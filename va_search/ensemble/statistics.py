@@ -1,202 +1,226 @@
-"""Sufficient statistics of predictions and annotations for the CCC, one block per recording, added at will.
+"""One streaming pass over the frames: the sufficient statistics of members and annotation.
 
-Conventions: one dimension at a time; M members, R recordings. For p = sum of w_i p_i over the labelled frames
-
-    CCC(w) = 2 w.c / (w' S w + v + (w.m - mu)^2)
-
-depends on the frames only through the member means m, their population covariance S, the covariance c with the
-annotation and the annotation's mean mu and variance v (all divide by n, as the challenge's metric does). Counts,
-sums and cross-products add up over recordings, so a fold, a bag or a bootstrap sample of recordings is a weighted
-sum of blocks and never reads a frame again. Every member is shifted by a constant (its mean over the first labelled
-stretch) and accumulated in float64: without it an offset of 1000 destroys the covariance's digits.
+Conventions: `Moments` and `Statistics` say what they are and need. The pass reads every mapped column once, in row
+blocks, and holds one block in float64 beside the result: ROWS * M * 8 bytes. Every member is shifted by a constant
+(its mean over the first labelled stretch) and accumulated in float64: without it an offset of 1000 destroys the
+covariance's digits. Products are BLAS's symmetric rank-k updates. A block per recording takes R * M^2 * 8 bytes; where
+that is over the budget recordings are summed in groups, as small as memory allows and never across two folds.
 Unlabelled frames (NaN annotation) are left out; a NaN or infinite prediction is refused by the member's name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.ensemble.moments import Groups, Indexes, Moments, Statistics, Vector
 from va_search.errors import InputError
 
-Vector = NDArray[np.float64]
+__all__ = ["BUDGET", "Moments", "Statistics", "Vector", "groups_within", "measure"]
+
+Column = NDArray[np.floating]
 ROWS = 8192
-"""Frames per matrix product: 64 MiB of float64 for a thousand members."""
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Population moments of M members and the annotation over some frames: all that CCC(w) needs."""
-
-    frames: float
-    mean: Vector  # (member,)
-    covariance: Vector  # (member, member)
-    with_label: Vector  # (member,) covariance with the annotation
-    label_mean: float
-    label_variance: float
-
-    def ccc(self, weights: Vector) -> float:
-        """CCC of the weighted sum of the members; NaN where the denominator is zero."""
-        variance = float(weights @ self.covariance @ weights)
-        bias = float(weights @ self.mean) - self.label_mean
-        denominator = variance + self.label_variance + bias**2
-        return 2.0 * float(weights @ self.with_label) / denominator if denominator > 0.0 else float("nan")
-
-    def ccc_of_each(self) -> Vector:
-        """(member,) CCC of every member alone."""
-        denominator = np.diag(self.covariance) + self.label_variance + (self.mean - self.label_mean) ** 2
-        each: Vector = np.full(len(denominator), np.nan)
-        np.divide(2.0 * self.with_label, denominator, out=each, where=denominator > 0.0)
-        return each
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """One block per recording, of values relative to `shifts` and `label_shift`; additive."""
-
-    counts: Vector  # (recording,) labelled frames
-    sums: Vector  # (recording, member)
-    products: Vector  # (recording, member, member)
-    with_label: Vector  # (recording, member)
-    label_sums: Vector  # (recording,)
-    label_squares: Vector  # (recording,)
-    shifts: Vector  # (member,)
-    label_shift: float
-
-    @property
-    def recordings(self) -> int:
-        return len(self.counts)
-
-    @property
-    def members(self) -> int:
-        return len(self.shifts)
-
-    def total(self, weights: Vector | None = None) -> Moments:
-        """Moments over all recordings, or with each recording counted `weights` times (0 leaves it out)."""
-        each = np.ones(self.recordings) if weights is None else weights
-        n = float(each @ self.counts)
-        if not n > 0.0:
-            raise ValueError(f"at least one labelled frame is needed, but got {n:g}")
-        mean = each @ self.sums / n
-        label_mean = float(each @ self.label_sums) / n
-        return Moments(
-            frames=n,
-            mean=mean + self.shifts,
-            covariance=np.tensordot(each, self.products, axes=1) / n - np.outer(mean, mean),
-            with_label=each @ self.with_label / n - mean * label_mean,
-            label_mean=label_mean + self.label_shift,
-            label_variance=float(each @ self.label_squares) / n - label_mean**2,
-        )
-
-    def pooled_ccc(self, weights: Vector) -> float:
-        """CCC over all frames when recording r is predicted with `weights[r]`, (recording, member).
-
-        This is the score of out-of-fold predictions, without making one of them.
-        """
-        offsets = weights @ self.shifts - self.label_shift  # (recording,) p = w.(x - shift) + offset, like y
-        sums = np.einsum("rm,rm->r", weights, self.sums)
-        squares = np.einsum("rm,rmk,rk->r", weights, self.products, weights, optimize=True)
-        with_label = np.einsum("rm,rm->r", weights, self.with_label)
-        n = float(self.counts.sum())
-        total = float((sums + self.counts * offsets).sum())
-        total_squares = float((squares + 2 * offsets * sums + self.counts * offsets**2).sum())
-        total_with_label = float((with_label + offsets * self.label_sums).sum())
-        mean, label_mean = total / n, float(self.label_sums.sum()) / n
-        one = Moments(
-            frames=n,
-            mean=np.array([mean]),
-            covariance=np.array([[total_squares / n - mean**2]]),
-            with_label=np.array([total_with_label / n - mean * label_mean]),
-            label_mean=label_mean,
-            label_variance=float(self.label_squares.sum()) / n - label_mean**2,
-        )
-        return one.ccc(np.ones(1))
+"""Frames read at a time: 64 MiB of float64 for a thousand members."""
+BUDGET = 2 * 2**30
+"""Bytes that the blocks of one dimension may take."""
 
 
 def measure(
-    predictions: Sequence[NDArray[np.floating]],
-    annotation: NDArray[np.floating],
+    predictions: Sequence[Column],
+    annotation: Column,
     recordings: Sequence[tuple[str, int]],
     members: Sequence[str],
+    *,
+    parts: Sequence[Sequence[int]] = (),
+    budget: int = BUDGET,
+    known: Statistics | None = None,
 ) -> Statistics:
     """Statistics in one pass over the frames.
 
     `predictions`: one (frames,) array per member, mapped or not, read once and in order. `annotation`: (frames,),
-    NaN unlabelled. `recordings`: name and number of frames of each, in the order of the rows. `members`: names for
-    the message of the InputError raised when a labelled frame's prediction is NaN or infinite, naming all of them.
+    NaN unlabelled. `recordings`: name and number of frames of each, in the order of the rows. `members`: their names,
+    each once. `parts`: the folds, as indexes of recordings, that no block may straddle; `budget`: see `groups_within`.
+    `known`: statistics of some of these members on the same frames, found by their names; only the rows and columns
+    of the others are then computed.
+    InputError when a labelled frame's prediction is NaN or infinite, naming all such members, and as `groups_within`.
     """
     if any(len(p) != len(annotation) for p in predictions) or sum(n for _, n in recordings) != len(annotation):
         raise ValueError(
             f"lengths must agree, but got annotation {len(annotation)}, recordings {sum(n for _, n in recordings)}, "
             f"predictions {sorted({len(p) for p in predictions})}"
         )
-    shifts, label_shift = _shifts(predictions, annotation)
-    blocks = _empty(len(recordings), shifts, label_shift)
-    start = 0
-    for index, (_, frames) in enumerate(recordings):
-        for low in range(start, start + frames, ROWS):
-            _add(blocks, index, predictions, annotation, slice(low, min(low + ROWS, start + frames)))
-        start += frames
-    _refuse_non_finite(blocks, recordings, members)
+    groups = groups_within(budget, [frames for _, frames in recordings], len(members), parts)
+    have = set() if known is None else set(known.labels)
+    new = [index for index, member in enumerate(members) if member not in have]
+    old = [index for index, member in enumerate(members) if member in have]
+    stretch = _first_labelled(annotation)
+    shifts = np.zeros(len(members))
+    shifts[new] = [_shift(predictions[member], stretch) for member in new]
+    label_shift = _shift(annotation, stretch) if known is None else known.label_shift
+    blocks = _empty(groups, [name for name, _ in recordings], members, shifts, label_shift)
+    if known is not None and old:
+        _adopt(blocks, known if known.groups == groups else known.grouped(groups), old)
+    read = _Pass(blocks, new, old)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for rows in _row_blocks(annotation, recordings, groups):
+            read.add(predictions, annotation, rows)
+    read.mirror()
+    _refuse_non_finite(blocks, recordings)
     return blocks
 
 
-def _shifts(predictions: Sequence[NDArray[np.floating]], annotation: NDArray[np.floating]) -> tuple[Vector, float]:
-    """Each member's mean over the first labelled frames; 0 for one that is not finite there (refused later)."""
-    rows = np.flatnonzero(~np.isnan(annotation))[:ROWS]
-    if not rows.size:
-        return np.zeros(len(predictions)), 0.0
-    with np.errstate(invalid="ignore"):
-        shifts = np.array([p[rows].astype(np.float64).mean() for p in predictions])
-    return np.where(np.isfinite(shifts), shifts, 0.0), float(annotation[rows].astype(np.float64).mean())
+def groups_within(budget: int, frames: Sequence[int], members: int, parts: Sequence[Sequence[int]] = ()) -> Groups:
+    """Which recordings are summed in one block: each is alone where that fits into `budget` bytes, else groups.
+
+    Groups are halves of halves of the `parts` (recordings in no part make one more part), as small as fits, so that
+    the groups of more members are unions of the groups of fewer. InputError when one block per part is too much.
+    """
+    most = budget // (8 * members**2)
+    if len(frames) <= most:
+        return tuple((index,) for index in range(len(frames)))
+    inside = {index for part in parts for index in part}
+    rest = [index for index in range(len(frames)) if index not in inside]
+    groups = [sorted(part) for part in (*parts, rest) if part]
+    if len(groups) > most:
+        raise InputError(
+            f"{members} members: statistics of {len(groups)} folds take "
+            f"{len(groups) * members**2 * 8 / 2**30:.1f} GiB, "
+            f"the limit is {budget / 2**30:.1f} GiB; ensemble fewer trials (fewer studies at once)"
+        )
+    while len(halves := [half for group in groups for half in _halved(group)]) <= most and len(halves) > len(groups):
+        groups = halves
+    return tuple(tuple(group) for group in sorted(groups))
 
 
-def _empty(recordings: int, shifts: Vector, label_shift: float) -> Statistics:
-    members = len(shifts)
+def _halved(group: list[int]) -> list[list[int]]:
+    middle = (len(group) + 1) // 2
+    return [half for half in (group[:middle], group[middle:]) if half]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Labelled frames that are read together: where they stand, and which block each stretch of them belongs to."""
+
+    at: slice | Indexes
+    size: int
+    stretches: list[tuple[int, int, int]]  # block, from, to; within the rows
+
+
+def _row_blocks(annotation: Column, recordings: Sequence[tuple[str, int]], groups: Groups) -> Iterator[_Rows]:
+    block_of = np.empty(len(recordings), dtype=np.intp)
+    for block, group in enumerate(groups):
+        block_of[list(group)] = block
+    labelled = np.flatnonzero(~np.isnan(annotation))
+    blocks = np.repeat(block_of, [frames for _, frames in recordings])[labelled]
+    high = 0
+    while high < len(labelled):
+        low, high = high, min(high + ROWS, len(labelled))
+        edges = [0, *(np.flatnonzero(np.diff(blocks[low:high])) + 1).tolist(), high - low]
+        if high < len(labelled) and edges[-2] > ROWS // 2:  # end with a block: a product for each piece costs time
+            edges.pop()
+            high = low + edges[-1]
+        rows, of_rows = labelled[low:high], blocks[low:high]
+        stretches = [(int(of_rows[a]), a, b) for a, b in pairwise(edges)]
+        first, last = int(rows[0]), int(rows[-1])
+        whole = last - first + 1 == len(rows)  # a slice of a mapped column is read without a copy
+        yield _Rows(slice(first, last + 1) if whole else rows, len(rows), stretches)
+
+
+class _Pass:
+    """Adds up the members at `new` (indexes), alone and with those at `old`, whose own products are there already."""
+
+    def __init__(self, blocks: Statistics, new: list[int], old: list[int]) -> None:
+        self.blocks = blocks
+        self.new = np.array(new, dtype=np.intp)
+        self.old = np.array(old, dtype=np.intp)
+        self.order = np.concatenate([self.new, self.old])
+        self.values = np.empty((len(self.order), ROWS))  # (member, frame)
+        self.products = np.empty((len(new), len(self.order)))
+
+    def add(self, predictions: Sequence[Column], annotation: Column, rows: _Rows) -> None:
+        blocks = self.blocks
+        y = np.subtract(annotation[rows.at], blocks.label_shift, dtype=np.float64)
+        x = self.values[:, : rows.size]
+        for at, member in enumerate(self.order.tolist()):
+            np.subtract(predictions[member][rows.at], blocks.shifts[member], out=x[at], dtype=np.float64)
+        for block, low, high in rows.stretches:
+            self._add(block, x[:, low:high], y[low:high])
+
+    def _add(self, block: int, x: Vector, y: Vector) -> None:
+        blocks, fresh = self.blocks, x[: len(self.new)]
+        blocks.counts[block] += len(y)
+        blocks.label_sums[block] += y.sum()
+        blocks.label_squares[block] += y @ y
+        blocks.with_label[block, self.new] += fresh @ y
+        blocks.sums[block, self.new] += fresh.sum(axis=1)
+        np.matmul(fresh, x.T, out=self.products)  # BLAS's syrk where all are new: half of the work
+        if len(self.old):
+            blocks.products[block][self.new[:, None], self.order] += self.products
+        else:
+            blocks.products[block] += self.products
+
+    def mirror(self) -> None:
+        """Fill the products of old members with new ones from those of new ones with old."""
+        for products in self.blocks.products if len(self.old) else ():
+            products[self.old[:, None], self.new] = products[self.new[:, None], self.old].T
+
+
+def _empty(
+    groups: Groups, names: Sequence[str], labels: Sequence[str], shifts: Vector, label_shift: float
+) -> Statistics:
+    blocks, members = len(groups), len(labels)
     return Statistics(
-        counts=np.zeros(recordings),
-        sums=np.zeros((recordings, members)),
-        products=np.zeros((recordings, members, members)),
-        with_label=np.zeros((recordings, members)),
-        label_sums=np.zeros(recordings),
-        label_squares=np.zeros(recordings),
+        counts=np.zeros(blocks),
+        sums=np.zeros((blocks, members)),
+        products=np.zeros((blocks, members, members)),
+        with_label=np.zeros((blocks, members)),
+        label_sums=np.zeros(blocks),
+        label_squares=np.zeros(blocks),
         shifts=shifts,
         label_shift=label_shift,
+        names=tuple(names[group[0]] for group in groups),
+        labels=tuple(labels),
+        groups=groups,
     )
 
 
-def _add(
-    blocks: Statistics,
-    index: int,
-    predictions: Sequence[NDArray[np.floating]],
-    annotation: NDArray[np.floating],
-    rows: slice,
-) -> None:
-    labelled = ~np.isnan(annotation[rows])
-    y = annotation[rows][labelled].astype(np.float64) - blocks.label_shift
-    x = np.empty((len(predictions), len(y)))  # (member, frame)
-    for member, prediction in enumerate(predictions):
-        x[member] = prediction[rows][labelled]
+def _adopt(blocks: Statistics, known: Statistics, members: Sequence[int]) -> None:
+    """Copy what is known of `members` (indexes in `blocks`), block by block to hold nothing twice."""
+    place = {label: index for index, label in enumerate(known.labels)}
+    here = np.array(members, dtype=np.intp)
+    there = np.array([place[blocks.labels[member]] for member in members], dtype=np.intp)
+    blocks.shifts[here] = known.shifts[there]
+    blocks.sums[:, here] = known.sums[:, there]
+    blocks.with_label[:, here] = known.with_label[:, there]
+    for ours, theirs in zip(blocks.products, known.products, strict=True):
+        ours[here[:, None], here] = theirs[there[:, None], there]
+
+
+def _first_labelled(annotation: Column) -> Indexes:
+    return np.flatnonzero(~np.isnan(annotation))[:ROWS]
+
+
+def _shift(values: Column, rows: Indexes) -> float:
+    """Mean over `rows`; 0 where it is not finite (refused later)."""
     with np.errstate(invalid="ignore", over="ignore"):
-        x -= blocks.shifts[:, None]
-        blocks.counts[index] += len(y)
-        blocks.sums[index] += x.sum(axis=1)
-        blocks.products[index] += x @ x.T
-        blocks.with_label[index] += x @ y
-    blocks.label_sums[index] += y.sum()
-    blocks.label_squares[index] += y @ y
+        shift = float(values[rows].astype(np.float64).mean()) if rows.size else 0.0
+    return shift if np.isfinite(shift) else 0.0
 
 
-def _refuse_non_finite(blocks: Statistics, recordings: Sequence[tuple[str, int]], members: Sequence[str]) -> None:
+def _refuse_non_finite(blocks: Statistics, recordings: Sequence[tuple[str, int]]) -> None:
     bad = ~np.isfinite(blocks.sums) | ~np.isfinite(np.diagonal(blocks.products, axis1=1, axis2=2))
     problems = []
     for member in np.flatnonzero(bad.any(axis=0)).tolist():
-        where = [recordings[index][0] for index in np.flatnonzero(bad[:, member]).tolist()]
+        where = [
+            ", ".join(recordings[index][0] for index in blocks.groups[block])
+            for block in np.flatnonzero(bad[:, member]).tolist()
+        ]
         problems.append(
-            f"member {members[member]}: NaN or infinite predictions in {len(where)} recordings "
+            f"member {blocks.labels[member]}: NaN or infinite predictions in {len(where)} recordings "
             f"({', '.join(where[:3])}{', …' if len(where) > 3 else ''}); expected finite numbers"
         )
     if problems:

@@ -25,6 +25,7 @@ QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "GIT_PYTHON_REFRESH": "quiet",
@@ -75,14 +76,19 @@ def tracking_place(home: Home, given: str | None) -> Place:
 
 def open_client(uri: str) -> MlflowClient:
     """A client for the store at `uri`; an SQLite store is created and brought up to date here."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    be_quiet()
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def be_quiet() -> None:
+    """No telemetry, log lines or progress bars, unless the user has asked for them; before MLflow is imported."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
 def open_experiment(client: MlflowClient, study: str, artifacts: Path | None) -> str:

@@ -19,8 +19,11 @@ from va_search.tracking.entries import text
 DIMENSIONS = ("valence", "arousal")
 
 
-def log_ensemble(uri: str, artifacts: Path | None, ensemble: dict[str, Any]) -> str:
-    """Log an ensemble's JSON document; returns its run id. Raises what MLflow raises for a store out of reach."""
+def log_ensemble(uri: str, artifacts: Path | None, ensemble: dict[str, Any], explanation: Path | None = None) -> str:
+    """Log an ensemble's JSON document, and the files in the folder `explanation` where there is one, as `explanation/`.
+
+    Returns its run id. Raises what MLflow raises for a store out of reach.
+    """
     client = open_client(uri)
     study = str(ensemble["studies"][0])
     experiment = open_experiment(client, study, artifacts)
@@ -46,6 +49,8 @@ def log_ensemble(uri: str, artifacts: Path | None, ensemble: dict[str, Any]) -> 
     metrics = [(key, value, now, 0) for key, value in ensemble_metrics(ensemble)]
     log_entries(client, run, Entries(params, metrics, tags))
     client.log_text(run, json.dumps(ensemble, indent=1) + "\n", "ensemble.json")
+    if explanation is not None:
+        client.log_artifacts(run, str(explanation), "explanation")
     client.set_terminated(run, status="FINISHED")
     return run
 

@@ -10,6 +10,7 @@ with the settings, feature sets and label range. No pickle is read or written.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,9 @@ class TrainedModel:
     def predict(self, store: Store, recordings: tuple[Recording, ...], *, device: str = "cpu") -> NDArray[np.float32]:
         """(frames, 2) for all frames of these recordings of any store with the same feature sets, on the label range
         the model was trained with. InputError when a feature set is missing or has other columns."""
-        self._check(store)
+        problems = unfit(store, self.feature_sets)
+        if problems:
+            raise InputError(*problems)
         names = [one.name for one in in_order(self.feature_sets)]
         statistics = self._statistics(store, names, recordings)
         where = torch.device(device)
@@ -70,19 +73,34 @@ class TrainedModel:
         settings = self.settings
         return normalisation(store, names, everyone, normalise=settings.normalise, normalise_by=settings.normalise_by)
 
-    def _check(self, store: Store) -> None:
-        problems = []
-        for one in self.feature_sets:
-            found = store.feature_sets.get(one.name)
-            if found is None:
-                known = ", ".join(sorted(store.feature_sets))
-                problems.append(
-                    f"{store.path}: feature set {one.name!r} is missing; the model needs it (found: {known})"
-                )
-            elif found.dim != one.dim:
-                problems.append(f"{store.path}: feature set {one.name!r} has {found.dim} columns, expected {one.dim}")
-        if problems:
-            raise InputError(*problems)
+
+@dataclass(frozen=True)
+class Header:
+    """What a weights file says of itself, its tensors not yet read."""
+
+    settings: TrialSettings
+    feature_sets: list[FeatureSet]
+    label_range: tuple[float, float]
+
+
+def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
+    """Why models trained on these feature sets can't predict this store: a set that is missing, of another modality,
+    or of other columns. Names of columns are compared where both sides have them."""
+    problems = []
+    for one in feature_sets:
+        where, found = f"{store.path}: feature set {one.name!r}", store.feature_sets.get(one.name)
+        if found is None:
+            known = ", ".join(sorted(store.feature_sets))
+            problems.append(f"{where} is missing; the model needs it (found: {known})")
+            continue
+        if found.modality != one.modality:
+            problems.append(f"{where} is of modality {found.modality!r}, expected {one.modality!r}")
+        if found.dim != one.dim:
+            problems.append(f"{where} has {found.dim} columns, expected {one.dim}")
+        elif found.columns and one.columns and found.columns != one.columns:
+            at = next(i for i, pair in enumerate(zip(found.columns, one.columns, strict=True)) if pair[0] != pair[1])
+            problems.append(f"{where}: column {at} is {found.columns[at]!r}, expected {one.columns[at]!r}")
+    return problems
 
 
 def save_model(
@@ -109,6 +127,11 @@ def save_model(
         save_file(tensors, str(beside), metadata={KEY: json.dumps(document, sort_keys=True)})
 
 
+def read_header(path: Path) -> Header:
+    """What the weights file at `path` is of; InputError when it is missing, cut short, or not one of ours."""
+    return _header(path, _read(path, tensors=False)[0])
+
+
 def load_model(folder: Path, dimension: str) -> TrainedModel:
     """The model of the best epoch for `dimension` ("valence" or "arousal"), in evaluation mode on the CPU.
 
@@ -118,28 +141,35 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
         raise ValueError(f"dimension must be one of {DIMENSIONS}, but got {dimension!r}")
     path = folder / f"{dimension}.safetensors"
     document, tensors = _read(path)
+    header = _header(path, document)
     try:
-        settings = TrialSettings(**document["settings"])
-        feature_sets = [FeatureSet(**{**one, "columns": tuple(one["columns"])}) for one in document["feature_sets"]]
-        model = build_model(settings, feature_sets)
+        model = build_model(header.settings, header.feature_sets)
         model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
-        low, high = document["label_range"]
-    except (KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
     statistics = (tensors[SHIFT].numpy(), tensors[SCALE].numpy()) if SHIFT in tensors else None
-    return TrainedModel(dimension, settings, feature_sets, (low, high), model.eval(), statistics)
+    return TrainedModel(dimension, header.settings, header.feature_sets, header.label_range, model.eval(), statistics)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _header(path: Path, document: dict[str, Any]) -> Header:
+    try:
+        low, high = document["label_range"]
+        sets = [FeatureSet(**{**one, "columns": tuple(one["columns"])}) for one in document["feature_sets"]]
+        return Header(TrialSettings(**document["settings"]), sets, (low, high))
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        raise InputError(f"{path}: not weights this version can read ({error})") from error
+
+
+def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; the trial kept no weights, or the folder is wrong")
     try:
         with safe_open(str(path), framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+            found = {name: file.get_tensor(name) for name in (file.keys() if tensors else ())}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from error
     if text is None or json.loads(text).get("format") != FORMAT:
         raise InputError(f"{path}: weights of another program or version, expected {KEY} format {FORMAT}")
     document: dict[str, Any] = json.loads(text)
-    return document, tensors
+    return document, found

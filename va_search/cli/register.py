@@ -1,0 +1,50 @@
+"""`va-search register`: an ensemble in MLflow's model registry, ready to be served."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
+
+if TYPE_CHECKING:
+    from va_search.serving.register import Registered
+
+EXAMPLE = "Example: va-search register first-greedy"
+
+
+def register(
+    ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
+    *,
+    name: Annotated[str | None, typer.Option("--name", help="The model's name; default: the ensemble's.")] = None,
+    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Put an ensemble with its members' weights into MLflow's model registry; unchanged, it keeps its version."""
+    with command(as_json) as output:
+        from va_search.ensemble.saved import read_ensemble
+        from va_search.files import Home
+
+        found = read_ensemble(Home(home), ensemble)
+        output.note("reading weights, logging to MLflow …")
+        from va_search.serving.register import register as register_model
+
+        registered = register_model(Home(home), found, name=name, tracking_uri=tracking_uri)
+        show(output, registered)
+        output.done(vars(registered))
+
+
+def show(output: Output, registered: Registered) -> None:
+    """The version, and how to predict with it."""
+    done = "registered" if registered.new else "unchanged, registered before as"
+    output.show(
+        f"{done} {registered.uri}: {registered.members} members, {registered.megabytes:.2g} MB of weights, "
+        f"{registered.columns} feature columns"
+    )
+    uri = shlex.quote(registered.tracking_uri)
+    output.show("predict a table of unseen recordings:")
+    output.show(f"  export MLFLOW_TRACKING_URI={uri}")
+    output.show(f"  mlflow models predict -m {registered.uri} --env-manager local -t csv -i features.csv -o out.json")

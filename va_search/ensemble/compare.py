@@ -1,0 +1,189 @@
+"""A recipe carried out and judged, and several of them ranked.
+
+Conventions: `in_sample` is measured on the recordings everything was chosen on, so too high; `out_of_fold` repeats all
+of it without the recordings judged (honest.py), for `auto` the choice of the recipe too. Intervals are 95 % ones over
+what is kept together in folds (bootstrap.py). The ranking is by the out-of-fold score, the mean of the two CCCs;
+recipes without one stand last, by their in-sample score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from va_search.ensemble import bootstrap, sums
+from va_search.ensemble.honest import Fit, Fits, nested, winner
+from va_search.ensemble.material import Material, Materials
+from va_search.ensemble.moments import Vector
+from va_search.ensemble.plan import Best, Plan
+from va_search.ensemble.recipe import Recipe
+from va_search.errors import InputError
+from va_search.metrics import DIMENSIONS, score
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One dimension of a carried-out recipe. `recipe`: whose plan it is, of those `auto` chose from.
+
+    `predicted` (recording, 6): sums of the out-of-fold predictions; None where there are no folds.
+    """
+
+    recipe: str
+    fits: Fits
+    in_sample: float
+    predicted: Vector | None
+
+    @property
+    def fit(self) -> Fit:
+        return self.fits.fit()
+
+    @property
+    def out_of_fold(self) -> float | None:
+        return None if self.predicted is None else float(sums.ccc(self.predicted.sum(axis=0)))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """CCCs of single recordings, out-of-fold: quartiles of the defined ones.
+
+    Undefined (and counted) where a recording's annotation, or prediction and annotation, do not vary.
+    """
+
+    low: float | None
+    median: float | None
+    high: float | None
+    recordings: int
+    undefined: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recipe's scores: {valence, arousal, score} each; None where impossible. `takes`: recipes `auto` took."""
+
+    recipe: str
+    in_sample: dict[str, float]
+    out_of_fold: dict[str, float] | None
+    intervals: dict[str, Interval | None] | None
+    spread: dict[str, Spread | None]
+    takes: dict[str, str] | None
+
+
+def carry_out(
+    recipe: Recipe, materials: Materials, known: Mapping[str, dict[str, Fits]] | None = None
+) -> dict[str, Outcome]:
+    """The outcome of each dimension; `known` are fits by recipe, made before on these very materials."""
+    if not recipe.members.outside:
+        materials = materials.own()
+    several = recipe.among or (recipe,)
+    found = {}
+    for dimension, material in materials.items():
+        fits = [
+            known[one.name][dimension]
+            if known and one.name in known
+            else Fits(material if one is recipe else _allowed(material, one), one.plans[dimension])
+            for one in several
+        ]
+        found[dimension] = _outcome(several, fits)
+    return found
+
+
+def best_single(materials: Materials) -> dict[str, Outcome]:
+    """The best single trial, judged like a recipe: chosen again in every fold."""
+    found = {}
+    for dimension, material in materials.items():
+        fits = Fits(material, Plan(Best()))
+        found[dimension] = Outcome("best", fits, _total(fits.in_sample()), fits.out_of_fold())
+    return found
+
+
+def compare(recipes: Sequence[Recipe], materials: Materials) -> list[Row]:
+    """Every recipe carried out on the same materials, the one with the highest out-of-fold score first."""
+    known: dict[str, dict[str, Fits]] = {}
+    rows = []
+    for recipe in sorted(recipes, key=lambda one: bool(one.among)):  # `auto` last: the others' fits are there then
+        outcomes = carry_out(recipe, materials, known)
+        if not recipe.among and recipe.members.outside:
+            known[recipe.name] = {dimension: outcome.fits for dimension, outcome in outcomes.items()}
+        rows.append(row(recipe, outcomes, materials))
+    return sorted(rows, key=_rank)
+
+
+def row(recipe: Recipe, outcomes: Mapping[str, Outcome], materials: Materials) -> Row:
+    """The scores of a carried-out recipe."""
+    valence, arousal = (outcomes[dimension] for dimension in DIMENSIONS)
+    return Row(
+        recipe=recipe.name,
+        in_sample=named(valence.in_sample, arousal.in_sample),
+        out_of_fold=out_of_fold(outcomes),
+        intervals=intervals(outcomes, materials),
+        spread={dimension: spread(outcome.predicted) for dimension, outcome in outcomes.items()},
+        takes={dimension: outcome.recipe for dimension, outcome in outcomes.items()} if recipe.among else None,
+    )
+
+
+def out_of_fold(outcomes: Mapping[str, Outcome]) -> dict[str, float] | None:
+    """{valence, arousal, score}; None where there are no folds."""
+    valence, arousal = (outcomes[dimension].out_of_fold for dimension in DIMENSIONS)
+    return None if valence is None or arousal is None else named(valence, arousal)
+
+
+def named(valence: float, arousal: float) -> dict[str, float]:
+    """The two CCCs and the challenge's score, their mean."""
+    return {"valence": valence, "arousal": arousal, "score": score(valence, arousal)}
+
+
+def intervals(outcomes: Mapping[str, Outcome], materials: Materials) -> dict[str, Interval | None] | None:
+    """95 % intervals of {valence, arousal, score}, from the same bootstrap samples; None where there are no folds."""
+    predicted = [outcomes[dimension].predicted for dimension in DIMENSIONS]
+    known = [one for one in predicted if one is not None]
+    if len(known) < len(DIMENSIONS):
+        return None
+    drawn, groups = materials.drawn, len(materials.folds.groups)
+    found = {
+        dimension: bootstrap.interval([one], drawn, groups) for dimension, one in zip(DIMENSIONS, known, strict=True)
+    }
+    return {**found, "score": bootstrap.interval(known, drawn, groups)}
+
+
+def spread(predicted: Vector | None) -> Spread | None:
+    """Quartiles of the CCC of every labelled recording by itself; None where there are no folds."""
+    if predicted is None:
+        return None
+    labelled = predicted[predicted[:, 0] > 0.0]
+    _, _, _, varies, _ = sums.moments(labelled)
+    each = sums.ccc(labelled)
+    known = each[np.isfinite(each) & (varies > 1e-12)]
+    low, median, high = np.quantile(known, [0.25, 0.5, 0.75]).tolist() if known.size else [None] * 3
+    return Spread(low, median, high, len(labelled), len(labelled) - len(known))
+
+
+def _allowed(material: Material, one: Recipe) -> Material:
+    """The members that a recipe to choose from may use."""
+    if one.members.outside:
+        return material
+    kept = [index for index, c in enumerate(material.candidates) if c.record["source"] != "outside"]
+    if not kept:
+        raise InputError(f"recipe {one.name}: no member left: all candidates are models from elsewhere")
+    return material.subset(np.array(kept, dtype=np.intp))
+
+
+def _outcome(several: Sequence[Recipe], fits: Sequence[Fits]) -> Outcome:
+    if len(fits) == 1:
+        return Outcome(several[0].name, fits[0], _total(fits[0].in_sample()), fits[0].out_of_fold())
+    taken = winner(fits)
+    return Outcome(several[taken].name, fits[taken], _total(fits[taken].in_sample()), nested(fits))
+
+
+def _total(predicted: Vector) -> float:
+    return float(sums.ccc(predicted.sum(axis=0)))
+
+
+def _rank(one: Row) -> tuple[bool, float, str]:
+    scores: Any = one.out_of_fold or one.in_sample
+    value = scores["score"]
+    return one.out_of_fold is None, -value if np.isfinite(value) else np.inf, one.recipe

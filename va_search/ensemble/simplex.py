@@ -1,0 +1,153 @@
+"""Quadratic programs with nonnegative unknowns, and the weights with the highest CCC over the simplex.
+
+Conventions: a quadratic is given by its Gram matrix (positive semidefinite) and its linear part: minimise
+w'Gw/2 - g.w over w >= 0, with or without sum(w) = 1. The solver is a primal active-set method (Lawson & Hanson 1974,
+in the Gram form of Bro & De Jong 1997) that takes up many members at a time; equal members share. The CCC is a ratio
+of a linear and a convex quadratic function, pseudo-concave where the covariance with the annotation is positive:
+Dinkelbach's iterations (1967), each one quadratic program, reach its one maximum.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.ensemble.moments import Moments, Vector
+
+Mask = NDArray[np.bool_]
+GAP = 1e-12
+"""Stationarity asked for, relative to the largest term of the gradient."""
+MANY = 64
+"""Members taken up at a time, as long as that lowers the value; then one by one."""
+SMALLEST = 1e-14
+"""A gap in CCC that is nothing but rounding."""
+RISE = 1e-13
+"""A rise of the CCC that is worth going on for although the gap did not shrink."""
+RIDGE = 1e-13
+"""Added to the Gram matrix's diagonal, relative to its largest element, so that equal members can be solved for."""
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """`weights` (member,) on the simplex, their `ccc`, and how far from optimal they can be.
+
+    `gap`: the largest gain in CCC, to first order, of moving weight to any one member (Karush-Kuhn-Tucker: 0 at the
+    optimum). `iterations` of Dinkelbach; 0 where no member covaries with the annotation and `weights` are `start`.
+    """
+
+    weights: Vector
+    ccc: float
+    gap: float
+    iterations: int
+
+
+def maximise_ccc(moments: Moments, start: Vector, *, iterations: int = 50) -> Optimum:
+    """The weights on the simplex with the highest CCC, from the feasible `start`.
+
+    Where no member's covariance with the annotation is positive there is nothing to gain: `start` comes back.
+    """
+    if not moments.with_label.max() > 0.0:
+        return Optimum(start, moments.ccc(start), 0.0, 0)
+    bias = moments.mean - moments.label_mean
+    gram = moments.covariance + np.outer(bias, bias)
+    weights = start
+    if not moments.with_label @ start > 0.0:
+        weights = _one(int(np.argmax(moments.with_label)), len(start))
+    gap, done = kkt_gap(moments, weights), 0
+    while gap > SMALLEST and done < iterations:
+        done += 1
+        found = minimise(gram * moments.ccc(weights), moments.with_label, first=weights)
+        nearer = kkt_gap(moments, found)
+        if nearer >= gap and moments.ccc(found) <= moments.ccc(weights) + RISE:
+            break
+        weights, gap = found, nearer
+    return Optimum(weights, moments.ccc(weights), gap, done)
+
+
+def kkt_gap(moments: Moments, weights: Vector) -> float:
+    """How much CCC can rise, to first order, by moving all weight toward one member; 0 at an optimum on the simplex."""
+    bias = moments.mean - moments.label_mean
+    spread = moments.covariance @ weights + bias * float(bias @ weights)
+    denominator = float(weights @ spread) + moments.label_variance
+    if not denominator > 0.0:
+        return 0.0
+    slope = 2.0 * (moments.with_label - moments.ccc(weights) * spread) / denominator
+    return max(0.0, float(slope.max() - weights @ slope))
+
+
+def minimise(gram: Vector, linear: Vector, *, first: Vector | None = None, sum_to_one: bool = True) -> Vector:
+    """w >= 0, with sum 1 unless told otherwise, that minimises w'Gw/2 - g.w.
+
+    `first`: a feasible place to start from; the nearer, the faster. Without it: the member with the highest gain.
+    """
+    size = len(linear)
+    gram = gram + np.eye(size) * (RIDGE * max(float(np.diag(gram).max()), np.finfo(float).tiny))
+    weights = first.copy() if first is not None else np.zeros(size)
+    if sum_to_one and not weights.any():
+        weights[int(np.argmin(np.diag(gram) / 2.0 - linear))] = 1.0
+    used = weights > 0.0
+    tolerance = GAP * max(float(np.abs(linear).max()), float(np.abs(np.diag(gram)).max()), np.finfo(float).tiny)
+    value, many = np.inf, MANY
+    for _ in range(3 * size + 30):
+        weights, level = _settle(gram, linear, weights, used, sum_to_one)
+        pull = gram[:, used] @ weights[used]
+        gain = np.where(used, -np.inf, linear - pull - level)
+        now = float(weights @ pull) / 2.0 - float(linear @ weights)
+        if used.all() or gain.max() <= tolerance or (many == 1 and now >= value):  # the last: nothing but rounding
+            break
+        many = many if now < value else 1
+        value = now
+        first_ones = np.argsort(-gain, kind="stable")[:many]
+        used[first_ones[gain[first_ones] > tolerance]] = True
+    return weights
+
+
+def _settle(gram: Vector, linear: Vector, weights: Vector, used: Mask, sum_to_one: bool) -> tuple[Vector, float]:
+    """Optimal weights among the `used` members, dropping (in place) those that would turn negative; and the level."""
+    level = 0.0
+    while used.any():
+        members = np.flatnonzero(used)
+        wanted, level = _solve(gram[np.ix_(members, members)], linear[members], sum_to_one)
+        step, out = _until_zero(weights[members], wanted)
+        weights = np.zeros(len(linear))
+        weights[members] = step
+        if not out.any():
+            break
+        used[members[out]] = False
+    return weights, level
+
+
+def _until_zero(now: Vector, wanted: Vector) -> tuple[Vector, Mask]:
+    """Go from `now` toward `wanted` until the first falling weight is zero; and which ones fell out by then."""
+    falling = wanted <= 0.0
+    if not falling.any():
+        return wanted, falling
+    steps = np.full(len(now), np.inf)
+    steps[falling] = now[falling] / np.maximum(now[falling] - wanted[falling], np.finfo(float).tiny)
+    out = falling & (steps <= steps.min())
+    moved = np.maximum(now + min(float(steps.min()), 1.0) * (wanted - now), 0.0)
+    moved[out] = 0.0
+    return moved, out
+
+
+def _solve(gram: Vector, linear: Vector, sum_to_one: bool) -> tuple[Vector, float]:
+    if not sum_to_one:
+        return _solved(gram, linear), 0.0
+    both = _solved(gram, np.stack([linear, np.ones(len(linear))], axis=1))
+    level = (both[:, 0].sum() - 1.0) / both[:, 1].sum()
+    return both[:, 0] - level * both[:, 1], float(level)
+
+
+def _solved(gram: Vector, right: Vector) -> Vector:
+    try:
+        return np.asarray(np.linalg.solve(gram, right), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.lstsq(gram, right, rcond=None)[0], dtype=np.float64)
+
+
+def _one(member: int, of: int) -> Vector:
+    weights = np.zeros(of)
+    weights[member] = 1.0
+    return weights

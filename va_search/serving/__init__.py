@@ -1,0 +1,1 @@
+"""Predicting from an ensemble's weights: on stores from the command line, on tables as a model that MLflow serves."""

@@ -1,0 +1,137 @@
+"""An ensemble in MLflow's model registry: a pyfunc model from code, its weights as safetensors, beside its run.
+
+Conventions: the registered model has the ensemble's name unless another is given, and a version for every content:
+the same ensemble, weights and package again are the version that is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import va_search
+from va_search import __version__
+from va_search.data.store import Store
+from va_search.ensemble.saved import Ensemble
+from va_search.errors import InputError, JobError
+from va_search.files import Home, checked_name, digest
+from va_search.metrics import DIMENSIONS
+from va_search.predictions.bank import Bank
+from va_search.serving.served import Served, counts_seconds, example, schema, write_served
+from va_search.tracking.door import tracking_place
+from va_search.tracking.ensembles import log_ensemble
+from va_search.tracking.models import Column, Model, answered, log_version
+
+LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "PyYAML", "safetensors", "scipy", "torch")
+"""What the logged code imports, all it takes to serve the model elsewhere."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry. `new` is False where it stood there already."""
+
+    ensemble: str
+    model: str
+    version: int
+    uri: str
+    tracking_uri: str
+    run: str
+    new: bool
+    columns: int
+    members: int
+    megabytes: float
+
+
+def register(home: Home, ensemble: Ensemble, *, name: str | None = None, tracking_uri: str | None = None) -> Registered:
+    """Log the ensemble as a model and register it. The model predicts its own example before it is logged.
+
+    InputError for members without weights (all named), and names that the registry can't have.
+    """
+    model = checked_name(name or ensemble.name, "model name")
+    place = tracking_place(home, tracking_uri)
+    with tempfile.TemporaryDirectory(prefix="va-search-model-") as temporary:
+        folder = Path(temporary) / "ensemble"
+        folder.mkdir()
+        rate = _rate(ensemble)
+        feature_sets = write_served(folder, ensemble, Bank(home.bank), rate)
+        served = Served.open(folder)
+        table = example(feature_sets, rate)
+        _refuse_broken(served, table)
+        needed = schema(feature_sets, rate_needed=rate is None and _counts_seconds(ensemble))
+        document = ensemble.model_dump(mode="json")
+        with answered(place.uri):
+            run = log_ensemble(place.uri, place.artifacts, document)
+        logged = Model(
+            name=model,
+            run=run,
+            content=_content(folder),
+            code=Path(__file__).with_name("model.py"),
+            package=Path(va_search.__file__).parent,
+            folder=folder,
+            columns=[Column(*one) for one in needed],
+            example=table,
+            requirements=_requirements(),
+            about=_about(ensemble),
+        )
+        with answered(place.uri):
+            version, new = log_version(place.uri, logged)
+        megabytes = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
+    return Registered(
+        ensemble=ensemble.name,
+        model=model,
+        version=version,
+        uri=f"models:/{model}/{version}",
+        tracking_uri=place.uri,
+        run=run,
+        new=new,
+        columns=sum(one.dim for one in feature_sets),
+        members=len(served.members),
+        megabytes=round(megabytes, 3),
+    )
+
+
+def _counts_seconds(ensemble: Ensemble) -> bool:
+    return any(counts_seconds(ensemble.dimensions[dimension].post) for dimension in DIMENSIONS)
+
+
+def _rate(ensemble: Ensemble) -> float | None:
+    """The frame rate of the study's recordings; None where they have several, or the store is not there."""
+    try:
+        rates = {recording.frames_per_second for recording in Store.open(Path(ensemble.store)).recordings}
+    except InputError:
+        return None
+    return rates.pop() if len(rates) == 1 else None
+
+
+def _refuse_broken(served: Served, table: Any) -> None:
+    found = served.predict(table)
+    if len(found) != len(table) or not found[list(DIMENSIONS)].notna().all(axis=None):
+        raise JobError(f"ensemble {served.ensemble.name!r} does not predict its own example; nothing was logged")
+
+
+def _content(folder: Path) -> str:
+    """Hash of the package's version and of every file in the folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    hashes = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return digest([__version__, hashes])
+
+
+def _requirements() -> list[str]:
+    """The libraries at the versions that are installed here, without a build's suffix such as +cpu."""
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name).split('+')[0]}" for name in LIBRARIES]
+
+
+def _about(ensemble: Ensemble) -> str:
+    """What the registry's page says of a version."""
+    lines = [f"Ensemble `{ensemble.name}` of va-search {__version__}, recipe `{ensemble.recipe}`. Validation CCC:"]
+    for measured in ("out_of_fold", "in_sample"):
+        scores = ensemble.scores[measured]
+        if scores:
+            pair = ", ".join(f"{dimension} {scores[dimension]:.3f}" for dimension in DIMENSIONS)
+            lines.append(f"- {measured.replace('_', '-')}: {pair}")
+    return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""An ensemble as one folder that needs nothing else: what is logged to MLflow and predicts there.
+
+    ensemble.json                                    the ensemble, as saved
+    serving.json                                     feature sets, frame rate
+    bank/<study>/<trial>/<dimension>.safetensors     the members' weights
+
+Conventions: no pickle; predictions are those of `va-search predict`, clipped, on the source's scale.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from va_search.data.store import FeatureSet
+from va_search.ensemble.apply import PostProcessing
+from va_search.ensemble.saved import Ensemble
+from va_search.files import read_json, write_json
+from va_search.predictions.bank import Bank
+from va_search.serving.members import Member, describe, load_members, members_of, needed, predict_together
+from va_search.serving.rows import GAP, RATE, RECORDING, SUBJECT, columns_of, to_store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXAMPLE_FRAMES = 6
+"""Frames of each of the example's two recordings."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """An ensemble with all its models in memory. `frames_per_second`: for tables without; None: they must have it."""
+
+    ensemble: Ensemble
+    feature_sets: list[FeatureSet]
+    frames_per_second: float | None
+    members: list[Member]
+
+    @classmethod
+    def open(cls, folder: Path) -> Served:
+        """Read a folder that `write_served` made; InputError when a file is missing or not whole."""
+        ensemble = Ensemble.model_validate(read_json(folder / "ensemble.json"))
+        bank = Bank(folder / "bank")
+        rate = read_json(folder / "serving.json")["frames_per_second"]
+        return cls(ensemble, needed(ensemble, bank), rate, list(load_members(ensemble, bank)))
+
+    def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """recording, valence, arousal for every row of the table, in its order; see `rows` for what a table has."""
+        import pandas as pd
+
+        ensemble = self.ensemble
+        store, order = to_store(
+            frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=self.frames_per_second
+        )
+        values = np.zeros((len(frame), 2))
+        if len(frame):
+            values[order] = predict_together(ensemble, self.members, store, store.recordings)
+        values = np.clip(values, *ensemble.label_range)
+        found = {RECORDING: frame[RECORDING].astype(str), "valence": values[:, 0], "arousal": values[:, 1]}
+        return pd.DataFrame(found, index=frame.index)
+
+
+def write_served(folder: Path, ensemble: Ensemble, bank: Bank, frames_per_second: float | None) -> list[FeatureSet]:
+    """Put an ensemble and its members' weights into an empty folder; the feature sets a table must have.
+
+    InputError as `needed` raises it.
+    """
+    feature_sets = needed(ensemble, bank)
+    write_json(folder / "ensemble.json", ensemble.model_dump(mode="json"))
+    write_json(
+        folder / "serving.json",
+        {"frames_per_second": frames_per_second, "feature_sets": describe(feature_sets)},
+    )
+    for member in members_of(ensemble):
+        to = folder / "bank" / member.study / member.trial
+        to.mkdir(parents=True)
+        for dimension in member.by_dimension:
+            name = f"{dimension}.safetensors"
+            shutil.copyfile(bank.folder(member.study, member.trial) / name, to / name)
+    return feature_sets
+
+
+def counts_seconds(post: PostProcessing) -> bool:
+    """Whether a post-processing needs to know the frame rate."""
+    return (post.smoothing != "none" and post.window_seconds > 0.0) or post.delay_seconds != 0.0
+
+
+def schema(feature_sets: list[FeatureSet], *, rate_needed: bool) -> list[tuple[str, str, bool]]:
+    """(name, type, whether it is needed) of the columns a table may have."""
+    features = [(name, "double", True) for one in feature_sets for name in columns_of(one)]
+    optional = [(SUBJECT, "string", False), (RATE, "double", rate_needed), (GAP, "boolean", False)]
+    return [(RECORDING, "string", True), *optional, *features]
+
+
+def example(feature_sets: list[FeatureSet], frames_per_second: float | None) -> pd.DataFrame:
+    """Two short recordings of made-up features: no data of the study goes into the model."""
+    import pandas as pd
+
+    frames = 2 * EXAMPLE_FRAMES
+    table: dict[str, Any] = {
+        RECORDING: ["first"] * EXAMPLE_FRAMES + ["second"] * EXAMPLE_FRAMES,
+        SUBJECT: ["anna"] * EXAMPLE_FRAMES + ["ben"] * EXAMPLE_FRAMES,
+        RATE: [frames_per_second or 25.0] * frames,
+        GAP: [False] * frames,
+    }
+    at = np.arange(frames)
+    names = [name for one in feature_sets for name in columns_of(one)]
+    waves = {name: np.round(np.sin(0.7 * at + 0.3 * index), 3) for index, name in enumerate(names)}
+    return pd.DataFrame({**table, **waves})

@@ -1,0 +1,119 @@
+"""A model in MLflow's registry: logged from code, never pickled, one version per content."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from va_search.errors import JobError
+from va_search.tracking.door import be_quiet, open_client
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+
+CONTENT = "va_search.content"
+"""Tag of a version: the hash of what it predicts with."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the model's input: MLflow's name of its type, and whether a table must have it."""
+
+    name: str
+    type: str
+    needed: bool
+
+
+@dataclass(frozen=True)
+class Model:
+    """All that is logged. `code` is the file MLflow runs, `package` the folder of the code that it imports, `folder`
+    the artifact `ensemble`; `content` is the same exactly when the model is."""
+
+    name: str
+    run: str
+    content: str
+    code: Path
+    package: Path
+    folder: Path
+    columns: list[Column]
+    example: pd.DataFrame
+    requirements: list[str]
+    about: str
+
+
+def log_version(uri: str, model: Model) -> tuple[int, bool]:
+    """Log the model under its run and register it; its version, and whether that is a new one."""
+    client = open_client(uri)
+    there = _version_of(client, model)
+    if there is not None:
+        return there, False
+    if not client.search_registered_models(f"name = '{model.name}'"):
+        client.create_registered_model(model.name, tags={"va_search.role": "ensemble"})
+    with _fluent(uri):
+        logged = _log(model)
+        version = client.create_model_version(
+            model.name,
+            logged.model_uri,
+            run_id=model.run,
+            tags={CONTENT: model.content},
+            description=model.about,
+            model_id=logged.model_id,
+        )
+    return int(version.version), True
+
+
+@contextmanager
+def answered(uri: str) -> Iterator[None]:
+    """MLflow's exceptions as JobError: where it is, and what it said."""
+    be_quiet()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise JobError(f"MLflow at {uri}: {reason}; the same command tries again") from error
+
+
+@contextmanager
+def _fluent(uri: str) -> Iterator[None]:
+    """MLflow's functions that know one server per process, which alone can log models, turned to the one at `uri`."""
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a project around the current folder is not the model's
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+def _version_of(client: MlflowClient, model: Model) -> int | None:
+    found = client.search_model_versions(f"name = '{model.name}'")
+    same = [int(one.version) for one in found if one.tags.get(CONTENT) == model.content and one.status == "READY"]
+    return max(same, default=None)
+
+
+def _log(model: Model) -> Any:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+
+    inputs = Schema([ColSpec(one.type, one.name, required=one.needed) for one in model.columns])
+    outputs = Schema([ColSpec("string", "recording"), ColSpec("double", "valence"), ColSpec("double", "arousal")])
+    with mlflow.start_run(run_id=model.run, log_system_metrics=False):
+        return mlflow.pyfunc.log_model(
+            name=model.name,
+            python_model=str(model.code),
+            code_paths=[str(model.package)],
+            artifacts={"ensemble": str(model.folder)},
+            signature=ModelSignature(inputs=inputs, outputs=outputs),
+            input_example=model.example,
+            pip_requirements=model.requirements,
+        )
