@@ -77,10 +77,13 @@ def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:
     from va_search.ensemble.recipe import load_recipe
     from va_search.files import shipped
 
-    ensemble = build(home, [NAME], load_recipe(str(shipped(f"ensembles/{DEFAULT_RECIPE}.yaml"))), NAME, store, force=True)
+    recipe = load_recipe(str(shipped(f"ensembles/{DEFAULT_RECIPE}.yaml")))
+    ensemble = build(home, [NAME], recipe, NAME, store, force=True)
     log(output, home, ensemble, None)
     members = ", ".join(f"{name} {len(chosen.members)}" for name, chosen in ensemble.dimensions.items())
-    output.show(f"4 ensemble  recipe {DEFAULT_RECIPE}, members: {members}, chosen on validation, of {ensemble.candidates} trials")
+    output.show(
+        f"4 ensemble  recipe {recipe.name}, members: {members}, chosen on validation, of {ensemble.candidates} trials"
+    )
     return ensemble
 
 
