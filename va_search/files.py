@@ -147,7 +147,7 @@ class Home:
     """All the paths of a home, in one place.
 
     bank/<study>/<trial>/     predictions, weights, trial.json written last
-    studies/<study>/          space, asked trials, failures
+    studies/<study>/          space, asked trials, failures, the ensemble's statistics
     ensembles/<name>.json     members, weights and scores
     mlflow.db, mlflow-artifacts/   the embedded MLflow store
     """

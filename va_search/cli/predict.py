@@ -15,7 +15,7 @@ from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, c
 if TYPE_CHECKING:
     from va_search.serving.predict import Written
 
-EXAMPLE = "Example: va-search predict first-greedy --data stores/new --split test --out new-predictions"
+EXAMPLE = "Example: va-search predict first-best --data stores/new --split test --out new-predictions"
 
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""

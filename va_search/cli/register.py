@@ -12,7 +12,7 @@ from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, c
 if TYPE_CHECKING:
     from va_search.serving.register import Registered
 
-EXAMPLE = "Example: va-search register first-greedy"
+EXAMPLE = "Example: va-search register first-best"
 
 
 def register(

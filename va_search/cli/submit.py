@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble
     from va_search.submission import Submission
 
-EXAMPLE = "Example: va-search submit first-greedy --format recordings --out first-submission"
+EXAMPLE = "Example: va-search submit first-best --format recordings --out first-submission"
 
 
 def submit(
