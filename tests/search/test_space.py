@@ -27,7 +27,7 @@ CASE = {
     **dict.fromkeys(["cardiac", "electrodermal", "respiration", "temperature"], "autonomic"),
     **dict.fromkeys(["trapezius", "zygomaticus", "corrugator"], "muscle"),
 }
-FITTING = {"demo": SETS, "any": {"only": "visual"}, "case": CASE, "paper": PAPER}
+FITTING = {"demo": SETS, "any": {"only": "visual"}, "case": CASE, "case_recurrent": CASE, "paper": PAPER}
 
 
 def write_store(

@@ -63,7 +63,8 @@ def _audit(output: Output, store: Store) -> None:
 
 def _search(output: Output, home: Home, store: Store) -> None:
     from va_search.files import shipped
-    from va_search.search.run import Options, run_search
+    from va_search.search.machine import Options
+    from va_search.search.run import run_search
     from va_search.search.space import load_space
 
     space = load_space(shipped("search_spaces/demo.yaml"), store)

@@ -38,7 +38,8 @@ def search(
     with command(as_json) as output:
         from va_search.data.store import Store
         from va_search.files import Home
-        from va_search.search.run import Options, run_search
+        from va_search.search.machine import Options
+        from va_search.search.run import run_search
         from va_search.search.space import load_space
 
         store = Store.open(data)

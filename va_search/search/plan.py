@@ -16,8 +16,9 @@ from pydantic import ValidationError
 from va_search.data.store import Store
 from va_search.files import Home
 from va_search.predictions.bank import Bank
+from va_search.search.machine import cores
 from va_search.search.proposals import Proposals
-from va_search.search.session import cores, planned_trials
+from va_search.search.session import planned_trials
 from va_search.search.space import Space
 from va_search.training.settings import TrialSettings, trial_id
 

@@ -6,10 +6,7 @@ session, ASHA (where the space asks for it) stops trials early, and a stopped tr
 
 from __future__ import annotations
 
-import logging
-import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -23,41 +20,17 @@ from va_search.data.check import leaks
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted, JobError
 from va_search.files import Home, checked_name, remove_folder
-from va_search.search.session import Progress, Session, cores, objective, planned_trials, task
+from va_search.search.machine import Options, check_options, side_by_side
+from va_search.search.session import Progress, Session, objective, planned_trials, task
 from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import tracking_place
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
-}
-"""Nothing leaves the machine, no second log of results, our own Ctrl-C, and no snapshots of a state the bank has."""
-
 DELIVERY_SECONDS = 60.0
 """How long the end of a search waits for the tracking server before it leaves the rest to the next search."""
 
-CONNECT_SECONDS = 10.0
-"""How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
-
 TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run, none of which changes a result: Ray's address, trials side by side, GPU share, tracking server."""
-
-    address: str | None = None
-    concurrent: int | None = None
-    gpus_per_trial: float | None = None
-    tracking_uri: str | None = None
-    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,7 +61,7 @@ def run_search(
     """
     named = Study(home, checked_name(study, "study name"))
     place = tracking_place(home, options.tracking_uri)
-    _check(options)
+    check_options(options)
     _refuse_leaks(store)
     with named.searching():
         before = named.begin(store, space.document)
@@ -117,7 +90,10 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None]) 
     first = session.next_trial()
     if first is None and not session.waiting:
         return  # nothing to do: Ray is not even started
-    with redirect_stdout(sys.stderr), _ray(options) as resources:  # Ray prints on standard output when a worker dies
+    with (
+        redirect_stdout(sys.stderr),
+        ray_running(options) as resources,
+    ):  # Ray prints on standard output when a worker dies
         _listen(session)
         gpus = options.gpus_per_trial
         if gpus is None:
@@ -125,7 +101,7 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None]) 
         if options.address is None and gpus > resources.get("GPU", 0):
             has = f"this machine has {resources.get('GPU', 0):g} that Ray can use"
             raise InputError(f"--gpus-per-trial {gpus:g}: {has}; leave the option out to train on what there is")
-        session.concurrent = options.concurrent or _side_by_side(resources, gpus, options.threads)
+        session.concurrent = options.concurrent or side_by_side(resources, gpus, options.threads)
         if not session.stopping:
             _tune(session, options, first, gpus, watch)
 
@@ -136,28 +112,6 @@ def _refuse_leaks(store: Store) -> None:
     if found:
         hint = "where the challenge means it so, give each recording a subject of its own and import again"
         raise InputError(*(f"{store.path}: {one.where} {one.text}" for one in found), hint)
-
-
-def _check(options: Options) -> None:
-    """Refuse what Ray would wait on for minutes or for ever."""
-    gpus, address = options.gpus_per_trial, options.address
-    if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
-        raise InputError(f"--gpus-per-trial {gpus:g}: expected a share of a GPU from 0 to 1, or a whole number")
-    if address is None or address == "auto":
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"--address {address!r}: expected host:port of a Ray cluster's head, or auto")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
-        raise JobError(f"--address {address}: no Ray cluster answers there ({error})") from error
-
-
-def _side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
-    by_cpu = int(resources.get("CPU", 1) // threads)
-    by_gpu = int(resources.get("GPU", 0) / gpus) if gpus else by_cpu
-    return max(1, min(by_cpu, by_gpu))
 
 
 def _tune(session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None]) -> None:
@@ -213,35 +167,6 @@ def _scheduler(space: Space) -> Any:
     return ASHAScheduler(
         time_attr="epoch", grace_period=early.grace_epochs, reduction_factor=early.reduction_factor, max_t=longest
     )
-
-
-@contextmanager
-def _ray(options: Options) -> Iterator[dict[str, float]]:
-    """A Ray that is ours alone on this machine, or a connection to a cluster; yields its resources."""
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    import ray
-
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    address: dict[str, Any] = {"address": options.address}
-    if options.address is None:
-        count = (options.concurrent or cores()) * options.threads
-        address = {
-            "address": "local",
-            "num_cpus": count,
-            "object_store_memory": 100 * 2**20,
-            "include_dashboard": False,
-        }
-    try:
-        ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        where = options.address or "this machine"
-        raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
-    else:
-        yield dict(ray.cluster_resources())
-    finally:
-        ray.shutdown()
 
 
 @contextmanager

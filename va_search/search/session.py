@@ -6,7 +6,6 @@ home completed, and leaves alone those another process is training until they ar
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections import Counter, deque
@@ -231,11 +230,6 @@ def planned_trials(space: Space) -> int | None:
     whole = None if size is None else size * len(space.seeds) * len(space.folds)
     bounds = [bound for bound in (space.budget.trials, whole) if bound is not None]
     return min(bounds) if bounds else None
-
-
-def cores() -> int:
-    """The cores this process may use, which on a shared machine are fewer than it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def objective(record: dict[str, Any], name: str) -> float:

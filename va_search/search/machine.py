@@ -1,0 +1,95 @@
+"""The machine a search runs on: a Ray of its own here, or a cluster by its address."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from va_search.errors import InputError, JobError
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+}
+"""Nothing leaves the machine, no second log of results, our own Ctrl-C, and no snapshots of a state the bank has."""
+
+CONNECT_SECONDS = 10.0
+"""How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, none of which changes a result: Ray's address, trials side by side, GPU share, tracking server."""
+
+    address: str | None = None
+    concurrent: int | None = None
+    gpus_per_trial: float | None = None
+    tracking_uri: str | None = None
+    threads: int = 1
+
+
+def check_options(options: Options) -> None:
+    """Refuse what Ray would wait on for minutes or for ever."""
+    gpus, address = options.gpus_per_trial, options.address
+    if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+        raise InputError(f"--gpus-per-trial {gpus:g}: expected a share of a GPU from 0 to 1, or a whole number")
+    if address is None or address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(f"--address {address!r}: expected host:port of a Ray cluster's head, or auto")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise JobError(f"--address {address}: no Ray cluster answers there ({error})") from error
+
+
+def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
+    """How many trials the resources bear at a time, at least one."""
+    by_cpu = int(resources.get("CPU", 1) // threads)
+    by_gpu = int(resources.get("GPU", 0) / gpus) if gpus else by_cpu
+    return max(1, min(by_cpu, by_gpu))
+
+
+@contextmanager
+def ray_running(options: Options) -> Iterator[dict[str, float]]:
+    """A Ray that is ours alone on this machine, or a connection to a cluster; yields its resources."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    address: dict[str, Any] = {"address": options.address}
+    if options.address is None:
+        count = (options.concurrent or cores()) * options.threads
+        address = {
+            "address": "local",
+            "num_cpus": count,
+            "object_store_memory": 100 * 2**20,
+            "include_dashboard": False,
+        }
+    try:
+        ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        where = options.address or "this machine"
+        raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
+    else:
+        yield dict(ray.cluster_resources())
+    finally:
+        ray.shutdown()
+
+
+def cores() -> int:
+    """The cores this process may use, which on a shared machine are fewer than it has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
