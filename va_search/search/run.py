@@ -20,7 +20,7 @@ from va_search.data.check import leaks
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted, JobError
 from va_search.files import Home, checked_name, remove_folder
-from va_search.search.machine import Options, check_options, side_by_side
+from va_search.search.machine import Options, check_options, ray_running, side_by_side
 from va_search.search.session import Progress, Session, objective, planned_trials, task
 from va_search.search.space import Space
 from va_search.search.study import Study
