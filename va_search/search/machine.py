@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -87,7 +88,25 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
     else:
         yield dict(ray.cluster_resources())
     finally:
+        _shut_down()
+
+
+def _shut_down() -> None:
+    """End Ray while no thread collects garbage.
+
+    A reference to one of Ray's objects that another thread (tracking) drops in the middle of the shutdown makes Ray end
+    the whole process; what Tune left in reference cycles goes before, while Ray still is there.
+    """
+    import ray
+
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        gc.collect()
         ray.shutdown()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def cores() -> int:
