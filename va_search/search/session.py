@@ -251,7 +251,7 @@ def _best(records: Any, dimension: str) -> float | None:
 
 def task(session: Session, trial: str, settings: TrialSettings, *, device: str, threads: int) -> dict[str, Any]:
     """What an actor needs to train a trial; plain data, so that it travels to any node."""
-    store = session.store
+    store, early = session.store, session.space.early_stopping
     return {
         "trial": trial,
         "settings": settings.model_dump(mode="json"),
@@ -261,6 +261,7 @@ def task(session: Session, trial: str, settings: TrialSettings, *, device: str, 
         "store_name": store.name,
         "data_hash": store.data_hash(settings.features),
         "objective": session.space.objective,
+        "early_stopping": None if early is None else early.model_dump(),
         "device": device,
         "threads": threads,
     }

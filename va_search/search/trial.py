@@ -33,7 +33,7 @@ WORST = -1.0
 
 
 class TrialActor(Trainable):
-    """`config`: trial (id), settings, study, home, store, objective, device ("auto" or a torch device)."""
+    """`config` is what `session.task` makes."""
 
     def setup(self, config: dict[str, Any]) -> None:
         """Ray: a new actor, its first trial."""
@@ -48,7 +48,7 @@ class TrialActor(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Ray: train for about a second or one epoch; the last step writes the trial to the bank."""
+        """Ray: train for about a second, one epoch, or to the next rung; the last step writes the trial to the bank."""
         try:
             return self._advance()
         except Exception:  # any exception of a training is that trial's result, not the study's end
@@ -74,7 +74,7 @@ class TrialActor(Trainable):
         fit, until = self._fit, time.monotonic() + REPORT_SECONDS
         while not fit.finished:
             fit.run_epoch()
-            if time.monotonic() >= until:
+            if time.monotonic() >= until or is_rung(len(fit.history), self._task["early_stopping"]):
                 break
         if fit.finished:
             self._write(stopped=False)
@@ -93,6 +93,16 @@ class TrialActor(Trainable):
         assert self._fit is not None
         write_trial(self._fit, self._task, stopped=stopped, seconds=time.monotonic() - self._started)
         self._written = True
+
+
+def is_rung(epoch: int, early_stopping: dict[str, Any] | None) -> bool:
+    """Whether ASHA decides after this epoch, so that it must hear of the trial then, however short its epochs are."""
+    if early_stopping is None:
+        return False
+    rung = early_stopping["grace_epochs"]
+    while rung < epoch:
+        rung *= early_stopping["reduction_factor"]
+    return bool(rung == epoch)
 
 
 def open_fit(task: dict[str, Any]) -> Fit:
