@@ -147,6 +147,7 @@ class Home:
     """All the paths of a home, in one place.
 
     bank/<study>/<trial>/     predictions, weights, trial.json written last
+    configurations/<study>/   the same of configurations trained on all folds, put together from their trials
     studies/<study>/          space, asked trials, failures, the ensemble's statistics
     ensembles/<name>.json     members, weights and scores
     mlflow.db, mlflow-artifacts/   the embedded MLflow store
@@ -157,6 +158,10 @@ class Home:
     @property
     def bank(self) -> Path:
         return self.root / "bank"
+
+    @property
+    def configurations(self) -> Path:
+        return self.root / "configurations"
 
     @property
     def studies(self) -> Path:

@@ -80,7 +80,7 @@ def test_folds_never_touch_the_test_split(tmp_path: Path) -> None:
     assert [r.name for r in fold.validation] == ["r1", "r2"]
     assert [r.name for r in fold.train] == ["r0"]
     assert [r.name for r in fold.test] == ["r3"]
-    with pytest.raises(InputError, match=r"unknown fold 2 \(known: 0, 1, official\)"):
+    with pytest.raises(InputError, match=r"unknown fold 2 \(known: 0, 1, official, train_val_mix\)"):
         store.fold(2)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from va_search.errors import InputError, unknown_name
 class MemoryStore(Store):
     """`arrays`: (frames, dim) by feature set; make one with `MemoryStore.of`."""
 
-    arrays: Mapping[str, NDArray[np.float32]]
+    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -39,7 +39,7 @@ class MemoryStore(Store):
             one.name: replace(one, dtype="float32", hash=hashlib.sha256(arrays[one.name].tobytes()).hexdigest())
             for one in feature_sets
         }
-        return cls(Path(name), name, label_range, None, sets, tuple(recordings), {}, arrays)
+        return cls(Path(name), name, label_range, None, sets, tuple(recordings), {}, arrays=arrays)
 
     def features(self, name: str) -> NDArray[np.floating]:
         """(frames, dim) of one feature set."""

@@ -5,6 +5,7 @@
       frames.arrow           valence, arousal (float32, NaN unlabelled), time (float64), valid (bool)
       recordings.arrow       one row per recording
       manifest.json          written last: names, dims, modalities, label range, content hashes
+      folds.json             only where `data folds` made them: fold of each labelled recording, written once
 
 Conventions: frames of all recordings lie one after another in the order of the recordings, so a frame has one
 position in every file; `[start, stop)` of a recording are such positions. Annotations are on the source's scale;
@@ -14,7 +15,7 @@ on one machine share the pages. (`np.from_dlpack` rather than Arrow's `to_numpy`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ from va_search.files import digest, read_json
 
 LAYOUT = 1
 SPLITS = ("train", "validation", "test")
+OFFICIAL = "official"
+MIX = "train_val_mix"
+"""Fold keys beside the folds' numbers: the source's own split; train and validation together, none to validate."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,8 @@ class FeatureSet:
 
 @dataclass(frozen=True)
 class Fold:
-    """Who trains, who validates, who is predicted: `key` is "official" or the number of the validation fold."""
+    """Who trains, who validates, who is predicted: `key` is "official", the number of the validation fold, or
+    "train_val_mix", where every labelled recording trains and none validates (paper 4.7)."""
 
     key: str | int
     train: tuple[Recording, ...]
@@ -86,20 +91,24 @@ class Store:
     feature_sets: dict[str, FeatureSet]
     recordings: tuple[Recording, ...]
     hashes: dict[str, str]
+    folds_hash: str | None = None
+    """Of folds that `data folds` made; None where the source has folds of its own, or there are none."""
 
     @classmethod
     def open(cls, path: Path) -> Store:
         """Open the store at `path` in milliseconds; InputError when it is none, unfinished or cut short."""
         manifest = _read_manifest(path)
         sets = [FeatureSet(**{**entry, "columns": tuple(entry["columns"])}) for entry in manifest["feature_sets"]]
+        recordings, folds_hash = _with_folds(_read_recordings(path / "recordings.arrow"), path / "folds.json")
         store = cls(
             path=path,
             name=manifest["name"],
             label_range=(manifest["label_range"][0], manifest["label_range"][1]),
             time_column=manifest["time_column"],
             feature_sets={feature_set.name: feature_set for feature_set in sets},
-            recordings=_read_recordings(path / "recordings.arrow"),
+            recordings=recordings,
             hashes=manifest["hashes"],
+            folds_hash=folds_hash,
         )
         _check_sizes(path, manifest["bytes"])
         return store
@@ -139,31 +148,61 @@ class Store:
         """Recordings of one split, in store order."""
         return tuple(recording for recording in self.recordings if recording.split == name)
 
+    @property
+    def labelled(self) -> tuple[Recording, ...]:
+        """Recordings of train and validation, in store order."""
+        return tuple(recording for recording in self.recordings if recording.split != "test")
+
     def fold(self, key: str | int) -> Fold:
-        """The official split, or fold `key` as validation and all other labelled recordings as training.
+        """The official split; fold `key` as validation and all other labelled recordings as training; or the mix.
 
         Test recordings are in no fold's training or validation. InputError for a fold the store does not have.
         """
         test = self.split("test")
-        if key == "official":
+        if key == OFFICIAL:
             return Fold(key, self.split("train"), self.split("validation"), test)
-        labelled = [recording for recording in self.recordings if recording.split != "test"]
-        validation = tuple(recording for recording in labelled if recording.fold == key)
+        if key == MIX:
+            return Fold(key, self.labelled, (), test)
+        validation = tuple(recording for recording in self.labelled if recording.fold == key)
         if not validation:
-            raise InputError(f"{self.path}: " + unknown_name("fold", key, map(str, self.fold_keys)))
-        train = tuple(recording for recording in labelled if recording.fold != key)
+            raise InputError(f"{self.path}: " + unknown_name("fold", key, map(str, [*self.fold_keys, MIX])))
+        train = tuple(recording for recording in self.labelled if recording.fold != key)
         return Fold(key, train, validation, test)
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        """The folds that hold labelled recordings."""
+        return sorted({r.fold for r in self.labelled if r.fold is not None})
 
     @property
     def fold_keys(self) -> list[str | int]:
         """ "official", then the numbers of the folds that hold labelled recordings."""
-        numbers = {r.fold for r in self.recordings if r.split != "test" and r.fold is not None}
-        return ["official", *sorted(numbers)]
+        return [OFFICIAL, *self.fold_numbers]
 
-    def data_hash(self, feature_names: tuple[str, ...] | list[str]) -> str:
-        """Hash of everything a trial on these feature sets reads (values, modalities, annotations, recordings)."""
+    @property
+    def official_fold(self) -> int | None:
+        """The number of the fold that is the official split (its validation the same recordings); None without one."""
+        official = {recording.name for recording in self.split("validation")}
+        for number in self.fold_numbers:
+            fold = self.fold(number)
+            if {recording.name for recording in fold.validation} == official and fold.train == self.split("train"):
+                return number
+        return None
+
+    def canonical_fold(self, key: str | int) -> str | int:
+        """ "official" for the number of the fold that is the official split, so that it is not trained twice."""
+        return OFFICIAL if key == self.official_fold else key
+
+    def data_hash(self, feature_names: tuple[str, ...] | list[str], fold: str | int = OFFICIAL) -> str:
+        """Hash of everything a trial on these feature sets reads (values, modalities, annotations, recordings).
+
+        Folds that `data folds` made count only for the trials on them: those of the official split stay what they were.
+        """
         sets = {name: [self.feature_sets[name].hash, self.feature_sets[name].modality] for name in feature_names}
-        return digest({**self.hashes, "feature_sets": sets, "label_range": list(self.label_range)})
+        read = {**self.hashes, "feature_sets": sets, "label_range": list(self.label_range)}
+        if self.folds_hash is not None and fold not in (OFFICIAL, MIX):
+            read["folds"] = self.folds_hash
+        return digest(read)
 
     def to_unit(self, annotation: NDArray[np.floating]) -> NDArray[np.float32]:
         """Source scale to [-1, 1]."""
@@ -201,6 +240,18 @@ def _read_recordings(path: Path) -> tuple[Recording, ...]:
     with pa.memory_map(str(path), "r") as source:
         rows = pa.ipc.open_file(source).read_all().to_pylist()
     return tuple(Recording(**{**row, "gaps": tuple(row["gaps"])}) for row in rows)
+
+
+def _with_folds(recordings: tuple[Recording, ...], path: Path) -> tuple[tuple[Recording, ...], str | None]:
+    """Recordings with the folds of folds.json, and its hash; as they are where there is none."""
+    if not path.is_file():
+        return recordings, None
+    document = read_json(path)
+    folds = document.get("folds") if isinstance(document, dict) else None
+    labelled = {recording.name for recording in recordings if recording.split != "test"}
+    if not isinstance(folds, dict) or set(folds) != labelled or not all(type(k) is int for k in folds.values()):
+        raise InputError(f"{path}: expected the fold of each of the {len(labelled)} labelled recordings; remove it")
+    return tuple(replace(one, fold=folds.get(one.name)) for one in recordings), digest(folds)
 
 
 def _check_sizes(path: Path, expected: dict[str, int]) -> None:

@@ -95,7 +95,7 @@ def _earlier(home: Home, space: Space, store: Store) -> list[dict[str, Any]]:
 
 def _same(record: dict[str, Any], space: Space, store: Store) -> bool:
     known = record["settings"] and all(name in store.feature_sets for name in record["settings"]["features"])
-    if not known or record["data_hash"] != store.data_hash(record["settings"]["features"]):
+    if not known or record["data_hash"] != store.data_hash(record["settings"]["features"], record["settings"]["fold"]):
         return False
     try:
         return space.contains(TrialSettings(**record["settings"]))
@@ -123,7 +123,7 @@ def _sample(space: Space, store: Store) -> list[TrialSettings]:
         some = list(itertools.islice(space.configurations(), 5000))
         spread = some[:: max(1, len(some) // SAMPLED)][:SAMPLED]
         return [space.trials(configuration)[0] for configuration in spread]
-    proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features)))
+    proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)))
     each = len(space.seeds) * len(space.folds)
     drawn = [proposals.next() for _ in range(SAMPLED * each)]
     return [entry[1] for entry in drawn[::each] if entry is not None]

@@ -94,7 +94,7 @@ class Session:
         return settings if self.space.contains(settings) and self.trial_id(settings) == trial else None
 
     def trial_id(self, settings: TrialSettings) -> str:
-        return trial_id(settings, self.store.data_hash(settings.features))
+        return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
 
     @property
     def out_of_time(self) -> bool:
@@ -259,7 +259,7 @@ def task(session: Session, trial: str, settings: TrialSettings, *, device: str, 
         "home": str(Path(session.study.home.root).resolve()),
         "store": str(store.path.resolve()),
         "store_name": store.name,
-        "data_hash": store.data_hash(settings.features),
+        "data_hash": store.data_hash(settings.features, settings.fold),
         "objective": session.space.objective,
         "early_stopping": None if early is None else early.model_dump(),
         "device": device,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from va_search.data.store import MIX
 from va_search.files import digest
 
 MEANING = 1
@@ -75,7 +76,10 @@ class TrialSettings(BaseModel):
     compile: bool = False  # torch.compile, only where a GPU is
 
     seed: Annotated[int, Field(ge=0)] = 0
-    fold: int | Literal["official"] = "official"
+    fold: int | Literal["official", "train_val_mix"] = "official"
+    averaged_epochs: tuple[Positive, Positive] | None = None
+    """train_val_mix only: test predictions are the mean over these epochs, first and last; the paper's 16 to 25 of 30,
+    in proportion, unless given (4.7)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -87,6 +91,10 @@ class TrialSettings(BaseModel):
             data["features"] = tuple(sorted(set(data["features"])))
         for name in unused(data):
             data.pop(name, None)
+        if data.get("fold") == MIX and data.get("averaged_epochs") is None:
+            epochs = data.get("epochs", 30)
+            if isinstance(epochs, int) and epochs > 0:
+                data["averaged_epochs"] = (max(1, round(epochs * 16 / 30)), max(1, round(epochs * 25 / 30)))
         return data
 
     @model_validator(mode="after")
@@ -101,6 +109,13 @@ class TrialSettings(BaseModel):
                 f"`stride <= segment_length` must hold, but got (stride={self.stride}, "
                 f"segment_length={self.segment_length})"
             )
+        if self.averaged_epochs is not None and not self.averaged_epochs[0] <= self.averaged_epochs[1] <= self.epochs:
+            raise ValueError(
+                "`averaged_epochs[0] <= averaged_epochs[1] <= epochs` must hold, but got "
+                f"(averaged_epochs={list(self.averaged_epochs)}, epochs={self.epochs})"
+            )
+        if self.fold == MIX and (self.patience is not None or self.schedule == "plateau"):
+            raise ValueError("fold train_val_mix has no validation scores, which `patience` and schedule plateau need")
         if self.loss_valence == 0 and self.loss_arousal == 0:
             raise ValueError("`loss_valence` and `loss_arousal` can't both be 0: there would be nothing to learn")
         return self
@@ -127,6 +142,8 @@ def unused(settings: dict[str, Any]) -> list[str]:
         names += ["stride"]
     if settings.get("stride") is not None and settings.get("stride") == settings.get("segment_length", 150):
         names += ["stride"]
+    if settings.get("fold", "official") != MIX:
+        names += ["averaged_epochs"]
     if settings.get("normalise") == "none":
         names += ["normalise_by"]
     if schedule not in ("step", "plateau"):
@@ -140,4 +157,20 @@ def unused(settings: dict[str, Any]) -> list[str]:
 
 def trial_id(settings: TrialSettings, data_hash: str) -> str:
     """16 hex digits that stand for the settings, seed, fold, the data read and the meaning of the training code."""
-    return digest({"settings": settings.model_dump(mode="json"), "data": data_hash, "meaning": MEANING})[:16]
+    return digest({"settings": document(settings), "data": data_hash, "meaning": MEANING})[:16]
+
+
+def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:
+    """16 hex digits, equal for settings that differ in nothing `but` these: ("fold",) for a configuration's folds,
+    ("seed",) for its seeds."""
+    different = {"fold", "averaged_epochs"} if "fold" in but else set()
+    said = {name: value for name, value in document(settings).items() if name not in {*but, *different}}
+    return digest({"settings": said, "but": sorted(but)})[:16]
+
+
+def document(settings: TrialSettings) -> dict[str, Any]:
+    """Settings as JSON, those added after the first version left out while they have no effect: ids stay."""
+    said = settings.model_dump(mode="json")
+    if said["averaged_epochs"] is None:
+        del said["averaged_epochs"]
+    return said
