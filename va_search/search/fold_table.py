@@ -1,0 +1,144 @@
+"""Fold tables: what each configuration reached on each of a store's folds, as the paper's Table 4 shows it for one.
+
+Conventions: a configuration is a trial's settings without seed and fold; its seeds are put together as mean and
+standard deviation (n - 1; None for a single seed). The average over folds is the mean of the folds' means, its
+standard deviation that of the folds' means: how much the choice of the validation recordings matters. CCCs are each
+trial's best epoch on its fold's validation, so in-sample. Trials without validation (train_val_mix) are in no fold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from va_search.data.store import OFFICIAL, Store
+from va_search.training.settings import TrialSettings, configuration_id
+
+MEASURES = ("valence", "arousal", "score")
+DIFFERENT = ("seed", "fold", "averaged_epochs")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation of `n` values; `sd` is None where n is 1."""
+
+    mean: float
+    sd: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: list[float]) -> Spread:
+        return cls(mean(values), stdev(values) if len(values) > 1 else None, len(values))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One configuration on one fold, over its seeds: `values` by measure, empty where no seed is complete.
+
+    `complete` when every seed that the configuration has anywhere is complete here; otherwise `failed` when a
+    training failed here, `missing` when none was tried.
+    """
+
+    state: Literal["complete", "failed", "missing"]
+    values: dict[str, Spread]
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One configuration: `settings` without seed and fold, `cells` by fold as labelled in the store, `average` over
+    the folds that have values (its `n` says over how many)."""
+
+    configuration: str
+    settings: dict[str, Any]
+    seeds: list[int]
+    cells: dict[str | int, Cell]
+    average: dict[str, Spread]
+
+    @property
+    def complete(self) -> bool:
+        return all(cell.state == "complete" for cell in self.cells.values())
+
+
+def store_folds(store: Store) -> dict[str | int, str | int]:
+    """The store's folds by number, each with the key its trials have: "official" for the number of the official split."""
+    return {number: store.canonical_fold(number) for number in store.fold_numbers}
+
+
+def fold_table(
+    records: Iterable[dict[str, Any]], failures: Iterable[dict[str, Any]], folds: Mapping[str | int, str | int]
+) -> list[FoldRow]:
+    """One row per configuration that has a trial on any of these folds (`store_folds`), complete or failed.
+
+    Those with values on more folds come first, then by average score. `records` are trial.json of complete trials,
+    `failures` of failed ones (`Study.failures`); outside models, and trials of another version, are in no row.
+    """
+    rows: dict[str, _Trials] = {}
+    keys = set(folds.values())
+    for document, found in (*((r, True) for r in records), *((f, False) for f in failures)):
+        settings = _settings(document)
+        if settings is None or settings.fold not in keys or (found and not document.get("best")):
+            continue
+        name = configuration_id(settings, but=("seed", "fold"))
+        trials = rows.setdefault(name, _Trials(settings, {}, set()))
+        place = (settings.fold, settings.seed)
+        if found:
+            trials.complete[place] = _values(document["best"])
+        else:
+            trials.failed.add(place)
+    table = [_row(name, trials, folds) for name, trials in rows.items()]
+    return sorted(table, key=lambda row: (-_reached(row)[0], -_reached(row)[1], row.configuration))
+
+
+@dataclass
+class _Trials:
+    """What is known of one configuration's trials, by (fold, seed)."""
+
+    settings: TrialSettings
+    complete: dict[tuple[str | int, int], dict[str, float]]
+    failed: set[tuple[str | int, int]]
+
+
+def _settings(document: dict[str, Any]) -> TrialSettings | None:
+    try:
+        return TrialSettings.model_validate(document.get("settings"))
+    except ValidationError:
+        return None
+
+
+def _values(best: dict[str, Any]) -> dict[str, float]:
+    return {"valence": best["valence"]["ccc"], "arousal": best["arousal"]["ccc"], "score": best["score"]["value"]}
+
+
+def _row(name: str, trials: _Trials, folds: Mapping[str | int, str | int]) -> FoldRow:
+    seeds = sorted({seed for _, seed in [*trials.complete, *trials.failed]})
+    cells = {label: _cell(trials, key, seeds) for label, key in folds.items()}
+    average = {}
+    for measure in MEASURES:
+        means = [cell.values[measure].mean for cell in cells.values() if cell.values]
+        if means:
+            average[measure] = Spread.of(means)
+    said = trials.settings.model_dump(mode="json")
+    return FoldRow(name, {key: said[key] for key in said if key not in DIFFERENT}, seeds, cells, average)
+
+
+def _cell(trials: _Trials, key: str | int, seeds: list[int]) -> Cell:
+    reached = [trials.complete[key, seed] for seed in seeds if (key, seed) in trials.complete]
+    values = {measure: Spread.of([one[measure] for one in reached]) for measure in MEASURES} if reached else {}
+    if len(reached) == len(seeds):
+        return Cell("complete", values)
+    failed = any((key, seed) in trials.failed and (key, seed) not in trials.complete for seed in seeds)
+    return Cell("failed" if failed else "missing", values)
+
+
+def _reached(row: FoldRow) -> tuple[int, float]:
+    average = row.average.get("score")
+    return (average.n, average.mean) if average else (0, 0.0)
+
+
+def label_of(key: str | int, folds: Mapping[str | int, str | int]) -> str:
+    """A fold as a person reads it: its number, and which one is the official split."""
+    return f"{key} ({OFFICIAL})" if folds[key] == OFFICIAL and key != OFFICIAL else str(key)
