@@ -17,6 +17,7 @@ from va_search.data.table import import_table
 from va_search.errors import InputError, JobError
 from va_search.metrics import ccc
 from va_search.training import fit as fit_module
+from va_search.training.epochs import Sums
 from va_search.training.fit import Diverged, Epoch, Fit
 from va_search.training.settings import TrialSettings
 from va_search.training.weights import load_model
@@ -184,7 +185,7 @@ def test_training_carries_state_by_row_and_starts_recordings_without(tiny: Store
     model.register_forward_pre_hook(lambda _, args: given.append(args[2] and args[2][0][0]))
     model.register_forward_hook(lambda _, args, out: left.append(out[1][0][0]))
     with torch.random.fork_rng():
-        done = list(fit._learn(1, fit_module._Sums()))
+        done = list(fit._learn(1, Sums()))
     assert [state is None for state in given] == [batch.fresh for batch in done]
     assert sum(batch.fresh for batch in done) == 2  # seven stretches, four side by side
     for index, state in enumerate(given):

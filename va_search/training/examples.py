@@ -7,13 +7,14 @@ segment without labels inside a recording still goes through, to move the state 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from va_search.data.normalise import normalisation
-from va_search.data.store import Fold, Recording, Store, positions
+from va_search.data.store import MIX, Fold, Recording, Store, positions
 from va_search.errors import InputError, unknown_name
 from va_search.training.batches import Gather, Steps, in_order
 from va_search.training.loss import LEAST
@@ -53,6 +54,7 @@ class Examples:
     def _steps(self, recordings: tuple[Recording, ...]) -> Steps:
         return Steps.of(self.store, recordings, self.settings.frame_step, self.statistics.group)
 
+    @cached_property
     def test(self) -> Steps:
         """The test split's steps; laid out when asked for."""
         return self._steps(self.fold.test)
@@ -108,7 +110,8 @@ def seen_people(fold: Fold) -> list[str]:
 
 
 def checked_fold(settings: TrialSettings, store: Store) -> Fold:
-    """The trial's fold, if the store has its feature sets and labels to train and validate on."""
+    """The trial's fold, if the store has its feature sets, labels to train and validate on (none to validate on
+    train_val_mix), and for train_val_mix test recordings, since these are all it predicts."""
     problems = [
         f"{store.path}: {unknown_name('feature set', name, store.feature_sets)}"
         for name in settings.features
@@ -119,7 +122,10 @@ def checked_fold(settings: TrialSettings, store: Store) -> Fold:
     except InputError as error:
         raise InputError(*problems, *error.problems) from None
     weights = {"valence": settings.loss_valence, "arousal": settings.loss_arousal}
-    for side, recordings in (("training", fold.train), ("validation", fold.validation)):
+    if fold.key == MIX and not fold.test:
+        problems.append(f"{store.path}: fold {MIX} predicts test recordings alone, and this store has none")
+    sides = {"training": fold.train} if fold.key == MIX else {"training": fold.train, "validation": fold.validation}
+    for side, recordings in sides.items():
         labels = ~np.isnan(store.annotations[positions(recordings)])
         for column, (dimension, weight) in enumerate(weights.items()):
             n = int(labels[:, column].sum())

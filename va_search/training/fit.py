@@ -4,6 +4,9 @@ Conventions: an epoch counts from 1. CCCs are pooled over all labelled validatio
 source's scale, after clipping to the label range. Each dimension keeps the weights of its own best epoch (as the
 paper's code does): predictions are valence from the one and arousal from the other. Everything random comes from the
 trial's seed and the epoch's number, so a CPU run repeats bit for bit whatever ran before it in the process.
+
+On fold train_val_mix (paper 4.7) nothing is left to validate: no epoch has a CCC, no weights are kept, and the test
+predictions are the mean of those after each epoch of `averaged_epochs`; the trial ends after the last of these.
 """
 
 from __future__ import annotations
@@ -11,8 +14,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,64 +24,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from va_search.data.store import Store, frames_hash
-from va_search.errors import JobError
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.models.estimator import Estimator, carry
 from va_search.models.fusion import States
 from va_search.predictions.bank import Predictions
 from va_search.training.batches import Steps
+from va_search.training.epochs import Best, Diverged, Epoch, MeanOfEpochs, Sums
 from va_search.training.examples import Examples, seen_people
 from va_search.training.loss import ccc_loss
 from va_search.training.order import Batch
 from va_search.training.predict import build_model, in_batches, mixed_precision, predict, segments_of
 from va_search.training.schedules import Schedule
+from va_search.training.seeding import epoch_seed, seeded
 from va_search.training.settings import TrialSettings
 from va_search.training.weights import save_model
 
+__all__ = ["Best", "Diverged", "Epoch", "Fit"]
+
 LOG = logging.getLogger(__name__)
-
-
-class Diverged(JobError):
-    """Loss or predictions became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave.
-
-    `loss` is the mean over its batches, `learning_rate` the one it began with, `seconds` include validation.
-    `frames_per_second` are frames through training per second of training, `outside_share` the share of that time
-    outside forward, backward and optimiser (on a GPU: as seen from the CPU).
-    """
-
-    epoch: int
-    loss: float
-    ccc_valence: float
-    ccc_arousal: float
-    score: float
-    learning_rate: float
-    seconds: float
-    frames_per_second: float
-    outside_share: float = 0.0
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best epoch of one dimension."""
-
-    ccc: float
-    epoch: int
-
-
-@dataclass
-class _Sums:
-    """What a pass over training batches adds up."""
-
-    loss: float | Tensor = 0.0  # stays on the device until the epoch's end
-    batches: int = 0
-    frames: int = 0
-    inside: float = 0.0
-    seconds: float = 1e-9
 
 
 class Fit:
@@ -95,8 +56,9 @@ class Fit:
         self.best: dict[str, Best] = {}
         self._weights: dict[str, dict[str, Tensor]] = {}
         self._data = Examples(settings, store, self.device)
+        self._mean = MeanOfEpochs(settings.averaged_epochs) if settings.averaged_epochs else None
         self.remarks = _remarks(settings, self.device) + seen_people(self._data.fold)
-        with _seeded(self.device, settings.seed, 0):
+        with seeded(self.device, settings.seed, 0):
             self._model = self._new_model()
         if settings.compile and self.device.type == "cuda":
             self._model.compile(dynamic=True)
@@ -112,7 +74,7 @@ class Fit:
     @property
     def finished(self) -> bool:
         """All epochs done, or patience spent."""
-        return len(self.history) >= self.settings.epochs or self.stopped
+        return len(self.history) >= self.settings.trained_epochs or self.stopped
 
     @property
     def stopped(self) -> bool:
@@ -126,25 +88,29 @@ class Fit:
         began = perf_counter()
         number = len(self.history) + 1
         learning_rate = self._schedule.learning_rate
-        sums = _Sums()
-        with _seeded(self.device, self.settings.seed, number):
+        sums = Sums()
+        with seeded(self.device, self.settings.seed, number):
             for _ in self._learn(number, sums):
                 pass
         loss = float(sums.loss) / max(1, sums.batches)
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`")
-        pair = self._validate(number)
-        self._schedule.after_epoch(score(*pair))
+        pair = self._validate(number) if self._mean is None else None
+        if self._mean is not None and number in self._mean:
+            self._mean.add(self._finite(self._data.test, number))
+        valence, arousal = pair or (None, None)
+        both = score(*pair) if pair else None
+        self._schedule.after_epoch(both)
         speed, outside = sums.frames / sums.seconds, 1.0 - sums.inside / sums.seconds
         seconds = perf_counter() - began
-        epoch = Epoch(number, loss, *pair, score(*pair), learning_rate, seconds, speed, outside)
+        epoch = Epoch(number, loss, valence, arousal, both, learning_rate, seconds, speed, outside)
         self._keep(epoch)
-        LOG.info("epoch %d: loss %.4f, CCC valence %.4f, arousal %.4f, %.0f frames/s", number, loss, *pair, speed)
+        LOG.info("epoch %d: loss %.4f, CCCs %s, %.0f frames/s", number, loss, pair or "not validated", speed)
         return epoch
 
-    def _learn(self, number: int, sums: _Sums) -> Iterator[Batch]:
+    def _learn(self, number: int, sums: Sums) -> Iterator[Batch]:
         """Train on one epoch's batches, yielding each when it is done."""
-        generator = torch.Generator().manual_seed(_epoch_seed(self.settings.seed, number))
+        generator = torch.Generator().manual_seed(epoch_seed(self.settings.seed, number))
         states: States | None = None
         clock = perf_counter()
         self._model.train()
@@ -182,11 +148,16 @@ class Fit:
 
     def _validate(self, number: int) -> tuple[float, float]:
         """Pooled CCC of valence and arousal; a constant prediction of a constant label counts 0."""
-        prediction = self._predict(self._model, self._data.validation)
-        if not np.isfinite(prediction).all():
-            raise Diverged(f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`")
+        prediction = self._finite(self._data.validation, number)
         valence, arousal = (ccc(prediction[:, k], self._data.truth[:, k]) for k in range(2))
         return (0.0 if math.isnan(valence) else valence), (0.0 if math.isnan(arousal) else arousal)
+
+    def _finite(self, steps: Steps, number: int) -> NDArray[np.float32]:
+        """(frames, 2) by the weights as they are; Diverged when one is NaN."""
+        prediction = self._predict(self._model, steps)
+        if not np.isfinite(prediction).all():
+            raise Diverged(f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`")
+        return prediction
 
     def _predict(self, model: Estimator, steps: Steps) -> NDArray[np.float32]:
         return predict(model, self.settings, self._data.gather, steps, self.store.label_range)
@@ -197,7 +168,7 @@ class Fit:
         better = {
             dimension: value
             for dimension, value in (("valence", epoch.ccc_valence), ("arousal", epoch.ccc_arousal))
-            if dimension not in self.best or value > self.best[dimension].ccc
+            if value is not None and (dimension not in self.best or value > self.best[dimension].ccc)
         }
         if not better:
             return
@@ -207,9 +178,14 @@ class Fit:
             self._weights[dimension] = weights
 
     def predictions(self) -> dict[str, Predictions]:
-        """Every frame of "validation" and "test": valence by the best valence epoch, arousal by the best arousal's."""
+        """Every frame of "validation" and "test": valence by the best valence epoch, arousal by the best arousal's.
+
+        On train_val_mix "test" alone, the mean over `averaged_epochs`.
+        """
         self._check_trained()
-        splits = {"validation": self._data.validation, "test": self._data.test()}
+        splits = {"validation": self._data.validation, "test": self._data.test}
+        if self._mean is not None:
+            return {"test": Predictions(self._mean.value(), frames_hash(splits["test"].recordings))}
         model = self._new_model_quietly()
         columns: dict[str, list[NDArray[np.float32]]] = {split: [] for split in splits}
         for column, dimension in enumerate(DIMENSIONS):
@@ -222,11 +198,11 @@ class Fit:
         }
 
     def _new_model_quietly(self) -> Estimator:
-        with _seeded(self.device, self.settings.seed, 0):
+        with seeded(self.device, self.settings.seed, 0):
             return self._new_model()
 
     def save_weights(self, folder: Path) -> None:
-        """valence.safetensors and arousal.safetensors; `weights.load_model` reads them."""
+        """valence.safetensors and arousal.safetensors; `weights.load_model` reads them. None on train_val_mix."""
         self._check_trained()
         for dimension, best in self.best.items():
             about = {"dimension": dimension, "epoch": best.epoch, "ccc": best.ccc, "store": self.store.name}
@@ -240,23 +216,26 @@ class Fit:
             )
 
     def _check_trained(self) -> None:
-        if not self.best:
+        if not self.best and not (self._mean and self._mean.epochs):
             raise RuntimeError("nothing is trained yet: `run_epoch` first")
 
     def seconds_per_epoch(self, budget: float) -> float:
-        """Estimated seconds of one epoch with validation, from at most about `budget` seconds of real batches.
+        """Estimated seconds of one epoch with its predictions, from at most about `budget` seconds of real batches.
 
         It trains the model a little: use a Fit made for it.
         """
         data = self._data
         total = sum(data.frames_in(batch) for batch in data.order(torch.Generator()))
-        with _seeded(self.device, self.settings.seed, 1):
-            learnt = ((data.frames_in(batch), total) for batch in self._learn(1, _Sums()))
+        with seeded(self.device, self.settings.seed, 1):
+            learnt = ((data.frames_in(batch), total) for batch in self._learn(1, Sums()))
             learning = _scaled_up(learnt, budget * 0.7)
-        frames = data.validation.frames_in(segments_of(self.settings, data.validation)[0])
-        predicting = in_batches(self._model, self.settings, data.gather, data.validation)
+        steps, share = data.validation, 1.0
+        if self._mean is not None:  # predicts test, and not after every epoch
+            steps, share = data.test, len(self._mean.range) / self.settings.trained_epochs
+        frames = steps.frames_in(segments_of(self.settings, steps)[0])
+        predicting = in_batches(self._model, self.settings, data.gather, steps)
         predicted = ((int(frames[batch.segments].sum()), int(frames.sum())) for batch, _ in predicting)
-        return learning + _scaled_up(predicted, budget * 0.3)
+        return learning + share * _scaled_up(predicted, budget * 0.3)
 
 
 def _scaled_up(done: Iterator[tuple[int, int]], budget: float) -> float:
@@ -272,19 +251,6 @@ def _scaled_up(done: Iterator[tuple[int, int]], budget: float) -> float:
     if more == 0:
         return (warm - began) * total / max(1, first)
     return (perf_counter() - warm) * total / more
-
-
-@contextmanager
-def _seeded(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
-    """torch's global generators at a state that only the seed and epoch decide; as before afterwards."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(_epoch_seed(seed, epoch))
-        yield
-
-
-def _epoch_seed(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _remarks(settings: TrialSettings, device: torch.device) -> list[str]:

@@ -111,9 +111,10 @@ class Schedule:
             self._inner.step()
             self._owed -= 1
 
-    def after_epoch(self, score: float) -> None:
-        """Call once per epoch with the validation score."""
+    def after_epoch(self, score: float | None) -> None:
+        """Call once per epoch with the validation score; None where there is none (plateau needs one)."""
         if isinstance(self._inner, torch_schedules.ReduceLROnPlateau):
+            assert score is not None
             self._inner.step(score)
         elif self.settings.schedule not in BY_BATCH:
             self._inner.step()

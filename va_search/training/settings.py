@@ -125,6 +125,12 @@ class TrialSettings(BaseModel):
         return self.encoder in ("transformer", "transformer_lstm")
 
     @property
+    def trained_epochs(self) -> int:
+        """Epochs that are trained at most: on train_val_mix no further than predictions are averaged, though the
+        schedule counts all `epochs`."""
+        return self.epochs if self.averaged_epochs is None else self.averaged_epochs[1]
+
+    @property
     def carries_state(self) -> bool:
         return self.encoder in CARRIED
 
