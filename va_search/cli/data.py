@@ -24,7 +24,11 @@ AFFWILD2_EXAMPLE = (
     "Example: va-search data import affwild2 VA_Estimation_Challenge --visual features/visual --audio features/audio "
     "--sample sample_submission.txt --crops cropped_aligned --frame-rates fps.csv --to stores/affwild2"
 )
-SIMULATE_EXAMPLE = "Example: va-search data import simulate --to stores/simulated --hidden hidden-labels"
+SIMULATE_EXAMPLE = (
+    "Example: va-search data simulate --to stores/simulated --hidden hidden-labels; "
+    "or va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels"
+)
+DEFAULT_SCALE = 0.01
 CHECK_EXAMPLE = "Example: va-search data check stores/case"
 WARNINGS_SHOWN = 10
 FINDINGS_SHOWN = 60
@@ -47,6 +51,12 @@ class Size(StrEnum):
 
     demo = "demo"
     tiny = "tiny"
+
+
+class Like(StrEnum):
+    """Challenges whose shape a simulated one can have."""
+
+    affwild2 = "affwild2"
 
 
 ToOption = Annotated[Path, typer.Option("--to", help="The store to make.")]
@@ -94,10 +104,15 @@ def affwild2(  # noqa: PLR0917
         _import(output, to, lambda show: import_affwild2(annotations, to, **places, progress=show))
 
 
+@app.command(epilog=SIMULATE_EXAMPLE)
 @import_app.command(epilog=SIMULATE_EXAMPLE)
-def simulate(
+def simulate(  # noqa: PLR0917
     to: ToOption,
-    size: Annotated[Size, typer.Option(help="demo: 56 recordings; tiny: 14 short ones.")] = Size.demo,
+    size: Annotated[Size | None, typer.Option(help="demo (default): 56 recordings; tiny: 14 short ones.")] = None,
+    like: Annotated[
+        Like | None, typer.Option(help="Instead of a size: the shape and feature sets of the paper.")
+    ] = None,
+    scale: Annotated[float | None, typer.Option(help="With --like: share of its frames, 0.01 (default) to 1.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Another seed, another challenge.")] = 0,
     hidden: Annotated[Path | None, typer.Option(help="Folder for the withheld test labels.")] = None,
     as_json: JsonOption = False,
@@ -105,8 +120,21 @@ def simulate(
     """Make up a challenge: nothing to download, known truth."""
     with command(as_json) as output:
         from va_search.data.simulate import simulate as make
+        from va_search.data.simulate_affwild2 import simulate_affwild2 as make_like
+        from va_search.errors import InputError
 
-        _import(output, to, lambda show: make(to, size=size.value, seed=seed, hidden=hidden, progress=show))
+        if like is None and scale is not None:
+            raise InputError("--scale goes with --like affwild2")
+        if like is not None and size is not None:
+            raise InputError(
+                f"--size {size} and --like {like} are two challenges: give one of them, --like with --scale"
+            )
+        if like is None:
+            chosen = size or Size.demo
+            _import(output, to, lambda show: make(to, size=chosen.value, seed=seed, hidden=hidden, progress=show))
+        else:
+            share = DEFAULT_SCALE if scale is None else scale
+            _import(output, to, lambda show: make_like(to, scale=share, seed=seed, hidden=hidden, progress=show))
 
 
 @app.command(epilog=CHECK_EXAMPLE)

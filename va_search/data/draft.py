@@ -262,7 +262,7 @@ def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDAr
 
 def _is_coarse(values: NDArray[np.floating], cast: NDArray[Any]) -> bool:
     """Whether float16 rounded away more than a tenth of a column's spread (tiny units, large offsets)."""
-    if cast.dtype != np.float16 or not len(values):
+    if cast.dtype != np.float16 or values.dtype == np.float16 or not len(values):
         return False
     spread = np.ptp(values, axis=0)
     error = np.abs(cast.astype(np.float64) - values).max(axis=0)

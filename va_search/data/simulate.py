@@ -82,7 +82,8 @@ def simulate(
     about = f"simulate size={size} seed={seed}"
     description = Description(f"simulated-{size}", (-1.0, 1.0), sets, time_column="time", source=about)
     if hidden is not None:
-        _withhold(hidden, {source.name: parts[source.name] for source in sources if source.split == "test"})
+        for name in (source.name for source in sources if source.split == "test"):
+            withhold(hidden, name, parts[name].annotations)
     with drafting(to, description, sources) as draft:
         return read_all(draft, lambda index: _shown(sources[index], parts), progress=progress)
 
@@ -171,9 +172,9 @@ def _shown(source: Source, parts: dict[str, Part]) -> Part:
     return replace(part, annotations=None) if source.split == "test" else part
 
 
-def _withhold(folder: Path, parts: dict[str, Part]) -> None:
-    for name, part in parts.items():
-        pairs = [] if part.annotations is None else part.annotations.tolist()
-        rows = ["," if np.isnan(valence) else f"{valence:.3f},{arousal:.3f}" for valence, arousal in pairs]
-        with whole_file(folder / f"{name}.csv") as beside:
-            beside.write_text("\n".join([",".join(DIMENSIONS), *rows]) + "\n", encoding="utf-8")
+def withhold(folder: Path, name: str, annotations: NDArray[np.floating] | None) -> None:
+    """Write the labels (frames, 2) of recording `name` to <folder>/<name>.csv, empty where unlabelled."""
+    pairs = [] if annotations is None else annotations.tolist()
+    rows = ["," if np.isnan(valence) else f"{valence:.4g},{arousal:.4g}" for valence, arousal in pairs]
+    with whole_file(folder / f"{name}.csv") as beside:
+        beside.write_text("\n".join([",".join(DIMENSIONS), *rows]) + "\n", encoding="utf-8")
