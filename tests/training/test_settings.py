@@ -57,3 +57,26 @@ def test_defaults_are_the_papers() -> None:
     found = (paper.width, paper.layers, paper.attention_heads, paper.encoder_dropout, paper.segment_length)
     assert found == (1024, 4, 4, 0.3, 150)
     assert (paper.head_sizes, paper.head_dropout, paper.epochs) == ((512, 256), 0.1, 30)
+
+
+def test_the_ids_of_trials_that_homes_have_already_stay() -> None:
+    """Golden: ids computed before train_val_mix came. When one changes, every home trains everything again."""
+    late: dict[str, object] = {"features": ("a",), "encoder": "transformer_lstm", "fusion": "late", "schedule": "step"}
+    found = [
+        make(),
+        make(
+            features=("fau", "ires100"), encoder="gru", hidden_size=64, seed=3, fold=2, normalise="subject",
+            normalise_by="median_mad", clip=5.0,
+        ),
+        make(**late, patience=4, epochs=12),
+    ]  # fmt: skip
+    assert [trial_id(one, "data") for one in found] == ["be9b3a4f65a99866", "e6b7f27cfdf78cb6", "96686017add7424a"]
+
+
+def test_a_mixed_trial_is_another_one_and_its_epochs_count() -> None:
+    mixed = make(fold="train_val_mix")
+    assert mixed.averaged_epochs == (16, 25)
+    assert trial_id(mixed, "data") == trial_id(make(fold="train_val_mix", averaged_epochs=[16, 25]), "data")
+    assert len({trial_id(one, "data") for one in (mixed, make(), mixed.model_copy(update={"seed": 1}))}) == 3
+    with pytest.raises(ValidationError, match="`patience` and schedule plateau need"):
+        make(fold="train_val_mix", patience=3)
