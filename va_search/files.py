@@ -159,6 +159,11 @@ class Home:
     def bank(self) -> Path:
         return self.root / "bank"
 
+    @classmethod
+    def around(cls, bank: Path) -> Home:
+        """The home whose bank is at this path."""
+        return cls(bank.parent)
+
     @property
     def configurations(self) -> Path:
         return self.root / "configurations"

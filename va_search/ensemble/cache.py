@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.candidates import Candidate, LineUp
+from va_search.ensemble.candidates import ALL, Candidate, LineUp
 from va_search.ensemble.moments import Groups, Statistics
 from va_search.ensemble.statistics import BUDGET, ROWS, groups_within, measure
 from va_search.errors import InputError
@@ -59,7 +59,7 @@ def statistics_for(
             f"{lines.store.path}: {dimension} has the same value in all {known.size} labelled validation frames; "
             "its CCC is not defined"
         )
-    prints = {c.label: fingerprint(home, c) for c in lines.candidates}  # before the files are opened
+    prints = {c.label: fingerprint(lines.bank(home), c) for c in lines.candidates}  # before the files are opened
     path, about = _place(home, lines, dimension), _about(lines, annotation)
     kept, kept_prints = _read(path, about)
     if kept is not None:
@@ -73,9 +73,9 @@ def statistics_for(
     return statistics
 
 
-def fingerprint(home: Home, candidate: Candidate) -> list[int]:
+def fingerprint(bank: Bank, candidate: Candidate) -> list[int]:
     """What tells a candidate's validation file from any other and from itself after a change; InputError if missing."""
-    path = Bank(home.bank).folder(candidate.study, candidate.trial) / "validation.arrow"
+    path = bank.folder(candidate.study, candidate.trial) / "validation.arrow"
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -93,7 +93,7 @@ def _measured(
     parts: Sequence[Sequence[int]],
     budget: int,
 ) -> Statistics:
-    bank = Bank(home.bank)
+    bank = lines.bank(home)
     columns = [
         bank.column(c.study, c.trial, "validation", dimension, frames_hash=lines.frames_hash) for c in lines.candidates
     ]
@@ -104,7 +104,8 @@ def _measured(
 
 def _place(home: Home, lines: LineUp, dimension: str) -> Path:
     studies = sorted({candidate.study for candidate in lines.candidates})
-    key = digest([studies, lines.frames_hash])[:16]
+    what = [studies, lines.frames_hash] + ([ALL] if lines.fold == ALL else [])  # never mixed up with trials'
+    key = digest(what)[:16]
     return home.study(studies[0]) / "statistics" / f"{dimension}-{key}.npz"
 
 

@@ -1,5 +1,7 @@
 """Which trials may be members: complete, of the studies asked for, and on the same validation frames.
 
+(Or configurations over folds, which over_folds.py puts together, on all labelled frames.)
+
 Conventions: candidates stand in the order of their trial ids, which is how ties break. Nothing is dropped silently:
 what is left out is counted by its reason.
 """
@@ -12,9 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from va_search.data.store import Recording, Store, frames_hash
+from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash
 from va_search.errors import InputError, unknown_name
+from va_search.files import Home
 from va_search.predictions.bank import Bank
+
+ALL = "all"
+"""The fold of what was put together over all folds, measured on every labelled recording."""
+NO_VALIDATION = "trained on train_val_mix, which leaves nothing to validate on"
 
 
 @dataclass(frozen=True)
@@ -34,10 +41,17 @@ class Candidate:
         found: str | None = self.record.get("predictions", {}).get(split, {}).get("frames_hash")
         return found
 
+    @property
+    def fold(self) -> Any:
+        """What it was trained on: a key of the store's folds, "all", or None for a model from elsewhere."""
+        return (self.record.get("settings") or {}).get("fold")
+
 
 @dataclass(frozen=True)
 class LineUp:
-    """Candidates whose predictions line up: on fold `fold`'s validation recordings and the test recordings."""
+    """Candidates whose predictions line up: on fold `fold`'s validation recordings and the test recordings.
+
+    Fold "all": on every labelled recording."""
 
     store: Store
     fold: str | int
@@ -46,6 +60,10 @@ class LineUp:
     test_frames_hash: str | None
     candidates: tuple[Candidate, ...]
     left_out: dict[str, int]
+
+    def bank(self, home: Home) -> Bank:
+        """Where the candidates' predictions lie."""
+        return Bank(home.configurations if self.fold == ALL else home.bank)
 
 
 def find_candidates(bank: Bank, studies: Sequence[str], *, outside: bool) -> tuple[list[Candidate], dict[str, int]]:
@@ -88,8 +106,10 @@ def find_store(candidates: Sequence[Candidate]) -> Store:
     return Store.open(path)
 
 
-def line_up(candidates: Sequence[Candidate], store: Store, left_out: dict[str, int]) -> LineUp:
-    """Keep the candidates on one fold: the one with most of them, the official split where that is a tie.
+def line_up(
+    candidates: Sequence[Candidate], store: Store, left_out: dict[str, int], *, fold: str | int | None = None
+) -> LineUp:
+    """Keep the candidates on one fold: `fold`, or the one with most, the official split where that is a tie.
 
     InputError when none lines up with any fold of the store.
     """
@@ -98,7 +118,9 @@ def line_up(candidates: Sequence[Candidate], store: Store, left_out: dict[str, i
     test = store.split("test")
     test_hash = frames_hash(test) if test else None
     counted = Counter(candidate.lines_up_with("validation") for candidate in candidates)
-    fold = max(hashes, key=lambda key: counted[hashes[key]]) if hashes else "official"  # the first where equal
+    asked = fold
+    if fold is None:
+        fold = max(hashes, key=lambda key: counted[hashes[key]]) if hashes else OFFICIAL  # the first where equal
     counts = Counter(left_out)
     kept = []
     for candidate in candidates:
@@ -109,7 +131,8 @@ def line_up(candidates: Sequence[Candidate], store: Store, left_out: dict[str, i
             counts[reason] += 1
     if not kept:
         why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
-        raise InputError(f"{store.path}: no trial's predictions line up with a validation fold of this store ({why})")
+        which = "a validation fold" if asked is None else f"fold {asked}"
+        raise InputError(f"{store.path}: no trial's predictions line up with {which} of this store ({why})")
     return LineUp(store, fold, folds[fold], hashes[fold], test_hash, tuple(kept), dict(counts))
 
 
@@ -124,6 +147,8 @@ def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]
 
 def _reason(candidate: Candidate, fold: str | int, hashes: dict[str | int, str], test_hash: str | None) -> str | None:
     """Why a candidate can't be a member; None when it can."""
+    if candidate.fold == MIX:
+        return NO_VALIDATION
     found = candidate.lines_up_with("validation")
     if found != hashes.get(fold):
         other = next((key for key, value in hashes.items() if value == found), None)

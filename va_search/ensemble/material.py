@@ -1,6 +1,7 @@
 """What ensembles are made from and judged on: one dimension's candidates, statistics, annotation and folds.
 
-Conventions: everything is of the validation recordings of one fold of the store; test predictions are not read here.
+Conventions: everything is of the validation recordings of one fold of the store, or of all labelled recordings where
+members are configurations over folds. Test predictions are not read here.
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.store import Recording, Store, positions
+from va_search.data.store import MIX, Recording, Store, positions
+from va_search.ensemble import over_folds
 from va_search.ensemble.bootstrap import samples
 from va_search.ensemble.cache import statistics_for
-from va_search.ensemble.candidates import Candidate, LineUp, find_candidates, find_store, line_up
+from va_search.ensemble.candidates import (
+    ALL,
+    NO_VALIDATION,
+    Candidate,
+    LineUp,
+    find_candidates,
+    find_store,
+    line_up,
+)
 from va_search.ensemble.folds import Folds, make_folds
 from va_search.ensemble.moments import Statistics, Vector
 from va_search.errors import InputError
@@ -118,7 +128,7 @@ class Materials(Mapping[str, Material]):
     def measured_on(self) -> dict[str, Any]:
         """What scores are measured on, as it is saved."""
         return {
-            "split": "validation",
+            "split": "validation" if self.lines.fold != ALL else "train and validation",
             "fold": self.lines.fold,
             "recordings": len(self.lines.recordings),
             "labelled_frames": self.labelled_frames,
@@ -139,29 +149,41 @@ class Materials(Mapping[str, Material]):
         return replace(self, dimensions=found)
 
 
-def gather(home: Home, studies: Sequence[str], store: Store | None, *, outside: bool) -> Materials:
+def gather(
+    home: Home, studies: Sequence[str], store: Store | None, *, outside: bool, folds: str | None = None
+) -> Materials:
     """Candidates of the studies on the frames of one fold, with their statistics (kept under `home`).
 
-    The store is the one the trials' records name, or `store`. InputError for unknown studies, nothing that lines up,
+    `folds`: "official", the official split; "all", configurations over folds on all labelled recordings; None, the
+    fold with most trials. The store is the one the trials' records name, or `store`. InputError for unknown studies, nothing that lines up,
     no labelled frame, a dimension whose annotation is constant, NaN predictions; a member whose predictions are
     constant is left out of that dimension and named in the notes.
     """
-    candidates, left_out = find_candidates(Bank(home.bank), studies, outside=outside)
-    if not candidates:
-        raise InputError(f"no member left: {', '.join(f'{n} × {why}' for why, n in left_out.items())}")
-    lines = line_up(candidates, store or find_store(candidates), left_out)
+    lines = _lines(home, studies, store, outside=outside, folds=folds)
     annotations = lines.store.annotations[positions(lines.recordings)]
     labelled = _labelled(lines, annotations)
-    folds = make_folds(lines.recordings, labelled)
+    parts = make_folds(lines.recordings, labelled)
     dimensions, notes = {}, []
     for index, dimension in enumerate(DIMENSIONS):
         annotation = np.ascontiguousarray(annotations[:, index])
-        statistics = statistics_for(home, lines, dimension, annotation, parts=folds.parts)
-        columns = partial(_column, Bank(home.bank), lines, dimension)
-        material = Material(statistics, lines.candidates, columns, annotation, lines.recordings, folds)
+        statistics = statistics_for(home, lines, dimension, annotation, parts=parts.parts)
+        columns = partial(_column, lines.bank(home), lines, dimension)
+        material = Material(statistics, lines.candidates, columns, annotation, lines.recordings, parts)
         dimensions[dimension], note = _varying(material, dimension)
         notes += note
     return Materials(lines, dimensions, sum(labelled), notes)
+
+
+def _lines(home: Home, studies: Sequence[str], store: Store | None, *, outside: bool, folds: str | None) -> LineUp:
+    if folds == MIX:
+        raise InputError(f"trials {NO_VALIDATION}: they can't be chosen from, compared or explained")
+    candidates, left_out = find_candidates(Bank(home.bank), studies, outside=outside)
+    if not candidates:
+        raise InputError(f"no member left: {', '.join(f'{n} × {why}' for why, n in left_out.items())}")
+    store = store or find_store(candidates)
+    if folds == ALL:
+        return over_folds.line_up(home, studies, store)
+    return line_up(candidates, store, left_out, fold=folds)
 
 
 def _column(bank: Bank, lines: LineUp, dimension: str, member: int) -> NDArray[np.floating]:

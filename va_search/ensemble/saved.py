@@ -5,6 +5,10 @@ Conventions: a score is a pooled CCC over the labelled frames of the validation 
 without the recordings they are judged on; null where that was impossible, with the reason in `measured_on`.
 Weights sum to 1 within a dimension and are positive (a recipe `ridge` may give negative ones too); predictions are on
 the source's scale. `post` is what is done to the weighted sum (`apply.combine`); files without it do nothing to it.
+
+`measured_on.fold` is "all" where members are configurations over folds (over_folds.py), measured on every labelled
+recording, and "train_val_mix" where members trained on all of them: every score is null then, and all count alike.
+A blend has `parts`, whole ensembles with their shares, and no dimensions of its own.
 """
 
 from __future__ import annotations
@@ -24,9 +28,11 @@ class Document(BaseModel):
 
 
 class Scores(Document):
-    """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the out-of-fold one."""
+    """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the out-of-fold one.
 
-    in_sample: float
+    `in_sample` is null where nothing can be measured: members trained on every labelled recording."""
+
+    in_sample: float | None
     out_of_fold: float | None
     interval: tuple[float, float] | None = None
 
@@ -34,15 +40,17 @@ class Scores(Document):
 class Member(Document):
     """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for outside models.
 
+    A configuration over folds (source "folds") has the trials of its folds in `trials`, which count alike.
     `gain`: the ensemble's CCC out-of-fold less that without this member, the others keeping their proportions.
     """
 
     study: str
     trial: str
     weight: Annotated[float, Field(allow_inf_nan=False)]
-    ccc: float
+    ccc: float | None
     gain: float | None = None
     source: str
+    trials: dict[str, str] | None = None
     encoder: str | None = None
     fusion: str | None = None
     features: list[str] | None = None
@@ -77,7 +85,7 @@ class Weighted(Document):
     recipe: dict[str, Any]
     members: Annotated[list[Member], Field(min_length=1)]
     scores: Scores
-    best_single: Single
+    best_single: Single | None
     post: PostProcessing = AS_IT_IS
     shrink: float = 0.0
     takes: str | None = None
@@ -100,8 +108,15 @@ class MeasuredOn(Document):
     groups: int | None = None
 
 
+class Part(Document):
+    """A part of a blend: a whole ensemble, and how much of it."""
+
+    share: Annotated[float, Field(gt=0, le=1)]
+    ensemble: Ensemble
+
+
 class Ensemble(Document):
-    """A whole ensemble. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
+    """A whole ensemble, or a blend of several. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
 
     `intervals`: {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
     """
@@ -125,6 +140,14 @@ class Ensemble(Document):
     scores: dict[str, dict[str, float] | None]
     best_single: dict[str, dict[str, float] | None]
     intervals: dict[str, dict[str, tuple[float, float] | None] | None] | None = None
+    parts: list[Part] = []
+
+    @property
+    def pieces(self) -> list[tuple[float, Ensemble]]:
+        """(share, ensemble) of everything that has members: a blend's parts, or the ensemble itself with share 1."""
+        if not self.parts:
+            return [(1.0, self)]
+        return [(part.share * share, piece) for part in self.parts for share, piece in part.ensemble.pieces]
 
 
 def read_ensemble(home: Home, name: str) -> Ensemble:

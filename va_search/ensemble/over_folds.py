@@ -1,0 +1,265 @@
+"""Configurations over folds: every labelled recording predicted by the fold's trial that did not train on it.
+
+    configurations/<study>/<configuration>/     an entry as in the bank, put together from the trials of all folds
+      validation.arrow     every labelled recording, each from the trial that validated it
+      test.arrow           the mean of the folds' test predictions
+      trial.json           written last; `trials` tells whose they are, `best` is pooled over all labelled recordings
+
+Conventions: a configuration is settings with their seed, without fold; its trials are complete in one study. A trial
+belongs to the fold whose recordings it validated, so the official split counts as the fold that it is. An entry is
+used again while its trials' files, the recordings and the annotations are those it was made of, and made anew
+otherwise; entries that are not complete any more are taken away. Test annotations are not read.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from va_search import __version__
+from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash, positions
+from va_search.ensemble.candidates import ALL, NO_VALIDATION, Candidate, LineUp, find_candidates
+from va_search.errors import InputError
+from va_search.files import Home, digest, remove_folder
+from va_search.metrics import DIMENSIONS, ccc, score
+from va_search.predictions.bank import Bank, Predictions
+from va_search.training.settings import TrialSettings, configuration_id
+
+FORMAT = 1
+"""Raised when the same trials would be put together to something else."""
+
+Values = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Together:
+    """What there is over all folds. `made`: how many entries were made anew; `left_out` counts by reason."""
+
+    entries: tuple[Candidate, ...]
+    left_out: dict[str, int]
+    made: int
+
+
+@dataclass(frozen=True)
+class _Folds:
+    """The store's folds as trials are matched with them: validation recordings and their hash by number."""
+
+    store: Store
+    validation: dict[int, tuple[Recording, ...]]
+    hashes: dict[str, int]
+    test_hash: str | None
+
+    @classmethod
+    def of(cls, store: Store) -> _Folds:
+        """InputError when the store has no folds, or a labelled recording is in none."""
+        numbers = store.fold_numbers
+        none = [recording.name for recording in store.labelled if recording.fold is None]
+        if len(numbers) < 2 or none:
+            found = f"{len(none)} labelled recordings are in no fold" if numbers else "it has no folds"
+            raise InputError(f"{store.path}: {found}; make some with `va-search data folds {store.path}`")
+        validation = {number: store.fold(number).validation for number in numbers}
+        test = store.split("test")
+        hashes = {frames_hash(recordings): number for number, recordings in validation.items()}
+        return cls(store, validation, hashes, frames_hash(test) if test else None)
+
+
+def put_together(home: Home, studies: Sequence[str], store: Store) -> Together:
+    """Put the configurations that are complete on all folds of the store together, anew only where needed.
+
+    They lie in `Bank(home.configurations)`. The same configuration in two studies is an entry of both, and a candidate
+    once. InputError for unknown studies, a store without folds, trials' predictions that can't be read.
+    """
+    folds = _Folds.of(store)
+    find_candidates(Bank(home.bank), studies, outside=True)  # all unknown studies at once
+    entries: dict[tuple[str, str], Candidate] = {}
+    left_out: Counter[str] = Counter()
+    made = 0
+    for study in dict.fromkeys(studies):
+        trials, _ = find_candidates(Bank(home.bank), [study], outside=True)
+        complete, missing = _configurations(trials, folds)
+        left_out.update(missing)
+        for name, by_fold in complete.items():
+            entry, anew = _entry(home, study, name, by_fold, folds)
+            made += anew
+            if entries.setdefault((name, entry.record["content"]), entry) is not entry:
+                left_out["same configuration in two of the studies, counted once"] += 1
+        _take_away(Bank(home.configurations), study, complete)
+    found = sorted(entries.values(), key=lambda entry: (entry.trial, entry.study))
+    return Together(tuple(found), dict(left_out), made)
+
+
+def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
+    """The configurations as candidates on every labelled recording; InputError when none is complete."""
+    together = put_together(home, studies, store)
+    if not together.entries:
+        why = "; ".join(f"{count} left out: {reason}" for reason, count in together.left_out.items())
+        raise InputError(f"no configuration is complete on all folds of {store.path} ({why or 'no trials'})")
+    labelled, test = store.labelled, store.split("test")
+    return LineUp(
+        store=store,
+        fold=ALL,
+        recordings=labelled,
+        frames_hash=frames_hash(labelled),
+        test_frames_hash=frames_hash(test) if test else None,
+        candidates=together.entries,
+        left_out=together.left_out,
+    )
+
+
+def _configurations(trials: Sequence[Candidate], folds: _Folds) -> tuple[dict[str, dict[int, Candidate]], Counter[str]]:
+    """Complete configurations by name, each with its trial of every fold; and what is left out, by reason."""
+    left_out: Counter[str] = Counter()
+    found: dict[str, dict[int, Candidate]] = {}
+    for trial in sorted(trials, key=lambda one: (_of_this_data(one, folds.store), one.trial)):  # the last one counts
+        place = _place(trial, folds)
+        if isinstance(place, str):
+            left_out[place] += 1
+        else:
+            found.setdefault(place[0], {})[place[1]] = trial
+    complete = {}
+    for name, by_fold in sorted(found.items()):
+        missing = [str(number) for number in folds.validation if number not in by_fold]
+        if missing:
+            left_out[f"configuration with fold{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing"] += 1
+        else:
+            complete[name] = dict(sorted(by_fold.items()))
+    return complete, left_out
+
+
+def _place(trial: Candidate, folds: _Folds) -> tuple[str, int] | str:
+    """The configuration and the fold of a trial, or why it has none."""
+    if trial.record["source"] == "outside":
+        return "model from elsewhere, which covers one fold only"
+    if trial.fold == MIX:
+        return NO_VALIDATION
+    number = folds.hashes.get(trial.lines_up_with("validation") or "")
+    if number is None:
+        official = trial.fold == OFFICIAL
+        return f"validated on {'the official split, which is' if official else 'frames that are'} no fold of this store"
+    if folds.test_hash is not None and trial.lines_up_with("test") != folds.test_hash:
+        return "no predictions of this store's test recordings"
+    try:
+        settings = TrialSettings.model_validate(trial.record["settings"])
+    except ValidationError:
+        return "settings that this version does not know"
+    return configuration_id(settings, but=("fold",)), number
+
+
+def _of_this_data(trial: Candidate, store: Store) -> bool:
+    """Whether the trial read what is in the store now; another one of the same fold gives way to it."""
+    names = (trial.record.get("settings") or {}).get("features") or []
+    known = all(name in store.feature_sets for name in names)
+    return known and trial.record.get("data_hash") == store.data_hash(names, trial.fold or OFFICIAL)
+
+
+def _entry(
+    home: Home, study: str, name: str, by_fold: Mapping[int, Candidate], folds: _Folds
+) -> tuple[Candidate, bool]:
+    """The entry of a configuration, and whether it was made anew."""
+    bank = Bank(home.configurations)
+    made_of = _made_of(Bank(home.bank), by_fold, folds)
+    if bank.is_complete(study, name):
+        try:
+            old = bank.record(study, name)
+        except InputError:
+            old = {}
+        if old.get("made_of") == made_of:
+            return Candidate(study, name, old), False
+        bank.retract(study, name)
+    predictions = _predictions(Bank(home.bank), by_fold, folds)
+    record = _record(by_fold, folds, predictions["validation"].values)
+    bank.write(study, name, {**record, "made_of": made_of}, predictions)
+    return Candidate(study, name, bank.record(study, name)), True
+
+
+def _made_of(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) -> dict[str, Any]:
+    """What tells an entry from any other and from itself after a change."""
+    store = folds.store
+    splits = ("validation",) if folds.test_hash is None else ("validation", "test")
+    files = {
+        str(number): [_print(bank.folder(one.study, one.trial) / f"{split}.arrow") for split in splits]
+        for number, one in by_fold.items()
+    }
+    return {
+        "format": FORMAT,
+        "frames_hash": frames_hash(store.labelled),
+        "test_frames_hash": folds.test_hash,
+        "folds": {str(number): frames_hash(one) for number, one in folds.validation.items()},
+        "annotations": store.hashes.get("annotations"),
+        "files": files,
+    }
+
+
+def _print(path: Path) -> list[int]:
+    """Size, inode and time of a file; a further link to it changes none of them. InputError if missing."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; the trial's predictions are not there any more") from None
+    return [found.st_size, found.st_ino, found.st_mtime_ns]
+
+
+def _predictions(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) -> dict[str, Predictions]:
+    """Every labelled recording from the fold that validated it; of the test recordings the mean over folds."""
+    labelled = folds.store.labelled
+    parts: dict[str, Values] = {}
+    for number, one in by_fold.items():
+        recordings = folds.validation[number]
+        values = bank.read(one.study, one.trial, "validation", frames_hash=frames_hash(recordings))
+        ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
+        for recording, (low, high) in zip(recordings, pairwise(ends), strict=True):
+            parts[recording.name] = values[low:high]
+    validation = np.concatenate([parts[recording.name] for recording in labelled])
+    found = {"validation": Predictions(validation, frames_hash(labelled))}
+    if folds.test_hash is not None:
+        total = sum(
+            bank.read(one.study, one.trial, "test", frames_hash=folds.test_hash).astype(np.float64)
+            for one in by_fold.values()
+        )
+        found["test"] = Predictions((total / len(by_fold)).astype(np.float32), folds.test_hash)
+    return found
+
+
+def _record(by_fold: Mapping[int, Candidate], folds: _Folds, validation: Values) -> dict[str, Any]:
+    """What trial.json says; `best` is pooled over all labelled recordings, `content` stands for the trials."""
+    store, trials = folds.store, {str(number): one.trial for number, one in by_fold.items()}
+    labels = store.annotations[positions(store.labelled)]
+    pair = [_defined(ccc(validation[:, index], labels[:, index])) for index in range(len(DIMENSIONS))]
+    best: dict[str, Any] = {dimension: {"ccc": pair[index]} for index, dimension in enumerate(DIMENSIONS)}
+    first = next(iter(by_fold.values()))
+    return {
+        "source": "folds",
+        "settings": {**first.record["settings"], "fold": ALL},
+        "store": store.name,
+        "store_path": str(store.path.resolve()),
+        "folds_hash": store.folds_hash,
+        "trials": trials,
+        "content": digest(trials),
+        "best": {**best, "score": {"value": score(*pair)}},
+        "history": [],
+        "seconds": sum(one.record.get("seconds") or 0.0 for one in by_fold.values()),
+        "package_version": __version__,
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _defined(value: float) -> float:
+    """0 where the CCC is not defined (a constant prediction equal to a constant label)."""
+    return value if np.isfinite(value) else 0.0
+
+
+def _take_away(bank: Bank, study: str, complete: Mapping[str, Any]) -> None:
+    """Remove a study's entries that are not complete any more, and what a killed process left of one."""
+    for folder in sorted((bank.root / study).glob("*/")):
+        if folder.name not in complete:
+            bank.retract(study, folder.name)  # first: nothing that looks whole is taken apart
+            remove_folder(folder)
