@@ -15,7 +15,8 @@ from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
 from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
-from va_search.search.session import SAME_REASON, Session, reason
+from va_search.search.outcomes import reason
+from va_search.search.session import SAME_REASON, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.training.settings import TrialSettings

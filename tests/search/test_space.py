@@ -365,7 +365,7 @@ def test_wrong_feature_sets_are_refused_with_their_line(read: Any, features: str
         ("sampler: grid\nseeds: [0, -1]", "2: seeds[1]: expected a number of 0 or more, found -1"),
         ("sampler: grid\nseeds: [0, 0]", "`seeds` [0, 0]: one stands twice"),
         ("sampler: grid\nseeds: 3", "2: seeds: expected a list, found 3"),
-        ("sampler: grid\nfolds: [7]", "2: folds[0]: unknown fold 7 (known: 0, 1, 2, official)"),
+        ("sampler: grid\nfolds: [7]", "2: folds[0]: unknown fold 7 (known: 0, 1, 2, official, train_val_mix)"),
         ("sampler: grid\nfolds: [offical]", "unknown fold 'offical'; did you mean 'official'?"),
         ("sampler: grid\nbudget: {trials: 0}", "2: budget.trials: expected a number of 1 or more, found 0"),
         ("sampler: grid\nbudget: {hours: -1}", "2: budget.hours: expected a number above 0, found -1"),

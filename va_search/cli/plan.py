@@ -21,7 +21,7 @@ def plan(
 ) -> None:
     """Count the trials of a space and estimate their time; trains a few batches, starts nothing else."""
     with command(as_json) as output:
-        from va_search.data.store import Store
+        from va_search.data.store import MIX, Store
         from va_search.files import Home
         from va_search.search.plan import make_plan
         from va_search.search.space import load_space
@@ -32,9 +32,15 @@ def plan(
         size = "endless (it has a float)"
         if made.configurations is not None:
             size = f"{'' if made.exact else 'at most '}{made.configurations:,} configurations"
-        output.show(f"space      {size}, {len(searched.seeds)} seeds, {len(searched.folds)} folds")
+        folds = ", ".join(map(str, made.folds))
+        output.show(f"space      {size}, {len(made.seeds)} seeds, {len(made.folds)} folds ({folds})")
         trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
         output.show(f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already")
+        if searched.budget.trials is not None and made.trials is not None and made.trials > searched.budget.trials:
+            whole = f"whole configurations of {made.trials_each} trials"
+            output.show(f"           budget.trials {searched.budget.trials} is rounded up to {whole}")
+        if MIX in made.folds:
+            output.show(f"           on fold {MIX} nothing is validated: those trials predict test and have no score")
         output.show(f"one trial  about {duration(made.seconds_per_trial)} at most ({made.basis})")
         whole = "no end" if made.seconds is None else f"about {duration(made.seconds)} at most"
         output.show(f"in all     {whole}, {made.concurrent} trials side by side")

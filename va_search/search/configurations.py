@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from va_search.data.store import MIX, OFFICIAL
 from va_search.errors import InputError
 from va_search.search.declaration import Setting
 from va_search.search.domains import Parameters, same
@@ -64,7 +65,19 @@ class Space:
 
     @property
     def folds(self) -> list[int | str]:
+        """As trained: `all` stands for the store's folds, and "official" for the number of the official split."""
         return self.header.folds
+
+    @property
+    def trials_each(self) -> int:
+        """How many trials a configuration has."""
+        return len(self.seeds) * len(self.folds)
+
+    @property
+    def budget_trials(self) -> int | None:
+        """The budget of trials, rounded up to whole configurations: none is left with folds or seeds missing."""
+        trials = self.budget.trials
+        return None if trials is None else -(-trials // self.trials_each) * self.trials_each
 
     @property
     def budget(self) -> Budget:
@@ -96,7 +109,7 @@ class Space:
             raise ValueError(f"space {self.name!r} has infinitely many configurations")
         seen: set[bytes] = set()
         for configuration in self.combinations(list(self.settings)):
-            key = self._key(configuration)
+            key = self._key(configuration, self._kinds)
             if key is not None and key not in seen:
                 seen.add(key)
                 yield configuration
@@ -171,9 +184,10 @@ class Space:
     def configuration(self, settings: TrialSettings) -> Configuration | None:
         """A configuration whose trials have these settings, seed and fold aside; None when there is none."""
         target = settings.model_dump(mode="json")
-        wanted = self._key(target)
+        kind = [MIX if settings.fold == MIX else OFFICIAL]
+        wanted = self._key(target, kind)
         for found in self._matching(list(self.settings), {}, target, set(unused(target))):
-            if self._key(found) == wanted:
+            if self._key(found, kind) == wanted:
                 return found
         return None
 
@@ -239,13 +253,19 @@ class Space:
             settings = settings.model_copy(update={"fusion": "early"})
         return settings
 
-    def _key(self, configuration: Mapping[str, Any]) -> bytes | None:
-        """Equal for configurations that compute the same; None for an invalid one."""
+    @cached_property
+    def _kinds(self) -> list[str]:
+        """One fold of each kind that the space has: settings may be valid, or have an effect, for one of them only."""
+        return [MIX] * (MIX in self.folds) + [OFFICIAL] * any(fold != MIX for fold in self.folds)
+
+    def _key(self, configuration: Mapping[str, Any], kinds: list[str]) -> bytes | None:
+        """Equal for configurations that compute the same on these kinds of folds; None for an invalid one."""
         try:
-            settings = self._settings({**configuration, "seed": 0, "fold": "official"})
+            settings = [self._settings({**configuration, "seed": 0, "fold": kind}) for kind in kinds]
         except ValidationError:
             return None
-        return hashlib.blake2b(settings.model_dump_json().encode(), digest_size=16).digest()
+        text = "".join(one.model_dump_json() for one in settings)
+        return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def _reason(error: Any) -> str:

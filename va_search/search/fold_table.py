@@ -64,7 +64,7 @@ class FoldRow:
 
 
 def store_folds(store: Store) -> dict[str | int, str | int]:
-    """The store's folds by number, each with the key its trials have: "official" for the number of the official split."""
+    """The store's folds by number, each with the key its trials have: "official" where it is the official split."""
     return {number: store.canonical_fold(number) for number in store.fold_numbers}
 
 

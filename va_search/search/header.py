@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from va_search.data.store import Store
+from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import unknown_name
 from va_search.search.problems import Place, Problems, plain
 
@@ -47,6 +47,12 @@ class Header(BaseModel):
         for name, values in (("seeds", self.seeds), ("folds", self.folds)):
             if len(set(values)) < len(values):
                 raise ValueError(f"`{name}` {values}: one stands twice; keep one")
+        if MIX in self.folds and (self.sampler == "tpe" or self.early_stopping is not None):
+            what = "`early_stopping`" if self.sampler != "tpe" else "sampler tpe"
+            raise ValueError(
+                f"fold {MIX} has no validation scores, which {what} goes by: take sampler grid or random without "
+                f"`early_stopping`, or give {MIX} a space of its own"
+            )
         if self.sampler != "grid" and self.budget.trials is None:
             raise ValueError(
                 f"`budget.trials` must be given for sampler {self.sampler}, which never ends by itself; for a bound in "
@@ -67,15 +73,37 @@ def read_header(document: dict[str, Any], store: Store, problems: Problems) -> H
     before = len(problems.found)
     if "settings" not in document:
         problems.add((), "`settings` is missing; it says what may vary, such as settings: {features: all}")
+    said = {key: value for key, value in document.items() if key != "settings"}
+    if isinstance(said.get("folds"), str):
+        said["folds"] = _named_folds(said["folds"], store, problems)
     try:
-        header = Header.model_validate({key: value for key, value in document.items() if key != "settings"})
+        header = Header.model_validate(said)
     except ValidationError as error:
         for each in error.errors():
             _record(each, problems)
         return None
     for index, fold in enumerate(header.folds):
         _check_fold(fold, store, ("folds", index), problems)
-    return header if len(problems.found) == before else None
+    if len(problems.found) > before:
+        return None
+    return header.model_copy(update={"folds": _once_each(header.folds, store, problems)})
+
+
+def _named_folds(name: str, store: Store, problems: Problems) -> list[int | str]:
+    """The folds that one word stands for: `all` are the store's, by number."""
+    if name != ALL:
+        problems.add(("folds",), f"expected all, or a list such as [{OFFICIAL}]; found {name!r}")
+    elif not store.fold_numbers:
+        problems.add(("folds",), f"{store.path} has no folds; make some: {MAKE_FOLDS.format(store.path)}")
+    return [*store.fold_numbers] or [OFFICIAL]
+
+
+def _once_each(folds: list[int | str], store: Store, problems: Problems) -> list[int | str]:
+    """Folds with "official" for the number of the official split, which would be the same training twice."""
+    number = store.official_fold
+    if number in folds and OFFICIAL in folds:
+        problems.add(("folds",), f"fold {number} of {store.path} is the official split, which stands there too")
+    return [OFFICIAL if fold == number else fold for fold in folds]
 
 
 def _record(error: Any, problems: Problems) -> None:
@@ -87,14 +115,18 @@ def _record(error: Any, problems: Problems) -> None:
         problems.add(place, plain(error, KEYS.get(str(inside), KEYS[""])))
 
 
+ALL = "all"
+MAKE_FOLDS = "va-search data folds {} --k 6 --keep-validation"
 SAMPLERS = "one of grid (every configuration), random, tpe (learns from finished trials) must be given"
 
 
 def _check_fold(key: int | str, store: Store, at: Place, problems: Problems) -> None:
-    if key not in store.fold_keys:
-        problems.add(at, unknown_name("fold", key, map(str, store.fold_keys)) + f" in {store.path}")
+    known = [*store.fold_keys, MIX]
+    if key not in known:
+        problems.add(at, unknown_name("fold", key, map(str, known)) + f" in {store.path}")
         return
     fold = store.fold(key)
-    for part, recordings in (("training", fold.train), ("validation", fold.validation)):
+    other = ("test", fold.test) if key == MIX else ("validation", fold.validation)
+    for part, recordings in (("training", fold.train), other):
         if not recordings:
             problems.add(at, f"fold {key!r} of {store.path} has no {part} recordings")

@@ -33,7 +33,8 @@ SAMPLE_SECONDS = 3.0
 class Plan:
     """`configurations` and `trials` are None where the space has no end; `complete` are trials the home has already.
 
-    `exact` is False when `configurations` is an upper bound.
+    `exact` is False when `configurations` is an upper bound. `trials_each` is how many trials a configuration has:
+    one for each of `seeds` and of `folds`, in which the official split stands as "official".
 
     `seconds_per_trial` is for one trial alone; `seconds` is for what is left with `concurrent` trials side by side,
     never more than the space's budget of hours.
@@ -41,6 +42,9 @@ class Plan:
 
     configurations: int | None
     exact: bool
+    seeds: list[int]
+    folds: list[int | str]
+    trials_each: int
     trials: int | None
     complete: int
     seconds_per_trial: float
@@ -64,6 +68,9 @@ def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = N
     return Plan(
         configurations=space.size(),
         exact=space.size_is_exact,
+        seeds=space.seeds,
+        folds=space.folds,
+        trials_each=space.trials_each,
         trials=trials,
         complete=len(records),
         seconds_per_trial=per_trial,
@@ -114,7 +121,7 @@ def _timed(space: Space, store: Store) -> tuple[float, str]:
     seconds = []
     for settings in _sample(space, store):
         fit = Fit(settings, store, device=device)
-        seconds.append(fit.seconds_per_epoch(SAMPLE_SECONDS) * settings.epochs)
+        seconds.append(fit.seconds_per_epoch(SAMPLE_SECONDS) * settings.trained_epochs)
     return mean(seconds), f"{len(seconds)} configurations, each trained for up to {SAMPLE_SECONDS:g} s on this machine"
 
 
@@ -124,6 +131,6 @@ def _sample(space: Space, store: Store) -> list[TrialSettings]:
         spread = some[:: max(1, len(some) // SAMPLED)][:SAMPLED]
         return [space.trials(configuration)[0] for configuration in spread]
     proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)))
-    each = len(space.seeds) * len(space.folds)
+    each = space.trials_each
     drawn = [proposals.next() for _ in range(SAMPLED * each)]
     return [entry[1] for entry in drawn[::each] if entry is not None]

@@ -66,15 +66,16 @@ class Proposals:
                 self._resumed[trial] = settings
                 self._queue.append((trial, settings))
 
-    def learn(self, finished: list[tuple[str, TrialSettings, float]]) -> None:
-        """Tell the sampler of trials that are complete already: (id, settings, objective)."""
+    def learn(self, finished: list[tuple[str, TrialSettings, float | None]]) -> None:
+        """Tell the sampler of trials that are complete already: (id, settings, objective; None: it has none)."""
         by_configuration: dict[str, tuple[TrialSettings, list[float]]] = {}
         for trial, settings, value in finished:
             self._seen.add(trial)
             if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
                 self._repeats += 1
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
-            by_configuration.setdefault(key, (settings, []))[1].append(value)
+            if value is not None:
+                by_configuration.setdefault(key, (settings, []))[1].append(value)
         for settings, values in by_configuration.values():
             self._add(settings.model_dump(mode="json"), sum(values) / len(values))
 
@@ -88,7 +89,7 @@ class Proposals:
         return self._queue.popleft() if self._queue else None
 
     def tell(self, trial: str, value: float | None) -> None:
-        """A trial's objective, or None when it failed; passed on once its configuration has no more to wait for."""
+        """A trial's objective, None when it failed or has none; passed on once its configuration waits for no more."""
         configuration = self._configurations.pop(trial, None)
         if configuration is None:
             if trial in self._resumed and value is not None:
@@ -133,7 +134,7 @@ class Proposals:
 
         if configuration.values:
             self._optuna.tell(configuration.optuna_trial, sum(configuration.values) / len(configuration.values))
-        else:  # failed, or nothing new in it
+        else:  # failed, without validation, or nothing new in it
             self._optuna.tell(configuration.optuna_trial, state=optuna.trial.TrialState.FAIL)
 
     def _fall_back(self) -> None:

@@ -21,7 +21,8 @@ from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted, JobError
 from va_search.files import Home, checked_name, remove_folder
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
-from va_search.search.session import Progress, Session, objective, planned_trials, task
+from va_search.search.outcomes import objective
+from va_search.search.session import Progress, Session, planned_trials, task
 from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.tracking.delivery import Delivery
@@ -35,7 +36,8 @@ TIME_SPENT = "the budget's hours are spent; with more of them, search again goes
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run of `search` did and where the study stands; `best` maps a measure to (trial, value)."""
+    """What a run of `search` did and where the study stands; `best` maps a measure to (trial, value),
+    and is empty where no trial has a validation score (train_val_mix)."""
 
     study: str
     complete: int
@@ -230,9 +232,10 @@ def _summary(
     inside = [session.records[trial] for trial in sorted(session.finished)]
     best = {}
     for name in ("valence", "arousal", "score"):
-        if inside:
-            top = max(inside, key=lambda record: objective(record, name))
-            best[name] = (str(top["trial"]), objective(top, name))
+        scored = [(value, record["trial"]) for record in inside if (value := objective(record, name)) is not None]
+        if scored:
+            value, trial = max(scored, key=lambda pair: pair[0])
+            best[name] = (str(trial), value)
     return Summary(
         study=session.study.name,
         complete=len(session.finished),

@@ -18,10 +18,11 @@ from pydantic import ValidationError
 
 from va_search.data.store import Store
 from va_search.search.claims import Claims
+from va_search.search.outcomes import best_ccc, objective, reason
 from va_search.search.proposals import Proposals
 from va_search.search.space import Space
 from va_search.search.study import Study
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.training.settings import TrialSettings, configuration_id, trial_id
 
 SAME_REASON = 3
 """So many failures for one reason, with nothing finished, end the study: the rest would fail likewise."""
@@ -72,7 +73,10 @@ class Session:
         self.finished = self._resume()
 
     def _resume(self) -> set[str]:
-        """Complete trials that lie in the space; they count, and the sampler learns from them."""
+        """Complete trials that lie in the space; they count, and the sampler learns from them.
+
+        What was asked for and is not complete comes first, with what its configurations lack (folds, seeds).
+        """
         inside = []
         for trial, record in self.records.items():
             settings = self._ours(trial, record["settings"])
@@ -80,9 +84,17 @@ class Session:
                 inside.append((trial, settings, objective(record, self.space.objective)))
         self.proposals.learn(inside)
         asked = [(trial, self._ours(trial, document)) for trial, document in self.study.asked()]
-        known = self.records
-        self.proposals.resume([(trial, found) for trial, found in asked if found is not None and trial not in known])
+        begun = [(trial, found) for trial, found in asked if found is not None]
+        one_of_each = {configuration_id(found, but=("seed", "fold")): found for _, found in begun}
+        lacking = [one for settings in one_of_each.values() for one in self._siblings(settings)]
+        self.proposals.resume([(trial, found) for trial, found in [*begun, *lacking] if trial not in self.records])
         return {trial for trial, _, _ in inside}
+
+    def _siblings(self, settings: TrialSettings) -> list[tuple[str, TrialSettings]]:
+        """The trials of this one's configuration on all of the space's folds and seeds."""
+        configuration = self.space.configuration(settings) if self.space.trials_each > 1 else None
+        trials = [] if configuration is None else self.space.trials(configuration)
+        return [(self.trial_id(one), one) for one in trials]
 
     def _ours(self, trial: str, document: Any) -> TrialSettings | None:
         """Settings noted for a trial; None unless the trial is one of this space, on this data, by this package's
@@ -144,7 +156,7 @@ class Session:
         return bool(self._deferred) and not self.stopping and not self.out_of_time
 
     def _draw(self) -> tuple[str, TrialSettings] | None:
-        budget = self.space.budget.trials
+        budget = self.space.budget_trials
         handed_out = len(self.finished) + len(self.running) + sum(self.reasons.values()) + len(self._deferred)
         if budget is None or handed_out < budget:
             drawn = self.proposals.next()
@@ -201,7 +213,7 @@ class Session:
     def progress(self) -> Progress:
         """A picture for the watcher."""
         elapsed = time.monotonic() - self.started
-        best = [_best(self.records.values(), dimension) for dimension in ("valence", "arousal")]
+        best = [best_ccc(self.records.values(), dimension) for dimension in ("valence", "arousal")]
         return Progress(
             planned=planned_trials(self.space),
             finished=len(self.finished),
@@ -227,26 +239,9 @@ class Session:
 def planned_trials(space: Space) -> int | None:
     """How many trials a whole search has; None where only time bounds it."""
     size = space.size()
-    whole = None if size is None else size * len(space.seeds) * len(space.folds)
-    bounds = [bound for bound in (space.budget.trials, whole) if bound is not None]
+    whole = None if size is None else size * space.trials_each
+    bounds = [bound for bound in (space.budget_trials, whole) if bound is not None]
     return min(bounds) if bounds else None
-
-
-def objective(record: dict[str, Any], name: str) -> float:
-    """What the search maximises, read from a trial's record."""
-    best = record["best"]
-    return float(best["score"]["value"] if name == "score" else best[name]["ccc"])
-
-
-def reason(failed: str) -> str:
-    """A traceback's last line: what two failures have in common when they fail for one reason."""
-    lines = [line.strip() for line in failed.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown"
-
-
-def _best(records: Any, dimension: str) -> float | None:
-    values = [record["best"][dimension]["ccc"] for record in records if record["source"] == "trained"]
-    return max(values) if values else None
 
 
 def task(session: Session, trial: str, settings: TrialSettings, *, device: str, threads: int) -> dict[str, Any]:

@@ -70,6 +70,8 @@ class Study:
         InputError when data that the study was begun on has changed since.
         """
         hashes = {**store.hashes, **{f"feature set {name}": entry.hash for name, entry in store.feature_sets.items()}}
+        if store.folds_hash is not None:
+            hashes["folds"] = store.folds_hash
         before = self.document() if self.exists() else None
         if before is not None:
             _check_unchanged(self.name, store, before, hashes)

@@ -132,9 +132,7 @@ def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float
 def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> dict[str, Any]:
     """What trial.json says of a finished training, all of it JSON."""
     history = [vars(epoch) for epoch in fit.history]
-    best_epoch = max(fit.history, key=lambda epoch: epoch.score)
-    best = {name: {"ccc": reached.ccc, "epoch": reached.epoch} for name, reached in fit.best.items()}
-    value = (fit.best["valence"].ccc + fit.best["arousal"].ccc) / 2
+    averaged = fit.settings.averaged_epochs
     trained = sum(epoch.seconds for epoch in fit.history)
     return {
         "source": "trained",
@@ -142,7 +140,8 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
         "data_hash": task["data_hash"],
         "store": task["store_name"],
         "store_path": task["store"],
-        "best": {**best, "score": {"value": value, "epoch": best_epoch.epoch}},
+        "best": best_of(fit),
+        **({} if averaged is None else {"averaged_epochs": list(averaged)}),
         "history": history,
         "epochs": len(history),
         "stopped": stopped,
@@ -154,6 +153,16 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
         "package_version": __version__,
         "finished_at": now(),
     }
+
+
+def best_of(fit: Fit) -> dict[str, Any]:
+    """The best epoch of each dimension and of the score; empty where nothing was validated (train_val_mix)."""
+    if not fit.best:
+        return {}
+    scores = [(epoch.score, -epoch.epoch) for epoch in fit.history if epoch.score is not None]
+    best: dict[str, Any] = {name: {"ccc": one.ccc, "epoch": one.epoch} for name, one in fit.best.items()}
+    value = (fit.best["valence"].ccc + fit.best["arousal"].ccc) / 2
+    return {**best, "score": {"value": value, "epoch": -max(scores)[1]}}
 
 
 def device_name(fit: Fit) -> str:
