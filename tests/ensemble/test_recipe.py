@@ -25,7 +25,7 @@ def test_the_menu_has_options_for_every_method() -> None:
 
 def test_the_shipped_recipes() -> None:
     shipped = {"best", "mean", "top_k", "greedy", "bagged_greedy", "exact", "nnls_matched"}
-    assert {path.stem for path in SHIPPED} == {*shipped, "auto"}
+    assert {path.stem for path in SHIPPED} == {*shipped, "auto", "over_folds"}
     auto = load_recipe("auto")
     assert {one.name for one in auto.among} == shipped and auto.plans == {}
     assert load_recipe("nnls_matched").plans["valence"].shared.match == [True]

@@ -1,24 +1,23 @@
 """An ensemble from the bank: candidates -> statistics -> weights per dimension -> honest scores -> saved.
 
-Conventions: everything is chosen on the validation recordings alone. Test predictions are not read here.
+Conventions: everything is chosen on the validation recordings alone (with `folds: all` on every labelled recording,
+out-of-fold). Test predictions are not read here. What can't be judged is made in unscored.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import numpy as np
 
-from va_search import __version__
-from va_search.data.store import Store
+from va_search.data.store import MIX, Store
 from va_search.ensemble import compare
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.compare import Interval, Outcome
 from va_search.ensemble.material import Material, gather
 from va_search.ensemble.recipe import Recipe
-from va_search.ensemble.saved import Ensemble, MeasuredOn, Member, Scores, Single, Spread, Weighted, read_ensemble
+from va_search.ensemble.saved import Ensemble, MeasuredOn, Scores, Single, Spread, Weighted, read_ensemble
+from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
 from va_search.files import Home, write_json
 from va_search.metrics import DIMENSIONS
@@ -38,7 +37,25 @@ def build(
     studies are the same (new trials then come in), and refused otherwise unless `force`. InputError as in `gather`.
     """
     notes = _same_again(home, name, recipe, studies, force)
-    materials = gather(home, studies, store, outside=recipe.members.outside)
+    ensemble = _built(home, studies, recipe, name, store)
+    ensemble = ensemble.model_copy(update={"notes": [*notes, *ensemble.notes]})
+    write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
+    return ensemble
+
+
+def _built(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None) -> Ensemble:
+    """The ensemble of any recipe, not saved."""
+    if recipe.of:
+        parts = [(share, _built(home, studies, one, one.name, store)) for share, one in recipe.of]
+        return blend(home, recipe, name, studies, parts)
+    if recipe.members.folds == MIX:
+        return mean_of_mix(home, studies, recipe, name, store)
+    return _chosen(home, studies, recipe, name, store)
+
+
+def _chosen(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None) -> Ensemble:
+    """Members and weights chosen on the materials, and judged."""
+    materials = gather(home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds)
     outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
     intervals = {
         "ensemble": compare.intervals(outcomes, materials),
@@ -46,29 +63,19 @@ def build(
     }
     changed = [text for dimension, material in materials.items() for text in _changed(material, dimension)]
     lines = materials.lines
-    ensemble = Ensemble(
-        name=name,
-        recipe=recipe.name,
-        recipe_document=recipe.document,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        package_version=__version__,
-        studies=list(studies),
-        store=str(lines.store.path.resolve()),
-        store_name=lines.store.name,
-        label_range=lines.store.label_range,
+    return Ensemble(
+        **heading(recipe, name, studies, lines.store),
         frames_hash=lines.frames_hash,
         test_frames_hash=lines.test_frames_hash,
         candidates=len(lines.candidates),
         left_out=lines.left_out,
-        notes=[*notes, *materials.notes, *changed],
+        notes=[*materials.notes, *changed],
         measured_on=MeasuredOn.model_validate(materials.measured_on()),
         dimensions={d: _weighted(d, outcomes[d], singles[d], intervals, bool(recipe.among)) for d in DIMENSIONS},
         scores=_both(outcomes),
         best_single=_both(singles),
         intervals=intervals if materials.folds.parts else None,
     )
-    write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
-    return ensemble
 
 
 def _same_again(home: Home, name: str, recipe: Recipe, studies: Sequence[str], force: bool) -> list[str]:
@@ -104,7 +111,7 @@ def _weighted(
     spread = compare.spread(outcome.predicted)
     return Weighted(
         recipe=outcome.fits.plan.document(),
-        members=[_member(material.candidates[i], float(fit.weights[i]), float(each[i]), gains.get(i)) for i in order],
+        members=[member_of(material.candidates[i], float(fit.weights[i]), float(each[i]), gains.get(i)) for i in order],
         scores=_scores(outcome, intervals["ensemble"], dimension),
         best_single=Single(
             study=best.study, trial=best.trial, scores=_scores(single, intervals["best_single"], dimension)
@@ -126,20 +133,6 @@ def _gains(outcome: Outcome, order: Sequence[int]) -> dict[int, float]:
 def _scores(outcome: Outcome, intervals: Mapping[str, Interval | None] | None, dimension: str) -> Scores:
     interval = None if intervals is None else intervals[dimension]
     return Scores(in_sample=outcome.in_sample, out_of_fold=outcome.out_of_fold, interval=interval)
-
-
-def _member(candidate: Candidate, weight: float, ccc: float, gain: float | None) -> Member:
-    settings = candidate.record.get("settings") or {}
-    about = {key: settings.get(key) for key in ("encoder", "fusion", "features", "seed")}
-    return Member(
-        study=candidate.study,
-        trial=candidate.trial,
-        weight=weight,
-        ccc=ccc,
-        gain=gain,
-        source=candidate.record["source"],
-        **about,
-    )
 
 
 def _changed(material: Material, dimension: str) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from va_search.data.grouping import kept_together
 from va_search.data.store import Recording
 
 FOLDS = 5
@@ -36,11 +37,7 @@ def make_folds(recordings: Sequence[Recording], labelled: Sequence[int], at_most
     `labelled`: labelled frames of each recording; recordings without any are in no fold.
     """
     used = [index for index, frames in enumerate(labelled) if frames > 0]
-    together = "subject and video"
-    groups = _groups(used, [(recordings[i].subject, recordings[i].video) for i in used])
-    if len(groups) < 2:
-        together = "subject"
-        groups = _groups(used, [(recordings[i].subject,) for i in used])
+    groups, together = kept_together(recordings, used)
     if len(groups) < 2:
         what = "one labelled recording" if len(used) == 1 else "the labelled recordings of one subject"
         return Folds((), together, f"only {what} in validation: nothing is left to select on", tuple(groups))
@@ -52,23 +49,3 @@ def make_folds(recordings: Sequence[Recording], labelled: Sequence[int], at_most
         parts[lightest] += group
         load[lightest] += size[group]
     return Folds(tuple(tuple(sorted(part)) for part in parts), together, None, tuple(groups))
-
-
-def _groups(indexes: list[int], keys: list[tuple[str, ...]]) -> list[tuple[int, ...]]:
-    """Indexes joined while they share any key at the same place (connected components)."""
-    parent = {index: index for index in indexes}
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            index = parent[index]
-        return index
-
-    first: dict[tuple[int, str], int] = {}
-    for index, key in zip(indexes, keys, strict=True):
-        for place, value in enumerate(key):
-            other = root(first.setdefault((place, value), index))
-            parent[max(other, root(index))] = min(other, root(index))
-    found: dict[int, list[int]] = {}
-    for index in indexes:
-        found.setdefault(root(index), []).append(index)
-    return [tuple(group) for group in found.values()]

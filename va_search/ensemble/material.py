@@ -155,9 +155,9 @@ def gather(
     """Candidates of the studies on the frames of one fold, with their statistics (kept under `home`).
 
     `folds`: "official", the official split; "all", configurations over folds on all labelled recordings; None, the
-    fold with most trials. The store is the one the trials' records name, or `store`. InputError for unknown studies, nothing that lines up,
-    no labelled frame, a dimension whose annotation is constant, NaN predictions; a member whose predictions are
-    constant is left out of that dimension and named in the notes.
+    fold with most trials. The store is the one the trials' records name, or `store`.
+    InputError for unknown studies, nothing that lines up, no labelled frame, a dimension whose annotation is constant,
+    NaN predictions; a member whose predictions are constant is left out of that dimension and named in the notes.
     """
     lines = _lines(home, studies, store, outside=outside, folds=folds)
     annotations = lines.store.annotations[positions(lines.recordings)]

@@ -221,11 +221,9 @@ def _predictions(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) ->
     validation = np.concatenate([parts[recording.name] for recording in labelled])
     found = {"validation": Predictions(validation, frames_hash(labelled))}
     if folds.test_hash is not None:
-        total = sum(
-            bank.read(one.study, one.trial, "test", frames_hash=folds.test_hash).astype(np.float64)
-            for one in by_fold.values()
-        )
-        found["test"] = Predictions((total / len(by_fold)).astype(np.float32), folds.test_hash)
+        test = [bank.read(one.study, one.trial, "test", frames_hash=folds.test_hash) for one in by_fold.values()]
+        mean = np.mean(test, axis=0, dtype=np.float64).astype(np.float32)
+        found["test"] = Predictions(mean, folds.test_hash)
     return found
 
 

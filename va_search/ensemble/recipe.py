@@ -9,11 +9,19 @@
     delay: {seconds: [0, 0.2]}
     members:
       outside: true        # are models from elsewhere (`va-search bank add`) members too?
+      folds: official      # or all, or train_val_mix; unless said, the fold with most trials
     valence: {bags: 30}    # optional: what differs for one dimension; another method too
     arousal: {}
 
     method: auto           # the recipe of these that wins out-of-fold, per dimension
     among: [mean, greedy]  # names of recipe files beside this one
+
+    method: blend          # whole ensembles, each finished by itself, then averaged
+    of: {greedy: 0.5, mean: 0.5}   # recipes by name, with shares that sum to 1
+
+`folds: all`: members are configurations that are complete on all folds of the store, judged on every labelled
+recording. `folds: train_val_mix`: members are trials that trained on all of them; nothing is left to judge on, so the
+method is `mean`, and nothing is chosen.
 
 Conventions: the menu is `weigh.METHODS`, and its options stand in plan.py; every problem of a file is reported at
 once, with its line. A list of candidates is chosen from out-of-fold.
@@ -21,27 +29,28 @@ once, with its line. A list of candidates is chosen from out-of-fold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from va_search.ensemble.plan import OPTIONS, Delay, Plan, Prune, Shared, Smooth, Strict
+from va_search.data.store import MIX
+from va_search.ensemble.candidates import NO_VALIDATION
+from va_search.ensemble.plan import Plan, Prune, Strict
+from va_search.ensemble.reader import Lines, Place, Reader
 from va_search.errors import InputError, unknown_name
 from va_search.files import read_yaml, shipped
 from va_search.metrics import DIMENSIONS
 
 FOLDER = Path("ensembles")
-Place = tuple[str | int, ...]
-Lines = Mapping[Place, int]
 
 
 class Members(Strict):
-    """Which trials may be members at all."""
+    """Which trials may be members at all; `folds` None: those on the fold with most trials."""
 
     outside: bool = True
+    folds: Literal["official", "all", "train_val_mix"] | None = None
 
 
 class Auto(Strict):
@@ -51,11 +60,19 @@ class Auto(Strict):
     among: Annotated[list[str], Field(min_length=2)]
 
 
+class Blend(Strict):
+    """The weighted mean of whole ensembles."""
+
+    method: Literal["blend"]
+    of: Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]], Field(min_length=2)]
+
+
 @dataclass(frozen=True)
 class Recipe:
     """A checked recipe: its name, what the file said, and the plan of each dimension.
 
-    `among` are the recipes that `auto` chooses from; `plans` is empty then, and `among` for any other.
+    `among` are the recipes that `auto` chooses from, `of` shares and recipes of a blend; `plans` is empty then, and
+    both for any other.
     """
 
     name: str
@@ -63,10 +80,20 @@ class Recipe:
     members: Members
     plans: dict[str, Plan]
     among: tuple[Recipe, ...] = ()
+    of: tuple[tuple[float, Recipe], ...] = ()
+
+    def over(self, folds: Literal["official", "all"]) -> Recipe:
+        """The same recipe with members on these folds; InputError where its parts say that themselves."""
+        if self.of or self.members.folds == MIX:
+            why = "its parts say that themselves" if self.of else f"trials {NO_VALIDATION}"
+            raise InputError(f"recipe {self.name}: its members' folds can't be changed to {folds}: {why}")
+        members = {**(self.document.get("members") or {}), "folds": folds}
+        said = {**self.document, "members": members}
+        return replace(self, document=said, members=Members.model_validate(members))
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """The recipe in a file, or of a bare name: ./ensembles/<name>.yaml, or the repository's own.
+    """The recipe in a file, or of a name such as greedy or paper/six_fold: in ./ensembles, or the repository's own.
 
     InputError with every problem and its line; an unknown name answers with the recipes that are there.
     """
@@ -90,27 +117,36 @@ def read_recipe(
     """A recipe from plain data; `auto` looks in the folder `beside` first. InputError as in `load_recipe`."""
     if not isinstance(document, dict):
         raise InputError(f"{where}: expected keys such as `method: greedy`, found {document!r}")
-    reader = _Reader(lines or {}, where)
+    reader = Reader(lines or {}, where)
     shared = {key: value for key, value in document.items() if key not in ("members", *DIMENSIONS)}
     given = {} if document.get("members") is None else document["members"]
     members = reader.checked(Members, given, lambda at: ("members", *at))
     plans: dict[str, Plan] = {}
     among: tuple[Recipe, ...] = ()
+    of: tuple[tuple[float, Recipe], ...] = ()
     if shared.get("method") == "auto":
         among = _among(reader, document, shared, beside)
+    elif shared.get("method") == "blend":
+        of = _of(reader, document, shared, beside)
     else:
         if "method" in shared:
             reader.plan(shared, None, "")  # also where both dimensions have methods of their own
         plans = {dimension: reader.plan(shared, document.get(dimension), dimension) for dimension in DIMENSIONS}
+    if members is not None and members.folds == MIX:
+        _refuse_choices(reader, plans)
     if reader.problems:
         raise InputError(*dict.fromkeys(reader.problems))
-    return Recipe(name, document, members, plans, among)
+    return Recipe(name, document, members, plans, among, of)
 
 
 def _find(recipe: str) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
+    if not path.suffix and not path.is_absolute() and path.name != recipe:
+        for folder in (FOLDER, _shipped()):
+            if folder is not None and (folder / f"{recipe}.yaml").is_file():
+                return folder / f"{recipe}.yaml"
     if path.name == recipe and not path.suffix:
         known = known_recipes()
         if recipe in known:
@@ -127,101 +163,78 @@ def _shipped() -> Path | None:
         return None
 
 
-def _among(
-    reader: _Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None
-) -> tuple[Recipe, ...]:
+def _among(reader: Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None) -> tuple[Recipe, ...]:
     """The recipes that `auto` chooses from."""
     for dimension in DIMENSIONS:
         if document.get(dimension) is not None:
             reader.problem((dimension,), "method auto chooses for each dimension by itself; leave this out")
     auto = reader.checked(Auto, shared, lambda at: at)
+    known = _beside(beside)
     found: list[Recipe] = []
     for index, name in enumerate(auto.among if auto else ()):
         at: Place = ("among", index)
-        known = known_recipes() | ({} if beside is None else {path.stem: path for path in beside.glob("*.yaml")})
         if name not in known:
             reader.problem(at, unknown_name("recipe", name, known))
         elif any(other.name == name for other in found):
             reader.problem(at, f"recipe {name!r} stands twice; keep one")
-        elif _is_auto(known[name]):
-            reader.problem(at, f"recipe {name!r} is of method auto itself and can't be chosen from")
+        elif (method := _method_of(known[name])) in ("auto", "blend"):
+            reader.problem(at, f"recipe {name!r} is of method {method} itself and can't be chosen from")
+        elif (recipe := load_recipe(known[name])).members.folds is not None:
+            reader.problem(at, f"recipe {name!r} says its members' folds itself and can't be chosen from")
         else:
-            found.append(load_recipe(known[name]))
+            found.append(recipe)
     return tuple(found)
 
 
-def _is_auto(path: Path) -> bool:
-    document, _ = read_yaml(path)
-    return isinstance(document, dict) and document.get("method") == "auto"
-
-
-class _Reader:
-    """Gathers the problems of one file, each with its line."""
-
-    def __init__(self, lines: Lines, where: str) -> None:
-        self.lines = lines
-        self.where = where
-        self.problems: list[str] = []
-
-    def plan(self, shared: dict[Any, Any], own: Any, dimension: str) -> Any:
-        """The plan of one dimension: what the file says for both, and over it what the dimension's own part says."""
-        own = {} if own is None else own
-        if not isinstance(own, dict):
-            self.problem((dimension,), f"expected settings such as {{steps: 30}}, but got {own!r}")
-            return None
-        if "method" in shared and own.get("method", shared["method"]) != shared["method"]:
-            shared = {key: value for key, value in shared.items() if key in Shared.model_fields}  # other options
-        given = {**shared, **own}
-        if not self._method(given.get("method"), (dimension, "method") if "method" in own else ("method",)):
-            return None
-        options = OPTIONS[given["method"]]
-        common = {key: value for key, value in given.items() if key in Shared.model_fields}
-        rest = {key: value for key, value in given.items() if key not in Shared.model_fields}
-
-        def place(at: Place) -> Place:
-            return (dimension, *at) if at and at[0] in own else at
-
-        chosen = self.checked(options, rest, place, [*options.model_fields, *Shared.model_fields])
-        finishing = self.checked(Shared, common, place)
-        return None if chosen is None or finishing is None else Plan(chosen, finishing)
-
-    def _method(self, name: Any, at: Place) -> bool:
-        if name is None:
-            self.problem((), f"`method` is missing; allowed: {', '.join([*OPTIONS, 'auto'])}")
-        elif name == "auto":
-            self.problem(at, "method auto stands at the top of a file, for both dimensions")
-        elif name not in list(OPTIONS):
-            self.problem(at, unknown_name("method", name, [*OPTIONS, "auto"]))
+def _of(
+    reader: Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None
+) -> tuple[tuple[float, Recipe], ...]:
+    """Shares and recipes of a blend."""
+    for key in ("members", *DIMENSIONS):
+        if document.get(key) is not None:
+            reader.problem((key,), "the parts of a blend say this themselves; leave it out")
+    if isinstance(shared.get("of"), dict):  # YAML reads 1 as a whole number
+        shared = {**shared, "of": {k: float(v) if type(v) is int else v for k, v in shared["of"].items()}}
+    blend = reader.checked(Blend, shared, lambda at: at)
+    known = _beside(beside)
+    found: list[tuple[float, Recipe]] = []
+    for name, share in (blend.of if blend else {}).items():
+        at: Place = ("of", name)
+        if name not in known:
+            reader.problem(at, unknown_name("recipe", name, known))
+        elif _method_of(known[name]) == "blend":
+            reader.problem(at, f"recipe {name!r} is a blend itself; name its parts here")
         else:
-            return True
-        return False
-
-    def checked(
-        self, model: type[Strict], given: Any, place: Callable[[Place], Place], allowed: list[str] | None = None
-    ) -> Any:
-        """An instance of `model`, or None with every problem noted; `place` tells where in the file a key stands."""
-        try:
-            return model.model_validate(given)
-        except ValidationError as error:
-            for problem in error.errors():
-                self.problem(place(tuple(problem["loc"])), _said(problem, given, allowed or list(model.model_fields)))
-        return None
-
-    def problem(self, at: Place, text: str) -> None:
-        line = next((self.lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self.lines), None)
-        self.problems.append(f"{self.where}: {text}" if line is None else f"{self.where}:{line}: {text}")
+            found.append((share, load_recipe(known[name])))
+    total = sum(blend.of.values()) if blend else 1.0
+    if abs(total - 1.0) > 1e-6:
+        reader.problem(("of",), f"shares must sum to 1, but got {total:g}")
+    return tuple(found)
 
 
-INSIDE: dict[str, type[Strict]] = {"prune": Prune, "smooth": Smooth, "delay": Delay}
+def _beside(folder: Path | None) -> dict[str, Path]:
+    """Recipes that another may name: those in its own folder first."""
+    return known_recipes() | ({} if folder is None else {path.stem: path for path in folder.glob("*.yaml")})
 
 
-def _said(problem: Any, given: Any, allowed: list[str]) -> str:
-    at = [str(part) for part in problem["loc"]]
-    if problem["type"] == "extra_forbidden":
-        if len(at) > 1:
-            return unknown_name(f"key of {at[0]}", at[-1], INSIDE[at[0]].model_fields)
-        what = f"key of method {given['method']}" if "method" in given else "key of members"
-        return unknown_name(what, at[0], allowed)
-    message = problem["msg"][0].lower() + problem["msg"][1:]
-    key = f"`{'.'.join(at)}`: " if at else ""
-    return f"{key}{message}, but got {problem['input']!r}"
+def _method_of(path: Path) -> Any:
+    document, _ = read_yaml(path)
+    return document.get("method") if isinstance(document, dict) else None
+
+
+def _refuse_choices(reader: Reader, plans: dict[str, Any]) -> None:
+    """Members without validation: nothing can be chosen or matched."""
+    why = f"members {NO_VALIDATION}: nothing can be chosen"
+    if not plans:
+        reader.problem(("method",), f"{why}; allowed: mean")
+    for plan in plans.values():
+        if plan is None:
+            continue
+        if plan.method != "mean":
+            reader.problem(("method",), f"{why}, so method {plan.method} can't be; allowed: mean")
+        shared = plan.shared
+        given = {"prune": shared.prune != Prune(), "shrink": shared.shrink != [0.0], "match": shared.match != [False]}
+        for key in [key for key, is_there in given.items() if is_there]:
+            reader.problem((key,), f"{why}, so `{key}` can't be; leave it out")
+        if len(plan.filters) > 1:
+            reader.problem(("smooth",), f"{why}: give one window and one delay, not several to choose from")

@@ -116,8 +116,9 @@ class Part(Document):
 
 
 class Ensemble(Document):
-    """A whole ensemble, or a blend of several. `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
+    """A whole ensemble, or a blend of several.
 
+    `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
     `intervals`: {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
     """
 

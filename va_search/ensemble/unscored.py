@@ -1,0 +1,178 @@
+"""Ensembles that can't be chosen or judged on their own: the mean of Train-Val-Mix trials, and blends of ensembles.
+
+Conventions: trials of fold train_val_mix trained on every labelled recording (paper 4.7), so all of them count alike
+and every score is None. A blend is the weighted mean of whole ensembles, each with its own post-processing; where its
+parts were measured on the same recordings, it is measured there too, in-sample. Test predictions are not read here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from va_search import __version__
+from va_search.data.store import MIX, Recording, Store, frames_hash, positions
+from va_search.ensemble.apply import PostProcessing
+from va_search.ensemble.candidates import ALL, Candidate, find_candidates, find_store
+from va_search.ensemble.compare import named
+from va_search.ensemble.predicted import predict
+from va_search.ensemble.recipe import Recipe
+from va_search.ensemble.saved import Ensemble, MeasuredOn, Member, Part, Scores, Weighted
+from va_search.errors import InputError
+from va_search.files import Home
+from va_search.metrics import DIMENSIONS, ccc
+from va_search.predictions.bank import Bank
+
+UNSCORED: dict[str, dict[str, float] | None] = {"in_sample": None, "out_of_fold": None}
+
+
+def heading(recipe: Recipe, name: str, studies: Sequence[str], store: Store) -> dict[str, Any]:
+    """What every ensemble's document says first."""
+    return {
+        "name": name,
+        "recipe": recipe.name,
+        "recipe_document": recipe.document,
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "package_version": __version__,
+        "studies": list(studies),
+        "store": str(store.path.resolve()),
+        "store_name": store.name,
+        "label_range": store.label_range,
+    }
+
+
+def member_of(candidate: Candidate, weight: float, ccc: float | None, gain: float | None) -> Member:
+    """A candidate with its weight, as it is saved."""
+    settings = candidate.record.get("settings") or {}
+    about = {key: settings.get(key) for key in ("encoder", "fusion", "features", "seed")}
+    return Member(
+        study=candidate.study,
+        trial=candidate.trial,
+        weight=weight,
+        ccc=ccc,
+        gain=gain,
+        source=candidate.record["source"],
+        trials=candidate.record.get("trials"),
+        **about,
+    )
+
+
+def mean_of_mix(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None) -> Ensemble:
+    """The mean of the studies' trials of fold train_val_mix; InputError when there is none."""
+    candidates, left_out = find_candidates(Bank(home.bank), studies, outside=recipe.members.outside)
+    mixed = [candidate for candidate in candidates if candidate.fold == MIX]
+    store = store or find_store(mixed or candidates)
+    test = store.split("test")
+    test_hash = frames_hash(test) if test else None
+    counts = Counter(left_out)
+    counts.update(_other_fold(candidate) for candidate in candidates if candidate.fold != MIX)
+    kept = [one for one in mixed if test_hash is None or one.lines_up_with("test") == test_hash]
+    if len(kept) < len(mixed):
+        counts["no predictions of this store's test recordings"] += len(mixed) - len(kept)
+    if not kept:
+        why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
+        raise InputError(f"no trial of fold train_val_mix in {', '.join(studies)} ({why or 'no trials'})")
+    weighted = {dimension: _equal(kept, recipe, dimension) for dimension in DIMENSIONS}
+    return Ensemble(
+        **heading(recipe, name, studies, store),
+        frames_hash=frames_hash(()),
+        test_frames_hash=test_hash,
+        candidates=len(kept),
+        left_out=dict(counts),
+        notes=[],
+        measured_on=_nowhere(MIX, "members trained on train and validation, so no validation is left to score on"),
+        dimensions=weighted,
+        scores=UNSCORED,
+        best_single=UNSCORED,
+    )
+
+
+def blend(
+    home: Home, recipe: Recipe, name: str, studies: Sequence[str], parts: Sequence[tuple[float, Ensemble]]
+) -> Ensemble:
+    """The weighted mean of whole ensembles; InputError when they are of different stores or test recordings."""
+    ensembles = [ensemble for _, ensemble in parts]
+    first = ensembles[0]
+    if len({(one.store, one.test_frames_hash, one.label_range) for one in ensembles}) > 1:
+        said = ", ".join(f"{one.name} of {one.store}" for one in ensembles)
+        raise InputError(f"recipe {recipe.name}: its parts are of different stores: {said}; say with --data which one")
+    store = Store.open(Path(first.store))
+    made = Ensemble(
+        **heading(recipe, name, studies, store),
+        frames_hash=first.frames_hash,
+        test_frames_hash=first.test_frames_hash,
+        candidates=sum(one.candidates for one in ensembles),
+        left_out={},
+        notes=[f"part {one.name}: {note}" for one in ensembles for note in one.notes],
+        measured_on=_of_parts(ensembles),
+        dimensions={},
+        scores=UNSCORED,
+        best_single=UNSCORED,
+        parts=[Part(share=share, ensemble=one) for share, one in parts],
+    )
+    if not made.measured_on.recordings:
+        return made.model_copy(update={"frames_hash": frames_hash(())})
+    return made.model_copy(update={"scores": {**UNSCORED, "in_sample": in_sample(made, Bank(home.bank), store)}})
+
+
+def measured_recordings(ensemble: Ensemble, store: Store) -> tuple[Recording, ...]:
+    """The recordings an ensemble was measured on, in the store's order; none where it was not.
+
+    InputError when the store has other ones.
+    """
+    if not ensemble.measured_on.recordings:
+        return ()
+    fold = ensemble.measured_on.fold
+    found = store.labelled if fold == ALL else store.fold(fold).validation
+    if frames_hash(found) != ensemble.frames_hash:
+        raise InputError(f"{store.path}: its validation recordings are not those {ensemble.name!r} was built on")
+    return found
+
+
+def in_sample(ensemble: Ensemble, bank: Bank, store: Store) -> dict[str, float] | None:
+    """The CCCs in-sample and their mean as bank and store give them now; None where the ensemble was not measured."""
+    recordings = measured_recordings(ensemble, store)
+    if not recordings:
+        return None
+    predictions = predict(ensemble, bank, "validation", recordings)
+    annotations = store.annotations[positions(recordings)]
+    return named(*(ccc(predictions[:, index], annotations[:, index]) for index in range(len(DIMENSIONS))))
+
+
+def _other_fold(candidate: Candidate) -> str:
+    return "model from elsewhere" if candidate.fold is None else f"trained on fold {candidate.fold}"
+
+
+def _equal(kept: Sequence[Candidate], recipe: Recipe, dimension: str) -> Weighted:
+    """All members alike, finished as the recipe says."""
+    plan = recipe.plans[dimension]
+    how = plan.filters[0]
+    return Weighted(
+        recipe=plan.document(),
+        members=[member_of(candidate, 1.0 / len(kept), None, None) for candidate in kept],
+        scores=Scores(in_sample=None, out_of_fold=None),
+        best_single=None,
+        post=PostProcessing(how.smoothing, how.window_seconds, how.delay_seconds),
+    )
+
+
+def _nowhere(fold: str, reason: str) -> MeasuredOn:
+    return MeasuredOn(
+        split="none", fold=fold, recordings=0, labelled_frames=0, folds=0, kept_together="subject", reason=reason
+    )
+
+
+def _of_parts(parts: Sequence[Ensemble]) -> MeasuredOn:
+    """What a blend can be measured on: what all of its parts were."""
+    first = parts[0]
+    unscored = [one.name for one in parts if not one.measured_on.recordings]
+    if unscored:
+        return _nowhere("blend", f"part {', '.join(unscored)} has no validation score, so the blend has none")
+    if len({one.frames_hash for one in parts}) > 1:
+        said = ", ".join(f"{one.name} on fold {one.measured_on.fold}" for one in parts)
+        return _nowhere("blend", f"its parts were measured on different recordings ({said})")
+    reason = "a blend is scored in-sample only: see its parts' out-of-fold scores"
+    return first.measured_on.model_copy(update={"folds": 0, "reason": reason})
