@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from va_search.data.check import LabelCounts, Report
+    from va_search.data.folding import Folding
     from va_search.data.importing import Progress
     from va_search.data.store import Store
 
@@ -29,6 +30,7 @@ SIMULATE_EXAMPLE = (
     "or va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels"
 )
 DEFAULT_SCALE = 0.01
+FOLDS_EXAMPLE = "Example: va-search data folds stores/affwild2 --k 6 --keep-validation"
 CHECK_EXAMPLE = "Example: va-search data check stores/case"
 WARNINGS_SHOWN = 10
 FINDINGS_SHOWN = 60
@@ -158,6 +160,48 @@ def check(
             raise typer.Exit(2)
 
 
+@app.command(epilog=FOLDS_EXAMPLE)
+def folds(
+    store: Annotated[Path, typer.Argument(help="A store made by `va-search data import`, whose source has no folds.")],
+    *,
+    k: Annotated[int, typer.Option("--k", help="How many folds.")] = 6,
+    keep_validation: Annotated[
+        bool, typer.Option("--keep-validation", help="The official validation set is fold k; training gives k - 1.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other folds.")] = 0,
+    tries: Annotated[int, typer.Option(min=1, help="Random divisions of which the best are improved.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Divide the labelled recordings into folds, once: people stay together, frames and labels are balanced."""
+    with command(as_json) as output:
+        from dataclasses import asdict
+
+        from va_search.data.folding import make_folds
+
+        made = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
+        output.show(f"{store}: {'folds already there, made in this very way' if made.already_there else 'folds made'}")
+        _show_folds(output, made, kept=k if keep_validation else None)
+        output.done({"store": str(store), **asdict(made)})
+
+
+def _show_folds(output: Output, made: Folding, kept: int | None) -> None:
+    table = _table(
+        "fold", "recordings", "subjects", "frames", "share", "labelled", "valence", "±", "arousal", "±", "distance"
+    )
+    for row in made.rows:
+        counts = (f"{row.recordings}", f"{row.subjects}", f"{row.frames:,}", f"{row.share:.1%}", f"{row.labelled:,}")
+        scores = (number(value) for value in (*row.valence, *row.arousal, row.distance))
+        table.add_row(f"{row.fold}{' (official)' if row.fold == kept else ''}", *counts, *scores)
+    output.show(table)
+    output.show("± is the spread of labels; distance: share of labels in other bins than those of all folds together")
+    output.show(f"kept together: recordings of one {made.kept_together.replace('and', 'and of one')}")
+    if made.kept_together == "subject":
+        output.note("videos connect all subjects, so that a video may stand in several folds")
+    for warning in made.warnings:
+        output.note(f"warning: {warning}")
+    output.show("next: a space with `folds: all` trains each configuration on every fold")
+
+
 def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None:
     """Run an importer with a progress bar and print what the store holds."""
     from va_search.data.check import leaks, split_counts
@@ -238,6 +282,11 @@ def _show_report(output: Output, store: Store, report: Report) -> None:
         output.show(f"{finding.level}: {finding.where}: {finding.text}")
     if len(report.findings) > FINDINGS_SHOWN:
         output.show(f"… and {len(report.findings) - FINDINGS_SHOWN} more; --json shows all")
+    if report.folds:
+        held = ", ".join(f"{fold} ({recordings} recordings)" for fold, recordings in report.folds.items())
+        output.show(f"folds: {held}")
+    else:
+        output.show(f"no folds; to make some: va-search data folds {store.path} --k 6 --keep-validation")
     errors, warnings = report.count("error"), report.count("warning")
     advice = "put the errors right and import again" if errors else "next: va-search plan search_spaces/any.yaml"
     output.show(f"{errors} errors, {warnings} warnings; {advice}{'' if errors else f' --data {store.path}'}")

@@ -68,7 +68,8 @@ class LabelCounts:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found; `frame_rates` maps frames per second to recordings."""
+    """What `check` found; `frame_rates` maps frames per second to recordings, `folds` a fold to its
+    labelled recordings."""
 
     store: str
     name: str
@@ -77,6 +78,7 @@ class Report:
     frame_rates: dict[float, int]
     labels: tuple[LabelCounts, ...]
     feature_sets: tuple[dict[str, object], ...]
+    folds: dict[int, int]
     findings: tuple[Finding, ...] = field(default=())
 
     def count(self, level: Level) -> int:
@@ -108,6 +110,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
             {"name": entry.name, "modality": entry.modality, "dim": entry.dim, "dtype": entry.dtype}
             for entry in store.feature_sets.values()
         ),
+        folds=dict(sorted(Counter(one.fold for one in store.labelled if one.fold is not None).items())),
         findings=tuple(findings),
     )
 
@@ -161,7 +164,11 @@ def _store_findings(store: Store) -> Iterator[Finding]:
     manifest = read_json(store.path / "manifest.json")
     for text in manifest["warnings"]:
         yield Finding("warning", "import", text)
-    rows = [{**vars(recording), "gaps": list(recording.gaps)} for recording in store.recordings]
+    made = store.folds_hash is not None  # folds that are not the source's: those of labelled recordings
+    rows = [
+        {**vars(one), "gaps": list(one.gaps), "fold": None if made and one.split != "test" else one.fold}
+        for one in store.recordings
+    ]
     if digest(rows) != store.hashes["recordings"]:
         yield _changed("recordings")
     pair = np.nan_to_num(store.annotations, nan=1e30)
@@ -191,14 +198,16 @@ def leaks(store: Store) -> Iterator[Finding]:
             if len(found) > 1:
                 where = " and ".join(split for split in SPLITS if split in found)
                 yield Finding(level, f"{kind} {name}", f"stands in {where}; {hint}")
-    folds: dict[str, set[int]] = {}
-    for recording in store.recordings:
-        if recording.split != "test" and recording.fold is not None:
-            folds.setdefault(recording.subject, set()).add(recording.fold)
-    for name, numbers in sorted(folds.items()):
-        if len(numbers) > 1:
-            text = f"stands in folds {', '.join(map(str, sorted(numbers)))}; leakage as soon as one of them validates"
-            yield Finding("warning", f"subject {name}", text)
+    fold_hints = {"subject": "leakage as soon as one of them validates", "video": hints["video"][1]}
+    for kind, hint in fold_hints.items():
+        folds: dict[str, set[int]] = {}
+        for recording in store.labelled:
+            if recording.fold is not None:
+                folds.setdefault(getattr(recording, kind), set()).add(recording.fold)
+        for name, numbers in sorted(folds.items()):
+            if len(numbers) > 1:
+                text = f"stands in folds {', '.join(map(str, sorted(numbers)))}; {hint}"
+                yield Finding("warning", f"{kind} {name}", text)
 
 
 def _label_findings(store: Store) -> Iterator[Finding]:

@@ -251,7 +251,7 @@ def _with_folds(recordings: tuple[Recording, ...], path: Path) -> tuple[tuple[Re
     labelled = {recording.name for recording in recordings if recording.split != "test"}
     if not isinstance(folds, dict) or set(folds) != labelled or not all(type(k) is int for k in folds.values()):
         raise InputError(f"{path}: expected the fold of each of the {len(labelled)} labelled recordings; remove it")
-    return tuple(replace(one, fold=folds.get(one.name)) for one in recordings), digest(folds)
+    return tuple(replace(one, fold=folds.get(one.name, one.fold)) for one in recordings), digest(folds)
 
 
 def _check_sizes(path: Path, expected: dict[str, int]) -> None:
