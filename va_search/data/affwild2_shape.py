@@ -124,7 +124,8 @@ def _lengths(persons: NDArray[np.int64], rows: float, side: float, random: np.ra
         lengths = np.clip(np.exp(middle + spread), shortest, longest)
         low, high = (middle, high) if lengths @ persons < rows else (low, middle)
     lengths[lengths.argmin()] = shortest
-    return np.round(lengths).astype(np.int64)
+    rounded: NDArray[np.int64] = np.round(lengths).astype(np.int64)
+    return rounded
 
 
 def _rates(lengths: NDArray[np.int64], random: np.random.Generator) -> list[float]:

@@ -44,7 +44,8 @@ def _away(amounts: Amounts, division: Division, parts: int) -> Amounts:
     """(part, column): how far each part is from an equal share."""
     sums = np.zeros((parts, amounts.shape[1]))
     np.add.at(sums, division, amounts)
-    return sums - amounts.sum(axis=0) / parts
+    away: Amounts = sums - amounts.sum(axis=0) / parts
+    return away
 
 
 def _random_divisions(amounts: Amounts, parts: int, random: np.random.Generator, tries: int) -> list[Division]:

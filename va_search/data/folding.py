@@ -102,7 +102,7 @@ def make_folds(
 def _make(store: Store, options: dict[str, Any]) -> Folding:
     place = store.path / "folds.json"
     recordings, labels = store.labelled, Labels.of(store, store.labelled)
-    document = {"made_with": {**options, "meaning": MEANING}}
+    document: dict[str, Any] = {"made_with": {**options, "meaning": MEANING}}
     there = _found(store, place, document["made_with"])
     if there is None:
         folds, together = fold_recordings(recordings, labels, **options)
