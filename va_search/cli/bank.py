@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 LIST_EXAMPLE = "Example: va-search bank list first"
 ADD_EXAMPLE = "Example: va-search bank add first --from team_predictions --data stores/mine"
 
+NO_VALIDATION = "none: no validation (train_val_mix), only test predictions"
+
 app = typer.Typer(help="Predictions of finished trials, and of models from elsewhere.", no_args_is_help=True)
 
 
@@ -36,6 +38,8 @@ def list_(
             raise InputError(unknown_name("study", study, known))
         records = bank.records(study)
         output.show(_listed(study, records))
+        if not all(record["best"] for record in records):
+            output.show(NO_VALIDATION)
         kept = ("trial", "source", "settings", "best", "predictions", "filled_frames", "finished_at")
         output.done([{key: record[key] for key in kept if key in record} for record in records])
 
@@ -58,7 +62,8 @@ def _listed(study: str, records: list[dict[str, Any]]) -> Table:
         model = f"{settings['encoder']}, {settings['fusion']}" if settings else "outside"
         features = ", ".join(settings.get("features", ["–"]))
         places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
-        scores = [number(record["best"][dimension]["ccc"]) for dimension in ("valence", "arousal")]
+        scores = [number(record["best"][dimension]["ccc"]) for dimension in ("valence", "arousal") if record["best"]]
+        scores = scores or ["none", "none"]
         table.add_row(record["trial"], model, features, *places, *scores)
     return table
 

@@ -13,6 +13,7 @@ import typer
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
 
 if TYPE_CHECKING:
+    from va_search.data.store import Store
     from va_search.search.run import Summary
     from va_search.search.session import Progress
 
@@ -48,8 +49,18 @@ def search(
         with progress_line(output) as watch:
             summary = run_search(Home(home), searched, store, study=study, options=options, watch=watch)
         show_summary(output, summary)
-        output.show(f"next: va-search ensemble {study} --name {study}-best")
+        output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
         output.done(vars(summary))
+
+
+def recipe_for(study: str, folds: list[int | str], store: Store) -> str:
+    """The options of `va-search ensemble` that suit what was searched: a score to choose by, all folds, or none."""
+    if folds == ["train_val_mix"]:
+        return f"--recipe paper/train_val_mix --name {study}-mix"
+    every = {store.canonical_fold(number) for number in store.fold_numbers}
+    if len(every) > 1 and every <= set(folds):
+        return f"--recipe over_folds --name {study}-folds"
+    return f"--name {study}-best"
 
 
 def show_summary(output: Output, summary: Summary) -> None:
@@ -66,6 +77,8 @@ def show_summary(output: Output, summary: Summary) -> None:
     )
     for name, (trial, value) in summary.best.items():
         output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}")
+    if summary.complete and not summary.best:
+        output.show("no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions")
     if summary.failed:
         output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
     if summary.reason:
@@ -98,9 +111,12 @@ def progress_text(progress: Progress) -> str:
     if progress.stopping:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
     planned = "" if progress.planned is None else f"/{progress.planned}"
+    reached = ""
+    if progress.best_valence is not None or progress.best_arousal is not None:
+        pair = f"best valence {number(progress.best_valence)} · best arousal {number(progress.best_arousal)}"
+        reached = f" · {pair} (validation)"
     left = "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} left"
     return (
-        f"{progress.finished}{planned} finished · {progress.running} running · {progress.failed} failed · best valence "
-        f"{number(progress.best_valence)} · best arousal {number(progress.best_arousal)} (validation) · "
+        f"{progress.finished}{planned} finished · {progress.running} running · {progress.failed} failed{reached} · "
         f"{duration(progress.seconds)}{left}"
     )

@@ -21,8 +21,9 @@ def status(
     best: Annotated[int, typer.Option(min=1, help="How many of the best trials to show.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a study's finished and failed trials and its best ones; it may be searching at the same time."""
+    """Show a study's finished and failed trials, its best ones, and what each fold gave; it may be searching now."""
     with command(as_json) as output:
+        from va_search.cli.fold_tables import show_folds
         from va_search.files import Home
         from va_search.search.study import Study
 
@@ -34,11 +35,17 @@ def status(
         state = "searching now" if searching else "not searching"
         spent = duration(document["seconds"])
         output.show(f"study {study}: {len(records)} trials complete, {len(failures)} failed, {state}; {spent} spent")
-        if records:
-            output.show(best_table(records, best))
+        scored = [record for record in records if record["best"]]
+        if scored:
+            output.show(best_table(scored, best))
+        if len(scored) < len(records):
+            output.show(
+                f"{len(records) - len(scored)} trials have no validation (train_val_mix): test predictions only"
+            )
+        folds = show_folds(output, document, records, failures)
         show_failures(output, failures)
         scores = [{"trial": r["trial"], "source": r["source"], "best": r["best"]} for r in records]
-        output.done({**document, "complete": scores, "failed": failures, "searching": searching})
+        output.done({**document, "complete": scores, "failed": failures, "searching": searching, "folds": folds})
 
 
 def is_searching(lock: Path) -> bool:
@@ -56,7 +63,7 @@ def is_searching(lock: Path) -> bool:
 
 
 def best_table(records: list[dict[str, Any]], count: int) -> Table:
-    """The best trials by score; CCCs are each trial's best epoch on validation, so in-sample."""
+    """The best of trials that have a score; CCCs are each trial's best epoch on validation, so in-sample."""
     from rich.table import Table
 
     table = Table(title="best trials (validation CCC of each dimension's best epoch)", title_justify="left")

@@ -2,7 +2,8 @@
 
 Conventions: every trial of a study has the same params (a model from elsewhere has "-" for the settings of a training);
 per-epoch metrics have the epoch as step; `best_*` stand once, at the epoch they were reached. Times are derived from
-the record, so logging a record twice gives the same entries. CCCs are on the validation recordings.
+the record, so logging a record twice gives the same entries. CCCs are on the validation recordings; a trial on
+train_val_mix has none, only its loss, and the tag va_search.validation says "none".
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from va_search.data.store import MIX, OFFICIAL
 from va_search.tracking.door import Entries, run_tags
 
 PER_EPOCH = ("ccc_valence", "ccc_arousal", "score", "loss", "learning_rate")
@@ -45,6 +47,8 @@ def trial_tags(record: dict[str, Any]) -> dict[str, str]:
         "va_search.failed": last_line(record["failed"]) if "failed" in record else "",
         "va_search.stopped_early": text(bool(record.get("stopped", False))),
     }
+    if settings.get("fold") == MIX:
+        tags["va_search.validation"] = "none"
     if record.get("trained_in"):
         tags["va_search.trained_in"] = str(record["trained_in"])
     return tags | run_tags()
@@ -58,7 +62,7 @@ def run_name(record: dict[str, Any]) -> str:
     features = "+".join(settings["features"])
     if len(features) > 40:
         features = f"{len(settings['features'])} feature sets"
-    fold = "" if settings["fold"] == "official" else f" fold {settings['fold']}"
+    fold = "" if settings["fold"] == OFFICIAL else f" fold {settings['fold']}"
     return f"{settings['encoder']} {features} seed {settings['seed']}{fold} ({str(record['trial'])[:6]})"
 
 
@@ -86,8 +90,13 @@ def last_line(failed: str) -> str:
 
 
 def best_of(record: dict[str, Any]) -> dict[str, tuple[float, int]]:
-    """The `best_*` metrics of a complete trial as (value, epoch), with the digits a table of scores has."""
+    """The `best_*` metrics of a complete trial as (value, epoch), with the digits a table of scores has.
+
+    None of them for a trial without validation (train_val_mix).
+    """
     best = record["best"]
+    if not best:
+        return {}
     pairs = [best["valence"], best["arousal"], {"ccc": best["score"]["value"], "epoch": best["score"]["epoch"]}]
     return {name: (round(pair["ccc"], 5), int(pair["epoch"] or 0)) for name, pair in zip(BEST, pairs, strict=True)}
 

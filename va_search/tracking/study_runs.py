@@ -65,7 +65,7 @@ class StudyRuns:
     def finish(self, records: list[dict[str, Any]], status: str) -> None:
         """Give the parent run the study's best and its status."""
         complete = [record for record in records if "failed" not in record]
-        trained = [record for record in complete if record.get("source", "trained") == "trained"]
+        trained = [record for record in complete if record.get("source", "trained") == "trained" and record["best"]]
         values = {"trials_complete": float(len(complete)), "trials_failed": float(len(records) - len(complete))}
         for name in BEST if trained else ():
             values[name] = max(best_of(record)[name][0] for record in trained)
