@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from serving_world import SETS, WEIGHTS, Served, make_ensemble, read_folder, write_store
 
-from va_search import submission
 from va_search.data.store import Store, positions
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.serving import members
 from va_search.serving.members import load_members, members_of, parts
 from va_search.serving.predict import Written, write_predictions
-from va_search.submission import submit
+from va_search.submission import predict, submit
+from va_search.submission.folder import MARK
 
 
 def write(served: Served, out: Path, **changed: Any) -> Written:
@@ -47,7 +47,7 @@ def test_the_test_split_equals_the_submission(own: Served, tmp_path: Path, post:
     assert np.abs(found - expected).max() <= 1e-5 and np.ptp(expected, axis=0).min() > 0.01
     assert (written.rows, written.members, written.feature_sets) == (239, 3, ("face", "voice"))
     assert written.from_bank is not None and written.from_bank <= 1e-5
-    for name in there - {submission.MARK}:
+    for name in there - {MARK}:
         rows = [rows_of(tmp_path / folder / name) for folder in ("bank", "weights")]
         assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]]  # header and times, as they stood
 
@@ -55,9 +55,9 @@ def test_the_test_split_equals_the_submission(own: Served, tmp_path: Path, post:
 def test_the_validation_split_equals_the_bank(served: Served, tmp_path: Path) -> None:
     write(served, tmp_path / "out", split="validation")
     validation = served.store.split("validation")
-    expected = submission.predict(served.ensemble, served.bank, "validation", validation)
+    expected = predict(served.ensemble, served.bank, "validation", validation)
     assert np.abs(read_folder(tmp_path / "out", served.store, "validation") - expected).max() <= 1e-5
-    assert json.loads((tmp_path / "out" / submission.MARK).read_text())["split"] == "validation"
+    assert json.loads((tmp_path / "out" / MARK).read_text())["split"] == "validation"
 
 
 def test_a_few_subjects_at_a_time_give_the_same(

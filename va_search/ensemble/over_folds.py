@@ -222,7 +222,7 @@ def _predictions(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) ->
     found = {"validation": Predictions(validation, frames_hash(labelled))}
     if folds.test_hash is not None:
         test = [bank.read(one.study, one.trial, "test", frames_hash=folds.test_hash) for one in by_fold.values()]
-        mean = np.mean(test, axis=0, dtype=np.float64).astype(np.float32)
+        mean = np.asarray(np.mean(test, axis=0, dtype=np.float64), dtype=np.float32)
         found["test"] = Predictions(mean, folds.test_hash)
     return found
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.store import SPLITS, Recording, Store, frames_hash
+from va_search.ensemble.predicted import predict as from_the_bank
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank
 from va_search.serving.members import Values, load_members, members_of, needed, predict_together
-from va_search.submission import about_ensemble, may_write, recording_sheets, write_folder
-from va_search.submission import predict as from_the_bank
+from va_search.submission.folder import about_ensemble, may_write, write_folder
+from va_search.submission.formats import recording_sheets
 from va_search.training.weights import unfit
 
 Watch = Callable[[str, int, int], None]

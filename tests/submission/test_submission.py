@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from ensemble_world import World, make_store, make_world
 
-from va_search import submission
 from va_search.data.store import Store
 from va_search.ensemble.build import build
 from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
-from va_search.submission import Submission, predict, submit
+from va_search.submission import Submission, folder, formats, predict, submit
+from va_search.submission.folder import MARK
 
 GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20})
 
@@ -71,7 +71,7 @@ def locations(*recordings: tuple[str, int]) -> list[str]:
 
 def test_recordings_format(world: World, built: Ensemble, tmp_path: Path) -> None:
     written = write(world, built, tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [submission.MARK, "x1.csv", "x2.csv"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [MARK, "x1.csv", "x2.csv"]
     assert (written.recordings, written.rows, written.unasked, written.replaced) == (2, 81, 0, False)
     found = []
     for name, frames in (("x1", 33), ("x2", 48)):
@@ -83,8 +83,8 @@ def test_recordings_format(world: World, built: Ensemble, tmp_path: Path) -> Non
 
 
 def test_times_stand_as_they_stood() -> None:
-    assert submission._as_it_stood(np.array([0.0, 50.0])) == ["0", "50"]
-    assert submission._as_it_stood(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
+    assert formats._as_it_stood(np.array([0.0, 50.0])) == ["0", "50"]
+    assert formats._as_it_stood(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
 
 
 def test_without_a_time_column_there_is_none(tmp_path: Path) -> None:
@@ -197,13 +197,13 @@ def test_someone_elses_folder_or_file_is_refused(world: World, built: Ensemble, 
 def test_what_does_not_read_back_is_not_submitted(
     world: World, built: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = submission._write
+    honest = folder._write
 
-    def lossy(path: Path, sheet: submission.Sheet) -> None:
+    def lossy(path: Path, sheet: formats.Sheet) -> None:
         honest(path, sheet)
         path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
 
-    monkeypatch.setattr(submission, "_write", lossy)
+    monkeypatch.setattr(folder, "_write", lossy)
     with pytest.raises(JobError, match="does not read back"):
         write(world, built, tmp_path / "out")
     assert not any("out" in path.name for path in tmp_path.iterdir())
@@ -240,20 +240,20 @@ def test_killed_while_writing_leaves_nothing_that_looks_finished(world: World, b
     program = f"""
 import time
 from pathlib import Path
-from va_search import submission
 from va_search.data.store import Store
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import Home
 from va_search.predictions.bank import Bank
-honest = submission._check
+from va_search.submission import folder, submit
+honest = folder._check
 def slow(*given):
     honest(*given)
     print("one", flush=True)
     time.sleep(30)
-submission._check = slow
+folder._check = slow
 home = Home(Path({str(world.home.root)!r}))
 store = Store.open(Path({str(world.store.path)!r}))
-submission.submit(read_ensemble(home, "e"), store, Bank(home.bank), format="recordings", out=Path({str(out)!r}))
+submit(read_ensemble(home, "e"), store, Bank(home.bank), format="recordings", out=Path({str(out)!r}))
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stdout.readline() == "one\n"

@@ -1,0 +1,113 @@
+"""A folder of predictions that appears whole, and replaces nothing but an earlier one of ours, unchanged since.
+
+Conventions: values are written with 6 decimals. The folder is written beside its place, read back, compared, then
+moved. `.submission.json` in it tells that it is ours and what of.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from va_search import __version__
+from va_search.ensemble.saved import Ensemble
+from va_search.errors import InputError, JobError
+from va_search.files import read_json, remove_folder, whole_file, write_json
+from va_search.submission.formats import Sheet
+
+MARK = ".submission.json"
+
+
+def may_write(out: Path) -> bool:
+    """Whether an earlier submission stands at `out`; InputError when anything else does."""
+    if not out.exists():
+        return False
+    if not out.is_dir():
+        raise InputError(f"{out}: is a file, expected a folder to write to")
+    found = {path.name for path in out.iterdir()}
+    if not found:
+        return False
+    hint = "choose another --out, or remove it"
+    if MARK not in found:
+        raise InputError(f"{out}: not empty and no earlier submission (found {', '.join(sorted(found)[:3])}); {hint}")
+    files = read_json(out / MARK).get("files", {})
+    if found - {MARK} != set(files):
+        other = sorted((found - {MARK}) ^ set(files))
+        raise InputError(f"{out}: an earlier submission with files added or removed ({', '.join(other[:3])}); {hint}")
+    changed = [name for name, digest in files.items() if _sha256(out / name) != digest]
+    if changed:
+        raise InputError(f"{out}: an earlier submission, but {', '.join(sorted(changed)[:3])} changed since; {hint}")
+    return True
+
+
+def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]) -> None:
+    """Write the sheets and `.submission.json` with `about` in it, read them back, then move the folder to `out`.
+
+    JobError when a file does not read back as it was meant; `out` is then as it was.
+    """
+    beside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        for sheet in sheets:
+            _write(beside / sheet.name, sheet)
+            _check(beside / sheet.name, sheet, label_range)
+        mark = {
+            **about,
+            "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "package_version": __version__,
+            "files": {sheet.name: _sha256(beside / sheet.name) for sheet in sheets},
+        }
+        write_json(beside / MARK, mark)
+        _take_place(beside, out)
+    finally:
+        remove_folder(beside)
+
+
+def about_ensemble(ensemble: Ensemble) -> dict[str, Any]:
+    """What a folder's mark says of the ensemble whose predictions it holds."""
+    return {"ensemble": ensemble.name, "built_at": ensemble.created_at, "validation": ensemble.scores}
+
+
+def _take_place(beside: Path, out: Path) -> None:
+    old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
+    if out.exists() and any(out.iterdir()):
+        out.rename(old)
+    beside.rename(out)  # an empty folder is replaced as well
+    remove_folder(old)
+
+
+def _write(path: Path, sheet: Sheet) -> None:
+    numbers = [[f"{value:.6f}" for value in column] for column in sheet.values.T.tolist()]
+    columns = numbers if sheet.keys is None else [sheet.keys, *numbers]
+    with whole_file(path) as beside, open(beside, "w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(sheet.header)
+        writer.writerows(zip(*columns, strict=True))
+
+
+def _check(path: Path, sheet: Sheet, label_range: tuple[float, float]) -> None:
+    """Read a written file back; JobError unless it says exactly what was meant, complete, finite and in the range."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        header, *rows = csv.reader(handle)
+    values = np.array([row[-2:] for row in rows], dtype=np.float64).reshape(-1, 2)
+    keys = None if sheet.keys is None else [row[0] for row in rows]
+    low, high = label_range
+    whole = (
+        tuple(header) == sheet.header
+        and keys == sheet.keys
+        and values.shape == sheet.values.shape
+        and np.isfinite(values).all()
+        and bool((np.abs(values - sheet.values) <= 1e-6).all())
+        and bool(((values >= low - 1e-6) & (values <= high + 1e-6)).all())
+    )
+    if not whole:
+        raise JobError(f"{path.name}: what was written does not read back as it was meant; nothing was submitted")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

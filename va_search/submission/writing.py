@@ -1,0 +1,95 @@
+"""One submission: an ensemble's test predictions in a challenge's format, read back and checked before it appears.
+
+Conventions: values are on the source's scale, clipped to the label range. Before anything is written, the store and
+the bank must still be what the ensemble was built on.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from va_search.data.store import Store, frames_hash
+from va_search.ensemble.predicted import predict
+from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.unscored import in_sample
+from va_search.errors import InputError, unknown_name
+from va_search.metrics import DIMENSIONS
+from va_search.predictions.bank import Bank
+from va_search.submission.folder import about_ensemble, may_write, write_folder
+from va_search.submission.formats import FORMATS
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was written. `clipped`: values that lay outside the label range; `unasked`: frames the sample leaves out."""
+
+    ensemble: str
+    format: str
+    folder: Path
+    files: tuple[str, ...]
+    recordings: int
+    rows: int
+    clipped: int
+    unasked: int
+    replaced: bool
+
+
+def submit(
+    ensemble: Ensemble, store: Store, bank: Bank, *, format: str, out: Path, sample: Path | None = None
+) -> Submission:
+    """Write `ensemble`'s predictions of the store's test recordings to the folder `out`.
+
+    InputError: unknown format, no test recordings, another store, a bank that changed since the ensemble was built,
+    a sample that asks for other recordings or frames, an `out` that holds anything but an earlier submission.
+    """
+    if format not in FORMATS:
+        raise InputError(unknown_name("format", format, FORMATS))
+    out = out.resolve()
+    replaced = may_write(out)
+    test = store.split("test")
+    _refuse_other_data(ensemble, store, bank)
+    raw = predict(ensemble, bank, "test", test)
+    values = np.clip(raw, *store.label_range)
+    sheets = FORMATS[format](values, test, store, sample)
+    write_folder(out, sheets, {**about_ensemble(ensemble), "format": format}, store.label_range)
+    rows = sum(len(sheet.values) for sheet in sheets)
+    return Submission(
+        ensemble=ensemble.name,
+        format=format,
+        folder=out,
+        files=tuple(sheet.name for sheet in sheets),
+        recordings=len(test),
+        rows=rows,
+        clipped=int((raw != values).sum()),
+        unasked=len(values) - rows,
+        replaced=replaced,
+    )
+
+
+def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
+    """The store and the bank must still be what the ensemble was built on: its in-sample scores come out again.
+
+    A blend's parts must be so one by one. Members that trained on every labelled recording have no scores to compare.
+    """
+    test = store.split("test")
+    if not test:
+        raise InputError(f"{store.path}: the store has no test recordings; there is nothing to submit")
+    if frames_hash(test) != ensemble.test_frames_hash:
+        raise InputError(f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built on")
+    problems = []
+    for _, piece in ensemble.pieces:
+        now = in_sample(piece, bank, store) or {}
+        for dimension in DIMENSIONS if now else ():
+            then = piece.dimensions[dimension].scores.in_sample
+            if then is None or not abs(now[dimension] - then) < 1e-6:
+                was = math.nan if then is None else then
+                problems.append(
+                    f"ensemble {piece.name!r}: {dimension} CCC in-sample is {now[dimension]:.4f} now and was {was:.4f} "
+                    "when it was built: a member or the annotations changed since; build it again"
+                )
+    if problems:
+        raise InputError(*problems)
