@@ -1,0 +1,118 @@
+"""Tables 2 and 3: members and ensemble of one dimension, late fusion marked (paper 4.4)."""
+
+from __future__ import annotations
+
+from va_search.ensemble.saved import Ensemble, Member, Single, Weighted
+from va_search.report.chosen import Chosen
+from va_search.report.gather import Gathered
+from va_search.report.model import DASH, Cell, Missing, Row, Table, columns, row
+from va_search.report.words import ELSEWHERE, MODELS, number
+
+NUMBERED = {"valence": 2, "arousal": 3}
+SCORES = ("in-sample", "out-of-fold")
+MOST = 60
+"""Members that are listed, by weight."""
+
+
+def members_table(gathered: Gathered, chosen: Chosen, dimension: str) -> Table:
+    """Members with weight, then the best single trial and the ensemble, in-sample and out-of-fold."""
+    ensemble = chosen.ensemble
+    title = f"Table {NUMBERED[dimension]}: members and ensemble for {dimension}"
+    if ensemble is None:
+        why = "No saved ensemble has its members from these studies alone."
+        command = f"va-search ensemble {' '.join(gathered.names)} --name {gathered.names[0]}-best"
+        return Table(title, missing=Missing(" ".join([why, *chosen.problems]), command))
+    pieces = ensemble.pieces
+    rows: list[Row] = []
+    for share, piece in pieces:
+        if len(pieces) > 1:
+            rows.append(row(f"{piece.name}, {share:.0%} of the whole", kind="group"))
+        rows += _member_rows(piece.dimensions[dimension], share, many=len(piece.studies) > 1)
+    rows += _closing(ensemble, pieces[0][1].dimensions[dimension] if len(pieces) == 1 else None, dimension)
+    numbers = ("Seed", "Weight", *(f"{dimension.capitalize()}, {each}" for each in SCORES))
+    return Table(
+        title,
+        columns("Model", "Features", "Trial", numbers=numbers),
+        tuple(rows),
+        lead=f"Ensemble {ensemble.name}, recipe {ensemble.recipe}. {_measured(ensemble)}",
+        notes=tuple(_notes(ensemble, chosen)),
+    )
+
+
+def _member_rows(part: Weighted, share: float, *, many: bool) -> list[Row]:
+    ranked = sorted(part.members, key=lambda member: -member.weight)
+    rows = [_member_row(member, share, many=many) for member in ranked[:MOST]]
+    rest = ranked[MOST:]
+    if rest:
+        weight = sum(member.weight for member in rest) * share
+        rows.append(row(f"… and {len(rest)} more with a weight of {number(weight)} together", kind="group"))
+    return rows
+
+
+def _member_row(member: Member, share: float, *, many: bool) -> Row:
+    model = ELSEWHERE if member.encoder is None else MODELS.get(member.encoder, member.encoder)
+    if member.source == "folds":
+        model += f" over {len(member.trials or {}) or 'all'} folds"
+    return row(
+        Cell(model, mark=member.fusion == "late"),
+        ", ".join(member.features or [DASH]),
+        Cell(f"{member.study}/{member.trial}" if many else member.trial, code=True),
+        DASH if member.seed is None else str(member.seed),
+        number(member.weight * share),
+        number(member.ccc),
+        DASH,
+    )
+
+
+def _closing(ensemble: Ensemble, part: Weighted | None, dimension: str) -> list[Row]:
+    """The best single trial, where it is known, and the ensemble."""
+    rows = []
+    single = None if part is None else part.best_single
+    if single is not None:
+        rows.append(_single_row(single))
+    if part is not None:
+        pair = [number(part.scores.in_sample), _with_interval(part.scores.out_of_fold, part.scores.interval)]
+    else:
+        pair = [number((ensemble.scores.get(each) or {}).get(dimension)) for each in ("in_sample", "out_of_fold")]
+    label = "Ensemble" if any(one != DASH for one in pair) else "Ensemble (no validation to score it on)"
+    rows.append(row(label, "", "", "", "", *(Cell(text, best=text != DASH) for text in pair), kind="total"))
+    return rows
+
+
+def _single_row(single: Single) -> Row:
+    scores = single.scores
+    trial = Cell(single.trial, code=True)
+    pair = (number(scores.in_sample), _with_interval(scores.out_of_fold, scores.interval))
+    return row("Best single trial", "", trial, "", "", *pair, kind="total")
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None or interval is None:
+        return number(value)
+    return f"{number(value)} ({number(interval[0], 2)} to {number(interval[1], 2)})"
+
+
+def _measured(ensemble: Ensemble) -> str:
+    if len(ensemble.pieces) > 1:
+        return "A blend: the weighted mean of whole ensembles; weights are shares of the whole."
+    on = ensemble.measured_on
+    if not ensemble.scores.get("in_sample"):
+        return "Its members trained on every labelled recording, so nothing is left to score them or it on."
+    where = {"official": "the official validation split", "all": "every labelled recording, out of the folds' training"}
+    place = where.get(str(on.fold), f"the validation recordings of fold {on.fold}")
+    return f"Measured on {place}: {on.recordings} recordings, {on.labelled_frames:,} labelled frames."
+
+
+def _notes(ensemble: Ensemble, chosen: Chosen) -> list[str]:
+    notes = ["Underlined: late fusion; all others: early fusion."]
+    if ensemble.scores.get("in_sample"):
+        notes.append(
+            "In-sample: on the frames that epochs, members and weights were chosen on, so too high. Out-of-fold: "
+            "members and weights chosen again without the recordings they are judged on; in brackets the 95 % interval."
+        )
+    if len(ensemble.pieces) == 1 and ensemble.measured_on.reason:
+        notes.append(f"No out-of-fold score: {ensemble.measured_on.reason}.")
+    if chosen.others:
+        names = ", ".join(sorted(chosen.others)[:8])
+        notes.append(f"Other ensembles of these studies, shown with --ensemble NAME: {names}.")
+    return notes + [f"Not readable: {problem}" for problem in chosen.problems]

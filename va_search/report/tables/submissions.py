@@ -1,0 +1,72 @@
+"""Table 6: the submission strategies, as `va-search submissions` noted them (paper 4.7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from va_search.errors import InputError
+from va_search.files import read_json
+from va_search.report.gather import Gathered
+from va_search.report.model import DASH, Missing, Table, columns, row
+from va_search.report.words import number
+
+TITLE = "Table 6: submission strategies"
+NUMBERS = (
+    "Members, valence",
+    "Members, arousal",
+    "Score, in-sample",
+    "Score, out-of-fold",
+    "Test valence",
+    "Test arousal",
+    "Test score",
+)
+
+
+def submissions_table(gathered: Gathered) -> Table:
+    """One row per strategy; the test's columns say `withheld` where its labels were not at hand."""
+    command = f"va-search submissions {' '.join(gathered.names)} --out DIR"
+    found = [one for name in gathered.names if (one := _read(gathered, name)) is not None]
+    broken = [text for text in found if isinstance(text, str)]
+    documents = [one for one in found if isinstance(one, dict)]
+    if not documents:
+        why = broken[0] if broken else "The submission strategies have not been run on these studies."
+        return Table(TITLE, missing=Missing(why, command))
+    document = max(documents, key=lambda one: str(one.get("made_at")))
+    rows, labelled = document["rows"], document.get("labels") is not None
+    notes = [f"{one.get('strategy', DASH)}: {one['problem']}" for one in rows if one.get("problem")]
+    notes += [] if labelled else ["The test's labels are withheld: scores on it are for the organisers to tell."]
+    notes.append(
+        "In-sample and out-of-fold: on the recordings that weights were chosen on; Train-Val-Mix has none left, so "
+        "what holds it has no such score."
+    )
+    return Table(
+        TITLE,
+        columns("Submission", "Strategy", numbers=NUMBERS),
+        tuple(_row(one, labelled) for one in rows),
+        lead="CCC. Score: mean of the two dimensions.",
+        notes=tuple(notes),
+    )
+
+
+def _row(one: dict[str, Any], labelled: bool) -> Any:
+    members = one.get("members") or {}
+    test = one.get("test") or {}
+    counts = [str(members.get(name, DASH)) for name in ("valence", "arousal")]
+    scores = [number((one.get(measured) or {}).get("score")) for measured in ("in_sample", "out_of_fold")]
+    hidden = not labelled and not one.get("problem")
+    tested = ["withheld" if hidden else number(test.get(name)) for name in ("valence", "arousal", "score")]
+    return row(str(one.get("submission", DASH)), str(one.get("strategy", DASH)), *counts, *scores, *tested)
+
+
+def _read(gathered: Gathered, study: str) -> dict[str, Any] | str | None:
+    """submissions.json of a study; a text where it is damaged, None where there is none."""
+    path = gathered.home.study(study) / "submissions.json"
+    if not path.is_file():
+        return None
+    try:
+        document = read_json(path)
+    except InputError as error:
+        return f"{error}."
+    if not isinstance(document, dict) or not isinstance(document.get("rows"), list):
+        return f"{path}: not what `va-search submissions` writes; run it again.".replace("`", "")
+    return document

@@ -1,0 +1,103 @@
+"""How much each setting matters for a CCC, by Optuna's evaluators, over trials that are complete.
+
+Conventions: every trial is a point of its whole settings (what a setting has no effect in counts as its default), each
+feature set a setting that is on or off, so that conditional settings need no case of their own. Importances are not
+negative and sum to 1 per evaluator. fANOVA (forests) needs scikit-learn and is left out without it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from va_search.training.settings import TrialSettings
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.importance import BaseImportanceEvaluator
+
+LEAST = 10
+"""Trials with which importances begin to mean something."""
+BEST = 0.25
+"""The share of trials that PED-ANOVA takes for good ones."""
+ASIDE = ("seed", "fold", "averaged_epochs", "features")
+
+
+@dataclass(frozen=True)
+class Importances:
+    """By evaluator, each setting's importance, the most important first."""
+
+    evaluators: dict[str, dict[str, float]]
+
+
+def importances(trials: Sequence[tuple[TrialSettings, float]]) -> Importances | None:
+    """Importances of the settings that vary over `trials` (settings, CCC); None where none does.
+
+    ValueError for fewer than `LEAST` trials.
+    """
+    if len(trials) < LEAST:
+        raise ValueError(f"at least {LEAST} trials are needed, but got {len(trials)}")
+    import optuna
+
+    points = _points([settings for settings, _ in trials])
+    distributions = {name: _distribution([point[name] for point in points]) for name in points[0]}
+    varied = {name: found for name, found in distributions.items() if found is not None}
+    if not varied:
+        return None
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(direction="maximize")
+    for point, (_, value) in zip(points, trials, strict=True):
+        parameters = {name: _parameter(point[name], found) for name, found in varied.items()}
+        study.add_trial(optuna.trial.create_trial(params=parameters, distributions=varied, value=value))
+    found = {}
+    for name, evaluator in _evaluators().items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # experimental, says Optuna
+            found[name] = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+    return Importances(found)
+
+
+def _evaluators() -> dict[str, BaseImportanceEvaluator]:
+    from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: dict[str, BaseImportanceEvaluator] = {}
+        if importlib.util.find_spec("sklearn") is not None:
+            found["fANOVA"] = FanovaImportanceEvaluator(seed=0)
+        found["PED-ANOVA"] = PedAnovaImportanceEvaluator(target_quantile=BEST)
+        return found
+
+
+def _points(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
+    """The settings as flat points, `features: <set>` true or false for each set that some trial reads."""
+    used = sorted({name for settings in several for name in settings.features})
+    points = []
+    for settings in several:
+        point = {name: value for name, value in settings.model_dump(mode="json").items() if name not in ASIDE}
+        point |= {f"features: {name}": name in settings.features for name in used}
+        points.append(point)
+    return points
+
+
+def _distribution(values: Sequence[Any]) -> BaseDistribution | None:
+    """What Optuna is to take the values for: a range of numbers where there are many, else a choice; None for one."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    different = sorted({json.dumps(value) for value in values})
+    if len(different) < 2:
+        return None
+    if len(different) > 4 and all(isinstance(value, int | float) for value in values):
+        low, high = float(min(values)), float(max(values))
+        return FloatDistribution(low, high, log=low > 0 and high / low >= 8)
+    return CategoricalDistribution(different)
+
+
+def _parameter(value: Any, distribution: BaseDistribution) -> Any:
+    from optuna.distributions import FloatDistribution
+
+    return float(value) if isinstance(distribution, FloatDistribution) else json.dumps(value)
