@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,9 +24,11 @@ from va_search.training.settings import TrialSettings
 
 SPACE = """sampler: {sampler}
 budget: {{trials: {trials}}}
+folds: {folds}
 settings:
   features: [face]
   encoder: gru
+  epochs: 6
   learning_rate: {{choice: {rates}}}
 """
 
@@ -35,10 +38,14 @@ Make = Callable[..., Session]
 @pytest.fixture
 def make(tmp_path: Path, tiny_store: Store) -> Make:
     def session(
-        study: str = "s", rates: str = "[0.1, 0.2, 0.3, 0.4]", trials: int = 4, sampler: str = "grid"
+        study: str = "s",
+        rates: str = "[0.1, 0.2, 0.3, 0.4]",
+        trials: int = 4,
+        sampler: str = "grid",
+        folds: str = "[official]",
     ) -> Session:
         file = tmp_path / "space.yaml"
-        file.write_text(SPACE.format(rates=rates, trials=trials, sampler=sampler))
+        file.write_text(SPACE.format(rates=rates, trials=trials, sampler=sampler, folds=folds))
         space = load_space(file, tiny_store)
         named = Study(Home(tmp_path / "home"), study)
         named.begin(tiny_store, space.document)
@@ -50,19 +57,21 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
 def finish(session: Session, trial: str, value: float = 0.5) -> None:
     """What an actor does at the end of a training."""
     store = session.store
+    settings = session.running[trial]
+    fold = store.fold(settings["fold"])
     best: dict[str, Any] = {name: {"ccc": value, "epoch": 1} for name in ("valence", "arousal")}
     record = {
         "source": "trained",
-        "settings": session.running[trial],
-        "best": {**best, "score": {"value": value, "epoch": 1}},
+        "settings": settings,
+        "best": {**best, "score": {"value": value, "epoch": 1}} if fold.validation else {},
         "seconds": 1.0,
-        "data_hash": store.data_hash(session.running[trial]["features"]),
+        "data_hash": store.data_hash(settings["features"], settings["fold"]),
     }
     predictions = {}
-    for split in ("validation", "test"):
-        rows = sum(recording.frames for recording in store.split(split))
-        values = np.zeros((rows, 2), dtype=np.float32)
-        predictions[split] = Predictions(values, frames_hash(store.split(split)))
+    for split, recordings in (("validation", fold.validation), ("test", fold.test)):
+        values = np.zeros((sum(recording.frames for recording in recordings), 2), dtype=np.float32)
+        if recordings:
+            predictions[split] = Predictions(values, frames_hash(recordings))
     session.study.bank.write(session.study.name, trial, record, predictions)
     session.ended(trial, None)
 
@@ -330,3 +339,73 @@ def test_trial_ids_follow_the_data(make: Make) -> None:
     settings = TrialSettings(features=("face",), encoder="gru")
     other = TrialSettings(features=("voice",), encoder="gru")
     assert session.trial_id(settings) != session.trial_id(other)
+
+
+def test_a_failed_fold_is_tried_again_alone(make: Make) -> None:
+    first = make(folds="all", rates="[0.1]")
+    folds = {}
+    for _ in range(len(first.space.folds)):
+        trial = take(first)
+        folds[trial] = first.running[trial]["fold"]
+        if len(folds) == 2:
+            first.ended(trial, "Traceback …\nOutOfMemoryError: no")
+            failed = trial
+        else:
+            finish(first, trial)
+    assert len(folds) >= 2 and set(folds.values()) == set(first.space.folds)
+    assert first.next_trial() is None
+    second = make(folds="all", rates="[0.1]")
+    assert len(second.finished) == len(folds) - 1
+    assert take(second) == failed
+    finish(second, failed)
+    assert second.next_trial() is None and second.study.failures() == []
+
+
+def test_a_fold_whose_entry_was_removed_is_trained_again_alone(make: Make, tmp_path: Path) -> None:
+    first = make(folds="all", rates="[0.1]")
+    trials = [take(first) for _ in first.space.folds]
+    for trial in trials:
+        finish(first, trial)
+    (tmp_path / "home" / "bank" / "s" / trials[1] / "trial.json").unlink()
+    second = make(folds="all", rates="[0.1]")
+    assert take(second) == trials[1] and second.next_trial() is None
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_a_configuration_that_was_cut_off_gets_its_other_folds_first(make: Make, sampler: str) -> None:
+    first = make(folds="all", trials=1, sampler=sampler)
+    each = first.space.trials_each
+    assert first.progress().planned == each  # the budget's end is that of a configuration
+    finish(first, take(first))
+    first.claims.release_all()
+    second = make(folds="all", trials=1, sampler=sampler)
+    found = []
+    for _ in range(each - 1):
+        found.append(take(second))
+        finish(second, found[-1])
+    assert second.next_trial() is None
+    documents = [second.records[trial]["settings"] for trial in second.finished]
+    assert {document["learning_rate"] for document in documents} == {documents[0]["learning_rate"]}
+    assert {document["fold"] for document in documents} == set(second.space.folds)
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random"])
+def test_trials_without_validation_count_and_rank_nothing(make: Make, sampler: str) -> None:
+    first = make(folds="[train_val_mix]", sampler=sampler)
+    for _ in range(4):
+        finish(first, take(first))
+    assert first.next_trial() is None
+    progress = first.progress()
+    assert (progress.finished, progress.best_valence, progress.best_arousal) == (4, None, None)
+    second = make(folds="[train_val_mix]", sampler=sampler)
+    assert len(second.finished) == 4 and second.next_trial() is None
+
+
+def test_folds_made_anew_are_refused_under_a_study(make: Make) -> None:
+    session = make()
+    document = session.study.document()
+    document["hashes"]["folds"] = "0" * 64
+    write_json(session.study.folder / "study.json", document)
+    store = dataclasses.replace(session.store, folds_hash="1" * 64)
+    with pytest.raises(InputError, match="folds changed since study 's' began"):
+        session.study.begin(store, session.space.document)

@@ -14,6 +14,7 @@ import pytest
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.search.session import planned_trials
 from va_search.search.space import Space, load_space
 from va_search.training.settings import TrialSettings
 
@@ -27,14 +28,35 @@ CASE = {
     **dict.fromkeys(["cardiac", "electrodermal", "respiration", "temperature"], "autonomic"),
     **dict.fromkeys(["trapezius", "zygomaticus", "corrugator"], "muscle"),
 }
-FITTING = {"demo": SETS, "any": {"only": "visual"}, "case": CASE, "case_recurrent": CASE, "paper": PAPER}
+FITTING = {
+    "demo": SETS,
+    "any": {"only": "visual"},
+    "case": CASE,
+    "case_recurrent": CASE,
+    **dict.fromkeys(["paper", "paper_ablation", "paper_folds", "paper_mix"], PAPER),
+}
+EXPECTED = {
+    "demo": (None, 16),
+    "any": (None, 40),
+    "case": (None, 24),
+    "case_recurrent": (None, 40),
+    "paper": (1344, 120),
+    "paper_ablation": (9, 27),
+    "paper_folds": (1, 6),
+    "paper_mix": (12, 12),
+}
+"""By space: configurations (None: endless) and trials, on a store with six folds."""
+SIX_FOLDS = ("train", "train", "train", "train", "train", "validation", "test")
 
 
 def write_store(
     folder: Path, sets: dict[str, str], splits: tuple[str, ...] = ("train", "train", "validation")
 ) -> Store:
     """A store with these feature sets by modality, one recording of four frames per split entry, folds 0, 1, …"""
-    sources = [Source(f"r{i}", f"s{i}", f"r{i}", split, i, 25.0, ()) for i, split in enumerate(splits)]
+    sources = [
+        Source(f"r{i}", f"s{i}", f"r{i}", split, None if split == "test" else i, 25.0, ())
+        for i, split in enumerate(splits)
+    ]
     description = Description("tiny", (-1.0, 1.0), {name: (modality, ()) for name, modality in sets.items()})
     draft = Draft(folder, description, sources)
     for index in range(len(sources)):
@@ -376,6 +398,11 @@ def test_wrong_feature_sets_are_refused_with_their_line(read: Any, features: str
         ("sampler: tpe", "`budget.trials` must be given for sampler tpe"),
         ("sampler: random\nbudget: {hours: 1}", "`budget.trials` must be given for sampler random"),
         ("sampler: grid\nsampler: tpe", "2: key 'sampler' stands twice"),
+        ("sampler: grid\nfolds: every", "2: folds: expected all, or a list such as [official]; found 'every'"),
+        ("sampler: grid\nfolds: [2, official]", "2: folds: fold 2 of "),
+        ("sampler: grid\nfolds: [train_val_mix]", "has no test recordings"),
+        ("sampler: tpe\nbudget: {trials: 3}\nfolds: [train_val_mix]", "sampler tpe goes by: take sampler grid"),
+        ("sampler: grid\nfolds: [0, train_val_mix]\nearly_stopping: {}", "which `early_stopping` goes by"),
     ],
 )
 def test_wrong_headers_are_refused_with_their_line(read: Any, header: str, told: str) -> None:
@@ -412,18 +439,47 @@ def test_a_missing_file_is_refused(tmp_path: Path, store: Store) -> None:
 
 
 def test_every_shipped_space_has_a_fitting_store_here() -> None:
-    assert {path.stem for path in SHIPPED} == set(FITTING)
+    assert len(SHIPPED) >= 8
+    assert {path.stem for path in SHIPPED} == set(FITTING) == set(EXPECTED)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_spaces_have_as_many_trials_as_their_header_says(tmp_path: Path, path: Path) -> None:
+    space = load_space(path, write_store(tmp_path / "store", FITTING[path.stem], SIX_FOLDS))
+    configurations, trials = EXPECTED[path.stem]
+    assert (space.size(), planned_trials(space)) == (configurations, trials)
+    if path.stem != "paper_folds":  # "one trial for each fold"
+        assert f"{trials} trials" in path.read_text().split("\nsampler:")[0]
+
+
+def test_the_ablation_differs_in_features_alone(tmp_path: Path) -> None:
+    path = SHIPPED[[one.stem for one in SHIPPED].index("paper_ablation")]
+    space = load_space(path, write_store(tmp_path / "store", PAPER, SIX_FOLDS))
+    found = [space.trials(one) for one in space.configurations()]
+    assert len({trial.model_copy(update={"features": ("x",)}) for trials in found for trial in trials}) == 3  # seeds
+    assert ("ecapatdnn", "fau", "fbank", "ms_va", "wav2vec") in [trials[0].features for trials in found]
+    assert all(trial == TrialSettings(features=trial.features, normalise="none", seed=trial.seed)
+               for trials in found for trial in trials)  # fmt: skip  # 4.2 are the defaults
+
+
+def test_the_papers_folds_end_with_the_official_one_and_the_mix_has_none(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", PAPER, SIX_FOLDS)
+    folds, mix = (load_space(SHIPPED[0].parent / f"paper_{name}.yaml", store) for name in ("folds", "mix"))
+    assert [trial.fold for one in folds.configurations() for trial in folds.trials(one)] == [0, 1, 2, 3, 4, "official"]
+    mixed = [trial for one in mix.configurations() for trial in mix.trials(one)]
+    assert {(trial.fold, trial.averaged_epochs) for trial in mixed} == {("train_val_mix", (16, 25))}
+    assert all(mix.contains(trial) for trial in mixed)
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_spaces_fit_and_propose(tmp_path: Path, path: Path) -> None:
-    space = load_space(path, write_store(tmp_path / "store", FITTING[path.stem]))
+    space = load_space(path, write_store(tmp_path / "store", FITTING[path.stem], SIX_FOLDS))
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found = {trial for _ in range(60) for trial in space.trials(space.suggest(study.ask()))}
-    quick = {"lstm", "gru"}
-    every = quick if path.stem == "case_recurrent" else quick | {"transformer", "transformer_lstm"}
-    assert {trial.encoder for trial in found} == every
-    assert {trial.fusion for trial in found} == ({"early"} if path.stem == "any" else {"early", "late"})
+    every = {"lstm", "gru", "transformer", "transformer_lstm"}
+    fixed = {"paper_ablation": {"transformer"}, "paper_folds": {"transformer"}, "paper_mix": every - {"gru"}}
+    assert {trial.encoder for trial in found} == {**fixed, "case_recurrent": {"lstm", "gru"}}.get(path.stem, every)
+    assert {trial.fusion for trial in found} == ({"early"} if path.stem in {"any", *fixed} else {"early", "late"})
     assert all(space.contains(trial) for trial in found)
 
 
