@@ -98,14 +98,13 @@ def _submit(output: Output, home: Home, store: Store, ensemble: Ensemble, out: P
 
 def _scores(home: Home, store: Store, ensemble: Ensemble, submission: Path, hidden: Path) -> dict[str, Any]:
     """Best single and ensemble: in-sample, out-of-fold and test CCC, per dimension and their mean."""
-    import numpy as np
+    from va_search.submission.scoring import read_labels, read_submission, scores_of
 
-    labels = np.concatenate([_pairs(hidden / f"{r.name}.csv") for r in store.split("test")])
-    submitted = np.concatenate([_pairs(submission / f"{r.name}.csv") for r in store.split("test")])
-    single = _best_single_on_test(home, store, ensemble)
+    labels = read_labels(hidden, store)
+    single, submitted = _best_single_on_test(home, store, ensemble), read_submission(submission, store)
     return {
-        "best single": {**ensemble.best_single, "test": _both(single, labels)},
-        "ensemble": {**ensemble.scores, "test": _both(submitted, labels)},
+        "best single": {**ensemble.best_single, "test": scores_of(single, labels)},
+        "ensemble": {**ensemble.scores, "test": scores_of(submitted, labels)},
     }
 
 
@@ -118,24 +117,10 @@ def _best_single_on_test(home: Home, store: Store, ensemble: Ensemble) -> NDArra
     columns = []
     for index, name in enumerate(("valence", "arousal")):
         best = ensemble.dimensions[name].best_single
+        assert best is not None  # members have validation here
         values = Bank(home.bank).read(best.study, best.trial, "test", frames_hash=frames_hash(store.split("test")))
         columns.append(values[:, index])
     return np.stack(columns, axis=1)
-
-
-def _pairs(path: Path) -> NDArray[np.float64]:
-    import numpy as np
-    import pyarrow.csv
-
-    table = pyarrow.csv.read_csv(path)
-    return np.stack([table.column(name).to_numpy() for name in ("valence", "arousal")], axis=1).astype(np.float64)
-
-
-def _both(predictions: NDArray[np.floating], labels: NDArray[np.floating]) -> dict[str, float]:
-    from va_search.metrics import ccc, score
-
-    valence, arousal = (ccc(predictions[:, index], labels[:, index]) for index in (0, 1))
-    return {"valence": valence, "arousal": arousal, "score": score(valence, arousal)}
 
 
 def _table(scores: dict[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""The tables of `va-search ensemble`: members, scores, and all recipes compared.
+"""What `va-search ensemble` shows: members, scores, what they were measured on, and all recipes compared.
 
 Conventions: a table says of every CCC what it was measured on; an interval stands in brackets behind its score.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from va_search.cli.output import number
+from va_search.cli.output import Output, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,13 +15,86 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from va_search.ensemble.compare import Interval, Row
-    from va_search.ensemble.saved import Ensemble
+    from va_search.ensemble.saved import Ensemble, MeasuredOn
 
 SCORES = ("valence", "arousal", "score")
 
 
+def show(output: Output, built: Ensemble) -> None:
+    """Members and weights per dimension, then the scores, then what a reader should know."""
+    for part in built.parts:
+        output.show(f"part {part.ensemble.name}, share {part.share:g}:")
+        show(output, part.ensemble)
+    for dimension in built.dimensions:
+        output.show(members_table(built, dimension))
+        output.show(_finishing(built, dimension))
+    if built.scores["in_sample"]:
+        output.show(scores_table(built))
+    if built.parts:
+        output.show(f"ensemble {built.name}: {', '.join(f'{p.share:g} × {p.ensemble.name}' for p in built.parts)}")
+    tell_measured(output, built.measured_on)
+    for dimension, weighted in built.dimensions.items():
+        spread = weighted.per_recording
+        if spread is not None:
+            undefined = f"; not defined in {spread.undefined}" if spread.undefined else ""
+            output.show(
+                f"{dimension}, single recordings, out-of-fold: median CCC {number(spread.median)}, quartiles "
+                f"{number(spread.low)} and {number(spread.high)}{undefined}"
+            )
+    sources = {member.source for one in built.dimensions.values() for member in one.members}
+    if built.scores["in_sample"] and sources & {"trained", "folds"}:
+        output.show("either way, trials picked their best epochs on these frames, so scores are a little too high")
+    tell_left_out(output, built.left_out)
+    if not built.parts:
+        for note in built.notes:
+            output.note(note)
+
+
+def tell_left_out(output: Output, left_out: Mapping[str, int]) -> None:
+    """What could not be a member, by reason."""
+    for reason, count in left_out.items():
+        output.note(f"{count} left out: {reason}")
+
+
+def tell_measured(output: Output, measured: MeasuredOn) -> None:
+    """In words, what the scores were measured on, or why there are none."""
+    if not measured.recordings:
+        output.show(f"no validation score: {measured.reason}")
+        return
+    where = f"fold {measured.fold}" if measured.fold != "official" else "the official validation split"
+    if measured.fold == "all":
+        where = "all folds, each recording predicted by the trial that did not train on it"
+    output.show(f"measured on {where}: {measured.recordings} recordings, {measured.labelled_frames} labelled frames")
+    if measured.reason:
+        output.show(
+            f"in-sample only, no out-of-fold score: {measured.reason}; in-sample is too high, by an unknown amount"
+        )
+        return
+    output.show(
+        f"out-of-fold: the whole recipe again in each of {measured.folds} folds, without the recordings scored (those "
+        f"of one {measured.kept_together} kept together); in brackets the 95 % interval over {measured.groups} such "
+        "groups"
+    )
+    output.show("in-sample: on the frames everything was chosen on, so too high")
+
+
+def _finishing(built: Ensemble, dimension: str) -> str:
+    """In words, what follows the members' weights."""
+    part, post = built.dimensions[dimension], built.dimensions[dimension].post
+    said = [f"recipe {part.takes}"] if part.takes else []
+    if part.shrink:
+        said.append(f"weights shrunk {part.shrink:g} of the way to equal ones")
+    if post.smoothing != "none" and post.window_seconds:
+        said.append(f"smoothed ({post.smoothing.replace('_', ' ')}, {post.window_seconds:g} s)")
+    if post.delay_seconds:
+        said.append(f"delayed by {post.delay_seconds:g} s")
+    if post.scale != 1.0 or post.offset != 0.0:
+        said.append(f"matched (× {post.scale:.3f} {'−' if post.offset < 0 else '+'} {abs(post.offset):.3f})")
+    return f"{dimension}: {', '.join(said) or 'the weighted sum as it is'}"
+
+
 def members_table(built: Ensemble, dimension: str) -> Table:
-    """One row per member with weight; its CCC is in-sample, on the validation recordings."""
+    """One row per member with weight; its CCC is in-sample, on the recordings the ensemble is measured on."""
     from rich.table import Table
 
     members = built.dimensions[dimension].members
@@ -52,13 +125,14 @@ def scores_table(built: Ensemble) -> Table:
     """The best single trial against the ensemble: out-of-fold with its interval first, then in-sample."""
     from rich.table import Table
 
-    table = Table(title="CCC on validation", title_justify="left")
+    over = ", every recording by its own fold's trial" if built.measured_on.fold == "all" else ""
+    table = Table(title=f"CCC on validation{over}", title_justify="left")
     for name in ("", "measured", *SCORES):
         table.add_column(name, justify="right" if name in SCORES else "left")
     rows = (
         ("best single trial", built.best_single, "best_single"),
         (f"ensemble {built.name}", built.scores, "ensemble"),
-    )
+    )[1 if built.parts else 0 :]
     for measured in ("out_of_fold", "in_sample"):
         for what, scores, who in rows:
             intervals = (built.intervals or {}).get(who) if measured == "out_of_fold" else None

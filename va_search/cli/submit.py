@@ -54,6 +54,9 @@ def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
         output.show(f"{written.clipped} values lay outside the label range and were clipped to it")
     if written.unasked:
         output.show(f"{written.unasked} frames of the store are not in the sample and were left out")
+    if not ensemble.measured_on.recordings:
+        output.show(f"no validation score: {ensemble.measured_on.reason}")
+        return
     for measured in ("out_of_fold", "in_sample"):
         scores = ensemble.scores[measured] or {}
         pair = f"valence {number(scores.get('valence'))}  arousal {number(scores.get('arousal'))}"

@@ -1,5 +1,8 @@
 """An ensemble's member models, rebuilt from their weights, and what they predict together.
 
+A configuration over folds is predicted by its folds' trials, each with the same part of its weight; a blend by all
+members of its parts. Trials of fold train_val_mix keep no weights, so what has them can't predict anew.
+
 Conventions: a trial with weight in valence gives the model of its best valence epoch, `valence.safetensors`, and so
 for arousal; where both files hold the same weights one model serves both. Predictions are on the source's scale.
 Recordings are predicted a few subjects at a time, whole subjects, since a trial may normalise by subject.
@@ -14,7 +17,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from va_search.data.store import FeatureSet, Recording, Store
+from va_search.data.store import MIX, FeatureSet, Recording, Store
+from va_search.ensemble import saved
 from va_search.ensemble.apply import finished
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
@@ -30,11 +34,11 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Weights:
-    """A trial's weight in each dimension it is a member of."""
+    """A trial's weights in each dimension it is a member of: one for every piece of the ensemble (`pieces`)."""
 
     study: str
     trial: str
-    by_dimension: dict[str, float]
+    by_dimension: dict[str, tuple[float, ...]]
 
     @property
     def label(self) -> str:
@@ -50,28 +54,34 @@ class Member:
 
 
 def members_of(ensemble: Ensemble) -> list[Weights]:
-    """The ensemble's members, each trial once, sorted by study and trial."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for dimension in DIMENSIONS:
-        for member in ensemble.dimensions[dimension].members:
-            if member.weight:
-                found.setdefault((member.study, member.trial), {})[dimension] = member.weight
-    return [Weights(study, trial, found[study, trial]) for study, trial in sorted(found)]
+    """The trials that predict, each once, sorted by study and trial."""
+    pieces = ensemble.pieces
+    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for index, (_, piece) in enumerate(pieces):
+        for dimension in DIMENSIONS:
+            for member in piece.dimensions[dimension].members:
+                trials = list(member.trials.values()) if member.trials else [member.trial]
+                for trial in trials if member.weight else ():
+                    weights = found.setdefault((member.study, trial), {}).setdefault(dimension, [0.0] * len(pieces))
+                    weights[index] += member.weight / len(trials)
+    return [
+        Weights(study, trial, {dimension: tuple(weights) for dimension, weights in by_dimension.items()})
+        for (study, trial), by_dimension in sorted(found.items())
+    ]
 
 
 def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     """The feature sets that the members read, by name, from the headers of their weights in the bank.
 
-    InputError with every reason why the ensemble can't predict: members from elsewhere, which have no weights; files
-    missing, cut short or of another version; members on another label range or other columns of one feature set.
+    InputError with every reason why the ensemble can't predict: members from elsewhere and members of fold
+    train_val_mix, which have no weights; files missing, cut short or of another version; members on another label
+    range or other columns of one feature set.
     """
-    problems = _from_elsewhere(ensemble)
-    elsewhere = {
-        (m.study, m.trial) for d in DIMENSIONS for m in ensemble.dimensions[d].members if m.source == "outside"
-    }
+    problems = _without_weights(ensemble)
+    bare = {(m.study, m.trial) for piece, m in _all_members(ensemble) if _lacks(piece, m)}
     sets: dict[str, FeatureSet] = {}
     for member in members_of(ensemble):
-        if (member.study, member.trial) in elsewhere:
+        if (member.study, member.trial) in bare:
             continue
         for dimension in member.by_dimension:
             path = bank.folder(member.study, member.trial) / f"{dimension}.safetensors"
@@ -91,19 +101,34 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     return [sets[name] for name in sorted(sets)]
 
 
-def _from_elsewhere(ensemble: Ensemble) -> list[str]:
-    named = {
-        f"{member.study}/{member.trial}": f"{dimension} {member.weight:.3f}"
-        for dimension in DIMENSIONS
-        for member in ensemble.dimensions[dimension].members
-        if member.source == "outside"
-    }
-    if not named:
-        return []
-    members = ", ".join(f"{label} (weight in {weight})" for label, weight in named.items())
+def _lacks(piece: Ensemble, member: saved.Member) -> str | None:
+    """Why a member has no weights to predict with; None where it has."""
+    if member.source == "outside":
+        return "from elsewhere, whose predictions are in the bank but not their weights"
+    if piece.measured_on.fold == MIX:
+        return "of fold train_val_mix, whose predictions are means over epochs that keep no weights"
+    return None
+
+
+def _all_members(ensemble: Ensemble) -> Iterator[tuple[Ensemble, saved.Member]]:
+    for _, piece in ensemble.pieces:
+        for dimension in DIMENSIONS:
+            yield from ((piece, member) for member in piece.dimensions[dimension].members)
+
+
+def _without_weights(ensemble: Ensemble) -> list[str]:
+    """One problem for each reason why members have no weights, with their names."""
+    named: dict[str, dict[str, str]] = {}
+    for _, piece in ensemble.pieces:
+        for dimension in DIMENSIONS:
+            for member in piece.dimensions[dimension].members:
+                if reason := _lacks(piece, member):
+                    label = f"{member.study}/{member.trial}"
+                    named.setdefault(reason, {})[label] = f"{label} (weight in {dimension} {member.weight:.3f})"
     return [
-        f"ensemble {ensemble.name!r} has members from elsewhere, whose predictions are in the bank but not their "
-        f"weights: {members}; it can't predict anew; build one without: `members: {{outside: false}}` in the recipe"
+        f"ensemble {ensemble.name!r} has members {reason}: {', '.join(members.values())}; it can't predict anew; "
+        f"build one without{': `members: {outside: false}` in the recipe' if 'elsewhere' in reason else ' them'}"
+        for reason, members in named.items()
     ]
 
 
@@ -154,7 +179,9 @@ def predict_together(
     `watch` is told a member's label and how many frames a model of it has just predicted. JobError when a member
     predicts something that is no number.
     """
-    total = {dimension: np.zeros(sum(r.frames for r in recordings)) for dimension in DIMENSIONS}
+    pieces = ensemble.pieces
+    frames = sum(recording.frames for recording in recordings)
+    total = {dimension: np.zeros((frames, len(pieces))) for dimension in DIMENSIONS}
     for member in members:
         for model, dimensions in member.models:
             for rows, part in parts(recordings):
@@ -163,11 +190,15 @@ def predict_together(
                     names = ", ".join(one.name for one in part[:3])
                     raise JobError(f"{member.weights.label}: its {model.dimension} model predicts NaN for {names}")
                 for dimension in dimensions:
-                    weight = member.weights.by_dimension[dimension]
-                    total[dimension][rows] += weight * values[:, DIMENSIONS.index(dimension)].astype(np.float64)
+                    weights = np.array(member.weights.by_dimension[dimension])
+                    column = values[:, DIMENSIONS.index(dimension)].astype(np.float64)
+                    total[dimension][rows] += column[:, None] * weights
                 watch(member.weights.label, len(values))
-    columns = [finished(total[d], recordings, ensemble.dimensions[d].post) for d in DIMENSIONS]
-    return np.stack(columns, axis=1)
+    found = np.zeros((frames, len(DIMENSIONS)))
+    for index, (share, piece) in enumerate(pieces):
+        columns = [finished(total[d][:, index], recordings, piece.dimensions[d].post) for d in DIMENSIONS]
+        found += share * np.stack(columns, axis=1)
+    return found
 
 
 def parts(recordings: Sequence[Recording]) -> Iterator[tuple[NDArray[np.int64], tuple[Recording, ...]]]:

@@ -94,7 +94,8 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
 
 
 def _counts_seconds(ensemble: Ensemble) -> bool:
-    return any(counts_seconds(ensemble.dimensions[dimension].post) for dimension in DIMENSIONS)
+    posts = [piece.dimensions[dimension].post for _, piece in ensemble.pieces for dimension in DIMENSIONS]
+    return any(counts_seconds(post) for post in posts)
 
 
 def _rate(ensemble: Ensemble) -> float | None:

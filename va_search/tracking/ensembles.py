@@ -63,7 +63,15 @@ def ensemble_metrics(ensemble: dict[str, Any]) -> Iterator[tuple[str, float]]:
         for key, value in _measured(measure, values):
             yield f"best_single_{key}", value
     for dimension in DIMENSIONS:
-        yield f"members_{dimension}", float(len(ensemble["dimensions"][dimension]["members"]))
+        yield f"members_{dimension}", float(len(_members(ensemble, dimension)))
+
+
+def _members(ensemble: dict[str, Any], dimension: str) -> list[tuple[str, str]]:
+    """Study and trial of the members of one dimension; of a blend those of all its parts, each once."""
+    parts = ensemble.get("parts") or []
+    if parts:
+        return list(dict.fromkeys(member for part in parts for member in _members(part["ensemble"], dimension)))
+    return [(member["study"], member["trial"]) for member in ensemble["dimensions"][dimension]["members"]]
 
 
 def _measured(measure: str, values: Any) -> Iterator[tuple[str, float]]:

@@ -1,0 +1,182 @@
+"""The paper's five submissions (4.7), each a recipe in ensembles/paper/: built, written, and Table 6 of them.
+
+    OUT/<recipe>/                              one submission each, format recordings
+    <home>/ensembles/<prefix>-<recipe>.json    the ensembles
+    <home>/studies/<study>/submissions.json    Table 6, under the first study
+
+Conventions: a strategy whose trials are not there is a row with a `problem`, not an error. Test labels are read only
+where a folder of them is given, and only to score what was written. The same call again builds and writes all anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from va_search.data.store import Store
+from va_search.ensemble.build import build
+from va_search.ensemble.candidates import find_candidates, find_store
+from va_search.ensemble.recipe import load_recipe
+from va_search.ensemble.saved import Ensemble, read_ensemble
+from va_search.errors import InputError
+from va_search.files import Home, checked_name, shipped, write_json
+from va_search.metrics import DIMENSIONS
+from va_search.predictions.bank import Bank
+from va_search.submission.folder import may_write
+from va_search.submission.scoring import Values, read_labels, read_submission, scores_of
+from va_search.submission.writing import submit
+
+STRATEGIES = {
+    "ensemble_1": "Ensemble 1",
+    "ensemble_2": "Ensemble 2",
+    "train_val_mix": "Train-Val-Mix",
+    "ensemble_3": "Ensemble 3",
+    "six_fold": "6-Fold",
+}
+"""Recipes in ensembles/paper/ and the paper's words for them, in the order of Table 6."""
+
+Scores = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of Table 6. Scores {valence, arousal, score} are None where they could not be measured.
+
+    `measured_on`: the fold and the number of recordings that `in_sample` and `out_of_fold` are of. `problem`: why the
+    strategy could not be made.
+    """
+
+    submission: int
+    strategy: str
+    recipe: str
+    ensemble: str | None = None
+    members: dict[str, int] | None = None
+    measured_on: dict[str, Any] | None = None
+    in_sample: Scores | None = None
+    out_of_fold: Scores | None = None
+    test: Scores | None = None
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Submissions:
+    """Table 6 and the ensembles in it; `path` is where it was saved."""
+
+    made_at: str
+    labels: str | None
+    studies: list[str]
+    rows: list[Row]
+    ensembles: list[Ensemble]
+    path: Path
+
+    def document(self) -> dict[str, Any]:
+        """What submissions.json says."""
+        rows = [asdict(row) for row in self.rows]
+        return {"made_at": self.made_at, "labels": self.labels, "studies": self.studies, "rows": rows}
+
+
+def write_submissions(
+    home: Home,
+    studies: Sequence[str],
+    *,
+    out: Path,
+    store: Store | None = None,
+    labels: Path | None = None,
+    prefix: str | None = None,
+    watch: Callable[[str], None] = lambda strategy: None,
+) -> Submissions:
+    """Build and write all five strategies from the studies' trials, and score them where there are `labels`.
+
+    The store is the one the trials name, or `store`; `prefix` begins the ensembles' names, the first study unless
+    given. `watch` is told each strategy as it begins. InputError, before anything is written: unknown studies, labels
+    that are not right, folders or ensembles that are not ours to replace; afterwards, when no strategy could be made.
+    """
+    names = _names(prefix or studies[0])
+    store = store or find_store(find_candidates(Bank(home.bank), studies, outside=True)[0])
+    truth = _checked(home, names, out, store, labels)
+    rows, ensembles = [], []
+    for number, (recipe, strategy) in enumerate(STRATEGIES.items(), start=1):
+        watch(strategy)
+        empty = Row(number, strategy, recipe)
+        try:
+            ensemble = _made(home, studies, recipe, names[recipe], store=store, out=out / recipe)
+        except InputError as error:
+            left = f"; {out / recipe} is of an earlier call" if (out / recipe).exists() else ""
+            rows.append(replace(empty, problem=f"{error}{left}"))
+            continue
+        ensembles.append(ensemble)
+        test = None if truth is None else _finite(scores_of(read_submission(out / recipe, store), truth))
+        rows.append(_filled(empty, ensemble, test))
+    if not ensembles:
+        raise InputError(*(f"{row.strategy}: {row.problem}" for row in rows))
+    path = home.study(studies[0]) / "submissions.json"
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    given = None if labels is None else str(labels.resolve())
+    made = Submissions(made_at, given, list(studies), rows, ensembles, path)
+    write_json(path, made.document())
+    return made
+
+
+def _names(prefix: str) -> dict[str, str]:
+    return {recipe: checked_name(f"{prefix}-{recipe}", "ensemble name") for recipe in STRATEGIES}
+
+
+def _checked(home: Home, names: dict[str, str], out: Path, store: Store, labels: Path | None) -> Values | None:
+    """The test labels, where there are any, once everything may be written; InputError with all that is in the way."""
+    problems: list[str] = []
+    for recipe, name in names.items():
+        try:
+            may_write((out / recipe).resolve())
+            _refuse_other(home, name, recipe)
+        except InputError as error:
+            problems += error.problems
+    truth = None
+    if labels is not None:
+        try:
+            truth = read_labels(labels, store)
+        except InputError as error:
+            problems += error.problems
+    if problems:
+        raise InputError(*problems)
+    return truth
+
+
+def _refuse_other(home: Home, name: str, recipe: str) -> None:
+    """An ensemble of this name that is of another recipe was not made here."""
+    if home.ensemble(name).is_file() and (found := read_ensemble(home, name).recipe) != recipe:
+        raise InputError(f"ensemble {name!r} exists, of recipe {found}; choose another --prefix")
+
+
+def _made(home: Home, studies: Sequence[str], recipe: str, name: str, *, store: Store, out: Path) -> Ensemble:
+    """The ensemble of a recipe, built, saved and submitted."""
+    ensemble = build(home, studies, load_recipe(shipped(f"ensembles/paper/{recipe}.yaml")), name, store, force=True)
+    submit(ensemble, store, Bank(home.bank), format="recordings", out=out)
+    return ensemble
+
+
+def _filled(row: Row, ensemble: Ensemble, test: Scores | None) -> Row:
+    measured = ensemble.measured_on
+    return replace(
+        row,
+        ensemble=ensemble.name,
+        members={dimension: len(members_of(ensemble, dimension)) for dimension in DIMENSIONS},
+        measured_on={"fold": measured.fold, "recordings": measured.recordings, "reason": measured.reason},
+        in_sample=_finite(ensemble.scores["in_sample"]),
+        out_of_fold=_finite(ensemble.scores["out_of_fold"]),
+        test=test,
+    )
+
+
+def members_of(ensemble: Ensemble, dimension: str) -> set[tuple[str, str]]:
+    """Study and trial of all members of one dimension, those of a blend's parts together."""
+    return {(m.study, m.trial) for _, piece in ensemble.pieces for m in piece.dimensions[dimension].members}
+
+
+def _finite(scores: dict[str, float] | None) -> Scores | None:
+    """JSON has no NaN: None where a CCC is not defined."""
+    return None if scores is None else {k: v if np.isfinite(v) else None for k, v in scores.items()}
