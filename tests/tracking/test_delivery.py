@@ -86,6 +86,20 @@ def test_a_child_has_its_history_its_best_and_its_settings(home: Path, parent: A
     assert space.read_text() == "sampler: tpe\n"
 
 
+def test_trials_without_validation_are_whole_runs_and_the_parent_has_no_best(
+    home: Path, parent: Any, records: Any
+) -> None:
+    first = records.trained(1)
+    history = [{**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None} for epoch in first["history"]]
+    settings = {**first["settings"], "fold": "train_val_mix", "averaged_epochs": [2, 3]}
+    assert deliver(home, parent, {**first, "settings": settings, "best": {}, "history": history}) == []
+    (child,) = stored(home, TRIAL)
+    assert child.info.status == "FINISHED" and child.data.tags["va_search.validation"] == "none"
+    assert "loss" in child.data.metrics and not {"score", "best_score"} & child.data.metrics.keys()
+    (whole,) = stored(home, "tags.`va_search.role` = 'study'")
+    assert whole.data.metrics["trials_complete"] == 1.0 and "best_score" not in whole.data.metrics
+
+
 def test_delivering_again_adds_nothing(home: Path, parent: Any, records: Any) -> None:
     put = [records.trained(1), records.failed(2), records.outside("SAIL")]
     deliver(home, parent, *put)
@@ -150,7 +164,7 @@ def test_a_deleted_experiment_comes_back(home: Path, parent: Any, records: Any) 
 
 
 def test_one_record_that_cannot_be_delivered_stops_no_other(home: Path, parent: Any, records: Any) -> None:
-    broken = records.trained(1, best={})
+    broken = records.trained(1, best={"valence": {}})
     delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent)
     for record in (broken, records.trained(2), records.trained(3)):
         delivery.put(record)

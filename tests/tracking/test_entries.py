@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from va_search.tracking.entries import run_name, text, times, trial_entries
+from va_search.tracking.entries import best_of, run_name, text, times, trial_entries
 from va_search.training.settings import TrialSettings
 
 
@@ -85,3 +85,22 @@ def test_times_are_those_of_the_training(records: Any) -> None:
 
 def test_values_as_people_read_them() -> None:
     assert [text(value) for value in (None, True, 5e-05, ["a", 2], "x")] == ["none", "true", "5e-05", "a+2", "x"]
+
+
+def test_a_trial_without_validation_logs_its_loss_and_says_so(records: Any) -> None:
+    record = unvalidated(records.trained(2))
+    entries = trial_entries(record, ())
+    assert {name for name, *_ in entries.metrics} == {"loss", "learning_rate", "frames_per_second", "seconds"}
+    assert [step for name, _, _, step in entries.metrics if name == "loss"] == [1, 2, 3]
+    assert entries.tags["va_search.validation"] == "none"
+    assert entries.tags["va_search.fold"] == "train_val_mix"
+    assert entries.params["averaged_epochs"] == "2+3"
+    assert "va_search.validation" not in trial_entries(records.trained(2), ()).tags
+    assert best_of(record) == {}
+
+
+def unvalidated(record: dict[str, Any]) -> dict[str, Any]:
+    """The record as a trial on train_val_mix leaves it."""
+    history = [{**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None} for epoch in record["history"]]
+    settings = {**record["settings"], "fold": "train_val_mix", "averaged_epochs": [2, 3]}
+    return {**record, "settings": settings, "best": {}, "history": history, "averaged_epochs": [2, 3]}

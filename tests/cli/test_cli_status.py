@@ -1,0 +1,133 @@
+"""`status` and `bank list` of studies over several folds, with failed and missing ones, and trials without scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from va_search.cli.main import app
+from va_search.data.draft import Description, Draft, Part, Source
+from va_search.data.store import Store, frames_hash
+from va_search.files import Home
+from va_search.predictions.bank import Predictions
+from va_search.search.study import Study
+from va_search.training.settings import TrialSettings, trial_id
+
+ROWS = (("train", 1), ("train", 2), ("train", 3), ("validation", 4), ("test", None))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """Five recordings; fold 4 is the official split."""
+    sources = [Source(f"r{i}", f"s{i}", f"r{i}", split, fold, 25.0, ()) for i, (split, fold) in enumerate(ROWS)]
+    draft = Draft(tmp_path / "store", Description("tiny", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources)
+    for index in range(len(sources)):
+        draft.add(index, Part({"face": np.zeros((4, 1))}))
+    return draft.finish()
+
+
+@pytest.fixture
+def study(tmp_path: Path, store: Store) -> Study:
+    found = Study(Home(tmp_path / "home"), "s")
+    found.begin(store, {"sampler": "grid", "folds": "all", "settings": {"features": ["face"]}})
+    return found
+
+
+Add = Callable[..., str]
+
+
+@pytest.fixture
+def add(study: Study, store: Store) -> Add:
+    """A trial of the study: complete with this valence (arousal .1 more), or failed without."""
+
+    def put(fold: str | int, value: float | None, seed: int = 0) -> str:
+        settings = TrialSettings(features=("face",), encoder="gru", fold=fold, seed=seed)
+        trial = trial_id(settings, store.data_hash(("face",), fold))
+        document = settings.model_dump(mode="json")
+        if value is None:
+            study.record_failure(trial, document, "Traceback\nOutOfMemoryError: no")
+            return trial
+        best: dict[str, Any] = {"valence": {"ccc": value, "epoch": 1}, "arousal": {"ccc": value + 0.1, "epoch": 1}}
+        best["score"] = {"value": value + 0.05, "epoch": 1}
+        record = {"source": "trained", "settings": document, "best": best if fold != "train_val_mix" else {}}
+        test = Predictions(np.zeros((4, 2), np.float32), frames_hash(store.split("test")))
+        study.bank.write("s", trial, record, {"test": test})
+        return trial
+
+    return put
+
+
+def run(*command: str) -> str:
+    result = CliRunner().invoke(app, [*command])
+    assert result.exit_code == 0, result.output
+    return " ".join(result.stdout.split())
+
+
+def status(study: Study, *more: str) -> str:
+    return run("status", "s", "--home", str(study.home.root), *more)
+
+
+def test_folds_are_told_like_the_papers_table_with_what_is_missing_or_failed(study: Study, add: Add) -> None:
+    for fold, value in ((1, 0.2), ("official", 0.4)):
+        add(fold, value)
+    add(2, None)
+    text = status(study)
+    assert "│ 4 (official) │ 0.400 │ 0.500 │ 0.450 │ complete │" in text
+    assert "│ 2 │ – │ – │ – │ failed │" in text and "│ 3 │ – │ – │ – │ missing │" in text
+    assert "│ average │ 0.300 │ 0.400 │ 0.350 │ 2 of 4 folds │" in text
+    assert "│ sd of folds │ 0.141 │" in text
+    assert "failed folds: 2; search again tries them alone missing folds: 3; search again goes on with them" in text
+    (row,) = json.loads(status(study, "--json"))["folds"]
+    assert row["complete"] is False and row["cells"]["2"] == {"state": "failed", "values": {}}
+    assert row["average"]["valence"]["n"] == 2
+
+
+def test_seeds_of_a_fold_are_mean_and_deviation(study: Study, add: Add) -> None:
+    for fold in (1, 2, 3, "official"):
+        for seed in (0, 1):
+            add(fold, 0.2 + seed / 10, seed)
+    text = status(study)
+    assert "2 seeds, mean ± sd" in text and "│ 1 │ 0.250 ± 0.071 │ 0.350 ± 0.071 │" in text
+    assert "folds:" not in text
+
+
+def test_without_the_store_folds_are_told_as_the_trials_have_them(study: Study, add: Add, store: Store) -> None:
+    add(1, 0.2)
+    add("official", 0.4)
+    store.path.rename(store.path.with_name("moved"))
+    text = status(study)
+    assert "│ official │ 0.400 │" in text and "2 of 2 folds" in text
+
+
+def test_one_fold_makes_no_fold_table(tmp_path: Path, store: Store, add: Add, study: Study) -> None:
+    study.begin(store, {"sampler": "grid", "folds": ["official"], "settings": {}})
+    add("official", 0.4)
+    text = status(study)
+    assert "best trials" in text and "of folds" not in text
+    assert json.loads(status(study, "--json"))["folds"] == []
+
+
+def test_trials_without_validation_are_counted_and_not_ranked(study: Study, add: Add, store: Store) -> None:
+    study.begin(store, {"sampler": "grid", "folds": ["train_val_mix"], "settings": {}})
+    mixed = add("train_val_mix", 0.0)
+    text = status(study)
+    assert "1 trials complete" in text
+    assert "1 trials have no validation (train_val_mix): test predictions only" in text
+    assert "best trials" not in text and mixed not in text
+    listed = run("bank", "list", "s", "--home", str(study.home.root))
+    assert "│ train_val_mix │ none │ none │" in listed
+    assert "none: no validation (train_val_mix), only test predictions" in listed
+    assert json.loads(status(study, "--json"))["complete"][0]["best"] == {}
+
+
+def test_scored_and_unscored_trials_beside_one_another(study: Study, add: Add) -> None:
+    add("train_val_mix", 0.0)
+    add("official", 0.4)
+    text = status(study)
+    assert "best trials" in text and "1 trials have no validation" in text
