@@ -67,8 +67,10 @@ def _command(studies: list[str], out: Path, ensemble: str | None, data: Path | N
 def _show(output: Output, made: Report, page: Path) -> None:
     """Where it is, and what is not in it."""
     output.show(f"{made.title}: {made.subtitle}")
-    for what in (*made.tables(), *made.figures()):
-        if what.missing is not None:
-            fill = "" if what.missing.command is None else f" To fill it: {what.missing.command}"
-            output.show(f"not there  {what.title}: {what.missing.why}{fill}")
+    parts = [(table.title, table.missing) for table in made.tables()]
+    parts += [(figure.title, figure.missing) for figure in made.figures()]
+    for title, missing in parts:
+        if missing is not None:
+            fill = "" if missing.command is None else f" To fill it: {missing.command}"
+            output.show(f"not there  {title}: {missing.why}{fill}")
     output.show(f"wrote {page} and {page.with_suffix('.md').name}")

@@ -93,7 +93,8 @@ def _row(one: Row, columns: tuple[Column, ...]) -> str:
 
 
 def _side(column: Column) -> str:
-    return ' class="n"' if column.number else ""
+    name = "n" if column.number else "wide" if column.wide else "text" if column.texts else ""
+    return f' class="{name}"' if name else ""
 
 
 def _cell(cell: Cell) -> str:

@@ -26,8 +26,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
+    """One column of numbers, of short words, or of `texts`: lists of feature sets, and `wide` ones, of settings."""
+
     name: str
     number: bool = False
+    texts: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,10 @@ class Report:
 
 def columns(*names: str, numbers: tuple[str, ...] = ()) -> tuple[Column, ...]:
     """Columns by name, first those of text, then those of numbers."""
-    return (*(Column(name) for name in names), *(Column(name, number=True) for name in numbers))
+    return (
+        *(Column(name, texts="eatures" in name or "sets" in name) for name in names),
+        *(Column(name, number=True) for name in numbers),
+    )
 
 
 def row(*texts: str | Cell, kind: Literal["plain", "group", "total"] = "plain") -> Row:

@@ -49,6 +49,11 @@ class Predicted:
     parts: tuple[Part, ...]
     label_range: tuple[float, float]
 
+    @property
+    def title(self) -> str:
+        """Who and how measured, as a sentence begins."""
+        return f"{self.who[:1].upper()}{self.who[1:]}, {self.measured}"
+
     def pooled(self, dimension: int) -> float:
         """CCC over all labelled frames."""
         prediction = np.concatenate([part.prediction[:, dimension] for part in self.parts])

@@ -124,10 +124,14 @@ def _modalities(store: Store | None) -> list[str]:
 
 
 def varying(several: Sequence[TrialSettings]) -> list[str]:
-    """Names of the settings, but those with columns of their own, that are not the same in all of them."""
-    documents = [settings.model_dump(mode="json") for settings in several]
-    names = [name for name in TrialSettings.model_fields if name not in OWN_COLUMNS]
-    return [name for name in names if len({json.dumps(document[name]) for document in documents}) > 1]
+    """Names of the settings, but those with columns of their own, that differ where they have an effect."""
+    found: dict[str, set[str]] = {}
+    for document in (settings.model_dump(mode="json") for settings in several):
+        idle = unused(document)
+        for name, value in document.items():
+            if name not in OWN_COLUMNS and name not in idle:
+                found.setdefault(name, set()).add(json.dumps(value))
+    return [name for name in TrialSettings.model_fields if len(found.get(name, ())) > 1]
 
 
 def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:

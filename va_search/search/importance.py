@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from va_search.training.settings import TrialSettings
+from va_search.training.settings import TrialSettings, unused
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -76,12 +76,23 @@ def _evaluators() -> dict[str, BaseImportanceEvaluator]:
 def _points(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
     """The settings as flat points, `features: <set>` true or false for each set that some trial reads."""
     used = sorted({name for settings in several for name in settings.features})
+    documents = [settings.model_dump(mode="json") for settings in several]
+    varied = _varied(documents)
     points = []
-    for settings in several:
-        point = {name: value for name, value in settings.model_dump(mode="json").items() if name not in ASIDE}
+    for settings, document in zip(several, documents, strict=True):
+        point = {name: document[name] for name in varied}
         point |= {f"features: {name}": name in settings.features for name in used}
         points.append(point)
     return points
+
+
+def _varied(documents: Sequence[dict[str, Any]]) -> list[str]:
+    """Settings with different values among the trials in which they have an effect."""
+    values: dict[str, set[str]] = {}
+    for document in documents:
+        for name in set(document) - {*unused(document), *ASIDE}:
+            values.setdefault(name, set()).add(json.dumps(document[name]))
+    return sorted(name for name, different in values.items() if len(different) > 1)
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution | None:

@@ -104,6 +104,11 @@ def grid(axis: Axes, which: str = "y") -> None:
     axis.set_axisbelow(True)
 
 
+def legend_below(figure: Figure) -> None:
+    """The legend under the axis, where no data is."""
+    figure.legend(loc="outside lower center", ncols=2)
+
+
 def whole_numbers(axis: Axes) -> None:
     """Ticks of the horizontal axis at whole numbers only: epochs, members."""
     from matplotlib.ticker import MaxNLocator

@@ -36,7 +36,7 @@ def over_time(found: Predicted | str) -> Figure:
     for what, part in reversed(chosen.values()):
         pictures += [_line(found, part, what, index) for index in range(len(DIMENSIONS))]
     caption = (
-        f"{found.who}, {found.measured}. The best, the median and the worst of {len(ranked)} recordings by the mean of "
+        f"{found.title}. The best, the median and the worst of {len(ranked)} recordings by the mean of "
         "their two CCCs. Line in the text's colour: annotation; coloured: prediction. CCC: of this recording alone."
     )
     return Figure(title, tuple(pictures), caption)
@@ -86,7 +86,7 @@ def scatter(found: Predicted | str) -> Figure:
         return Figure(title, missing=Missing(found))
     pictures = [_scatter(found, index) for index in range(len(DIMENSIONS))]
     caption = (
-        f"{found.who}, {found.measured}. At most {DOTS} labelled frames of all recordings, evenly picked; the CCC is "
+        f"{found.title}. At most {DOTS} labelled frames of all recordings, evenly picked; the CCC is "
         "over all of them. On the line prediction and annotation agree."
     )
     return Figure(title, tuple(pictures), caption)
@@ -133,9 +133,7 @@ def each_recording(found: Predicted | str) -> Figure:
         defined = sorted(((value, name) for name, value in scores.items() if math.isfinite(value)), reverse=True)
         if defined:
             pictures.append(_bars(found, dimension, defined))
-    caption = (
-        f"{found.who}, {found.measured}. The dashed line is the CCC over all frames together, the headline number."
-    )
+    caption = f"{found.title}. The dashed line is the CCC over all frames together, the headline number."
     if undefined:
         caption += f" Not defined, since nothing is labelled or the annotation does not vary: {'; '.join(undefined)}."
     if not pictures:

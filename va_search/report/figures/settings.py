@@ -10,19 +10,24 @@ from typing import Any
 
 import numpy as np
 
-from va_search.report.figures.drawing import COLOURS, INK, SERIES, drawing, panel, picture, short
+from va_search.report.figures.drawing import COLOURS, INK, SERIES, drawing, legend_below, panel, picture, short
 from va_search.report.gather import Gathered, Trial
 from va_search.report.model import Figure, Missing, Picture
-from va_search.report.words import Configuration, configurations, number, value_text
+from va_search.report.words import Configuration, configurations, number, value_text, varying
 from va_search.search.importance import LEAST, Importances, importances
-from va_search.training.settings import TrialSettings
+from va_search.training.settings import unused
 
-AXES = 9
-"""Settings that get an axis: those with most different values first go last, so that few are lost."""
+AXES = 12
+"""Settings that get an axis."""
 LINES = 250
 """Configurations that are drawn: the best, and of the rest every so many-th."""
 VALUES = 8
 """Different values of a numeric setting that are still written at its axis one by one."""
+
+
+UNUSED: Any = object()
+"""Stands for the value of a setting that has no effect in a configuration."""
+BELOW = -0.18
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ def parallel_coordinates(gathered: Gathered) -> Figure:
     ranked = sorted(found, key=lambda one: one.mean("score"))
     step = max(1, math.ceil(len(ranked) / LINES))
     shown = ranked[::-1][::step][::-1]
-    axes = [axis for axis in _axes(shown) if len(set(axis.places)) > 1]
+    axes = _axes(shown)
     dropped = [axis.name for axis in axes[AXES:]]
     caption = (
         f"{len(shown)} of {len(found)} configurations, score over seeds (in-sample best epochs); the brighter, the "
@@ -54,32 +59,41 @@ def parallel_coordinates(gathered: Gathered) -> Figure:
 
 
 def _axes(shown: Sequence[Configuration]) -> list[Axis]:
-    """An axis per setting, `features` as their number, the settings that vary least often first."""
-    documents = [one.settings.model_dump(mode="json") for one in shown if one.settings is not None]
-    for document in documents:
-        document["features"] = len(document["features"])
-    names = [name for name in TrialSettings.model_fields if name not in ("seed", "fold", "averaged_epochs")]
-    found = [_axis(name, [document[name] for document in documents]) for name in names]
+    """An axis per setting that varies where it has an effect; `features` as their number."""
+    several = [one.settings for one in shown if one.settings is not None]
+    documents = [settings.model_dump(mode="json") for settings in several]
+    idle = [unused(document) for document in documents]
+    sizes = _axis("feature sets", [len(settings.features) for settings in several])
+    found = [sizes, *(_axis(name, [document[name] for document in documents]) for name in ("encoder", "fusion"))]
+    for name in varying(several):
+        without = (name in names for names in idle)
+        found.append(_axis(name, [UNUSED if no else doc[name] for doc, no in zip(documents, without, strict=True)]))
     return [axis for axis in found if axis is not None]
 
 
 def _axis(name: str, values: list[Any]) -> Axis | None:
-    label = "feature sets" if name == "features" else name
-    if len({json.dumps(value) for value in values}) < 2:
+    """None where all values are the same; what has no effect crosses below the others."""
+    used = [value for value in values if value is not UNUSED]
+    if len({json.dumps(value) for value in used}) < 2:
         return None
-    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if not numeric:
-        options = sorted({json.dumps(value) for value in values})
-        at = {option: index / max(1, len(options) - 1) for index, option in enumerate(options)}
-        ticks = tuple((place, short(value_text(json.loads(option)), 16)) for option, place in at.items())
-        return Axis(label, tuple(at[json.dumps(value)] for value in values), ticks)
-    numbers = np.array(values, dtype=np.float64)
-    wide = numbers.min() > 0 and numbers.max() / numbers.min() >= 8
-    scaled = np.log(numbers) if wide else numbers
-    places = (scaled - scaled.min()) / (scaled.max() - scaled.min())
-    kinds = sorted(set(zip(places.tolist(), values, strict=True)))
-    written = kinds if len(kinds) <= VALUES else [kinds[0], kinds[-1]]
-    return Axis(label, tuple(places.tolist()), tuple((place, value_text(value)) for place, value in written))
+    kinds = _places(used)
+    ticks = [(place, short(value_text(json.loads(text)), 16)) for text, place in kinds.items()]
+    if len(ticks) > VALUES:
+        ticks = [min(ticks), max(ticks)]
+    if len(used) < len(values):
+        ticks.append((BELOW, "not used"))
+    return Axis(name, tuple(BELOW if one is UNUSED else kinds[json.dumps(one)] for one in values), tuple(ticks))
+
+
+def _places(used: list[Any]) -> dict[str, float]:
+    """Where each value (as JSON) stands, 0 to 1: numbers to scale, a wide range by its logarithm, words one by one."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in used):
+        numbers = np.array(sorted(set(used)), dtype=np.float64)
+        scaled = np.log(numbers) if numbers[0] > 0 and numbers[-1] / numbers[0] >= 8 else numbers
+        unit = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
+        return {json.dumps(value): float(place) for value, place in zip(sorted(set(used)), unit, strict=True)}
+    words = sorted({json.dumps(value) for value in used})
+    return {word: index / (len(words) - 1) for index, word in enumerate(words)}
 
 
 def _parallel(shown: Sequence[Configuration], axes: Sequence[Axis]) -> Picture:
@@ -157,7 +171,7 @@ def _importance(found: Importances, dimension: str) -> Picture:
     first = found.evaluators[evaluators[0]]
     names = sorted(first, key=lambda name: -first[name])[:12]
     with drawing(f"importance-{dimension}"):
-        figure, axis = panel(height=0.9 + 0.33 * len(names))
+        figure, axis = panel(height=1.2 + 0.33 * len(names))
         height = 0.8 / len(evaluators)
         colours = [COLOURS[dimension], SERIES[4]]
         for at, evaluator in enumerate(evaluators):
@@ -169,7 +183,7 @@ def _importance(found: Importances, dimension: str) -> Picture:
         axis.set_title(dimension, loc="left")
         axis.set_xlabel("importance")
         if len(evaluators) > 1:
-            axis.legend(loc="lower right")
+            legend_below(figure)
         told = ", ".join(f"{name} {number(first[name], 2)}" for name in names[:6])
         alt = f"Importance of settings for {dimension} by {evaluators[0]}: {told}."
         return picture(figure, f"importance-{dimension}", alt)

@@ -16,7 +16,7 @@ from va_search.ensemble import select
 from va_search.ensemble.material import Material, gather
 from va_search.ensemble.moments import Moments, Vector
 from va_search.errors import VaSearchError
-from va_search.report.figures.drawing import COLOURS, SERIES, drawing, grid, panel, picture, whole_numbers
+from va_search.report.figures.drawing import COLOURS, SERIES, drawing, grid, legend_below, panel, picture, whole_numbers
 from va_search.report.gather import Gathered
 from va_search.report.model import Figure, Missing, Picture
 from va_search.report.words import number
@@ -86,7 +86,7 @@ def _picture(material: Material, dimension: str) -> Picture:
     }
     name = f"size-{dimension}"
     with drawing(name):
-        figure, axis = panel(height=3.2)
+        figure, axis = panel(height=3.6)
         for (rule, path), colour in zip(found.items(), (COLOURS[dimension], SERIES[4]), strict=True):
             sizes = np.arange(1, len(path.in_sample) + 1)
             axis.plot(sizes, path.in_sample, color=colour, linestyle=(0, (4, 2)), label=f"{rule}, in-sample")
@@ -96,7 +96,7 @@ def _picture(material: Material, dimension: str) -> Picture:
         axis.set_xlabel("members")
         axis.set_ylabel("CCC")
         whole_numbers(axis)
-        axis.legend(loc="best")
+        legend_below(figure)
         grid(axis)
         return picture(figure, name, _alt(found["greedy"], dimension))
 

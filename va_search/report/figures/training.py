@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from va_search.metrics import DIMENSIONS
-from va_search.report.figures.drawing import SERIES, drawing, grid, panel, picture, whole_numbers
+from va_search.report.figures.drawing import SERIES, drawing, grid, legend_below, panel, picture, whole_numbers
 from va_search.report.gather import Gathered, Trial
 from va_search.report.model import Figure, Missing, Picture
 from va_search.report.words import model_name, number
@@ -35,7 +35,7 @@ def learning_curves(gathered: Gathered) -> Figure:
 def _curves(best: Sequence[Trial], dimension: str) -> Picture:
     name = f"learning-{dimension}"
     with drawing(name):
-        figure, axis = panel(height=3.2)
+        figure, axis = panel(height=3.8)
         for trial, colour in zip(best, SERIES, strict=False):
             epochs = [int(epoch["epoch"]) for epoch in trial.history]
             values = [_value(epoch.get(f"ccc_{dimension}")) for epoch in trial.history]
@@ -47,7 +47,7 @@ def _curves(best: Sequence[Trial], dimension: str) -> Picture:
         axis.set_xlabel("epoch")
         axis.set_ylabel("validation CCC")
         whole_numbers(axis)
-        axis.legend(loc="lower right")
+        legend_below(figure)
         grid(axis)
         reached = ", ".join(number(trial.ccc(dimension)) for trial in best)
         alt = f"Validation {dimension} CCC over epochs of the {len(best)} best trials; they reach {reached}."

@@ -33,8 +33,8 @@ def folds_table(gathered: Gathered) -> Table:
         )
     found = [one for one in _rows(gathered) if _tried(one) > 1]
     if not found:
-        why = f"No configuration was trained on more than one of the store's {len(folds)} folds."
-        return Table(TITLE, missing=Missing(why, f"{COMMAND} (a space with folds: all)"))
+        why = f"No configuration was trained on two of the store's {len(folds)} folds; a space with folds: all does."
+        return Table(TITLE, missing=Missing(why, COMMAND))
     shown = found[:MOST]
     names = varying([_settings(one) for one in shown])
     rows = [row for one in shown for row in _block(one, names, store, single=len(found) == 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from va_search.data.store import OFFICIAL
 from va_search.report.gather import Gathered
-from va_search.report.model import Cell, Missing, Row, Table, columns
+from va_search.report.model import DASH, Cell, Column, Missing, Row, Table, columns
 from va_search.report.words import (
     BEST_EPOCH,
     Configuration,
@@ -31,7 +31,7 @@ def overall_table(gathered: Gathered) -> Table:
     shown = best_configurations(found)
     names = varying([one.settings for one in shown if one.settings is not None])
     highest = {measure: max(one.mean(measure) for one in found) for measure in MEASURES}
-    heads = ("Model", *feature_columns(gathered.store), "Fusion", "Other settings")
+    heads = ("Model", *feature_columns(gathered.store), "Fusion")
     fold = "" if gathered.main_fold == OFFICIAL else f" Fold {gathered.main_fold}."
     notes = [
         f"{len(shown)} of {len(found)} configurations: the {BY_SCORE} best by score and the {BY_DIMENSION} best by "
@@ -40,7 +40,7 @@ def overall_table(gathered: Gathered) -> Table:
     ]
     return Table(
         TITLE,
-        columns(*heads, numbers=("Seeds", "Valence", "Arousal", "Score")),
+        (*columns(*heads, numbers=("Seeds", "Valence", "Arousal", "Score")), Column("Other settings", wide=True)),
         tuple(_row(one, gathered, names, highest) for one in shown),
         lead=BEST_EPOCH + fold,
         notes=tuple(notes),
@@ -60,10 +60,9 @@ def _row(one: Configuration, gathered: Gathered, names: list[str], highest: dict
     settings = one.settings
     cells = [Cell(model_name(settings, one.trials[0].trial))]
     cells += [Cell(text) for text in feature_cells(None if settings is None else settings.features, gathered.store)]
-    cells += [Cell("–" if settings is None else settings.fusion), Cell(other_settings(settings, names))]
-    cells.append(Cell(str(len(one.trials))))
+    cells += [Cell(DASH if settings is None else settings.fusion), Cell(str(len(one.trials)))]
     cells += [Cell(said(one.over(each)), best=one.mean(each) == highest[each]) for each in MEASURES]
-    return Row(tuple(cells))
+    return Row((*cells, Cell(other_settings(settings, names))))
 
 
 def _why_empty(gathered: Gathered) -> Missing:
