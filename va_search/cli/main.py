@@ -5,7 +5,20 @@ from __future__ import annotations
 import typer
 
 from va_search import __version__
-from va_search.cli import bank, data, demo, ensemble, plan, predict, register, search, status, submissions, submit
+from va_search.cli import (
+    bank,
+    data,
+    demo,
+    ensemble,
+    plan,
+    predict,
+    register,
+    report,
+    search,
+    status,
+    submissions,
+    submit,
+)
 
 app = typer.Typer(
     name="va-search",
@@ -37,6 +50,7 @@ app.add_typer(bank.app, name="bank")
 app.command(epilog=ensemble.EXAMPLE)(ensemble.ensemble)
 app.command(epilog=submit.EXAMPLE)(submit.submit)
 app.command(epilog=submissions.EXAMPLE)(submissions.submissions)
+app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=register.EXAMPLE)(register.register)
 app.command(epilog=demo.EXAMPLE)(demo.demo)

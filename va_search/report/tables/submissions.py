@@ -7,7 +7,7 @@ from typing import Any
 from va_search.errors import InputError
 from va_search.files import read_json
 from va_search.report.gather import Gathered
-from va_search.report.model import DASH, Missing, Table, columns, row
+from va_search.report.model import DASH, Column, Missing, Row, Table, columns, row
 from va_search.report.words import number
 
 TITLE = "Table 6: submission strategies"
@@ -36,26 +36,37 @@ def submissions_table(gathered: Gathered) -> Table:
     notes = [f"{one.get('strategy', DASH)}: {one['problem']}" for one in rows if one.get("problem")]
     notes += [] if labelled else ["The test's labels are withheld: scores on it are for the organisers to tell."]
     notes.append(
-        "In-sample and out-of-fold: on the recordings that weights were chosen on; Train-Val-Mix has none left, so "
-        "what holds it has no such score."
+        "In-sample: on the very recordings that weights were chosen on, so too high; out-of-fold: chosen again without "
+        "those judged on. Scores on different recordings don't compare. What holds Train-Val-Mix members has neither: "
+        "they trained on every labelled recording."
     )
     return Table(
         TITLE,
-        columns("Submission", "Strategy", numbers=NUMBERS),
+        (*columns("Submission", "Strategy", numbers=NUMBERS), Column("Measured on")),
         tuple(_row(one, labelled) for one in rows),
         lead="CCC. Score: mean of the two dimensions.",
         notes=tuple(notes),
     )
 
 
-def _row(one: dict[str, Any], labelled: bool) -> Any:
+def _row(one: dict[str, Any], labelled: bool) -> Row:
     members = one.get("members") or {}
     test = one.get("test") or {}
     counts = [str(members.get(name, DASH)) for name in ("valence", "arousal")]
     scores = [number((one.get(measured) or {}).get("score")) for measured in ("in_sample", "out_of_fold")]
     hidden = not labelled and not one.get("problem")
     tested = ["withheld" if hidden else number(test.get(name)) for name in ("valence", "arousal", "score")]
-    return row(str(one.get("submission", DASH)), str(one.get("strategy", DASH)), *counts, *scores, *tested)
+    where = _measured_on(one.get("measured_on") or {}) if any(score != DASH for score in scores) else DASH
+    return row(str(one.get("submission", DASH)), str(one.get("strategy", DASH)), *counts, *scores, *tested, where)
+
+
+def _measured_on(measured: dict[str, Any]) -> str:
+    """In words, the recordings of in-sample and out-of-fold scores."""
+    fold, recordings = measured.get("fold"), measured.get("recordings")
+    if fold is None:
+        return DASH
+    where = {"official": "official validation", "all": "train and validation"}.get(str(fold), f"fold {fold}")
+    return where if recordings is None else f"{where}, {recordings} recordings"
 
 
 def _read(gathered: Gathered, study: str) -> dict[str, Any] | str | None:
