@@ -52,6 +52,38 @@ def test_a_bare_name_is_looked_up_in_ensembles(tmp_path: Path, monkeypatch: pyte
         load_recipe("elsewhere/mine.yaml")
 
 
+def test_the_papers_five_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = sorted((SHIPPED[0].parent / "paper").glob("*.yaml"))
+    recipes = {path.stem: load_recipe(f"paper/{path.stem}") for path in files}
+    assert set(recipes) == {"ensemble_1", "ensemble_2", "train_val_mix", "ensemble_3", "six_fold"}
+    assert all(path.read_text().startswith("# Submission ") for path in files)
+    first, second = recipes["ensemble_1"], recipes["ensemble_2"]
+    assert {d: plan.options for d, plan in first.plans.items()} == {"valence": TopK(k=7), "arousal": TopK(k=12)}
+    assert [second.plans[d].shared.prune.top for d in ("valence", "arousal")] == [7, 12]
+    assert {one.members.folds for one in (first, second)} == {"official"}
+    assert [(share, one.name) for share, one in recipes["ensemble_3"].of] == [
+        (0.5, "ensemble_1"),
+        (0.5, "train_val_mix"),
+    ]
+    assert recipes["six_fold"].members.folds == "all" and recipes["train_val_mix"].members.folds == "train_val_mix"
+    assert not set(recipes) & set(known_recipes())  # --compare ranks those beside the folder only
+    (tmp_path / "ensembles" / "paper").mkdir(parents=True)
+    (tmp_path / "ensembles" / "paper" / "six_fold.yaml").write_text("method: best\n")
+    assert load_recipe("paper/six_fold").plans["valence"].method == "best"
+    with pytest.raises(InputError, match=r"paper/seven: no such recipe file"):
+        load_recipe("paper/seven")
+
+
+def test_a_recipe_over_other_folds_says_so() -> None:
+    recipe = load_recipe("greedy").over("all")
+    assert recipe.members.folds == "all" and recipe.members.outside
+    assert recipe.document["members"] == {"outside": True, "folds": "all"}
+    for name in ("paper/ensemble_3", "paper/train_val_mix"):
+        with pytest.raises(InputError, match="its members' folds can't be changed to all"):
+            load_recipe(name).over("all")
+
+
 def test_a_dimension_may_differ() -> None:
     document = {"method": "greedy", "steps": 9, "valence": {"steps": 3}, "arousal": {"method": "top_k", "k": 2}}
     recipe = read_recipe("r", document)
@@ -123,6 +155,24 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("method: best\nmembers: 3\n", "valid dictionary"),
         ("method: best\nmethod: mean\n", "stands twice"),
         ("method: [best\n", "not YAML"),
+        ("method: best\nmembers: {folds: al}\n", "bad.yaml:2: `folds`: input should be 'official', 'all' or"),
+        ("method: top_k\nmembers: {folds: train_val_mix}\n", "bad.yaml:1: members trained on train_val_mix"),
+        ("method: mean\nmatch: true\nmembers: {folds: train_val_mix}\n", "bad.yaml:2: members trained on"),
+        ("method: mean\nprune: {top: 3}\nmembers: {folds: train_val_mix}\n", "so `prune` can't be"),
+        ("method: mean\nsmooth: {seconds: [0, 1]}\nmembers: {folds: train_val_mix}\n", "give one window"),
+        (
+            "method: auto\namong: [best, mean]\nmembers: {folds: train_val_mix}\n",
+            "nothing can be chosen; allowed: mean",
+        ),
+        ("method: auto\namong: [best, over_folds]\n", "says its members' folds itself"),
+        ("method: blend\n", "`of`: field required"),
+        ("method: blend\nof: {best: 1}\n", "at least 2 items"),
+        ("method: blend\nof: {best: 0.5, mean: 0.6}\n", "bad.yaml:2: shares must sum to 1, but got 1.1"),
+        ("method: blend\nof: {best: 1.5, mean: -0.5}\n", "`of.mean`: input should be greater than 0"),
+        ("method: blend\nof:\n  best: 0.5\n  men: 0.5\n", "bad.yaml:4: unknown recipe 'men'; did you mean 'mean'?"),
+        ("method: blend\nof: {best: 0.5, bad: 0.5}\n", "is a blend itself"),
+        ("method: blend\nof: {best: 0.5, mean: 0.5}\nmembers: {folds: all}\n", "bad.yaml:3: the parts of a blend say"),
+        ("method: best\nvalence: {method: blend}\n", "stands at the top of a file"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:
