@@ -1,0 +1,117 @@
+"""The page in a real browser (Debian's chromium): a phone in light, a desktop in dark; nothing overflows."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from report_world import World
+
+from va_search import report
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"),
+)
+LIGHT, DARK = "--blink-settings=preferredColorScheme=1", "--blink-settings=preferredColorScheme=0"
+PHONE, DESKTOP = 360, 1280
+
+PROBE = """<script>addEventListener('load', () => {
+  const root = document.documentElement, inside = element => element.closest('.scroll, .picture, .missing code');
+  const wide = [...document.querySelectorAll('body *')].filter(element => !inside(element)
+    && element.getBoundingClientRect().right > innerWidth + 1).map(element => element.tagName);
+  const text = getComputedStyle(document.querySelector('svg text')).fill;
+  const told = JSON.stringify({scroll: root.scrollWidth, inner: innerWidth, wide, text,
+    tables: document.querySelectorAll('table').length, height: root.scrollHeight});
+  root.setAttribute('data-told', told); parent.postMessage(told, '*'); });</script>"""
+
+FRAME = """<!doctype html><body style="margin:0"><script>
+addEventListener('message', event => document.documentElement.setAttribute('data-told', event.data));</script>
+<iframe src="{page}" style="border:0;width:{width}px;height:{height}px;display:block"></iframe></body>"""
+"""A window is never narrower than 500 pixels, a frame in it is."""
+
+
+@pytest.fixture(scope="module")
+def page(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The filled report with a probe in it."""
+    out = tmp_path_factory.mktemp("pages")
+    written = report.write(world.home, ["main", "ablation", "folds", "mix"], out=out)
+    probed = out / "probed.html"
+    probed.write_text(written.read_text().replace("</body>", PROBE + "</body>"))
+    return probed
+
+
+def browse(tmp_path: Path, *arguments: str) -> str:
+    """What chromium prints; the test skips, visibly, where there is none."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("chromium is not installed (apt-get install chromium)")
+    command = [chromium, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *arguments]
+    browser = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    try:
+        return browser.communicate(timeout=100)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(browser.pid, signal.SIGKILL)
+        return browser.communicate()[0] or ""
+
+
+def told(dom: str) -> dict[str, Any]:
+    found = re.search(r'data-told="([^"]*)"', dom)
+    assert found is not None, f"the probe said nothing: {dom[:300]!r}"
+    document: dict[str, Any] = json.loads(unescape(found.group(1)))
+    return document
+
+
+def picture(path: Path) -> NDArray[np.float64]:
+    """(row, column, 3) of a screenshot, 0 to 1."""
+    from matplotlib.image import imread
+
+    return np.asarray(imread(path), dtype=np.float64)[..., :3]
+
+
+def in_frame(page: Path, width: int, height: int) -> Path:
+    framed = page.with_name(f"frame-{width}.html")
+    framed.write_text(FRAME.format(page=page.name, width=width, height=height))
+    return framed
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(page: Path, tmp_path: Path) -> None:
+    framed = in_frame(page, PHONE, 3000)
+    found = told(browse(tmp_path, LIGHT, "--dump-dom", framed.as_uri()))
+    assert found["inner"] == PHONE
+    assert found["scroll"] <= PHONE
+    assert found["wide"] == []
+    assert found["tables"] >= 9
+    assert found["text"] == "rgb(29, 32, 37)", "pictures take the page's colour"
+    shot = tmp_path / "phone.png"
+    browse(tmp_path, LIGHT, f"--window-size=500,{3000}", f"--screenshot={shot}", framed.as_uri())
+    values = picture(shot)[:, :PHONE]
+    assert values[:, 0].mean() > 0.9, "a light page"
+    assert (values.mean(axis=2) < 0.5).mean() > 0.01, "with something on it"
+
+
+def test_a_desktop_shows_it_dark(page: Path, tmp_path: Path) -> None:
+    window = f"--window-size={DESKTOP},4000"
+    found = told(browse(tmp_path, DARK, window, "--dump-dom", page.as_uri()))
+    assert found["scroll"] <= found["inner"] == DESKTOP
+    assert found["wide"] == []
+    assert found["text"] == "rgb(228, 230, 234)"
+    shot = tmp_path / "desktop.png"
+    browse(tmp_path, DARK, window, f"--screenshot={shot}", page.as_uri())
+    values = picture(shot)
+    assert values[:, 0].mean() < 0.2, "a dark page"
+    assert (values.mean(axis=2) > 0.6).mean() > 0.01, "with something on it"

@@ -1,0 +1,202 @@
+"""Markdown and HTML: whole, escaped, without a network; the files and the function that writes them."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from report_world import HOSTILE, PIPED, World, make_world
+
+from va_search import report
+from va_search.errors import InputError
+from va_search.report import html, markdown
+from va_search.report.assemble import assemble
+from va_search.report.model import Cell, Figure, Missing, Report, Section, Table, columns, row
+from va_search.report.write import save
+
+VOID = {"meta", "br", "link"}
+
+
+class Checker(HTMLParser):
+    """Every element closed where it should be; collects tags, addresses and what pictures say."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.addresses: list[str] = []
+        self.silent: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = dict(attrs)
+        self.tags.append(tag)
+        self.addresses += [str(value) for name, value in attrs if name in ("href", "src", "xlink:href")]
+        self.ids += [str(said["id"])] if "id" in said else []
+        if tag in ("svg", "img") and not (said.get("aria-label") or said.get("alt")):
+            self.silent.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(whole: Report) -> str:
+    return html.render(whole)
+
+
+@pytest.fixture(scope="module")
+def checked(page: str) -> Checker:
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    return checker
+
+
+def test_the_page_is_well_formed(checked: Checker) -> None:
+    assert checked.open == []
+    assert checked.tags.count("table") >= 9
+    assert len(set(checked.ids)) == len(checked.ids), "an id stands twice"
+
+
+def test_nothing_comes_from_a_network_and_nothing_runs(page: str, checked: Checker) -> None:
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", page)
+    assert all(address.startswith("#") for address in checked.addresses)
+    assert not {"script", "iframe", "link", "object", "base"} & set(checked.tags)
+    assert len(page.encode()) < 3_000_000
+
+
+def test_every_picture_says_what_it_shows(page: str, checked: Checker, whole: Report) -> None:
+    assert checked.silent == []
+    pictures = [picture for figure in whole.figures() for picture in figure.pictures]
+    assert checked.tags.count("svg") == len(pictures) >= 12
+    for picture in pictures:
+        root = ElementTree.fromstring(picture.svg)
+        assert root.get("role") == "img"
+        assert root.findtext("title") == root.get("aria-label") == picture.alt
+    assert "#0b0c0d" not in page, "the ink is replaced by the page's colour"
+    assert "#000000" not in page
+
+
+def test_names_from_data_are_escaped(page: str, whole: Report) -> None:
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    plain = markdown.render(whole)
+    assert "<script" not in plain
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in plain
+    assert r"a\|b\_&lt;i&gt;&amp;c" in plain
+    assert "a|b_&lt;i&gt;&amp;c" in page
+    assert PIPED in {name for table in whole.tables() for row in table.rows for name in row.cells[0].text.split(" + ")}
+
+
+def test_the_six_tables_are_there_and_filled(whole: Report) -> None:
+    titles = [table.title for table in whole.tables()]
+    for number in range(1, 7):
+        assert any(title.startswith(f"Table {number}: ") for title in titles)
+    assert [table.title for table in whole.tables() if table.missing] == []
+
+
+def test_the_figures_are_drawn(whole: Report) -> None:
+    missing = {figure.title: figure.missing.why for figure in whole.figures() if figure.missing}
+    assert set(missing) <= {"Ensemble size"}, "the damaged record stops the statistics, nothing else"
+    assert "0123456789abcdef" in missing["Ensemble size"]
+
+
+def test_the_same_data_gives_the_same_pictures(world: World, whole: Report) -> None:
+    again = assemble(world.home, ["main", "ablation", "folds", "mix"])
+    first = [picture.svg for figure in whole.figures() for picture in figure.pictures]
+    assert first == [picture.svg for figure in again.figures() for picture in figure.pictures]
+
+
+def test_markdown_tables_have_one_width(whole: Report) -> None:
+    width = None
+    for line in markdown.render(whole).splitlines():
+        bars = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
+        assert bars is None or width in (None, bars), line
+        width = bars
+
+
+def small() -> Report:
+    table = Table(
+        "Table 9: a*b",
+        columns("Model", numbers=("Valence",)),
+        (
+            row("part one", kind="group"),
+            row(Cell("LSTM", mark=True), Cell("0.5", best=True)),
+            row(Cell("x|y", code=True), "–"),
+        ),
+        lead="In <b>.",
+        notes=("Underlined: late fusion.",),
+    )
+    empty = Table("Table 8: none", missing=Missing("Nothing yet.", "va-search plan `x`"))
+    return Report("A & B", "two", (Section("One", ("Text.",), (table, empty), (Figure("F", missing=Missing("No.")),)),))
+
+
+def test_markdown_of_a_small_report() -> None:
+    assert markdown.render(small()) == "\n".join([
+        "<!-- va-search report -->", "", "# A &amp; B", "", "two", "", "## One", "", "Text.", "",
+        r"### Table 9: a\*b", "", "In &lt;b&gt;.", "",
+        "| Model | Valence |", "| --- | ---: |", "| **part one** |  |", "| _LSTM_ | **0.5** |", r"| `x\|y` | – |", "",
+        "- In italics: late fusion.", "",
+        "### Table 8: none", "", "Not there: Nothing yet. To fill it: `va-search plan 'x'`", "",
+        "### Figure: F", "", "Not there: No.", "",
+    ])  # fmt: skip
+
+
+def test_html_of_a_small_report() -> None:
+    page = html.render(small())
+    assert '<tr class="group"><th colspan="2" scope="colgroup">part one</th></tr>' in page
+    assert '<tr><td><u>LSTM</u></td><td class="n"><b>0.5</b></td></tr>' in page
+    assert "<td><code>x|y</code></td>" in page
+    assert "Nothing yet. To fill it: <code>va-search plan `x`</code>" in page
+
+
+def test_writing_replaces_a_report_and_nothing_else(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    assert save(small(), out) == out / "report.html"
+    (out / "other.txt").write_text("mine")
+    save(small(), out)
+    assert sorted(path.name for path in out.iterdir()) == ["other.txt", "report.html", "report.md"]
+    (out / "report.md").write_text("# my own notes\n")
+    with pytest.raises(InputError, match="is no report that va-search wrote"):
+        save(small(), out)
+    assert (out / "report.md").read_text() == "# my own notes\n"
+    with pytest.raises(InputError, match="is a file"):
+        save(small(), out / "other.txt")
+
+
+def test_a_failure_in_between_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(small(), tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def broken(made: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(html, "render", broken)
+    with pytest.raises(OSError, match="No space"):
+        save(small(), tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_report_of_nearly_nothing_is_whole(tmp_path: Path) -> None:
+    world = make_world(tmp_path)
+    world.begin("new")
+    world.fail("new", world.settings("fau"), "ValueError: no")
+    page = report.write(world.home, ["new"], store=world.store, out=tmp_path / "out")
+    text = page.with_suffix(".md").read_text()
+    for number in range(1, 7):
+        assert f"### Table {number}: " in text
+    assert text.count("Not there: ") >= 12
+    assert "ValueError: no" in text
+    assert "1 failed" in text
