@@ -83,7 +83,8 @@ def tell(materials: Materials) -> None:
 
 
 def print_recipes(materials: Materials) -> None:
-    recipes = [load_recipe(path) for path in known_recipes().values()]
+    known = [load_recipe(path) for path in known_recipes().values()]
+    recipes = [one for one in known if one.members.folds is None and not one.of]
     rows = [(f"`{found.recipe}`{_takes(found)}", found) for found in compare(recipes, materials)]
     print_rows("recipe", rows)
 

@@ -129,8 +129,9 @@ def scores_table(built: Ensemble) -> Table:
     table = Table(title=f"CCC on validation{over}", title_justify="left")
     for name in ("", "measured", *SCORES):
         table.add_column(name, justify="right" if name in SCORES else "left")
+    single = "best configuration" if built.measured_on.fold == "all" else "best single trial"
     rows = (
-        ("best single trial", built.best_single, "best_single"),
+        (single, built.best_single, "best_single"),
         (f"ensemble {built.name}", built.scores, "ensemble"),
     )[1 if built.parts else 0 :]
     for measured in ("out_of_fold", "in_sample"):
