@@ -85,9 +85,9 @@ def test_tables_2_and_3_have_members_best_single_and_ensemble(world: World) -> N
         weights = [float(text) for text in column(table, "Weight")[:-2]]
         assert sum(weights) == pytest.approx(1.0, abs=0.005)
         last = texts(table)[-1]
-        assert (last[0], last[-2]) == ("Ensemble", f"{part.scores.in_sample:.3f}")
+        assert (last[0], last[-3]) == ("Ensemble", f"{part.scores.in_sample:.3f}")
         assert texts(table)[-2][0] == "Best single trial"
-        assert f"{part.scores.out_of_fold:.3f}" in last[-1]
+        assert f"{part.scores.out_of_fold:.3f}" in last[-2]
 
 
 def test_late_fusion_is_marked(world: World, tmp_path: Path) -> None:
@@ -234,7 +234,8 @@ def test_table_6_withholds_scores_without_labels(tmp_path: Path) -> None:
     write_submissions(world, "one", labelled=False)
     table = submissions_table(gather(world.home, ["one"]))
     assert column(table, "Test score") == ["withheld", "–"]
-    assert column(table, "Members, arousal") == ["12", "–"]
+    assert column(table, "Members") == ["7 valence, 12 arousal", "–"]
+    assert column(table, "these measured on") == ["official validation, 4 recordings", "–"]
     write_submissions(world, "one", labelled=True)
     table = submissions_table(gather(world.home, ["one"]))
     assert column(table, "Test score") == ["0.630", "–"]
@@ -257,7 +258,7 @@ def test_the_first_section_counts_and_names(everything: Gathered) -> None:
     assert rows["mix"][2] == "2"
     unfinished = unfinished_table(everything)
     assert unfinished is not None
-    told = [cells[-1] for cells in texts(unfinished)]
+    told = [cells[1] for cells in texts(unfinished)]
     assert told == [f"failed: ValueError: {HOSTILE} | no memory", "failed: RuntimeError: diverged",
                     "missing: asked for, not finished"]  # fmt: skip
     assert texts(store_table(everything))[2][-1] == "withheld"

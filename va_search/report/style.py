@@ -34,6 +34,7 @@ td:not(.n) { min-width: 5.5rem; }
 td:first-child { white-space: nowrap; }
 td:first-child, thead th:first-child { position: sticky; left: 0; background: var(--back); }
 tr.total td:first-child { background: var(--band); }
+td:nth-child(2):not(.text):not(.wide) { white-space: nowrap; }
 td.text { min-width: 8.5rem; }
 td.wide { min-width: 19rem; font-size: .93em; color: var(--faint); }
 td code { white-space: nowrap; }

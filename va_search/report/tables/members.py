@@ -5,7 +5,7 @@ from __future__ import annotations
 from va_search.ensemble.saved import Ensemble, Member, Single, Weighted
 from va_search.report.chosen import Chosen
 from va_search.report.gather import Gathered
-from va_search.report.model import DASH, Cell, Missing, Row, Table, columns, row
+from va_search.report.model import DASH, Cell, Column, Missing, Row, Table, columns, row
 from va_search.report.words import ELSEWHERE, MODELS, number
 
 NUMBERED = {"valence": 2, "arousal": 3}
@@ -32,7 +32,7 @@ def members_table(gathered: Gathered, chosen: Chosen, dimension: str) -> Table:
     numbers = ("Seed", "Weight", *(f"{dimension.capitalize()}, {each}" for each in SCORES))
     return Table(
         title,
-        columns("Model", "Features", "Trial", numbers=numbers),
+        (*columns("Model", "Features", numbers=numbers), Column("Trial")),
         tuple(rows),
         lead=f"Ensemble {ensemble.name}, recipe {ensemble.recipe}. {_measured(ensemble)}",
         notes=tuple(_notes(ensemble, chosen)),
@@ -56,11 +56,11 @@ def _member_row(member: Member, share: float, *, many: bool) -> Row:
     return row(
         Cell(model, mark=member.fusion == "late"),
         ", ".join(member.features or [DASH]),
-        Cell(f"{member.study}/{member.trial}" if many else member.trial, code=True),
         DASH if member.seed is None else str(member.seed),
         number(member.weight * share),
         number(member.ccc),
         DASH,
+        Cell(f"{member.study}/{member.trial}" if many else member.trial, code=True),
     )
 
 
@@ -69,21 +69,21 @@ def _closing(ensemble: Ensemble, part: Weighted | None, dimension: str) -> list[
     rows = []
     single = None if part is None else part.best_single
     if single is not None:
-        rows.append(_single_row(single))
+        rows.append(_single_row(single, many=len(ensemble.studies) > 1))
     if part is not None:
         pair = [number(part.scores.in_sample), _with_interval(part.scores.out_of_fold, part.scores.interval)]
     else:
         pair = [number((ensemble.scores.get(each) or {}).get(dimension)) for each in ("in_sample", "out_of_fold")]
     label = "Ensemble" if any(one != DASH for one in pair) else "Ensemble (no validation to score it on)"
-    rows.append(row(label, "", "", "", "", *(Cell(text, best=text != DASH) for text in pair), kind="total"))
+    rows.append(row(label, "", "", "", *(Cell(text, best=text != DASH) for text in pair), "", kind="total"))
     return rows
 
 
-def _single_row(single: Single) -> Row:
+def _single_row(single: Single, *, many: bool) -> Row:
     scores = single.scores
-    trial = Cell(single.trial, code=True)
+    trial = Cell(f"{single.study}/{single.trial}" if many else single.trial, code=True)
     pair = (number(scores.in_sample), _with_interval(scores.out_of_fold, scores.interval))
-    return row("Best single trial", "", trial, "", "", *pair, kind="total")
+    return row("Best single trial", "", "", "", *pair, trial, kind="total")
 
 
 def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
@@ -112,6 +112,7 @@ def _notes(ensemble: Ensemble, chosen: Chosen) -> list[str]:
         )
     if len(ensemble.pieces) == 1 and ensemble.measured_on.reason:
         notes.append(f"No out-of-fold score: {ensemble.measured_on.reason}.")
+    notes += [f"Not a candidate: {count} × {reason}." for reason, count in ensemble.left_out.items()]
     if chosen.others:
         names = ", ".join(sorted(chosen.others)[:8])
         notes.append(f"Other ensembles of these studies, shown with --ensemble NAME: {names}.")

@@ -8,7 +8,7 @@ import numpy as np
 
 from va_search.data.store import OFFICIAL, SPLITS, Store, positions
 from va_search.report.gather import Gathered, StudyState, Unfinished
-from va_search.report.model import DASH, Cell, Missing, Row, Table, columns, row
+from va_search.report.model import DASH, Cell, Column, Missing, Row, Table, columns, row
 from va_search.report.words import ELSEWHERE, model_name
 
 MOST = 50
@@ -56,6 +56,7 @@ def studies_table(gathered: Gathered) -> Table:
         "Missing: asked for and neither complete nor failed: in training now, or given up by a stop; the same search "
         "trains them. Planned: trials of the whole search, where that is known.",
     ]
+    notes += [text for study in gathered.studies if (text := _untrained(study)) is not None]
     notes += [f"Left out of all tables: {text}." for text in gathered.left_out[:MOST]]
     notes += [f"… and {len(gathered.left_out) - MOST} more are left out."] if len(gathered.left_out) > MOST else []
     notes += [f"Study {study.name}: {problem}" for study in gathered.studies for problem in study.problems]
@@ -63,6 +64,12 @@ def studies_table(gathered: Gathered) -> Table:
         where = "the official split" if gathered.main_fold == OFFICIAL else f"fold {gathered.main_fold}"
         notes.append(f"Where trials are compared, they are those of {where}; the others stand in Table 4.")
     return Table("The studies", columns("Study", numbers=numbers), rows, notes=tuple(notes))
+
+
+def _untrained(study: StudyState) -> str | None:
+    """How many of the planned trials nobody asked for yet."""
+    left = 0 if study.planned is None else study.planned - len(study.trials) - len(study.unfinished)
+    return f"Study {study.name}: {left:,} of {study.planned:,} planned trials were not begun." if left > 0 else None
 
 
 def _study_row(study: StudyState) -> Row:
@@ -91,9 +98,10 @@ def unfinished_table(gathered: Gathered) -> Table | None:
         reasons = Counter(one.why or "missing" for one in everyone)
         counted = "; ".join(f"{count} × {why}" for why, count in reasons.most_common(5))
         notes = [f"{len(everyone)} trials, {MOST} of them listed. {counted}"]
-    notes.append("`va-search search` with the same space and study trains them again.".replace("`", ""))
-    names = ("Study", "Trial", "Model", "Feature sets", "Seed", "Fold", "What happened")
-    return Table("Trials that are not there", columns(*names), tuple(map(_unfinished_row, shown)), notes=tuple(notes))
+    notes.append("The same search again (va-search search with this space and study) trains them.")
+    names = columns("Model", "Feature sets", "Seed", "Fold", "Trial")
+    heads = (Column("Study"), Column("What happened", wide=True), *names)
+    return Table("Trials that are not there", heads, tuple(map(_unfinished_row, shown)), notes=tuple(notes))
 
 
 def _unfinished_row(one: Unfinished) -> Row:
@@ -102,4 +110,4 @@ def _unfinished_row(one: Unfinished) -> Row:
     if settings is not None:
         about = [model_name(settings), ", ".join(settings.features), str(settings.seed), str(settings.fold)]
     what = f"failed: {one.why}" if one.why is not None else "missing: asked for, not finished"
-    return row(one.study, Cell(one.trial, code=True), *about, what)
+    return row(one.study, what, *about, Cell(one.trial, code=True))

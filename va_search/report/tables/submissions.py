@@ -11,15 +11,7 @@ from va_search.report.model import DASH, Column, Missing, Row, Table, columns, r
 from va_search.report.words import number
 
 TITLE = "Table 6: submission strategies"
-NUMBERS = (
-    "Members, valence",
-    "Members, arousal",
-    "Score, in-sample",
-    "Score, out-of-fold",
-    "Test valence",
-    "Test arousal",
-    "Test score",
-)
+NUMBERS = ("Test valence", "Test arousal", "Test score", "Score, out-of-fold", "Score, in-sample")
 
 
 def submissions_table(gathered: Gathered) -> Table:
@@ -42,7 +34,7 @@ def submissions_table(gathered: Gathered) -> Table:
     )
     return Table(
         TITLE,
-        (*columns("Submission", "Strategy", numbers=NUMBERS), Column("Measured on")),
+        (*columns("Submission", "Strategy", numbers=NUMBERS), Column("these measured on"), Column("Members")),
         tuple(_row(one, labelled) for one in rows),
         lead="CCC. Score: mean of the two dimensions.",
         notes=tuple(notes),
@@ -52,12 +44,12 @@ def submissions_table(gathered: Gathered) -> Table:
 def _row(one: dict[str, Any], labelled: bool) -> Row:
     members = one.get("members") or {}
     test = one.get("test") or {}
-    counts = [str(members.get(name, DASH)) for name in ("valence", "arousal")]
-    scores = [number((one.get(measured) or {}).get("score")) for measured in ("in_sample", "out_of_fold")]
+    counts = ", ".join(f"{members[name]} {name}" for name in ("valence", "arousal") if name in members) or DASH
+    scores = [number((one.get(measured) or {}).get("score")) for measured in ("out_of_fold", "in_sample")]
     hidden = not labelled and not one.get("problem")
     tested = ["withheld" if hidden else number(test.get(name)) for name in ("valence", "arousal", "score")]
     where = _measured_on(one.get("measured_on") or {}) if any(score != DASH for score in scores) else DASH
-    return row(str(one.get("submission", DASH)), str(one.get("strategy", DASH)), *counts, *scores, *tested, where)
+    return row(str(one.get("submission", DASH)), str(one.get("strategy", DASH)), *tested, *scores, where, counts)
 
 
 def _measured_on(measured: dict[str, Any]) -> str:
@@ -79,5 +71,5 @@ def _read(gathered: Gathered, study: str) -> dict[str, Any] | str | None:
     except InputError as error:
         return f"{error}."
     if not isinstance(document, dict) or not isinstance(document.get("rows"), list):
-        return f"{path}: not what `va-search submissions` writes; run it again.".replace("`", "")
+        return f"{path}: not what va-search submissions writes; run it again."
     return document
