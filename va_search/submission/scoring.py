@@ -3,7 +3,7 @@
     FOLDER/<recording>.csv     columns valence, arousal; one row per frame, empty where a frame is not labelled
 
 Conventions: the CCC is pooled over the labelled frames of all test recordings, of values as they were written, 6
-decimals, clipped. Labels are read here only, after everything that is scored was written.
+decimals, clipped. Labels are read here only, and go into nothing but scores.
 """
 
 from __future__ import annotations
