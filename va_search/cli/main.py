@@ -14,6 +14,7 @@ from va_search.cli import (
     predict,
     register,
     report,
+    reproduce,
     search,
     status,
     submissions,
@@ -53,6 +54,7 @@ app.command(epilog=submissions.EXAMPLE)(submissions.submissions)
 app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=register.EXAMPLE)(register.register)
+app.command(epilog=reproduce.EXAMPLE)(reproduce.reproduce)
 app.command(epilog=demo.EXAMPLE)(demo.demo)
 
 

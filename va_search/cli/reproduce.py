@@ -1,0 +1,148 @@
+"""`va-search reproduce paper`: the paper's searches, folds, five submissions and tables, on any store."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+from va_search.cli.search import progress_line, show_summary
+
+if TYPE_CHECKING:
+    from va_search.data.store import Store
+    from va_search.files import Home
+    from va_search.search.space import Space
+    from va_search.submission.strategies import Submissions
+
+EXAMPLE = (
+    "Example: va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels; "
+    "va-search reproduce paper --data stores/like --labels like-labels --out paper-report"
+)
+FOLDS = 6
+"""Of the paper (4.5): the official validation set and five of the training recordings."""
+
+
+class What(StrEnum):
+    """What can be reproduced."""
+
+    paper = "paper"
+
+
+class Size(StrEnum):
+    """Model sizes and numbers of trials."""
+
+    auto = "auto"
+    small = "small"
+    paper = "paper"
+
+
+def reproduce(
+    what: Annotated[What, typer.Argument(help="What to reproduce.")],
+    *,
+    data: Annotated[Path, typer.Option("--data", help="The store; folds are made in it where it has none.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the report, the spaces and the submissions.")],
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Test labels, <recording>.csv each; without them Table 6 has none.")
+    ] = None,
+    size: Annotated[
+        Size, typer.Option(help="paper: the paper's models; small: for CPUs; auto: paper where a GPU is.")
+    ] = Size.auto,
+    study: Annotated[str, typer.Option("--study", help="The four studies' names begin so.")] = "paper",
+    home: HomeOption = DEFAULT_HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Search, ablation, folds, Train-Val-Mix, five submissions, and a report with the paper's six tables.
+
+    The same command again goes on from what is finished.
+    """
+    with command(as_json) as output:
+        from va_search.cli import submissions
+        from va_search.data.store import Store
+        from va_search.files import Home
+        from va_search.report.write import check_place, write
+        from va_search.submission.scoring import read_labels
+
+        started, where = time.monotonic(), Home(home)
+        check_place(out)
+        if labels is not None:
+            read_labels(labels, Store.open(data))  # refused now rather than after the searches
+        store = _with_folds(output, Store.open(data))
+        spaces = _spaces(output, store, _size(output, size), out / "spaces")
+        said = shlex.join(["va-search", "reproduce", what.value, "--data", str(data), "--out", str(out)])
+        studies = [study + name.removeprefix(what.value) for name in spaces]
+        for name, space in zip(studies, spaces.values(), strict=True):
+            _search(output, where, store, name, space)
+        made = submissions.make(
+            output, where, studies, out=out / "submissions", store=store, labels=labels, prefix=study
+        )
+        submissions.log(output, where, made, None)
+        output.show("report     tables and figures …")
+        written = write(where, studies, store=store, out=out, ensemble=_shown(made), command=said)
+        output.show(f"report     {written}")
+        output.show(f"the whole reproduction took {duration(time.monotonic() - started)}")
+        output.done({"report": str(written), "studies": studies, "submissions": made.document()})
+
+
+def _shown(made: Submissions) -> str | None:
+    """The ensemble of Tables 2 and 3: the paper's first; None where it could not be made."""
+    return next((ensemble.name for ensemble in made.ensembles if ensemble.recipe.endswith("ensemble_1")), None)
+
+
+def _with_folds(output: Output, store: Store) -> Store:
+    from va_search.data.folding import make_folds
+    from va_search.data.store import Store
+
+    if store.fold_numbers:
+        output.show(f"folds      {store.path} has {len(store.fold_numbers)} with labels: {_numbers(store)}")
+        return store
+    make_folds(store.path, k=FOLDS, keep_validation=True)
+    found = Store.open(store.path)
+    output.show(f"folds      made in {store.path}: {_numbers(found)}")
+    return found
+
+
+def _numbers(store: Store) -> str:
+    return ", ".join(f"{n} (official)" if n == store.official_fold else str(n) for n in store.fold_numbers)
+
+
+def _size(output: Output, size: Size) -> Literal["small", "paper"]:
+    if size is not Size.auto:
+        return "small" if size is Size.small else "paper"
+    import torch
+
+    if torch.cuda.is_available():
+        return "paper"
+    output.show("size       small, since this machine has no GPU; --size paper trains the paper's own models")
+    return "small"
+
+
+def _spaces(output: Output, store: Store, size: Literal["small", "paper"], folder: Path) -> dict[str, Space]:
+    """The fitted spaces by name, checked on the store; their files are in `folder`."""
+    from va_search.search.paper import fitted_spaces
+    from va_search.search.session import planned_trials
+    from va_search.search.space import load_space
+
+    found, remarks = {}, []
+    for fitted in fitted_spaces(store, size):
+        found[fitted.name] = load_space(fitted.write(folder), store)
+        remarks += [remark for remark in fitted.remarks if remark not in remarks]
+    for remark in remarks:
+        output.show(f"spaces     {remark}")
+    counts = {name: planned_trials(space) for name, space in found.items()}
+    trials = ", ".join(f"{name} {count}" for name, count in counts.items())
+    output.show(f"spaces     in {folder}; trials: {trials}")
+    return found
+
+
+def _search(output: Output, home: Home, store: Store, study: str, space: Space) -> None:
+    from va_search.search.machine import Options
+    from va_search.search.run import run_search
+
+    output.show(f"search     study {study}")
+    with progress_line(output) as watch:
+        show_summary(output, run_search(home, space, store, study=study, options=Options(), watch=watch))
