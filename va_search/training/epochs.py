@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -79,3 +80,12 @@ class MeanOfEpochs:
         """(frames, 2) mean of what was added."""
         assert self._sum is not None
         return (self._sum / self.epochs).astype(np.float32)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was added up so far, for a checkpoint; nothing before the first."""
+        return {} if self._sum is None else {"sum": torch.from_numpy(self._sum)}
+
+    def resume(self, epochs: int, tensors: dict[str, Tensor]) -> None:
+        """Go on from `tensors`, in which so many epochs are added up."""
+        self.epochs = epochs
+        self._sum = tensors["sum"].numpy() if epochs else None

@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from va_search.data.store import Store, frames_hash
+from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.models.estimator import Estimator, carry
 from va_search.models.fusion import States
 from va_search.predictions.bank import Predictions
 from va_search.training.batches import Steps
+from va_search.training.checkpoint import Checkpoint, flat_state, load_state
 from va_search.training.epochs import Best, Diverged, Epoch, MeanOfEpochs, Sums
 from va_search.training.examples import Examples, seen_people
 from va_search.training.loss import ccc_loss
@@ -36,7 +38,7 @@ from va_search.training.order import Batch
 from va_search.training.predict import build_model, in_batches, mixed_precision, predict, segments_of
 from va_search.training.schedules import Schedule
 from va_search.training.seeding import epoch_seed, seeded
-from va_search.training.settings import TrialSettings
+from va_search.training.settings import MEANING, TrialSettings
 from va_search.training.weights import save_model
 
 __all__ = ["Best", "Diverged", "Epoch", "Fit"]
@@ -48,6 +50,8 @@ class Fit:
     """A trial in training. InputError when the store can't serve the settings (all reasons at once).
 
     `remarks` are sentences for the trial's record: settings that have no effect on this device, subjects on both sides.
+    After `resume`, `seconds_before` is the time the processes before this one gave to the trial, and `resumed_at` are
+    the epochs after which it was gone on with.
     """
 
     def __init__(self, settings: TrialSettings, store: Store, *, device: str = "cpu") -> None:
@@ -67,6 +71,9 @@ class Fit:
             self._model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self._schedule = Schedule(self._optimiser, settings, self._data.batches_in_epoch())
+        self._began = perf_counter()
+        self.seconds_before = 0.0
+        self.resumed_at: list[int] = []
 
     def _new_model(self) -> Estimator:
         return build_model(self.settings, self._data.feature_sets).to(self.device)
@@ -214,6 +221,49 @@ class Fit:
                 statistics=self._data.statistics,
                 about=about,
             )
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint into `folder`, whole, in the place of the one before; `resume` goes on from it."""
+        groups, moments = flat_state(self._optimiser)
+        Checkpoint(
+            history=self.history,
+            best=self.best,
+            weights=self._weights,
+            model=self._model.state_dict(),
+            groups=groups,
+            moments=moments,
+            schedule=self._schedule.state(),
+            averaged=self._mean.epochs if self._mean else 0,
+            mean=self._mean.tensors() if self._mean else {},
+            seconds=self.seconds_before + perf_counter() - self._began,
+            resumed_at=self.resumed_at,
+        ).write(folder, self._identity())
+
+    def resume(self, folder: Path) -> bool:
+        """Go on from the checkpoint in `folder`, if it is of this training: then True, and on a CPU every number to
+        come is what it would have been. One that is damaged or of another training is passed over with a remark."""
+        like = self._model.state_dict()
+        try:
+            found = Checkpoint.read(folder, self._identity(), model=like, optimiser=self._optimiser)
+        except InputError as error:
+            self.remarks.append(f"trained from the start again: {error}")
+            LOG.warning(self.remarks[-1])
+            return False
+        if found is None:
+            return False
+        self._model.load_state_dict(found.model)
+        load_state(self._optimiser, found.groups, found.moments)
+        self._schedule.resume(found.schedule)
+        if self._mean is not None:
+            self._mean.resume(found.averaged, found.mean)
+        self.history, self.best, self._weights = found.history, found.best, found.weights
+        self.seconds_before, self.resumed_at = found.seconds, [*found.resumed_at, len(found.history)]
+        return True
+
+    def _identity(self) -> dict[str, Any]:
+        """What a checkpoint must say to be one of this training."""
+        data = self.store.data_hash(self.settings.features, self.settings.fold)
+        return {"settings": self.settings.model_dump(mode="json"), "data": data, "meaning": MEANING}
 
     def _check_trained(self) -> None:
         if not self.best and not (self._mean and self._mean.epochs):

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torch_schedules
@@ -102,6 +103,16 @@ class Schedule:
     def learning_rate(self) -> float:
         return float(self.optimiser.param_groups[0]["lr"])
 
+    def state(self) -> dict[str, Any]:
+        """Where the schedule stands, as JSON; the optimiser's groups go with it."""
+        inner = {name: value for name, value in self._inner.state_dict().items() if _is_finite(value)}
+        return {"owed": self._owed, "inner": inner}
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on where `state` was taken."""
+        self._inner.load_state_dict(dict(state["inner"]))
+        self._owed = int(state["owed"])
+
     def after_batch(self, *, learned: bool) -> None:
         """Call once per batch; one that had no label to learn from still counts."""
         if self.settings.schedule not in BY_BATCH:
@@ -118,3 +129,8 @@ class Schedule:
             self._inner.step(score)
         elif self.settings.schedule not in BY_BATCH:
             self._inner.step()
+
+
+def _is_finite(value: Any) -> bool:
+    """False for infinities, which JSON has not and which a new schedule has where they mean anything."""
+    return not isinstance(value, float) or math.isfinite(value)

@@ -1,0 +1,166 @@
+"""A training's checkpoint: all that its next epoch needs, in one safetensors file that appears whole.
+
+    <folder>/checkpoint.safetensors
+
+Conventions: tensors are `model.*`, `optimiser.<parameter>.*`, `epoch.<n>.*` (the weights of a best epoch, once where it
+is the best of both dimensions) and `mean.sum` (train_val_mix). The metadata hold one JSON document with everything
+else: what is being trained (settings, data, meaning of the code), schedule, history, best, seconds. Since everything
+random comes from the seed and the epoch's number, no generator's state is among it. No pickle is read or written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from va_search.errors import InputError
+from va_search.files import whole_file
+from va_search.training.epochs import Best, Epoch
+
+NAME = "checkpoint.safetensors"
+KEY = "va-search checkpoint"
+FORMAT = 1
+
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a training stands after an epoch.
+
+    `weights` are the model's at the best epoch of each dimension, `groups` and `moments` the optimiser's,
+    `averaged` and `mean` those of `MeanOfEpochs`, `seconds` the time all processes gave to the trial so far, and
+    `resumed_at` the epochs after which one took over from another.
+    """
+
+    history: list[Epoch]
+    best: dict[str, Best]
+    weights: dict[str, Tensors]
+    model: Tensors
+    groups: list[dict[str, Any]]
+    moments: Tensors
+    schedule: dict[str, Any]
+    averaged: int
+    mean: Tensors
+    seconds: float
+    resumed_at: list[int]
+
+    def write(self, folder: Path, identity: dict[str, Any]) -> None:
+        """Write it whole, in the place of the one before; `identity` says of which training it is."""
+        document = {
+            "format": FORMAT,
+            **identity,
+            "history": [vars(epoch) for epoch in self.history],
+            "best": {dimension: vars(best) for dimension, best in self.best.items()},
+            "groups": self.groups,
+            "schedule": self.schedule,
+            "averaged": self.averaged,
+            "seconds": self.seconds,
+            "resumed_at": self.resumed_at,
+        }
+        tensors = {**_named("model", self.model), **_named("optimiser", self.moments), **_named("mean", self.mean)}
+        for dimension, best in self.best.items():
+            tensors |= _named(f"epoch.{best.epoch}", self.weights[dimension])
+        text = json.dumps(document, allow_nan=False)
+        with whole_file(folder / NAME) as beside:
+            save_file(
+                {name: one.detach().cpu().contiguous() for name, one in tensors.items()}, str(beside), {KEY: text}
+            )
+
+    @classmethod
+    def read(cls, folder: Path, identity: dict[str, Any], *, model: Tensors, optimiser: Optimizer) -> Checkpoint | None:
+        """The checkpoint in `folder`, its tensors of the sizes that this model and optimiser have; None: there is none.
+
+        InputError when it is damaged or of another training.
+        """
+        path = folder / NAME
+        if not path.is_file():
+            return None
+        document, tensors = _read(path)
+        for name, value in {"format": FORMAT, **identity}.items():
+            if document.get(name) != value:
+                raise InputError(f"{path}: a checkpoint of another training ({name} differs)")
+        try:
+            return cls._checked(document, tensors, model, optimiser)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise InputError(f"{path}: not a whole checkpoint ({error!r})") from error
+
+    @classmethod
+    def _checked(cls, document: dict[str, Any], tensors: Tensors, model: Tensors, optimiser: Optimizer) -> Checkpoint:
+        best = {dimension: Best(**one) for dimension, one in document["best"].items()}
+        mean, averaged = _below(tensors, "mean"), int(document["averaged"])
+        if averaged and "sum" not in mean:
+            raise ValueError("the sum of predictions is missing")
+        return cls(
+            history=[Epoch(**epoch) for epoch in document["history"]],
+            best=best,
+            weights={name: _like(model, _below(tensors, f"epoch.{one.epoch}")) for name, one in best.items()},
+            model=_like(model, _below(tensors, "model")),
+            groups=[{**group, "betas": tuple(group["betas"])} for group in document["groups"]],
+            moments=_fitting(optimiser, _below(tensors, "optimiser")),
+            schedule=dict(document["schedule"]),
+            averaged=averaged,
+            mean=mean,
+            seconds=float(document["seconds"]),
+            resumed_at=list(document["resumed_at"]),
+        )
+
+
+def flat_state(optimiser: Optimizer) -> tuple[list[dict[str, Any]], Tensors]:
+    """An optimiser's groups (plain values) and its moments, `<parameter>.<name>`."""
+    state = optimiser.state_dict()
+    moments = {f"{index}.{name}": one for index, entry in state["state"].items() for name, one in entry.items()}
+    return state["param_groups"], moments
+
+
+def load_state(optimiser: Optimizer, groups: list[dict[str, Any]], moments: Tensors) -> None:
+    """Put back what `flat_state` took apart."""
+    state: dict[int, Tensors] = {}
+    for name, one in moments.items():
+        index, _, what = name.partition(".")
+        state.setdefault(int(index), {})[what] = one
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            document = json.loads((file.metadata() or {}).get(KEY, "{}"))
+            return document, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a whole checkpoint ({error})") from error
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
+    return {f"{prefix}.{name}": one for name, one in tensors.items()}
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+    return {name.removeprefix(f"{prefix}."): one for name, one in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _like(model: Tensors, found: Tensors) -> Tensors:
+    shapes = [{name: (one.shape, one.dtype) for name, one in tensors.items()} for tensors in (found, model)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("other tensors than the model has")
+    return found
+
+
+def _fitting(optimiser: Optimizer, moments: Tensors) -> Tensors:
+    """Moments that each parameter has whole, of its shape, or not at all (never stepped)."""
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    for index in {int(name.partition(".")[0]) for name in moments}:
+        for what in ("exp_avg", "exp_avg_sq"):
+            if moments[f"{index}.{what}"].shape != parameters[index].shape:
+                raise ValueError(f"the optimiser's {what} of parameter {index} has another shape")
+        if moments[f"{index}.step"].numel() != 1:
+            raise ValueError(f"the optimiser's step of parameter {index} is no number")
+    return moments
