@@ -131,3 +131,12 @@ def test_scored_and_unscored_trials_beside_one_another(study: Study, add: Add) -
     add("official", 0.4)
     text = status(study)
     assert "best trials" in text and "1 trials have no validation" in text
+
+
+def test_a_search_for_both_shows_its_pareto_set(study: Study, add: Add, store: Store) -> None:
+    study.begin(store, {"sampler": "tpe", "objective": "both", "settings": {"features": ["face"]}})
+    add("official", 0.3)
+    best = add("official", 0.5, seed=1)
+    document = json.loads(status(study, "--json"))
+    assert document["pareto"] == [{"trial": best, "valence": 0.5, "arousal": 0.6}]
+    assert "Pareto set (validation CCC of each dimension's best epoch) ┏" in status(study)

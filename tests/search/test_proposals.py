@@ -14,7 +14,7 @@ from va_search.search.proposals import Proposals
 from va_search.search.space import Space, load_space
 from va_search.training.settings import TrialSettings, trial_id
 
-HEADER = "sampler: {sampler}\nbudget: {{trials: 500}}\nseeds: [0, 1]\n"
+HEADER = "sampler: {sampler}\nobjective: {objective}\nbudget: {{trials: 500}}\nseeds: [0, 1]\n"
 CELLS = """settings:
   features: {choice: [[face], [face, voice]]}
   encoder: {choice: [gru, transformer]}
@@ -25,9 +25,9 @@ CELLS = """settings:
 
 @pytest.fixture
 def space(tmp_path: Path, tiny_store: Store) -> Callable[..., Space]:
-    def load(sampler: str, settings: str = CELLS) -> Space:
+    def load(sampler: str, settings: str = CELLS, objective: str = "score") -> Space:
         path = tmp_path / "space.yaml"
-        path.write_text(HEADER.format(sampler=sampler) + settings)
+        path.write_text(HEADER.format(sampler=sampler, objective=objective) + settings)
         return load_space(path, tiny_store)
 
     return load
@@ -56,7 +56,7 @@ def test_a_finite_space_is_drawn_whole_and_nothing_twice(space: Callable[..., Sp
         if entry is None:
             break
         drawn.append(entry)
-        proposals.tell(entry[0], 0.5)  # TPE, told that all are alike, repeats itself
+        proposals.tell(entry[0], (0.5,))  # TPE, told that all are alike, repeats itself
     assert len(drawn) == len({trial for trial, _ in drawn}) == 16
     assert {(s.encoder, s.layers, s.seed, len(s.features)) for _, s in drawn} >= {
         ("transformer", 3, 1, 2),
@@ -74,7 +74,7 @@ def test_the_order_repeats(space: Callable[..., Space], sampler: str) -> None:
 def test_resuming_brings_the_unfinished_first_and_the_finished_never(space: Callable[..., Space], sampler: str) -> None:
     before = draw(Proposals(space(sampler), ident), 6)
     proposals = Proposals(space(sampler), ident)
-    proposals.learn([(trial, settings, 0.1) for trial, settings in before[:4]])
+    proposals.learn([(trial, settings, (0.1,)) for trial, settings in before[:4]])
     proposals.resume(before[4:])
     drawn = draw(proposals)
     assert drawn[:2] == before[4:]
@@ -91,7 +91,7 @@ def test_tpe_looks_where_it_went_well(space: Callable[..., Space]) -> None:
         assert entry is not None
         trial, settings = entry
         rates.append(settings.learning_rate)
-        proposals.tell(trial, -abs(math.log10(settings.learning_rate) + 2.5))
+        proposals.tell(trial, (-abs(math.log10(settings.learning_rate) + 2.5),))
     late = [1e-3 < rate < 1e-2 for rate in rates[40:]]
     assert sum(late) > 25  # a quarter of them would be chance
 
@@ -99,7 +99,7 @@ def test_tpe_looks_where_it_went_well(space: Callable[..., Space]) -> None:
 def test_tpe_learns_from_finished_trials_of_an_earlier_run(space: Callable[..., Space]) -> None:
     floats = "settings:\n  features: [face]\n  encoder: gru\n  learning_rate: {float: [1.0e-5, 1.0e-1], log: true}\n"
     earlier = [TrialSettings(features=("face",), encoder="gru", learning_rate=10 ** -(1 + k / 10)) for k in range(41)]
-    finished = [(ident(s), s, 1.0 if 1e-3 < s.learning_rate < 1e-2 else 0.0) for s in earlier]
+    finished = [(ident(s), s, (1.0 if 1e-3 < s.learning_rate < 1e-2 else 0.0,)) for s in earlier]
     proposals = Proposals(space("tpe", floats), ident)
     proposals.learn(finished)
     rates = [settings.learning_rate for _, settings in draw(proposals, 40)]
@@ -123,7 +123,7 @@ def test_a_random_search_goes_on_past_what_it_had(space: Callable[..., Space], u
     whole = draw(Proposals(space("random", RATES), ident), 300)
     proposals = Proposals(space("random", RATES), ident)
     done = len(whole) - 50 - unfinished
-    proposals.learn([(trial, settings, 0.1) for trial, settings in whole[:done]])
+    proposals.learn([(trial, settings, (0.1,)) for trial, settings in whole[:done]])
     proposals.resume(whole[done : done + unfinished])
     assert draw(proposals, 50 + unfinished) == whole[done:]
 
@@ -144,3 +144,49 @@ def test_a_sampler_that_is_stuck_in_a_large_space_is_helped_out(
     monkeypatch.setattr(proposals._optuna, "sampler", optuna.samplers.PartialFixedSampler(always_the_same, rest))
     drawn = draw(proposals, 5)
     assert len({trial for trial, _ in drawn}) == 5 and first not in drawn
+
+
+def two_peaks(settings: TrialSettings) -> tuple[float, float]:
+    """Valence is best at a rate of 10^-4, arousal at 10^-2."""
+    rate = math.log10(settings.learning_rate)
+    return -abs(rate + 4), -abs(rate + 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_both_looks_between_the_two_peaks(space: Callable[..., Space]) -> None:
+    both = space("tpe", RATES, "both")
+    proposals = Proposals(both, ident)
+    proposals.learn([(ident(one), one, two_peaks(one)) for one in RANDOM_RATES[:15]])
+    rates = []
+    for _ in range(120):
+        entry = proposals.next()
+        assert entry is not None
+        rates.append(math.log10(entry[1].learning_rate))
+        proposals.tell(entry[0], two_peaks(entry[1]))
+    assert sum(-4.1 < rate < -1.9 for rate in rates[40:]) >= 60  # 44 of 80 would be chance
+    assert min(rates) < -3 and max(rates) > -3
+
+
+RANDOM_RATES = [
+    TrialSettings(features=("face",), encoder="gru", learning_rate=10 ** -(1 + 4 * ((k * 0.618) % 1)))
+    for k in range(40)
+]
+
+
+def test_both_learns_both_values_of_an_earlier_run(space: Callable[..., Space]) -> None:
+    proposals = Proposals(space("tpe", RATES, "both"), ident)
+    proposals.learn([(ident(one), one, two_peaks(one)) for one in RANDOM_RATES])
+    assert proposals._optuna is not None
+    assert [trial.values for trial in proposals._optuna.trials] == [list(two_peaks(one)) for one in RANDOM_RATES]
+    rates = [settings.learning_rate for _, settings in draw(proposals, 80)]
+    assert sum(1e-4 / 1.3 < rate < 1e-2 * 1.3 for rate in rates) > 56  # 44 would be chance
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_both_draws_a_finite_space_whole_and_nothing_twice(space: Callable[..., Space], sampler: str) -> None:
+    proposals = Proposals(space(sampler, CELLS, "both"), ident)
+    drawn = []
+    while (entry := proposals.next()) is not None:
+        drawn.append(entry[0])
+        proposals.tell(entry[0], None if len(drawn) % 5 == 0 else (0.5, 0.4))
+    assert len(drawn) == len(set(drawn)) == 16

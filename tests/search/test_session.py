@@ -23,6 +23,7 @@ from va_search.search.study import Study
 from va_search.training.settings import TrialSettings
 
 SPACE = """sampler: {sampler}
+objective: {objective}
 budget: {{trials: {trials}}}
 folds: {folds}
 settings:
@@ -43,9 +44,10 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         trials: int = 4,
         sampler: str = "grid",
         folds: str = "[official]",
+        objective: str = "score",
     ) -> Session:
         file = tmp_path / "space.yaml"
-        file.write_text(SPACE.format(rates=rates, trials=trials, sampler=sampler, folds=folds))
+        file.write_text(SPACE.format(rates=rates, trials=trials, sampler=sampler, folds=folds, objective=objective))
         space = load_space(file, tiny_store)
         named = Study(Home(tmp_path / "home"), study)
         named.begin(tiny_store, space.document)
@@ -409,3 +411,16 @@ def test_folds_made_anew_are_refused_under_a_study(make: Make) -> None:
     store = dataclasses.replace(session.store, folds_hash="1" * 64)
     with pytest.raises(InputError, match="folds changed since study 's' began"):
         session.study.begin(store, session.space.document)
+
+
+def test_a_search_for_both_tells_and_resumes_with_two_values(make: Make) -> None:
+    first = make(sampler="tpe", objective="both")
+    done = take(first)
+    finish(first, done, 0.7)
+    first.claims.release_all()
+    second = make(sampler="tpe", objective="both")
+    for session in (first, second):
+        assert session.proposals._optuna is not None
+        told = [trial.values for trial in session.proposals._optuna.trials if trial.state.is_finished()]
+        assert told == [[0.7, 0.7]]
+    assert take(second) != done

@@ -77,6 +77,11 @@ def show_summary(output: Output, summary: Summary) -> None:
     )
     for name, (trial, value) in summary.best.items():
         output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}")
+    if summary.pareto:
+        output.show("Pareto set: no other trial beats these on one dimension without losing on the other")
+    for one in summary.pareto or ():
+        pair = f"valence {number(one['valence'])}  arousal {number(one['arousal'])}"
+        output.show(f"  {pair}  validation, in-sample best epoch  trial {one['trial']}")
     if summary.complete and not summary.best:
         output.show("no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions")
     if summary.failed:

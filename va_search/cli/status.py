@@ -25,6 +25,7 @@ def status(
     with command(as_json) as output:
         from va_search.cli.fold_tables import show_folds
         from va_search.files import Home
+        from va_search.search.outcomes import pareto
         from va_search.search.study import Study
 
         found = Study(Home(home), study)
@@ -44,8 +45,20 @@ def status(
             )
         folds = show_folds(output, document, records, failures)
         show_failures(output, failures)
+        front = pareto(records) if document["space"].get("objective") == "both" else None
+        if front:
+            output.show(pareto_table(front))
         scores = [{"trial": r["trial"], "source": r["source"], "best": r["best"]} for r in records]
-        output.done({**document, "complete": scores, "failed": failures, "searching": searching, "folds": folds})
+        output.done(
+            {
+                **document,
+                "complete": scores,
+                "failed": failures,
+                "searching": searching,
+                "folds": folds,
+                "pareto": front,
+            }
+        )
 
 
 def is_searching(lock: Path) -> bool:
@@ -79,6 +92,19 @@ def best_table(records: list[dict[str, Any]], count: int) -> Table:
         values = [best["valence"]["ccc"], best["arousal"]["ccc"], best["score"]["value"]]
         features = "+".join(settings.get("features", ["–"]))
         table.add_row(record["trial"], *named, features, *places, *(number(value) for value in values))
+    return table
+
+
+def pareto_table(front: list[dict[str, Any]]) -> Table:
+    """The trials that no other beats on one dimension without losing on the other; for objective both."""
+    from rich.table import Table
+
+    table = Table(title="Pareto set (validation CCC of each dimension's best epoch)", title_justify="left")
+    table.add_column("trial", overflow="fold")
+    for name in ("valence", "arousal"):
+        table.add_column(name, justify="right")
+    for one in front:
+        table.add_row(one["trial"], number(one["valence"]), number(one["arousal"]))
     return table
 
 

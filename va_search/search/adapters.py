@@ -1,4 +1,4 @@
-"""Ray Tune's three hooks, each thin: the searcher draws trials, the callback reports, the stopper stops."""
+"""Ray Tune's hooks, each thin: the searcher draws trials, the scheduler and the stopper stop, the callback reports."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ray.tune import Callback, Stopper
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
 
 
@@ -82,6 +84,27 @@ class Progressing(Unsaved, Callback):
     def get_state(self) -> dict[str, Any] | None:
         """Tune: nothing to save."""
         return None
+
+
+class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]
+    """Early stopping: ends a trial that is behind at a rung; what it reached goes to the bank as complete."""
+
+    def __init__(self, rungs: Rungs) -> None:
+        super().__init__()
+        self._rungs = rungs
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Tune: a trial reports and would go on."""
+        return str(TrialScheduler.STOP if self._behind(trial, result) else TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        """Tune: a trial ended by itself, perhaps at a rung: others are measured by it."""
+        if not result.get("failed"):
+            self._behind(trial, result)
+
+    def _behind(self, trial: Any, result: dict[str, Any]) -> bool:
+        best = {name.removeprefix("best_"): value for name, value in result.items() if name.startswith("best_")}
+        return self._rungs.behind(trial.config["trial"], result["epoch"], best)
 
 
 class StopWhenAsked(Unsaved, Stopper):

@@ -36,7 +36,7 @@ class Header(BaseModel):
     model_config = STRICT
     sampler: Literal["grid", "random", "tpe"]
     sampler_seed: Annotated[int, Field(ge=0)] = 0
-    objective: Literal["score", "valence", "arousal"] = "score"
+    objective: Literal["score", "valence", "arousal", "both"] = "score"
     budget: Budget = Budget()
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     folds: Annotated[list[int | str], Field(min_length=1)] = ["official"]

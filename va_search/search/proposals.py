@@ -1,8 +1,9 @@
 """What to train next: trials of the space, each at most once, in an order that a resumed study repeats.
 
 Order: trials that were asked for before and are not complete (killed, failed), then new configurations from the
-sampler, each with all its seeds and folds before the next. TPE learns one value per configuration: the mean of its
-trials' objective. It is told finished trials of earlier runs first, so a resumed study goes on where it stopped.
+sampler, each with all its seeds and folds before the next. TPE learns one value per configuration, or two where
+valence and arousal are searched together: the mean of its trials'. It is told finished trials of earlier runs first,
+so a resumed study goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import random
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import InputError
+from va_search.search.outcomes import Values, measures
 from va_search.search.space import Space
 from va_search.training.settings import TrialSettings
 
@@ -39,7 +41,7 @@ class Configuration:
 
     optuna_trial: optuna.trial.Trial | None
     waiting: set[str]
-    values: list[float] = field(default_factory=list)
+    values: list[Values] = field(default_factory=list)
 
 
 class Proposals:
@@ -66,18 +68,18 @@ class Proposals:
                 self._resumed[trial] = settings
                 self._queue.append((trial, settings))
 
-    def learn(self, finished: list[tuple[str, TrialSettings, float | None]]) -> None:
-        """Tell the sampler of trials that are complete already: (id, settings, objective; None: it has none)."""
-        by_configuration: dict[str, tuple[TrialSettings, list[float]]] = {}
-        for trial, settings, value in finished:
+    def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
+        """Tell the sampler of trials that are complete already: (id, settings, values; None: it has none)."""
+        by_configuration: dict[str, tuple[TrialSettings, list[Values]]] = {}
+        for trial, settings, found in finished:
             self._seen.add(trial)
             if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
                 self._repeats += 1
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
-            if value is not None:
-                by_configuration.setdefault(key, (settings, []))[1].append(value)
+            if found is not None:
+                by_configuration.setdefault(key, (settings, []))[1].append(found)
         for settings, values in by_configuration.values():
-            self._add(settings.model_dump(mode="json"), sum(values) / len(values))
+            self._add(settings.model_dump(mode="json"), mean(values))
 
     def next(self) -> tuple[str, TrialSettings] | None:
         """The next trial to train, never the same twice; None when the space has no more."""
@@ -88,8 +90,8 @@ class Proposals:
             self._fall_back()
         return self._queue.popleft() if self._queue else None
 
-    def tell(self, trial: str, value: float | None) -> None:
-        """A trial's objective, None when it failed or has none; passed on once its configuration waits for no more."""
+    def tell(self, trial: str, value: Values | None) -> None:
+        """A trial's values, None when it failed or has none; passed on once its configuration waits for no more."""
         configuration = self._configurations.pop(trial, None)
         if configuration is None:
             if trial in self._resumed and value is not None:
@@ -133,7 +135,7 @@ class Proposals:
         import optuna
 
         if configuration.values:
-            self._optuna.tell(configuration.optuna_trial, sum(configuration.values) / len(configuration.values))
+            self._optuna.tell(configuration.optuna_trial, mean(configuration.values))
         else:  # failed, without validation, or nothing new in it
             self._optuna.tell(configuration.optuna_trial, state=optuna.trial.TrialState.FAIL)
 
@@ -159,7 +161,7 @@ class Proposals:
         while True:
             yield self._space.suggest(drawn.ask())
 
-    def _add(self, settings: dict[str, Any], value: float) -> None:
+    def _add(self, settings: dict[str, Any], value: Values) -> None:
         if self._optuna is None or self._space.sampler != "tpe":
             return
         import optuna
@@ -168,8 +170,13 @@ class Proposals:
         if found is not None:
             parameters, distributions = found
             self._optuna.add_trial(
-                optuna.trial.create_trial(params=parameters, distributions=distributions, value=value)
+                optuna.trial.create_trial(params=parameters, distributions=distributions, values=value)
             )
+
+
+def mean(values: Sequence[Values]) -> Values:
+    """Measure by measure."""
+    return tuple(sum(column) / len(values) for column in zip(*values, strict=True))
 
 
 def _optuna_study(space: Space, name: str, seed: int) -> optuna.study.Study:
@@ -183,4 +190,5 @@ def _optuna_study(space: Space, name: str, seed: int) -> optuna.study.Study:
             if name == "random"
             else optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
         )
-    return optuna.create_study(direction="maximize", sampler=sampler, study_name=space.name)
+    directions = ["maximize"] * len(measures(space.objective))
+    return optuna.create_study(directions=directions, sampler=sampler, study_name=space.name)

@@ -21,7 +21,8 @@ from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted, JobError
 from va_search.files import Home, checked_name, remove_folder
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
-from va_search.search.outcomes import objective
+from va_search.search.outcomes import measures, objective, pareto
+from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session, planned_trials, task
 from va_search.search.space import Space
 from va_search.search.study import Study
@@ -37,7 +38,8 @@ TIME_SPENT = "the budget's hours are spent; with more of them, search again goes
 @dataclass(frozen=True)
 class Summary:
     """What a run of `search` did and where the study stands; `best` maps a measure to (trial, value),
-    and is empty where no trial has a validation score (train_val_mix)."""
+    and is empty where no trial has a validation score (train_val_mix). `pareto`: for objective both, the trials that no
+    other beats on one dimension without losing on the other, {trial, valence, arousal} each; None for any other."""
 
     study: str
     complete: int
@@ -48,6 +50,7 @@ class Summary:
     seconds: float
     changes: list[str]
     best: dict[str, tuple[str, float]]
+    pareto: list[dict[str, Any]] | None
     undelivered: int
     tracking_problem: str | None
     reason: str | None
@@ -82,8 +85,11 @@ def run_search(
             session.claims.release_all()
             session.note_time()
             status = "KILLED" if session.interrupted else "FINISHED"
+            front = _front(session)
             undelivered = delivery.close(
-                DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS, status=status
+                DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS,
+                status=status,
+                artifacts={} if front is None else {"pareto.json": front},
             )
         return _summary(session, found, changes, undelivered, delivery.problem)
 
@@ -136,7 +142,7 @@ def _tune(session: Session, options: Options, first: Any, gpus: float, watch: Ca
             mode="max",
             num_samples=-1,
             search_alg=SessionSearcher(session, first, to_task),
-            scheduler=_scheduler(session.space) if early else None,
+            scheduler=_scheduler(session),
             max_concurrent_trials=session.concurrent,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -160,15 +166,15 @@ def _trial_name(trial: Any) -> str:
     return str(trial.config["trial"])
 
 
-def _scheduler(space: Space) -> Any:
-    from ray.tune.schedulers import ASHAScheduler
+def _scheduler(session: Session) -> Any:
+    from va_search.search.adapters import StopBehind
 
-    early = space.early_stopping
-    assert early is not None
-    longest = max(10_000, early.grace_epochs)
-    return ASHAScheduler(
-        time_attr="epoch", grace_period=early.grace_epochs, reduction_factor=early.reduction_factor, max_t=longest
-    )
+    early = session.space.early_stopping
+    if early is None:
+        return None
+    rungs = Rungs(early.grace_epochs, early.reduction_factor, measures(session.space.objective))
+    rungs.learn(session.records[trial] for trial in sorted(session.finished))
+    return StopBehind(rungs)
 
 
 @contextmanager
@@ -219,6 +225,12 @@ def _parent(space: Space, store: Store) -> dict[str, Any]:
     }
 
 
+def _front(session: Session) -> list[dict[str, Any]] | None:
+    if session.space.objective != "both":
+        return None
+    return pareto(session.records[trial] for trial in session.finished)
+
+
 def _summary(
     session: Session, found: int, changes: list[str], undelivered: list[str], tracking_problem: str | None
 ) -> Summary:
@@ -246,6 +258,7 @@ def _summary(
         seconds=time.monotonic() - session.started,
         changes=changes,
         best=best,
+        pareto=_front(session),
         undelivered=len(undelivered),
         tracking_problem=tracking_problem if undelivered else None,
         reason=TIME_SPENT if session.out_of_time and open_still else None,

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from va_search.data.store import Store
 from va_search.search.claims import Claims
-from va_search.search.outcomes import best_ccc, objective, reason
+from va_search.search.outcomes import best_ccc, reason, values
 from va_search.search.proposals import Proposals
 from va_search.search.space import Space
 from va_search.search.study import Study
@@ -81,7 +81,7 @@ class Session:
         for trial, record in self.records.items():
             settings = self._ours(trial, record["settings"])
             if settings is not None:
-                inside.append((trial, settings, objective(record, self.space.objective)))
+                inside.append((trial, settings, values(record, self.space.objective)))
         self.proposals.learn(inside)
         asked = [(trial, self._ours(trial, document)) for trial, document in self.study.asked()]
         begun = [(trial, found) for trial, found in asked if found is not None]
@@ -185,7 +185,7 @@ class Session:
         self.records[trial] = record
         self.finished.add(trial)
         self.study.forget_failure(trial)
-        self.proposals.tell(trial, objective(record, self.space.objective))
+        self.proposals.tell(trial, values(record, self.space.objective))
         self.deliver(record)
         return record
 

@@ -19,6 +19,7 @@ from va_search import __version__
 from va_search.data.store import Store
 from va_search.files import Home, remove_folder
 from va_search.predictions.bank import Bank
+from va_search.search.rungs import is_rung
 from va_search.search.study import now
 from va_search.training.settings import TrialSettings
 
@@ -87,22 +88,17 @@ class TrialActor(Trainable):
         best["score"] = (best["valence"] + best["arousal"]) / 2
         epoch = len(self._fit.history) if self._fit is not None else 0
         names = {f"best_{name}": value for name, value in best.items()}
-        return {**names, "objective": best[self._task["objective"]], "epoch": epoch, "pid": os.getpid()}
+        return {
+            **names,
+            "objective": best.get(self._task["objective"], best["score"]),
+            "epoch": epoch,
+            "pid": os.getpid(),
+        }
 
     def _write(self, *, stopped: bool) -> None:
         assert self._fit is not None
         write_trial(self._fit, self._task, stopped=stopped, seconds=time.monotonic() - self._started)
         self._written = True
-
-
-def is_rung(epoch: int, early_stopping: dict[str, Any] | None) -> bool:
-    """Whether ASHA decides after this epoch, so that it must hear of the trial then, however short its epochs are."""
-    if early_stopping is None:
-        return False
-    rung = early_stopping["grace_epochs"]
-    while rung < epoch:
-        rung *= early_stopping["reduction_factor"]
-    return bool(rung == epoch)
 
 
 def open_fit(task: dict[str, Any]) -> Fit:

@@ -7,6 +7,7 @@ over. An unreachable server is tried again with growing pauses; what waits at th
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class Delivery:
         self._records: dict[str, dict[str, Any]] = {}
         self._keys: set[str] = set()
         self._status: str | None = None
+        self._artifacts: dict[str, Any] = {}
         self._attempts: dict[str, int] = {}
         self._abandoned = False
         self._failures = 0
@@ -51,14 +53,19 @@ class Delivery:
             self._keys |= set(record.get("settings") or ())
             self._changed.notify_all()
 
-    def close(self, timeout: float, *, status: str = "FINISHED") -> list[str]:
+    def close(
+        self, timeout: float, *, status: str = "FINISHED", artifacts: Mapping[str, Any] | None = None
+    ) -> list[str]:
         """Deliver what waits and give the parent run its `status` (FINISHED, or KILLED for an interrupted search).
+
+        `artifacts`: what the study came to, file name to text or JSON document, for the parent run.
 
         Gives up after `timeout` seconds, or sooner where the server does not answer; returns the ids of the trials
         that were not delivered.
         """
         with self._changed:
             self._status = status
+            self._artifacts = dict(artifacts or {})
             self._failures = 0
             self._attempts.clear()
             self._changed.notify_all()
@@ -77,7 +84,7 @@ class Delivery:
                 if trial is not None:
                     self._deliver(trial)
                 elif self._status is not None:
-                    self._runs.finish(list(self._records.values()), self._status)
+                    self._runs.finish(list(self._records.values()), self._status, self._artifacts)
                     return
             except Exception as error:  # whatever goes wrong between here and a server must not stop the search
                 if self._give_up(trial, error):

@@ -62,8 +62,8 @@ class StudyRuns:
         self._client.set_terminated(run, status=status, end_time=end)
         self._known[trial] = Known(run, status, str(record.get("finished_at", "")))
 
-    def finish(self, records: list[dict[str, Any]], status: str) -> None:
-        """Give the parent run the study's best and its status."""
+    def finish(self, records: list[dict[str, Any]], status: str, artifacts: dict[str, Any]) -> None:
+        """Give the parent run the study's best, what else it came to (artifacts by file name) and its status."""
         complete = [record for record in records if "failed" not in record]
         trained = [record for record in complete if record.get("source", "trained") == "trained" and record["best"]]
         values = {"trials_complete": float(len(complete)), "trials_failed": float(len(records) - len(complete))}
@@ -72,6 +72,8 @@ class StudyRuns:
         now = int(time.time() * 1000)
         changed = [(name, value, now, 0) for name, value in values.items() if self._parent_metrics.get(name) != value]
         log_entries(self._client, self._parent, Entries(metrics=changed))
+        for name, content in artifacts.items():
+            self._client.log_text(self._parent, _written(name, content), name)
         self._client.set_terminated(self._parent, status=status)
 
     @staticmethod
