@@ -148,7 +148,7 @@ class Home:
 
     bank/<study>/<trial>/     predictions, weights, trial.json written last
     configurations/<study>/   the same of configurations trained on all folds, put together from their trials
-    studies/<study>/          space, asked trials, failures, the ensemble's statistics
+    studies/<study>/          space, asked trials, failures, running trials' checkpoints, the ensemble's statistics
     ensembles/<name>.json     members, weights and scores
     mlflow.db, mlflow-artifacts/   the embedded MLflow store
     """
@@ -174,6 +174,10 @@ class Home:
 
     def study(self, name: str) -> Path:
         return self.studies / checked_name(name, "study name")
+
+    def running(self, study: str, trial: str) -> Path:
+        """Where a trial that is being trained keeps its checkpoint."""
+        return self.study(study) / "running" / checked_name(trial, "trial")
 
     def ensemble(self, name: str) -> Path:
         return self.root / "ensembles" / f"{checked_name(name, 'ensemble name')}.json"

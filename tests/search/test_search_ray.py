@@ -3,124 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from ray_world import alive, children, run, trials, wait_for
 
 from va_search.data.simulate import simulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
-
-SPACE = """
-sampler: grid
-objective: score
-settings:
-  features: {choice: [[NAME]]}
-  encoder: {choice: [gru, transformer]}
-  learning_rate: {choice: RATES}
-  width: 8
-  layers: 1
-  attention_heads: 2
-  feed_forward: 8
-  hidden_size: 8
-  head_sizes: [8]
-  segment_length: 50
-  epochs: EPOCHS
-"""
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return simulate(tmp_path_factory.mktemp("data") / "store", size="tiny", hidden=None).path
-
-
-@pytest.fixture
-def space(tmp_path: Path, store: Path) -> Callable[..., Path]:
-    name = sorted(path.stem for path in (store / "features").glob("*.arrow"))[0]
-
-    def write(rates: str = "[0.001, 0.003]", epochs: int = 2, extra: str = "", file: str = "space.yaml") -> Path:
-        path = tmp_path / file
-        text = SPACE.replace("NAME", name).replace("RATES", rates).replace("EPOCHS", str(epochs))
-        path.write_text(text + extra)
-        return path
-
-    return write
-
-
-def command(space: Path, store: Path, home: Path, study: str = "s", *more: str) -> list[str]:
-    where = ["--data", str(store), "--study", study, "--home", str(home), "--json", "--concurrent", "2"]
-    return [sys.executable, "-m", "va_search.cli.main", "search", str(space), *where, *more]
-
-
-def run(*arguments: Any) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=200)
-    return done.returncode, json.loads(done.stdout or "{}"), done.stderr
-
-
-def trials(home: Path, study: str = "s") -> dict[str, dict[str, Any]]:
-    found = sorted((home / "bank" / study).glob("*/trial.json"))
-    return {path.parent.name: json.loads(path.read_text()) for path in found}
-
-
-def wait_for(what: Callable[[], Any], seconds: float = 120.0) -> Any:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen in time")
-
-
-def children(pid: int, name: str) -> list[int]:
-    """Process ids below `pid` whose title starts with `name` (Ray names its workers after what they run)."""
-    below: dict[int, list[int]] = {}
-    titles: dict[int, str] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-            titles[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
-        except (OSError, ValueError, IndexError):
-            continue
-        below.setdefault(parent, []).append(int(folder.name))
-    found, to_do = [], [pid]
-    while to_do:
-        for child in below.get(to_do.pop(), []):
-            to_do.append(child)
-            if titles[child].startswith(name):
-                found.append(child)
-    return found
-
-
-def alive(pid: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return False
-
-
-@pytest.fixture
-def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a search and be sure that it is gone afterwards."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: Any) -> subprocess.Popen[str]:
-        process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        return process
-
-    yield start
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def test_a_search_finishes_resumes_and_is_shared_between_studies(
@@ -203,25 +96,6 @@ def test_a_killed_search_loses_nothing_and_leaves_no_process(
     assert (code, summary["complete"]) == (0, 8), text
     assert summary["found"] >= len(before)
     assert {trial: trials(home)[trial] for trial in before} == before
-
-
-def test_a_killed_worker_costs_one_trial_which_search_again_retries(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
-) -> None:
-    home, file = tmp_path / "home", space(epochs=60)
-    process = started(file, store, home)
-    worker = wait_for(lambda: children(process.pid, "ray::ResourceTrainable"))[0]
-    time.sleep(1.0)
-    os.kill(worker, signal.SIGKILL)
-    out, text = process.communicate(timeout=150)
-    assert process.returncode == 0, text
-    summary = json.loads(out)
-    assert (summary["trained"], summary["failed"]) == (3, 1), text
-    failure = json.loads(next((home / "studies" / "s" / "failures").glob("*.json")).read_text())
-    assert failure["failed"]
-    code, again, text = run(file, store, home)
-    assert (code, again["found"], again["trained"], again["failed"]) == (0, 3, 1, 0), text
-    assert not list((home / "studies" / "s" / "failures").glob("*.json"))
 
 
 def test_a_diverging_trial_is_recorded_and_the_study_goes_on(

@@ -33,6 +33,7 @@ def search(
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between a running trial's checkpoints.")] = 30.0,
     as_json: JsonOption = False,
 ) -> None:
     """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished."""
@@ -45,7 +46,7 @@ def search(
 
         store = Store.open(data)
         searched = load_space(space, store)
-        options = Options(address, concurrent, gpus_per_trial, tracking_uri)
+        options = Options(address, concurrent, gpus_per_trial, tracking_uri, checkpoint_seconds=checkpoint_seconds)
         with progress_line(output) as watch:
             summary = run_search(Home(home), searched, store, study=study, options=options, watch=watch)
         show_summary(output, summary)
@@ -84,6 +85,8 @@ def show_summary(output: Output, summary: Summary) -> None:
         output.show(f"  {pair}  validation, in-sample best epoch  trial {one['trial']}")
     if summary.complete and not summary.best:
         output.show("no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions")
+    if summary.recovered:
+        output.show(f"{summary.recovered} times a trial's process died and another one went on from its checkpoint")
     if summary.failed:
         output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
     if summary.reason:

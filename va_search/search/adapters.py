@@ -72,8 +72,12 @@ class Progressing(Unsaved, Callback):
         """Tune: a trial ended by itself, by the scheduler or by a stop."""
         self._session.ended(trial.config["trial"], (trial.last_result or {}).get("failed"))
 
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Tune: a trial's process died, and another one takes over."""
+        self._session.recovered += 1
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune: a trial's process died, or what it could not catch."""
+        """Tune: a trial's process died once too often."""
         error = trial.get_error()
         self._session.ended(trial.config["trial"], str(error) if error else "the trial's process died")
 

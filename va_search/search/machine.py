@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search.errors import InputError, JobError
+from va_search.search.saves import SECONDS
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -30,13 +31,15 @@ CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, none of which changes a result: Ray's address, trials side by side, GPU share, tracking server."""
+    """How to run, none of which changes a result: Ray's address, trials side by side, GPU share, tracking server,
+    threads of a trial, seconds between its checkpoints."""
 
     address: str | None = None
     concurrent: int | None = None
     gpus_per_trial: float | None = None
     tracking_uri: str | None = None
     threads: int = 1
+    checkpoint_seconds: float = SECONDS
 
 
 def check_options(options: Options) -> None:

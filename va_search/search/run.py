@@ -1,6 +1,6 @@
 """A session on Ray Tune: on this machine by default, on a cluster with an address.
 
-Tune places trials, restarts nothing and remembers nothing for us: the bank does. Our searcher draws from the
+Tune places trials and starts a killed process anew; it remembers nothing for us: the bank does. Our searcher draws from the
 session, ASHA (where the space asks for it) stops trials early, and a stopped trial still goes to the bank.
 """
 
@@ -32,6 +32,10 @@ from va_search.tracking.door import tracking_place
 DELIVERY_SECONDS = 60.0
 """How long the end of a search waits for the tracking server before it leaves the rest to the next search."""
 
+RETRIES = 2
+"""So many times a trial whose process was killed goes on from its checkpoint in a process of its own. An exception of a
+training is no such failure: the actor reports it, and only `search` again retries it."""
+
 TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
 
 
@@ -48,6 +52,7 @@ class Summary:
     adopted: int
     failed: int
     seconds: float
+    recovered: int
     changes: list[str]
     best: dict[str, tuple[str, float]]
     pareto: list[dict[str, Any]] | None
@@ -129,7 +134,8 @@ def _tune(session: Session, options: Options, first: Any, gpus: float, watch: Ca
     from va_search.search.trial import TrialActor
 
     def to_task(trial: str, settings: Any) -> dict[str, Any]:
-        return task(session, trial, settings, device="cpu" if gpus == 0 else "auto", threads=options.threads)
+        made = task(session, trial, settings, device="cpu" if gpus == 0 else "auto", threads=options.threads)
+        return {**made, "checkpoint_seconds": options.checkpoint_seconds}
 
     scratch = session.study.folder / "ray"
     remove_folder(scratch)
@@ -152,7 +158,7 @@ def _tune(session: Session, options: Options, first: Any, gpus: float, watch: Ca
             name=session.study.name,
             storage_path=str(scratch.resolve()),
             stop=StopWhenAsked(session),
-            failure_config=tune.FailureConfig(max_failures=0),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=early is not None),
             callbacks=[Progressing(session, watch)],
             verbose=0,
@@ -256,6 +262,7 @@ def _summary(
         adopted=session.adopted,
         failed=failed,
         seconds=time.monotonic() - session.started,
+        recovered=session.recovered,
         changes=changes,
         best=best,
         pareto=_front(session),

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from va_search.data.store import Store
+from va_search.files import remove_folder
 from va_search.search.claims import Claims
 from va_search.search.outcomes import best_ccc, reason, values
 from va_search.search.proposals import Proposals
@@ -67,6 +68,7 @@ class Session:
         self.reasons: Counter[str] = Counter()
         self.trained: list[float] = []
         self.adopted = 0
+        self.recovered = 0
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
         self.records = {record["trial"]: record for record in self.study.bank.records(self.study.name)}
@@ -185,6 +187,7 @@ class Session:
         self.records[trial] = record
         self.finished.add(trial)
         self.study.forget_failure(trial)
+        remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
         self.proposals.tell(trial, values(record, self.space.objective))
         self.deliver(record)
         return record

@@ -4,6 +4,7 @@
       study.json        space (plain data), store, content hashes when it began, seconds spent
       asked.jsonl       one line per trial that was ever asked for: trial id and settings
       failures/<trial>.json   settings and traceback of a trial whose last training failed
+      running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
       lock              held by the one process that searches
 
 What is complete is told by the bank alone; these files only say what was asked and what went wrong.
@@ -23,7 +24,7 @@ from typing import Any
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError, unknown_name
-from va_search.files import Home, checked_name, only_one, read_json, write_json
+from va_search.files import Home, checked_name, only_one, read_json, remove_folder, write_json
 from va_search.predictions.bank import Bank
 
 
@@ -86,6 +87,9 @@ class Study:
             "package_version": __version__,
         }
         write_json(self.folder / "study.json", document)
+        for left in (self.folder / "running").glob("*"):  # by a kill between a trial's end and its checkpoint's
+            if self.bank.is_complete(self.name, left.name):
+                remove_folder(left)
         return before["space"] if before else None
 
     def spend(self, seconds: float) -> None:

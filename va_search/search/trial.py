@@ -1,7 +1,8 @@
 """One trial as Ray Tune runs it: an actor that trains epoch after epoch and puts the finished trial in the bank.
 
 An actor is used for many trials. It catches a training's exception and reports it, so that one bad trial costs no
-new process; what the actor can't catch (the process is killed) Ray reports to the driver.
+new process; what the actor can't catch (the process is killed) Ray reports to the driver, which starts another actor
+for the trial. That one goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from va_search.data.store import Store
 from va_search.files import Home, remove_folder
 from va_search.predictions.bank import Bank
 from va_search.search.rungs import is_rung
+from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
 from va_search.training.settings import TrialSettings
 
@@ -40,11 +42,15 @@ class TrialActor(Trainable):
         """Ray: a new actor, its first trial."""
         self._task = config
         self._fit: Fit | None = None
+        self._saves = Saves(
+            Home(Path(config["home"])), config["study"], config["trial"], config.get("checkpoint_seconds", SECONDS)
+        )
         self._started = time.monotonic()
         self._written = False
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Ray: the same actor, its next trial."""
+        self._saves.end(keep=True)
         self.setup(new_config)
         return True
 
@@ -54,6 +60,7 @@ class TrialActor(Trainable):
             return self._advance()
         except Exception:  # any exception of a training is that trial's result, not the study's end
             self._fit = None
+            self._saves.end(keep=False)
             return {**self._report(), "failed": traceback.format_exc(), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
@@ -63,18 +70,28 @@ class TrialActor(Trainable):
         return {"trial": self._task["trial"]}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Ray: never asked for, since a trial is trained whole or again."""
+        """Ray: nothing to load, a trial goes on from its own checkpoint (saves.py), whichever search asks for it."""
 
     def cleanup(self) -> None:
-        """Ray: the actor ends."""
+        """Ray: the actor ends, perhaps in the middle of a trial, which then goes on from here another time."""
+        if self._fit is not None and self._fit.history and not self._written:
+            self._saves.write(self._fit)
         self._fit = None
+        self._saves.end(keep=True)
 
     def _advance(self) -> dict[str, Any]:
         if self._fit is None:
-            self._fit = open_fit(self._task)
+            fit = open_fit(self._task)
+            self._saves.begin(fit)
+            if Bank(Home(Path(self._task["home"])).bank).is_complete(self._task["study"], self._task["trial"]):
+                self._saves.end(keep=False)  # by what a killed search had left running
+                return {**self._report(), "done": True}
+            self._fit = fit
         fit, until = self._fit, time.monotonic() + REPORT_SECONDS
         while not fit.finished:
             fit.run_epoch()
+            if not fit.finished:
+                self._saves.after_epoch(fit)
             if time.monotonic() >= until or is_rung(len(fit.history), self._task["early_stopping"]):
                 break
         if fit.finished:
@@ -97,8 +114,10 @@ class TrialActor(Trainable):
 
     def _write(self, *, stopped: bool) -> None:
         assert self._fit is not None
-        write_trial(self._fit, self._task, stopped=stopped, seconds=time.monotonic() - self._started)
+        seconds = self._fit.seconds_before + time.monotonic() - self._started
+        write_trial(self._fit, self._task, stopped=stopped, seconds=seconds)
         self._written = True
+        self._saves.end(keep=False)
 
 
 def open_fit(task: dict[str, Any]) -> Fit:
@@ -146,6 +165,7 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
         "frames_per_second": fit.history[-1].frames_per_second,
         "device": device_name(fit),
         "remarks": fit.remarks,
+        **({"resumed_at": fit.resumed_at} if fit.resumed_at else {}),
         "package_version": __version__,
         "finished_at": now(),
     }

@@ -1,0 +1,194 @@
+"""When a running trial's checkpoint is written, who may train, and what an actor goes on from; no Ray is started."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from va_search.data.store import Store
+from va_search.errors import JobError
+from va_search.files import Home, read_json
+from va_search.predictions.bank import Bank
+from va_search.search import saves as saves_module
+from va_search.search.saves import Saves
+from va_search.search.trial import TrialActor, open_fit
+
+SETTINGS = {
+    "features": ["face"], "encoder": "gru", "width": 8, "hidden_size": 8, "head_sizes": [8], "epochs": 4,
+    "segment_length": 50, "learning_rate": 5e-3,
+}  # fmt: skip
+
+Start = Callable[..., TrialActor]
+
+
+class Clock:
+    """A fit that only counts how often it is saved, and a clock that it moves."""
+
+    def __init__(self, cost: float = 0.0) -> None:
+        self.now, self.saved, self.cost = 0.0, 0, cost
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def save(self, folder: Path) -> None:
+        self.saved += 1
+        self.now += self.cost
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(saves_module.time, "monotonic", made.monotonic)
+    return made
+
+
+def epochs(saves: Saves, clock: Clock, seconds: float, count: int) -> int:
+    for _ in range(count):
+        clock.now += seconds
+        saves.after_epoch(clock)  # type: ignore[arg-type]
+    return clock.saved
+
+
+def test_a_checkpoint_is_due_every_so_many_seconds(tmp_path: Path, clock: Clock) -> None:
+    saves = Saves(Home(tmp_path), "s", "t", 30.0)
+    assert epochs(saves, clock, 7.0, 4) == 0
+    assert epochs(saves, clock, 7.0, 1) == 1
+    assert epochs(saves, clock, 7.0, 10) == 3
+
+
+def test_a_dear_checkpoint_is_written_less_often(tmp_path: Path, clock: Clock) -> None:
+    clock.cost = 5.0
+    saves = Saves(Home(tmp_path), "s", "t", 30.0)
+    written = epochs(saves, clock, 10.0, 120)
+    assert 5.0 * written <= 0.06 * clock.now
+    assert written > 5
+
+
+def test_a_checkpoint_that_cannot_be_written_is_no_end(tmp_path: Path) -> None:
+    (tmp_path / "studies").write_text("a file where a folder should be")
+
+    class Unsaved:
+        def save(self, folder: Path) -> None:
+            folder.mkdir(parents=True)
+
+    Saves(Home(tmp_path), "s", "t", 0.0).after_epoch(Unsaved())  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def start(tmp_path: Path, tiny_store: Store) -> Start:
+    """An actor as Ray makes it, but in this process; `home` is a folder's name."""
+
+    def make(home: str = "home", **task: Any) -> TrialActor:
+        config = {
+            "trial": "t1", "settings": SETTINGS, "study": "s", "home": str(tmp_path / home),
+            "store": str(tiny_store.path), "store_name": tiny_store.name, "data_hash": "d", "objective": "score",
+            "early_stopping": None, "device": "cpu", "threads": 1, "checkpoint_seconds": 0.0,
+        }  # fmt: skip
+        actor = TrialActor.__new__(TrialActor)
+        actor.setup(config | task)
+        return actor
+
+    return make
+
+
+def one_epoch(actor: TrialActor, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr("va_search.search.trial.REPORT_SECONDS", 0.0)
+    return actor.step()
+
+
+def killed(actor: TrialActor) -> None:
+    """As if its process were gone: nothing is written, its lock is free."""
+    actor._saves._claims.release_all()
+
+
+def to_its_end(actor: TrialActor) -> dict[str, Any]:
+    result = actor.step()
+    while not result["done"]:
+        result = actor.step()
+    return result
+
+
+def values(home: Path, store: Store) -> np.ndarray:
+    record = Bank(home / "bank").record("s", "t1")
+    return Bank(home / "bank").read("s", "t1", "test", frames_hash=record["predictions"]["test"]["frames_hash"])
+
+
+def test_a_killed_actors_trial_goes_on_and_its_checkpoint_goes(
+    start: Start, tmp_path: Path, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start()
+    assert one_epoch(first, monkeypatch)["epoch"] == 1
+    folder = tmp_path / "home/studies/s/running/t1"
+    assert list(folder.iterdir())
+    killed(first)
+    second = start()
+    assert one_epoch(second, monkeypatch)["epoch"] == 2
+    killed(second)
+    assert to_its_end(start())["epoch"] == 4
+    assert not folder.exists()
+    record = read_json(tmp_path / "home/bank/s/t1/trial.json")
+    assert record["resumed_at"] == [1, 2]
+    assert [epoch["epoch"] for epoch in record["history"]] == [1, 2, 3, 4]
+    assert record["remarks"] == []
+    assert record["seconds"] >= sum(epoch["seconds"] for epoch in record["history"]) - 0.001
+    to_its_end(start("undisturbed"))
+    assert "resumed_at" not in read_json(tmp_path / "undisturbed/bank/s/t1/trial.json")
+    assert (values(tmp_path / "home", tiny_store) == values(tmp_path / "undisturbed", tiny_store)).all()
+
+
+def test_an_actor_that_is_stopped_saves_first(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start(checkpoint_seconds=1000.0)
+    one_epoch(first, monkeypatch)
+    assert not (tmp_path / "home/studies").exists()
+    first.cleanup()
+    assert one_epoch(start(), monkeypatch)["epoch"] == 2
+
+
+def test_short_trials_leave_no_checkpoint(start: Start, tmp_path: Path) -> None:
+    to_its_end(start(checkpoint_seconds=30.0))
+    assert not (tmp_path / "home/studies").exists()
+
+
+def test_a_training_that_fails_starts_again(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start()
+    one_epoch(first, monkeypatch)
+    monkeypatch.setattr(first._fit, "run_epoch", lambda: 1 / 0)
+    assert "ZeroDivisionError" in first.step()["failed"]
+    assert not (tmp_path / "home/studies/s/running/t1").exists()
+    assert one_epoch(start(), monkeypatch)["epoch"] == 1
+
+
+def test_only_one_process_trains_a_trial(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start()
+    one_epoch(first, monkeypatch)
+    monkeypatch.setattr(saves_module, "PATIENCE", 0.3)
+    assert "still trained by another process" in start().step()["failed"]
+    assert one_epoch(first, monkeypatch)["epoch"] == 2
+
+
+def test_what_another_process_completed_meanwhile_is_left_alone(start: Start, tmp_path: Path) -> None:
+    to_its_end(start())
+    before = (tmp_path / "home/bank/s/t1/trial.json").stat()
+    result = start().step()
+    assert result["done"] and "failed" not in result
+    assert (tmp_path / "home/bank/s/t1/trial.json").stat() == before
+
+
+def test_the_lock_waits_for_what_is_about_to_end(tmp_path: Path, start: Start) -> None:
+    task = start()._task
+    fit = open_fit(task)
+    one, other = Saves(Home(tmp_path), "s", "t"), Saves(Home(tmp_path), "s", "t")
+    one.begin(fit)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saves_module, "PATIENCE", 0.2)
+        with pytest.raises(JobError):
+            other.begin(fit)
+    one.end(keep=True)
+    began = time.monotonic()
+    other.begin(fit)
+    assert time.monotonic() - began < 5.0

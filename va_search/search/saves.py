@@ -1,0 +1,74 @@
+"""Checkpoints of a trial that is being trained: where they are, when they are written, who may train.
+
+    studies/<study>/running/<trial>/checkpoint.safetensors     gone once the trial is complete
+
+Conventions: a trial that finishes sooner than the first checkpoint is due leaves none. A checkpoint costs at most one
+part in `COST` of the training's time. The process that trains holds a lock, so that what a killed search left running
+for another moment never writes beside its successor.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+from va_search.errors import JobError
+from va_search.files import Home, remove_folder
+from va_search.search.claims import Claims
+
+if TYPE_CHECKING:
+    from va_search.training.fit import Fit
+
+LOG = logging.getLogger(__name__)
+
+SECONDS = 30.0
+"""So long a training runs between two checkpoints, unless the user says otherwise."""
+
+COST = 20
+"""Writing may take one part in so many of the time: the larger the model, the rarer its checkpoints."""
+
+PATIENCE = 60.0
+"""So long a training waits for a process that still trains the same trial, which then was left by a killed search."""
+
+
+class Saves:
+    """The checkpoints of one trial being trained by this process."""
+
+    def __init__(self, home: Home, study: str, trial: str, seconds: float = SECONDS) -> None:
+        self.folder = home.running(study, trial)
+        self._trial, self._seconds = trial, seconds
+        self._claims = Claims(home.root / "claims" / "training")
+        self._due = time.monotonic() + seconds
+
+    def begin(self, fit: Fit) -> None:
+        """Be the only process that trains the trial, and go on where the one before was. JobError when another one
+        does not end."""
+        until = time.monotonic() + PATIENCE
+        while not self._claims.take(self._trial):
+            if time.monotonic() > until:
+                raise JobError(f"trial {self._trial} is still trained by another process, which does not end")
+            time.sleep(0.2)
+        fit.resume(self.folder)
+        self._due = time.monotonic() + self._seconds
+
+    def after_epoch(self, fit: Fit) -> None:
+        """Write a checkpoint when one is due."""
+        if time.monotonic() >= self._due:
+            self.write(fit)
+
+    def write(self, fit: Fit) -> None:
+        """Write a checkpoint now. One that can't be written is no reason to give up the training."""
+        began = time.monotonic()
+        try:
+            fit.save(self.folder)
+        except (OSError, JobError) as error:
+            LOG.warning("no checkpoint of trial %s: %s", self._trial, error)
+        now = time.monotonic()
+        self._due = now + max(self._seconds, COST * (now - began))
+
+    def end(self, *, keep: bool) -> None:
+        """This process trains the trial no more; its checkpoint is kept for another one to go on from, or removed."""
+        if not keep:
+            remove_folder(self.folder)
+        self._claims.release_all()
