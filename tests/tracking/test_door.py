@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from va_search.errors import InputError
 from va_search.files import Home
-from va_search.tracking.door import Place, tracking_place, trials_view
+from va_search.tracking.door import Place, open_client, tracking_place, trials_view
 from va_search.tracking.entries import BEST
 from va_search.training.settings import TrialSettings
 
@@ -41,3 +44,21 @@ def test_the_view_of_the_trials_names_columns_that_exist() -> None:
     for column in [*state["selectedColumns"], state["orderByKey"]]:
         kind, name = column.split(".", 1)
         assert name.strip("`") in kinds[kind]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_kill_while_the_store_is_made_leaves_no_half_of_it(tmp_path: Path) -> None:
+    """MLflow can't open a store whose tables were made in part."""
+    uri = f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}"
+    program = f"from va_search.tracking.door import open_client; open_client({uri!r})"
+    process = subprocess.Popen([sys.executable, "-c", program])
+    until = time.monotonic() + 60
+    while time.monotonic() < until and not list(tmp_path.glob("home/.mlflow.db.*.partial")):
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.kill()
+    process.wait()
+    assert list(tmp_path.glob("home/.mlflow.db.*.partial")) and not (tmp_path / "home" / "mlflow.db").exists()
+    assert open_client(uri).create_experiment("e")
+    assert open_client(uri).get_experiment_by_name("e") is not None

@@ -10,6 +10,8 @@ import getpass
 import json
 import logging
 import os
+import uuid
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,9 +81,35 @@ def open_client(uri: str) -> MlflowClient:
     be_quiet()
     from mlflow import MlflowClient
 
+    new = _new_sqlite_file(uri)
+    if new is not None:
+        _make_whole(new)
     client = MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def _new_sqlite_file(uri: str) -> Path | None:
+    """The file of an SQLite store that does not exist yet; None for any other store."""
+    path = Path(uri.removeprefix("sqlite:///").partition("?")[0])
+    return path if uri.startswith("sqlite:///") and not path.exists() else None
+
+
+def _make_whole(path: Path) -> None:
+    """Create a store beside `path` and then link it there: half of MLflow's tables, which a kill in these seconds would
+    leave, it can't ever open again. Where another process was sooner, its store stays."""
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        MlflowClient(tracking_uri=f"sqlite:///{beside}").search_experiments(max_results=1)
+        with suppress(FileExistsError):
+            os.link(beside, path)
+    except OSError:  # a file system without links: MLflow makes it in its place
+        return
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def be_quiet() -> None:
