@@ -1,0 +1,86 @@
+"""What a search would do if it began now: `search --dry-run`. Nothing is trained or written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from va_search.data.store import Store
+from va_search.files import Home, checked_name
+from va_search.search.plan import Plan, make_plan
+from va_search.search.session import Session
+from va_search.search.space import Space
+from va_search.search.study import Study
+
+LISTED = 1000
+"""So many trials are listed at most."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """`complete` trials count already, `elsewhere` were completed by other studies of the home and are linked in.
+
+    `next` lists trials to train, the first first: {trial, settings (what the space varies), status: new, failed or
+    begun}. For sampler tpe it ends where what is chosen depends on results to come; `to_train` counts all, None where
+    only time bounds them. `reason`: why the study's budget lets none begin.
+    """
+
+    study: str
+    plan: Plan
+    complete: int
+    elsewhere: int
+    statuses: dict[str, int]
+    to_train: int | None
+    next: list[dict[str, Any]]
+    changes: list[str]
+    reason: str | None
+
+
+def make_preview(home: Home, space: Space, store: Store, *, study: str, concurrent: int | None = None) -> Preview:
+    """Look at what is there and draw from the space; InputError where `search` would refuse."""
+    named = Study(home, checked_name(study, "study name"))
+    before = named.check(store)
+    spent = before["seconds"] if before else 0.0
+    session = Session(named, space, store, lambda record: None, spent=spent)
+    plan = make_plan(home, space, store, concurrent, timed=False)
+    failed, asked = {one["trial"] for one in named.failures()}, {trial for trial, _ in named.asked()}
+    trials, elsewhere = ([], 0) if session.enough else _draw(session)
+    listed = [
+        {
+            "trial": trial,
+            "settings": {name: settings[name] for name in ("seed", "fold", *space.document["settings"])},
+            "status": "failed" if trial in failed else "begun" if trial in asked else "new",
+        }
+        for trial, settings in trials
+    ]
+    bounded = plan.trials is not None and not session.enough
+    return Preview(
+        study=study,
+        plan=plan,
+        complete=len(session.finished),
+        elsewhere=elsewhere,
+        statuses=dict(Counter(one["status"] for one in listed)),
+        to_train=max(0, (plan.trials or 0) - len(session.finished) - elsewhere) if bounded else len(listed) or None,
+        next=listed,
+        changes=space.changes(before["space"]) if before else [],
+        reason=session.enough,
+    )
+
+
+def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+    """Trials that would be trained, and how many another study has; for tpe those that are settled already."""
+    budget, begun = session.space.budget_trials, session.begun
+    found: list[tuple[str, dict[str, Any]]] = []
+    elsewhere = 0
+    while len(found) < LISTED and (budget is None or len(session.finished) + elsewhere + len(found) < budget):
+        if session.space.sampler == "tpe" and len(found) + elsewhere >= begun:
+            break
+        drawn = session.proposals.next()
+        if drawn is None:
+            break
+        if session.study.bank.holders(drawn[0]):
+            elsewhere += 1
+        else:
+            found.append((drawn[0], drawn[1].model_dump(mode="json")))
+    return found, elsewhere
