@@ -73,3 +73,11 @@ def test_both_dimensions_are_searched_together_and_a_search_resumes(store: Path,
         assert best in front
     (parent,) = (tmp_path / "home" / "mlflow-artifacts").glob("**/pareto.json")
     assert {one["trial"] for one in json.loads(parent.read_text())} == front
+
+
+def test_a_search_for_an_ensemble_credits_its_trials(store: Path, tmp_path: Path) -> None:
+    first, _ = search(store, tmp_path, "ensemble", 6, "s")
+    whole, text = search(store, tmp_path, "ensemble", 9, "s")
+    assert (first["complete"], whole["complete"], whole["trained"], whole["failed"]) == (6, 9, 3, 0), text
+    assert whole["pareto"] is None
+    assert any(record["stopped"] for record in records(tmp_path, "s").values())

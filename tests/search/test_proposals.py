@@ -137,11 +137,11 @@ def test_a_sampler_that_is_stuck_in_a_large_space_is_helped_out(
     large = space("tpe", f"{cells}  learning_rate: {rate}\n")
     proposals = Proposals(large, ident)
     first = proposals.next()
-    assert first is not None and proposals._optuna is not None
+    assert first is not None and proposals._sampler is not None
     monkeypatch.setattr(Space, "configurations", lambda self: pytest.fail("a large space is never listed whole"))
-    always_the_same = proposals._optuna.trials[0].params
+    always_the_same = proposals._sampler.study.trials[0].params
     rest = optuna.samplers.RandomSampler(seed=0)
-    monkeypatch.setattr(proposals._optuna, "sampler", optuna.samplers.PartialFixedSampler(always_the_same, rest))
+    monkeypatch.setattr(proposals._sampler.study, "sampler", optuna.samplers.PartialFixedSampler(always_the_same, rest))
     drawn = draw(proposals, 5)
     assert len({trial for trial, _ in drawn}) == 5 and first not in drawn
 
@@ -176,8 +176,8 @@ RANDOM_RATES = [
 def test_both_learns_both_values_of_an_earlier_run(space: Callable[..., Space]) -> None:
     proposals = Proposals(space("tpe", RATES, "both"), ident)
     proposals.learn([(ident(one), one, two_peaks(one)) for one in RANDOM_RATES])
-    assert proposals._optuna is not None
-    assert [trial.values for trial in proposals._optuna.trials] == [list(two_peaks(one)) for one in RANDOM_RATES]
+    assert proposals._sampler is not None
+    assert [trial.values for trial in proposals._sampler.study.trials] == [list(two_peaks(one)) for one in RANDOM_RATES]
     rates = [settings.learning_rate for _, settings in draw(proposals, 80)]
     assert sum(1e-4 / 1.3 < rate < 1e-2 * 1.3 for rate in rates) > 56  # 44 would be chance
 
@@ -190,3 +190,30 @@ def test_both_draws_a_finite_space_whole_and_nothing_twice(space: Callable[..., 
         drawn.append(entry[0])
         proposals.tell(entry[0], None if len(drawn) % 5 == 0 else (0.5, 0.4))
     assert len(drawn) == len(set(drawn)) == 16
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_was_told_can_be_told_anew_while_trials_run(space: Callable[..., Space]) -> None:
+    """First rates around 10^-1.5 are said to be good, then those around 10^-4.5."""
+    proposals = Proposals(space("tpe", RATES), ident)
+    proposals.learn([(ident(one), one, (-abs(math.log10(one.learning_rate) + 1.5),)) for one in RANDOM_RATES])
+    settings = {ident(one): one for one in RANDOM_RATES}
+    running = draw(proposals, 5)  # two and a half configurations
+    proposals.tell(running[0][0], (0.0,))
+    late = [(trial, one) for trial, one in draw(proposals, 20) if -2 < math.log10(one.learning_rate) < -1]
+    assert len(late) > 10  # 5 would be chance
+    settings |= dict(running[:1])
+    proposals.retell({trial: (-abs(math.log10(one.learning_rate) + 4.5),) for trial, one in settings.items()})
+    assert proposals._sampler is not None
+    states = [trial.state.name for trial in proposals._sampler.study.trials]
+    assert (states.count("COMPLETE"), states.count("RUNNING")) == (40, 13)
+    drawn = draw(proposals, 20)
+    assert sum(-5 <= math.log10(one.learning_rate) < -4 for _, one in drawn) > 10
+    for trial, one in running[1:]:
+        proposals.tell(trial, (-abs(math.log10(one.learning_rate) + 4.5),))
+    finished = [trial for trial in proposals._sampler.study.trials if trial.values]
+    assert len(finished) == 40 + 2
+    for trial in finished:
+        expected = -abs(math.log10(trial.params["learning_rate"]) + 4.5)
+        assert trial.value == pytest.approx(expected, abs=1e-3)  # settings have four digits
+    assert len(set(dict(draw(proposals, 40))) & (set(dict(drawn)) | set(settings))) == 0

@@ -16,6 +16,7 @@ from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
 from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
+from va_search.search.credits import Credit
 from va_search.search.outcomes import reason
 from va_search.search.session import SAME_REASON, Session
 from va_search.search.space import load_space
@@ -45,13 +46,14 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         sampler: str = "grid",
         folds: str = "[official]",
         objective: str = "score",
+        credit: Credit | None = None,
     ) -> Session:
         file = tmp_path / "space.yaml"
         file.write_text(SPACE.format(rates=rates, trials=trials, sampler=sampler, folds=folds, objective=objective))
         space = load_space(file, tiny_store)
         named = Study(Home(tmp_path / "home"), study)
         named.begin(tiny_store, space.document)
-        return Session(named, space, tiny_store, deliver=lambda record: None)
+        return Session(named, space, tiny_store, deliver=lambda record: None, credit=credit)
 
     return session
 
@@ -420,7 +422,29 @@ def test_a_search_for_both_tells_and_resumes_with_two_values(make: Make) -> None
     first.claims.release_all()
     second = make(sampler="tpe", objective="both")
     for session in (first, second):
-        assert session.proposals._optuna is not None
-        told = [trial.values for trial in session.proposals._optuna.trials if trial.state.is_finished()]
+        assert session.proposals._sampler is not None
+        told = [trial.values for trial in session.proposals._sampler.study.trials if trial.state.is_finished()]
         assert told == [[0.7, 0.7]]
     assert take(second) != done
+
+
+def test_a_search_for_an_ensemble_tells_credits_and_resumes_with_them(make: Make) -> None:
+    def credit(trials: Any) -> dict[tuple[str, str], float]:
+        known.update(trials)
+        return {name: 0.1 for name in trials} if len(known) >= 3 else {}
+
+    def told(session: Session) -> list[float]:
+        assert session.proposals._sampler is not None
+        return sorted(trial.values[0] for trial in session.proposals._sampler.study.trials if trial.state.is_finished())
+
+    known: set[tuple[str, str]] = set()
+    first = make(sampler="tpe", objective="ensemble", credit=credit)
+    for value in (0.6, 0.5, 0.4):
+        assert value == 0.4 or told(first) == sorted({0.6: [], 0.5: [0.6]}[value])
+        finish(first, take(first), value)
+    assert told(first) == pytest.approx([0.104, 0.105, 0.106])
+    first.claims.release_all()
+    known.clear()
+    second = make(sampler="tpe", objective="ensemble", credit=credit)
+    assert told(second) == pytest.approx([0.104, 0.105, 0.106])
+    assert {study for study, _ in known} == {"s"}

@@ -403,6 +403,10 @@ def test_wrong_feature_sets_are_refused_with_their_line(read: Any, features: str
         ("sampler: grid\nfolds: [train_val_mix]", "has no test recordings"),
         ("sampler: tpe\nbudget: {trials: 3}\nfolds: [train_val_mix]", "sampler tpe goes by: take sampler grid"),
         ("sampler: grid\nfolds: [0, train_val_mix]\nearly_stopping: {}", "which `early_stopping` goes by"),
+        (
+            "sampler: grid\nobjective: ensemble",
+            "objective ensemble tells the sampler what trials add, but grid learns nothing",
+        ),
     ],
 )
 def test_wrong_headers_are_refused_with_their_line(read: Any, header: str, told: str) -> None:

@@ -14,8 +14,11 @@ from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, c
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
+    from va_search.files import Home
+    from va_search.search.credits import Credit
     from va_search.search.run import Summary
     from va_search.search.session import Progress
+    from va_search.search.space import Space
 
 EXAMPLE = "Example: va-search search search_spaces/any.yaml --data stores/mine --study first"
 
@@ -48,10 +51,25 @@ def search(
         searched = load_space(space, store)
         options = Options(address, concurrent, gpus_per_trial, tracking_uri, checkpoint_seconds=checkpoint_seconds)
         with progress_line(output) as watch:
-            summary = run_search(Home(home), searched, store, study=study, options=options, watch=watch)
+            summary = run_search(
+                Home(home),
+                searched,
+                store,
+                study=study,
+                options=options,
+                watch=watch,
+                credit=credit_for(Home(home), searched, store),
+            )
         show_summary(output, summary)
         output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
         output.done(vars(summary))
+
+
+def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
+    """What tells a search how much trials add to an ensemble, where it asks for that."""
+    from va_search.ensemble.credit import Credits
+
+    return Credits(home, store) if space.objective == "ensemble" else None
 
 
 def recipe_for(study: str, folds: list[int | str], store: Store) -> str:

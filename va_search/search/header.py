@@ -36,7 +36,7 @@ class Header(BaseModel):
     model_config = STRICT
     sampler: Literal["grid", "random", "tpe"]
     sampler_seed: Annotated[int, Field(ge=0)] = 0
-    objective: Literal["score", "valence", "arousal", "both"] = "score"
+    objective: Literal["score", "valence", "arousal", "both", "ensemble"] = "score"
     budget: Budget = Budget()
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     folds: Annotated[list[int | str], Field(min_length=1)] = ["official"]
@@ -53,6 +53,8 @@ class Header(BaseModel):
                 f"fold {MIX} has no validation scores, which {what} goes by: take sampler grid or random without "
                 f"`early_stopping`, or give {MIX} a space of its own"
             )
+        if self.objective == "ensemble" and self.sampler != "tpe":
+            raise ValueError(f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing")
         if self.sampler != "grid" and self.budget.trials is None:
             raise ValueError(
                 f"`budget.trials` must be given for sampler {self.sampler}, which never ends by itself; for a bound in "

@@ -14,11 +14,11 @@ from va_search.metrics import DIMENSIONS
 Values = tuple[float, ...]
 """What the sampler is told of a trial: one number, or valence and arousal where both are searched together."""
 
-MEASURES: dict[str, tuple[str, ...]] = {"both": DIMENSIONS}
+MEASURES: dict[str, tuple[str, ...]] = {"both": DIMENSIONS, "ensemble": ("score",)}
 
 
 def measures(objective: str) -> tuple[str, ...]:
-    """What an objective looks at: the two dimensions for `both`, otherwise one measure."""
+    """What an objective looks at: the two dimensions for `both`, the score for `ensemble`, otherwise itself."""
     return MEASURES.get(objective, (objective,))
 
 

@@ -9,20 +9,17 @@ so a resumed study goes on where it stopped.
 from __future__ import annotations
 
 import random
-import warnings
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from va_search.errors import InputError
-from va_search.search.outcomes import Values, measures
+from va_search.search.outcomes import Values
+from va_search.search.sampler import Asked, Sampler, TrialValues
 from va_search.search.space import Space
 from va_search.training.settings import TrialSettings
-
-if TYPE_CHECKING:
-    import optuna
 
 REPEATS = 100
 """Asks in a row that bring nothing new before the sampler is taken to be stuck."""
@@ -39,9 +36,9 @@ drawn at random before it is taken to have no more."""
 class Configuration:
     """One point of the space on its way through the sampler."""
 
-    optuna_trial: optuna.trial.Trial | None
+    asked: Asked | None
     waiting: set[str]
-    values: list[Values] = field(default_factory=list)
+    values: TrialValues = field(default_factory=dict)
 
 
 class Proposals:
@@ -54,7 +51,7 @@ class Proposals:
         self._queue: deque[tuple[str, TrialSettings]] = deque()
         self._configurations: dict[str, Configuration] = {}
         self._resumed: dict[str, TrialSettings] = {}
-        self._optuna = None if space.sampler == "grid" else _optuna_study(space, space.sampler, space.sampler_seed)
+        self._sampler = None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
         self._grid = space.configurations() if space.sampler == "grid" else iter(())
         self._rest: Iterator[dict[str, Any]] | None = None
         self._repeats = REPEATS
@@ -70,23 +67,23 @@ class Proposals:
 
     def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has none)."""
-        by_configuration: dict[str, tuple[TrialSettings, list[Values]]] = {}
+        by_configuration: dict[str, tuple[TrialSettings, TrialValues]] = {}
         for trial, settings, found in finished:
             self._seen.add(trial)
             if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
                 self._repeats += 1
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
             if found is not None:
-                by_configuration.setdefault(key, (settings, []))[1].append(found)
+                by_configuration.setdefault(key, (settings, {}))[1][trial] = found
         for settings, values in by_configuration.values():
-            self._add(settings.model_dump(mode="json"), mean(values))
+            self._add(settings, values)
 
     def next(self) -> tuple[str, TrialSettings] | None:
         """The next trial to train, never the same twice; None when the space has no more."""
         for _ in range(self._repeats):
             if self._queue or not self._ask():
                 break
-        if not self._queue and self._optuna is not None:
+        if not self._queue and self._sampler is not None:
             self._fall_back()
         return self._queue.popleft() if self._queue else None
 
@@ -95,26 +92,33 @@ class Proposals:
         configuration = self._configurations.pop(trial, None)
         if configuration is None:
             if trial in self._resumed and value is not None:
-                self._add(self._resumed[trial].model_dump(mode="json"), value)
+                self._add(self._resumed[trial], {trial: value})
             return
         configuration.waiting.discard(trial)
         if value is not None:
-            configuration.values.append(value)
+            configuration.values[trial] = value
         if not configuration.waiting:
             self._tell(configuration)
 
+    def retell(self, values: Mapping[str, Values]) -> None:
+        """Tell of these trials anew: what they are worth has changed."""
+        for configuration in self._configurations.values():
+            configuration.values = {trial: values.get(trial, old) for trial, old in configuration.values.items()}
+        if self._sampler is not None:
+            self._sampler.retell(values)
+
     def _ask(self) -> bool:
         """Queue what is new in one more configuration; False when there is none left to ask for."""
-        if self._optuna is None:
+        if self._sampler is None:
             configuration = next(self._grid, None)
             if configuration is not None:
                 self._enqueue(configuration, None)
             return configuration is not None
-        asked = self._optuna.ask()
-        self._enqueue(self._space.suggest(asked), asked)
+        asked, proposed = self._sampler.ask()
+        self._enqueue(proposed, asked)
         return True
 
-    def _enqueue(self, configuration: dict[str, Any], asked: optuna.trial.Trial | None) -> None:
+    def _enqueue(self, configuration: dict[str, Any], asked: Asked | None) -> None:
         point = Configuration(asked, set())
         try:
             trials = [(self._trial_id(settings), settings) for settings in self._space.trials(configuration)]
@@ -130,14 +134,8 @@ class Proposals:
             self._tell(point)
 
     def _tell(self, configuration: Configuration) -> None:
-        if self._optuna is None or configuration.optuna_trial is None:
-            return
-        import optuna
-
-        if configuration.values:
-            self._optuna.tell(configuration.optuna_trial, mean(configuration.values))
-        else:  # failed, without validation, or nothing new in it
-            self._optuna.tell(configuration.optuna_trial, state=optuna.trial.TrialState.FAIL)
+        if self._sampler is not None and configuration.asked is not None:
+            self._sampler.tell(configuration.asked, configuration.values)
 
     def _fall_back(self) -> None:
         """The sampler only repeats itself: take what is new from the others, in a repeatable order."""
@@ -157,38 +155,10 @@ class Proposals:
             random.Random(self._space.sampler_seed).shuffle(rest)  # noqa: S311
             yield from rest
             return
-        drawn = _optuna_study(self._space, "random", self._space.sampler_seed + 1)
+        drawn = Sampler(self._space, "random", self._space.sampler_seed + 1)
         while True:
-            yield self._space.suggest(drawn.ask())
+            yield drawn.ask()[1]
 
-    def _add(self, settings: dict[str, Any], value: Values) -> None:
-        if self._optuna is None or self._space.sampler != "tpe":
-            return
-        import optuna
-
-        found = self._space.optuna_parameters(settings)
-        if found is not None:
-            parameters, distributions = found
-            self._optuna.add_trial(
-                optuna.trial.create_trial(params=parameters, distributions=distributions, values=value)
-            )
-
-
-def mean(values: Sequence[Values]) -> Values:
-    """Measure by measure."""
-    return tuple(sum(column) / len(values) for column in zip(*values, strict=True))
-
-
-def _optuna_study(space: Space, name: str, seed: int) -> optuna.study.Study:
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler: optuna.samplers.BaseSampler = (
-            optuna.samplers.RandomSampler(seed=seed)
-            if name == "random"
-            else optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
-        )
-    directions = ["maximize"] * len(measures(space.objective))
-    return optuna.create_study(directions=directions, sampler=sampler, study_name=space.name)
+    def _add(self, settings: TrialSettings, values: TrialValues) -> bool:
+        """Tell the sampler of trials it did not ask for; False when they lie outside the space."""
+        return self._sampler is not None and self._sampler.add(settings.model_dump(mode="json"), values)

@@ -20,6 +20,7 @@ from va_search.data.check import leaks
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted, JobError
 from va_search.files import Home, checked_name, remove_folder
+from va_search.search.credits import Credit
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
 from va_search.search.outcomes import measures, objective, pareto
 from va_search.search.rungs import Rungs
@@ -62,22 +63,32 @@ class Summary:
 
 
 def run_search(
-    home: Home, space: Space, store: Store, *, study: str, options: Options, watch: Callable[[Progress], None]
+    home: Home,
+    space: Space,
+    store: Store,
+    *,
+    study: str,
+    options: Options,
+    watch: Callable[[Progress], None],
+    credit: Credit | None = None,
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
-    `watch` is called about once a second. Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
+    `watch` is called about once a second; `credit` is what objective ensemble asks.
+    Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
     JobError when every trial fails for one reason, InputError when the store changed under the study.
     """
     named = Study(home, checked_name(study, "study name"))
     place = tracking_place(home, options.tracking_uri)
     check_options(options)
+    if space.objective == "ensemble" and credit is None:
+        raise ValueError("objective ensemble needs a callable that credits trials")
     _refuse_leaks(store)
     with named.searching():
         before = named.begin(store, space.document)
         changes = space.changes(before) if before is not None else []
         spent = named.document()["seconds"]
-        session = Session(named, space, store, lambda record: None, spent=spent)
+        session = Session(named, space, store, lambda record: None, spent=spent, credit=credit)
         delivery = Delivery(place.uri, study=study, artifacts=place.artifacts, parent=_parent(space, store))
         session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from va_search.data.store import Store
 from va_search.files import remove_folder
 from va_search.search.claims import Claims
-from va_search.search.outcomes import best_ccc, reason, values
+from va_search.search.credits import Credit, Told
+from va_search.search.outcomes import best_ccc, reason
 from va_search.search.proposals import Proposals
 from va_search.search.space import Space
 from va_search.search.study import Study
@@ -50,7 +51,8 @@ class Progress:
 
 @dataclass
 class Session:
-    """State of one run; `deliver` takes each finished or failed trial's record (tracking)."""
+    """State of one run; `deliver` takes each finished or failed trial's record (tracking), `credit` tells what trials
+    add to an ensemble (objective ensemble)."""
 
     study: Study
     space: Space
@@ -60,10 +62,12 @@ class Session:
     started: float = field(default_factory=time.monotonic)
     interrupted: bool = False
     spent: float = 0.0
+    credit: Credit | None = None
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.study.home.root / "claims")
         self.proposals = Proposals(self.space, self.trial_id)
+        self.told = Told(self.space.objective, self.credit)
         self.running: dict[str, dict[str, Any]] = {}
         self.reasons: Counter[str] = Counter()
         self.trained: list[float] = []
@@ -83,14 +87,15 @@ class Session:
         for trial, record in self.records.items():
             settings = self._ours(trial, record["settings"])
             if settings is not None:
-                inside.append((trial, settings, values(record, self.space.objective)))
-        self.proposals.learn(inside)
+                inside.append((trial, settings))
+        told = self.told.of_all(self.records[trial] for trial, _ in inside)
+        self.proposals.learn([(trial, settings, told.get(trial)) for trial, settings in inside])
         asked = [(trial, self._ours(trial, document)) for trial, document in self.study.asked()]
         begun = [(trial, found) for trial, found in asked if found is not None]
         one_of_each = {configuration_id(found, but=("seed", "fold")): found for _, found in begun}
         lacking = [one for settings in one_of_each.values() for one in self._siblings(settings)]
         self.proposals.resume([(trial, found) for trial, found in [*begun, *lacking] if trial not in self.records])
-        return {trial for trial, _, _ in inside}
+        return {trial for trial, _ in inside}
 
     def _siblings(self, settings: TrialSettings) -> list[tuple[str, TrialSettings]]:
         """The trials of this one's configuration on all of the space's folds and seeds."""
@@ -188,7 +193,9 @@ class Session:
         self.finished.add(trial)
         self.study.forget_failure(trial)
         remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
-        self.proposals.tell(trial, values(record, self.space.objective))
+        self.proposals.tell(trial, self.told.of(record))
+        if self.told.due:
+            self.proposals.retell(self.told.of_all(self.records[trial] for trial in sorted(self.finished)))
         self.deliver(record)
         return record
 

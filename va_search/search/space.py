@@ -2,7 +2,7 @@
 
 sampler: tpe                 grid | random | tpe
 sampler_seed: 0
-objective: score             score | valence | arousal | both: what the sampler and early stopping look at
+objective: score             score | valence | arousal | both | ensemble: what the sampler and early stopping look at
 budget: {trials: 24, hours: 0.5}      trials are rounded up to whole configurations
 seeds: [0, 1]                each configuration is trained once per seed and fold
 folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)

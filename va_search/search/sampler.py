@@ -1,0 +1,117 @@
+"""Optuna behind one door: asked for configurations of a space, told what their trials reached, and told anew.
+
+Conventions: what is told is one value per configuration and measure, the mean of its trials', to be maximised. Optuna
+keeps what it was told for ever, so telling anew (objective `ensemble`: values age) makes a new study of everything told
+and everything asked, with the sampler and its generator as they are.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from va_search.search.domains import Parameters
+from va_search.search.outcomes import Values, measures
+from va_search.search.space import Configuration, Space
+
+if TYPE_CHECKING:
+    import optuna
+
+TrialValues = dict[str, Values]
+"""Values by trial id: of one configuration's trials."""
+
+
+@dataclass(eq=False)
+class Asked:
+    """A configuration that Optuna proposed; `number` is its number in the study as it is now."""
+
+    number: int
+    point: Parameters
+
+
+class Sampler:
+    """Random or TPE proposals of a space; `study` is Optuna's."""
+
+    def __init__(self, space: Space, name: str, seed: int) -> None:
+        self._space = space
+        self._name = name
+        self._told: list[tuple[Parameters, TrialValues]] = []
+        self._open: list[Asked] = []
+        self.study = self._new(_optuna_sampler(name, seed))
+
+    def ask(self) -> tuple[Asked, Configuration]:
+        """The next configuration; it may be one asked before, or invalid as a whole."""
+        trial = self.study.ask()
+        configuration = self._space.suggest(trial)
+        asked = Asked(trial.number, (trial.params, trial.distributions))
+        self._open.append(asked)
+        return asked, configuration
+
+    def tell(self, asked: Asked, values: TrialValues) -> None:
+        """What the trials of a configuration reached; none: they failed, or it brought nothing new."""
+        import optuna
+
+        self._open.remove(asked)
+        if values:
+            self._told.append((asked.point, values))
+            self.study.tell(asked.number, mean(list(values.values())))
+        else:
+            self.study.tell(asked.number, state=optuna.trial.TrialState.FAIL)
+
+    def add(self, settings: dict[str, Any], values: TrialValues) -> bool:
+        """Tell of a configuration that was not asked for; False when it lies outside the space."""
+        point = self._space.optuna_parameters(settings)
+        if point is not None and self._name == "tpe":  # the others don't learn
+            self._told.append((point, values))
+            self.study.add_trial(_finished(point, values))
+        return point is not None
+
+    def retell(self, values: Mapping[str, Values]) -> None:
+        """Replace what was told of these trials, wherever they count."""
+        import optuna
+
+        if self._name != "tpe":
+            return
+        self._told = [
+            (point, {trial: values.get(trial, old) for trial, old in trials.items()}) for point, trials in self._told
+        ]
+        self.study = self._new(self.study.sampler)
+        self.study.add_trials([_finished(point, trials) for point, trials in self._told])
+        running = optuna.trial.TrialState.RUNNING
+        for number, asked in enumerate(self._open, start=len(self._told)):
+            parameters, distributions = asked.point
+            self.study.add_trial(
+                optuna.trial.create_trial(state=running, params=parameters, distributions=distributions)
+            )
+            asked.number = number
+
+    def _new(self, sampler: optuna.samplers.BaseSampler) -> optuna.study.Study:
+        import optuna
+
+        directions = ["maximize"] * len(measures(self._space.objective))
+        return optuna.create_study(directions=directions, sampler=sampler, study_name=self._space.name)
+
+
+def mean(values: Sequence[Values]) -> Values:
+    """Measure by measure."""
+    return tuple(sum(column) / len(values) for column in zip(*values, strict=True))
+
+
+def _finished(point: Parameters, values: TrialValues) -> optuna.trial.FrozenTrial:
+    import optuna
+
+    parameters, distributions = point
+    return optuna.trial.create_trial(params=parameters, distributions=distributions, values=mean(list(values.values())))
+
+
+def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if name == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
