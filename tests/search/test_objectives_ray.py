@@ -81,3 +81,15 @@ def test_a_search_for_an_ensemble_credits_its_trials(store: Path, tmp_path: Path
     assert (first["complete"], whole["complete"], whole["trained"], whole["failed"]) == (6, 9, 3, 0), text
     assert whole["pareto"] is None
     assert any(record["stopped"] for record in records(tmp_path, "s").values())
+
+
+def test_a_warm_start_is_told_remembered_and_refused_where_it_is_none(store: Path, tmp_path: Path) -> None:
+    search(store, tmp_path, "score", 4, "old")
+    first, _ = search(store, tmp_path, "both", 3, "new", "--warm-start", "old")
+    expected = [{"study": "old", "used": 4, "outside": 0, "unscored": 0, "other_data": 0}]
+    assert (first["warm_start"], first["found"]) == (expected, 0)
+    again, text = search(store, tmp_path, "both", 4, "new")
+    assert again["complete"] == 4, text
+    assert [one["study"] for one in again["warm_start"]] == ["old"]
+    with pytest.raises(AssertionError, match="unknown study to start from 'odl'"):
+        search(store, tmp_path, "both", 5, "new", "--warm-start", "odl")

@@ -37,6 +37,9 @@ def search(
     address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between a running trial's checkpoints.")] = 30.0,
+    warm_start: Annotated[
+        list[str] | None, typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished."""
@@ -59,6 +62,7 @@ def search(
                 options=options,
                 watch=watch,
                 credit=credit_for(Home(home), searched, store),
+                warm_start=warm_start or (),
             )
         show_summary(output, summary)
         output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
@@ -70,6 +74,13 @@ def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
     from va_search.ensemble.credit import Credits
 
     return Credits(home, store) if space.objective == "ensemble" else None
+
+
+def warm_text(study: str, used: int, outside: int, unscored: int, other_data: int) -> str:
+    """What an earlier study told the sampler."""
+    left = [f"{outside} outside this space"] * bool(outside) + [f"{unscored} without a score"] * bool(unscored)
+    text = f"warm start from {study}: {used} trials learnt" + (f" ({', '.join(left)})" if left else "")
+    return text + (f"; {other_data} are of other data, where only their ranking tells something" if other_data else "")
 
 
 def recipe_for(study: str, folds: list[int | str], store: Store) -> str:
@@ -86,6 +97,8 @@ def show_summary(output: Output, summary: Summary) -> None:
     """What a search did, in a few lines."""
     for change in summary.changes:
         output.show(f"space changed: {change}")
+    for warm in summary.warm_start:
+        output.show(warm_text(**warm))
     if summary.found:
         output.show(f"resumed: {summary.found} trials were complete already")
     parts = [f"{summary.trained} trained now", f"{summary.failed} failed"]

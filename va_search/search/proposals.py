@@ -67,11 +67,16 @@ class Proposals:
 
     def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has none)."""
-        by_configuration: dict[str, tuple[TrialSettings, TrialValues]] = {}
-        for trial, settings, found in finished:
+        for trial, _, _ in finished:
             self._seen.add(trial)
             if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
                 self._repeats += 1
+        self.warm_up(finished)
+
+    def warm_up(self, others: list[tuple[str, TrialSettings, Values | None]]) -> None:
+        """Tell the sampler of trials without taking them for this study's: they may still be asked for."""
+        by_configuration: dict[str, tuple[TrialSettings, TrialValues]] = {}
+        for trial, settings, found in others:
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
             if found is not None:
                 by_configuration.setdefault(key, (settings, {}))[1][trial] = found

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +27,7 @@ from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session, planned_trials, task
 from va_search.search.space import Space
 from va_search.search.study import Study
+from va_search.search.warm import Warm, warm_start_from
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import tracking_place
 
@@ -55,6 +56,7 @@ class Summary:
     seconds: float
     recovered: int
     changes: list[str]
+    warm_start: list[dict[str, Any]]
     best: dict[str, tuple[str, float]]
     pareto: list[dict[str, Any]] | None
     undelivered: int
@@ -71,10 +73,12 @@ def run_search(
     options: Options,
     watch: Callable[[Progress], None],
     credit: Credit | None = None,
+    warm_start: Sequence[str] = (),
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
-    `watch` is called about once a second; `credit` is what objective ensemble asks.
+    `watch` is called about once a second; `credit` is what objective ensemble asks; `warm_start`
+    are studies whose trials TPE learns first, now and whenever this study goes on.
     Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
     JobError when every trial fails for one reason, InputError when the store changed under the study.
     """
@@ -85,10 +89,11 @@ def run_search(
         raise ValueError("objective ensemble needs a callable that credits trials")
     _refuse_leaks(store)
     with named.searching():
-        before = named.begin(store, space.document)
+        warm = _warm(named, warm_start, space, store)
+        before = named.begin(store, space.document, warm_start=warm_start)
         changes = space.changes(before) if before is not None else []
         spent = named.document()["seconds"]
-        session = Session(named, space, store, lambda record: None, spent=spent, credit=credit)
+        session = Session(named, space, store, lambda record: None, spent=spent, credit=credit, warm=warm)
         delivery = Delivery(place.uri, study=study, artifacts=place.artifacts, parent=_parent(space, store))
         session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
@@ -242,6 +247,13 @@ def _parent(space: Space, store: Store) -> dict[str, Any]:
     }
 
 
+def _warm(study: Study, given: Sequence[str], space: Space, store: Store) -> list[Warm]:
+    """What the studies given now, and those given before, tell; of the latter, what is still there, and TPE can use."""
+    before = [name for name in study.warm_start if name not in given]
+    still = [name for name in before if space.sampler == "tpe" and study.bank.trials(name)]
+    return warm_start_from(study.bank, [*still, *given], space, store, study=study.name)
+
+
 def _front(session: Session) -> list[dict[str, Any]] | None:
     if session.space.objective != "both":
         return None
@@ -275,6 +287,7 @@ def _summary(
         seconds=time.monotonic() - session.started,
         recovered=session.recovered,
         changes=changes,
+        warm_start=[one.counts() for one in session.warm],
         best=best,
         pareto=_front(session),
         undelivered=len(undelivered),

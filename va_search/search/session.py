@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from va_search.data.store import Store
 from va_search.files import remove_folder
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
-from va_search.search.outcomes import best_ccc, reason
+from va_search.search.outcomes import Values, best_ccc, reason
 from va_search.search.proposals import Proposals
 from va_search.search.space import Space
 from va_search.search.study import Study
+from va_search.search.warm import Warm
 from va_search.training.settings import TrialSettings, configuration_id, trial_id
 
 SAME_REASON = 3
@@ -52,7 +53,7 @@ class Progress:
 @dataclass
 class Session:
     """State of one run; `deliver` takes each finished or failed trial's record (tracking), `credit` tells what trials
-    add to an ensemble (objective ensemble)."""
+    add to an ensemble (objective ensemble), `warm` is what earlier studies tell the sampler."""
 
     study: Study
     space: Space
@@ -63,6 +64,7 @@ class Session:
     interrupted: bool = False
     spent: float = 0.0
     credit: Credit | None = None
+    warm: Sequence[Warm] = ()
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.study.home.root / "claims")
@@ -88,7 +90,9 @@ class Session:
             settings = self._ours(trial, record["settings"])
             if settings is not None:
                 inside.append((trial, settings))
-        told = self.told.of_all(self.records[trial] for trial, _ in inside)
+        told = self._tell_all(trial for trial, _ in inside)
+        earlier = [(record["trial"], settings) for one in self.warm for settings, record in one.used]
+        self.proposals.warm_up([(trial, settings, told.get(trial)) for trial, settings in earlier])
         self.proposals.learn([(trial, settings, told.get(trial)) for trial, settings in inside])
         asked = [(trial, self._ours(trial, document)) for trial, document in self.study.asked()]
         begun = [(trial, found) for trial, found in asked if found is not None]
@@ -96,6 +100,11 @@ class Session:
         lacking = [one for settings in one_of_each.values() for one in self._siblings(settings)]
         self.proposals.resume([(trial, found) for trial, found in [*begun, *lacking] if trial not in self.records])
         return {trial for trial, _ in inside}
+
+    def _tell_all(self, trials: Iterable[str]) -> dict[str, Values]:
+        """What the sampler is told, now, of these trials and of those of earlier studies."""
+        earlier = [record for one in self.warm for _, record in one.used if record["trial"] not in self.records]
+        return self.told.of_all([*earlier, *(self.records[trial] for trial in trials)])
 
     def _siblings(self, settings: TrialSettings) -> list[tuple[str, TrialSettings]]:
         """The trials of this one's configuration on all of the space's folds and seeds."""
@@ -195,7 +204,7 @@ class Session:
         remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
         self.proposals.tell(trial, self.told.of(record))
         if self.told.due:
-            self.proposals.retell(self.told.of_all(self.records[trial] for trial in sorted(self.finished)))
+            self.proposals.retell(self._tell_all(sorted(self.finished)))
         self.deliver(record)
         return record
 

@@ -1,7 +1,7 @@
 """A study on the disk: one search over one space, and everything it must remember between two runs of `search`.
 
     studies/<study>/
-      study.json        space (plain data), store, content hashes when it began, seconds spent
+      study.json        space (plain data), store, content hashes when it began, seconds spent, warm_start
       asked.jsonl       one line per trial that was ever asked for: trial id and settings
       failures/<trial>.json   settings and traceback of a trial whose last training failed
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -61,12 +61,17 @@ class Study:
             raise InputError(f"{path}: not a study's file; {again}")
         return document
 
+    @property
+    def warm_start(self) -> list[str]:
+        """The studies that its sampler learns from as well; none for a new study."""
+        return list(self.document().get("warm_start", [])) if self.exists() else []
+
     def searching(self) -> Any:
         """Context in which this process is the only one that searches the study."""
         return only_one(self.folder / "lock", f"study {self.name!r}")
 
-    def begin(self, store: Store, space: dict[str, Any]) -> dict[str, Any] | None:
-        """Note store and space; returns the space as it was noted before, None for a new study.
+    def begin(self, store: Store, space: dict[str, Any], *, warm_start: Sequence[str] = ()) -> dict[str, Any] | None:
+        """Note store, space and studies to learn from; returns the space as it was noted before, None for a new study.
 
         InputError when data that the study was begun on has changed since.
         """
@@ -84,6 +89,7 @@ class Study:
             "store_path": str(store.path.resolve()),
             "hashes": {**(before["hashes"] if before else {}), **hashes},
             "space": space,
+            "warm_start": [*dict.fromkeys([*(before or {}).get("warm_start", []), *warm_start])],
             "package_version": __version__,
         }
         write_json(self.folder / "study.json", document)
