@@ -15,8 +15,10 @@ from va_search.cli import (
     register,
     report,
     reproduce,
+    retry,
     search,
     status,
+    stop,
     submissions,
     submit,
 )
@@ -47,6 +49,8 @@ app.add_typer(data.app, name="data")
 app.command(epilog=plan.EXAMPLE)(plan.plan)
 app.command(epilog=search.EXAMPLE)(search.search)
 app.command(epilog=status.EXAMPLE)(status.status)
+app.command(epilog=stop.EXAMPLE)(stop.stop)
+app.command(epilog=retry.EXAMPLE)(retry.retry)
 app.add_typer(bank.app, name="bank")
 app.command(epilog=ensemble.EXAMPLE)(ensemble.ensemble)
 app.command(epilog=submit.EXAMPLE)(submit.submit)

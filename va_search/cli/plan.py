@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, duration
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+
+if TYPE_CHECKING:
+    from va_search.search.plan import Plan
+    from va_search.search.space import Space
 
 EXAMPLE = "Example: va-search plan search_spaces/any.yaml --data stores/mine"
 
@@ -21,7 +25,7 @@ def plan(
 ) -> None:
     """Count the trials of a space and estimate their time; trains a few batches, starts nothing else."""
     with command(as_json) as output:
-        from va_search.data.store import MIX, Store
+        from va_search.data.store import Store
         from va_search.files import Home
         from va_search.search.plan import make_plan
         from va_search.search.space import load_space
@@ -29,19 +33,28 @@ def plan(
         store = Store.open(data)
         searched = load_space(space, store)
         made = make_plan(Home(home), searched, store, concurrent)
-        size = "endless (it has a float)"
-        if made.configurations is not None:
-            size = f"{'' if made.exact else 'at most '}{made.configurations:,} configurations"
-        folds = ", ".join(map(str, made.folds))
-        output.show(f"space      {size}, {len(made.seeds)} seeds, {len(made.folds)} folds ({folds})")
-        trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
-        output.show(f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already")
-        if searched.budget.trials is not None and made.trials is not None and made.trials > searched.budget.trials:
-            whole = f"whole configurations of {made.trials_each} trials"
-            output.show(f"           budget.trials {searched.budget.trials} is rounded up to {whole}")
-        if MIX in made.folds:
-            output.show(f"           on fold {MIX} nothing is validated: those trials predict test and have no score")
-        output.show(f"one trial  about {duration(made.seconds_per_trial)} at most ({made.basis})")
-        whole = "no end" if made.seconds is None else f"about {duration(made.seconds)} at most"
-        output.show(f"in all     {whole}, {made.concurrent} trials side by side")
+        show_plan(output, made, searched)
         output.done({"space": str(space), "store": str(data), **vars(made)})
+
+
+def show_plan(output: Output, made: Plan, searched: Space) -> None:
+    """What a search has to do, in a few lines."""
+    from va_search.data.store import MIX
+
+    size = "endless (it has a float)"
+    if made.configurations is not None:
+        size = f"{'' if made.exact else 'at most '}{made.configurations:,} configurations"
+    folds = ", ".join(map(str, made.folds))
+    output.show(f"space      {size}, {len(made.seeds)} seeds, {len(made.folds)} folds ({folds})")
+    trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
+    output.show(f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already")
+    if searched.budget.trials is not None and made.trials is not None and made.trials > searched.budget.trials:
+        whole = f"whole configurations of {made.trials_each} trials"
+        output.show(f"           budget.trials {searched.budget.trials} is rounded up to {whole}")
+    if MIX in made.folds:
+        output.show(f"           on fold {MIX} nothing is validated: those trials predict test and have no score")
+    known = "not known" if made.seconds_per_trial is None else f"about {duration(made.seconds_per_trial)} at most"
+    output.show(f"one trial  {known} ({made.basis})")
+    end = "no end" if made.seconds_per_trial is not None else "not known"
+    whole = end if made.seconds is None else f"about {duration(made.seconds)} at most"
+    output.show(f"in all     {whole}, {made.concurrent} trials side by side")

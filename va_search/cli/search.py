@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.files import Home
     from va_search.search.credits import Credit
+    from va_search.search.preview import Preview
     from va_search.search.run import Summary
     from va_search.search.session import Progress
     from va_search.search.space import Space
@@ -36,6 +37,7 @@ def search(
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between a running trial's checkpoints.")] = 30.0,
     warm_start: Annotated[
         list[str] | None, typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable.")
@@ -47,11 +49,17 @@ def search(
         from va_search.data.store import Store
         from va_search.files import Home
         from va_search.search.machine import Options
+        from va_search.search.preview import make_preview
         from va_search.search.run import run_search
         from va_search.search.space import load_space
 
         store = Store.open(data)
         searched = load_space(space, store)
+        if dry_run:
+            show_preview(
+                output, make_preview(Home(home), searched, store, study=study, concurrent=concurrent), searched
+            )
+            return
         options = Options(address, concurrent, gpus_per_trial, tracking_uri, checkpoint_seconds=checkpoint_seconds)
         with progress_line(output) as watch:
             summary = run_search(
@@ -74,6 +82,30 @@ def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
     from va_search.ensemble.credit import Credits
 
     return Credits(home, store) if space.objective == "ensemble" else None
+
+
+def show_preview(output: Output, preview: Preview, searched: Space) -> None:
+    """What a search would do: the plan, what is there, the first trials to come."""
+    from va_search.cli.plan import show_plan
+
+    for change in preview.changes:
+        output.show(f"space changed: {change}")
+    show_plan(output, preview.plan, searched)
+    words = {"failed": "failed before", "begun": "begun before", "new": "new"}
+    parts = [f"{count} {words[status]}" for status, count in preview.statuses.items()]
+    to_train = "as many as the time allows" if preview.to_train is None else f"{preview.to_train:,}"
+    linked = f", {preview.elsewhere} taken from other studies" if preview.elsewhere else ""
+    output.show(f"study      {preview.study}: {preview.complete} complete{linked}, {to_train} to train")
+    if preview.reason:
+        output.show(f"           none would begin: {preview.reason}")
+    if parts:
+        output.show(
+            f"first      {', '.join(parts)}" + (", then as the sampler chooses" if searched.sampler == "tpe" else "")
+        )
+    for one in preview.next[:10]:
+        said = ", ".join(f"{name} {value}" for name, value in one["settings"].items())
+        output.show(f"  {one['trial']}  {one['status']:6}  {said}")
+    output.done({**vars(preview), "plan": vars(preview.plan)})
 
 
 def warm_text(study: str, used: int, outside: int, unscored: int, other_data: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,7 +31,7 @@ def status(
         document = found.document()
         records = found.bank.records(study)
         failures = found.failures()
-        searching = is_searching(found.folder / "lock")
+        searching = found.is_searched
         state = "searching now" if searching else "not searching"
         spent = duration(document["seconds"])
         output.show(f"study {study}: {len(records)} trials complete, {len(failures)} failed, {state}; {spent} spent")
@@ -59,20 +58,6 @@ def status(
                 "pareto": front,
             }
         )
-
-
-def is_searching(lock: Path) -> bool:
-    """Whether a living process holds the study's lock."""
-    import fcntl
-
-    if not lock.is_file():
-        return False
-    with open(lock, encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def best_table(records: list[dict[str, Any]], count: int) -> Table:

@@ -123,4 +123,5 @@ class StopWhenAsked(Unsaved, Stopper):
 
     def stop_all(self) -> bool:
         """Tune: whether to end the run."""
+        self._session.heed()
         return self._session.stopping

@@ -15,11 +15,13 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Budget(BaseModel):
-    """What a study may cost: so many trials (one configuration, seed and fold each), so many hours. None: no bound."""
+    """What a study may cost: so many trials (one configuration, seed and fold each), so many hours, so many trials in a
+    row without a better objective. None: no bound."""
 
     model_config = STRICT
     trials: Count | None = None
     hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    no_improvement: Count | None = None
 
 
 class EarlyStopping(BaseModel):
@@ -47,11 +49,16 @@ class Header(BaseModel):
         for name, values in (("seeds", self.seeds), ("folds", self.folds)):
             if len(set(values)) < len(values):
                 raise ValueError(f"`{name}` {values}: one stands twice; keep one")
-        if MIX in self.folds and (self.sampler == "tpe" or self.early_stopping is not None):
-            what = "`early_stopping`" if self.sampler != "tpe" else "sampler tpe"
+        going_by_scores = {
+            "sampler tpe": self.sampler == "tpe",
+            "`early_stopping`": self.early_stopping is not None,
+            "`budget.no_improvement`": self.budget.no_improvement is not None,
+        }
+        if MIX in self.folds and any(going_by_scores.values()):
+            what = next(name for name, given in going_by_scores.items() if given)
             raise ValueError(
                 f"fold {MIX} has no validation scores, which {what} goes by: take sampler grid or random without "
-                f"`early_stopping`, or give {MIX} a space of its own"
+                f"`early_stopping` and `no_improvement`, or give {MIX} a space of its own"
             )
         if self.objective == "ensemble" and self.sampler != "tpe":
             raise ValueError(f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing")

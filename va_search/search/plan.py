@@ -36,8 +36,8 @@ class Plan:
     `exact` is False when `configurations` is an upper bound. `trials_each` is how many trials a configuration has:
     one for each of `seeds` and of `folds`, in which the official split stands as "official".
 
-    `seconds_per_trial` is for one trial alone; `seconds` is for what is left with `concurrent` trials side by side,
-    never more than the space's budget of hours.
+    `seconds_per_trial` is for one trial alone, None where it is not known; `seconds` is for what is left with
+    `concurrent` trials side by side, never more than the space's budget of hours.
     """
 
     configurations: int | None
@@ -47,23 +47,26 @@ class Plan:
     trials_each: int
     trials: int | None
     complete: int
-    seconds_per_trial: float
+    seconds_per_trial: float | None
     seconds: float | None
     concurrent: int
     basis: str
 
 
-def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = None) -> Plan:
-    """Count and time the trials that `search` would run; nothing is written."""
+def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = None, *, timed: bool = True) -> Plan:
+    """Count and time the trials that `search` would run; nothing is written, and unless `timed` nothing trained."""
     records = _earlier(home, space, store)
     concurrent = concurrent or cores()
+    per_trial: float | None
     if len(records) >= SAMPLED:
         per_trial, basis = (
             mean(record["seconds"] for record in records),
             f"{len(records)} finished trials of this space",
         )
-    else:
+    elif timed:
         per_trial, basis = _timed(space, store)
+    else:
+        per_trial, basis = None, "`va-search plan` trains a little to know"
     trials = planned_trials(space)
     return Plan(
         configurations=space.size(),
@@ -80,9 +83,9 @@ def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = N
     )
 
 
-def _whole(space: Space, trials: int | None, complete: int, per_trial: float, concurrent: int) -> float | None:
+def _whole(space: Space, trials: int | None, complete: int, per_trial: float | None, concurrent: int) -> float | None:
     bounds = []
-    if trials is not None:
+    if trials is not None and per_trial is not None:
         bounds.append(max(0, trials - complete) * per_trial / concurrent)
     if space.budget.hours is not None:
         bounds.append(space.budget.hours * 3600)

@@ -45,8 +45,8 @@ def make_preview(home: Home, space: Space, store: Store, *, study: str, concurre
     session = Session(named, space, store, lambda record: None, spent=spent)
     plan = make_plan(home, space, store, concurrent, timed=False)
     failed, asked = {one["trial"] for one in named.failures()}, {trial for trial, _ in named.asked()}
-    trials, elsewhere = ([], 0) if session.enough else _draw(session)
-    listed = [
+    trials, elsewhere = _draw(session)
+    listed: list[dict[str, Any]] = [
         {
             "trial": trial,
             "settings": {name: settings[name] for name in ("seed", "fold", *space.document["settings"])},
@@ -54,14 +54,14 @@ def make_preview(home: Home, space: Space, store: Store, *, study: str, concurre
         }
         for trial, settings in trials
     ]
-    bounded = plan.trials is not None and not session.enough
+    bound = 0 if session.enough else plan.trials
     return Preview(
         study=study,
         plan=plan,
         complete=len(session.finished),
         elsewhere=elsewhere,
-        statuses=dict(Counter(one["status"] for one in listed)),
-        to_train=max(0, (plan.trials or 0) - len(session.finished) - elsewhere) if bounded else len(listed) or None,
+        statuses=dict(Counter(str(one["status"]) for one in listed)),
+        to_train=None if bound is None else max(0, bound - len(session.finished) - elsewhere),
         next=listed,
         changes=space.changes(before["space"]) if before else [],
         reason=session.enough,
@@ -73,6 +73,8 @@ def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
     budget, begun = session.space.budget_trials, session.begun
     found: list[tuple[str, dict[str, Any]]] = []
     elsewhere = 0
+    if session.enough:
+        return found, elsewhere
     while len(found) < LISTED and (budget is None or len(session.finished) + elsewhere + len(found) < budget):
         if session.space.sampler == "tpe" and len(found) + elsewhere >= begun:
             break

@@ -1,7 +1,7 @@
 """A session on Ray Tune: on this machine by default, on a cluster with an address.
 
-Tune places trials and starts a killed process anew; it remembers nothing for us: the bank does. Our searcher draws from the
-session, ASHA (where the space asks for it) stops trials early, and a stopped trial still goes to the bank.
+Tune places trials and starts a killed process anew; it remembers nothing for us: the bank does. Our searcher draws from
+the session, ASHA (where the space asks for it) stops trials early, and a stopped trial still goes to the bank.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from va_search import __version__
 from va_search.data.check import leaks
@@ -37,8 +37,6 @@ DELIVERY_SECONDS = 60.0
 RETRIES = 2
 """So many times a trial whose process was killed goes on from its checkpoint in a process of its own. An exception of a
 training is no such failure: the actor reports it, and only `search` again retries it."""
-
-TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
 
 
 @dataclass(frozen=True)
@@ -74,9 +72,11 @@ def run_search(
     watch: Callable[[Progress], None],
     credit: Credit | None = None,
     warm_start: Sequence[str] = (),
+    only: Literal["failed", "begun"] | None = None,
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
+    `only`: train nothing but what `failed`, or what was `begun` and is not complete, whatever the budget.
     `watch` is called about once a second; `credit` is what objective ensemble asks; `warm_start`
     are studies whose trials TPE learns first, now and whenever this study goes on.
     Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
@@ -89,11 +89,13 @@ def run_search(
         raise ValueError("objective ensemble needs a callable that credits trials")
     _refuse_leaks(store)
     with named.searching():
+        named.forget_stop()
         warm = _warm(named, warm_start, space, store)
         before = named.begin(store, space.document, warm_start=warm_start)
         changes = space.changes(before) if before is not None else []
         spent = named.document()["seconds"]
-        session = Session(named, space, store, lambda record: None, spent=spent, credit=credit, warm=warm)
+        again = None if only is None else frozenset(_unfinished(named, only))
+        session = Session(named, space, store, lambda record: None, spent=spent, credit=credit, warm=warm, only=again)
         delivery = Delivery(place.uri, study=study, artifacts=place.artifacts, parent=_parent(space, store))
         session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
@@ -105,6 +107,7 @@ def run_search(
         finally:
             session.claims.release_all()
             session.note_time()
+            named.forget_stop()
             status = "KILLED" if session.interrupted else "FINISHED"
             front = _front(session)
             undelivered = delivery.close(
@@ -113,6 +116,12 @@ def run_search(
                 artifacts={} if front is None else {"pareto.json": front},
             )
         return _summary(session, found, changes, undelivered, delivery.problem)
+
+
+def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
+    """Trials whose last training failed, or with these all that were asked for; complete ones among them do no harm."""
+    failed = {str(record["trial"]) for record in study.failures()}
+    return failed if only == "failed" else failed | {trial for trial, _ in study.asked()}
 
 
 def _run(session: Session, options: Options, watch: Callable[[Progress], None]) -> None:
@@ -215,9 +224,8 @@ def _stoppable(session: Session) -> Iterator[None]:
             signal.signal(number, handler)
     if session.interrupted:
         done = len(session.finished)
-        raise Interrupted(
-            f"interrupted: {done} trials are complete and saved; the same command again goes on from there"
-        )
+        by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else "interrupted"
+        raise Interrupted(f"{by}: {done} trials are complete and saved; the same command again goes on from there")
 
 
 def _listen(session: Session) -> dict[int, Any]:
@@ -292,5 +300,5 @@ def _summary(
         pareto=_front(session),
         undelivered=len(undelivered),
         tracking_problem=tracking_problem if undelivered else None,
-        reason=TIME_SPENT if session.out_of_time and open_still else None,
+        reason=session.enough if open_still else None,
     )

@@ -20,7 +20,8 @@ from va_search.data.store import Store
 from va_search.files import remove_folder
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
-from va_search.search.outcomes import Values, best_ccc, reason
+from va_search.search.improvement import Improvement
+from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals
 from va_search.search.space import Space
 from va_search.search.study import Study
@@ -30,6 +31,11 @@ from va_search.training.settings import TrialSettings, configuration_id, trial_i
 SAME_REASON = 3
 """So many failures for one reason, with nothing finished, end the study: the rest would fail likewise."""
 
+
+LOOK_SECONDS = 0.5
+"""So often the study's folder is looked at for a request to stop."""
+
+TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
 
 DISK_FULL = "no space left"
 """What a failure says when the home's disk is full: more training would be for nothing."""
@@ -63,6 +69,7 @@ class Session:
     started: float = field(default_factory=time.monotonic)
     interrupted: bool = False
     spent: float = 0.0
+    only: frozenset[str] | None = None  # train nothing but these of the trials asked for before, whatever the budget
     credit: Credit | None = None
     warm: Sequence[Warm] = ()
 
@@ -75,10 +82,16 @@ class Session:
         self.trained: list[float] = []
         self.adopted = 0
         self.recovered = 0
+        self.asked_to_stop = False
+        self._looked = 0.0
+        self._improvement = Improvement()
+        self._again: deque[tuple[str, TrialSettings]] = deque()
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
         self.records = {record["trial"]: record for record in self.study.bank.records(self.study.name)}
         self.finished = self._resume()
+        for trial in self.finished:
+            self._count(self.records[trial])
 
     def _resume(self) -> set[str]:
         """Complete trials that lie in the space; they count, and the sampler learns from them.
@@ -98,8 +111,17 @@ class Session:
         begun = [(trial, found) for trial, found in asked if found is not None]
         one_of_each = {configuration_id(found, but=("seed", "fold")): found for _, found in begun}
         lacking = [one for settings in one_of_each.values() for one in self._siblings(settings)]
-        self.proposals.resume([(trial, found) for trial, found in [*begun, *lacking] if trial not in self.records])
+        unfinished = {trial: found for trial, found in [*begun, *lacking] if trial not in self.records}
+        self.begun = len(unfinished)
+        if self.only is None:
+            self.proposals.resume(list(unfinished.items()))
+        else:
+            self._again.extend((trial, found) for trial, found in unfinished.items() if trial in self.only)
         return {trial for trial, _ in inside}
+
+    def _count(self, record: dict[str, Any]) -> None:
+        value = objective(record, self.space.objective)
+        self._improvement.add(str(record.get("finished_at", "")), record["trial"], value)
 
     def _tell_all(self, trials: Iterable[str]) -> dict[str, Values]:
         """What the sampler is told, now, of these trials and of those of earlier studies."""
@@ -130,6 +152,25 @@ class Session:
         return hours is not None and self.spent + time.monotonic() - self.started >= hours * 3600
 
     @property
+    def enough(self) -> str | None:
+        """Why the budget lets no further trial begin; None while it does."""
+        without = self.space.budget.no_improvement
+        if self.only is not None:
+            return None
+        if self.out_of_time:
+            return TIME_SPENT
+        if without is not None and self._improvement.since_best >= without:
+            return f"no better {self.space.objective} in {self._improvement.since_best} trials (budget.no_improvement)"
+        return None
+
+    def heed(self) -> None:
+        """Notice a request of `va-search stop`; cheap to call at any time."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self.asked_to_stop = self.asked_to_stop or self.study.stop_asked
+            self.interrupted = self.interrupted or self.asked_to_stop
+
+    @property
     def hopeless(self) -> str | None:
         """Why the trainings to come would be lost as well: a full disk, or one reason for which every one failed."""
         for why in self.reasons:
@@ -147,7 +188,7 @@ class Session:
 
     def next_trial(self) -> tuple[str, TrialSettings] | None:
         """A trial to train now, claimed; None when there is none (`waiting` tells whether there will be)."""
-        while not self.stopping and not self.out_of_time:
+        while not self.stopping and self.enough is None:
             drawn = self._draw()
             if drawn is None:
                 return None
@@ -169,9 +210,12 @@ class Session:
     @property
     def waiting(self) -> bool:
         """True while another process trains a trial that this study wants too."""
-        return bool(self._deferred) and not self.stopping and not self.out_of_time
+        return bool(self._deferred) and not self.stopping and self.enough is None
 
     def _draw(self) -> tuple[str, TrialSettings] | None:
+        if self.only is not None:
+            waiting = self._again or self._deferred
+            return waiting.popleft() if waiting else None
         budget = self.space.budget_trials
         handed_out = len(self.finished) + len(self.running) + sum(self.reasons.values()) + len(self._deferred)
         if budget is None or handed_out < budget:
@@ -200,6 +244,7 @@ class Session:
         record = self.study.bank.record(self.study.name, trial)
         self.records[trial] = record
         self.finished.add(trial)
+        self._count(record)
         self.study.forget_failure(trial)
         remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
         self.proposals.tell(trial, self.told.of(record))

@@ -3,7 +3,7 @@
 sampler: tpe                 grid | random | tpe
 sampler_seed: 0
 objective: score             score | valence | arousal | both | ensemble: what the sampler and early stopping look at
-budget: {trials: 24, hours: 0.5}      trials are rounded up to whole configurations
+budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up to whole configurations
 seeds: [0, 1]                each configuration is trained once per seed and fold
 folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)
 early_stopping: {grace_epochs: 5, reduction_factor: 3}      ASHA; leave it out for none
@@ -13,7 +13,7 @@ settings: …                  see declaration.py and features.py
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,10 @@ from va_search.search.declaration import Setting, read_domain, read_when
 from va_search.search.domains import Domain
 from va_search.search.features import read_features
 from va_search.search.header import read_header
-from va_search.search.problems import Problems
+from va_search.search.problems import Place, Problems
 from va_search.search.values import ELSEWHERE, KNOWN
 
-__all__ = ["Configuration", "Space", "load_space"]
+__all__ = ["Configuration", "Space", "load_space", "read_space"]
 
 TRIED = 20_000
 """So many combinations are tried before a space is said to have no valid one."""
@@ -38,9 +38,16 @@ TRIED = 20_000
 def load_space(path: Path, store: Store) -> Space:
     """The search space in a YAML file, for this store; InputError with every problem and its line."""
     document, lines = read_yaml(path)
+    return read_space(document, store, path=path, name=path.stem, lines=lines)
+
+
+def read_space(
+    document: Any, store: Store, *, path: Path, name: str, lines: Mapping[Place, int] | None = None
+) -> Space:
+    """The search space in a document that stands in the file at `path`; errors as in `load_space`."""
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a mapping with sampler and settings, found {document!r}")
-    problems = Problems(path, lines)
+    problems = Problems(path, lines or {})
     header = read_header(document, store, problems)
     settings = _read_settings(document.get("settings", {}), store, problems)
     if header is not None and header.sampler == "grid":
@@ -48,7 +55,7 @@ def load_space(path: Path, store: Store) -> Space:
     problems.stop()
     assert header is not None
     modalities = {name: feature_set.modality for name, feature_set in store.feature_sets.items()}
-    space = Space(path.stem, document, header, _in_order(settings, problems), modalities)
+    space = Space(name, document, header, _in_order(settings, problems), modalities)
     _check_reachable(space, problems)
     _check_valid(space, problems)
     return space

@@ -6,12 +6,14 @@
       failures/<trial>.json   settings and traceback of a trial whose last training failed
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
       lock              held by the one process that searches
+      stop              asks that process to stop, as Ctrl-C would
 
 What is complete is told by the bank alone; these files only say what was asked and what went wrong.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -70,17 +72,48 @@ class Study:
         """Context in which this process is the only one that searches the study."""
         return only_one(self.folder / "lock", f"study {self.name!r}")
 
+    @property
+    def is_searched(self) -> bool:
+        """Whether a living process searches the study now."""
+        lock = self.folder / "lock"
+        if not lock.is_file():
+            return False
+        with open(lock, encoding="utf-8") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def ask_to_stop(self) -> bool:
+        """Ask the process that searches the study to stop; False when there is none, and then nothing is asked."""
+        if not self.is_searched:
+            return False
+        write_json(self.folder / "stop", {"asked_at": now()})
+        return True
+
+    @property
+    def stop_asked(self) -> bool:
+        return (self.folder / "stop").is_file()
+
+    def forget_stop(self) -> None:
+        """A request to stop was heeded, or came too late for the search that it meant."""
+        (self.folder / "stop").unlink(missing_ok=True)
+
+    def check(self, store: Store) -> dict[str, Any] | None:
+        """The content of `study.json`, None for a new study; InputError when data it was begun on changed since."""
+        before = self.document() if self.exists() else None
+        if before is not None:
+            _check_unchanged(self.name, store, before, content_hashes(store))
+        return before
+
     def begin(self, store: Store, space: dict[str, Any], *, warm_start: Sequence[str] = ()) -> dict[str, Any] | None:
         """Note store, space and studies to learn from; returns the space as it was noted before, None for a new study.
 
         InputError when data that the study was begun on has changed since.
         """
-        hashes = {**store.hashes, **{f"feature set {name}": entry.hash for name, entry in store.feature_sets.items()}}
-        if store.folds_hash is not None:
-            hashes["folds"] = store.folds_hash
-        before = self.document() if self.exists() else None
-        if before is not None:
-            _check_unchanged(self.name, store, before, hashes)
+        hashes = content_hashes(store)
+        before = self.check(store)
         document = {
             "study": self.name,
             "began_at": before["began_at"] if before else now(),
@@ -155,8 +188,14 @@ class Study:
 
 
 def now() -> str:
-    """The time in UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """The time in UTC, ISO 8601, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def content_hashes(store: Store) -> dict[str, str]:
+    """What a study's trials depend on, by name."""
+    hashes = {**store.hashes, **{f"feature set {name}": entry.hash for name, entry in store.feature_sets.items()}}
+    return hashes if store.folds_hash is None else {**hashes, "folds": store.folds_hash}
 
 
 def _check_unchanged(study: str, store: Store, before: dict[str, Any], hashes: dict[str, str]) -> None:

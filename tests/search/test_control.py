@@ -1,0 +1,255 @@
+"""What ends a search, takes it up again or only looks: stop, retry, budgets, --dry-run; no Ray is started."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from va_search.cli.main import app
+from va_search.data.store import Store, frames_hash
+from va_search.errors import InputError
+from va_search.files import Home
+from va_search.predictions.bank import Predictions
+from va_search.search import session as session_module
+from va_search.search.improvement import Improvement
+from va_search.search.preview import make_preview
+from va_search.search.session import Session
+from va_search.search.space import load_space, read_space
+from va_search.search.study import Study, now
+
+SPACE = """sampler: {sampler}
+budget: {budget}
+settings:
+  features: [face]
+  encoder: gru
+  learning_rate: {{choice: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}}
+"""
+
+Make = Callable[..., Session]
+
+
+@pytest.fixture
+def make(tmp_path: Path, tiny_store: Store) -> Make:
+    """A session of study s on the same home each time, whose space has another budget."""
+
+    def session(budget: str = "{trials: 6}", sampler: str = "grid", study: str = "s", **options: Any) -> Session:
+        file = tmp_path / "space.yaml"
+        file.write_text(SPACE.format(budget=budget, sampler=sampler))
+        space = load_space(file, tiny_store)
+        named = Study(Home(tmp_path / "home"), study)
+        named.begin(tiny_store, space.document)
+        return Session(named, space, tiny_store, deliver=lambda record: None, **options)
+
+    return session
+
+
+def take(session: Session) -> str:
+    drawn = session.next_trial()
+    assert drawn is not None
+    return drawn[0]
+
+
+def finish(session: Session, trial: str, value: float = 0.5) -> None:
+    """What an actor does at the end of a training."""
+    store = session.store
+    best: dict[str, Any] = {name: {"ccc": value, "epoch": 1} for name in ("valence", "arousal")}
+    record = {
+        "source": "trained",
+        "settings": session.running[trial],
+        "best": {**best, "score": {"value": value, "epoch": 1}},
+        "seconds": 1.0,
+        "data_hash": store.data_hash(["face"], "official"),
+        "finished_at": now(),
+    }
+    predictions = {}
+    for split in ("validation", "test"):
+        values = np.zeros((sum(one.frames for one in store.split(split)), 2), dtype=np.float32)
+        predictions[split] = Predictions(values, frames_hash(store.split(split)))
+    session.study.bank.write(session.study.name, trial, record, predictions)
+    session.ended(trial, None)
+
+
+def ended(session: Session) -> None:
+    session.claims.release_all()
+
+
+def test_trials_after_the_best_are_counted_in_the_order_of_their_end() -> None:
+    improvement = Improvement()
+    for at, value, expected in [
+        ("3", 0.3, 0),
+        ("4", 0.3, 1),
+        ("1", 0.1, 1),
+        ("2", 0.9, 2),
+        ("5", None, 2),
+        ("6", 1.0, 0),
+    ]:
+        improvement.add(at, f"t{at}", value)
+        assert improvement.since_best == expected
+
+
+def test_a_study_ends_when_it_gets_no_better(make: Make) -> None:
+    session = make("{trials: 6, no_improvement: 2}")
+    for value in (0.5, 0.4, 0.6, 0.6):
+        assert session.enough is None
+        finish(session, take(session), value)
+    running = take(session)
+    finish(session, running, 0.1)
+    assert session.next_trial() is None and not session.waiting
+    assert session.enough is not None and "no_improvement" in session.enough
+    ended(session)
+    again = make("{trials: 6, no_improvement: 2}")
+    assert again.enough == session.enough and again.next_trial() is None
+    longer = make("{trials: 6, no_improvement: 3}")
+    finish(longer, take(longer), 0.9)
+    assert longer.enough is None
+
+
+def test_a_better_trial_that_was_running_starts_the_count_anew(make: Make) -> None:
+    session = make("{trials: 6, no_improvement: 1}")
+    best, worse, late = take(session), take(session), take(session)
+    finish(session, best, 0.5)
+    finish(session, worse, 0.4)
+    assert session.next_trial() is None
+    finish(session, late, 0.7)
+    assert session.next_trial() is not None
+
+
+def test_without_validation_nothing_improves(tmp_path: Path, tiny_store: Store) -> None:
+    file = tmp_path / "space.yaml"
+    file.write_text(SPACE.format(sampler="grid", budget="{no_improvement: 2}") + "folds: [train_val_mix]\n")
+    with pytest.raises(InputError, match=r"no_improvement.*goes by"):
+        load_space(file, tiny_store)
+
+
+def test_a_raised_budget_goes_on(make: Make) -> None:
+    first = make("{trials: 2}")
+    done = [take(first), take(first)]
+    for trial in done:
+        finish(first, trial)
+    assert first.next_trial() is None
+    ended(first)
+    more = make("{trials: 3}")
+    assert take(more) not in done and more.next_trial() is None
+
+
+def test_a_request_to_stop_is_heeded_soon_and_only_by_a_search(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(session_module.time, "monotonic", lambda: clock[0])
+    session = make()
+    assert not session.study.ask_to_stop() and not session.study.stop_asked
+    with session.study.searching():
+        assert session.study.is_searched and session.study.ask_to_stop()
+        clock[0] = 10.0
+        session.heed()
+        assert session.stopping and session.asked_to_stop and session.next_trial() is None
+    session.study.forget_stop()
+    clock[0] = 20.0
+    session.heed()
+    assert session.stopping
+
+
+def fail(session: Session, trial: str) -> None:
+    session.ended(trial, "Traceback\nValueError: no")
+
+
+def test_retry_hands_out_what_failed_or_was_begun_whatever_the_budget(make: Make) -> None:
+    first = make("{trials: 6}")
+    done, failed, begun = take(first), take(first), take(first)
+    finish(first, done)
+    fail(first, failed)
+    ended(first)
+    spent = {"budget": "{trials: 1, hours: 0.001, no_improvement: 1}", "spent": 100.0}
+    again = make(**spent, only=frozenset({failed}))
+    assert take(again) == failed and again.next_trial() is None
+    ended(again)
+    both = make(**spent, only=frozenset({failed, begun, done}))
+    assert {take(both), take(both)} == {failed, begun} and both.next_trial() is None
+    finish(both, failed)
+    assert both.study.failures() == []
+
+
+def test_the_space_of_a_study_is_read_from_its_own_file(make: Make, tiny_store: Store) -> None:
+    session = make()
+    document = session.study.document()["space"]
+    found = read_space(document, tiny_store, path=session.study.folder / "study.json", name="s")
+    assert found.document == session.space.document
+    assert list(found.configurations()) == list(session.space.configurations())
+
+
+@contextmanager
+def nothing_written(folder: Path) -> Iterator[None]:
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    yield
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_preview_says_what_would_be_trained_and_writes_nothing(make: Make, tmp_path: Path) -> None:
+    other = make(study="other")
+    shared = take(other)
+    finish(other, shared)
+    ended(other)
+    first = make()
+    done, failed, begun = take(first), take(first), take(first)
+    assert first.adopted == 1
+    finish(first, done)
+    fail(first, failed)
+    ended(first)
+    with nothing_written(tmp_path):
+        preview = make_preview(first.study.home, first.space, first.store, study="s")
+    assert (preview.complete, preview.elsewhere, preview.to_train) == (2, 0, 4)
+    assert [one["trial"] for one in preview.next[:2]] == [failed, begun]
+    assert preview.statuses == {"failed": 1, "begun": 1, "new": 2}
+    assert preview.plan.seconds_per_trial is None and preview.reason is None
+    with nothing_written(tmp_path):
+        new = make_preview(first.study.home, first.space, first.store, study="third")
+    assert (new.complete, new.elsewhere, new.to_train) == (0, 2, 4)
+    second = make()
+    assert [one["trial"] for one in preview.next] == [take(second) for _ in range(4)]
+
+
+def test_a_preview_of_tpe_lists_what_is_settled(make: Make) -> None:
+    first = make(sampler="tpe", budget="{trials: 5}")
+    begun = take(first)
+    ended(first)
+    preview = make_preview(first.study.home, first.space, first.store, study="s")
+    assert [one["trial"] for one in preview.next] == [begun] and preview.to_train == 5
+
+
+def invoke(*arguments: str) -> tuple[int, dict[str, Any], str]:
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    return result.exit_code, json.loads(result.stdout), result.stderr
+
+
+def test_the_commands(make: Make, tmp_path: Path, tiny_store: Store) -> None:
+    home = ["--home", str(tmp_path / "home")]
+    for command in ("stop", "retry"):
+        code, document, _ = invoke(command, "nowhere", *home)
+        assert code == 2 and "nowhere" in document["error"]
+    session = make()
+    code, document, text = invoke("stop", "s", *home)
+    assert (code, document["searching"]) == (0, False) and "nothing is searching" in text
+    assert not (session.study.folder / "stop").exists()
+    with session.study.searching():
+        code, document, text = invoke("stop", "s", *home)
+    assert (code, document["searching"]) == (0, True) and session.study.stop_asked
+    where = ["--data", str(tiny_store.path), "--study", "s", *home]
+    code, document, text = invoke("search", str(tmp_path / "space.yaml"), *where, "--dry-run")
+    assert (code, document["to_train"], len(document["next"])) == (0, 6, 6)
+    assert "6 to train" in text and "learning_rate 0.1" in text
+
+
+def test_a_preview_refuses_what_a_search_refuses(make: Make, tmp_path: Path) -> None:
+    from va_search.data.simulate import simulate
+
+    make()
+    other = simulate(tmp_path / "other", size="tiny", seed=9)
+    where = ["--data", str(other.path), "--study", "s", "--home", str(tmp_path / "home")]
+    code, document, _ = invoke("search", str(tmp_path / "space.yaml"), *where, "--dry-run")
+    assert code == 2 and "changed since study 's' began" in document["error"]
