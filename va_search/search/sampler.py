@@ -2,7 +2,9 @@
 
 Conventions: what is told is one value per configuration and measure, the mean of its trials', to be maximised. Optuna
 keeps what it was told for ever, so telling anew (objective `ensemble`: values age) makes a new study of everything told
-and everything asked, with the sampler and its generator as they are.
+and everything asked, with the sampler and its generator as they are. The same keeps TPE's cost bounded, which grows
+with the trials it looks at: of more than `LARGEST` it is left the `BEST`, more than it ever counts as good (at most
+25), and as many of the others, evenly over time, as make `KEPT`.
 """
 
 from __future__ import annotations
@@ -12,12 +14,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from va_search.search.domains import Parameters
 from va_search.search.outcomes import Values, measures
 from va_search.search.space import Configuration, Space
 
 if TYPE_CHECKING:
     import optuna
+
+BEST, KEPT, LARGEST = 50, 250, 500
 
 TrialValues = dict[str, Values]
 """Values by trial id: of one configuration's trials."""
@@ -39,10 +46,14 @@ class Sampler:
         self._name = name
         self._told: list[tuple[Parameters, TrialValues]] = []
         self._open: list[Asked] = []
+        self._size = 0
         self.study = self._new(_optuna_sampler(name, seed))
 
     def ask(self) -> tuple[Asked, Configuration]:
         """The next configuration; it may be one asked before, or invalid as a whole."""
+        if self._name == "tpe" and self._size > LARGEST:
+            self._renew()
+        self._size += 1
         trial = self.study.ask()
         configuration = self._space.suggest(trial)
         asked = Asked(trial.number, (trial.params, trial.distributions))
@@ -65,22 +76,29 @@ class Sampler:
         point = self._space.optuna_parameters(settings)
         if point is not None and self._name == "tpe":  # the others don't learn
             self._told.append((point, values))
+            self._size += 1
             self.study.add_trial(_finished(point, values))
         return point is not None
 
     def retell(self, values: Mapping[str, Values]) -> None:
         """Replace what was told of these trials, wherever they count."""
-        import optuna
-
         if self._name != "tpe":
             return
         self._told = [
             (point, {trial: values.get(trial, old) for trial, old in trials.items()}) for point, trials in self._told
         ]
+        self._renew()
+
+    def _renew(self) -> None:
+        """A new study of what was told and asked, without what Optuna kept of the rest."""
+        import optuna
+
+        told = kept(self._told)
         self.study = self._new(self.study.sampler)
-        self.study.add_trials([_finished(point, trials) for point, trials in self._told])
+        self.study.add_trials([_finished(point, trials) for point, trials in told])
+        self._size = len(told) + len(self._open)
         running = optuna.trial.TrialState.RUNNING
-        for number, asked in enumerate(self._open, start=len(self._told)):
+        for number, asked in enumerate(self._open, start=len(told)):
             parameters, distributions = asked.point
             self.study.add_trial(
                 optuna.trial.create_trial(state=running, params=parameters, distributions=distributions)
@@ -92,6 +110,25 @@ class Sampler:
 
         directions = ["maximize"] * len(measures(self._space.objective))
         return optuna.create_study(directions=directions, sampler=sampler, study_name=self._space.name)
+
+
+def kept(told: list[tuple[Parameters, TrialValues]]) -> list[tuple[Parameters, TrialValues]]:
+    """At most `KEPT` of what was told, in its order: the best, and of the others evenly many over time."""
+    if len(told) <= KEPT:
+        return told
+    order = by_rank(np.array([mean(list(values.values())) for _, values in told]))
+    others = np.sort(order[BEST:])
+    some = others[np.linspace(0, len(others) - 1, KEPT - BEST).round().astype(int)]
+    return [told[index] for index in np.sort(np.concatenate([order[:BEST], some]))]
+
+
+def by_rank(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows of (configuration, measure) from the best on; of several measures by how many others dominate a row."""
+    if values.shape[1] == 1:
+        return np.argsort(-values[:, 0], kind="stable")
+    at_least = (values[:, None] >= values).all(axis=2)
+    dominated = (at_least & (values[:, None] > values).any(axis=2)).sum(axis=0)
+    return np.argsort(dominated, kind="stable")
 
 
 def mean(values: Sequence[Values]) -> Values:
