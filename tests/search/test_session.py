@@ -388,7 +388,7 @@ def test_a_configuration_that_was_cut_off_gets_its_other_folds_first(make: Make,
         found.append(take(second))
         finish(second, found[-1])
     assert second.next_trial() is None
-    documents = [second.records[trial]["settings"] for trial in second.finished]
+    documents = [second.study.bank.record("s", trial)["settings"] for trial in second.finished]
     assert {document["learning_rate"] for document in documents} == {documents[0]["learning_rate"]}
     assert {document["fold"] for document in documents} == set(second.space.folds)
 

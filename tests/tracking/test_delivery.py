@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from va_search.predictions.bank import light
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import open_client
 
@@ -196,6 +197,7 @@ def test_a_store_that_is_no_database_is_told_and_stops_nothing(home: Path, paren
 QUIET = """
 import sys
 from pathlib import Path
+from va_search.predictions.bank import light
 from va_search.tracking.delivery import Delivery
 assert "mlflow" not in sys.modules
 delivery = Delivery("sqlite:///home.db", study="night", artifacts=Path("artifacts"), parent={})
@@ -257,3 +259,30 @@ def test_a_server_that_dies_is_caught_up_with_by_the_next_search(
     client = open_client(server.uri)
     assert {len(client.get_metric_history(run.info.run_id, "loss")) for run in found.values()} == {3}
     assert len(list((server.folder / "artifacts").glob("*/*/artifacts/settings.json"))) == 15
+
+
+def test_records_are_read_when_they_are_delivered_not_kept(home: Path, parent: Any, records: Any) -> None:
+    bank = {record["trial"]: record for record in (records.trained(n) for n in range(3))}
+    read: list[str] = []
+
+    def whole(trial: str) -> dict[str, Any]:
+        read.append(trial)
+        return bank[trial]
+
+    def run() -> None:
+        delivery = Delivery(
+            f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent, whole=whole,
+            keys={"encoder"},
+        )  # fmt: skip
+        for record in [*bank.values(), records.failed(3)]:
+            delivery.put(record if "failed" in record else light(record))
+        assert delivery.close(50) == [] and delivery.problem is None
+
+    run()
+    assert sorted(read) == sorted(bank)
+    found = by_trial(stored(home, TRIAL))
+    assert found[f"{1:016x}"].data.metrics.keys() >= {"loss", "best_score"}
+    assert found[f"{3:016x}"].info.status == "FAILED"
+    run()
+    assert len(read) == 3, "what the server has is not read again"
+    assert len(stored(home, TRIAL)) == 4

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,15 @@ class Predictions:
 
     values: NDArray[np.float32]
     frames_hash: str
+
+
+def light(record: dict[str, Any]) -> dict[str, Any]:
+    """What of a record ranks and names its trial: a few hundred bytes, where settings and history take many times that
+    and are read again when they are needed."""
+    return {name: record[name] for name in LIGHT if name in record}
+
+
+LIGHT = ("trial", "study", "source", "best", "finished_at", "failed")
 
 
 class Bank:
@@ -81,15 +90,18 @@ class Bank:
 
     def records(self, study: str) -> list[dict[str, Any]]:
         """All complete trials' records, sorted by trial id; InputError with every one that is damaged."""
-        found, problems = [], []
+        return list(self.each_record(study))
+
+    def each_record(self, study: str) -> Iterator[dict[str, Any]]:
+        """The same one by one, for who does not keep them; the InputError comes after the last."""
+        problems = []
         for trial in self.trials(study):
             try:
-                found.append(self.record(study, trial))
+                yield self.record(study, trial)
             except InputError as error:
                 problems += error.problems
         if problems:
             raise InputError(*problems)
-        return found
 
     def holders(self, trial: str) -> list[str]:
         """The studies in which `trial` is complete, whoever trained it, sorted."""

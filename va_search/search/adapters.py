@@ -22,18 +22,22 @@ class Unsaved:
 
 
 class SessionSearcher(Unsaved, Searcher):
-    """Draws tasks from a session; `first` is a trial drawn before Ray was started."""
+    """Draws at most `most` tasks from a session; `first` is a trial drawn before."""
 
-    def __init__(self, session: Session, first: Any, to_task: Callable[[str, Any], dict[str, Any]]) -> None:
+    def __init__(self, session: Session, first: Any, to_task: Callable[[str, Any], dict[str, Any]], most: int) -> None:
         super().__init__(metric="objective", mode="max")
         self._session = session
         self._first = first
         self._to_task = to_task
+        self._left = most
 
     def suggest(self, trial_id: str) -> Any:
         """Tune: the next trial's config, None to be asked again, FINISHED when there is no more."""
+        if self._left == 0:
+            return Searcher.FINISHED
         drawn, self._first = self._first or self._session.next_trial(), None
         if drawn is not None:
+            self._left -= 1
             return self._to_task(*drawn)
         return None if self._session.waiting else Searcher.FINISHED
 

@@ -6,6 +6,7 @@ the session, ASHA (where the space asks for it) stops trials early, and a stoppe
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from va_search import __version__
@@ -30,9 +32,14 @@ from va_search.search.study import Study
 from va_search.search.warm import Warm, warm_start_from
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import tracking_place
+from va_search.training.settings import TrialSettings
 
 DELIVERY_SECONDS = 60.0
 """How long the end of a search waits for the tracking server before it leaves the rest to the next search."""
+
+WAVE, WAVE_EACH = 500, 50
+"""Trials in a wave: so many in all, or for each that runs beside others. At its end some wait for the last one: with 50
+each that is about one part in a hundred."""
 
 RETRIES = 2
 """So many times a trial whose process was killed goes on from its checkpoint in a process of its own. An exception of a
@@ -96,7 +103,14 @@ def run_search(
         spent = named.document()["seconds"]
         again = None if only is None else frozenset(_unfinished(named, only))
         session = Session(named, space, store, lambda record: None, spent=spent, credit=credit, warm=warm, only=again)
-        delivery = Delivery(place.uri, study=study, artifacts=place.artifacts, parent=_parent(space, store))
+        delivery = Delivery(
+            place.uri,
+            study=study,
+            artifacts=place.artifacts,
+            parent=_parent(space, store),
+            keys=TrialSettings.model_fields,
+            whole=partial(named.bank.record, study),
+        )
         session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
         for record in [*session.records.values(), *named.failures()]:
@@ -153,6 +167,17 @@ def _refuse_leaks(store: Store) -> None:
 
 
 def _tune(session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None]) -> None:
+    """Train in waves: until it ends, Tune keeps all finished trials and looks through them at every turn."""
+    scheduler = _scheduler(session)
+    while first is not None or session.waiting:
+        _wave(session, options, first, gpus=gpus, scheduler=scheduler, watch=watch)
+        gc.collect()  # Tune's trials refer to one another
+        first = session.next_trial()
+
+
+def _wave(
+    session: Session, options: Options, first: Any, *, gpus: float, scheduler: Any, watch: Callable[[Progress], None]
+) -> None:
     from ray import tune
 
     from va_search.search.adapters import Progressing, SessionSearcher, StopWhenAsked
@@ -172,8 +197,8 @@ def _tune(session: Session, options: Options, first: Any, gpus: float, watch: Ca
             metric="objective",
             mode="max",
             num_samples=-1,
-            search_alg=SessionSearcher(session, first, to_task),
-            scheduler=_scheduler(session),
+            search_alg=SessionSearcher(session, first, to_task, max(WAVE, WAVE_EACH * session.concurrent)),
+            scheduler=scheduler,
             max_concurrent_trials=session.concurrent,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -204,7 +229,7 @@ def _scheduler(session: Session) -> Any:
     if early is None:
         return None
     rungs = Rungs(early.grace_epochs, early.reduction_factor, measures(session.space.objective))
-    rungs.learn(session.records[trial] for trial in sorted(session.finished))
+    rungs.learn(session.study.bank.record(session.study.name, trial) for trial in sorted(session.finished))
     return StopBehind(rungs)
 
 

@@ -18,6 +18,8 @@ from pydantic import ValidationError
 
 from va_search.data.store import Store
 from va_search.files import remove_folder
+from va_search.metrics import DIMENSIONS
+from va_search.predictions.bank import light
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
 from va_search.search.improvement import Improvement
@@ -88,7 +90,8 @@ class Session:
         self._again: deque[tuple[str, TrialSettings]] = deque()
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
-        self.records = {record["trial"]: record for record in self.study.bank.records(self.study.name)}
+        self._best: dict[str, float] = {}
+        self.records: dict[str, dict[str, Any]] = {}
         self.finished = self._resume()
         for trial in self.finished:
             self._count(self.records[trial])
@@ -99,10 +102,11 @@ class Session:
         What was asked for and is not complete comes first, with what its configurations lack (folds, seeds).
         """
         inside = []
-        for trial, record in self.records.items():
-            settings = self._ours(trial, record["settings"])
+        for record in self.study.bank.each_record(self.study.name):
+            self._remember(record)
+            settings = self._ours(record["trial"], record["settings"])
             if settings is not None:
-                inside.append((trial, settings))
+                inside.append((record["trial"], settings))
         told = self._tell_all(trial for trial, _ in inside)
         earlier = [(record["trial"], settings) for one in self.warm for settings, record in one.used]
         self.proposals.warm_up([(trial, settings, told.get(trial)) for trial, settings in earlier])
@@ -118,6 +122,14 @@ class Session:
         else:
             self._again.extend((trial, found) for trial, found in unfinished.items() if trial in self.only)
         return {trial for trial, _ in inside}
+
+    def _remember(self, record: dict[str, Any]) -> None:
+        """Keep what ranks a trial; its settings and history stay in the bank."""
+        self.records[record["trial"]] = light(record)
+        for dimension in DIMENSIONS:
+            value = best_ccc([record], dimension)
+            if value is not None:
+                self._best[dimension] = max(value, self._best.get(dimension, value))
 
     def _count(self, record: dict[str, Any]) -> None:
         value = objective(record, self.space.objective)
@@ -242,7 +254,7 @@ class Session:
 
     def _accept(self, trial: str) -> dict[str, Any]:
         record = self.study.bank.record(self.study.name, trial)
-        self.records[trial] = record
+        self._remember(record)
         self.finished.add(trial)
         self._count(record)
         self.study.forget_failure(trial)
@@ -277,14 +289,13 @@ class Session:
     def progress(self) -> Progress:
         """A picture for the watcher."""
         elapsed = time.monotonic() - self.started
-        best = [best_ccc(self.records.values(), dimension) for dimension in ("valence", "arousal")]
         return Progress(
             planned=planned_trials(self.space),
             finished=len(self.finished),
             running=len(self.running),
             failed=sum(self.reasons.values()),
-            best_valence=best[0],
-            best_arousal=best[1],
+            best_valence=self._best.get("valence"),
+            best_arousal=self._best.get("arousal"),
             seconds=elapsed,
             seconds_left=self._seconds_left(elapsed),
             stopping=self.stopping,

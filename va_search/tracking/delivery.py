@@ -7,9 +7,11 @@ over. An unreachable server is tried again with growing pauses; what waits at th
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from va_search.predictions.bank import light
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 ATTEMPTS_AT_END = 3
@@ -19,16 +21,29 @@ ATTEMPTS_AT_END = 3
 class Delivery:
     """Takes records with `put` at any time and delivers them in the background; `close` at the end.
 
+    `keys` are the params that every run has. `whole` reads a complete trial's record: with it those that are put are
+    not kept in memory, and may be without settings and history.
+
     `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or JSON document.
     """
 
-    def __init__(self, uri: str, *, study: str, artifacts: Path | None, parent: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        uri: str,
+        *,
+        study: str,
+        artifacts: Path | None,
+        parent: dict[str, Any],
+        keys: Iterable[str] = (),
+        whole: Callable[[str], dict[str, Any]] | None = None,
+    ) -> None:
         self._open = (uri, study, artifacts, parent)
         self._study = study
         self._changed = threading.Condition()
         self._waiting: dict[str, dict[str, Any]] = {}
         self._records: dict[str, dict[str, Any]] = {}
-        self._keys: set[str] = set()
+        self._keys: set[str] = set(keys)
+        self._whole = whole
         self._status: str | None = None
         self._artifacts: dict[str, Any] = {}
         self._attempts: dict[str, int] = {}
@@ -48,9 +63,11 @@ class Delivery:
         """Queue a complete trial's record, or a failed one's (with its traceback as `failed`); returns at once."""
         record = {"study": self._study, **record}
         with self._changed:
+            self._keys |= set(record.get("settings") or ())
+            if self._whole is not None and "failed" not in record:
+                record = light(record)
             self._waiting[str(record["trial"])] = record
             self._records[str(record["trial"])] = record
-            self._keys |= set(record.get("settings") or ())
             self._changed.notify_all()
 
     def close(
@@ -108,7 +125,9 @@ class Delivery:
 
     def _deliver(self, trial: str) -> None:
         record = self._waiting[trial]
-        self._runs.deliver(record, set(self._keys))
+        if not self._runs.has(record):
+            whole = record if self._whole is None or "failed" in record else self._whole(trial)
+            self._runs.deliver(whole, set(self._keys))
         with self._changed:
             if self._waiting.get(trial) is record:
                 del self._waiting[trial]

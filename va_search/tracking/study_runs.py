@@ -44,11 +44,11 @@ class StudyRuns:
 
     def deliver(self, record: dict[str, Any], keys: set[str]) -> None:
         """Log one record, complete or failed, unless the server has it already."""
+        if self.has(record):
+            return
         trial = str(record["trial"])
         status = "FAILED" if "failed" in record else "FINISHED"
         known = self._known.get(trial)
-        if known is not None and self._is_there(known, record, status):
-            return
         start, end = times(record)
         if known is None:
             tags = {**trial_tags(record), "mlflow.parentRunId": self._parent}
@@ -76,9 +76,15 @@ class StudyRuns:
             self._client.log_text(self._parent, _written(name, content), name)
         self._client.set_terminated(self._parent, status=status)
 
-    @staticmethod
-    def _is_there(known: Known, record: dict[str, Any], status: str) -> bool:
-        """A trained trial is the same for ever; a failure and a model from elsewhere may be newer than the run."""
+    def has(self, record: dict[str, Any]) -> bool:
+        """Whether the server has the trial, as it is in this record (its settings and history are not looked at).
+
+        A trained trial is the same for ever; a failure and a model from elsewhere may be newer than the run.
+        """
+        known = self._known.get(str(record["trial"]))
+        if known is None:
+            return False
+        status = "FAILED" if "failed" in record else "FINISHED"
         if known.status == "FINISHED" and record.get("source") != "outside":
             return True
         return known.status == status and known.finished_at == str(record.get("finished_at", ""))

@@ -1,0 +1,78 @@
+"""What must not grow with a study: memory per finished trial, and what Tune holds at a time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from va_search.data.store import Store
+from va_search.files import Home, write_json
+from va_search.search.adapters import SessionSearcher
+from va_search.search.session import Session
+from va_search.search.space import load_space
+from va_search.search.study import Study
+from va_search.training.settings import TrialSettings
+
+SPACE = """sampler: grid
+settings:
+  features: [face]
+  encoder: gru
+  learning_rate: {choice: [0.1, 0.2, 0.3, 0.4, 0.5]}
+"""
+
+
+@pytest.fixture
+def session(tmp_path: Path, tiny_store: Store) -> Session:
+    (tmp_path / "space.yaml").write_text(SPACE)
+    space = load_space(tmp_path / "space.yaml", tiny_store)
+    study = Study(Home(tmp_path / "home"), "s")
+    study.begin(tiny_store, space.document)
+    return Session(study, space, tiny_store, deliver=lambda record: None)
+
+
+def record(session: Session, settings: dict[str, Any], value: float) -> dict[str, Any]:
+    best: dict[str, Any] = {"valence": {"ccc": value, "epoch": 1}, "arousal": {"ccc": value / 2, "epoch": 1}}
+    epoch = {"epoch": 1, "loss": 0.5, "score": value}
+    return {
+        "trial": "", "study": "s", "source": "trained", "settings": settings, "seconds": 1.0, "predictions": {},
+        "best": {**best, "score": {"value": 0.75 * value, "epoch": 1}}, "history": [epoch] * 200,
+        "finished_at": f"2026-01-01T00:00:00.{int(value * 100):03}+00:00",
+    }  # fmt: skip
+
+
+def test_a_session_keeps_little_of_a_finished_trial(session: Session) -> None:
+    for value in (0.3, 0.9, 0.6):
+        drawn = session.next_trial()
+        assert drawn is not None
+        trial, settings = drawn
+        made = {**record(session, settings.model_dump(mode="json"), value), "trial": trial}
+        write_json(session.study.bank.folder("s", trial) / "trial.json", made)
+        session.ended(trial, None)
+    session.claims.release_all()
+    again = Session(session.study, session.space, session.store, deliver=lambda record: None)
+    for one in (session, again):
+        assert len(one.finished) == 3
+        assert all(len(json.dumps(record)) < 500 for record in one.records.values())
+        progress = one.progress()
+        assert (progress.best_valence, progress.best_arousal) == (0.9, 0.45)
+
+
+def test_a_wave_ends_and_the_next_goes_on(session: Session) -> None:
+    def to_task(trial: str, settings: TrialSettings) -> dict[str, Any]:
+        return {"trial": trial}
+
+    drawn: list[str] = []
+    first = session.next_trial()
+    waves = 0
+    while first is not None:
+        searcher = SessionSearcher(session, first, to_task, 2)
+        while (suggested := searcher.suggest("x")) != Searcher.FINISHED:
+            drawn.append(suggested["trial"])
+        assert searcher.suggest("x") == Searcher.FINISHED
+        waves += 1
+        first = session.next_trial()
+    assert waves == 3 and len(set(drawn)) == len(drawn) == 5
