@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from va_search.data.store import Store
 from va_search.errors import InputError, unknown_name
-from va_search.predictions.bank import Bank
+from va_search.predictions.bank import Bank, light
 from va_search.search.space import Space
 from va_search.training.settings import TrialSettings
 
@@ -56,7 +56,7 @@ def warm_start_from(bank: Bank, studies: Sequence[str], space: Space, store: Sto
     seen = set(bank.trials(study))
     found = []
     for name in dict.fromkeys(studies):
-        records = [record for record in bank.records(name) if record["trial"] not in seen]
+        records = [record for record in bank.each_record(name) if record["trial"] not in seen]
         seen |= {record["trial"] for record in records}
         found.append(_from(name, records, space, store))
     return found
@@ -71,7 +71,7 @@ def _from(study: str, records: Iterable[dict[str, Any]], space: Space, store: St
         elif not record["best"]:
             warm.unscored += 1
         else:
-            warm.used.append((settings, record))
+            warm.used.append((settings, light(record)))
             warm.other_data += record.get("data_hash") != store.data_hash(settings.features, settings.fold)
     return warm
 
