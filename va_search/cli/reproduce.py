@@ -86,15 +86,16 @@ def reproduce(
         else:
             output.show("no submissions, no Train-Val-Mix: the store has no test recordings")
         output.show("report     tables and figures …")
-        written = write(where, studies, store=store, out=out, ensemble=made and _shown(made), command=said)
+        written = write(where, studies, store=store, out=out, ensemble=_shown(made), command=said)
         output.show(f"report     {written}")
         output.show(f"the whole reproduction took {duration(time.monotonic() - started)}")
         output.done({"report": str(written), "studies": studies, "submissions": made and made.document()})
 
 
-def _shown(made: Submissions) -> str | None:
+def _shown(made: Submissions | None) -> str | None:
     """The ensemble of Tables 2 and 3: the paper's first; None where it could not be made."""
-    return next((ensemble.name for ensemble in made.ensembles if ensemble.recipe.endswith("ensemble_1")), None)
+    ensembles = made.ensembles if made is not None else []
+    return next((ensemble.name for ensemble in ensembles if ensemble.recipe.endswith("ensemble_1")), None)
 
 
 def _with_folds(output: Output, store: Store) -> Store:
