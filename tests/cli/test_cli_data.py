@@ -103,6 +103,35 @@ def test_simulate_then_check_changed_store(tmp_path: Path) -> None:
     assert changed.exit_code == 2 and "feature set face: values on the disk are not those" in changed.stdout
 
 
+def test_simulate_like_affwild2_then_its_folds(tmp_path: Path) -> None:
+    to = tmp_path / "like"
+    made = run("simulate", "--like", "affwild2", "--scale", "0.001", "--to", to, "--hidden", tmp_path / "hidden")
+    assert made.exit_code == 0, made.stderr
+    assert "hubert" in made.stdout and "float16" in made.stdout and len(list((tmp_path / "hidden").iterdir())) == 5
+    assert f"no folds; to make some: va-search data folds {to}" in run("check", to).stdout
+    folded = run("folds", to, "--k", "4", "--keep-validation", "--tries", "20")
+    assert folded.exit_code == 0 and "folds made" in folded.stdout and "4 (official)" in folded.stdout
+    again = run("folds", to, "--k", "4", "--keep-validation", "--tries", "20", "--json")
+    document = json.loads(again.stdout)
+    assert document["already_there"] is True and len(document["folds"]) == 16 and len(document["rows"]) == 4
+    assert "folds: 1 (" in run("check", to).stdout
+    refused = run("folds", to, "--k", "3")
+    assert refused.exit_code == 2 and "--k 4 --keep-validation" in refused.stderr and "copy the store" in refused.stderr
+
+
+def test_simulate_is_one_command_at_both_places(tmp_path: Path) -> None:
+    for command in (["simulate"], ["import", "simulate"]):
+        help_text = run(*command, "--help").stdout
+        assert "--scale" in help_text and "data simulate --like" in " ".join(help_text.split())
+        for wrong in (
+            ["--scale", "0.1"],
+            ["--like", "affwild2", "--size", "tiny"],
+            ["--like", "affwild2", "--scale", "2"],
+        ):
+            assert run(*command, *wrong, "--to", tmp_path / "store").exit_code == 2
+    assert not (tmp_path / "store").exists()
+
+
 def test_help_shows_an_example_and_imports_nothing_heavy() -> None:
     assert "Example: va-search data import table" in run("import", "table", "--help").stdout
     heavy = "{'torch', 'ray', 'pandas', 'scipy', 'pyarrow'}"

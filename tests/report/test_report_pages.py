@@ -14,7 +14,8 @@ from report_world import HOSTILE, PIPED, World, make_world
 from va_search import report
 from va_search.errors import InputError
 from va_search.report import html, markdown
-from va_search.report.assemble import assemble
+from va_search.report.figures import settings, training
+from va_search.report.gather import gather
 from va_search.report.model import Cell, Figure, Missing, Report, Section, Table, columns, row
 from va_search.report.write import save
 
@@ -114,9 +115,10 @@ def test_the_figures_are_drawn(whole: Report) -> None:
 
 
 def test_the_same_data_gives_the_same_pictures(world: World, whole: Report) -> None:
-    again = assemble(world.home, ["main", "ablation", "folds", "mix"])
-    first = [picture.svg for figure in whole.figures() for picture in figure.pictures]
-    assert first == [picture.svg for figure in again.figures() for picture in figure.pictures]
+    found = gather(world.home, ["main", "ablation", "folds", "mix"])
+    again = [training.learning_curves(found), settings.parallel_coordinates(found)]
+    first = [figure for figure in whole.figures() if figure.title in ("Learning curves", "Parallel coordinates")]
+    assert [figure.pictures for figure in again] == [figure.pictures for figure in first]
 
 
 def test_markdown_tables_have_one_width(whole: Report) -> None:

@@ -77,20 +77,25 @@ def reproduce(
         studies = [study + name.removeprefix(what.value) for name in spaces]
         for name, space in zip(studies, spaces.values(), strict=True):
             _search(output, where, store, name, space)
-        made = submissions.make(
-            output, where, studies, out=out / "submissions", store=store, labels=labels, prefix=study
-        )
-        submissions.log(output, where, made, None)
+        made = None
+        if store.split("test"):
+            made = submissions.make(
+                output, where, studies, out=out / "submissions", store=store, labels=labels, prefix=study
+            )
+            submissions.log(output, where, made, None)
+        else:
+            output.show("no submissions, no Train-Val-Mix: the store has no test recordings")
         output.show("report     tables and figures …")
         written = write(where, studies, store=store, out=out, ensemble=_shown(made), command=said)
         output.show(f"report     {written}")
         output.show(f"the whole reproduction took {duration(time.monotonic() - started)}")
-        output.done({"report": str(written), "studies": studies, "submissions": made.document()})
+        output.done({"report": str(written), "studies": studies, "submissions": made and made.document()})
 
 
-def _shown(made: Submissions) -> str | None:
+def _shown(made: Submissions | None) -> str | None:
     """The ensemble of Tables 2 and 3: the paper's first; None where it could not be made."""
-    return next((ensemble.name for ensemble in made.ensembles if ensemble.recipe.endswith("ensemble_1")), None)
+    ensembles = made.ensembles if made is not None else []
+    return next((ensemble.name for ensemble in ensembles if ensemble.recipe.endswith("ensemble_1")), None)
 
 
 def _with_folds(output: Output, store: Store) -> Store:

@@ -45,6 +45,9 @@ LEAST_LENGTH = 40
 SPREAD = 1.05
 """Standard deviation of the logarithm of lengths: with it the longest is as long as the longest known."""
 RATES = {30.0: 292, 29.97: 101, 23.98: 16, 25.0: 15}
+SECONDS, SECONDS_SHRINK = 6.0, 0.35
+"""Within which emotion forgets itself at scale 1, and the power of the scale with which it gets shorter, as recordings
+do: 1.2 s at scale 0.01."""
 TAIL = (6.0, 7.5, 10.0, 12.0, 15.0, 18.0, 20.0, 24.0)
 """Of the other 8 of 432 labelled recordings: a guess between the known ends."""
 
@@ -53,7 +56,8 @@ TAIL = (6.0, 7.5, 10.0, 12.0, 15.0, 18.0, 20.0, 24.0)
 class Planned:
     """One recording to make up: the `place`-th of `persons` in video number `key`.
 
-    `unlabelled` rows have no label; `constant_valence` marks the one recording whose valence never moves.
+    `seconds`: within which emotion forgets itself. `unlabelled` rows have no label; `constant_valence` marks the one
+    recording whose valence never moves.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Planned:
     split: str
     frames: int
     frames_per_second: float
+    seconds: float
     unlabelled: int = 0
     constant_valence: bool = False
 
@@ -93,9 +98,10 @@ def _split(
     persons[random.permutation(len(persons))[:pairs]] = 2
     lengths = _lengths(persons, shape.rows * scale, side, random)
     rates = _rates(lengths, random)
+    seconds = SECONDS * scale**SECONDS_SHRINK
     people = _subjects(persons, max(1, round(shape.returning * side)), first[1], random)
     return [
-        Planned(name, subject, f"video{key:03d}", key, place, len(names), split, frames, rate)
+        Planned(name, subject, f"video{key:03d}", key, place, len(names), split, frames, rate, seconds)
         for key, (count, frames, rate, subjects) in enumerate(
             zip(persons.tolist(), lengths.tolist(), rates, people, strict=True), start=first[0]
         )
