@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
-from va_search.tracking.entries import BEST, best_of, text, times, trial_entries, trial_tags
+from va_search.tracking.entries import BEST, best_of, text, times, trial_entries
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -50,14 +50,16 @@ class StudyRuns:
         status = "FAILED" if "failed" in record else "FINISHED"
         known = self._known.get(trial)
         start, end = times(record)
+        entries = trial_entries(record, keys)
         if known is None:
-            tags = {**trial_tags(record), "mlflow.parentRunId": self._parent}
+            tags = {**entries.tags, "mlflow.parentRunId": self._parent}
             run = self._client.create_run(self._experiment, start_time=start, tags=tags).info.run_id
+            entries.tags.clear()
         else:
             run = known.run
             self._client.update_run(run, status="RUNNING")
         self._known[trial] = Known(run, "RUNNING", "")
-        log_entries(self._client, run, trial_entries(record, keys))
+        log_entries(self._client, run, entries)
         self._log_texts(run, record)
         self._client.set_terminated(run, status=status, end_time=end)
         self._known[trial] = Known(run, status, str(record.get("finished_at", "")))
