@@ -1,0 +1,345 @@
+"""A search's time beside the tutorials' recipe and beside the floor that its trainings set; and what trials share.
+
+    python benchmarks/search.py                  16 trials of 15 epochs, all three: some minutes on two cores
+    python benchmarks/search.py --trials 4 --epochs 3 --only ours floor
+    python benchmarks/search.py --memory         1, 2 and 4 trials at a time on wide features: about a minute
+
+On one simulated store of the demo's size, the same grid (four learning rates, several seeds), epochs and trials side by
+side, one after another:
+
+    recipe  tutorial_recipe.py: Ray Tune, a DataLoader over files per recording, MLflowLoggerCallback on SQLite
+    ours    va-search search
+    floor   training_floor.py: the bare loops on data in memory, one process per core, no Ray, nothing logged or kept
+
+All train the same network with the same loss, optimiser and schedule: a transformer, as its batches are the same
+everywhere (recurrent encoders carry their state over here, which a DataLoader of windows does not). Their CCCs must
+agree within twice the standard error of the difference of the means; otherwise the exit code is 1. The recipe and the
+floor are judged on steps of two frames, ours on every frame.
+
+Printed: `start`, from the command to its first trial's beginning (imports, Ray); `wall`, from there to the command's
+end; trials per hour of wall; core-seconds of all processes, start included, per trial; overhead per trial, which is
+wall times trials side by side per trial, less the floor's training; peak memory (PSS of the process tree); wall over
+the floor's, which is the sum of its trainings over trials side by side. Run it while nothing else runs.
+
+--memory trains k trials at once, each in a process, on the paper's feature sets (--like affwild2), and prints how much
+of the store's files all of them hold together (PSS), and the memory of their own at its peak while they train.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from process_tree import Taken, memory, parse_mapped, watch
+from rich.console import Console
+from rich.table import Table
+
+from va_search.data.simulate import simulate
+from va_search.data.simulate_affwild2 import simulate_affwild2
+from va_search.data.store import Store
+from va_search.files import Home
+from va_search.predictions.bank import Bank
+from va_search.search.machine import cores
+from va_search.training.batches import Steps
+from va_search.training.examples import Examples
+from va_search.training.fit import Fit
+from va_search.training.predict import MOST_ROWS, VALUES
+from va_search.training.settings import TrialSettings
+
+HERE = Path(__file__).parent
+RATES = (1e-3, 2e-3, 3e-3, 5e-3)
+SETTINGS: dict[str, Any] = {
+    "features": ["action_units", "face", "speech", "voice"], "normalise": "recording", "frame_step": 2,
+    "segment_length": 100, "encoder": "transformer", "width": 48, "layers": 2, "feed_forward": 96,
+    "encoder_dropout": 0.1, "head_sizes": [32], "schedule": "cosine",
+}  # fmt: skip
+"""Those of search_spaces/demo.yaml."""
+WIDE: dict[str, Any] = {
+    "normalise": "none", "segment_length": 100, "encoder": "transformer", "width": 64, "layers": 2, "feed_forward": 128,
+    "head_sizes": [64], "epochs": 1_000_000,
+}  # fmt: skip
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one way of searching took: `first` is when its first trial began (time.time()), `scores` one a trial."""
+
+    taken: Taken
+    first: float
+    scores: list[float]
+    trainings: list[float] | None = None
+    """Seconds of each training, of the floor."""
+
+    @property
+    def start(self) -> float:
+        return self.first - self.taken.began
+
+    @property
+    def wall(self) -> float:
+        return self.taken.ended - self.first
+
+
+@dataclass(frozen=True)
+class Job:
+    """The same for every side."""
+
+    folder: Path
+    store: Store
+    epochs: int
+    seeds: list[int]
+    concurrent: int
+
+    @property
+    def trials(self) -> int:
+        return len(RATES) * len(self.seeds)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {**SETTINGS, "epochs": self.epochs}
+
+    def environment(self, side: str) -> dict[str, str]:
+        """Temporary files in our folder, one thread a trial, nothing sent anywhere."""
+        temporary = self.folder / side[0]  # short: Ray puts sockets there, whose paths are at most 107 characters
+        temporary.mkdir()
+        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+        return {**os.environ, **quiet, "RAY_TMPDIR": str(temporary), "TMPDIR": str(temporary)}
+
+    def script(self, side: str, name: str) -> tuple[Taken, Any]:
+        """Run one of the scripts beside this one: what it took, and what it wrote to its `scores` file."""
+        folder = self.folder / side
+        (folder / "clock").mkdir(parents=True)
+        document = {
+            "folder": str(folder),
+            "data": str(self.folder / "exported"),
+            "clock": str(folder / "clock"),
+            "scores": str(folder / "scores.json"),
+            "settings": self.settings,
+            "learning_rates": RATES,
+            "seeds": self.seeds,
+            "concurrent": self.concurrent,
+        }
+        (folder / "config.json").write_text(json.dumps(document))
+        command = [sys.executable, str(HERE / name), str(folder / "config.json")]
+        taken = watch(command, self.environment(side), folder / "log")
+        return taken, json.loads((folder / "scores.json").read_text())
+
+
+def export(store: Store, settings: TrialSettings, to: Path) -> None:
+    """A file per recording and feature set, (steps, columns) normalised; labels (steps, 2) in [-1, 1]; who is where."""
+    data = Examples(settings, store, torch.device("cpu"))
+    about: dict[str, Any] = {"feature_sets": [{**asdict(one), "columns": []} for one in data.feature_sets]}
+    borders = np.cumsum([one.dim for one in data.feature_sets])[:-1]
+    for name in ("labels", *(one.name for one in data.feature_sets)):
+        (to / name).mkdir(parents=True)
+    for split in ("train", "validation"):
+        recordings = store.split(split)
+        about[split] = [recording.name for recording in recordings]
+        for recording in recordings:
+            steps = Steps.of(store, (recording,), settings.frame_step, data.statistics.group)
+            x, _, label = data.gather.inputs(steps, np.array([[0, len(steps)]]))
+            np.save(to / "labels" / f"{recording.name}.npy", label[0].numpy())
+            parts = np.split(x[0].numpy(), borders, axis=1)
+            for one, part in zip(data.feature_sets, parts, strict=True):
+                np.save(to / one.name / f"{recording.name}.npy", np.ascontiguousarray(part))
+    (to / "about.json").write_text(json.dumps(about))
+
+
+def recipe(job: Job) -> Side:
+    taken, scores = job.script("recipe", "tutorial_recipe.py")
+    first = min(path.stat().st_mtime for path in (job.folder / "recipe" / "clock").iterdir())
+    return Side(taken, first, scores)
+
+
+def floor(job: Job) -> Side:
+    taken, found = job.script("floor", "training_floor.py")
+    first = min(one["began"] for one in found)
+    return Side(taken, first, [one["score"] for one in found], [one["seconds"] for one in found])
+
+
+def ours(job: Job) -> Side:
+    folder = job.folder / "ours"
+    folder.mkdir()
+    settings = {
+        **job.settings,
+        "features": {"choice": [job.settings["features"]]},
+        "learning_rate": {"choice": [*RATES]},
+    }
+    space = {"sampler": "grid", "seeds": job.seeds, "settings": settings}
+    (folder / "space.yaml").write_text(yaml.safe_dump(space))
+    command = [
+        *(str(Path(sys.executable).with_name("va-search")), "search", str(folder / "space.yaml")),
+        *("--data", str(job.store.path), "--study", "ours", "--home", str(folder / "home")),
+        *("--concurrent", str(job.concurrent)),
+    ]
+    taken = watch(command, job.environment("ours"), folder / "log")
+    bank = Bank(Home(folder / "home").bank)
+    records = list(bank.records("ours"))
+    written = [(bank.folder("ours", one["trial"]) / "trial.json").stat().st_mtime for one in records]
+    first = min(at - one["seconds"] for at, one in zip(written, records, strict=True))
+    return Side(taken, first, [one["best"]["score"]["value"] for one in records])
+
+
+SIDES: dict[str, Callable[[Job], Side]] = {"recipe": recipe, "ours": ours, "floor": floor}
+
+
+def show(sides: dict[str, Side], job: Job) -> None:
+    trainings = sides["floor"].trainings if "floor" in sides else None
+    title = f"{job.trials} trials of {job.epochs} epochs, {job.concurrent} side by side"
+    table = Table(title=title, title_justify="left")
+    headings = ("start s", "wall s", "trials/h", "core-s/trial", "overhead s/trial", "peak MiB", "× floor", "CCC")
+    for heading in ("", *headings):
+        table.add_column(heading, justify="right" if heading else "left")
+    for name, side in sides.items():
+        over = ratio = "–"
+        if trainings is not None:
+            over = f"{side.wall * job.concurrent / job.trials - statistics.mean(trainings):.2f}"
+            ratio = f"{side.wall * job.concurrent / sum(trainings):.2f}"
+        table.add_row(
+            name,
+            f"{side.start:.1f}",
+            f"{side.wall:.1f}",
+            f"{3600 * job.trials / side.wall:,.0f}",
+            f"{side.taken.core_seconds / job.trials:.2f}",
+            over,
+            f"{side.taken.peak / MIB:,.0f}",
+            ratio,
+            f"{statistics.mean(side.scores):.4f}",
+        )
+    Console(width=120).print(table)
+    if trainings is not None:
+        print(f"floor: {statistics.mean(trainings):.2f} s of training per trial")
+
+
+def agree(sides: dict[str, Side]) -> bool:
+    """Print whether each pair of sides reached the same mean CCC."""
+    names, same = list(sides), True
+    for index, name in enumerate(names):
+        for other in names[index + 1 :]:
+            difference, noise = compared(sides[name].scores, sides[other].scores)
+            fine = abs(difference) <= noise
+            print(f"CCC {name} - {other}: {difference:+.4f}, noise {noise:.4f}: {'same' if fine else 'NOT THE SAME'}")
+            same = same and fine
+    return same
+
+
+def compared(one: list[float], other: list[float]) -> tuple[float, float]:
+    """Difference of the means, and twice its standard error; the grid's own differences are in it, so it is wide."""
+    variance = statistics.variance(one) / len(one) + statistics.variance(other) / len(other)
+    return statistics.mean(one) - statistics.mean(other), 2 * math.sqrt(variance)
+
+
+def train_on(store: Path, settings: TrialSettings, pipe: Connection) -> None:
+    """Train until killed; tells its own memory before there is a model or data, and when an epoch is done."""
+    torch.set_num_threads(1)
+    opened = Store.open(store)
+    pipe.send(memory(os.getpid())["Pss_Anon"])
+    fit = Fit(settings, opened)
+    fit.run_epoch()
+    pipe.send("trained")
+    while True:
+        fit.run_epoch()
+
+
+def held(store: Store, settings: TrialSettings, number: int, seconds: float) -> tuple[float, float, float]:
+    """Bytes of `number` trainings at once: of the store's files, of their own (both the highest sum seen while they
+    train), and of their own before they had a model or data."""
+    context = multiprocessing.get_context("spawn")
+    pipes = [context.Pipe(duplex=False) for _ in range(number)]
+    processes = [context.Process(target=train_on, args=(store.path, settings, give), daemon=True) for _, give in pipes]
+    for process in processes:
+        process.start()
+    try:
+        before = sum(take.recv() for take, _ in pipes)
+        for take, _ in pipes:
+            take.recv()
+        pids = [process.pid for process in processes if process.pid is not None]
+        files = own = 0
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            own = max(own, sum(memory(pid)["Pss_Anon"] for pid in pids))
+            maps = (Path(f"/proc/{pid}/smaps").read_text() for pid in pids)
+            files = max(files, sum(parse_mapped(text, str(store.path)) for text in maps))
+            time.sleep(0.1)
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+    return files, own, before
+
+
+def model_and_batch(store: Store, settings: TrialSettings) -> tuple[float, float]:
+    """Bytes of a trial's parameters (with gradients, Adam's two moments, two best epochs), and of the inputs of its
+    largest batch, which is one of prediction."""
+    data = Fit(settings, store)
+    parameters = sum(one.numel() for one in data._model.parameters())
+    columns = sum(store.feature_sets[name].dim for name in settings.features)
+    row = settings.segment_length * settings.frame_step * columns
+    rows = min(MOST_ROWS, max(settings.batch_size, VALUES // row))
+    return 6 * 4 * parameters, 4 * rows * row
+
+
+def show_memory(store: Store, counts: list[int], seconds: float) -> None:
+    settings = TrialSettings(features=tuple(store.feature_sets), **WIDE)
+    table = Table(title="memory of trials at a time, MiB", title_justify="left")
+    for heading in ("trials", "store's files, all", "own, all", "own, before model and data", "own per further trial"):
+        table.add_column(heading, justify="right")
+    first: tuple[int, float] | None = None
+    for number in counts:
+        files, own, before = held(store, settings, number, seconds)
+        further = "–" if first is None else f"{(own - first[1]) / (number - first[0]) / MIB:,.0f}"
+        first = first or (number, own)
+        table.add_row(str(number), *(f"{value / MIB:,.0f}" for value in (files, own, before)), further)
+    Console(width=120).print(table)
+    model, batch = (value / MIB for value in model_and_batch(store, settings))
+    size = sum(store.features(name).nbytes for name in store.feature_sets) / MIB
+    print(f"features on disk {size:,.0f} MiB; model, optimiser and best epochs {model:,.1f} MiB; the inputs of")
+    print(f"the largest batch {batch:,.0f} MiB, held up to twice while it is put together")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=16, help=f"a multiple of {len(RATES)}, the learning rates")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--concurrent", type=int, default=cores(), help="trials side by side")
+    parser.add_argument("--only", nargs="+", choices=list(SIDES), default=list(SIDES))
+    parser.add_argument("--memory", action="store_true", help="measure what trials at a time share, and nothing else")
+    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2, 4], help="with --memory: trials at a time")
+    parser.add_argument("--seconds", type=float, default=10.0, help="with --memory: how long each is looked at")
+    given = parser.parse_args()
+    if given.trials < len(RATES) or given.trials % len(RATES):
+        parser.error(f"--trials {given.trials}: expected a multiple of {len(RATES)}")
+    with tempfile.TemporaryDirectory(prefix="va", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        if given.memory:
+            show_memory(simulate_affwild2(folder / "store", scale=0.01), given.at_once, given.seconds)
+            return
+        store = simulate(folder / "store", size="demo")
+        job = Job(folder, store, given.epochs, list(range(given.trials // len(RATES))), given.concurrent)
+        export(store, TrialSettings(**job.settings), folder / "exported")
+        sides = {}
+        for side in given.only:
+            print(f"{side} …", file=sys.stderr, flush=True)
+            sides[side] = SIDES[side](job)
+        show(sides, job)
+        if not agree(sides):
+            raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
