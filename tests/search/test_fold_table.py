@@ -49,6 +49,13 @@ def test_missing_and_failed_folds_are_told_and_what_is_there_counts() -> None:
     assert row.average["valence"].n == 2 and not row.complete
 
 
+def test_a_seed_of_one_fold_alone_is_another_searchs() -> None:
+    over_folds = [trial(fold, 0.2) for fold in FOLDS.values()]
+    (row,) = fold_table([*over_folds, trial("official", 0.9, 7)], [], FOLDS)
+    assert row.complete and row.seeds == [0]
+    assert row.cells[3].values["valence"] == Spread(0.2, None, 1)
+
+
 def test_a_failure_that_was_made_good_is_none() -> None:
     (row,) = fold_table([trial(1, 0.2)], [trial(1, None)], {1: 1})
     assert row.complete
