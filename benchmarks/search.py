@@ -32,6 +32,7 @@ import json
 import math
 import multiprocessing
 import os
+import signal
 import statistics
 import sys
 import tempfile
@@ -297,19 +298,23 @@ def model_and_batch(store: Store, settings: TrialSettings) -> tuple[float, float
 def show_memory(store: Store, counts: list[int], seconds: float) -> None:
     settings = TrialSettings(features=tuple(store.feature_sets), **WIDE)
     table = Table(title="memory of trials at a time, MiB", title_justify="left")
-    for heading in ("trials", "store's files, all", "own, all", "own, before model and data", "own per further trial"):
+    headings = ("trials", "store's files, all", "own, all", "own, each further", "of it before model and data")
+    for heading in headings:
         table.add_column(heading, justify="right")
-    first: tuple[int, float] | None = None
+    first: tuple[int, float, float] | None = None
     for number in counts:
         files, own, before = held(store, settings, number, seconds)
-        further = "–" if first is None else f"{(own - first[1]) / (number - first[0]) / MIB:,.0f}"
-        first = first or (number, own)
-        table.add_row(str(number), *(f"{value / MIB:,.0f}" for value in (files, own, before)), further)
+        further = ["–", "–"]
+        if first is not None:
+            more = (own - first[1], before - first[2])
+            further = [f"{value / (number - first[0]) / MIB:,.0f}" for value in more]
+        first = first or (number, own, before)
+        table.add_row(str(number), f"{files / MIB:,.0f}", f"{own / MIB:,.0f}", *further)
     Console(width=120).print(table)
     model, batch = (value / MIB for value in model_and_batch(store, settings))
     size = sum(store.features(name).nbytes for name in store.feature_sets) / MIB
     print(f"features on disk {size:,.0f} MiB; model, optimiser and best epochs {model:,.1f} MiB; the inputs of")
-    print(f"the largest batch {batch:,.0f} MiB, held up to twice while it is put together")
+    print(f"the largest batch {batch:,.0f} MiB, held up to three times: its parts, itself, and the batch before")
 
 
 def main() -> None:
@@ -324,6 +329,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.trials < len(RATES) or given.trials % len(RATES):
         parser.error(f"--trials {given.trials}: expected a multiple of {len(RATES)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="va", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         if given.memory:
