@@ -50,11 +50,18 @@ def record(number: int, epochs: int) -> dict[str, Any]:
     speed = {"seconds": 2.0, "frames_per_second": 1e4}
     pair = {"ccc": score, "epoch": epochs}
     return {
-        **{"trial": f"{number:016x}", "study": "s", "source": "trained", "settings": settings.model_dump(mode="json")},
-        **{"data_hash": "ab" * 32, "device": "cpu", "package_version": "0"},
+        "trial": f"{number:016x}",
+        "study": "s",
+        "source": "trained",
+        "settings": settings.model_dump(mode="json"),
+        "data_hash": "ab" * 32,
+        "device": "cpu",
+        "package_version": "0",
         "best": {"valence": pair, "arousal": pair, "score": {"value": score, "epoch": epochs}},
         "history": [{"epoch": epoch, **numbers, **speed} for epoch in range(1, epochs + 1)],
-        **{"seconds": 2.0 * epochs, "frames_per_second": 1e4, "finished_at": datetime.now(UTC).isoformat()},
+        "seconds": 2.0 * epochs,
+        "frames_per_second": 1e4,
+        "finished_at": datetime.now(UTC).isoformat(),
     }
 
 

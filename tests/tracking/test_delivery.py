@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from va_search.predictions.bank import light
+from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import open_client
 
@@ -198,6 +201,7 @@ QUIET = """
 import sys
 from pathlib import Path
 from va_search.predictions.bank import light
+from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
 assert "mlflow" not in sys.modules
 delivery = Delivery("sqlite:///home.db", study="night", artifacts=Path("artifacts"), parent={})
@@ -286,3 +290,101 @@ def test_records_are_read_when_they_are_delivered_not_kept(home: Path, parent: A
     run()
     assert len(read) == 3, "what the server has is not read again"
     assert len(stored(home, TRIAL)) == 4
+
+
+def drawn(home: Path, parent: Any, pictures: Any) -> Delivery:
+    place = {"artifacts": home / "artifacts", "parent": parent, "pictures": pictures}
+    return Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", **place)
+
+
+def artifact(home: Path, name: str) -> list[Path]:
+    return list((home / "artifacts").glob(f"night/*/artifacts/{name}"))
+
+
+def test_the_parent_run_has_the_pictures_of_all_records(home: Path, parent: Any, records: Any) -> None:
+    asked: list[list[str]] = []
+
+    def pictures(known: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        asked.append([record["trial"] for record in known])
+        table = {"columns": ["trial"], "data": [[record["trial"]] for record in known]}
+        return {"study.html": f"<p>{len(known)} trials", "best.json": table, "more.json": {"n": 1}}
+
+    delivery = drawn(home, parent, pictures)
+    put = [records.trained(1), records.failed(2)]
+    for record in put:
+        delivery.put(record)
+    assert delivery.close(50) == [] and delivery.problem is None
+    assert asked == [[record["trial"] for record in put]], "once, at the end: a minute has not passed"
+    (study,) = stored(home, "tags.`va_search.role` = 'study'")
+    (page,) = artifact(home, "study.html")
+    assert page.parent.parent.name == study.info.run_id
+    assert page.read_text() == "<p>2 trials"
+    assert json.loads(study.data.tags["mlflow.loggedArtifacts"]) == [{"path": "best.json", "type": "table"}]
+    again = drawn(home, parent, pictures)
+    for record in put:
+        again.put(record)
+    assert again.close(50) == []
+    assert len(asked) == 1, "nothing was delivered, so there is nothing new to draw"
+
+
+def test_pictures_are_renewed_while_a_search_goes_on_and_not_too_often(
+    home: Path, parent: Any, records: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BETWEEN_PICTURES", 1.0)
+    moments: list[float] = []
+    known: list[int] = []
+
+    def pictures(seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        moments.append(time.monotonic())
+        known.append(len(seen))
+        return {"study.html": str(len(seen))}
+
+    delivery = drawn(home, parent, pictures)
+    for number in range(3):
+        delivery.put(records.trained(number))
+    until = time.monotonic() + 20
+    while not artifact(home, "study.html") and time.monotonic() < until:
+        time.sleep(0.05)
+    assert artifact(home, "study.html"), "drawn while nothing more comes and the search is not over"
+    time.sleep(1.2)
+    assert len(known) == 1, "nothing new, nothing drawn"
+    for number in range(3, 30):
+        delivery.put(records.trained(number))
+        time.sleep(0.08)
+    assert delivery.close(50) == []
+    assert known[-1] == 30 and len(known) > 2
+    assert all(later - sooner >= 1 for sooner, later in itertools.pairwise(moments[:-1]))
+
+
+def test_pictures_that_take_long_are_drawn_less_often(home: Path, parent: Any, records: Any) -> None:
+    delivery = drawn(home, parent, lambda seen: time.sleep(4) or {})  # 4 s, at most a twentieth of the time: 80 s
+    delivery._next_pictures = 0.0
+    delivery.put(records.trained(1))
+    while delivery._next_pictures == 0.0:
+        time.sleep(0.05)
+    assert delivery._next_pictures - time.monotonic() > 70
+    assert delivery.close(50, status="KILLED") == []
+
+
+def test_a_failure_to_draw_is_a_warning_and_stops_nothing(
+    home: Path, parent: Any, records: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def pictures(seen: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        raise ValueError("no ink\nand a long story")
+
+    delivery = drawn(home, parent, pictures)
+    delivery.put(records.trained(1))
+    assert delivery.close(50) == [] and delivery.problem is None
+    assert [record.getMessage() for record in caplog.records if "ink" in record.getMessage()] == [
+        "the pictures of study night could not be made: no ink"
+    ]
+    (study,) = stored(home, "tags.`va_search.role` = 'study'")
+    assert study.info.status == "FINISHED"
+
+
+def test_an_interrupted_search_does_not_wait_for_pictures(home: Path, parent: Any, records: Any) -> None:
+    asked: list[int] = []
+    delivery = drawn(home, parent, lambda seen: asked.append(len(seen)) or {})
+    delivery.put(records.trained(1))
+    assert delivery.close(50, status="KILLED") == []
+    assert asked == []

@@ -10,7 +10,7 @@ import typer
 
 from va_search.cli.ensemble import DEFAULT_RECIPE, log
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
-from va_search.cli.search import progress_line, show_summary
+from va_search.cli.search import pictures_for, progress_line, show_summary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +70,9 @@ def _search(output: Output, home: Home, store: Store) -> None:
     space = load_space(shipped("search_spaces/demo.yaml"), store)
     output.show(f"3 search    search_spaces/demo.yaml, {space.budget.trials} trials with Ray on this machine")
     with progress_line(output) as watch:
-        show_summary(output, run_search(home, space, store, study=NAME, options=Options(), watch=watch))
+        pictures = pictures_for(home, space, store, NAME)
+        made = run_search(home, space, store, study=NAME, options=Options(), watch=watch, pictures=pictures)
+        show_summary(output, made)
 
 
 def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
-from va_search.cli.search import progress_line, show_summary
+from va_search.cli.search import pictures_for, progress_line, show_summary
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -150,4 +150,6 @@ def _search(output: Output, home: Home, store: Store, study: str, space: Space) 
 
     output.show(f"search     study {study}")
     with progress_line(output) as watch:
-        show_summary(output, run_search(home, space, store, study=study, options=Options(), watch=watch))
+        pictures = pictures_for(home, space, store, study)
+        made = run_search(home, space, store, study=study, options=Options(), watch=watch, pictures=pictures)
+        show_summary(output, made)

@@ -26,7 +26,7 @@ def retry(
 ) -> None:
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
     with command(as_json) as output:
-        from va_search.cli.search import credit_for, progress_line, show_summary
+        from va_search.cli.search import credit_for, pictures_for, progress_line, show_summary
         from va_search.data.store import Store
         from va_search.files import Home
         from va_search.search.machine import Options
@@ -49,6 +49,7 @@ def retry(
                 options=options,
                 watch=watch,
                 credit=credit_for(Home(home), space, store),
+                pictures=pictures_for(Home(home), space, store, study),
                 only=only,
             )
         show_summary(output, summary)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from va_search.search.run import Summary
     from va_search.search.session import Progress
     from va_search.search.space import Space
+    from va_search.tracking.delivery import Pictures
 
 EXAMPLE = "Example: va-search search search_spaces/any.yaml --data stores/mine --study first"
 
@@ -70,6 +71,7 @@ def search(
                 options=options,
                 watch=watch,
                 credit=credit_for(Home(home), searched, store),
+                pictures=pictures_for(Home(home), searched, store, study),
                 warm_start=warm_start or (),
             )
         show_summary(output, summary)
@@ -82,6 +84,17 @@ def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
     from va_search.ensemble.credit import Credits
 
     return Credits(home, store) if space.objective == "ensemble" else None
+
+
+def pictures_for(home: Home, space: Space, store: Store, study: str) -> Pictures:
+    """What draws a study for its parent run in MLflow; imported when it first draws."""
+
+    def pictures(records: Sequence[dict[str, Any]]) -> Mapping[str, Any]:
+        from va_search.report.study_page import study_page
+
+        return study_page(home, study, space.objective, store, records)
+
+    return pictures
 
 
 def show_preview(output: Output, preview: Preview, searched: Space) -> None:

@@ -164,7 +164,7 @@ def _state(study: Study, store: Store | None, folds: set[str] | None, left_out: 
     for name in complete:
         try:
             record = study.bank.record(study.name, name)
-            trials.append(_trial(record, folds))
+            trials.append(as_trial(record, folds))
             records.append(record)
         except InputError as error:
             left_out += [f"{study.name}/{name}: {problem}" for problem in error.problems]
@@ -181,7 +181,7 @@ def _state(study: Study, store: Store | None, folds: set[str] | None, left_out: 
     )
 
 
-def _trial(record: dict[str, Any], folds: set[str] | None) -> Trial:
+def as_trial(record: dict[str, Any], folds: set[str] | None) -> Trial:
     """A record as a trial; InputError when it is of another version or was validated on other frames."""
     settings = None
     if record.get("settings"):

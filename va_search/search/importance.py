@@ -34,10 +34,11 @@ class Importances:
     evaluators: dict[str, dict[str, float]]
 
 
-def importances(trials: Sequence[tuple[TrialSettings, float]]) -> Importances | None:
+def importances(trials: Sequence[tuple[TrialSettings, float]], *, forests: bool = True) -> Importances | None:
     """Importances of the settings that vary over `trials` (settings, CCC); None where none does.
 
-    ValueError for fewer than `LEAST` trials.
+    `forests`: fANOVA too, which takes seconds where PED-ANOVA takes a part of one. ValueError for fewer than `LEAST`
+    trials.
     """
     if len(trials) < LEAST:
         raise ValueError(f"at least {LEAST} trials are needed, but got {len(trials)}")
@@ -54,20 +55,20 @@ def importances(trials: Sequence[tuple[TrialSettings, float]]) -> Importances | 
         parameters = {name: _parameter(point[name], found) for name, found in varied.items()}
         study.add_trial(optuna.trial.create_trial(params=parameters, distributions=varied, value=value))
     found = {}
-    for name, evaluator in _evaluators().items():
+    for name, evaluator in _evaluators(forests).items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # experimental, says Optuna
             found[name] = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
     return Importances(found)
 
 
-def _evaluators() -> dict[str, BaseImportanceEvaluator]:
+def _evaluators(forests: bool) -> dict[str, BaseImportanceEvaluator]:
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found: dict[str, BaseImportanceEvaluator] = {}
-        if importlib.util.find_spec("sklearn") is not None:
+        if forests and importlib.util.find_spec("sklearn") is not None:
             found["fANOVA"] = FanovaImportanceEvaluator(seed=0)
         found["PED-ANOVA"] = PedAnovaImportanceEvaluator(target_quantile=BEST)
         return found

@@ -30,7 +30,7 @@ from va_search.search.session import Progress, Session, planned_trials, task
 from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.search.warm import Warm, warm_start_from
-from va_search.tracking.delivery import Delivery
+from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import tracking_place
 from va_search.training.settings import TrialSettings
 
@@ -78,14 +78,16 @@ def run_search(
     options: Options,
     watch: Callable[[Progress], None],
     credit: Credit | None = None,
+    pictures: Pictures | None = None,
     warm_start: Sequence[str] = (),
     only: Literal["failed", "begun"] | None = None,
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
     `only`: train nothing but what `failed`, or what was `begun` and is not complete, whatever the budget.
-    `watch` is called about once a second; `credit` is what objective ensemble asks; `warm_start`
-    are studies whose trials TPE learns first, now and whenever this study goes on.
+    `watch` is called about once a second; `credit` is what objective ensemble asks; `pictures`
+    draws the study for its parent run; `warm_start` are studies whose trials TPE learns first, now and whenever this
+    study goes on.
     Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
     JobError when every trial fails for one reason, InputError when the store changed under the study.
     """
@@ -110,6 +112,7 @@ def run_search(
             parent=_parent(space, store),
             keys=TrialSettings.model_fields,
             whole=partial(named.bank.record, study),
+            pictures=pictures,
         )
         session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
@@ -276,7 +279,22 @@ def _parent(space: Space, store: Store) -> dict[str, Any]:
             "folds": " ".join(map(str, space.folds)),
         },
         "tags": {"va_search.version": __version__},
-        "artifacts": {"space.yaml": space.document},
+        "artifacts": {"space.yaml": space.document, "plan.json": _plan(space)},
+    }
+
+
+def _plan(space: Space) -> dict[str, Any]:
+    """How much there is to search; numbers are None where there is no end."""
+    return {
+        "configurations": space.size(),
+        "exact": space.size_is_exact,
+        "seeds": space.seeds,
+        "folds": space.folds,
+        "trials_each": space.trials_each,
+        "trials": planned_trials(space),
+        "budget": space.budget.model_dump(mode="json"),
+        "sampler": space.sampler,
+        "objective": space.objective,
     }
 
 

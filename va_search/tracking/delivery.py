@@ -6,8 +6,10 @@ over. An unreachable server is tried again with growing pauses; what waits at th
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,13 @@ from va_search.predictions.bank import light
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 ATTEMPTS_AT_END = 3
 """So many failures in a row end the waiting once the search is over."""
+BETWEEN_PICTURES, SHARE_OF_PICTURES = 60.0, 0.05
+"""Pictures are drawn anew no sooner than so many seconds after the last ones, nor for more than this share of time."""
+
+LOG = logging.getLogger(__name__)
+
+Pictures = Callable[[Sequence[dict[str, Any]]], Mapping[str, Any]]
+"""Makes the parent run's pictures of all records: file name to text or JSON document."""
 
 
 class Delivery:
@@ -25,6 +34,8 @@ class Delivery:
     not kept in memory, and may be without settings and history.
 
     `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or JSON document.
+    `pictures` makes more of them out of the records, light where there is a `whole`: now and then while records come,
+    and at the end of a search that is not interrupted. It runs in this thread; its failure is a warning.
     """
 
     def __init__(
@@ -36,6 +47,7 @@ class Delivery:
         parent: dict[str, Any],
         keys: Iterable[str] = (),
         whole: Callable[[str], dict[str, Any]] | None = None,
+        pictures: Pictures | None = None,
     ) -> None:
         self._open = (uri, study, artifacts, parent)
         self._study = study
@@ -44,6 +56,9 @@ class Delivery:
         self._records: dict[str, dict[str, Any]] = {}
         self._keys: set[str] = set(keys)
         self._whole = whole
+        self._pictures = pictures
+        self._undrawn = False
+        self._next_pictures = time.monotonic() + BETWEEN_PICTURES
         self._status: str | None = None
         self._artifacts: dict[str, Any] = {}
         self._attempts: dict[str, int] = {}
@@ -97,12 +112,16 @@ class Delivery:
             trial: str | None = None
             try:
                 self._connect()
-                trial = self._next()
+                trial, ending = self._next()
                 if trial is not None:
                     self._deliver(trial)
-                elif self._status is not None:
-                    self._runs.finish(list(self._records.values()), self._status, self._artifacts)
+                elif ending is not None:
+                    self._runs.finish(list(self._records.values()), ending, self._artifacts)
+                    if ending == "FINISHED":
+                        self._draw()
                     return
+                if time.monotonic() >= self._next_pictures:
+                    self._draw()
             except Exception as error:  # whatever goes wrong between here and a server must not stop the search
                 if self._give_up(trial, error):
                     return
@@ -115,22 +134,41 @@ class Delivery:
 
             self._runs = StudyRuns(*self._open)
 
-    def _next(self) -> str | None:
-        """Wait for a record to deliver; None at the end, when only those are left that can't be delivered."""
+    def _next(self) -> tuple[str | None, str | None]:
+        """Wait for a record to deliver, and tell the status the study ends with, if it does.
+
+        No record when pictures are due sooner, and at the end, when only those are left that can't be delivered."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._status or self._abandoned)
+            patience = max(0.0, self._next_pictures - time.monotonic()) if self._pictures and self._undrawn else None
+            self._changed.wait_for(lambda: self._waiting or self._status or self._abandoned, patience)
             ending = self._status is not None
             worth = (t for t in self._waiting if not ending or self._attempts.get(t, 0) < ATTEMPTS_AT_END)
-            return next(worth, None)
+            return next(worth, None), self._status
 
     def _deliver(self, trial: str) -> None:
         record = self._waiting[trial]
         if not self._runs.has(record):
             whole = record if self._whole is None or "failed" in record else self._whole(trial)
             self._runs.deliver(whole, set(self._keys))
+            self._undrawn = True
         with self._changed:
             if self._waiting.get(trial) is record:
                 del self._waiting[trial]
+
+    def _draw(self) -> None:
+        """Pictures of what is known now, where something was delivered since the last ones."""
+        if self._pictures is None or not self._undrawn:
+            return
+        began = time.monotonic()
+        self._undrawn = False
+        try:
+            with self._changed:
+                records = list(self._records.values())
+            self._runs.show(self._pictures(records))
+        except Exception as error:  # pictures are worth no search
+            LOG.warning("the pictures of study %s could not be made: %s", self._study, _reason(error))
+        spent = time.monotonic() - began
+        self._next_pictures = began + max(BETWEEN_PICTURES, spent / SHARE_OF_PICTURES)
 
     def _give_up(self, trial: str | None, error: Exception) -> bool:
         """After a failure: True at the end of a search when it is no use; otherwise pause, longer each time.

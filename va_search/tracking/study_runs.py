@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ from va_search.tracking.entries import BEST, best_of, text, times, trial_entries
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+TABLE = {"columns", "data"}
+"""Keys of a document that MLflow's page shows as a table."""
 
 
 @dataclass
@@ -77,6 +81,15 @@ class StudyRuns:
         for name, content in artifacts.items():
             self._client.log_text(self._parent, _written(name, content), name)
         self._client.set_terminated(self._parent, status=status)
+
+    def show(self, contents: Mapping[str, Any]) -> None:
+        """Replace artifacts of the parent run; a document of `columns` and `data` is a table in MLflow's page."""
+        for name, content in contents.items():
+            self._client.log_text(self._parent, _written(name, content), name)
+        tables = [name for name, content in contents.items() if isinstance(content, dict) and set(content) == TABLE]
+        if tables:
+            listed = json.dumps([{"path": name, "type": "table"} for name in tables])
+            self._client.set_tag(self._parent, "mlflow.loggedArtifacts", listed)
 
     def has(self, record: dict[str, Any]) -> bool:
         """Whether the server has the trial, as it is in this record (its settings and history are not looked at).

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,13 +31,18 @@ COLOURS = {"valence": "#3f7fd1", "arousal": "#d8762b", "score": "#3b9c6e"}
 SERIES = ("#3f7fd1", "#d8762b", "#3b9c6e", "#b0569c", "#8c8f94", "#c9a227")
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
+_ONE = threading.RLock()
+
 
 @contextmanager
 def drawing(name: str) -> Iterator[None]:
-    """Matplotlib as pictures of a report need it, for what is drawn and rendered inside; `name` salts the ids."""
+    """Matplotlib as pictures of a report need it, for what is drawn and rendered inside; `name` salts the ids.
+
+    One thread at a time: Matplotlib's settings are the whole process's.
+    """
     import matplotlib
 
-    with matplotlib.rc_context(), warnings.catch_warnings():
+    with _ONE, matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a glyph that Matplotlib's own font lacks: the browser's has it
         matplotlib.rcdefaults()
         for key, value in _rc(name).items():

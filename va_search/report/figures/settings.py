@@ -132,8 +132,8 @@ def _parallel(shown: Sequence[Configuration], axes: Sequence[Axis]) -> Picture:
         return picture(figure, "parallel", alt)
 
 
-def importance_figure(gathered: Gathered) -> Figure:
-    """How much of the differences in CCC each setting accounts for, by Optuna."""
+def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
+    """How much of the differences in CCC each setting accounts for, by Optuna; without `forests` in under a second."""
     title = "Importance of settings"
     trials = [trial for trial in gathered.on_main_fold if trial.settings is not None]
     if len(trials) < LEAST:
@@ -141,7 +141,7 @@ def importance_figure(gathered: Gathered) -> Figure:
         return Figure(
             title, missing=Missing(why, "va-search search SPACE --data STORE --study STUDY, with a larger budget")
         )
-    found = {dimension: _importances(trials, dimension) for dimension in ("valence", "arousal")}
+    found = {dimension: _importances(trials, dimension, forests) for dimension in ("valence", "arousal")}
     if not all(found.values()):
         return Figure(title, missing=Missing("No setting varies over the trials, so none can matter."))
     names = sorted({name for one in found.values() if one for name in one.evaluators})
@@ -153,9 +153,10 @@ def importance_figure(gathered: Gathered) -> Figure:
     return Figure(title, pictures, caption)
 
 
-def _importances(trials: Sequence[Trial], dimension: str) -> Importances | None:
+def _importances(trials: Sequence[Trial], dimension: str, forests: bool) -> Importances | None:
     pairs = [(trial.settings, trial.ccc(dimension)) for trial in trials]
-    return importances([(settings, value) for settings, value in pairs if settings is not None and value is not None])
+    known = [(settings, value) for settings, value in pairs if settings is not None and value is not None]
+    return importances(known, forests=forests)
 
 
 def _explained(names: Sequence[str]) -> str:
