@@ -20,7 +20,7 @@ test: $(VENV)/.ready            ## the tests that take minutes in all
 	$(BIN)/pytest
 
 test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browser
-	$(BIN)/pytest -m 'slow or browser' --timeout 300
+	$(BIN)/pytest -m 'slow or browser or postgres' --timeout 300
 
 format: $(VENV)/.ready          ## put the code in its format
 	$(BIN)/ruff format .

@@ -112,10 +112,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Server:
-    """`mlflow server` on a free loopback port, its store in `folder`; ended by its own process group."""
+    """`mlflow server` on a free loopback port; ended by its own process group.
+
+    Its store is SQLite in `folder` unless `store` is set to another."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.store = f"sqlite:///{folder / 'mlflow.db'}"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -126,7 +129,7 @@ class Server:
         command = [
             *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
             *("--host", "127.0.0.1", "--port", str(self.port)),
-            *("--backend-store-uri", f"sqlite:///{self.folder / 'mlflow.db'}"),
+            *("--backend-store-uri", self.store),
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
         environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
