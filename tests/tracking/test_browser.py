@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -83,3 +84,62 @@ def test_the_experiment_page_shows_the_trials(
         assert column in shown
     assert "0.48" in shown, "the best score of the last trial"
     assert "study night" not in shown, "the view lists trials alone"
+
+
+def table_address(server: Any, experiment: str, **more: str) -> str:
+    query = urllib.parse.urlencode({"workflowType": "machine_learning", "viewStateShareKey": TRIALS_VIEW, **more})
+    return f"{server.uri}/#/experiments/{experiment}/runs?{query}"
+
+
+def test_the_parent_run_shows_the_table_and_the_page(
+    make_server: Callable[[], Any], page: Callable[[str, str], str], parent: Any, records: Any, empty_store: Path
+) -> None:
+    server = make_server()
+    shutil.copyfile(empty_store, server.folder / "mlflow.db")
+    store = f"sqlite:///{server.folder / 'mlflow.db'}"
+    made = {"study.html": "<h1>Study</h1>", "best.json": {"columns": ["trial"], "data": [["the very best"]]}}
+    place = {"artifacts": server.folder / "artifacts", "parent": parent, "pictures": lambda known: made}
+    delivery = Delivery(store, study="night", **place)
+    delivery.put(records.trained(1))
+    assert delivery.close(60) == []
+    client = open_client(store)
+    experiment = client.get_experiment_by_name("night").experiment_id
+    (study,) = client.search_runs([experiment], filter_string="tags.`va_search.role` = 'study'")
+    server.start()
+    artifacts = f"{server.uri}/#/experiments/{experiment}/runs/{study.info.run_id}/artifacts"
+    table = page(f"{artifacts}/best.json", "the very best")
+    assert "View as table" in table and "the very best" in table
+    assert '"columns"' not in table, "not as the text it is"
+    assert "mlflow-html-iframe" in page(f"{artifacts}/study.html", "mlflow-html-iframe")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(500)
+def test_a_study_of_a_thousand_trials_opens_as_table_and_as_charts(
+    make_server: Callable[[], Any], page: Callable[[str, str], str], parent: Any, records: Any, empty_store: Path
+) -> None:
+    """About 100 s on two busy cores, most of it delivery; the pages take seconds."""
+    server = make_server()
+    shutil.copyfile(empty_store, server.folder / "mlflow.db")
+    store = f"sqlite:///{server.folder / 'mlflow.db'}"
+    delivery = Delivery(store, study="night", artifacts=server.folder / "artifacts", parent=parent)
+    for number in range(1000):
+        delivery.put(records.trained(number, epochs=2))
+    assert delivery.close(350) == []
+    experiment = open_client(store).get_experiment_by_name("night").experiment_id
+    server.start()
+    best = [run_name(records.trained(number)) for number in (999, 998, 997)]
+
+    began = time.monotonic()
+    table = page(table_address(server, experiment), best[0])
+    assert time.monotonic() - began < 75, "one attempt is enough"
+    assert all(name in table for name in best), "best first, of all of them"
+    assert run_name(records.trained(0)) not in table
+    assert "Load more" in table, "the page shows a hundred at a time"
+    for column in ("best_score", "best_ccc_valence", "encoder"):
+        assert column in table
+
+    charts = page(table_address(server, experiment, compareRunsMode="CHART"), "js-plotly-plot")
+    assert charts.count("experiment-view-compare-runs-card-menu") >= 4
+    assert charts.count("js-plotly-plot") >= 4, "drawn, not only framed"
+    assert best[0] in charts and "best_score" in charts
