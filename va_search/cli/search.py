@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from va_search.files import Home
     from va_search.search.credits import Credit
     from va_search.search.preview import Preview
-    from va_search.search.run import Summary
     from va_search.search.session import Progress
     from va_search.search.space import Space
+    from va_search.search.summary import Summary
     from va_search.tracking.delivery import Pictures
 
 EXAMPLE = "Example: va-search search search_spaces/any.yaml --data stores/mine --study first"

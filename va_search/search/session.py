@@ -1,4 +1,4 @@
-"""One run of `search`: what it hands out, what comes back, when it stops. Knows no Ray: `run.py` connects the two.
+"""One run of `search`: what it hands out, what comes back, when it stops. Knows no Ray: `waves.py` connects the two.
 
 A session draws trials from the proposals, passes over those the bank has, adopts those another study of the same
 home completed, and leaves alone those another process is training until they are done.

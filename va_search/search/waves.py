@@ -1,0 +1,95 @@
+"""A session's trials on Ray Tune, in waves.
+
+Tune places trials and starts a killed process anew; it remembers nothing for us: the bank does. Until it ends it keeps
+all finished trials and looks through them at every turn; so it ends now and then, and the next wave begins on the same
+Ray. ASHA (where the space asks for it) stops trials early, and a stopped trial still goes to the bank.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+from va_search.files import remove_folder
+from va_search.search.machine import Options
+from va_search.search.outcomes import measures
+from va_search.search.rungs import Rungs
+from va_search.search.session import Progress, Session, task
+
+WAVE, WAVE_EACH = 500, 50
+"""Trials in a wave: so many in all, or for each that runs beside others. At its end some wait for the last one: with 50
+each that is about one part in a hundred."""
+
+RETRIES = 2
+"""So many times a trial whose process was killed goes on from its checkpoint in a process of its own. An exception of a
+training is no such failure: the actor reports it, and only `search` again retries it."""
+
+
+def tune_in_waves(
+    session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None]
+) -> None:
+    """Train what the session hands out until there is no more; `first` was drawn before Ray was started."""
+    scheduler = _scheduler(session)
+    while first is not None or session.waiting:
+        _wave(session, options, first, gpus=gpus, scheduler=scheduler, watch=watch)
+        gc.collect()  # Tune's trials refer to one another
+        first = session.next_trial()
+
+
+def _wave(
+    session: Session, options: Options, first: Any, *, gpus: float, scheduler: Any, watch: Callable[[Progress], None]
+) -> None:
+    from ray import tune
+
+    from va_search.search.adapters import Progressing, SessionSearcher, StopWhenAsked
+    from va_search.search.trial import TrialActor
+
+    def to_task(trial: str, settings: Any) -> dict[str, Any]:
+        made = task(session, trial, settings, device="cpu" if gpus == 0 else "auto", threads=options.threads)
+        return {**made, "checkpoint_seconds": options.checkpoint_seconds}
+
+    scratch = session.study.folder / "ray"
+    remove_folder(scratch)
+    early = session.space.early_stopping
+    trainable = tune.with_resources(TrialActor, {"cpu": options.threads, "gpu": gpus})
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            metric="objective",
+            mode="max",
+            num_samples=-1,
+            search_alg=SessionSearcher(session, first, to_task, max(WAVE, WAVE_EACH * session.concurrent)),
+            scheduler=scheduler,
+            max_concurrent_trials=session.concurrent,
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=session.study.name,
+            storage_path=str(scratch.resolve()),
+            stop=StopWhenAsked(session),
+            failure_config=tune.FailureConfig(max_failures=RETRIES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=early is not None),
+            callbacks=[Progressing(session, watch)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+    remove_folder(scratch)
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial"])
+
+
+def _scheduler(session: Session) -> Any:
+    from va_search.search.adapters import StopBehind
+
+    early = session.space.early_stopping
+    if early is None:
+        return None
+    rungs = Rungs(early.grace_epochs, early.reduction_factor, measures(session.space.objective))
+    rungs.learn(session.study.bank.record(session.study.name, trial) for trial in sorted(session.finished))
+    return StopBehind(rungs)
