@@ -10,7 +10,7 @@ import typer
 
 from va_search.cli.ensemble import DEFAULT_RECIPE, log
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
-from va_search.cli.search import pictures_for, progress_line, show_summary
+from va_search.cli.search import run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,15 +64,11 @@ def _audit(output: Output, store: Store) -> None:
 def _search(output: Output, home: Home, store: Store) -> None:
     from va_search.files import shipped
     from va_search.search.machine import Options
-    from va_search.search.run import run_search
     from va_search.search.space import load_space
 
     space = load_space(shipped("search_spaces/demo.yaml"), store)
     output.show(f"3 search    search_spaces/demo.yaml, {space.budget.trials} trials with Ray on this machine")
-    with progress_line(output) as watch:
-        pictures = pictures_for(home, space, store, NAME)
-        made = run_search(home, space, store, study=NAME, options=Options(), watch=watch, pictures=pictures)
-        show_summary(output, made)
+    run(output, home, space, store, study=NAME, options=Options())
 
 
 def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:

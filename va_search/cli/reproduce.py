@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
-from va_search.cli.search import pictures_for, progress_line, show_summary
+from va_search.cli.search import run
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
-    from va_search.files import Home
     from va_search.search.space import Space
-    from va_search.submission.strategies import Submissions
 
 EXAMPLE = (
     "Example: va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels; "
@@ -65,6 +63,7 @@ def reproduce(
         from va_search.data.store import Store
         from va_search.files import Home
         from va_search.report.write import check_place, write
+        from va_search.search.machine import Options
         from va_search.submission.scoring import read_labels
 
         started, where = time.monotonic(), Home(home)
@@ -73,10 +72,10 @@ def reproduce(
             read_labels(labels, Store.open(data))  # refused now rather than after the searches
         store = _with_folds(output, Store.open(data))
         spaces = _spaces(output, store, _size(output, size), out / "spaces")
-        said = shlex.join(["va-search", "reproduce", what.value, "--data", str(data), "--out", str(out)])
         studies = [study + name.removeprefix(what.value) for name in spaces]
         for name, space in zip(studies, spaces.values(), strict=True):
-            _search(output, where, store, name, space)
+            output.show(f"search     study {name}")
+            run(output, where, space, store, study=name, options=Options())
         made = None
         if store.split("test"):
             made = submissions.make(
@@ -86,16 +85,11 @@ def reproduce(
         else:
             output.show("no submissions, no Train-Val-Mix: the store has no test recordings")
         output.show("report     tables and figures …")
-        written = write(where, studies, store=store, out=out, ensemble=_shown(made), command=said)
+        said = _command(data, out, labels=labels, size=size, study=study, home=home)
+        written = write(where, studies, store=store, out=out, command=said)
         output.show(f"report     {written}")
         output.show(f"the whole reproduction took {duration(time.monotonic() - started)}")
         output.done({"report": str(written), "studies": studies, "submissions": made and made.document()})
-
-
-def _shown(made: Submissions | None) -> str | None:
-    """The ensemble of Tables 2 and 3: the paper's first; None where it could not be made."""
-    ensembles = made.ensembles if made is not None else []
-    return next((ensemble.name for ensemble in ensembles if ensemble.recipe.endswith("ensemble_1")), None)
 
 
 def _with_folds(output: Output, store: Store) -> Store:
@@ -144,12 +138,11 @@ def _spaces(output: Output, store: Store, size: Literal["small", "paper"], folde
     return found
 
 
-def _search(output: Output, home: Home, store: Store, study: str, space: Space) -> None:
-    from va_search.search.machine import Options
-    from va_search.search.run import run_search
-
-    output.show(f"search     study {study}")
-    with progress_line(output) as watch:
-        pictures = pictures_for(home, space, store, study)
-        made = run_search(home, space, store, study=study, options=Options(), watch=watch, pictures=pictures)
-        show_summary(output, made)
+def _command(data: Path, out: Path, *, labels: Path | None, size: Size, study: str, home: Path) -> str:
+    """What the report says it was made by: what differs from the defaults, too."""
+    words = ["va-search", "reproduce", "paper", "--data", str(data), "--out", str(out)]
+    words += ["--labels", str(labels)] if labels is not None else []
+    words += ["--size", size.value] if size is not Size.auto else []
+    words += ["--study", study] if study != "paper" else []
+    words += ["--home", str(home)] if home != DEFAULT_HOME else []
+    return shlex.join(words)

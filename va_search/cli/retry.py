@@ -26,11 +26,10 @@ def retry(
 ) -> None:
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
     with command(as_json) as output:
-        from va_search.cli.search import credit_for, pictures_for, progress_line, show_summary
+        from va_search.cli.search import run
         from va_search.data.store import Store
         from va_search.files import Home
         from va_search.search.machine import Options
-        from va_search.search.run import run_search
         from va_search.search.space import read_space
         from va_search.search.study import Study
 
@@ -40,19 +39,7 @@ def retry(
         space = read_space(document["space"], store, path=found.folder / "study.json", name=study)
         options = Options(address, concurrent, gpus_per_trial, tracking_uri)
         only: Literal["failed", "begun"] = "failed" if failed else "begun"
-        with progress_line(output) as watch:
-            summary = run_search(
-                Home(home),
-                space,
-                store,
-                study=study,
-                options=options,
-                watch=watch,
-                credit=credit_for(Home(home), space, store),
-                pictures=pictures_for(Home(home), space, store, study),
-                only=only,
-            )
-        show_summary(output, summary)
+        summary = run(output, Home(home), space, store, study=study, options=options, only=only)
         if not summary.trained and not summary.failed:
             output.show("nothing to retry")
         output.done(vars(summary))

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.files import Home
     from va_search.search.credits import Credit
+    from va_search.search.machine import Options
     from va_search.search.preview import Preview
     from va_search.search.session import Progress
     from va_search.search.space import Space
@@ -51,7 +52,6 @@ def search(
         from va_search.files import Home
         from va_search.search.machine import Options
         from va_search.search.preview import make_preview
-        from va_search.search.run import run_search
         from va_search.search.space import load_space
 
         store = Store.open(data)
@@ -62,21 +62,22 @@ def search(
             )
             return
         options = Options(address, concurrent, gpus_per_trial, tracking_uri, checkpoint_seconds=checkpoint_seconds)
-        with progress_line(output) as watch:
-            summary = run_search(
-                Home(home),
-                searched,
-                store,
-                study=study,
-                options=options,
-                watch=watch,
-                credit=credit_for(Home(home), searched, store),
-                pictures=pictures_for(Home(home), searched, store, study),
-                warm_start=warm_start or (),
-            )
-        show_summary(output, summary)
+        summary = run(output, Home(home), searched, store, study=study, options=options, warm_start=warm_start or ())
         output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
         output.done(vars(summary))
+
+
+def run(
+    output: Output, home: Home, space: Space, store: Store, *, study: str, options: Options, **more: Any
+) -> Summary:
+    """Search with progress on standard error, then show what it did; `more` goes to `run_search`."""
+    from va_search.search.run import run_search
+
+    more |= {"credit": credit_for(home, space, store), "pictures": pictures_for(home, space, store, study)}
+    with progress_line(output) as watch:
+        summary = run_search(home, space, store, study=study, options=options, watch=watch, **more)
+    show_summary(output, summary)
+    return summary
 
 
 def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
