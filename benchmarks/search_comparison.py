@@ -7,10 +7,14 @@ time), given so many minutes; marks in between are read afterwards from when eac
 60 minutes gives the 10 and 30 minute marks too. The same command goes on where it was stopped, and only prints once
 all is done; studies are interleaved seed by seed, so that a part of it compares too.
 
+A minute is --cores times 60 core-seconds, counted over the search's processes (driver, Ray, trainings), so that what
+else runs on the machine does not take a study's time away.
+
 Rows: `grid` (a range of floats becomes three values), `random` and `tpe` without early stopping; `tpe+asha`, `both` and
 `ensemble` with it. The space is --space with sampler, seed, objective, budget and early stopping replaced; what is
 printed are the best single trial and the ensemble (--recipe), out-of-fold on validation: both chosen again without the
-recordings they are judged on. Mean over seeds, and the lowest and highest of them. Run it while nothing else runs.
+recordings they are judged on. Mean over seeds, and the
+lowest and highest of them.
 """
 
 from __future__ import annotations
@@ -19,8 +23,10 @@ import argparse
 import json
 import math
 import multiprocessing
+import os
 import statistics
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from process_tree import Tree
 
 from va_search.data.store import Store
 from va_search.ensemble import compare
@@ -52,7 +59,7 @@ NAME = "compared"
 
 @dataclass(frozen=True)
 class One:
-    """One row and seed, its home, and the runs that searched it (`runs.json`: when each began, seconds spent then)."""
+    """One row and seed, its home, and what its clock showed (`clock.json`: pairs of time.time() and seconds spent)."""
 
     row: str
     seed: int
@@ -62,20 +69,35 @@ class One:
     def study(self) -> Study:
         return Study(Home(self.folder), NAME)
 
+    def clock(self) -> list[tuple[float, float]]:
+        path = self.folder / "clock.json"
+        return [(at, spent) for at, spent in json.loads(path.read_text())] if path.is_file() else []
+
     @property
     def spent(self) -> float:
-        """Seconds of searching so far."""
-        return float(self.study.document()["seconds"]) if self.study.exists() else 0.0
-
-    def runs(self) -> list[dict[str, float]]:
-        path = self.folder / "runs.json"
-        return list(json.loads(path.read_text())) if path.is_file() else []
+        """Seconds of searching so far: core-seconds over cores."""
+        return max((spent for _, spent in self.clock()), default=0.0)
 
     def reached_by(self, record: dict[str, Any]) -> float:
-        """Seconds of searching after which a trial had finished; infinite for one of no run that is known."""
+        """Seconds of searching after which a trial had finished; infinite for one after the clock's last look."""
         finished = datetime.fromisoformat(record["finished_at"]).timestamp()
-        before = [run for run in self.runs() if run["began"] <= finished]
-        return before[-1]["spent"] + finished - before[-1]["began"] if before else math.inf
+        return next((spent for at, spent in self.clock() if at >= finished), math.inf)
+
+
+class Clock:
+    """Counts a search's time from within, and asks it to stop when its minutes are over."""
+
+    def __init__(self, one: One, options: argparse.Namespace) -> None:
+        self.one, self.cores, self.end = one, options.cores, 60 * options.minutes
+        self.tree, self.looks, self.before = Tree(os.getpid()), one.clock(), one.spent
+
+    def look(self, _: Any = None) -> None:
+        self.tree.look()
+        spent = self.before + sum(self.tree.core_seconds.values()) / self.cores
+        self.looks.append((time.time(), spent))
+        write_json(self.one.folder / "clock.json", self.looks)
+        if spent >= self.end:
+            self.one.study.ask_to_stop()
 
 
 def main() -> None:
@@ -88,7 +110,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--recipe", default="greedy")
-    parser.add_argument("--concurrent", type=int, default=None)
+    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="cores, and so trials side by side")
     options = parser.parse_args()
     store, recipe = Store.open(options.store), load_recipe(options.recipe)
     studies = [One(row, seed, options.home / f"{row}-{seed}") for seed in range(options.seeds) for row in options.rows]
@@ -111,8 +133,8 @@ def search(one: One, options: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         process.join()  # it got the signal too, and saves what is finished
         raise SystemExit(130) from None
-    if process.exitcode:
-        raise SystemExit(process.exitcode)
+    if process.exitcode or 60 * options.minutes - one.spent > 1:
+        raise SystemExit(f"{one.folder}: stopped before its time was over; the same command goes on")
 
 
 def searched(one: One, options: argparse.Namespace) -> None:
@@ -123,22 +145,21 @@ def searched(one: One, options: argparse.Namespace) -> None:
 
     one.folder.mkdir(parents=True, exist_ok=True)
     path = one.folder / "space.yaml"
-    path.write_text(yaml.safe_dump(document(one, yaml.safe_load(options.space.read_text()), options.minutes)))
+    path.write_text(yaml.safe_dump(document(one, yaml.safe_load(options.space.read_text()))))
     store = Store.open(options.store)
     space, home = load_space(path, store), Home(one.folder)
     credit = credit_for(home, space, store)
-    write_json(one.folder / "runs.json", [*one.runs(), {"began": time.time(), "spent": one.spent}])
-    machine = Options(concurrent=options.concurrent)
-    try:
-        run_search(home, space, store, study=NAME, options=machine, watch=lambda _: None, credit=credit)
-    except Interrupted:
-        raise SystemExit(130) from None
+    clock, machine = Clock(one, options), Options(concurrent=options.cores)
+    with suppress(Interrupted):  # by the clock, or by Ctrl-C: `search` looks which
+        run_search(home, space, store, study=NAME, options=machine, watch=clock.look, credit=credit)
+    clock.look()
+    one.study.forget_stop()
 
 
-def document(one: One, space: dict[str, Any], minutes: float) -> dict[str, Any]:
+def document(one: One, space: dict[str, Any]) -> dict[str, Any]:
     """The space of one row and seed."""
     made = {name: value for name, value in space.items() if name not in ("early_stopping", "objective")}
-    made |= ROWS[one.row] | {"sampler_seed": one.seed, "budget": {"trials": 1_000_000, "hours": minutes / 60}}
+    made |= ROWS[one.row] | {"sampler_seed": one.seed, "budget": {"trials": 1_000_000}}
     if one.row == "grid":
         made["settings"] = {name: gridded(value) for name, value in space["settings"].items()}
     return made
