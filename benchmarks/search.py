@@ -288,7 +288,7 @@ def model_and_batch(store: Store, settings: TrialSettings) -> tuple[float, float
     """Bytes of a trial's parameters (with gradients, Adam's two moments, two best epochs), and of the inputs of its
     largest batch, which is one of prediction."""
     data = Fit(settings, store)
-    parameters = sum(one.numel() for one in data._model.parameters())
+    parameters = sum(one.numel() for one in data.model.parameters())
     columns = sum(store.feature_sets[name].dim for name in settings.features)
     row = settings.segment_length * settings.frame_step * columns
     rows = min(MOST_ROWS, max(settings.batch_size, VALUES // row))

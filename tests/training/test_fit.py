@@ -111,7 +111,7 @@ def test_nothing_of_validation_or_test_reaches_training(make_store, normalise: s
     for store in (make_store("a"), make_store("b", change=scrambled)):
         fit = Fit(settings(normalise=normalise, encoder=encoder), store)
         epoch = fit.run_epoch()
-        weights.append((epoch.loss, fit._model.state_dict()))
+        weights.append((epoch.loss, fit.model.state_dict()))
     assert weights[0][0] == weights[1][0]
     assert all(torch.equal(value, weights[1][1][name]) for name, value in weights[0][1].items())
 
@@ -181,7 +181,7 @@ def test_training_carries_state_by_row_and_starts_recordings_without(tiny: Store
     fit = Fit(settings(encoder=encoder, segment_length=10), tiny)
     given: list[torch.Tensor | None] = []
     left: list[torch.Tensor] = []
-    model = fit._model
+    model = fit.model
     model.register_forward_pre_hook(lambda _, args: given.append(args[2] and args[2][0][0]))
     model.register_forward_hook(lambda _, args, out: left.append(out[1][0][0]))
     with torch.random.fork_rng():
@@ -203,7 +203,7 @@ def test_patience_counts_epochs_without_a_better_valence_or_arousal(
     tiny: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pairs = iter([(0.1, 0.1), (0.2, 0.0), (0.0, 0.0), (0.0, 0.15), (0.2, 0.15), (0.1, 0.1), (0.9, 0.9)])
-    monkeypatch.setattr(Fit, "_validate", lambda self, number: next(pairs))
+    monkeypatch.setattr(Fit, "_validated", lambda self, number: next(pairs))
     fit = trained(settings(epochs=30, patience=2), tiny)
     assert len(fit.history) == 6  # the best arousal was in epoch 4; an equal one is not better
     assert fit.stopped
@@ -214,7 +214,7 @@ def test_each_dimension_is_predicted_by_its_own_best_epoch(tiny: Store, monkeypa
     def scored(*pairs: tuple[float, float]) -> Fit:
         """A Fit of as many epochs, told its CCCs."""
         left = iter(pairs)
-        monkeypatch.setattr(Fit, "_validate", lambda self, number: next(left))
+        monkeypatch.setattr(Fit, "_validated", lambda self, number: next(left))
         return trained(settings(epochs=len(pairs)), tiny)
 
     first = scored((0.5, 0.1)).predictions()
@@ -236,7 +236,7 @@ def test_a_loss_that_is_no_number_names_its_epoch(tiny: Store) -> None:
     fit = Fit(settings(), tiny)
     fit.run_epoch()
     with torch.no_grad():
-        next(fit._model.parameters()).fill_(float("nan"))
+        next(fit.model.parameters()).fill_(float("nan"))
     with pytest.raises(Diverged, match="loss became nan in epoch 2"):
         fit.run_epoch()
     assert issubclass(Diverged, JobError)
@@ -306,7 +306,7 @@ def test_people_on_both_sides_are_remarked(tiny: Store) -> None:
 def test_the_time_of_an_epoch_is_foretold_from_a_few_batches(tiny: Store, encoder: str) -> None:
     fit = Fit(settings(encoder=encoder, segment_length=5), tiny)
     batches: list[int] = []
-    fit._model.register_forward_hook(lambda _, args, out: batches.append(len(out[0])))
+    fit.model.register_forward_hook(lambda _, args, out: batches.append(len(out[0])))
     assert fit.seconds_per_epoch(0.0) > 0
     assert 2 <= len(batches) <= 4  # one warm-up and one measured, of training and of prediction
     assert fit.history == []

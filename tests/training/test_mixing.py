@@ -38,7 +38,7 @@ def test_test_predictions_are_the_mean_over_the_epochs(tiny: Store) -> None:
     after = []
     while not fit.finished:
         fit.run_epoch()
-        after.append(fit._predict(fit._model, fit._data.test).astype(np.float64))
+        after.append(fit._predict(fit.model, fit.data.test).astype(np.float64))
     assert len(fit.history) == 4  # nothing behind the last averaged epoch, though the schedule counts all six
     assert [epoch.learning_rate for epoch in fit.history] == pytest.approx([5e-3 * (1 - e / 6) for e in range(4)])
     found = fit.predictions()
@@ -58,8 +58,8 @@ def test_such_a_trial_has_no_score_and_keeps_no_weights(tiny: Store, tmp_path: P
 
 def test_everything_labelled_is_learnt_from(tiny: Store) -> None:
     mixed, official = Fit(settings(), tiny), Fit(settings(fold="official"), tiny)
-    assert mixed._data.train.recordings == tiny.labelled
-    assert mixed._data.batches_in_epoch() > official._data.batches_in_epoch()
+    assert mixed.data.train.recordings == tiny.labelled
+    assert mixed.data.batches_in_epoch() > official.data.batches_in_epoch()
     assert mixed.run_epoch().loss != official.run_epoch().loss
 
 
@@ -146,5 +146,5 @@ def test_poisoned_test_labels_change_nothing(make_store, fold: str | int, encode
     assert found[0].keys() == found[1].keys()
     assert all((found[0][split].values == found[1][split].values).all() for split in found[0])
     assert fits[0].best == fits[1].best
-    weights = [fit._model.state_dict() for fit in fits]
+    weights = [fit.model.state_dict() for fit in fits]
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -50,33 +50,35 @@ class Fit:
     """A trial in training. InputError when the store can't serve the settings (all reasons at once).
 
     `remarks` are sentences for the trial's record: settings that have no effect on this device, subjects on both sides.
-    After `resume`, `seconds_before` is the time the processes before this one gave to the trial, and `resumed_at` are
-    the epochs after which it was gone on with.
+    `data` are the examples of another trial that reads the same. After `resume`, `seconds_before` is the time the
+    processes before this one gave to the trial, and `resumed_at` are the epochs after which it was gone on with.
     """
 
-    def __init__(self, settings: TrialSettings, store: Store, *, device: str = "cpu") -> None:
+    def __init__(
+        self, settings: TrialSettings, store: Store, *, device: str = "cpu", data: Examples | None = None
+    ) -> None:
         self.settings, self.store, self.device = settings, store, torch.device(device)
         self.history: list[Epoch] = []
         self.best: dict[str, Best] = {}
         self._weights: dict[str, dict[str, Tensor]] = {}
-        self._data = Examples(settings, store, self.device)
+        self.data = data or Examples(settings, store, self.device)
         self._mean = MeanOfEpochs(settings.averaged_epochs) if settings.averaged_epochs else None
-        self.remarks = _remarks(settings, self.device) + seen_people(self._data.fold)
+        self.remarks = _remarks(settings, self.device) + seen_people(self.data.fold)
         with seeded(self.device, settings.seed, 0):
-            self._model = self._new_model()
+            self.model = self._new_model()
         if settings.compile and self.device.type == "cuda":
-            self._model.compile(dynamic=True)
+            self.model.compile(dynamic=True)
         kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-        self._optimiser: torch.optim.Optimizer = kinds[settings.optimiser](
-            self._model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        self.optimiser: torch.optim.Optimizer = kinds[settings.optimiser](
+            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
-        self._schedule = Schedule(self._optimiser, settings, self._data.batches_in_epoch())
+        self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
         self._began = perf_counter()
         self.seconds_before = 0.0
         self.resumed_at: list[int] = []
 
     def _new_model(self) -> Estimator:
-        return build_model(self.settings, self._data.feature_sets).to(self.device)
+        return build_model(self.settings, self.data.feature_sets).to(self.device)
 
     @property
     def finished(self) -> bool:
@@ -94,20 +96,39 @@ class Fit:
         """Train one epoch and validate. Diverged when loss or prediction is NaN or infinite."""
         began = perf_counter()
         number = len(self.history) + 1
-        learning_rate = self._schedule.learning_rate
+        learning_rate = self.schedule.learning_rate
         sums = Sums()
         with seeded(self.device, self.settings.seed, number):
             for _ in self._learn(number, sums):
                 pass
+        return self.end_epoch(sums, learning_rate, began)
+
+    @property
+    def measured(self) -> Steps | None:
+        """What is predicted after the epoch to come: validation, or on train_val_mix test or nothing."""
+        if self._mean is None:
+            return self.data.validation
+        return self.data.test if len(self.history) + 1 in self._mean else None
+
+    def end_epoch(
+        self, sums: Sums, learning_rate: float, began: float, prediction: NDArray[np.float32] | None = None
+    ) -> Epoch:
+        """What follows an epoch's training, which started at `began` with `learning_rate`: validation and all that is
+        kept. `prediction` is the model's of `measured`, if that was made already. Errors as in `run_epoch`."""
+        number = len(self.history) + 1
         loss = float(sums.loss) / max(1, sums.batches)
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`")
-        pair = self._validate(number) if self._mean is None else None
-        if self._mean is not None and number in self._mean:
-            self._mean.add(self._finite(self._data.test, number))
+        pair = None
+        if (steps := self.measured) is not None:
+            prediction = self._finite(self._predict(self.model, steps) if prediction is None else prediction)
+            if self._mean is None:
+                pair = self._validated(prediction)
+            else:
+                self._mean.add(prediction)
         valence, arousal = pair or (None, None)
         both = score(*pair) if pair else None
-        self._schedule.after_epoch(both)
+        self.schedule.after_epoch(both)
         speed, outside = sums.frames / sums.seconds, 1.0 - sums.inside / sums.seconds
         seconds = perf_counter() - began
         epoch = Epoch(number, loss, valence, arousal, both, learning_rate, seconds, speed, outside)
@@ -120,18 +141,18 @@ class Fit:
         generator = torch.Generator().manual_seed(epoch_seed(self.settings.seed, number))
         states: States | None = None
         clock = perf_counter()
-        self._model.train()
-        for batch in self._data.order(generator):
-            x, mask, label = self._data.gather.inputs(self._data.train, self._data.segments[batch.segments])
+        self.model.train()
+        for batch in self.data.order(generator):
+            x, mask, label = self.data.gather.inputs(self.data.train, self.data.segments[batch.segments])
             states = None if batch.fresh or states is None else carry(states, len(batch.segments))
             began = perf_counter()
-            loss, states = self._step(x, mask, label, states, learn=self._data.can_learn_from(batch))
+            loss, states = self._step(x, mask, label, states, learn=self.data.can_learn_from(batch))
             sums.inside += perf_counter() - began
             if loss is not None:
                 sums.loss = sums.loss + loss
                 sums.batches += 1
-            self._schedule.after_batch(learned=loss is not None)
-            sums.frames += self._data.frames_in(batch)
+            self.schedule.after_batch(learned=loss is not None)
+            sums.frames += self.data.frames_in(batch)
             now = perf_counter()
             sums.seconds += now - clock
             yield batch
@@ -142,32 +163,31 @@ class Fit:
     ) -> tuple[Tensor | None, States]:
         """One optimiser step; without labels only the states are moved on."""
         with torch.set_grad_enabled(learn), mixed_precision(self.settings, self.device):
-            prediction, states = self._model(x, mask, states)
+            prediction, states = self.model(x, mask, states)
         if not learn:
             return None, states
         loss = ccc_loss(prediction, label, alpha=self.settings.loss_valence, beta=self.settings.loss_arousal)
-        self._optimiser.zero_grad()
+        self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_gradient is not None:
-            nn.utils.clip_grad_norm_(self._model.parameters(), self.settings.clip_gradient)
-        self._optimiser.step()
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_gradient)
+        self.optimiser.step()
         return loss.detach(), states
 
-    def _validate(self, number: int) -> tuple[float, float]:
+    def _validated(self, prediction: NDArray[np.float32]) -> tuple[float, float]:
         """Pooled CCC of valence and arousal; a constant prediction of a constant label counts 0."""
-        prediction = self._finite(self._data.validation, number)
-        valence, arousal = (ccc(prediction[:, k], self._data.truth[:, k]) for k in range(2))
+        valence, arousal = (ccc(prediction[:, k], self.data.truth[:, k]) for k in range(2))
         return (0.0 if math.isnan(valence) else valence), (0.0 if math.isnan(arousal) else arousal)
 
-    def _finite(self, steps: Steps, number: int) -> NDArray[np.float32]:
+    def _finite(self, prediction: NDArray[np.float32]) -> NDArray[np.float32]:
         """(frames, 2) by the weights as they are; Diverged when one is NaN."""
-        prediction = self._predict(self._model, steps)
         if not np.isfinite(prediction).all():
+            number = len(self.history) + 1
             raise Diverged(f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`")
         return prediction
 
     def _predict(self, model: Estimator, steps: Steps) -> NDArray[np.float32]:
-        return predict(model, self.settings, self._data.gather, steps, self.store.label_range)
+        return predict(model, self.settings, self.data.gather, steps, self.store.label_range)
 
     def _keep(self, epoch: Epoch) -> None:
         """Add to the history, and keep the weights of a dimension that is better than ever."""
@@ -179,7 +199,7 @@ class Fit:
         }
         if not better:
             return
-        weights = {name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()}
+        weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
         for dimension, value in better.items():
             self.best[dimension] = Best(value, epoch.epoch)
             self._weights[dimension] = weights
@@ -190,7 +210,7 @@ class Fit:
         On train_val_mix "test" alone, the mean over `averaged_epochs`.
         """
         self._check_trained()
-        splits = {"validation": self._data.validation, "test": self._data.test}
+        splits = {"validation": self.data.validation, "test": self.data.test}
         if self._mean is not None:
             return {"test": Predictions(self._mean.value(), frames_hash(splits["test"].recordings))}
         model = self._new_model_quietly()
@@ -218,21 +238,21 @@ class Fit:
                 self._weights[dimension],
                 settings=self.settings,
                 store=self.store,
-                statistics=self._data.statistics,
+                statistics=self.data.statistics,
                 about=about,
             )
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint into `folder`, whole, in the place of the one before; `resume` goes on from it."""
-        groups, moments = flat_state(self._optimiser)
+        groups, moments = flat_state(self.optimiser)
         Checkpoint(
             history=self.history,
             best=self.best,
             weights=self._weights,
-            model=self._model.state_dict(),
+            model=self.model.state_dict(),
             groups=groups,
             moments=moments,
-            schedule=self._schedule.state(),
+            schedule=self.schedule.state(),
             averaged=self._mean.epochs if self._mean else 0,
             mean=self._mean.tensors() if self._mean else {},
             seconds=self.seconds_before + perf_counter() - self._began,
@@ -242,18 +262,18 @@ class Fit:
     def resume(self, folder: Path) -> bool:
         """Go on from the checkpoint in `folder`, if it is of this training: then True, and on a CPU every number to
         come is what it would have been. One that is damaged or of another training is passed over with a remark."""
-        like = self._model.state_dict()
+        like = self.model.state_dict()
         try:
-            found = Checkpoint.read(folder, self._identity(), model=like, optimiser=self._optimiser)
+            found = Checkpoint.read(folder, self._identity(), model=like, optimiser=self.optimiser)
         except InputError as error:
             self.remarks.append(f"trained from the start again: {error}")
             LOG.warning(self.remarks[-1])
             return False
         if found is None:
             return False
-        self._model.load_state_dict(found.model)
-        load_state(self._optimiser, found.groups, found.moments)
-        self._schedule.resume(found.schedule)
+        self.model.load_state_dict(found.model)
+        load_state(self.optimiser, found.groups, found.moments)
+        self.schedule.resume(found.schedule)
         if self._mean is not None:
             self._mean.resume(found.averaged, found.mean)
         self.history, self.best, self._weights = found.history, found.best, found.weights
@@ -274,7 +294,7 @@ class Fit:
 
         It trains the model a little: use a Fit made for it.
         """
-        data = self._data
+        data = self.data
         total = sum(data.frames_in(batch) for batch in data.order(torch.Generator()))
         with seeded(self.device, self.settings.seed, 1):
             learnt = ((data.frames_in(batch), total) for batch in self._learn(1, Sums()))
@@ -283,7 +303,7 @@ class Fit:
         if self._mean is not None:  # predicts test, and not after every epoch
             steps, share = data.test, len(self._mean.range) / self.settings.trained_epochs
         frames = steps.frames_in(segments_of(self.settings, steps)[0])
-        predicting = in_batches(self._model, self.settings, data.gather, steps)
+        predicting = in_batches(self.model, self.settings, data.gather, steps)
         predicted = ((int(frames[batch.segments].sum()), int(frames.sum())) for batch, _ in predicting)
         return learning + share * _scaled_up(predicted, budget * 0.3)
 

@@ -72,6 +72,13 @@ def predict(
     values = np.zeros((len(segments), int((segments[:, 1] - segments[:, 0]).max()), 2), np.float32)
     for batch, found in in_batches(model, settings, gather, steps):
         values[batch.segments, : found.shape[1]] = found
+    return on_scale(values, segments, steps, label_range)
+
+
+def on_scale(
+    values: NDArray[np.float32], segments: Ranges, steps: Steps, label_range: tuple[float, float]
+) -> NDArray[np.float32]:
+    """(segments, step, 2) predictions in [-1, 1] to (frames, 2) on the source's scale."""
     unit = steps.to_frames(stitch(values, segments, len(steps)))
     low, high = label_range
     return np.clip(unit * ((high - low) / 2) + (low + high) / 2, low, high).astype(np.float32)
