@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from va_search.data.segments import Ranges, stitch
 from va_search.data.store import FeatureSet
@@ -85,12 +86,13 @@ def on_scale(
 
 
 def in_batches(
-    model: Estimator, settings: TrialSettings, gather: Gather, steps: Steps
+    model: nn.Module, settings: TrialSettings, gather: Gather, steps: Steps, *, values: int = VALUES
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
-    """Batches of all segments with their predictions (rows, step, 2) in [-1, 1], padding included."""
+    """Batches of all segments with their predictions (rows, step, 2) in [-1, 1], padding included; of about `values`
+    input values at most."""
     segments, chains = segments_of(settings, steps)
     columns = int(gather.shift.shape[1])
-    rows = VALUES // (settings.segment_length * settings.frame_step * columns)
+    rows = values // (settings.segment_length * settings.frame_step * columns)
     rows = min(MOST_ROWS, max(settings.batch_size, rows))
     order = side_by_side(chains, rows) if settings.carries_state else independent(np.arange(len(segments)), rows)
     states: States | None = None
