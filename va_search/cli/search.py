@@ -41,6 +41,9 @@ def search(
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between a running trial's checkpoints.")] = 30.0,
+    fuse_seeds: Annotated[
+        int, typer.Option("--fuse-seeds", min=1, help="Train so many seeds of a configuration as one model.")
+    ] = 1,
     warm_start: Annotated[
         list[str] | None, typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable.")
     ] = None,
@@ -61,7 +64,14 @@ def search(
                 output, make_preview(Home(home), searched, store, study=study, concurrent=concurrent), searched
             )
             return
-        options = Options(address, concurrent, gpus_per_trial, tracking_uri, checkpoint_seconds=checkpoint_seconds)
+        options = Options(
+            address,
+            concurrent,
+            gpus_per_trial,
+            tracking_uri,
+            checkpoint_seconds=checkpoint_seconds,
+            fuse_seeds=fuse_seeds,
+        )
         summary = run(output, Home(home), searched, store, study=study, options=options, warm_start=warm_start or ())
         output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
         output.done(vars(summary))

@@ -74,7 +74,9 @@ class Progressing(Unsaved, Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial ended by itself, by the scheduler or by a stop."""
-        self._session.ended(trial.config["trial"], (trial.last_result or {}).get("failed"))
+        result = trial.last_result or {}
+        for one in _trials(trial):
+            self._session.ended(one, result.get("failures", {}).get(one, result.get("failed")))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died, and another one takes over."""
@@ -83,7 +85,8 @@ class Progressing(Unsaved, Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died once too often."""
         error = trial.get_error()
-        self._session.ended(trial.config["trial"], str(error) if error else "the trial's process died")
+        for one in _trials(trial):
+            self._session.ended(one, str(error) if error else "the trial's process died")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""
@@ -92,6 +95,11 @@ class Progressing(Unsaved, Callback):
     def get_state(self) -> dict[str, Any] | None:
         """Tune: nothing to save."""
         return None
+
+
+def _trials(trial: Any) -> list[str]:
+    """Our trials of one of Tune's: one, or a group trained as one model (fused_trial.py)."""
+    return [one["trial"] for one in trial.config.get("group", ())] or [trial.config["trial"]]
 
 
 class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]

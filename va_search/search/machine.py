@@ -32,7 +32,7 @@ CONNECT_SECONDS = 10.0
 @dataclass(frozen=True)
 class Options:
     """How to run, none of which changes a result: Ray's address, trials side by side, GPU share, tracking server,
-    threads of a trial, seconds between its checkpoints."""
+    threads of a trial, seconds between its checkpoints, trials of one configuration trained as one model."""
 
     address: str | None = None
     concurrent: int | None = None
@@ -40,6 +40,7 @@ class Options:
     tracking_uri: str | None = None
     threads: int = 1
     checkpoint_seconds: float = SECONDS
+    fuse_seeds: int = 1
 
 
 def check_options(options: Options) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -39,6 +39,17 @@ class Configuration:
     asked: Asked | None
     waiting: set[str]
     values: TrialValues = field(default_factory=dict)
+
+
+def take(
+    queue: deque[tuple[str, TrialSettings]], wanted: Callable[[TrialSettings], bool]
+) -> tuple[str, TrialSettings] | None:
+    """The first trial of a queue that is wanted, taken out of it; None when there is none."""
+    for at, drawn in enumerate(queue):
+        if wanted(drawn[1]):
+            del queue[at]
+            return drawn
+    return None
 
 
 class Proposals:
@@ -83,8 +94,11 @@ class Proposals:
         for settings, values in by_configuration.values():
             self._add(settings, values)
 
-    def next(self) -> tuple[str, TrialSettings] | None:
-        """The next trial to train, never the same twice; None when the space has no more."""
+    def next(self, wanted: Callable[[TrialSettings], bool] | None = None) -> tuple[str, TrialSettings] | None:
+        """The next trial to train, never the same twice; None when the space has no more. With `wanted` the first of
+        those already queued for which it holds; None when there is none."""
+        if wanted is not None:
+            return take(self._queue, wanted)
         for _ in range(self._repeats):
             if self._queue or not self._ask():
                 break

@@ -14,6 +14,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
+from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
 from va_search.search.session import Progress, Session, planned_trials
 from va_search.search.space import Space
@@ -57,6 +58,7 @@ def run_search(
     check_options(options)
     if space.objective == "ensemble" and credit is None:
         raise ValueError("objective ensemble needs a callable that credits trials")
+    check_fusing(space, options.fuse_seeds)
     _refuse_leaks(store)
     with named.searching():
         named.forget_stop()

@@ -24,7 +24,7 @@ from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
 from va_search.search.improvement import Improvement
 from va_search.search.outcomes import Values, best_ccc, objective, reason
-from va_search.search.proposals import Proposals
+from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.search.warm import Warm
@@ -198,10 +198,17 @@ class Session:
     def stopping(self) -> bool:
         return self.interrupted or self.hopeless is not None
 
-    def next_trial(self) -> tuple[str, TrialSettings] | None:
+    def next_alike(self, wanted: Callable[[TrialSettings], bool], most: int) -> list[tuple[str, TrialSettings]]:
+        """At most so many trials to train now, claimed, of those already asked for that are `wanted`."""
+        found: list[tuple[str, TrialSettings]] = []
+        while len(found) < most and (drawn := self.next_trial(wanted)) is not None:
+            found.append(drawn)
+        return found
+
+    def next_trial(self, wanted: Callable[[TrialSettings], bool] | None = None) -> tuple[str, TrialSettings] | None:
         """A trial to train now, claimed; None when there is none (`waiting` tells whether there will be)."""
         while not self.stopping and self.enough is None:
-            drawn = self._draw()
+            drawn = self._draw(wanted)
             if drawn is None:
                 return None
             trial, settings = drawn
@@ -224,16 +231,20 @@ class Session:
         """True while another process trains a trial that this study wants too."""
         return bool(self._deferred) and not self.stopping and self.enough is None
 
-    def _draw(self) -> tuple[str, TrialSettings] | None:
+    def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
         if self.only is not None:
+            if wanted is not None:
+                return take(self._again, wanted)
             waiting = self._again or self._deferred
             return waiting.popleft() if waiting else None
         budget = self.space.budget_trials
         handed_out = len(self.finished) + len(self.running) + sum(self.reasons.values()) + len(self._deferred)
         if budget is None or handed_out < budget:
-            drawn = self.proposals.next()
+            drawn = self.proposals.next(wanted)
             if drawn is not None:
                 return drawn
+        if wanted is not None:
+            return None  # what another process trains is no partner
         return self._deferred.popleft() if self._deferred else None
 
     def _known(self, trial: str) -> bool:

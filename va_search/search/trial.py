@@ -122,16 +122,29 @@ class TrialActor(Trainable):
 
 def open_fit(task: dict[str, Any]) -> Fit:
     """A new training for a task: its store opened, its device chosen."""
-    import torch
-
     from va_search.training.fit import Fit
+
+    return Fit(TrialSettings(**task["settings"]), Store.open(Path(task["store"])), device=device_of(task))
+
+
+def open_fits(task: dict[str, Any], settings: list[dict[str, Any]]) -> list[Fit]:
+    """New trainings of a group that is trained as one model; the rest as for `open_fit`."""
+    from va_search.training.fused import fits_of
+
+    store = Store.open(Path(task["store"]))
+    return fits_of([TrialSettings(**one) for one in settings], store, device=device_of(task))
+
+
+def device_of(task: dict[str, Any]) -> str:
+    """The device a task's training takes; on a CPU its threads are set."""
+    import torch
 
     device = task["device"]
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(task["threads"])
-    return Fit(TrialSettings(**task["settings"]), Store.open(Path(task["store"])), device=device)
+    return str(device)
 
 
 def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> None:

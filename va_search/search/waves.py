@@ -43,16 +43,24 @@ def _wave(
     from ray import tune
 
     from va_search.search.adapters import Progressing, SessionSearcher, StopWhenAsked
+    from va_search.search.fused_trial import FusedActor
+    from va_search.search.fusing import partners
     from va_search.search.trial import TrialActor
 
     def to_task(trial: str, settings: Any) -> dict[str, Any]:
         made = task(session, trial, settings, device="cpu" if gpus == 0 else "auto", threads=options.threads)
-        return {**made, "checkpoint_seconds": options.checkpoint_seconds}
+        made["checkpoint_seconds"] = options.checkpoint_seconds
+        others = session.next_alike(partners(settings), options.fuse_seeds - 1)
+        if others:
+            group = [(trial, settings), *others]
+            made["group"] = [{"trial": one, "settings": each.model_dump(mode="json")} for one, each in group]
+        return made
 
     scratch = session.study.folder / "ray"
     remove_folder(scratch)
     early = session.space.early_stopping
-    trainable = tune.with_resources(TrialActor, {"cpu": options.threads, "gpu": gpus})
+    actor = TrialActor if options.fuse_seeds == 1 else FusedActor
+    trainable = tune.with_resources(actor, {"cpu": options.threads, "gpu": gpus})
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(

@@ -75,6 +75,7 @@ class Fit:
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
         self._began = perf_counter()
         self.seconds_before = 0.0
+        self.share = 1.0  # of the process's time that is this trial's
         self.resumed_at: list[int] = []
 
     def _new_model(self) -> Estimator:
@@ -255,7 +256,7 @@ class Fit:
             schedule=self.schedule.state(),
             averaged=self._mean.epochs if self._mean else 0,
             mean=self._mean.tensors() if self._mean else {},
-            seconds=self.seconds_before + perf_counter() - self._began,
+            seconds=self.seconds_before + (perf_counter() - self._began) * self.share,
             resumed_at=self.resumed_at,
         ).write(folder, self._identity())
 

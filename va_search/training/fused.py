@@ -88,6 +88,8 @@ class Fused:
         self.fits = list(fits)
         self.diverged: dict[int, Diverged] = {}
         self._stacked: list[Fit] = []
+        for fit in self.fits:
+            fit.share = 1 / len(self.fits)
 
     @property
     def active(self) -> list[Fit]:

@@ -1,0 +1,193 @@
+"""Groups of seeds: what is handed out together, where it is refused, an actor that trains one; no Ray is started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from va_search.data.store import Store
+from va_search.errors import InputError
+from va_search.files import Home
+from va_search.models.stacked import STACKED
+from va_search.predictions.bank import Bank
+from va_search.search.fused_trial import FusedActor
+from va_search.search.fusing import check_fusing, partners
+from va_search.search.session import Session, task
+from va_search.search.space import load_space
+from va_search.search.study import Study
+from va_search.training import fused as fused_module
+from va_search.training.settings import CARRIED, TrialSettings
+
+SPACE = """sampler: grid
+seeds: [0, 1, 2]
+folds: {folds}
+budget: {{trials: {trials}}}
+settings:
+  features: [face]
+  encoder: {encoder}
+  width: 8
+  layers: 1
+  attention_heads: 2
+  feed_forward: 8
+  head_sizes: [8]
+  segment_length: 50
+  epochs: 4
+  learning_rate: {rates}
+"""
+
+Make = Callable[..., Session]
+
+
+@pytest.fixture
+def make(tmp_path: Path, tiny_store: Store) -> Make:
+    def session(home: str = "home", extra: str = "", **said: Any) -> Session:
+        file = tmp_path / "space.yaml"
+        words = {"folds": "[official]", "trials": 100, "encoder": "transformer", "rates": "{choice: [0.001, 0.003]}"}
+        file.write_text(SPACE.format(**(words | said)) + extra)
+        space = load_space(file, tiny_store)
+        study = Study(Home(tmp_path / home), "s")
+        study.begin(tiny_store, space.document)
+        return Session(study, space, tiny_store, deliver=lambda record: None)
+
+    return session
+
+
+def group(session: Session, most: int) -> list[tuple[str, TrialSettings]]:
+    first = session.next_trial()
+    return [] if first is None else [first, *session.next_alike(partners(first[1]), most - 1)]
+
+
+def seeds(drawn: list[tuple[str, TrialSettings]]) -> list[tuple[float, Any, int]]:
+    return [(one.learning_rate, one.fold, one.seed) for _, one in drawn]
+
+
+def test_every_encoder_that_carries_no_state_can_be_fused() -> None:
+    assert set(STACKED) | set(CARRIED) == set(get_args(TrialSettings.model_fields["encoder"].annotation))
+    assert not set(STACKED) & set(CARRIED)
+
+
+def test_seeds_of_one_configuration_and_fold_are_handed_out_together(make: Make) -> None:
+    session = make(folds="[0, 1]", rates="0.001")
+    assert seeds(group(session, 8)) == [(0.001, 0, 0), (0.001, 0, 1), (0.001, 0, 2)]
+    assert seeds(group(session, 2)) == [(0.001, 1, 0), (0.001, 1, 1)]
+    assert seeds(group(session, 2)) == [(0.001, 1, 2)]
+    assert group(session, 2) == []
+    assert len(session.running) == 6
+
+
+def test_recurrent_encoders_are_handed_out_one_by_one(make: Make) -> None:
+    session = make(encoder="{choice: [gru, transformer]}", rates="0.001")
+    sizes = [len(group(session, 3)) for _ in range(4)]
+    assert sizes == [1, 1, 1, 3]
+
+
+def test_what_another_process_trains_is_left_to_it(make: Make) -> None:
+    session, other = make(rates="0.001"), make(rates="0.001")
+    assert len(group(other, 1)) == 1
+    drawn = session.next_trial()
+    assert drawn is None and session.waiting
+    drawn = session.next_trial()
+    assert drawn is not None
+    assert seeds([drawn, *session.next_alike(partners(drawn[1]), 8)]) == [
+        (0.001, "official", 1),
+        (0.001, "official", 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"encoder": "{choice: [gru, lstm]}"}, "encoder gru and lstm can't be trained as one model"),
+        ({"extra": "early_stopping: {grace_epochs: 2, reduction_factor: 2}\n"}, "leave out `early_stopping`"),
+    ],
+)
+def test_where_nothing_can_be_fused_it_is_refused(make: Make, changes: dict[str, Any], said: str) -> None:
+    space = make(**changes).space
+    check_fusing(space, 1)
+    with pytest.raises(InputError, match=said):
+        check_fusing(space, 2)
+
+
+def actor_of(session: Session, drawn: list[tuple[str, TrialSettings]]) -> FusedActor:
+    """What Ray would make of a group, without its process."""
+    config = task(session, *drawn[0], device="cpu", threads=1)
+    config["group"] = [{"trial": one, "settings": each.model_dump(mode="json")} for one, each in drawn]
+    actor = FusedActor.__new__(FusedActor)
+    actor.setup({**config, "checkpoint_seconds": 0.0})
+    return actor
+
+
+def to_its_end(actor: FusedActor) -> dict[str, Any]:
+    while not (report := actor.step())["done"]:
+        pass
+    return report
+
+
+def test_each_trial_of_a_group_is_complete_and_as_trained_alone(make: Make) -> None:
+    session, single = make("home", rates="0.001"), make("other", rates="0.001")
+    drawn = group(session, 3)
+    report = to_its_end(actor_of(session, drawn))
+    assert report["failures"] == {}
+    for trial, settings in group(single, 3):
+        to_its_end(actor_of(single, [(trial, settings)]))
+        one, other = (each.study.bank.record("s", trial) for each in (session, single))
+        assert one["best"]["score"]["value"] == pytest.approx(other["best"]["score"]["value"], abs=2e-4)
+        assert one["epochs"] == 4 and "2 other seeds" in one["remarks"][0]
+    for trial, _ in drawn:
+        session.ended(trial, None)
+    assert session.finished == {trial for trial, _ in drawn}
+    assert not list((session.study.folder / "running").glob("*"))
+
+
+def test_one_that_diverges_fails_alone(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make(rates="0.001")
+    drawn = group(session, 3)
+    learn = fused_module.Fused._learn
+
+    def spoil(self: Any, sums: Any) -> None:
+        learn(self, sums)
+        if len(sums) == 3:
+            sums[1].loss = float("nan")
+
+    monkeypatch.setattr(fused_module.Fused, "_learn", spoil)
+    report = to_its_end(actor_of(session, drawn))
+    assert list(report["failures"]) == [drawn[1][0]]
+    assert "the loss became nan in epoch 1" in report["failures"][drawn[1][0]]
+    bank = Bank(session.study.home.bank)
+    assert [bank.is_complete("s", trial) for trial, _ in drawn] == [True, False, True]
+
+
+def test_what_ends_the_group_fails_each_of_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(self: Any, sums: Any) -> None:
+        raise MemoryError("too little memory for 3 models")
+
+    monkeypatch.setattr(fused_module.Fused, "_learn", no_memory)
+    session = make(rates="0.001")
+    drawn = group(session, 3)
+    report = to_its_end(actor_of(session, drawn))
+    assert set(report["failures"]) == {trial for trial, _ in drawn}
+    assert all("too little memory" in text for text in report["failures"].values())
+
+
+def test_a_group_that_ends_in_the_middle_goes_on_from_its_checkpoints(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("va_search.search.fused_trial.REPORT_SECONDS", 0.0)
+    session = make(rates="0.001")
+    drawn = group(session, 3)
+    first = actor_of(session, drawn)
+    assert not first.step()["done"]
+    first.cleanup()
+    assert len(list((session.study.folder / "running").glob("*/checkpoint.safetensors"))) == 3
+    to_its_end(actor_of(session, drawn[:2]))  # a later search may put it together otherwise
+    to_its_end(actor_of(session, drawn[2:]))
+    for trial, _ in drawn:
+        record = session.study.bank.record("s", trial)
+        assert record["resumed_at"] == [1]
+        assert [epoch["epoch"] for epoch in record["history"]] == [1, 2, 3, 4]
+        values = session.study.bank.read("s", trial, "test", frames_hash=record["predictions"]["test"]["frames_hash"])
+        assert np.isfinite(values).all()

@@ -1,0 +1,138 @@
+"""A group of trials as Ray Tune runs it: one actor trains several of our trials as one model (`--fuse-seeds`).
+
+Conventions: the trials of a group are of one configuration and fold and differ in their seeds. Each is claimed, keeps
+its checkpoint, fails and ends in the bank by itself; a group is nothing that is remembered: whatever of it a killed
+search left unfinished is put together anew. `config["group"]` holds trial id and settings of each.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from va_search.errors import JobError
+from va_search.files import Home
+from va_search.predictions.bank import Bank
+from va_search.search.saves import SECONDS, Saves
+from va_search.search.trial import REPORT_SECONDS, TrialActor, open_fits, write_trial
+
+if TYPE_CHECKING:
+    from va_search.training.fit import Fit
+    from va_search.training.fused import Fused
+
+
+@dataclass
+class Member:
+    """One trial of a group: what an actor needs to know of it, and how it ended."""
+
+    task: dict[str, Any]
+    saves: Saves
+    fit: Fit | None = None
+    ended: bool = False
+    failed: str | None = None
+
+    def end(self, failed: str | None = None) -> None:
+        """Trained no more: complete, or failed for a reason."""
+        self.ended, self.failed, self.fit = True, failed, None
+        self.saves.end(keep=False)
+
+
+class FusedActor(TrialActor):
+    """Trains groups as one model, and a trial without a group as `TrialActor` does."""
+
+    def setup(self, config: dict[str, Any]) -> None:
+        """Ray: a new actor, its first trial or group."""
+        super().setup(config)
+        seconds = config.get("checkpoint_seconds", SECONDS)
+        home = Home(Path(config["home"]))
+        self._fused: Fused | None = None
+        self._members = [
+            Member({**config, **one}, Saves(home, config["study"], one["trial"], seconds))
+            for one in config.get("group", ())
+        ]
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Ray: the same actor, its next trial or group."""
+        self._leave()
+        return super().reset_config(new_config)
+
+    def cleanup(self) -> None:
+        """Ray: the actor ends, perhaps in the middle of a group, which then goes on from here another time."""
+        for member in self._members:
+            if member.fit is not None and member.fit.history:
+                member.saves.write(member.fit)
+        self._leave()
+        super().cleanup()
+
+    def step(self) -> dict[str, Any]:
+        """Ray: train for about a second or an epoch; each trial that ends goes to the bank, or reports its failure."""
+        if not self._members:
+            return super().step()
+        try:
+            self._train()
+        except Exception:  # not of one trial, such as too little memory: it ends all that are left
+            self._end_all(traceback.format_exc())
+        failures = {one.task["trial"]: one.failed for one in self._members if one.failed is not None}
+        return {**self._report(), "failures": failures, "done": all(one.ended for one in self._members)}
+
+    def _train(self) -> None:
+        if self._fused is None:
+            self._fused = self._open()
+        until = time.monotonic() + REPORT_SECONDS
+        while not self._fused.finished:
+            self._fused.run_epoch()
+            for member in self._members:
+                if member.fit is not None and not member.fit.finished:
+                    member.saves.after_epoch(member.fit)
+            if time.monotonic() >= until:
+                break
+        self._end_finished()
+
+    def _open(self) -> Fused:
+        from va_search.training.fused import Fused
+
+        fits = open_fits(self._task, [one.task["settings"] for one in self._members])
+        for member, fit in zip(self._members, fits, strict=True):
+            try:
+                member.saves.begin(fit)
+            except JobError:
+                member.end(traceback.format_exc())
+                continue
+            bank = Bank(Home(Path(self._task["home"])).bank)
+            if bank.is_complete(self._task["study"], member.task["trial"]):
+                member.end()  # by what a killed search had left running
+            else:
+                fit.remarks.append(f"trained as one model with {len(fits) - 1} other seeds of its configuration")
+                member.fit = fit
+        return Fused([member.fit for member in self._members if member.fit is not None])
+
+    def _end_finished(self) -> None:
+        """Write what is finished; a diverged or unwritable trial fails alone."""
+        assert self._fused is not None
+        diverged = {id(self._fused.fits[at]): error for at, error in self._fused.diverged.items()}
+        for member in self._members:
+            fit = member.fit
+            if fit is None:
+                continue
+            try:
+                if id(fit) in diverged:
+                    raise diverged[id(fit)]
+                if fit.finished:
+                    seconds = fit.seconds_before + (time.monotonic() - self._started) * fit.share
+                    write_trial(fit, member.task, stopped=False, seconds=seconds)
+                    member.end()
+            except Exception:  # that trial's result, not the others' end
+                member.end(traceback.format_exc())
+
+    def _end_all(self, failed: str) -> None:
+        for member in self._members:
+            if not member.ended:
+                member.end(failed)
+
+    def _leave(self) -> None:
+        for member in self._members:
+            member.saves.end(keep=True)
+        self._members, self._fused = [], None
