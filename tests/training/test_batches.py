@@ -11,7 +11,8 @@ import torch
 
 from va_search.data.normalise import normalisation
 from va_search.data.store import Recording, Store, positions
-from va_search.training.batches import Gather, Steps, in_order, modality_dims, shared_tensor
+from va_search.training.batches import Gather, Steps, in_order, modality_dims
+from va_search.training.features import shared_tensor
 
 CPU = torch.device("cpu")
 

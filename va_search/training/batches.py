@@ -1,4 +1,4 @@
-"""Model inputs by indexing tensors that already lie in memory: the store's mapped files, copied nowhere.
+"""Model inputs by indexing features where they lie (features.py): on a CPU the store's mapped files, copied nowhere.
 
 Conventions: a model step is `frame_step` consecutive frames of one gap-free stretch averaged into one (the last of a
 stretch may be shorter: the mean of what is there). Features are normalised and clipped per frame, then averaged;
@@ -8,7 +8,6 @@ within one in the order of the feature sets' names.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import Tensor
 from va_search.data.normalise import Normalisation
 from va_search.data.segments import Ranges, cut, padded, stretches
 from va_search.data.store import FeatureSet, Recording, Store, positions
+from va_search.training.features import Features, place, to_device
 
 
 def in_order(feature_sets: list[FeatureSet]) -> list[FeatureSet]:
@@ -112,10 +112,11 @@ class Gather:
         frame_step: int,
         clip: float | None,
         device: torch.device,
+        features: Features | None = None,
     ) -> None:
-        self.tensors = [shared_tensor(store.features(one.name)) for one in in_order(feature_sets)]
-        self.shift = torch.from_numpy(statistics.shift)
-        self.scale = torch.from_numpy(statistics.scale)
+        self.features = features or place(store, in_order(feature_sets), device, most=None)
+        self.shift = torch.from_numpy(statistics.shift).to(device)
+        self.scale = torch.from_numpy(statistics.scale).to(device)
         self.frame_step, self.clip, self.device = frame_step, clip, device
 
     def inputs(self, steps: Steps, segments: Ranges) -> tuple[Tensor, Tensor, Tensor]:
@@ -125,21 +126,21 @@ class Gather:
         """
         position, mask = padded(segments)
         x = self._features(steps, position)
-        x[torch.from_numpy(~mask)] = 0.0
+        real = to_device(torch.from_numpy(mask), self.device)
+        if not mask.all():
+            x.masked_fill_(~real[:, :, None], 0.0)
         label = np.where(mask[:, :, None], steps.label[position], np.float32(np.nan))
-        return x.to(self.device), torch.from_numpy(mask).to(self.device), torch.from_numpy(label).to(self.device)
+        return x, real, to_device(torch.from_numpy(label), self.device)
 
     def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
         frame = torch.from_numpy(steps.first[position])  # [row, step]
-        row = torch.from_numpy(steps.row[position[:, 0]])  # a segment lies in one recording
+        row = to_device(torch.from_numpy(steps.row[position[:, 0]]), self.device)  # a segment lies in one recording
         count = torch.from_numpy(steps.count[position])
         if self.frame_step > 1:
             within = torch.arange(self.frame_step)
             frame = frame[..., None] + torch.minimum(within, count[..., None] - 1)  # [row, step, frame]
         flat = frame.reshape(-1)
-        x = torch.cat(
-            [one.index_select(0, flat).float() for one in self.tensors], dim=1
-        )  # [row * step * frame, feature]
+        x = torch.cat([rows.float() for rows in self.features.rows(flat)], dim=1)  # [row * step * frame, feature]
         x = x.view(len(position), -1, x.shape[1])
         x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
         if self.clip is not None:
@@ -149,19 +150,13 @@ class Gather:
         return x
 
 
-def shared_tensor(values: NDArray[np.floating]) -> Tensor:
-    """A tensor on the very memory of a read-only array; it must not be written to."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(values)
-
-
 def _block_mean(x: Tensor, count: Tensor) -> Tensor:
     """[row, step, frame, feature] to [row, step, feature], over the first `count` frames of each step."""
     if bool((count == x.shape[2]).all()):
         return x.mean(dim=2)
-    real = torch.arange(x.shape[2]) < count[..., None]
-    return (x * real[..., None]).sum(dim=2) / count[..., None]
+    there = to_device(count, x.device)
+    real = torch.arange(x.shape[2], device=x.device) < there[..., None]
+    return (x * real[..., None]).sum(dim=2) / there[..., None]
 
 
 def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:

@@ -63,7 +63,7 @@ class Fit:
         self._weights: dict[str, dict[str, Tensor]] = {}
         self.data = data or Examples(settings, store, self.device)
         self._mean = MeanOfEpochs(settings.averaged_epochs) if settings.averaged_epochs else None
-        self.remarks = _remarks(settings, self.device) + seen_people(self.data.fold)
+        self.remarks = _remarks(settings, self.device) + seen_people(self.data.fold) + self.data.gather.features.remarks
         with seeded(self.device, settings.seed, 0):
             self.model = self._new_model()
         if settings.compile and self.device.type == "cuda":
