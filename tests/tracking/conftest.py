@@ -132,7 +132,7 @@ class Server:
             *("--backend-store-uri", self.store),
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         log = open(self.folder / "server.log", "ab")  # noqa: SIM115
         self._process = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
