@@ -20,7 +20,7 @@ SEEDS = "seeds: [0, 1, 2]\n"
 def test_a_fused_study_is_the_one_trained_alone(
     space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
 ) -> None:
-    file = space(rates="[0.001]", epochs=40, extra=SEEDS)  # gru and transformer, three seeds each
+    file = space(rates="[0.001]", epochs=100, extra=SEEDS)  # gru and transformer, three seeds each
     alone, fused = tmp_path / "alone", tmp_path / "fused"
     code, summary, text = run(file, store, alone, "s")
     assert (code, summary["complete"]) == (0, 6), text
@@ -38,7 +38,7 @@ def test_a_fused_study_is_the_one_trained_alone(
     assert trials(fused).keys() == trials(alone).keys()
     for trial, expected in trials(alone).items():
         found = trials(fused)[trial]
-        assert [epoch["epoch"] for epoch in found["history"]] == list(range(1, 41)), trial
+        assert [epoch["epoch"] for epoch in found["history"]] == list(range(1, 101)), trial
         assert bool(found.get("resumed_at")) == (trial in transformers)
         assert ("one model with 2 other seeds" in " ".join(found["remarks"])) == (trial in transformers)
         for dimension in ("valence", "arousal"):

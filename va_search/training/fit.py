@@ -117,7 +117,9 @@ class Fit:
         """What follows an epoch's training, which started at `began` with `learning_rate`: validation and all that is
         kept. `prediction` is the model's of `measured`, if that was made already. Errors as in `run_epoch`."""
         number = len(self.history) + 1
+        waiting = perf_counter()
         loss = float(sums.loss) / max(1, sums.batches)
+        sums.seconds += perf_counter() - waiting  # a GPU may still be at work
         if not math.isfinite(loss):
             raise Diverged(f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`")
         pair = None

@@ -111,6 +111,10 @@ class Fused:
         sums = [Sums() for _ in fits]
         with seeded(fits[0].device, fits[0].settings.seed, len(fits[0].history) + 1):
             self._learn(sums)
+        waiting = perf_counter()
+        losses = [float(one.loss) for one in sums]
+        for one, loss in zip(sums, losses, strict=True):
+            one.loss, one.seconds = loss, one.seconds + (perf_counter() - waiting) / len(fits)  # a GPU may be at work
         predictions = self._predictions()
         for fit, one, rate, prediction in zip(fits, sums, rates, predictions, strict=True):
             now = perf_counter()
