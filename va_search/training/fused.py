@@ -39,6 +39,8 @@ Forward = Callable[[Tensor, Tensor | None, Dropout | None], Tensor]
 
 LOG = logging.getLogger(__name__)
 
+AT_ONCE = AtOnce()  # one for all, so that what is compiled sees the same
+
 VARIED = ("seed", "learning_rate")
 """Settings in which trials of a group may differ."""
 
@@ -171,7 +173,7 @@ class Fused:
 
     def _dropout(self, generators: Sequence[torch.Generator], segments: NDArray[np.int64]) -> Dropout:
         if self._stacked[0].device.type != "cpu":
-            return AtOnce()
+            return AT_ONCE
         return EachItsOwn(generators, (segments[..., 1] - segments[..., 0]).max(axis=1).tolist())
 
     def _step(self, batches: Sequence[Batch], inputs: Inputs, dropout: Dropout, sums: list[Sums]) -> None:
