@@ -14,6 +14,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
+from va_search.search.preview import make_preview
 from va_search.search.session import Session
 from va_search.search.space import Space, load_space
 from va_search.search.study import Study
@@ -160,3 +161,16 @@ def test_what_can_not_be_is_refused_at_once(bank: Bank, tiny_store: Store, space
         warm_start_from(bank, ["frist", "new"], space("random"), tiny_store, study="new")
     text = str(caught.value)
     assert "did you mean 'first'" in text and "from its own trials" in text and "sampler random" in text
+
+
+def test_a_preview_says_what_is_learnt_first_and_refuses_what_a_search_refuses(
+    tmp_path: Path, bank: Bank, tiny_store: Store, space: Callable[..., Space]
+) -> None:
+    put(bank, tiny_store, "old", learning_rate=0.001)
+    put(bank, tiny_store, "old", learning_rate=0.5)
+    home = Home(tmp_path / "home")
+    preview = make_preview(home, space(), tiny_store, study="new", warm_start=["old"])
+    assert [(one["study"], one["used"], one["outside"]) for one in preview.warm_start] == [("old", 1, 1)]
+    assert not Study(home, "new").exists()
+    with pytest.raises(InputError, match="nowhere"):
+        make_preview(home, space(), tiny_store, study="new", warm_start=["nowhere"])

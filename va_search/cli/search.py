@@ -60,9 +60,10 @@ def search(
         store = Store.open(data)
         searched = load_space(space, store)
         if dry_run:
-            show_preview(
-                output, make_preview(Home(home), searched, store, study=study, concurrent=concurrent), searched
+            preview = make_preview(
+                Home(home), searched, store, study=study, concurrent=concurrent, warm_start=warm_start or ()
             )
+            show_preview(output, preview, searched)
             return
         options = Options(
             address,
@@ -112,6 +113,8 @@ def show_preview(output: Output, preview: Preview, searched: Space) -> None:
     """What a search would do: the plan, what is there, the first trials to come."""
     from va_search.cli.plan import show_plan
 
+    for warm in preview.warm_start:
+        output.show(warm_text(**warm))
     for change in preview.changes:
         output.show(f"space changed: {change}")
     show_plan(output, preview.plan, searched)

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError, JobError
@@ -24,6 +25,13 @@ QUIET = {
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
 }
 """Nothing leaves the machine, no second log of results, our own Ctrl-C, and no snapshots of a state the bank has."""
+
+PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
+"""What processes of a Ray of our own import as they start: seconds, while the driver imports Tune. (The last one would
+be imported by the first optimiser.)"""
+
+NVIDIA = Path("/dev/nvidiactl")
+"""There where the machine has a GPU that torch may use."""
 
 CONNECT_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
@@ -85,7 +93,8 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
             "include_dashboard": False,
         }
     try:
-        ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+        with _preloading(options):
+            ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     except (OSError, ValueError, RuntimeError) as error:
         where = options.address or "this machine"
         raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
@@ -93,6 +102,27 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
         yield dict(ray.cluster_resources())
     finally:
         _shut_down()
+
+
+@contextmanager
+def _preloading(options: Options) -> Iterator[None]:
+    """Around Ray's start, which alone sees this: its processes, one for each trial at a time, import what trials need,
+    and are kept until the first trials take them; no others are started. Where there are not as many processes as
+    trials (several cores for one, a GPU that several share) they start as Ray wants it."""
+    new: dict[str, str] = {}
+    if options.address is None and options.threads == 1 and not options.gpus_per_trial and not NVIDIA.exists():
+        new = {
+            "RAY_preload_python_modules": PRELOADED,
+            "RAY_num_workers_soft_limit": str(options.concurrent or cores()),
+            "RAY_enable_worker_prestart": "0",
+        }
+    new = {name: value for name, value in new.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
 
 
 def _shut_down() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from va_search.search.plan import Plan, make_plan
 from va_search.search.session import Session
 from va_search.search.space import Space
 from va_search.search.study import Study
+from va_search.search.warm import warm_start_of
 
 LISTED = 1000
 """So many trials are listed at most."""
@@ -23,7 +25,8 @@ class Preview:
 
     `next` lists trials to train, the first first: {trial, settings (what the space varies), status: new, failed or
     begun}. For sampler tpe it ends where what is chosen depends on results to come; `to_train` counts all, None where
-    only time bounds them. `reason`: why the study's budget lets none begin.
+    only time bounds them. `reason`: why the study's budget lets none begin. `warm_start`: what the sampler would learn
+    of each earlier study first (`warm.Warm.counts`).
     """
 
     study: str
@@ -35,14 +38,24 @@ class Preview:
     next: list[dict[str, Any]]
     changes: list[str]
     reason: str | None
+    warm_start: list[dict[str, Any]]
 
 
-def make_preview(home: Home, space: Space, store: Store, *, study: str, concurrent: int | None = None) -> Preview:
+def make_preview(
+    home: Home,
+    space: Space,
+    store: Store,
+    *,
+    study: str,
+    concurrent: int | None = None,
+    warm_start: Sequence[str] = (),
+) -> Preview:
     """Look at what is there and draw from the space; InputError where `search` would refuse."""
     named = Study(home, checked_name(study, "study name"))
     before = named.check(store)
     spent = before["seconds"] if before else 0.0
-    session = Session(named, space, store, lambda record: None, spent=spent)
+    warm = warm_start_of(named, warm_start, space, store)
+    session = Session(named, space, store, lambda record: None, spent=spent, warm=warm)
     plan = make_plan(home, space, store, concurrent, timed=False)
     failed, asked = {one["trial"] for one in named.failures()}, {trial for trial, _ in named.asked()}
     trials, elsewhere = _draw(session)
@@ -65,6 +78,7 @@ def make_preview(home: Home, space: Space, store: Store, *, study: str, concurre
         next=listed,
         changes=space.changes(before["space"]) if before else [],
         reason=session.enough,
+        warm_start=[one.counts() for one in warm],
     )
 
 

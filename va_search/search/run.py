@@ -21,7 +21,7 @@ from va_search.search.space import Space
 from va_search.search.stopping import listen, stoppable
 from va_search.search.study import Study
 from va_search.search.summary import Summary, front, summary_of
-from va_search.search.warm import Warm, warm_start_from
+from va_search.search.warm import warm_start_of
 from va_search.search.waves import tune_in_waves
 from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import tracking_place
@@ -62,7 +62,7 @@ def run_search(
     _refuse_leaks(store)
     with named.searching():
         named.forget_stop()
-        warm = _warm(named, warm_start, space, store)
+        warm = warm_start_of(named, warm_start, space, store)
         before = named.begin(store, space.document, warm_start=warm_start)
         changes = space.changes(before) if before is not None else []
         spent = named.document()["seconds"]
@@ -83,19 +83,20 @@ def run_search(
             delivery.put(record)
         try:
             with stoppable(session):
-                _run(session, options, watch)
+                _run(session, options, watch, lambda: _end(session, delivery))
         finally:
             session.claims.release_all()
             session.note_time()
             named.forget_stop()
-            status = "KILLED" if session.interrupted else "FINISHED"
-            pareto = front(session)
-            undelivered = delivery.close(
-                DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS,
-                status=status,
-                artifacts={} if pareto is None else {"pareto.json": pareto},
-            )
+            _end(session, delivery)
+            undelivered = delivery.close(DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS)
         return summary_of(session, found, changes, undelivered, delivery.problem)
+
+
+def _end(session: Session, delivery: Delivery) -> None:
+    """No more records: the study's run in MLflow gets its last word, once."""
+    pareto = front(session)
+    delivery.end("KILLED" if session.interrupted else "FINISHED", {} if pareto is None else {"pareto.json": pareto})
 
 
 def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
@@ -104,7 +105,8 @@ def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
     return failed if only == "failed" else failed | {trial for trial, _ in study.asked()}
 
 
-def _run(session: Session, options: Options, watch: Callable[[Progress], None]) -> None:
+def _run(session: Session, options: Options, watch: Callable[[Progress], None], ended: Callable[[], None]) -> None:
+    """Train; `ended` is called when all is trained, while Ray still shuts down."""
     first = session.next_trial()
     if first is None and not session.waiting:
         return  # nothing to do: Ray is not even started
@@ -122,6 +124,8 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None]) 
         session.concurrent = options.concurrent or side_by_side(resources, gpus, options.threads)
         if not session.stopping:
             tune_in_waves(session, options, first, gpus, watch)
+            if not session.stopping:
+                ended()
 
 
 def _refuse_leaks(store: Store) -> None:
@@ -159,10 +163,3 @@ def _plan(space: Space) -> dict[str, Any]:
         "sampler": space.sampler,
         "objective": space.objective,
     }
-
-
-def _warm(study: Study, given: Sequence[str], space: Space, store: Store) -> list[Warm]:
-    """What the studies given now, and those given before, tell; of the latter, what is still there, and TPE can use."""
-    before = [name for name in study.warm_start if name not in given]
-    still = [name for name in before if space.sampler == "tpe" and study.bank.trials(name)]
-    return warm_start_from(study.bank, [*still, *given], space, store, study=study.name)

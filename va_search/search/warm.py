@@ -19,6 +19,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank, light
 from va_search.search.space import Space
+from va_search.search.study import Study
 from va_search.training.settings import TrialSettings
 
 
@@ -60,6 +61,14 @@ def warm_start_from(bank: Bank, studies: Sequence[str], space: Space, store: Sto
         seen |= {record["trial"] for record in records}
         found.append(_from(name, records, space, store))
     return found
+
+
+def warm_start_of(study: Study, given: Sequence[str], space: Space, store: Store) -> list[Warm]:
+    """What the studies `given` now, and those given before, tell `study`; of the latter, what is still there, and TPE
+    can use. Errors as of `warm_start_from`."""
+    before = [name for name in study.warm_start if name not in given]
+    still = [name for name in before if space.sampler == "tpe" and study.bank.trials(name)]
+    return warm_start_from(study.bank, [*still, *given], space, store, study=study.name)
 
 
 def _from(study: str, records: Iterable[dict[str, Any]], space: Space, store: Store) -> Warm:

@@ -28,7 +28,7 @@ Pictures = Callable[[Sequence[dict[str, Any]]], Mapping[str, Any]]
 
 
 class Delivery:
-    """Takes records with `put` at any time and delivers them in the background; `close` at the end.
+    """Takes records with `put` at any time and delivers them in the background; `end`, `close` at the end.
 
     `keys` are the params that every run has. `whole` reads a complete trial's record: with it those that are put are
     not kept in memory, and may be without settings and history.
@@ -85,22 +85,29 @@ class Delivery:
             self._records[str(record["trial"])] = record
             self._changed.notify_all()
 
+    def end(self, status: str = "FINISHED", artifacts: Mapping[str, Any] | None = None) -> None:
+        """No more records come: deliver what waits, then give the parent run its `status` (FINISHED, or KILLED for an
+        interrupted search). Returns at once; the first call counts.
+
+        `artifacts`: what the study came to, file name to text or JSON document, for the parent run.
+        """
+        with self._changed:
+            if self._status is None:
+                self._status = status
+                self._artifacts = dict(artifacts or {})
+                self._failures = 0
+                self._attempts.clear()
+                self._changed.notify_all()
+
     def close(
         self, timeout: float, *, status: str = "FINISHED", artifacts: Mapping[str, Any] | None = None
     ) -> list[str]:
-        """Deliver what waits and give the parent run its `status` (FINISHED, or KILLED for an interrupted search).
-
-        `artifacts`: what the study came to, file name to text or JSON document, for the parent run.
+        """`end`, and wait for it.
 
         Gives up after `timeout` seconds, or sooner where the server does not answer; returns the ids of the trials
         that were not delivered.
         """
-        with self._changed:
-            self._status = status
-            self._artifacts = dict(artifacts or {})
-            self._failures = 0
-            self._attempts.clear()
-            self._changed.notify_all()
+        self.end(status, artifacts)
         self._thread.join(timeout)
         with self._changed:
             self._abandoned = True

@@ -12,9 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import yaml
 
+from va_search.files import whole_file
 from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
 from va_search.tracking.entries import BEST, best_of, text, times, trial_entries
 
@@ -57,14 +60,15 @@ class StudyRuns:
         entries = trial_entries(record, keys)
         if known is None:
             tags = {**entries.tags, "mlflow.parentRunId": self._parent}
-            run = self._client.create_run(self._experiment, start_time=start, tags=tags).info.run_id
+            info = self._client.create_run(self._experiment, start_time=start, tags=tags).info
+            run, artifacts = str(info.run_id), str(info.artifact_uri)
             entries.tags.clear()
         else:
-            run = known.run
+            run, artifacts = known.run, ""
             self._client.update_run(run, status="RUNNING")
         self._known[trial] = Known(run, "RUNNING", "")
         log_entries(self._client, run, entries)
-        self._log_texts(run, record)
+        self._log_texts(run, artifacts, record)
         self._client.set_terminated(run, status=status, end_time=end)
         self._known[trial] = Known(run, status, str(record.get("finished_at", "")))
 
@@ -142,11 +146,16 @@ class StudyRuns:
             self._client.log_text(run, _written(name, content), name)
         return run
 
-    def _log_texts(self, run: str, record: dict[str, Any]) -> None:
-        if record.get("settings"):
-            self._client.log_text(run, _json(record["settings"]), "settings.json")
-        if "failed" in record:
-            self._client.log_text(run, record["failed"], "traceback.txt")
+    def _log_texts(self, run: str, artifacts: str, record: dict[str, Any]) -> None:
+        """Settings and traceback as files of a run whose artifacts are at this URI, "" where it must be asked for."""
+        texts = {"settings.json": _json(record["settings"])} if record.get("settings") else {}
+        texts |= {"traceback.txt": record["failed"]} if "failed" in record else {}
+        for name, content in texts.items():
+            if artifacts.startswith("file:///"):  # `log_text` would ask the database where that is, three times
+                with whole_file(Path(url2pathname(urlsplit(artifacts).path)) / name) as beside:
+                    beside.write_text(content, encoding="utf-8")
+            else:
+                self._client.log_text(run, content, name)
 
 
 def _written(name: str, content: Any) -> str:
