@@ -23,7 +23,7 @@ from va_search.training import fused as fused_module
 from va_search.training.settings import CARRIED, TrialSettings
 
 SPACE = """sampler: grid
-seeds: [0, 1, 2]
+seeds: {seeds}
 folds: {folds}
 budget: {{trials: {trials}}}
 settings:
@@ -46,7 +46,13 @@ Make = Callable[..., Session]
 def make(tmp_path: Path, tiny_store: Store) -> Make:
     def session(home: str = "home", extra: str = "", **said: Any) -> Session:
         file = tmp_path / "space.yaml"
-        words = {"folds": "[official]", "trials": 100, "encoder": "transformer", "rates": "{choice: [0.001, 0.003]}"}
+        words = {
+            "folds": "[official]",
+            "trials": 100,
+            "seeds": "[0, 1, 2]",
+            "encoder": "transformer",
+            "rates": "{choice: [0.001, 0.003]}",
+        }
         file.write_text(SPACE.format(**(words | said)) + extra)
         space = load_space(file, tiny_store)
         study = Study(Home(tmp_path / home), "s")
@@ -101,6 +107,7 @@ def test_what_another_process_trains_is_left_to_it(make: Make) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"seeds": "[7]"}, "the space has one seed, 7"),
         ({"encoder": "{choice: [gru, lstm]}"}, "encoder gru and lstm can't be trained as one model"),
         ({"extra": "early_stopping: {grace_epochs: 2, reduction_factor: 2}\n"}, "leave out `early_stopping`"),
     ],

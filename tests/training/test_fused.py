@@ -188,3 +188,19 @@ def test_trials_of_two_configurations_or_one_twice_are_refused() -> None:
     assert "may differ in seed and learning_rate only" in unfusable([settings(0), settings(1, width=32)])[0]
     assert "may differ" in unfusable([settings(0), settings(1, fold=0)])[0]
     assert "the same" in unfusable([settings(0), settings(0)])[0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("changes", [{"encoder_dropout": 0.0, "head_dropout": 0.0}, {"precision": "bf16"}])
+def test_on_a_gpu_a_group_trains_as_alone_where_nothing_is_dropped(tiny: Store, changes: dict[str, object]) -> None:
+    trials = [settings(seed, rate, epochs=8, **changes) for seed, rate in VARIATIONS]
+    fused = Fused(fits_of(trials, tiny, device="cuda"))
+    while not fused.finished:
+        fused.run_epoch()
+    assert fused.fits[0].best["valence"].ccc > 0.5
+    if "precision" in changes:  # and dropout: other numbers than alone
+        return
+    for fit, trial in zip(fused.fits, trials, strict=True):
+        single = Fit(trial, tiny, device="cuda")
+        for epoch in fit.history:
+            assert single.run_epoch().loss == pytest.approx(epoch.loss, abs=1e-2)
