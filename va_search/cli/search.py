@@ -42,7 +42,7 @@ def search(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between a running trial's checkpoints.")] = 30.0,
     fuse_seeds: Annotated[
-        int, typer.Option("--fuse-seeds", min=1, help="Train so many seeds of a configuration as one model.")
+        int, typer.Option("--fuse-seeds", min=1, help="Train so many seeds as one model; meant for a GPU.")
     ] = 1,
     warm_start: Annotated[
         list[str] | None, typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable.")
