@@ -118,7 +118,12 @@ class Job:
         """Temporary files in our folder, one thread a trial, nothing sent anywhere."""
         temporary = self.folder / side[0]  # short: Ray puts sockets there, whose paths are at most 107 characters
         temporary.mkdir()
-        quiet = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1"}
+        quiet = {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "OMP_NUM_THREADS": "1",
+            "RAY_worker_niceness": "0",
+        }  # as the floor's processes, which compete with others likewise
         return {**os.environ, **quiet, "RAY_TMPDIR": str(temporary), "TMPDIR": str(temporary)}
 
     def script(self, side: str, name: str) -> tuple[Taken, Any]:
@@ -249,6 +254,7 @@ def train_on(store: Path, settings: TrialSettings, pipe: Connection) -> None:
     """Train until killed; tells its own memory before there is a model or data, and when an epoch is done."""
     torch.set_num_threads(1)
     opened = Store.open(store)
+    torch.optim.Adam([torch.zeros(1)])  # imports a good deal more of torch
     pipe.send(memory(os.getpid())["Pss_Anon"])
     fit = Fit(settings, opened)
     fit.run_epoch()
@@ -314,7 +320,7 @@ def show_memory(store: Store, counts: list[int], seconds: float) -> None:
     model, batch = (value / MIB for value in model_and_batch(store, settings))
     size = sum(store.features(name).nbytes for name in store.feature_sets) / MIB
     print(f"features on disk {size:,.0f} MiB; model, optimiser and best epochs {model:,.1f} MiB; the inputs of")
-    print(f"the largest batch {batch:,.0f} MiB, held up to three times: its parts, itself, and the batch before")
+    print(f"the largest batch {batch:,.0f} MiB")
 
 
 def main() -> None:

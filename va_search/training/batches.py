@@ -140,8 +140,12 @@ class Gather:
             within = torch.arange(self.frame_step)
             frame = frame[..., None] + torch.minimum(within, count[..., None] - 1)  # [row, step, frame]
         flat = frame.reshape(-1)
-        x = torch.cat([rows.float() for rows in self.features.rows(flat)], dim=1)  # [row * step * frame, feature]
-        x = x.view(len(position), -1, x.shape[1])
+        x = torch.empty((len(flat), self.shift.shape[1]), device=self.device)  # [row * step * frame, feature]
+        at = 0
+        for rows in self.features.rows(flat):
+            x[:, at : at + rows.shape[1]] = rows
+            at += rows.shape[1]
+        x = x.view(len(position), -1, at)
         x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
         if self.clip is not None:
             x.clamp_(-self.clip, self.clip)

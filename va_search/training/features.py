@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -34,8 +34,9 @@ class Features(Protocol):
 
     remarks: list[str]
 
-    def rows(self, frame: Tensor) -> list[Tensor]:
-        """[row, column] of each feature set at these frames of the store, on the device."""
+    def rows(self, frame: Tensor) -> Iterable[Tensor]:
+        """[row, column] of each feature set at these frames of the store, on the device; one after another, so that
+        each may be gone before the next is read."""
 
 
 class Mapped:
@@ -44,9 +45,9 @@ class Mapped:
     def __init__(self, tensors: Sequence[Tensor]) -> None:
         self._tensors, self.remarks = tensors, list[str]()
 
-    def rows(self, frame: Tensor) -> list[Tensor]:
+    def rows(self, frame: Tensor) -> Iterable[Tensor]:
         """See `Features`."""
-        return [one.index_select(0, frame) for one in self._tensors]
+        return (one.index_select(0, frame) for one in self._tensors)
 
 
 class Resident:

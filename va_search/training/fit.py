@@ -151,6 +151,7 @@ class Fit:
             began = perf_counter()
             loss, states = self._step(x, mask, label, states, learn=self.data.can_learn_from(batch))
             sums.inside += perf_counter() - began
+            del x  # before the next is gathered
             if loss is not None:
                 sums.loss = sums.loss + loss
                 sums.batches += 1

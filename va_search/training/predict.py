@@ -102,4 +102,5 @@ def in_batches(
             x, mask, _ = gather.inputs(steps, segments[batch.segments])
             states = None if batch.fresh or states is None else carry(states, len(batch.segments))
             prediction, states = model(x, mask, states)
+        del x  # before the next is gathered
         yield batch, prediction.float().cpu().numpy()
