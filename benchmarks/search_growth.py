@@ -1,7 +1,7 @@
 """What a search costs beside its trainings, and whether that grows: seconds per trial and the driver's memory.
 
     python benchmarks/search_growth.py                     300 trials: some minutes on two cores
-    python benchmarks/search_growth.py --trials 5000       the whole claim: an hour or so on a quiet machine
+    python benchmarks/search_growth.py --trials 5000       the whole claim: seven minutes or so on a quiet machine
     python benchmarks/search_growth.py --trials 1000 --sampler tpe
     python benchmarks/search_growth.py --asks 5000         the sampler alone, nothing is trained
 
