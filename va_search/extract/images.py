@@ -7,14 +7,12 @@ std in the network's own colour order. Sizes are (height, width).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
-from va_search.errors import InputError
 from va_search.extract.extractor import Image, Settings
 
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -67,20 +65,3 @@ class ImageInput(Settings):
             return image
         filters = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}
         return np.asarray(Pillow.fromarray(image).resize((width, height), filters[self.resample]))
-
-
-def read_image(path: Path) -> Image:
-    """(height, width, 3) uint8 RGB of an image file; InputError for an empty, broken or truncated one."""
-    from PIL import Image as Pillow
-    from PIL import UnidentifiedImageError
-
-    try:
-        with Pillow.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        size = path.stat().st_size
-        raise InputError(f"{path}: {'an empty file' if size == 0 else 'not an image'}; expected a jpg") from None
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError) as error:
-        raise InputError(f"{path}: a broken image ({error})") from error
