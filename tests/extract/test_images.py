@@ -21,6 +21,18 @@ def test_values_colours_and_layout_are_as_declared():
     np.testing.assert_allclose(rows[0], PICTURE / 255, atol=1e-6)
 
 
+def test_grey_is_one_channel():
+    declared = ImageInput(size=(8, 6), colour="grey", layout="nhwc", scale=1, mean=131.0754, std=47.858177)
+    grey = PICTURE @ [0.299, 0.587, 0.114]
+    np.testing.assert_allclose(declared.batch([PICTURE])[0, ..., 0], (grey - 131.0754) / 47.858177, atol=0.02)
+    assert declared.shape(None) == (None, 8, 6, 1)
+
+
+def test_one_number_stands_for_all_channels():
+    declared = ImageInput(size=(8, 6), scale=1, mean=127.5, std=128)
+    np.testing.assert_allclose(declared.batch([PICTURE])[0], (PICTURE.transpose(2, 0, 1) - 127.5) / 128, atol=1e-6)
+
+
 def test_images_of_any_size_are_resampled_with_antialiasing():
     declared = ImageInput(size=4, scale=1)
     flat = np.full((64, 48, 3), 200, np.uint8)
@@ -31,6 +43,14 @@ def test_images_of_any_size_are_resampled_with_antialiasing():
 
 
 def test_a_declaration_that_can_not_be_is_refused():
-    for wrong in ({"std": (1, 0, 1)}, {"size": 0}, {"colour": "grey"}, {"layuot": "nchw"}, {"mean": (1, 2)}):
+    for wrong in (
+        {"std": (1, 0, 1)},
+        {"size": 0},
+        {"colour": "gray"},
+        {"colour": "grey", "std": (1, 1, 1)},
+        {"std": 0},
+        {"layuot": "nchw"},
+        {"mean": (1, 2)},
+    ):
         with pytest.raises(ValidationError):
             ImageInput(**({"size": 4} | wrong))
