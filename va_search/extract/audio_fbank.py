@@ -20,11 +20,12 @@ INT16 = 32768.0
 
 
 class FbankSettings(Settings):
-    """`bins` filters; `window` and `step` in milliseconds."""
+    """`bins` filters; `window` and `step` in milliseconds; `taper`: the window's shape, Kaldi's own or Hamming's."""
 
     bins: int = Field(default=80, ge=4, le=256)
     window: float = Field(default=25.0, ge=5, le=500)
     step: float = Field(default=10.0, ge=1, le=500)
+    taper: Literal["povey", "hamming"] = "povey"
 
 
 class Fbank:
@@ -53,6 +54,7 @@ class Fbank:
         options.frame_opts.dither = 0.0
         options.frame_opts.frame_length_ms = self.settings.window
         options.frame_opts.frame_shift_ms = 1000 * self.step / RATE
+        options.frame_opts.window_type = self.settings.taper
         options.mel_opts.num_bins = self.settings.bins
         computer = kaldi_native_fbank.OnlineFbank(options)
         computer.accept_waveform(RATE, (samples * INT16).tolist())

@@ -66,6 +66,7 @@ class KaldiFbank(Settings):
     bins: int = Field(default=80, ge=4, le=256)
     window: Milliseconds = 25.0
     step: Milliseconds = 10.0
+    taper: Literal["povey", "hamming"] = "povey"
 
     @property
     def rate(self) -> int:
@@ -76,7 +77,8 @@ class KaldiFbank(Settings):
         """(rows, bins) of the front end."""
         from va_search.extract.audio_fbank import Fbank, FbankSettings
 
-        return Fbank(FbankSettings(bins=self.bins, window=self.window, step=self.step)).windows(samples).values
+        settings = FbankSettings(bins=self.bins, window=self.window, step=self.step, taper=self.taper)
+        return Fbank(settings).windows(samples).values
 
 
 class Patch(Settings):
