@@ -86,6 +86,8 @@ def extract(
     if recipe.faces is not None:
         crops /= recipe.faces_hash[:12]
     jobs = find_jobs(places, wanted, crops, warnings)
+    if places.crops is None:
+        recipe.finder()  # whatever is wrong with its detector is told now, not once for each recording
     columns = {one.name: (one.modality, one.build().columns) for one in wanted.feature_sets}  # type: ignore[union-attr]
     with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
         timelines, problems = _timelines(jobs)
