@@ -90,6 +90,7 @@ def test_every_missing_file_is_told_at_once():
         assert re.search(rf"weights/{name}(\.onnx|/model\.safetensors): no such weights file", str(told.value)), name
 
 
+@pytest.mark.slow
 def test_noughts_are_answered_with_the_digest_that_was_found(filled):
     noughts = filled.with_name("noughts.yaml")
     shutil.copy(PAPER, noughts)
@@ -97,6 +98,7 @@ def test_noughts_are_answered_with_the_digest_that_was_found(filled):
         load_recipe(noughts)
 
 
+@pytest.mark.slow
 def test_all_twelve_are_extracted_into_one_store(filled, tmp_path):
     for name, split in {"one": "Train_Set", "two": "Validation_Set"}.items():
         write_video(tmp_path / "videos" / f"{name}.mp4", np.arange(130) / 25, tone(5.4))
