@@ -39,12 +39,10 @@ def write_video(
         voice = None
         if sound is not None:
             voice = container.add_stream(audio_codec, rate=RATE, layout="mono")
+        picture.codec_context.thread_count = 1
+        looks = [_picture(size, place) for place in range(0, size[0], 8)] + [_picture(size, None)]
         for number, at in enumerate(times):
-            image = np.zeros((size[1], size[0], 3), dtype=np.uint8)
-            image[:, number % size[0]] = 90
-            if number in lit:
-                image[:] = 255
-            frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+            frame = looks[-1] if number in lit else looks[number % (len(looks) - 1)]
             frame.time_base = picture.codec_context.time_base
             frame.pts = round(at / float(frame.time_base))
             container.mux(picture.encode(frame))
@@ -59,6 +57,13 @@ def write_video(
                 container.mux(voice.encode(frame))
             container.mux(voice.encode())
     return path
+
+
+def _picture(size: tuple[int, int], stripe: int | None) -> av.VideoFrame:
+    """Black with a grey stripe; white without one."""
+    image = np.zeros((size[1], size[0], 3), dtype=np.uint8)
+    image[:, stripe] = 90 if stripe is not None else 255
+    return av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format="yuv420p")
 
 
 def tone(seconds: float, pitch: float = 150.0, seed: int = 0) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,7 @@ def extract(
         began = time.monotonic()
 
         def engine(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else Ray tells what it thinks of its own ray.data
             with ray_running(options) as resources:
                 count = workers or side_by_side(resources, gpus, 1)
                 yield from OnRay(count, gpus)(worker, indexes)
@@ -79,8 +81,8 @@ def _show(output: Output, made: Extracted, seconds: float) -> None:
     if made.footage:
         speed = made.footage / seconds
         output.show(
-            f"{made.recordings} recordings, {duration(made.footage)} of video in {duration(seconds)} ({speed:.1f} times "
-            f"real time), {made.extracting / made.seconds:.0%} of the workers' time in the extractors"
+            f"{made.recordings} recordings, {duration(made.footage)} of video in {duration(seconds)}, {speed:.1f} "
+            f"times real time; {made.extracting / made.seconds:.0%} of the workers' time in the extractors"
         )
     show_store(output, made.store)
     output.show(f"next: va-search data check {path}")

@@ -136,6 +136,8 @@ def _descriptors(smile: Any, samples: NDArray[np.float32]) -> Windows:
 
 def deltas(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """(rows, columns) slopes per row, by regression over two rows on either side; edges repeat the first and last."""
+    if not len(values):
+        return values
     padded = np.pad(values.astype(np.float64), ((2, 2), (0, 0)), mode="edge")
     slopes = (padded[3:-1] - padded[1:-3] + 2 * (padded[4:] - padded[:-4])) / 10
     return slopes.astype(np.float32)
