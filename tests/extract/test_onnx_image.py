@@ -121,6 +121,26 @@ def test_what_only_shows_when_it_runs_is_found_before_anything_is_extracted(netw
         _ = OnnxImage(settings(narrow)).columns
 
 
+def test_a_network_that_was_exported_for_one_image_is_told_how_to_be_used(tmp_path):
+    """A reshape to one row inside, as tracing leaves it where code asked for the batch's length."""
+    path = save(
+        tmp_path / "one.onnx",
+        [
+            helper.make_node("Reshape", ["images", "one"], ["row"]),
+            helper.make_node("MatMul", ["row", "w"], ["features"]),
+        ],
+        [("images", [None, 3, 24, 20])],
+        [("features", [None, 2])],
+        [("one", np.array([1, 1440])), ("w", np.ones((1440, 2), np.float32))],
+    )
+    with pytest.raises(InputError, match=r"one.onnx: the network fails on .*for a single one, say batch_size: 1"):
+        _ = OnnxImage(settings(path)).columns
+    extractor = OnnxImage(settings(path, batch_size=1, scale=1.0))
+    assert len(extractor.columns) == 2
+    extractor.prepare()
+    np.testing.assert_allclose(extractor.images(PICTURES[:1])[0], PICTURES[0].sum(), rtol=1e-5)
+
+
 def test_files_that_are_no_networks_are_named(path, tmp_path):
     for name, content in {"text.onnx": b"weights", "empty.onnx": b"", "cut.onnx": path.read_bytes()[:700]}.items():
         (tmp_path / name).write_bytes(content)

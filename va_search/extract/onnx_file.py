@@ -80,7 +80,7 @@ class OnnxFile:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0") or 0)
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and told once
         try:
             return onnxruntime.InferenceSession(str(self.path), options, providers=_providers(device))
         except InputError:
@@ -95,8 +95,9 @@ class OnnxFile:
         except InputError:
             raise
         except Exception as error:
+            hint = "; if it was exported for a single one, say batch_size: 1" if shape[0] > 1 else ""
             raise InputError(
-                f"{self.path}: the network fails on an input of shape {_text(shape)}: {_first_line(error)}"
+                f"{self.path}: the network fails on an input of shape {_text(shape)}{hint}: {_first_line(error)}"
             ) from error
         return values
 
