@@ -135,8 +135,13 @@ class Named:
 
 @pytest.fixture
 def ray_here() -> Iterator[None]:
+    from ray import cloudpickle
+
+    here = sys.modules[__name__]  # which Ray's processes can't import
+    cloudpickle.register_pickle_by_value(here)
     with ray_running(Options(None, 2)):
         yield
+    cloudpickle.unregister_pickle_by_value(here)
 
 
 def test_a_recording_at_which_processes_die_is_left_alone(tmp_path: Path, ray_here: None) -> None:
