@@ -218,7 +218,7 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
     for finding in leaks(store):
         output.note(f"{finding.level}: {finding.where}: {finding.text}")
     output.show(f"{to}: {'already there, made from these very sources' if there else 'imported'}")
-    _show_store(output, store)
+    show_store(output, store)
     output.show(f"next: va-search data check {to}")
     output.done({
         "store": str(to), "name": store.name, "already_there": there, "label_range": store.label_range,
@@ -248,7 +248,7 @@ def _feature_set(store: Store, name: str) -> dict[str, Any]:
     return {"name": name, "modality": entry.modality, "dim": entry.dim, "dtype": entry.dtype}
 
 
-def _show_store(output: Output, store: Store) -> None:
+def show_store(output: Output, store: Store) -> None:
     """The splits and feature sets of a store, as two tables."""
     from va_search.data.check import split_counts
 
@@ -273,7 +273,7 @@ def _show_report(output: Output, store: Store, report: Report) -> None:
     low, high = report.label_range
     rates = ", ".join(f"{rate:g} ({count} recordings)" for rate, count in report.frame_rates.items())
     output.show(f"{report.name}: labels in [{low:g}, {high:g}]; frames per second: {rates}")
-    _show_store(output, store)
+    show_store(output, store)
     labels = _table("labels", "split", "unlabelled", "lowest", "highest", "mean", "spread", "histogram")
     for counts in report.labels:
         labels.add_row(*_label_row(counts))

@@ -10,6 +10,7 @@ from va_search.cli import (
     data,
     demo,
     ensemble,
+    extract,
     plan,
     predict,
     register,
@@ -46,6 +47,7 @@ def _options(
 
 
 app.add_typer(data.app, name="data")
+app.command(epilog=extract.EXAMPLE)(extract.extract)
 app.command(epilog=plan.EXAMPLE)(plan.plan)
 app.command(epilog=search.EXAMPLE)(search.search)
 app.command(epilog=status.EXAMPLE)(status.status)

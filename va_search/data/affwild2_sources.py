@@ -60,10 +60,10 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
 
     Feature sets of a recording come in one order, the same for all. `warnings` is added to.
     """
-    entries = _label_files(places.annotations) + _tests(places.sample, warnings)
+    entries = label_files(places.annotations) + sample_entries(places.sample, warnings)
     sets = feature_sets(places)
     rates = _rates(places.frame_rates, [name for name, *_ in entries], warnings)
-    people = {} if places.subjects is None else _pairs(places.subjects, "subject")[0]
+    people = {} if places.subjects is None else by_recording(places.subjects, "subject")[0]
     recordings, problems = [], []
     for entry in entries:
         name, split, labels, frames = entry
@@ -90,7 +90,7 @@ def feature_sets(places: Places) -> Sets:
     return visual | audio
 
 
-def _label_files(annotations: Path) -> list[Entry]:
+def label_files(annotations: Path) -> list[Entry]:
     """Label files of the official folders, which may lie one level down."""
     if not annotations.is_dir():
         raise InputError(f"{annotations}: no such folder, expected one with {' and '.join(FOLDERS.values())}")
@@ -108,7 +108,8 @@ def _label_files(annotations: Path) -> list[Entry]:
     return entries
 
 
-def _tests(sample: Path | None, warnings: list[str]) -> list[Entry]:
+def sample_entries(sample: Path | None, warnings: list[str]) -> list[Entry]:
+    """Test recordings in the sample's order; `warnings` is added to."""
     if sample is None:
         warnings.append("no sample file (--sample), so the store has no test recordings")
         return []
@@ -160,7 +161,7 @@ def _crops(name: str, crops: Path | None) -> Path | None:
 def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str, float]:
     known: dict[str, float] = {}
     if path is not None:
-        texts, lines = _pairs(path, "frames_per_second")
+        texts, lines = by_recording(path, "frames_per_second")
         problems = []
         for name, text in texts.items():
             try:
@@ -181,7 +182,7 @@ def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str
     return rates | dict.fromkeys(lacking, FRAMES_PER_SECOND)
 
 
-def _pairs(path: Path, column: str) -> tuple[dict[str, str], dict[str, int]]:
+def by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int]]:
     """recording -> `column` of a small CSV, and its line; InputError for missing columns, empty cells, repetitions."""
     missing = [name for name in ("recording", column) if name not in read_header(path)]
     if missing:

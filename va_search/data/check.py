@@ -11,12 +11,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.columns import ColumnFindings, read_columns
+from va_search.data.footage import footage_findings
 from va_search.data.store import SPLITS, Recording, Store
 from va_search.files import digest, read_json
 from va_search.metrics import DIMENSIONS
@@ -93,6 +94,7 @@ def quiet(feature_set: str) -> None:
 def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
     """Audit the whole store; reads every value once. Findings come errors first."""
     findings = [*_store_findings(store), *leaks(store), *_label_findings(store), *_recording_findings(store)]
+    findings += _footage_findings(store)
     for name in store.feature_sets:
         progress(name)
         findings += _features(store, name)
@@ -246,6 +248,12 @@ def _recording_findings(store: Store) -> Iterator[Finding]:
         if share > 0.5:
             text = f"{share:.0%} of its frames have no face and stand for their nearest frame with one"
             yield Finding("warning", f"recording {recording.name}", text)
+
+
+def _footage_findings(store: Store) -> Iterator[Finding]:
+    notes = read_json(store.path / "manifest.json").get("notes", {})
+    for level, where, text in footage_findings(store, notes):
+        yield Finding(cast(Level, level), where, text)
 
 
 def _features(store: Store, name: str) -> Iterator[Finding]:

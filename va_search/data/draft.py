@@ -8,6 +8,7 @@ the store's files, writes the manifest last and moves the folder into place with
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -62,6 +63,7 @@ class Part:
     valid: NDArray[np.bool_] | None = None
     gaps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    notes: dict[str, Any] = field(default_factory=dict)  # what an audit wants to know of the recording, JSON-able
 
     @property
     def frames(self) -> int:
@@ -70,7 +72,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Description:
-    """What holds for the whole store; `feature_sets` maps a name to (modality, column names)."""
+    """What holds for the whole store; `feature_sets` maps a name to (modality, column names).
+
+    `definitions` are hashes of how feature sets were extracted, kept in the manifest; empty for imported ones.
+    """
 
     name: str
     label_range: tuple[float, float]
@@ -78,6 +83,7 @@ class Description:
     dtype: str = "float32"
     time_column: str | None = None
     source: str = ""
+    definitions: dict[str, str] = field(default_factory=dict, repr=False)  # told by `source` where they matter
 
 
 class Draft:
@@ -116,7 +122,11 @@ class Draft:
 
     def missing(self) -> list[int]:
         """Indexes of the recordings whose part is not there yet."""
-        return [index for index in range(len(self.recordings)) if not self._part(index).is_file()]
+        return [index for index in range(len(self.recordings)) if not self.has(index)]
+
+    def has(self, index: int) -> bool:
+        """Whether a recording's part is there."""
+        return self._part(index).is_file()
 
     def add(self, index: int, part: Part) -> None:
         """Write one recording's part, whole. Safe to call from several processes, for different recordings."""
@@ -130,6 +140,7 @@ class Draft:
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
         arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
         arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
+        arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
         with whole_file(self._part(index)) as beside, open(beside, "wb") as handle:
             np.savez(handle, **arrays)
 
@@ -158,7 +169,7 @@ class Draft:
         (build / "features").mkdir(parents=True)
         rows = self._rows()
         hashes = {"recordings": digest(rows)}
-        _write_arrow(build / "recordings.arrow", pa.Table.from_pylist(rows, schema=NAMES))
+        write_arrow(build / "recordings.arrow", pa.Table.from_pylist(rows, schema=NAMES))
         hashes["annotations"] = self._write_frames(build)
         feature_sets = []
         for name in self.description.feature_sets:
@@ -171,6 +182,11 @@ class Draft:
     def _load(self, index: int, key: str) -> NDArray[Any]:
         with np.load(self._part(index), allow_pickle=False) as part:
             return part[key]  # type: ignore[no-any-return]
+
+    def _notes(self, index: int) -> dict[str, Any]:
+        with np.load(self._part(index), allow_pickle=False) as part:
+            notes: dict[str, Any] = json.loads(str(part["notes"])) if "notes" in part else {}
+        return notes
 
     def _rows(self) -> list[dict[str, Any]]:
         rows, start = [], 0
@@ -191,7 +207,7 @@ class Draft:
         times = np.concatenate([self._load(i, "times") for i in indexes]).astype(np.float64)
         valid = np.concatenate([self._load(i, "valid") for i in indexes]).astype(bool)
         columns = {"valence": pair[:, 0], "arousal": pair[:, 1], "time": times, "valid": valid}
-        _write_arrow(build / "frames.arrow", pa.table(columns))
+        write_arrow(build / "frames.arrow", pa.table(columns))
         return hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
 
     def _write_feature_set(self, build: Path, name: str, frames: int) -> FeatureSet:
@@ -209,7 +225,7 @@ class Draft:
         with pa.memory_map(str(scratch), "r") as source:
             values = pa.Array.from_buffers(pa.from_numpy_dtype(dtype), frames * dim, [None, source.read_buffer()])
             rows = pa.FixedSizeListArray.from_arrays(values, dim)
-            _write_arrow(build / "features" / f"{name}.arrow", pa.table({name: rows}))
+            write_arrow(build / "features" / f"{name}.arrow", pa.table({name: rows}))
         scratch.unlink()
         return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns)
 
@@ -229,6 +245,11 @@ class Draft:
             "bytes": {str(path.relative_to(build)): path.stat().st_size for path in files},
             "warnings": self.warnings(),
         }
+        if self.description.definitions:
+            manifest["definitions"] = self.description.definitions
+        notes = {source.name: self._notes(index) for index, source in enumerate(self.recordings)}
+        if any(notes.values()):
+            manifest["notes"] = notes
         write_json(build / "manifest.json", manifest)
 
 
@@ -269,7 +290,8 @@ def _is_coarse(values: NDArray[np.floating], cast: NDArray[Any]) -> bool:
     return bool(((spread > 0) & (error > ROUNDED * spread)).any())
 
 
-def _write_arrow(path: Path, table: pa.Table) -> None:
+def write_arrow(path: Path, table: pa.Table) -> None:
+    """Write a table as one Arrow IPC file, whole."""
     with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
         with pa.ipc.new_file(sink, table.schema) as writer:
             writer.write_table(table)

@@ -1,0 +1,132 @@
+"""Own videos, no crops: faces found by an ONNX detector, cut out and written as crops, then seen by an ONNX network."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+import av
+from extract_world import write_labels, write_recipe
+from onnx import helper
+from onnx_world import bright_square_detector, save
+from PIL import Image
+
+from va_search.errors import InputError
+from va_search.extract.pipeline import extract
+from va_search.extract.recipe import load_recipe
+from va_search.extract.sources import Places
+
+HIDDEN = range(10, 15)  # frames, from 0, without a face
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_moving_face(path, frames=30):
+    """A white square of 32 pixels that wanders over black, 160 × 128, and is away in the frames HIDDEN."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 160, 128, "yuv420p", 4_000_000
+        for number in range(frames):
+            image = np.zeros((128, 160, 3), np.uint8)
+            if number not in HIDDEN:
+                left, top = 8 + 4 * number, 40 + number
+                image[top : top + 32, left : left + 32] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def brightness(path):
+    """A network that puts out the average of the whole crop and of its middle: (free, 3, 112, 112) to (free, 2)."""
+    constants = [("begin", np.array([30, 30])), ("end", np.array([80, 80])), ("axes", np.array([2, 3]))]
+    nodes = [
+        helper.make_node("Slice", ["input", "begin", "end", "axes"], ["middle"]),
+        helper.make_node("ReduceMean", ["middle"], ["inner"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("ReduceMean", ["input"], ["outer"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Concat", ["outer", "inner"], ["both"], axis=1),
+        helper.make_node("Flatten", ["both"], ["features"]),
+    ]
+    return save(path, nodes, [("input", [None, 3, 112, 112])], [("features", [None, 2])], constants)
+
+
+@pytest.fixture
+def world(tmp_path):
+    detector, network = bright_square_detector(tmp_path / "squares.onnx"), brightness(tmp_path / "brightness.onnx")
+    recipe = f"""
+faces:
+  extractor: detector
+  settings:
+    format: yunet
+    weights: {{path: squares.onnx, sha256: {digest(detector)}}}
+    input: [128, 160]
+    choose: track
+    same: 0.1
+feature_sets:
+  - name: bright
+    extractor: onnx_image
+    settings:
+      weights: {{path: brightness.onnx, sha256: {digest(network)}}}
+      size: 112
+"""
+    for name, split in {"one": "Train_Set", "two": "Validation_Set"}.items():
+        write_moving_face(tmp_path / "videos" / f"{name}.mp4")
+        write_labels(tmp_path / "labels", name, 30, split)
+    path = write_recipe(tmp_path / "own.yaml", recipe)
+    return path, Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
+
+
+def test_videos_without_crops_become_a_store(world):
+    recipe, places, to = world
+    store = extract(load_recipe(recipe), places, to).store
+    valid = np.ones(30, bool)
+    valid[list(HIDDEN)] = False
+    np.testing.assert_array_equal(store.valid, np.tile(valid, 2))
+    outer, inner = store.features("bright").T
+    assert inner.min() > 0.95  # the square fills the middle of every crop, wherever it went
+    assert outer[10] == outer[9]  # a frame without a face takes the nearest one's features
+    assert outer[14] == outer[15]
+    crops = sorted(path.name for path in next(to.with_name("store.crops").rglob("one")).iterdir())
+    assert crops == [f"{number + 1:05d}.jpg" for number in range(30) if number not in HIDDEN]
+
+
+def test_crops_are_cut_once(world):
+    """The crops are there when the features are asked for again, and a crop that someone mended stays so."""
+    recipe, places, to = world
+    extract(load_recipe(recipe), places, to)
+    folder = next(to.with_name("store.crops").rglob("one"))
+    Image.new("RGB", (112, 112)).save(folder / "00001.jpg")
+    again = extract(load_recipe(recipe), places, to.with_name("store"))
+    assert again.made == ()
+    other = recipe.with_name("other.yaml")
+    other.write_text(recipe.read_text().replace("name: bright", "name: dark"))
+    store = extract(load_recipe(other), places, to).store
+    assert (store.features("dark")[0] < 0.1).all()
+    np.testing.assert_array_equal(store.features("dark")[1:30], store.features("bright")[1:30])
+
+
+def test_a_detector_that_does_not_fit_is_told_before_any_video_is_read(world):
+    recipe, places, to = world
+    recipe.write_text(recipe.read_text().replace("format: yunet", "format: scrfd"))
+    with pytest.raises(InputError, match=r"^\S+squares.onnx: the outputs are not those of a scrfd detector"):
+        extract(load_recipe(recipe), places, to)
+    assert not to.exists()
+
+
+def test_a_video_without_any_face_is_told_and_stops_no_other(world):
+    recipe, places, to = world
+    with av.open(str(places.videos / "two.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
+        for _ in range(30):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((128, 160, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    with pytest.raises(InputError, match=r"two.mp4: no face found in any of 30 frames") as told:
+        extract(load_recipe(recipe), places, to)
+    assert "recording 'one'" not in str(told.value)
+    write_moving_face(places.videos / "two.mp4")
+    assert extract(load_recipe(recipe), places, to).recordings == 1

@@ -1,0 +1,246 @@
+"""Videos to a store: what is in it, going on after a kill, adding feature sets, and bad input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from extract_world import tone, write_crops, write_labels, write_recipe, write_video
+
+from va_search.data.check import check
+from va_search.data.store import Store
+from va_search.errors import InputError, JobError
+from va_search.extract import extractor
+from va_search.extract.extractor import Settings
+from va_search.extract.pipeline import Extracted, Progress, extract, in_turn
+from va_search.extract.recipe import load_recipe
+from va_search.extract.recording import Outcome, Worker
+from va_search.extract.sources import Places
+
+FBANK = "feature_sets:\n- {name: mel, extractor: fbank, settings: {bins: 8}}\n"
+
+
+class MeanColour:
+    """An image extractor of the tests' own: the mean of each colour, NaN for an image of brightness 99."""
+
+    Settings = Settings
+    kind = "image"
+    batch = 7
+    columns = ("red", "green", "blue")
+
+    def __init__(self, settings: Settings) -> None:
+        self.ready = False
+
+    def prepare(self, device: str = "cpu") -> None:
+        self.ready = True
+
+    def images(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        assert self.ready
+        assert 0 < len(images) <= self.batch
+        return np.array([image.reshape(-1, 3).mean(axis=0) for image in images], dtype=np.float32)
+
+
+@pytest.fixture(autouse=True)
+def _colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(extractor.EXTRACTORS, "colour", (__name__, "MeanColour"))
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    """Three recordings of 4 s, 23.976 fps, every second frame with a crop."""
+    for number in range(3):
+        times = np.arange(96) * 1001 / 24000
+        write_video(tmp_path / "videos" / f"v{number}.mp4", times, tone(4.0, seed=number))
+        write_labels(tmp_path / "labels", f"v{number}", 97, "Train_Set" if number < 2 else "Validation_Set", number)
+        write_crops(tmp_path / "crops" / f"v{number}", range(1, 97, 2))
+    return Places(tmp_path / "videos", tmp_path / "labels", tmp_path / "crops")
+
+
+def run(tmp_path: Path, places: Places, text: str = FBANK, **more: object) -> Extracted:
+    return extract(load_recipe(write_recipe(tmp_path / "recipe.yaml", text)), places, tmp_path / "store", **more)  # type: ignore[arg-type]
+
+
+def refused(tmp_path: Path, places: Places, text: str = FBANK) -> list[str]:
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, places, text)
+    assert not (tmp_path / "store").exists()
+    return caught.value.problems
+
+
+def kept(tmp_path: Path) -> int:
+    return len(list((tmp_path / "store.partial" / "parts").glob("*.npz")))
+
+
+def test_a_store_of_sound_and_crops(tmp_path: Path, places: Places) -> None:
+    text = FBANK + "- {name: face, extractor: colour}\n- {name: scene, extractor: colour, images: frames}\n"
+    seen: list[Progress] = []
+    made = run(tmp_path, places, text, watch=seen.append)
+    store = Store.open(tmp_path / "store")
+    assert {name: (one.modality, one.dim) for name, one in store.feature_sets.items()} == {
+        "mel": ("audio", 8),
+        "face": ("visual", 3),
+        "scene": ("visual", 3),
+    }
+    assert [(one.name, one.split, one.frames) for one in store.recordings] == [
+        ("v0", "train", 97), ("v1", "train", 97), ("v2", "validation", 97)
+    ]  # fmt: skip
+    assert store.recordings[0].frames_per_second == pytest.approx(23.976, abs=0.01)
+    valid = store.valid[:97]
+    assert valid.sum() == 48
+    assert valid[0]
+    assert not valid[1]
+    face = store.features("face")[:97]
+    np.testing.assert_allclose(face[0:96:2, 0], np.arange(1, 97, 2) % 100 + 50, atol=1.5)
+    assert face[1, 0] in (face[0, 0], face[2, 0])  # whichever is nearer by the video's clock
+    assert [progress.done for progress in seen] == [0, 1, 2, 3]
+    assert seen[-1].footage == pytest.approx(seen[-1].all_footage)
+    assert made.recordings == 3
+    assert 0 < made.extracting < made.seconds
+    assert made.footage == pytest.approx(12.0, abs=0.1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "labels", "recipe.yaml", "store", "videos"]
+
+
+def test_a_killed_run_goes_on_with_what_is_missing(tmp_path: Path, places: Places) -> None:
+    def killed(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+        yield worker(indexes[0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, places, engine=killed)
+    assert kept(tmp_path) == 1
+    made = run(tmp_path, places)
+    assert made.recordings == 2
+    again = run(tmp_path, places)
+    assert (again.recordings, again.made, again.there) == (0, (), ("mel",))
+
+
+def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places: Places) -> None:
+    first = run(tmp_path, places).store
+    before = first.data_hash(["mel"])
+    mapped = first.features("mel").copy()
+    more = FBANK + "- {name: face, extractor: colour}\n"
+    made = run(tmp_path, places, more)
+    assert (made.made, made.there) == (("face",), ("mel",))
+    assert made.store.data_hash(["mel"]) == before
+    assert list(made.store.feature_sets) == ["mel", "face"]
+    np.testing.assert_array_equal(first.features("mel"), mapped)  # whoever had it open reads on
+    assert made.store.valid.sum() == 3 * 48
+    assert check(made.store).count("error") == 0
+    with pytest.raises(InputError, match="feature set 'mel' is there already and was made otherwise"):
+        run(tmp_path, places, FBANK.replace("8", "9"))
+    alone = extract(load_recipe(tmp_path / "recipe.yaml"), places, tmp_path / "other").store
+    assert alone.feature_sets["mel"].dim == 9
+
+
+def test_a_kill_while_adding_leaves_the_old_store_or_the_new(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import va_search.data.adding as adding
+
+    run(tmp_path, places)
+    more = FBANK + "- {name: face, extractor: colour}\n"
+    for step in ("_lay", "_add_frames", "write_json"):
+        with monkeypatch.context() as patch:
+            patch.setattr(adding, step, _killed)
+            with pytest.raises(KeyboardInterrupt):
+                run(tmp_path, places, more)
+        assert list(Store.open(tmp_path / "store").feature_sets) == ["mel"]
+    assert list(run(tmp_path, places, more).store.feature_sets) == ["mel", "face"]
+    assert not list(tmp_path.glob("store.*"))
+
+
+def _killed(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(tmp_path: Path, places: Places) -> None:
+    video = tmp_path / "videos" / "v0.mp4"
+    whole = video.read_bytes()
+    video.write_bytes(whole[: len(whole) // 2])
+    write_video(tmp_path / "videos" / "v1.mp4", np.arange(96) * 1001 / 24000)  # no sound
+    problems = refused(tmp_path, places)
+    assert "v0.mp4" in problems[0]
+    assert "no whole video" in problems[0]
+    assert "v1.mp4: no audio track" in problems[1]
+    assert "1 of 3 recordings are extracted and kept" in problems[-1]
+    assert kept(tmp_path) == 1
+    video.write_bytes(whole)
+    write_video(tmp_path / "videos" / "v1.mp4", np.arange(96) * 1001 / 24000, tone(4.0))
+    assert run(tmp_path, places).recordings == 2
+
+
+def test_crops_that_are_beyond_the_video_empty_or_absent(tmp_path: Path, places: Places) -> None:
+    face = "feature_sets: [{name: face, extractor: colour}]\n"
+    write_crops(tmp_path / "crops" / "v0", [140])
+    (tmp_path / "crops" / "v1" / "00003.jpg").write_bytes(b"")
+    for path in (tmp_path / "crops" / "v2").iterdir():
+        path.unlink()
+    problems = "\n".join(refused(tmp_path, places, face))
+    assert "00140.jpg: a crop beyond the video's end" in problems
+    assert "00003.jpg: 0 bytes that are no whole image" in problems
+    assert "v2: no crop in it" in problems
+
+
+def test_values_that_are_not_finite_name_frame_and_column(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dirty(self: MeanColour, images: Sequence[np.ndarray]) -> np.ndarray:
+        values = np.ones((len(images), 3), dtype=np.float32)
+        values[0, 1] = np.nan
+        return values
+
+    monkeypatch.setattr(MeanColour, "images", dirty)
+    problems = refused(tmp_path, places, "feature_sets: [{name: face, extractor: colour}]\n")
+    assert "recording 'v0': feature set 'face': " in "\n".join(problems)
+    assert "nan in frame 1, column 1" in problems[0]
+
+
+def test_sound_shorter_than_the_video_is_held_and_told_by_the_audit(tmp_path: Path, places: Places) -> None:
+    times = np.arange(96) * 1001 / 24000
+    write_video(tmp_path / "videos" / "v0.mp4", times, tone(2.0))
+    store = run(tmp_path, places).store
+    mel = store.features("mel")[:97]
+    np.testing.assert_array_equal(mel[60], mel[96])
+    texts = [f"{finding.where}: {finding.text}" for finding in check(store).findings]
+    assert any("v0: its sound is 1.9" in text or "v0: its sound is 2.0" in text for text in texts), texts
+
+
+def test_a_wrong_folder_or_a_missing_video_is_told_before_anything_is_read(tmp_path: Path, places: Places) -> None:
+    assert "expected videos" in refused(tmp_path, Places(tmp_path / "crops", tmp_path / "labels"))[0]
+    assert "no such folder" in refused(tmp_path, Places(tmp_path / "nowhere", tmp_path / "labels"))[0]
+    write_labels(tmp_path / "labels", "gone", 50)
+    write_labels(tmp_path / "labels", "lost_left", 50)
+    problems = refused(tmp_path, places)
+    assert [problem.split(" with")[0] for problem in problems] == [
+        "recording 'gone': no video gone",
+        "recording 'lost_left': no video lost_left or lost",
+    ]
+    assert not (tmp_path / "store.partial").exists()
+    face = "feature_sets: [{name: face, extractor: colour}]\n"
+    without = Places(places.videos, places.annotations)
+    (tmp_path / "labels" / "Train_Set" / "gone.txt").unlink()
+    (tmp_path / "labels" / "Train_Set" / "lost_left.txt").unlink()
+    assert "'face' looks at crops: give --crops" in refused(tmp_path, without, face)[0]
+
+
+def test_a_full_disk_stops_the_job_and_keeps_what_is_done(tmp_path: Path, places: Places) -> None:
+    import subprocess
+
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", str(disk)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", "feature_sets: [{name: face, extractor: colour}]"))
+        (disk / "filler").write_bytes(bytes(44_000))
+        with pytest.raises(JobError, match=r"(?i)no space left"):
+            extract(recipe, places, disk / "store", engine=in_turn)
+        assert not (disk / "store").exists()
+        (disk / "filler").unlink()
+        subprocess.run(["mount", "-o", "remount,size=9m", str(disk)], check=True)
+        assert extract(recipe, places, disk / "store").store.frames == 3 * 97
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -1,0 +1,99 @@
+"""Feature sets of one store added to another of the same recordings, without a moment in which the store is half.
+
+Conventions: new files are laid beside the old ones, which stay as they are; the manifest, written last with one
+rename, is what makes them part of the store. Whoever reads the store meanwhile goes on reading what it opened; hashes
+of the feature sets that were there, and so the ids of trials on them, stay what they were.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from va_search.data.draft import write_arrow
+from va_search.data.store import Store
+from va_search.errors import InputError
+from va_search.files import read_json, whole_file, write_json
+
+
+def add_feature_sets(to: Path, new: Path) -> Store:
+    """Add the feature sets of the store at `new` to the one at `to`; the same call again finds them there.
+
+    Frames that have no face in `new` have none in the result; times are taken where `to` has none. InputError when
+    the recordings or their lengths differ, or a name is taken by other values.
+    """
+    old, more = Store.open(to), Store.open(new)
+    _check_same_recordings(old, more)
+    taken = [name for name, one in more.feature_sets.items() if _other(old, name, one.hash)]
+    if taken:
+        raise InputError(
+            *(f"{to}: feature set {name!r} is there with other values; name it otherwise" for name in taken)
+        )
+    for name in more.feature_sets:
+        if name not in old.feature_sets:
+            _lay(new / "features" / f"{name}.arrow", to / "features" / f"{name}.arrow")
+    _add_frames(old, more)
+    write_json(to / "manifest.json", _merged(read_json(to / "manifest.json"), read_json(new / "manifest.json"), to))
+    return Store.open(to)
+
+
+def _other(store: Store, name: str, content: str) -> bool:
+    return name in store.feature_sets and store.feature_sets[name].hash != content
+
+
+def _check_same_recordings(old: Store, more: Store) -> None:
+    frames = {recording.name: recording.frames for recording in old.recordings}
+    others = {recording.name: recording.frames for recording in more.recordings}
+    problems = [f"{old.path}: recording {name!r} is not in {more.path}" for name in frames if name not in others]
+    problems += [f"{old.path}: no recording {name!r}, which {more.path} has" for name in others if name not in frames]
+    problems += [
+        f"recording {name!r}: {count} frames in {old.path}, {others[name]} in {more.path}"
+        for name, count in frames.items()
+        if others.get(name, count) != count
+    ]
+    if not problems and list(frames) != list(others):
+        problems = [f"{old.path} and {more.path} have their recordings in another order"]
+    if problems:
+        raise InputError(*problems[:20])
+
+
+def _lay(source: Path, to: Path) -> None:
+    """The file at `source` also at `to`: a link where the disk can, else a copy, whole."""
+    with whole_file(to) as beside:
+        try:
+            os.link(source, beside)
+        except OSError:
+            shutil.copyfile(source, beside)
+
+
+def _add_frames(old: Store, more: Store) -> None:
+    """Faces and times; the file has the same size after it, and annotations are left alone."""
+    valid = old.valid & more.valid
+    times = np.where(np.isnan(old.times), more.times, old.times)
+    if np.array_equal(valid, old.valid) and np.array_equal(times, old.times, equal_nan=True):
+        return
+    pair = old.annotations
+    columns = {"valence": pair[:, 0], "arousal": pair[:, 1], "time": times, "valid": valid}
+    write_arrow(old.path / "frames.arrow", pa.table(columns))
+
+
+def _merged(old: dict[str, Any], more: dict[str, Any], to: Path) -> dict[str, Any]:
+    there = {entry["name"] for entry in old["feature_sets"]}
+    added = [entry for entry in more["feature_sets"] if entry["name"] not in there]
+    features = {f"features/{entry['name']}.arrow" for entry in added}
+    sizes = {name: size for name, size in more["bytes"].items() if name in features}
+    sizes["frames.arrow"] = (to / "frames.arrow").stat().st_size
+    notes = {**old.get("notes", {}), **more.get("notes", {})}
+    return {
+        **old,
+        "feature_sets": old["feature_sets"] + added,
+        "bytes": {**old["bytes"], **sizes},
+        "warnings": list(dict.fromkeys(old["warnings"] + more["warnings"])),
+        "definitions": {**old.get("definitions", {}), **more.get("definitions", {})},
+        **({"notes": notes} if notes else {}),
+    }

@@ -1,0 +1,1 @@
+"""Feature sets from video, audio and face crops, aligned by the video's own time stamps."""

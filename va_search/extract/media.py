@@ -1,0 +1,171 @@
+"""Sound, frames and crops, read piece by piece.
+
+Conventions: sound is mono float32 in [-1, 1], its first sample at `begin` seconds on the video's clock; holes between
+its time stamps are silence, so that sample i always stands at begin + i / rate. Frames and crops are RGB uint8
+(height, width, 3); frame i (from 0) is crop `{i + 1:05d}.jpg`. Sound that is decoded lies in an unnamed scratch file,
+mapped: memory stays that of the piece being looked at, and a killed process leaves nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as Pictures
+
+from va_search.data.frame_rows import CROP
+from va_search.errors import InputError
+from va_search.extract.extractor import AudioExtractor, Image, Windows
+from va_search.extract.timeline import Timeline, opened
+
+HOLE = 0.02
+"""Seconds that time stamps may be off before a hole is filled, or sound that overlaps is left out."""
+BROKEN = 0.01
+"""Share of a video's packets that may fail to decode (a hole then takes their place); more and the file is refused."""
+CHUNK = 60.0
+"""Seconds of sound an extractor is given at once, besides its context."""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Decoded sound: `samples` (samples,) float32 mono at `rate`, mapped; the first stands at `begin` seconds."""
+
+    samples: NDArray[np.float32]
+    rate: int
+    begin: float
+
+
+def read_sound(video: Path, timeline: Timeline, rate: int, scratch: Path) -> Sound:
+    """The whole sound of a video at `rate`, in a scratch file in the folder `scratch`; InputError without a track."""
+    if timeline.sound is None:
+        raise InputError(
+            f"{video}: no audio track, but audio feature sets are asked for. If it is silent, give it silence: ffmpeg "
+            "-i IN -f lavfi -i anullsrc -c:v copy -shortest OUT"
+        )
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        begin, count = _decode_sound(video, rate, file)
+        file.flush()
+        if not count:
+            raise InputError(f"{video}: its audio track holds no sound that can be decoded")
+        return Sound(np.memmap(file, dtype=np.float32, mode="r", shape=(count,)), rate, begin)
+
+
+def _decode_sound(video: Path, rate: int, file: BinaryIO) -> tuple[float, int]:
+    """Begin in seconds and number of the samples written."""
+    begin: float | None = None
+    written = packets = broken = 0
+    with opened(video) as container:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        for packet in container.demux(container.streams.audio[0]):
+            packets += 1
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                broken += 1
+                continue
+            for frame in frames:
+                if begin is None:
+                    begin = float(frame.time or 0.0)
+                ahead = 0.0 if frame.time is None else frame.time - begin - written / rate
+                if ahead < -HOLE:
+                    continue  # before what is there already
+                if ahead > HOLE:
+                    silence = round(ahead * rate)
+                    file.write(bytes(4 * silence))
+                    written += silence
+                frame.pts = None
+                written += _write(resampler.resample(frame), file)
+        written += _write(resampler.resample(None), file) if begin is not None else 0
+    if broken > BROKEN * packets:
+        raise InputError(f"{video}: {broken} of {packets} packets of sound can't be decoded; copy or convert it again")
+    return begin or 0.0, written
+
+
+def _write(frames: list[Any], file: BinaryIO) -> int:
+    for frame in frames:
+        file.write(np.ascontiguousarray(frame.to_ndarray()).data)
+    return sum(frame.samples for frame in frames)
+
+
+def windows(sound: Sound, extractor: AudioExtractor, chunk: float = CHUNK) -> Iterator[Windows]:
+    """An extractor's windows of the whole sound, chunk after chunk, their centres on the video's clock.
+
+    Each chunk is seen with the extractor's context before and after it; of the windows found, those whose centre lies
+    in the chunk are kept.
+    """
+    total = len(sound.samples)
+    length = max(1, round(chunk * sound.rate / extractor.step)) * extractor.step
+    context = -(-round(extractor.context * sound.rate) // extractor.step) * extractor.step
+    for start in range(0, total, length):
+        first, last = max(0, start - context), min(total, start + length + context)
+        found = extractor.windows(np.asarray(sound.samples[first:last], dtype=np.float32))
+        centres = found.centres + first / sound.rate
+        low = -np.inf if start == 0 else start / sound.rate
+        high = np.inf if start + length >= total else (start + length) / sound.rate
+        kept = (centres >= low - 1e-9) & (centres < high - 1e-9)
+        yield Windows(found.values[kept], centres[kept] + sound.begin)
+
+
+def video_frames(video: Path, timeline: Timeline) -> Iterator[tuple[int, Image]]:
+    """(frame from 0, image) of every frame that can be decoded, in the order of display.
+
+    InputError at the end when more than one in a hundred could not.
+    """
+    seen = 0
+    with opened(video) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                continue
+            for frame in frames:
+                if frame.time is None:
+                    continue
+                place = int(np.searchsorted(timeline.frames, frame.time - timeline.step / 4))
+                if place < len(timeline.frames) and abs(timeline.frames[place] - frame.time) < timeline.step / 4:
+                    seen += 1
+                    yield place, frame.to_ndarray(format="rgb24")
+    if seen < (1 - BROKEN) * len(timeline.frames):
+        raise InputError(f"{video}: {seen} of {len(timeline.frames)} frames can be decoded; copy or convert it again")
+
+
+def crop_files(folder: Path, rows: int, video: Path) -> list[tuple[int, Path]]:
+    """(frame from 0, file) of the crops in a folder, by number; InputError for one beyond the video or none at all."""
+    found = sorted(
+        (int(match[1]) - 1, path) for path in folder.iterdir() if (match := CROP.fullmatch(path.name)) is not None
+    )
+    if not found:
+        raise InputError(f"{folder}: no crop in it, expected 00001.jpg and so on, one for each frame with a face")
+    if found[0][0] < 0:
+        raise InputError(f"{found[0][1]}: crops count from 00001.jpg, which is the first frame")
+    beyond = [path for frame, path in found if frame > rows]
+    if beyond:
+        raise InputError(
+            f"{beyond[0]}: a crop beyond the video's end, {len(beyond)} such; {video} and its annotation have {rows} "
+            "frames. Are the crops of another recording, or cut at another frame rate?"
+        )
+    twice = [one[1] for one, other in pairwise(found) if one[0] == other[0]]
+    if twice:
+        raise InputError(f"{twice[0]}: frame {CROP.fullmatch(twice[0].name)[1]} has two crops; keep one")  # type: ignore[index]
+    return [entry for entry in found if entry[0] < rows]
+
+
+def read_crop(path: Path) -> Image:
+    """(height, width, 3) RGB uint8; InputError, naming the file, for one that is empty or cut short."""
+    try:
+        with Pictures.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        size = path.stat().st_size if path.is_file() else 0
+        raise InputError(
+            f"{path}: {size:,} bytes that are no whole image ({error}); cut it again or remove it"
+        ) from None

@@ -1,0 +1,235 @@
+"""From videos to a store: what is missing is extracted, recording by recording, and added with one rename.
+
+    STORE.partial/        parts of a store being made, one per recording, each whole
+    STORE.adding.partial/ the same of feature sets being added to a store; they pass through STORE.adding
+    STORE.crops/          crops that the recipe's `faces` found, by what found them
+
+Conventions: a killed run goes on with the recordings that have no part. A recording that is broken stops nothing: the
+others are extracted, then all problems are told and the store waits until they are put right. A feature set that the
+store has from the same definition is not extracted again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from va_search.data.adding import add_feature_sets
+from va_search.data.affwild2_sources import video_of
+from va_search.data.draft import Description, Draft, Source
+from va_search.data.importing import refuse
+from va_search.data.store import Store
+from va_search.errors import InputError, JobError
+from va_search.extract.recipe import Recipe
+from va_search.extract.recording import Outcome, Worker
+from va_search.extract.sources import LABEL_RANGE, Job, Places, find_jobs
+from va_search.extract.timeline import Timeline, read_timeline
+from va_search.files import digest, only_one, read_json, remove_folder
+
+Engine = Callable[[Worker, Sequence[int]], Iterator[Outcome]]
+"""Runs a worker on recordings by index and yields what came of each, in any order."""
+Watch = Callable[["Progress"], None]
+READERS = 8
+"""Videos whose time stamps are read at once."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Recordings done of all; seconds of video done and in all, of this run; the one just done, "" at the start."""
+
+    done: int
+    total: int
+    footage: float
+    all_footage: float
+    name: str
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The store, which feature sets were extracted now and which were there, and how long the recordings of this run
+    took: `extracting` of the workers' `seconds` in the extractors, for `footage` seconds of video."""
+
+    store: Store
+    made: tuple[str, ...]
+    there: tuple[str, ...]
+    recordings: int
+    seconds: float = 0.0
+    extracting: float = 0.0
+    footage: float = 0.0
+
+
+def in_turn(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+    """The engine without Ray: one recording after another in this process."""
+    return map(worker, indexes)
+
+
+def quiet(progress: Progress) -> None:
+    """The watch that shows nothing."""
+
+
+def extract(
+    recipe: Recipe, places: Places, to: Path, *, dtype: str = "float32", engine: Engine = in_turn, watch: Watch = quiet
+) -> Extracted:
+    """Extract a recipe's feature sets into a store at `to`, or add to it those it lacks.
+
+    InputError with everything missing before anything is read, or at the end with what is wrong in recordings;
+    JobError when the disk is full. What is finished is kept, and the same call goes on from there.
+    """
+    wanted, there = _wanted(recipe, to)
+    if not wanted.feature_sets:
+        _remove_scratch(to)
+        return Extracted(Store.open(to), (), there, 0)
+    warnings: list[str] = []
+    crops = to.with_name(f"{to.name}.crops")
+    if recipe.faces is not None:
+        crops /= recipe.faces_hash[:12]
+    jobs = find_jobs(places, wanted, crops, warnings)
+    if places.crops is None:
+        recipe.finder()  # whatever is wrong with its detector is told now, not once for each recording
+    columns = {one.name: (one.modality, one.build().columns) for one in wanted.feature_sets}  # type: ignore[union-attr]
+    with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
+        timelines, problems = _timelines(jobs)
+        good = [job for job in jobs if job.video in timelines]
+        if not good:
+            refuse(problems)
+        place = to.with_name(f"{to.name}.adding") if to.exists() else to
+        draft = Draft(place, _description(wanted, columns, dtype), [_source(job, timelines[job.video]) for job in good])
+        draft.remarks = warnings
+        run = Run(draft, wanted, good, {job.name: timelines[job.video] for job in good}, watch)
+        outcomes = run.through(engine)
+        problems += [problem for outcome in outcomes for problem in outcome.problems]
+        if problems:
+            _refuse_broken(problems, len(jobs), draft)
+        store = draft.finish()
+        if place != to:
+            store = add_feature_sets(to, place)
+        _remove_scratch(to)
+    return Extracted(
+        store,
+        tuple(one.name for one in wanted.feature_sets),
+        there,
+        len(outcomes),
+        sum(outcome.seconds for outcome in outcomes),
+        sum(outcome.extracting for outcome in outcomes),
+        sum(outcome.footage for outcome in outcomes),
+    )
+
+
+@dataclass(frozen=True)
+class Run:
+    """One pass over the recordings a draft lacks."""
+
+    draft: Draft
+    recipe: Recipe
+    jobs: list[Job]
+    timelines: dict[str, Timeline]
+    watch: Watch
+
+    def through(self, engine: Engine) -> list[Outcome]:
+        """What came of every recording that had no part; the longest go first, lest one be left alone at the end."""
+        missing = [] if self.draft.already_finished() else self.draft.missing()
+        footage = {index: self._footage(index) for index in missing}
+        whole, total = sum(footage.values()), len(self.jobs)
+        self.watch(Progress(total - len(missing), total, 0.0, whole, ""))
+        outcomes: list[Outcome] = []
+        passed = 0.0
+        if missing:
+            worker = Worker(self.recipe, self.jobs, self.draft)
+            for outcome in engine(worker, sorted(missing, key=lambda index: -footage[index])):
+                if outcome.stop is not None:
+                    raise JobError(outcome.stop)
+                outcomes.append(outcome)
+                passed += footage[outcome.index]
+                done = total - len(missing) + len(outcomes)
+                self.watch(Progress(done, total, passed, whole, outcome.name))
+        return outcomes + self._lost(missing, outcomes)
+
+    def _footage(self, index: int) -> float:
+        timeline = self.timelines[self.jobs[index].name]
+        return timeline.end - float(timeline.frames[0])
+
+    def _lost(self, missing: list[int], outcomes: list[Outcome]) -> list[Outcome]:
+        """Recordings of which nothing was heard: the process that had them died."""
+        heard = {outcome.index for outcome in outcomes}
+        lost = [(index, self.jobs[index]) for index in missing if index not in heard and not self.draft.has(index)]
+        what = "ended without a word (killed, out of memory, or a crash in a library); the same command tries it again"
+        return [
+            Outcome(index, job.name, (f"recording {job.name!r}: the process that read {job.video} {what}",))
+            for index, job in lost
+        ]
+
+
+def _wanted(recipe: Recipe, to: Path) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe without what the store has from the same definition, and the names of that."""
+    if not to.exists():
+        return recipe, ()
+    store = Store.open(to)
+    known = read_json(to / "manifest.json").get("definitions", {})
+    there = [one for one in recipe.feature_sets if one.name in store.feature_sets]
+    other = [one.name for one in there if known.get(one.name) != one.hash]
+    if other:
+        raise InputError(
+            *(
+                f"{to}: feature set {name!r} is there already and was made otherwise; name it otherwise in the recipe, "
+                "or extract into another store"
+                for name in other
+            )
+        )
+    names = tuple(one.name for one in there)
+    return replace(recipe, feature_sets=tuple(one for one in recipe.feature_sets if one.name not in names)), names
+
+
+def _timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], list[str]]:
+    """Time stamps of all videos, and what is wrong with those that can't be read."""
+    problems: list[str] = []
+    timelines: dict[Path, Timeline] = {}
+    videos = dict.fromkeys(job.video for job in jobs)
+    with ThreadPoolExecutor(READERS) as pool:
+        for video, found in zip(videos, pool.map(_timeline, videos), strict=True):
+            if isinstance(found, Timeline):
+                timelines[video] = found
+            else:
+                problems += found
+    return timelines, problems
+
+
+def _timeline(video: Path) -> Timeline | list[str]:
+    try:
+        return read_timeline(video)
+    except InputError as error:
+        return error.problems
+
+
+def _source(job: Job, timeline: Timeline) -> Source:
+    read = (job.labels, job.video, *([job.crops] if job.crops is not None and not job.finds_crops else []))
+    rate = round(timeline.rate, 4)
+    return Source(job.name, job.subject, video_of(job.name), job.split, None, rate, read)
+
+
+def _description(recipe: Recipe, columns: dict[str, tuple[str, tuple[str, ...]]], dtype: str) -> Description:
+    definitions = {one.name: one.hash for one in recipe.feature_sets}
+    if recipe.faces is not None and any(one.images == "crops" for one in recipe.feature_sets):
+        source = digest([definitions, recipe.faces_hash])
+    else:
+        source = digest(definitions)
+    return Description(
+        "affwild2", LABEL_RANGE, columns, dtype=dtype, source=f"extract {source}", definitions=definitions
+    )
+
+
+def _refuse_broken(problems: list[str], total: int, draft: Draft) -> None:
+    done = len(draft.recordings) - len(draft.missing())
+    advice = (
+        f"{done} of {total} recordings are extracted and kept in {draft.folder}; put the others right, or take their "
+        "label files out, and the same command goes on"
+    )
+    refuse([*problems, advice])
+
+
+def _remove_scratch(to: Path) -> None:
+    """What a kill may have left after the store was complete."""
+    for name in (f"{to.name}.adding", f"{to.name}.adding.partial", f"{to.name}.partial"):
+        remove_folder(to.with_name(name))
+    to.with_name(f".{to.name}.lock").unlink(missing_ok=True)

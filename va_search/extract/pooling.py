@@ -1,0 +1,89 @@
+"""Windows of sound, or rows of images, brought to the annotation frames' times.
+
+nearest         the row whose centre is nearest to the frame's time; the earlier of two equally near
+mean            mean of the rows whose centres lie in the frame's interval, from its time to the next frame's
+{window: s}     mean of the rows whose centres lie within s seconds, half before and half after the frame's time
+
+Conventions: times and centres are seconds on the video's clock. A positive delay takes features from so many seconds
+before the annotation, which follows what is felt late. A frame with no row in its interval takes the nearest row. Rows
+come in any number of blocks of increasing centres; memory is that of the pooled frames and one block.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Span = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def frame_intervals(times: NDArray[np.float64]) -> Span:
+    """(frames,) begin and end of each frame's interval; the last is as long as the one before it."""
+    if len(times) < 2:
+        return times, times + np.inf
+    ends = np.append(times[1:], 2 * times[-1] - times[-2])
+    return times, ends
+
+
+def window_intervals(times: NDArray[np.float64], seconds: float) -> Span:
+    """(frames,) begin and end of a window of `seconds` around each frame's time."""
+    return times - seconds / 2, times + seconds / 2
+
+
+class Pooler:
+    """Collects rows and pools them. `seconds` None with `mean`: the frame's interval; `mean` False: nearest."""
+
+    def __init__(
+        self, times: NDArray[np.float64], *, mean: bool, seconds: float | None = None, delay: float = 0.0
+    ) -> None:
+        self.times = times - delay
+        self.span: Span | None = None
+        if mean:
+            self.span = frame_intervals(self.times) if seconds is None else window_intervals(self.times, seconds)
+        self.distance = np.full(len(times), np.inf)
+        self.closest: NDArray[np.float32] | None = None
+        self.total: NDArray[np.float64] | None = None
+        self.count = np.zeros(len(times), dtype=np.int64)
+
+    def add(self, centres: NDArray[np.float64], values: NDArray[np.float32]) -> None:
+        """A block of rows: (rows,) centres that increase, within the block and from block to block, and (rows, dim)."""
+        if not len(centres):
+            return
+        if self.closest is None:
+            self.closest = np.zeros((len(self.times), values.shape[1]), dtype=np.float32)
+        at = nearest(centres, self.times)
+        distance = np.abs(centres[at] - self.times)
+        nearer = distance < self.distance
+        self.closest[nearer] = values[at[nearer]]
+        self.distance[nearer] = distance[nearer]
+        if self.span is not None:
+            self._add_to_means(centres, values)
+
+    def _add_to_means(self, centres: NDArray[np.float64], values: NDArray[np.float32]) -> None:
+        assert self.span is not None
+        if self.total is None:
+            self.total = np.zeros((len(self.times), values.shape[1]))
+        low = np.searchsorted(centres, self.span[0])
+        high = np.searchsorted(centres, self.span[1])
+        frames = np.flatnonzero(high > low)
+        if not frames.size:
+            return
+        sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+        self.total[frames] += sums[high[frames]] - sums[low[frames]]
+        self.count[frames] += high[frames] - low[frames]
+
+    def finish(self) -> NDArray[np.float32] | None:
+        """(frames, dim) float32; None when no row ever came."""
+        if self.closest is None or self.total is None:
+            return self.closest
+        inside = self.count > 0
+        self.closest[inside] = self.total[inside] / self.count[inside, None]
+        return self.closest
+
+
+def nearest(centres: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.int64]:
+    """For each of `times`, the position of the nearest of `centres` (increasing); ties go to the earlier."""
+    after = np.searchsorted(centres, times).clip(0, len(centres) - 1)
+    before = (after - 1).clip(0)
+    earlier = np.abs(times - centres[before]) <= np.abs(centres[after] - times)
+    return np.where(earlier, before, after)

@@ -1,0 +1,173 @@
+"""transformers_audio: wav2vec 2.0, HuBERT, WavLM and kin from a folder of the user's: config.json, model.safetensors.
+
+Conventions: mono sound at 16 kHz. The convolutions at the bottom look at `field` samples every `step` samples (400 and
+320 in the published models): a window is one such place, its centre the middle of its samples. What a window's features
+depend on: `layer: convolutional` on its own samples where the convolutions use layer norm, on the chunk's volume where
+they use group norm; a layer on all of the chunk it is heard in, by attention. Long sound comes in chunks (media.py),
+so such features are not to the last digit those of the whole; windows of the `context` on either side are dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+
+from va_search.errors import InputError, unknown_name
+from va_search.extract.extractor import Settings, Windows
+from va_search.extract.weights import Weights
+from va_search.files import read_json
+
+RATE = 16_000
+KINDS = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
+"""Values of model_type in config.json that have these convolutions and one row a window in every layer."""
+
+
+class TransformersAudioSettings(Settings):
+    """The checkpoint; which layer: 0 goes into the first transformer layer, 1 comes out of it, -1 out of the last; a
+    list is averaged; "convolutional" is what the convolutions put out. `normalise`: sound to mean 0 and variance 1
+    first; unset, as preprocessor_config.json beside the checkpoint says, and yes without one. `context` in seconds."""
+
+    weights: Weights
+    layer: int | list[int] | Literal["convolutional"] = -1
+    normalise: bool | None = None
+    context: Annotated[float, Field(ge=0, le=60)] = 4.0
+
+    @field_validator("weights")
+    @classmethod
+    def _checkpoint(cls, weights: Weights) -> Weights:
+        if weights.path.name != "model.safetensors":
+            raise ValueError(
+                f"{weights.path}: expected a file named model.safetensors with its config.json beside it, as "
+                "save_pretrained writes them"
+            )
+        return weights
+
+    @field_validator("layer")
+    @classmethod
+    def _some(cls, layer: int | list[int] | str) -> int | list[int] | str:
+        if layer == []:
+            raise ValueError("layer []: name at least one")
+        return layer
+
+
+class TransformersAudio:
+    """An AudioExtractor. Building reads config.json; InputError when it is another kind of model or lacks the layer."""
+
+    Settings = TransformersAudioSettings
+    kind: Literal["audio"] = "audio"
+    rate = RATE
+
+    def __init__(self, settings: TransformersAudioSettings) -> None:
+        self.settings = settings
+        self.folder = settings.weights.path.parent
+        self._config = _read_config(self.folder / "config.json")
+        strides, kernels = self._config["conv_stride"], self._config["conv_kernel"]
+        self.step = math.prod(strides)
+        self.field = 1 + sum((kernel - 1) * math.prod(strides[:at]) for at, kernel in enumerate(kernels))
+        self.context = max(settings.context, self.field / RATE)
+        self._layers = self._chosen()
+        self._normalise = _normalise(settings, self.folder)
+        self._model: Any = None
+        self._device = "cpu"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """hidden_size names, or as many as the last convolution has channels."""
+        dim = self._config["hidden_size"] if self._layers else self._config["conv_dim"][-1]
+        return tuple(f"hidden_{number}" for number in range(dim))
+
+    def prepare(self, device: str = "cpu") -> None:
+        """Load the checkpoint on "cpu" or "cuda"; InputError when tensors are missing or of another shape."""
+        from safetensors import SafetensorError
+        from transformers import AutoModel
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            model, loaded = AutoModel.from_pretrained(
+                self.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            raise InputError(f"{self.folder}: transformers can't load this checkpoint: {error}") from error
+        missing = sorted(name for name in loaded["missing_keys"] if name != "masked_spec_embed")  # for training only
+        if missing:
+            raise InputError(
+                f"{self.settings.weights.path}: {len(missing)} tensors are missing, among them "
+                f"{', '.join(missing[:3])}; "
+                "is this the checkpoint of its config.json?"
+            )
+        self._model, self._device = model.eval().to(device), device
+
+    def windows(self, samples: NDArray[np.float32]) -> Windows:
+        """(windows, dim) of (samples,) at 16 kHz; none for less than `field` samples."""
+        import torch
+
+        count = max(0, (len(samples) - self.field) // self.step + 1)
+        centres = (np.arange(count) * self.step + self.field / 2) / RATE
+        if count == 0:
+            return Windows(np.zeros((0, len(self.columns)), np.float32), centres)
+        if self._normalise:
+            samples = (samples - samples.mean(dtype=np.float64)) / np.sqrt(samples.var(dtype=np.float64) + 1e-7)
+        with torch.inference_mode():
+            sound = torch.from_numpy(samples.astype(np.float32))[None].to(self._device)
+            values = self._features(sound)[0].float().cpu().numpy()  # (windows, dim)
+        return Windows(values, centres)
+
+    def _features(self, sound: Any) -> Any:
+        """(1, windows, dim) of (1, samples)."""
+        if not self._layers:
+            return self._model.feature_extractor(sound).transpose(1, 2)
+        last = self._config["num_hidden_layers"]
+        if self._layers == [last]:
+            return self._model(sound).last_hidden_state
+        states = self._model(sound, output_hidden_states=True)
+        parts = [states.last_hidden_state if layer == last else states.hidden_states[layer] for layer in self._layers]
+        return sum(parts[1:], parts[0]) / len(parts)
+
+    def _chosen(self) -> list[int]:
+        """The layers to average, from 0; none for the convolutions."""
+        asked, last = self.settings.layer, self._config["num_hidden_layers"]
+        if asked == "convolutional":
+            return []
+        layers = [asked] if isinstance(asked, int) else list(asked)
+        wrong = [layer for layer in layers if not -last - 1 <= layer <= last]
+        if wrong:
+            raise InputError(
+                f"{self.folder}: layer {wrong[0]} is not there; it has layers 0 to {last}, counted from the end -1 to "
+                f"{-last - 1}"
+            )
+        return [layer % (last + 1) for layer in layers]
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """config.json, checked for what is used of it; InputError for another kind of model."""
+    config = read_json(path)
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind not in KINDS:
+        raise InputError(f"{path}: " + unknown_name("model_type", kind, KINDS))
+    # what a config leaves out has the value of the models that were published first
+    published = {
+        "conv_dim": [512] * 7,
+        "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+        "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+    }
+    return published | {name: config[name] for name in published if name in config}
+
+
+def _normalise(settings: TransformersAudioSettings, folder: Path) -> bool:
+    if settings.normalise is not None:
+        return settings.normalise
+    path = folder / "preprocessor_config.json"
+    return bool(read_json(path).get("do_normalize", True)) if path.is_file() else True
