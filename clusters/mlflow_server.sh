@@ -29,7 +29,11 @@ stop)
     if [ -s pid ]; then
         group="$(cat pid)"
         kill -- "-$group" 2> /dev/null || true
-        flock --wait 20 lock true || kill -9 -- "-$group"  # the lock is free when the last of them is gone
+        for _ in $(seq 100); do
+            kill -0 -- "-$group" 2> /dev/null || break
+            sleep 0.2
+        done
+        kill -9 -- "-$group" 2> /dev/null || true
         rm -f pid
     fi
     ;;
