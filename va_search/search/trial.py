@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 import traceback
 from pathlib import Path
@@ -164,6 +165,7 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
         "training_seconds": round(trained, 3),
         "frames_per_second": fit.history[-1].frames_per_second,
         "device": device_name(fit),
+        "node": socket.gethostname(),
         "remarks": fit.remarks,
         **({"resumed_at": fit.resumed_at} if fit.resumed_at else {}),
         "package_version": __version__,
