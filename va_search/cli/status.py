@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,17 +22,17 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's finished and failed trials, its best ones, and what each fold gave; it may be searching now."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home) as at:
         from va_search.cli.fold_tables import show_folds
-        from va_search.files import Home
         from va_search.search.outcomes import pareto
         from va_search.search.study import Study
+        from va_search.storage.lease import searched
 
-        found = Study(Home(home), study)
+        found = Study(at, study)
         document = found.document()
         records = found.bank.records(study)
         failures = found.failures()
-        searching = found.is_searched
+        searching = found.is_searched or searched(at, study)
         state = "searching now" if searching else "not searching"
         spent = duration(document["seconds"])
         output.show(f"study {study}: {len(records)} trials complete, {len(failures)} failed, {state}; {spent} spent")

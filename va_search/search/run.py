@@ -15,13 +15,14 @@ from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
-from va_search.search.session import Progress, Session, planned_trials
+from va_search.search.session import Progress, Session, need_of, planned_trials
 from va_search.search.space import Space
 from va_search.search.stopping import listen, stoppable
 from va_search.search.study import Study
 from va_search.search.summary import Summary, front, summary_of
 from va_search.search.warm import Warm, warm_start_from
 from va_search.search.waves import tune_in_waves
+from va_search.storage.keeper import kept
 from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import tracking_place
 from va_search.training.settings import TrialSettings
@@ -58,14 +59,18 @@ def run_search(
     if space.objective == "ensemble" and credit is None:
         raise ValueError("objective ensemble needs a callable that credits trials")
     _refuse_leaks(store)
-    with named.searching():
+    ends: list[str] = []
+    with named.searching(), kept(home, study, lost=ends.append, need=need_of(space)) as copy:
         named.forget_stop()
         warm = _warm(named, warm_start, space, store)
         before = named.begin(store, space.document, warm_start=warm_start)
         changes = space.changes(before) if before is not None else []
         spent = named.document()["seconds"]
         again = None if only is None else frozenset(_unfinished(named, only))
-        session = Session(named, space, store, lambda record: None, spent=spent, credit=credit, warm=warm, only=again)
+        session = Session(
+            named, space, store, lambda record: None,
+            spent=spent, credit=credit, warm=warm, only=again, copy=copy, ends=ends,
+        )  # fmt: skip
         delivery = Delivery(
             place.uri,
             study=study,

@@ -12,18 +12,19 @@ import os
 import socket
 import time
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Trainable
 
 from va_search import __version__
 from va_search.data.store import Store
-from va_search.files import Home, remove_folder
+from va_search.errors import InputError
+from va_search.files import remove_folder
 from va_search.predictions.bank import Bank
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
+from va_search.storage.homes import copy_of, home_at
 from va_search.training.settings import TrialSettings
 
 if TYPE_CHECKING:
@@ -43,9 +44,10 @@ class TrialActor(Trainable):
         """Ray: a new actor, its first trial."""
         self._task = config
         self._fit: Fit | None = None
-        self._saves = Saves(
-            Home(Path(config["home"])), config["study"], config["trial"], config.get("checkpoint_seconds", SECONDS)
-        )
+        self._home = home_at(config["home"])
+        self._copy = copy_of(self._home)
+        seconds = config.get("checkpoint_seconds", SECONDS)
+        self._saves = Saves(self._home, config["study"], config["trial"], seconds)
         self._started = time.monotonic()
         self._written = False
 
@@ -84,7 +86,7 @@ class TrialActor(Trainable):
         if self._fit is None:
             fit = open_fit(self._task)
             self._saves.begin(fit)
-            if Bank(Home(Path(self._task["home"])).bank).is_complete(self._task["study"], self._task["trial"]):
+            if self._is_complete():
                 self._saves.end(keep=False)  # by what a killed search had left running
                 return {**self._report(), "done": True}
             self._fit = fit
@@ -98,6 +100,16 @@ class TrialActor(Trainable):
         if fit.finished:
             self._write(stopped=False)
         return {**self._report(), "done": fit.finished}
+
+    def _is_complete(self) -> bool:
+        """Whether the bank has the trial already; one that is complete on this machine alone is put at the URL."""
+        study, trial = self._task["study"], self._task["trial"]
+        here = Bank(self._home.bank).is_complete(study, trial)
+        if self._copy is None or self._copy.has_entry(study, trial):
+            return here or self._copy is not None
+        if here:
+            self._copy.put_entry(study, trial)
+        return here
 
     def _report(self) -> dict[str, Any]:
         best = {name: WORST for name in ("valence", "arousal")}
@@ -117,6 +129,8 @@ class TrialActor(Trainable):
         assert self._fit is not None
         seconds = self._fit.seconds_before + time.monotonic() - self._started
         write_trial(self._fit, self._task, stopped=stopped, seconds=seconds)
+        if self._copy is not None:
+            self._copy.put_entry(self._task["study"], self._task["trial"])
         self._written = True
         self._saves.end(keep=False)
 
@@ -132,12 +146,15 @@ def open_fit(task: dict[str, Any]) -> Fit:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(task["threads"])
-    return Fit(TrialSettings(**task["settings"]), Store.open(Path(task["store"])), device=device)
+    settings, store = TrialSettings(**task["settings"]), Store.open(task["store"])
+    if store.data_hash(settings.features, settings.fold) != task["data_hash"]:
+        raise InputError(f"{task['store']}: on {socket.gethostname()} its content is not what the search began on")
+    return Fit(settings, store, device=device)
 
 
 def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> None:
     """Predictions, weights and at last trial.json of a finished training."""
-    bank = Bank(Home(Path(task["home"])).bank)
+    bank = Bank(home_at(task["home"]).bank)
     folder = bank.folder(task["study"], task["trial"])
     remove_folder(folder)  # what a killed training may have left
     predictions = fit.predictions()
