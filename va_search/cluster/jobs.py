@@ -33,9 +33,7 @@ class Ran:
     output: str
 
 
-def run_on_head(
-    address: str, command: Sequence[str], *, with_errors: bool = True, wait_seconds: float = 180.0
-) -> Ran:
+def run_on_head(address: str, command: Sequence[str], *, with_errors: bool = True, wait_seconds: float = 180.0) -> Ran:
     """Run a command on the head of the cluster at `address` (http://host:port of its dashboard) and wait for its end.
 
     `with_errors`: with what it printed on standard error, in between.
@@ -85,12 +83,19 @@ def _wait(client: Any, job: str, address: str, command: Sequence[str], until: fl
         if time.monotonic() > until:
             raise JobError(f"--address {address}: the head did not end `{shlex.join(command)}` in time")
         time.sleep(0.3)
-    _, marked, output = str(client.get_job_logs(job)).rpartition(f"{MARK}\n")
+    _, marked, output = _without_entrypoint(str(client.get_job_logs(job)), job).partition(f"{MARK}\n")
     if details.driver_exit_code is None or not marked:
         raise JobError(f"--address {address}: the head could not run `{shlex.join(command)}`: {details.message}")
     if details.driver_exit_code == NOT_FOUND:
         raise JobError(f"--address {address}: the head has no {command[0]} on its PATH")
     return Ran(int(details.driver_exit_code), output)
+
+
+def _without_entrypoint(log: str, job: str) -> str:
+    """A job's log less the line that Ray writes of its command, at times after the command's first words."""
+    return "".join(
+        line for line in log.splitlines(keepends=True) if not line.startswith(f"Running entrypoint for job {job}:")
+    )
 
 
 def _forget(client: Any, job: str) -> None:

@@ -23,8 +23,10 @@ def nodes(document: Document) -> Iterator[Finding]:
 
 
 def worker_types(document: Document) -> dict[str, dict[str, Any]]:
-    """The node types that are not the head's."""
+    """The node types that are not the head's; none when it is not clear which is the head's."""
     head = document.at("head_node_type", kind=str)
+    if head not in document.at(TYPES):
+        return {}
     return {name: node for name, node in document.at(TYPES).items() if name != head and isinstance(node, dict)}
 
 
@@ -118,9 +120,10 @@ def _addresses(document: Document) -> Iterator[Finding]:
             yield document.find("addresses", "error", ("provider",), f"provider lacks {key}")
     hosts = document.at("provider", "worker_ips", kind=list)
     most = document.data.get("max_workers")
-    if isinstance(most, int) and most != len(hosts) and hosts:
-        text = f"max_workers {most}, but worker_ips names {len(hosts)}: {min(most, len(hosts))} hosts would train"
-        yield document.find("worker-counts", "warning", ("max_workers",), text)
+    least = document.data.get("min_workers", len(hosts))
+    if isinstance(most, int) and isinstance(least, int) and hosts and most != len(hosts):
+        text = f"max_workers {most}, but worker_ips names {len(hosts)} hosts, of which {least} start at once"
+        yield document.find("worker-counts", "error" if least > most else "warning", ("max_workers",), text)
     if provider.get("head_ip") in hosts:
         text = "the head stands among worker_ips too, where a second Ray would stop the first"
         yield document.find("addresses", "error", ("provider", "worker_ips"), text)

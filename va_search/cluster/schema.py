@@ -40,7 +40,8 @@ def defaults(provider: str) -> dict[str, Any] | None:
 def launcher_shape(document: Document) -> list[Finding]:
     """Problems of a launcher's file by Ray's own schema, and keys below `provider` that nothing reads."""
     schema = json.loads((autoscaler_folder() / "ray-schema.json").read_text(encoding="utf-8"))
-    return shape(document, schema) + list(_provider_keys(document))
+    found = [one for one in shape(document, schema) if one.line != document.lines.get(("min_workers",))]
+    return found + list(_provider_keys(document)) + list(_min_workers(document))
 
 
 def shape(document: Document, schema: dict[str, Any]) -> list[Finding]:
@@ -68,6 +69,13 @@ def shape(document: Document, schema: dict[str, Any]) -> list[Finding]:
         else:
             found.append(document.find("shape", "error", place, f"{where}: {error.message}"))
     return found
+
+
+def _min_workers(document: Document) -> Iterable[Finding]:
+    """`min_workers` of the whole file, which Ray drops before it holds the file against its schema."""
+    if document.has("min_workers") and document.at("provider", "type", kind=str) != "local":
+        text = "min_workers for the whole file means something for provider local only; give it to the node types"
+        yield document.find("unknown-key", "warning", ("min_workers",), text)
 
 
 def _provider_keys(document: Document) -> Iterable[Finding]:
