@@ -195,6 +195,8 @@ def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
     if progress.stopping:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
+    if progress.lacks is not None:
+        return f"{progress.finished} finished · {progress.lacks} (Ctrl-C stops)"
     planned = "" if progress.planned is None else f"/{progress.planned}"
     reached = ""
     if progress.best_valence is not None or progress.best_arousal is not None:

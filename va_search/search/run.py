@@ -15,6 +15,7 @@ from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
+from va_search.search.nodes import checked_nodes, living, places
 from va_search.search.session import Progress, Session, need_of, planned_trials
 from va_search.search.space import Space
 from va_search.search.stopping import listen, stoppable
@@ -122,9 +123,20 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None]) 
         if options.address is None and gpus > resources.get("GPU", 0):
             has = f"this machine has {resources.get('GPU', 0):g} that Ray can use"
             raise InputError(f"--gpus-per-trial {gpus:g}: {has}; leave the option out to train on what there is")
-        session.concurrent = options.concurrent or side_by_side(resources, gpus, options.threads)
-        if not session.stopping:
-            tune_in_waves(session, options, first, gpus, watch)
+        if options.address is None:
+            session.concurrent = options.concurrent or side_by_side(resources, gpus, options.threads)
+            if not session.stopping:
+                tune_in_waves(session, options, first, gpus, watch)
+            return
+        if options.gpus_per_trial is None and not resources.get("CPU", 0):
+            raise InputError(
+                f"--address {options.address}: no worker is up yet, so say what a trial needs: --gpus-per-trial 1, a "
+                "share such as 0.25, or 0 to train on CPUs"
+            )
+        with checked_nodes(session.study.home, session.store) as session.wanted:
+            session.concurrent = options.concurrent or max(1, places(living(), gpus, options.threads))
+            if not session.stopping:
+                tune_in_waves(session, options, first, gpus, watch)
 
 
 def _refuse_leaks(store: Store) -> None:

@@ -10,7 +10,7 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from va_search.predictions.bank import light
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
 from va_search.search.improvement import Improvement
+from va_search.search.nodes import Expected
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals
 from va_search.search.space import Space
@@ -56,6 +57,8 @@ class Progress:
     seconds: float
     seconds_left: float | None
     stopping: bool
+    lacks: str | None = None
+    """What the cluster lacks to run a single trial; None while it can."""
 
 
 @dataclass
@@ -89,6 +92,8 @@ class Session:
         self.adopted = 0
         self.recovered = 0
         self.asked_to_stop = False
+        self.lacks: str | None = None
+        self.wanted: Expected | None = None
         self._looked = 0.0
         self._improvement = Improvement()
         self._again: deque[tuple[str, TrialSettings]] = deque()
@@ -322,6 +327,7 @@ class Session:
             seconds=elapsed,
             seconds_left=self._seconds_left(elapsed),
             stopping=self.stopping,
+            lacks=self.lacks,
         )
 
     def _seconds_left(self, elapsed: float) -> float | None:
@@ -362,4 +368,5 @@ def task(session: Session, trial: str, settings: TrialSettings, *, device: str, 
         "early_stopping": None if early is None else early.model_dump(),
         "device": device,
         "threads": threads,
+        "wanted": None if session.wanted is None else asdict(session.wanted),
     }

@@ -21,6 +21,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import remove_folder
 from va_search.predictions.bank import Bank
+from va_search.search.nodes import Expected, problems_here, where
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 1.0
 """Epochs shorter than this are reported several at a time, so that the driver is not flooded."""
+
+LOOKED: set[str] = set()
+"""The searches for which this process has found its node fit to train."""
 
 WORST = -1.0
 """The objective of a trial without a score: the smallest CCC."""
@@ -60,7 +64,8 @@ class TrialActor(Trainable):
     def step(self) -> dict[str, Any]:
         """Ray: train for about a second, one epoch, or to the next rung; the last step writes the trial to the bank."""
         try:
-            return self._advance()
+            unfit = problems_of(self._task)
+            return {**self._report(), "unfit": unfit, "done": True} if unfit else self._advance()
         except Exception:  # any exception of a training is that trial's result, not the study's end
             self._fit = None
             self._saves.end(keep=False)
@@ -133,6 +138,18 @@ class TrialActor(Trainable):
             self._copy.put_entry(self._task["study"], self._task["trial"])
         self._written = True
         self._saves.end(keep=False)
+
+
+def problems_of(task: dict[str, Any]) -> str | None:
+    """Why this node must not train, where it joined a cluster after the search had looked at its nodes."""
+    wanted = task.get("wanted")
+    if wanted is None or wanted["token"] in LOOKED:
+        return None
+    problems = problems_here(Expected(**wanted))
+    if not problems:
+        LOOKED.add(wanted["token"])
+        return None
+    return "; ".join(f"{where()} {problem}" for problem in problems)
 
 
 def open_fit(task: dict[str, Any]) -> Fit:
