@@ -24,7 +24,7 @@ test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browse
 
 test-cluster: $(VENV)/.ready    ## `ray up` on hosts in network namespaces; needs root, iproute2, openssh-server, rsync
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
-	$(BIN)/pytest -m cluster --timeout 600
+	$(BIN)/pytest -m cluster --timeout 900
 
 format: $(VENV)/.ready          ## put the code in its format
 	$(BIN)/ruff format .

@@ -1,9 +1,9 @@
 """Several hosts on one machine: network namespaces with an sshd each, for tests of Ray's cluster launcher.
 
 A host has its own network address (10.77.0.2, 10.77.0.3, …; this machine is 10.77.0.1), process tree, host name, home
-folder (root's), /tmp and /mnt; of the rest of the disk it sees what this machine sees. A folder can be mounted on all of them,
-as NFS would. Nothing leads out: the hosts reach one another and 10.77.0.1 through a bridge, and nobody forwards their
-packets.
+folder (root's), /tmp and /mnt; of the rest of the disk it sees what this machine sees. A folder can be mounted on all
+of them, as NFS would. Nothing leads out: the hosts reach one another and 10.77.0.1 through a bridge, and nobody
+forwards their packets.
 
 Needs root, iproute2, util-linux, openssh-server and rsync (`lacking` names what is absent). The namespaces have no
 names: they end with the processes in them, and these with this one, however it ends. What a kill can leave is the
@@ -91,10 +91,9 @@ class Host:
         """Process ids, as seen from here, of all that runs on the host."""
         if self.process is None:
             return []
-        with contextlib.suppress(OSError):
-            namespace = os.readlink(f"/proc/{self.process.pid}/ns/net")
-            return [pid for pid in _pids() if _namespace(pid) == namespace]
-        return []
+        namespace = _namespace(self.process.pid)
+        found = [int(one.name) for one in Path("/proc").glob("[0-9]*") if namespace == _namespace(one.name)]
+        return found if namespace else []
 
     def power_off(self) -> None:
         """As if the plug were pulled: every process is killed at once and the address is gone."""
@@ -146,9 +145,7 @@ class Hosts:
 
     def power_on(self, host: Host) -> None:
         """Start a host; returns when its sshd answers."""
-        script = INSIDE.format(
-            binds=self._binds(host), folder=host.folder, hosts=self.folder / "hosts", name=host.name
-        )
+        script = INSIDE.format(binds=self._binds(host), folder=host.folder, hosts=self.folder / "hosts", name=host.name)
         spaces = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
         with open(host.folder / "sshd.log", "ab") as log:
             host.process = subprocess.Popen(
@@ -179,9 +176,8 @@ class Hosts:
     def _connect(self, host: Host) -> None:
         assert host.process is not None
         pid, cable = str(host.process.pid), f"va-{host.address.rpartition('.')[2]}"
-        ours = os.readlink("/proc/self/ns/net")
         until = time.monotonic() + STARTING_SECONDS
-        while os.readlink(f"/proc/{pid}/ns/net") == ours:
+        while _namespace(pid) == _namespace("self"):
             if time.monotonic() > until:
                 raise AssertionError(f"{host.name}: no network namespace")
             time.sleep(0.01)
@@ -231,7 +227,7 @@ def remove_bridge() -> None:
 
 def left_links() -> list[str]:
     """Network links of ours on this machine; none when no hosts run."""
-    return sorted(name for name in os.listdir("/sys/class/net") if name.startswith("va-"))
+    return sorted(path.name for path in Path("/sys/class/net").glob("va-*"))
 
 
 def left_mounts(folder: Path) -> list[str]:
@@ -260,12 +256,9 @@ def _answers(address: str, port: int) -> bool:
         return False
 
 
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _namespace(pid: int) -> str | None:
+def _namespace(pid: int | str) -> str | None:
+    """The network namespace of a process; None when it has ended."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/net")
+        return str(Path(f"/proc/{pid}/ns/net").readlink())
     except OSError:
         return None

@@ -27,7 +27,7 @@ from ray_world import trials, wait_for, write_space
 
 from va_search.data.simulate import simulate
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 RATES = [0.001 * n for n in range(1, 11)]
 SHARED = Path("/mnt/va-search")
@@ -99,7 +99,7 @@ def raylets(hosts: Hosts) -> list[int]:
 def up(laptop: Laptop, workers: int = 2) -> None:
     """`ray up`, until that many workers have joined."""
     laptop.run("ray", "up", "--yes", "--no-config-cache", str(laptop.cluster))
-    wait_for(lambda: joined(laptop) >= workers, 120)
+    wait_for(lambda: joined(laptop) >= workers, 240)
 
 
 def joined(laptop: Laptop) -> int:
@@ -153,12 +153,12 @@ def test_five_commands_with_a_worker_lost(laptop: Laptop, shared: Path, spaces: 
     with laptop.tunnel(8265) as tunnel:
         job = submit(laptop, tunnel, spaces, "first")
     with laptop.tunnel(8265) as tunnel:  # the laptop was closed, and is open again
-        wait_for(lambda: {one["node"] for one in trials(home, "first").values()} == {"one", "two"}, 120)
+        wait_for(lambda: {one["node"] for one in trials(home, "first").values()} == {"one", "two"}, 240)
         hosts["two"].power_off()
         before = set(trials(home, "first"))
         assert len(before) < 20, "the worker was to be lost in the middle of the study"
         assert status(laptop, tunnel, "first")["searching"]
-        wait_for(lambda: job_ended(laptop, tunnel, job), 240)
+        wait_for(lambda: job_ended(laptop, tunnel, job), 400)
         logs = laptop.run("ray", "job", "logs", "--address", f"http://127.0.0.1:{tunnel}", job)
         assert job_ended(laptop, tunnel, job) == "SUCCEEDED", logs
         told = status(laptop, tunnel, "first")
@@ -172,7 +172,9 @@ def test_five_commands_with_a_worker_lost(laptop: Laptop, shared: Path, spaces: 
             assert record["best"][name]["epoch"] == here["epoch"]
             assert math.isclose(record["best"][name]["ccc"], here["ccc"], abs_tol=1e-6)
     assert {record["node"] for record in found.values()} == {"one", "two"}
-    asked = [json.loads(line)["trial"] for line in (home / "studies" / "first" / "asked.jsonl").read_text().splitlines()]
+    asked = [
+        json.loads(line)["trial"] for line in (home / "studies" / "first" / "asked.jsonl").read_text().splitlines()
+    ]
     assert sorted(asked) == sorted(found), "each trial was handed out once"
     with laptop.tunnel(5000) as tunnel:
         assert runs_in_mlflow(tunnel, "first") == 20
@@ -191,23 +193,43 @@ def runs_in_mlflow(tunnel: int, study: str) -> int:
         return len(json.load(answer).get("runs", []))
 
 
-def test_head_restarted(laptop: Laptop, shared: Path, spaces: Path) -> None:
-    """The head's Ray stops in the middle of a study; `ray up` and the same submission go on with it."""
+def test_job_stopped_and_head_restarted(laptop: Laptop, shared: Path, spaces: Path) -> None:
+    """`ray job stop` ends a search as Ctrl-C does; the head's Ray dies under the next one; the third finishes."""
     home = shared / "home"
     if not laptop.hosts["two"].running:
         laptop.hosts.power_on(laptop.hosts["two"])
     up(laptop)
     with laptop.tunnel(8265) as tunnel:
+        address = f"http://127.0.0.1:{tunnel}"
+        job = submit(laptop, tunnel, spaces, "second")
+        wait_for(lambda: trials(home, "second"), 240)
+        laptop.run("ray", "job", "stop", "--address", address, job)
+        said = laptop.run("ray", "job", "logs", "--address", address, job)
+        assert "are complete and saved; the same command again goes on from there" in said
+        stopped = trials(home, "second")
         submit(laptop, tunnel, spaces, "second")
-        before = wait_for(lambda: trials(home, "second"), 120)
+        before = wait_for(lambda: len(found := trials(home, "second")) > len(stopped) and found, 240)
         laptop.run("ray", "exec", str(laptop.cluster), "ray stop --force")
     up(laptop)
     with laptop.tunnel(8265) as tunnel:
         job = submit(laptop, tunnel, spaces, "second")
-        wait_for(lambda: job_ended(laptop, tunnel, job), 240)
+        wait_for(lambda: job_ended(laptop, tunnel, job), 400)
     found = trials(home, "second")
     assert len(found) == 20
     assert {trial: found[trial] for trial in before} == before, "what was complete was not trained again"
+
+
+def test_status_in_plain_words(laptop: Laptop) -> None:
+    """No tunnel, another cluster's token, a study that the head doesn't know."""
+    words = ["va-search", "status", "nosuch", "--address"]
+    said = laptop.run(*words, "http://127.0.0.1:9", "--json", expect=1)
+    assert "nothing answers there; open the tunnel first" in json.loads(said)["error"]
+    with laptop.tunnel(8265) as tunnel:
+        address = f"http://127.0.0.1:{tunnel}"
+        said = laptop.run(*words, address, "--json", expect=2)
+        assert "unknown study 'nosuch'" in json.loads(said)["error"]
+        other = ["env", f"RAY_AUTH_TOKEN={'0' * 64}", *words, address, "--json"]
+        assert "is not this cluster's" in json.loads(laptop.run(*other, expect=2))["error"]
 
 
 def test_hosts_end_with_the_test(tmp_path: Path) -> None:

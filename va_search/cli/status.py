@@ -24,6 +24,7 @@ AddressOption = Annotated[
 def status(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="The study's name.")],
+    *,
     home: HomeOption = DEFAULT_HOME,
     best: Annotated[int, typer.Option(min=1, help="How many of the best trials to show.")] = 10,
     address: AddressOption = None,
