@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from ray_world import alive, command, trials, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
 
 class Nodes:
@@ -68,7 +68,7 @@ def search(nodes: Nodes, store: Path, tmp_path: Path) -> Iterator[Callable[..., 
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
-    out, text = process.communicate(timeout=200)
+    out, text = process.communicate(timeout=400)
     return process.returncode, json.loads(out), text
 
 
@@ -117,7 +117,7 @@ def test_a_cluster_grows_and_more_trials_run_at_a_time(
             nodes.add()
             running = tmp_path / "home" / "claims" / "training"
             wait_for(lambda: len(list(running.glob("*.lock"))) == 2 or process.poll() is not None)
-            out, _ = process.communicate(timeout=200)
+            out, _ = process.communicate(timeout=400)
         finally:
             process.kill()
     assert json.loads(out)["complete"] == 6, (tmp_path / "error").read_text()

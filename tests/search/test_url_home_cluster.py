@@ -17,7 +17,7 @@ from s3_world import S3, s3_server
 
 from va_search.storage.remote import Remote
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def on(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
-    out, text = process.communicate(timeout=300)
+    out, text = process.communicate(timeout=500)
     assert process.returncode == 0, text
     return json.loads(out), text
 

@@ -149,6 +149,12 @@ def test_a_checkpoint_goes_to_the_node_that_goes_on(machine: Machine) -> None:
     other.bring_checkpoint("s", "t1")
     brought = other.home.running("s", "t1") / "checkpoint.safetensors"
     assert brought.read_bytes() == b"epoch 3"
+    one.forget_checkpoints("s")
+    assert other.remote.list("studies/s/running")
+    complete(one.home, "s", "t1")
+    one.forget_checkpoints("s")
+    assert not other.remote.list("studies/s/running")
+    one.put_checkpoint("s", "t1")
     one.remove_checkpoint("s", "t1")
     assert other.remote.list("studies/s/running") == {}
     other.bring_checkpoint("s", "t1")

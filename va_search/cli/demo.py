@@ -45,7 +45,7 @@ def demo(
         scores = _scores(where, store, ensemble, folder / "submission", hidden)
         output.show(_table(scores))
         output.show(f"the whole job took {duration(time.monotonic() - started)}")
-        _next(output, home, folder)
+        _next(output, where, folder)
         output.done(scores)
 
 
@@ -141,10 +141,10 @@ def _table(scores: dict[str, Any]) -> Table:
     return table
 
 
-def _next(output: Output, home: str, folder: Path) -> None:
+def _next(output: Output, home: Home, folder: Path) -> None:
     output.show("next:")
     output.show(
-        f"  .venv/bin/mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db    every trial, at http://127.0.0.1:5000"
+        f"  .venv/bin/mlflow ui --backend-store-uri sqlite:///{home.root}/mlflow.db    every trial, at http://127.0.0.1:5000"
     )
     output.show(f"  .venv/bin/va-search report {NAME} --out {folder / 'report'}    tables and figures, one HTML page")
     output.show(

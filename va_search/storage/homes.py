@@ -114,6 +114,12 @@ class HomeCopy:
         for name in self.remote.list(_running(study, trial)):
             self.remote.remove(name)
 
+    def forget_checkpoints(self, study: str) -> None:
+        """Remove the checkpoints there of trials that are complete, which a kill between the two left."""
+        for name in self.remote.list(f"studies/{checked_name(study, 'study name')}/running"):
+            if (self.home.root / _entry(study, name.split("/")[3]) / COMPLETE).is_file():
+                self.remote.remove(name)
+
     def _wanted(self, name: str, found: Found, need: Need, studies: Collection[str] | None) -> bool:
         path = self.home.root / name
         if found.same(path) or _newer(path, found):

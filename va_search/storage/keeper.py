@@ -40,6 +40,7 @@ def kept(home: Home, study: str, *, lost: Callable[[str], None], need: Need) -> 
     lease.take()
     try:
         copy.merge(need)
+        copy.forget_checkpoints(study)
         copy.remote.remove(f"studies/{study}/stop")
         keeper = Keeper(copy, study, lease, lost)
         keeper.start()
