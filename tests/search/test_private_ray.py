@@ -21,9 +21,12 @@ with ray_running(Options(concurrent=1)):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(200)
 def test_another_searchs_ray_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with tempfile.TemporaryDirectory(prefix="va") as folder:
         monkeypatch.setenv("RAY_TMPDIR", folder)
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "1" * 64)  # whoever uses clusters has one for all; else Ray makes its own
         owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=-1, stdout=-1, stderr=-3, text=True)
         try:
             assert owner.stdout is not None

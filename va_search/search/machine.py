@@ -25,6 +25,9 @@ QUIET = {
 }
 """Nothing leaves the machine, no second log of results, our own Ctrl-C, and no snapshots of a state the bank has."""
 
+PRIVATE = {"va-search-private": "yes"}
+"""The label of a Ray that a search started for itself: `auto` would find it, and it ends with that search."""
+
 CONNECT_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
 
@@ -82,6 +85,7 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
             "num_cpus": count,
             "object_store_memory": 100 * 2**20,
             "include_dashboard": False,
+            "labels": PRIVATE,
         }
     try:
         ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
@@ -89,9 +93,20 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
         where = options.address or "this machine"
         raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
     else:
+        if options.address is not None:
+            _refuse_private(options.address)
         yield dict(ray.cluster_resources())
     finally:
         _shut_down()
+
+
+def _refuse_private(address: str) -> None:
+    """Refuse the Ray of another search on this machine, which `auto` takes where no cluster was started."""
+    import ray
+
+    if any(PRIVATE.items() <= node.get("Labels", {}).items() for node in ray.nodes()):
+        found = "found the Ray that another search on this machine started for itself, which ends with it"
+        raise InputError(f"--address {address}: {found}; give host:port of a cluster, or leave --address out")
 
 
 def _shut_down() -> None:
