@@ -148,11 +148,21 @@ def test_yaml_that_is_none_names_its_line(tmp_path):
         check_cluster(broken)
 
 
-@pytest.mark.parametrize("text", ["{}", "provider: 3", "provider: {type: 3}", "provider: {type: aws}\nfile_mounts: [1]",
-                                  "provider: {type: aws}\navailable_node_types: [1]\nsetup_commands: {a: 1}\nauth: 1",
-                                  "provider: {type: local, worker_ips: 3}", "kind: RayJob", "kind: RayJob\nspec: 3",
-                                  "kind: RayCluster\nspec: {workerGroupSpecs: [3], headGroupSpec: {template: 1}}",
-                                  "provider: {type: aws}\navailable_node_types: {head: 3, worker: {min_workers: many}}"])  # fmt: skip
+NONSENSE = [
+    "{}",
+    "provider: 3",
+    "provider: {type: 3}",
+    "provider: {type: aws}\nfile_mounts: [1]",
+    "provider: {type: aws}\navailable_node_types: [1]\nsetup_commands: {a: 1}\nauth: 1",
+    "provider: {type: aws}\navailable_node_types: {head: 3, worker: {min_workers: many}}",
+    "provider: {type: local, worker_ips: 3}",
+    "kind: RayJob",
+    "kind: RayJob\nspec: 3",
+    "kind: RayCluster\nspec: {workerGroupSpecs: [3], headGroupSpec: {template: 1}}",
+]
+
+
+@pytest.mark.parametrize("text", NONSENSE)
 def test_nonsense_is_told_and_not_tripped_over(tmp_path, text):
     path = tmp_path / "nonsense.yaml"
     path.write_text(text)
