@@ -1,4 +1,4 @@
-"""docs/cluster.md says what is true: its five commands are the ones the launcher's test runs, and their options exist."""
+"""docs/cluster.md says what is so: its five commands are those of the launcher's test, and their options exist."""
 
 import ast
 import re
@@ -81,3 +81,11 @@ def test_files_and_ports_of_the_page_are_those_of_the_files():
     script = (REPOSITORY / "clusters/mlflow_server.sh").read_text()
     assert "MLFLOW_PORT:-5000" in script
     assert "--dashboard-port=8265" in (REPOSITORY / "clusters/on_premises.yaml").read_text()
+
+
+def test_files_name_the_locked_ray():
+    locked = re.search(r"^ray==(.*)$", (REPOSITORY / "constraints.txt").read_text(), flags=re.MULTILINE)[1]
+    for name in ("ray_cluster.yaml", "clusters/on_premises.yaml", "clusters/gcp.yaml"):
+        assert f"ray=={locked}" in (REPOSITORY / name).read_text()
+    assert f"FROM rayproject/ray:{locked}-py311" in (REPOSITORY / "clusters/Dockerfile").read_text()
+    assert f'rayVersion: "{locked}"' in (REPOSITORY / "clusters/kuberay.yaml").read_text()
