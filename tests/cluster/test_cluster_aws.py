@@ -38,7 +38,7 @@ def aws(monkeypatch, tmp_path):
     assert caches
     for cache in caches:  # Ray keeps its connections, and what they said, for as long as its process lives
         cache.cache_clear()
-    with mock_aws():
+    with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
         yield boto3
     for cache in caches:
         cache.cache_clear()
@@ -172,6 +172,5 @@ def test_head_policy_covers_what_the_head_asks_of_ec2(aws):
         provider.set_node_tags(node, {"ray-node-status": "up-to-date"})
         provider.internal_ip(node), provider.external_ip(node)
         provider.terminate_node(node)
-        provider.cleanup()
     assert {"ec2:RunInstances", "ec2:TerminateInstances"} <= called
     assert called <= allowed
