@@ -42,7 +42,8 @@ SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 
 
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")  # on a busy machine
     made = Nodes()
     yield made
     made.end()
@@ -89,7 +90,8 @@ def test_a_node_lost_in_the_middle_and_one_that_joins_late(
     time.sleep(2)
     nodes.add()
     code, summary, text = ended(process)
-    assert (code, summary["complete"], summary["failed"]) == (0, 6, 0), text
+    assert code == 0, text
+    assert (summary["complete"], summary["failed"]) == (6, 0), text
     records = trials(home)
     assert len(records) == 6 and summary["recovered"] >= 1
     assert before.items() <= {trial: record["finished_at"] for trial, record in records.items()}.items()
@@ -173,7 +175,8 @@ def test_one_that_joins_with_another_version_ends_the_search_and_costs_no_trial(
     nodes: Nodes, search: Callable[..., Any], space: Callable[..., Path], other_package: Path, tmp_path: Path
 ) -> None:
     good = nodes.add()
-    process = search(space(rates="[0.001, 0.003, 0.01]", epochs=30), "--concurrent", "2")
+    rates = str([round(0.001 * (1 + i / 10), 4) for i in range(50)])
+    process = search(space(rates=rates, epochs=40), "--concurrent", "2")
     wait_for(lambda: trials(tmp_path / "home") or process.poll() is not None)
     nodes.add(env_vars={"PYTHONPATH": str(other_package)})
     code, said, text = ended(process)
@@ -216,6 +219,7 @@ def test_mlflow_out_of_reach_for_a_while(
         [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", "--backend-store-uri",
          f"sqlite:///{tmp_path}/mlflow.db", "--artifacts-destination", str(tmp_path / "artifacts")],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )  # fmt: skip
 
     def answers() -> bool:

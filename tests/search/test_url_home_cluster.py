@@ -41,18 +41,23 @@ def s3(server: S3, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]
 
 
 @pytest.fixture
-def on(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def on(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a command on a machine of this name: a cache of its own, and no other folder."""
+    processes: list[subprocess.Popen[str]] = []
 
     def start(machine: str, arguments: list[str]) -> subprocess.Popen[str]:
         cwd = tmp_path / machine
         cwd.mkdir(exist_ok=True)
         environment = {**os.environ, "VA_SEARCH_CACHE": str(cwd / "cache")}
-        return subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, env=environment
-        )
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(arguments, cwd=cwd, env=environment, **pipes))
+        return processes[-1]
 
-    return start
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[dict[str, Any], str]:
@@ -106,11 +111,11 @@ def test_half_a_minute_without_storage_and_then_a_dead_head(
     remote = Remote(f"{s3.url}/{file.parent.name}")
     arguments = searching(file, s3, "--checkpoint-seconds", "0")
     first = on("head", arguments)
-    wait_for(lambda: len(times(remote)) >= 1 or first.poll() is not None)
+    wait_for(lambda: time.sleep(1) or len(times(remote)) >= 1 or first.poll() is not None)
     s3.pause()
     time.sleep(30)
     s3.go_on()
-    wait_for(lambda: len(times(remote)) >= 4 or first.poll() is not None)
+    wait_for(lambda: time.sleep(1) or len(times(remote)) >= 4 or first.poll() is not None)
     assert first.poll() is None, first.communicate()
     first.kill()
     text = first.communicate()[1]
