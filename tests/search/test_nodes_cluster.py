@@ -42,8 +42,7 @@ SMALL = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nodes]:
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")  # on a busy machine
+def nodes() -> Iterator[Nodes]:
     made = Nodes()
     yield made
     made.end()

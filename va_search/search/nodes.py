@@ -24,8 +24,8 @@ from va_search.files import Home, write_json
 from va_search.storage.places import is_url
 from va_search.storage.remote import Remote
 
-PROBE_SECONDS = 60.0
-"""So long a node may take to answer; the first task on it starts a process."""
+PROBE_SECONDS = 180.0
+"""So long a node may take to answer; the first task on it starts a process, on a busy machine in a minute."""
 
 LOOK_SECONDS = 5.0
 """So often the nodes are counted while a search runs."""
