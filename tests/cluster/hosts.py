@@ -138,7 +138,8 @@ class Hosts:
             shutil.copy(self.key.with_suffix(".pub"), host.folder / "authorized_keys")
             (host.folder / "sshd_config").write_text(SSHD.format(folder=host.folder))
             (host.home / ".bashrc").touch()  # the launcher sources it
-        remove_bridge()
+        for link in left_links():  # by a test that was killed
+            remove_link(link)
         _run("ip", "link", "add", BRIDGE, "type", "bridge")
         _run("ip", "address", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
         _run("ip", "link", "set", BRIDGE, "up")
@@ -181,8 +182,7 @@ class Hosts:
             if time.monotonic() > until:
                 raise AssertionError(f"{host.name}: no network namespace")
             time.sleep(0.01)
-        with contextlib.suppress(subprocess.CalledProcessError):  # of a host that was powered off a moment ago
-            _run("ip", "link", "delete", cable)
+        remove_link(cable)  # of a host that was powered off a moment ago
         _run("ip", "link", "add", cable, "type", "veth", "peer", "name", "eth0", "netns", pid)
         _run("ip", "link", "set", cable, "master", BRIDGE, "up")
         for words in (
@@ -216,13 +216,14 @@ def running_hosts(folder: Path, names: Sequence[str], *, mounts: Mapping[Path, P
             with _uninterrupted():
                 for host in hosts.hosts:
                     host.power_off()
-                remove_bridge()
+                for link in left_links():  # the kernel removes a namespace's cable some time after its last process
+                    remove_link(link)
 
 
-def remove_bridge() -> None:
-    """Remove what a killed test may have left."""
-    if BRIDGE in left_links():
-        _run("ip", "link", "delete", BRIDGE)
+def remove_link(name: str) -> None:
+    """Remove a network link of ours, unless it goes by itself this moment."""
+    with contextlib.suppress(subprocess.CalledProcessError):
+        _run("ip", "link", "delete", name)
 
 
 def left_links() -> list[str]:
