@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow check format lint types contract bench lock clean
+.PHONY: help demo test test-slow test-cluster check format lint types contract bench lock clean
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
 
@@ -21,6 +21,10 @@ test: $(VENV)/.ready            ## the tests that take minutes in all
 
 test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browser
 	$(BIN)/pytest -m 'slow or browser or postgres' --timeout 300
+
+test-cluster: $(VENV)/.ready    ## `ray up` on hosts in network namespaces; needs root, iproute2, openssh-server, rsync
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
+	$(BIN)/pytest -m cluster --timeout 900
 
 format: $(VENV)/.ready          ## put the code in its format
 	$(BIN)/ruff format .

@@ -51,7 +51,7 @@ def trials(home: Path, study: str = "s") -> dict[str, dict[str, Any]]:
     return {path.parent.name: json.loads(path.read_text()) for path in found}
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 120.0) -> Any:
+def wait_for(what: Callable[[], Any], seconds: float = 240.0) -> Any:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         found = what()

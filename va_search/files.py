@@ -151,9 +151,17 @@ class Home:
     studies/<study>/          space, asked trials, failures, running trials' checkpoints, the ensemble's statistics
     ensembles/<name>.json     members, weights and scores
     mlflow.db, mlflow-artifacts/   the embedded MLflow store
+
+    `url`: where the home lies when `root` is this machine's working copy of it (storage/homes.py).
     """
 
     root: Path
+    url: str | None = None
+
+    @property
+    def place(self) -> str:
+        """Where every machine finds it: its URL, or its path."""
+        return self.url or str(self.root.resolve())
 
     @property
     def bank(self) -> Path:

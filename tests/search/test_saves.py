@@ -86,7 +86,8 @@ def start(tmp_path: Path, tiny_store: Store) -> Start:
     def make(home: str = "home", **task: Any) -> TrialActor:
         config = {
             "trial": "t1", "settings": SETTINGS, "study": "s", "home": str(tmp_path / home),
-            "store": str(tiny_store.path), "store_name": tiny_store.name, "data_hash": "d", "objective": "score",
+            "store": str(tiny_store.path), "store_name": tiny_store.name, "objective": "score",
+            "data_hash": tiny_store.data_hash(["face"]),
             "early_stopping": None, "device": "cpu", "threads": 1, "checkpoint_seconds": 0.0,
         }  # fmt: skip
         actor = TrialActor.__new__(TrialActor)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, number
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,12 +28,11 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List the complete trials of a study whose predictions are in the bank."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home) as at:
         from va_search.errors import InputError, unknown_name
-        from va_search.files import Home
         from va_search.predictions.bank import Bank
 
-        bank = Bank(Home(home).bank)
+        bank = Bank(at.bank)
         known = bank.studies()
         if study not in known:
             raise InputError(unknown_name("study", study, known))
@@ -72,18 +72,17 @@ def _listed(study: str, records: list[dict[str, Any]]) -> Table:
 def add(
     study: Annotated[str, typer.Argument(help="The study to add to; a new name makes one.")],
     source: Annotated[Path, typer.Option("--from", help="A folder per model, in it a CSV per recording.")],
-    data: Annotated[Path, typer.Option("--data", help="The store the predictions are for.")],
+    data: Annotated[str, typer.Option("--data", help="The store the predictions are for.")],
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Put predictions made elsewhere into the bank, as members beside our own; the same again changes nothing."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home, writes=True) as at:
         from va_search.data.store import Store
         from va_search.ensemble.outside import add_outside
-        from va_search.files import Home
         from va_search.predictions.bank import Bank
 
-        bank = Bank(Home(home).bank)
+        bank = Bank(at.bank)
         before = bank.studies()
         added = add_outside(bank, study, source, Store.open(data), lambda model: output.note(f"reading {model}"))
         if study not in before and before:

@@ -10,6 +10,7 @@ import typer
 
 from va_search.cli.ensemble import DEFAULT_RECIPE, log
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.places import opened
 from va_search.cli.search import run
 
 if TYPE_CHECKING:
@@ -31,12 +32,11 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Simulate a challenge, audit it, search it, build an ensemble per dimension and score its submission."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home, "predictions", writes=True) as where:
         from va_search.data.simulate import simulate
-        from va_search.files import Home
 
         started = time.monotonic()
-        where, hidden = Home(home), folder / "hidden-labels"
+        hidden = folder / "hidden-labels"
         store = simulate(folder / "store", size="demo", hidden=hidden)
         _audit(output, store)
         _search(output, where, store)
@@ -45,7 +45,7 @@ def demo(
         scores = _scores(where, store, ensemble, folder / "submission", hidden)
         output.show(_table(scores))
         output.show(f"the whole job took {duration(time.monotonic() - started)}")
-        _next(output, home, folder)
+        _next(output, where, folder)
         output.done(scores)
 
 
@@ -141,10 +141,10 @@ def _table(scores: dict[str, Any]) -> Table:
     return table
 
 
-def _next(output: Output, home: Path, folder: Path) -> None:
+def _next(output: Output, home: Home, folder: Path) -> None:
     output.show("next:")
     output.show(
-        f"  .venv/bin/mlflow ui --backend-store-uri sqlite:///{home}/mlflow.db    every trial, at http://127.0.0.1:5000"
+        f"  .venv/bin/mlflow ui --backend-store-uri sqlite:///{home.root}/mlflow.db    every trial, at http://127.0.0.1:5000"
     )
     output.show(f"  .venv/bin/va-search report {NAME} --out {folder / 'report'}    tables and figures, one HTML page")
     output.show(

@@ -10,6 +10,7 @@ import typer
 
 from va_search.cli.ensemble_tables import comparison_table, show, tell_left_out, tell_measured
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -46,9 +47,7 @@ def ensemble(
         bool,
         typer.Option("--explain", help="Also tell why: what members share, what each part adds; tables, pictures."),
     ] = False,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="The store to judge on; default: the trials' own.")
-    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="The store to judge on; default: the trials' own.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an ensemble of another recipe or studies.")] = False,
     tracking: Annotated[bool, typer.Option(help="Log the ensemble to MLflow.")] = True,
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
@@ -56,12 +55,10 @@ def ensemble(
     as_json: JsonOption = False,
 ) -> None:
     """Choose members and weights per dimension from finished trials; scores are out-of-fold and in-sample."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
         from va_search.data.store import Store
         from va_search.errors import InputError
-        from va_search.files import Home
 
-        at = Home(home)
         store = None if data is None else Store.open(data)
         if compare:
             if name is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from va_search.cli.output import Output, number
@@ -46,7 +45,7 @@ def study_folds(document: dict[str, Any], trials: list[dict[str, Any]]) -> dict[
     from va_search.search.fold_table import store_folds
 
     try:
-        numbers = store_folds(Store.open(Path(document["store_path"])))
+        numbers = store_folds(Store.open(document["store_path"]))
     except (InputError, KeyError, OSError):
         numbers = {}
     asked = document["space"].get("folds", [OFFICIAL])

@@ -7,6 +7,7 @@ import typer
 from va_search import __version__
 from va_search.cli import (
     bank,
+    cluster,
     data,
     demo,
     ensemble,
@@ -54,6 +55,7 @@ app.command(epilog=status.EXAMPLE)(status.status)
 app.command(epilog=stop.EXAMPLE)(stop.stop)
 app.command(epilog=retry.EXAMPLE)(retry.retry)
 app.add_typer(bank.app, name="bank")
+app.add_typer(cluster.app, name="cluster")
 app.command(epilog=ensemble.EXAMPLE)(ensemble.ensemble)
 app.command(epilog=submit.EXAMPLE)(submit.submit)
 app.command(epilog=submissions.EXAMPLE)(submissions.submissions)

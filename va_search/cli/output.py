@@ -13,7 +13,6 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,10 +22,10 @@ from rich.table import Table
 from va_search.errors import VaSearchError
 
 HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="VA_SEARCH_HOME", help="Where studies, bank, ensembles and MLflow live.")
+    str, typer.Option("--home", envvar="VA_SEARCH_HOME", help="Folder or URL of studies, bank, ensembles and MLflow.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-DEFAULT_HOME = Path("va-home")
+DEFAULT_HOME = "va-home"
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 """System errors told in one line: the machine's (exit code 1) and a wrong path's (2)."""

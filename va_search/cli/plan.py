@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from va_search.search.plan import Plan
@@ -18,21 +19,20 @@ EXAMPLE = "Example: va-search plan search_spaces/any.yaml --data stores/mine"
 
 def plan(
     space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
-    data: Annotated[Path, typer.Option("--data", help="The store to train on.")],
+    data: Annotated[str, typer.Option("--data", help="The store to train on, a folder or a URL.")],
     home: HomeOption = DEFAULT_HOME,
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: one a core.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count the trials of a space and estimate their time; trains a few batches, starts nothing else."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home) as at:
         from va_search.data.store import Store
-        from va_search.files import Home
         from va_search.search.plan import make_plan
         from va_search.search.space import load_space
 
         store = Store.open(data)
         searched = load_space(space, store)
-        made = make_plan(Home(home), searched, store, concurrent)
+        made = make_plan(at, searched, store, concurrent)
         show_plan(output, made, searched)
         output.done({"space": str(space), "store": str(data), **vars(made)})
 

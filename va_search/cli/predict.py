@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+from va_search.cli.places import bring_members, opened
 
 if TYPE_CHECKING:
     from va_search.serving.predict import Written
@@ -27,7 +28,7 @@ TOLERANCE = 1e-4
 def predict(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
     *,
-    data: Annotated[Path, typer.Option("--data", help="The store to predict; it needs the members' feature sets.")],
+    data: Annotated[str, typer.Option("--data", help="The store to predict; it needs the members' feature sets.")],
     split: Annotated[str, typer.Option("--split", help="test, validation or train.")] = "test",
     out: Annotated[Path, typer.Option("--out", help="The folder to write; earlier predictions there are replaced.")],
     device: Annotated[str, typer.Option("--device", help="auto, cpu or a torch device such as cuda:0.")] = "auto",
@@ -35,20 +36,20 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict recordings from the members' weights: a CSV per recording, source scale, clipped, read back."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home) as at_home:
         from va_search.data.store import Store
         from va_search.ensemble.saved import read_ensemble
-        from va_search.files import Home
         from va_search.predictions.bank import Bank
 
-        found = read_ensemble(Home(home), ensemble)
+        found = read_ensemble(at_home, ensemble)
+        bring_members(at_home, found, "weights")
         store = Store.open(data)
         with progress(output) as watch:
             from va_search.serving.devices import checked_device
             from va_search.serving.predict import write_predictions
 
             at = checked_device(device)
-            written = write_predictions(found, Bank(Home(home).bank), store, split, out, device=at, watch=watch)
+            written = write_predictions(found, Bank(at_home.bank), store, split, out, device=at, watch=watch)
         show(output, written, found.label_range)
         output.done({**vars(written), "folder": str(written.folder)})
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
+from va_search.cli.places import bring_members, opened
 
 if TYPE_CHECKING:
     from va_search.serving.register import Registered
@@ -24,15 +25,15 @@ def register(
     as_json: JsonOption = False,
 ) -> None:
     """Put an ensemble with its members' weights into MLflow's model registry; unchanged, it keeps its version."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home) as at:
         from va_search.ensemble.saved import read_ensemble
-        from va_search.files import Home
 
-        found = read_ensemble(Home(home), ensemble)
+        found = read_ensemble(at, ensemble)
+        bring_members(at, found, "weights")
         output.note("reading weights, logging to MLflow …")
         from va_search.serving.register import register as register_model
 
-        registered = register_model(Home(home), found, name=name, tracking_uri=tracking_uri)
+        registered = register_model(at, found, name=name, tracking_uri=tracking_uri)
         show(output, registered)
         output.done(vars(registered))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from va_search.report.model import Report
@@ -24,21 +25,20 @@ def report(
         str | None,
         typer.Option("--ensemble", help="The ensemble of Tables 2 and 3; default: the newest of these studies."),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The store; default: the one of the studies.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="The store; default: the one of the studies.")] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Write tables and figures of finished studies; what is missing, and why, stands in them."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home, "predictions", studies=studies) as at:
         from va_search.data.store import Store
-        from va_search.files import Home
         from va_search.report.assemble import assemble
         from va_search.report.write import check_place, save
 
         check_place(out)
         store = None if data is None else Store.open(data)
         said = _command(studies, out, ensemble, data, home)
-        made = assemble(Home(home), studies, store, ensemble=ensemble, command=said)
+        made = assemble(at, studies, store, ensemble=ensemble, command=said)
         page = save(made, out)
         _show(output, made, page)
         output.done(
@@ -56,11 +56,11 @@ def report(
         )
 
 
-def _command(studies: list[str], out: Path, ensemble: str | None, data: Path | None, home: Path) -> str:
+def _command(studies: list[str], out: Path, ensemble: str | None, data: str | None, home: str) -> str:
     words = ["va-search", "report", *studies, "--out", str(out)]
     words += ["--ensemble", ensemble] if ensemble is not None else []
-    words += ["--data", str(data)] if data is not None else []
-    words += ["--home", str(home)] if home != DEFAULT_HOME else []
+    words += ["--data", data] if data is not None else []
+    words += ["--home", home] if home != DEFAULT_HOME else []
     return shlex.join(words)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+from va_search.cli.places import opened
 from va_search.cli.search import run
 
 if TYPE_CHECKING:
@@ -58,15 +59,14 @@ def reproduce(
 
     The same command again goes on from what is finished.
     """
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home, "predictions", writes=True) as where:
         from va_search.cli import submissions
         from va_search.data.store import Store
-        from va_search.files import Home
         from va_search.report.write import check_place, write
         from va_search.search.machine import Options
         from va_search.submission.scoring import read_labels
 
-        started, where = time.monotonic(), Home(home)
+        started = time.monotonic()
         check_place(out)
         if labels is not None:
             read_labels(labels, Store.open(data))  # refused now rather than after the searches
@@ -138,11 +138,11 @@ def _spaces(output: Output, store: Store, size: Literal["small", "paper"], folde
     return found
 
 
-def _command(data: Path, out: Path, *, labels: Path | None, size: Size, study: str, home: Path) -> str:
+def _command(data: Path, out: Path, *, labels: Path | None, size: Size, study: str, home: str) -> str:
     """What the report says it was made by: what differs from the defaults, too."""
     words = ["va-search", "reproduce", "paper", "--data", str(data), "--out", str(out)]
     words += ["--labels", str(labels)] if labels is not None else []
     words += ["--size", size.value] if size is not Size.auto else []
     words += ["--study", study] if study != "paper" else []
-    words += ["--home", str(home)] if home != DEFAULT_HOME else []
+    words += ["--home", home] if home != DEFAULT_HOME else []
     return shlex.join(words)

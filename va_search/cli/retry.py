@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
+from va_search.cli.places import opened
 
 EXAMPLE = "Example: va-search retry first --failed"
 
@@ -16,7 +16,7 @@ def retry(
     study: Annotated[str, typer.Argument(help="The study's name.")],
     *,
     failed: Annotated[bool, typer.Option("--failed", help="Failed trials alone, not those left unfinished.")] = False,
-    data: Annotated[Path | None, typer.Option("--data", help="The store; default: where it was.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="The store; default: where it was.")] = None,
     home: HomeOption = DEFAULT_HOME,
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: all there is.")] = None,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")] = None,
@@ -25,21 +25,20 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home) as at:
         from va_search.cli.search import run
         from va_search.data.store import Store
-        from va_search.files import Home
         from va_search.search.machine import Options
         from va_search.search.space import read_space
         from va_search.search.study import Study
 
-        found = Study(Home(home), study)
+        found = Study(at, study)
         document = found.document()
-        store = Store.open(data or Path(document["store_path"]))
+        store = Store.open(data or document["store_path"])
         space = read_space(document["space"], store, path=found.folder / "study.json", name=study)
         options = Options(address, concurrent, gpus_per_trial, tracking_uri)
         only: Literal["failed", "begun"] = "failed" if failed else "begun"
-        summary = run(output, Home(home), space, store, study=study, options=options, only=only)
+        summary = run(output, at, space, store, study=study, options=options, only=only)
         if not summary.trained and not summary.failed:
             output.show("nothing to retry")
         output.done(vars(summary))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -32,7 +33,7 @@ LINE_SECONDS = 15.0
 def search(
     space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
     *,
-    data: Annotated[Path, typer.Option("--data", help="The store to train on.")],
+    data: Annotated[str, typer.Option("--data", help="The store to train on, a folder or a URL.")],
     study: Annotated[str, typer.Option("--study", help="The study's name; the same name again resumes it.")],
     home: HomeOption = DEFAULT_HOME,
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: all there is.")] = None,
@@ -52,18 +53,19 @@ def search(
     """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished."""
     with command(as_json) as output:
         from va_search.data.store import Store
-        from va_search.files import Home
         from va_search.search.machine import Options
         from va_search.search.preview import make_preview
         from va_search.search.space import load_space
+        from va_search.storage.homes import home_at
 
         store = Store.open(data)
         searched = load_space(space, store)
         if dry_run:
-            preview = make_preview(
-                Home(home), searched, store, study=study, concurrent=concurrent, warm_start=warm_start or ()
-            )
-            show_preview(output, preview, searched)
+            with opened(home) as at:
+                preview = make_preview(
+                    at, searched, store, study=study, concurrent=concurrent, warm_start=warm_start or ()
+                )
+                show_preview(output, preview, searched)
             return
         options = Options(
             address,
@@ -73,7 +75,7 @@ def search(
             checkpoint_seconds=checkpoint_seconds,
             fuse_seeds=fuse_seeds,
         )
-        summary = run(output, Home(home), searched, store, study=study, options=options, warm_start=warm_start or ())
+        summary = run(output, home_at(home), searched, store, study=study, options=options, warm_start=warm_start or ())
         output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
         output.done(vars(summary))
 
@@ -208,6 +210,8 @@ def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
     if progress.stopping:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
+    if progress.lacks is not None:
+        return f"{progress.finished} finished · {progress.lacks} (Ctrl-C stops)"
     planned = "" if progress.planned is None else f"/{progress.planned}"
     reached = ""
     if progress.best_valence is not None or progress.best_arousal is not None:

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 EXAMPLE = "Example: va-search status first"
 
+AddressOption = Annotated[
+    str | None, typer.Option(help="Ask a cluster's head, through the tunnel: http://127.0.0.1:8265.")
+]
+
 
 def status(
+    context: typer.Context,
     study: Annotated[str, typer.Argument(help="The study's name.")],
+    *,
     home: HomeOption = DEFAULT_HOME,
     best: Annotated[int, typer.Option(min=1, help="How many of the best trials to show.")] = 10,
+    address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a study's finished and failed trials, its best ones, and what each fold gave; it may be searching now."""
-    with command(as_json) as output:
+    if address is not None:
+        given = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
+        ask_head(address, study, home if given else None, best, as_json)
+        return
+    with command(as_json) as output, opened(home) as at:
         from va_search.cli.fold_tables import show_folds
-        from va_search.files import Home
         from va_search.search.outcomes import pareto
         from va_search.search.study import Study
+        from va_search.storage.lease import searched
 
-        found = Study(Home(home), study)
+        found = Study(at, study)
         document = found.document()
         records = found.bank.records(study)
         failures = found.failures()
-        searching = found.is_searched
+        searching = found.is_searched or searched(at, study)
         state = "searching now" if searching else "not searching"
         spent = duration(document["seconds"])
         output.show(f"study {study}: {len(records)} trials complete, {len(failures)} failed, {state}; {spent} spent")
@@ -58,6 +72,27 @@ def status(
                 "pareto": front,
             }
         )
+
+
+def ask_head(address: str, study: str, home: str | None, best: int, as_json: bool) -> None:
+    """Show what the same command says on a cluster's head, where the home is the head's own unless one is named."""
+    with command(as_json) as output:
+        from va_search.cluster.jobs import run_on_head
+        from va_search.errors import InputError, JobError
+
+        words = ["va-search", "status", study, "--best", str(best), *([] if home is None else ["--home", home])]
+        ran = run_on_head(address, [*words, *(["--json"] if as_json else [])], with_errors=not as_json)
+        said = ran.output.strip()
+        document: dict[str, Any] = {}
+        if as_json:
+            with suppress(ValueError):  # a defect on the head, whose words went to standard error
+                document = json.loads(said)
+        if ran.exit_code or (as_json and not document):
+            why = document.get("error") or said.removeprefix("error: ") or f"exit code {ran.exit_code}"
+            raise (InputError if ran.exit_code == 2 else JobError)(f"on the head of {address}: {why}")
+        if not as_json:
+            output.show(said)
+        output.done(document)
 
 
 def best_table(records: list[dict[str, Any]], count: int) -> Table:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
+from va_search.cli.places import opened
 
 EXAMPLE = "Example: va-search stop first"
 
@@ -17,13 +18,13 @@ def stop(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the running search of a study to stop, as Ctrl-C there would: with everything saved and exit code 130."""
-    with command(as_json) as output:
-        from va_search.files import Home
+    with command(as_json) as output, opened(home) as at:
         from va_search.search.study import Study
+        from va_search.storage.lease import ask_elsewhere
 
-        found = Study(Home(home), study)
+        found = Study(at, study)
         found.document()
-        searching = found.ask_to_stop()
+        searching = found.ask_to_stop() or ask_elsewhere(at, study)
         if searching:
             output.show(f"study {study}: asked its search to stop; it does within seconds (va-search status {study})")
         else:

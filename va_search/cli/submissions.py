@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
+from va_search.cli.places import opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,18 +34,16 @@ def submissions(
         str | None,
         typer.Option("--prefix", help="The ensembles are named PREFIX-<strategy>; default: the first study."),
     ] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The store; default: the trials' own.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="The store; default: the trials' own.")] = None,
     tracking: Annotated[bool, typer.Option(help="Log the ensembles to MLflow.")] = True,
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Build the paper's five ensembles, write their submissions, and print Table 6; what has no trials is named."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
         from va_search.data.store import Store
-        from va_search.files import Home
 
-        at = Home(home)
         store = None if data is None else Store.open(data)
         made = make(output, at, studies, out=out, store=store, labels=labels, prefix=prefix)
         output.done(made.document())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
+from va_search.cli.places import bring_members, opened
 
 if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble
@@ -24,21 +25,21 @@ def submit(
         str, typer.Option("--format", help="abaw: one file in the sample's order; recordings: a CSV per recording.")
     ] = "recordings",
     sample: Annotated[Path | None, typer.Option("--sample", help="abaw: the organisers' sample file.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The store; default: the one of the ensemble.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="The store; default: the one of the ensemble.")] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Write an ensemble's test predictions: source scale, clipped, complete, read back and checked."""
-    with command(as_json) as output:
+    with command(as_json) as output, opened(home) as at:
         from va_search.data.store import Store
         from va_search.ensemble.saved import read_ensemble
-        from va_search.files import Home
         from va_search.predictions.bank import Bank
         from va_search.submission import submit as write
 
-        found = read_ensemble(Home(home), ensemble)
-        store = Store.open(Path(found.store) if data is None else data)
-        written = write(found, store, Bank(Home(home).bank), format=format, out=out, sample=sample)
+        found = read_ensemble(at, ensemble)
+        bring_members(at, found, "predictions")
+        store = Store.open(found.store if data is None else data)
+        written = write(found, store, Bank(at.bank), format=format, out=out, sample=sample)
         show(output, found, written)
         document = {**vars(written), "folder": str(written.folder), "validation": found.scores}
         output.done(document)

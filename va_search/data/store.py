@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from va_search.errors import InputError, unknown_name
 from va_search.files import digest, read_json
+from va_search.storage.places import is_url
 
 LAYOUT = 1
 SPLITS = ("train", "validation", "test")
@@ -93,10 +94,21 @@ class Store:
     hashes: dict[str, str]
     folds_hash: str | None = None
     """Of folds that `data folds` made; None where the source has folds of its own, or there are none."""
+    url: str | None = None
+    """Where the store lies when `path` is this machine's copy of it."""
 
     @classmethod
-    def open(cls, path: Path) -> Store:
-        """Open the store at `path` in milliseconds; InputError when it is none, unfinished or cut short."""
+    def open(cls, place: Path | str) -> Store:
+        """Open the store at a path in milliseconds, or at a URL once this machine has it (storage/stores.py).
+
+        InputError when it is none, unfinished or cut short.
+        """
+        url = str(place) if is_url(place) else None
+        path = Path(place)
+        if url is not None:
+            from va_search.storage.stores import brought
+
+            path = brought(url)
         manifest = _read_manifest(path)
         sets = [FeatureSet(**{**entry, "columns": tuple(entry["columns"])}) for entry in manifest["feature_sets"]]
         recordings, folds_hash = _with_folds(_read_recordings(path / "recordings.arrow"), path / "folds.json")
@@ -109,9 +121,15 @@ class Store:
             recordings=recordings,
             hashes=manifest["hashes"],
             folds_hash=folds_hash,
+            url=url,
         )
         _check_sizes(path, manifest["bytes"])
         return store
+
+    @property
+    def place(self) -> str:
+        """Where every machine finds it: its URL, or its path; `Store.open` takes it."""
+        return self.url or str(self.path.resolve())
 
     @property
     def frames(self) -> int:

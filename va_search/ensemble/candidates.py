@@ -18,6 +18,7 @@ from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash
 from va_search.errors import InputError, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
+from va_search.storage.places import is_url
 
 ALL = "all"
 """The fold of what was put together over all folds, measured on every labelled recording."""
@@ -90,7 +91,7 @@ def find_candidates(bank: Bank, studies: Sequence[str], *, outside: bool) -> tup
 
 def find_store(candidates: Sequence[Candidate]) -> Store:
     """The store the candidates' records name; InputError when there is none, or when they name several."""
-    named = Counter(str(Path(c.record["store_path"])) for c in candidates if c.record.get("store_path"))
+    named = Counter(str(c.record["store_path"]) for c in candidates if c.record.get("store_path"))
     if len(named) > 1:
         trials = ", ".join(f"{path} ({count} trials)" for path, count in sorted(named.items()))
         raise InputError(
@@ -98,12 +99,12 @@ def find_store(candidates: Sequence[Candidate]) -> Store:
         )
     if not named:
         raise InputError("the trials' records name no store; say with --data STORE which one to judge on")
-    path = Path(next(iter(named)))
-    if not path.exists():
+    place = next(iter(named))
+    if not is_url(place) and not Path(place).exists():
         raise InputError(
-            f"{path}: the store these trials were made on is not there any more; say where with --data STORE"
+            f"{place}: the store these trials were made on is not there any more; say where with --data STORE"
         )
-    return Store.open(path)
+    return Store.open(place)
 
 
 def line_up(

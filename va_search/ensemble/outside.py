@@ -235,7 +235,7 @@ def _record(values: dict[str, NDArray[np.float32]], filled: int, store: Store) -
         "settings": None,
         "data_hash": store.data_hash([]),
         "store": store.name,
-        "store_path": str(store.path.resolve()),
+        "store_path": store.place,
         "best": best,
         "history": [],
         "epochs": 0,

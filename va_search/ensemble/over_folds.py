@@ -238,7 +238,7 @@ def _record(by_fold: Mapping[int, Candidate], folds: _Folds, validation: Values)
         "source": "folds",
         "settings": {**first.record["settings"], "fold": ALL},
         "store": store.name,
-        "store_path": str(store.path.resolve()),
+        "store_path": store.place,
         "folds_hash": store.folds_hash,
         "trials": trials,
         "content": digest(trials),

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from va_search import __version__
@@ -38,7 +37,7 @@ def heading(recipe: Recipe, name: str, studies: Sequence[str], store: Store) -> 
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "package_version": __version__,
         "studies": list(studies),
-        "store": str(store.path.resolve()),
+        "store": store.place,
         "store_name": store.name,
         "label_range": store.label_range,
     }
@@ -99,7 +98,7 @@ def blend(
     if len({(one.store, one.test_frames_hash, one.label_range) for one in ensembles}) > 1:
         said = ", ".join(f"{one.name} of {one.store}" for one in ensembles)
         raise InputError(f"recipe {recipe.name}: its parts are of different stores: {said}; say with --data which one")
-    store = Store.open(Path(first.store))
+    store = Store.open(first.store)
     made = Ensemble(
         **heading(recipe, name, studies, store),
         frames_hash=first.frames_hash,

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -255,6 +254,6 @@ def _find_store(home: Home, bank: Bank, names: list[str]) -> tuple[Store | None,
     if not paths:
         return None, "the studies name no store"
     try:
-        return Store.open(Path(next(iter(paths)))), None
+        return Store.open(next(iter(paths))), None
     except (InputError, OSError) as error:
         return None, str(error)

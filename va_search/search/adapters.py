@@ -10,6 +10,7 @@ from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from va_search.search.nodes import LOOK_SECONDS
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
 
@@ -59,15 +60,19 @@ class SessionSearcher(Unsaved, Searcher):
 
 
 class Progressing(Unsaved, Callback):
-    """Tells the session what ended and how, and the watcher how it goes, at most once a second."""
+    """Tells the session what ended and how, and the watcher how it goes, at most once a second; `count` looks at the
+    nodes every few."""
 
-    def __init__(self, session: Session, watch: Callable[[Progress], None]) -> None:
+    def __init__(self, session: Session, watch: Callable[[Progress], None], count: Callable[[], None]) -> None:
         self._session = session
-        self._watch = watch
-        self._last = 0.0
+        self._watch, self._count = watch, count
+        self._last = self._counted = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune: one turn of its loop is over."""
+        if time.monotonic() - self._counted >= LOOK_SECONDS:
+            self._counted = time.monotonic()
+            self._count()
         if time.monotonic() - self._last >= 1.0:
             self._last = time.monotonic()
             self._watch(self._session.progress())
@@ -76,7 +81,10 @@ class Progressing(Unsaved, Callback):
         """Tune: a trial ended by itself, by the scheduler or by a stop."""
         result = trial.last_result or {}
         for one in _trials(trial):
-            self._session.ended(one, result.get("failures", {}).get(one, result.get("failed")))
+            if result.get("unfit"):
+                self._session.refused(one, result["unfit"])
+            else:
+                self._session.ended(one, result.get("failures", {}).get(one, result.get("failed")))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died, and another one takes over."""
@@ -115,7 +123,7 @@ class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Tune: a trial ended by itself, perhaps at a rung: others are measured by it."""
-        if not result.get("failed"):
+        if not result.get("failed") and not result.get("unfit"):
             self._behind(trial, result)
 
     def _behind(self, trial: Any, result: dict[str, Any]) -> bool:

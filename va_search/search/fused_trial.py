@@ -10,14 +10,12 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import JobError
-from va_search.files import Home
-from va_search.predictions.bank import Bank
 from va_search.search.saves import SECONDS, Saves
-from va_search.search.trial import REPORT_SECONDS, TrialActor, open_fits, write_trial
+from va_search.search.trial import REPORT_SECONDS, TrialActor, is_complete, open_fits, problems_of, write_trial
+from va_search.storage.homes import home_at
 
 if TYPE_CHECKING:
     from va_search.training.fit import Fit
@@ -47,7 +45,7 @@ class FusedActor(TrialActor):
         """Ray: a new actor, its first trial or group."""
         super().setup(config)
         seconds = config.get("checkpoint_seconds", SECONDS)
-        home = Home(Path(config["home"]))
+        home = home_at(config["home"])
         self._fused: Fused | None = None
         self._members = [
             Member({**config, **one}, Saves(home, config["study"], one["trial"], seconds))
@@ -72,6 +70,8 @@ class FusedActor(TrialActor):
         if not self._members:
             return super().step()
         try:
+            if unfit := problems_of(self._task):
+                return {**self._report(), "unfit": unfit, "done": True}
             self._train()
         except Exception:  # not of one trial, such as too little memory: it ends all that are left
             self._end_all(traceback.format_exc())
@@ -101,8 +101,7 @@ class FusedActor(TrialActor):
             except JobError:
                 member.end(traceback.format_exc())
                 continue
-            bank = Bank(Home(Path(self._task["home"])).bank)
-            if bank.is_complete(self._task["study"], member.task["trial"]):
+            if is_complete(member.task):
                 member.end()  # by what a killed search had left running
             else:
                 fit.remarks.append(f"trained as one model with {len(fits) - 1} other seeds of its configuration")

@@ -33,6 +33,9 @@ be imported by the first optimiser.)"""
 NVIDIA = Path("/dev/nvidiactl")
 """There where the machine has a GPU that torch may use."""
 
+PRIVATE = {"va-search-private": "yes"}
+"""The label of a Ray that a search started for itself: `auto` would find it, and it ends with that search."""
+
 CONNECT_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
 
@@ -91,6 +94,7 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
             "num_cpus": count,
             "object_store_memory": 100 * 2**20,
             "include_dashboard": False,
+            "labels": PRIVATE,
         }
     try:
         with _preloading(options):
@@ -99,6 +103,8 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
         where = options.address or "this machine"
         raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
     else:
+        if options.address is not None:
+            _refuse_private(options.address)
         yield dict(ray.cluster_resources())
     finally:
         _shut_down()
@@ -123,6 +129,15 @@ def _preloading(options: Options) -> Iterator[None]:
     finally:
         for name in new:
             os.environ.pop(name, None)
+
+
+def _refuse_private(address: str) -> None:
+    """Refuse the Ray of another search on this machine, which `auto` takes where no cluster was started."""
+    import ray
+
+    if any(PRIVATE.items() <= node.get("Labels", {}).items() for node in ray.nodes()):
+        found = "found the Ray that another search on this machine started for itself, which ends with it"
+        raise InputError(f"--address {address}: {found}; give host:port of a cluster, or leave --address out")
 
 
 def _shut_down() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from functools import partial
 from typing import Any, Literal
 
@@ -16,13 +16,15 @@ from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
 from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
-from va_search.search.session import Progress, Session, planned_trials
+from va_search.search.nodes import checked_nodes, living, places
+from va_search.search.session import Progress, Session, need_of, planned_trials
 from va_search.search.space import Space
 from va_search.search.stopping import listen, stoppable
 from va_search.search.study import Study
 from va_search.search.summary import Summary, front, summary_of
 from va_search.search.warm import warm_start_of
 from va_search.search.waves import tune_in_waves
+from va_search.storage.keeper import kept
 from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import tracking_place
 from va_search.training.settings import TrialSettings
@@ -60,14 +62,18 @@ def run_search(
         raise ValueError("objective ensemble needs a callable that credits trials")
     check_fusing(space, options.fuse_seeds)
     _refuse_leaks(store)
-    with named.searching():
+    ends: list[str] = []
+    with named.searching(), kept(home, study, lost=ends.append, need=need_of(space)) as copy:
         named.forget_stop()
         warm = warm_start_of(named, warm_start, space, store)
         before = named.begin(store, space.document, warm_start=warm_start)
         changes = space.changes(before) if before is not None else []
         spent = named.document()["seconds"]
         again = None if only is None else frozenset(_unfinished(named, only))
-        session = Session(named, space, store, lambda record: None, spent=spent, credit=credit, warm=warm, only=again)
+        session = Session(
+            named, space, store, lambda record: None,
+            spent=spent, credit=credit, warm=warm, only=again, copy=copy, ends=ends,
+        )  # fmt: skip
         delivery = Delivery(
             place.uri,
             study=study,
@@ -121,11 +127,30 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None], 
         if options.address is None and gpus > resources.get("GPU", 0):
             has = f"this machine has {resources.get('GPU', 0):g} that Ray can use"
             raise InputError(f"--gpus-per-trial {gpus:g}: {has}; leave the option out to train on what there is")
-        session.concurrent = options.concurrent or side_by_side(resources, gpus, options.threads)
-        if not session.stopping:
-            tune_in_waves(session, options, first, gpus, watch)
+        with _fit_nodes(session, options, resources):
+            if options.address is None:
+                session.concurrent = options.concurrent or side_by_side(resources, gpus, options.threads)
+            else:
+                session.concurrent = options.concurrent or max(1, places(living(), gpus, options.threads))
+            if not session.stopping:
+                tune_in_waves(session, options, first, gpus, watch)
             if not session.stopping:
                 ended()
+
+
+@contextmanager
+def _fit_nodes(session: Session, options: Options, resources: dict[str, float]) -> Iterator[None]:
+    """Around a search on a cluster: its nodes are fit to train, and those that join later know what they must have."""
+    if options.address is None:
+        yield
+        return
+    if options.gpus_per_trial is None and not resources.get("CPU", 0):
+        raise InputError(
+            f"--address {options.address}: no worker is up yet, so say what a trial needs: --gpus-per-trial 1, a "
+            "share such as 0.25, or 0 to train on CPUs"
+        )
+    with checked_nodes(session.study.home, session.store) as session.wanted:
+        yield
 
 
 def _refuse_leaks(store: Store) -> None:

@@ -4,7 +4,7 @@
 
 Conventions: a trial that finishes sooner than the first checkpoint is due leaves none. A checkpoint costs at most one
 part in `COST` of the training's time. The process that trains holds a lock, so that what a killed search left running
-for another moment never writes beside its successor.
+for another moment never writes beside its successor. With a home at a URL checkpoints lie there too: any node goes on.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from va_search.errors import JobError
+from va_search.errors import JobError, VaSearchError
 from va_search.files import Home, remove_folder
 from va_search.search.claims import Claims
+from va_search.storage.homes import copy_of
 
 if TYPE_CHECKING:
     from va_search.training.fit import Fit
@@ -37,7 +38,8 @@ class Saves:
 
     def __init__(self, home: Home, study: str, trial: str, seconds: float = SECONDS) -> None:
         self.folder = home.running(study, trial)
-        self._trial, self._seconds = trial, seconds
+        self._study, self._trial, self._seconds = study, trial, seconds
+        self._copy = copy_of(home)
         self._claims = Claims(home.root / "claims" / "training")
         self._due = time.monotonic() + seconds
 
@@ -49,6 +51,8 @@ class Saves:
             if time.monotonic() > until:
                 raise JobError(f"trial {self._trial} is still trained by another process, which does not end")
             time.sleep(0.2)
+        if self._copy is not None:
+            self._copy.bring_checkpoint(self._study, self._trial)
         fit.resume(self.folder)
         self._due = time.monotonic() + self._seconds
 
@@ -62,7 +66,9 @@ class Saves:
         began = time.monotonic()
         try:
             fit.save(self.folder)
-        except (OSError, JobError) as error:
+            if self._copy is not None:
+                self._copy.put_checkpoint(self._study, self._trial)
+        except (OSError, VaSearchError) as error:
             LOG.warning("no checkpoint of trial %s: %s", self._trial, error)
         now = time.monotonic()
         self._due = now + max(self._seconds, COST * (now - began))
@@ -71,4 +77,13 @@ class Saves:
         """This process trains the trial no more; its checkpoint is kept for another one to go on from, or removed."""
         if not keep:
             remove_folder(self.folder)
+            self._remove_elsewhere()
         self._claims.release_all()
+
+    def _remove_elsewhere(self) -> None:
+        if self._copy is None:
+            return
+        try:
+            self._copy.remove_checkpoint(self._study, self._trial)
+        except VaSearchError as error:  # the next search removes what complete trials left
+            LOG.warning("the checkpoint of trial %s is still there: %s", self._trial, error)

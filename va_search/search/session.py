@@ -10,8 +10,7 @@ import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -23,11 +22,13 @@ from va_search.predictions.bank import light
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
 from va_search.search.improvement import Improvement
+from va_search.search.nodes import Expected
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.search.warm import Warm
+from va_search.storage.homes import HomeCopy, Need
 from va_search.training.settings import TrialSettings, configuration_id, trial_id
 
 SAME_REASON = 3
@@ -56,6 +57,8 @@ class Progress:
     seconds: float
     seconds_left: float | None
     stopping: bool
+    lacks: str | None = None
+    """What the cluster lacks to run a single trial; None while it can."""
 
 
 @dataclass
@@ -74,6 +77,10 @@ class Session:
     only: frozenset[str] | None = None  # train nothing but these of the trials asked for before, whatever the budget
     credit: Credit | None = None
     warm: Sequence[Warm] = ()
+    copy: HomeCopy | None = None
+    """Of a home at a URL: brings what a trial's node put there."""
+    ends: list[str] = field(default_factory=list)
+    """Why the search can't go on, whatever its trials do: another one has the home, a node must not train."""
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.study.home.root / "claims")
@@ -85,6 +92,8 @@ class Session:
         self.adopted = 0
         self.recovered = 0
         self.asked_to_stop = False
+        self.lacks: str | None = None
+        self.wanted: Expected | None = None
         self._looked = 0.0
         self._improvement = Improvement()
         self._again: deque[tuple[str, TrialSettings]] = deque()
@@ -159,6 +168,11 @@ class Session:
         return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
 
     @property
+    def need(self) -> Need:
+        """How much of a finished trial the search itself reads."""
+        return need_of(self.space)
+
+    @property
     def out_of_time(self) -> bool:
         hours = self.space.budget.hours
         return hours is not None and self.spent + time.monotonic() - self.started >= hours * 3600
@@ -185,6 +199,8 @@ class Session:
     @property
     def hopeless(self) -> str | None:
         """Why the trainings to come would be lost as well: a full disk, or one reason for which every one failed."""
+        if self.ends:
+            return self.ends[0]
         for why in self.reasons:
             if DISK_FULL in why.lower():
                 return why
@@ -254,7 +270,11 @@ class Session:
             sources = [study for study in bank.holders(trial) if self._as_wanted(bank.record(study, trial))]
             if not sources:
                 return False
+            if self.copy is not None:
+                self.copy.bring_entry(sources[0], trial, Need.WEIGHTS)
             bank.adopt(name, trial, source=sources[0])
+            if self.copy is not None:
+                self.copy.put_entry(name, trial)
             self.adopted += 1
         self._accept(trial)
         return True
@@ -281,6 +301,8 @@ class Session:
         document = self.running.pop(trial, None)
         if document is None:
             return
+        if self.copy is not None:
+            self.copy.bring_entry(self.study.name, trial, self.need)
         if self.study.bank.is_complete(self.study.name, trial):
             self.trained.append(self._accept(trial)["seconds"])
         elif failed is not None or not self.stopping:
@@ -290,6 +312,12 @@ class Session:
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)
         self.note_time()
+
+    def refused(self, trial: str, why: str) -> None:
+        """A node that must not train got a trial: no failure of the trial, which the next search begins with."""
+        if self.running.pop(trial, None) is not None:
+            self.claims.release(trial)
+        self.ends.append(why)
 
     def note_time(self) -> None:
         """Keep the time this run took so far with the study, so that a kill gives none of it back to the budget."""
@@ -310,6 +338,7 @@ class Session:
             seconds=elapsed,
             seconds_left=self._seconds_left(elapsed),
             stopping=self.stopping,
+            lacks=self.lacks,
         )
 
     def _seconds_left(self, elapsed: float) -> float | None:
@@ -330,6 +359,11 @@ def planned_trials(space: Space) -> int | None:
     return min(bounds) if bounds else None
 
 
+def need_of(space: Space) -> Need:
+    """How much of finished trials a search over this space reads, of a home at a URL."""
+    return Need.PREDICTIONS if space.objective == "ensemble" else Need.RECORDS
+
+
 def task(session: Session, trial: str, settings: TrialSettings, *, device: str, threads: int) -> dict[str, Any]:
     """What an actor needs to train a trial; plain data, so that it travels to any node."""
     store, early = session.store, session.space.early_stopping
@@ -337,12 +371,13 @@ def task(session: Session, trial: str, settings: TrialSettings, *, device: str, 
         "trial": trial,
         "settings": settings.model_dump(mode="json"),
         "study": session.study.name,
-        "home": str(Path(session.study.home.root).resolve()),
-        "store": str(store.path.resolve()),
+        "home": session.study.home.place,
+        "store": store.place,
         "store_name": store.name,
         "data_hash": store.data_hash(settings.features, settings.fold),
         "objective": session.space.objective,
         "early_stopping": None if early is None else early.model_dump(),
         "device": device,
         "threads": threads,
+        "wanted": None if session.wanted is None else asdict(session.wanted),
     }

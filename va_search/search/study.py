@@ -119,7 +119,7 @@ class Study:
             "began_at": before["began_at"] if before else now(),
             "seconds": before["seconds"] if before else 0.0,
             "store": store.name,
-            "store_path": str(store.path.resolve()),
+            "store_path": store.place,
             "hashes": {**(before["hashes"] if before else {}), **hashes},
             "space": space,
             "warm_start": [*dict.fromkeys([*(before or {}).get("warm_start", []), *warm_start])],

@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import time
 import traceback
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ray.tune import Trainable
 
 from va_search import __version__
 from va_search.data.store import Store
-from va_search.files import Home, remove_folder
+from va_search.errors import InputError
+from va_search.files import remove_folder
 from va_search.predictions.bank import Bank
+from va_search.search.nodes import Expected, problems_here, where
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
+from va_search.storage.homes import copy_of, home_at
 from va_search.training.settings import TrialSettings
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 
 REPORT_SECONDS = 1.0
 """Epochs shorter than this are reported several at a time, so that the driver is not flooded."""
+
+LOOKED: set[str] = set()
+"""The searches for which this process has found its node fit to train."""
 
 WORST = -1.0
 """The objective of a trial without a score: the smallest CCC."""
@@ -42,9 +48,8 @@ class TrialActor(Trainable):
         """Ray: a new actor, its first trial."""
         self._task = config
         self._fit: Fit | None = None
-        self._saves = Saves(
-            Home(Path(config["home"])), config["study"], config["trial"], config.get("checkpoint_seconds", SECONDS)
-        )
+        seconds = config.get("checkpoint_seconds", SECONDS)
+        self._saves = Saves(home_at(config["home"]), config["study"], config["trial"], seconds)
         self._started = time.monotonic()
         self._written = False
 
@@ -57,7 +62,8 @@ class TrialActor(Trainable):
     def step(self) -> dict[str, Any]:
         """Ray: train for about a second, one epoch, or to the next rung; the last step writes the trial to the bank."""
         try:
-            return self._advance()
+            unfit = problems_of(self._task)
+            return {**self._report(), "unfit": unfit, "done": True} if unfit else self._advance()
         except Exception:  # any exception of a training is that trial's result, not the study's end
             self._fit = None
             self._saves.end(keep=False)
@@ -83,7 +89,7 @@ class TrialActor(Trainable):
         if self._fit is None:
             fit = open_fit(self._task)
             self._saves.begin(fit)
-            if Bank(Home(Path(self._task["home"])).bank).is_complete(self._task["study"], self._task["trial"]):
+            if is_complete(self._task):
                 self._saves.end(keep=False)  # by what a killed search had left running
                 return {**self._report(), "done": True}
             self._fit = fit
@@ -120,19 +126,38 @@ class TrialActor(Trainable):
         self._saves.end(keep=False)
 
 
+def problems_of(task: dict[str, Any]) -> str | None:
+    """Why this node must not train, where it joined a cluster after the search had looked at its nodes."""
+    wanted = task.get("wanted")
+    if wanted is None or wanted["token"] in LOOKED:
+        return None
+    problems = problems_here(Expected(**wanted))
+    if not problems:
+        LOOKED.add(wanted["token"])
+        return None
+    return "; ".join(f"{where()} {problem}" for problem in problems)
+
+
 def open_fit(task: dict[str, Any]) -> Fit:
     """A new training for a task: its store opened, its device chosen."""
     from va_search.training.fit import Fit
 
-    return Fit(TrialSettings(**task["settings"]), Store.open(Path(task["store"])), device=device_of(task))
+    return Fit(TrialSettings(**task["settings"]), store_of(task), device=device_of(task))
 
 
 def open_fits(task: dict[str, Any], settings: list[dict[str, Any]]) -> list[Fit]:
     """New trainings of a group that is trained as one model; the rest as for `open_fit`."""
     from va_search.training.fused import fits_of
 
-    store = Store.open(Path(task["store"]))
-    return fits_of([TrialSettings(**one) for one in settings], store, device=device_of(task))
+    return fits_of([TrialSettings(**one) for one in settings], store_of(task), device=device_of(task))
+
+
+def store_of(task: dict[str, Any]) -> Store:
+    """A task's store as this node has it; InputError when its content is not what the driver saw."""
+    settings, store = TrialSettings(**task["settings"]), Store.open(task["store"])
+    if store.data_hash(settings.features, settings.fold) != task["data_hash"]:
+        raise InputError(f"{task['store']}: on {socket.gethostname()} its content is not what the search began on")
+    return store
 
 
 def device_of(task: dict[str, Any]) -> str:
@@ -147,14 +172,29 @@ def device_of(task: dict[str, Any]) -> str:
     return str(device)
 
 
+def is_complete(task: dict[str, Any]) -> bool:
+    """Whether the bank has the trial already; one that is complete on this machine alone is put at the home's URL."""
+    study, trial, home = task["study"], task["trial"], home_at(task["home"])
+    here, copy = Bank(home.bank).is_complete(study, trial), copy_of(home)
+    if copy is None or copy.has_entry(study, trial):
+        return here or copy is not None
+    if here:
+        copy.put_entry(study, trial)
+    return here
+
+
 def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> None:
-    """Predictions, weights and at last trial.json of a finished training."""
-    bank = Bank(Home(Path(task["home"])).bank)
+    """Predictions, weights and at last trial.json of a finished training; then the same at the home's URL, if any."""
+    home = home_at(task["home"])
+    bank = Bank(home.bank)
     folder = bank.folder(task["study"], task["trial"])
     remove_folder(folder)  # what a killed training may have left
     predictions = fit.predictions()
     fit.save_weights(folder)
     bank.write(task["study"], task["trial"], trial_record(fit, task, stopped=stopped, seconds=seconds), predictions)
+    copy = copy_of(home)
+    if copy is not None:
+        copy.put_entry(task["study"], task["trial"])
 
 
 def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> dict[str, Any]:
@@ -177,6 +217,7 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
         "training_seconds": round(trained, 3),
         "frames_per_second": fit.history[-1].frames_per_second,
         "device": device_name(fit),
+        "node": socket.gethostname(),
         "remarks": fit.remarks,
         **({"resumed_at": fit.resumed_at} if fit.resumed_at else {}),
         "package_version": __version__,

@@ -13,6 +13,7 @@ from typing import Any
 
 from va_search.files import remove_folder
 from va_search.search.machine import Options
+from va_search.search.nodes import living, places, waiting_for
 from va_search.search.outcomes import measures
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session, task
@@ -42,6 +43,7 @@ def _wave(
     session: Session, options: Options, first: Any, *, gpus: float, scheduler: Any, watch: Callable[[Progress], None]
 ) -> None:
     from ray import tune
+    from ray.tune.search import ConcurrencyLimiter
 
     from va_search.search.adapters import Progressing, SessionSearcher, StopWhenAsked
     from va_search.search.fused_trial import FusedActor
@@ -60,6 +62,17 @@ def _wave(
     scratch = session.study.folder / "ray"
     remove_folder(scratch)
     early = session.space.early_stopping
+    searcher = SessionSearcher(session, first, to_task, max(WAVE, WAVE_EACH * session.concurrent))
+    limiter = ConcurrencyLimiter(searcher, max_concurrent=session.concurrent)
+
+    def count_nodes() -> None:
+        """A cluster's nodes come and go: as many trials as they bear, and what to tell where they bear none."""
+        if options.address is not None:
+            nodes = living()
+            session.lacks = waiting_for(nodes, gpus, options.threads)
+            session.concurrent = options.concurrent or max(1, places(nodes, gpus, options.threads))
+            limiter.max_concurrent = session.concurrent
+
     actor = TrialActor if options.fuse_seeds == 1 else FusedActor
     trainable = tune.with_resources(actor, {"cpu": options.threads, "gpu": gpus})
     tuner = tune.Tuner(
@@ -68,9 +81,8 @@ def _wave(
             metric="objective",
             mode="max",
             num_samples=-1,
-            search_alg=SessionSearcher(session, first, to_task, max(WAVE, WAVE_EACH * session.concurrent)),
+            search_alg=limiter,
             scheduler=scheduler,
-            max_concurrent_trials=session.concurrent,
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -81,7 +93,7 @@ def _wave(
             stop=StopWhenAsked(session),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=early is not None),
-            callbacks=[Progressing(session, watch)],
+            callbacks=[Progressing(session, watch, count_nodes)],
             verbose=0,
         ),
     )

@@ -101,7 +101,7 @@ def _counts_seconds(ensemble: Ensemble) -> bool:
 def _rate(ensemble: Ensemble) -> float | None:
     """The frame rate of the study's recordings; None where they have several, or the store is not there."""
     try:
-        rates = {recording.frames_per_second for recording in Store.open(Path(ensemble.store)).recordings}
+        rates = {recording.frames_per_second for recording in Store.open(ensemble.store).recordings}
     except InputError:
         return None
     return rates.pop() if len(rates) == 1 else None

@@ -1,0 +1,91 @@
+"""docs/cluster.md says what is so: its five commands are those of the launcher's test, and their options exist."""
+
+import ast
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from va_search.cli.main import app
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGE = REPOSITORY / "docs" / "cluster.md"
+TESTED = [REPOSITORY / "tests" / "cluster" / name for name in ("test_ray_up.py", "laptop.py")]
+ORDER = ["ray up", "ray dashboard", "ray job submit", "va-search status", "ray dashboard", "ray down"]
+
+
+def documented() -> list[list[str]]:
+    """The commands below "Five commands", word by word."""
+    section = PAGE.read_text().split("## Five commands")[1].split("\n- ")[0]
+    lines = re.findall(r"^    ((?:ray|va-search) .*)$", section, flags=re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+def strings(path: Path) -> set[str]:
+    """Every string in a test's source."""
+    return {
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def known(words: list[str]) -> set[str]:
+    """The options of the command that these words begin with."""
+    if words[0] == "va-search":
+        command = get_command(app)
+    else:
+        from ray.scripts.scripts import cli as command
+    for word in words[1:]:
+        if word not in getattr(command, "commands", {}):
+            break
+        command = command.commands[word]
+    return {option for parameter in command.params for option in parameter.opts}
+
+
+def parts(words: list[str]) -> list[list[str]]:
+    """A command, and the one that it hands to a job."""
+    cut = words.index("--") if "--" in words else len(words)
+    return [words[:cut], words[cut + 1 :]] if words[cut + 1 :] else [words]
+
+
+def test_the_commands_stand_in_the_order_of_their_use():
+    assert [" ".join(words)[: len(start)] for words, start in zip(documented(), ORDER, strict=True)] == ORDER
+
+
+@pytest.mark.parametrize("number", range(len(ORDER)))
+def test_options_exist(number):
+    for words in parts(documented()[number]):
+        options = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert options <= known(words), words
+
+
+def test_the_launchers_test_runs_these_commands():
+    said = set().union(*map(strings, TESTED))
+    for words in documented():
+        for part in parts(words):
+            named = {
+                word
+                for word in part
+                if word.startswith("--") or re.fullmatch(r"ray|va-search|up|down|job|submit", word)
+            }
+            assert named <= said, f"tests/cluster runs another command than the page has: {named - said}"
+
+
+def test_files_and_ports_of_the_page_are_those_of_the_files():
+    page = PAGE.read_text()
+    for name in re.findall(r"(?:clusters/[\w.]+|ray_cluster\.yaml|search_spaces/[\w.]+|tests/cluster/\w+\.py)", page):
+        assert (REPOSITORY / name.rstrip(".")).exists(), name
+    script = (REPOSITORY / "clusters/mlflow_server.sh").read_text()
+    assert "MLFLOW_PORT:-5000" in script
+    assert "--dashboard-port=8265" in (REPOSITORY / "clusters/on_premises.yaml").read_text()
+
+
+def test_files_name_the_locked_ray():
+    locked = re.search(r"^ray==(.*)$", (REPOSITORY / "constraints.txt").read_text(), flags=re.MULTILINE)[1]
+    for name in ("ray_cluster.yaml", "clusters/on_premises.yaml", "clusters/gcp.yaml"):
+        assert f"ray=={locked}" in (REPOSITORY / name).read_text()
+    assert f"FROM rayproject/ray:{locked}-py311" in (REPOSITORY / "clusters/Dockerfile").read_text()
+    assert f'rayVersion: "{locked}"' in (REPOSITORY / "clusters/kuberay.yaml").read_text()

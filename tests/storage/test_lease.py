@@ -1,0 +1,105 @@
+"""One search at a time on a home at a URL; a dead one's lease is taken over, a stop is heard from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from ray_world import wait_for
+from s3_world import S3
+
+from va_search.errors import InputError
+from va_search.files import write_json
+from va_search.search.study import Study
+from va_search.storage import keeper, lease
+from va_search.storage.homes import Need, home_at
+from va_search.storage.lease import Lease, ask_elsewhere, searched
+from va_search.storage.remote import Remote
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "BEAT", 0.5)
+    monkeypatch.setattr(lease, "SILENCE", 3.0)
+    monkeypatch.setattr(lease, "SETTLE", 0.1)
+    monkeypatch.setattr(keeper, "BEAT", 0.5)
+    monkeypatch.setattr(keeper, "PUT_SECONDS", 0.1)
+
+
+def of_another_host(url: str) -> None:
+    document = json.loads(Remote(url).read("lease.json"))
+    Remote(url).write("lease.json", json.dumps({**document, "host": "elsewhere", "boot": "b"}).encode())
+
+
+def test_a_second_search_is_refused_while_the_first_one_lives(url: str) -> None:
+    with keeper.kept(home_at(url), "s", lost=print, need=Need.RECORDS):
+        with pytest.raises(
+            InputError, match=rf"is searched by process {os.getpid()} on .* \(study 's'\); at a URL one"
+        ):
+            Lease(Remote(url), "other").take()
+        assert searched(home_at(url), "s") and not searched(home_at(url), "other")
+    Lease(Remote(url), "other").take()
+
+
+def test_what_died_is_taken_over(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    first = Lease(Remote(url), "s")
+    first.take()
+    of_another_host(url)
+    Lease(Remote(url), "s").take()  # after some silence
+    assert "on elsewhere (study 's'); looking whether it lives" in caplog.text
+    assert not first.held
+
+
+def test_a_dead_process_of_this_machine_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "SILENCE", 1000.0)
+    Lease(Remote(url), "s").take()
+    document = json.loads(Remote(url).read("lease.json"))
+    Remote(url).write("lease.json", json.dumps({**document, "pid": 2**22 + 1}).encode())
+    Lease(Remote(url), "s").take()
+
+
+def test_who_lost_the_home_is_told(url: str) -> None:
+    told: list[str] = []
+    with keeper.kept(home_at(url), "s", lost=told.append, need=Need.RECORDS):
+        other = Lease(Remote(url), "s")
+        other.renew()
+        assert "another search took this home over" in wait_for(lambda: told, 10)[0]
+    assert other.held, "the loser left the winner's lease alone"
+
+
+def test_study_files_are_there_soon_and_at_the_end(url: str) -> None:
+    home = home_at(url)
+    study, remote = Study(home, "s"), Remote(url)
+    with keeper.kept(home, "s", lost=print, need=Need.RECORDS):
+        write_json(study.folder / "study.json", {"study": "s"})
+        study.ask("t1", {})
+        study.record_failure("t2", {}, "boom")
+        expected = {"studies/s/study.json", "studies/s/asked.jsonl", "studies/s/failures/t2.json"}
+        wait_for(lambda: set(remote.list("studies")) == expected, 10)
+        study.ask("t3", {})
+        study.forget_failure("t2")
+    assert set(remote.list("studies")) == expected - {"studies/s/failures/t2.json"}
+    assert remote.read("studies/s/asked.jsonl").count(b"\n") == 2 and remote.find("lease.json") is None
+
+
+def test_a_stop_from_elsewhere_is_heard(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = home_at(url)
+    with keeper.kept(home, "s", lost=print, need=Need.RECORDS):
+        monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "laptop"))
+        assert ask_elsewhere(home_at(url), "s")
+        wait_for(lambda: Study(home, "s").stop_asked, 10)
+    assert not ask_elsewhere(home_at(url), "s")
+
+
+def test_an_outage_costs_no_lease_and_no_file(url: str, s3: S3) -> None:
+    home = home_at(url)
+    told: list[str] = []
+    home.study("s").mkdir(parents=True)
+    with keeper.kept(home, "s", lost=told.append, need=Need.RECORDS):
+        s3.pause()
+        threading.Timer(4.0, s3.go_on).start()
+        Study(home, "s").ask("t1", {})
+    assert told == [] and "studies/s/asked.jsonl" in Remote(url).list()

@@ -1,0 +1,111 @@
+"""Files below a URL, on a real S3 server and in a folder: whole, verified, asked for again while there is no answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from s3_world import S3
+
+from va_search.errors import InputError
+from va_search.storage import patience
+from va_search.storage.patience import Unreachable
+from va_search.storage.places import cache_folder, checked_url
+from va_search.storage.remote import Remote
+
+
+@pytest.fixture(params=["s3", "file"])
+def remote(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> Remote:
+    return Remote(f"{s3.url}/{request.node.name}/x" if request.param == "s3" else f"file://{tmp_path}/far away/x")
+
+
+def test_what_is_put_comes_back_whole(remote: Remote, tmp_path: Path) -> None:
+    small, large = tmp_path / "small", tmp_path / "large"
+    small.write_bytes(b"")
+    large.write_bytes(bytes(range(256)) * 2**16)  # 16 MiB: in parts
+    for path in (small, large):
+        found = remote.put(path, f"a/b/{path.name}")
+        assert found.same(path) and found == remote.find(f"a/b/{path.name}")
+    assert list(remote.list()) == list(remote.list("a")) == ["a/b/large", "a/b/small"]
+    remote.get("a/b/large", tmp_path / "again" / "large")
+    assert (tmp_path / "again" / "large").read_bytes() == large.read_bytes()
+    assert remote.list()["a/b/large"].same(tmp_path / "again" / "large")
+    large.write_bytes(b"other")
+    assert not remote.list()["a/b/large"].same(large)
+
+
+def test_what_is_not_there(remote: Remote, tmp_path: Path) -> None:
+    assert remote.list() == {} and remote.find("none") is None
+    remote.remove("none")
+    for ask in (lambda: remote.read("none"), lambda: remote.get("none", tmp_path / "none")):
+        with pytest.raises(FileNotFoundError):
+            ask()
+    assert not (tmp_path / "none").exists() and not list(tmp_path.glob(".none*"))
+    remote.write("one", b"1")
+    remote.remove("one")
+    assert remote.list() == {}
+
+
+def test_a_bucket_that_is_not_there_is_refused_at_once(s3: S3, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(InputError, match=r"s3://no-such-bucket/x/one \(write\): refused .*check bucket"):
+        Remote("s3://no-such-bucket/x").write("one", b"1")
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("ftp://a/b", "allowed: a path, or a URL with s3://"),
+        ("s3:///x", "no bucket; expected s3://bucket/prefix"),
+        ("s3://me:secret@bucket/x", "credentials in a URL"),
+        ("s3://bucket/x?region=here", "AWS_REGION"),
+        ("file:///", "expected file:///folder"),
+    ],
+)
+def test_a_wrong_url_is_refused(url: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as refused:
+        checked_url(url)
+    assert "secret" not in str(refused.value)
+
+
+def test_one_spelling_and_one_cache_folder_for_a_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path))
+    assert checked_url("s3://b/x/") == "s3://b/x"
+    assert cache_folder("homes", "s3://b/x").parent == tmp_path / "homes"
+    assert cache_folder("homes", "s3://b/x") != cache_folder("homes", "s3://b/y/x")
+
+
+def test_storage_that_does_not_answer_is_waited_for(s3: S3, url: str) -> None:
+    remote = Remote(url)
+    remote.write("one", b"1")
+    s3.pause()
+    threading.Timer(3.0, s3.go_on).start()
+    began = time.monotonic()
+    assert remote.read("one") == b"1"
+    assert time.monotonic() - began >= 2.5
+
+
+@pytest.mark.slow
+def test_after_long_enough_it_is_said_plainly(s3: S3, url: str) -> None:
+    s3.pause()
+    with pytest.raises(Unreachable, match=r"one \(look\): no answer \("):
+        Remote(url).impatient().find("one")
+    with pytest.raises(Unreachable, match=r"no answer for 1[0-9] s"):
+        Remote(url, patience=15.0).find("one")
+
+
+def test_pauses_grow_and_what_is_no_outage_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(patience.time, "sleep", pauses.append)
+    failing = iter([OSError("a"), OSError("b"), OSError("c")])
+
+    def ask() -> str:
+        for error in failing:
+            raise error
+        return "there"
+
+    assert patience.patiently("it", ask) == "there"
+    assert pauses == [0.5, 1.0, 2.0]

@@ -1,0 +1,92 @@
+"""A store at a URL: brought once to a machine, whole, by one of several processes; a changed one beside the old."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from s3_world import S3
+
+from va_search.data.store import Store
+from va_search.errors import InputError
+from va_search.storage.remote import Remote
+from va_search.storage.stores import brought
+
+
+def upload(folder: Path, url: str) -> Remote:
+    remote = Remote(url)
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    for name in sorted(names, key=lambda name: name == "manifest.json"):
+        remote.write(name, (folder / name).read_bytes())
+    return remote
+
+
+def test_a_store_at_a_url_is_the_same_store(url: str, tiny_store: Store) -> None:
+    upload(tiny_store.path, url)
+    found = Store.open(url)
+    assert (found.url, found.place) == (url, url) and found.path != tiny_store.path
+    assert found.recordings == tiny_store.recordings and found.hashes == tiny_store.hashes
+    name = next(iter(tiny_store.feature_sets))
+    assert np.array_equal(found.features(name), tiny_store.features(name))
+    assert tiny_store.url is None and tiny_store.place == str(tiny_store.path.resolve())
+
+
+def test_of_several_processes_one_brings_it(url: str, tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(tiny_store.path, url)
+    got: list[str] = []
+    get = Remote.get
+
+    def counted(self: Remote, name: str, *more: object) -> None:
+        got.append(name)
+        get(self, name, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Remote, "get", counted)
+    with ThreadPoolExecutor(4) as threads:
+        folders = set(threads.map(brought, [url] * 4))
+    assert len(folders) == 1 and len(got) == len(set(got)) and got[-1] == "manifest.json"
+
+
+def test_a_store_that_changed_is_brought_beside_the_old(url: str, tiny_store: Store, tmp_path: Path) -> None:
+    remote = upload(tiny_store.path, url)
+    before = Store.open(url)
+    changed = tmp_path / "changed"
+    shutil.copytree(tiny_store.path, changed)
+    manifest = changed / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(tiny_store.name, "another"))
+    remote.write("manifest.json", manifest.read_bytes())
+    after = Store.open(url)
+    assert (before.name, after.name) == (tiny_store.name, "another") and before.path != after.path
+    assert before.annotations.shape == after.annotations.shape
+
+
+def test_a_broken_or_missing_store_is_refused(url: str, tiny_store: Store, s3: S3) -> None:
+    with pytest.raises(InputError, match=r"not a store: no manifest\.json there"):
+        Store.open(url)
+    remote = upload(tiny_store.path, url)
+    remote.write("frames.arrow", b"cut")
+    remote.remove("recordings.arrow")
+    with pytest.raises(InputError) as refused:
+        Store.open(url)
+    assert len(refused.value.problems) == 2
+    assert f"{url}/frames.arrow: 3 bytes, expected" in str(refused.value)
+    assert f"{url}/recordings.arrow: missing" in str(refused.value)
+
+
+def test_a_killed_download_is_gone_on_with(url: str, tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(tiny_store.path, url)
+    get, left = Remote.get, [2]
+
+    def killed(self: Remote, name: str, *more: object) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        get(self, name, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Remote, "get", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Store.open(url)
+    left[0] = 100
+    assert Store.open(url).recordings == tiny_store.recordings

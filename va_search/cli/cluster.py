@@ -1,0 +1,40 @@
+"""`va-search cluster`: what a cluster file would do, before it costs anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from va_search.cli.output import JsonOption, command
+
+CHECK_EXAMPLE = "Example: va-search cluster check ray_cluster.yaml"
+
+app = typer.Typer(
+    help="Look at the files that launch clusters; docs/cluster.md has the commands.", no_args_is_help=True
+)
+
+
+@app.command(epilog=CHECK_EXAMPLE)
+def check(
+    file: Annotated[Path, typer.Argument(help="A file for `ray up`, or a RayJob of KubeRay.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Say in plain words what is wrong, open or dear in a cluster file. Exit code 2 when there are errors."""
+    with command(as_json) as output:
+        from dataclasses import asdict
+
+        from va_search.cluster.check import check_cluster
+
+        checked = check_cluster(file)
+        for finding in checked.findings:
+            output.show(f"{file}:{finding.line}: {finding.level}: {finding.text}")
+        errors, warnings = checked.count("error"), checked.count("warning")
+        start = f"kubectl apply -f {file}" if checked.kind == "kuberay" else f"ray up {file}"
+        output.show(
+            f"{errors} errors, {warnings} warnings; " + ("put the errors right" if errors else f"next: {start}")
+        )
+        output.done({**asdict(checked), "errors": errors, "warnings": warnings})
+        if errors:
+            raise typer.Exit(2)

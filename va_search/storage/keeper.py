@@ -1,0 +1,121 @@
+"""While a search runs on a home at a URL: its study's files are put there, its lease is renewed, a stop is heard.
+
+A thread does it, so that storage that does not answer holds up no training. Study files are put at most every
+`PUT_SECONDS`, or a tenth of the time: a head that dies loses no more than the last such lines, and no finished trial,
+since those are put there by who trained them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from va_search.errors import VaSearchError
+from va_search.files import Home, write_json
+from va_search.storage.homes import HomeCopy, Need, copy_of
+from va_search.storage.lease import BEAT, Lease
+
+LOG = logging.getLogger(__name__)
+
+PUT_SECONDS = 2.0
+COST = 10
+
+
+@contextmanager
+def kept(home: Home, study: str, *, lost: Callable[[str], None], need: Need) -> Iterator[HomeCopy | None]:
+    """Search `study` of this home alone: brought before, put there while it runs and at its end.
+
+    `lost` is called with a reason when another search took the home over. Does nothing for a home at a path.
+    InputError when another search has the home.
+    """
+    copy = copy_of(home)
+    if copy is None:
+        yield None
+        return
+    lease = Lease(copy.remote, study)
+    lease.take()
+    try:
+        copy.merge(need)
+        copy.forget_checkpoints(study)
+        copy.remote.remove(f"studies/{study}/stop")
+        keeper = Keeper(copy, study, lease, lost)
+        keeper.start()
+        try:
+            yield copy
+        finally:
+            keeper.close()
+    finally:
+        lease.release()
+
+
+class Keeper(threading.Thread):
+    """The thread of one search."""
+
+    def __init__(self, copy: HomeCopy, study: str, lease: Lease, lost: Callable[[str], None]) -> None:
+        super().__init__(name="home-keeper", daemon=True)
+        self._copy, self._study, self._lease, self._lost = copy, study, lease, lost
+        self._folder = copy.home.study(study)
+        self._ending = threading.Event()
+        self._put: dict[str, tuple[int, int]] = self._state()
+
+    def run(self) -> None:
+        """Until `close`: storage that does not answer, or refuses, is asked again at the next turn."""
+        next_beat, pause = 0.0, PUT_SECONDS
+        while not self._ending.wait(pause):
+            began = time.monotonic()
+            try:
+                if began >= next_beat:
+                    self._beat()
+                    next_beat = time.monotonic() + BEAT
+                self.put_study()
+            except VaSearchError as error:
+                LOG.warning("%s", error)
+            except Exception:  # a search must not end because its files travel late: the end tries again and tells
+                LOG.exception("%s: study files could not be put there", self._copy.remote.url)
+            pause = min(BEAT, max(PUT_SECONDS, COST * (time.monotonic() - began)))
+
+    def close(self) -> None:
+        """End, and put there what was not yet; Unreachable when storage does not answer."""
+        self._ending.set()
+        self.join()
+        self.put_study()
+
+    def put_study(self) -> None:
+        """Put the study's own files there that changed since the last time; take away what is gone."""
+        now = self._state()
+        for name in [name for name in now if self._put.get(name) != now[name]]:
+            try:
+                content = (self._copy.home.root / name).read_bytes()
+            except FileNotFoundError:
+                continue
+            self._copy.remote.write(name, content)
+            self._put[name] = now[name]
+        for name in [name for name in self._put if name not in now]:
+            self._copy.remote.remove(name)
+            del self._put[name]
+
+    def _beat(self) -> None:
+        if not self._lease.held:
+            self._lost(f"{self._copy.remote.url}: another search took this home over")
+            return
+        self._lease.renew()
+        stop = f"studies/{self._study}/stop"
+        if self._copy.remote.find(stop) is not None:
+            self._copy.remote.remove(stop)
+            write_json(self._folder / "stop", {"asked_at": "at the URL"})
+
+    def _state(self) -> dict[str, tuple[int, int]]:
+        """Time and size of the study's own files, by name."""
+        found: dict[str, tuple[int, int]] = {}
+        paths: list[Path] = [self._folder / "study.json", self._folder / "asked.jsonl"]
+        for path in [*paths, *(self._folder / "failures").glob("[!.]*.json")]:
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            found[path.relative_to(self._copy.home.root).as_posix()] = (stat.st_mtime_ns, stat.st_size)
+        return found

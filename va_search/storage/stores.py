@@ -1,0 +1,80 @@
+"""A store at a URL, brought once to each machine and mapped from its disk.
+
+    <cache>/stores/<name>-<hash of the URL>/<hash of the content>/    manifest.json last, as in any store
+                                           /<hash of the content>.lock
+
+Conventions: what the content is, is told by manifest.json (which holds every file's bytes and hashes) and folds.json; a
+store that changed at the URL is brought again into another folder, so that what a running trial has mapped stays.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from va_search.errors import InputError
+from va_search.storage.places import cache_folder
+from va_search.storage.remote import Remote
+
+MANIFEST, FOLDS = "manifest.json", "folds.json"
+
+
+def brought(url: str) -> Path:
+    """The folder on this machine with the store at `url`, brought if need be; of several processes one brings it.
+
+    InputError when there is no store, or one that does not have the bytes its manifest says.
+    """
+    remote = Remote(url)
+    content = store_content(remote)
+    folder = cache_folder("stores", remote.url) / content
+    if not (folder / MANIFEST).is_file():
+        with _alone(folder.with_name(f"{content}.lock")):
+            if not (folder / MANIFEST).is_file():
+                _bring(remote, folder)
+    return folder
+
+
+def store_content(remote: Remote) -> str:
+    """What is in the store at a URL, as 16 hex digits; InputError when there is none."""
+    try:
+        manifest = remote.read(MANIFEST)
+    except FileNotFoundError:
+        raise InputError(
+            f"{remote.url}: not a store: no {MANIFEST} there; copy a whole store there, {MANIFEST} last"
+        ) from None
+    folds = remote.read(FOLDS) if remote.find(FOLDS) is not None else b""
+    return hashlib.sha256(manifest + b"\0" + folds).hexdigest()[:16]
+
+
+def _bring(remote: Remote, folder: Path) -> None:
+    manifest = remote.read(MANIFEST)
+    try:
+        sizes = {str(name): int(size) for name, size in json.loads(manifest)["bytes"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{remote.url}/{MANIFEST}: not a store's manifest ({error!r})") from error
+    there = remote.list()
+    problems = []
+    for name, size in sizes.items():
+        found = there.get(name)
+        if found is None or found.size != size:
+            has = "missing" if found is None else f"{found.size} bytes"
+            problems.append(f"{remote.url}/{name}: {has}, expected {size} bytes; copy the store there again")
+    if problems:
+        raise InputError(*problems)
+    for name in [*sizes, *(extra for extra in (FOLDS,) if extra in there and extra not in sizes)]:
+        if not there[name].same(folder / name):
+            remote.get(name, folder / name, there[name])
+    remote.get(MANIFEST, folder / MANIFEST, there[MANIFEST])
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process brings this store."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "a", encoding="utf-8") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
