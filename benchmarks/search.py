@@ -114,6 +114,11 @@ class Job:
     def settings(self) -> dict[str, Any]:
         return {**SETTINGS, "epochs": self.epochs}
 
+    @property
+    def grid(self) -> list[dict[str, Any]]:
+        """The settings of each trial."""
+        return [{**self.settings, "learning_rate": rate, "seed": seed} for rate in RATES for seed in self.seeds]
+
     def environment(self, side: str) -> dict[str, str]:
         """Temporary files in our folder, one thread a trial, nothing sent anywhere."""
         temporary = self.folder / side[0]  # short: Ray puts sockets there, whose paths are at most 107 characters
@@ -126,8 +131,9 @@ class Job:
         }  # as the floor's processes, which compete with others likewise
         return {**os.environ, **quiet, "RAY_TMPDIR": str(temporary), "TMPDIR": str(temporary)}
 
-    def script(self, side: str, name: str) -> tuple[Taken, Any]:
-        """Run one of the scripts beside this one: what it took, and what it wrote to its `scores` file."""
+    def script(self, side: str, name: str, trials: list[dict[str, Any]]) -> tuple[Taken, Any]:
+        """Run one of the scripts beside this one on trials of these settings: what it took, and what it wrote to its
+        `scores` file."""
         folder = self.folder / side
         (folder / "clock").mkdir(parents=True)
         document = {
@@ -135,9 +141,7 @@ class Job:
             "data": str(self.folder / "exported"),
             "clock": str(folder / "clock"),
             "scores": str(folder / "scores.json"),
-            "settings": self.settings,
-            "learning_rates": RATES,
-            "seeds": self.seeds,
+            "trials": trials,
             "concurrent": self.concurrent,
         }
         (folder / "config.json").write_text(json.dumps(document))
@@ -167,13 +171,13 @@ def export(store: Store, settings: TrialSettings, to: Path) -> None:
 
 
 def recipe(job: Job) -> Side:
-    taken, scores = job.script("recipe", "tutorial_recipe.py")
+    taken, scores = job.script("recipe", "tutorial_recipe.py", job.grid)
     first = min(path.stat().st_mtime for path in (job.folder / "recipe" / "clock").iterdir())
     return Side(taken, first, scores)
 
 
 def floor(job: Job) -> Side:
-    taken, found = job.script("floor", "training_floor.py")
+    taken, found = job.script("floor", "training_floor.py", job.grid)
     first = min(one["began"] for one in found)
     return Side(taken, first, [one["score"] for one in found], [one["seconds"] for one in found])
 
