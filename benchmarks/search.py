@@ -13,8 +13,8 @@ side, one after another:
 
 All train the same network with the same loss, optimiser and schedule: a transformer, as its batches are the same
 everywhere (recurrent encoders carry their state over here, which a DataLoader of windows does not). Their CCCs must
-agree within twice the standard error of the difference of the means; otherwise the exit code is 1. The recipe and the
-floor are judged on steps of two frames, ours on every frame.
+agree within twice the standard error of the difference of the means; otherwise the exit code is 1. All are judged on
+steps of two frames: ours, whose own scores are of every frame, interpolated between steps, is predicted once more.
 
 Printed: `start`, from the command to its first trial's beginning (imports, Ray); `wall`, from there to the command's
 end; trials per hour of wall; core-seconds of all processes, start included, per trial; overhead per trial, which is
@@ -50,17 +50,20 @@ from process_tree import Taken, memory, parse_mapped, watch
 from rich.console import Console
 from rich.table import Table
 
+from va_search.data.segments import stitch
 from va_search.data.simulate import simulate
 from va_search.data.simulate_affwild2 import simulate_affwild2
 from va_search.data.store import Store
 from va_search.files import Home
+from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
 from va_search.search.machine import cores
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.fit import Fit
-from va_search.training.predict import MOST_ROWS, VALUES
+from va_search.training.predict import MOST_ROWS, VALUES, in_batches, segments_of
 from va_search.training.settings import TrialSettings
+from va_search.training.weights import load_model
 
 HERE = Path(__file__).parent
 RATES = (1e-3, 2e-3, 3e-3, 5e-3)
@@ -86,6 +89,8 @@ class Side:
     scores: list[float]
     trainings: list[float] | None = None
     """Seconds of each training, of the floor."""
+    own: list[float] | None = None
+    """Scores of every frame, of ours."""
 
     @property
     def start(self) -> float:
@@ -114,6 +119,11 @@ class Job:
     def settings(self) -> dict[str, Any]:
         return {**SETTINGS, "epochs": self.epochs}
 
+    @property
+    def grid(self) -> list[dict[str, Any]]:
+        """The settings of each trial."""
+        return [{**self.settings, "learning_rate": rate, "seed": seed} for rate in RATES for seed in self.seeds]
+
     def environment(self, side: str) -> dict[str, str]:
         """Temporary files in our folder, one thread a trial, nothing sent anywhere."""
         temporary = self.folder / side[0]  # short: Ray puts sockets there, whose paths are at most 107 characters
@@ -126,8 +136,9 @@ class Job:
         }  # as the floor's processes, which compete with others likewise
         return {**os.environ, **quiet, "RAY_TMPDIR": str(temporary), "TMPDIR": str(temporary)}
 
-    def script(self, side: str, name: str) -> tuple[Taken, Any]:
-        """Run one of the scripts beside this one: what it took, and what it wrote to its `scores` file."""
+    def script(self, side: str, name: str, trials: list[dict[str, Any]]) -> tuple[Taken, Any]:
+        """Run one of the scripts beside this one on trials of these settings: what it took, and what it wrote to its
+        `scores` file."""
         folder = self.folder / side
         (folder / "clock").mkdir(parents=True)
         document = {
@@ -135,9 +146,7 @@ class Job:
             "data": str(self.folder / "exported"),
             "clock": str(folder / "clock"),
             "scores": str(folder / "scores.json"),
-            "settings": self.settings,
-            "learning_rates": RATES,
-            "seeds": self.seeds,
+            "trials": trials,
             "concurrent": self.concurrent,
         }
         (folder / "config.json").write_text(json.dumps(document))
@@ -167,13 +176,13 @@ def export(store: Store, settings: TrialSettings, to: Path) -> None:
 
 
 def recipe(job: Job) -> Side:
-    taken, scores = job.script("recipe", "tutorial_recipe.py")
+    taken, scores = job.script("recipe", "tutorial_recipe.py", job.grid)
     first = min(path.stat().st_mtime for path in (job.folder / "recipe" / "clock").iterdir())
     return Side(taken, first, scores)
 
 
 def floor(job: Job) -> Side:
-    taken, found = job.script("floor", "training_floor.py")
+    taken, found = job.script("floor", "training_floor.py", job.grid)
     first = min(one["began"] for one in found)
     return Side(taken, first, [one["score"] for one in found], [one["seconds"] for one in found])
 
@@ -198,7 +207,21 @@ def ours(job: Job) -> Side:
     records = list(bank.records("ours"))
     written = [(bank.folder("ours", one["trial"]) / "trial.json").stat().st_mtime for one in records]
     first = min(at - one["seconds"] for at, one in zip(written, records, strict=True))
-    return Side(taken, first, [one["best"]["score"]["value"] for one in records])
+    data = Examples(TrialSettings(**job.settings), job.store, torch.device("cpu"))
+    scores = [by_step(bank.folder("ours", one["trial"]), data) for one in records]
+    return Side(taken, first, scores, own=[one["best"]["score"]["value"] for one in records])
+
+
+def by_step(folder: Path, data: Examples) -> float:
+    """Mean CCC of the models saved in a folder, over the validation steps as the recipe and the floor judge them."""
+    steps, found = data.validation, []
+    segments, _ = segments_of(data.settings, steps)
+    for k, dimension in enumerate(DIMENSIONS):
+        model, values = load_model(folder, dimension).model, np.zeros((len(segments), data.settings.segment_length, 2))
+        for batch, predicted in in_batches(model, data.settings, data.gather, steps):
+            values[batch.segments, : predicted.shape[1]] = predicted
+        found.append(ccc(stitch(values, segments, len(steps))[:, k], steps.label[:, k]))
+    return statistics.mean(found)
 
 
 SIDES: dict[str, Callable[[Job], Side]] = {"recipe": recipe, "ours": ours, "floor": floor}
@@ -208,7 +231,16 @@ def show(sides: dict[str, Side], job: Job) -> None:
     trainings = sides["floor"].trainings if "floor" in sides else None
     title = f"{job.trials} trials of {job.epochs} epochs, {job.concurrent} side by side"
     table = Table(title=title, title_justify="left")
-    headings = ("start s", "wall s", "trials/h", "core-s/trial", "overhead s/trial", "peak MiB", "× floor", "CCC")
+    headings = (
+        "start s",
+        "wall s",
+        "trials/h",
+        "core-s/trial",
+        "overhead s/trial",
+        "peak MiB",
+        "× floor",
+        "CCC, steps",
+    )
     for heading in ("", *headings):
         table.add_column(heading, justify="right" if heading else "left")
     for name, side in sides.items():
@@ -230,6 +262,9 @@ def show(sides: dict[str, Side], job: Job) -> None:
     Console(width=120).print(table)
     if trainings is not None:
         print(f"floor: {statistics.mean(trainings):.2f} s of training per trial")
+    for name, side in sides.items():
+        if side.own is not None:
+            print(f"{name}: CCC of every frame {statistics.mean(side.own):.4f}")
 
 
 def agree(sides: dict[str, Side]) -> bool:

@@ -91,8 +91,7 @@ def _validate(model: Estimator) -> tuple[float, float]:
 
 def main() -> None:
     given = json.loads(Path(sys.argv[1]).read_text())
-    grid = [(rate, seed) for rate in given["learning_rates"] for seed in given["seeds"]]
-    trials = [TrialSettings(**given["settings"], learning_rate=rate, seed=seed) for rate, seed in grid]
+    trials = [TrialSettings(**one) for one in given["trials"]]
     arguments = (Path(given["data"]), trials[0].segment_length)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given["concurrent"], context, initializer=read, initargs=arguments) as pool:

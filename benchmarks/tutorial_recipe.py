@@ -57,9 +57,10 @@ class Windows(Dataset):  # type: ignore[type-arg]
 
 def train(config: dict[str, Any]) -> None:
     Path(config["clock"], str(os.getpid())).touch()  # tells the benchmark when the first trial began
-    settings = TrialSettings(**config["settings"], learning_rate=config["learning_rate"], seed=config["seed"])
+    settings = TrialSettings(**config["settings"])
     folder = Path(config["data"])
-    sets = [FeatureSet(**one) for one in json.loads((folder / "about.json").read_text())["feature_sets"]]
+    there = json.loads((folder / "about.json").read_text())["feature_sets"]
+    sets = [FeatureSet(**one) for one in there if one["name"] in settings.features]
     names = [one.name for one in sets]
     torch.manual_seed(settings.seed)
     model = build_model(settings, sets)
@@ -116,9 +117,7 @@ def main() -> None:
         param_space={
             "data": given["data"],
             "clock": given["clock"],
-            "settings": given["settings"],
-            "learning_rate": tune.grid_search(given["learning_rates"]),
-            "seed": tune.grid_search(given["seeds"]),
+            "settings": tune.grid_search(given["trials"]),
         },
         tune_config=tune.TuneConfig(metric="score", mode="max"),
         run_config=tune.RunConfig(

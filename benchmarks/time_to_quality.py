@@ -1,0 +1,188 @@
+"""Time to quality: minutes until our ensemble is better than all that a search by the tutorials ends with.
+
+    python benchmarks/time_to_quality.py                       30 trials of the recipe: about 10 minutes on two cores
+    python benchmarks/time_to_quality.py --trials 4 --epochs 3     whether it runs: a minute
+
+One simulated store of the demo's size, one space (feature sets, fusion, width, layers, dropout, learning rate), as many
+trials side by side, one way after the other:
+
+    recipe  tutorial_recipe.py on --trials configurations drawn at random from the space, none stopped early. Its final
+            score is the mean of the best five trials' validation scores
+    ours    va-search's search by TPE with ASHA (grace 5 epochs, factor 3) for as long as the recipe took. Its score at
+            a mark is that of the ensemble (--recipe) of all that was finished by then, judged out-of-fold
+
+The encoder is a transformer, as its batches are the same for both (search.py says why). The recipe has two advantages:
+its files are normalised and averaged over two frames already, and its score is in-sample: the best epoch of each
+dimension and the best five trials are chosen on the recordings that they are judged on. Our ensemble's members and
+weights are chosen without the recordings that it is judged on; its members' best epochs are chosen on all of them, too.
+Ours has one: it is judged on every frame, interpolated between steps, which is worth about .012 (docs/performance.md).
+When the mean of our best five passes, in-sample too, tells what the search alone is worth.
+
+A minute is --concurrent times 60 core-seconds of all the processes of a side, from its command on (imports, Ray,
+trainings), so that what else runs on the machine takes no time away; wall minutes stand beside them. Making the
+ensemble is counted too, on one core. Ours has passed at the first mark at which, and at the next one too, it scores
+higher.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+from process_tree import Taken
+from rich.console import Console
+from rich.table import Table
+from search import Job, export
+from search_comparison import NAME, One, reached
+from search_comparison import search as search_for
+
+from va_search.cli.ensemble import DEFAULT_RECIPE
+from va_search.data.simulate import simulate
+from va_search.data.store import Store
+from va_search.ensemble.material import gather
+from va_search.ensemble.recipe import load_recipe
+from va_search.files import Home
+from va_search.predictions.bank import Bank
+from va_search.search.machine import cores
+from va_search.search.space import load_space
+from va_search.training.settings import TrialSettings
+
+BEST = 5
+"""Trials whose mean is the recipe's score."""
+ROWS = 10
+"""Of ours, printed over its whole time."""
+SETTINGS: dict[str, Any] = {
+    "features": {"subset": {"visual": {"of": "all", "min": 1, "max": 2}, "audio": {"of": "all", "min": 1, "max": 2}}},
+    "normalise": "recording", "frame_step": 2, "segment_length": 100, "encoder": "transformer", "schedule": "cosine",
+    "fusion": {"choice": ["early", "late"]}, "width": {"choice": [32, 48, 64]}, "layers": {"int": [1, 2]},
+    "feed_forward": 96, "encoder_dropout": {"choice": [0.1, 0.3]}, "head_sizes": [32],
+    "learning_rate": {"float": [3e-4, 1e-2], "log": True},
+}  # fmt: skip
+"""Those of search_spaces/demo.yaml with its transformer alone, several widths, and a wider range of learning rates."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What ours had after so many minutes of its time: trials finished, the mean of the best five's validation scores
+    (like the recipe's, in-sample), the best single and the ensemble out-of-fold; None where there was too little."""
+
+    minutes: float
+    trials: int
+    best_five: float | None
+    single: float | None
+    ensemble: float | None
+
+
+def drawn(path: Path, store: Store, number: int, seed: int) -> list[dict[str, Any]]:
+    """Settings of random trials of the space in a file, no two the same."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space, found = load_space(path, store), dict[str, TrialSettings]()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
+    while len(found) < number:
+        for settings in space.trials(space.suggest(study.ask())):
+            found[settings.model_dump_json()] = settings
+    return [settings.model_dump(mode="json") for settings in found.values()][:number]
+
+
+def final(scores: list[float]) -> float:
+    return statistics.mean(sorted(scores)[-BEST:])
+
+
+def marks_of(one: One, store: Store, recipe: str, every: float) -> list[Mark]:
+    """What our study had finished, every so many minutes of its time; making the ensemble comes on top."""
+    materials, chosen = gather(Home(one.folder), [NAME], store, outside=False), load_recipe(recipe)
+    times = {candidate.trial: one.reached_by(candidate.record) for candidate in materials.lines.candidates}
+    records, found = Bank(Home(one.folder).bank).records(NAME), []
+    scores = {record["trial"]: record["best"]["score"]["value"] for record in records}
+    for number in range(1, int(one.spent / 60 / every + 1e-9) + 1):
+        began, searched = time.process_time(), number * every * 60
+        then = reached(materials, times, chosen, searched)
+        minutes = (searched + time.process_time() - began) / 60
+        known = [scores[trial] for trial, took in times.items() if took <= searched]
+        best_five = final(known) if len(known) >= BEST else None
+        found.append(Mark(minutes, then.trials, best_five, then.single, then.ensemble))
+    return found
+
+
+def passed(marks: list[Mark], value: Callable[[Mark], float | None], score: float) -> Mark | None:
+    """The first mark whose value passes the score, and the next one's with it."""
+    above = [(value(one) or -1.0) > score for one in marks]
+    return next((one for one, now, later in zip(marks, above, above[1:], strict=False) if now and later), None)
+
+
+def show(recipe: Taken, scores: list[float], marks: list[Mark], wall: Callable[[Mark], float], cores: int) -> None:
+    whole, score = recipe.core_seconds / cores / 60, final(scores)
+    table = Table(title="ours, as time goes on", title_justify="left")
+    for heading in ("minutes", "trials", "best five, in-sample", "best single, out-of-fold", "ensemble, out-of-fold"):
+        table.add_column(heading, justify="right")
+    for one in marks[:: max(1, len(marks) // ROWS)]:
+        values = ("–" if value is None else f"{value:.4f}" for value in (one.best_five, one.single, one.ensemble))
+        table.add_row(f"{one.minutes:.2f}", str(one.trials), *values)
+    Console(width=120).print(table)
+    print(
+        f"recipe: {len(scores)} trials, {whole:.2f} minutes ({recipe.seconds / 60:.2f} of the wall); best five", end=""
+    )
+    print(f" {score:.4f}, best {max(scores):.4f}, in-sample")
+    ways = {
+        "the ensemble, out-of-fold": passed(marks, lambda one: one.ensemble, score),
+        "the best five, in-sample as the recipe's": passed(marks, lambda one: one.best_five, score),
+    }
+    for name, mark in ways.items():
+        if mark is None:
+            print(f"ours: {name}, did not pass that in {marks[-1].minutes:.2f} minutes")
+        else:
+            after = f"{mark.minutes:.2f} minutes ({wall(mark):.2f} of the wall), {mark.trials} trials"
+            print(f"ours: {name}, passed that after {after}: {mark.minutes / whole:.2f} of the recipe's time")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=30, help="the recipe's")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=0, help="of both ways of proposing configurations")
+    parser.add_argument("--every", type=float, default=0.1, help="minutes between marks")
+    parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="of the ensemble")
+    parser.add_argument("--concurrent", type=int, default=cores(), help="cores, and so trials side by side")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    with tempfile.TemporaryDirectory(prefix="va", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        store = simulate(folder / "store", size="demo")
+        space = folder / "space.yaml"
+        settings = {**SETTINGS, "epochs": given.epochs}
+        space.write_text(
+            yaml.safe_dump({"sampler": "random", "budget": {"trials": given.trials}, "settings": settings})
+        )
+        trials = drawn(space, store, given.trials, given.seed)
+        every_set = TrialSettings(**{**trials[0], "features": [*store.feature_sets]})
+        export(store, every_set, folder / "exported")
+        job = Job(folder, store, given.epochs, [], given.concurrent)
+        print("recipe …", file=sys.stderr, flush=True)
+        taken, scores = job.script("recipe", "tutorial_recipe.py", trials)
+
+        one = One("tpe+asha", given.seed, folder / "ours")
+        os.environ |= job.environment("ours")
+        minutes = taken.core_seconds / given.concurrent / 60
+        began = time.time()
+        search_for(one, argparse.Namespace(store=store.path, space=space, cores=given.concurrent, minutes=minutes))
+        marks = marks_of(one, store, given.recipe, given.every)
+
+        def wall(mark: Mark) -> float:
+            return (next((at for at, spent in one.clock() if spent >= 60 * mark.minutes), time.time()) - began) / 60
+
+        show(taken, scores, marks, wall, given.concurrent)
+
+
+if __name__ == "__main__":
+    main()
