@@ -13,7 +13,7 @@ from va_search.errors import InputError
 from va_search.storage import patience
 from va_search.storage.patience import Unreachable
 from va_search.storage.places import cache_folder, checked_url
-from va_search.storage.remote import Remote
+from va_search.storage.remote import Remote, checked_below
 
 
 @pytest.fixture(params=["s3", "file"])
@@ -109,3 +109,10 @@ def test_pauses_grow_and_what_is_no_outage_passes(monkeypatch: pytest.MonkeyPatc
 
     assert patience.patiently("it", ask) == "there"
     assert pauses == [0.5, 1.0, 2.0]
+
+
+@pytest.mark.parametrize("name", ["../outside.json", "bank/../../outside", "/etc/passwd", "a//b", "..\\outside"])
+def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
+    """Whoever may write to a bucket must not write to the disks of those who read it."""
+    with pytest.raises(InputError, match="remove it there"):
+        checked_below(name, "s3://bucket/home")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -90,3 +91,12 @@ def test_a_killed_download_is_gone_on_with(url: str, tiny_store: Store, monkeypa
         Store.open(url)
     left[0] = 100
     assert Store.open(url).recordings == tiny_store.recordings
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused(url: str, tiny_store: Store, tmp_path: Path) -> None:
+    remote = upload(tiny_store.path, url)
+    manifest = json.loads((tiny_store.path / "manifest.json").read_text())
+    manifest["bytes"]["../../outside.arrow"] = 3
+    remote.write("manifest.json", json.dumps(manifest).encode())
+    with pytest.raises(InputError, match=r"'\.\./\.\./outside\.arrow'"):
+        Store.open(url)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from va_search.errors import JobError
+from va_search.errors import InputError, JobError
 from va_search.files import whole_file
 from va_search.storage.patience import PATIENCE, patiently
 from va_search.storage.places import checked_url, open_place
@@ -51,14 +51,16 @@ class Remote:
         return Remote(self.url, patience=0.0)
 
     def list(self, below: str = "") -> dict[str, Found]:
-        """The files below a folder, by name, sorted; none where there is no such folder."""
+        """The files below a folder, by name, sorted; none where there is no such folder. InputError for a name that
+        would leave the folder it is brought to."""
         from pyarrow import fs
 
         selector = fs.FileSelector(self._at(below) if below else self._root, recursive=True, allow_not_found=True)
         infos = self._ask(below, "list", lambda: self._fs.get_file_info(selector))
         cut = len(self._root) + 1
         files = [info for info in infos if info.type == fs.FileType.File and not info.base_name.startswith(".")]
-        return {info.path[cut:]: _found(info) for info in sorted(files, key=lambda info: str(info.path))}
+        names = {info.path[cut:]: _found(info) for info in sorted(files, key=lambda info: str(info.path))}
+        return {checked_below(name, self.url): found for name, found in names.items()}
 
     def find(self, name: str) -> Found | None:
         """One file; None where there is none."""
@@ -149,6 +151,13 @@ class Remote:
             return
         with whole_file(Path(at)) as beside:
             shutil.copyfile(path, beside)
+
+
+def checked_below(name: str, url: str) -> str:
+    """`name`, if a file of that name stays below any folder it is brought to; InputError otherwise (`..`, empty parts)."""
+    if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise InputError(f"{url}: holds {name!r}, which can't be a file below a folder; remove it there")
+    return name
 
 
 def _found(info: Any) -> Found:

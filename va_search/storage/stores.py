@@ -18,7 +18,7 @@ from pathlib import Path
 
 from va_search.errors import InputError
 from va_search.storage.places import cache_folder
-from va_search.storage.remote import Remote
+from va_search.storage.remote import Remote, checked_below
 
 MANIFEST, FOLDS = "manifest.json", "folds.json"
 
@@ -53,7 +53,9 @@ def store_content(remote: Remote) -> str:
 def _bring(remote: Remote, folder: Path) -> None:
     manifest = remote.read(MANIFEST)
     try:
-        sizes = {str(name): int(size) for name, size in json.loads(manifest)["bytes"].items()}
+        sizes = {
+            checked_below(str(name), remote.url): int(size) for name, size in json.loads(manifest)["bytes"].items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{remote.url}/{MANIFEST}: not a store's manifest ({error!r})") from error
     there = remote.list()
