@@ -10,7 +10,7 @@ help:            ## list the targets
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; ok = sys.version_info >= (3, 11); sys.exit(0 if ok else "va-search needs Python 3.11 or newer; " + sys.executable + " is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12 demo")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,extract]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,extract]'
 	@touch $@
 
 demo: $(VENV)/.ready            ## the whole job on a simulated challenge, a few minutes on two cores
@@ -23,7 +23,6 @@ test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browse
 	$(BIN)/pytest -m 'slow or browser or postgres' --timeout 300
 
 test-cluster: $(VENV)/.ready    ## `ray up` on hosts in network namespaces; needs root, iproute2, openssh-server, rsync
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
 	$(BIN)/pytest -m cluster --timeout 900
 
 format: $(VENV)/.ready          ## put the code in its format

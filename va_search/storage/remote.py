@@ -154,7 +154,7 @@ class Remote:
 
 
 def checked_below(name: str, url: str) -> str:
-    """`name`, if a file of that name stays below any folder it is brought to; InputError otherwise (`..`, empty parts)."""
+    """`name`, if a file of that name stays below whatever folder it is brought to; InputError otherwise (`..`)."""
     if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise InputError(f"{url}: holds {name!r}, which can't be a file below a folder; remove it there")
     return name
