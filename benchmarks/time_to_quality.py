@@ -1,6 +1,6 @@
 """Time to quality: minutes until our ensemble is better than all that a search by the tutorials ends with.
 
-    python benchmarks/time_to_quality.py                       30 trials of the recipe: about 10 minutes on two cores
+    python benchmarks/time_to_quality.py                           30 trials of the recipe: 10 minutes on two idle cores
     python benchmarks/time_to_quality.py --trials 4 --epochs 3     whether it runs: a minute
 
 One simulated store of the demo's size, one space (feature sets, fusion, width, layers, dropout, learning rate), as many
@@ -27,6 +27,7 @@ higher.
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import signal
 import statistics
@@ -175,7 +176,12 @@ def main() -> None:
         os.environ |= job.environment("ours")
         minutes = taken.core_seconds / given.concurrent / 60
         began = time.time()
-        search_for(one, argparse.Namespace(store=store.path, space=space, cores=given.concurrent, minutes=minutes))
+        try:
+            search_for(one, argparse.Namespace(store=store.path, space=space, cores=given.concurrent, minutes=minutes))
+        finally:  # before the folder goes
+            for process in multiprocessing.active_children():
+                process.terminate()
+                process.join()
         marks = marks_of(one, store, given.recipe, given.every)
 
         def wall(mark: Mark) -> float:
