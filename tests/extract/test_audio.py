@@ -6,6 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("av", reason="needs va-search[extract]")
+pytest.importorskip("opensmile", reason="needs va-search[extract]")
+pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
+
 from extract_world import RATE, clicks, tone
 
 from va_search.extract.audio_fbank import Fbank, FbankSettings

@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("av", reason="needs va-search[extract]")
+transformers = pytest.importorskip("transformers", reason="needs va-search[extract]")
 
 from va_search.errors import InputError  # noqa: E402
 from va_search.extract.media import Sound, windows  # noqa: E402

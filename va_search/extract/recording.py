@@ -176,7 +176,7 @@ class Worker:
         assert job.crops is not None
         if job.finds_crops:
             find_crops(job.video, timeline, job.crops, self._finder())
-        files = crop_files(job.crops, len(times), job.video)
+        files = crop_files(job.crops, len(times), len(timeline.frames), job.video)
         return self._images(sets, ((frame, read_crop(path)) for frame, path in files), times, clock, job.crops)
 
     def _finder(self) -> Any:
