@@ -91,7 +91,10 @@ class Worker:
         except MemoryError as error:
             stop = f"recording {job.name!r}: out of memory ({error}); fewer --workers, or a smaller batch in the recipe"
         except OSError as error:
-            stop = f"recording {job.name!r}: {error.filename or self.draft.folder}: {error.strerror or error}"
+            stop = (
+                f"recording {job.name!r}: {error.filename or self.draft.folder}: {error.strerror or error}; when that "
+                "is put right, the same command goes on from what is finished"
+            )
         except Exception as error:  # a defect, or a library's: the others go on
             problems = [f"recording {job.name!r}: {type(error).__name__}: {error}\n{traceback.format_exc()}"]
         return Outcome(
