@@ -37,7 +37,6 @@ from extract_world import tone, write_labels, write_video
 from mobilenet import write_mobilenet
 
 NETWORK = "mobilenet.onnx"
-
 SIDE, BATCH, RATE = 112, 32, 30.0
 MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
