@@ -36,7 +36,9 @@ def extract(
     sample: Annotated[Path | None, typer.Option(help="The organisers' sample file: test recordings.")] = None,
     subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else one each.")] = None,
     dtype: DTypeOption = DType.float32,
-    workers: Annotated[int | None, typer.Option(min=1, help="Recordings at once; default: a core each.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Recordings at once; default: a core each; 1: no Ray.")
+    ] = None,
     gpus: Annotated[float, typer.Option(min=0, help="GPU share of a worker, e.g. 0.25: four on one.")] = 0.0,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
     as_json: JsonOption = False,
