@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("PIL", reason="needs va-search[extract]")
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

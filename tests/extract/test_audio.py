@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("av", reason="needs va-search[extract]")
+pytest.importorskip("opensmile", reason="needs va-search[extract]")
+pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
+
 from extract_world import RATE, clicks, tone
 
 from va_search.extract.audio_fbank import Fbank, FbankSettings
@@ -126,3 +134,13 @@ def test_no_row_at_all_is_none_and_of_two_equally_near_the_earlier_is_taken() ->
     found = pooler.finish()
     assert found is not None
     assert found[0, 0] == 1.0
+
+
+def test_ctrl_c_is_heard_and_loses_no_row():
+    """openSMILE calls Python for each row; an interrupt in such a call would vanish, and the row with it."""
+    sound = tone(60.0)
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in range(40):
+            Egemaps(EgemapsSettings()).windows(sound)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

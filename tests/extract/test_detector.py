@@ -4,6 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
+
+pytest.importorskip("onnx", reason="needs va-search[extract]")
+pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
+pytest.importorskip("PIL", reason="needs va-search[extract]")
+
 from onnx_world import bright_square_detector, planted
 from pydantic import ValidationError
 

@@ -15,6 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("av", reason="needs va-search[extract]")
+pytest.importorskip("opensmile", reason="needs va-search[extract]")
+pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
+
 from extract_world import RATE, tone, write_crops, write_labels, write_recipe, write_video
 from numpy.typing import NDArray
 

@@ -6,6 +6,13 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("av", reason="needs va-search[extract]")
+pytest.importorskip("opensmile", reason="needs va-search[extract]")
+pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
+pytest.importorskip("onnx", reason="needs va-search[extract]")
+pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
+
 from extract_world import write_recipe
 
 from va_search.errors import InputError

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("onnxruntime")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
+transformers = pytest.importorskip("transformers", reason="needs va-search[extract]")
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("PIL", reason="needs va-search[extract]")
+
 from pydantic import ValidationError
 
 from va_search.extract.images import ImageInput

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
+
 from va_search.extract.log_mel import filters, log_mel, mel
 from va_search.extract.onnx_audio import KaldiFbank, LogMel
 

@@ -4,6 +4,11 @@ import hashlib
 
 import numpy as np
 import pytest
+
+pytest.importorskip("onnx", reason="needs va-search[extract]")
+pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
+pytest.importorskip("av", reason="needs va-search[extract]")
+
 from onnx import helper
 from onnx_world import save
 from pydantic import ValidationError

@@ -5,7 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx")
+pytest.importorskip("onnx", reason="needs va-search[extract]")
+pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
+pytest.importorskip("av", reason="needs va-search[extract]")
 
 import av
 from extract_world import write_labels, write_recipe

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx")
-transformers = pytest.importorskip("transformers")
-pytest.importorskip("opensmile")
+onnx = pytest.importorskip("onnx", reason="needs va-search[extract]")
+transformers = pytest.importorskip("transformers", reason="needs va-search[extract]")
+pytest.importorskip("av", reason="needs va-search[extract]")
+pytest.importorskip("opensmile", reason="needs va-search[extract]")
 
 from extract_world import tone, write_crops, write_labels, write_video  # noqa: E402
 from onnx import helper  # noqa: E402

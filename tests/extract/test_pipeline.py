@@ -7,6 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("av", reason="needs va-search[extract]")
+pytest.importorskip("opensmile", reason="needs va-search[extract]")
+pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
+pytest.importorskip("onnx", reason="needs va-search[extract]")
+pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
+
 from extract_world import tone, write_crops, write_labels, write_recipe, write_video
 
 from va_search.data.check import check

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("av", reason="needs va-search[extract]")
+pytest.importorskip("opensmile", reason="needs va-search[extract]")
+pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
+
 from extract_world import clicks, write_labels, write_recipe, write_video
 from numpy.typing import NDArray
 

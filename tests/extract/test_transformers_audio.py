@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 torch = pytest.importorskip("torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("av", reason="needs va-search[extract]")
+transformers = pytest.importorskip("transformers", reason="needs va-search[extract]")
 
 from va_search.errors import InputError  # noqa: E402
 from va_search.extract.media import Sound, windows  # noqa: E402
@@ -217,3 +218,50 @@ def test_the_model_below_a_head_is_taken(tmp_path):
     tuned.hubert.save_pretrained(tmp_path / "bare")
     found = [built(tmp_path / name).windows(SOUND[:16_000]).values for name in ("tuned", "bare")]
     np.testing.assert_allclose(*found, atol=1e-5)
+
+
+def test_nothing_that_a_config_could_fetch_or_run_is_followed(tmp_path):
+    """Code, kernels, other weights and an adapter beside the checkpoint: the numbers stay those of its tensors."""
+    checkpoint(tmp_path)
+    before = built(tmp_path).windows(SOUND[:16_000]).values
+    path = tmp_path / "config.json"
+    planted = {
+        "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"},
+        "attn_implementation": "someone/kernel",
+        "_attn_implementation": "someone/kernel",
+        "quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True},
+        "transformers_weights": "other.safetensors",
+        "dtype": "float16",
+    }
+    path.write_text(json.dumps(json.loads(path.read_text()) | planted))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/model", "peft_type": "LORA"}')
+    np.testing.assert_array_equal(built(tmp_path).windows(SOUND[:16_000]).values, before)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_changed_config_is_another_definition(tmp_path):
+    checkpoint(tmp_path)
+    chosen = settings(tmp_path)
+    before = chosen.beside()
+    assert set(before) == {"config.json", "preprocessor_config.json"} and not before["preprocessor_config.json"]
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
+    assert chosen.beside() != before
+
+
+def test_tensors_named_as_older_checkpoints_have_them_are_found(tmp_path):
+    """weight_g and weight_v of the convolution that tells places, as the published base models name them."""
+    from safetensors.torch import load_file, save_file
+
+    checkpoint(tmp_path)
+    before = built(tmp_path).windows(SOUND[:16_000]).values
+    path = tmp_path / "model.safetensors"
+    state = {
+        name.replace("parametrizations.weight.original0", "weight_g").replace(
+            "parametrizations.weight.original1", "weight_v"
+        ): tensor
+        for name, tensor in load_file(path).items()
+    }
+    assert any(name.endswith("weight_g") for name in state)
+    save_file(state, path)
+    np.testing.assert_allclose(built(tmp_path).windows(SOUND[:16_000]).values, before, atol=1e-6)

@@ -36,7 +36,9 @@ def extract(
     sample: Annotated[Path | None, typer.Option(help="The organisers' sample file: test recordings.")] = None,
     subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else one each.")] = None,
     dtype: DTypeOption = DType.float32,
-    workers: Annotated[int | None, typer.Option(min=1, help="Recordings at once; default: one a core.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Recordings at once; default: a core each; 1: no Ray.")
+    ] = None,
     gpus: Annotated[float, typer.Option(min=0, help="GPU share of a worker, e.g. 0.25: four on one.")] = 0.0,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
     as_json: JsonOption = False,
@@ -45,6 +47,7 @@ def extract(
     with command(as_json) as output:
         from va_search.extract.cluster import OnRay
         from va_search.extract.pipeline import extract as run
+        from va_search.extract.pipeline import in_turn
         from va_search.extract.recipe import load_recipe
         from va_search.extract.sources import Places
         from va_search.search.machine import Options, check_options, ray_running, side_by_side
@@ -56,6 +59,9 @@ def extract(
         began = time.monotonic()
 
         def engine(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+            if address is None and not gpus and (workers == 1 or len(indexes) == 1):
+                yield from in_turn(worker, indexes)  # Ray takes longer to start than it saves
+                return
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else Ray tells what it thinks of its own ray.data
             with ray_running(options) as resources:
                 count = workers or side_by_side(resources, gpus, 1)

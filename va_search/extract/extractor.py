@@ -31,6 +31,11 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
+    def beside(self) -> dict[str, str]:
+        """SHA-256 of small files that lie beside the weights and change the numbers too, by name; "" for one that is
+        not there. They are part of a feature set's definition, without being named in a recipe."""
+        return {}
+
 
 @dataclass(frozen=True)
 class Track:

@@ -29,6 +29,10 @@ HOLE = 0.02
 """Seconds that time stamps may be off before a hole is filled, or sound that overlaps is left out."""
 BROKEN = 0.01
 """Share of a video's packets that may fail to decode (a hole then takes their place); more and the file is refused."""
+PIXELS = 1 << 24
+"""The largest crop that is opened: a small file can unfold to any size."""
+BEYOND = 600.0
+"""Seconds of sound after the video's last frame that are read: no window of a recipe reaches farther."""
 CHUNK = 60.0
 """Seconds of sound an extractor is given at once, besides its context."""
 
@@ -50,15 +54,15 @@ def read_sound(video: Path, timeline: Timeline, rate: int, scratch: Path) -> Sou
             "-i IN -f lavfi -i anullsrc -c:v copy -shortest OUT"
         )
     with tempfile.TemporaryFile(dir=scratch) as file:
-        begin, count = _decode_sound(video, rate, file)
+        begin, count = _decode_sound(video, rate, file, timeline.end + BEYOND)
         file.flush()
         if not count:
             raise InputError(f"{video}: its audio track holds no sound that can be decoded")
         return Sound(np.memmap(file, dtype=np.float32, mode="r", shape=(count,)), rate, begin)
 
 
-def _decode_sound(video: Path, rate: int, file: BinaryIO) -> tuple[float, int]:
-    """Begin in seconds and number of the samples written."""
+def _decode_sound(video: Path, rate: int, file: BinaryIO, end: float) -> tuple[float, int]:
+    """Begin in seconds and number of the samples written; frames that stand after `end` are left out."""
     begin: float | None = None
     written = packets = broken = 0
     with opened(video) as container:
@@ -74,18 +78,22 @@ def _decode_sound(video: Path, rate: int, file: BinaryIO) -> tuple[float, int]:
                 if begin is None:
                     begin = float(frame.time or 0.0)
                 ahead = 0.0 if frame.time is None else frame.time - begin - written / rate
-                if ahead < -HOLE:
-                    continue  # before what is there already
+                if ahead < -HOLE or (frame.time or 0.0) > end:
+                    continue  # before what is there already, or a time stamp gone wild
                 if ahead > HOLE:
-                    silence = round(ahead * rate)
-                    file.write(bytes(4 * silence))
-                    written += silence
+                    written += _silence(round(ahead * rate), rate, file)
                 frame.pts = None
                 written += _write(resampler.resample(frame), file)
         written += _write(resampler.resample(None), file) if begin is not None else 0
     if broken > BROKEN * packets:
         raise InputError(f"{video}: {broken} of {packets} packets of sound can't be decoded; copy or convert it again")
     return begin or 0.0, written
+
+
+def _silence(samples: int, rate: int, file: BinaryIO) -> int:
+    for start in range(0, samples, rate):
+        file.write(bytes(4 * min(rate, samples - start)))
+    return samples
 
 
 def _write(frames: list[Any], file: BinaryIO) -> int:
@@ -133,13 +141,19 @@ def video_frames(video: Path, timeline: Timeline) -> Iterator[tuple[int, Image]]
                 place = int(np.searchsorted(timeline.frames, frame.time - timeline.step / 4))
                 if place < len(timeline.frames) and abs(timeline.frames[place] - frame.time) < timeline.step / 4:
                     seen += 1
-                    yield place, frame.to_ndarray(format="rgb24")
+                    yield place, upright(frame.to_ndarray(format="rgb24"), frame.rotation)
     if seen < (1 - BROKEN) * len(timeline.frames):
         raise InputError(f"{video}: {seen} of {len(timeline.frames)} frames can be decoded; copy or convert it again")
 
 
-def crop_files(folder: Path, rows: int, video: Path) -> list[tuple[int, Path]]:
-    """(frame from 0, file) of the crops in a folder, by number; InputError for one beyond the video or none at all."""
+def upright(image: Image, degrees: float) -> Image:
+    """The picture turned counterclockwise by quarters, as the video's header asks for (a phone held upright)."""
+    return np.ascontiguousarray(np.rot90(image, round(degrees / 90)))
+
+
+def crop_files(folder: Path, rows: int, frames: int, video: Path) -> list[tuple[int, Path]]:
+    """(frame from 0, file) of the crops of annotation rows, by number; InputError for one beyond both the annotation's
+    `rows` and the video's `frames` (one more is left out: both are often cut so), or for none at all."""
     found = sorted(
         (int(match[1]) - 1, path) for path in folder.iterdir() if (match := CROP.fullmatch(path.name)) is not None
     )
@@ -147,11 +161,11 @@ def crop_files(folder: Path, rows: int, video: Path) -> list[tuple[int, Path]]:
         raise InputError(f"{folder}: no crop in it, expected 00001.jpg and so on, one for each frame with a face")
     if found[0][0] < 0:
         raise InputError(f"{found[0][1]}: crops count from 00001.jpg, which is the first frame")
-    beyond = [path for frame, path in found if frame > rows]
+    beyond = [path for frame, path in found if frame > max(rows, frames)]
     if beyond:
         raise InputError(
-            f"{beyond[0]}: a crop beyond the video's end, {len(beyond)} such; {video} and its annotation have {rows} "
-            "frames. Are the crops of another recording, or cut at another frame rate?"
+            f"{beyond[0]}: a crop beyond the video's end, {len(beyond)} such; {video} has {frames} frames, its "
+            f"annotation {rows} rows. Are the crops of another recording, or cut at another frame rate?"
         )
     twice = [one[1] for one, other in pairwise(found) if one[0] == other[0]]
     if twice:
@@ -160,11 +174,14 @@ def crop_files(folder: Path, rows: int, video: Path) -> list[tuple[int, Path]]:
 
 
 def read_crop(path: Path) -> Image:
-    """(height, width, 3) RGB uint8; InputError, naming the file, for one that is empty or cut short."""
+    """(height, width, 3) RGB uint8; InputError, naming the file, for one that is empty, cut short, no JPEG or PNG
+    whatever its name (other formats of Pillow's run programs), or of more than `PIXELS`."""
     try:
-        with Pictures.open(path) as picture:
+        with Pictures.open(path, formats=("JPEG", "PNG")) as picture:
+            if picture.width * picture.height > PIXELS:
+                raise ValueError(f"{picture.width} × {picture.height} pixels, at most {PIXELS:,} are taken")
             return np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Pictures.DecompressionBombError) as error:
         size = path.stat().st_size if path.is_file() else 0
         raise InputError(
             f"{path}: {size:,} bytes that are no whole image ({error}); cut it again or remove it"

@@ -1,7 +1,8 @@
 """ONNX files of the user's: what their header says, and a session that runs them.
 
 Conventions: a shape is a tuple of sizes, None where the file leaves one free. Only float32 networks with one input are
-taken. An ONNX file runs no code of its own, but it may name files its tensors lie in: these must lie in its folder.
+taken. An ONNX file runs no code of its own, but it may name files its tensors lie in: such a file is refused, since its
+digest says nothing of what lies elsewhere.
 """
 
 from __future__ import annotations
@@ -33,11 +34,11 @@ class OnnxFile:
     @classmethod
     def read(cls, path: Path) -> OnnxFile:
         """The header of the file at `path`; InputError when it is no ONNX file, has more than one input or another type
-        than float32, or when a tensor lies outside its folder or in a file that is missing."""
+        than float32, or when tensors of it lie in other files."""
         model = _load(path)
         stored = {tensor.name for tensor in model.graph.initializer}
         inputs = [entry for entry in model.graph.input if entry.name not in stored]
-        problems = [f"{path}: {problem}" for problem in _external_problems(model, path.resolve().parent)]
+        problems = list(_external_problems(model, path))
         if len(inputs) != 1:
             names = ", ".join(entry.name for entry in inputs) or "none"
             problems.append(f"{path}: expected a network with one input, found {len(inputs)} ({names})")
@@ -124,21 +125,15 @@ def _shape(entry: Any) -> Shape:
     return tuple(size.dim_value if size.WhichOneof("value") == "dim_value" else None for size in sizes)
 
 
-def _external_problems(model: Any, folder: Path) -> Iterator[str]:
-    """Tensors kept in other files than the ONNX file: these must lie in its folder, links followed, and be there."""
-    seen: set[str] = set()
-    for message in _messages(model):
-        if type(message).__name__ != "TensorProto" or not message.external_data:
-            continue
-        location = next((entry.value for entry in message.external_data if entry.key == "location"), "")
-        if location in seen:
-            continue
-        seen.add(location)
-        place = (folder / location).resolve()
-        if not location or Path(location).is_absolute() or not place.is_relative_to(folder):
-            yield f"tensors lie in {location!r}; only files inside {folder} are opened"
-        elif not place.is_file():
-            yield f"tensors lie in {location!r}, which is not there; put it beside the ONNX file"
+def _external_problems(model: Any, path: Path) -> Iterator[str]:
+    """What to do about tensors kept in other files than the ONNX file, wherever in it they are named."""
+    tensors = (message for message in _messages(model) if type(message).__name__ == "TensorProto")
+    found = [entry.value for tensor in tensors for entry in tensor.external_data if entry.key == "location"]
+    if found:
+        yield (
+            f"{path}: {len(found)} of its tensors lie in other files ({found[0]!r}), which its SHA-256 does not cover; "
+            f"make one file of it where they are: import onnx; onnx.save(onnx.load({path.name!r}), 'one.onnx')"
+        )
 
 
 def _messages(message: Any) -> Iterator[Any]:

@@ -86,8 +86,11 @@ class FeatureRecipe:
 
     @property
     def hash(self) -> str:
-        """Changes when other numbers would come out. Weights count by content, not by where they lie."""
+        """Changes when other numbers would come out. Weights count by content, not by where they lie, and with what
+        lies beside them (a checkpoint's config.json)."""
         said = {**vars(self), "settings": _by_content(self.settings.model_dump(mode="json"))}
+        if beside := self.settings.beside():
+            said["beside"] = beside
         return digest({"meaning": MEANING, **said})
 
 

@@ -91,7 +91,10 @@ class Worker:
         except MemoryError as error:
             stop = f"recording {job.name!r}: out of memory ({error}); fewer --workers, or a smaller batch in the recipe"
         except OSError as error:
-            stop = f"recording {job.name!r}: {error.filename or self.draft.folder}: {error.strerror or error}"
+            stop = (
+                f"recording {job.name!r}: {error.filename or self.draft.folder}: {error.strerror or error}; when that "
+                "is put right, the same command goes on from what is finished"
+            )
         except Exception as error:  # a defect, or a library's: the others go on
             problems = [f"recording {job.name!r}: {type(error).__name__}: {error}\n{traceback.format_exc()}"]
         return Outcome(
@@ -176,7 +179,7 @@ class Worker:
         assert job.crops is not None
         if job.finds_crops:
             find_crops(job.video, timeline, job.crops, self._finder())
-        files = crop_files(job.crops, len(times), job.video)
+        files = crop_files(job.crops, len(times), len(timeline.frames), job.video)
         return self._images(sets, ((frame, read_crop(path)) for frame, path in files), times, clock, job.crops)
 
     def _finder(self) -> Any:

@@ -27,6 +27,9 @@ SHORT = 0.02
 UNEVEN = 0.25
 """A step between frames that differs so much from the median, as a share of it, makes a frame rate variable."""
 
+ALONE = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv"}
+"""What FFmpeg may open: a video's own file. Play lists and the like, whatever their name, would read other files."""
+
 
 @dataclass(frozen=True)
 class Timeline:
@@ -78,7 +81,7 @@ class Timeline:
 def opened(video: Path) -> Iterator[Any]:
     """The container of a video; InputError, naming the file, for what can't be opened, read or decoded inside."""
     try:
-        with av.open(str(video)) as container:
+        with av.open(str(video), options=ALONE) as container:
             if not container.streams.video:
                 raise InputError(f"{video}: no video track in it, expected a video")
             yield container

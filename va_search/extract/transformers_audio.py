@@ -9,6 +9,7 @@ so such features are not to the last digit those of the whole; windows of the `c
 
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -36,6 +37,11 @@ class TransformersAudioSettings(Settings):
     layer: int | list[int] | Literal["convolutional"] = -1
     normalise: bool | None = None
     context: Annotated[float, Field(ge=0, le=60)] = 4.0
+
+    def beside(self) -> dict[str, str]:
+        """Of config.json and preprocessor_config.json."""
+        places = [self.weights.path.with_name(name) for name in ("config.json", "preprocessor_config.json")]
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in places}
 
     @field_validator("weights")
     @classmethod
@@ -84,17 +90,21 @@ class TransformersAudio:
     def prepare(self, device: str = "cpu") -> None:
         """Load the checkpoint on "cpu" or "cuda"; InputError when tensors are missing or of another shape."""
         from safetensors import SafetensorError
-        from transformers import AutoModel
+        from safetensors.torch import load_file
+        from transformers import CONFIG_MAPPING, MODEL_MAPPING
         from transformers.utils import logging
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         try:
-            model, loaded = AutoModel.from_pretrained(
-                self.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                trust_remote_code=False,
+            document = read_json(self.folder / "config.json")
+            config = CONFIG_MAPPING[document["model_type"]](**_numbers(document))
+            # of all files that transformers would look for in a folder, it is given these two, opened here
+            model, loaded = MODEL_MAPPING[type(config)].from_pretrained(
+                None,
+                config=config,
+                state_dict=load_file(self.settings.weights.path),
+                dtype="float32",
                 output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
@@ -164,6 +174,13 @@ def _read_config(path: Path) -> dict[str, Any]:
         "num_hidden_layers": 12,
     }
     return published | {name: config[name] for name in published if name in config}
+
+
+def _numbers(document: dict[str, Any]) -> dict[str, Any]:
+    """What config.json says of the network, without what would have transformers fetch, run or open something else."""
+    elsewhere = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config", "dtype")
+    left_out = (*elsewhere, "torch_dtype", "transformers_weights", "model_type", "architectures")
+    return {key: value for key, value in document.items() if not key.startswith("_") and key not in left_out}
 
 
 def _normalise(settings: TransformersAudioSettings, folder: Path) -> bool:
