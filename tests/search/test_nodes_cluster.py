@@ -174,8 +174,8 @@ def test_one_that_joins_with_another_version_ends_the_search_and_costs_no_trial(
     nodes: Nodes, search: Callable[..., Any], space: Callable[..., Path], other_package: Path, tmp_path: Path
 ) -> None:
     good = nodes.add()
-    rates = str([round(0.001 * (1 + i / 10), 4) for i in range(50)])
-    process = search(space(rates=rates, epochs=10), "--concurrent", "2")
+    rates = "[0.001, 0.002, 0.003, 0.004, 0.005]"  # trials that take longer than a node's first process: Tune gives
+    process = search(space(rates=rates, epochs=200), "--concurrent", "2")  # what waits for it to one that is free
     wait_for(lambda: trials(tmp_path / "home") or process.poll() is not None)
     nodes.add(env_vars={"PYTHONPATH": str(other_package)})
     code, said, text = ended(process)
