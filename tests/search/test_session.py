@@ -18,7 +18,7 @@ from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
 from va_search.search.credits import Credit
 from va_search.search.outcomes import reason
-from va_search.search.session import SAME_REASON, Session
+from va_search.search.session import LOSSES, SAME_REASON, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.training.settings import TrialSettings
@@ -280,6 +280,18 @@ def test_a_training_that_ends_without_a_trial_in_the_bank_failed(make: Make) -> 
     session.interrupted = True
     session.ended(given_up, None)
     assert len(session.study.failures()) == 1
+
+
+def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_times(make: Make) -> None:
+    session = make(rates="[0.1]", trials=1)
+    trial = take(session)
+    for _ in range(LOSSES):
+        session.lost(trial, "the node went")
+        assert not session.running and session.waiting and not session.reasons
+        assert take(session) == trial
+    assert session.recovered == LOSSES and [one for one, _ in session.study.asked()] == [trial]
+    session.lost(trial, "the node went")
+    assert session.next_trial() is None and session.reasons.total() == 1 and not session.running
 
 
 def test_reasons_that_differ_in_numbers_alone_are_one(make: Make) -> None:

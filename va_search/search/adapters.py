@@ -91,10 +91,12 @@ class Progressing(Unsaved, Callback):
         self._session.recovered += 1
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune: a trial's process died once too often."""
+        """Tune: a trial's process died once too often, or died while Tune took the trial for one that waits: such a
+        trial Tune gives up at once, whatever tries it has left (a node that goes between two trials of its actor)."""
         error = trial.get_error()
+        ended = self._session.lost if trial.should_recover() else self._session.ended
         for one in _trials(trial):
-            self._session.ended(one, str(error) if error else "the trial's process died")
+            ended(one, str(error) if error else "the trial's process died")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""

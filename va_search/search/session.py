@@ -31,6 +31,9 @@ from va_search.search.warm import Warm
 from va_search.storage.homes import HomeCopy, Need
 from va_search.training.settings import TrialSettings, configuration_id, trial_id
 
+LOSSES = 3
+"""So often a trial may lose its node before it begins."""
+
 SAME_REASON = 3
 """So many failures for one reason, with nothing finished, end the study: the rest would fail likewise."""
 
@@ -96,6 +99,7 @@ class Session:
         self.wanted: Expected | None = None
         self._looked = 0.0
         self._improvement = Improvement()
+        self._losses: Counter[str] = Counter()
         self._again: deque[tuple[str, TrialSettings]] = deque()
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
@@ -237,7 +241,8 @@ class Session:
                 self.claims.release(trial)
                 continue
             document = settings.model_dump(mode="json")
-            self.study.ask(trial, document)
+            if trial not in self._losses:
+                self.study.ask(trial, document)
             self.running[trial] = document
             return trial, settings
         return None
@@ -312,6 +317,19 @@ class Session:
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)
         self.note_time()
+
+    def lost(self, trial: str, why: str) -> None:
+        """Ray gave a trial up that has tries left, since its node went before it had begun there: it is handed out
+        again, a few times, and then failed."""
+        document = self.running.get(trial)
+        if document is None or self._losses[trial] >= LOSSES:
+            self.ended(trial, why)
+            return
+        self._losses[trial] += 1
+        self.recovered += 1
+        del self.running[trial]
+        self.claims.release(trial)
+        self._deferred.append((trial, TrialSettings(**document)))
 
     def refused(self, trial: str, why: str) -> None:
         """A node that must not train got a trial: no failure of the trial, which the next search begins with."""
