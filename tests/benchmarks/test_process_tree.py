@@ -1,6 +1,7 @@
 """What benchmarks/search.py reads of processes."""
 
 import importlib.util
+import mmap
 import os
 import subprocess
 import sys
@@ -64,7 +65,9 @@ def test_own_memory_and_files_are_told_apart(tree: ModuleType, tmp_path: Path) -
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     before = tree.memory(os.getpid())["Pss_Anon"]
     assert mapped.sum() == 2**20
-    own = np.ones(2**21)
+    block = mmap.mmap(-1, 2**24, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # malloc might reuse what it has
+    own = np.frombuffer(block, dtype=np.uint8)
+    own[:] = 1
     grown = tree.memory(os.getpid())["Pss_Anon"] - before
     assert own.nbytes * 0.9 < grown < own.nbytes * 1.2
     held = tree.parse_mapped(Path("/proc/self/smaps").read_text(), str(tmp_path))
