@@ -10,7 +10,7 @@ folder="${MLFLOW_FOLDER:-$HOME/mlflow}"
 port="${MLFLOW_PORT:-5000}"
 mkdir -p "$folder"
 cd "$folder"
-export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false  # a search needs no job runner: eight processes fewer on the head
+export MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false  # a search needs no job runner and its processes
 export MLFLOW_DISABLE_TELEMETRY=true
 
 case "${1:-}" in

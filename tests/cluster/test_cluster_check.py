@@ -37,7 +37,7 @@ def prepared(tmp_path, monkeypatch):
         (".ssh/va-search-gcp", "key", 0o600),
         (".ssh/readable.pem", "key", 0o644),
         ("work/va-home/mlflow.db", "", 0o644),
-        ("work/va_search/__init__.py", '__version__ = "0.0.0"\n', 0o644),
+        ("elsewhere/va_search/__init__.py", '__version__ = "0.0.0"\n', 0o644),
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

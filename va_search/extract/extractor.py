@@ -11,9 +11,7 @@ settings and files' headers; `prepare` loads the weights, once per process, befo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -35,17 +33,6 @@ class Settings(BaseModel):
         """SHA-256 of small files that lie beside the weights and change the numbers too, by name; "" for one that is
         not there. They are part of a feature set's definition, without being named in a recipe."""
         return {}
-
-
-@dataclass(frozen=True)
-class Track:
-    """One recording to extract: its video, its folder of crops or None, and `times` (frames,), the seconds at which
-    its annotation frames stand, increasing, from the video's own time stamps."""
-
-    recording: str
-    video: Path
-    crops: Path | None
-    times: NDArray[np.float64]
 
 
 class Windows(NamedTuple):

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.storage.places import cache_folder, checked_url, is_url
 from va_search.storage.remote import Found, Remote
@@ -190,10 +189,3 @@ def _in_order(names: Iterable[str], move: Callable[[str], object]) -> None:
         with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(chosen))) as threads:
             for _ in threads.map(move, chosen):
                 pass
-
-
-def refuse_url(place: str | Path, what: str) -> Path:
-    """`place` as a path; InputError for a URL, where `what` can't work on one."""
-    if is_url(place):
-        raise InputError(f"{place}: {what} needs a path on this machine; copy it here and put it back afterwards")
-    return Path(place)
