@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
 
 import pytest
-
-from va_search.errors import InputError
-from va_search.search.machine import Options, ray_running
 
 OWNER = """
 import ray
@@ -19,21 +17,33 @@ with ray_running(Options(concurrent=1)):
     input()
 """
 
+OTHER = """
+from va_search.errors import InputError
+from va_search.search.machine import Options, ray_running
+try:
+    with ray_running(Options(address="auto")):
+        print("taken for a cluster")
+except InputError as error:
+    print("refused:", error)
+"""
+
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_another_searchs_ray_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_searchs_ray_is_refused() -> None:
+    """Both run in processes of their own: Ray reads its token once in a process, and this one may have had another."""
     with tempfile.TemporaryDirectory(prefix="va") as folder:
-        monkeypatch.setenv("RAY_TMPDIR", folder)
-        monkeypatch.setenv("RAY_AUTH_MODE", "token")
-        monkeypatch.setenv("RAY_AUTH_TOKEN", "1" * 64)  # whoever uses clusters has one for all; else Ray makes its own
-        owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=-1, stdout=-1, stderr=-3, text=True)
+        # Whoever uses clusters has one token for all; without, Ray makes one in the home folder for each user.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "1" * 64}
+        env = os.environ | token | {"RAY_TMPDIR": folder}
+        owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=-1, stdout=-1, stderr=-3, text=True, env=env)
         try:
             assert owner.stdout is not None
             found = next(line.split()[1] for line in owner.stdout if line.startswith("at "))
-            monkeypatch.setenv("RAY_ADDRESS", found)  # what auto would find, were it the only one here
-            with pytest.raises(InputError, match="another search on this machine started for itself"):
-                with ray_running(Options(address="auto")):
-                    pass
+            env["RAY_ADDRESS"] = found  # what auto would find, were it the only one here
+            other = [sys.executable, "-c", OTHER]
+            done = subprocess.run(other, stdout=-1, stderr=-2, text=True, env=env, timeout=120, check=False)
         finally:
             owner.communicate("\n", timeout=60)
+    assert "refused: " in done.stdout, done.stdout
+    assert "another search on this machine started for itself" in done.stdout
