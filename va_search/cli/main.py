@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
+
 import typer
 
 from va_search import __version__
@@ -64,6 +67,11 @@ app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=register.EXAMPLE)(register.register)
 app.command(epilog=reproduce.EXAMPLE)(reproduce.reproduce)
 app.command(epilog=demo.EXAMPLE)(demo.demo)
+
+
+# A process that ends looks once more for garbage among all that was imported (torch, Ray, MLflow): about a second, in
+# which the user waits for nothing. What is frozen is not looked at.
+atexit.register(gc.freeze)
 
 
 if __name__ == "__main__":
