@@ -2,6 +2,7 @@
 
     python benchmarks/search.py                  16 trials of 15 epochs, all three: some minutes on two cores
     python benchmarks/search.py --trials 4 --epochs 3 --only ours floor
+    python benchmarks/search.py --only ours floor --rounds 3       where the machine's own speed changes by the minute
     python benchmarks/search.py --memory         1, 2 and 4 trials at a time on wide features: about a minute
 
 On one simulated store of the demo's size, the same grid (four learning rates, several seeds), epochs and trials side by
@@ -19,7 +20,9 @@ steps of two frames: ours, whose own scores are of every frame, interpolated bet
 Printed: `start`, from the command to its first trial's beginning (imports, Ray); `wall`, from there to the command's
 end; trials per hour of wall; core-seconds of all processes, start included, per trial; overhead per trial, which is
 wall times trials side by side per trial, less the floor's training; peak memory (PSS of the process tree); wall over
-the floor's, which is the sum of its trainings over trials side by side. Run it while nothing else runs.
+the floor's, which is the sum of its trainings over trials side by side; seconds of a training on each side that tells
+them, since a machine's own speed may change between sides. Run it while nothing else runs. With --rounds all sides run
+so many times in turns, and the ratios of all rounds are printed with their medians.
 
 --memory trains k trials at once, each in a process, on the paper's feature sets (--like affwild2), and prints how much
 of the store's files all of them hold together (PSS), and the memory of their own at its peak while they train.
@@ -88,7 +91,7 @@ class Side:
     first: float
     scores: list[float]
     trainings: list[float] | None = None
-    """Seconds of each training, of the floor."""
+    """Seconds of each training, of the floor and of ours (there a whole trial, its predictions and weights written)."""
     own: list[float] | None = None
     """Scores of every frame, of ours."""
 
@@ -106,6 +109,8 @@ class Job:
     """The same for every side."""
 
     folder: Path
+    exported: Path
+    """What `export` wrote of the store."""
     store: Store
     epochs: int
     seeds: list[int]
@@ -143,7 +148,7 @@ class Job:
         (folder / "clock").mkdir(parents=True)
         document = {
             "folder": str(folder),
-            "data": str(self.folder / "exported"),
+            "data": str(self.exported),
             "clock": str(folder / "clock"),
             "scores": str(folder / "scores.json"),
             "trials": trials,
@@ -155,8 +160,11 @@ class Job:
         return taken, json.loads((folder / "scores.json").read_text())
 
 
-def export(store: Store, settings: TrialSettings, to: Path) -> None:
-    """A file per recording and feature set, (steps, columns) normalised; labels (steps, 2) in [-1, 1]; who is where."""
+def export(store: Store, settings: TrialSettings, to: Path) -> Path:
+    """A file per recording and feature set, (steps, columns) normalised; labels (steps, 2) in [-1, 1]; who is where.
+
+    Returns the folder.
+    """
     data = Examples(settings, store, torch.device("cpu"))
     about: dict[str, Any] = {"feature_sets": [{**asdict(one), "columns": []} for one in data.feature_sets]}
     borders = np.cumsum([one.dim for one in data.feature_sets])[:-1]
@@ -173,6 +181,7 @@ def export(store: Store, settings: TrialSettings, to: Path) -> None:
             for one, part in zip(data.feature_sets, parts, strict=True):
                 np.save(to / one.name / f"{recording.name}.npy", np.ascontiguousarray(part))
     (to / "about.json").write_text(json.dumps(about))
+    return to
 
 
 def recipe(job: Job) -> Side:
@@ -209,7 +218,8 @@ def ours(job: Job) -> Side:
     first = min(at - one["seconds"] for at, one in zip(written, records, strict=True))
     data = Examples(TrialSettings(**job.settings), job.store, torch.device("cpu"))
     scores = [by_step(bank.folder("ours", one["trial"]), data) for one in records]
-    return Side(taken, first, scores, own=[one["best"]["score"]["value"] for one in records])
+    own = [one["best"]["score"]["value"] for one in records]
+    return Side(taken, first, scores, [one["seconds"] for one in records], own)
 
 
 def by_step(folder: Path, data: Examples) -> float:
@@ -227,8 +237,16 @@ def by_step(folder: Path, data: Examples) -> float:
 SIDES: dict[str, Callable[[Job], Side]] = {"recipe": recipe, "ours": ours, "floor": floor}
 
 
-def show(sides: dict[str, Side], job: Job) -> None:
+def to_floor(sides: dict[str, Side], job: Job) -> dict[str, float]:
+    """Each side's wall time over the floor's trainings, where there is a floor."""
     trainings = sides["floor"].trainings if "floor" in sides else None
+    if trainings is None:
+        return {}
+    return {name: side.wall * job.concurrent / sum(trainings) for name, side in sides.items()}
+
+
+def show(sides: dict[str, Side], job: Job) -> None:
+    ratios = to_floor(sides, job)
     title = f"{job.trials} trials of {job.epochs} epochs, {job.concurrent} side by side"
     table = Table(title=title, title_justify="left")
     headings = (
@@ -245,9 +263,9 @@ def show(sides: dict[str, Side], job: Job) -> None:
         table.add_column(heading, justify="right" if heading else "left")
     for name, side in sides.items():
         over = ratio = "–"
-        if trainings is not None:
-            over = f"{side.wall * job.concurrent / job.trials - statistics.mean(trainings):.2f}"
-            ratio = f"{side.wall * job.concurrent / sum(trainings):.2f}"
+        if name in ratios:
+            over = f"{side.wall * job.concurrent / job.trials * (1 - 1 / ratios[name]):.2f}"
+            ratio = f"{ratios[name]:.2f}"
         table.add_row(
             name,
             f"{side.start:.1f}",
@@ -260,9 +278,12 @@ def show(sides: dict[str, Side], job: Job) -> None:
             f"{statistics.mean(side.scores):.4f}",
         )
     Console(width=120).print(table)
-    if trainings is not None:
-        print(f"floor: {statistics.mean(trainings):.2f} s of training per trial")
     for name, side in sides.items():
+        if side.trainings is not None:
+            own = side.wall * job.concurrent / sum(side.trainings)
+            print(
+                f"{name}: {statistics.mean(side.trainings):.2f} s of training per trial; wall {own:.2f} times its own"
+            )
         if side.own is not None:
             print(f"{name}: CCC of every frame {statistics.mean(side.own):.4f}")
 
@@ -364,6 +385,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--concurrent", type=int, default=cores(), help="trials side by side")
     parser.add_argument("--only", nargs="+", choices=list(SIDES), default=list(SIDES))
+    parser.add_argument("--rounds", type=int, default=1, help="so many times, all sides in turns")
     parser.add_argument("--memory", action="store_true", help="measure what trials at a time share, and nothing else")
     parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2, 4], help="with --memory: trials at a time")
     parser.add_argument("--seconds", type=float, default=10.0, help="with --memory: how long each is looked at")
@@ -377,13 +399,23 @@ def main() -> None:
             show_memory(simulate_affwild2(folder / "store", scale=0.01), given.at_once, given.seconds)
             return
         store = simulate(folder / "store", size="demo")
-        job = Job(folder, store, given.epochs, list(range(given.trials // len(RATES))), given.concurrent)
-        export(store, TrialSettings(**job.settings), folder / "exported")
-        sides = {}
-        for side in given.only:
-            print(f"{side} …", file=sys.stderr, flush=True)
-            sides[side] = SIDES[side](job)
-        show(sides, job)
+        settings = TrialSettings(**SETTINGS, epochs=given.epochs)
+        exported = export(store, settings, folder / "exported")
+        seeds, rounds = list(range(given.trials // len(RATES))), []
+        for number in range(given.rounds):
+            place = folder / str(number)
+            place.mkdir()
+            job = Job(place, exported, store, given.epochs, seeds, given.concurrent)
+            sides = {}
+            for side in given.only:
+                print(f"{side} …", file=sys.stderr, flush=True)
+                sides[side] = SIDES[side](job)
+            show(sides, job)
+            rounds.append(to_floor(sides, job))
+        for side in rounds[0] if len(rounds) > 1 else ():
+            found = [one[side] for one in rounds]
+            each = " ".join(f"{one:.2f}" for one in found)
+            print(f"{side}: {each} times the floor, median {statistics.median(found):.2f}")
         if not agree(sides):
             raise SystemExit(1)
 
