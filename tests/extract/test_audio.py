@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
+import subprocess
+import sys
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -136,11 +137,30 @@ def test_no_row_at_all_is_none_and_of_two_equally_near_the_earlier_is_taken() ->
     assert found[0, 0] == 1.0
 
 
-def test_ctrl_c_is_heard_and_loses_no_row():
+INTERRUPTED = """
+import sys
+import numpy as np
+from va_search.extract.audio_smile import Egemaps, EgemapsSettings
+sound = np.sin(np.arange(16_000 * 60) / 20).astype(np.float32)
+print("ready", flush=True)
+try:
+    while True:
+        Egemaps(EgemapsSettings()).windows(sound)
+except KeyboardInterrupt:
+    sys.exit(77)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
+def test_ctrl_c_is_heard_and_loses_no_row(seconds: float) -> None:
     """openSMILE calls Python for each row; an interrupt in such a call would vanish, and the row with it."""
-    sound = tone(60.0)
-    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt):
-        for _ in range(40):
-            Egemaps(EgemapsSettings()).windows(sound)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=-1, stderr=-1, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        sleep(seconds)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (77, "")
+    finally:
+        process.kill()

@@ -55,6 +55,29 @@ class CompareSettings(Settings):
     deltas: bool = False
 
 
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Ctrl-C waits until openSMILE is done with its chunk, a second or two.
+
+    openSMILE hands over each row by calling Python, and is freed by a finalizer; an exception in either would be
+    swallowed, and the row or the Ctrl-C lost.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda found, _: held.append(found))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if held:
+            signal.raise_signal(held[0])
+
+
 class Egemaps:
     """eGeMAPS v02."""
 
@@ -74,20 +97,21 @@ class Egemaps:
         return opensmile.Smile(feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=level)
 
     @property
+    @undisturbed()
     def columns(self) -> tuple[str, ...]:
         return tuple(self._smile.feature_names)
 
     def prepare(self, device: str = "cpu") -> None:
         """Nothing to load."""
 
+    @undisturbed()
     def windows(self, samples: NDArray[np.float32]) -> Windows:
         """Rows every 10 ms, or functionals of windows every `step` seconds; short sound is one shorter window."""
         if not self.functionals:
             return _descriptors(self._smile, samples)
         length = round(self.settings.window * RATE)
         starts = range(0, max(len(samples) - length, 0) + 1, self.step) if len(samples) >= RATE // 10 else range(0)
-        with undisturbed():
-            rows = [self._smile(samples[start : start + length], RATE)[0, :, 0] for start in starts]
+        rows = [self._smile(samples[start : start + length], RATE)[0, :, 0] for start in starts]
         middle = min(length, len(samples)) / 2
         centres = np.array([(start + middle) / RATE for start in starts], dtype=np.float64)
         return Windows(np.array(rows, dtype=np.float32).reshape(len(rows), len(self.columns)), centres)
@@ -113,6 +137,7 @@ class Compare:
         )
 
     @property
+    @undisturbed()
     def columns(self) -> tuple[str, ...]:
         names = tuple(self._smile.feature_names)
         return names + tuple(f"{name}_de" for name in names) if self.settings.deltas else names
@@ -120,6 +145,7 @@ class Compare:
     def prepare(self, device: str = "cpu") -> None:
         """Nothing to load."""
 
+    @undisturbed()
     def windows(self, samples: NDArray[np.float32]) -> Windows:
         """Rows every 10 ms."""
         found = _descriptors(self._smile, samples)
@@ -128,35 +154,12 @@ class Compare:
         return Windows(np.concatenate([found.values, deltas(found.values)], axis=1), found.centres)
 
 
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Ctrl-C waits until openSMILE is done with its chunk, a second or two.
-
-    openSMILE hands over each row by calling Python; an exception there would be swallowed, and the row lost.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    held: list[int] = []
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda found, _: held.append(found))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        if held:
-            signal.raise_signal(held[0])
-
-
 def _descriptors(smile: Any, samples: NDArray[np.float32]) -> Windows:
     """(rows, columns) every 10 ms, the voice's columns moved to the others' centre."""
     names = smile.feature_names
     if len(samples) < RATE // 10:  # openSMILE gives one row of NaN for sound below its longest frame
         return Windows(np.empty((0, len(names)), dtype=np.float32), np.empty(0))
-    with undisturbed():
-        values = np.array(smile(samples, RATE)[0].T, dtype=np.float32, order="C")
+    values = np.array(smile(samples, RATE)[0].T, dtype=np.float32, order="C")
     voice = [at for at, name in enumerate(names) if name.startswith(VOICE) or AMPLITUDE in name]
     values[LATER:, voice] = values[:-LATER, voice]
     return Windows(values, np.arange(len(values), dtype=np.float64) * (HOP / RATE) + CENTRE)
