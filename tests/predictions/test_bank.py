@@ -93,6 +93,15 @@ def test_a_trial_is_adopted_without_a_second_copy(bank: Bank) -> None:
     np.testing.assert_array_equal(bank.read("other", "t1", "validation", frames_hash="lines-up"), pair(1).values)
 
 
+def test_a_trial_is_adopted_with_files_of_its_own_where_they_travel(bank: Bank) -> None:
+    (bank.folder("s", "t1") / "valence.safetensors").write_bytes(b"weights")
+    bank.adopt("other", "t1", source="s", link=False)
+    here, there = bank.folder("other", "t1"), bank.folder("s", "t1")
+    for name in ("validation.arrow", "test.arrow", "valence.safetensors"):
+        assert (here / name).read_bytes() == (there / name).read_bytes()
+        assert (here / name).stat().st_ino != (there / name).stat().st_ino
+
+
 def test_only_unfinished_trials_are_discarded(bank: Bank) -> None:
     with pytest.raises(InputError, match="is complete; it is not discarded"):
         bank.discard("s", "t1")

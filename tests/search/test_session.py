@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from va_search.search.outcomes import reason
 from va_search.search.session import LOSSES, SAME_REASON, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
+from va_search.storage.homes import HomeCopy, Need
+from va_search.storage.remote import Remote
 from va_search.training.settings import TrialSettings
 
 SPACE = """sampler: {sampler}
@@ -132,6 +135,22 @@ def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
     assert (record["study"], record["trained_in"]) == ("two", "one")
     here, there = (second.study.bank.folder(study, trial) / "validation.arrow" for study in ("one", "two"))
     assert here.stat().st_ino == there.stat().st_ino  # no second copy on the disk
+
+
+def test_a_trial_adopted_at_a_url_is_put_there_once(make: Make, tmp_path: Path) -> None:
+    first = make("one")
+    trial = take(first)
+    finish(first, trial)
+    second = make("two")
+    second.copy = HomeCopy(second.study.home, Remote(f"file://{tmp_path}/far"))
+    second.copy.merge(Need.WEIGHTS)
+    time.sleep(1.1)  # times at a URL are whole seconds
+    assert [take(second) for _ in range(3)] and second.next_trial() is None and second.adopted == 1
+    before = second.copy.remote.list("bank")
+    assert f"bank/two/{trial}/trial.json" in before
+    time.sleep(1.1)
+    second.copy.merge(Need.WEIGHTS)
+    assert second.copy.remote.list("bank") == before
 
 
 def test_a_trial_stopped_early_is_adopted_only_where_trials_are_stopped_early(make: Make) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,13 +109,16 @@ class Bank:
         found = self.root.glob(f"*/{checked_name(trial, 'trial')}/trial.json")
         return sorted(path.parent.parent.name for path in found)
 
-    def adopt(self, study: str, trial: str, *, source: str) -> None:
-        """Make a trial that study `source` completed complete in `study` too, without a second copy on the disk."""
+    def adopt(self, study: str, trial: str, *, source: str, link: bool = True) -> None:
+        """Make a trial that study `source` completed complete in `study` too, without a second copy on the disk.
+
+        Not `link` for a home at a URL: a file there has the time it was put, and one file has one time for both names.
+        """
         here, there = self.folder(study, trial), self.folder(source, trial)
         here.mkdir(parents=True, exist_ok=True)
         for file in sorted(there.iterdir()):
             if file.name != "trial.json" and not file.name.startswith("."):
-                _link(file, here / file.name)
+                _take(file, here / file.name, link=link)
         write_json(here / "trial.json", {**self.record(source, trial), "study": study, "trained_in": source})
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
@@ -174,9 +178,10 @@ def _write_split(path: Path, prediction: Predictions) -> None:
             writer.write_table(table)
 
 
-def _link(file: Path, to: Path) -> None:
+def _take(file: Path, to: Path, *, link: bool) -> None:
     to.unlink(missing_ok=True)
-    try:
-        os.link(file, to)
-    except OSError:  # another file system, or one without hard links
-        shutil.copyfile(file, to)
+    if link:
+        with suppress(OSError):  # another file system, or one without hard links
+            os.link(file, to)
+            return
+    shutil.copyfile(file, to)

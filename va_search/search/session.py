@@ -277,7 +277,7 @@ class Session:
                 return False
             if self.copy is not None:
                 self.copy.bring_entry(sources[0], trial, Need.WEIGHTS)
-            bank.adopt(name, trial, source=sources[0])
+            bank.adopt(name, trial, source=sources[0], link=self.copy is None)
             if self.copy is not None:
                 self.copy.put_entry(name, trial)
             self.adopted += 1
