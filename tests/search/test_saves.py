@@ -164,6 +164,41 @@ def test_a_training_that_fails_starts_again(start: Start, tmp_path: Path, monkey
     assert one_epoch(start(), monkeypatch)["epoch"] == 1
 
 
+@pytest.mark.parametrize("wrong", [{"store": "/not/mounted"}, {"data_hash": "other"}, {"device": "cuda:99"}])
+def test_a_training_that_does_not_begin_keeps_its_checkpoint(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
+) -> None:
+    """A store that is not there for a moment says nothing of the hours that were trained."""
+    first = start()
+    one_epoch(first, monkeypatch)
+    first.cleanup()
+    assert "failed" in start(**wrong).step()
+    assert one_epoch(start(), monkeypatch)["epoch"] == 2
+
+
+def test_one_that_waited_in_vain_keeps_the_others_checkpoint(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start()
+    one_epoch(first, monkeypatch)
+    checkpoint = tmp_path / "home/studies/s/running/t1/checkpoint.safetensors"
+    assert checkpoint.is_file()
+    monkeypatch.setattr(saves_module, "PATIENCE", 0.2)
+    assert "still trained by another process" in start().step()["failed"]
+    assert checkpoint.is_file()
+
+
+def test_tune_gets_no_checkpoint_of_a_trial_it_stops(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is the driver's, which another machine does not have."""
+    actor = start()
+    one_epoch(actor, monkeypatch)
+    monkeypatch.setattr(TrialActor, "_report_class_trainable_checkpoint", lambda *_: 1 / 0)
+    assert actor.save().checkpoint is None
+    assert Bank(tmp_path / "home/bank").record("s", "t1")["stopped"]
+
+
 def test_only_one_process_trains_a_trial(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     first = start()
     one_epoch(first, monkeypatch)

@@ -42,6 +42,7 @@ class Saves:
         self._copy = copy_of(home)
         self._claims = Claims(home.root / "claims" / "training")
         self._due = time.monotonic() + seconds
+        self._begun = False
 
     def begin(self, fit: Fit) -> None:
         """Be the only process that trains the trial, and go on where the one before was. JobError when another one
@@ -53,6 +54,7 @@ class Saves:
             time.sleep(0.2)
         if self._copy is not None:
             self._copy.bring_checkpoint(self._study, self._trial)
+        self._begun = True
         fit.resume(self.folder)
         self._due = time.monotonic() + self._seconds
 
@@ -74,10 +76,14 @@ class Saves:
         self._due = now + max(self._seconds, COST * (now - began))
 
     def end(self, *, keep: bool) -> None:
-        """This process trains the trial no more; its checkpoint is kept for another one to go on from, or removed."""
-        if not keep:
+        """This process trains the trial no more; its checkpoint is kept for another one to go on from, or removed.
+
+        One that this process never got to is kept: what failed before says nothing of it, or another one trains on.
+        """
+        if self._begun and not keep:
             remove_folder(self.folder)
             self._remove_elsewhere()
+        self._begun = False
         self._claims.release_all()
 
     def _remove_elsewhere(self) -> None:
