@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
 from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
+from va_search.search.adapters import Progressing
 from va_search.search.credits import Credit
 from va_search.search.outcomes import reason
 from va_search.search.session import LOSSES, SAME_REASON, Session
@@ -219,6 +221,41 @@ def test_one_reason_for_all_failures_stops_but_only_then(make: Make) -> None:
     for _ in range(SAME_REASON):
         mixed.ended(take(mixed), "OSError: no such store")
     assert mixed.hopeless is None and mixed.next_trial() is not None
+
+
+def test_what_fails_again_as_before_does_not_keep_a_study_from_going_on(make: Make) -> None:
+    rates = "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]"
+    session = make(rates=rates, trials=SAME_REASON)
+    for _ in range(SAME_REASON):
+        session.ended(take(session), "Diverged: the loss became nan in epoch 3")
+    session.claims.release_all()
+
+    again = make(rates=rates, trials=SAME_REASON + 1)
+    for _ in range(SAME_REASON):
+        again.ended(take(again), "Diverged: the loss became nan in epoch 4")
+    assert again.hopeless is None and again.reasons.total() == SAME_REASON
+    finish(again, take(again))
+    again.claims.release_all()
+
+    elsewhere = make(rates=rates, trials=6)
+    for _ in range(SAME_REASON):
+        elsewhere.ended(take(elsewhere), "OSError: no such store")  # for another reason than before: it counts
+    assert elsewhere.hopeless is not None
+
+
+def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_with_it(make: Make) -> None:
+    """Tune would take the exception for the trial's own and train it again."""
+    session = make()
+    trial = take(session)
+    failures = session.study.folder / "failures"
+    failures.write_text("a file where a folder must be")
+    ended = SimpleNamespace(last_result={"failed": "OSError: no"}, config={"trial": trial})
+    Progressing(session, lambda progress: None, lambda: None).on_trial_complete(0, [], ended)
+    assert session.stopping and "failures" in str(session.hopeless)
+    assert session.next_trial() is None
+    session.claims.release_all()
+    failures.unlink()
+    assert take(make()) == trial
 
 
 def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:

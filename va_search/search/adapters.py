@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ray.tune import Callback, Stopper
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from va_search.errors import VaSearchError
 from va_search.search.nodes import LOOK_SECONDS
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
@@ -84,7 +87,9 @@ class Progressing(Unsaved, Callback):
             if result.get("unfit"):
                 self._session.refused(one, result["unfit"])
             else:
-                self._session.ended(one, result.get("failures", {}).get(one, result.get("failed")))
+                failed = result.get("failures", {}).get(one, result.get("failed"))
+                with self._or_the_search_ends():
+                    self._session.ended(one, failed)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died, and another one takes over."""
@@ -96,7 +101,16 @@ class Progressing(Unsaved, Callback):
         error = trial.get_error()
         ended = self._session.lost if trial.should_recover() else self._session.ended
         for one in _trials(trial):
-            ended(one, str(error) if error else "the trial's process died")
+            with self._or_the_search_ends():
+                ended(one, str(error) if error else "the trial's process died")
+
+    @contextmanager
+    def _or_the_search_ends(self) -> Iterator[None]:
+        """Tune takes a callback's exception for the trial's own, and would train it again, which may be complete."""
+        try:
+            yield
+        except Exception as error:  # storage that does not answer, a full disk: the next search begins with the trial
+            self._session.ends.append(str(error) if isinstance(error, VaSearchError) else traceback.format_exc())
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""

@@ -91,6 +91,8 @@ class Session:
         self.told = Told(self.space.objective, self.credit)
         self.running: dict[str, dict[str, Any]] = {}
         self.reasons: Counter[str] = Counter()
+        self._failed_before = {one["trial"]: alike(reason(one["failed"])) for one in self.study.failures()}
+        self._new_reasons: Counter[str] = Counter()
         self.trained: list[float] = []
         self.adopted = 0
         self.recovered = 0
@@ -202,16 +204,16 @@ class Session:
 
     @property
     def hopeless(self) -> str | None:
-        """Why the trainings to come would be lost as well: a full disk, or one reason for which every one failed."""
+        """Why the trainings to come would be lost as well: a full disk, or one reason for which every one failed (but
+        for those that fail again as they did in an earlier run, which says nothing of the others)."""
         if self.ends:
             return self.ends[0]
         for why in self.reasons:
             if DISK_FULL in why.lower():
                 return why
-        alike = {re.sub(r"\b[0-9a-f]*\d[0-9a-f.]*\b", "#", why) for why in self.reasons}  # but for numbers and ids
-        if self.trained or len(alike) != 1:
+        if self.trained or len({alike(why) for why in self._new_reasons}) != 1:
             return None
-        why, count = self.reasons.most_common(1)[0][0], self.reasons.total()
+        why, count = self._new_reasons.most_common(1)[0][0], self._new_reasons.total()
         return f"all {count} trials failed for one reason: {why}" if count >= SAME_REASON else None
 
     @property
@@ -312,11 +314,16 @@ class Session:
             self.trained.append(self._accept(trial)["seconds"])
         elif failed is not None or not self.stopping:
             failed = failed or "the training ended, but the bank does not have the trial"
-            self.reasons[reason(failed)] += 1
+            self._failed(trial, reason(failed))
             self.proposals.tell(trial, None)
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)
         self.note_time()
+
+    def _failed(self, trial: str, why: str) -> None:
+        self.reasons[why] += 1
+        if self._failed_before.get(trial) != alike(why):
+            self._new_reasons[why] += 1
 
     def lost(self, trial: str, why: str) -> None:
         """Ray gave a trial up that has tries left, since its node went before it had begun there: it is handed out
@@ -367,6 +374,11 @@ class Session:
             to_come = max(0, planned - len(self.finished) - sum(self.reasons.values()))
             left.append(to_come * mean / self.concurrent)
         return min(left) if left else None
+
+
+def alike(why: str) -> str:
+    """A reason but for numbers and ids."""
+    return re.sub(r"\b[0-9a-f]*\d[0-9a-f.]*\b", "#", why)
 
 
 def planned_trials(space: Space) -> int | None:
