@@ -14,6 +14,7 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from ray.train._internal.session import _TrainingResult
 from ray.tune import Trainable
 
 from va_search import __version__
@@ -69,11 +70,15 @@ class TrialActor(Trainable):
             self._saves.end(keep=False)
             return {**self._report(), "failed": traceback.format_exc(), "done": True}
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any] | None:
-        """Ray: the scheduler stopped this trial early: what it reached goes to the bank as complete."""
+    def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
+        """Ray: the scheduler stopped this trial early: what it reached goes to the bank as complete.
+
+        Overrides what would also write a checkpoint of Tune's, which nobody reads, into the driver's folder, which
+        other machines do not have.
+        """
         if self._fit is not None and not self._written:
             self._write(stopped=True)
-        return {"trial": self._task["trial"]}
+        return _TrainingResult(checkpoint=None, metrics={})
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Ray: nothing to load, a trial goes on from its own checkpoint (saves.py), whichever search asks for it."""
