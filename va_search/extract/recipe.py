@@ -30,7 +30,7 @@ from va_search.extract.extractor import EXTRACTORS, FACE_FINDERS, Extractor, ext
 from va_search.extract.weights import weights_in, weights_problem
 from va_search.files import checked_name, digest, read_yaml
 
-MEANING = 1
+MEANING = 2
 """Raise it when the same recipe would give other numbers."""
 Place = tuple[str | int, ...]
 
