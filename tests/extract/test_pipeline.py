@@ -19,7 +19,7 @@ from extract_world import tone, write_crops, write_labels, write_recipe, write_v
 from va_search.data.check import check
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
-from va_search.extract import extractor
+from va_search.extract import extractor, pipeline
 from va_search.extract.extractor import Settings
 from va_search.extract.pipeline import Extracted, Progress, extract, in_turn
 from va_search.extract.recipe import load_recipe
@@ -106,7 +106,8 @@ def test_a_store_of_sound_and_crops(tmp_path: Path, places: Places) -> None:
     assert made.recordings == 3
     assert 0 < made.extracting < made.seconds
     assert made.footage == pytest.approx(12.0, abs=0.1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops", "labels", "recipe.yaml", "store", "videos"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == [".store.lock", "crops", "labels", "recipe.yaml", "store", "videos"]
 
 
 def test_a_killed_run_goes_on_with_what_is_missing(tmp_path: Path, places: Places) -> None:
@@ -139,6 +140,36 @@ def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places:
         run(tmp_path, places, FBANK.replace("8", "9"))
     alone = extract(load_recipe(tmp_path / "recipe.yaml"), places, tmp_path / "other").store
     assert alone.feature_sets["mel"].dim == 9
+
+
+def test_a_command_with_nothing_to_do_leaves_what_another_has_finished(tmp_path: Path, places: Places) -> None:
+    def killed(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+        yield worker(indexes[0])
+        raise KeyboardInterrupt
+
+    run(tmp_path, places)
+    more = FBANK + "- {name: face, extractor: colour}\n"
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, places, more, engine=killed)
+    lock = tmp_path / ".store.lock"
+    held = lock.stat().st_ino
+    assert run(tmp_path, places).made == ()
+    assert lock.stat().st_ino == held
+    assert run(tmp_path, places, more).recordings == 2
+
+
+def test_a_kill_right_after_adding_is_not_in_the_way_of_the_next_set(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, places)
+    more = FBANK + "- {name: face, extractor: colour}\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "_remove_scratch", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, places, more)
+    assert run(tmp_path, places, more).made == ()
+    assert run(tmp_path, places, more + "- {name: late, extractor: colour, delay: 0.1}\n").made == ("late",)
+    assert not list(tmp_path.glob("store.*"))
 
 
 def test_a_kill_while_adding_leaves_the_old_store_or_the_new(

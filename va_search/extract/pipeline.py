@@ -79,7 +79,6 @@ def extract(
     """
     wanted, there = _wanted(recipe, to)
     if not wanted.feature_sets:
-        _remove_scratch(to)
         return Extracted(Store.open(to), (), there, 0)
     warnings: list[str] = []
     crops = to.with_name(f"{to.name}.crops")
@@ -95,6 +94,8 @@ def extract(
         if not good:
             refuse(problems)
         place = to.with_name(f"{to.name}.adding") if to.exists() else to
+        if place != to and _added(place, to):
+            remove_folder(place)
         draft = Draft(place, _description(wanted, columns, dtype), [_source(job, timelines[job.video]) for job in good])
         draft.remarks = warnings
         run = Run(draft, wanted, good, {job.name: timelines[job.video] for job in good}, watch)
@@ -228,8 +229,18 @@ def _refuse_broken(problems: list[str], total: int, draft: Draft) -> None:
     refuse([*problems, advice])
 
 
+def _added(place: Path, to: Path) -> bool:
+    """Whether a kill came after the sets at `place` were added to the store."""
+    if not place.exists():
+        return False
+    new, old = (read_json(path / "manifest.json").get("definitions", {}) for path in (place, to))
+    return bool(new.items() <= old.items())
+
+
 def _remove_scratch(to: Path) -> None:
-    """What a kill may have left after the store was complete."""
+    """What kills left, now that the store is complete; only for who holds the lock, else it may be another's work.
+
+    The lock's file stays: who has it open would hold another lock than who makes it anew.
+    """
     for name in (f"{to.name}.adding", f"{to.name}.adding.partial", f"{to.name}.partial"):
         remove_folder(to.with_name(name))
-    to.with_name(f".{to.name}.lock").unlink(missing_ok=True)
