@@ -26,9 +26,13 @@ def write_video(
     size: tuple[int, int] = (64, 48),
     codec: str = "mpeg4",
     audio_codec: str = "aac",
+    layout: str = "mono",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """A video whose frames stand at `times`, in seconds; white in the frames `bright`, a moving stripe otherwise."""
+    """A video whose frames stand at `times`, in seconds; white in the frames `bright`, a moving stripe otherwise.
+
+    `sound` is (samples,), or (channels, samples) for a `layout` of several.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lit = set(np.asarray(bright, dtype=int).tolist())
     with av.open(str(path), "w", options=options or {}) as container:
@@ -38,7 +42,7 @@ def write_video(
         picture.codec_context.time_base = Fraction(1, CLOCK if codec != "mpeg4" else 1000)
         voice = None
         if sound is not None:
-            voice = container.add_stream(audio_codec, rate=RATE, layout="mono")
+            voice = container.add_stream(audio_codec, rate=RATE, layout=layout)
         picture.codec_context.thread_count = 1
         looks = [_picture(size, place) for place in range(0, size[0], 8)] + [_picture(size, None)]
         for number, at in enumerate(times):
@@ -48,9 +52,10 @@ def write_video(
             container.mux(picture.encode(frame))
         container.mux(picture.encode())
         if voice is not None and sound is not None:
-            for start in range(0, len(sound), 1024):
-                block = np.ascontiguousarray(sound[None, start : start + 1024], dtype=np.float32)
-                frame = av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            channels = np.atleast_2d(sound)
+            for start in range(0, channels.shape[1], 1024):
+                block = np.ascontiguousarray(channels[:, start : start + 1024], dtype=np.float32)
+                frame = av.AudioFrame.from_ndarray(block, format="fltp", layout=layout)
                 frame.sample_rate = RATE
                 frame.time_base = Fraction(1, RATE)
                 frame.pts = start + round(sound_begin * RATE)

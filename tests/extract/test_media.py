@@ -93,3 +93,15 @@ def test_sound_and_frames_of_an_avi_agree(codec, tmp_path):
     heard = [loud[np.abs(loud - when).argmin()] for when in lit]
     assert len(lit) == 3
     np.testing.assert_allclose(heard, lit, atol=0.5 / rate)
+
+
+@pytest.mark.parametrize(("layout", "channels"), [("mono", 1), ("stereo", 2), ("5.1", 6)])
+def test_sound_of_any_layout_is_the_mean_of_its_channels(layout, channels, tmp_path):
+    """As loud as each where all sound the same; a quiet channel counts as much as a loud one."""
+    sine = 0.9 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000, dtype=np.float32)
+    same = np.tile(sine, (channels, 1))
+    first = np.vstack([sine[None], np.zeros((channels - 1, len(sine)), dtype=np.float32)])
+    for name, sound in (("same.mkv", same), ("first.mkv", first)):
+        video = write_video(tmp_path / name, TIMES, sound, layout=layout, audio_codec="pcm_f32le")
+        found = read_sound(video, read_timeline(video), 16_000, tmp_path)
+        np.testing.assert_allclose(found.samples, sound.mean(axis=0), atol=1e-6)

@@ -66,7 +66,7 @@ def _decode_sound(video: Path, rate: int, file: BinaryIO, end: float) -> tuple[f
     begin: float | None = None
     written = packets = broken = 0
     with opened(video) as container:
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        resampler = av.AudioResampler(format="fltp", rate=rate)  # all channels: `_write` makes one of them
         for packet in container.demux(container.streams.audio[0]):
             packets += 1
             try:
@@ -97,8 +97,9 @@ def _silence(samples: int, rate: int, file: BinaryIO) -> int:
 
 
 def _write(frames: list[Any], file: BinaryIO) -> int:
+    """The mean of the channels; FFmpeg's own mono of float sound is louder (stereo by √2) and leaves [-1, 1]."""
     for frame in frames:
-        file.write(np.ascontiguousarray(frame.to_ndarray()).data)
+        file.write(frame.to_ndarray().mean(axis=0, dtype=np.float32).data)
     return sum(frame.samples for frame in frames)
 
 
