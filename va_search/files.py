@@ -137,6 +137,18 @@ def only_one(path: Path, what: str) -> Iterator[None]:
         yield
 
 
+def in_use(path: Path) -> bool:
+    """Whether a living process (this one too) holds the lock file `path` with `only_one`."""
+    if not path.is_file():
+        return False
+    with open(path, encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder and all below it, if it is there."""
     shutil.rmtree(path, ignore_errors=True)

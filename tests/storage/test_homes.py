@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from s3_world import S3
 from va_search.files import Home, write_json
 from va_search.predictions.bank import Bank, Predictions
 from va_search.search.study import Study
+from va_search.storage import homes
 from va_search.storage.homes import HomeCopy, Need, copy_of, home_at
-from va_search.storage.remote import Remote
+from va_search.storage.remote import Found, Remote
 
 Machine = Callable[[str], HomeCopy]
 
@@ -125,6 +127,49 @@ def test_the_newer_of_two_copies_wins(machine: Machine) -> None:
     other.merge(Need.RECORDS)
     one.merge(Need.RECORDS)
     assert "second!" in one.home.ensemble("e").read_text()
+
+
+def test_a_study_that_is_searched_here_is_left_to_its_search(machine: Machine) -> None:
+    one = machine("one")
+    study, name = Study(one.home, "s"), "studies/s/asked.jsonl"
+    write_json(study.folder / "study.json", {"study": "s"})
+    study.ask("t1", {})
+    one.merge(Need.RECORDS)
+    put = study.folder / "asked.jsonl"
+    at = put.stat().st_mtime
+    with study.searching():
+        study.ask("t2", {})
+        os.utime(put, (at, at))  # within the second of the last put
+        one.merge(Need.RECORDS)
+        assert [trial for trial, _ in study.asked()] == ["t1", "t2"]
+        os.utime(put, (at + 5, at + 5))
+        one.merge(Need.RECORDS)
+        assert one.remote.read(name).count(b"\n") == 1
+        one.merge(Need.RECORDS, searching="s")
+    assert one.remote.read(name).count(b"\n") == 2
+
+
+def test_a_search_that_begins_while_a_report_is_brought_keeps_its_files(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = machine("one"), machine("other")
+    complete(other.home, "s", "t1")
+    write_json(other.home.study("s") / "study.json", {"study": "s"})
+    Study(other.home, "s").ask("t1", {})
+    other.merge(Need.RECORDS)
+    get, study, search = Remote.get, Study(one.home, "s"), ExitStack()
+
+    def first_a_search_begins(self: Remote, name: str, to: Path, found: Found | None = None) -> None:
+        get(self, name, to, found)
+        if name.endswith("test.arrow"):
+            search.enter_context(study.searching())
+            study.ask("t2", {})
+
+    monkeypatch.setattr(Remote, "get", first_a_search_begins)
+    monkeypatch.setattr(homes, "SIDE_BY_SIDE", 1)
+    with search:
+        one.merge(Need.PREDICTIONS)
+    assert [trial for trial, _ in study.asked()] == ["t2"]
 
 
 def test_a_failure_that_another_machine_mended_is_forgotten(machine: Machine) -> None:

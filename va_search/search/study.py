@@ -13,7 +13,6 @@ What is complete is told by the bank alone; these files only say what was asked 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -26,7 +25,7 @@ from typing import Any
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError, unknown_name
-from va_search.files import Home, checked_name, only_one, read_json, remove_folder, write_json
+from va_search.files import Home, checked_name, in_use, only_one, read_json, remove_folder, write_json
 from va_search.predictions.bank import Bank
 
 
@@ -75,15 +74,7 @@ class Study:
     @property
     def is_searched(self) -> bool:
         """Whether a living process searches the study now."""
-        lock = self.folder / "lock"
-        if not lock.is_file():
-            return False
-        with open(lock, encoding="utf-8") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        return in_use(self.folder / "lock")
 
     def ask_to_stop(self) -> bool:
         """Ask the process that searches the study to stop; False when there is none, and then nothing is asked."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from va_search.files import Home, checked_name
+from va_search.files import Home, checked_name, in_use
 from va_search.storage.places import cache_folder, checked_url, is_url
 from va_search.storage.remote import Found, Remote
 
@@ -60,20 +60,39 @@ class HomeCopy:
     home: Home
     remote: Remote
 
-    def merge(self, need: Need, studies: Collection[str] | None = None) -> None:
+    def merge(self, need: Need, studies: Collection[str] | None = None, *, searching: str | None = None) -> None:
         """Bring what this machine lacks, and put there what only it has.
 
         Predictions and weights are brought for `need`, of these studies only where some are named. A trial is put
-        there when it is complete here. InputError or Unreachable as in `patience.py`.
+        there when it is complete here. The files of a study that is searched on this machine are left to its search,
+        but for the one that the caller itself is `searching`. InputError or Unreachable as in `patience.py`.
         """
+
+        searched = {lock.parent.name for lock in self.home.studies.glob("*/lock") if in_use(lock)}
+
+        def is_left(name: str) -> bool:
+            """Asked before the list, which its search may outdate, and last: one may begin while much is brought."""
+            kind, study = name.split("/")[:2]
+            if kind != "studies" or study == searching:
+                return False
+            return study in searched or in_use(self.home.studies / study / "lock")
+
+        def bring(name: str) -> None:
+            if not is_left(name):
+                self.remote.get(name, self.home.root / name, there[name])
+
+        def put(name: str) -> None:
+            if not is_left(name):
+                self._put(name)
+
         there = {name: found for kind in SHARED for name, found in self.remote.list(kind).items()}
         there = {name: found for name, found in there.items() if _is_shared(name)}
-        here = {name: self.home.root / name for name in self._local()}
+        here = {name: self.home.root / name for name in self._local() if not is_left(name)}
         to_bring = [name for name, found in there.items() if self._wanted(name, found, need, studies)]
         self._forget_failures(there, here)
-        _in_order(to_bring, lambda name: self.remote.get(name, self.home.root / name, there[name]))
+        _in_order(to_bring, bring)
         to_put = [name for name, path in here.items() if path.is_file() and _newer(path, there.get(name))]
-        _in_order(to_put, self._put)
+        _in_order(to_put, put)
 
     def has_entry(self, study: str, trial: str) -> bool:
         """Whether the trial is complete at the URL."""

@@ -39,7 +39,7 @@ def kept(home: Home, study: str, *, lost: Callable[[str], None], need: Need) -> 
     lease = Lease(copy.remote, study)
     lease.take()
     try:
-        copy.merge(need)
+        copy.merge(need, searching=study)
         copy.forget_checkpoints(study)
         copy.remote.remove(f"studies/{study}/stop")
         keeper = Keeper(copy, study, lease, lost)
