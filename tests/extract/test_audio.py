@@ -75,6 +75,26 @@ def test_pitch_is_that_of_the_windows_centre(slope: float) -> None:
     assert abs(float(np.mean(early))) < 0.015  # a row's pitch is biased by up to half a hertz, 12 ms here
 
 
+@pytest.mark.parametrize(("before", "after"), [((300, 0.1), (1500, 0.4)), ((2500, 0.5), (250, 0.2))])
+def test_zero_crossings_and_energy_step_at_the_same_time(before: tuple[int, float], after: tuple[int, float]) -> None:
+    """A tone that steps in pitch and level at 2 s: each column is halfway between its two values there."""
+    t = np.arange(4 * RATE) / RATE
+    parts = [level * np.sin(2 * np.pi * pitch * t) for pitch, level in (before, after)]
+    extractor, _ = EXTRACTORS["compare_deltas"]
+    found = extractor.windows(np.where(t < 2, *parts).astype(np.float32))
+    halves = []
+    for name in ("pcm_zcr_sma", "pcm_RMSenergy_sma"):
+        values = found.values[:, extractor.columns.index(name)].astype(float)
+        low, high = (np.median(values[np.abs(found.centres - at) < 0.5]) for at in (1.2, 2.8))
+        share = (values - low) / (high - low)
+        at = int(np.argmax((found.centres > 1.5) & (share >= 0.5)))
+        halves.append(np.interp(0.5, share[at - 1 : at + 1], found.centres[at - 1 : at + 1]))
+        slope = np.abs(found.values[:, extractor.columns.index(f"{name}_de")])
+        slope[np.abs(found.centres - 2) > 0.5] = 0
+        assert found.centres[slope.argmax()] == pytest.approx(2.0, abs=0.0101)
+    np.testing.assert_allclose(halves, 2.0, atol=0.005)
+
+
 def test_deltas_are_those_of_opensmile() -> None:
     import opensmile
 

@@ -5,9 +5,9 @@ egemaps   level lld: 25 low-level descriptors every 10 ms; level functionals: 88
 compare   65 low-level descriptors every 10 ms, or 130 with `deltas`
 
 Conventions: sound is resampled to 16 kHz. openSMILE's frames begin together: the spectral columns of row k look at
-20 ms from k·10 ms on, those of the voice (pitch, jitter, shimmer, harmonics) at 60 ms. So that all columns of a row
-have one centre, k·10 ms + 10 ms, the voice's are taken from the row two earlier (measured with rising and falling
-tones).
+20 ms from k·10 ms on, those of the voice (pitch, jitter, shimmer, harmonics) and ComParE's zero crossings at 60 ms. So
+that all columns of a row have one centre, k·10 ms + 10 ms, these are taken from the row two earlier (measured with
+rising, falling and stepping tones).
 Deltas are openSMILE's regression over two rows on either side; of the six voice columns too, where openSMILE's own
 depend on all voiced stretches before. Source: Eyben et al. 2016 (eGeMAPS), Schuller et al. 2016 (ComParE).
 """
@@ -35,7 +35,8 @@ CENTRE = 0.010
 """Seconds from a row's begin to the middle of its 20 ms."""
 LATER = 2
 """Rows by which the middle of 60 ms lies behind that of 20 ms."""
-VOICE = ("F0", "jitter", "shimmer", "HNR", "logHNR", "voicing", "logRelF0")
+LONG = ("F0", "jitter", "shimmer", "HNR", "logHNR", "voicing", "logRelF0", "pcm_zcr")
+"""How names of columns that look at 60 ms begin."""
 AMPLITUDE = "amplitudeLogRelF0"
 SMOOTHING = 4.0
 """Seconds on either side after which the pitch tracker has forgotten: seams are bit for bit as in the whole."""
@@ -155,13 +156,13 @@ class Compare:
 
 
 def _descriptors(smile: Any, samples: NDArray[np.float32]) -> Windows:
-    """(rows, columns) every 10 ms, the voice's columns moved to the others' centre."""
+    """(rows, columns) every 10 ms, those of 60 ms moved to the others' centre."""
     names = smile.feature_names
     if len(samples) < RATE // 10:  # openSMILE gives one row of NaN for sound below its longest frame
         return Windows(np.empty((0, len(names)), dtype=np.float32), np.empty(0))
     values = np.array(smile(samples, RATE)[0].T, dtype=np.float32, order="C")
-    voice = [at for at, name in enumerate(names) if name.startswith(VOICE) or AMPLITUDE in name]
-    values[LATER:, voice] = values[:-LATER, voice]
+    long = [at for at, name in enumerate(names) if name.startswith(LONG) or AMPLITUDE in name]
+    values[LATER:, long] = values[:-LATER, long]
     return Windows(values, np.arange(len(values), dtype=np.float64) * (HOP / RATE) + CENTRE)
 
 
