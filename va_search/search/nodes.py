@@ -163,4 +163,8 @@ def waiting_for(nodes: list[dict[str, Any]], gpus: float, threads: int) -> str |
 
 def where() -> str:
     """This machine, as a message names it."""
-    return f"node {socket.gethostbyname(socket.gethostname())} ({socket.gethostname()})"
+    name = socket.gethostname()
+    try:
+        return f"node {socket.gethostbyname(name)} ({name})"
+    except OSError:  # a container's name often has no address
+        return f"node {name}"
