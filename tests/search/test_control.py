@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from va_search.cli.main import app
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
 from va_search.search import session as session_module
 from va_search.search.improvement import Improvement
@@ -212,6 +212,22 @@ def test_a_preview_says_what_would_be_trained_and_writes_nothing(make: Make, tmp
     assert (new.complete, new.elsewhere, new.to_train) == (0, 2, 4)
     second = make()
     assert [one["trial"] for one in preview.next] == [take(second) for _ in range(4)]
+
+
+def test_a_preview_trains_what_another_study_stopped_early(make: Make) -> None:
+    other = make(study="other")
+    stopped, whole = take(other), take(other)
+    finish(other, stopped)
+    finish(other, whole)
+    ended(other)
+    file = other.study.bank.folder("other", stopped) / "trial.json"
+    write_json(file, {**other.study.bank.record("other", stopped), "stopped": True})
+    make().claims.release_all()
+    preview = make_preview(other.study.home, other.space, other.store, study="s")
+    assert (preview.elsewhere, preview.to_train) == (1, 5)
+    searched = make()
+    assert [one["trial"] for one in preview.next] == [take(searched) for _ in range(5)]
+    assert stopped in searched.running and searched.adopted == 1
 
 
 def test_a_preview_of_tpe_lists_what_is_settled(make: Make) -> None:

@@ -95,8 +95,14 @@ def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
         drawn = session.proposals.next()
         if drawn is None:
             break
-        if session.study.bank.holders(drawn[0]):
+        if _taken_over(session, drawn[0]):
             elsewhere += 1
         else:
             found.append((drawn[0], drawn[1].model_dump(mode="json")))
     return found, elsewhere
+
+
+def _taken_over(session: Session, trial: str) -> bool:
+    """Whether the search would take the trial from another study: by the session's own rule."""
+    bank = session.study.bank
+    return any(session._as_wanted(bank.record(study, trial)) for study in bank.holders(trial))
