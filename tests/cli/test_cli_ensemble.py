@@ -123,10 +123,19 @@ def test_a_store_that_moved_is_given_with_data(world: World, tmp_path: Path) -> 
 
 def test_an_unreachable_tracking_server_is_a_warning(world: World) -> None:
     result = call(
-        world, "ensemble", "first", "--recipe", recipe(), "--name", "e", "--tracking-uri", "http://127.0.0.1:9"
+        world,
+        "ensemble",
+        "first",
+        "--recipe",
+        recipe(),
+        "--name",
+        "e",
+        "--tracking-uri",
+        "http://user:secret@127.0.0.1:9",
     )
     assert result.exit_code == 0 and world.home.ensemble("e").is_file()
     assert "warning: not logged to MLflow" in result.stderr and "Traceback" not in result.stderr
+    assert "secret" not in result.output
 
 
 @pytest.mark.slow

@@ -78,11 +78,22 @@ def test_a_name_mlflow_cannot_have_and_members_from_elsewhere(served: Served) ->
     assert result.exit_code == 2 and "first/outside-red" in result.stderr and "Traceback" not in result.stderr
 
 
+def test_what_register_tells_has_no_password(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("va_search.serving.register.log_ensemble", lambda *given: "run")
+    monkeypatch.setattr("va_search.serving.register.log_version", lambda *given: (1, True))
+    result = call(served, "register", "mix", "--tracking-uri", "http://user:secret@host:5000", "--json")
+    assert result.exit_code == 0 and "secret" not in result.output
+    assert json.loads(result.stdout)["tracking_uri"] == "http://host:5000"
+    assert "export MLFLOW_TRACKING_URI=http://host:5000  # with your user and password" in result.stderr
+    result = call(served, "register", "mix", "--tracking-uri", "http://host:5000")
+    assert "export MLFLOW_TRACKING_URI=http://host:5000\n" in result.stdout
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_a_server_out_of_reach_is_said(served: Served) -> None:
     program = "from va_search.cli.main import app; app()"
-    given = ["register", "mix", "--home", str(served.home.root), "--tracking-uri", "http://127.0.0.1:9"]
+    given = ["register", "mix", "--home", str(served.home.root), "--tracking-uri", "http://user:secret@127.0.0.1:9"]
     done = subprocess.run([sys.executable, "-c", program, *given], check=False, capture_output=True, text=True)
     assert done.returncode == 1 and "error: MLflow at http://127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "secret" not in done.stderr

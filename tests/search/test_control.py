@@ -243,6 +243,21 @@ def invoke(*arguments: str) -> tuple[int, dict[str, Any], str]:
     return result.exit_code, json.loads(result.stdout), result.stderr
 
 
+def test_a_password_of_the_tracking_uri_is_neither_told_nor_kept(make: Make, tmp_path: Path) -> None:
+    session = make("{trials: 1}")
+    finish(session, take(session))
+    ended(session)
+    where = ["--data", str(session.store.path), "--home", str(tmp_path / "home")]
+    uri = "http://user:se%5Ecret@127.0.0.1:9/logs"
+    code, document, text = invoke("search", str(tmp_path / "space.yaml"), "--study", "s", *where, "--tracking-uri", uri)
+    assert (code, document["undelivered"]) == (0, 1)
+    assert document["tracking_problem"].startswith("MLflow at http://127.0.0.1:9/logs: ")
+    assert "tracking: MLflow at http://127.0.0.1:9/logs: " in text
+    kept = [file.read_bytes().decode(errors="replace") for file in (tmp_path / "home").rglob("*") if file.is_file()]
+    for said in (json.dumps(document), text, *kept):
+        assert "cret" not in said and "user:" not in said
+
+
 def test_the_commands(make: Make, tmp_path: Path, tiny_store: Store) -> None:
     home = ["--home", str(tmp_path / "home")]
     for command in ("stop", "retry"):

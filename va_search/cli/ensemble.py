@@ -160,13 +160,14 @@ def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, e
     """
     from va_search.tracking.door import tracking_place
     from va_search.tracking.ensembles import log_ensemble
+    from va_search.tracking.shown import reason
 
     output.note("logging to MLflow …")
     place = tracking_place(home, tracking_uri)
     try:
         log_ensemble(place.uri, place.artifacts, built.model_dump(mode="json"), explanation)
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        output.note(f"warning: not logged to MLflow ({reason}); the ensemble is saved; the same command tries again")
+        why = reason(error, place.uri)
+        output.note(f"warning: not logged to MLflow ({why}); the ensemble is saved; the same command tries again")
         return False
     return True

@@ -34,12 +34,12 @@ def register(
         from va_search.serving.register import register as register_model
 
         registered = register_model(at, found, name=name, tracking_uri=tracking_uri)
-        show(output, registered)
+        show(output, registered, tracking_uri)
         output.done(vars(registered))
 
 
-def show(output: Output, registered: Registered) -> None:
-    """The version, and how to predict with it."""
+def show(output: Output, registered: Registered, given: str | None) -> None:
+    """The version, and how to predict with it, where the tracking URI was `given`."""
     done = "registered" if registered.new else "unchanged, registered before as"
     output.show(
         f"{done} {registered.uri}: {registered.members} members, {registered.megabytes:.2g} MB of weights, "
@@ -47,5 +47,6 @@ def show(output: Output, registered: Registered) -> None:
     )
     uri = shlex.quote(registered.tracking_uri)
     output.show("predict a table of unseen recordings:")
-    output.show(f"  export MLFLOW_TRACKING_URI={uri}")
+    hidden = given not in (None, registered.tracking_uri)
+    output.show(f"  export MLFLOW_TRACKING_URI={uri}" + ("  # with your user and password" if hidden else ""))
     output.show(f"  mlflow models predict -m {registered.uri} --env-manager local -t csv -i features.csv -o out.json")

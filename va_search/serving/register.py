@@ -24,6 +24,7 @@ from va_search.serving.served import Served, counts_seconds, example, schema, wr
 from va_search.tracking.door import tracking_place
 from va_search.tracking.ensembles import log_ensemble
 from va_search.tracking.models import Column, Model, answered, log_version
+from va_search.tracking.shown import shown
 
 LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "PyYAML", "safetensors", "scipy", "torch")
 """What the logged code imports, all it takes to serve the model elsewhere."""
@@ -31,7 +32,7 @@ LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "PyYAML", "safe
 
 @dataclass(frozen=True)
 class Registered:
-    """A version in the registry. `new` is False where it stood there already."""
+    """A version in the registry. `new` is False where it stood there already; `tracking_uri` has no password."""
 
     ensemble: str
     model: str
@@ -84,7 +85,7 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
         model=model,
         version=version,
         uri=f"models:/{model}/{version}",
-        tracking_uri=place.uri,
+        tracking_uri=shown(place.uri),
         run=run,
         new=new,
         columns=sum(one.dim for one in feature_sets),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from va_search.predictions.bank import light
+from va_search.tracking.shown import reason, shown
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 ATTEMPTS_AT_END = 3
@@ -173,7 +174,7 @@ class Delivery:
                 records = list(self._records.values())
             self._runs.show(self._pictures(records))
         except Exception as error:  # pictures are worth no search
-            LOG.warning("the pictures of study %s could not be made: %s", self._study, _reason(error))
+            LOG.warning("the pictures of study %s could not be made: %s", self._study, reason(error, self._open[0]))
         spent = time.monotonic() - began
         self._next_pictures = began + max(BETWEEN_PICTURES, spent / SHARE_OF_PICTURES)
 
@@ -184,7 +185,7 @@ class Delivery:
         """
         self._runs = None
         self._failures += 1
-        self._problem = f"MLflow at {self._open[0]}: {_reason(error)}"
+        self._problem = f"MLflow at {shown(self._open[0])}: {reason(error, self._open[0])}"
         with self._changed:
             if trial is not None:
                 self._attempts[trial] = self._attempts.get(trial, 0) + 1
@@ -195,9 +196,3 @@ class Delivery:
             pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), FIRST_PAUSE if ending else LONGEST_PAUSE)
             self._changed.wait_for(lambda: self._abandoned or (self._status is not None) != ending, pause)
         return False
-
-
-def _reason(error: Exception) -> str:
-    """What an error says in its first line: MLflow and SQLAlchemy go on with advice and links."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__

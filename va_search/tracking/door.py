@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from va_search.errors import InputError
 from va_search.files import Home
+from va_search.tracking.shown import shown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -70,7 +71,7 @@ def tracking_place(home: Home, given: str | None) -> Place:
     scheme = urlsplit(given).scheme.split("+")[0]
     if scheme not in SCHEMES and not given.startswith("databricks"):
         raise InputError(
-            f"tracking URI {given!r}: expected a server such as http://127.0.0.1:5000 or a database such as "
+            f"tracking URI {shown(given)!r}: expected a server such as http://127.0.0.1:5000 or a database such as "
             f"{home.tracking_uri}; allowed: {', '.join(SCHEMES)} (MLflow no longer takes plain folders)"
         )
     return Place(given, home.artifacts if scheme == "sqlite" else None)

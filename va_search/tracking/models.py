@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from va_search.errors import JobError
 from va_search.tracking.door import be_quiet, open_client
+from va_search.tracking.shown import reason, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,15 +70,15 @@ def log_version(uri: str, model: Model) -> tuple[int, bool]:
 
 @contextmanager
 def answered(uri: str) -> Iterator[None]:
-    """MLflow's exceptions as JobError: where it is, and what it said."""
+    """MLflow's exceptions, and its database's, as JobError: where it is, and what it said."""
     be_quiet()
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
-    except MlflowException as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise JobError(f"MLflow at {uri}: {reason}; the same command tries again") from error
+    except (MlflowException, SQLAlchemyError) as error:
+        raise JobError(f"MLflow at {shown(uri)}: {reason(error, uri)}; the same command tries again") from error
 
 
 @contextmanager
