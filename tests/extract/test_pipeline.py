@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from va_search.extract.recording import Outcome, Worker
 from va_search.extract.sources import Places
 
 FBANK = "feature_sets:\n- {name: mel, extractor: fbank, settings: {bins: 8}}\n"
+MORE = FBANK + "- {name: face, extractor: colour}\n"
 
 
 class MeanColour:
@@ -128,8 +130,7 @@ def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places:
     first = run(tmp_path, places).store
     before = first.data_hash(["mel"])
     mapped = first.features("mel").copy()
-    more = FBANK + "- {name: face, extractor: colour}\n"
-    made = run(tmp_path, places, more)
+    made = run(tmp_path, places, MORE)
     assert (made.made, made.there) == (("face",), ("mel",))
     assert made.store.data_hash(["mel"]) == before
     assert list(made.store.feature_sets) == ["mel", "face"]
@@ -148,27 +149,25 @@ def test_a_command_with_nothing_to_do_leaves_what_another_has_finished(tmp_path:
         raise KeyboardInterrupt
 
     run(tmp_path, places)
-    more = FBANK + "- {name: face, extractor: colour}\n"
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, places, more, engine=killed)
+        run(tmp_path, places, MORE, engine=killed)
     lock = tmp_path / ".store.lock"
     held = lock.stat().st_ino
     assert run(tmp_path, places).made == ()
     assert lock.stat().st_ino == held
-    assert run(tmp_path, places, more).recordings == 2
+    assert run(tmp_path, places, MORE).recordings == 2
 
 
 def test_a_kill_right_after_adding_is_not_in_the_way_of_the_next_set(
     tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, places)
-    more = FBANK + "- {name: face, extractor: colour}\n"
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "_remove_scratch", _killed)
         with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, places, more)
-    assert run(tmp_path, places, more).made == ()
-    assert run(tmp_path, places, more + "- {name: late, extractor: colour, delay: 0.1}\n").made == ("late",)
+            run(tmp_path, places, MORE)
+    assert run(tmp_path, places, MORE).made == ()
+    assert run(tmp_path, places, MORE + "- {name: late, extractor: colour, delay: 0.1}\n").made == ("late",)
     assert not list(tmp_path.glob("store.*"))
 
 
@@ -178,19 +177,86 @@ def test_a_kill_while_adding_leaves_the_old_store_or_the_new(
     import va_search.data.adding as adding
 
     run(tmp_path, places)
-    more = FBANK + "- {name: face, extractor: colour}\n"
     for step in ("_lay", "_add_frames", "write_json"):
         with monkeypatch.context() as patch:
             patch.setattr(adding, step, _killed)
             with pytest.raises(KeyboardInterrupt):
-                run(tmp_path, places, more)
+                run(tmp_path, places, MORE)
         assert list(Store.open(tmp_path / "store").feature_sets) == ["mel"]
-    assert list(run(tmp_path, places, more).store.feature_sets) == ["mel", "face"]
+    assert list(run(tmp_path, places, MORE).store.feature_sets) == ["mel", "face"]
     assert not list(tmp_path.glob("store.*"))
 
 
 def _killed(*arguments: object) -> None:
     raise KeyboardInterrupt
+
+
+def write_sample(tmp_path: Path, rows: int = 97) -> Path:
+    """A sample of test recording v3, whose video and crops are written too."""
+    if not (tmp_path / "videos" / "v3.mp4").exists():
+        write_video(tmp_path / "videos" / "v3.mp4", np.arange(96) * 1001 / 24000, tone(4.0, seed=3))
+        write_crops(tmp_path / "crops" / "v3", range(1, 97, 2))
+    path = tmp_path / "sample.csv"
+    path.write_text("image_location,valence,arousal\n" + "".join(f"v3/{i + 1:05d}.jpg,0,0\n" for i in range(rows)))
+    return path
+
+
+def not_run(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+    raise AssertionError("nothing should be extracted")
+
+
+def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(tmp_path: Path, places: Places) -> None:
+    run(tmp_path, places)
+    tested = replace(places, sample=write_sample(tmp_path))
+    with pytest.raises(InputError, match="no recording 'v3', which is in what is given now") as caught:
+        run(tmp_path, tested, MORE, engine=not_run)
+    assert "give the --annotations, --sample and --subjects it was made from" in caught.value.problems[-1]
+    labels = tmp_path / "labels" / "Train_Set" / "v0.txt"
+    labels.rename(tmp_path / "labels" / "Validation_Set" / "v0.txt")
+    with pytest.raises(InputError, match=r"recording 'v0': split train in \S+store, validation in what is given now"):
+        run(tmp_path, places, MORE, engine=not_run)
+    (tmp_path / "labels" / "Validation_Set" / "v0.txt").rename(tmp_path / "v0.txt")
+    with pytest.raises(InputError, match="store: recording 'v0' is not in what is given now"):
+        run(tmp_path, places, MORE, engine=not_run)
+    (tmp_path / "v0.txt").rename(labels)
+    assert run(tmp_path, places, MORE).made == ("face",)
+
+
+def test_other_test_lengths_are_told_before_a_set_is_extracted(tmp_path: Path, places: Places) -> None:
+    tested = replace(places, sample=write_sample(tmp_path))
+    run(tmp_path, tested)
+    write_sample(tmp_path, 96)
+    with pytest.raises(InputError, match=r"recording 'v3': frames 97 in \S+store, 96 in what is given now"):
+        run(tmp_path, tested, MORE, engine=not_run)
+
+
+def test_sets_that_the_store_refuses_are_not_in_the_way_of_the_next(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, places)
+    labels = tmp_path / "labels" / "Train_Set" / "v0.txt"
+    before = labels.read_text()
+
+    def changed(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+        labels.write_text(before.replace("0.5000", "0.4000"))
+        return in_turn(worker, indexes)
+
+    with pytest.raises(InputError, match=r"store\.adding: other annotations than in \S+store"):
+        run(tmp_path, places, MORE, engine=changed)
+    labels.write_text(before)
+    assert run(tmp_path, places, MORE).made == ("face",)
+
+
+def test_a_recording_broken_while_adding_can_not_be_left_out(tmp_path: Path, places: Places) -> None:
+    run(tmp_path, places)
+    (tmp_path / "crops" / "v1" / "00003.jpg").write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, places, MORE)
+    assert "2 of 3 recordings are extracted and kept" in caught.value.problems[-1]
+    assert "label files" not in caught.value.problems[-1]
+    assert "extract all into another store" in caught.value.problems[-1]
+    write_crops(tmp_path / "crops" / "v1", [3])
+    assert run(tmp_path, places, MORE).recordings == 1
 
 
 def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(tmp_path: Path, places: Places) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from va_search.data.draft import write_arrow
+from va_search.data.importing import refuse
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import read_json, whole_file, write_json
@@ -25,7 +27,7 @@ def add_feature_sets(to: Path, new: Path) -> Store:
     """Add the feature sets of the store at `new` to the one at `to`; the same call again finds them there.
 
     Frames that have no face in `new` have none in the result; times are taken where `to` has none. InputError when
-    the recordings or their lengths differ, or a name is taken by other values.
+    the recordings, their splits, subjects, lengths or annotations differ, or a name is taken by other values.
     """
     old, more = Store.open(to), Store.open(new)
     _check_same_recordings(old, more)
@@ -47,19 +49,31 @@ def _other(store: Store, name: str, content: str) -> bool:
 
 
 def _check_same_recordings(old: Store, more: Store) -> None:
-    frames = {recording.name: recording.frames for recording in old.recordings}
-    others = {recording.name: recording.frames for recording in more.recordings}
-    problems = [f"{old.path}: recording {name!r} is not in {more.path}" for name in frames if name not in others]
-    problems += [f"{old.path}: no recording {name!r}, which {more.path} has" for name in others if name not in frames]
+    given = {one.name: (one.split, one.subject, one.frames) for one in more.recordings}
+    problems = differences(old, given, str(more.path))
+    if not problems and old.hashes["annotations"] != more.hashes["annotations"]:
+        problems = [f"{more.path}: other annotations than in {old.path}; make both from the same"]
+    refuse(problems)
+
+
+def differences(store: Store, given: Mapping[str, tuple[str, str, int | None]], where: str) -> list[str]:
+    """How the recordings given, of which `where` tells, differ from the store's; none when all is the same, in order.
+
+    `given` maps a name to split, subject and frames, None where it would have to be read first.
+    """
+    there = {one.name: (one.split, one.subject, one.frames) for one in store.recordings}
+    problems = [f"{store.path}: recording {name!r} is not in {where}" for name in there if name not in given]
+    problems += [f"{store.path}: no recording {name!r}, which is in {where}" for name in given if name not in there]
     problems += [
-        f"recording {name!r}: {count} frames in {old.path}, {others[name]} in {more.path}"
-        for name, count in frames.items()
-        if others.get(name, count) != count
+        f"recording {name!r}: {what} {before} in {store.path}, {now} in {where}"
+        for name in there
+        if name in given
+        for what, before, now in zip(("split", "subject", "frames"), there[name], given[name], strict=True)
+        if now is not None and now != before
     ]
-    if not problems and list(frames) != list(others):
-        problems = [f"{old.path} and {more.path} have their recordings in another order"]
-    if problems:
-        raise InputError(*problems[:20])
+    if not problems and list(there) != list(given):
+        problems = [f"{store.path}: its recordings stand in another order in {where}"]
+    return problems
 
 
 def _lay(source: Path, to: Path) -> None:

@@ -16,10 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from va_search.data.adding import add_feature_sets
+from va_search.data.adding import add_feature_sets, differences
 from va_search.data.affwild2_sources import video_of
 from va_search.data.draft import Description, Draft, Source
-from va_search.data.importing import refuse
+from va_search.data.importing import PROBLEMS_SHOWN, refuse
+from va_search.data.sheet import first_few
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract.recipe import Recipe
@@ -85,6 +86,8 @@ def extract(
     if recipe.faces is not None:
         crops /= recipe.faces_hash[:12]
     jobs = find_jobs(places, wanted, crops, warnings)
+    if to.exists():
+        _check_same_recordings(Store.open(to), jobs)
     if places.crops is None:
         recipe.finder()  # whatever is wrong with its detector is told now, not once for each recording
     columns = {one.name: (one.modality, one.build().columns) for one in wanted.feature_sets}  # type: ignore[union-attr]
@@ -102,10 +105,14 @@ def extract(
         outcomes = run.through(engine)
         problems += [problem for outcome in outcomes for problem in outcome.problems]
         if problems:
-            _refuse_broken(problems, len(jobs), draft)
+            _refuse_broken(problems, len(jobs), draft, adding=place != to)
         store = draft.finish()
         if place != to:
-            store = add_feature_sets(to, place)
+            try:
+                store = add_feature_sets(to, place)
+            except InputError:
+                remove_folder(place)  # it will never fit, and would be in the way of what does
+                raise
         _remove_scratch(to)
     return Extracted(
         store,
@@ -182,6 +189,18 @@ def _wanted(recipe: Recipe, to: Path) -> tuple[Recipe, tuple[str, ...]]:
     return replace(recipe, feature_sets=tuple(one for one in recipe.feature_sets if one.name not in names)), names
 
 
+def _check_same_recordings(store: Store, jobs: Sequence[Job]) -> None:
+    """InputError, before hours of work, when these are not the recordings that the store was made from."""
+    given = {job.name: (job.split, job.subject, job.rows) for job in jobs}
+    problems = differences(store, given, "what is given now")
+    if problems:
+        advice = (
+            f"{store.path}: give the --annotations, --sample and --subjects it was made from, or extract into another "
+            "store"
+        )
+        raise InputError(*first_few(problems, PROBLEMS_SHOWN), advice)
+
+
 def _timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], list[str]]:
     """Time stamps of all videos, and what is wrong with those that can't be read."""
     problems: list[str] = []
@@ -220,12 +239,13 @@ def _description(recipe: Recipe, columns: dict[str, tuple[str, tuple[str, ...]]]
     )
 
 
-def _refuse_broken(problems: list[str], total: int, draft: Draft) -> None:
+def _refuse_broken(problems: list[str], total: int, draft: Draft, *, adding: bool) -> None:
     done = len(draft.recordings) - len(draft.missing())
-    advice = (
-        f"{done} of {total} recordings are extracted and kept in {draft.folder}; put the others right, or take their "
-        "label files out, and the same command goes on"
-    )
+    kept = f"{done} of {total} recordings are extracted and kept in {draft.folder}; put the others right"
+    if adding:  # to a store whose recordings are what they are
+        advice = f"{kept}, and the same command goes on; to do without them, extract all into another store"
+    else:
+        advice = f"{kept}, or take their label files out, and the same command goes on"
     refuse([*problems, advice])
 
 
