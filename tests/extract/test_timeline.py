@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,26 @@ def test_the_white_frames_are_where_the_timeline_says(tmp_path: Path) -> None:
     assert timeline.variable
     assert timeline.sound is None
     assert len(timeline.frames) == len(times)
+
+
+def test_frames_of_a_burst_stand_at_their_own_times(tmp_path: Path) -> None:
+    times = np.cumsum(np.concatenate([np.full(20, 1 / 10), np.full(20, 1 / 60), np.full(20, 1 / 10)]))
+    video = write_video(tmp_path / "v.mp4", times, bright=[25, 32])
+    seen = list(video_frames(video, read_timeline(video)))
+    assert [place for place, _ in seen] == list(range(60))
+    assert [place for place, image in seen if image.mean() > 200] == [25, 32]
+
+
+def test_frames_of_an_avi_that_are_stored_in_another_order_stand_in_that_of_display(tmp_path: Path) -> None:
+    """An AVI has no times of display; FFmpeg's guess for H.264 is the order in the file."""
+    video = write_video(tmp_path / "v.avi", np.arange(60) / 30, bright=[7, 20, 33], codec="libx264")
+    timeline = read_timeline(video)
+    seen = list(video_frames(video, timeline))
+    assert [place for place, _ in seen] == list(range(60))
+    assert [place for place, image in seen if image.mean() > 200] == [7, 20, 33]
+    more = replace(timeline, frames=np.append(timeline.frames, timeline.end))
+    with pytest.raises(InputError, match=r"v.avi: 60 of 61 frames can be decoded, and .* convert it"):
+        list(video_frames(video, more))
 
 
 @pytest.mark.parametrize("codec", ["mpeg4", "libx264"])

@@ -125,7 +125,8 @@ def windows(sound: Sound, extractor: AudioExtractor, chunk: float = CHUNK) -> It
 def video_frames(video: Path, timeline: Timeline) -> Iterator[tuple[int, Image]]:
     """(frame from 0, image) of every frame that can be decoded, in the order of display.
 
-    InputError at the end when more than one in a hundred could not.
+    InputError at the end when more than one in a hundred could not; or, where nothing but a frame's number tells its
+    place (`Timeline.stamped`), any.
     """
     seen = 0
     with opened(video) as container:
@@ -137,14 +138,28 @@ def video_frames(video: Path, timeline: Timeline) -> Iterator[tuple[int, Image]]
             except av.error.InvalidDataError:
                 continue
             for frame in frames:
-                if frame.time is None:
-                    continue
-                place = int(np.searchsorted(timeline.frames, frame.time - timeline.step / 4))
-                if place < len(timeline.frames) and abs(timeline.frames[place] - frame.time) < timeline.step / 4:
-                    seen += 1
+                # A decoder gives its frames in the order of display, whatever their times say.
+                place = _nearest(timeline, frame.time) if timeline.stamped else seen
+                seen += place is not None
+                if place is not None and place < len(timeline.frames):
                     yield place, upright(frame.to_ndarray(format="rgb24"), frame.rotation)
-    if seen < (1 - BROKEN) * len(timeline.frames):
-        raise InputError(f"{video}: {seen} of {len(timeline.frames)} frames can be decoded; copy or convert it again")
+    whole = len(timeline.frames)
+    if not timeline.stamped and seen != whole:
+        raise InputError(
+            f"{video}: {seen} of {whole} frames can be decoded, and its container doesn't tell which; convert it: "
+            "ffmpeg -i IN OUT.mp4"
+        )
+    if seen < (1 - BROKEN) * whole:
+        raise InputError(f"{video}: {seen} of {whole} frames can be decoded; copy or convert it again")
+
+
+def _nearest(timeline: Timeline, time: float | None) -> int | None:
+    """Place of the frame whose stamp is nearest, be it in a burst of many; None where none is near."""
+    if time is None:
+        return None
+    after = min(int(np.searchsorted(timeline.frames, time)), len(timeline.frames) - 1)
+    place = min(max(after - 1, 0), after, key=lambda at: abs(float(timeline.frames[at]) - time))
+    return place if abs(timeline.frames[place] - time) < timeline.step / 4 else None
 
 
 def upright(image: Image, degrees: float) -> Image:

@@ -35,12 +35,14 @@ ALONE = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,avi,matroska
 class Timeline:
     """Times of a video: `frames` (frames,), increasing; `sound` its begin and end, None without an audio track.
 
-    `nominal` is the rate the container declares, NaN where it declares none.
+    `nominal` is the rate the container declares, NaN where it declares none. `stamped` is False where the times are
+    right only all together, not which frame has which.
     """
 
     frames: NDArray[np.float64]
     nominal: float
     sound: tuple[float, float] | None
+    stamped: bool = True
 
     @property
     def step(self) -> float:
@@ -102,17 +104,20 @@ def read_timeline(video: Path) -> Timeline:
         sound = container.streams.audio[0] if container.streams.audio else None
         stamps: list[float] = []
         begin, end = math.inf, -math.inf
+        unstamped = container.format.name == "avi"  # has no times of display: what FFmpeg says of them is a guess
         for packet in container.demux([picture, sound] if sound else [picture]):
             stamp = packet.pts if packet.pts is not None else packet.dts
             if stamp is None or packet.is_discard or not packet.size:
                 continue
             if packet.stream.type == "video":
+                unstamped |= packet.pts is None
                 stamps.append(float(stamp * packet.time_base))
             else:
                 begin = min(begin, float(stamp * packet.time_base))
                 end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
         declared = (container.duration or 0) / av.time_base
         nominal = float(picture.guessed_rate or math.nan)
+        reordered = picture.codec_context.has_b_frames  # else the order in the file is that of display
     frames = np.unique(np.array(stamps, dtype=np.float64))
     if not len(frames):
         raise InputError(f"{video}: no frame in it")
@@ -121,4 +126,4 @@ def read_timeline(video: Path) -> Timeline:
         raise InputError(
             f"{video}: {seconds:.1f} s in it, its header declares {declared:.1f} s; cut short: copy it again"
         )
-    return Timeline(frames, nominal, (begin, end) if end > begin else None)
+    return Timeline(frames, nominal, (begin, end) if end > begin else None, stamped=not (unstamped and reordered))
