@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray_world import wait_for
@@ -15,7 +17,7 @@ from va_search.errors import InputError
 from va_search.files import write_json
 from va_search.search.study import Study
 from va_search.storage import keeper, lease
-from va_search.storage.homes import Need, home_at
+from va_search.storage.homes import HomeCopy, Need, home_at
 from va_search.storage.lease import Lease, ask_elsewhere, searched
 from va_search.storage.remote import Remote
 
@@ -68,6 +70,38 @@ def test_who_lost_the_home_is_told(url: str) -> None:
         other.renew()
         assert "another search took this home over" in wait_for(lambda: told, 10)[0]
     assert other.held, "the loser left the winner's lease alone"
+
+
+def test_a_search_that_brings_for_long_is_not_taken_for_dead(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    merge = HomeCopy.merge
+
+    def long(self: HomeCopy, need: Need, **given: Any) -> None:
+        with pytest.raises(InputError, match="is searched by"):
+            Lease(Remote(url), "other").take()  # looks for some silence
+        write_json(self.home.study("s") / "study.json", {"study": "s"})
+        time.sleep(1.0)
+        assert self.remote.list("studies") == {}, "what is not alike yet was put there"
+        merge(self, need, **given)
+
+    monkeypatch.setattr(HomeCopy, "merge", long)
+    with keeper.kept(home_at(url), "s", lost=print, need=Need.RECORDS):
+        assert list(Remote(url).list("studies")) == ["studies/s/study.json"]
+
+
+def test_who_lost_the_home_puts_nothing_over_the_winners_files(url: str) -> None:
+    home, remote, told = home_at(url), Remote(url), list[str]()
+    study = Study(home, "s")
+    with keeper.kept(home, "s", lost=told.append, need=Need.RECORDS):
+        study.folder.mkdir(parents=True)
+        study.ask("t1", {})
+        wait_for(lambda: remote.list("studies"), 10)
+        Lease(remote, "s").renew()
+        remote.write("studies/s/asked.jsonl", b"the winner's")
+        study.ask("t2", {})
+        wait_for(lambda: told, 10)
+        study.record_failure("t2", {}, "boom")
+    assert {name: remote.read(name) for name in remote.list("studies")} == {"studies/s/asked.jsonl": b"the winner's"}
+    assert len(told) == 1
 
 
 def test_study_files_are_there_soon_and_at_the_end(url: str) -> None:

@@ -1,8 +1,8 @@
 """While a search runs on a home at a URL: its study's files are put there, its lease is renewed, a stop is heard.
 
-A thread does it, so that storage that does not answer holds up no training. Study files are put at most every
-`PUT_SECONDS`, or a tenth of the time: a head that dies loses no more than the last such lines, and no finished trial,
-since those are put there by who trained them.
+A thread does it, so that storage that does not answer holds up no training, and the lease lives while the home is
+brought, however long that takes. Study files are put at most every `PUT_SECONDS`, or a tenth of the time: a head that
+dies loses no more than the last such lines, and no finished trial, since those are put there by who trained them.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ def kept(home: Home, study: str, *, lost: Callable[[str], None], need: Need) -> 
     lease = Lease(copy.remote, study)
     lease.take()
     try:
-        copy.merge(need, searching=study)
-        copy.forget_checkpoints(study)
-        copy.remote.remove(f"studies/{study}/stop")
         keeper = Keeper(copy, study, lease, lost)
         keeper.start()
         try:
+            copy.merge(need, searching=study)
+            copy.forget_checkpoints(study)
+            copy.remote.remove(f"studies/{study}/stop")
+            keeper.brought()
             yield copy
         finally:
             keeper.close()
@@ -60,7 +61,8 @@ class Keeper(threading.Thread):
         self._copy, self._study, self._lease, self._lost = copy, study, lease, lost
         self._folder = copy.home.study(study)
         self._ending = threading.Event()
-        self._put: dict[str, tuple[int, int]] = self._state()
+        self._put: dict[str, tuple[int, int]] | None = None
+        self._taken_over = False
 
     def run(self) -> None:
         """Until `close`: storage that does not answer, or refuses, is asked again at the next turn."""
@@ -78,6 +80,10 @@ class Keeper(threading.Thread):
                 LOG.exception("%s: study files could not be put there", self._copy.remote.url)
             pause = min(BEAT, max(PUT_SECONDS, COST * (time.monotonic() - began)))
 
+    def brought(self) -> None:
+        """The study's files here are as at the URL: from now on what changes is put there."""
+        self._put = self._state()
+
     def close(self) -> None:
         """End, and put there what was not yet; Unreachable when storage does not answer."""
         self._ending.set()
@@ -85,8 +91,15 @@ class Keeper(threading.Thread):
         self.put_study()
 
     def put_study(self) -> None:
-        """Put the study's own files there that changed since the last time; take away what is gone."""
+        """Put the study's own files there that changed since the last time; take away what is gone.
+
+        None of them once another search has the home: they would take the place of its own.
+        """
+        if self._put is None:
+            return
         now = self._state()
+        if now == self._put or not self._holds():
+            return
         for name in [name for name in now if self._put.get(name) != now[name]]:
             try:
                 content = (self._copy.home.root / name).read_bytes()
@@ -98,9 +111,17 @@ class Keeper(threading.Thread):
             self._copy.remote.remove(name)
             del self._put[name]
 
+    def _holds(self) -> bool:
+        """Whether the home is still this search's; the first time that it is not, who searches is told."""
+        if not self._taken_over and not self._lease.held:
+            self._taken_over = True
+            why = f"{self._copy.remote.url}: another search took this home over"
+            LOG.warning("%s; this one's study files are no longer put there", why)
+            self._lost(why)
+        return not self._taken_over
+
     def _beat(self) -> None:
-        if not self._lease.held:
-            self._lost(f"{self._copy.remote.url}: another search took this home over")
+        if not self._holds():
             return
         self._lease.renew()
         stop = f"studies/{self._study}/stop"
