@@ -230,6 +230,37 @@ def test_other_test_lengths_are_told_before_a_set_is_extracted(tmp_path: Path, p
         run(tmp_path, tested, MORE, engine=not_run)
 
 
+def test_a_store_is_not_taken_for_one_of_other_labels_or_splits(tmp_path: Path, places: Places) -> None:
+    run(tmp_path, places)
+    with pytest.raises(InputError, match="no recording 'v3', which is in what is given now"):
+        run(tmp_path, replace(places, sample=write_sample(tmp_path)))
+    people = tmp_path / "people.csv"
+    people.write_text("recording,subject\nv0,anna\nv1,anna\n")
+    with pytest.raises(InputError, match=r"recording 'v0': subject v0 in \S+store, anna in what is given now"):
+        run(tmp_path, replace(places, subjects=people))
+    with pytest.raises(InputError, match="feature set 'mel' is there as float32, not as float16; give --dtype float32"):
+        run(tmp_path, places, dtype="float16")
+    labels = tmp_path / "labels" / "Train_Set" / "v1.txt"
+    lines = labels.read_text().splitlines()
+    labels.write_text("\n".join([*lines[:3], "-5,-5", "0.1,0.1", *lines[5:]]) + "\n")
+    for text in (FBANK, MORE):
+        with pytest.raises(InputError, match=r"v1\.txt:4: another label than in the store \(and 1 more\)"):
+            run(tmp_path, places, text, engine=not_run)
+    labels.write_text("\n".join(lines[:-1]) + "\n")
+    with pytest.raises(InputError, match=r"v1\.txt: 96 labels, 97 in the store"):
+        run(tmp_path, places)
+    labels.write_text("\n".join(lines) + "\n")
+    assert run(tmp_path, places).made == ()
+
+
+def test_unlabelled_frames_are_found_again(tmp_path: Path, places: Places) -> None:
+    labels = tmp_path / "labels" / "Train_Set" / "v1.txt"
+    lines = labels.read_text().splitlines()
+    labels.write_text("\n".join([lines[0], "-5,-5", *lines[2:]]) + "\n")
+    run(tmp_path, places)
+    assert run(tmp_path, places).made == ()
+
+
 def test_sets_that_the_store_refuses_are_not_in_the_way_of_the_next(
     tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:

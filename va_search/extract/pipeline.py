@@ -16,11 +16,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from va_search.data.adding import add_feature_sets, differences
+from va_search.data.affwild2 import read_labels
 from va_search.data.affwild2_sources import video_of
 from va_search.data.draft import Description, Draft, Source
 from va_search.data.importing import PROBLEMS_SHOWN, refuse
-from va_search.data.sheet import first_few
+from va_search.data.sheet import and_more, first_few, where
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract.recipe import Recipe
@@ -78,9 +82,7 @@ def extract(
     InputError with everything missing before anything is read, or at the end with what is wrong in recordings;
     JobError when the disk is full. What is finished is kept, and the same call goes on from there.
     """
-    wanted, there = _wanted(recipe, to)
-    if not wanted.feature_sets:
-        return Extracted(Store.open(to), (), there, 0)
+    wanted, there = _wanted(recipe, to, dtype)
     warnings: list[str] = []
     crops = to.with_name(f"{to.name}.crops")
     if recipe.faces is not None:
@@ -88,6 +90,8 @@ def extract(
     jobs = find_jobs(places, wanted, crops, warnings)
     if to.exists():
         _check_same_recordings(Store.open(to), jobs)
+    if not wanted.feature_sets:
+        return Extracted(Store.open(to), (), there, 0)
     if places.crops is None:
         recipe.finder()  # whatever is wrong with its detector is told now, not once for each recording
     columns = {one.name: (one.modality, one.build().columns) for one in wanted.feature_sets}  # type: ignore[union-attr]
@@ -169,7 +173,7 @@ class Run:
         ]
 
 
-def _wanted(recipe: Recipe, to: Path) -> tuple[Recipe, tuple[str, ...]]:
+def _wanted(recipe: Recipe, to: Path, dtype: str) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe without what the store has from the same definition, and the names of that."""
     if not to.exists():
         return recipe, ()
@@ -185,20 +189,50 @@ def _wanted(recipe: Recipe, to: Path) -> tuple[Recipe, tuple[str, ...]]:
                 for name in other
             )
         )
+    kept = {one.name: store.feature_sets[one.name].dtype for one in there}
+    if any(before != dtype for before in kept.values()):
+        raise InputError(
+            *(
+                f"{to}: feature set {name!r} is there as {before}, not as {dtype}; give --dtype {before}, or extract "
+                "into another store"
+                for name, before in kept.items()
+                if before != dtype
+            )
+        )
     names = tuple(one.name for one in there)
     return replace(recipe, feature_sets=tuple(one for one in recipe.feature_sets if one.name not in names)), names
 
 
 def _check_same_recordings(store: Store, jobs: Sequence[Job]) -> None:
-    """InputError, before hours of work, when these are not the recordings that the store was made from."""
+    """InputError, before hours of work, when these are not the recordings and labels that the store was made from."""
     given = {job.name: (job.split, job.subject, job.rows) for job in jobs}
     problems = differences(store, given, "what is given now")
+    if not problems:
+        pairs = [store.annotations[one.start : one.stop] for one in store.recordings]
+        with ThreadPoolExecutor(READERS) as pool:
+            problems = [problem for found in pool.map(_other_labels, jobs, pairs) for problem in found]
     if problems:
         advice = (
             f"{store.path}: give the --annotations, --sample and --subjects it was made from, or extract into another "
             "store"
         )
         raise InputError(*first_few(problems, PROBLEMS_SHOWN), advice)
+
+
+def _other_labels(job: Job, before: NDArray[np.float32]) -> list[str]:
+    """What is other in a recording's label file than in the store."""
+    if job.rows is not None:
+        return []
+    try:
+        now = read_labels(job.labels).astype(np.float32)
+    except InputError as error:
+        return error.problems
+    if len(now) != len(before):
+        return [f"{job.labels}: {len(now)} labels, {len(before)} in the store"]
+    other = np.flatnonzero(((now != before) & ~(np.isnan(now) & np.isnan(before))).any(axis=1))
+    if not other.size:
+        return []
+    return [f"{where(job.labels, int(other[0]))}: another label than in the store{and_more(other.size - 1)}"]
 
 
 def _timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], list[str]]:
