@@ -1,6 +1,7 @@
 """Own videos, no crops: faces found by an ONNX detector, cut out and written as crops, then seen by an ONNX network."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -27,15 +28,15 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_moving_face(path, frames=30):
-    """A white square of 32 pixels that wanders over black, 160 × 128, and is away in the frames HIDDEN."""
+def write_moving_face(path, frames=30, hidden=HIDDEN):
+    """A white square of 32 pixels that wanders over black, 160 × 128, and is away in the frames `hidden`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 160, 128, "yuv420p", 4_000_000
         for number in range(frames):
             image = np.zeros((128, 160, 3), np.uint8)
-            if number not in HIDDEN:
+            if number not in hidden:
                 left, top = 8 + 4 * number, 40 + number
                 image[top : top + 32, left : left + 32] = 255
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -93,7 +94,7 @@ def test_videos_without_crops_become_a_store(world):
     assert outer[10] == outer[9]  # a frame without a face takes the nearest one's features
     assert outer[14] == outer[15]
     crops = sorted(path.name for path in next(to.with_name("store.crops").rglob("one")).iterdir())
-    assert crops == [f"{number + 1:05d}.jpg" for number in range(30) if number not in HIDDEN]
+    assert crops == [*(f"{number + 1:05d}.jpg" for number in range(30) if number not in HIDDEN), "video.json"]
 
 
 def test_crops_are_cut_once(world):
@@ -109,6 +110,25 @@ def test_crops_are_cut_once(world):
     store = extract(load_recipe(other), places, to).store
     assert (store.features("dark")[0] < 0.1).all()
     np.testing.assert_array_equal(store.features("dark")[1:30], store.features("bright")[1:30])
+
+
+def test_crops_of_a_video_that_was_replaced_are_cut_anew(world):
+    recipe, places, to = world
+    extract(load_recipe(recipe), places, to)
+    shutil.rmtree(to)
+    write_moving_face(places.videos / "one.mp4", hidden=range(20, 25))
+    store = extract(load_recipe(recipe), places, to).store
+    np.testing.assert_array_equal(np.flatnonzero(~store.valid), [*range(20, 25), *(30 + number for number in HIDDEN)])
+
+
+def test_crops_of_which_no_video_is_told_are_cut_anew(world):
+    recipe, places, to = world
+    extract(load_recipe(recipe), places, to)
+    shutil.rmtree(to)
+    folder = next(to.with_name("store.crops").rglob("one"))
+    (folder / "video.json").unlink()
+    (folder / "00001.jpg").unlink()
+    assert extract(load_recipe(recipe), places, to).store.valid[0]
 
 
 def test_a_detector_that_does_not_fit_is_told_before_any_video_is_read(world):
