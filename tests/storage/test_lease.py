@@ -128,6 +128,20 @@ def test_a_stop_from_elsewhere_is_heard(url: str, tmp_path: Path, monkeypatch: p
     assert not ask_elsewhere(home_at(url), "s")
 
 
+def test_a_stop_is_heard_from_the_moment_the_search_is_seen(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = home_at(url)
+    Remote(url).write("studies/s/stop", b"{}")  # meant a search that died
+    with keeper.kept(home, "s", lost=print, need=Need.RECORDS):
+        time.sleep(1.0)
+        assert not Study(home, "s").stop_asked
+    monkeypatch.setattr(lease, "SETTLE", 1.0)
+    asking = threading.Thread(target=wait_for, args=(lambda: ask_elsewhere(home, "s"), 10))
+    asking.start()
+    with keeper.kept(home, "s", lost=print, need=Need.RECORDS):
+        wait_for(lambda: Study(home, "s").stop_asked, 10)
+    asking.join()
+
+
 def test_an_outage_costs_no_lease_and_no_file(url: str, s3: S3) -> None:
     home = home_at(url)
     told: list[str] = []

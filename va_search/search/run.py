@@ -64,7 +64,6 @@ def run_search(
     _refuse_leaks(store)
     ends: list[str] = []
     with named.searching(), kept(home, study, lost=ends.append, need=need_of(space)) as copy:
-        named.forget_stop()
         warm = warm_start_of(named, warm_start, space, store)
         before = named.begin(store, space.document, warm_start=warm_start)
         changes = space.changes(before) if before is not None else []
@@ -113,6 +112,7 @@ def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
 
 def _run(session: Session, options: Options, watch: Callable[[Progress], None], ended: Callable[[], None]) -> None:
     """Train; `ended` is called when all is trained, while Ray still shuts down."""
+    session.heed()  # a stop may have been asked for while the home was brought
     first = session.next_trial()
     if first is None and not session.waiting:
         return  # nothing to do: Ray is not even started

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,9 +67,12 @@ class Study:
         """The studies that its sampler learns from as well; none for a new study."""
         return list(self.document().get("warm_start", [])) if self.exists() else []
 
-    def searching(self) -> Any:
-        """Context in which this process is the only one that searches the study."""
-        return only_one(self.folder / "lock", f"study {self.name!r}")
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Context in which this process is the only one that searches the study; a request to stop counts from now."""
+        with only_one(self.folder / "lock", f"study {self.name!r}"):
+            self.forget_stop()
+            yield
 
     @property
     def is_searched(self) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from va_search.errors import VaSearchError
 from va_search.files import Home, write_json
 from va_search.storage.homes import HomeCopy, Need, copy_of
-from va_search.storage.lease import BEAT, Lease
+from va_search.storage.lease import BEAT, Lease, stop_of
 
 LOG = logging.getLogger(__name__)
 
@@ -44,7 +44,6 @@ def kept(home: Home, study: str, *, lost: Callable[[str], None], need: Need) -> 
         try:
             copy.merge(need, searching=study)
             copy.forget_checkpoints(study)
-            copy.remote.remove(f"studies/{study}/stop")
             keeper.brought()
             yield copy
         finally:
@@ -124,7 +123,7 @@ class Keeper(threading.Thread):
         if not self._holds():
             return
         self._lease.renew()
-        stop = f"studies/{self._study}/stop"
+        stop = stop_of(self._study)
         if self._copy.remote.find(stop) is not None:
             self._copy.remote.remove(stop)
             write_json(self._folder / "stop", {"asked_at": "at the URL"})

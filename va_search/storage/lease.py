@@ -36,7 +36,7 @@ class Lease:
     """The right to search the home at `remote`, for one study."""
 
     def __init__(self, remote: Remote, study: str) -> None:
-        self._remote = remote
+        self._remote, self._study = remote, study
         self._about = {
             "study": study,
             "host": socket.gethostname(),
@@ -51,6 +51,7 @@ class Lease:
         found = _read(self._remote)
         if found is not None and not _dead(found):
             self._wait_for(found)
+        self._remote.remove(stop_of(self._study))  # meant a search before; one from now on means this one
         self.renew()
         time.sleep(SETTLE)
         if not self.held:
@@ -99,8 +100,13 @@ def ask_elsewhere(home: Home, study: str) -> bool:
     """Ask the search of the study, wherever it runs, to stop; False when none seems to live."""
     if home.url is None or not searched(home, study):
         return False
-    Remote(home.url).write(f"studies/{study}/stop", b"{}")
+    Remote(home.url).write(stop_of(study), b"{}")
     return True
+
+
+def stop_of(study: str) -> str:
+    """The file at the URL that asks the study's search to stop."""
+    return f"studies/{study}/stop"
 
 
 def _read(remote: Remote) -> dict[str, Any] | None:
