@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,6 +111,29 @@ def test_crops_are_cut_once(world):
     store = extract(load_recipe(other), places, to).store
     assert (store.features("dark")[0] < 0.1).all()
     np.testing.assert_array_equal(store.features("dark")[1:30], store.features("bright")[1:30])
+
+
+def test_a_set_on_other_faces_is_another_set(world):
+    recipe, places, to = world
+    extract(load_recipe(recipe), places, to)
+    recipe.write_text(recipe.read_text().replace("same: 0.1", "same: 0.2"))
+    with pytest.raises(
+        InputError, match=r"'bright' is there already and was made otherwise \(settings, weights, faces"
+    ):
+        extract(load_recipe(recipe), places, to)
+    recipe.write_text(recipe.read_text().replace("same: 0.2", "same: 0.1"))
+    assert extract(load_recipe(recipe), places, to).made == ()
+    with pytest.raises(InputError, match=r"'bright' is there already and was made otherwise"):
+        extract(load_recipe(recipe), replace(places, crops=next(to.parent.glob("store.crops/*"))), to)
+
+
+def test_faces_are_nothing_to_crops_that_are_given(world):
+    recipe, places, to = world
+    extract(load_recipe(recipe), places, to.with_name("first"))
+    given = replace(places, crops=next(to.parent.glob("first.crops/*")))
+    extract(load_recipe(recipe), given, to)
+    recipe.write_text(recipe.read_text().replace("same: 0.1", "same: 0.2"))
+    assert extract(load_recipe(recipe), given, to).made == ()
 
 
 def test_crops_of_a_video_that_was_replaced_are_cut_anew(world):

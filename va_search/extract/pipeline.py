@@ -82,7 +82,8 @@ def extract(
     InputError with everything missing before anything is read, or at the end with what is wrong in recordings;
     JobError when the disk is full. What is finished is kept, and the same call goes on from there.
     """
-    wanted, there = _wanted(recipe, to, dtype)
+    definitions = recipe.definitions(finds_crops=places.crops is None)
+    wanted, there = _wanted(recipe, definitions, to, dtype)
     warnings: list[str] = []
     crops = to.with_name(f"{to.name}.crops")
     if recipe.faces is not None:
@@ -103,7 +104,9 @@ def extract(
         place = to.with_name(f"{to.name}.adding") if to.exists() else to
         if place != to and _added(place, to):
             remove_folder(place)
-        draft = Draft(place, _description(wanted, columns, dtype), [_source(job, timelines[job.video]) for job in good])
+        draft = Draft(
+            place, _description(columns, definitions, dtype), [_source(job, timelines[job.video]) for job in good]
+        )
         draft.remarks = warnings
         run = Run(draft, wanted, good, {job.name: timelines[job.video] for job in good}, watch)
         outcomes = run.through(engine)
@@ -173,19 +176,19 @@ class Run:
         ]
 
 
-def _wanted(recipe: Recipe, to: Path, dtype: str) -> tuple[Recipe, tuple[str, ...]]:
+def _wanted(recipe: Recipe, definitions: dict[str, str], to: Path, dtype: str) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe without what the store has from the same definition, and the names of that."""
     if not to.exists():
         return recipe, ()
     store = Store.open(to)
     known = read_json(to / "manifest.json").get("definitions", {})
     there = [one for one in recipe.feature_sets if one.name in store.feature_sets]
-    other = [one.name for one in there if known.get(one.name) != one.hash]
+    other = [one.name for one in there if known.get(one.name) != definitions[one.name]]
     if other:
         raise InputError(
             *(
-                f"{to}: feature set {name!r} is there already and was made otherwise; name it otherwise in the recipe, "
-                "or extract into another store"
+                f"{to}: feature set {name!r} is there already and was made otherwise (settings, weights, faces or an "
+                "earlier version); name it otherwise in the recipe, or extract into another store"
                 for name in other
             )
         )
@@ -262,15 +265,13 @@ def _source(job: Job, timeline: Timeline) -> Source:
     return Source(job.name, job.subject, video_of(job.name), job.split, None, rate, read)
 
 
-def _description(recipe: Recipe, columns: dict[str, tuple[str, tuple[str, ...]]], dtype: str) -> Description:
-    definitions = {one.name: one.hash for one in recipe.feature_sets}
-    if recipe.faces is not None and any(one.images == "crops" for one in recipe.feature_sets):
-        source = digest([definitions, recipe.faces_hash])
-    else:
-        source = digest(definitions)
-    return Description(
-        "affwild2", LABEL_RANGE, columns, dtype=dtype, source=f"extract {source}", definitions=definitions
-    )
+def _description(
+    columns: dict[str, tuple[str, tuple[str, ...]]], definitions: dict[str, str], dtype: str
+) -> Description:
+    """Of the feature sets in `columns`."""
+    definitions = {name: definitions[name] for name in columns}
+    source = f"extract {digest(definitions)}"
+    return Description("affwild2", LABEL_RANGE, columns, dtype=dtype, source=source, definitions=definitions)
 
 
 def _refuse_broken(problems: list[str], total: int, draft: Draft, *, adding: bool) -> None:

@@ -114,6 +114,14 @@ class Recipe:
             {"meaning": MEANING, "faces": self.faces[0], **_by_content(self.faces[1].model_dump(mode="json"))}
         )
 
+    def definitions(self, *, finds_crops: bool) -> dict[str, str]:
+        """Hash by feature set; where crops are found by `faces`, it is part of what the sets that look at them are."""
+        faces = self.faces_hash if finds_crops and self.faces is not None else None
+        return {
+            one.name: digest([one.hash, faces]) if faces is not None and one.images == "crops" else one.hash
+            for one in self.feature_sets
+        }
+
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file; InputError with every problem and its line, or with every missing weights file."""
