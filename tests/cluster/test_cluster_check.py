@@ -3,8 +3,10 @@
 A planted file says itself what must be found, in a comment at the line: `# FOUND: rule level, rule level`.
 """
 
+import copy
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,64 @@ def test_a_volume_that_pods_share_is_a_home(tmp_path):
     assert not [one for one in check_cluster(path).findings if one.rule == "local-home"]
     path.write_text(text.replace("persistentVolumeClaim: {claimName: shared}", "emptyDir: {}", 1))
     assert [one for one in check_cluster(path).findings if one.rule == "local-home"]
+
+
+WORKERS = ("available_node_types", "gpu_worker")
+HEAD = ("spec", "rayClusterSpec", "headGroupSpec")
+WRONG = [None, "text", 3, [], {}]
+DELETED = object()
+
+
+@pytest.fixture
+def changed(monkeypatch):
+    """All findings about a shipped file with another value at a place, or without it; none where it is refused."""
+
+    def check(document: Document, place: tuple[str | int, ...], value: object) -> list[Finding]:
+        data = around = copy.deepcopy(document.data)
+        for step in place[:-1]:
+            around = around.setdefault(step, {}) if isinstance(around, dict) else around[step]
+        around[place[-1]] = value
+        lines = document.lines
+        if value is DELETED:
+            del around[place[-1]]
+            lines = {one: line for one, line in lines.items() if one[: len(place)] != place}
+        with monkeypatch.context() as patch, suppress(InputError):
+            patch.setattr(Document, "read", lambda path: Document(path, data, lines))
+            return check_cluster(document.path).findings
+        return []
+
+    return check
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+@pytest.mark.parametrize(
+    ("name", "place", "taken"),
+    [
+        ("ray_cluster.yaml", ("available_node_types", "head", "min_workers"), int),
+        ("clusters/gcp.yaml", (*WORKERS, "max_workers"), int),
+        ("ray_cluster.yaml", ("max_workers",), int),
+        ("clusters/kuberay.yaml", (*HEAD, "serviceType"), str),
+        ("clusters/kuberay.yaml", (*HEAD, "headService"), dict),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_the_schemas_finding(name, place, taken, value, changed):
+    findings = changed(Document.read(Path(name)), place, value)
+    assert any(one.rule == "shape" for one in findings) == (not isinstance(value, taken))
+
+
+@pytest.mark.parametrize("value", WRONG, ids=repr)
+@pytest.mark.parametrize("inner", [("headService", "spec", "type"), ("template", "spec", "containers", 1, "args")])
+def test_what_the_schema_leaves_to_kubectl_may_be_anything(inner, value, changed):
+    assert changed(Document.read(Path("clusters/kuberay.yaml")), (*HEAD, *inner), value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_any_value_may_be_wrong_or_missing(name, changed):
+    document = Document.read(Path(name))
+    for place in document.lines:
+        for value in [*WRONG, DELETED] if place else ():
+            changed(document, place, value)
 
 
 def test_command_line_says_it_in_words_and_as_json(prepared):

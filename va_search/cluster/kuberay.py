@@ -36,7 +36,8 @@ def kuberay(document: Document) -> Iterator[Finding]:
     yield from _versions(document, cluster)
     yield from _homes(document, cluster)
     for place, container in _containers(document, cluster):
-        said = " ".join(str(part) for key in ("command", "args") for part in container.get(key) or [])
+        parts = [part for key in ("command", "args") for part in document.at(*place, key, kind=list)]
+        said = " ".join(map(str, parts))
         yield from open_mlflow(document, place, said)
 
 
@@ -87,7 +88,7 @@ def _token(document: Document, cluster: Place) -> Iterator[Finding]:
 def _head(document: Document, cluster: Place) -> Iterator[Finding]:
     head = (*cluster, "headGroupSpec")
     for service in (document.at(*head).get("serviceType"), document.at(*head, "headService", "spec").get("type")):
-        if service in OPEN_SERVICES:
+        if isinstance(service, str) and service in OPEN_SERVICES:
             text = (
                 f"serviceType {service} opens dashboard and Ray to the outside; ClusterIP, and `kubectl port-forward`"
             )

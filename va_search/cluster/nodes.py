@@ -95,7 +95,7 @@ def _spot(document: Document) -> Iterator[Finding]:
 def _counts(document: Document) -> Iterator[Finding]:
     most = document.data.get("max_workers")
     workers = {name: node for name, node in document.at(TYPES).items() if isinstance(node, dict)}
-    least = {name: node.get("min_workers", 0) for name, node in workers.items()}
+    least = {name: _whole(node.get("min_workers"), 0) for name, node in workers.items()}
     for name, node in workers.items():
         if isinstance(node.get("max_workers"), int) and least[name] > node["max_workers"]:
             text = f"min_workers {least[name]} is more than max_workers {node['max_workers']}, in {name}"
@@ -105,10 +105,14 @@ def _counts(document: Document) -> Iterator[Finding]:
     if sum(least.values()) > most:
         text = f"max_workers {most} is less than the min_workers of all node types together ({sum(least.values())})"
         yield document.find("worker-counts", "error", ("max_workers",), text)
-    bounds = [node.get("max_workers", most) for node in worker_types(document).values()]
+    bounds = [_whole(node.get("max_workers"), most) for node in worker_types(document).values()]
     if bounds and sum(bounds) < most:
         text = f"max_workers {most} is never reached: those of the node types add up to {sum(bounds)}"
         yield document.find("worker-counts", "warning", ("max_workers",), text)
+
+
+def _whole(value: Any, otherwise: int) -> int:
+    return value if isinstance(value, int) else otherwise
 
 
 def _addresses(document: Document) -> Iterator[Finding]:
