@@ -1,11 +1,15 @@
 """docs/cluster.md says what is so: its five commands are those of the launcher's test, and their options exist."""
 
 import ast
+import importlib
 import re
 import shlex
+import sys
 from pathlib import Path
+from unittest.mock import MagicMock, patch
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from va_search.cli.main import app
@@ -89,3 +93,28 @@ def test_files_name_the_locked_ray():
         assert f"ray=={locked}" in (REPOSITORY / name).read_text()
     assert f"FROM rayproject/ray:{locked}-py311" in (REPOSITORY / "clusters/Dockerfile").read_text()
     assert f'rayVersion: "{locked}"' in (REPOSITORY / "clusters/kuberay.yaml").read_text()
+
+
+def test_ray_makes_and_binds_its_account_on_google_cloud_whatever_the_file_says():
+    """Ray's own code, Google's client replaced: the page names the account, which may be there, and its roles."""
+    importlib.import_module("ray.autoscaler._private.util")  # before the patch, which forgets what is imported in it
+    config = yaml.safe_load((REPOSITORY / "clusters" / "gcp.yaml").read_text())
+    clients = ("google.oauth2", "google.oauth2.credentials", "google_auth_httplib2", "googleapiclient", "httplib2")
+    inner = ("googleapiclient.discovery", "googleapiclient.errors")
+    with patch.dict(sys.modules, {name: MagicMock() for name in (*clients, *inner)}):
+        from ray.autoscaler._private.gcp.config import _configure_iam_role
+    accounts, projects = MagicMock(), MagicMock()
+    found = {"projectId": "FILL-IN", "email": "ray-autoscaler-sa-v1@FILL-IN.iam.gserviceaccount.com", "disabled": True}
+    accounts.projects().serviceAccounts().get().execute.return_value = found
+    projects.projects().getIamPolicy().execute.return_value = {"bindings": []}
+    given = _configure_iam_role(config | {"head_node": {}}, projects, accounts)["head_node"]
+    assert given["serviceAccounts"][0]["email"] == found["email"]
+    assert not accounts.projects().serviceAccounts().create.called  # taken as it is, disabled
+    assert accounts.projects().serviceAccounts().get.call_args.kwargs["name"].endswith(found["email"])
+    bound = projects.projects().setIamPolicy.call_args.kwargs["body"]["policy"]["bindings"]
+    page = PAGE.read_text()
+    assert f"create {found['email'].partition('@')[0]} " in page
+    assert f"disable {found['email'].replace('FILL-IN', 'PROJECT')} " in page
+    roles = re.search(r"for ROLE in (.*); do", page)
+    assert roles and [f"roles/{role}" for role in roles[1].split()] == [one["role"] for one in bound]
+    assert found["email"].partition("@")[0] in (REPOSITORY / "clusters" / "gcp.yaml").read_text()

@@ -35,7 +35,7 @@ def kuberay(document: Document) -> Iterator[Finding]:
     yield from _workers(document, cluster)
     yield from _versions(document, cluster)
     yield from _homes(document, cluster)
-    for place, container in _containers(document, cluster):
+    for place, _ in _containers(document, cluster):
         parts = [part for key in ("command", "args") for part in document.at(*place, key, kind=list)]
         said = " ".join(map(str, parts))
         yield from open_mlflow(document, place, said)

@@ -165,8 +165,12 @@ def _cloud(document: Document) -> Iterator[Finding]:
     config = document.at(TYPES, head, "node_config")
     role = {"aws": "IamInstanceProfile", "gcp": "serviceAccounts"}.get(provider)
     if role and config and role not in config:
-        may = "everything with all machines and all buckets" + (" of the project" if provider == "gcp" else "")
-        text = f"the head has no {role}: Ray makes one that may do {may}; docs/cluster.md has one that may do little"
+        wide = {
+            "aws": "Ray makes one that may do everything with all machines and all buckets",
+            "gcp": "it gets the account that Ray makes in any case, which may do everything with all machines and all "
+            "buckets of the project",
+        }
+        text = f"the head has no {role}: {wide[provider]}; docs/cluster.md has one that may do little"
         yield document.find("wide-role", "warning", (TYPES, head, "node_config"), text)
     for name in document.at(TYPES) if provider == "aws" else ():
         if not document.at(TYPES, name, "node_config").get("ImageId"):
