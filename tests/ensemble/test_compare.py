@@ -10,6 +10,7 @@ from ensemble_world import World, make_world
 
 from va_search.ensemble import compare, sums
 from va_search.ensemble.build import build
+from va_search.ensemble.explain import ELSEWHERE, explain_ensemble
 from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.recipe import Recipe, load_recipe, read_recipe
 from va_search.errors import InputError
@@ -83,6 +84,38 @@ def test_models_from_elsewhere_are_left_to_the_recipes_that_want_them(world: Wor
     assert rows["all"].in_sample["score"] > rows["own"].in_sample["score"]
     alone = gather(world.home, ["first"], None, outside=False)
     assert rows["own"].out_of_fold == compare.compare([own], alone)[0].out_of_fold
+
+
+def test_auto_without_models_from_elsewhere_is_not_judged_by_others_fits(world: World) -> None:
+    world.add("first", "outside-x", seed=9, noise=0.01, source="outside", settings=None, content="c")
+    materials = gather(world.home, ["first"], None, outside=True)
+    mean, best = load_recipe("mean"), load_recipe("best")
+    auto = read_recipe("auto_own", {"method": "auto", "among": ["best", "mean"], "members": {"outside": False}})
+    row = next(one for one in compare.compare([mean, best, auto], materials) if one.recipe == "auto_own")
+    alone = compare.compare([auto], gather(world.home, ["first"], None, outside=False))[0]
+    assert (row.out_of_fold, row.in_sample, row.takes) == (alone.out_of_fold, alone.in_sample, alone.takes)
+
+
+def test_a_recipe_of_the_same_name_is_not_taken_for_another(world: World, materials: Materials) -> None:
+    mine = read_recipe("best", {"method": "mean"})
+    auto = read_recipe("auto", {"method": "auto", "among": ["best", "top_k"]})
+    row = next(one for one in compare.compare([mine, auto], materials) if one.recipe == "auto")
+    alone = compare.compare([auto], materials)[0]
+    assert (row.out_of_fold, row.in_sample, row.takes) == (alone.out_of_fold, alone.in_sample, alone.takes)
+
+
+def test_what_auto_took_is_explained_by_the_candidates_it_had(world: World) -> None:
+    world.add("first", "outside-x", seed=9, noise=0.01, source="outside", settings=None, content="c")
+    materials = gather(world.home, ["first"], None, outside=True)
+    for name in ("mean", "best"):
+        text = f"method: {name}\nmembers: {{outside: false}}\n"
+        (world.home.root / f"own_{name}.yaml").write_text(text)
+    auto = read_recipe("auto", {"method": "auto", "among": ["own_mean", "own_best"]}, beside=world.home.root)
+    built = build(world.home, ["first"], auto, "a")
+    for dimension, one in explain_ensemble(built, materials).items():
+        taken = load_recipe(world.home.root / f"{built.dimensions[dimension].takes}.yaml")
+        assert one.ccc == pytest.approx(compare.carry_out(taken, materials)[dimension].out_of_fold)
+        assert all(addition.name != ELSEWHERE for addition in one.additions)
 
 
 def test_a_constant_member_is_left_out_by_name(world: World) -> None:

@@ -119,6 +119,7 @@ def _weighted(
         post=fit.post,
         shrink=fit.shrink,
         takes=outcome.recipe if auto else None,
+        outside=any(candidate.record["source"] == "outside" for candidate in material.candidates),
         per_recording=None if spread is None else Spread(**asdict(spread)),
     )
 

@@ -8,6 +8,7 @@ recipes without one stand last, by their in-sample score.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -76,15 +77,15 @@ class Row:
 def carry_out(
     recipe: Recipe, materials: Materials, known: Mapping[str, dict[str, Fits]] | None = None
 ) -> dict[str, Outcome]:
-    """The outcome of each dimension; `known` are fits by recipe, made before on these very materials."""
+    """The outcome of each dimension; `known` are fits by recipe (`_key`), made before on these very materials."""
     if not recipe.members.outside:
-        materials = materials.own()
+        materials, known = materials.own(), None
     several = recipe.among or (recipe,)
     found = {}
     for dimension, material in materials.items():
         fits = [
-            known[one.name][dimension]
-            if known and one.name in known
+            known[_key(one)][dimension]
+            if known and _key(one) in known
             else Fits(material if one is recipe else _allowed(material, one), one.plans[dimension])
             for one in several
         ]
@@ -108,7 +109,7 @@ def compare(recipes: Sequence[Recipe], materials: Materials) -> list[Row]:
     for recipe in sorted(recipes, key=lambda one: bool(one.among)):  # `auto` last: the others' fits are there then
         outcomes = carry_out(recipe, materials, known)
         if not recipe.among and recipe.members.outside:
-            known[recipe.name] = {dimension: outcome.fits for dimension, outcome in outcomes.items()}
+            known[_key(recipe)] = {dimension: outcome.fits for dimension, outcome in outcomes.items()}
         rows.append(row(recipe, outcomes, materials))
     return sorted(rows, key=_rank)
 
@@ -166,10 +167,15 @@ def _allowed(material: Material, one: Recipe) -> Material:
     """The members that a recipe to choose from may use."""
     if one.members.outside:
         return material
-    kept = [index for index, c in enumerate(material.candidates) if c.record["source"] != "outside"]
-    if not kept:
+    own = material.own()
+    if not own.candidates:
         raise InputError(f"recipe {one.name}: no member left: all candidates are models from elsewhere")
-    return material.subset(np.array(kept, dtype=np.intp))
+    return own
+
+
+def _key(recipe: Recipe) -> str:
+    """What tells two recipes apart: two files may have one name, as one of the user's beside the shipped one."""
+    return json.dumps([recipe.name, recipe.document], sort_keys=True)
 
 
 def _outcome(several: Sequence[Recipe], fits: Sequence[Fits]) -> Outcome:

@@ -134,6 +134,7 @@ def explain_ensemble(ensemble: Ensemble, materials: Materials) -> dict[str, Expl
 
 def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -> Explanation:
     weighted = ensemble.dimensions[dimension]
+    material = material if weighted.outside else material.own()
     plan = read_plan(weighted.recipe)
     given = {f"{member.study}/{member.trial}": member for member in weighted.members}
     weights = np.array([given[c.label].weight if c.label in given else 0.0 for c in material.candidates])

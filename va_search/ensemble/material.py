@@ -87,6 +87,11 @@ class Material:
             columns=lambda member: self.columns(int(members[member])),
         )
 
+    def own(self) -> Material:
+        """The same without the models from elsewhere, perhaps without any member."""
+        kept = [index for index, c in enumerate(self.candidates) if c.record["source"] != "outside"]
+        return self.subset(np.array(kept, dtype=np.intp))
+
     def weighted(self, weights: Vector) -> Vector:
         """(frames, series) weighted sums of the members, `weights` (member, series), in one pass over the frames."""
         used = np.flatnonzero(weights.any(axis=1))
@@ -142,10 +147,9 @@ class Materials(Mapping[str, Material]):
         """Without the models from elsewhere; InputError when none is left."""
         found = {}
         for dimension, material in self.items():
-            kept = [index for index, c in enumerate(material.candidates) if c.record["source"] != "outside"]
-            if not kept:
+            found[dimension] = material.own()
+            if not found[dimension].candidates:
                 raise InputError(f"no member left: all {len(material.candidates)} are models from elsewhere")
-            found[dimension] = material.subset(np.array(kept, dtype=np.intp))
         return replace(self, dimensions=found)
 
 

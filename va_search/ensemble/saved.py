@@ -79,7 +79,7 @@ class Weighted(Document):
     """One dimension of an ensemble: how it was built, its members by weight, and its scores.
 
     `shrink`: how far the weights are shrunk toward equal ones (that is in the weights already). `takes`: the recipe
-    that `auto` took here.
+    that `auto` took here. `outside`: whether models from elsewhere were among those it could choose.
     """
 
     recipe: dict[str, Any]
@@ -89,6 +89,7 @@ class Weighted(Document):
     post: PostProcessing = AS_IT_IS
     shrink: float = 0.0
     takes: str | None = None
+    outside: bool = True
     per_recording: Spread | None = None
 
 
