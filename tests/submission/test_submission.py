@@ -235,6 +235,15 @@ def test_another_store_is_refused(
         submit(built, make_store(tmp_path / "none"), world.bank, format="recordings", out=tmp_path / "out")
 
 
+def test_a_store_of_another_label_range_is_refused(world: World, built: Ensemble, tmp_path: Path) -> None:
+    corrected = make_store(tmp_path / "corrected", label_range=(0.0, 10.0))  # the same frames and labels
+    with pytest.raises(
+        InputError, match=r"label range \[0\.0, 10\.0\], ensemble 'e' is of \[0\.5, 9\.5\]; build it again"
+    ):
+        submit(built, corrected, world.bank, format="recordings", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_killed_while_writing_leaves_nothing_that_looks_finished(world: World, built: Ensemble, tmp_path: Path) -> None:
     out = tmp_path / "out"
     program = f"""

@@ -43,8 +43,8 @@ def submit(
 ) -> Submission:
     """Write `ensemble`'s predictions of the store's test recordings to the folder `out`.
 
-    InputError: unknown format, no test recordings, another store, a bank that changed since the ensemble was built,
-    a sample that asks for other recordings or frames, an `out` that holds anything but an earlier submission.
+    InputError: unknown format, no test recordings, another store or label range, a bank that changed since the ensemble
+    was built, a sample that asks for other recordings or frames, an `out` that is anything but an earlier submission.
     """
     if format not in FORMATS:
         raise InputError(unknown_name("format", format, FORMATS))
@@ -80,6 +80,11 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
         raise InputError(f"{store.path}: the store has no test recordings; there is nothing to submit")
     if frames_hash(test) != ensemble.test_frames_hash:
         raise InputError(f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built on")
+    if store.label_range != ensemble.label_range:  # no frame or score shows it, but values are clipped to it
+        found, expected = list(store.label_range), list(ensemble.label_range)
+        raise InputError(
+            f"{store.path}: label range {found}, ensemble {ensemble.name!r} is of {expected}; build it again"
+        )
     problems = []
     for _, piece in ensemble.pieces:
         now = in_sample(piece, bank, store) or {}
