@@ -290,6 +290,24 @@ def test_gaps_in_any_unit(source: Path, tmp_path: Path, unit: float) -> None:
     assert store.recordings[1].gaps == ()
 
 
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_times_that_would_lose_digits_are_refused(source: Path, tmp_path: Path, format: str) -> None:
+    epoch = 1_690_000_000_123_456_789
+    file = source / "recordings" / "a.csv"
+    write(file, [[epoch + 50_000_000 * frame, *row[1:]] for frame, row in enumerate(rows(8))])
+    place = f"{file}:2"
+    if format == "parquet":
+        pa.parquet.write_table(pyarrow.csv.read_csv(file), file.with_suffix(".parquet"))
+        file.unlink()
+        place = f"{file.with_suffix('.parquet')} row 1"
+    said = f"{place}: time 1.69e+18 (and 7 more) would not come back exactly"
+    assert said in problems(source)
+    file.with_suffix(".parquet").unlink(missing_ok=True)
+    exact = [2**53 - 1 - 50 * (7 - frame) for frame in range(8)]
+    write(file, [[time, *row[1:]] for time, row in zip(exact, rows(8), strict=True)])
+    assert import_table(source, tmp_path / "store").times[:8].astype(int).tolist() == exact
+
+
 def test_frame_rate_of_a_recording_overrides_the_dataset(source: Path, tmp_path: Path) -> None:
     lines = ["recording,subject,split,frames_per_second,video", "a,s1,train,25,film", "b,s2,validation,,film"]
     (source / "recordings.csv").write_text("\n".join(lines) + "\n")

@@ -35,6 +35,7 @@ from va_search.metrics import DIMENSIONS
 
 GAP = 1.5  # frame intervals
 UNITS_PER_SECOND = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}
+EXACT = 2.0**53  # from here on float64 does not hold every whole number
 
 
 def import_table(
@@ -152,11 +153,18 @@ def find_gaps(file: Path, times: NDArray[np.float64], rate: float) -> tuple[tupl
     """Frames before which time jumps by more than 1.5 frame intervals, and remarks.
 
     The unit is the one (s, ms, µs, ns, or frames) in which the median step is nearest to 1 / rate. InputError when
-    time does not increase, or when the median step is far from `rate` in every unit.
+    time is too large to be kept exactly or does not increase, or when the median step is far from `rate` in every unit.
     """
     holes = np.flatnonzero(~np.isfinite(times))
     if holes.size:
         raise InputError(f"{where(file, int(holes[0]))}: time is empty or not finite{and_more(holes.size - 1)}")
+    large = np.flatnonzero(np.abs(times) >= EXACT)  # nanoseconds since 1970, for one
+    if large.size:
+        row = int(large[0])
+        raise InputError(
+            f"{where(file, row)}: time {times[row]:g}{and_more(large.size - 1)} would not come back exactly, expected "
+            f"below 2^53 ({EXACT:g}); give times from the recording's start, or in ms"
+        )
     steps = np.diff(times)
     back = np.flatnonzero(steps <= 0)
     if back.size:
