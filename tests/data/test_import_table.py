@@ -196,6 +196,15 @@ def test_bad_files(source: Path, content: str, message: str) -> None:
     assert message in problems(source)
 
 
+def test_an_empty_cell_of_the_only_column_is_not_passed_over(source: Path) -> None:
+    dataset = DATASET[: DATASET.index("time_column")] + "ignored_columns: [time, rate, pulse]\n"
+    (source / "dataset.yaml").write_text(dataset + "features: {skin: {modality: body, columns: [level]}}\n")
+    (source / "recordings.csv").write_text("recording,subject,split\na,s1,train\nb,s2,validation\nc,s3,test\n")
+    cells = ["" if frame == 20 else str(frame) for frame in range(40)]
+    (source / "recordings" / "c.csv").write_text("\n".join(["level", *cells]) + "\n")
+    assert "c.csv:22: empty line between rows" in problems(source)
+
+
 def test_binary_and_broken_files(source: Path) -> None:
     (source / "recordings" / "a.csv").write_bytes(b"\xff\xfe\x00x\n\x00")
     (source / "recordings" / "b.csv").rename(source / "recordings" / "b.parquet")

@@ -23,6 +23,7 @@ from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
 from va_search.data.sheet import (
     PROBLEMS_OF_A_FILE,
     and_more,
+    empty_lines,
     first_few,
     not_finite,
     read_header,
@@ -77,6 +78,8 @@ def read_part(recording: TableSource, dataset: Dataset) -> Part:
     width = len(dataset.columns)
     problems = _row_problem(recording, len(numbers)) + not_finite(file, numbers[:, :width], dataset.columns)
     pair = numbers[:, width : width + 2] if labels else None
+    if file.suffix == ".csv" and len(header) == 1:  # an empty cell is then an empty line, which readers pass over
+        problems += empty_lines(file)
     warnings = []
     if pair is not None:
         problems += label_problems(file, pair, dataset.label_range)
