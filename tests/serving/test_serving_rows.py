@@ -80,6 +80,14 @@ def test_gap_subject_and_rate_matter(own: Served, tmp_path: Path) -> None:
         opened.predict(table.drop(columns="frames_per_second"))
 
 
+def test_without_smoothing_and_delay_no_rate_is_asked_for(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    serving.write_served(tmp_path / "m", served.ensemble, served.bank, None)  # the study's recordings had several
+    opened = serving.Served.open(tmp_path / "m")
+    table = table_of(served.store)
+    pd.testing.assert_frame_equal(opened.predict(table.drop(columns="frames_per_second")), opened.predict(table))
+
+
 def test_an_empty_table_gives_an_empty_one(served: Served, opened: serving.Served) -> None:
     found = opened.predict(table_of(served.store).iloc[:0])
     assert len(found) == 0 and list(found.columns) == ["recording", "valence", "arousal"]

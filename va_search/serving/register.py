@@ -20,6 +20,7 @@ from va_search.errors import InputError, JobError
 from va_search.files import Home, checked_name, digest
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
+from va_search.serving.rows import RATE
 from va_search.serving.served import Served, counts_seconds, example, schema, write_served
 from va_search.tracking.door import tracking_place
 from va_search.tracking.ensembles import log_ensemble
@@ -60,8 +61,10 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
         feature_sets = write_served(folder, ensemble, Bank(home.bank), rate)
         served = Served.open(folder)
         table = example(feature_sets, rate)
-        _refuse_broken(served, table)
-        needed = schema(feature_sets, rate_needed=rate is None and _counts_seconds(ensemble))
+        rate_needed = rate is None and counts_seconds(ensemble)
+        for given in [table] if rate_needed else [table, table.drop(columns=[RATE])]:
+            _refuse_broken(served, given)
+        needed = schema(feature_sets, rate_needed=rate_needed)
         document = ensemble.model_dump(mode="json")
         with answered(place.uri):
             run = log_ensemble(place.uri, place.artifacts, document)
@@ -92,11 +95,6 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
         members=len(served.members),
         megabytes=round(megabytes, 3),
     )
-
-
-def _counts_seconds(ensemble: Ensemble) -> bool:
-    posts = [piece.dimensions[dimension].post for _, piece in ensemble.pieces for dimension in DIMENSIONS]
-    return any(counts_seconds(post) for post in posts)
 
 
 def _rate(ensemble: Ensemble) -> float | None:

@@ -20,6 +20,7 @@ from va_search.data.store import FeatureSet
 from va_search.ensemble.apply import PostProcessing
 from va_search.ensemble.saved import Ensemble
 from va_search.files import read_json, write_json
+from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.serving.members import Member, describe, load_members, members_of, needed, predict_together
 from va_search.serving.rows import GAP, RATE, RECORDING, SUBJECT, columns_of, to_store
@@ -33,7 +34,10 @@ EXAMPLE_FRAMES = 6
 
 @dataclass(frozen=True)
 class Served:
-    """An ensemble with all its models in memory. `frames_per_second`: for tables without; None: they must have it."""
+    """An ensemble with all its models in memory.
+
+    `frames_per_second`: for tables without; None: they must have it where the ensemble counts seconds.
+    """
 
     ensemble: Ensemble
     feature_sets: list[FeatureSet]
@@ -53,9 +57,10 @@ class Served:
         import pandas as pd
 
         ensemble = self.ensemble
-        store, order = to_store(
-            frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=self.frames_per_second
-        )
+        rate = self.frames_per_second
+        if rate is None and not counts_seconds(ensemble):
+            rate = 1.0  # any will do
+        store, order = to_store(frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=rate)
         values = np.zeros((len(frame), 2))
         if len(frame):
             values[order] = predict_together(ensemble, self.members, store, store.recordings)
@@ -84,8 +89,13 @@ def write_served(folder: Path, ensemble: Ensemble, bank: Bank, frames_per_second
     return feature_sets
 
 
-def counts_seconds(post: PostProcessing) -> bool:
+def counts_seconds(ensemble: Ensemble) -> bool:
     """Whether a post-processing needs to know the frame rate."""
+    posts = [piece.dimensions[dimension].post for _, piece in ensemble.pieces for dimension in DIMENSIONS]
+    return any(_counts_seconds(post) for post in posts)
+
+
+def _counts_seconds(post: PostProcessing) -> bool:
     return (post.smoothing != "none" and post.window_seconds > 0.0) or post.delay_seconds != 0.0
 
 
