@@ -45,15 +45,15 @@ def labels_of(index: int, frames: int) -> NDArray[np.float64]:
     return pair
 
 
-def make_store(folder: Path) -> Store:
-    """Nine recordings, four feature sets of two modalities."""
+def make_store(folder: Path, *, feature: float = 1.0) -> Store:
+    """Nine recordings, four feature sets of two modalities, all of whose values are `feature`."""
     sources = [Source(name, subject, name, split, fold, 10.0, ()) for name, subject, split, fold, _ in ROWS]
     sets = {name: (modality, ("a",)) for name, modality in SETS.items()}
     draft = Draft(folder, Description(f"world {HOSTILE}", RANGE, sets, "float32", None), sources)
     for index in draft.missing():
         frames = ROWS[index][-1]
         labels = None if ROWS[index][2] == "test" else labels_of(index, frames)
-        draft.add(index, Part({name: np.ones((frames, 1)) for name in SETS}, labels, None))
+        draft.add(index, Part({name: np.full((frames, 1), feature) for name in SETS}, labels, None))
     return draft.finish()
 
 

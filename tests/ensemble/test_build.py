@@ -141,6 +141,15 @@ def test_trials_of_other_folds_are_left_out_and_counted(world: World) -> None:
     assert built.left_out == {"validated on fold 0": 1, "no predictions of this store's test recordings": 1}
 
 
+def test_trials_on_data_that_changed_are_told(world: World) -> None:
+    assert build(world.home, ["first"], MEAN, "m").notes == []
+    world.add("second", "b0", seed=50, noise=0.7, data_hash="that of the day before")
+    world.add("second", "b1", seed=51, noise=0.7, source="outside", settings=None, data_hash="that of the day before")
+    built = build(world.home, ["first", "second"], MEAN, "n")
+    assert (built.candidates, built.left_out) == (8, {})
+    assert built.notes == ["1 of 8 candidates: trained on data that changed since"]
+
+
 def _other(recordings: tuple[Recording, ...]) -> Predictions:
     frames = sum(recording.frames for recording in recordings)
     return Predictions(np.zeros((frames, 2), np.float32), frames_hash(recordings))

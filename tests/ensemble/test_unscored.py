@@ -49,6 +49,22 @@ def test_train_val_mix_counts_all_alike_and_has_no_score(world: FoldsWorld) -> N
     np.testing.assert_allclose(predict(built, world.bank, "test", test), np.mean(np.array(each, float), axis=0))
 
 
+def test_train_val_mix_trials_on_data_that_changed_are_left_out(world: FoldsWorld) -> None:
+    now = paper(world, "train_val_mix")
+    old = world.bank.record("mix", world.bank.trials("mix")[0])
+    for number in range(3):
+        stale = {**old, "data_hash": "that of the day before"}
+        world.bank.write(
+            "old", f"a{number}", stale, {"test": world.predicted(world.store.split("test"), [number], 1.0)}
+        )
+    recipe = load_recipe("paper/train_val_mix")
+    built = build(world.home, [*STUDIES, "old"], recipe, "both")
+    assert built.left_out == {**now.left_out, "trained on data that changed since": 3}
+    assert built.dimensions == now.dimensions and built.candidates == 2
+    with pytest.raises(InputError, match=r"no trial of fold train_val_mix in old \(3 left out: trained on data that"):
+        build(world.home, ["old"], recipe, "none")
+
+
 def test_train_val_mix_may_be_smoothed_but_nothing_chosen(world: FoldsWorld) -> None:
     document = {"method": "mean", "members": {"folds": "train_val_mix"}, "smooth": {"seconds": 0.5}}
     plain, smooth = paper(world, "train_val_mix"), build(world.home, STUDIES, read_recipe("s", document), "s")

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from report_world import HOSTILE, World, make_world
+from report_world import HOSTILE, PIPED, World, make_store, make_world
 
 from va_search.data.store import Store
 from va_search.errors import InputError
@@ -14,6 +14,10 @@ from va_search.files import Home
 from va_search.report.chosen import choose
 from va_search.report.gather import gather
 from va_search.report.planned import planned_trials
+from va_search.report.tables.ablation import ablation_tables
+from va_search.report.tables.folds import folds_table
+from va_search.report.tables.studied import studies_table
+from va_search.report.words import configurations
 
 
 def test_states_of_a_study_are_told_apart(world: World) -> None:
@@ -87,6 +91,29 @@ def test_trials_of_another_store_are_left_out(tmp_path: Path, tiny_store: Store)
     found = gather(world.home, ["one"], tiny_store)
     assert found.trials == ()
     assert "no fold of this store" in found.left_out[0]
+
+
+def test_trials_on_data_that_changed_are_left_out_and_counted(tmp_path: Path) -> None:
+    world = World(Home(tmp_path / "home"), make_store(tmp_path / "store", feature=2.0))
+    each = [world.settings(*features, fold=fold) for features in (("fau",), ("fau", "mae")) for fold in (1, "official")]
+    world.begin(
+        "old", {"sampler": "grid", "settings": {"features": {"choice": [["fau"], ["mae"], ["hubert"], [PIPED]]}}}
+    )
+    old = [world.add("old", settings, 0.9) for settings in each]
+    outside = {**world.bank.record("old", old[0]), "source": "outside", "settings": None}
+    world.bank.write("old", "outside-x", outside, {})
+    shutil.rmtree(world.store.path)
+    world = make_world(tmp_path)  # imported again to its path, with corrected features
+    for settings in each:
+        world.add("new", settings)
+    alone, both = gather(world.home, ["new"]), gather(world.home, ["old", "new"])
+    names = ", ".join(sorted(old)[:3])
+    assert both.left_out == (f"study old: 4 trials trained on data that changed since ({names} and 1 more)",)
+    assert [len(one.trials) for one in configurations(both.trials)] == [1] * 5
+    assert folds_table(both) == folds_table(alone) and ablation_tables(both) == ablation_tables(alone)
+    notes = studies_table(both).notes
+    assert f"Left out of all tables: {both.left_out[0]}." in notes
+    assert not any("not begun" in note for note in notes)
 
 
 def test_planned_trials_come_from_the_space(world: World) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ensemble_world import make_store
 
 from va_search.search.fold_table import Spread, fold_table, label_of
 from va_search.training.settings import TrialSettings
@@ -66,6 +68,17 @@ def test_a_configuration_that_only_failed_has_a_row_and_the_complete_come_first(
     rows = fold_table(records, [trial(1, None, hidden_size=32)], FOLDS)
     assert [row.settings["hidden_size"] for row in rows] == [16, 8, 32]
     assert rows[2].average == {} and rows[2].cells[1].state == "failed"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_trial_on_data_that_changed_gives_way(tmp_path: Path, order: int) -> None:
+    store = make_store(tmp_path / "store")
+    old = {**trial(1, 0.9), "data_hash": "that of the day before"}
+    now = {**trial(1, 0.2), "data_hash": store.data_hash(("face",), 1)}
+    (row,) = fold_table([old, now][::order], [], {1: 1}, store)
+    assert row.cells[1].values["valence"] == Spread(0.2, None, 1)
+    (row,) = fold_table([old], [], {1: 1}, store)
+    assert row.cells[1].values["valence"] == Spread(0.9, None, 1)
 
 
 def test_what_is_in_no_fold_is_in_no_row() -> None:

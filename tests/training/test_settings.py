@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from ensemble_world import World, make_world
 from pydantic import ValidationError
 
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.training.settings import TrialSettings, of_this_data, trial_id
 
 
 def make(**changes: object) -> TrialSettings:
@@ -80,3 +83,22 @@ def test_a_mixed_trial_is_another_one_and_its_epochs_count() -> None:
     assert len({trial_id(one, "data") for one in (mixed, make(), mixed.model_copy(update={"seed": 1}))}) == 3
     with pytest.raises(ValidationError, match="`patience` and schedule plateau need"):
         make(fold="train_val_mix", patience=3)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"), trials=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"data_hash": "that of the day before"}, False),
+        ({"settings": {"features": ["gone"]}}, False),
+        ({"data_hash": None}, True),
+        ({"data_hash": "that of the day before", "source": "outside", "settings": None}, True),
+    ],
+)
+def test_a_trial_is_of_the_data_that_it_read(world: World, changes: dict[str, Any], same: bool) -> None:
+    assert of_this_data({**world.bank.record("first", "a0"), **changes}, world.store) is same

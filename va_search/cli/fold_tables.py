@@ -11,6 +11,7 @@ from va_search.cli.output import Output, number
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from va_search.data.store import Store
     from va_search.search.fold_table import Cell, FoldRow, Spread
 
 SHOWN = 3
@@ -26,8 +27,9 @@ def show_folds(
     """
     from va_search.search.fold_table import fold_table
 
-    folds = study_folds(document, [*records, *failures])
-    rows = fold_table(records, failures, folds) if len(folds) > 1 else []
+    store = _store(document)
+    folds = study_folds(document, [*records, *failures], store)
+    rows = fold_table(records, failures, folds, store) if len(folds) > 1 else []
     for row in rows[:SHOWN]:
         output.show(table_of(row, folds))
         for line in lacking(row, folds):
@@ -37,17 +39,26 @@ def show_folds(
     return [plain(row) for row in rows]
 
 
-def study_folds(document: dict[str, Any], trials: list[dict[str, Any]]) -> dict[str | int, str | int]:
-    """The folds that a study's space asks for or its trials have, by number where the store tells it, without
-    train_val_mix."""
-    from va_search.data.store import MIX, OFFICIAL, Store
+def _store(document: dict[str, Any]) -> Store | None:
+    """The store that study.json names; None where it is not there any more."""
+    from va_search.data.store import Store
     from va_search.errors import InputError
-    from va_search.search.fold_table import store_folds
 
     try:
-        numbers = store_folds(Store.open(document["store_path"]))
+        return Store.open(document["store_path"])
     except (InputError, KeyError, OSError):
-        numbers = {}
+        return None
+
+
+def study_folds(
+    document: dict[str, Any], trials: list[dict[str, Any]], store: Store | None
+) -> dict[str | int, str | int]:
+    """The folds that a study's space asks for or its trials have, by number where the store tells it, without
+    train_val_mix."""
+    from va_search.data.store import MIX, OFFICIAL
+    from va_search.search.fold_table import store_folds
+
+    numbers = {} if store is None else store_folds(store)
     asked = document["space"].get("folds", [OFFICIAL])
     keys: set[str | int] = {(trial["settings"] or {}).get("fold", MIX) for trial in trials}
     keys |= set(numbers.values()) if asked == "all" else {numbers.get(key, key) for key in asked}

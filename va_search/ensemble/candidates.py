@@ -19,6 +19,7 @@ from va_search.errors import InputError, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.storage.places import is_url
+from va_search.training.settings import OTHER_DATA, of_this_data
 
 ALL = "all"
 """The fold of what was put together over all folds, measured on every labelled recording."""
@@ -52,7 +53,7 @@ class Candidate:
 class LineUp:
     """Candidates whose predictions line up: on fold `fold`'s validation recordings and the test recordings.
 
-    Fold "all": on every labelled recording."""
+    Fold "all": on every labelled recording. `notes`: what a reader should know of the candidates."""
 
     store: Store
     fold: str | int
@@ -61,6 +62,7 @@ class LineUp:
     test_frames_hash: str | None
     candidates: tuple[Candidate, ...]
     left_out: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     def bank(self, home: Home) -> Bank:
         """Where the candidates' predictions lie."""
@@ -134,7 +136,10 @@ def line_up(
         why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
         which = "a validation fold" if asked is None else f"fold {asked}"
         raise InputError(f"{store.path}: no trial's predictions line up with {which} of this store ({why})")
-    return LineUp(store, fold, folds[fold], hashes[fold], test_hash, tuple(kept), dict(counts))
+    # told, but not left out: their predictions are judged on the annotations of now, as a model from elsewhere
+    older = sum(not of_this_data(candidate.record, store) for candidate in kept)
+    notes = (f"{older} of {len(kept)} candidates: {OTHER_DATA}",) if older else ()
+    return LineUp(store, fold, folds[fold], hashes[fold], test_hash, tuple(kept), dict(counts), notes)
 
 
 def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]:

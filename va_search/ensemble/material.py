@@ -167,7 +167,7 @@ def gather(
     annotations = lines.store.annotations[positions(lines.recordings)]
     labelled = _labelled(lines, annotations)
     parts = make_folds(lines.recordings, labelled)
-    dimensions, notes = {}, []
+    dimensions, notes = {}, [*lines.notes]
     for index, dimension in enumerate(DIMENSIONS):
         annotation = np.ascontiguousarray(annotations[:, index])
         statistics = statistics_for(home, lines, dimension, annotation, parts=parts.parts)

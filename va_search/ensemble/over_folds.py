@@ -32,7 +32,7 @@ from va_search.errors import InputError
 from va_search.files import Home, digest, remove_folder
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import Bank, Predictions
-from va_search.training.settings import TrialSettings, configuration_id
+from va_search.training.settings import TrialSettings, configuration_id, of_this_data
 
 FORMAT = 1
 """Raised when the same trials would be put together to something else."""
@@ -119,7 +119,8 @@ def _configurations(trials: Sequence[Candidate], folds: _Folds) -> tuple[dict[st
     """Complete configurations by name, each with its trial of every fold; and what is left out, by reason."""
     left_out: Counter[str] = Counter()
     found: dict[str, dict[int, Candidate]] = {}
-    for trial in sorted(trials, key=lambda one: (_of_this_data(one, folds.store), one.trial)):  # the last one counts
+    # the last one counts: a trial of data that changed since gives way to another one of the same fold
+    for trial in sorted(trials, key=lambda one: (of_this_data(one.record, folds.store), one.trial)):
         place = _place(trial, folds)
         if isinstance(place, str):
             left_out[place] += 1
@@ -152,13 +153,6 @@ def _place(trial: Candidate, folds: _Folds) -> tuple[str, int] | str:
     except ValidationError:
         return "settings that this version does not know"
     return configuration_id(settings, but=("fold",)), number
-
-
-def _of_this_data(trial: Candidate, store: Store) -> bool:
-    """Whether the trial read what is in the store now; another one of the same fold gives way to it."""
-    names = (trial.record.get("settings") or {}).get("features") or []
-    known = all(name in store.feature_sets for name in names)
-    return known and trial.record.get("data_hash") == store.data_hash(names, trial.fold or OFFICIAL)
 
 
 def _entry(

@@ -1,8 +1,9 @@
 """Ensembles that can't be chosen or judged on their own: the mean of Train-Val-Mix trials, and blends of ensembles.
 
 Conventions: trials of fold train_val_mix trained on every labelled recording (paper 4.7), so all of them count alike
-and every score is None. A blend is the weighted mean of whole ensembles, each with its own post-processing; where its
-parts were measured on the same recordings, it is measured there too, in-sample. Test predictions are not read here.
+and every score is None. No score would show that one is of data that changed since, so such trials are left out. A
+blend is the weighted mean of whole ensembles, each with its own post-processing; where its parts were measured on the
+same recordings, it is measured there too, in-sample. Test predictions are not read here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from va_search.errors import InputError
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
+from va_search.training.settings import OTHER_DATA, of_this_data
 
 UNSCORED: dict[str, dict[str, float] | None] = {"in_sample": None, "out_of_fold": None}
 
@@ -68,9 +70,12 @@ def mean_of_mix(home: Home, studies: Sequence[str], recipe: Recipe, name: str, s
     test_hash = frames_hash(test) if test else None
     counts = Counter(left_out)
     counts.update(_other_fold(candidate) for candidate in candidates if candidate.fold != MIX)
-    kept = [one for one in mixed if test_hash is None or one.lines_up_with("test") == test_hash]
-    if len(kept) < len(mixed):
-        counts["no predictions of this store's test recordings"] += len(mixed) - len(kept)
+    predicting = [one for one in mixed if test_hash is None or one.lines_up_with("test") == test_hash]
+    kept = [one for one in predicting if of_this_data(one.record, store)]
+    if len(predicting) < len(mixed):
+        counts["no predictions of this store's test recordings"] += len(mixed) - len(predicting)
+    if len(kept) < len(predicting):
+        counts[OTHER_DATA] += len(predicting) - len(kept)
     if not kept:
         why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
         raise InputError(f"no trial of fold train_val_mix in {', '.join(studies)} ({why or 'no trials'})")

@@ -2,8 +2,8 @@
 
 Conventions: a trial's CCCs are those of its record, on validation and each of its dimension's best epoch (in-sample).
 Trials of fold `train_val_mix` have none. A trial that stands in several of the studies is counted in each and listed
-once. Damaged or foreign records are left out of the tables and named, never an error: a report is asked for when
-something went wrong, too.
+once. Damaged or foreign records, and trials on data that changed since, are left out of the tables and named, never an
+error: a report is asked for when something went wrong, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.report.planned import planned_trials
 from va_search.search.study import Study
-from va_search.training.settings import TrialSettings
+from va_search.training.settings import OTHER_DATA, TrialSettings, of_this_data
+
+NAMED = 3
+"""Trials on other data that are named one by one, of each study."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,8 @@ class Unfinished:
 class StudyState:
     """Where one study stands. `planned`: trials of the whole search, None where only time bounds it or unknown.
 
-    `records`: trial.json of `trials`; `failures`: of the trials whose last training failed.
+    `records`: trial.json of `trials`; `failures`: of the trials whose last training failed. `outdated`: how many
+    complete trials are left out because the data changed since.
     """
 
     name: str
@@ -76,6 +80,7 @@ class StudyState:
     problems: tuple[str, ...]
     records: tuple[dict[str, Any], ...] = ()
     failures: tuple[dict[str, Any], ...] = ()
+    outdated: int = 0
 
     @property
     def failed(self) -> list[Unfinished]:
@@ -102,7 +107,7 @@ class Gathered:
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
-        """Every complete trial once, in the order of studies and trial ids; of another store or version none."""
+        """Every complete trial once, in the order of studies and trial ids; of other data or another version none."""
         once: dict[str, Trial] = {}
         for study in self.studies:
             for trial in study.trials:
@@ -159,14 +164,21 @@ def _state(study: Study, store: Store | None, folds: set[str] | None, left_out: 
         except InputError as error:
             problems += error.problems
     complete = study.bank.trials(study.name)
-    trials, records = [], []
+    trials, records, outdated = [], [], []
     for name in complete:
         try:
             record = study.bank.record(study.name, name)
-            trials.append(as_trial(record, folds))
-            records.append(record)
+            trial = as_trial(record, folds)
         except InputError as error:
             left_out += [f"{study.name}/{name}: {problem}" for problem in error.problems]
+            continue
+        if store is None or of_this_data(record, store):
+            trials.append(trial)
+            records.append(record)
+        else:
+            outdated.append(name)
+    if outdated:
+        left_out.append(_outdated(study.name, outdated))
     failures = [record for record in study.failures() if record["trial"] not in complete]
     return StudyState(
         name=study.name,
@@ -177,7 +189,15 @@ def _state(study: Study, store: Store | None, folds: set[str] | None, left_out: 
         problems=tuple(problems),
         records=tuple(records),
         failures=tuple(failures),
+        outdated=len(outdated),
     )
+
+
+def _outdated(study: str, trials: list[str]) -> str:
+    """Trials on other data in words: how many, the first ones by name."""
+    more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
+    count = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
+    return f"study {study}: {count} {OTHER_DATA} ({', '.join(trials[:NAMED])}{more})"
 
 
 def as_trial(record: dict[str, Any], folds: set[str] | None) -> Trial:

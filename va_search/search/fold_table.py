@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from va_search.data.store import OFFICIAL, Store
-from va_search.training.settings import TrialSettings, configuration_id
+from va_search.training.settings import TrialSettings, configuration_id, of_this_data
 
 MEASURES = ("valence", "arousal", "score")
 DIFFERENT = ("seed", "fold", "averaged_epochs")
@@ -70,12 +70,16 @@ def store_folds(store: Store) -> dict[str | int, str | int]:
 
 
 def fold_table(
-    records: Iterable[dict[str, Any]], failures: Iterable[dict[str, Any]], folds: Mapping[str | int, str | int]
+    records: Iterable[dict[str, Any]],
+    failures: Iterable[dict[str, Any]],
+    folds: Mapping[str | int, str | int],
+    store: Store | None = None,
 ) -> list[FoldRow]:
     """One row per configuration that has a trial on any of these folds (`store_folds`), complete or failed.
 
     Those with values on more folds come first, then by average score. `records` are trial.json of complete trials,
     `failures` of failed ones (`Study.failures`); outside models, and trials of another version, are in no row.
+    Of several trials of one configuration, fold and seed the one on the data that is in the `store` now counts.
     """
     rows: dict[str, _Trials] = {}
     keys = set(folds.values())
@@ -87,7 +91,8 @@ def fold_table(
         trials = rows.setdefault(name, _Trials(settings, {}, set()))
         place = (settings.fold, settings.seed)
         if found:
-            trials.complete[place] = _values(document["best"])
+            if place not in trials.complete or store is None or of_this_data(document, store):
+                trials.complete[place] = _values(document["best"])
         else:
             trials.failed.add(place)
     table = [_row(name, trials, folds) for name, trials in rows.items()]

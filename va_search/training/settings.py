@@ -1,4 +1,4 @@
-"""The settings of one trial, with the paper's values as defaults, and the trial's id.
+"""The settings of one trial, with the paper's values as defaults, the trial's id, and whether it is of a store's data.
 
 Importing this module is cheap (no torch): the search space and the command line validate with it.
 Lengths are in frames at the store's frame rate unless said otherwise; learning rates are per optimiser step.
@@ -6,15 +6,19 @@ Lengths are in frames at the store's frame rate unless said otherwise; learning 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from va_search.data.store import MIX
+from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.files import digest
 
 MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other predictions."""
+
+OTHER_DATA = "trained on data that changed since"
+"""Why a trial does not count: it is not `of_this_data`."""
 
 CARRIED = ("lstm", "gru", "transformer_lstm")
 """Encoders that carry their hidden state from a recording's segment to its next."""
@@ -164,6 +168,17 @@ def unused(settings: dict[str, Any]) -> list[str]:
 def trial_id(settings: TrialSettings, data_hash: str) -> str:
     """16 hex digits that stand for the settings, seed, fold, the data read and the meaning of the training code."""
     return digest({"settings": document(settings), "data": data_hash, "meaning": MEANING})[:16]
+
+
+def of_this_data(record: Mapping[str, Any], store: Store) -> bool:
+    """Whether a trial (its trial.json) was trained on what is in the store now: a store may be imported again to its
+    path. True where that is not known, as of a model from elsewhere."""
+    settings, read = record.get("settings"), record.get("data_hash")
+    if not settings or read is None or record.get("source") == "outside":
+        return True
+    names = settings.get("features") or []
+    known = all(name in store.feature_sets for name in names)
+    return known and read == store.data_hash(names, settings.get("fold", OFFICIAL))
 
 
 def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:

@@ -51,7 +51,7 @@ def _rows(gathered: Gathered) -> list[FoldRow]:
     assert gathered.store is not None
     records = [record for study in gathered.studies for record in study.records]
     failures = [record for study in gathered.studies for record in study.failures]
-    return fold_table(records, failures, store_folds(gathered.store))
+    return fold_table(records, failures, store_folds(gathered.store), gathered.store)
 
 
 def _tried(one: FoldRow) -> int:

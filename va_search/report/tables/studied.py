@@ -68,7 +68,7 @@ def studies_table(gathered: Gathered) -> Table:
 
 def _untrained(study: StudyState) -> str | None:
     """How many of the planned trials nobody asked for yet."""
-    left = 0 if study.planned is None else study.planned - len(study.trials) - len(study.unfinished)
+    left = 0 if study.planned is None else study.planned - len(study.trials) - len(study.unfinished) - study.outdated
     return f"Study {study.name}: {left:,} of {study.planned:,} planned trials were not begun." if left > 0 else None
 
 
