@@ -158,10 +158,11 @@ def test_no_row_at_all_is_none_and_of_two_equally_near_the_earlier_is_taken() ->
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 import numpy as np
 from va_search.extract.audio_smile import Egemaps, EgemapsSettings
 sound = np.sin(np.arange(16_000 * 60) / 20).astype(np.float32)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
 print("ready", flush=True)
 try:
     while True:
