@@ -36,6 +36,17 @@ def test_what_is_put_comes_back_whole(remote: Remote, tmp_path: Path) -> None:
     assert not remote.list()["a/b/large"].same(large)
 
 
+@pytest.mark.parametrize("later", [b"one\ntwo\n", b"o"])
+def test_what_changed_since_it_was_listed_comes_as_it_is_now(remote: Remote, tmp_path: Path, later: bytes) -> None:
+    """A living search adds lines to its study's files while another command brings hundreds of others."""
+    remote.write("log", b"one\n")
+    listed = remote.list()["log"]
+    remote.write("log", later)
+    remote.impatient().get("log", tmp_path / "log", listed)
+    assert (tmp_path / "log").read_bytes() == later
+    assert remote.list()["log"].same(tmp_path / "log")
+
+
 def test_what_is_not_there(remote: Remote, tmp_path: Path) -> None:
     assert remote.list() == {} and remote.find("none") is None
     remote.remove("none")

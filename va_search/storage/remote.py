@@ -38,6 +38,10 @@ class Found:
         return stat.st_size == self.size and int(stat.st_mtime) == self.time
 
 
+class _OtherSize(OSError):
+    """A file that came is not as long as it was when it was looked at."""
+
+
 class Remote:
     """What lies below a URL. Every call waits for storage that does not answer (`patience.py`)."""
 
@@ -64,10 +68,11 @@ class Remote:
 
     def find(self, name: str) -> Found | None:
         """One file; None where there is none."""
-        from pyarrow import fs
-
-        info = self._ask(name, "look", lambda: self._fs.get_file_info(self._at(name)))
-        return _found(info) if info.type == fs.FileType.File else None
+        try:
+            found: Found = self._ask(name, "look", lambda: self._look(name))
+        except FileNotFoundError:
+            return None
+        return found
 
     def read(self, name: str) -> bytes:
         """The content of a small file; FileNotFoundError where there is none."""
@@ -85,18 +90,16 @@ class Remote:
         return self._checked(name, len(content))
 
     def get(self, name: str, to: Path, found: Found | None = None) -> None:
-        """Bring a file, whole, to `to`. FileNotFoundError where there is none; JobError when it came cut short."""
-        expected = found or self.find(name)
-        if expected is None:
-            raise FileNotFoundError(f"{self.url}/{name}")
+        """Bring a file, whole, to `to`. FileNotFoundError where there is none; JobError when it came cut short.
+
+        `found` is what it was when it was listed. What a living search writes may have grown since.
+        """
 
         def bring() -> None:
-            with whole_file(to) as beside:
-                with self._fs.open_input_stream(self._at(name)) as source, open(beside, "wb") as target:
-                    shutil.copyfileobj(source, target, SMALL)
-                if beside.stat().st_size != expected.size:
-                    raise OSError(f"{beside.stat().st_size} bytes came, expected {expected.size}")
-                os.utime(beside, (expected.time, expected.time))
+            try:
+                self._copy(name, to, found or self._look(name))
+            except _OtherSize:
+                self._copy(name, to, self._look(name))
 
         self._ask(name, "bring", bring)
 
@@ -120,6 +123,22 @@ class Remote:
             self._ask(name, "remove", lambda: self._fs.delete_file(self._at(name)))
         except FileNotFoundError:
             return
+
+    def _look(self, name: str) -> Found:
+        from pyarrow import fs
+
+        info = self._fs.get_file_info(self._at(name))
+        if info.type != fs.FileType.File:
+            raise FileNotFoundError(f"{self.url}/{name}")
+        return _found(info)
+
+    def _copy(self, name: str, to: Path, expected: Found) -> None:
+        with whole_file(to) as beside:
+            with self._fs.open_input_stream(self._at(name)) as source, open(beside, "wb") as target:
+                shutil.copyfileobj(source, target, SMALL)
+            if beside.stat().st_size != expected.size:
+                raise _OtherSize(f"{beside.stat().st_size} bytes came, expected {expected.size}")
+            os.utime(beside, (expected.time, expected.time))
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}"
