@@ -81,11 +81,11 @@ def test_a_node_lost_in_the_middle_and_one_that_joins_late(
 ) -> None:
     home = tmp_path / "home"
     lost = nodes.add()
-    process = search(space(epochs=20), "--concurrent", "2")
+    process = search(space(epochs=60), "--concurrent", "2")
     wait_for(lambda: checkpoints(home) or process.poll() is not None)
     interrupted = {path.parent.name for path in checkpoints(home)}
-    before = {trial: record["finished_at"] for trial, record in trials(home).items()}
     nodes.lose(lost)
+    before = {trial: record["finished_at"] for trial, record in trials(home).items()}
     time.sleep(2)
     nodes.add()
     code, summary, text = ended(process)
@@ -96,7 +96,7 @@ def test_a_node_lost_in_the_middle_and_one_that_joins_late(
     assert before.items() <= {trial: record["finished_at"] for trial, record in records.items()}.items()
     for trial in interrupted - before.keys():
         assert records[trial].get("resumed_at"), "it began again from nothing"
-    assert all(len(record["history"]) == 20 for record in records.values())
+    assert all(len(record["history"]) == 60 for record in records.values())
     assert not checkpoints(home)
 
 

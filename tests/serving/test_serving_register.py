@@ -71,6 +71,7 @@ def registered(home: Home) -> dict[str, object]:
 
 def environment(home: Home) -> dict[str, str]:
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+    quiet["PYTHONDONTWRITEBYTECODE"] = "1"  # lest what loads the model leave .pyc files beside its code
     return {**os.environ, **quiet, "MLFLOW_TRACKING_URI": home.tracking_uri, "OMP_NUM_THREADS": "1"}
 
 

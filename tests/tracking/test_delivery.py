@@ -197,6 +197,28 @@ def test_a_store_that_is_no_database_is_told_and_stops_nothing(home: Path, paren
     assert "not a database" in delivery.problem
 
 
+def test_no_picture_is_left_being_drawn_when_the_waiting_ends(home: Path, parent: Any, records: Any) -> None:
+    """A process that ends while a thread is in matplotlib's C++ is aborted, with everything done and exit code -6."""
+    drawn: list[str] = []
+
+    def pictures(_: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        drawn.append("begun")
+        time.sleep(3)
+        drawn.append("done")
+        return {}
+
+    place: dict[str, Any] = {"study": "night", "artifacts": home / "artifacts", "parent": parent, "pictures": pictures}
+    delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", **place)
+    delivery.put(records.trained(1))
+    delivery.end()
+    until = time.monotonic() + 30
+    while not drawn and time.monotonic() < until:
+        time.sleep(0.02)
+    assert drawn == ["begun"]
+    delivery.close(0.01)
+    assert drawn == ["begun", "done"]
+
+
 QUIET = """
 import sys
 from pathlib import Path

@@ -60,6 +60,7 @@ class Delivery:
         self._pictures = pictures
         self._undrawn = False
         self._next_pictures = time.monotonic() + BETWEEN_PICTURES
+        self._drawing = threading.Lock()
         self._status: str | None = None
         self._artifacts: dict[str, Any] = {}
         self._attempts: dict[str, int] = {}
@@ -105,15 +106,17 @@ class Delivery:
     ) -> list[str]:
         """`end`, and wait for it.
 
-        Gives up after `timeout` seconds, or sooner where the server does not answer; returns the ids of the trials
-        that were not delivered.
+        Gives up after `timeout` seconds, or sooner where the server does not answer, and the seconds that pictures
+        begun by then still take; returns the ids of the trials that were not delivered.
         """
         self.end(status, artifacts)
         self._thread.join(timeout)
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
-            return sorted(self._waiting)
+            undelivered = sorted(self._waiting)
+        with self._drawing:  # a process that ends while a thread is in the drawing library's C++ is aborted
+            return undelivered
 
     def _work(self) -> None:
         while not self._abandoned:
@@ -172,7 +175,9 @@ class Delivery:
         try:
             with self._changed:
                 records = list(self._records.values())
-            self._runs.show(self._pictures(records))
+            with self._drawing:
+                pictures = {} if self._abandoned else self._pictures(records)
+            self._runs.show(pictures)
         except Exception as error:  # pictures are worth no search
             LOG.warning("the pictures of study %s could not be made: %s", self._study, reason(error, self._open[0]))
         spent = time.monotonic() - began
