@@ -60,8 +60,7 @@ class CompareSettings(Settings):
 def undisturbed() -> Iterator[None]:
     """Ctrl-C waits until openSMILE is done with its chunk, a second or two.
 
-    openSMILE hands over each row by calling Python, and is freed by a finalizer; an exception in either would be
-    swallowed, and the row or the Ctrl-C lost.
+    openSMILE hands over each row by calling Python; an exception there would be swallowed, and the row lost.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
