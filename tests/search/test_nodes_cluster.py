@@ -212,6 +212,8 @@ def test_mlflow_out_of_reach_for_a_while(
     import sys
     import urllib.request
 
+    from va_search.tracking.door import open_client
+
     nodes.add()
     port = 20000 + os.getpid() % 20000
     server = subprocess.Popen(
@@ -236,6 +238,12 @@ def test_mlflow_out_of_reach_for_a_while(
         os.killpg(server.pid, signal.SIGCONT)
         code, summary, text = ended(process)
         assert (code, summary["complete"], summary["failed"], summary["undelivered"]) == (0, 4, 0, 0), text
+        client = open_client(f"http://127.0.0.1:{port}")
+        experiment = client.get_experiment_by_name("s")
+        runs = client.search_runs([experiment.experiment_id], "tags.`va_search.role` = 'trial'")
+        assert sorted(run.data.tags["va_search.trial"] for run in runs) == sorted(trials(tmp_path / "home"))
+        assert {run.info.status for run in runs} == {"FINISHED"}
+        assert {len(client.get_metric_history(run.info.run_id, "score")) for run in runs} == {20}
     finally:
         os.killpg(server.pid, signal.SIGCONT)
         os.killpg(server.pid, signal.SIGKILL)

@@ -6,6 +6,8 @@ import itertools
 import json
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -186,6 +188,27 @@ def test_put_and_close_never_wait_for_a_server_that_is_away(home: Path, parent: 
     began = time.monotonic()
     assert len(delivery.close(3)) == 50
     assert time.monotonic() - began < 5
+
+
+def test_ctrl_c_ends_the_wait_for_a_server_that_is_silent(parent: Any, records: Any) -> None:
+    """All is in the bank by then: who waits is told for how many trials, and may go."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        delivery = Delivery(f"http://127.0.0.1:{silent.getsockname()[1]}", study="night", artifacts=None, parent=parent)
+        delivery.put(records.trained(1))
+        heard: list[int] = []
+
+        def ctrl_c(waiting: int) -> None:
+            heard.append(waiting)
+            if len(heard) == 2:
+                signal.raise_signal(signal.SIGINT)
+
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+        try:
+            began = time.monotonic()
+            assert delivery.close(50, watch=ctrl_c) == [f"{1:016x}"]
+            assert heard == [1, 1] and time.monotonic() - began < 20
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def test_a_store_that_is_no_database_is_told_and_stops_nothing(home: Path, parent: Any, records: Any) -> None:

@@ -208,6 +208,9 @@ def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
 
 def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
+    if progress.undelivered is not None:
+        waiting = f"{progress.undelivered} wait for the tracking server"
+        return f"{progress.finished} finished · {waiting} (Ctrl-C leaves them to the next search)"
     if progress.stopping:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
     if progress.lacks is not None:

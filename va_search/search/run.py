@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
@@ -29,8 +30,9 @@ from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import tracking_place
 from va_search.training.settings import TrialSettings
 
-DELIVERY_SECONDS = 60.0
-"""How long the end of a search waits for the tracking server before it leaves the rest to the next search."""
+DELIVERY_SECONDS = 150.0
+"""How long the end of a search waits for a tracking server that is silent, before it leaves the rest to the next
+search: a minute's outage, and the requests that wait for their time-out when it ends."""
 
 
 def run_search(
@@ -94,7 +96,10 @@ def run_search(
             session.note_time()
             named.forget_stop()
             _end(session, delivery)
-            undelivered = delivery.close(DELIVERY_SECONDS / 6 if session.interrupted else DELIVERY_SECONDS)
+            undelivered = delivery.close(
+                DELIVERY_SECONDS / 15 if session.interrupted else DELIVERY_SECONDS,
+                watch=lambda waiting: watch(replace(session.progress(), undelivered=waiting)),
+            )
         return summary_of(session, found, changes, undelivered, delivery.problem)
 
 

@@ -62,6 +62,8 @@ class Progress:
     stopping: bool
     lacks: str | None = None
     """What the cluster lacks to run a single trial; None while it can."""
+    undelivered: int | None = None
+    """Trials that the tracking server has yet to take, once training is over; None before."""
 
 
 @dataclass

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,15 +103,25 @@ class Delivery:
                 self._changed.notify_all()
 
     def close(
-        self, timeout: float, *, status: str = "FINISHED", artifacts: Mapping[str, Any] | None = None
+        self,
+        timeout: float,
+        *,
+        status: str = "FINISHED",
+        artifacts: Mapping[str, Any] | None = None,
+        watch: Callable[[int], None] = lambda waiting: None,
     ) -> list[str]:
-        """`end`, and wait for it.
+        """`end`, and wait for it; `watch` hears about once a second how many trials wait, while some do.
 
-        Gives up after `timeout` seconds, or sooner where the server does not answer, and the seconds that pictures
-        begun by then still take; returns the ids of the trials that were not delivered.
+        Gives up after `timeout` seconds, with Ctrl-C, or sooner where the server does not answer, and the seconds that
+        pictures begun by then still take; returns the ids of the trials that were not delivered.
         """
         self.end(status, artifacts)
-        self._thread.join(timeout)
+        until = time.monotonic() + timeout
+        with suppress(KeyboardInterrupt):  # nobody has to wait for a server: the bank has everything
+            while self._thread.is_alive() and (left := until - time.monotonic()) > 0:
+                self._thread.join(min(1.0, left))
+                if waiting := len(self._waiting):
+                    watch(waiting)
         with self._changed:
             self._abandoned = True
             self._changed.notify_all()
