@@ -26,6 +26,7 @@ from va_search.extract.pipeline import Extracted, Progress, extract, in_turn
 from va_search.extract.recipe import load_recipe
 from va_search.extract.recording import Outcome, Worker
 from va_search.extract.sources import Places
+from va_search.files import read_json
 
 FBANK = "feature_sets:\n- {name: mel, extractor: fbank, settings: {bins: 8}}\n"
 MORE = FBANK + "- {name: face, extractor: colour}\n"
@@ -69,6 +70,10 @@ def places(tmp_path: Path) -> Places:
 
 def run(tmp_path: Path, places: Places, text: str = FBANK, **more: object) -> Extracted:
     return extract(load_recipe(write_recipe(tmp_path / "recipe.yaml", text)), places, tmp_path / "store", **more)  # type: ignore[arg-type]
+
+
+def check_warnings(store: Store) -> list[str]:
+    return list(read_json(store.path / "manifest.json")["warnings"])
 
 
 def refused(tmp_path: Path, places: Places, text: str = FBANK) -> list[str]:
@@ -210,7 +215,7 @@ def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(t
     tested = replace(places, sample=write_sample(tmp_path))
     with pytest.raises(InputError, match="no recording 'v3', which is in what is given now") as caught:
         run(tmp_path, tested, MORE, engine=not_run)
-    assert "give the --annotations, --sample and --subjects it was made from" in caught.value.problems[-1]
+    assert "give the --videos, --annotations, --sample and --subjects it was made from" in caught.value.problems[-1]
     labels = tmp_path / "labels" / "Train_Set" / "v0.txt"
     labels.rename(tmp_path / "labels" / "Validation_Set" / "v0.txt")
     with pytest.raises(InputError, match=r"recording 'v0': split train in \S+store, validation in what is given now"):
@@ -304,6 +309,62 @@ def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(tmp_path:
     video.write_bytes(whole)
     write_video(tmp_path / "videos" / "v1.mp4", np.arange(96) * 1001 / 24000, tone(4.0))
     assert run(tmp_path, places).recordings == 2
+
+
+def test_a_store_without_what_is_broken_is_made_where_asked_for(tmp_path: Path, places: Places) -> None:
+    video = tmp_path / "videos" / "v0.mp4"
+    video.write_bytes(video.read_bytes()[:5000])
+    assert "--leave-out-broken" in refused(tmp_path, places)[-1]
+    made = run(tmp_path, places, leave_out_broken=True)
+    assert (made.left_out, made.recordings) == (("v0",), 0), "the others' parts are used"
+    assert [one.name for one in made.store.recordings] == ["v1", "v2"]
+    (warning,) = [text for text in check_warnings(made.store) if "left out" in text]
+    assert warning.startswith(f"recording 'v0' is left out: {video}: 5,000 bytes that are no whole video")
+    assert not list(tmp_path.glob("store.partial"))
+    again = run(tmp_path, places)
+    assert (again.made, again.left_out) == ((), ("v0",))
+    assert run(tmp_path, places, MORE).made == ("face",), "a set is added to what the store has"
+    assert [one.name for one in Store.open(tmp_path / "store").recordings] == ["v1", "v2"]
+
+
+def test_what_is_broken_inside_is_left_out_too_but_never_all_nor_a_test_recording(
+    tmp_path: Path, places: Places
+) -> None:
+    face = "feature_sets: [{name: face, extractor: colour}]\n"
+    for name in ("v0", "v1", "v2"):
+        (tmp_path / "crops" / name / "00003.jpg").write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, places, face, leave_out_broken=True)
+    assert len(caught.value.problems) == 3 and not (tmp_path / "store").exists()
+    write_crops(tmp_path / "crops" / "v0", [3])
+    labels = tmp_path / "labels"
+    (labels / "Train_Set" / "v1.txt").rename(labels / "Validation_Set" / "v1.txt")
+    (labels / "Validation_Set" / "v2.txt").unlink()
+    sample = tmp_path / "sample.txt"
+    sample.write_text("image_location,valence,arousal\n" + "".join(f"v2/{i:05d}.jpg,-5,-5\n" for i in range(1, 97)))
+    tested = replace(places, sample=sample)
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, tested, face, leave_out_broken=True)
+    assert "what the test split has can't be left out" in caught.value.problems[-1]
+    write_crops(tmp_path / "crops" / "v2", [3])
+    assert run(tmp_path, tested, face, leave_out_broken=True).left_out == ("v1",)
+
+
+def test_where_processes_died_nothing_is_left_out(tmp_path: Path, places: Places) -> None:
+    def dying(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+        yield from in_turn(worker, indexes[1:])
+
+    with pytest.raises(InputError, match="ended without a word"):
+        run(tmp_path, places, leave_out_broken=True, engine=dying)
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_video_replaced_since_is_told_before_anything_is_mixed(tmp_path: Path, places: Places) -> None:
+    run(tmp_path, places)
+    write_video(tmp_path / "videos" / "v1.mp4", np.arange(96) * 1001 / 24000, tone(4.0, seed=9))
+    for text in (FBANK, MORE):
+        with pytest.raises(InputError, match=r"v1\.mp4: [\d,]+ bytes, [\d,]+ when .*store was made from it"):
+            run(tmp_path, places, text)
 
 
 def test_crops_that_are_beyond_the_video_empty_or_absent(tmp_path: Path, places: Places) -> None:

@@ -36,6 +36,13 @@ def extract(
     sample: Annotated[Path | None, typer.Option(help="The organisers' sample file: test recordings.")] = None,
     subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else one each.")] = None,
     dtype: DTypeOption = DType.float32,
+    leave_out_broken: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-broken",
+            help="Make the store without training and validation recordings whose files are broken.",
+        ),
+    ] = False,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Recordings at once; default: a core each; 1: no Ray.")
     ] = None,
@@ -68,7 +75,9 @@ def extract(
                 yield from OnRay(count, gpus)(worker, indexes)
 
         with progress(output) as watch:
-            made = run(read, places, to, dtype=dtype.value, engine=engine, watch=watch)
+            made = run(
+                read, places, to, dtype=dtype.value, leave_out_broken=leave_out_broken, engine=engine, watch=watch
+            )
         _show(output, made, time.monotonic() - began)
 
 
@@ -94,8 +103,8 @@ def _show(output: Output, made: Extracted, seconds: float) -> None:
     output.show(f"next: va-search data check {path}")
     output.done({
         "store": str(path), "made": made.made, "there": made.there, "recordings": made.recordings,
-        "seconds": seconds, "worker_seconds": made.seconds, "extracting_seconds": made.extracting,
-        "video_seconds": made.footage,
+        "left_out": made.left_out, "seconds": seconds, "worker_seconds": made.seconds,
+        "extracting_seconds": made.extracting, "video_seconds": made.footage,
         "feature_sets": [
             {"name": one.name, "modality": one.modality, "dim": one.dim} for one in made.store.feature_sets.values()
         ],

@@ -95,6 +95,7 @@ class Draft:
         self.description = description
         self.recordings = list(recordings)
         self.remarks: list[str] = []  # warnings of the importer on the source as a whole
+        self.left_out: list[str] = []  # recordings that the source has and the store has not
         self._fingerprints = [source.fingerprint() for source in self.recordings]
         self.signature = digest([repr(description), self._fingerprints, [repr(s) for s in self.recordings]])
         self._kind = digest([repr(description)])
@@ -247,6 +248,8 @@ class Draft:
         }
         if self.description.definitions:
             manifest["definitions"] = self.description.definitions
+        if self.left_out:
+            manifest["left_out"] = self.left_out
         notes = {source.name: self._notes(index) for index, source in enumerate(self.recordings)}
         if any(notes.values()):
             manifest["notes"] = notes

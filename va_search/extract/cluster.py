@@ -82,7 +82,7 @@ class Actor:
         before = len(list(tries.glob(f"{index}.{self.run}.*")))
         if before >= TRIES:
             problem = f"recording {name!r}: {before} processes died at {self.worker.jobs[index].video} {DIED}"
-            return Outcome(index, name, (problem,))
+            return Outcome(index, name, (problem,), died=True)
         (tries / f"{index}.{self.run}.{before}").touch()
         return self.worker(index)
 

@@ -5,8 +5,8 @@
     STORE.crops/          crops that the recipe's `faces` found, by what found them
 
 Conventions: a killed run goes on with the recordings that have no part. A recording that is broken stops nothing: the
-others are extracted, then all problems are told and the store waits until they are put right. A feature set that the
-store has from the same definition is not extracted again.
+others are extracted, then all problems are told and the store waits until they are put right, or is made without them
+where that was asked for. A feature set that the store has from the same definition is not extracted again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from va_search.data.importing import PROBLEMS_SHOWN, refuse
 from va_search.data.sheet import and_more, first_few, where
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
+from va_search.extract.broken import Broken
 from va_search.extract.recipe import Recipe
 from va_search.extract.recording import Outcome, Worker
 from va_search.extract.sources import LABEL_RANGE, Job, Places, find_jobs
@@ -53,13 +54,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Extracted:
-    """The store, which feature sets were extracted now and which were there, and how long the recordings of this run
-    took: `extracting` of the workers' `seconds` in the extractors, for `footage` seconds of video."""
+    """The store, which feature sets were extracted now and which were there, what was left out of it, and how long the
+    recordings of this run took: `extracting` of the workers' `seconds` in the extractors, for `footage` seconds of
+    video."""
 
     store: Store
     made: tuple[str, ...]
     there: tuple[str, ...]
     recordings: int
+    left_out: tuple[str, ...] = ()
     seconds: float = 0.0
     extracting: float = 0.0
     footage: float = 0.0
@@ -75,10 +78,18 @@ def quiet(progress: Progress) -> None:
 
 
 def extract(
-    recipe: Recipe, places: Places, to: Path, *, dtype: str = "float32", engine: Engine = in_turn, watch: Watch = quiet
+    recipe: Recipe,
+    places: Places,
+    to: Path,
+    *,
+    dtype: str = "float32",
+    leave_out_broken: bool = False,
+    engine: Engine = in_turn,
+    watch: Watch = quiet,
 ) -> Extracted:
     """Extract a recipe's feature sets into a store at `to`, or add to it those it lacks.
 
+    `leave_out_broken`: a new store is made without training and validation recordings whose files are broken.
     InputError with everything missing before anything is read, or at the end with what is wrong in recordings;
     JobError when the disk is full. What is finished is kept, and the same call goes on from there.
     """
@@ -89,30 +100,35 @@ def extract(
     if recipe.faces is not None:
         crops /= recipe.faces_hash[:12]
     jobs = find_jobs(places, wanted, crops, warnings)
+    left_out: tuple[str, ...] = ()
     if to.exists():
+        left_out = tuple(read_json(to / "manifest.json").get("left_out", ()))
+        jobs = [job for job in jobs if job.name not in left_out]
         _check_same_recordings(Store.open(to), jobs)
     if not wanted.feature_sets:
-        return Extracted(Store.open(to), (), there, 0)
+        return Extracted(Store.open(to), (), there, 0, left_out)
     if places.crops is None:
         recipe.finder()  # whatever is wrong with its detector is told now, not once for each recording
     columns = {one.name: (one.modality, one.build().columns) for one in wanted.feature_sets}  # type: ignore[union-attr]
     with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
-        timelines, problems = _timelines(jobs)
+        timelines, unread = _timelines(jobs)
         good = [job for job in jobs if job.video in timelines]
         if not good:
-            refuse(problems)
+            refuse([problem for problems in unread.values() for problem in problems])
         place = to.with_name(f"{to.name}.adding") if to.exists() else to
         if place != to and _added(place, to):
             remove_folder(place)
-        draft = Draft(
-            place, _description(columns, definitions, dtype), [_source(job, timelines[job.video]) for job in good]
-        )
+        description = _description(columns, definitions, dtype)
+        draft = Draft(place, description, [_source(job, timelines[job.video]) for job in good])
         draft.remarks = warnings
         run = Run(draft, wanted, good, {job.name: timelines[job.video] for job in good}, watch)
         outcomes = run.through(engine)
-        problems += [problem for outcome in outcomes for problem in outcome.problems]
-        if problems:
-            _refuse_broken(problems, len(jobs), draft, adding=place != to)
+        broken = Broken(jobs, unread, [outcome for outcome in outcomes if outcome.problems])
+        if broken.problems and leave_out_broken and broken.can_go and place == to:
+            draft = broken.taken_out_of(draft)
+            left_out = tuple(draft.left_out)
+        elif broken.problems:
+            refuse([*broken.problems, broken.advice(draft, adding=place != to)])
         store = draft.finish()
         if place != to:
             try:
@@ -126,6 +142,7 @@ def extract(
         tuple(one.name for one in wanted.feature_sets),
         there,
         len(outcomes),
+        left_out,
         sum(outcome.seconds for outcome in outcomes),
         sum(outcome.extracting for outcome in outcomes),
         sum(outcome.footage for outcome in outcomes),
@@ -171,7 +188,7 @@ class Run:
         lost = [(index, self.jobs[index]) for index in missing if index not in heard and not self.draft.has(index)]
         what = "ended without a word (killed, out of memory, or a crash in a library); the same command tries it again"
         return [
-            Outcome(index, job.name, (f"recording {job.name!r}: the process that read {job.video} {what}",))
+            Outcome(index, job.name, (f"recording {job.name!r}: the process that read {job.video} {what}",), died=True)
             for index, job in lost
         ]
 
@@ -209,17 +226,28 @@ def _wanted(recipe: Recipe, definitions: dict[str, str], to: Path, dtype: str) -
 def _check_same_recordings(store: Store, jobs: Sequence[Job]) -> None:
     """InputError, before hours of work, when these are not the recordings and labels that the store was made from."""
     given = {job.name: (job.split, job.subject, job.rows) for job in jobs}
-    problems = differences(store, given, "what is given now")
+    problems = differences(store, given, "what is given now") or _other_videos(store, jobs)
     if not problems:
         pairs = [store.annotations[one.start : one.stop] for one in store.recordings]
         with ThreadPoolExecutor(READERS) as pool:
             problems = [problem for found in pool.map(_other_labels, jobs, pairs) for problem in found]
     if problems:
         advice = (
-            f"{store.path}: give the --annotations, --sample and --subjects it was made from, or extract into another "
-            "store"
+            f"{store.path}: give the --videos, --annotations, --sample and --subjects it was made from, or extract "
+            "into another store"
         )
         raise InputError(*first_few(problems, PROBLEMS_SHOWN), advice)
+
+
+def _other_videos(store: Store, jobs: Sequence[Job]) -> list[str]:
+    """Videos that were replaced since, by their size, which a copy keeps and a new encoding does not."""
+    notes = read_json(store.path / "manifest.json").get("notes", {})
+    pairs = [(job, notes.get(job.name, {}).get("video_bytes"), job.video.stat().st_size) for job in jobs]
+    return [
+        f"{job.video}: {now:,} bytes, {before:,} when {store.path} was made from it"
+        for job, before, now in pairs
+        if before not in (None, now)
+    ]
 
 
 def _other_labels(job: Job, before: NDArray[np.float32]) -> list[str]:
@@ -238,9 +266,9 @@ def _other_labels(job: Job, before: NDArray[np.float32]) -> list[str]:
     return [f"{where(job.labels, int(other[0]))}: another label than in the store{and_more(other.size - 1)}"]
 
 
-def _timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], list[str]]:
+def _timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], dict[Path, list[str]]]:
     """Time stamps of all videos, and what is wrong with those that can't be read."""
-    problems: list[str] = []
+    unread: dict[Path, list[str]] = {}
     timelines: dict[Path, Timeline] = {}
     videos = dict.fromkeys(job.video for job in jobs)
     with ThreadPoolExecutor(READERS) as pool:
@@ -248,8 +276,8 @@ def _timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], list[str]]:
             if isinstance(found, Timeline):
                 timelines[video] = found
             else:
-                problems += found
-    return timelines, problems
+                unread[video] = found
+    return timelines, unread
 
 
 def _timeline(video: Path) -> Timeline | list[str]:
@@ -272,16 +300,6 @@ def _description(
     definitions = {name: definitions[name] for name in columns}
     source = f"extract {digest(definitions)}"
     return Description("affwild2", LABEL_RANGE, columns, dtype=dtype, source=source, definitions=definitions)
-
-
-def _refuse_broken(problems: list[str], total: int, draft: Draft, *, adding: bool) -> None:
-    done = len(draft.recordings) - len(draft.missing())
-    kept = f"{done} of {total} recordings are extracted and kept in {draft.folder}; put the others right"
-    if adding:  # to a store whose recordings are what they are
-        advice = f"{kept}, and the same command goes on; to do without them, extract all into another store"
-    else:
-        advice = f"{kept}, or take their label files out, and the same command goes on"
-    refuse([*problems, advice])
 
 
 def _added(place: Path, to: Path) -> bool:

@@ -36,6 +36,7 @@ class Outcome:
     """What came of one recording: `problems` of its input (none: its part is written), `stop` what ends the whole job.
 
     `seconds` were spent on it, of which `extracting` in the extractors; `footage` is its video's length in seconds.
+    `died`: the process that had it, and more is not known.
     """
 
     index: int
@@ -45,6 +46,7 @@ class Outcome:
     seconds: float = 0.0
     extracting: float = 0.0
     footage: float = 0.0
+    died: bool = False
 
 
 @dataclass
@@ -121,7 +123,7 @@ class Worker:
         if problems:
             raise InputError(*problems)
         ordered = {one.name: features[one.name] for one in self.recipe.feature_sets}
-        return Part(ordered, annotation, times, valid, (), (), notes(timeline, times))
+        return Part(ordered, annotation, times, valid, (), (), notes(timeline, times, job.video))
 
     def _extractor(self, one: FeatureRecipe) -> Any:
         if one.name not in self._loaded:
@@ -242,8 +244,9 @@ def not_finite(name: str, values: NDArray[np.float32]) -> list[str]:
     ]
 
 
-def notes(timeline: Timeline, times: NDArray[np.float64]) -> dict[str, Any]:
-    """What `data check` tells of a recording's lengths and rates, in seconds and frames per second."""
+def notes(timeline: Timeline, times: NDArray[np.float64], video: Path) -> dict[str, Any]:
+    """What `data check` tells of a recording's lengths and rates, in seconds and frames per second; and the size of its
+    video in bytes, which tells whether it was replaced."""
     sound = timeline.sound
     return {
         "annotation_seconds": float(times[-1] - times[0]) + timeline.step,
@@ -255,4 +258,5 @@ def notes(timeline: Timeline, times: NDArray[np.float64]) -> dict[str, Any]:
         "rate": timeline.rate,
         "nominal_rate": timeline.nominal if np.isfinite(timeline.nominal) else None,
         "variable_rate": timeline.variable,
+        "video_bytes": video.stat().st_size,
     }
