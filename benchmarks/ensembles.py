@@ -89,7 +89,7 @@ def _slow(rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
     """A series of standard deviation 1 that changes over about a hundred frames."""
     knots = rng.standard_normal(frames // 100 + 2)
     found = np.interp(np.arange(frames) / 100, np.arange(len(knots)), knots)
-    return (found - found.mean()) / found.std()
+    return np.asarray((found - found.mean()) / found.std())
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,8 @@ def ours(world: World) -> Ours:
     A selection starts from statistics in blocks per fold, which is what a fold, a recipe and a dimension start from.
     """
     columns = [np.asarray(prediction) for prediction in world.predictions]  # mapped still
-    passes, found = [], None
+    passes: list[float] = []
+    found = None
     while len(passes) < 3 and sum(passes) < 20:
         start = time.perf_counter()
         found = measure(columns, world.labels, world.recordings, world.names)
@@ -141,7 +142,7 @@ def bare_product(members: int, frames: int) -> float:
         start = time.perf_counter()
         block @ block.T
         taken.append(time.perf_counter() - start)
-    return min(taken) * frames / block.shape[1]
+    return float(min(taken) * frames / block.shape[1])
 
 
 def check(found: Statistics, peer: dict[str, Any]) -> tuple[int, float]:
@@ -210,8 +211,8 @@ def _run_peer(python: Path, peer: str, folder: Path, limit: float, threads: dict
 def compare(world: World, peers: Path | None, missing: dict[str, str], limit: float) -> tuple[Ours, dict[str, float]]:
     """Ours, and the peers' seconds (infinite: over the limit); the sequence is checked against the direct method."""
     own, taken = ours(world), {}
-    for name, peer in PEERS.items() if peers else ():
-        if peer.split("_")[0] in missing:
+    for name, peer in PEERS.items():
+        if peers is None or peer.split("_")[0] in missing:
             continue
         found = run_peer(peers / "bin" / "python", peer, world.folder, limit)
         taken[name] = float("inf") if found is None else found["seconds"]

@@ -74,7 +74,7 @@ def plain_faces(places: Places, to: Path) -> None:
         crops = sorted((places.crops / video.stem).glob("*.jpg"))
         for start in range(0, len(crops), BATCH):
             images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in crops[start : start + BATCH]])
-            scaled = (images.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(DEVIATION)
+            scaled = (images.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
             rows.append(session.run(None, {"images": np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))})[0])
         np.save(to / f"{video.stem}.face.npy", np.concatenate(rows))
 

@@ -90,7 +90,7 @@ def told(settings: TrialSettings, objective: str) -> Values:
 def run(space: Space, proposals: Proposals, number: int) -> list[tuple[float, float]]:
     """Draw and tell `number` trials, two of them always running; what each reached."""
     running: deque[tuple[str, TrialSettings]] = deque()
-    found = []
+    found: list[tuple[float, float]] = []
     while len(found) < number:
         drawn = proposals.next()
         if drawn is not None:

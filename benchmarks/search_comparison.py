@@ -194,17 +194,24 @@ def read(one: One, store: Store, recipe: Recipe, marks: list[float]) -> list[Rea
 
 
 def reached(materials: Materials, times: dict[str, float], recipe: Recipe, seconds: float) -> Reached:
+    finished, then = at_mark(materials, times, seconds)
+    if then is None:
+        return Reached(finished, None, None)
+    single = compare.out_of_fold(compare.best_single(then))
+    ensemble = compare.out_of_fold(compare.carry_out(recipe, then))
+    return Reached(finished, single["score"] if single else None, ensemble["score"] if ensemble else None)
+
+
+def at_mark(materials: Materials, times: dict[str, float], seconds: float) -> tuple[int, Materials | None]:
+    """How many trials had finished after so long, and what they give; None where a dimension has none."""
     known = {trial for trial, took in times.items() if took <= seconds}
     dimensions = {}
     for dimension, material in materials.items():
         members = [index for index, candidate in enumerate(material.candidates) if candidate.trial in known]
         if not members:
-            return Reached(len(known), None, None)
+            return len(known), None
         dimensions[dimension] = material.subset(np.array(members, dtype=np.intp))
-    then = replace(materials, dimensions=dimensions)
-    single = compare.out_of_fold(compare.best_single(then))
-    ensemble = compare.out_of_fold(compare.carry_out(recipe, then))
-    return Reached(len(known), single and single["score"], ensemble and ensemble["score"])
+    return len(known), replace(materials, dimensions=dimensions)
 
 
 def print_table(tables: dict[One, list[Reached | None]], options: argparse.Namespace) -> None:

@@ -40,6 +40,7 @@ import csv
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,7 +71,7 @@ COMBINATIONS = (
     "densenet compare egemaps wav2vec",
 )
 """Of Tables 1, 2, 3 and 5."""
-SMALL = {
+SMALL: dict[str, Any] = {
     "normalise": "none", "frame_step": 6, "segment_length": 60, "width": 64, "layers": 1, "attention_heads": 4,
     "feed_forward": 128, "hidden_size": 64, "head_sizes": (64,), "learning_rate": 1e-3,
 }  # fmt: skip
@@ -79,14 +80,14 @@ STEPS = 30
 Pair = NDArray[np.float32]
 
 
-def train(store: Store, features: str, encoder: str, seed: int, epochs: int) -> tuple[Pair, Pair]:
+def train(store: Store, features: str, encoder: Any, seed: int, epochs: int) -> tuple[Pair, Pair]:
     """Predictions (frames, 2) of validation and test by one small trial, each dimension from its best epoch."""
     settings = TrialSettings(features=tuple(features.split()), encoder=encoder, seed=seed, epochs=epochs, **SMALL)
     fit = Fit(settings, store)
     while not fit.finished:
         fit.run_epoch()
     found = fit.predictions()
-    return tuple(found[split].values for split in ("validation", "test"))
+    return found["validation"].values, found["test"].values
 
 
 def hidden_labels(store: Store, folder: Path) -> NDArray[np.float64]:
@@ -110,7 +111,7 @@ def moments(predictions: list[NDArray[np.floating]], labels: NDArray[np.floating
 
 def report(store: Store, hidden: Path, seeds: int, epochs: int) -> None:
     """Train, print a line per trial, then the best single trial and the ensemble of each dimension."""
-    truth = {
+    truth: dict[str, NDArray[np.floating]] = {
         "validation": store.annotations[positions(store.split("validation"))],
         "test": hidden_labels(store, hidden),
     }

@@ -18,6 +18,9 @@ weights are chosen without the recordings that it is judged on; its members' bes
 Ours has one: it is judged on every frame, interpolated between steps, which is worth about .012 (docs/performance.md).
 When the mean of our best five passes, in-sample too, tells what the search alone is worth.
 
+Whose quality is higher is settled on the test recordings, whose labels neither saw: the recipe's score there is that of
+its best five (each with the weights of its best epochs, predicted like ours), and that of their mean prediction.
+
 A minute is --concurrent times 60 core-seconds of all the processes of a side, from its command on (imports, Ray,
 trainings), so that what else runs on the machine takes no time away; wall minutes stand beside them. Making the
 ensemble is counted too, on one core. Ours has passed at the first mark at which, and at the next one too, it scores
@@ -27,6 +30,7 @@ higher.
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import os
 import signal
@@ -34,29 +38,40 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
+import torch
 import yaml
+from numpy.typing import NDArray
 from process_tree import Taken
 from rich.console import Console
 from rich.table import Table
 from search import Job, export
-from search_comparison import NAME, One, reached
+from search_comparison import NAME, One, at_mark
 from search_comparison import search as search_for
+from simulated_gain import hidden_labels
 
 from va_search.cli.ensemble import DEFAULT_RECIPE
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
-from va_search.ensemble.material import gather
+from va_search.ensemble import compare
+from va_search.ensemble.apply import combine
+from va_search.ensemble.compare import Outcome
+from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.recipe import load_recipe
 from va_search.files import Home
+from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import Bank
 from va_search.search.machine import cores
 from va_search.search.space import load_space
+from va_search.training.batches import Steps
+from va_search.training.examples import Examples
+from va_search.training.predict import build_model, predict
 from va_search.training.settings import TrialSettings
 
 BEST = 5
@@ -76,13 +91,30 @@ SETTINGS: dict[str, Any] = {
 @dataclass(frozen=True)
 class Mark:
     """What ours had after so many minutes of its time: trials finished, the mean of the best five's validation scores
-    (like the recipe's, in-sample), the best single and the ensemble out-of-fold; None where there was too little."""
+    (like the recipe's, in-sample), the best single and the ensemble out-of-fold, and the ensemble on the test split;
+    None where there was too little."""
 
     minutes: float
     trials: int
     best_five: float | None
     single: float | None
     ensemble: float | None
+    test: float | None
+
+
+@dataclass(frozen=True)
+class Final:
+    """What the recipe ends with: its trials' validation scores; on the test split, the mean score of the best five, and
+    the score of their mean prediction."""
+
+    scores: list[float]
+    test: float
+    test_of_mean: float
+
+    @property
+    def score(self) -> float:
+        """The mean of the best five."""
+        return final(self.scores)
 
 
 def drawn(path: Path, store: Store, number: int, seed: int) -> list[dict[str, Any]]:
@@ -100,19 +132,69 @@ def final(scores: list[float]) -> float:
     return statistics.mean(sorted(scores)[-BEST:])
 
 
-def marks_of(one: One, store: Store, recipe: str, every: float) -> list[Mark]:
+def tested(predictions: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
+    """The mean of both CCCs of (frames, 2) predictions."""
+    return score(*(ccc(predictions[:, d], truth[:, d]) for d in range(2)))
+
+
+def recipe_tested(folder: Path, store: Store, truth: NDArray[np.floating], scores: list[float]) -> Final:
+    """The recipe's best five on the test split, from the checkpoints it left."""
+    found: list[tuple[float, NDArray[np.floating]]] = []
+    for result in sorted(folder.glob("ray_results/recipe/*/result.json")):
+        epochs = [json.loads(line) for line in result.read_text().splitlines()]
+        if epochs[-1]["score"] < sorted(scores)[-BEST:][0]:
+            continue
+        settings = TrialSettings(**epochs[0]["config"]["settings"])
+        data = Examples(settings, store, torch.device("cpu"))
+        steps = Steps.of(store, store.split("test"), settings.frame_step, data.statistics.group)
+        values = np.empty_like(truth)
+        for d, dimension in enumerate(DIMENSIONS):
+            best = int(np.argmax([epoch[f"ccc_{dimension}"] for epoch in epochs]))
+            state = torch.load(result.parent / f"checkpoint_{best:06d}" / "checkpoint.pt", weights_only=True)
+            model = build_model(settings, data.feature_sets)
+            model.load_state_dict(state["model"])
+            values[:, d] = predict(model, settings, data.gather, steps, store.label_range)[:, d]
+        found.append((epochs[-1]["score"], values))
+    best_five = [values for _, values in sorted(found, key=lambda pair: pair[0])[-BEST:]]
+    mean = statistics.mean(tested(values, truth) for values in best_five)
+    return Final(scores, mean, tested(np.mean(best_five, axis=0), truth))
+
+
+def ours_tested(
+    bank: Bank, materials: Materials, outcomes: Mapping[str, Outcome], truth: NDArray[np.floating]
+) -> float:
+    """An ensemble of ours on the test split."""
+    lines, values = materials.lines, np.empty_like(truth)
+    for d, dimension in enumerate(DIMENSIONS):
+        fit, candidates = outcomes[dimension].fit, outcomes[dimension].fits.material.candidates
+        members = [int(index) for index in np.flatnonzero(fit.weights)]
+        columns = [
+            bank.column(one.study, one.trial, "test", dimension, frames_hash=str(lines.test_frames_hash))
+            for one in (candidates[index] for index in members)
+        ]
+        values[:, d] = combine(fit.weights[members], columns, lines.store.split("test"), fit.post)
+    return tested(values, truth)
+
+
+def marks_of(one: One, store: Store, recipe: str, every: float, truth: NDArray[np.floating]) -> list[Mark]:
     """What our study had finished, every so many minutes of its time; making the ensemble comes on top."""
     materials, chosen = gather(Home(one.folder), [NAME], store, outside=False), load_recipe(recipe)
     times = {candidate.trial: one.reached_by(candidate.record) for candidate in materials.lines.candidates}
-    records, found = Bank(Home(one.folder).bank).records(NAME), []
-    scores = {record["trial"]: record["best"]["score"]["value"] for record in records}
+    bank = Bank(Home(one.folder).bank)
+    scores = {record["trial"]: record["best"]["score"]["value"] for record in bank.records(NAME)}
+    found = []
     for number in range(1, int(one.spent / 60 / every + 1e-9) + 1):
         began, searched = time.process_time(), number * every * 60
-        then = reached(materials, times, chosen, searched)
+        finished, then = at_mark(materials, times, searched)
+        outcomes = None if then is None else compare.carry_out(chosen, then)
+        ensemble = None if outcomes is None else compare.out_of_fold(outcomes)
         minutes = (searched + time.process_time() - began) / 60
         known = [scores[trial] for trial, took in times.items() if took <= searched]
         best_five = final(known) if len(known) >= BEST else None
-        found.append(Mark(minutes, then.trials, best_five, then.single, then.ensemble))
+        single = None if then is None else compare.out_of_fold(compare.best_single(then))
+        test = None if then is None or outcomes is None else ours_tested(bank, then, outcomes, truth)
+        fair = ensemble["score"] if ensemble else None
+        found.append(Mark(minutes, finished, best_five, single["score"] if single else None, fair, test))
     return found
 
 
@@ -122,29 +204,41 @@ def passed(marks: list[Mark], value: Callable[[Mark], float | None], score: floa
     return next((one for one, now, later in zip(marks, above, above[1:], strict=False) if now and later), None)
 
 
-def show(recipe: Taken, scores: list[float], marks: list[Mark], wall: Callable[[Mark], float], cores: int) -> None:
-    whole, score = recipe.core_seconds / cores / 60, final(scores)
+def show(recipe: Taken, last: Final, marks: list[Mark], wall: Callable[[Mark], float], cores: int) -> None:
+    whole = recipe.core_seconds / cores / 60
     table = Table(title="ours, as time goes on", title_justify="left")
-    for heading in ("minutes", "trials", "best five, in-sample", "best single, out-of-fold", "ensemble, out-of-fold"):
+    headings = (
+        "minutes",
+        "trials",
+        "best five, in-sample",
+        "best single, out-of-fold",
+        "ensemble, out-of-fold",
+        "test",
+    )
+    for heading in headings:
         table.add_column(heading, justify="right")
-    for one in marks[:: max(1, len(marks) // ROWS)]:
-        values = ("–" if value is None else f"{value:.4f}" for value in (one.best_five, one.single, one.ensemble))
+    every = max(1, len(marks) // ROWS)
+    for one in dict.fromkeys([*marks[::every], marks[-1]]):
+        values = ("–" if v is None else f"{v:.4f}" for v in (one.best_five, one.single, one.ensemble, one.test))
         table.add_row(f"{one.minutes:.2f}", str(one.trials), *values)
     Console(width=120).print(table)
-    print(
-        f"recipe: {len(scores)} trials, {whole:.2f} minutes ({recipe.seconds / 60:.2f} of the wall); best five", end=""
-    )
-    print(f" {score:.4f}, best {max(scores):.4f}, in-sample")
+    print(f"recipe: {len(last.scores)} trials, {whole:.2f} minutes ({recipe.seconds / 60:.2f} of the wall)")
+    print(f"  best five {last.score:.4f}, best {max(last.scores):.4f}, in-sample")
+    print(f"  on the test split: best five {last.test:.4f}, their mean prediction {last.test_of_mean:.4f}")
     ways = {
-        "the ensemble, out-of-fold": passed(marks, lambda one: one.ensemble, score),
-        "the best five, in-sample as the recipe's": passed(marks, lambda one: one.best_five, score),
+        "the ensemble, out-of-fold, the best five": passed(marks, lambda one: one.ensemble, last.score),
+        "the best five, in-sample, those of the recipe": passed(marks, lambda one: one.best_five, last.score),
+        "the ensemble on the test split, the best five there": passed(marks, lambda one: one.test, last.test),
+        "the ensemble on the test split, their mean prediction there": passed(
+            marks, lambda one: one.test, last.test_of_mean
+        ),
     }
     for name, mark in ways.items():
         if mark is None:
-            print(f"ours: {name}, did not pass that in {marks[-1].minutes:.2f} minutes")
+            print(f"ours: {name}: not passed in {marks[-1].minutes:.2f} minutes")
         else:
             after = f"{mark.minutes:.2f} minutes ({wall(mark):.2f} of the wall), {mark.trials} trials"
-            print(f"ours: {name}, passed that after {after}: {mark.minutes / whole:.2f} of the recipe's time")
+            print(f"ours: {name}: passed after {after}: {mark.minutes / whole:.2f} of the recipe's time")
 
 
 def main() -> None:
@@ -159,7 +253,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="va", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        store = simulate(folder / "store", size="demo")
+        store = simulate(folder / "store", size="demo", hidden=folder / "hidden")
+        truth = hidden_labels(store, folder / "hidden")
         space = folder / "space.yaml"
         settings = {**SETTINGS, "epochs": given.epochs}
         space.write_text(
@@ -168,7 +263,7 @@ def main() -> None:
         trials = drawn(space, store, given.trials, given.seed)
         every_set = TrialSettings(**{**trials[0], "features": [*store.feature_sets]})
         export(store, every_set, folder / "exported")
-        job = Job(folder, store, given.epochs, [], given.concurrent)
+        job = Job(folder, folder / "exported", store, given.epochs, [], given.concurrent)
         print("recipe …", file=sys.stderr, flush=True)
         taken, scores = job.script("recipe", "tutorial_recipe.py", trials)
 
@@ -182,12 +277,13 @@ def main() -> None:
             for process in multiprocessing.active_children():
                 process.terminate()
                 process.join()
-        marks = marks_of(one, store, given.recipe, given.every)
+        marks = marks_of(one, store, given.recipe, given.every, truth)
+        last = recipe_tested(folder / "recipe", store, truth, scores)
 
         def wall(mark: Mark) -> float:
             return (next((at for at, spent in one.clock() if spent >= 60 * mark.minutes), time.time()) - began) / 60
 
-        show(taken, scores, marks, wall, given.concurrent)
+        show(taken, last, marks, wall, given.concurrent)
 
 
 if __name__ == "__main__":
