@@ -1,9 +1,8 @@
-"""A search's time beside the tutorials' recipe and beside the floor that its trainings set; and what trials share.
+"""A search's time beside the tutorials' recipe and beside the floor that its trainings set.
 
     python benchmarks/search.py                  16 trials of 15 epochs, all three: some minutes on two cores
     python benchmarks/search.py --trials 4 --epochs 3 --only ours floor
     python benchmarks/search.py --only ours floor --rounds 3       where the machine's own speed changes by the minute
-    python benchmarks/search.py --memory         1, 2 and 4 trials at a time on wide features: about a minute
 
 On one simulated store of the demo's size, the same grid (four learning rates, several seeds), epochs and trials side by
 side, one after another:
@@ -23,9 +22,6 @@ wall times trials side by side per trial, less the floor's training; peak memory
 the floor's, which is the sum of its trainings over trials side by side; seconds of a training on each side that tells
 them, since a machine's own speed may change between sides. Run it while nothing else runs. With --rounds all sides run
 so many times in turns, and the ratios of all rounds are printed with their medians.
-
---memory trains k trials at once, each in a process, on the paper's feature sets (--like affwild2), and prints how much
-of the store's files all of them hold together (PSS), and the memory of their own at its peak while they train.
 """
 
 from __future__ import annotations
@@ -33,29 +29,25 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 import os
 import signal
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import yaml
-from process_tree import Taken, memory, parse_mapped, watch
+from process_tree import Taken, watch
 from rich.console import Console
 from rich.table import Table
 
 from va_search.data.segments import stitch
 from va_search.data.simulate import simulate
-from va_search.data.simulate_affwild2 import simulate_affwild2
 from va_search.data.store import Store
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS, ccc
@@ -63,8 +55,7 @@ from va_search.predictions.bank import Bank
 from va_search.search.machine import cores
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
-from va_search.training.fit import Fit
-from va_search.training.predict import MOST_ROWS, VALUES, in_batches, segments_of
+from va_search.training.predict import in_batches, segments_of
 from va_search.training.settings import TrialSettings
 from va_search.training.weights import load_model
 
@@ -76,10 +67,6 @@ SETTINGS: dict[str, Any] = {
     "encoder_dropout": 0.1, "head_sizes": [32], "schedule": "cosine",
 }  # fmt: skip
 """Those of search_spaces/demo.yaml."""
-WIDE: dict[str, Any] = {
-    "normalise": "none", "segment_length": 100, "encoder": "transformer", "width": 64, "layers": 2, "feed_forward": 128,
-    "head_sizes": [64], "epochs": 1_000_000,
-}  # fmt: skip
 MIB = 2**20
 
 
@@ -306,79 +293,6 @@ def compared(one: list[float], other: list[float]) -> tuple[float, float]:
     return statistics.mean(one) - statistics.mean(other), 2 * math.sqrt(variance)
 
 
-def train_on(store: Path, settings: TrialSettings, pipe: Connection) -> None:
-    """Train until killed; tells its own memory before there is a model or data, and when an epoch is done."""
-    torch.set_num_threads(1)
-    opened = Store.open(store)
-    torch.optim.Adam([torch.zeros(1)])  # imports a good deal more of torch
-    pipe.send(memory(os.getpid())["Pss_Anon"])
-    fit = Fit(settings, opened)
-    fit.run_epoch()
-    pipe.send("trained")
-    while True:
-        fit.run_epoch()
-
-
-def held(store: Store, settings: TrialSettings, number: int, seconds: float) -> tuple[float, float, float]:
-    """Bytes of `number` trainings at once: of the store's files, of their own (both the highest sum seen while they
-    train), and of their own before they had a model or data."""
-    context = multiprocessing.get_context("spawn")
-    pipes = [context.Pipe(duplex=False) for _ in range(number)]
-    processes = [context.Process(target=train_on, args=(store.path, settings, give), daemon=True) for _, give in pipes]
-    for process in processes:
-        process.start()
-    try:
-        before = sum(take.recv() for take, _ in pipes)
-        for take, _ in pipes:
-            take.recv()
-        pids = [process.pid for process in processes if process.pid is not None]
-        files = own = 0
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            own = max(own, sum(memory(pid)["Pss_Anon"] for pid in pids))
-            maps = (Path(f"/proc/{pid}/smaps").read_text() for pid in pids)
-            files = max(files, sum(parse_mapped(text, str(store.path)) for text in maps))
-            time.sleep(0.1)
-    finally:
-        for process in processes:
-            process.kill()
-            process.join()
-    return files, own, before
-
-
-def model_and_batch(store: Store, settings: TrialSettings) -> tuple[float, float]:
-    """Bytes of a trial's parameters (with gradients, Adam's two moments, two best epochs), and of the inputs of its
-    largest batch, which is one of prediction."""
-    data = Fit(settings, store)
-    parameters = sum(one.numel() for one in data.model.parameters())
-    columns = sum(store.feature_sets[name].dim for name in settings.features)
-    row = settings.segment_length * settings.frame_step * columns
-    rows = min(MOST_ROWS, max(settings.batch_size, VALUES // row))
-    return 6 * 4 * parameters, 4 * rows * row
-
-
-def show_memory(store: Store, counts: list[int], seconds: float) -> None:
-    settings = TrialSettings(features=tuple(store.feature_sets), **WIDE)
-    table = Table(title="memory of trials at a time, MiB", title_justify="left")
-    headings = ("trials", "store's files, all", "own, all", "own, each further", "of it before model and data")
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    first: tuple[int, float, float] | None = None
-    for number in counts:
-        files, own, before = held(store, settings, number, seconds)
-        further = ["–", "–"]
-        if first is not None:
-            more = (own - first[1], before - first[2])
-            further = [f"{value / (number - first[0]) / MIB:,.0f}" for value in more]
-        first = first or (number, own, before)
-        table.add_row(str(number), f"{files / MIB:,.0f}", f"{own / MIB:,.0f}", *further)
-    Console(width=120).print(table)
-    model, batch = (value / MIB for value in model_and_batch(store, settings))
-    size = sum(store.features(name).nbytes for name in store.feature_sets) / MIB
-    print(f"features on disk {size:,.0f} MiB; model, optimiser and best epochs {model:,.1f} MiB; the inputs of")
-    print(f"the largest batch {batch:,.0f} MiB")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=16, help=f"a multiple of {len(RATES)}, the learning rates")
@@ -386,18 +300,12 @@ def main() -> None:
     parser.add_argument("--concurrent", type=int, default=cores(), help="trials side by side")
     parser.add_argument("--only", nargs="+", choices=list(SIDES), default=list(SIDES))
     parser.add_argument("--rounds", type=int, default=1, help="so many times, all sides in turns")
-    parser.add_argument("--memory", action="store_true", help="measure what trials at a time share, and nothing else")
-    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2, 4], help="with --memory: trials at a time")
-    parser.add_argument("--seconds", type=float, default=10.0, help="with --memory: how long each is looked at")
     given = parser.parse_args()
     if given.trials < len(RATES) or given.trials % len(RATES):
         parser.error(f"--trials {given.trials}: expected a multiple of {len(RATES)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="va", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        if given.memory:
-            show_memory(simulate_affwild2(folder / "store", scale=0.01), given.at_once, given.seconds)
-            return
         store = simulate(folder / "store", size="demo")
         settings = TrialSettings(**SETTINGS, epochs=given.epochs)
         exported = export(store, settings, folder / "exported")
