@@ -11,6 +11,12 @@ from va_search.data.simulate import simulate
 from va_search.data.store import Store
 
 
+def pytest_configure() -> None:
+    """One thread for torch, before it is imported: several wait for each other by spinning, ten times as long where
+    other programs have the cores, and tests have a time limit."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
 @pytest.fixture
 def case_folder() -> Path:
     """The CASE recordings, where they are at hand; the test skips, visibly, where they are not."""

@@ -42,7 +42,7 @@ def command(space: Path, store: Path, home: Path, study: str = "s", *more: str) 
 
 
 def run(*arguments: Any) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=400)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -65,6 +67,19 @@ def test_features_are_mapped_and_read_only(tmp_path: Path) -> None:
     maps = Path("/proc/self/maps")
     if maps.exists():
         assert str(tmp_path / "store" / "features" / "face.arrow") in maps.read_text()
+
+
+def test_reading_imports_no_pandas(tmp_path: Path) -> None:
+    """28 MiB and half a second of every process that reads a store; Arrow's own conversions import it."""
+    program = f"""
+import sys
+from va_search.data.store import Store
+store = Store.open({str(make(tmp_path).path)!r})
+print(store.features("face").shape, store.annotations.shape, store.times.shape, store.valid.sum())
+assert "pandas" not in sys.modules
+"""
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    assert said == "(25, 3) (25, 2) (25,) 21\n"
 
 
 def test_the_label_range_becomes_minus_one_to_one(tmp_path: Path) -> None:

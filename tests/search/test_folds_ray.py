@@ -14,7 +14,7 @@ from va_search.data.simulate import simulate
 from va_search.data.store import Store, frames_hash
 from va_search.predictions.bank import Bank
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SPACE = """sampler: grid
 seeds: [0]

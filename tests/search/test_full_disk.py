@@ -12,7 +12,7 @@ import pytest
 
 from va_search.data.store import Store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SPACE = """sampler: grid
 settings:

@@ -12,7 +12,7 @@ import pytest
 
 from va_search.data.simulate import simulate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 SPACE = """
 sampler: tpe

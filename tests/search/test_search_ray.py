@@ -13,7 +13,7 @@ from ray_world import alive, children, run, trials, wait_for
 
 from va_search.data.simulate import simulate
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_a_search_finishes_resumes_and_is_shared_between_studies(
@@ -45,7 +45,7 @@ def test_control_c_saves_what_is_finished_and_the_same_command_goes_on(
     process = started(file, store, home)
     wait_for(lambda: trials(home))
     process.send_signal(signal.SIGINT)
-    _, text = process.communicate(timeout=60)
+    _, text = process.communicate(timeout=200)
     assert process.returncode == 130, text
     assert "the same command again goes on" in text
     before = trials(home)
@@ -61,7 +61,7 @@ def test_sigterm_saves_like_control_c(
     process = started(space(epochs=3000), store, tmp_path / "home")
     wait_for(lambda: children(process.pid, "ray::ResourceTrainable"))
     process.terminate()  # Ray takes this signal when it starts; it must be ours again
-    out, text = process.communicate(timeout=60)
+    out, text = process.communicate(timeout=200)
     assert (process.returncode, json.loads(out)["exit_code"]) == (130, 130), text
 
 

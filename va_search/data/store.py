@@ -140,7 +140,7 @@ class Store:
         if name not in self.feature_sets:
             raise InputError(f"{self.path}: " + unknown_name("feature set", name, self.feature_sets))
         column = _map_table(self.path / "features" / f"{name}.arrow").column(0).chunk(0)
-        values: NDArray[np.floating] = column.values.to_numpy(zero_copy_only=True)
+        values = np.asarray(np.from_dlpack(column.values))
         return values.reshape(self.frames, self.feature_sets[name].dim)
 
     @cached_property
@@ -159,8 +159,9 @@ class Store:
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
         """(frames,) False where the source had no face and features are the nearest valid frame's (paper 3.1)."""
-        valid: NDArray[np.bool_] = _map_table(self.path / "frames.arrow").column("valid").to_numpy()
-        return valid
+        column = _map_table(self.path / "frames.arrow").column("valid").chunk(0)
+        bits = np.frombuffer(column.buffers()[1], np.uint8)  # DLPack has no bits
+        return np.unpackbits(bits, count=len(column), bitorder="little").astype(bool)
 
     def split(self, name: str) -> tuple[Recording, ...]:
         """Recordings of one split, in store order."""

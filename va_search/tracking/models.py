@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -86,12 +87,14 @@ def _fluent(uri: str) -> Iterator[None]:
     """MLflow's functions that know one server per process, which alone can log models, turned to the one at `uri`."""
     import mlflow
 
-    before = os.environ.get("MLFLOW_TRACKING_URI")
+    before, bytecode = os.environ.get("MLFLOW_TRACKING_URI"), sys.dont_write_bytecode
     os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a project around the current folder is not the model's
     mlflow.set_tracking_uri(uri)
+    sys.dont_write_bytecode = True  # it tries the model where it lies, which would leave .pyc files among its code
     try:
         yield
     finally:
+        sys.dont_write_bytecode = bytecode
         mlflow.set_tracking_uri(before)
 
 

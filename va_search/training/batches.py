@@ -118,11 +118,12 @@ class Gather:
         self.shift = torch.from_numpy(statistics.shift).to(device)
         self.scale = torch.from_numpy(statistics.scale).to(device)
         self.frame_step, self.clip, self.device = frame_step, clip, device
+        self._held = torch.empty(0)
 
     def inputs(self, steps: Steps, segments: Ranges) -> tuple[Tensor, Tensor, Tensor]:
         """x [row, step, feature], mask [row, step], label [row, step, 2] (NaN: none) of some segments, on the device.
 
-        Padded steps are zero, masked and unlabelled.
+        Padded steps are zero, masked and unlabelled. In main memory the next call overwrites x.
         """
         position, mask = padded(segments)
         x = self._features(steps, position)
@@ -140,7 +141,7 @@ class Gather:
             within = torch.arange(self.frame_step)
             frame = frame[..., None] + torch.minimum(within, count[..., None] - 1)  # [row, step, frame]
         flat = frame.reshape(-1)
-        x = torch.empty((len(flat), self.shift.shape[1]), device=self.device)  # [row * step * frame, feature]
+        x = self._room(len(flat), self.shift.shape[1])  # [row * step * frame, feature]
         at = 0
         for rows in self.features.rows(flat):
             x[:, at : at + rows.shape[1]] = rows
@@ -152,6 +153,16 @@ class Gather:
         if self.frame_step > 1:
             x = _block_mean(x.view(*position.shape, self.frame_step, -1), count)
         return x
+
+    def _room(self, rows: int, columns: int) -> Tensor:
+        """[row, column], with anything in it. In main memory it is the same place every time: batches of tens of MiB,
+        taken and given back, leave the heap in pieces and cost a page fault per 4 KiB. A GPU's allocator keeps them."""
+        if self.device.type != "cpu":
+            return torch.empty((rows, columns), device=self.device)
+        if self._held.numel() < rows * columns:
+            self._held = torch.empty(0)  # the old place goes first
+            self._held = torch.empty(rows * columns)
+        return self._held[: rows * columns].view(rows, columns)
 
 
 def _block_mean(x: Tensor, count: Tensor) -> Tensor:

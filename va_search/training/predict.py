@@ -23,8 +23,8 @@ from va_search.training.batches import Gather, Steps, modality_dims
 from va_search.training.order import Batch, Chains, independent, side_by_side
 from va_search.training.settings import TrialSettings
 
-VALUES = 16_000_000
-"""Input values in a prediction batch, at most: 64 MB."""
+VALUES = 8_000_000
+"""Input values in a prediction batch, at most: 32 MB."""
 MOST_ROWS = 256
 
 
