@@ -345,7 +345,7 @@ def test_what_is_broken_inside_is_left_out_too_but_never_all_nor_a_test_recordin
     tested = replace(places, sample=sample)
     with pytest.raises(InputError) as caught:
         run(tmp_path, tested, face, leave_out_broken=True)
-    assert "what the test split has can't be left out" in caught.value.problems[-1]
+    assert "test recordings, and those at which a process died, stay" in caught.value.problems[-1]
     write_crops(tmp_path / "crops" / "v2", [3])
     assert run(tmp_path, tested, face, leave_out_broken=True).left_out == ("v1",)
 

@@ -62,4 +62,4 @@ class Broken:
             return f"{kept}, and the same command goes on; to do without them, extract all into another store"
         if self.can_go:
             return f"{kept}, or add --leave-out-broken, and the same command goes on"
-        return f"{kept} (what the test split has can't be left out), and the same command goes on"
+        return f"{kept}, and the same command goes on (test recordings, and those at which a process died, stay)"
