@@ -46,9 +46,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def spaces(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The laptop's folder of search spaces: what is sent along with a job."""
     folder = tmp_path_factory.mktemp("spaces")
-    write_space(folder / "first.yaml", shared / "store", rates=str(RATES), epochs=12)
+    write_space(folder / "first.yaml", shared / "store", rates=str(RATES), epochs=60)
     others = [rate * 1.01 for rate in RATES]  # one home: trials of the same settings would not be trained again
-    write_space(folder / "second.yaml", shared / "store", rates=str(others), epochs=12)
+    write_space(folder / "second.yaml", shared / "store", rates=str(others), epochs=200)
     return folder
 
 
@@ -208,9 +208,11 @@ def test_job_stopped_and_head_restarted(laptop: Laptop, shared: Path, spaces: Pa
         said = laptop.run("ray", "job", "logs", "--address", address, job)
         assert "are complete and saved; the same command again goes on from there" in said
         stopped = trials(home, "second")
+        assert len(stopped) < 20, "it was to be stopped in the middle of the study"
         submit(laptop, tunnel, spaces, "second")
         before = wait_for(lambda: len(found := trials(home, "second")) > len(stopped) and found, 240)
         laptop.run("ray", "exec", str(laptop.cluster), "ray stop --force")
+        assert len(trials(home, "second")) < 20, "the head was to be lost in the middle of the study"
     up(laptop)
     with laptop.tunnel(8265) as tunnel:
         job = submit(laptop, tunnel, spaces, "second")
