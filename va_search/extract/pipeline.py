@@ -124,11 +124,11 @@ def extract(
         run = Run(draft, wanted, good, {job.name: timelines[job.video] for job in good}, watch)
         outcomes = run.through(engine)
         broken = Broken(jobs, unread, [outcome for outcome in outcomes if outcome.problems])
-        if broken.problems and leave_out_broken and broken.can_go and place == to:
+        if broken.problems:
+            if not (leave_out_broken and broken.can_go and place == to):
+                refuse([*broken.problems, broken.advice(draft, adding=place != to)])
             draft = broken.taken_out_of(draft)
             left_out = tuple(draft.left_out)
-        elif broken.problems:
-            refuse([*broken.problems, broken.advice(draft, adding=place != to)])
         store = draft.finish()
         if place != to:
             try:

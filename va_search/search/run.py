@@ -33,6 +33,8 @@ from va_search.training.settings import TrialSettings
 DELIVERY_SECONDS = 150.0
 """How long the end of a search waits for a tracking server that is silent, before it leaves the rest to the next
 search: a minute's outage, and the requests that wait for their time-out when it ends."""
+INTERRUPTED_SECONDS = 10.0
+"""The same for a search that was asked to stop."""
 
 
 def run_search(
@@ -97,7 +99,7 @@ def run_search(
             named.forget_stop()
             _end(session, delivery)
             undelivered = delivery.close(
-                DELIVERY_SECONDS / 15 if session.interrupted else DELIVERY_SECONDS,
+                INTERRUPTED_SECONDS if session.interrupted else DELIVERY_SECONDS,
                 watch=lambda waiting: watch(replace(session.progress(), undelivered=waiting)),
             )
         return summary_of(session, found, changes, undelivered, delivery.problem)

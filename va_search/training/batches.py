@@ -156,7 +156,7 @@ class Gather:
 
     def _room(self, rows: int, columns: int) -> Tensor:
         """[row, column], with anything in it. In main memory it is the same place every time: batches of tens of MiB,
-        taken and given back, leave the heap in pieces and cost a page fault per 4 KiB. A GPU's allocator keeps them."""
+        taken and given back, leave the heap in pieces. A GPU's allocator keeps them."""
         if self.device.type != "cpu":
             return torch.empty((rows, columns), device=self.device)
         if self._held.numel() < rows * columns:
