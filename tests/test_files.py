@@ -8,13 +8,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from va_search.errors import InputError, JobError, unknown_name
-from va_search.files import Home, checked_name, digest, only_one, read_json, read_yaml, whole_file, write_json
+from va_search.files import Home, checked_name, digest, read_json, read_yaml, share_with_group, whole_file, write_json
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
@@ -52,8 +51,39 @@ def test_a_really_full_disk(tmp_path: Path) -> None:
     if not full.exists():
         pytest.skip("no /dev/full here")
     with pytest.raises(JobError, match="no space left"), whole_file(tmp_path / "a.json") as beside:
+        beside.unlink()
         beside.symlink_to(full)
         beside.write_text("x" * 100_000)
+
+
+def test_what_a_writer_makes_private_gets_the_usual_rights(tmp_path: Path) -> None:
+    (tmp_path / "usual").touch()
+    with whole_file(tmp_path / "weights") as beside:
+        beside.unlink()
+        beside.touch(mode=0o600)
+    assert (tmp_path / "weights").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("home", "parent", "shared"),
+    [(0o770, 0o755, True), (0o755, 0o2775, False), (None, 0o2775, True), (None, 0o1777, False), (None, 0o775, False)],
+)
+def test_a_groups_home_is_written_for_the_group(tmp_path: Path, home: int | None, parent: int, shared: bool) -> None:
+    folder = tmp_path / "group"
+    folder.mkdir()
+    folder.chmod(parent)
+    root = folder / "home"
+    if home is not None:
+        root.mkdir()
+        root.chmod(home)
+    before = os.umask(0o077)
+    try:
+        share_with_group(root)
+        write_json(root / "studies" / "a.json", {})
+        modes = [path.stat().st_mode & 0o070 for path in (root / "studies", root / "studies" / "a.json")]
+    finally:
+        os.umask(before)
+    assert modes == ([0o070, 0o060] if shared else [0, 0])
 
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "a b", "x" * 128, "a\nb", "a\x00"])
@@ -102,26 +132,6 @@ def test_nan_never_reaches_json(tmp_path: Path) -> None:
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", {"a": float("nan")})
     assert not list(tmp_path.iterdir())
-
-
-def test_a_lock_has_one_living_holder(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    code = (
-        "import time; from pathlib import Path; from va_search.files import only_one\n"
-        f"with only_one(Path({str(path)!r}), 'x'):\n    print(1, flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    with pytest.raises(InputError, match=f"in use by process {process.pid}"), only_one(path, "study 'x'"):
-        pass
-    process.kill()
-    process.wait()
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
-        with only_one(path, "study 'x'"):
-            assert path.read_text() == str(os.getpid())
-            return
 
 
 def test_digest_ignores_key_order() -> None:

@@ -7,12 +7,12 @@ so a process killed at any moment leaves the old file or the new one, never half
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +43,10 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode
         yield beside
+        beside.chmod(mode)  # some writers put a private file in its place, which a group could not read
         with open(beside, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(beside, path)
@@ -53,6 +56,22 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise
     finally:
         beside.unlink(missing_ok=True)
+
+
+def share_with_group(folder: Path) -> None:
+    """Make what this process and its children create writable for the group, if `folder` is a group's.
+
+    It is when its group may write to it or, where it is not there yet, when the folder it will be made in is a shared
+    one (the group may write, and what is made in it belongs to the same group).
+    """
+    if folder.is_dir():
+        is_shared = bool(folder.stat().st_mode & stat.S_IWGRP)
+    else:
+        parent_mode = folder.parent.stat().st_mode if folder.parent.is_dir() else 0
+        is_shared = bool(parent_mode & stat.S_IWGRP and parent_mode & stat.S_ISGID)
+    if is_shared:
+        umask = os.umask(0o077)
+        os.umask(umask & ~stat.S_IRWXG)
 
 
 def write_json(path: Path, document: Any) -> None:
@@ -117,36 +136,6 @@ def _walk(node: yaml.Node, at: tuple[str | int, ...], lines: dict[tuple[str | in
         for index, value in enumerate(node.value):
             repeated += _walk(value, (*at, index), lines)
     return repeated
-
-
-@contextmanager
-def only_one(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path`; InputError when another living process holds it. A killed holder frees it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            handle.seek(0)
-            raise InputError(
-                f"{what} is in use by process {handle.read().strip() or '?'}; wait for it or stop it"
-            ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield
-
-
-def in_use(path: Path) -> bool:
-    """Whether a living process (this one too) holds the lock file `path` with `only_one`."""
-    if not path.is_file():
-        return False
-    with open(path, encoding="utf-8") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def remove_folder(path: Path) -> None:

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from va_search.cli.main import app
 from va_search.data.store import Store
-from va_search.files import Home, only_one, write_json
+from va_search.files import Home, write_json
+from va_search.locks import only_one
 
 SPACE = """sampler: grid
 settings:

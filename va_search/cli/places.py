@@ -24,8 +24,9 @@ def opened(
     if not is_url(place):
         from pathlib import Path
 
-        from va_search.files import Home
+        from va_search.files import Home, share_with_group
 
+        share_with_group(Path(place))
         yield Home(Path(place))
         return
     from va_search.storage.homes import Need, copy_of, home_at

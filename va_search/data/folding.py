@@ -22,7 +22,8 @@ from va_search.data.balance import divide
 from va_search.data.grouping import kept_together
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
-from va_search.files import only_one, read_json, write_json
+from va_search.files import read_json, write_json
+from va_search.locks import only_one
 
 FOLDS = 6
 TRIES = 1000

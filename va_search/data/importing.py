@@ -16,7 +16,8 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.sheet import first_few
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import only_one, remove_folder
+from va_search.files import remove_folder
+from va_search.locks import only_one
 
 Progress = Callable[[int, int, str], None]
 PROBLEMS_SHOWN = 50

@@ -32,7 +32,8 @@ from va_search.extract.recipe import Recipe
 from va_search.extract.recording import Outcome, Worker
 from va_search.extract.sources import LABEL_RANGE, Job, Places, find_jobs
 from va_search.extract.timeline import Timeline, read_timeline
-from va_search.files import digest, only_one, read_json, remove_folder
+from va_search.files import digest, read_json, remove_folder
+from va_search.locks import only_one
 
 Engine = Callable[[Worker, Sequence[int]], Iterator[Outcome]]
 """Runs a worker on recordings by index and yields what came of each, in any order."""

@@ -181,7 +181,13 @@ def _write_split(path: Path, prediction: Predictions) -> None:
 def _take(file: Path, to: Path, *, link: bool) -> None:
     to.unlink(missing_ok=True)
     if link:
-        with suppress(OSError):  # another file system, or one without hard links
+        with suppress(OSError):  # another file system, one without hard links, or another user's file
             os.link(file, to)
             return
-    shutil.copyfile(file, to)
+    try:
+        shutil.copyfile(file, to)
+    except PermissionError as error:
+        raise InputError(
+            f"{file}: no permission to read it; it belongs to user {file.owner()}, who can allow it with "
+            f"`chmod -R g+rX {file.parent}`"
+        ) from error

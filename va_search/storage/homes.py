@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-from va_search.files import Home, checked_name, in_use
+from va_search.files import Home, checked_name, share_with_group
+from va_search.locks import in_use
 from va_search.storage.places import cache_folder, checked_url, is_url
 from va_search.storage.remote import Found, Remote
 
@@ -41,8 +42,12 @@ KINDS = {".arrow": Need.PREDICTIONS, ".safetensors": Need.WEIGHTS}
 
 
 def home_at(place: str | Path) -> Home:
-    """The home at a path, or this machine's working copy of one at a URL; touches nothing."""
+    """The home at a path, or this machine's working copy of one at a URL; makes nothing.
+
+    What this process creates from now on is writable for the group where the home's folder is a group's.
+    """
     if not is_url(place):
+        share_with_group(Path(place))
         return Home(Path(place))
     url = checked_url(str(place))
     return Home(cache_folder("homes", url), url)

@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import socket
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError
 from va_search.files import Home
+from va_search.locks import is_gone, this_process
 from va_search.storage.remote import Remote
 
 LOG = logging.getLogger(__name__)
@@ -39,9 +37,7 @@ class Lease:
         self._remote, self._study = remote, study
         self._about = {
             "study": study,
-            "host": socket.gethostname(),
-            "boot": _boot(),
-            "pid": os.getpid(),
+            **this_process(),
             "token": uuid.uuid4().hex,
         }
         self._count = 0
@@ -49,7 +45,7 @@ class Lease:
     def take(self) -> None:
         """Have it; InputError when another search renews it. Waits `SILENCE` for one that no longer does."""
         found = _read(self._remote)
-        if found is not None and not _dead(found):
+        if found is not None and not is_gone(found):
             self._wait_for(found)
         self._remote.remove(stop_of(self._study))  # meant a search before; one from now on means this one
         self.renew()
@@ -91,7 +87,7 @@ def searched(home: Home, study: str) -> bool:
         return False
     remote = Remote(home.url)
     found, document = remote.find(NAME), _read(remote)
-    if found is None or document is None or document.get("study") != study or _dead(document):
+    if found is None or document is None or document.get("study") != study or is_gone(document):
         return False
     return time.time() - found.time < SILENCE
 
@@ -115,28 +111,6 @@ def _read(remote: Remote) -> dict[str, Any] | None:
     except (FileNotFoundError, ValueError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _dead(found: dict[str, Any]) -> bool:
-    """Whether it is of a process of this very machine that is gone."""
-    if found.get("boot") != _boot() or found.get("host") != socket.gethostname():
-        return False
-    try:
-        os.kill(int(found["pid"]), 0)
-    except ProcessLookupError:
-        return True
-    except (PermissionError, KeyError, ValueError):
-        return False
-    return False
-
-
-def _boot() -> str:
-    """This boot of this machine, and its name space of processes."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return ""
 
 
 def _who(found: dict[str, Any]) -> str:

@@ -9,14 +9,12 @@ store that changed at the URL is brought again into another folder, so that what
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from va_search.errors import InputError
+from va_search.locks import one_after_another
 from va_search.storage.places import cache_folder
 from va_search.storage.remote import Remote, checked_below
 
@@ -32,7 +30,7 @@ def brought(url: str) -> Path:
     content = store_content(remote)
     folder = cache_folder("stores", remote.url) / content
     if not (folder / MANIFEST).is_file():
-        with _alone(folder.with_name(f"{content}.lock")):
+        with one_after_another(folder.with_name(f"{content}.lock")):  # of several processes one brings it
             if not (folder / MANIFEST).is_file():
                 _bring(remote, folder)
     return folder
@@ -71,12 +69,3 @@ def _bring(remote: Remote, folder: Path) -> None:
         if not there[name].same(folder / name):
             remote.get(name, folder / name, there[name])
     remote.get(MANIFEST, folder / MANIFEST, there[MANIFEST])
-
-
-@contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Wait until no other process brings this store."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a", encoding="utf-8") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
