@@ -297,17 +297,30 @@ def test_trials_of_another_version_neither_count_nor_stop_a_study(make: Make) ->
     assert {take(second) for _ in range(3)} >= {other_meaning}
 
 
-def test_a_damaged_record_is_named(make: Make) -> None:
+def test_a_damaged_record_blocks_nothing_but_its_own_trial(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     first = make()
-    trials = [take(first), take(first)]
+    trials = [take(first) for _ in range(3)]
     for trial in trials:
         finish(first, trial)
     bank = first.study.bank
     (bank.folder("s", trials[0]) / "trial.json").write_text('{"trial": "')
     (bank.folder("s", trials[1]) / "trial.json").write_text("[]")
-    with pytest.raises(InputError) as caught:
-        make()
-    assert len(caught.value.problems) == 2 and all(trial in str(caught.value) for trial in trials)
+    second = make()
+    assert second.finished == {trials[2]}
+    assert take(second) not in trials
+    assert second.next_trial() is None
+    for trial in trials[:2]:
+        assert f"remove the folder {bank.folder('s', trial)} and search again" in caplog.text
+
+
+def test_a_damaged_record_of_another_study_is_not_taken_over(make: Make) -> None:
+    first = make("s")
+    trial = take(first)
+    finish(first, trial)
+    (first.study.bank.folder("s", trial) / "trial.json").write_text("{")
+    first.claims.release_all()
+    second = make("other")
+    assert trial in {take(second) for _ in range(4)}
 
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]"])

@@ -79,7 +79,10 @@ def find_candidates(bank: Bank, studies: Sequence[str], *, outside: bool) -> tup
     left_out: Counter[str] = Counter()
     for study in dict.fromkeys(studies):
         for trial in bank.trials(study):
-            record = bank.record(study, trial)
+            record = bank.readable_record(study, trial)
+            if record is None:
+                left_out["damaged record (see the warning)"] += 1
+                continue
             if record["source"] == "outside" and not outside:
                 left_out["outside model, and the recipe says `outside: false`"] += 1
                 continue

@@ -11,6 +11,7 @@ up with is told by `frames_hash` (recordings and lengths) and checked on reading
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,13 @@ from va_search.files import checked_name, read_json, remove_folder, whole_file, 
 from va_search.metrics import DIMENSIONS
 
 PREDICTED = ("validation", "test")
+RECORD = {"trial", "study", "predictions"}
+"""Keys that every trial's record has."""
+
+LOG = logging.getLogger(__name__)
+
+REPORTED: set[str] = set()
+"""Damages that this process has reported: each is reported once."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,16 @@ def light(record: dict[str, Any]) -> dict[str, Any]:
 
 
 LIGHT = ("trial", "study", "source", "best", "finished_at", "failed")
+
+
+class DamagedRecord(InputError):
+    """A trial's record that can't be read; it blocks its own trial and nothing else."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(
+            f"{path}: damaged record ({why}); its trial is left out. To train it again, remove the folder "
+            f"{path.parent} and search again"
+        )
 
 
 class Bank:
@@ -82,32 +100,42 @@ class Bank:
         return sorted(path.parent.name for path in (self.root / study).glob("*/trial.json"))
 
     def record(self, study: str, trial: str) -> dict[str, Any]:
-        """The content of a complete trial's `trial.json`; InputError when it is damaged."""
-        path = self.folder(study, trial) / "trial.json"
-        record: dict[str, Any] = read_json(path)
-        if not isinstance(record, dict) or not {"trial", "study", "predictions"} <= record.keys():
-            raise InputError(f"{path}: not a trial's record; remove its folder and search again")
+        """Return the content of a complete trial's `trial.json`; DamagedRecord when it can't be read as one."""
+        folder = self.folder(study, trial)
+        path = folder / "trial.json"
+        try:
+            record = read_json(path)
+        except (InputError, OSError) as error:
+            raise DamagedRecord(path, str(error).removeprefix(f"{path}: ")) from error
+        if not isinstance(record, dict) or not RECORD <= record.keys():
+            raise DamagedRecord(path, "not a trial's record")
         return record
 
+    def readable_record(self, study: str, trial: str) -> dict[str, Any] | None:
+        """Return the same; None, with a warning that says what to do, when the record is damaged."""
+        try:
+            return self.record(study, trial)
+        except DamagedRecord as error:
+            if str(error) not in REPORTED:
+                REPORTED.add(str(error))
+                LOG.warning("%s", error)
+            return None
+
     def records(self, study: str) -> list[dict[str, Any]]:
-        """All complete trials' records, sorted by trial id; InputError with every one that is damaged."""
+        """Return all complete trials' records, sorted by trial id; each damaged one is left out with a warning."""
         return list(self.each_record(study))
 
     def each_record(self, study: str) -> Iterator[dict[str, Any]]:
-        """The same one by one, for who does not keep them; the InputError comes after the last."""
-        problems = []
+        """Yield the same one by one, for who does not keep them."""
         for trial in self.trials(study):
-            try:
-                yield self.record(study, trial)
-            except InputError as error:
-                problems += error.problems
-        if problems:
-            raise InputError(*problems)
+            record = self.readable_record(study, trial)
+            if record is not None:
+                yield record
 
     def holders(self, trial: str) -> list[str]:
-        """The studies in which `trial` is complete, whoever trained it, sorted."""
-        found = self.root.glob(f"*/{checked_name(trial, 'trial')}/trial.json")
-        return sorted(path.parent.parent.name for path in found)
+        """Return the studies in which `trial` is complete, whoever trained it, sorted."""
+        records = self.root.glob(f"*/{checked_name(trial, 'trial')}/trial.json")
+        return sorted(path.parent.parent.name for path in records)
 
     def adopt(self, study: str, trial: str, *, source: str, link: bool = True) -> None:
         """Make a trial that study `source` completed complete in `study` too, without a second copy on the disk.

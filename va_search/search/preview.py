@@ -105,4 +105,4 @@ def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
 def _taken_over(session: Session, trial: str) -> bool:
     """Whether the search would take the trial from another study: by the session's own rule."""
     bank = session.study.bank
-    return any(session._as_wanted(bank.record(study, trial)) for study in bank.holders(trial))
+    return any(session._as_wanted(bank.readable_record(study, trial)) for study in bank.holders(trial))

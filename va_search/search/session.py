@@ -92,6 +92,7 @@ class Session:
         self.proposals = Proposals(self.space, self.trial_id)
         self.told = Told(self.space.objective, self.credit)
         self.running: dict[str, dict[str, Any]] = {}
+        self.damaged: set[str] = set()
         self.reasons: Counter[str] = Counter()
         self._failed_before = {one["trial"]: alike(reason(one["failed"])) for one in self.study.failures()}
         self._new_reasons: Counter[str] = Counter()
@@ -275,8 +276,13 @@ class Session:
     def _known(self, trial: str) -> bool:
         """Complete already, here or in another study of this home; then it counts and is not trained."""
         bank, name = self.study.bank, self.study.name
-        if not bank.is_complete(name, trial):
-            sources = [study for study in bank.holders(trial) if self._as_wanted(bank.record(study, trial))]
+        if bank.is_complete(name, trial):
+            if bank.readable_record(name, trial) is None:  # it blocks itself, and nothing else
+                self.damaged.add(trial)
+                self.proposals.tell(trial, None)
+                return True
+        else:
+            sources = [study for study in bank.holders(trial) if self._as_wanted(bank.readable_record(study, trial))]
             if not sources:
                 return False
             if self.copy is not None:
@@ -288,8 +294,11 @@ class Session:
         self._accept(trial)
         return True
 
-    def _as_wanted(self, record: dict[str, Any]) -> bool:
-        """Whether this study would train it as far: one stopped early counts only where trials are stopped early."""
+    def _as_wanted(self, record: dict[str, Any] | None) -> bool:
+        """Whether this study would train it as far: one stopped early counts only where trials are stopped early, one
+        whose record is damaged (None) never."""
+        if record is None:
+            return False
         return self.space.early_stopping is not None or not record.get("stopped", False)
 
     def _accept(self, trial: str) -> dict[str, Any]:
