@@ -152,6 +152,7 @@ class Home:
     studies/<study>/          space, asked trials, failures, running trials' checkpoints, the ensemble's statistics
     ensembles/<name>.json     members, weights and scores
     mlflow.db, mlflow-artifacts/   the embedded MLflow store
+    home.json                 what tells this home from others on an MLflow server
 
     `url`: where the home lies when `root` is this machine's working copy of it (storage/homes.py).
     """
@@ -163,6 +164,21 @@ class Home:
     def place(self) -> str:
         """Where every machine finds it: its URL, or its path."""
         return self.url or str(self.root.resolve())
+
+    def identity(self) -> str:
+        """Return 32 hex digits that tell this home from every other one; made with the first call, kept in home.json.
+
+        Of a home at a URL they follow from the URL, so that all machines agree.
+        """
+        if self.url is not None:
+            return digest(self.url)[:32]
+        path = self.root / "home.json"
+        if not path.is_file():
+            write_json(path, {"identity": uuid.uuid4().hex})
+        document = read_json(path)
+        if not isinstance(document, dict) or not isinstance(document.get("identity"), str):
+            raise InputError(f"{path}: not a home's file; remove it, and the next search makes it again")
+        return str(document["identity"])
 
     @property
     def bank(self) -> Path:

@@ -433,3 +433,65 @@ def test_an_interrupted_search_does_not_wait_for_pictures(home: Path, parent: An
     delivery.put(records.trained(1))
     assert delivery.close(50, status="KILLED") == []
     assert asked == []
+
+
+def test_a_place_that_takes_no_artifacts_costs_the_artifacts_alone(
+    home: Path, parent: dict[str, Any], records: Any
+) -> None:
+    (home / "artifacts").write_text("a file where a folder should be made")
+    reported: list[str | None] = []
+    delivery = Delivery(
+        f"sqlite:///{home / 'mlflow.db'}",
+        study="night",
+        artifacts=home / "artifacts",
+        parent=parent,
+        report=reported.append,
+    )
+    for record in (records.trained(1), records.failed(2)):
+        delivery.put(record)
+    assert delivery.close(50) == []
+    trials = by_trial(stored(home, TRIAL))
+    assert {name: run.info.status for name, run in trials.items()} == {
+        f"{1:016x}": "FINISHED",
+        f"{2:016x}": "FAILED",
+    }
+    assert trials[f"{1:016x}"].data.metrics["best_score"] == pytest.approx(0.46)
+    assert trials[f"{1:016x}"].data.params["encoder"] == "gru"
+    (study,) = stored(home, "tags.`va_search.role` = 'study'")
+    assert study.info.status == "FINISHED"
+    assert delivery.problem is not None
+    assert "has params and metrics, but no artifacts: " in delivery.problem
+    assert reported == [delivery.problem]
+
+
+def test_two_homes_with_a_study_of_one_name_never_mix(home: Path, parent: dict[str, Any], records: Any) -> None:
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+
+    def search(owner: str, number: int) -> None:
+        delivery = Delivery(uri, study="night", artifacts=home / "artifacts", parent=parent, owner=owner)
+        delivery.put(records.trained(number))
+        assert delivery.close(50) == []
+
+    for owner, number in (("a" * 32, 1), ("b" * 32, 2), ("b" * 32, 3), ("a" * 32, 4)):
+        search(owner, number)
+    client = open_client(uri)
+    trials = {}
+    for name in ("night", "night (bbbbbb)"):
+        experiment = client.get_experiment_by_name(name)
+        found = client.search_runs([experiment.experiment_id])
+        trials[name] = sorted(by_trial([run for run in found if "va_search.trial" in run.data.tags]))
+        parents = [run for run in found if run.data.tags.get("va_search.role") == "study"]
+        assert [run.data.metrics["trials_complete"] for run in parents] == [1]
+    assert trials == {"night": [f"{1:016x}", f"{4:016x}"], "night (bbbbbb)": [f"{2:016x}", f"{3:016x}"]}
+
+
+def test_an_experiment_made_before_homes_were_told_apart_is_gone_on_with(
+    home: Path, parent: dict[str, Any], records: Any
+) -> None:
+    deliver(home, parent, records.trained(1))
+    delivery = Delivery(
+        f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent, owner="c" * 32
+    )
+    delivery.put(records.trained(2))
+    assert delivery.close(50) == []
+    assert sorted(by_trial(stored(home, TRIAL))) == [f"{1:016x}", f"{2:016x}"]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from va_search.tracking.door import open_client
+from va_search.tracking.door import Place, open_client
 from va_search.tracking.ensembles import ensemble_metrics, log_ensemble
 
 
@@ -48,9 +48,10 @@ def test_every_score_says_what_it_was_measured_on() -> None:
 def test_an_ensemble_is_a_run_in_its_first_studys_experiment(tmp_path: Path, empty_store: Path) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    first = log_ensemble(uri, tmp_path / "artifacts", ensemble())
-    again = log_ensemble(uri, tmp_path / "artifacts", ensemble(valence=0.8, recipe="mean"))
-    other = log_ensemble(uri, tmp_path / "artifacts", {**ensemble(), "name": "another"})
+    place = Place(uri, tmp_path / "artifacts")
+    first = log_ensemble(place, ensemble())
+    again = log_ensemble(place, ensemble(valence=0.8, recipe="mean"))
+    other = log_ensemble(place, {**ensemble(), "name": "another"})
     assert first == again != other
     client = open_client(uri)
     run = client.get_run(first)
@@ -67,10 +68,23 @@ def test_an_ensemble_is_a_run_in_its_first_studys_experiment(tmp_path: Path, emp
 def test_an_explanation_is_logged_with_the_ensemble(tmp_path: Path, empty_store: Path) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    place = Place(uri, tmp_path / "artifacts")
     folder = tmp_path / "explained"
     folder.mkdir()
     (folder / "adds.csv").write_text("dimension,gain\n")
-    run = log_ensemble(uri, tmp_path / "artifacts", ensemble(), folder)
+    run = log_ensemble(place, ensemble(), folder)
     (logged,) = (tmp_path / "artifacts").glob(f"night/{run}/artifacts/explanation/*")
     assert (logged.name, logged.read_text()) == ("adds.csv", "dimension,gain\n")
     assert open_client(uri).get_run(run).info.status == "FINISHED"
+
+
+def test_a_place_that_takes_no_artifacts_costs_the_artifacts_alone(
+    tmp_path: Path, empty_store: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copyfile(empty_store, tmp_path / "mlflow.db")
+    (tmp_path / "artifacts").write_text("a file where a folder should be made")
+    place = Place(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "artifacts")
+    run = open_client(place.uri).get_run(log_ensemble(place, ensemble()))
+    assert run.info.status == "FINISHED"
+    assert run.data.metrics["out_of_fold_score"] == pytest.approx(0.55)
+    assert "has the scores of ensemble best-of-night, but no artifacts: " in caplog.text

@@ -165,7 +165,7 @@ def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, e
     output.note("logging to MLflow …")
     place = tracking_place(home, tracking_uri)
     try:
-        log_ensemble(place.uri, place.artifacts, built.model_dump(mode="json"), explanation)
+        log_ensemble(place, built.model_dump(mode="json"), explanation)
     except Exception as error:
         why = reason(error, place.uri)
         output.note(f"warning: not logged to MLflow ({why}); the ensemble is saved; the same command tries again")

@@ -183,9 +183,20 @@ def show_summary(output: Output, summary: Summary) -> None:
         output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
     if summary.reason:
         output.show(f"stopped: {summary.reason}")
+    show_tracking(output, summary)
+
+
+def show_tracking(output: Output, summary: Summary) -> None:
+    """Show what MLflow did not take, and why; nothing where it has everything."""
     if summary.undelivered:
-        output.show(f"{summary.undelivered} trials wait for the tracking server; search again delivers them")
+        output.show(f"MLflow lacks {_trials(summary.undelivered)}; the next search delivers them")
         output.show(f"tracking: {summary.tracking_problem or 'too slow to take them all'}")
+    elif summary.tracking_problem:
+        output.show(f"tracking: {summary.tracking_problem}")
+
+
+def _trials(count: int) -> str:
+    return "1 trial" if count == 1 else f"{count} trials"
 
 
 @contextmanager
@@ -209,8 +220,10 @@ def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
 def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
     if progress.undelivered is not None:
-        waiting = f"{progress.undelivered} wait for the tracking server"
-        return f"{progress.finished} finished · {waiting} (Ctrl-C leaves them to the next search)"
+        return (
+            f"training done · MLflow is given or asked for {_trials(progress.undelivered)} "
+            "(Ctrl-C leaves this to the next search)"
+        )
     if progress.stopping:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
     if progress.lacks is not None:

@@ -107,7 +107,7 @@ class Bank:
             record = read_json(path)
         except (InputError, OSError) as error:
             raise DamagedRecord(path, str(error).removeprefix(f"{path}: ")) from error
-        if not isinstance(record, dict) or not RECORD <= record.keys():
+        if not isinstance(record, dict) or not record.keys() >= RECORD:
             raise DamagedRecord(path, "not a trial's record")
         return record
 

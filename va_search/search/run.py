@@ -85,6 +85,8 @@ def run_search(
             keys=TrialSettings.model_fields,
             whole=partial(named.bank.record, study),
             pictures=pictures,
+            owner=place.owner,
+            report=named.note_tracking,
         )
         session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)

@@ -5,6 +5,7 @@
       asked.jsonl       one line per trial that was ever asked for: trial id and settings
       failures/<trial>.json   settings and traceback of a trial whose last training failed
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
+      tracking.json     why MLflow takes nothing, while it does not
       lock              held by the one process that searches
       stop              asks that process to stop, as Ctrl-C would
 
@@ -94,6 +95,23 @@ class Study:
     def forget_stop(self) -> None:
         """A request to stop was heeded, or came too late for the search that it meant."""
         (self.folder / "stop").unlink(missing_ok=True)
+
+    def note_tracking(self, problem: str | None) -> None:
+        """Keep why MLflow takes nothing at the moment, for whoever asks for the study's status; None: it does again."""
+        path = self.folder / "tracking.json"
+        if problem is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_json(path, {"problem": problem, "since": now()})
+
+    @property
+    def tracking_problem(self) -> str | None:
+        """Why MLflow took nothing when last tried, and since when; None where there is no trouble."""
+        try:
+            document = read_json(self.folder / "tracking.json")
+            return f"{document['problem']} (since {document['since']})"
+        except (InputError, KeyError, TypeError):
+            return None
 
     def check(self, store: Store) -> dict[str, Any] | None:
         """The content of `study.json`, None for a new study; InputError when data it was begun on changed since."""

@@ -66,7 +66,7 @@ def summary_of(
         best=best,
         pareto=front(session),
         undelivered=len(undelivered),
-        tracking_problem=tracking_problem if undelivered else None,
+        tracking_problem=tracking_problem,
         reason=session.enough if open_still else None,
     )
 

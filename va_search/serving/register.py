@@ -67,7 +67,7 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
         needed = schema(feature_sets, rate_needed=rate_needed)
         document = ensemble.model_dump(mode="json")
         with answered(place.uri):
-            run = log_ensemble(place.uri, place.artifacts, document)
+            run = log_ensemble(place, document)
         logged = Model(
             name=model,
             run=run,

@@ -38,6 +38,8 @@ class Delivery:
     `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or JSON document.
     `pictures` makes more of them out of the records, light where there is a `whole`: now and then while records come,
     and at the end of a search that is not interrupted. It runs in this thread; its failure is a warning.
+    `owner` is the identity of the home, where other homes are tracked at the same place.
+    `report` hears of trouble with the server when it begins, and None when it ends.
     """
 
     def __init__(
@@ -50,8 +52,11 @@ class Delivery:
         keys: Iterable[str] = (),
         whole: Callable[[str], dict[str, Any]] | None = None,
         pictures: Pictures | None = None,
+        owner: str | None = None,
+        report: Callable[[str | None], None] = lambda problem: None,
     ) -> None:
-        self._open = (uri, study, artifacts, parent)
+        self._open = (uri, study, artifacts, parent, owner)
+        self._report = report
         self._study = study
         self._changed = threading.Condition()
         self._waiting: dict[str, dict[str, Any]] = {}
@@ -68,14 +73,15 @@ class Delivery:
         self._abandoned = False
         self._failures = 0
         self._problem: str | None = None
+        self._artifact_problem: str | None = None
         self._runs: Any = None
         self._thread = threading.Thread(target=self._work, name=f"tracking-{study}", daemon=True)
         self._thread.start()
 
     @property
     def problem(self) -> str | None:
-        """Why delivery fails at the moment; None while it works."""
-        return self._problem
+        """Why delivery fails at the moment, or why MLflow took no artifacts; None while all works."""
+        return self._problem or self._artifact_problem
 
     def put(self, record: dict[str, Any]) -> None:
         """Queue a complete trial's record, or a failed one's (with its traceback as `failed`); returns at once."""
@@ -141,6 +147,7 @@ class Delivery:
                     self._runs.finish(list(self._records.values()), ending, self._artifacts)
                     if ending == "FINISHED":
                         self._draw()
+                    self._note(None)
                     return
                 if time.monotonic() >= self._next_pictures:
                     self._draw()
@@ -148,7 +155,19 @@ class Delivery:
                 if self._give_up(trial, error):
                     return
             else:
-                self._failures, self._problem = 0, None
+                self._failures = 0
+                self._note(None)
+
+    def _note(self, problem: str | None) -> None:
+        """Keep the state of the connection, and report it where it changed."""
+        before = self.problem
+        artifact_problem = None if self._runs is None else self._runs.artifact_problem
+        if artifact_problem is not None:
+            where = shown(self._open[0])
+            self._artifact_problem = f"MLflow at {where} has params and metrics, but no artifacts: {artifact_problem}"
+        self._problem = problem
+        if self.problem != before:
+            self._report(self.problem)
 
     def _connect(self) -> None:
         if self._runs is None:
@@ -201,7 +220,7 @@ class Delivery:
         """
         self._runs = None
         self._failures += 1
-        self._problem = f"MLflow at {shown(self._open[0])}: {reason(error, self._open[0])}"
+        self._note(f"MLflow at {shown(self._open[0])}: {reason(error, self._open[0])}")
         with self._changed:
             if trial is not None:
                 self._attempts[trial] = self._attempts.get(trial, 0) + 1

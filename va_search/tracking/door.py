@@ -43,16 +43,25 @@ VALUE_LENGTH = 6000
 """Characters of a param's value; what is longer is cut."""
 
 
+OWNER = "va_search.home"
+"""Tag of an experiment: the identity of the home whose study it is."""
+
+LOG = logging.getLogger(__name__)
+
 TRIALS_VIEW = "trials"
 """Key of the view of an experiment's page that lists the trials, best first."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study is tracked; `artifacts` is None where the server keeps them itself."""
+    """Where a study is tracked; `artifacts` is None where the server keeps them itself.
+
+    `owner` is the home's identity where several homes may share the place, None for the home's own store.
+    """
 
     uri: str
     artifacts: Path | None
+    owner: str | None = None
 
 
 @dataclass
@@ -74,7 +83,8 @@ def tracking_place(home: Home, given: str | None) -> Place:
             f"tracking URI {shown(given)!r}: expected a server such as http://127.0.0.1:5000 or a database such as "
             f"{home.tracking_uri}; allowed: {', '.join(SCHEMES)} (MLflow no longer takes plain folders)"
         )
-    return Place(given, home.artifacts if scheme == "sqlite" else None)
+    own = given == home.tracking_uri
+    return Place(given, home.artifacts if scheme == "sqlite" else None, None if own else home.identity())
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -120,18 +130,30 @@ def be_quiet() -> None:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-def open_experiment(client: MlflowClient, study: str, artifacts: Path | None) -> str:
-    """The id of the study's experiment; made where there is none, brought back where it was deleted."""
-    found = client.get_experiment_by_name(study)
-    if found is None:
-        location = None if artifacts is None else (artifacts.resolve() / study).as_uri()
-        return str(client.create_experiment(study, artifact_location=location, tags=experiment_tags(study)))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    for name, value in experiment_tags(study).items():
-        if name not in found.tags:
-            client.set_experiment_tag(found.experiment_id, name, value)
-    return str(found.experiment_id)
+def open_experiment(client: MlflowClient, study: str, artifacts: Path | None, owner: str | None = None) -> str:
+    """Return the id of the study's experiment; made where there is none, brought back where it was deleted.
+
+    With an `owner` (a home's identity) an experiment of that name that belongs to another home is left alone, and this
+    home's gets a name of its own: "<study> (<start of the identity>)".
+    """
+    name = study
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None and owner is not None and experiment.tags.get(OWNER, owner) != owner:
+        name = f"{study} ({owner[:6]})"
+        LOG.warning("MLflow: experiment %r there belongs to another home; this study's is %r", study, name)
+        experiment = client.get_experiment_by_name(name)
+    tags = experiment_tags(study)
+    if owner is not None:
+        tags[OWNER] = owner
+    if experiment is None:
+        location = None if artifacts is None else (artifacts.resolve() / name).as_uri()
+        return str(client.create_experiment(name, artifact_location=location, tags=tags))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    for key, value in tags.items():
+        if key not in experiment.tags:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return str(experiment.experiment_id)
 
 
 def experiment_tags(study: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ Every metric says in its name what it was measured on: in_sample_ccc_valence, ou
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -13,20 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from va_search import __version__
-from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
+from va_search.tracking.door import Entries, Place, every_run, log_entries, open_client, open_experiment, run_tags
 from va_search.tracking.entries import text
+from va_search.tracking.shown import reason, shown
+
+LOG = logging.getLogger(__name__)
 
 DIMENSIONS = ("valence", "arousal")
 
 
-def log_ensemble(uri: str, artifacts: Path | None, ensemble: dict[str, Any], explanation: Path | None = None) -> str:
+def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | None = None) -> str:
     """Log an ensemble's JSON document, and the files in the folder `explanation` where there is one, as `explanation/`.
 
-    Returns its run id. Raises what MLflow raises for a store out of reach.
+    Returns its run id. Raises what MLflow raises for a store out of reach; where only artifacts can't be stored, the
+    run has its params and metrics and a warning says why.
     """
-    client = open_client(uri)
+    client = open_client(place.uri)
     study = str(ensemble["studies"][0])
-    experiment = open_experiment(client, study, artifacts)
+    experiment = open_experiment(client, study, place.artifacts, place.owner)
     name = str(ensemble["name"])
     found = every_run(client, experiment, f"tags.`va_search.ensemble` = '{name}'")
     now = int(time.time() * 1000)
@@ -48,9 +53,13 @@ def log_ensemble(uri: str, artifacts: Path | None, ensemble: dict[str, Any], exp
     params = {} if found else {"source": "ensemble", **_facts(ensemble)}
     metrics = [(key, value, now, 0) for key, value in ensemble_metrics(ensemble)]
     log_entries(client, run, Entries(params, metrics, tags))
-    client.log_text(run, json.dumps(ensemble, indent=1) + "\n", "ensemble.json")
-    if explanation is not None:
-        client.log_artifacts(run, str(explanation), "explanation")
+    try:
+        client.log_text(run, json.dumps(ensemble, indent=1) + "\n", "ensemble.json")
+        if explanation is not None:
+            client.log_artifacts(run, str(explanation), "explanation")
+    except Exception as error:  # whatever storage answers, the run itself is whole
+        why = reason(error, place.uri)
+        LOG.warning("MLflow at %s has the scores of ensemble %s, but no artifacts: %s", shown(place.uri), name, why)
     client.set_terminated(run, status="FINISHED")
     return run
 

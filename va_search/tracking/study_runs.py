@@ -20,6 +20,7 @@ import yaml
 from va_search.files import whole_file
 from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
 from va_search.tracking.entries import BEST, best_of, text, times, trial_entries
+from va_search.tracking.shown import reason
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,10 +41,14 @@ class Known:
 class StudyRuns:
     """The runs of one study on one server. Every method may raise what MLflow raises; then make a new one."""
 
-    def __init__(self, uri: str, study: str, artifacts: Path | None, parent: dict[str, Any]) -> None:
+    def __init__(
+        self, uri: str, study: str, artifacts: Path | None, parent: dict[str, Any], owner: str | None = None
+    ) -> None:
+        self._uri = uri
         self._client: MlflowClient = open_client(uri)
         self._study = study
-        self._experiment = open_experiment(self._client, study, artifacts)
+        self.artifact_problem: str | None = None
+        self._experiment = open_experiment(self._client, study, artifacts, owner)
         self._known: dict[str, Known] = {}
         self._parent_metrics: dict[str, float] = {}
         found = self._ask()
@@ -83,13 +88,13 @@ class StudyRuns:
         changed = [(name, value, now, 0) for name, value in values.items() if self._parent_metrics.get(name) != value]
         log_entries(self._client, self._parent, Entries(metrics=changed))
         for name, content in artifacts.items():
-            self._client.log_text(self._parent, _written(name, content), name)
+            self._log_text(self._parent, _written(name, content), name)
         self._client.set_terminated(self._parent, status=status)
 
     def show(self, contents: Mapping[str, Any]) -> None:
         """Replace artifacts of the parent run; a document of `columns` and `data` is a table in MLflow's page."""
         for name, content in contents.items():
-            self._client.log_text(self._parent, _written(name, content), name)
+            self._log_text(self._parent, _written(name, content), name)
         tables = [name for name, content in contents.items() if isinstance(content, dict) and set(content) == TABLE]
         if tables:
             listed = json.dumps([{"path": name, "type": "table"} for name in tables])
@@ -143,7 +148,7 @@ class StudyRuns:
         fresh = {key: value for key, value in params.items() if key not in old}
         log_entries(self._client, run, Entries(params=fresh, tags=tags))
         for name, content in parent.get("artifacts", {}).items():
-            self._client.log_text(run, _written(name, content), name)
+            self._log_text(run, _written(name, content), name)
         return run
 
     def _log_texts(self, run: str, artifacts: str, record: dict[str, Any]) -> None:
@@ -151,11 +156,21 @@ class StudyRuns:
         texts = {"settings.json": _json(record["settings"])} if record.get("settings") else {}
         texts |= {"traceback.txt": record["failed"]} if "failed" in record else {}
         for name, content in texts.items():
+            self._log_text(run, content, name, artifacts)
+
+    def _log_text(self, run: str, content: str, name: str, artifacts: str = "") -> None:
+        """Store one artifact. A place that takes none costs the artifacts, never params and metrics: after the first
+        that fails no other is tried by this connection, and `artifact_problem` says why."""
+        if self.artifact_problem is not None:
+            return
+        try:
             if artifacts.startswith("file:///"):  # `log_text` would ask the database where that is, three times
                 with whole_file(Path(url2pathname(urlsplit(artifacts).path)) / name) as beside:
                     beside.write_text(content, encoding="utf-8")
             else:
                 self._client.log_text(run, content, name)
+        except Exception as error:  # whatever storage answers, the run itself is not in danger
+            self.artifact_problem = reason(error, self._uri)
 
 
 def _written(name: str, content: Any) -> str:
