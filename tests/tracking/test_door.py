@@ -25,7 +25,7 @@ def test_a_home_tracks_to_its_own_store() -> None:
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "https://host/mlflow", "postgresql+psycopg2://u@h/db"])
 def test_a_server_keeps_its_artifacts_itself(uri: str) -> None:
-    assert tracking_place(HOME, uri) == Place(uri, None)
+    assert tracking_place(HOME, uri) == Place(uri, None, HOME)
 
 
 def test_another_sqlite_store_keeps_artifacts_in_the_home() -> None:

@@ -56,12 +56,17 @@ TRIALS_VIEW = "trials"
 class Place:
     """Where a study is tracked; `artifacts` is None where the server keeps them itself.
 
-    `owner` is the home's identity where several homes may share the place, None for the home's own store.
+    `sharer` is the home, where several homes may share the place; None for the home's own store.
     """
 
     uri: str
     artifacts: Path | None
-    owner: str | None = None
+    sharer: Home | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """The identity that tells this home's studies from others' of the same name; None where there are no others."""
+        return None if self.sharer is None else self.sharer.identity()
 
 
 @dataclass
@@ -83,8 +88,8 @@ def tracking_place(home: Home, given: str | None) -> Place:
             f"tracking URI {shown(given)!r}: expected a server such as http://127.0.0.1:5000 or a database such as "
             f"{home.tracking_uri}; allowed: {', '.join(SCHEMES)} (MLflow no longer takes plain folders)"
         )
-    own = given == home.tracking_uri
-    return Place(given, home.artifacts if scheme == "sqlite" else None, None if own else home.identity())
+    is_own = given == home.tracking_uri
+    return Place(given, home.artifacts if scheme == "sqlite" else None, None if is_own else home)
 
 
 def open_client(uri: str) -> MlflowClient:
