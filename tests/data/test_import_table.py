@@ -162,7 +162,7 @@ def test_many_problems_are_capped_and_counted(source: Path) -> None:
     lines = ["recording,subject,split"]
     for index in range(70):
         write(source / "recordings" / f"x{index}.csv", rows(3))
-        spoil(source, f"x{index}", 1, 1, "bad")
+        spoil(source, f"x{index}", 1, 1, f"bad{index}")
         lines.append(f"x{index},s{index},train")
     (source / "recordings.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError) as refused:
@@ -183,7 +183,7 @@ def test_many_problems_are_capped_and_counted(source: Path) -> None:
         (HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n", "unknown column 'puls'; did you mean 'pulse'?"),
         (HEADER + "\n0,1,2,3,4,5\n50, ,2,3,4,5\n", "a.csv:3: column 'rate' is empty or NaN"),
         (HEADER + ",mood\n0,1,2,3,4,5,6\n", "unknown column 'mood'"),
-        (HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n", "column 'valence' is missing"),
+        (HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n", "columns 'valence', 'arousal' are missing"),
         (HEADER.removesuffix(",arousal") + "\n0,1,2,3,4\n", "column 'arousal' is missing"),
         (HEADER + "\n0,1,2,3,4,5\n50,1,2,3,4,5\n50,1,2,3,4,5\n", "a.csv:4: time 50 after 50"),
         (HEADER + "\n0,1,2,3,4,5\n,1,2,3,4,5\n", "a.csv:3: time is empty"),
@@ -285,7 +285,7 @@ def test_frame_labelled_in_one_dimension_counts_as_unlabelled(source: Path, tmp_
     spoil(source, "a", 4, 5, "")
     store = import_table(source, tmp_path / "store")
     assert np.isnan(store.annotations[3]).all() and not np.isnan(store.annotations[4]).any()
-    assert "recording 'a': 1 frames labelled in one dimension only" in (tmp_path / "store/manifest.json").read_text()
+    assert "recording 'a': 1 frame labelled in one dimension only" in (tmp_path / "store/manifest.json").read_text()
 
 
 @pytest.mark.parametrize("unit", [50, 0.05, 1, 50_000])

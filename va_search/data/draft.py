@@ -31,6 +31,12 @@ NAMES = pa.schema([
 ])  # fmt: skip
 
 
+OTHER_SPLITS = {
+    "val": "validation", "valid": "validation", "dev": "validation", "devel": "validation", "development": "validation",
+    "training": "train", "testing": "test", "eval": "test", "evaluation": "test",
+}  # fmt: skip
+"""What people write for a split that is spelled otherwise."""
+OTHER_SPLITS |= {split: split for split in SPLITS}  # in other case
 ROUNDED = 0.1
 """Share of a column's spread (largest minus smallest) beyond which rounding to float16 is told."""
 
@@ -63,6 +69,7 @@ class Part:
     valid: NDArray[np.bool_] | None = None
     gaps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    kinds: tuple[str, ...] = ()  # remarks that many files share, reported once with their number
     notes: dict[str, Any] = field(default_factory=dict)  # what an audit wants to know of the recording, JSON-able
 
     @property
@@ -103,14 +110,27 @@ class Draft:
 
     def _begin(self) -> None:
         if self.to.exists() and not self.already_finished():
-            raise InputError(
-                f"{self.to}: already there and made from other sources or options; remove it or choose another --to"
-            )
+            self._refuse_place()
         note = self.folder / "draft.json"
         if note.is_file() and read_json(note) != {"kind": self._kind}:
             remove_folder(self.folder)
         if not self.already_finished():
             write_json(note, {"kind": self._kind})
+
+    def _refuse_place(self) -> None:
+        """InputError unless the store's place is an empty folder, which the store can take."""
+        if (self.to / "manifest.json").is_file():
+            raise InputError(
+                f"{self.to}: this store is already there and was made from other sources or options; choose another "
+                "--to, or remove this store to make it anew"
+            )
+        if not self.to.is_dir():
+            raise InputError(f"{self.to}: a file, and a store is a folder; choose another path for --to")
+        if any(self.to.iterdir()):
+            raise InputError(
+                f"{self.to} is a folder with other things in it and not a store; choose a new path for --to, such as "
+                f"{self.to / 'NAME'}"
+            )
 
     def already_finished(self) -> bool:
         """True when the store stands at its place, made from these very sources and options."""
@@ -140,6 +160,7 @@ class Draft:
         arrays["valid"] = np.ones(n, dtype=bool) if part.valid is None else part.valid
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
         arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
+        arrays["kinds"] = np.asarray(part.kinds, dtype=np.str_)
         arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
         arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
         with whole_file(self._part(index)) as beside, open(beside, "wb") as handle:
@@ -149,11 +170,15 @@ class Draft:
         """What the importer remarked on the source as a whole and on the recordings read so far."""
         found = list(self.remarks)
         coarse: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
         for index in range(len(self.recordings)):
             if self._part(index).is_file():
                 with np.load(self._part(index), allow_pickle=False) as part:
                     found += part["warnings"].tolist()
                     coarse.update(part["coarse"].tolist())
+                    kinds.update(part["kinds"].tolist() if "kinds" in part else [])
+        for kind, count in kinds.items():
+            found.append(f"{kind} in {count} of {len(self.recordings)} recordings")
         for name, count in coarse.items():
             found.append(
                 f"feature set {name!r}: float16 rounds away more than a tenth of a column's spread in {count} of "
@@ -265,8 +290,10 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
             problems.append(f"recording {source.name!r} stands twice; names must be unique")
         seen.add(source.name)
         if source.split not in SPLITS:
-            problems.append(f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}")
-        if not source.frames_per_second > 0:
+            meant = OTHER_SPLITS.get(source.split.lower())
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            problems.append(f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}{hint}")
+        if source.frames_per_second <= 0:
             problems.append(
                 f"recording {source.name!r}: frames_per_second {source.frames_per_second}, expected above 0"
             )

@@ -9,12 +9,13 @@ empty lines at the end are none. Lines count from 1 with the header as line 1; r
 from __future__ import annotations
 
 import csv
+import difflib
 import itertools
 import mmap
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +26,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError
 
 EMPTY = (
     "", "NaN", "nan", "NAN", "-NaN", "-nan", "NA", "na", "N/A", "n/a", "#N/A", "#NA", "<NA>", "null", "NULL", "Null",
@@ -34,6 +35,9 @@ EMPTY = (
 """Spellings of a missing value: pandas' own, and a dash."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 PROBLEMS_OF_A_FILE = 8
+NAMES_SHOWN = 40
+NAMES_COMPARED = 2_000
+"""More known names than these are not searched for one that is alike: that takes seconds."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|\d\d?:\d\d.*")
@@ -67,7 +71,7 @@ def read_numbers(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
     known = set(header)
     missing = [name for name in columns if name not in known]
     if missing:
-        problems = [f"{file}: " + unknown_name("column", name, header) for name in missing[:PROBLEMS_OF_A_FILE]]
+        problems = [f"{file}: {unknown_column(name, header)}" for name in missing[:PROBLEMS_OF_A_FILE]]
         raise InputError(*problems, *_and_more_lines(len(missing) - PROBLEMS_OF_A_FILE))
     numbers = _read_parquet(file, columns) if file.suffix == ".parquet" else _read_csv(file, header, columns)
     if len(numbers) == 0:
@@ -181,6 +185,26 @@ def and_more(count: int) -> str:
 def counted(count: int, noun: str) -> str:
     """ "1 cell", "2 cells": a number with its noun."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], limit: int, *, quoted: bool = True) -> str:
+    """At most `limit` names, and how many more there are."""
+    shown = ", ".join(repr(name) if quoted else name for name in names[:limit])
+    return shown + (f", … and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def near_name(name: str, known: Collection[str]) -> str:
+    """ " (did you mean …?)" where a known name is much alike, or nothing."""
+    if len(known) > NAMES_COMPARED:
+        return ""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def unknown_column(name: str, known: Collection[str]) -> str:
+    """Message for a column that is not known: the nearest name and the first of the known ones."""
+    near = near_name(name, known).replace(" (", "; ").replace("?)", "?")
+    return f"unknown column {name!r}{near} (known: {listed(sorted(known), NAMES_SHOWN, quoted=False)})"
 
 
 def first_few(problems: Sequence[str], limit: int) -> list[str]:

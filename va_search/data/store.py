@@ -247,12 +247,33 @@ def _map_table(path: Path) -> pa.Table:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not (path / "manifest.json").is_file():
-        found = "no such folder" if not path.exists() else "it has no manifest.json, so it is no store or unfinished"
-        raise InputError(f"{path}: not a store: {found}; make one with `va-search data import … --to {path}`")
+        raise InputError(f"{path}: not a store: {_found_instead(path)}")
     manifest: dict[str, Any] = read_json(path / "manifest.json")
     if manifest.get("layout") != LAYOUT:
         raise InputError(f"{path}: store layout {manifest.get('layout')!r}, expected {LAYOUT}; import the data again")
     return manifest
+
+
+def _found_instead(path: Path) -> str:
+    """What lies at a path that is no store, and what to do about it."""
+    if not path.exists():
+        return "no such folder; if the store was moved, give the folder where it is now"
+    if not path.is_dir():
+        return "it is a file, and a store is a folder that `va-search data import` made"
+    to = f"stores/{path.resolve().name}"
+    if (path / "dataset.yaml").is_file():
+        advice = f"va-search data import table {path} --to {to}"
+        return f"it is a folder of source files; import it with `{advice}` and use {to}"
+    if any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
+        advice = f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
+        return f"it is a folder of Aff-Wild2 annotations; import it with `{advice}` and use {to}"
+    if path.name.endswith(".partial"):
+        return "it is an unfinished import; run that import again, and use the store that it makes"
+    inside = sorted(manifest.parent.name for manifest in path.glob("*/manifest.json"))
+    if inside:
+        shown = ", ".join(str(path / name) for name in inside[:5])
+        return f"it has no manifest.json, but stores are in it: {shown}; give one of them"
+    return "it has no manifest.json, so it is no store or unfinished; `va-search data import` makes stores"
 
 
 def _read_recordings(path: Path) -> tuple[Recording, ...]:
