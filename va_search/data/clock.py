@@ -133,7 +133,7 @@ def _refuse_no_frames(file: Path, times: NDArray[np.float64], median: float, col
     if median != 1:
         raise InputError(
             f"{file}: column {column!r}: frame numbers step by {median:g}, expected 1; if only every {median:g}th "
-            "frame has a row, number the rows and divide frames_per_second; if it is a time, say its unit with time_unit"
+            "frame has a row, number the rows and divide frames_per_second; if it is a time, say so with time_unit"
         )
 
 

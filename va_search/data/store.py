@@ -260,20 +260,24 @@ def _found_instead(path: Path) -> str:
         return "no such folder; if the store was moved, give the folder where it is now"
     if not path.is_dir():
         return "it is a file, and a store is a folder that `va-search data import` made"
-    to = f"stores/{path.resolve().name}"
-    if (path / "dataset.yaml").is_file():
-        advice = f"va-search data import table {path} --to {to}"
-        return f"it is a folder of source files; import it with `{advice}` and use {to}"
-    if any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
-        advice = f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
-        return f"it is a folder of Aff-Wild2 annotations; import it with `{advice}` and use {to}"
     if path.name.endswith(".partial"):
         return "it is an unfinished import; run that import again, and use the store that it makes"
-    inside = sorted(manifest.parent.name for manifest in path.glob("*/manifest.json"))
+    inside = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
     if inside:
-        shown = ", ".join(str(path / name) for name in inside[:5])
-        return f"it has no manifest.json, but stores are in it: {shown}; give one of them"
-    return "it has no manifest.json, so it is no store or unfinished; `va-search data import` makes stores"
+        return f"it has no manifest.json, but stores are in it; give one of them: {', '.join(map(str, inside[:5]))}"
+    return _source_instead(path)
+
+
+def _source_instead(path: Path) -> str:
+    """How to import the folder, where its files are those of a source."""
+    to = f"stores/{path.resolve().name}"
+    if (path / "dataset.yaml").is_file():
+        kind, advice = "source files", f"va-search data import table {path} --to {to}"
+    elif any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
+        kind, advice = "Aff-Wild2 annotations", f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
+    else:
+        return "it has no manifest.json, so it is no store or unfinished; `va-search data import` makes stores"
+    return f"it is a folder of {kind}; import it with `{advice}` and use {to}"
 
 
 def _read_recordings(path: Path) -> tuple[Recording, ...]:
