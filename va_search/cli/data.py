@@ -268,7 +268,8 @@ def show_store(output: Output, store: Store) -> None:
         from va_search.data.sheet import counted
 
         output.show(
-            f"{counted(faces, 'frame')} without a face take the nearest frame with one; {counted(gaps, 'gap')} in time\n"
+            f"{counted(faces, 'frame')} without a face take the nearest frame with one; "
+            f"{counted(gaps, 'gap')} in time\n"
         )
     output.show(sets)
 
@@ -296,7 +297,8 @@ def _show_report(output: Output, store: Store, report: Report) -> None:
     errors, warnings = report.count("error"), report.count("warning")
     advice = "put the errors right and import again" if errors else "next: va-search plan search_spaces/any.yaml"
     output.show(
-        f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}{'' if errors else f' --data {store.path}'}"
+        f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}"
+        f"{'' if errors else f' --data {store.path}'}"
     )
 
 

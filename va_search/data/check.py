@@ -240,7 +240,8 @@ def _label_findings(store: Store) -> Iterator[Finding]:
                     "error", where, f"{dimension} runs from {found}, outside the range [{exact(low)}, {exact(high)}]"
                 )
             if len(values) > 1 and np.nanmin(values) == np.nanmax(values):
-                text = f"{dimension} is {values[0]:g} in all {counted(len(values), 'labelled frame')}; its own CCC is undefined"
+                frames = counted(len(values), "labelled frame")
+                text = f"{dimension} is {values[0]:g} in all {frames}; its own CCC is undefined"
                 yield Finding("warning", where, text)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from va_search.data.precision import constants, largest, merged_constants, rounded_columns, too_small
 from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
@@ -31,6 +32,7 @@ NAMES = pa.schema([
 ])  # fmt: skip
 
 
+COLUMNS_SHOWN = 3
 OTHER_SPLITS = {
     "val": "validation", "valid": "validation", "dev": "validation", "devel": "validation", "development": "validation",
     "training": "train", "testing": "test", "eval": "test", "evaluation": "test",
@@ -152,8 +154,20 @@ class Draft:
     def add(self, index: int, part: Part) -> None:
         """Write one recording's part, whole. Safe to call from several processes, for different recordings."""
         dtype = np.dtype(self.description.dtype)
-        arrays: dict[str, Any] = {f"f.{name}": _cast(values, dtype, name) for name, values in part.features.items()}
-        coarse = [name for name, values in part.features.items() if _is_coarse(values, arrays[f"f.{name}"])]
+        arrays: dict[str, Any] = {}
+        coarse = []
+        for name, values in part.features.items():
+            cast = _cast(values, dtype, name)
+            if _is_coarse(values, cast):
+                coarse.append(name)
+            if dtype == np.float32 and not np.array_equal(cast, values, equal_nan=True):
+                # Only all recordings together decide whether float32 is enough: until then nothing is rounded.
+                cast = np.ascontiguousarray(values, dtype=np.float64)
+                finite = cast if np.isfinite(cast).all() else np.where(np.isfinite(cast), cast, 0.0)
+                arrays[f"rounded.{name}"] = rounded_columns(finite)
+                arrays[f"constant.{name}"] = constants(finite)
+                arrays[f"largest.{name}"] = largest(finite)
+            arrays[f"f.{name}"] = cast
         n = part.frames
         arrays["annotations"] = np.full((n, 2), np.nan) if part.annotations is None else part.annotations
         arrays["times"] = np.full(n, np.nan) if part.times is None else part.times
@@ -179,12 +193,42 @@ class Draft:
                     kinds.update(part["kinds"].tolist() if "kinds" in part else [])
         for kind, count in kinds.items():
             found.append(f"{kind} in {count} of {len(self.recordings)} recordings")
+        for name in self.description.feature_sets:
+            found += self._precision_remark(name)
         for name, count in coarse.items():
             found.append(
                 f"feature set {name!r}: float16 rounds away more than a tenth of a column's spread in {count} of "
                 f"{len(self.recordings)} recordings; import with float32"
             )
         return found
+
+    def _rounded(self, name: str) -> NDArray[np.bool_]:
+        """(dim,) True for the columns of a feature set for which float32 is not enough; (0,) where all fit it."""
+        rounded, constant, magnitude = [], [], []
+        for index in range(len(self.recordings)):
+            if not self.has(index):
+                continue
+            with np.load(self._part(index), allow_pickle=False) as part:
+                if f"rounded.{name}" in part:
+                    rounded.append(part[f"rounded.{name}"])
+                    constant.append(part[f"constant.{name}"])
+                    magnitude.append(part[f"largest.{name}"])
+        if not rounded:
+            return np.zeros(0, dtype=bool)
+        of_all = np.any(rounded, axis=0) | merged_constants(np.stack(constant)) | too_small(np.stack(magnitude))
+        return np.asarray(of_all, dtype=bool)
+
+    def _precision_remark(self, name: str) -> list[str]:
+        columns = np.flatnonzero(self._rounded(name))
+        if not columns.size:
+            return []
+        names = self.description.feature_sets[name][1]
+        shown = ", ".join(names[column] if names else str(column) for column in columns[:COLUMNS_SHOWN].tolist())
+        more = f" and {columns.size - COLUMNS_SHOWN} more" if columns.size > COLUMNS_SHOWN else ""
+        return [
+            f"feature set {name!r} is kept in float64, twice the space: float32 would round away what column {shown}"
+            f"{more} tells (a large offset, or a tiny or huge unit); `normalise: none` would train on rounded values"
+        ]
 
     def finish(self) -> Store:
         """Lay all parts into the store's files and move the store into place."""
@@ -238,14 +282,14 @@ class Draft:
 
     def _write_feature_set(self, build: Path, name: str, frames: int) -> FeatureSet:
         """One pass over the parts into a mapped scratch file, then one record batch, so memory stays flat."""
-        dtype = np.dtype(self.description.dtype)
+        dtype = np.dtype("float64" if self._rounded(name).any() else self.description.dtype)
         modality, columns = self.description.feature_sets[name]
         dim = self._load(0, f"f.{name}").shape[1]
         scratch = build / f"{name}.scratch"
         sha = hashlib.sha256(f"{dim}:{dtype}".encode())
         with open(scratch, "wb") as handle:
             for index in range(len(self.recordings)):
-                block = np.ascontiguousarray(self._load(index, f"f.{name}"))
+                block = np.ascontiguousarray(self._load(index, f"f.{name}"), dtype=dtype)
                 sha.update(block.data)
                 handle.write(block.data)
         with pa.memory_map(str(scratch), "r") as source:
@@ -301,13 +345,14 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
 
 
 def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """`values` in the store's dtype; InputError for a finite one that would become infinite."""
-    with np.errstate(over="ignore"):
+    """`values` in `dtype`; InputError for a finite one that would become infinite in float16."""
+    with np.errstate(over="ignore", under="ignore"):
         cast = np.ascontiguousarray(values, dtype=dtype)
-    lost = np.isinf(cast) & np.isfinite(values)
-    if lost.any():
-        wider = "; import with float32" if dtype == np.float16 else ""
-        raise InputError(f"feature set {name!r}: |value| {np.abs(values[lost]).max():g} does not fit {dtype}{wider}")
+    if dtype == np.float16:
+        lost = np.isinf(cast) & np.isfinite(values)
+        if lost.any():
+            most = np.abs(values[lost]).max()
+            raise InputError(f"feature set {name!r}: |value| {most:g} does not fit float16; import with float32")
     return cast
 
 
@@ -315,9 +360,13 @@ def _is_coarse(values: NDArray[np.floating], cast: NDArray[Any]) -> bool:
     """Whether float16 rounded away more than a tenth of a column's spread (tiny units, large offsets)."""
     if cast.dtype != np.float16 or values.dtype == np.float16 or not len(values):
         return False
-    spread = np.ptp(values, axis=0)
-    error = np.abs(cast.astype(np.float64) - values).max(axis=0)
-    return bool(((spread > 0) & (error > ROUNDED * spread)).any())
+    for column in range(values.shape[1]):
+        source = values[:, column].astype(np.float64)
+        spread = float(np.ptp(source))
+        error = float(np.abs(cast[:, column].astype(np.float64) - source).max())
+        if spread > 0 and error > ROUNDED * spread:
+            return True
+    return False
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:

@@ -1,7 +1,7 @@
 """The store: features and annotations of a challenge's recordings, memory-mapped.
 
     STORE/
-      features/<set>.arrow   one column, FixedSizeList<float16|float32>[dim], one row per frame
+      features/<set>.arrow   one column, FixedSizeList<float16|float32|float64>[dim], one row per frame
       frames.arrow           valence, arousal (float32, NaN unlabelled), time (float64), valid (bool)
       recordings.arrow       one row per recording
       manifest.json          written last: names, dims, modalities, label range, content hashes
@@ -136,7 +136,10 @@ class Store:
         return self.recordings[-1].stop if self.recordings else 0
 
     def features(self, name: str) -> NDArray[np.floating]:
-        """(frames, dim) of one feature set, float16 or float32, read-only and mapped from the file."""
+        """(frames, dim) of one feature set, read-only and mapped from the file.
+
+        float32, or float16 as asked for at import, or float64 where float32 would round away what a column tells.
+        """
         if name not in self.feature_sets:
             raise InputError(f"{self.path}: " + unknown_name("feature set", name, self.feature_sets))
         column = _map_table(self.path / "features" / f"{name}.arrow").column(0).chunk(0)
