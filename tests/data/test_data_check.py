@@ -168,7 +168,7 @@ def test_import_warnings_gaps_and_faces_are_told(tmp_path: Path) -> None:
     made[1] = replace(made[1], valid=np.arange(FRAMES) > 40)
     report = check(store_of(tmp_path, made, remarks=["stranger"]))
     assert found(report, "warning", "import") == ["stranger", "odd"]
-    assert found(report, "note", "time") == ["2 gaps in 1 recordings, the first in r0"]
+    assert found(report, "note", "time") == ["2 gaps in 1 recording, the first in r0"]
     assert found(report, "warning", "recording r1")[0].startswith("68% of its frames have no face")
 
 

@@ -122,7 +122,7 @@ def test_unlabelled_frames_stay_in_place(places: dict[str, Any]) -> None:
         ("-4.9,-5", "one label is -5 and the other is not"),
         ("x,0.1", "video2.txt:4: column 'valence': 'x' is not a number"),
         (",0.1", "video2.txt:4: empty label"),
-        ("0.1", "video2.txt:4: 1 cells, expected 2"),
+        ("0.1", "video2.txt:4: 1 cell, expected 2"),
     ],
 )
 def test_bad_labels(places: dict[str, Any], row: str, message: str) -> None:
@@ -141,8 +141,8 @@ def test_an_empty_line_between_labels_or_features_would_shift_frames(places: dic
     with pytest.raises(InputError) as refused:
         import_affwild2(**places)
     text = "\n".join(refused.value.problems)
-    assert "video2.txt:5: empty line between rows" in text
-    assert "5-30.csv:5: empty line between rows" in text
+    assert "video2.txt:5: empty line; every row is a frame" in text
+    assert "5-30.csv:5: empty line; every row is a frame" in text
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "__index_level_0__"])

@@ -162,7 +162,7 @@ def test_many_problems_are_capped_and_counted(source: Path) -> None:
     lines = ["recording,subject,split"]
     for index in range(70):
         write(source / "recordings" / f"x{index}.csv", rows(3))
-        spoil(source, f"x{index}", 1, 1, "bad")
+        spoil(source, f"x{index}", 1, 1, f"bad{index}")
         lines.append(f"x{index},s{index},train")
     (source / "recordings.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError) as refused:
@@ -181,14 +181,14 @@ def test_many_problems_are_capped_and_counted(source: Path) -> None:
         (HEADER.replace("pulse", "rate") + "\n0,1,2,3,4,5\n", "column 'rate' stands twice"),
         (HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n", "column 'pulse' is missing"),
         (HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n", "unknown column 'puls'; did you mean 'pulse'?"),
-        (HEADER + "\n0,1,2,3,4,5\n50, ,2,3,4,5\n", "a.csv:3: column 'rate': ' ' is not a number"),
+        (HEADER + "\n0,1,2,3,4,5\n50, ,2,3,4,5\n", "a.csv:3: column 'rate' is empty or NaN"),
         (HEADER + ",mood\n0,1,2,3,4,5,6\n", "unknown column 'mood'"),
-        (HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n", "column 'valence' is missing"),
+        (HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n", "columns 'valence', 'arousal' are missing"),
         (HEADER.removesuffix(",arousal") + "\n0,1,2,3,4\n", "column 'arousal' is missing"),
         (HEADER + "\n0,1,2,3,4,5\n50,1,2,3,4,5\n50,1,2,3,4,5\n", "a.csv:4: time 50 after 50"),
         (HEADER + "\n0,1,2,3,4,5\n,1,2,3,4,5\n", "a.csv:3: time is empty"),
         (HEADER + "\n0,1,2,3,4,5\n90,1,2,3,4,5\n", "time steps by 90, which fits 20 frames per second in no unit"),
-        (HEADER + "\n0,1,2,3,4,5\n\n50,1,2,3,-1,5\n", "a.csv:4: valence -1 is outside"),  # after an empty line
+        (HEADER + "\n0,1,2,3,4,5\n\n50,1,2,3,-1,5\n", "a.csv:3: empty line"),
     ],
 )
 def test_bad_files(source: Path, content: str, message: str) -> None:
@@ -202,7 +202,7 @@ def test_an_empty_cell_of_the_only_column_is_not_passed_over(source: Path) -> No
     (source / "recordings.csv").write_text("recording,subject,split\na,s1,train\nb,s2,validation\nc,s3,test\n")
     cells = ["" if frame == 20 else str(frame) for frame in range(40)]
     (source / "recordings" / "c.csv").write_text("\n".join(["level", *cells]) + "\n")
-    assert "c.csv:22: empty line between rows" in problems(source)
+    assert "c.csv:22: empty line; every row is a frame" in problems(source)
 
 
 def test_binary_and_broken_files(source: Path) -> None:
@@ -285,7 +285,7 @@ def test_frame_labelled_in_one_dimension_counts_as_unlabelled(source: Path, tmp_
     spoil(source, "a", 4, 5, "")
     store = import_table(source, tmp_path / "store")
     assert np.isnan(store.annotations[3]).all() and not np.isnan(store.annotations[4]).any()
-    assert "recording 'a': 1 frames labelled in one dimension only" in (tmp_path / "store/manifest.json").read_text()
+    assert "recording 'a': 1 frame labelled in one dimension only" in (tmp_path / "store/manifest.json").read_text()
 
 
 @pytest.mark.parametrize("unit", [50, 0.05, 1, 50_000])

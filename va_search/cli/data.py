@@ -265,13 +265,20 @@ def show_store(output: Output, store: Store) -> None:
     output.show(splits)
     faces, gaps = sum(counts.without_face for counts in all_counts), sum(counts.gaps for counts in all_counts)
     if faces or gaps:
-        output.show(f"{faces:,} frames without a face take the nearest frame with one; {gaps} gaps in time\n")
+        from va_search.data.sheet import counted
+
+        output.show(
+            f"{counted(faces, 'frame')} without a face take the nearest frame with one; "
+            f"{counted(gaps, 'gap')} in time\n"
+        )
     output.show(sets)
 
 
 def _show_report(output: Output, store: Store, report: Report) -> None:
+    from va_search.data.sheet import counted
+
     low, high = report.label_range
-    rates = ", ".join(f"{rate:g} ({count} recordings)" for rate, count in report.frame_rates.items())
+    rates = ", ".join(f"{rate:g} ({counted(count, 'recording')})" for rate, count in report.frame_rates.items())
     output.show(f"{report.name}: labels in [{low:g}, {high:g}]; frames per second: {rates}")
     show_store(output, store)
     labels = _table("labels", "split", "unlabelled", "lowest", "highest", "mean", "spread", "histogram")
@@ -283,13 +290,16 @@ def _show_report(output: Output, store: Store, report: Report) -> None:
     if len(report.findings) > FINDINGS_SHOWN:
         output.show(f"… and {len(report.findings) - FINDINGS_SHOWN} more; --json shows all")
     if report.folds:
-        held = ", ".join(f"{fold} ({recordings} recordings)" for fold, recordings in report.folds.items())
+        held = ", ".join(f"{fold} ({counted(recordings, 'recording')})" for fold, recordings in report.folds.items())
         output.show(f"folds: {held}")
     else:
         output.show(f"no folds; to make some: va-search data folds {store.path} --k 6 --keep-validation")
     errors, warnings = report.count("error"), report.count("warning")
     advice = "put the errors right and import again" if errors else "next: va-search plan search_spaces/any.yaml"
-    output.show(f"{errors} errors, {warnings} warnings; {advice}{'' if errors else f' --data {store.path}'}")
+    output.show(
+        f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}"
+        f"{'' if errors else f' --data {store.path}'}"
+    )
 
 
 def _label_row(counts: LabelCounts) -> tuple[str, ...]:

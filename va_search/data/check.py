@@ -1,8 +1,8 @@
 """The audit of a store: what is in it, and what in it would spoil a study.
 
-Conventions: an error must be put right before a search (leaking subjects, values that are not finite, a store changed
-on the disk); a warning may be meant (constant labels, outliers); a note is only worth knowing. Every feature value is
-read once, in chunks, so memory stays bounded for files larger than it.
+Conventions: an error must be put right before a search (leaking subjects, a recording under two names in two splits,
+values that are not finite, a store changed on the disk); a warning may be meant (constant labels, outliers); a note is
+only worth knowing. Every feature value is read once, in chunks, so memory stays bounded for files larger than it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.columns import ColumnFindings, read_columns
+from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.footage import footage_findings
+from va_search.data.sheet import counted, exact
 from va_search.data.store import SPLITS, Recording, Store
 from va_search.files import digest, read_json
 from va_search.metrics import DIMENSIONS
 
 BINS = 10
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Share of the label range's size by which a label may be outside it, for it was rounded."""
 Level = Literal["error", "warning", "note"]
 
 
@@ -95,9 +99,11 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
     """Audit the whole store; reads every value once. Findings come errors first."""
     findings = [*_store_findings(store), *leaks(store), *_label_findings(store), *_recording_findings(store)]
     findings += _footage_findings(store)
+    frames = FrameHashes(np.zeros(store.frames, np.uint64))
     for name in store.feature_sets:
         progress(name)
-        findings += _features(store, name)
+        findings += _features(store, name, frames)
+    findings += _copies(store, frames)
     levels = ("error", "warning", "note")
     findings.sort(key=lambda finding: levels.index(finding.level))
     rates = Counter(recording.frames_per_second for recording in store.recordings)
@@ -227,22 +233,28 @@ def _label_findings(store: Store) -> Iterator[Finding]:
             continue
         for index, dimension in enumerate(DIMENSIONS):
             values = labelled[:, index]
-            if np.nanmin(values) < low or np.nanmax(values) > high:
-                found = f"{np.nanmin(values):g} to {np.nanmax(values):g}"
-                yield Finding("error", where, f"{dimension} runs from {found}, outside the range [{low:g}, {high:g}]")
+            slack = ROUNDING * max(abs(low), abs(high), high - low)
+            if np.nanmin(values) < low - slack or np.nanmax(values) > high + slack:
+                found = f"{exact(float(np.nanmin(values)))} to {exact(float(np.nanmax(values)))}"
+                yield Finding(
+                    "error", where, f"{dimension} runs from {found}, outside the range [{exact(low)}, {exact(high)}]"
+                )
             if len(values) > 1 and np.nanmin(values) == np.nanmax(values):
-                text = f"{dimension} is {values[0]:g} in all {len(values)} labelled frames; its own CCC is undefined"
+                frames = counted(len(values), "labelled frame")
+                text = f"{dimension} is {values[0]:g} in all {frames}; its own CCC is undefined"
                 yield Finding("warning", where, text)
 
 
 def _recording_findings(store: Store) -> Iterator[Finding]:
     tests = [r for r in store.split("test") if not np.isnan(_labels(store, r)).all()]
     if tests:
-        yield Finding("note", "test", f"{len(tests)} test recordings have labels; no training reads them")
+        yield Finding("note", "test", f"{counted(len(tests), 'test recording')} with labels; no training reads them")
     gaps = [recording for recording in store.recordings if recording.gaps]
     if gaps:
         count = sum(len(recording.gaps) for recording in gaps)
-        yield Finding("note", "time", f"{count} gaps in {len(gaps)} recordings, the first in {gaps[0].name}")
+        yield Finding(
+            "note", "time", f"{counted(count, 'gap')} in {counted(len(gaps), 'recording')}, the first in {gaps[0].name}"
+        )
     for recording in store.recordings:
         share = 1 - float(store.valid[recording.start : recording.stop].mean())
         if share > 0.5:
@@ -256,8 +268,14 @@ def _footage_findings(store: Store) -> Iterator[Finding]:
         yield Finding(cast(Level, level), where, text)
 
 
-def _features(store: Store, name: str) -> Iterator[Finding]:
-    found = read_columns(store, name)
+def _copies(store: Store, frames: FrameHashes) -> Iterator[Finding]:
+    """A recording under two names: an error in two splits, where it leaks, a warning in one."""
+    for two_splits, where, text in copied_recordings(store, frames.values):
+        yield Finding("error" if two_splits else "warning", where, text)
+
+
+def _features(store: Store, name: str, frames: FrameHashes) -> Iterator[Finding]:
+    found = read_columns(store, name, frames)
     where = f"feature set {name}"
     if found.hash != store.feature_sets[name].hash:
         yield _changed(where)
@@ -266,6 +284,7 @@ def _features(store: Store, name: str) -> Iterator[Finding]:
 
 
 def _dirt(found: ColumnFindings) -> Iterator[str]:
+    yield from found.copies_of_labels()
     yield from found.constant()
     yield from found.missing()
     yield from found.outliers()

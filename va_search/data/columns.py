@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.copies import FrameHashes, LabelCopies
+from va_search.data.sheet import exact
 from va_search.data.store import FeatureSet, Recording, Store
 
 OUTLIER = 20.0  # MAD
@@ -44,6 +46,7 @@ class ColumnFindings:
     worst_value: Floats
     worst_at: NDArray[np.int64]  # its recording index
     hash: str = ""
+    labels: tuple[str, ...] = ()  # a text for each column that is a copy of a label
 
     def column(self, index: int) -> str:
         """The column's name at the source, or its number."""
@@ -61,6 +64,11 @@ class ColumnFindings:
             )
         yield from _others(bad.size, "columns with values that are not finite")
 
+    def copies_of_labels(self) -> Iterator[str]:
+        """Columns that are a label, in whatever unit."""
+        yield from self.labels[:SHOWN]
+        yield from _others(len(self.labels), "columns that are copies of a label")
+
     def constant(self) -> Iterator[str]:
         """Columns with one value everywhere."""
         constant = np.flatnonzero(self.low.min(axis=0) == self.high.max(axis=0))
@@ -68,7 +76,7 @@ class ColumnFindings:
             yield "every column is constant over all recordings"
             return
         for index in constant[:SHOWN].tolist():
-            yield f"{self.column(index)} is {self.low[0, index]:g} in every frame of every recording"
+            yield f"{self.column(index)} is {exact(self.low[0, index])} in every frame of every recording"
         yield from _others(constant.size, "constant columns")
 
     def missing(self) -> Iterator[str]:
@@ -101,8 +109,11 @@ def _others(count: int, what: str) -> Iterator[str]:
         yield f"{count - SHOWN} more {what}"
 
 
-def read_columns(store: Store, name: str) -> ColumnFindings:
-    """Audit feature set `name`: a sample for median and MAD, then every value once, chunk by chunk."""
+def read_columns(store: Store, name: str, frames: FrameHashes | None = None) -> ColumnFindings:
+    """Audit feature set `name`: a sample for median and MAD, then every value once, chunk by chunk.
+
+    The hashes of its values are added to `frames`.
+    """
     feature_set = store.feature_sets[name]
     values = store.features(name)
     dim, count = feature_set.dim, len(store.recordings)
@@ -116,12 +127,22 @@ def read_columns(store: Store, name: str) -> ColumnFindings:
     )  # fmt: skip
     sha = hashlib.sha256(f"{dim}:{values.dtype}".encode())
     rows = max(1, CHUNK_VALUES // dim)
+    copies = LabelCopies(store, dim)
+    if frames is not None:
+        frames.begin(dim)
     for index, recording in enumerate(store.recordings):
         for start in range(recording.start, recording.stop, rows):
             block = values[start : min(start + rows, recording.stop)]
             sha.update(np.ascontiguousarray(block).data)
-            _add(found, index, block)
+            if frames is not None:
+                frames.add(start, block)
+            block = _add(found, index, block)
+            copies.add(index, start, block, median)
     found.hash = sha.hexdigest()
+    found.labels = tuple(
+        f"{found.column(column)} is a copy of the label {label} ({how}): a model that has it learns nothing else"
+        for column, label, how in copies.found()
+    )
     return found
 
 
@@ -137,8 +158,8 @@ def _centre(values: NDArray[np.floating]) -> tuple[Floats, Floats]:
     return median.astype(np.float64), middle(np.abs(sample - median), axis=0).astype(np.float64)
 
 
-def _add(found: ColumnFindings, index: int, block: NDArray[np.floating]) -> None:
-    """Count one chunk of recording `index`."""
+def _add(found: ColumnFindings, index: int, block: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Count one chunk of recording `index`; the chunk with the median where it is not finite."""
     bad = ~np.isfinite(block)
     if bad.any():
         found.nans += np.isnan(block).sum(axis=0)
@@ -149,7 +170,7 @@ def _add(found: ColumnFindings, index: int, block: NDArray[np.floating]) -> None
     found.high[index] = np.maximum(found.high[index], block.max(axis=0))
     extremes = np.stack([block.min(axis=0), block.max(axis=0)]).astype(np.float64)
     if not (np.abs(extremes - found.median) > OUTLIER * found.mad).any():
-        return
+        return block
     distance = np.abs(block - found.median)
     beyond = (distance > OUTLIER * found.mad) & (found.mad > 0)
     found.beyond += beyond.sum(axis=0)
@@ -159,3 +180,4 @@ def _add(found: ColumnFindings, index: int, block: NDArray[np.floating]) -> None
     found.worst = np.where(worse, far, found.worst)
     found.worst_value = np.where(worse, block[row, columns], found.worst_value)
     found.worst_at = np.where(worse, index, found.worst_at)
+    return block

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from va_search.data.precision import constants, largest, merged_constants, rounded_columns, too_small
 from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
@@ -31,6 +32,13 @@ NAMES = pa.schema([
 ])  # fmt: skip
 
 
+COLUMNS_SHOWN = 3
+OTHER_SPLITS = {
+    "val": "validation", "valid": "validation", "dev": "validation", "devel": "validation", "development": "validation",
+    "training": "train", "testing": "test", "eval": "test", "evaluation": "test",
+}  # fmt: skip
+"""What people write for a split that is spelled otherwise."""
+OTHER_SPLITS |= {split: split for split in SPLITS}  # in other case
 ROUNDED = 0.1
 """Share of a column's spread (largest minus smallest) beyond which rounding to float16 is told."""
 
@@ -63,6 +71,7 @@ class Part:
     valid: NDArray[np.bool_] | None = None
     gaps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = field(default=())
+    kinds: tuple[str, ...] = ()  # remarks that many files share, reported once with their number
     notes: dict[str, Any] = field(default_factory=dict)  # what an audit wants to know of the recording, JSON-able
 
     @property
@@ -103,14 +112,27 @@ class Draft:
 
     def _begin(self) -> None:
         if self.to.exists() and not self.already_finished():
-            raise InputError(
-                f"{self.to}: already there and made from other sources or options; remove it or choose another --to"
-            )
+            self._refuse_place()
         note = self.folder / "draft.json"
         if note.is_file() and read_json(note) != {"kind": self._kind}:
             remove_folder(self.folder)
         if not self.already_finished():
             write_json(note, {"kind": self._kind})
+
+    def _refuse_place(self) -> None:
+        """InputError unless the store's place is an empty folder, which the store can take."""
+        if (self.to / "manifest.json").is_file():
+            raise InputError(
+                f"{self.to}: this store is already there and was made from other sources or options; choose another "
+                "--to, or remove this store to make it anew"
+            )
+        if not self.to.is_dir():
+            raise InputError(f"{self.to}: a file, and a store is a folder; choose another path for --to")
+        if any(self.to.iterdir()):
+            raise InputError(
+                f"{self.to} is a folder with other things in it and not a store; choose a new path for --to, such as "
+                f"{self.to / 'NAME'}"
+            )
 
     def already_finished(self) -> bool:
         """True when the store stands at its place, made from these very sources and options."""
@@ -132,14 +154,27 @@ class Draft:
     def add(self, index: int, part: Part) -> None:
         """Write one recording's part, whole. Safe to call from several processes, for different recordings."""
         dtype = np.dtype(self.description.dtype)
-        arrays: dict[str, Any] = {f"f.{name}": _cast(values, dtype, name) for name, values in part.features.items()}
-        coarse = [name for name, values in part.features.items() if _is_coarse(values, arrays[f"f.{name}"])]
+        arrays: dict[str, Any] = {}
+        coarse = []
+        for name, values in part.features.items():
+            cast = _cast(values, dtype, name)
+            if _is_coarse(values, cast):
+                coarse.append(name)
+            if dtype == np.float32 and not np.array_equal(cast, values, equal_nan=True):
+                # Only all recordings together decide whether float32 is enough: until then nothing is rounded.
+                cast = np.ascontiguousarray(values, dtype=np.float64)
+                finite = cast if np.isfinite(cast).all() else np.where(np.isfinite(cast), cast, 0.0)
+                arrays[f"rounded.{name}"] = rounded_columns(finite)
+                arrays[f"constant.{name}"] = constants(finite)
+                arrays[f"largest.{name}"] = largest(finite)
+            arrays[f"f.{name}"] = cast
         n = part.frames
         arrays["annotations"] = np.full((n, 2), np.nan) if part.annotations is None else part.annotations
         arrays["times"] = np.full(n, np.nan) if part.times is None else part.times
         arrays["valid"] = np.ones(n, dtype=bool) if part.valid is None else part.valid
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
         arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
+        arrays["kinds"] = np.asarray(part.kinds, dtype=np.str_)
         arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
         arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
         with whole_file(self._part(index)) as beside, open(beside, "wb") as handle:
@@ -149,17 +184,51 @@ class Draft:
         """What the importer remarked on the source as a whole and on the recordings read so far."""
         found = list(self.remarks)
         coarse: Counter[str] = Counter()
+        kinds: Counter[str] = Counter()
         for index in range(len(self.recordings)):
             if self._part(index).is_file():
                 with np.load(self._part(index), allow_pickle=False) as part:
                     found += part["warnings"].tolist()
                     coarse.update(part["coarse"].tolist())
+                    kinds.update(part["kinds"].tolist() if "kinds" in part else [])
+        for kind, count in kinds.items():
+            found.append(f"{kind} in {count} of {len(self.recordings)} recordings")
+        for name in self.description.feature_sets:
+            found += self._precision_remark(name)
         for name, count in coarse.items():
             found.append(
                 f"feature set {name!r}: float16 rounds away more than a tenth of a column's spread in {count} of "
                 f"{len(self.recordings)} recordings; import with float32"
             )
         return found
+
+    def _rounded(self, name: str) -> NDArray[np.bool_]:
+        """(dim,) True for the columns of a feature set for which float32 is not enough; (0,) where all fit it."""
+        rounded, constant, magnitude = [], [], []
+        for index in range(len(self.recordings)):
+            if not self.has(index):
+                continue
+            with np.load(self._part(index), allow_pickle=False) as part:
+                if f"rounded.{name}" in part:
+                    rounded.append(part[f"rounded.{name}"])
+                    constant.append(part[f"constant.{name}"])
+                    magnitude.append(part[f"largest.{name}"])
+        if not rounded:
+            return np.zeros(0, dtype=bool)
+        of_all = np.any(rounded, axis=0) | merged_constants(np.stack(constant)) | too_small(np.stack(magnitude))
+        return np.asarray(of_all, dtype=bool)
+
+    def _precision_remark(self, name: str) -> list[str]:
+        columns = np.flatnonzero(self._rounded(name))
+        if not columns.size:
+            return []
+        names = self.description.feature_sets[name][1]
+        shown = ", ".join(names[column] if names else str(column) for column in columns[:COLUMNS_SHOWN].tolist())
+        more = f" and {columns.size - COLUMNS_SHOWN} more" if columns.size > COLUMNS_SHOWN else ""
+        return [
+            f"feature set {name!r} is kept in float64, twice the space: float32 would round away what column {shown}"
+            f"{more} tells (a large offset, or a tiny or huge unit); `normalise: none` would train on rounded values"
+        ]
 
     def finish(self) -> Store:
         """Lay all parts into the store's files and move the store into place."""
@@ -213,14 +282,14 @@ class Draft:
 
     def _write_feature_set(self, build: Path, name: str, frames: int) -> FeatureSet:
         """One pass over the parts into a mapped scratch file, then one record batch, so memory stays flat."""
-        dtype = np.dtype(self.description.dtype)
+        dtype = np.dtype("float64" if self._rounded(name).any() else self.description.dtype)
         modality, columns = self.description.feature_sets[name]
         dim = self._load(0, f"f.{name}").shape[1]
         scratch = build / f"{name}.scratch"
         sha = hashlib.sha256(f"{dim}:{dtype}".encode())
         with open(scratch, "wb") as handle:
             for index in range(len(self.recordings)):
-                block = np.ascontiguousarray(self._load(index, f"f.{name}"))
+                block = np.ascontiguousarray(self._load(index, f"f.{name}"), dtype=dtype)
                 sha.update(block.data)
                 handle.write(block.data)
         with pa.memory_map(str(scratch), "r") as source:
@@ -265,8 +334,10 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
             problems.append(f"recording {source.name!r} stands twice; names must be unique")
         seen.add(source.name)
         if source.split not in SPLITS:
-            problems.append(f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}")
-        if not source.frames_per_second > 0:
+            meant = OTHER_SPLITS.get(source.split.lower())
+            hint = f"; did you mean {meant!r}?" if meant else ""
+            problems.append(f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}{hint}")
+        if source.frames_per_second <= 0:
             problems.append(
                 f"recording {source.name!r}: frames_per_second {source.frames_per_second}, expected above 0"
             )
@@ -274,13 +345,14 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
 
 
 def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
-    """`values` in the store's dtype; InputError for a finite one that would become infinite."""
-    with np.errstate(over="ignore"):
+    """`values` in `dtype`; InputError for a finite one that would become infinite in float16."""
+    with np.errstate(over="ignore", under="ignore"):
         cast = np.ascontiguousarray(values, dtype=dtype)
-    lost = np.isinf(cast) & np.isfinite(values)
-    if lost.any():
-        wider = "; import with float32" if dtype == np.float16 else ""
-        raise InputError(f"feature set {name!r}: |value| {np.abs(values[lost]).max():g} does not fit {dtype}{wider}")
+    if dtype == np.float16:
+        lost = np.isinf(cast) & np.isfinite(values)
+        if lost.any():
+            most = np.abs(values[lost]).max()
+            raise InputError(f"feature set {name!r}: |value| {most:g} does not fit float16; import with float32")
     return cast
 
 
@@ -288,9 +360,13 @@ def _is_coarse(values: NDArray[np.floating], cast: NDArray[Any]) -> bool:
     """Whether float16 rounded away more than a tenth of a column's spread (tiny units, large offsets)."""
     if cast.dtype != np.float16 or values.dtype == np.float16 or not len(values):
         return False
-    spread = np.ptp(values, axis=0)
-    error = np.abs(cast.astype(np.float64) - values).max(axis=0)
-    return bool(((spread > 0) & (error > ROUNDED * spread)).any())
+    for column in range(values.shape[1]):
+        source = values[:, column].astype(np.float64)
+        spread = float(np.ptp(source))
+        error = float(np.abs(cast[:, column].astype(np.float64) - source).max())
+        if spread > 0 and error > ROUNDED * spread:
+            return True
+    return False
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:

@@ -22,21 +22,25 @@ from va_search.errors import InputError, unknown_name
 class MemoryStore(Store):
     """`arrays`: (frames, dim) by feature set; make one with `MemoryStore.of`."""
 
-    arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         name: str,
         feature_sets: Sequence[FeatureSet],
-        arrays: Mapping[str, NDArray[np.float32]],
+        arrays: Mapping[str, NDArray[np.floating]],
         recordings: Sequence[Recording],
         label_range: tuple[float, float],
     ) -> MemoryStore:
         """A store named `name` in messages; the feature sets' hashes are made from the arrays, as statistics of
         frames are remembered by them."""
         sets = {
-            one.name: replace(one, dtype="float32", hash=hashlib.sha256(arrays[one.name].tobytes()).hexdigest())
+            one.name: replace(
+                one,
+                dtype=str(arrays[one.name].dtype),
+                hash=hashlib.sha256(arrays[one.name].tobytes()).hexdigest(),
+            )
             for one in feature_sets
         }
         return cls(Path(name), name, label_range, None, sets, tuple(recordings), {}, arrays=arrays)

@@ -39,15 +39,16 @@ _seen: dict[tuple[str, tuple[tuple[int, int], ...], bool], tuple[Column, Column]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """`shift` and `scale` (groups, columns) float32; `group` maps a recording's name to its row."""
+    """`shift` and `scale` (groups, columns) float32, float64 where a feature set is kept in it; `group` maps a
+    recording's name to its row."""
 
-    shift: NDArray[np.float32]
-    scale: NDArray[np.float32]
+    shift: NDArray[np.floating]
+    scale: NDArray[np.floating]
     group: dict[str, int]
 
     @classmethod
     def same_for_all(
-        cls, shift: NDArray[np.float32], scale: NDArray[np.float32], recordings: Sequence[Recording]
+        cls, shift: NDArray[np.floating], scale: NDArray[np.floating], recordings: Sequence[Recording]
     ) -> Normalisation:
         """One row, (columns,) each, for every recording."""
         return cls(shift[None, :], scale[None, :], {recording.name: 0 for recording in recordings})
@@ -60,7 +61,7 @@ def normalisation(
     everyone = (*fold.train, *fold.validation, *fold.test)
     columns = sum(store.feature_sets[name].dim for name in features)
     if normalise == "none":
-        zeros = np.zeros(columns, np.float32)
+        zeros = np.zeros(columns, _precision(store, features))
         return Normalisation.same_for_all(zeros, zeros + 1, everyone)
     if normalise == "train":
         shift, scale = _statistics(store, features, fold.train, normalise_by)
@@ -68,7 +69,7 @@ def normalisation(
     groups = _groups(fold, normalise)
     rows = [_statistics(store, features, members, normalise_by) for members in groups]
     group = {recording.name: row for row, members in enumerate(groups) for recording in members}
-    empty = np.zeros((0, columns), np.float32)
+    empty = np.zeros((0, columns), _precision(store, features))
     if not rows:
         return Normalisation(empty, empty, group)
     return Normalisation(np.stack([shift for shift, _ in rows]), np.stack([scale for _, scale in rows]), group)
@@ -86,12 +87,19 @@ def _groups(fold: Fold, normalise: str) -> list[list[Recording]]:
 
 def _statistics(
     store: Store, features: Sequence[str], recordings: Sequence[Recording], normalise_by: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Shift and scale (columns,) of all feature sets, from these recordings' frames."""
     ranges = _joined(recordings)
     parts = [_remembered(store, name, ranges, robust=normalise_by == "median_mad") for name in features]
     centre, spread = (np.concatenate(pair) for pair in zip(*parts, strict=True))
-    return centre.astype(np.float32), (1.0 / spread).astype(np.float32)
+    dtype = _precision(store, features)
+    return centre.astype(dtype), (1.0 / spread).astype(dtype)
+
+
+def _precision(store: Store, features: Sequence[str]) -> type[np.floating]:
+    """float64 where a feature set is kept in it, since float32 would round its offsets; float32 otherwise."""
+    wide = any(store.feature_sets[name].dtype == "float64" for name in features)
+    return np.float64 if wide else np.float32
 
 
 def _remembered(store: Store, name: str, ranges: list[tuple[int, int]], *, robust: bool) -> tuple[Column, Column]:
@@ -147,7 +155,8 @@ def _moments(
         frames += len(block)
     mean = total / frames
     variance = np.maximum(squares / frames - mean**2, 0.0)
-    return first + mean, np.sqrt(variance), constant | (variance < np.finfo(np.float32).tiny)
+    smallest = np.finfo(np.float64 if values.dtype == np.float64 else np.float32).tiny
+    return first + mean, np.sqrt(variance), constant | (variance < smallest)
 
 
 def _blocks(values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.floating]]:

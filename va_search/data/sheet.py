@@ -1,14 +1,24 @@
 """Reading one CSV, Parquet or .npy file of numbers, fast when it is fine and exact about what is wrong when not.
 
-Conventions: a sheet is (rows, columns) float64. An empty cell, NaN or NA becomes NaN; whether NaN is allowed is the
-importer's business. Lines count from 1 with the header as line 1; rows of Parquet and .npy count from 1.
+Conventions: a sheet is (rows, columns) float64. Cells are separated by commas, semicolons, tabs or `|`: the header
+decides. A missing value (an empty cell, spaces, or a spelling of `EMPTY`) becomes NaN; whether NaN is allowed is the
+importer's business. Decimal commas are refused. Every row counts, so an empty line is an error wherever a row follows;
+empty lines at the end are none. Lines count from 1 with the header as line 1; rows of Parquet and .npy count from 1.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import difflib
+import itertools
+import mmap
+import os
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,49 +26,94 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError
 
-EMPTY = ("", "NaN", "nan", "NA", "null")
+EMPTY = (
+    "", "NaN", "nan", "NAN", "-NaN", "-nan", "NA", "na", "N/A", "n/a", "#N/A", "#NA", "<NA>", "null", "NULL", "Null",
+    "None", "none", "-",
+)  # fmt: skip
+"""Spellings of a missing value: pandas' own, and a dash."""
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 PROBLEMS_OF_A_FILE = 8
+NAMES_SHOWN = 40
+NAMES_COMPARED = 2_000
+"""More known names than these are not searched for one that is alike: that takes seconds."""
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|\d\d?:\d\d.*")
+BLOCK_BYTES = (4 << 20, 64 << 20)
+"""Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds many rows."""
+ROWS_AT_ONCE = 1 << 16
+TEXT_ENCODING = "utf-8-sig"
 
 
 def read_header(file: Path) -> list[str]:
     """Column names of a CSV or Parquet file; InputError for an empty, unreadable or headerless file."""
-    if file.suffix == ".parquet":
-        names = list(_parquet_schema(file).names)
-    else:
-        first = next(_csv_rows(file), None)
-        if first is None:
-            raise InputError(f"{file}: empty file, expected a header and at least one row")
-        names = [name.strip() for name in first[1]]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    names = list(_parquet_schema(file).names) if file.suffix == ".parquet" else _csv_head(file).names
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise InputError(f"{file}: column {', '.join(map(repr, twice))} stands twice in the header; keep one")
+        shown = ", ".join(map(repr, twice[:PROBLEMS_OF_A_FILE])) + and_more(len(twice) - PROBLEMS_OF_A_FILE)
+        raise InputError(f"{file}: column {shown} stands twice in the header; keep one")
     return names
 
 
+def separator(file: Path) -> str:
+    """The character between the cells of a text file, as its header has it; a comma where it has one column."""
+    return _csv_head(file).separator
+
+
 def read_numbers(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
-    """(rows, len(columns)) of a CSV or Parquet file; InputError for no rows, text in a column, or ragged lines."""
+    """(rows, len(columns)) of a CSV or Parquet file; InputError for no rows, text in a column, or ragged lines.
+
+    Memory is that of the result and a block of rows.
+    """
     header = read_header(file)
-    missing = [f"{file}: " + unknown_name("column", name, header) for name in columns if name not in header]
+    known = set(header)
+    missing = [name for name in columns if name not in known]
     if missing:
-        raise InputError(*missing)
-    table = _read_parquet(file, columns) if file.suffix == ".parquet" else _read_csv(file, header, columns)
-    if table.num_rows == 0:
+        problems = [f"{file}: {unknown_column(name, header)}" for name in missing[:PROBLEMS_OF_A_FILE]]
+        raise InputError(*problems, *_and_more_lines(len(missing) - PROBLEMS_OF_A_FILE))
+    numbers = _read_parquet(file, columns) if file.suffix == ".parquet" else _read_csv(file, header, columns)
+    if len(numbers) == 0:
         raise InputError(f"{file}: a header and no rows, expected one row per frame")
-    numbers = np.empty((table.num_rows, len(columns)))
-    for index, name in enumerate(columns):
-        numbers[:, index] = table.column(name).to_numpy()
+    if file.suffix != ".parquet" and np.isnan(numbers).all(axis=1).any():
+        # The parser takes an empty line for a row of empty cells.
+        refused = empty_lines(file)
+        if refused:
+            raise InputError(*refused)
     return numbers
 
 
-def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
-    """Rows of a small CSV as texts by column name, and the line of each; InputError for ragged or repeated columns."""
+def read_strings(file: Path, column: str) -> list[str]:
+    """Cells of one column as texts without surrounding spaces, in the order of `read_numbers`' rows."""
+    if file.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(file, columns=[column], use_threads=False)
+        return [str(text).strip() for text in table.column(column).to_pylist()]
     header = read_header(file)
-    rows, lines, problems = [], [], []
-    for line, cells in list(_csv_rows(file))[1:]:
+    refused = empty_lines(file)
+    if refused:
+        raise InputError(*refused)
+    index = header.index(column)
+    texts: list[str] = []
+    ragged: list[tuple[int, int]] = []
+    for line, cells in _csv_rows(file):
         if len(cells) != len(header):
-            problems.append(f"{file}:{line}: {len(cells)} cells, expected {len(header)} as in the header")
+            ragged.append((line, len(cells)))
+            continue
+        texts.append(cells[index].strip())
+    if ragged:
+        raise InputError(_ragged_problem(file, ragged, len(header)))
+    return texts
+
+
+def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
+    """Rows of a small CSV as texts by column name, and the line of each; InputError for ragged or empty lines and
+    repeated columns."""
+    header = read_header(file)
+    rows, lines, problems = [], [], empty_lines(file)
+    for line, cells in _csv_rows(file):
+        if len(cells) != len(header):
+            problems.append(f"{file}:{line}: {counted(len(cells), 'cell')}, expected {len(header)} as in the header")
             continue
         rows.append({name: cell.strip() for name, cell in zip(header, cells, strict=True)})
         lines.append(line)
@@ -80,38 +135,46 @@ def read_npy(file: Path) -> NDArray[np.floating]:
 
 
 def where(file: Path, row: int) -> str:
-    """Words for data row `row` (from 0) of a file: `file:line` for text, `file row n` otherwise. Reads the file."""
+    """Words for data row `row` (from 0) of a file: `file:line` for text, `file row n` otherwise. May read the file."""
     if file.suffix in (".parquet", ".npy"):
         return f"{file} row {row + 1}"
-    for index, (line, _) in enumerate(_csv_rows(file)):
-        if index == row + 1:
-            return f"{file}:{line}"
+    if not _has_quotes(file):  # then a row is a line
+        return f"{file}:{_csv_head(file).lines + row + 1}"
+    for line, _ in itertools.islice(_csv_rows(file), row, row + 1):
+        return f"{file}:{line}"
     return str(file)
+
+
+def exact(value: float) -> str:
+    """A number in the fewest digits that are still this very number: 1.0000000000000002, but 0.5 and 1e+06."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 def not_finite(file: Path, values: NDArray[np.floating], columns: Sequence[str]) -> list[str]:
     """One problem per column of features that holds NaN, an empty cell or an infinity."""
-    bad = ~np.isfinite(values)
+    finite = np.isfinite(values)
     problems = []
-    for index in np.flatnonzero(bad.any(axis=0)).tolist():
-        row = int(np.argmax(bad[:, index]))
+    wrong = np.flatnonzero(~finite.all(axis=0)).tolist()
+    for index in wrong[:PROBLEMS_OF_A_FILE]:
+        bad = ~finite[:, index]
+        row = int(np.argmax(bad))
         found = "infinite" if np.isinf(values[row, index]) else "empty or NaN"
         name = repr(columns[index]) if columns else str(index)
-        count = and_more(int(bad[:, index].sum()) - 1)
+        count = and_more(int(bad.sum()) - 1)
         problems.append(f"{where(file, row)}: column {name} is {found}{count}; features must be finite numbers")
-        if len(problems) > PROBLEMS_OF_A_FILE:
-            break
-    return first_few(problems, PROBLEMS_OF_A_FILE)
+    return [*problems, *_and_more_lines(len(wrong) - PROBLEMS_OF_A_FILE)]
 
 
 def empty_lines(file: Path) -> list[str]:
-    """A problem when a text file has an empty line with a row behind it: readers pass over it, and rows would shift."""
-    text = file.read_bytes().rstrip()
-    places = [at for at in (text.find(b"\n\n"), text.find(b"\n\r\n")) if at >= 0]
-    if not places:
+    """A problem when a text file has an empty line (or one of spaces) before a row: rows behind it would shift."""
+    if file.suffix == ".parquet":
         return []
-    line = text.count(b"\n", 0, min(places)) + 2
-    return [f"{file}:{line}: empty line between rows; every row is a frame, so those behind it would shift"]
+    lines = list(itertools.islice(_empty_lines(file), 1_000_000))
+    if not lines:
+        return []
+    more = and_more(len(lines) - 1)
+    return [f"{file}:{lines[0]}: empty line{more}; every row is a frame, so those behind it would shift: remove it"]
 
 
 def and_more(count: int) -> str:
@@ -119,67 +182,320 @@ def and_more(count: int) -> str:
     return f" (and {count} more)" if count > 0 else ""
 
 
+def counted(count: int, noun: str) -> str:
+    """ "1 cell", "2 cells": a number with its noun."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def listed(names: Sequence[str], limit: int, *, quoted: bool = True) -> str:
+    """At most `limit` names, and how many more there are."""
+    shown = ", ".join(repr(name) if quoted else name for name in names[:limit])
+    return shown + (f", … and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def near_name(name: str, known: Collection[str]) -> str:
+    """ " (did you mean …?)" where a known name is much alike, or nothing."""
+    if len(known) > NAMES_COMPARED:
+        return ""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def unknown_column(name: str, known: Collection[str]) -> str:
+    """Message for a column that is not known: the nearest name and the first of the known ones."""
+    near = near_name(name, known).replace(" (", "; ").replace("?)", "?")
+    return f"unknown column {name!r}{near} (known: {listed(sorted(known), NAMES_SHOWN, quoted=False)})"
+
+
 def first_few(problems: Sequence[str], limit: int) -> list[str]:
     """At most `limit` problems, and a line that says how many more there are."""
-    if len(problems) <= limit:
-        return list(problems)
-    return [*problems[:limit], f"… and {len(problems) - limit} more problems"]
+    return [*problems[:limit], *_and_more_lines(len(problems) - limit)]
 
 
-def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of each line that is not empty, the header among them."""
+def _and_more_lines(count: int) -> list[str]:
+    if count <= 0:
+        return []
+    return [f"… and {counted(count, 'more problem')}"]
+
+
+@dataclass(frozen=True)
+class _Head:
+    """The header of a text file: column names, how many lines and bytes it takes, and the separator of cells."""
+
+    names: list[str]
+    lines: int
+    bytes: int
+    separator: str
+
+
+def _csv_head(file: Path) -> _Head:
     try:
-        with open(file, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle)
-            for cells in reader:
-                if cells:
-                    yield reader.line_num, cells
+        with open(file, encoding=TEXT_ENCODING, newline="") as handle:
+            first = handle.readline()
+            if not first.strip():
+                raise InputError(_without_header(file, handle.read(1 << 16)))
+            sign = _separator(first, list(itertools.islice(handle, 5)))
+            handle.seek(0)
+            reader = csv.reader(handle, delimiter=sign)
+            names = [name.strip() for name in next(reader)]
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
     except (UnicodeDecodeError, IsADirectoryError, csv.Error) as error:
-        raise InputError(f"{file}: not a UTF-8 text file of comma-separated values ({error})") from error
+        raise InputError(_no_text(file, error)) from error
+    return _Head(names, reader.line_num, len(first.encode()), sign)
 
 
-def _read_csv(file: Path, header: list[str], columns: Sequence[str]) -> pa.Table:
-    convert = pyarrow.csv.ConvertOptions(
-        column_types=dict.fromkeys(columns, pa.float64()), include_columns=list(columns), null_values=list(EMPTY)
-    )
-    read = pyarrow.csv.ReadOptions(use_threads=False, column_names=header, skip_rows=1)
+def _without_header(file: Path, rest: str) -> str:
+    if not rest.strip():
+        return f"{file}: empty file, expected a header and at least one row"
+    return f"{file}:1: empty line before the header; remove it"
+
+
+def _separator(header: str, lines: list[str]) -> str:
+    """The separator that cuts the header into columns; where several do, the one that cuts the rows alike."""
+    counts = {sign: _cells(header, sign) for sign in SEPARATORS}
+    able = [sign for sign, count in counts.items() if count > 1]
+    alike = [sign for sign in able if all(_cells(line, sign) == counts[sign] for line in lines if line.strip())]
+    return (alike or able or [","])[0]
+
+
+def _cells(line: str, sign: str) -> int:
+    if '"' not in line:
+        return line.count(sign) + 1
+    return len(next(csv.reader([line], delimiter=sign), []))
+
+
+def _no_text(file: Path, error: Exception) -> str:
+    head = b""
+    if file.is_file():
+        with open(file, "rb") as handle:
+            head = handle.read(2)
+    if head in (b"\xff\xfe", b"\xfe\xff"):
+        return f"{file}: not a UTF-8 text file but UTF-16; save it as UTF-8"
+    return f"{file}: not a UTF-8 text file of comma-separated values ({error})"
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of each row behind the header; empty lines are left to `empty_lines`."""
+    head = _csv_head(file)
+    sole_space = head.separator != "\t"
     try:
-        return pyarrow.csv.read_csv(file, read_options=read, convert_options=convert)
-    except pa.ArrowInvalid as error:
-        found = first_few(list(_csv_problems(file, header, columns)), PROBLEMS_OF_A_FILE)
-        raise InputError(*(found or [f"{file}: {error}"])) from error
+        with open(file, encoding=TEXT_ENCODING, newline="") as handle:
+            reader = csv.reader(handle, delimiter=head.separator)
+            next(reader)
+            for cells in reader:
+                if not cells or (sole_space and len(cells) == 1 and len(head.names) > 1 and not cells[0].strip()):
+                    continue
+                yield reader.line_num, cells
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(_no_text(file, error)) from error
 
 
-def _csv_problems(file: Path, header: list[str], columns: Iterable[str]) -> Iterator[str]:
-    """The slow second look at a file that did not parse: every column with text, and lines cut short."""
-    wanted = {header.index(name): name for name in columns}
-    texts: dict[int, list[tuple[int, str]]] = {}
+def _has_quotes(file: Path) -> bool:
+    """Whether the file has a quotation mark, between which a cell may hold line ends."""
+    with open(file, "rb") as handle:
+        return any(b'"' in block for block in iter(lambda: handle.read(1 << 20), b""))
+
+
+def _content_end(handle: BinaryIO, *, one_column: bool) -> int:
+    """Where the last row ends: empty lines behind it are none. With one column only its own line end is left out."""
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(max(0, size - (1 << 16)))
+    tail = handle.read()
+    if one_column:
+        return size - (len(tail) - len(tail.removesuffix(b"\n").removesuffix(b"\r")))
+    kept = re.sub(rb"([\r\n] *)+\Z", b"", tail)
+    return size - (len(tail) - len(kept))
+
+
+def _empty_lines(file: Path) -> Iterator[int]:
+    """Numbers of the empty lines with a row behind them."""
+    head = _csv_head(file)
+    if _has_quotes(file):
+        yield from _empty_lines_between_quotes(file, head)
+        return
+    spaces = rb" *" if head.separator == "\t" else rb"[ \t]*"
+    empty = re.compile(rb"(?:\n|\r(?!\n))" + spaces + rb"(?=\r\n|\n|\r)")
+    with open(file, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        end = _content_end(handle, one_column=len(head.names) == 1)
+        line, counted = 1, 0
+        for match in empty.finditer(content, 0, min(end + 1, len(content))):
+            if match.end() >= end:
+                return
+            before = content[counted : match.start()]
+            line += before.count(b"\n") or before.count(b"\r")
+            counted = match.start()
+            yield line + 1
+
+
+def _empty_lines_between_quotes(file: Path, head: _Head) -> Iterator[int]:
+    waiting: list[int] = []  # empty lines count only when a row follows
+    with open(file, encoding=TEXT_ENCODING, newline="") as handle:
+        reader = csv.reader(handle, delimiter=head.separator)
+        for cells in reader:
+            if cells and (len(cells) > 1 or cells[0].strip()):
+                yield from waiting
+                waiting = []
+            else:
+                waiting.append(reader.line_num)
+
+
+@dataclass
+class _Upto:
+    """The first `left` bytes of an open file, as a file that Arrow reads."""
+
+    handle: BinaryIO
+    left: int
+    closed: bool = field(default=False)
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes more; empty at the end."""
+        wanted = self.left if size < 0 else min(size, self.left)
+        block = self.handle.read(wanted)
+        self.left -= len(block)
+        return block
+
+    def close(self) -> None:
+        """The caller closes the file itself."""
+        self.closed = True
+
+
+def _read_csv(file: Path, header: list[str], columns: Sequence[str]) -> NDArray[np.float64]:
+    head = _csv_head(file)
+    most = file.stat().st_size
+    block = min(max(BLOCK_BYTES[0], 64 * head.bytes), BLOCK_BYTES[1])
+    while True:
+        try:
+            return _parse_csv(file, head, columns, block)
+        except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+            if "straddl" in str(error) and block < most:  # a row is longer than a block
+                block *= 4
+                continue
+        # The slow second look: exact about what is wrong, and able to read numbers that the parser doesn't know.
+        return _read_csv_slowly(file, header, columns)
+
+
+def _parse_csv(file: Path, head: _Head, columns: Sequence[str], block: int) -> NDArray[np.float64]:
+    spaced = [" " * count for count in range(1, 9)]
+    spaced += [" " + spelling for spelling in EMPTY if spelling]
+    convert = pyarrow.csv.ConvertOptions(
+        column_types=dict.fromkeys(columns, pa.float64()), include_columns=list(columns),
+        null_values=[*EMPTY, *spaced],
+    )  # fmt: skip
+    read = pyarrow.csv.ReadOptions(use_threads=False, column_names=head.names, skip_rows=head.lines, block_size=block)
+    parse = pyarrow.csv.ParseOptions(delimiter=head.separator, ignore_empty_lines=False)
+    with open(file, "rb") as handle:
+        end = _content_end(handle, one_column=len(head.names) == 1)
+        rows = _line_ends(handle, end)  # the header's own line end makes up for the last row's
+        numbers = _room(file, rows, len(columns))
+        if rows == 0:
+            return numbers
+        handle.seek(0)
+        source = pa.PythonFile(_Upto(handle, end), mode="r")
+        filled = 0
+        for batch in pyarrow.csv.open_csv(source, read, parse, convert):
+            for index, array in enumerate(batch.columns):
+                numbers[filled : filled + len(array), index] = _values(array)
+            filled += batch.num_rows
+    return numbers[:filled]
+
+
+def _values(array: pa.Array) -> NDArray[np.float64]:
+    """The values of a float64 Arrow array, NaN where it has none."""
+    values = np.frombuffer(array.buffers()[1], np.float64, len(array), 8 * array.offset)
+    if array.null_count == 0:
+        return values
+    missing = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little") == 0
+    return np.where(missing[array.offset : array.offset + len(array)], np.nan, values)
+
+
+def _line_ends(handle: BinaryIO, end: int) -> int:
+    """How many lines end before byte `end`; old files end them with \\r alone."""
+    handle.seek(0)
+    content = _Upto(handle, end)
+    newlines = returns = 0
+    while block := content.read(1 << 22):
+        newlines += block.count(b"\n")
+        returns += 0 if newlines else block.count(b"\r")
+    return newlines or returns
+
+
+def _room(file: Path, rows: int, columns: int) -> NDArray[np.float64]:
+    """(rows, columns), with anything in it; InputError where the machine has no such memory."""
+    size = rows * columns * 8
+    free = _free_memory()
+    if free is not None and size > free:
+        raise InputError(
+            f"{file}: {rows:,} rows of {columns:,} columns take {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB of "
+            "memory are free; cut the recording, or import on a larger machine"
+        )
+    return np.empty((rows, columns))
+
+
+def _free_memory() -> int | None:
+    """Bytes of memory that a program can get, where the system says so."""
+    try:
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+    except OSError:
+        return None
+    match = re.search(r"MemAvailable:\s+(\d+) kB", text)
+    return int(match[1]) * 1024 if match else None
+
+
+def _read_csv_slowly(file: Path, header: list[str], columns: Sequence[str]) -> NDArray[np.float64]:
+    """As `_parse_csv`, cell by cell; InputError naming empty and ragged lines and each column with text."""
+    position = {name: index for index, name in enumerate(header)}
+    wanted = [position[name] for name in columns]
+    problems = empty_lines(file)
     ragged: list[tuple[int, int]] = []
-    for line, cells in list(_csv_rows(file))[1:]:
+    texts: dict[int, list[tuple[int, str]]] = {}
+    numbers: list[NDArray[np.float64]] = []
+    for line, cells in _csv_rows(file):
         if len(cells) != len(header):
             ragged.append((line, len(cells)))
             continue
-        for index in wanted:
-            if not _is_number(cells[index]):
+        row = np.empty(len(wanted))
+        for place, index in enumerate(wanted):
+            value = _number(cells[index])
+            if value is None:
                 texts.setdefault(index, []).append((line, cells[index]))
+            row[place] = np.nan if value is None else value
+        numbers.append(row)
     if ragged:
-        line, count = ragged[0]
-        yield f"{file}:{line}: {count} cells, expected {len(header)} as in the header{and_more(len(ragged) - 1)}"
-    for index, found in sorted(texts.items()):
-        line, cell = found[0]
-        yield f"{file}:{line}: column {wanted[index]!r}: {cell!r} is not a number{and_more(len(found) - 1)}"
+        problems.append(_ragged_problem(file, ragged, len(header)))
+    for index, bad in sorted(texts.items()):
+        line, cell = bad[0]
+        more = and_more(len(bad) - 1)
+        problems.append(f"{file}:{line}: column {header[index]!r}: {cell!r} is not a number{more}{_hint(cell)}")
+    if problems:
+        raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
+    return np.stack(numbers) if numbers else np.empty((0, len(columns)))
 
 
-def _is_number(cell: str) -> bool:
-    if cell in EMPTY:
-        return True
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
+def _ragged_problem(file: Path, ragged: list[tuple[int, int]], expected: int) -> str:
+    line, count = ragged[0]
+    hint = ""
+    if count == 2 * expected and separator(file) == ",":
+        hint = "; numbers with a decimal comma? Write them with a point"
+    more = and_more(len(ragged) - 1)
+    return f"{file}:{line}: {counted(count, 'cell')}, expected {expected} as in the header{more}{hint}"
+
+
+def _number(cell: str) -> float | None:
+    """The number in a cell, NaN where it is missing, None where it is text."""
+    text = cell.strip()
+    if text in EMPTY:
+        return float("nan")
+    return float(text) if NUMBER.fullmatch(text) else None
+
+
+def _hint(cell: str) -> str:
+    text = cell.strip()
+    if DECIMAL_COMMA.fullmatch(text):
+        return "; a decimal comma? Write numbers with a point"
+    if DATE.fullmatch(text):
+        return "; a date or a time of day? Write seconds from the recording's start"
+    return ""
 
 
 def _parquet_schema(file: Path) -> pa.Schema:
@@ -191,17 +507,28 @@ def _parquet_schema(file: Path) -> pa.Schema:
         raise InputError(f"{file}: not a Parquet file, or cut short ({error})") from error
 
 
-def _read_parquet(file: Path, columns: Sequence[str]) -> pa.Table:
+def _read_parquet(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
     schema = _parquet_schema(file)
     problems = []
     for name in columns:
         kind = schema.field(name).type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        if pa.types.is_temporal(kind):
+            problems.append(
+                f"{file}: column {name!r} holds {kind}, expected numbers; write seconds from the recording's start"
+            )
+        elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
             problems.append(f"{file}: column {name!r} holds {kind}, expected numbers")
     if problems:
         raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
     try:
-        table = pyarrow.parquet.read_table(file, columns=list(columns), use_threads=False)
+        with pyarrow.parquet.ParquetFile(file) as source:
+            numbers = _room(file, source.metadata.num_rows, len(columns))
+            filled = 0
+            for batch in source.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(columns), use_threads=False):
+                for index, name in enumerate(columns):
+                    array = batch.column(name).cast(pa.float64(), safe=False)
+                    numbers[filled : filled + len(array), index] = _values(array)
+                filled += batch.num_rows
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{file}: not a Parquet file, or cut short ({error})") from error
-    return table.cast(pa.schema([(name, pa.float64()) for name in table.column_names]), safe=False)
+    return numbers[:filled]

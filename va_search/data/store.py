@@ -1,7 +1,7 @@
 """The store: features and annotations of a challenge's recordings, memory-mapped.
 
     STORE/
-      features/<set>.arrow   one column, FixedSizeList<float16|float32>[dim], one row per frame
+      features/<set>.arrow   one column, FixedSizeList<float16|float32|float64>[dim], one row per frame
       frames.arrow           valence, arousal (float32, NaN unlabelled), time (float64), valid (bool)
       recordings.arrow       one row per recording
       manifest.json          written last: names, dims, modalities, label range, content hashes
@@ -136,7 +136,10 @@ class Store:
         return self.recordings[-1].stop if self.recordings else 0
 
     def features(self, name: str) -> NDArray[np.floating]:
-        """(frames, dim) of one feature set, float16 or float32, read-only and mapped from the file."""
+        """(frames, dim) of one feature set, read-only and mapped from the file.
+
+        float32, or float16 as asked for at import, or float64 where float32 would round away what a column tells.
+        """
         if name not in self.feature_sets:
             raise InputError(f"{self.path}: " + unknown_name("feature set", name, self.feature_sets))
         column = _map_table(self.path / "features" / f"{name}.arrow").column(0).chunk(0)
@@ -247,12 +250,37 @@ def _map_table(path: Path) -> pa.Table:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not (path / "manifest.json").is_file():
-        found = "no such folder" if not path.exists() else "it has no manifest.json, so it is no store or unfinished"
-        raise InputError(f"{path}: not a store: {found}; make one with `va-search data import … --to {path}`")
+        raise InputError(f"{path}: not a store: {_found_instead(path)}")
     manifest: dict[str, Any] = read_json(path / "manifest.json")
     if manifest.get("layout") != LAYOUT:
         raise InputError(f"{path}: store layout {manifest.get('layout')!r}, expected {LAYOUT}; import the data again")
     return manifest
+
+
+def _found_instead(path: Path) -> str:
+    """What lies at a path that is no store, and what to do about it."""
+    if not path.exists():
+        return "no such folder; if the store was moved, give the folder where it is now"
+    if not path.is_dir():
+        return "it is a file, and a store is a folder that `va-search data import` made"
+    if path.name.endswith(".partial"):
+        return "it is an unfinished import; run that import again, and use the store that it makes"
+    inside = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
+    if inside:
+        return f"it has no manifest.json, but stores are in it; give one of them: {', '.join(map(str, inside[:5]))}"
+    return _source_instead(path)
+
+
+def _source_instead(path: Path) -> str:
+    """How to import the folder, where its files are those of a source."""
+    to = f"stores/{path.resolve().name}"
+    if (path / "dataset.yaml").is_file():
+        kind, advice = "source files", f"va-search data import table {path} --to {to}"
+    elif any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
+        kind, advice = "Aff-Wild2 annotations", f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
+    else:
+        return "it has no manifest.json, so it is no store or unfinished; `va-search data import` makes stores"
+    return f"it is a folder of {kind}; import it with `{advice}` and use {to}"
 
 
 def _read_recordings(path: Path) -> tuple[Recording, ...]:

@@ -12,31 +12,40 @@ intervals is a gap, which no segment crosses.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.clock import find_gaps
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
 from va_search.data.draft import Description, Part
-from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
+from va_search.data.importing import PROBLEMS_SHOWN, Progress, alike_once, drafting, quiet, read_all, refuse
 from va_search.data.sheet import (
     PROBLEMS_OF_A_FILE,
+    SEPARATORS,
     and_more,
-    empty_lines,
+    counted,
+    exact,
     first_few,
+    listed,
+    near_name,
     not_finite,
     read_header,
     read_numbers,
+    separator,
+    unknown_column,
     where,
 )
 from va_search.data.store import Store
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS
 
-GAP = 1.5  # frame intervals
-UNITS_PER_SECOND = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}
-EXACT = 2.0**53  # from here on float64 does not hold every whole number
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Share of the label range's size by which a label may be outside it: what float32 and decimals round."""
+NAMES_SHOWN = 40
+CLOCK_NAME = re.compile(r"time|timestamp|frame|frames|frame_?(id|no|nr|number|index|idx|time)", re.IGNORECASE)
 
 
 def import_table(
@@ -49,11 +58,48 @@ def import_table(
     if not source.is_dir():
         found = "it is a file" if source.exists() else "no such folder"
         raise InputError(f"{source}: {found}, expected a folder with dataset.yaml, recordings.csv and recordings/")
-    dataset = read_dataset(source / "dataset.yaml")
-    recordings, warnings = read_recordings(source, dataset)
+    dataset, recordings, warnings = _read_description(source)
     with drafting(to, _description(source, dataset, dtype), list(recordings)) as draft:
         draft.remarks = warnings
         return read_all(draft, lambda index: read_part(recordings[index], dataset), workers=workers, progress=progress)
+
+
+def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[str]]:
+    """dataset.yaml, the recordings, and warnings; InputError with what is wrong in both and in the files' headers."""
+    dataset: Dataset | None = None
+    problems: list[str] = []
+    try:
+        dataset = read_dataset(source / "dataset.yaml")
+    except InputError as error:
+        problems += error.problems
+    listing = read_recordings(source, dataset)
+    problems += listing.problems
+    if dataset is not None and not problems:
+        return dataset, listing.recordings, listing.warnings + _clocks_not_used(dataset)
+    if dataset is not None:  # look at the headers too, so that everything is reported at once
+        for recording in listing.recordings:
+            problems += _header_problems(recording, dataset)
+    raise InputError(*first_few(alike_once(problems), PROBLEMS_SHOWN))
+
+
+def _header_problems(recording: TableSource, dataset: Dataset) -> list[str]:
+    file = recording.files[0]
+    try:
+        return _column_problems(file, read_header(file), dataset, recording.split)
+    except InputError as error:
+        return error.problems
+
+
+def _clocks_not_used(dataset: Dataset) -> list[str]:
+    """A warning where no time column is declared and an ignored column's name is that of a clock."""
+    if dataset.time_column:
+        return []
+    clocks = [name for name in dataset.ignored_columns if CLOCK_NAME.fullmatch(name)]
+    return [
+        f"dataset.yaml: column {name!r} is ignored, so rows are taken as frames one after another; "
+        f"`time_column: {name}` would find gaps and rows out of order"
+        for name in clocks
+    ]
 
 
 def _description(source: Path, dataset: Dataset, dtype: str) -> Description:
@@ -73,13 +119,11 @@ def read_part(recording: TableSource, dataset: Dataset) -> Part:
     header = read_header(file)
     refuse(_column_problems(file, header, dataset, recording.split))
     labels = list(DIMENSIONS) if DIMENSIONS[0] in header else []
-    clock = [dataset.time_column] if dataset.time_column else []
-    numbers = read_numbers(file, [*dataset.columns, *labels, *clock])
+    clock = dataset.clock
+    numbers = read_numbers(file, [*dataset.columns, *labels, *([clock.column] if clock else [])])
     width = len(dataset.columns)
     problems = _row_problem(recording, len(numbers)) + not_finite(file, numbers[:, :width], dataset.columns)
     pair = numbers[:, width : width + 2] if labels else None
-    if file.suffix == ".csv" and len(header) == 1:  # an empty cell is then an empty line, which readers pass over
-        problems += empty_lines(file)
     warnings = []
     if pair is not None:
         problems += label_problems(file, pair, dataset.label_range)
@@ -89,12 +133,14 @@ def read_part(recording: TableSource, dataset: Dataset) -> Part:
     if clock:
         times = numbers[:, -1]
         try:
-            gaps, remarks = find_gaps(file, times, recording.frames_per_second)
+            gaps, remarks = find_gaps(file, times, recording.frames_per_second, clock)
             warnings += remarks
         except InputError as error:
             problems += error.problems
     refuse(problems)
-    return Part(_by_set(numbers, dataset), pair, times, None, gaps, tuple(warnings))
+    sign = separator(file) if file.suffix == ".csv" else ","
+    kinds = () if sign == "," else (f"cells are separated by {SEPARATORS[sign]}",)
+    return Part(_by_set(numbers, dataset), pair, times, None, gaps, tuple(warnings), kinds=kinds)
 
 
 def _by_set(numbers: NDArray[np.float64], dataset: Dataset) -> dict[str, NDArray[np.floating]]:
@@ -107,19 +153,34 @@ def _by_set(numbers: NDArray[np.float64], dataset: Dataset) -> dict[str, NDArray
 
 
 def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str) -> list[str]:
+    """At most two problems: the columns that are missing, and those that dataset.yaml does not name."""
     wanted = [*dataset.columns, *([dataset.time_column] if dataset.time_column else [])]
     if split != "test" or any(name in header for name in DIMENSIONS):
         wanted += DIMENSIONS
-    problems = [f"{file}: column {name!r} is missing (found: {', '.join(header)})" for name in wanted]
-    problems = [problem for problem, name in zip(problems, wanted, strict=True) if name not in header]
-    known = {*wanted, *dataset.ignored_columns}
-    for name in header:
-        if name not in known:
-            problems.append(
-                f"{file}: {unknown_name('column', name, known)}; put it into a feature set of dataset.yaml or into "
-                "ignored_columns"
-            )
-    return first_few(problems, PROBLEMS_OF_A_FILE)
+    present, known = set(header), {*wanted, *dataset.ignored_columns}
+    missing = [name for name in wanted if name not in present]
+    unknown = [name for name in header if name not in known]
+    problems = []
+    if missing:
+        found = listed(header, PROBLEMS_OF_A_FILE, quoted=False)
+        text = f"column {missing[0]!r} is" if len(missing) == 1 else f"columns {listed(missing, NAMES_SHOWN)} are"
+        problems.append(f"{file}: {text} missing (found: {found}){_spaces_hint(header, missing)}")
+    advice = "put {} into a feature set of dataset.yaml or into ignored_columns"
+    if len(unknown) == 1:
+        problems.append(f"{file}: {unknown_column(unknown[0], known)}; {advice.format('it')}")
+    elif unknown:
+        names = [repr(name) + near_name(name, known) for name in unknown[:NAMES_SHOWN]]
+        rest = f" and {len(unknown) - NAMES_SHOWN} more" if len(unknown) > NAMES_SHOWN else ""
+        problems.append(
+            f"{file}: {len(unknown)} columns that dataset.yaml does not name: {', '.join(names)}{rest}; "
+            f"{advice.format('each')}"
+        )
+    return problems
+
+
+def _spaces_hint(header: list[str], missing: list[str]) -> str:
+    words = header[0].split() if len(header) == 1 else []
+    return "; separated by spaces? Separate cells by commas" if set(missing) & set(words) else ""
 
 
 def _row_problem(recording: TableSource, frames: int) -> list[str]:
@@ -129,18 +190,24 @@ def _row_problem(recording: TableSource, frames: int) -> list[str]:
 
 
 def label_problems(file: Path, pair: NDArray[np.float64], label_range: tuple[float, float]) -> list[str]:
-    """One problem per dimension with labels outside the range; NaN is unlabelled and fine."""
+    """One problem per dimension with labels outside the range; NaN is unlabelled and fine.
+
+    Labels that only rounding put outside (1.0000000000000002) are clipped, in place.
+    """
     low, high = label_range
+    slack = ROUNDING * max(abs(low), abs(high), high - low)
     problems = []
     for index, dimension in enumerate(DIMENSIONS):
-        outside = (pair[:, index] < low) | (pair[:, index] > high)
+        outside = (pair[:, index] < low - slack) | (pair[:, index] > high + slack)
         if outside.any():
             row = int(np.argmax(outside))
             more = and_more(int(outside.sum()) - 1)
             problems.append(
-                f"{where(file, row)}: {dimension} {pair[row, index]:g}{more} is outside the label range "
-                f"[{low:g}, {high:g}]"
+                f"{where(file, row)}: {dimension} {exact(pair[row, index])}{more} is outside the label range "
+                f"[{exact(low)}, {exact(high)}]"
             )
+    if not problems:
+        np.clip(pair, low, high, out=pair)
     return problems
 
 
@@ -149,47 +216,8 @@ def _unlabel_halves(name: str, pair: NDArray[np.float64]) -> list[str]:
     halves = np.isnan(pair).sum(axis=1) == 1
     pair[halves] = np.nan
     count = int(halves.sum())
-    return [f"recording {name!r}: {count} frames labelled in one dimension only, taken as unlabelled"] if count else []
-
-
-def find_gaps(file: Path, times: NDArray[np.float64], rate: float) -> tuple[tuple[int, ...], list[str]]:
-    """Frames before which time jumps by more than 1.5 frame intervals, and remarks.
-
-    The unit is the one (s, ms, µs, ns, or frames) in which the median step is nearest to 1 / rate. InputError when
-    time is too large to be kept exactly or does not increase, or when the median step is far from `rate` in every unit.
-    """
-    holes = np.flatnonzero(~np.isfinite(times))
-    if holes.size:
-        raise InputError(f"{where(file, int(holes[0]))}: time is empty or not finite{and_more(holes.size - 1)}")
-    large = np.flatnonzero(np.abs(times) >= EXACT)  # nanoseconds since 1970, for one
-    if large.size:
-        row = int(large[0])
-        raise InputError(
-            f"{where(file, row)}: time {times[row]:g}{and_more(large.size - 1)} would not come back exactly, expected "
-            f"below 2^53 ({EXACT:g}); give times from the recording's start, or in ms"
-        )
-    steps = np.diff(times)
-    back = np.flatnonzero(steps <= 0)
-    if back.size:
-        row = int(back[0]) + 1
-        raise InputError(
-            f"{where(file, row)}: time {times[row]:g} after {times[row - 1]:g}{and_more(back.size - 1)}; "
-            "time must increase from row to row"
-        )
-    if not steps.size:
-        return (), []
-    median = float(np.median(steps))
-    intervals = {unit: per_second / rate for unit, per_second in UNITS_PER_SECOND.items()} | {"frames": 1.0}
-    unit = min(intervals, key=lambda name: abs(np.log(median / intervals[name])))
-    interval = intervals[unit]
-    if not 1 / GAP < median / interval < GAP:
-        raise InputError(
-            f"{file}: time steps by {median:g}, which fits {rate:g} frames per second in no unit "
-            f"(expected {1 / rate:g} s, {1e3 / rate:g} ms or 1 frame); correct frames_per_second or time_column"
-        )
-    remarks = []
-    if abs(median / interval - 1) > 0.05:
-        found = UNITS_PER_SECOND.get(unit, rate) / median
-        remarks = [f"{file}: time steps by {median:g} {unit}, {found:g} frames per second, but {rate:g} are declared"]
-    gaps = tuple(int(frame) + 1 for frame in np.flatnonzero(steps > GAP * interval))
-    return gaps, remarks
+    return (
+        [f"recording {name!r}: {counted(count, 'frame')} labelled in one dimension only, taken as unlabelled"]
+        if count
+        else []
+    )

@@ -71,7 +71,7 @@ def from_store(store: Store, split: str, feature_sets: Sequence[FeatureSet]) -> 
         about = {RECORDING: one.name, SUBJECT: one.subject, RATE: one.frames_per_second}
         table: dict[str, Any] = {**about, GAP: np.isin(np.arange(one.frames), one.gaps)}
         for feature_set in feature_sets:
-            values = np.asarray(store.features(feature_set.name)[one.start : one.stop], dtype=np.float32)
+            values = store.features(feature_set.name)[one.start : one.stop].astype(_precision(feature_set))
             table |= dict(zip(columns_of(feature_set), values.T, strict=True))
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[RECORDING])
@@ -107,23 +107,28 @@ def _values(
     names: NDArray[np.object_],
     order: NDArray[np.int64],
     problems: list[str],
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """(frames, dim) of one feature set in the store's order."""
-    columns = columns_of(feature_set)
+    columns, precision = columns_of(feature_set), _precision(feature_set)
     try:
         with np.errstate(over="ignore"):
-            values = frame[columns].to_numpy(dtype=np.float64, na_value=np.nan).astype(np.float32)
+            values = frame[columns].to_numpy(dtype=np.float64, na_value=np.nan).astype(precision)
     except (TypeError, ValueError) as error:
         problems.append(f"the table: columns of {feature_set.name!r} are not all numbers ({error})")
-        return np.zeros((len(frame), feature_set.dim), np.float32)
+        return np.zeros((len(frame), feature_set.dim), precision)
     wrong = ~np.isfinite(values)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
         problems.append(
-            f"the table: {int(wrong.sum())} values of {feature_set.name!r} are missing or no finite float32, the first "
-            f"in column {columns[column]!r} of recording {names[row]!r}, row {row} (from 0)"
+            f"the table: {int(wrong.sum())} values of {feature_set.name!r} are missing or no finite "
+            f"{np.dtype(precision)}, the first in column {columns[column]!r} of recording {names[row]!r}, row {row} (from 0)"
         )
     return np.ascontiguousarray(values[order])
+
+
+def _precision(feature_set: FeatureSet) -> type[np.floating]:
+    """float64 for a set that the model's store kept in it, float32 otherwise."""
+    return np.float64 if feature_set.dtype == "float64" else np.float32
 
 
 def _laid_out(

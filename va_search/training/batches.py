@@ -1,5 +1,7 @@
 """Model inputs by indexing features where they lie (features.py): on a CPU the store's mapped files, copied nowhere.
 
+Where a feature set is kept in float64 (a large offset, a tiny unit), features are normalised in float64 first.
+
 Conventions: a model step is `frame_step` consecutive frames of one gap-free stretch averaged into one (the last of a
 stretch may be shorter: the mean of what is there). Features are normalised and clipped per frame, then averaged;
 a step's label is the mean of its labelled frames, NaN where none is, in [-1, 1]. Columns lie modality after modality,
@@ -143,16 +145,25 @@ class Gather:
         flat = frame.reshape(-1)
         x = self._room(len(flat), self.shift.shape[1])  # [row * step * frame, feature]
         at = 0
+        exactly = self.shift.dtype == torch.float64
         for rows in self.features.rows(flat):
-            x[:, at : at + rows.shape[1]] = rows
+            columns = slice(at, at + rows.shape[1])
+            x[:, columns] = self._normalised(rows, row, columns) if exactly else rows
             at += rows.shape[1]
         x = x.view(len(position), -1, at)
-        x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
+        if not exactly:
+            x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
         if self.clip is not None:
             x.clamp_(-self.clip, self.clip)
         if self.frame_step > 1:
             x = _block_mean(x.view(*position.shape, self.frame_step, -1), count)
         return x
+
+    def _normalised(self, rows: Tensor, row: Tensor, columns: slice) -> Tensor:
+        """[row * step * frame, feature] of one feature set, normalised in float64: float32 would round its offset."""
+        x = rows.double().view(len(row), -1, rows.shape[1])
+        x = (x - self.shift[row, columns][:, None]) * self.scale[row, columns][:, None]
+        return x.view(-1, rows.shape[1])
 
     def _room(self, rows: int, columns: int) -> Tensor:
         """[row, column], with anything in it. In main memory it is the same place every time: batches of tens of MiB,
