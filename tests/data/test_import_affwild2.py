@@ -257,7 +257,7 @@ def test_two_rows_off_is_one_error_that_names_both(places: dict[str, Any], rows:
         ("frame,a,b,c\n1,0,0,0\n1,0,0,0\n", "video2.csv:3: frame 1 has two rows"),
         ("frame,a,b,c\n0,0,0,0\n", "video2.csv:2: frame 0, expected a whole number from 1"),
         ("frame,a,b,c\n1,0,0,0\n11,0,0,0\n", "video2.csv:3: last frame 11, but"),
-        ("time,a,b,c\n1,0,0,0\n", "column 'time' is a time, not a feature"),
+        ("time,a,b,c\n1,0,0,0\n", "video2.csv:2: time 1 is no frame's time; the recording has 9 frames"),
         ("image,a,b,c\nface.jpg,0,0,0\n", "video2.csv:2: image 'face.jpg', expected an image such as 00001.jpg"),
         ("frame,a,b\n1,0,0\n", "dim 2, but feature set 'face' has 3"),
         ("frame,a,b,c\n1,0,word,0\n", "video2.csv:2: column 'b': 'word' is not a number"),
@@ -300,17 +300,19 @@ def test_bad_frame_rates_are_told_with_their_lines(places: dict[str, Any], tmp_p
     assert texts == [
         "2: frames_per_second 'fast', expected a number above 0",
         "4: frames_per_second 'inf', expected a number above 0",
+        " no row for 1 recording: 10-60-1280x720; expected frames_per_second of every recording",
     ]
 
 
 def test_frame_rates_and_subjects(places: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "fps.csv").write_text("recording,frames_per_second\nvideo2,23.98\n8-30,24\n5-30,25\n")
-    (tmp_path / "people.csv").write_text("recording,subject\nvideo2,Ann\n5-30,Bob\n")
+    (tmp_path / "fps.csv").write_text("recording,frames_per_second\nvideo2,23.98\n8-30,24\n5-30,25\n10-60-1280x720,30\n")
+    people = [f"{name},{'Ann' if name == 'video2' else name}" for name in LENGTHS]
+    (tmp_path / "people.csv").write_text("\n".join(["recording,subject", *people]) + "\n")
     store = import_affwild2(**places, frame_rates=tmp_path / "fps.csv", subjects=tmp_path / "people.csv")
     rates = {r.name: r.frames_per_second for r in store.recordings}
     assert rates["video2_left"] == rates["video2"] == 23.98 and rates["8-30_right"] == 24 and rates["5-30"] == 25
     assert rates["10-60-1280x720"] == 30
-    assert "fps.csv has no row for '10-60-1280x720'; 30 frames per second taken" in warnings(store)
+    assert "frames per second taken" not in warnings(store)
     assert {r.name: r.subject for r in store.recordings}["video2"] == "Ann"
 
 

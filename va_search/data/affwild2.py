@@ -2,7 +2,7 @@
 
     ANNOTATIONS/Train_Set/<recording>.txt, Validation_Set/<recording>.txt    header valence,arousal; a row per frame
     SAMPLE       the organisers' sample submission: the test recordings, their order and lengths
-    VISUAL/<feature set>/<recording>.npy|.csv|.parquet     rows by image, see frame_rows
+    VISUAL/<feature set>/<recording>.npy|.csv|.parquet     rows by frame, see feature_rows
     AUDIO/<feature set>/<recording>.npy|.csv|.parquet      found under the full name first, then without _left/_right
     CROPS/<recording>/00001.jpg …    which frames have a face
 
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
 from va_search.data.draft import Description, Part
-from va_search.data.frame_rows import FrameRows, read_rows, width
+from va_search.data.feature_rows import FrameRows, bookkeeping_remark, read_rows, width
+from va_search.data.frame_rows import Timeline
 from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
 from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
 from va_search.data.store import Store
@@ -54,6 +55,7 @@ def import_affwild2(
     warnings: list[str] = []
     recordings = find_sources(places, warnings)
     description = _description(places, recordings[0], dtype)
+    warnings += _bookkeeping(recordings)
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
         return read_all(draft, lambda i: read_part(recordings[i], description), workers=workers, progress=progress)
@@ -65,6 +67,18 @@ def _description(places: Places, first: Affwild2Source, dtype: str) -> Descripti
     named = {name: (modality, width(files[name])) for name, (modality, _) in feature_sets(places).items()}
     source = f"affwild2 {places.annotations.resolve()}"
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
+
+
+def _bookkeeping(recordings: list[Affwild2Source]) -> list[str]:
+    """Remarks on columns that are no features, each once; files that can't be read are told while they are read."""
+    remarks: dict[str, None] = {}
+    for recording in recordings:
+        for name, file in recording.features:
+            try:
+                remarks |= dict.fromkeys(bookkeeping_remark(name, file))
+            except InputError:
+                continue
+    return list(remarks)
 
 
 def read_part(recording: Affwild2Source, description: Description) -> Part:
@@ -79,8 +93,10 @@ def read_part(recording: Affwild2Source, description: Description) -> Part:
     warnings: list[str] = []
     for name, file in recording.features:
         visual = description.feature_sets[name][0] == "visual"
+        names = (recording.name,) if visual else (recording.name, recording.video)  # persons share their video's sound
+        timeline = Timeline(names, frames, recording.frames_per_second, str(recording.labels))
         try:
-            rows = read_rows(file, recording.labels, frames, recording.crops if visual else None)
+            rows = read_rows(file, timeline, recording.crops if visual else None, faces=visual)
             _check_columns(file, rows, name, description)
         except InputError as error:
             problems += error.problems
