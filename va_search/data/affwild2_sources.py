@@ -88,7 +88,8 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
             problems += error.problems
             continue
         files = (labels, *(file for _, file in features), *([crops] if crops else []))
-        source = Source(name, people.get(name, name), video_of(name), split, None, rates.get(name, FRAMES_PER_SECOND), files)
+        subject, rate = people.get(name, name), rates.get(name, FRAMES_PER_SECOND)
+        source = Source(name, subject, video_of(name), split, None, rate, files)
         recordings.append(Affwild2Source(**vars(source), labels=labels, frames=frames, features=features, crops=crops))
     conversions: dict[str, str] = {}
     for folder in folders.values():

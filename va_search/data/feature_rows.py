@@ -64,11 +64,10 @@ def bookkeeping_remark(feature_set: str, file: Path) -> list[str]:
     unused = (*roles.success[1:], *roles.people, *roles.rows, *roles.others)
     if unused:
         names = ", ".join(unused)
-        plural = "s" if len(unused) > 1 else ""
-        verb = "are" if plural else "is"
+        columns = f"columns {names} are" if len(unused) > 1 else f"column {names} is"
         remarks.append(
-            f"feature set {feature_set!r}: column{plural} {names} {verb} bookkeeping by name, no feature, and not used; "
-            "a feature needs another name"
+            f"feature set {feature_set!r}: {columns} bookkeeping by name, no feature, and not used; a feature needs "
+            "another name"
         )
     return remarks
 
@@ -78,10 +77,11 @@ def width(file: Path) -> tuple[str, ...]:
     return tuple(map(str, range(read_npy(file).shape[1]))) if file.suffix == ".npy" else feature_columns(file)
 
 
-def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool) -> FrameRows:
+def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool, first: int = 1) -> FrameRows:
     """The rows of `file` laid against the timeline's frames; InputError with all problems.
 
-    `faces` is whether the features look at faces, so that fewer rows may be frames without one.
+    `faces` is whether the features look at faces, so that fewer rows may be frames without one; `first` is the number
+    of the first frame.
     """
     if file.suffix == ".npy":
         rows: NDArray[np.floating] = read_npy(file)
@@ -95,7 +95,7 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
     frames = None
     remarks: tuple[str, ...] = ()
     try:
-        named = name_rows(file, roles, timeline)
+        named = name_rows(file, roles, timeline, first=first)
         frames, remarks = named.frames, named.remarks
         if frames is not None:
             refuse_repeated(file, frames, named.by)
@@ -184,9 +184,10 @@ def _count_advice(rows: int, timeline: Timeline, crops: Path | None, *, faces: b
     """What a number of rows that fits nothing looks like, and what to do about it."""
     rate = _likely_rate(rows, timeline)
     expected = "expected one row per frame" + (" or one per crop" if crops is not None else "")
+    fps = f"{timeline.frames_per_second:g}"
     looks = (
-        f"{expected}. At {timeline.frames_per_second:g} frames per second they look like {rate:g} rows per second: bring "
-        f"them to the frames first, row i of the new file at (i − 1) / {timeline.frames_per_second:g} s"
+        f"{expected}. At {fps} frames per second they look like {rate:g} rows per second: bring them to the frames "
+        f"first, row i of the new file at (i − 1) / {fps} s"
     )
     if not faces or rows > timeline.frames:
         return looks
@@ -239,7 +240,8 @@ def _by_frame(
             "one apart, so they are not of the same recording or not at the same frame rate"
         )
     inside = found < frames
-    remarks = () if inside.all() else (f"{file}: a row for frame {frames + 1}, one more than {timeline.source} has; dropped",)
+    one_more = f"{file}: a row for frame {frames + 1}, one more than {timeline.source} has; dropped"
+    remarks = () if inside.all() else (one_more,)
     chosen = np.flatnonzero(inside & kept)
     if not chosen.size:
         raise InputError(f"{file}: no row for any of the {frames} frames of {timeline.source}")

@@ -1,8 +1,8 @@
 """Which row of a file is which frame of a recording: the one reader for features, predictions, labels and samples.
 
-A file's own columns say it (column_roles.py): a number of the frame (`frame`), an image (`image_location`: v1/00001.jpg),
-or a time (`timestamp`, `Time (s)`). Where it has several they must agree. Where it has none the caller may go by row
-counts, once `refuse_shuffled` has seen no sign of another order.
+A file's own columns say it (column_roles.py): a number of the frame (`frame`), an image (`image_location`, such as
+v1/00001.jpg), or a time (`timestamp`, `Time (s)`). Where it has several they must agree. Where it has none the caller
+may go by row counts, once `refuse_shuffled` has seen no sign of another order.
 
 Conventions: frames count from 1 in files (frame i is image `{i:05d}.jpg`) and from 0 in arrays.
 """
@@ -29,9 +29,13 @@ from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 
 CROP = re.compile(r"(\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
-IMAGE_NAME = re.compile(r"(?P<prefix>.*?)[ _.-]*(?P<number>\d{1,9})(?P<ending>\.(jpg|jpeg|png|bmp|webp))?", re.IGNORECASE)
+IMAGE_NAME = re.compile(
+    r"(?P<prefix>.*?)[ _.-]*(?P<number>\d{1,9})(?P<ending>\.(jpg|jpeg|png|bmp|webp))?", re.IGNORECASE
+)
 IMAGE_PREFIXES = {"", "frame", "frames", "img", "image", "crop", "face"}
-MEDIA = re.compile(r"\.(mp4|avi|mkv|mov|webm|m4v|mpg|mpeg|wmv|flv|wav|mp3|flac|m4a|ogg|csv|txt|npy|parquet)$", re.IGNORECASE)
+MEDIA = re.compile(
+    r"\.(mp4|avi|mkv|mov|webm|m4v|mpg|mpeg|wmv|flv|wav|mp3|flac|m4a|ogg|csv|txt|npy|parquet)$", re.IGNORECASE
+)
 NO_NAME = {"unknown", "'unknown'"}
 """How openSMILE writes the name of a recording that it was not told."""
 GENERAL_FOLDERS = {"frames", "images", "faces", "crops", "cropped", "aligned", "cropped_aligned", "."}
@@ -50,8 +54,8 @@ class Timeline:
     """The frames of one recording, as the rows of a file may name them.
 
     `names` are what rows may call the recording, its own name first. `source` says in messages where `frames` is from.
-    `times` is the store's time column, (frames,) as it stood at the source, None where there is none; frame i is then at
-    i / frames_per_second seconds.
+    `times` is the store's time column, (frames,) as it stood at the source, None where there is none; frame i is then
+    at i / frames_per_second seconds.
     """
 
     names: tuple[str, ...]
@@ -185,15 +189,15 @@ def refuse_shuffled(file: Path, columns: tuple[str, ...]) -> None:
         if back.size:
             row = int(back[0]) + 1
             problems.append(
-                f"{where(file, row)}: column {column!r} runs from {numbers.min():g} to {numbers.max():g} in equal steps, "
-                f"but in another order than the rows ({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? "
-                "Then call it `frame` (numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
+                f"{where(file, row)}: column {column!r} runs from {numbers.min():g} to {numbers.max():g} in equal "
+                f"steps, but in another order than the rows ({numbers[row]:g} after {numbers[row - 1]:g}): does it name "
+                "frames? Then call it `frame` (numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
             )
     refuse(problems)
 
 
 def runs_evenly(numbers: Numbers) -> bool:
-    """Whether the values are all different and lie, once sorted, in equal steps: 0 to n − 1 in any order, or a clock."""
+    """Whether the values, once sorted, lie in equal steps: 0 to n − 1 in any order, or a clock."""
     if len(numbers) < FEW_ROWS or not np.isfinite(numbers).all():
         return False
     span = float(np.ptp(numbers))
@@ -205,7 +209,11 @@ def runs_evenly(numbers: Numbers) -> bool:
 
 
 def first_number(files: Mapping[Path, Timeline]) -> int:
-    """0 where every file that numbers frames begins at 0 and all of them fit so; else 1, as the challenge counts."""
+    """0 where every file that numbers frames begins at 0; else 1, as the challenge counts.
+
+    One file alone can't tell: where frame 0 is left out, 1 to n − 1 are frames counted from either. So one file without
+    a frame 0 makes it 1 for all, and those with a frame 0 are then refused.
+    """
     numbered = 0
     for file, timeline in files.items():
         roles = timeline.roles_of(read_header(file))
@@ -218,7 +226,7 @@ def first_number(files: Mapping[Path, Timeline]) -> int:
         for numbers in frames:
             if numbers is not None:
                 numbered += 1
-                if numbers.min() != 0 or numbers.max() >= timeline.frames:
+                if numbers.min() != 0:
                     return 1
     return 0 if numbered else 1
 
@@ -402,8 +410,8 @@ def _refuse_several_people(file: Path, people: tuple[str, ...], frames: Frames |
             twice = ", several of them in one frame"
         names = ", ".join(map(repr, different[:4])) + (", …" if len(different) > 4 else "")
         raise InputError(
-            f"{where(file, row)}: column {column!r} tells {len(different)} people apart ({names}){twice}; keep the rows "
-            "of the recording's own person, or remove the column where all are the same person"
+            f"{where(file, row)}: column {column!r} tells {len(different)} people apart ({names}){twice}; keep the "
+            "rows of the recording's own person, or remove the column where all are the same person"
         )
 
 

@@ -100,9 +100,11 @@ def rate_of(given: Times, frames: Frames, column: str) -> float | None:
     steps, moves = np.diff(given[order]), np.diff(frames[order])
     if len(steps) < 1 or not np.isfinite(steps).all() or not (moves > 0).all():
         return None
-    interval = float(np.median(steps / moves))
-    if interval <= 0:
+    middle = float(np.median(steps / moves))
+    regular = np.abs(steps / moves - middle) <= 0.5 * abs(middle)
+    if middle <= 0 or not regular.any():
         return None
+    interval = float(steps[regular].sum() / moves[regular].sum())  # rounded times (0.033, 0.067) are right on average
     unit = unit_of(column)
     if unit is not None:
         return PER_SECOND[unit] / interval

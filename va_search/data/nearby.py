@@ -16,7 +16,7 @@ MOST_FILES = 20_000
 
 CONVERSIONS = {
     ".npz": "np.save('{stem}.npy', np.load('{name}')['{array}'])",
-    ".h5": "np.save('{stem}.npy', h5py.File('{name}')['NAME'][:]), where h5py.File('{name}').visit(print) lists the names",
+    ".h5": "np.save('{stem}.npy', h5py.File('{name}')['NAME'][:]), where h5py.File('{name}').visit(print) lists names",
     ".mat": "np.save('{stem}.npy', scipy.io.loadmat('{name}')['NAME'])",
     ".pkl": "np.save('{stem}.npy', np.asarray(pandas.read_pickle('{name}'))), only if you trust who made it",
     ".npy": "pandas.DataFrame(np.load('{name}'), columns=['valence', 'arousal']).to_csv('{stem}.csv', index=False), "

@@ -106,8 +106,9 @@ def _read_model(folder: Path, store: Store) -> Outside:
     nearby = Nearby(folder, (".csv",), known)
     wanted = [recording for split in PREDICTED for recording in store.split(split)]
     missing = [recording.name for recording in wanted if recording.name not in files]
-    problems = _missing_problems(folder, missing, nearby, store) if missing else []
-    problems += _two_formats(folder, files)
+    strangers = sorted(set(files) - known)
+    problems = _missing_problems(folder, missing, strangers, nearby, store) if missing else []
+    problems += _two_formats(folder, {name: file for name, file in files.items() if name in known})
     read = {files[recording.name]: recording for recording in wanted if recording.name in files}
     first = _first_number(read, store)
     values: dict[str, list[NDArray[np.float64]]] = {split: [] for split in PREDICTED}
@@ -126,11 +127,12 @@ def _read_model(folder: Path, store: Store) -> Outside:
         raise InputError(*first_few(problems, PROBLEMS), *nearby.conversions().values())
     joined = {split: _joined(parts) for split, parts in values.items()}
     _refuse_scale(folder, joined, store)
-    strangers = sorted(set(files) - known)
     return Outside(joined, filled, tuple(_remarks(folder, list(unused), strangers, first)))
 
 
-def _missing_problems(folder: Path, missing: list[str], nearby: Nearby, store: Store) -> list[str]:
+def _missing_problems(
+    folder: Path, missing: list[str], strangers: list[str], nearby: Nearby, store: Store
+) -> list[str]:
     """Which recordings have no file, and what lies there instead."""
     names = _first_names(missing)
     if not any(nearby.folder.glob("*.csv")):
@@ -139,6 +141,9 @@ def _missing_problems(folder: Path, missing: list[str], nearby: Nearby, store: S
     else:
         kind = "recording" if len(missing) == 1 else "recordings"
         text = f"{folder}: no file for {len(missing)} validation or test {kind}: {names}"
+        if strangers:
+            others = _first_names([f"{name}.csv" for name in strangers])
+            text += f"; there are files of no recording of the store: {others}"
     problems = [text]
     for name in missing:
         instead = nearby.instead_of([name])
@@ -234,8 +239,8 @@ def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: S
         if outside > 0.5 or elsewhere:
             problems.append(
                 f"{folder}: {dimension} runs from {given.min():g} to {given.max():g}, mostly between {least:.3g} and "
-                f"{most:.3g}, which does not fit labels in [{low:g}, {high:g}]: another scale? Bring the predictions to "
-                "the labels' scale"
+                f"{most:.3g}, which does not fit labels in [{low:g}, {high:g}]: another scale? Bring the predictions "
+                "to the labels' scale"
             )
     if problems:
         raise InputError(*problems)

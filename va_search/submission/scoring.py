@@ -3,8 +3,8 @@
     FOLDER/<recording>.csv     columns valence, arousal, empty where a frame is not labelled, and if wanted a column
                                that names frames (data/frame_rows.py); else one row per frame
 
-Conventions: a frame that no row names has no label. The CCC is pooled over the labelled frames of all test recordings, of values as they were written, 6
-decimals, clipped. Labels are read here only, and go into nothing but scores.
+Conventions: a frame that no row names has no label. The CCC is pooled over the labelled frames of all test recordings,
+of values as they were written, 6 decimals, clipped. Labels are read here only, and go into nothing but scores.
 """
 
 from __future__ import annotations
@@ -65,14 +65,9 @@ def read_submission(folder: Path, store: Store) -> Values:
     for recording in store.split("test"):
         file = folder / f"{recording.name}.csv"
         try:
-            values, _ = _values_of(file, recording, store, 1)
+            parts.append(_values_of(file, recording, store, 1, whole=True)[0])
         except InputError as error:
             problems += error.problems
-            continue
-        lacking = int(np.isnan(values).any(axis=1).sum())
-        if lacking:
-            problems.append(f"{file}: {lacking} of {recording.frames} frames have no prediction")
-        parts.append(values)
     if problems:
         raise InputError(*first_few(problems, PROBLEMS))
     return np.concatenate(parts)
@@ -99,8 +94,13 @@ def _files_of(folder: Path, store: Store) -> tuple[dict[Path, Recording], list[s
     return files, [*first_few(problems, PROBLEMS // 2), *nearby.conversions().values()]
 
 
-def _values_of(file: Path, recording: Recording, store: Store, first: int) -> tuple[Values, tuple[str, ...]]:
-    """(frames, 2) of a file with a row per frame, NaN where no row names a frame, and the columns nobody used."""
+def _values_of(
+    file: Path, recording: Recording, store: Store, first: int, *, whole: bool = False
+) -> tuple[Values, tuple[str, ...]]:
+    """(frames, 2) of a file, NaN where no row names a frame, and the columns nobody used.
+
+    InputError where `whole` is asked for and a frame has no row.
+    """
     pair = read_numbers(file, DIMENSIONS)
 
     def by_count() -> NDArray[np.int64]:
@@ -112,6 +112,8 @@ def _values_of(file: Path, recording: Recording, store: Store, first: int) -> tu
         return np.arange(recording.frames, dtype=np.int64)
 
     frames, unused = place_rows(file, Timeline.of(recording, store), DIMENSIONS, by_count, first=first)
+    if whole and len(frames) < recording.frames:
+        raise InputError(f"{file}: {recording.frames - len(frames)} of {recording.frames} frames have no row")
     values = np.full((recording.frames, 2), np.nan)
     values[frames] = pair
     return values, unused
