@@ -69,7 +69,7 @@ FRAME_NAMES: dict[str, Callable[[int], str]] = {
     "frame_name": lambda f: f"frame_{f + 1:06d}.jpg",
 }
 CLOCK_NAMES: dict[str, Callable[[float], str]] = {
-    "time": lambda s: repr(s),
+    "time": repr,
     "timestamp": lambda s: f"{s:.3f}",
     "Time (s)": lambda s: f"{s:.2f}",
     "frameTime": lambda s: f"{s:.6f}",
@@ -218,9 +218,7 @@ def test_predictions_are_on_their_frames_or_refused(stores: dict[str, Store], tm
 
 
 @pytest.mark.parametrize("kind", list(STORES))
-def test_labels_to_score_by_are_on_their_frames_or_refused(
-    stores: dict[str, Store], tmp_path: Path, kind: str
-) -> None:
+def test_labels_to_score_by_are_on_their_frames_or_refused(stores: dict[str, Store], tmp_path: Path, kind: str) -> None:
     store = stores[kind]
 
     @QUICK
@@ -283,7 +281,7 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
         ("Unnamed: 0", "rows"), ("", "rows"), ("index", "rows"), ("id", "rows"), ("row number", "rows"),
         ("AU01_r", "values"), ("image_17", "values"), ("MeanVoicedSegmentLengthSec", "values"), ("face", "values"),
         ("frame_energy", "values"), ("pose_Tx", "values"), ("x", "values"), ("valence", "values"), ("s", "values"),
-        ("F0semitoneFrom27.5Hz_sma3nz", "values"), ("blink_time", "values"), ("min", "values"), ("gaze_angle", "values"),
+        ("F0semitoneFrom27.5Hz_sma3nz", "values"), ("blink_time", "values"), ("min", "values"), ("gaze_x", "values"),
     ],
 )  # fmt: skip
 def test_roles_of_columns_by_their_names(name: str, role: str) -> None:
@@ -310,7 +308,10 @@ def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("video,frame,a\nv1_right,1,0\n", "v1.csv:2: column 'video' names 'v1_right' ('v1_right'), but the file is of "),
+        (
+            "video,frame,a\nv1_right,1,0\n",
+            "v1.csv:2: column 'video' names 'v1_right' ('v1_right'), but the file is of ",
+        ),
         ("image_location,a\nv1/00001.jpg,0\nv2/00002.jpg,0\n", "v1.csv:3: column 'image_location' names 'v2'"),
         ("frame,image,a\n1,00001.jpg,0\n2,00003.jpg,0\n", "v1.csv:3: column 'frame' says frame 2 and column 'image' f"),
         ("frame,time,a\n1,0.0,0\n2,0.2,0\n", "v1.csv:3: column 'frame' says frame 2 and column 'time' frame 7"),
@@ -321,7 +322,10 @@ def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
         ("frame,a\n1.5,0\n", "v1.csv:2: frame 1.5, expected a whole number from 1"),
         ("frame,a\n1,0\n,0\n", "v1.csv:3: frame nan, expected a whole number from 1"),
         ("frame,a\n1e300,0\n", "v1.csv:2: frame 1e+300, expected a whole number from 1"),
-        ("frame,face_id,a\n1,0,0\n1,1,0\n", "column 'face_id' tells 2 people apart ('0', '1'), several of them in one f"),
+        (
+            "frame,face_id,a\n1,0,0\n1,1,0\n",
+            "column 'face_id' tells 2 people apart ('0', '1'), several of them in one f",
+        ),
         ("time,a\n0,0\n0.3333,0\n", "v1.csv:3: time 0.3333 is no frame's time; the recording has 10 frames from 0 to "),
         ("Zeit (time),time 2,a\n1,1,1\n", "the file names its rows"),
         ("image,a\nface.jpg,0\n", "v1.csv:2: image 'face.jpg', expected an image such as 00001.jpg"),

@@ -99,11 +99,13 @@ def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
         file = dict(recording.features)[feature_set]
         if file.suffix != ".npy":
             files[file] = Timeline((recording.name, recording.video), 0, recording.frames_per_second)
+    leading = dict(recordings[0].features)[feature_set]
     try:
-        started = first_number(dict(list(files.items())[:1]))
-        return first_number(files) if started == 0 else 1
+        if leading in files and first_number({leading: files[leading]}) == 0:
+            return first_number(files)
     except InputError:  # files that can't be read are told while they are read
-        return 1
+        pass
+    return 1
 
 
 def read_part(recording: Affwild2Source, description: Description, firsts: Mapping[str, int]) -> Part:

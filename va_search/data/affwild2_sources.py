@@ -152,9 +152,7 @@ def _subfolders(folder: Path | None, modality: str) -> Sets:
     return {checked_name(name, "feature set"): entry for name, entry in sets.items()}
 
 
-def _feature_files(
-    name: str, sets: Sets, folders: dict[str, Nearby]
-) -> tuple[tuple[str, Path], ...]:
+def _feature_files(name: str, sets: Sets, folders: dict[str, Nearby]) -> tuple[tuple[str, Path], ...]:
     """A recording's file in each feature set; InputError naming every set that lacks it."""
     checked_name(name, "recording")
     files, problems = [], []
@@ -253,9 +251,10 @@ def values_by_recording(
 
 
 def _nearest(name: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that differs in case, zeros or signs only, else the nearest."""
+    """The one of `names` that differs in case, zeros or signs only, or is a person of that video, else the nearest."""
     same = [other for other in names if plain(other) == plain(name)]
-    near = same or difflib.get_close_matches(name, names, n=1)
+    persons = [other for other in names if video_of(other) == name]
+    near = same or persons or difflib.get_close_matches(name, names, n=1)
     return near[0] if near else None
 
 

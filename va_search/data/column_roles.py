@@ -136,4 +136,3 @@ _RULES: tuple[tuple[str, set[str], set[str]], ...] = (
     ("rows", ROW, ROW | NUMBERING),
 )
 """(role, words of which one must stand in the name, words that may), the first that fits."""
-

@@ -110,7 +110,7 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
         laid = _by_count(file, rows, timeline, crops, faces=faces)
     else:
         if frames is None:
-            frames, _ = _frames_by_count(file, len(rows), timeline, crops, faces=faces)
+            frames, _ = _frames_by_count(file, rows, timeline, crops, faces=faces)
         laid = _by_frame(file, rows, frames, timeline, kept)
     return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
 
@@ -166,10 +166,11 @@ def _crop_frames(crops: Path | None) -> list[int]:
 
 
 def _frames_by_count(
-    file: Path, rows: int, timeline: Timeline, crops: Path | None, *, faces: bool
+    file: Path, values: NDArray[np.floating], timeline: Timeline, crops: Path | None, *, faces: bool
 ) -> tuple[NDArray[np.int64], bool]:
     """(rows,) frames where nothing names them, and whether crops told them; InputError for counts that fit nothing."""
     existing = _crop_frames(crops)
+    rows, dim = values.shape
     if rows != timeline.frames and len(existing) == rows:
         return np.array(existing, dtype=np.int64), True
     if abs(rows - timeline.frames) <= 1:
@@ -177,6 +178,8 @@ def _frames_by_count(
     counts = f"{rows} rows, but {timeline.source} has {timeline.frames} frames"
     if crops is not None:
         counts += f" and {crops} {len(existing)} crops"
+    if dim == timeline.frames:
+        raise InputError(f"{file}: {counts}; it has {dim} columns, as many as frames: rows and columns changed places?")
     raise InputError(f"{file}: {counts}; {_count_advice(rows, timeline, crops, faces=faces)}")
 
 
@@ -212,7 +215,7 @@ def _by_count(
 ) -> FrameRows:
     """Rows laid down one a frame, or one a crop."""
     count, frames = len(rows), timeline.frames
-    known, by_crops = _frames_by_count(file, count, timeline, crops, faces=faces)
+    known, by_crops = _frames_by_count(file, rows, timeline, crops, faces=faces)
     if by_crops:
         return _by_frame(file, rows, known, timeline, np.ones(count, dtype=bool))
     valid = np.ones(frames, dtype=bool)

@@ -190,8 +190,9 @@ def refuse_shuffled(file: Path, columns: tuple[str, ...]) -> None:
             row = int(back[0]) + 1
             problems.append(
                 f"{where(file, row)}: column {column!r} runs from {numbers.min():g} to {numbers.max():g} in equal "
-                f"steps, but in another order than the rows ({numbers[row]:g} after {numbers[row - 1]:g}): does it name "
-                "frames? Then call it `frame` (numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
+                f"steps, but in another order than the rows ({numbers[row]:g} after {numbers[row - 1]:g}): does it "
+                "name frames? Then call it `frame` (numbers from 1) or `time`; otherwise sort the rows by frame and "
+                "remove it"
             )
     refuse(problems)
 

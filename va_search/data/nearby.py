@@ -60,6 +60,12 @@ class Nearby:
                 return f"; {like} is there: is it meant? Names must be the same"
         return ""
 
+    def in_other_formats(self, stem: str) -> list[str]:
+        """Files of this name in a format of data that is not one of the allowed."""
+        formats = (*CONVERSIONS, *SAME_FORMAT)
+        names = [name for name in self.names if self._stem(name) == stem and name.lower().endswith(formats)]
+        return [name for name in names if not self._is_allowed(name)]
+
     def conversions(self) -> dict[str, str]:
         """How to convert each kind of file that was found in place of another, by its ending."""
         return self._converted

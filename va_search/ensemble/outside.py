@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from va_search import __version__
 from va_search.data.frame_rows import Timeline, first_number, nearest, place_rows
-from va_search.data.nearby import CONVERSIONS, SAME_FORMAT, Nearby
+from va_search.data.nearby import Nearby
 from va_search.data.sheet import and_more, first_few, read_numbers, where
 from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.errors import InputError
@@ -108,7 +108,9 @@ def _read_model(folder: Path, store: Store) -> Outside:
     missing = [recording.name for recording in wanted if recording.name not in files]
     strangers = sorted(set(files) - known)
     problems = _missing_problems(folder, missing, strangers, nearby, store) if missing else []
-    problems += _two_formats(folder, {name: file for name, file in files.items() if name in known})
+    for recording in wanted:
+        twins = nearby.in_other_formats(recording.name) if recording.name in files else []
+        problems += [f"{files[recording.name]} and {twin}: two files of one recording; keep one" for twin in twins]
     read = {files[recording.name]: recording for recording in wanted if recording.name in files}
     first = _first_number(read, store)
     values: dict[str, list[NDArray[np.float64]]] = {split: [] for split in PREDICTED}
@@ -152,13 +154,6 @@ def _missing_problems(
     return first_few(problems, NAMES + 1)
 
 
-def _two_formats(folder: Path, files: dict[str, Path]) -> list[str]:
-    """A problem for each recording that has a second file in another format."""
-    formats = {*CONVERSIONS, *SAME_FORMAT}
-    others = [path for path in sorted(folder.iterdir()) if path.suffix in formats and path.stem in files]
-    return [f"{files[path.stem]} and {path.name}: two files of one recording; keep one" for path in others]
-
-
 def _first_number(files: dict[Path, Recording], store: Store) -> int:
     """0 where the model's files all count frames from 0, else 1; files that can't be read are reported later."""
     try:
@@ -199,7 +194,7 @@ def _read_recording(
     pair = read_numbers(file, DIMENSIONS)
     _refuse_values(file, pair, store.label_range)
     annotations = store.annotations[recording.start : recording.stop]
-    labelled: NDArray[np.bool_] = ~np.isnan(annotations).all(axis=1)
+    labelled = np.asarray(~np.isnan(annotations).all(axis=1))
 
     def by_count() -> NDArray[np.int64]:
         return _frames_by_count(file, len(pair), labelled, recording, store.time_column)

@@ -124,7 +124,8 @@ def _labels_of(file: Path, recording: Recording, store: Store, first: int) -> tu
     rows = read_numbers(file, DIMENSIONS)
     low, high = store.label_range
     problems: list[str] = []
-    labels, unused = np.empty((0, 2)), ()
+    labels: Values = np.empty((0, 2))
+    unused: tuple[str, ...] = ()
     try:
         labels, unused = _values_of(file, recording, store, first)
     except InputError as error:
