@@ -187,7 +187,7 @@ def check(member: Member, read: Callable[[], np.ndarray]) -> None:
 
 
 def timelines(kind: str) -> tuple[float, float, str | None]:
-    column, begin, step, rate = STORES[kind]
+    column, begin, _, rate = STORES[kind]
     second = {"ms": 1e-3, "frames": 1 / rate}.get(kind, 1.0)
     return begin * second, rate, column
 

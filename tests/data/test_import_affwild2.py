@@ -515,7 +515,8 @@ def test_what_lies_there_in_place_of_a_feature_file_is_named(places: dict[str, A
     for said in (
         "video2.npz is there, allowed: .npy, .csv, .parquet", "video2_left.h5 is there", "5-30.csv.gz is there",
         "10-60-1280x720.CSV is there", "Video2.npy is there: is it meant?", "5-030.npy is there: is it meant?",
-        "np.save('video2.npy', np.load('video2.npz')['densenet'])", "h5py.File('video2_left.h5')", "gunzip -k 5-30.csv.gz",
+        "np.save('video2.npy', np.load('video2.npz')['densenet'])", "h5py.File('video2_left.h5')",
+        "gunzip -k 5-30.csv.gz",
         "mv 10-60-1280x720.CSV 10-60-1280x720.csv",
     ):  # fmt: skip
         assert said in found, found

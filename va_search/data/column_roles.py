@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 FRAME = {"frame", "frames"}
 IMAGE = {"image", "images", "img", "imgs", "picture", "photo", "crop", "jpg", "png"}
@@ -75,6 +76,7 @@ def roles_of(header: Iterable[str], values: Iterable[str] = (), clock: str | Non
     return Roles(**{role: tuple(names) for role, names in columns.items()})
 
 
+@cache
 def role_of(name: str) -> str:
     """The name of the field of `Roles` that a column belongs to."""
     if ROW_NUMBERS.fullmatch(name.strip()):
@@ -101,14 +103,15 @@ def is_like_a_time(name: str) -> bool:
     return bool(set(words_of(name)) & (TIME - {"t", "ts", "onset"}))
 
 
-def words_of(name: str) -> list[str]:
-    """The words of a column's name, lower case."""
+@cache
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a column's name, lower case; kept, since wide files have the same thousands of names."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     words: list[str] = []
     for word in re.split(r"[^a-z0-9µ]+", apart.lower()):
         if word:
             words += _cut(word)
-    return words
+    return tuple(words)
 
 
 def _cut(word: str) -> list[str]:
