@@ -97,11 +97,15 @@ class Member:
     fault: str = "none"
     named: bool = False
     rate: float = 30.0
+    separator: str = ","
 
     def write(self, file: Path) -> Path:
         pair = [value_of(frame) for frame in self.frames]
         columns = {**self.columns, "arousal": [str(a) for _, a in pair], "valence": [str(v) for v, _ in pair]}
-        lines = [",".join(columns), *(",".join(cells) for cells in zip(*columns.values(), strict=True))]
+        lines = [
+            self.separator.join(columns),
+            *(self.separator.join(cells) for cells in zip(*columns.values(), strict=True)),
+        ]
         file.write_text("\n".join(lines) + "\n")
         return file
 
@@ -117,7 +121,8 @@ def members(draw: st.DrawFn, begin: float, rate: float, taken: str | None) -> Me
         frames = sorted(frames, key=lambda frame: str(frame + 1))
     elif order == "shuffled":
         frames = draw(st.permutations(frames))
-    member = Member(list(frames), rate=rate)
+    separator = draw(st.sampled_from([",", ",", ",", ";", "\t"]))
+    member = Member(list(frames), rate=rate, separator=separator)
     numbers = draw(st.sets(st.sampled_from(list(FRAME_NAMES)), max_size=2))
     clocks = draw(st.sets(st.sampled_from([name for name in CLOCK_NAMES if name != taken]), max_size=1))
     fault = draw(st.sampled_from(FAULTS))
@@ -167,7 +172,7 @@ def damage(draw: st.DrawFn, member: Member, fault: str, numbers: set[str], clock
 
 def must_be_right(member: Member) -> bool:
     """Whether nothing is wrong with the file, so that refusing it would be needless."""
-    if member.fault == "clock of another rate":
+    if member.fault == "clock of another rate" or member.separator != ",":
         return False
     return member.fault == "none" and member.named
 
@@ -263,7 +268,7 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
     recording = store.recordings[1]
     for name in COUNTERS:
         backward = Member(list(range(FRAMES))[::-1], {name: [str(f) for f in range(FRAMES)][::-1]})
-        with pytest.raises(InputError, match=f"column '{name}' runs from 0 to 23 in equal steps, but in another order"):
+        with pytest.raises(InputError, match=f"column '{name}' is not used, but by it the rows stand in another order"):
             _read_recording(backward.write(tmp_path / "x1.csv"), recording, store, 1)
         forward = Member(list(range(FRAMES)), {name: [str(f) for f in range(FRAMES)]})
         values, _, unused = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)
@@ -277,7 +282,7 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
         ("frame", "frames"), ("frameIndex", "frames"), ("FRAME_NO", "frames"), ("image_location", "texts"),
         ("filename", "texts"), ("video_id", "texts"), ("Time (s)", "clocks"), ("frametime", "clocks"), ("ms", "clocks"),
         ("t", "clocks"), ("timestamp_ms", "clocks"), ("start", "clocks"), ("face_id", "people"), ("subject", "people"),
-        ("success", "success"), ("confidence", "others"), ("segment_id", "others"), ("fold", "others"),
+        ("success", "success"), ("confidence", "others"), ("segment_id", "parts"), ("fold", "parts"),
         ("Unnamed: 0", "rows"), ("", "rows"), ("index", "rows"), ("id", "rows"), ("row number", "rows"),
         ("AU01_r", "values"), ("image_17", "values"), ("MeanVoicedSegmentLengthSec", "values"), ("face", "values"),
         ("frame_energy", "values"), ("pose_Tx", "values"), ("x", "values"), ("valence", "values"), ("s", "values"),

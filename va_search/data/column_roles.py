@@ -52,8 +52,8 @@ class Roles:
     """The columns of one file: `values` are those of no other role, the others in the file's order.
 
     `frames` number frames (or name images), `texts` name images or the recording, `clocks` are times, `people` tell
-    faces or persons apart, `success` is 0 where no face was found, `rows` number rows, and of `others` only the name
-    is known: confidences, segments, splits.
+    faces or persons apart, `success` is 0 where no face was found, `rows` number rows, `parts` are segments, splits or
+    bounds of them, and `others` are confidences.
     """
 
     values: tuple[str, ...] = ()
@@ -63,6 +63,7 @@ class Roles:
     people: tuple[str, ...] = ()
     success: tuple[str, ...] = ()
     rows: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
 
 
@@ -129,13 +130,13 @@ _BARE_UNITS = set(UNITS) - {"s", "us", "ns"}
 _RULES: tuple[tuple[str, set[str], set[str]], ...] = (
     ("clocks", TIME | _BARE_UNITS, TIME | ENDS | TIME_QUALIFIERS | set(UNITS)),
     ("clocks", ENDS, ENDS | set(UNITS) | {"segment", "window"}),
-    ("others", ENDS, ENDS | FRAME | NUMBERING),
+    ("parts", ENDS, ENDS | FRAME | NUMBERING),
     ("frames", FRAME, FRAME | NUMBERING | RECORDING | IMAGE | FILE),
     ("success", SUCCESS, SUCCESS | FACE_QUALIFIERS),
     ("others", CONFIDENCE, CONFIDENCE | FACE_QUALIFIERS),
     ("people", PERSON, PERSON | NUMBERING | FILE),
     ("texts", IMAGE | FILE | RECORDING, IMAGE | FILE | RECORDING | NUMBERING),
-    ("others", PART, PART | NUMBERING | FILE),
+    ("parts", PART, PART | NUMBERING | FILE),
     ("rows", ROW, ROW | NUMBERING),
 )
 """(role, words of which one must stand in the name, words that may), the first that fits."""

@@ -61,7 +61,7 @@ def bookkeeping_remark(feature_set: str, file: Path) -> list[str]:
             f"feature set {feature_set!r}: rows whose {roles.success[0]!r} is 0 are frames without a face, which take "
             "the nearest frame with one"
         )
-    unused = (*roles.success[1:], *roles.people, *roles.rows, *roles.others)
+    unused = (*roles.success[1:], *roles.people, *roles.rows, *roles.parts, *roles.others)
     if unused:
         names = ", ".join(unused)
         columns = f"columns {names} are" if len(unused) > 1 else f"column {names} is"

@@ -9,6 +9,7 @@ Conventions: frames count from 1 in files (frame i is image `{i:05d}.jpg`) and f
 
 from __future__ import annotations
 
+import csv
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -125,7 +126,7 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
     _refuse_contradictions(file, named, first)
     frames = next(iter(named.values()), None)
     _refuse_several_people(file, roles.people, frames)
-    rest = (*roles.frames, *roles.clocks, *roles.people, *roles.success, *roles.rows, *roles.others)
+    rest = (*roles.frames, *roles.clocks, *roles.people, *roles.success, *roles.rows, *roles.parts, *roles.others)
     unused = tuple(name for name in rest if name not in named)  # texts that are no images name the recording
     return NamedRows(frames, tuple(named), unused, tuple(remarks))
 
@@ -142,7 +143,7 @@ def place_rows(
     named = name_rows(file, roles, timeline, first=first)
     unused = (*(name for name in roles.values if name not in values), *named.unused)
     if named.frames is None:
-        refuse_shuffled(file, unused)
+        refuse_shuffled(file, roles, values)
         refuse(empty_lines(file) if file.suffix == ".csv" else [])
         return by_count(), unused
     refuse_outside(file, named.frames, timeline, first=first)
@@ -174,27 +175,36 @@ def refuse_outside(file: Path, frames: Frames, timeline: Timeline, *, first: int
         )
 
 
-def refuse_shuffled(file: Path, columns: tuple[str, ...]) -> None:
-    """InputError where one of `columns`, which nobody uses, shows that rows do not stand in the frames' order.
+def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> None:
+    """InputError where a column that nobody uses shows that rows do not stand in the frames' order.
 
-    A column that numbers the rows, or runs in equal steps, is harmless where it increases from row to row; otherwise it
-    names something that row counts would ignore.
+    A column that numbers rows or segments by its name must not go back from row to row, nor must any other that is not
+    in `values` and runs in equal steps: it names something that row counts would ignore.
     """
     problems = []
-    for column in columns[:MOST_COLUMNS]:
-        numbers = _as_numbers(file, column)
-        if numbers is None or len(numbers) < FEW_ROWS or not runs_evenly(numbers):
+    others = [name for name in roles.values if name not in values][:MOST_COLUMNS]
+    for column in (*roles.rows, *roles.parts, *others):
+        numbers = _ordering(file, column)
+        if numbers is None or not (column not in others or runs_evenly(numbers)):
             continue
-        back = np.flatnonzero(np.diff(numbers) <= 0)
+        back = np.flatnonzero(np.diff(numbers) < 0)
         if back.size:
             row = int(back[0]) + 1
             problems.append(
-                f"{where(file, row)}: column {column!r} runs from {numbers.min():g} to {numbers.max():g} in equal "
-                f"steps, but in another order than the rows ({numbers[row]:g} after {numbers[row - 1]:g}): does it "
-                "name frames? Then call it `frame` (numbers from 1) or `time`; otherwise sort the rows by frame and "
-                "remove it"
+                f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order than the "
+                f"frames ({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? Then call it `frame` "
+                "(numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
             )
     refuse(problems)
+
+
+def _ordering(file: Path, column: str) -> Numbers | None:
+    """(rows,) the numbers of a column, or those at the end of its texts (`x_0012`); None where it has neither."""
+    numbers = _as_numbers(file, column)
+    if numbers is not None:
+        return None if np.isnan(numbers).any() else numbers
+    ends = [re.search(r"(\d{1,15})\D*$", text) for text in texts_of(file, column)]
+    return np.array([float(end[1]) for end in ends if end]) if all(ends) else None
 
 
 def runs_evenly(numbers: Numbers) -> bool:
@@ -248,13 +258,25 @@ def texts_of(file: Path, column: str) -> list[str]:
     if file.suffix == ".parquet":
         table = pyarrow.parquet.read_table(file, columns=[column])
     else:
+        header = read_header(file)
         convert = pyarrow.csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()})
-        read = pyarrow.csv.ReadOptions(column_names=read_header(file), skip_rows=1)
+        read = pyarrow.csv.ReadOptions(column_names=header, skip_rows=1)
+        parse = pyarrow.csv.ParseOptions(delimiter=_separator(file, header))
         try:
-            table = pyarrow.csv.read_csv(file, read_options=read, convert_options=convert)
+            table = pyarrow.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
         except pa.ArrowInvalid as error:
             raise InputError(f"{file}: {error}") from error
     return ["" if cell is None else str(cell).strip() for cell in table.column(column).to_pylist()]
+
+
+def _separator(file: Path, header: list[str]) -> str:
+    """The character that cuts the first line into the header's columns."""
+    with open(file, encoding="utf-8-sig", newline="") as handle:
+        first = handle.readline()
+    for sign in ",;\t|":
+        if [cell.strip() for cell in next(csv.reader([first], delimiter=sign), [])] == header:
+            return sign
+    return ","
 
 
 def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
