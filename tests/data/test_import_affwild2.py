@@ -257,7 +257,7 @@ def test_two_rows_off_is_one_error_that_names_both(places: dict[str, Any], rows:
         ("frame,a,b,c\n1,0,0,0\n1,0,0,0\n", "video2.csv:3: frame 1 has two rows"),
         ("frame,a,b,c\n0,0,0,0\n", "video2.csv:2: frame 0, expected a whole number from 1"),
         ("frame,a,b,c\n1,0,0,0\n11,0,0,0\n", "video2.csv:3: last frame 11, but"),
-        ("time,a,b,c\n1,0,0,0\n", "column 'time' is a time, not a feature"),
+        ("time,a,b,c\n1,0,0,0\n", "video2.csv:2: time 1 is no frame's time; the recording has 9 frames"),
         ("image,a,b,c\nface.jpg,0,0,0\n", "video2.csv:2: image 'face.jpg', expected an image such as 00001.jpg"),
         ("frame,a,b\n1,0,0\n", "dim 2, but feature set 'face' has 3"),
         ("frame,a,b,c\n1,0,word,0\n", "video2.csv:2: column 'b': 'word' is not a number"),
@@ -300,17 +300,21 @@ def test_bad_frame_rates_are_told_with_their_lines(places: dict[str, Any], tmp_p
     assert texts == [
         "2: frames_per_second 'fast', expected a number above 0",
         "4: frames_per_second 'inf', expected a number above 0",
+        " no row for 1 recording: 10-60-1280x720; expected frames_per_second of every recording",
     ]
 
 
 def test_frame_rates_and_subjects(places: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "fps.csv").write_text("recording,frames_per_second\nvideo2,23.98\n8-30,24\n5-30,25\n")
-    (tmp_path / "people.csv").write_text("recording,subject\nvideo2,Ann\n5-30,Bob\n")
+    (tmp_path / "fps.csv").write_text(
+        "recording,frames_per_second\nvideo2,23.98\n8-30,24\n5-30,25\n10-60-1280x720,30\n"
+    )
+    people = [f"{name},{'Ann' if name == 'video2' else name}" for name in LENGTHS]
+    (tmp_path / "people.csv").write_text("\n".join(["recording,subject", *people]) + "\n")
     store = import_affwild2(**places, frame_rates=tmp_path / "fps.csv", subjects=tmp_path / "people.csv")
     rates = {r.name: r.frames_per_second for r in store.recordings}
     assert rates["video2_left"] == rates["video2"] == 23.98 and rates["8-30_right"] == 24 and rates["5-30"] == 25
     assert rates["10-60-1280x720"] == 30
-    assert "fps.csv has no row for '10-60-1280x720'; 30 frames per second taken" in warnings(store)
+    assert "frames per second taken" not in warnings(store)
     assert {r.name: r.subject for r in store.recordings}["video2"] == "Ann"
 
 
@@ -362,3 +366,197 @@ def test_nearest_is_what_a_slow_search_finds(known: set[int], frames: int) -> No
     found = nearest(np.array(ordered), frames)
     for frame in range(frames):
         assert ordered[found[frame]] == min(ordered, key=lambda one: (abs(one - frame), one))
+
+
+def openface(
+    frames: int,
+    faces: tuple[int, ...] = (),
+    header: str = "frame, face_id, timestamp, confidence, success, AU01, AU12, AU25",
+) -> str:
+    """A file as OpenFace writes it; in `faces` (frames from 1) it found none and writes zeros."""
+    rows = []
+    for frame in range(1, frames + 1):
+        success = int(frame not in faces)
+        rows.append(f"{frame}, 0, {(frame - 1) / 30:.3f}, {0.98 * success:g}, {success}, {frame * success}, 0.5, 1.5")
+    return "\n".join([header, *rows]) + "\n"
+
+
+def write_openface(places: dict[str, Any]) -> Path:
+    """Every recording's face features in OpenFace's own CSV; video2 has no face in frames 1, 5 and 6."""
+    face = Path(places["visual"]) / "face"
+    for name, frames in LENGTHS.items():
+        (face / f"{name}.npy").unlink()
+        (face / f"{name}.csv").write_text(openface(frames, (1, 5, 6) if name == "video2" else ()))
+    return face
+
+
+def test_openface_csv_as_it_comes(places: dict[str, Any]) -> None:
+    write_openface(places)
+    store = import_affwild2(**places)
+    assert store.feature_sets["face"].columns == ("AU01", "AU12", "AU25")
+    assert numbers(store, "video2") == [2, 2, 3, 4, 4, 7, 7, 8, 9]
+    assert valid(store, "video2") == [frame not in (1, 5, 6) for frame in range(1, 10)]
+    assert all(valid(store, "video2_left"))
+    said = warnings(store)
+    assert "feature set 'face': rows whose 'success' is 0 are frames without a face" in said
+    assert "feature set 'face': columns face_id, confidence are bookkeeping by name, no feature, and not used" in said
+    assert "timestamp" not in said
+
+
+def test_openface_at_another_rate_than_taken_says_so(places: dict[str, Any], tmp_path: Path) -> None:
+    write_openface(places)
+    rates = [f"{name},{24 if name == '5-30' else 30}" for name in LENGTHS]
+    (tmp_path / "fps.csv").write_text("\n".join(["recording,frames_per_second", *rates]))
+    said = warnings(import_affwild2(**places, frame_rates=tmp_path / "fps.csv"))
+    assert "5-30.csv: its column 'timestamp' steps as 30 frames per second do, but 24 are taken" in said
+    assert said.count("steps as") == 1
+
+
+def test_several_faces_in_a_frame_are_refused(places: dict[str, Any]) -> None:
+    face = write_openface(places)
+    lines = openface(9).splitlines()
+    (face / "video2.csv").write_text("\n".join([*lines[:4], lines[3].replace(", 0,", ", 1,", 1), *lines[4:]]))
+    found = refused(places)
+    assert "video2.csv:5: column 'face_id' tells 2 people apart ('0', '1'), several of them in one frame; keep" in found
+    (face / "video2.csv").write_text(openface(9, tuple(range(1, 10))))
+    assert "video2.csv: success is 0 in every row, so no frame has a face" in refused(places)
+    (face / "video2.csv").write_text(openface(9).replace(", 0.98, 1,", ", 0.98, 0.7,", 1))
+    assert "video2.csv:2: success 0.7, expected 1 or 0 (no face in the frame)" in refused(places)
+
+
+def test_rows_of_another_recording_are_refused_with_both_names(places: dict[str, Any]) -> None:
+    """Left and right changed places; sound may go by the video's name, a face may not."""
+    face, voice = places["visual"] / "face", places["audio"] / "voice"
+    for name, other in (("8-30_left", "8-30_right"), ("8-30_right", "8-30_left")):
+        (face / f"{name}.npy").unlink()
+        rows = "".join(f"{other}/{frame:05d}.jpg,{frame},0,0\n" for frame in range(1, LENGTHS[name] + 1))
+        (face / f"{name}.csv").write_text(f"image_location,a,b,c\n{rows}")
+        (voice / f"{name}.npy").unlink()
+        rows = "".join(f"8-30.mp4,{frame},{frame},0\n" for frame in range(1, LENGTHS[name] + 1))
+        (voice / f"{name}.csv").write_text(f"video,frame,a,b\n{rows}")
+    found = refused(places)
+    assert found.count("\n") == 1
+    for name, other in (("8-30_left", "8-30_right"), ("8-30_right", "8-30_left")):
+        assert (
+            f"{name}.csv:2: column 'image_location' names '{other}' ('{other}/00001.jpg'), but the file is of" in found
+        )
+        assert f"recording '{name}'" in found
+    for name in ("8-30_left", "8-30_right"):
+        text = (face / f"{name}.csv").read_text()
+        other = "8-30_right" if name == "8-30_left" else "8-30_left"
+        (face / f"{name}.csv").write_text(text.replace(other, name))
+    assert numbers(import_affwild2(**places), "8-30_left", "voice") == [1, 2, 3, 4, 5]
+
+
+def test_rows_by_their_times(places: dict[str, Any], tmp_path: Path) -> None:
+    rates = [f"{name}.mp4,25" for name in LENGTHS]
+    (tmp_path / "fps.csv").write_text("\n".join(["recording,frames_per_second", *rates]))
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    (face / "video2.csv").write_text("Time (s),a,b,c\n0.24,7,0,0\n0.08,3,0,0\n0.16,5,0,0\n")
+    store = import_affwild2(**places, frame_rates=tmp_path / "fps.csv")
+    assert numbers(store, "video2") == [3, 3, 3, 3, 5, 5, 7, 7, 7]
+    (face / "video2.csv").write_text("Time (s),a,b,c\n" + "".join(f"{frame / 100},1,1,1\n" for frame in range(40)))
+    with pytest.raises(InputError, match=r"video2.csv:3: Time \(s\) 0.01 is no frame's time .*100 rows per second"):
+        import_affwild2(**{**places, "to": tmp_path / "other"}, frame_rates=tmp_path / "fps.csv")
+
+
+def test_frames_that_count_from_0_in_every_file(places: dict[str, Any]) -> None:
+    face = places["visual"] / "face"
+    for name, frames in LENGTHS.items():
+        (face / f"{name}.npy").unlink()
+        rows = "".join(f"{frame},{frame + 1},0,0\n" for frame in range(frames) if frame != 2)
+        (face / f"{name}.csv").write_text(f"frame,a,b,c\n{rows}")
+    store = import_affwild2(**places)
+    assert numbers(store, "video2") == [1, 2, 2, 4, 5, 6, 7, 8, 9]
+    assert "feature set 'face': frames count from 0 in it, since every file begins at frame 0" in warnings(store)
+    (face / "5-30.csv").write_text("frame,a,b,c\n" + "".join(f"{frame},1,0,0\n" for frame in range(1, 7)))
+    places["to"] = places["to"].with_name("other")
+    found = refused(places)
+    assert "frame 0, expected a whole number from 1; frame 1 is the first (image 00001.jpg)" in found
+
+
+@pytest.mark.parametrize("name", ["index", "id", "row", "idx", "row_number"])
+def test_columns_that_number_rows_are_no_features(places: dict[str, Any], name: str) -> None:
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    rows = "".join(f"{row},1,2,3\n" for row in (3, 1, 2, 0, 4, 5, 6, 7, 8))
+    (face / "video2.csv").write_text(f"{name},a,b,c\n{rows}")
+    assert f"video2.csv: column '{name}' numbers rows by its name" in refused(places)
+
+
+def test_sound_at_another_rate_is_told_by_its_rate(places: dict[str, Any]) -> None:
+    np.save(places["audio"] / "voice" / "video2.npy", features("video2", "voice", 15))
+    np.save(places["audio"] / "voice" / "5-30.npy", features("5-30", "voice", 23))
+    found = refused(places)
+    assert "video2.npy: 15 rows, but" in found and "At 30 frames per second they look like 50 rows per second" in found
+    assert "5-30.npy: 23 rows, but" in found and "they look like 100 rows per second" in found
+    assert "face" not in found.replace(str(places["visual"]), "")
+
+
+def test_an_array_whose_rows_and_columns_changed_places(places: dict[str, Any]) -> None:
+    np.save(places["visual"] / "face" / "video2.npy", np.ones((3, 9), np.float32))
+    assert "it has 9 columns, as many as frames: rows and columns changed places?" in refused(places)
+
+
+def test_what_lies_there_in_place_of_a_feature_file_is_named(places: dict[str, Any]) -> None:
+    face, voice = places["visual"] / "face", places["audio"] / "voice"
+    np.savez(face / "video2.npz", densenet=features("video2", "face"))
+    (face / "video2_left.h5").write_bytes(b"\x89HDF")
+    (face / "5-30.csv.gz").write_bytes(b"\x1f\x8b")
+    (face / "10-60-1280x720.CSV").write_text("a,b,c\n")
+    (voice / "Video2.npy").write_bytes((voice / "video2.npy").read_bytes())
+    (voice / "5-030.npy").write_bytes((voice / "5-30.npy").read_bytes())
+    for file in (face / "video2.npy", face / "video2_left.npy", face / "5-30.npy", face / "10-60-1280x720.npy"):
+        file.unlink()
+    for file in (voice / "video2.npy", voice / "5-30.npy"):
+        file.unlink()
+    found = refused(places)
+    for said in (
+        "video2.npz is there, allowed: .npy, .csv, .parquet", "video2_left.h5 is there", "5-30.csv.gz is there",
+        "10-60-1280x720.CSV is there", "Video2.npy is there: is it meant?", "5-030.npy is there: is it meant?",
+        "np.save('video2.npy', np.load('video2.npz')['densenet'])", "h5py.File('video2_left.h5')",
+        "gunzip -k 5-30.csv.gz",
+        "mv 10-60-1280x720.CSV 10-60-1280x720.csv",
+    ):  # fmt: skip
+        assert said in found, found
+    work = {"np": np}
+    import os
+
+    before = Path.cwd()
+    os.chdir(face)
+    try:
+        exec("np.save('video2.npy', np.load('video2.npz')['densenet'])", work)  # the advice works on this very file
+    finally:
+        os.chdir(before)
+    np.testing.assert_array_equal(np.load(face / "video2.npy"), features("video2", "face"))
+
+
+def test_names_of_frame_rates_and_subjects_must_be_the_recordings(places: dict[str, Any], tmp_path: Path) -> None:
+    rates, people = tmp_path / "fps.csv", tmp_path / "people.csv"
+    names = ["10-60-1280x720.mp4", "videos/video2.avi", "8-30", "5-30.mp4"]
+    rates.write_text("\n".join(["recording,frames_per_second", *(f"{name},25" for name in names)]))
+    people.write_text("\n".join(["recording,subject", *(f"{name}.mp4,s_{name}" for name in LENGTHS)]))
+    store = import_affwild2(**places, frame_rates=rates, subjects=people)
+    assert {r.frames_per_second for r in store.recordings} == {25.0}
+    assert {r.name: r.subject for r in store.recordings} == {name: f"s_{name}" for name in LENGTHS}
+    places["to"] = tmp_path / "other"
+    rates.write_text("recording,frames_per_second\nVideo2,25\n8-30,25\n5-030,25\n10-60-1280x720,30\n")
+    people.write_text("recording,subject\nvideo2,a\nvideo2.mp4,b\n8-30,c\n")
+    with pytest.raises(InputError) as error:
+        import_affwild2(**places, frame_rates=rates, subjects=people)
+    found = str(error.value)
+    assert "fps.csv:2: unknown recording 'Video2'; did you mean 'video2'?" in found
+    assert "fps.csv:4: unknown recording '5-030'; did you mean '5-30'?" in found
+    assert "fps.csv: no row for 3 recordings: video2, video2_left, 5-30; expected frames_per_second" in found
+    assert "people.csv:3: recording 'video2' stands in line 2 already" in found
+    assert "people.csv:4: unknown recording '8-30'; did you mean '8-30_" in found  # a video is not a person
+    assert "people.csv: no row for 5 recordings" in found
+
+
+def test_a_sample_that_contradicts_itself_or_asks_for_too_much(places: dict[str, Any]) -> None:
+    rows = [f"8-30_left/{frame:05d}.jpg,{frame + (frame == 3)},x" for frame in range(1, 6)]
+    places["sample"].write_text("\n".join(["image_location,frame,note", *rows]))
+    assert "sample.txt:4: column 'frame' says 4, but image_location frame 3" in refused(places)
+    places["sample"].write_text("image_location,valence,arousal\n8-30_left/99999999999.jpg,0,0\n")
+    assert "sample.txt:2: image_location '8-30_left/99999999999.jpg', expected" in refused(places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -196,3 +197,137 @@ def test_the_ten_challenge_entries_of_case(case_folder: Path, tmp_path: Path) ->
     mean = build(home, ["teams"], read_recipe("mean", {"method": "mean"}), "mean").scores["in_sample"]
     assert mean is not None and (mean["valence"], mean["arousal"]) == pytest.approx((0.200, 0.247), abs=6e-4)
     assert np.isnan(store.annotations[positions(store.split("test"))]).all()
+
+
+def truth(world: World, name: str) -> np.ndarray:
+    """(frames, 2) what the outside model of seed 4 predicts of a recording, with four decimals."""
+    for split in ("validation", "test"):
+        start = 0
+        for recording in world.store.split(split):
+            if recording.name == name:
+                return world.predict(4, 1.0)[split].values[start : start + recording.frames].round(4)
+            start += recording.frames
+    raise AssertionError(name)
+
+
+def write_named(folder: Path, world: World, header: str, cell: Callable[[str, int], str]) -> None:
+    """All frames of all recordings, last frame first, named by `cell`; arousal stands before valence."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for recording in (*world.store.split("validation"), *world.store.split("test")):
+        values = truth(world, recording.name)
+        rows = [
+            f"{cell(recording.name, frame)},{values[frame, 1]:.4f},{values[frame, 0]:.4f}"
+            for frame in reversed(range(recording.frames))
+        ]
+        (folder / f"{recording.name}.csv").write_text("\n".join([f"{header},arousal,valence", *rows]) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("header", "cell"),
+    [
+        ("frame", lambda name, frame: str(frame + 1)),
+        ("frame_id", lambda name, frame: str(frame)),  # from 0 in every file
+        ("image_location", lambda name, frame: f"{name}/{frame + 1}.jpg"),
+        ("timestamp", lambda name, frame: f"{frame * 0.05:.2f}"),  # the store's are in ms
+        ("Time (ms)", lambda name, frame: str(frame * 50)),
+        ("time_us", lambda name, frame: str(frame * 50_000)),
+        ("Unnamed: 0, frame ", lambda name, frame: f"{frame},{frame + 1}"),
+        ("video,time", lambda name, frame: f"/videos/{name}.mp4,{frame * 50}"),
+        ("file,frameTime", lambda name, frame: f"'unknown',{frame * 0.05:.3f}"),
+    ],
+)
+def test_rows_are_named_in_many_ways(
+    world: World, tmp_path: Path, header: str, cell: Callable[[str, int], str]
+) -> None:
+    write_named(tmp_path / "red", world, header, cell)
+    (added,) = add_outside(world.bank, "first", tmp_path / "red", world.store)
+    expected = np.concatenate([truth(world, recording.name) for recording in world.validation])
+    np.testing.assert_allclose(read(world, "outside-red", "validation"), expected, atol=1e-6)
+    np.testing.assert_allclose(read(world, "outside-red", "test")[:33], truth(world, "x1"), atol=1e-6)
+    remarks = "\n".join(added.remarks)
+    assert ("column Unnamed: 0 is not used" in remarks) == ("Unnamed" in header)
+    assert ("frames count from 0 in it" in remarks) == (header == "frame_id")
+
+
+@pytest.mark.parametrize("header", ["Unnamed: 0", "index", "id", "Zeile"])
+def test_a_column_that_would_be_ignored_though_it_orders_rows_is_refused_by_name(
+    world: World, tmp_path: Path, header: str
+) -> None:
+    write_named(tmp_path / "red", world, header, lambda name, frame: str(frame))
+    with pytest.raises(InputError) as error:
+        add_outside(world.bank, "first", tmp_path / "red", world.store)
+    assert len(error.value.problems) == 8
+    assert f"x1.csv:3: column '{header}' is not used, but by it the rows stand in another order" in str(error.value)
+
+
+def test_two_persons_of_a_video_that_changed_places(world: World, tmp_path: Path) -> None:
+    write_named(tmp_path / "red", world, "image", lambda name, frame: f"{name}/{frame + 1:05d}.jpg")
+    first, second = tmp_path / "red" / "v1.csv", tmp_path / "red" / "v1_left.csv"
+    texts = first.read_text(), second.read_text()
+    second.write_text(texts[0])
+    first.write_text(texts[1])
+    with pytest.raises(InputError) as error:
+        add_outside(world.bank, "first", tmp_path / "red", world.store)
+    expected = "expected rows of one recording, the file's own"
+    assert error.value.problems == [
+        f"{first}:2: column 'image' names 'v1_left' ('v1_left/00080.jpg'), but the file is of recording 'v1'; {expected}",
+        f"{second}:2: column 'image' names 'v1' ('v1/00060.jpg'), but the file is of recording 'v1_left'; {expected}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bring", "said"),
+    [
+        (lambda values: (values - 5) / 4.5, "valence runs from -"),  # [-1, 1] against [0.5, 9.5]
+        (lambda values: values + 6, "which does not fit labels in [0.5, 9.5]: another scale?"),
+        (lambda values: values / 10, "mostly between 0."),
+    ],
+)
+def test_predictions_on_another_scale_are_refused(
+    world: World, tmp_path: Path, bring: Callable[[np.ndarray], np.ndarray], said: str
+) -> None:
+    folder = tmp_path / "red"
+    folder.mkdir()
+    for recording in (*world.validation, *world.store.split("test")):
+        rows = [f"{valence:.4f},{arousal:.4f}" for valence, arousal in bring(truth(world, recording.name))]
+        (folder / f"{recording.name}.csv").write_text("\n".join(["valence,arousal", *rows]) + "\n")
+    with pytest.raises(InputError) as error:
+        add_outside(world.bank, "first", folder, world.store)
+    assert said in str(error.value) and "scale" in str(error.value)
+    assert world.bank.trials("first") == ["a0", "a1"]
+
+
+def test_what_lies_there_in_place_of_predictions_is_named(world: World, tmp_path: Path) -> None:
+    red = tmp_path / "teams" / "red"
+    write_outside(red, world, seed=4)
+    (red / "v2.csv").rename(red / "V02.csv")
+    (red / "x1.csv").rename(red / "x1.tsv")
+    np.save(red / "v3.npy", truth(world, "v3"))
+    (red / "v3.log").write_text("no data")
+    (red / "other.csv").write_text("time,valence,arousal\n0,1,1\n")
+    with pytest.raises(InputError) as error:
+        add_outside(world.bank, "first", tmp_path / "teams", world.store)
+    found = str(error.value)
+    assert (
+        f"{red}: no file for 2 validation or test recordings: v2, x1; there are files of no recording of the" in found
+    )
+    assert "no v2.csv; V02.csv is there: is it meant?" in found and "no x1.csv; x1.tsv is there, allowed: .csv" in found
+    assert "pandas.read_csv('x1.tsv', sep='\\t').to_csv('x1.csv', index=False)" in found
+    assert f"{red / 'v3.csv'} and v3.npy: two files of one recording; keep one" in found and "v3.log" not in found
+    (red / "V02.csv").rename(red / "v2.csv")
+    (red / "x1.tsv").rename(red / "x1.csv")
+    (red / "v3.npy").unlink()
+    (added,) = add_outside(world.bank, "first", tmp_path / "teams", world.store)
+    assert added.remarks == (f"{red}: the store has no recording of these names, so they are not read: other.csv",)
+
+
+def test_arrays_alone_are_told_with_how_to_convert_them(world: World, tmp_path: Path) -> None:
+    (tmp_path / "teams" / "red").mkdir(parents=True)
+    for recording in (*world.validation, *world.store.split("test")):
+        np.save(tmp_path / "teams" / "red" / f"{recording.name}.npy", truth(world, recording.name))
+    with pytest.raises(InputError) as error:
+        add_outside(world.bank, "first", tmp_path / "teams", world.store)
+    found = str(error.value)
+    assert "no CSV in it, expected one per recording (such as v1.csv); found v1.npy, v1_left.npy" in found
+    assert "no v1.csv; v1.npy is there, allowed: .csv" in found
+    assert "pandas.DataFrame(np.load('v1.npy'), columns=['valence', 'arousal']).to_csv('v1.csv', index=False)" in found

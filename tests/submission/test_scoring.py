@@ -66,3 +66,46 @@ def test_every_problem_is_told_at_once(store: Store, tmp_path: Path) -> None:
         file.write_text("\n".join([rows[0], *(["5,"] * (len(rows) - 1))]) + "\n")
     with pytest.raises(InputError, match="no test frame has a label of arousal; nothing can be scored"):
         read_labels(tmp_path / "empty", store)
+
+
+def test_labels_by_their_frames_in_any_order(store: Store, tmp_path: Path) -> None:
+    expected = write_labels(tmp_path / "labels", store)
+    remarks: list[str] = []
+    for name, clock in (("x0", lambda frame: f"{frame * 0.05:.2f}"), ("x1", lambda frame: f"{frame * 50}")):
+        file = tmp_path / "labels" / f"{name}.csv"
+        rows = file.read_text().splitlines()[1:]
+        named = [f"{clock(frame)},{name},{row},{-frame}" for frame, row in enumerate(rows) if frame >= 5]
+        file.write_text("\n".join(["timestamp,video,valence,arousal,note", *sorted(named)]))
+    np.testing.assert_array_equal(read_labels(tmp_path / "labels", store, remarks), expected)
+    assert remarks == [f"{tmp_path / 'labels'}: column note is not used"]
+    rows = file.read_text().replace("x1,", "x0,")
+    file.write_text(rows)
+    with pytest.raises(
+        InputError, match=r"x1\.csv:2: column 'video' names 'x0' \('x0'\), but the file is of recording"
+    ):
+        read_labels(tmp_path / "labels", store)
+
+
+def test_labels_under_another_name_or_ending_are_named(store: Store, tmp_path: Path) -> None:
+    write_labels(tmp_path / "labels", store)
+    (tmp_path / "labels" / "x0.csv").rename(tmp_path / "labels" / "X0.csv")
+    (tmp_path / "labels" / "x1.csv").rename(tmp_path / "labels" / "x1.txt")
+    with pytest.raises(InputError) as error:
+        read_labels(tmp_path / "labels", store)
+    found = str(error.value)
+    assert "x0.csv: no such file; X0.csv is there: is it meant?" in found
+    assert "x1.csv: no such file; x1.txt is there, allowed: .csv" in found
+
+
+def test_a_submission_whose_rows_were_moved_is_read_by_its_times(store: Store, tmp_path: Path) -> None:
+    expected = []
+    for index, recording in enumerate(store.split("test")):
+        values = np.random.default_rng(index).uniform(*RANGE, size=(recording.frames, 2)).round(4)
+        rows = [f"{frame * 50},{values[frame, 1]},{values[frame, 0]}" for frame in range(recording.frames)]
+        lines = ["time,arousal,valence", *reversed(rows)]
+        (tmp_path / f"{recording.name}.csv").write_text("\n".join(lines))
+        expected.append(values)
+    np.testing.assert_array_equal(read_submission(tmp_path, store), np.concatenate(expected))
+    (tmp_path / f"{recording.name}.csv").write_text("\n".join(lines[:-2]))
+    with pytest.raises(InputError, match=r"x1\.csv: 2 of 107 frames have no row"):
+        read_submission(tmp_path, store)

@@ -68,6 +68,8 @@ def make(
         output.note(f"{strategy} …")
 
     made = write_submissions(home, studies, out=out, store=store, labels=labels, prefix=prefix, watch=watch)
+    for remark in made.remarks:
+        output.note(f"warning: {remark}")
     show(output, made)
     output.show(f"saved {made.path}; submissions in {out}")
     return made

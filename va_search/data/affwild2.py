@@ -2,7 +2,7 @@
 
     ANNOTATIONS/Train_Set/<recording>.txt, Validation_Set/<recording>.txt    header valence,arousal; a row per frame
     SAMPLE       the organisers' sample submission: the test recordings, their order and lengths
-    VISUAL/<feature set>/<recording>.npy|.csv|.parquet     rows by image, see frame_rows
+    VISUAL/<feature set>/<recording>.npy|.csv|.parquet     rows by frame, see feature_rows
     AUDIO/<feature set>/<recording>.npy|.csv|.parquet      found under the full name first, then without _left/_right
     CROPS/<recording>/00001.jpg …    which frames have a face
 
@@ -12,6 +12,7 @@ shifts; row i belongs to image i, both from 1.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,8 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
 from va_search.data.draft import Description, Part
-from va_search.data.frame_rows import FrameRows, read_rows, width
+from va_search.data.feature_rows import FrameRows, bookkeeping_remark, read_rows, width
+from va_search.data.frame_rows import Timeline, first_number
 from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
 from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
 from va_search.data.store import Store
@@ -54,9 +56,20 @@ def import_affwild2(
     warnings: list[str] = []
     recordings = find_sources(places, warnings)
     description = _description(places, recordings[0], dtype)
+    warnings += _bookkeeping(recordings)
+    firsts = {name: _first_number(recordings, name) for name in description.feature_sets}
+    warnings += [
+        f"feature set {name!r}: frames count from 0 in it, since every file begins at frame 0"
+        for name, first in firsts.items()
+        if first == 0
+    ]
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
-        return read_all(draft, lambda i: read_part(recordings[i], description), workers=workers, progress=progress)
+
+        def read(index: int) -> Part:
+            return read_part(recordings[index], description, firsts)
+
+        return read_all(draft, read, workers=workers, progress=progress)
 
 
 def _description(places: Places, first: Affwild2Source, dtype: str) -> Description:
@@ -67,8 +80,39 @@ def _description(places: Places, first: Affwild2Source, dtype: str) -> Descripti
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
 
 
-def read_part(recording: Affwild2Source, description: Description) -> Part:
-    """One recording read and checked; InputError with everything wrong in its files."""
+def _bookkeeping(recordings: list[Affwild2Source]) -> list[str]:
+    """Remarks on columns that are no features, each once; files that can't be read are told while they are read."""
+    remarks: dict[str, None] = {}
+    for recording in recordings:
+        for name, file in recording.features:
+            try:
+                remarks |= dict.fromkeys(bookkeeping_remark(name, file))
+            except InputError:
+                continue
+    return list(remarks)
+
+
+def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
+    """The number of the first frame in a feature set's files; all are looked at only where the first has a frame 0."""
+    files: dict[Path, Timeline] = {}
+    for recording in recordings:
+        file = dict(recording.features)[feature_set]
+        if file.suffix != ".npy":
+            files[file] = Timeline((recording.name, recording.video), 0, recording.frames_per_second)
+    leading = dict(recordings[0].features)[feature_set]
+    try:
+        if leading in files and first_number({leading: files[leading]}) == 0:
+            return first_number(files)
+    except InputError:  # files that can't be read are told while they are read
+        pass
+    return 1
+
+
+def read_part(recording: Affwild2Source, description: Description, firsts: Mapping[str, int]) -> Part:
+    """One recording read and checked; InputError with everything wrong in its files.
+
+    `firsts` are the numbers of the first frames, by feature set.
+    """
     problems: list[str] = []
     pair, frames = None, recording.frames
     if frames is None:
@@ -79,8 +123,10 @@ def read_part(recording: Affwild2Source, description: Description) -> Part:
     warnings: list[str] = []
     for name, file in recording.features:
         visual = description.feature_sets[name][0] == "visual"
+        names = (recording.name,) if visual else (recording.name, recording.video)  # persons share their video's sound
+        timeline = Timeline(names, frames, recording.frames_per_second, str(recording.labels))
         try:
-            rows = read_rows(file, recording.labels, frames, recording.crops if visual else None)
+            rows = read_rows(file, timeline, recording.crops if visual else None, faces=visual, first=firsts[name])
             _check_columns(file, rows, name, description)
         except InputError as error:
             problems += error.problems

@@ -6,13 +6,17 @@ are found by name, audio under the recording's name first and then under its vid
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from va_search.data.draft import Source, check_sources
+from va_search.data.frame_rows import recording_name
 from va_search.data.importing import refuse
+from va_search.data.nearby import Nearby, plain
 from va_search.data.sample import read_sample
 from va_search.data.sheet import and_more, read_header, read_texts
 from va_search.errors import InputError
@@ -62,21 +66,41 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
     """
     entries = label_files(places.annotations) + sample_entries(places.sample, warnings)
     sets = feature_sets(places)
-    rates = _rates(places.frame_rates, [name for name, *_ in entries], warnings)
-    people = {} if places.subjects is None else by_recording(places.subjects, "subject")[0]
-    recordings, problems = [], []
+    names = [name for name, *_ in entries]
+    problems: list[str] = []
+    rates: dict[str, float] = {}
+    people: dict[str, str] = {}
+    try:
+        rates = _rates(places.frame_rates, names, warnings)
+    except InputError as error:
+        problems += error.problems
+    try:
+        people = {} if places.subjects is None else values_by_recording(places.subjects, "subject", names)[0]
+    except InputError as error:
+        problems += error.problems
+    folders = {name: Nearby(folder, SUFFIXES, _stems(names)) for name, (_, folder) in sets.items()}
+    recordings: list[Affwild2Source] = []
     for entry in entries:
         name, split, labels, frames = entry
         try:
-            features, crops = _feature_files(name, sets), _crops(name, places.crops)
+            features, crops = _feature_files(name, sets, folders), _crops(name, places.crops)
         except InputError as error:
             problems += error.problems
             continue
         files = (labels, *(file for _, file in features), *([crops] if crops else []))
-        source = Source(name, people.get(name, name), video_of(name), split, None, rates[name], files)
+        subject, rate = people.get(name, name), rates.get(name, FRAMES_PER_SECOND)
+        source = Source(name, subject, video_of(name), split, None, rate, files)
         recordings.append(Affwild2Source(**vars(source), labels=labels, frames=frames, features=features, crops=crops))
-    refuse(problems + check_sources(recordings))
+    conversions: dict[str, str] = {}
+    for folder in folders.values():
+        conversions = folder.conversions() | conversions
+    refuse([*problems, *check_sources(recordings), *conversions.values()])
     return recordings
+
+
+def _stems(names: Sequence[str]) -> set[str]:
+    """What a feature file may be called: recordings' names, and their videos'."""
+    return {*names, *map(video_of, names)}
 
 
 def feature_sets(places: Places) -> Sets:
@@ -128,19 +152,19 @@ def _subfolders(folder: Path | None, modality: str) -> Sets:
     return {checked_name(name, "feature set"): entry for name, entry in sets.items()}
 
 
-def _feature_files(name: str, sets: Sets) -> tuple[tuple[str, Path], ...]:
+def _feature_files(name: str, sets: Sets, folders: dict[str, Nearby]) -> tuple[tuple[str, Path], ...]:
     """A recording's file in each feature set; InputError naming every set that lacks it."""
     checked_name(name, "recording")
     files, problems = [], []
     for feature_set, (modality, folder) in sets.items():
         names = dict.fromkeys([name, video_of(name)] if modality == "audio" else [name])
-        there = [folder / (one + suffix) for one in names for suffix in SUFFIXES]
+        there = [folder / (stem + suffix) for stem in names for suffix in SUFFIXES]
         there = [file for file in there if file.is_file()]
         of_first = [file for file in there if file.stem == there[0].stem]
         if not there:
             problems.append(
                 f"recording {name!r}: missing from feature set {feature_set!r}: no {' or '.join(names)} with "
-                f"{', '.join(SUFFIXES)} in {folder}"
+                f"{', '.join(SUFFIXES)} in {folder}{folders[feature_set].instead_of(names)}"
             )
         elif len(of_first) > 1:
             problems.append(f"recording {name!r}: {' and '.join(map(str, of_first))}: keep one")
@@ -159,27 +183,87 @@ def _crops(name: str, crops: Path | None) -> Path | None:
 
 
 def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str, float]:
-    known: dict[str, float] = {}
-    if path is not None:
-        texts, lines = by_recording(path, "frames_per_second")
-        problems = []
-        for name, text in texts.items():
-            try:
-                known[name] = float(text)
-            except ValueError:
-                known[name] = math.nan
-            if not 0 < known[name] < math.inf:
-                problems.append(f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0")
-        refuse(problems)
-    rates = {name: known.get(name, known.get(video_of(name), 0.0)) for name in names}
-    lacking = [name for name in names if name not in known and video_of(name) not in known]
+    """Frames per second of each recording; a row may name the video instead, whose persons then share its rate."""
+    if path is None:
+        if names:
+            warnings.append(
+                f"no file of frame rates (--frame-rates) for {names[0]!r}{and_more(len(names) - 1)}; "
+                f"{FRAMES_PER_SECOND:g} frames per second taken, while true rates run from 6 to 30"
+            )
+        return dict.fromkeys(names, FRAMES_PER_SECOND)
+    given, lines = by_recording(path, "frames_per_second")
+    problems = []
+    for name, text in given.items():
+        if not 0 < _number(text) < math.inf:
+            problems.append(f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0")
+    texts: dict[str, str] = {}
+    try:
+        texts = values_by_recording(path, "frames_per_second", names, videos=True)[0]
+    except InputError as error:
+        problems += error.problems
+    refuse(problems)
+    return {name: float(text) for name, text in texts.items()}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def values_by_recording(
+    path: Path, column: str, names: Sequence[str], *, videos: bool = False
+) -> tuple[dict[str, str], dict[str, int]]:
+    """`column` of a small CSV for each of the recordings `names`, and its line.
+
+    Rows name recordings, as paths or media files too (`videos/v1.mp4` is v1); with `videos` a row may name the video of
+    several persons. InputError for rows that name no recording, with the nearest name, and recordings without a row.
+    """
+    texts, lines = by_recording(path, column)
+    wanted = set(names)
+    values: dict[str, str] = {}
+    of_line: dict[str, int] = {}
+    problems: list[str] = []
+    for exact in (True, False):  # a row of a person's own name goes before one of the video
+        for given, text in texts.items():
+            name = given if given in wanted else recording_name(given)
+            own = [name] if name in wanted else []
+            persons = [other for other in names if video_of(other) == name and other not in own] if videos else []
+            if exact and not own and not persons:
+                near = _nearest(name, names)
+                hint = f"; did you mean {near!r}?" if near else f" (recordings: {_first_names(names)})"
+                problems.append(f"{path}:{lines[given]}: unknown recording {given!r}{hint}")
+            for recording in own if exact else persons:
+                if exact and recording in values:
+                    problems.append(
+                        f"{path}:{lines[given]}: recording {recording!r} stands in line {of_line[recording]} already"
+                    )
+                elif recording not in values:
+                    values[recording], of_line[recording] = text, lines[given]
+    lacking = [name for name in names if name not in values]
     if lacking:
-        source = f"{path} has no row for" if path else "no file of frame rates (--frame-rates) for"
-        warnings.append(
-            f"{source} {lacking[0]!r}{and_more(len(lacking) - 1)}; {FRAMES_PER_SECOND:g} frames per second taken, "
-            "while true rates run from 6 to 30"
+        problems.append(
+            f"{path}: no row for {_count(len(lacking))}: {_first_names(lacking)}; expected {column} of every recording"
         )
-    return rates | dict.fromkeys(lacking, FRAMES_PER_SECOND)
+    refuse(problems)
+    return values, of_line
+
+
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    """The one of `names` that differs in case, zeros or signs only, or is a person of that video, else the nearest."""
+    same = [other for other in names if plain(other) == plain(name)]
+    persons = [other for other in names if video_of(other) == name]
+    near = same or persons or difflib.get_close_matches(name, names, n=1)
+    return near[0] if near else None
+
+
+def _count(recordings: int) -> str:
+    return "1 recording" if recordings == 1 else f"{recordings} recordings"
+
+
+def _first_names(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int]]:

@@ -1,14 +1,18 @@
-"""Rows of a feature file laid against the frames of a recording; frames without a row take the nearest one.
+"""Which row of a file is which frame of a recording: the one reader for features, predictions, labels and samples.
 
-Conventions: frames count from 1 in files (frame i is image `{i:05d}.jpg`) and from 0 in arrays. A row names its frame
-by a column `frame`, or by a column `image` or `image_location`; otherwise rows are matched to the existing crops when
-there is one crop a row, else one row is one frame. Frames without a face take the nearest frame with one, the earlier
-where two are equally near (paper 3.1), and are marked not valid.
+A file's own columns say it (column_roles.py): a number of the frame (`frame`), an image (`image_location`, such as
+v1/00001.jpg), or a time (`timestamp`, `Time (s)`). Where it has several they must agree. Where it has none the caller
+may go by row counts, once `refuse_shuffled` has seen no sign of another order.
+
+Conventions: frames count from 1 in files (frame i is image `{i:05d}.jpg`) and from 0 in arrays.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,64 +22,261 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from va_search.data.column_roles import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
+from va_search.data.frame_times import FrameTimes, Times, frames_at, rate_of, times_of_rate, times_of_store
 from va_search.data.importing import refuse
-from va_search.data.sheet import and_more, empty_lines, not_finite, read_header, read_npy, read_numbers, where
+from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
+from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 
-INDEX_COLUMNS = ("frame", "image", "image_location")
-CLOCK_COLUMNS = ("time", "timestamp", "frameTime", "frametime")
-ROW_NUMBERS = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
-"""How pandas writes its row numbers: they would become a feature that tells the time."""
 CROP = re.compile(r"(\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
+IMAGE_NAME = re.compile(
+    r"(?P<prefix>.*?)[ _.-]*(?P<number>\d{1,9})(?P<ending>\.(jpg|jpeg|png|bmp|webp))?", re.IGNORECASE
+)
+IMAGE_PREFIXES = {"", "frame", "frames", "img", "image", "crop", "face"}
+MEDIA = re.compile(
+    r"\.(mp4|avi|mkv|mov|webm|m4v|mpg|mpeg|wmv|flv|wav|mp3|flac|m4a|ogg|csv|txt|npy|parquet)$", re.IGNORECASE
+)
+NO_NAME = {"unknown", "'unknown'"}
+"""How openSMILE writes the name of a recording that it was not told."""
+GENERAL_FOLDERS = {"frames", "images", "faces", "crops", "cropped", "aligned", "cropped_aligned", "."}
+RATE_APART = 0.005
+"""Share by which a clock's rate may lie away from the recording's before it is reported."""
+FEW_ROWS = 3
+MOST_COLUMNS = 50
+"""Beyond so many columns that have no role, they are the file's values and not looked at."""
+
+Frames = NDArray[np.int64]
+Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class FrameRows:
-    """Features (frames, dim); valid (frames,) False where a frame took another's row; remarks on the file."""
+class Timeline:
+    """The frames of one recording, as the rows of a file may name them.
 
-    features: NDArray[np.floating]
-    valid: NDArray[np.bool_]
+    `names` are what rows may call the recording, its own name first. `source` says in messages where `frames` is from.
+    `times` is the store's time column, (frames,) as it stood at the source, None where there is none; frame i is then
+    at i / frames_per_second seconds.
+    """
+
+    names: tuple[str, ...]
+    frames: int
+    frames_per_second: float
+    source: str = "the store"
+    times: Times | None = None
+    time_column: str | None = None
+
+    @classmethod
+    def of(cls, recording: Recording, store: Store) -> Timeline:
+        """The frames of one of a store's recordings."""
+        times = store.times[recording.start : recording.stop]
+        return cls(
+            (recording.name,), recording.frames, recording.frames_per_second, str(store.path), times, store.time_column
+        )
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the store has a time for every frame."""
+        return self.times is not None and self.time_column is not None and not np.isnan(self.times).any()
+
+    @property
+    def frame_times(self) -> FrameTimes:
+        if self.times is None or self.time_column is None or not self.has_times:
+            return times_of_rate(self.frames, self.frames_per_second)
+        return times_of_store(self.times, self.time_column, self.frames_per_second)
+
+    def roles_of(self, header: Iterable[str], values: Iterable[str] = ()) -> Roles:
+        """The roles of a file's columns, where the store's own time column is a clock whatever its name."""
+        return roles_of(header, values, self.time_column if self.has_times else None)
+
+
+@dataclass(frozen=True)
+class NamedRows:
+    """`frames` (rows,) from 0 as the columns `by` name them, None where nothing does; `unused` are the other columns
+    that are no values, `remarks` what a reader of the result should know."""
+
+    frames: Frames | None
+    by: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
-def feature_columns(file: Path) -> tuple[str, ...]:
-    """Names of the feature columns of a CSV or Parquet file, without the one that names the frame."""
-    header = read_header(file)
-    clocks = [name for name in header if name in CLOCK_COLUMNS]
-    if clocks:
+def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -> NamedRows:
+    """The frame of each row of a CSV or Parquet file, by every column of it that names frames.
+
+    Frames may lie outside the recording; whether that is an error is the caller's business. `first` is the number of
+    the first frame. InputError for rows of another recording, of several people, columns that contradict each other, a
+    time that is no frame's.
+    """
+    named: dict[str, Frames] = {}
+    problems: list[str] = []
+    for column in (*roles.frames, *roles.texts):
+        try:
+            frames = _numbered(file, column, timeline, first)
+        except InputError as error:
+            problems += error.problems
+            continue
+        if frames is not None:
+            named[column] = frames
+    refuse(problems)
+    _refuse_contradictions(file, named, first)
+    known = next(iter(named.values()), None)
+    clocks, remarks = _clocks(file, roles.clocks, timeline, known)
+    named |= clocks
+    _refuse_contradictions(file, named, first)
+    frames = next(iter(named.values()), None)
+    _refuse_several_people(file, roles.people, frames)
+    rest = (*roles.frames, *roles.clocks, *roles.people, *roles.success, *roles.rows, *roles.parts, *roles.others)
+    unused = tuple(name for name in rest if name not in named)  # texts that are no images name the recording
+    return NamedRows(frames, tuple(named), unused, tuple(remarks))
+
+
+def place_rows(
+    file: Path, timeline: Timeline, values: Sequence[str], by_count: Callable[[], Frames], *, first: int = 1
+) -> tuple[Frames, tuple[str, ...]]:
+    """The frame, from 0, of each row of a sheet of the columns `values`, and the columns that nobody used.
+
+    `by_count` is asked where no column names frames. InputError for frames outside the recording, frames with two
+    rows, and whatever `name_rows` and `refuse_shuffled` refuse.
+    """
+    roles = timeline.roles_of(read_header(file), values)
+    named = name_rows(file, roles, timeline, first=first)
+    unused = (*(name for name in roles.values if name not in values), *named.unused)
+    if named.frames is None:
+        refuse_shuffled(file, roles, values)
+        refuse(empty_lines(file) if file.suffix == ".csv" else [])
+        return by_count(), unused
+    refuse_outside(file, named.frames, timeline, first=first)
+    refuse_repeated(file, named.frames, named.by)
+    return named.frames, unused
+
+
+def refuse_repeated(file: Path, frames: Frames, by: tuple[str, ...]) -> None:
+    """InputError where a frame has two rows."""
+    order = np.argsort(frames, kind="stable")
+    twice = np.flatnonzero(np.diff(frames[order]) == 0)
+    if twice.size:
+        row = int(order[twice[0] + 1])
+        named = f", by column {by[0]!r}" if by else ""
         raise InputError(
-            f"{file}: column {clocks[0]!r} is a time, not a feature; give one row per frame, or a column `frame` with "
-            "the frame's number from 1"
+            f"{where(file, row)}: frame {frames[row] + 1} has two rows{and_more(twice.size - 1)}{named}; expected one "
+            "row a frame"
         )
-    numbers = [name for name in header if ROW_NUMBERS.fullmatch(name)]
-    if numbers:
+
+
+def refuse_outside(file: Path, frames: Frames, timeline: Timeline, *, first: int = 1) -> None:
+    """InputError where rows name frames before the first of the recording or behind its last."""
+    outside = np.flatnonzero((frames < 0) | (frames >= timeline.frames))
+    if outside.size:
+        row = int(outside[0])
         raise InputError(
-            f"{file}: column {numbers[0]!r} has no name of its own: row numbers that pandas wrote? Write the file "
-            "without them, or name the column"
+            f"{where(file, row)}: frame {frames[row] + first}{and_more(outside.size - 1)}, but the recording has "
+            f"{timeline.frames} frames, numbered from {first} to {timeline.frames + first - 1}"
         )
-    columns = tuple(name for name in header if name not in INDEX_COLUMNS)
-    if not columns:
-        raise InputError(f"{file}: no feature column besides {', '.join(header)}")
-    return columns
 
 
-def width(file: Path) -> tuple[str, ...]:
-    """Column names of a feature file, from its header alone; those of a .npy file are their numbers from 0."""
-    return tuple(map(str, range(read_npy(file).shape[1]))) if file.suffix == ".npy" else feature_columns(file)
+def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> None:
+    """InputError where a column that nobody uses shows that rows do not stand in the frames' order.
+
+    A column that numbers rows or segments by its name must not go back from row to row, nor must any other that is not
+    in `values` and runs in equal steps: it names something that row counts would ignore.
+    """
+    problems = []
+    others = [name for name in roles.values if name not in values][:MOST_COLUMNS]
+    for column in (*roles.rows, *roles.parts, *others):
+        numbers = _ordering(file, column)
+        if numbers is None or not (column not in others or runs_evenly(numbers)):
+            continue
+        back = np.flatnonzero(np.diff(numbers) < 0)
+        if back.size:
+            row = int(back[0]) + 1
+            problems.append(
+                f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order than the "
+                f"frames ({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? Then call it `frame` "
+                "(numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
+            )
+    refuse(problems)
 
 
-def read_rows(file: Path, labels: Path, frames: int, crops: Path | None) -> FrameRows:
-    """The rows of `file` laid against `frames` frames, whose number `labels` gave; InputError with all problems."""
-    columns = () if file.suffix == ".npy" else feature_columns(file)
-    rows = read_npy(file) if file.suffix == ".npy" else read_numbers(file, columns)
-    found = None if file.suffix == ".npy" else _named_frames(file)
-    shifted = empty_lines(file) if file.suffix == ".csv" and found is None else []
-    refuse(shifted + not_finite(file, rows, columns))
-    if found is None and len(rows) != frames and crops is not None:
-        found = _crop_frames(file, crops, len(rows), labels, frames)
-    if found is not None:
-        return _by_frame(file, rows, found, labels, frames)
-    return _row_by_row(file, rows, labels, frames)
+def _ordering(file: Path, column: str) -> Numbers | None:
+    """(rows,) the numbers of a column, or those at the end of its texts (`x_0012`); None where it has neither."""
+    numbers = _as_numbers(file, column)
+    if numbers is not None:
+        return None if np.isnan(numbers).any() else numbers
+    ends = [re.search(r"(\d{1,15})\D*$", text) for text in texts_of(file, column)]
+    return np.array([float(end[1]) for end in ends if end]) if all(ends) else None
+
+
+def runs_evenly(numbers: Numbers) -> bool:
+    """Whether the values, once sorted, lie in equal steps: 0 to n − 1 in any order, or a clock."""
+    if len(numbers) < FEW_ROWS or not np.isfinite(numbers).all():
+        return False
+    span = float(np.ptp(numbers))
+    step = span / (len(numbers) - 1)
+    if step <= 0:
+        return False
+    steps = np.diff(np.sort(numbers))
+    return bool((np.abs(steps - step) <= 0.1 * step).all())
+
+
+def first_number(files: Mapping[Path, Timeline]) -> int:
+    """0 where every file that numbers frames begins at 0; else 1, as the challenge counts.
+
+    One file alone can't tell: where frame 0 is left out, 1 to n − 1 are frames counted from either. So one file without
+    a frame 0 makes it 1 for all, and those with a frame 0 are then refused.
+    """
+    numbered = 0
+    for file, timeline in files.items():
+        roles = timeline.roles_of(read_header(file))
+        if not roles.frames and not roles.texts:
+            continue
+        try:
+            frames = [_numbered(file, column, timeline, 0) for column in (*roles.frames, *roles.texts)]
+        except InputError:
+            return 1
+        for numbers in frames:
+            if numbers is not None:
+                numbered += 1
+                if numbers.min() != 0:
+                    return 1
+    return 0 if numbered else 1
+
+
+def recording_name(text: str) -> str:
+    """A recording's name out of a path or a media file's name: `/data/v1.mp4` is v1."""
+    last = text.strip().replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return unicodedata.normalize("NFC", MEDIA.sub("", last))
+
+
+def frame_numbers(file: Path, column: str) -> list[float]:
+    """The numbers of a column, NaN where there is none; InputError where it holds text."""
+    return [float(number) for number in read_numbers(file, [column])[:, 0]]
+
+
+def texts_of(file: Path, column: str) -> list[str]:
+    """The cells of one column of a CSV or Parquet file; "" where there is nothing."""
+    if file.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(file, columns=[column])
+    else:
+        header = read_header(file)
+        convert = pyarrow.csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()})
+        read = pyarrow.csv.ReadOptions(column_names=header, skip_rows=1)
+        parse = pyarrow.csv.ParseOptions(delimiter=_separator(file, header))
+        try:
+            table = pyarrow.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{file}: {error}") from error
+    return ["" if cell is None else str(cell).strip() for cell in table.column(column).to_pylist()]
+
+
+def _separator(file: Path, header: list[str]) -> str:
+    """The character that cuts the first line into the header's columns."""
+    with open(file, encoding="utf-8-sig", newline="") as handle:
+        first = handle.readline()
+    for sign in ",;\t|":
+        if [cell.strip() for cell in next(csv.reader([first], delimiter=sign), [])] == header:
+            return sign
+    return ","
 
 
 def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
@@ -87,88 +288,159 @@ def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     return np.where(earlier, before, after)
 
 
-def _named_frames(file: Path) -> NDArray[np.int64] | None:
-    """(rows,) frames from 0 that the file's own column names, or None where it has none."""
-    names = [name for name in INDEX_COLUMNS if name in read_header(file)]
-    if not names:
-        return None
-    if names[0] == "frame":
-        numbers = read_numbers(file, ["frame"])[:, 0]
-        bad = np.flatnonzero(~(numbers >= 1) | (numbers != np.floor(numbers)))
-        if bad.size:
-            row = int(bad[0])
-            raise InputError(f"{where(file, row)}: frame {numbers[row]:g}, expected a whole number from 1")
-        return numbers.astype(np.int64) - 1
-    images = _texts(file, names[0])
-    matches = [CROP.fullmatch(text.rsplit("/", 1)[-1]) for text in images]
-    for row, match in enumerate(matches):
-        if match is None or int(match[1]) < 1:
-            raise InputError(f"{where(file, row)}: {names[0]} {images[row]!r}, expected an image such as 00001.jpg")
-    return np.array([int(match[1]) - 1 for match in matches if match], dtype=np.int64)
+def _numbered(file: Path, column: str, timeline: Timeline, first: int) -> Frames | None:
+    """(rows,) frames from 0 by a column of numbers or images; None where it names the recording and no frame."""
+    words = set(words_of(column))
+    counts_frames = bool(words & FRAME) or bool(words & IMAGE and words <= IMAGE | NUMBERING)
+    if counts_frames:
+        numbers = _as_numbers(file, column)
+        if numbers is not None:
+            return _whole_numbers(file, column, numbers, first)
+    return _images(file, column, timeline, first, needs_frames=counts_frames)
 
 
-def _texts(file: Path, column: str) -> list[str]:
-    if file.suffix == ".parquet":
-        table = pyarrow.parquet.read_table(file, columns=[column])
-    else:
-        convert = pyarrow.csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()})
-        read = pyarrow.csv.ReadOptions(column_names=read_header(file), skip_rows=1)
-        table = pyarrow.csv.read_csv(file, read_options=read, convert_options=convert)
-    return [str(text).strip() for text in table.column(column).to_pylist()]
-
-
-def _crop_frames(file: Path, crops: Path, rows: int, labels: Path, frames: int) -> NDArray[np.int64] | None:
-    """Frames of the existing crops when there is one a row; None lets the row count decide."""
-    matches = [CROP.fullmatch(path.name) for path in crops.iterdir()] if crops.is_dir() else []
-    found = sorted(int(match[1]) - 1 for match in matches if match)
-    if len(found) == rows:
-        return np.array(found, dtype=np.int64)
-    if abs(rows - frames) <= 1:
-        return None
-    raise InputError(
-        f"{file}: {rows} rows, but {labels} has {frames} frames and {crops} {len(found)} crops; expected one row per "
-        "frame or one per crop"
-    )
-
-
-def _by_frame(file: Path, rows: NDArray[np.floating], found: NDArray[np.int64], labels: Path, frames: int) -> FrameRows:
-    order = np.argsort(found, kind="stable")
-    known = found[order]
-    twice = np.flatnonzero(np.diff(known) == 0)
-    if twice.size:
-        place = where(file, int(order[twice[0] + 1]))
-        raise InputError(f"{place}: frame {known[twice[0]] + 1} has two rows{and_more(twice.size - 1)}")
-    if known[-1] > frames:
+def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Frames:
+    bad = np.flatnonzero(~(numbers >= first) | (numbers != np.floor(numbers)) | (numbers >= 2.0**53))
+    if bad.size:
+        row = int(bad[0])
+        hint = ""
+        if numbers[row] == 0:
+            hint = "; frame 1 is the first (image 00001.jpg): if these count from 0, add 1 to each, in all files"
         raise InputError(
-            f"{where(file, int(order[-1]))}: last frame {known[-1] + 1}, but {labels} has {frames} frames; more than "
-            "one apart, so they are not of the same recording or not at the same frame rate"
+            f"{where(file, row)}: {column} {numbers[row]:g}{and_more(bad.size - 1)}, expected a whole number from "
+            f"{first}{hint}"
         )
-    remarks = (f"{file}: a row for frame {frames + 1}, one more than {labels} has; dropped",)
-    inside = known < frames
-    if not inside.any():
-        raise InputError(f"{file}: no row for any of the {frames} frames of {labels}")
-    order, known = order[inside], known[inside]
-    valid = np.zeros(frames, dtype=bool)
-    valid[known] = True
-    return FrameRows(rows[order[nearest(known, frames)]], valid, () if inside.all() else remarks)
+    return numbers.astype(np.int64) - first
 
 
-def _row_by_row(file: Path, rows: NDArray[np.floating], labels: Path, frames: int) -> FrameRows:
-    count = len(rows)
-    valid = np.ones(frames, dtype=bool)
-    if count == frames:
-        return FrameRows(rows, valid)
-    if abs(count - frames) > 1:
+def _images(file: Path, column: str, timeline: Timeline, first: int, *, needs_frames: bool) -> Frames | None:
+    """(rows,) frames by images such as v1/00001.jpg; None where all rows name the recording itself."""
+    texts = texts_of(file, column)
+    own = {unicodedata.normalize("NFC", name) for name in timeline.names}
+    numbers = np.zeros(len(texts), dtype=np.int64)
+    named = np.zeros(len(texts), dtype=bool)
+    expected = "an image such as 00001.jpg" if needs_frames else "the recording's name or an image such as 00001.jpg"
+    for row, text in enumerate(texts):
+        if text in NO_NAME:
+            continue
+        if not needs_frames and (recording_name(text) in own or unicodedata.normalize("NFC", text) in own):
+            continue
+        folder, number, other = _parse_image(text, own, needs_frames=needs_frames)
+        if number is None and not needs_frames and text:
+            other = recording_name(text)
+        stranger = other if other is not None else folder if folder is not None and folder not in own else None
+        if stranger is not None:
+            raise InputError(
+                f"{where(file, row)}: column {column!r} names {stranger!r} ({text!r}), but the file is of recording "
+                f"{timeline.names[0]!r}; expected rows of one recording, the file's own"
+            )
+        if number is None or number < first:
+            raise InputError(f"{where(file, row)}: {column} {text!r}, expected {expected}")
+        numbers[row], named[row] = number - first, True
+    if not named.any() and not needs_frames:
+        return None
+    if not named.all():
+        row = int(np.argmin(named))
+        raise InputError(f"{where(file, row)}: {column} {texts[row]!r}, expected {expected} as in other rows")
+    return numbers
+
+
+def _parse_image(text: str, own: set[str], *, needs_frames: bool) -> tuple[str | None, int | None, str | None]:
+    """(folder, frame number, another recording's name) of an image's path, each None where it is not told."""
+    *folders, last = [part for part in text.replace("\\", "/").split("/") if part] or [""]
+    telling = [recording_name(part) for part in folders if part.lower() not in GENERAL_FOLDERS]
+    folder = telling[-1] if telling else None
+    match = IMAGE_NAME.fullmatch(last)
+    if match is None:
+        return folder, None, None
+    prefix = unicodedata.normalize("NFC", match["prefix"])
+    if prefix in own:
+        return folder, int(match["number"]), None
+    plain = prefix.lower() in IMAGE_PREFIXES
+    if match["ending"] is None and not (plain and (needs_frames or folder is not None)):
+        return folder, None, None  # a bare number in a column such as `video` is a recording's name
+    return folder, int(match["number"]), None if plain else prefix
+
+
+def _clocks(
+    file: Path, columns: tuple[str, ...], timeline: Timeline, known: Frames | None
+) -> tuple[dict[str, Frames], list[str]]:
+    """(rows,) frames by each column of times that fits the frames' times, and remarks on those that do not.
+
+    Where `known` frames are named by other columns, a clock of another rate only has to increase with them; where they
+    are not, InputError if no clock fits.
+    """
+    if timeline.has_times and timeline.time_column in columns:  # the store's own, whatever other clocks say
+        columns = (timeline.time_column,)
+    fitting: dict[str, Frames] = {}
+    remarks: list[str] = []
+    problems: list[str] = []
+    for column in columns:
+        try:
+            given = read_numbers(file, [column])[:, 0]
+            if known is not None:
+                problems += _backward(file, column, given, known)
+                rate = rate_of(given, known, column)
+                if rate is not None and abs(rate / timeline.frames_per_second - 1) > RATE_APART:
+                    remarks.append(
+                        f"{file}: its column {column!r} steps as {rate:.4g} frames per second do, but "
+                        f"{timeline.frames_per_second:g} are taken"
+                    )
+            fitting[column] = frames_at(file, column, given, timeline.frame_times)
+        except InputError as error:
+            problems += error.problems if known is None else []
+    if known is not None or not fitting:
+        refuse(problems)
+    return fitting, remarks
+
+
+def _backward(file: Path, column: str, given: Times, known: Frames) -> list[str]:
+    """A problem where times do not increase with the frames that other columns name."""
+    order = np.argsort(known, kind="stable")
+    back = np.flatnonzero(~(np.diff(given[order]) > 0) & (np.diff(known[order]) > 0))
+    if not back.size:
+        return []
+    before, row = int(order[back[0]]), int(order[back[0] + 1])
+    return [
+        f"{where(file, row)}: {column} {given[row]:g} of frame {known[row] + 1} after {given[before]:g} of frame "
+        f"{known[before] + 1}{and_more(back.size - 1)}; times must increase with the frames"
+    ]
+
+
+def _refuse_contradictions(file: Path, named: dict[str, Frames], first: int) -> None:
+    """InputError where two columns put a row on different frames."""
+    columns = list(named)
+    for other in columns[1:]:
+        apart = np.flatnonzero(named[columns[0]] != named[other])
+        if apart.size:
+            row = int(apart[0])
+            raise InputError(
+                f"{where(file, row)}: column {columns[0]!r} says frame {named[columns[0]][row] + first} and column "
+                f"{other!r} frame {named[other][row] + first}{and_more(apart.size - 1)}; remove the wrong one"
+            )
+
+
+def _refuse_several_people(file: Path, people: tuple[str, ...], frames: Frames | None) -> None:
+    """InputError where a column tells several people or faces apart: one file is of one person."""
+    for column in people:
+        texts = texts_of(file, column)
+        different = list(dict.fromkeys(texts))
+        if len(different) < 2:
+            continue
+        row = next(row for row, text in enumerate(texts) if text != texts[0])
+        twice = ""
+        if frames is not None and len(np.unique(frames)) < len(frames):
+            twice = ", several of them in one frame"
+        names = ", ".join(map(repr, different[:4])) + (", …" if len(different) > 4 else "")
         raise InputError(
-            f"{file}: {count} rows, but {labels} has {frames} frames; at most one apart is taken. If rows stand only "
-            "for frames with a face, name them in a column `frame`, or give --crops"
+            f"{where(file, row)}: column {column!r} tells {len(different)} people apart ({names}){twice}; keep the "
+            "rows of the recording's own person, or remove the column where all are the same person"
         )
-    if count > frames:
-        return FrameRows(
-            rows[:frames], valid, (f"{file}: {count} rows, {labels} has {frames} frames; last row dropped",)
-        )
-    if count == 0:
-        raise InputError(f"{file}: no rows")
-    valid[-1] = False
-    remark = f"{file}: {count} rows, {labels} has {frames} frames; the last frame takes the last row"
-    return FrameRows(rows[nearest(np.arange(count), frames)], valid, (remark,))
+
+
+def _as_numbers(file: Path, column: str) -> Numbers | None:
+    """(rows,) of a column; None where it holds text."""
+    try:
+        return read_numbers(file, [column])[:, 0]
+    except InputError:
+        return None

@@ -9,19 +9,22 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.csv
-
+from va_search.data.column_roles import roles_of
+from va_search.data.frame_rows import frame_numbers, texts_of
 from va_search.data.importing import refuse
 from va_search.data.sheet import read_header, where
 from va_search.errors import InputError
+from va_search.metrics import DIMENSIONS
 
 COLUMN = "image_location"
+MOST_FRAMES = 10_000_000
+"""More than a day at 100 frames per second: a number beyond it is a mistake, and would take that much memory."""
 
 
 def read_sample(file: Path, warnings: list[str]) -> list[tuple[str, int]]:
     """(recording, frames) in the sample's order; InputError with file and line for rows that name no image."""
     images = sample_images(file)
+    warnings += unused_columns(file)
     problems: list[str] = []
     seen: set[str] = set()
     found: list[tuple[str, int]] = []
@@ -45,26 +48,40 @@ def sample_images(file: Path) -> list[tuple[str, int]]:
     header = read_header(file)
     if COLUMN not in header:
         raise InputError(f"{file}:1: header {','.join(header)!r}, expected image_location,valence,arousal")
-    convert = pyarrow.csv.ConvertOptions(include_columns=[COLUMN], column_types={COLUMN: pa.string()})
-    read = pyarrow.csv.ReadOptions(column_names=header, skip_rows=1)
-    try:
-        texts = pyarrow.csv.read_csv(file, read_options=read, convert_options=convert).column(COLUMN).to_pylist()
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{file}: {error}") from error
+    texts = texts_of(file, COLUMN)
     if not texts:
         raise InputError(f"{file}: a header and no rows, expected one row per test frame")
     images, problems = [], []
     for row, text in enumerate(texts):
         recording, _, image = text.strip().rpartition("/")
         number = image.partition(".")[0]
-        if not recording or not number.isdecimal() or int(number) < 1:
+        if not recording or not number.isdecimal() or len(number) > 9 or not 1 <= int(number) <= MOST_FRAMES:
             problems.append(f"{where(file, row)}: {COLUMN} {text!r}, expected <recording>/00001.jpg")
             if len(problems) > 50:  # looking up a line reads the file
                 break
             continue
         images.append((recording, int(number)))
-    refuse(problems)
+    refuse(problems or _other_numbers(file, header, images))
     return images
+
+
+def unused_columns(file: Path) -> list[str]:
+    """A remark on columns of the sample that are not read."""
+    roles = roles_of(read_header(file), (COLUMN, *DIMENSIONS))
+    unused = [name for name in read_header(file) if name not in (COLUMN, *DIMENSIONS, *roles.frames)]
+    plural = ("s", "are") if len(unused) > 1 else ("", "is")
+    return [f"{file}: column{plural[0]} {', '.join(unused)} {plural[1]} not used"] if unused else []
+
+
+def _other_numbers(file: Path, header: list[str], images: list[tuple[str, int]]) -> list[str]:
+    """A problem for each column of frame numbers that contradicts the images."""
+    problems = []
+    for column in roles_of(header, (COLUMN, *DIMENSIONS)).frames:
+        for row, (number, (_, frame)) in enumerate(zip(frame_numbers(file, column), images, strict=True)):
+            if number != frame:
+                problems.append(f"{where(file, row)}: column {column!r} says {number:g}, but {COLUMN} frame {frame}")
+                break
+    return problems
 
 
 def _order_problem(file: Path, first: int, frames: list[int]) -> list[str]:

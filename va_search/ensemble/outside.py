@@ -1,10 +1,10 @@
 """Models from elsewhere as members: their predictions, one CSV per recording, checked and put into the bank.
 
-    DIR/<model>/<recording>.csv     columns valence, arousal, and if wanted the store's time column
+    DIR/<model>/<recording>.csv     columns valence, arousal, and if wanted a column that names frames (frame_rows.py)
 
 Conventions: values are on the source's scale and kept as given (a submission clips them). A row belongs to the frame
-of its time, where file and store have a time column; otherwise rows are all frames of the recording, or exactly its
-labelled ones. Frames that no row covers and that carry no label take the nearest covered frame's value (the earlier
+that its columns name, by number, image or time; where they name none, rows are all frames of the recording, or exactly
+its labelled ones. Frames that no row covers and that carry no label take the nearest covered frame's value (the earlier
 one where two are as near), and the record counts them as `filled_frames`. Only validation and test recordings are
 read. Nothing is written while any model has any problem.
 """
@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search import __version__
-from va_search.data.frame_rows import nearest
-from va_search.data.sheet import and_more, first_few, read_header, read_numbers, where
-from va_search.data.store import Recording, Store, frames_hash
+from va_search.data.frame_rows import Timeline, first_number, nearest, place_rows
+from va_search.data.nearby import Nearby
+from va_search.data.sheet import and_more, first_few, read_numbers, where
+from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.errors import InputError
 from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS, ccc, score
@@ -32,11 +33,23 @@ from va_search.predictions.bank import PREDICTED, Bank, Predictions
 
 FAR = 1.0
 """Values further outside the label range than this many of its widths are on another scale, or mark missing frames."""
-SAME_TIME = 0.01
-"""Two times are the same within this share of a frame interval."""
+APART = 1 / 3
+"""Predictions whose middle lies so far from the labels' middle, in widths of the label range, are on another scale if
+the two don't overlap either."""
+CENTRAL = (0.05, 0.5, 0.95)
+"""Quantiles: between the outer two lie the bulk of the values, the inner one is their middle."""
 PROBLEMS = 40
-Found = tuple[dict[str, NDArray[np.float32]], int]
-"""(frames, 2) by split in the store's frame order, and how many frames were filled."""
+NAMES = 5
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The predictions of one model: `values` (frames, 2) by split in the store's frame order, how many frames were
+    filled, and remarks on its files."""
+
+    values: dict[str, NDArray[np.float32]]
+    filled_frames: int
+    remarks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,7 @@ class Added:
     state: str
     best: dict[str, float]  # pooled CCC on validation
     filled_frames: int
+    remarks: tuple[str, ...] = ()
 
 
 def add_outside(
@@ -55,8 +69,9 @@ def add_outside(
 ) -> list[Added]:
     """Put every model under `source` into `study` as trial `outside-<folder>`; the same again changes nothing.
 
-    A model that is there with other predictions is replaced. InputError with the problems of all models together:
-    a validation or test recording without file, labelled frames not covered, text, NaN, values far outside the range.
+    A model that is there with other predictions is replaced. InputError with the problems of all models together: a
+    validation or test recording without file, rows of another recording, frames that are not there or stand twice,
+    labelled frames not covered, text, NaN, another scale.
     """
     checked_name(study, "study name")
     read, problems = {}, []
@@ -69,7 +84,7 @@ def add_outside(
             problems += error.problems
     if problems:
         raise InputError(*first_few(problems, PROBLEMS))
-    return [_write(bank, study, model, found, store) for model, found in read.items()]
+    return [_write(bank, study, model, outside, store) for model, outside in read.items()]
 
 
 def _models(source: Path) -> list[Path]:
@@ -79,64 +94,151 @@ def _models(source: Path) -> list[Path]:
     if any(source.glob("*.csv")):
         return [source.resolve()]  # the folder of one model was given
     if not folders:
-        raise InputError(f"{source}: empty, expected one folder per model with a CSV per recording")
+        inside = Nearby(source, (".csv",)).inside()
+        found = "empty" if inside == "nothing" else f"found {inside}"
+        raise InputError(f"{source}: {found}, expected one folder per model with a CSV per recording")
     return folders
 
 
-def _read_model(folder: Path, store: Store) -> Found:
+def _read_model(folder: Path, store: Store) -> Outside:
     files = {path.stem: path for path in folder.glob("*.csv")}
-    if not files:
-        raise InputError(f"{folder}: no CSV in it, expected one per recording ({_example(store)})")
-    problems, missing, values, filled = [], [], {}, 0
-    for split in PREDICTED:
-        parts = []
-        for recording in store.split(split):
-            if recording.name not in files:
-                missing.append(recording.name)
-                continue
-            try:
-                part, count = _read_recording(files[recording.name], recording, store)
-            except InputError as error:
-                problems += error.problems
-                continue
-            parts.append(part)
-            filled += count
-        values[split] = np.concatenate(parts).astype(np.float32) if parts else np.empty((0, 2), np.float32)
-    if missing:
-        names = f"{', '.join(missing[:5])}{', …' if len(missing) > 5 else ''}"
-        problems.insert(0, f"{folder}: no file for {len(missing)} validation or test recordings: {names}")
+    known = {recording.name for recording in store.recordings}
+    nearby = Nearby(folder, (".csv",), known)
+    wanted = [recording for split in PREDICTED for recording in store.split(split)]
+    missing = [recording.name for recording in wanted if recording.name not in files]
+    strangers = sorted(set(files) - known)
+    problems = _missing_problems(folder, missing, strangers, nearby, store) if missing else []
+    for recording in wanted:
+        twins = nearby.in_other_formats(recording.name) if recording.name in files else []
+        problems += [f"{files[recording.name]} and {twin}: two files of one recording; keep one" for twin in twins]
+    read = {files[recording.name]: recording for recording in wanted if recording.name in files}
+    first = _first_number(read, store)
+    values: dict[str, list[NDArray[np.float64]]] = {split: [] for split in PREDICTED}
+    filled = 0
+    unused: dict[str, None] = {}
+    for file, recording in read.items():
+        try:
+            part, count, columns = _read_recording(file, recording, store, first)
+        except InputError as error:
+            problems += error.problems
+            continue
+        values[recording.split].append(part)
+        filled += count
+        unused |= dict.fromkeys(columns)
     if problems:
-        raise InputError(*first_few(problems, PROBLEMS))
-    return values, filled
+        raise InputError(*first_few(problems, PROBLEMS), *nearby.conversions().values())
+    joined = {split: _joined(parts) for split, parts in values.items()}
+    _refuse_scale(folder, joined, store)
+    return Outside(joined, filled, tuple(_remarks(folder, list(unused), strangers, first)))
+
+
+def _missing_problems(
+    folder: Path, missing: list[str], strangers: list[str], nearby: Nearby, store: Store
+) -> list[str]:
+    """Which recordings have no file, and what lies there instead."""
+    names = _first_names(missing)
+    if not any(nearby.folder.glob("*.csv")):
+        text = f"{folder}: no CSV in it, expected one per recording ({_example(store)})"
+        text += f"; found {nearby.inside()}" if nearby.names else ""
+    else:
+        kind = "recording" if len(missing) == 1 else "recordings"
+        text = f"{folder}: no file for {len(missing)} validation or test {kind}: {names}"
+        if strangers:
+            others = _first_names([f"{name}.csv" for name in strangers])
+            text += f"; there are files of no recording of the store: {others}"
+    problems = [text]
+    for name in missing:
+        instead = nearby.instead_of([name])
+        if instead:
+            problems.append(f"{folder}: no {name}.csv{instead}")
+    return first_few(problems, NAMES + 1)
+
+
+def _first_number(files: dict[Path, Recording], store: Store) -> int:
+    """0 where the model's files all count frames from 0, else 1; files that can't be read are reported later."""
+    try:
+        return first_number({file: Timeline.of(recording, store) for file, recording in files.items()})
+    except InputError:
+        return 1
+
+
+def _remarks(folder: Path, unused: list[str], strangers: list[str], first: int) -> list[str]:
+    remarks = []
+    if unused:
+        plural = ("s", "are") if len(unused) > 1 else ("", "is")
+        remarks.append(f"{folder}: column{plural[0]} {_first_names(unused)} {plural[1]} not used")
+    if strangers:
+        names = _first_names([f"{name}.csv" for name in strangers])
+        remarks.append(f"{folder}: the store has no recording of these names, so they are not read: {names}")
+    if first == 0:
+        remarks.append(f"{folder}: frames count from 0 in it, since every file begins at frame 0")
+    return remarks
+
+
+def _joined(parts: list[NDArray[np.float64]]) -> NDArray[np.float32]:
+    return np.concatenate(parts).astype(np.float32) if parts else np.empty((0, 2), np.float32)
+
+
+def _first_names(names: list[str]) -> str:
+    return ", ".join(names[:NAMES]) + (", …" if len(names) > NAMES else "")
 
 
 def _example(store: Store) -> str:
     return next((f"such as {r.name}.csv" for r in store.recordings if r.split in PREDICTED), "the store has none")
 
 
-def _read_recording(file: Path, recording: Recording, store: Store) -> tuple[NDArray[np.float64], int]:
-    """(frames, 2) of one recording, and how many of its frames were filled."""
-    rows = slice(recording.start, recording.stop)
-    times = store.times[rows]
-    timed = store.time_column if store.time_column in read_header(file) and not np.isnan(times).any() else None
-    sheet = read_numbers(file, [*DIMENSIONS, timed] if timed else list(DIMENSIONS))
-    _refuse_values(file, sheet, store.label_range)
-    labelled: NDArray[np.bool_] = ~np.isnan(store.annotations[rows, 0])  # both dimensions or none
-    if timed:
-        frames = _frames_of(file, sheet[:, 2], times, timed)
-    else:
-        frames = _frames_by_count(file, len(sheet), labelled, recording, store.time_column)
+def _read_recording(
+    file: Path, recording: Recording, store: Store, first: int
+) -> tuple[NDArray[np.float64], int, tuple[str, ...]]:
+    """(frames, 2) of one recording, how many of its frames were filled, and the columns that nobody used."""
+    pair = read_numbers(file, DIMENSIONS)
+    _refuse_values(file, pair, store.label_range)
+    annotations = store.annotations[recording.start : recording.stop]
+    labelled = np.asarray(~np.isnan(annotations).all(axis=1))
+
+    def by_count() -> NDArray[np.int64]:
+        return _frames_by_count(file, len(pair), labelled, recording, store.time_column)
+
+    frames, unused = place_rows(file, Timeline.of(recording, store), DIMENSIONS, by_count, first=first)
     covered = np.zeros(recording.frames, dtype=bool)
     covered[frames] = True
     lacking = int((labelled & ~covered).sum())
     if lacking:
+        verb = "has" if lacking == 1 else "have"
         raise InputError(
-            f"{file}: {lacking} of {int(labelled.sum())} labelled frames have no row, expected all of them"
+            f"{file}: {lacking} of {int(labelled.sum())} labelled frames {verb} no row, expected all of them"
         )
     values = np.empty((recording.frames, 2))
-    values[frames] = sheet[:, :2]
+    values[frames] = pair
     known = np.flatnonzero(covered)
-    return values[known[nearest(known, recording.frames)]], int((~covered).sum())
+    return values[known[nearest(known, recording.frames)]], int((~covered).sum()), unused
+
+
+def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: Store) -> None:
+    """InputError where most values lie outside the label range, or in a part of it where no labels are."""
+    low, high = store.label_range
+    labels = store.annotations[positions(store.split("validation"))]
+    problems = []
+    for index, dimension in enumerate(DIMENSIONS):
+        given = np.concatenate([values[split][:, index] for split in PREDICTED])
+        known = labels[~np.isnan(labels[:, index]), index]
+        if not given.size:
+            continue
+        outside = float(((given < low) | (given > high)).mean())
+        least, middle, most = np.quantile(given, CENTRAL)
+        elsewhere = False
+        if known.size:
+            label_least, label_middle, label_most = np.quantile(known, CENTRAL)
+            elsewhere = abs(middle - label_middle) > APART * (high - low)
+            elsewhere &= bool(most < label_least or least > label_most)
+        if outside > 0.5 or elsewhere:
+            problems.append(
+                f"{folder}: {dimension} runs from {given.min():g} to {given.max():g}, mostly between {least:.3g} and "
+                f"{most:.3g}, which does not fit labels in [{low:g}, {high:g}]: another scale? Bring the predictions "
+                "to the labels' scale"
+            )
+    if problems:
+        raise InputError(*problems)
 
 
 def _refuse_values(file: Path, sheet: NDArray[np.float64], label_range: tuple[float, float]) -> None:
@@ -163,38 +265,9 @@ def _refuse_values(file: Path, sheet: NDArray[np.float64], label_range: tuple[fl
         raise InputError(*problems)
 
 
-def _frames_of(file: Path, given: NDArray[np.float64], times: NDArray[np.float64], column: str) -> NDArray[np.intp]:
-    """Frame number within the recording of each row, by time."""
-    order = np.argsort(times, kind="stable")
-    steps = np.diff(times[order])
-    reach = SAME_TIME * float(np.median(steps)) if steps.size else 0.5
-    right = np.clip(np.searchsorted(times[order], given), 1, max(len(times) - 1, 1))
-    near = np.stack([right - 1, np.minimum(right, len(times) - 1)])
-    closest = near[np.abs(times[order][near] - given).argmin(axis=0), np.arange(len(given))]
-    frames: NDArray[np.intp] = order[closest]
-    unknown = ~(np.abs(times[frames] - given) <= reach)
-    problems = []
-    if unknown.any():
-        row = int(np.argmax(unknown))
-        problems.append(
-            f"{where(file, row)}: {column} {given[row]:g} is no frame's time{and_more(int(unknown.sum()) - 1)}; the "
-            f"recording has {len(times)} frames from {times.min():g} to {times.max():g}"
-        )
-    else:
-        first = np.unique(frames, return_index=True)[1]
-        again = np.setdiff1d(np.arange(len(frames)), first)
-        if again.size:
-            row = int(again[0])
-            more = and_more(again.size - 1)
-            problems.append(f"{where(file, row)}: {column} {given[row]:g} stands twice{more}, expected one row a frame")
-    if problems:
-        raise InputError(*problems)
-    return frames
-
-
 def _frames_by_count(
     file: Path, rows: int, labelled: NDArray[np.bool_], recording: Recording, time_column: str | None
-) -> NDArray[np.intp]:
+) -> NDArray[np.int64]:
     """All frames, or the labelled ones, whichever there are `rows` of."""
     for frames in (np.arange(recording.frames), np.flatnonzero(labelled)):
         if rows == len(frames):
@@ -203,23 +276,24 @@ def _frames_by_count(
     if labelled.any() and not labelled.all():
         expected += f" or {int(labelled.sum())} (the labelled ones)"
     hint = f"; with the column {time_column!r} rows are matched by time" if time_column else ""
+    hint = hint or "; with a column `frame` (numbers from 1) rows are matched by frame"
     raise InputError(f"{file}: {rows} rows, expected {expected}{hint}")
 
 
-def _write(bank: Bank, study: str, model: str, found: Found, store: Store) -> Added:
-    trial, (values, filled) = f"outside-{model}", found
+def _write(bank: Bank, study: str, model: str, outside: Outside, store: Store) -> Added:
+    trial, values, filled = f"outside-{model}", outside.values, outside.filled_frames
     record = _record(values, filled, store)
     best = {dimension: record["best"][dimension]["ccc"] for dimension in DIMENSIONS}
     state = "new"
     if bank.is_complete(study, trial):
         before = bank.record(study, trial)
         if all(before.get(key) == record[key] for key in ("content", "data_hash", "store_path")):
-            return Added(model, trial, "unchanged", best, filled)
+            return Added(model, trial, "unchanged", best, filled, outside.remarks)
         state = "replaced"
         bank.retract(study, trial)
     predictions = {split: Predictions(values[split], frames_hash(store.split(split))) for split in PREDICTED}
     bank.write(study, trial, record, predictions)
-    return Added(model, trial, state, best, filled)
+    return Added(model, trial, state, best, filled, outside.remarks)
 
 
 def _record(values: dict[str, NDArray[np.float32]], filled: int, store: Store) -> dict[str, Any]:

@@ -10,7 +10,6 @@ Conventions: a format is `(values, test, store, sample) -> sheets`; values (fram
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.frame_rows import texts_of
+from va_search.data.sample import COLUMN, sample_images
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError, unknown_name
 from va_search.files import checked_name
@@ -39,8 +40,6 @@ class Sheet:
 
 
 def _abaw(values: Values, test: Sequence[Recording], store: Store, sample: Path | None) -> list[Sheet]:
-    from va_search.data.sample import sample_images
-
     if sample is None:
         raise InputError("format abaw follows the organisers' sample file; give it with --sample FILE")
     images = sample_images(sample)
@@ -48,10 +47,7 @@ def _abaw(values: Values, test: Sequence[Recording], store: Store, sample: Path 
     first = dict(zip([recording.name for recording in test], firsts, strict=False))
     _refuse_other_rows(images, test, sample)
     rows = [first[name] + frame - 1 for name, frame in images]
-    with open(sample, encoding="utf-8-sig", newline="") as handle:
-        reader = csv.reader(handle)
-        column = [cell.strip() for cell in next(reader)].index("image_location")
-        keys = [cells[column].strip() for cells in reader if cells]
+    keys = texts_of(sample, COLUMN)
     name = f"predictions{'.csv' if sample.suffix == '.csv' else '.txt'}"
     return [Sheet(name, ("image_location", *DIMENSIONS), keys, values[rows])]
 

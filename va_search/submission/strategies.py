@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Submissions:
-    """Table 6 and the ensembles in it; `path` is where it was saved."""
+    """Table 6 and the ensembles in it; `path` is where it was saved, `remarks` are on the files of labels."""
 
     made_at: str
     labels: str | None
@@ -73,6 +73,7 @@ class Submissions:
     rows: list[Row]
     ensembles: list[Ensemble]
     path: Path
+    remarks: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """What submissions.json says."""
@@ -98,7 +99,8 @@ def write_submissions(
     """
     names = _names(prefix or studies[0])
     store = store or find_store(find_candidates(Bank(home.bank), studies, outside=True)[0])
-    truth = _checked(home, names, out, store, labels)
+    remarks: list[str] = []
+    truth = _checked(home, names, out, store, labels=labels, remarks=remarks)
     rows, ensembles = [], []
     for number, (recipe, strategy) in enumerate(STRATEGIES.items(), start=1):
         watch(strategy)
@@ -117,7 +119,7 @@ def write_submissions(
     path = home.study(studies[0]) / "submissions.json"
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     given = None if labels is None else str(labels.resolve())
-    made = Submissions(made_at, given, list(studies), rows, ensembles, path)
+    made = Submissions(made_at, given, list(studies), rows, ensembles, path, tuple(remarks))
     write_json(path, made.document())
     return made
 
@@ -126,8 +128,13 @@ def _names(prefix: str) -> dict[str, str]:
     return {recipe: checked_name(f"{prefix}-{recipe}", "ensemble name") for recipe in STRATEGIES}
 
 
-def _checked(home: Home, names: dict[str, str], out: Path, store: Store, labels: Path | None) -> Values | None:
-    """The test labels, where there are any, once everything may be written; InputError with all that is in the way."""
+def _checked(
+    home: Home, names: dict[str, str], out: Path, store: Store, *, labels: Path | None, remarks: list[str]
+) -> Values | None:
+    """The test labels, where there are any, once everything may be written; InputError with all that is in the way.
+
+    `remarks` is added to.
+    """
     problems: list[str] = []
     for recipe, name in names.items():
         try:
@@ -138,7 +145,7 @@ def _checked(home: Home, names: dict[str, str], out: Path, store: Store, labels:
     truth = None
     if labels is not None:
         try:
-            truth = read_labels(labels, store)
+            truth = read_labels(labels, store, remarks)
         except InputError as error:
             problems += error.problems
     if problems:

@@ -1,0 +1,255 @@
+"""Rows of a feature file laid against the frames of a recording; frames without a row take the nearest one.
+
+Conventions: columns that are bookkeeping by their names (column_roles.py) are no features: they name frames, say
+whether there was a face (`success`), or are left out. Where no column names frames, rows are matched to the existing
+crops when there is one crop a row, else one row is one frame. Frames without a face take the nearest frame with one,
+the earlier where two are equally near (paper 3.1), and are marked not valid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.data.column_roles import Roles, is_like_a_time, roles_of
+from va_search.data.frame_rows import CROP, Timeline, name_rows, nearest, refuse_repeated, runs_evenly
+from va_search.data.importing import refuse
+from va_search.data.sheet import and_more, empty_lines, not_finite, read_header, read_npy, read_numbers, where
+from va_search.errors import InputError
+
+COUNTER_ROWS = 10
+"""From so many rows on, a column that runs in equal steps is no chance."""
+
+
+@dataclass(frozen=True)
+class FrameRows:
+    """Features (frames, dim); valid (frames,) False where a frame took another's row; remarks on the file."""
+
+    features: NDArray[np.floating]
+    valid: NDArray[np.bool_]
+    remarks: tuple[str, ...] = ()
+
+
+def feature_columns(file: Path) -> tuple[str, ...]:
+    """Names of the feature columns of a CSV or Parquet file, without its bookkeeping."""
+    header = read_header(file)
+    roles = roles_of(header)
+    if roles.rows and not (roles.frames or roles.texts or roles.clocks):
+        name = roles.rows[0]
+        what = "has no name of its own" if _is_unnamed(name) else "numbers rows by its name"
+        raise InputError(
+            f"{file}: column {name!r} {what}: row numbers that pandas wrote? Write the file without them; a column of "
+            "frame numbers from 1 is called `frame`"
+        )
+    if not roles.values:
+        raise InputError(f"{file}: no feature column besides {', '.join(header)}")
+    return roles.values
+
+
+def bookkeeping_remark(feature_set: str, file: Path) -> list[str]:
+    """What is done with the columns of a feature set's first file that are no features and name no frames."""
+    if file.suffix == ".npy":
+        return []
+    roles = roles_of(read_header(file))
+    remarks = []
+    if roles.success:
+        remarks.append(
+            f"feature set {feature_set!r}: rows whose {roles.success[0]!r} is 0 are frames without a face, which take "
+            "the nearest frame with one"
+        )
+    unused = (*roles.success[1:], *roles.people, *roles.rows, *roles.parts, *roles.others)
+    if unused:
+        names = ", ".join(unused)
+        columns = f"columns {names} are" if len(unused) > 1 else f"column {names} is"
+        remarks.append(
+            f"feature set {feature_set!r}: {columns} bookkeeping by name, no feature, and not used; a feature needs "
+            "another name"
+        )
+    return remarks
+
+
+def width(file: Path) -> tuple[str, ...]:
+    """Column names of a feature file, from its header alone; those of a .npy file are their numbers from 0."""
+    return tuple(map(str, range(read_npy(file).shape[1]))) if file.suffix == ".npy" else feature_columns(file)
+
+
+def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool, first: int = 1) -> FrameRows:
+    """The rows of `file` laid against the timeline's frames; InputError with all problems.
+
+    `faces` is whether the features look at faces, so that fewer rows may be frames without one; `first` is the number
+    of the first frame.
+    """
+    if file.suffix == ".npy":
+        rows: NDArray[np.floating] = read_npy(file)
+        refuse(not_finite(file, rows, ()))
+        return _by_count(file, rows, timeline, crops, faces=faces)
+    columns = feature_columns(file)
+    roles = roles_of(read_header(file))
+    rows = read_numbers(file, columns)
+    kept = _with_face(file, roles)
+    problems = _clock_problems(file, columns, rows)
+    frames = None
+    remarks: tuple[str, ...] = ()
+    try:
+        named = name_rows(file, roles, timeline, first=first)
+        frames, remarks = named.frames, named.remarks
+        if frames is not None:
+            refuse_repeated(file, frames, named.by)
+    except InputError as error:
+        problems += error.problems
+    if file.suffix == ".csv" and frames is None:
+        problems += empty_lines(file)
+    finite = rows if kept.all() else np.where(kept[:, None], rows, 0.0)  # OpenFace writes what it likes without a face
+    refuse(problems + not_finite(file, finite, columns))
+    remarks += _counters(file, columns, rows)
+    if frames is None and kept.all():
+        laid = _by_count(file, rows, timeline, crops, faces=faces)
+    else:
+        if frames is None:
+            frames, _ = _frames_by_count(file, rows, timeline, crops, faces=faces)
+        laid = _by_frame(file, rows, frames, timeline, kept)
+    return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
+
+
+def _is_unnamed(name: str) -> bool:
+    return not name or not name[0].isalpha() or name.startswith(("Unnamed", "level_", "X."))
+
+
+def _with_face(file: Path, roles: Roles) -> NDArray[np.bool_]:
+    """(rows,) False where a column such as `success` is 0; InputError where it is neither 0 nor 1."""
+    if not roles.success:
+        return np.ones(1, dtype=bool)
+    column = roles.success[0]
+    success = read_numbers(file, [column])[:, 0]
+    bad = np.flatnonzero((success != 0) & (success != 1))
+    if bad.size:
+        row = int(bad[0])
+        raise InputError(
+            f"{where(file, row)}: {column} {success[row]:g}{and_more(bad.size - 1)}, expected 1 or 0 (no face in the "
+            "frame); a feature needs another name"
+        )
+    if not success.any():
+        raise InputError(f"{file}: {column} is 0 in every row, so no frame has a face")
+    return np.asarray(success == 1)
+
+
+def _clock_problems(file: Path, columns: Sequence[str], rows: NDArray[np.floating]) -> list[str]:
+    """Columns called something like a time that also run like one: they would become features that tell the time."""
+    return [
+        f"{file}: column {name!r} is called like a time and runs like one, in equal steps; a time that names frames is "
+        "called `time`, and a feature needs another name"
+        for index, name in enumerate(columns)
+        if is_like_a_time(name) and runs_evenly(np.asarray(rows[:, index], dtype=np.float64))
+    ]
+
+
+def _counters(file: Path, columns: Sequence[str], rows: NDArray[np.floating]) -> tuple[str, ...]:
+    """A remark on features that number the rows, whatever they are called."""
+    if len(rows) < COUNTER_ROWS:
+        return ()
+    span = np.ptp(rows, axis=0)
+    whole = np.flatnonzero(span == len(rows) - 1)
+    found = [columns[index] for index in whole.tolist() if runs_evenly(np.asarray(rows[:, index], dtype=np.float64))]
+    return tuple(f"{file}: column {name!r} numbers the rows, and is taken as a feature" for name in found)
+
+
+def _crop_frames(crops: Path | None) -> list[int]:
+    """Frames, from 0, of the existing crops; there is no image 00000.jpg."""
+    if crops is None or not crops.is_dir():
+        return []
+    matches = [CROP.fullmatch(path.name) for path in crops.iterdir()]
+    return sorted({int(match[1]) - 1 for match in matches if match and int(match[1]) > 0})
+
+
+def _frames_by_count(
+    file: Path, values: NDArray[np.floating], timeline: Timeline, crops: Path | None, *, faces: bool
+) -> tuple[NDArray[np.int64], bool]:
+    """(rows,) frames where nothing names them, and whether crops told them; InputError for counts that fit nothing."""
+    existing = _crop_frames(crops)
+    rows, dim = values.shape
+    if rows != timeline.frames and len(existing) == rows:
+        return np.array(existing, dtype=np.int64), True
+    if abs(rows - timeline.frames) <= 1:
+        return np.arange(rows, dtype=np.int64), False
+    counts = f"{rows} rows, but {timeline.source} has {timeline.frames} frames"
+    if crops is not None:
+        counts += f" and {crops} {len(existing)} crops"
+    if dim == timeline.frames:
+        raise InputError(f"{file}: {counts}; it has {dim} columns, as many as frames: rows and columns changed places?")
+    raise InputError(f"{file}: {counts}; {_count_advice(rows, timeline, crops, faces=faces)}")
+
+
+def _count_advice(rows: int, timeline: Timeline, crops: Path | None, *, faces: bool) -> str:
+    """What a number of rows that fits nothing looks like, and what to do about it."""
+    rate = _likely_rate(rows, timeline)
+    expected = "expected one row per frame" + (" or one per crop" if crops is not None else "")
+    fps = f"{timeline.frames_per_second:g}"
+    looks = (
+        f"{expected}. At {fps} frames per second they look like {rate:g} rows per second: bring them to the frames "
+        f"first, row i of the new file at (i − 1) / {fps} s"
+    )
+    if not faces or rows > timeline.frames:
+        return looks
+    if crops is None:
+        return f"{looks}. If rows stand only for frames with a face, name them in a column `frame`, or give --crops"
+    return f"{looks}. If rows stand only for some frames, name them in a column `frame`"
+
+
+def _likely_rate(rows: int, timeline: Timeline) -> float:
+    """The roundest number of rows per second that gives so many rows, or one more or less, in the recording's time."""
+    seconds = timeline.frames / timeline.frames_per_second
+    low, high = (rows - 1) / seconds, (rows + 1) / seconds
+    for step in (100, 50, 25, 10, 5, 1, 0.5, 0.1):
+        nearest_step = round(rows / seconds / step) * step
+        if nearest_step > 0 and low <= nearest_step <= high:
+            return round(nearest_step, 1)
+    return round(rows / seconds, 2)
+
+
+def _by_count(
+    file: Path, rows: NDArray[np.floating], timeline: Timeline, crops: Path | None, *, faces: bool
+) -> FrameRows:
+    """Rows laid down one a frame, or one a crop."""
+    count, frames = len(rows), timeline.frames
+    known, by_crops = _frames_by_count(file, rows, timeline, crops, faces=faces)
+    if by_crops:
+        return _by_frame(file, rows, known, timeline, np.ones(count, dtype=bool))
+    valid = np.ones(frames, dtype=bool)
+    if count == frames:
+        return FrameRows(rows, valid)
+    if count > frames:
+        remark = f"{file}: {count} rows, {timeline.source} has {frames} frames; last row dropped"
+        return FrameRows(rows[:frames], valid, (remark,))
+    if count == 0:
+        raise InputError(f"{file}: no rows")
+    valid[-1] = False
+    remark = f"{file}: {count} rows, {timeline.source} has {frames} frames; the last frame takes the last row"
+    return FrameRows(rows[nearest(known, frames)], valid, (remark,))
+
+
+def _by_frame(
+    file: Path, rows: NDArray[np.floating], found: NDArray[np.int64], timeline: Timeline, kept: NDArray[np.bool_]
+) -> FrameRows:
+    """Rows laid on the frames that they name, those of `kept` (rows,) only; the other frames take the nearest row."""
+    frames = timeline.frames
+    if found.max() > frames:
+        last = int(found.argmax())
+        raise InputError(
+            f"{where(file, last)}: last frame {found[last] + 1}, but {timeline.source} has {frames} frames; more than "
+            "one apart, so they are not of the same recording or not at the same frame rate"
+        )
+    inside = found < frames
+    one_more = f"{file}: a row for frame {frames + 1}, one more than {timeline.source} has; dropped"
+    remarks = () if inside.all() else (one_more,)
+    chosen = np.flatnonzero(inside & kept)
+    if not chosen.size:
+        raise InputError(f"{file}: no row for any of the {frames} frames of {timeline.source}")
+    order = chosen[np.argsort(found[chosen], kind="stable")]
+    known = found[order]
+    valid = np.zeros(frames, dtype=bool)
+    valid[known] = True
+    return FrameRows(rows[order[nearest(known, frames)]], valid, remarks)

@@ -1,0 +1,123 @@
+"""What lies where an expected file is not: the same name with another ending, or a name that is nearly the same.
+
+Conventions: nothing found is read for its data; of archives only the list of their arrays is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+MOST_FILES = 20_000
+"""Of a folder with more files, only the expected name with other endings is looked for."""
+
+CONVERSIONS = {
+    ".npz": "np.save('{stem}.npy', np.load('{name}')['{array}'])",
+    ".h5": "np.save('{stem}.npy', h5py.File('{name}')['NAME'][:]), where h5py.File('{name}').visit(print) lists names",
+    ".mat": "np.save('{stem}.npy', scipy.io.loadmat('{name}')['NAME'])",
+    ".pkl": "np.save('{stem}.npy', np.asarray(pandas.read_pickle('{name}'))), only if you trust who made it",
+    ".npy": "pandas.DataFrame(np.load('{name}'), columns=['valence', 'arousal']).to_csv('{stem}.csv', index=False), "
+    "if these are its columns",
+    ".parquet": "pandas.read_parquet('{name}').to_csv('{stem}.csv', index=False)",
+    ".gz": "gunzip -k {name}",
+    ".xlsx": "pandas.read_excel('{name}').to_csv('{stem}.csv', index=False)",
+    ".tsv": "pandas.read_csv('{name}', sep='\\t').to_csv('{stem}.csv', index=False)",
+    ".txt": "pandas.read_csv('{name}').to_csv('{stem}.csv', index=False), if it is comma-separated with a header",
+    ".pt": "np.save('{stem}.npy', torch.load('{name}', weights_only=True).numpy())",
+    ".feather": "pandas.read_feather('{name}').to_csv('{stem}.csv', index=False)",
+}
+"""One or two lines of Python, or a command, for each ending that `instead_of` may find."""
+SAME_FORMAT = {".hdf5": ".h5", ".hdf": ".h5", ".pickle": ".pkl", ".p": ".pkl", ".pth": ".pt", ".xls": ".xlsx"}
+
+
+class Nearby:
+    """The files of one folder, asked for what is there in place of expected ones."""
+
+    def __init__(self, folder: Path, allowed: Sequence[str], taken: Iterable[str] = ()) -> None:
+        """`taken` are the stems that are expected anyway: no file of theirs is meant to be another's."""
+        self.folder = folder
+        self.allowed = tuple(allowed)
+        self.taken = set(taken)
+        self.names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        self._converted: dict[str, str] = {}
+
+    def instead_of(self, expected: Iterable[str]) -> str:
+        """Words such as "; v1.npz is there, allowed is .csv", or "" where nothing like the names is there."""
+        for stem in expected:
+            same = [name for name in self.names if self._stem(name) == stem and not self._is_allowed(name)]
+            if same:
+                self._note_conversion(same[0], stem)
+                verb = "is" if len(same) == 1 else "are"
+                return f"; {', '.join(same[:3])} {verb} there, allowed: {', '.join(self.allowed)}"
+        for stem in expected:
+            like = self._like(stem)
+            if like is not None:
+                if not self._is_allowed(like):
+                    self._note_conversion(like, self._stem(like))
+                return f"; {like} is there: is it meant? Names must be the same"
+        return ""
+
+    def in_other_formats(self, stem: str) -> list[str]:
+        """Files of this name in a format of data that is not one of the allowed."""
+        formats = (*CONVERSIONS, *SAME_FORMAT)
+        names = [name for name in self.names if self._stem(name) == stem and name.lower().endswith(formats)]
+        return [name for name in names if not self._is_allowed(name)]
+
+    def conversions(self) -> dict[str, str]:
+        """How to convert each kind of file that was found in place of another, by its ending."""
+        return self._converted
+
+    def inside(self) -> str:
+        """The first names in the folder, for a message."""
+        if not self.names:
+            return "nothing"
+        return ", ".join(self.names[:5]) + (f" and {len(self.names) - 5} more" if len(self.names) > 5 else "")
+
+    def _is_allowed(self, name: str) -> bool:
+        return name.endswith(self.allowed)
+
+    def _stem(self, name: str) -> str:
+        """The name without its ending, both endings of a compressed file."""
+        stem, dot, ending = name.rpartition(".")
+        if not dot:
+            return name
+        if ending.lower() in ("gz", "bz2", "xz", "zip") and "." in stem:
+            return stem.rpartition(".")[0]
+        return stem
+
+    def _like(self, stem: str) -> str | None:
+        """The one name that is the same but for case, zeros and signs; else the nearest."""
+        if len(self.names) > MOST_FILES:
+            return None
+        stems = {self._stem(name): name for name in reversed(self.names) if self._stem(name) not in self.taken}
+        same = [other for other in stems if plain(other) == plain(stem)]
+        near = same or difflib.get_close_matches(stem, stems, n=1, cutoff=0.8)
+        return stems[near[0]] if len(near) == 1 else None
+
+    def _note_conversion(self, name: str, stem: str) -> None:
+        suffix = "." + name.rpartition(".")[2].lower()
+        kind = SAME_FORMAT.get(suffix, suffix)
+        if suffix in self.allowed:  # only its ending is written otherwise
+            self._converted.setdefault(suffix, f"to rename such a file: mv {name} {stem}{suffix}")
+        elif kind in CONVERSIONS:
+            arrays = self._arrays(name) if kind == ".npz" else []
+            way = CONVERSIONS[kind].format(name=name, stem=stem, array=arrays[0] if len(arrays) == 1 else "NAME")
+            way += f", NAME one of {', '.join(arrays[:5])}" if len(arrays) > 1 else ""
+            self._converted.setdefault(kind, f"to convert a file such as {self.folder / name} (in its folder): {way}")
+
+    def _arrays(self, name: str) -> list[str]:
+        """Names of the arrays in an .npz file; none where it can't be read."""
+        try:
+            with zipfile.ZipFile(self.folder / name) as archive:
+                return [entry.removesuffix(".npy") for entry in archive.namelist()]
+        except (OSError, zipfile.BadZipFile):
+            return []
+
+
+def plain(name: str) -> str:
+    """A name without case, signs and leading zeros of its numbers: what is equal in it was probably meant to be."""
+    words = re.findall(r"\d+|[^\W\d_]+", name.casefold())
+    return ".".join(word.lstrip("0") or "0" if word.isdecimal() else word for word in words)
