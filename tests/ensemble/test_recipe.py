@@ -140,7 +140,7 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("method: best\nprune:\n  tp: 3\n", "bad.yaml:3: unknown key of prune 'tp'; did you mean 'top'?"),
         ("method: best\nsmooth:\n  kind: mean\n  seconds: 1\n", "bad.yaml:3: `smooth.kind`: input should be"),
         ("method: best\nsmooth: {seconds: [0, -1]}\n", "bad.yaml:2: `smooth.seconds.1`: input should be greater"),
-        ("method: best\nmatch: maybe\n", "bad.yaml:2: `match.0`: input should be a valid boolean, but got 'maybe'"),
+        ("method: best\nmatch: maybe\n", "bad.yaml:2: `match.0`: input should be True, False or 'partial', but got 'maybe'"),
         ("method: best\ndelay: 3\n", "bad.yaml:2: `delay`: input should be"),
         ("method: auto\n", "`among`: field required"),
         ("method: auto\namong: [best]\n", "`among`: list should have at least 2 items"),

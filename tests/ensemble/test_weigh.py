@@ -176,13 +176,13 @@ def test_a_strong_ridge_only_asks_for_the_covariance() -> None:
     np.testing.assert_allclose(weigh.ridge(statistics, strength=1e9), direction / direction.sum(), atol=1e-6)
 
 
-def test_shrinkage_goes_from_the_weights_to_the_mean() -> None:
-    weights, kept = np.array([0.7, 0.3, 0.0]), np.array([True, False, True])
-    np.testing.assert_allclose(weigh.shrink(weights, kept, 0.0), weights)
-    np.testing.assert_allclose(weigh.shrink(weights, kept, 1.0), [0.5, 0.0, 0.5])
-    np.testing.assert_allclose(weigh.shrink(weights, kept, 0.5), [0.6, 0.15, 0.25])
+def test_shrinkage_goes_from_the_weights_to_others() -> None:
+    weights, others = np.array([0.7, 0.3, 0.0]), np.array([0.5, 0.0, 0.5])
+    np.testing.assert_allclose(weigh.shrink(weights, others, 0.0), weights)
+    np.testing.assert_allclose(weigh.shrink(weights, others, 1.0), others)
+    np.testing.assert_allclose(weigh.shrink(weights, others, 0.5), [0.6, 0.15, 0.25])
     with pytest.raises(ValueError, match="amount"):
-        weigh.shrink(weights, kept, 1.5)
+        weigh.shrink(weights, others, 1.5)
 
 
 def test_options_are_fixed_with_partial() -> None:

@@ -83,7 +83,8 @@ def _finishing(built: Ensemble, dimension: str) -> str:
     part, post = built.dimensions[dimension], built.dimensions[dimension].post
     said = [f"recipe {part.takes}"] if part.takes else []
     if part.shrink:
-        said.append(f"weights shrunk {part.shrink:g} of the way to equal ones")
+        toward = {"nnls": "those of least squares"}.get(part.recipe.get("toward", "equal"), "equal ones")
+        said.append(f"weights shrunk {part.shrink:g} of the way to {toward}")
     if post.smoothing != "none" and post.window_seconds:
         said.append(f"smoothed ({post.smoothing.replace('_', ' ')}, {post.window_seconds:g} s)")
     if post.delay_seconds:

@@ -24,6 +24,8 @@ from va_search.metrics import DIMENSIONS
 
 CHANGED = 0.01
 """A trial whose CCC now differs from its record's by more was judged on other annotations."""
+NAMED = 5
+"""Candidates without weight that a note names."""
 GAINS = 20
 """Members, by weight, whose gain is measured."""
 
@@ -62,6 +64,7 @@ def _chosen(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store
         "best_single": compare.intervals(singles, materials),
     }
     changed = [text for dimension, material in materials.items() for text in _changed(material, dimension)]
+    useless = [text for dimension, outcome in outcomes.items() for text in _no_weight(outcome, dimension)]
     lines = materials.lines
     return Ensemble(
         **heading(recipe, name, studies, lines.store),
@@ -69,7 +72,7 @@ def _chosen(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store
         test_frames_hash=lines.test_frames_hash,
         candidates=len(lines.candidates),
         left_out=lines.left_out,
-        notes=[*materials.notes, *changed],
+        notes=[*materials.notes, *changed, *useless],
         measured_on=MeasuredOn.model_validate(materials.measured_on()),
         dimensions={d: _weighted(d, outcomes[d], singles[d], intervals, bool(recipe.among)) for d in DIMENSIONS},
         scores=_both(outcomes),
@@ -147,6 +150,22 @@ def _changed(material: Material, dimension: str) -> list[str]:
                 "store's annotations: they changed since, or --data is another store"
             )
     return notes
+
+
+def _no_weight(outcome: Outcome, dimension: str) -> list[str]:
+    """A note that names the candidates which are not weighed because they do not help."""
+    members = outcome.fits.unhelpful()
+    if not members:
+        return []
+    material = outcome.fits.material
+    each = material.statistics.total().ccc_of_each()
+    named = [f"{material.candidates[i].label} ({each[i]:.3f})" for i in members[:NAMED]]
+    more = ", …" if len(members) > NAMED else ""
+    get = "gets" if len(members) == 1 else "get"
+    return [
+        f"{dimension}: {len(members)} of {len(material.candidates)} candidates {get} no weight, no better than a constant "
+        f"(CCC 0) or only by chance: {', '.join(named)}{more}"
+    ]
 
 
 def _both(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float] | None]:

@@ -21,10 +21,13 @@ from va_search.ensemble.material import Material, Materials
 from va_search.ensemble.moments import Vector
 from va_search.ensemble.plan import Best, Plan
 from va_search.ensemble.recipe import Recipe
+from va_search.ensemble.select import from_highest
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS, score
 
 Interval = tuple[float, float]
+LISTED = 10
+"""Candidates that an error names."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,13 @@ class Row:
 def carry_out(
     recipe: Recipe, materials: Materials, known: Mapping[str, dict[str, Fits]] | None = None
 ) -> dict[str, Outcome]:
-    """The outcome of each dimension; `known` are fits by recipe (`_key`), made before on these very materials."""
+    """The outcome of each dimension; `known` are fits by recipe (`_key`), made before on these very materials.
+
+    InputError as in `refuse_harm`.
+    """
     if not recipe.members.outside:
         materials, known = materials.own(), None
+    refuse_harm(recipe, materials)
     several = recipe.among or (recipe,)
     found = {}
     for dimension, material in materials.items():
@@ -91,6 +98,31 @@ def carry_out(
         ]
         found[dimension] = _outcome(several, fits)
     return found
+
+
+def refuse_harm(recipe: Recipe, materials: Materials) -> None:
+    """InputError for each dimension where no candidate's CCC is above 0, which is what a constant has.
+
+    Every weighted mean of such candidates is worse than a constant too. Method `ridge` may subtract members, so what
+    it makes of them may be good.
+    """
+    problems = []
+    for dimension, material in materials.items():
+        if any(one.plans[dimension].method == "ridge" for one in recipe.among or (recipe,)):
+            continue
+        each = material.statistics.total().ccc_of_each()
+        if (each > 0.0).any():
+            continue
+        ranked = from_highest(each).tolist()
+        listed = [f"{material.candidates[i].label} {each[i]:.3f}" for i in ranked[:LISTED]]
+        more = f" and {len(ranked) - LISTED} more" if len(ranked) > LISTED else ""
+        problems.append(
+            f"{dimension}: no candidate is better than a constant, whose CCC is 0, and neither is any weighted mean of "
+            f"them; no ensemble is made. Their CCCs on the {len(material.recordings)} recordings: "
+            f"{', '.join(listed)}{more}"
+        )
+    if problems:
+        raise InputError(*problems)
 
 
 def best_single(materials: Materials) -> dict[str, Outcome]:

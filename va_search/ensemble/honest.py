@@ -20,10 +20,11 @@ import numpy as np
 from va_search.ensemble import sums
 from va_search.ensemble.apply import PostProcessing, finished
 from va_search.ensemble.material import NOTHING, Material, Without
-from va_search.ensemble.moments import Vector
-from va_search.ensemble.plan import Filter, Plan
+from va_search.ensemble.moments import Indexes, Vector
+from va_search.ensemble.plan import Filter, Match, Plan, Prune
 from va_search.ensemble.prune import prune
-from va_search.ensemble.weigh import shrink
+from va_search.ensemble.weigh import TOWARD, shrink
+from va_search.ensemble.worth import ccc_and_worth, helping
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Choice:
     """One of the possibilities that a plan leaves open; `shrink` is an index into the plan's list."""
 
     shrink: int
-    match: bool
+    match: Match
     filter: Filter
 
 
@@ -125,7 +126,7 @@ class Fits:
         there = one[:, self.material.of(part)].sum(axis=1)
         if not choice.match:
             return np.asarray(there)
-        return sums.affine(there, *sums.match(np.tensordot(self.material.each(without), one, axes=(0, 1))))
+        return sums.affine(there, *self._matched(one, without, choice.match))
 
     def predicted(self, without: Without, part: int, choice: Choice) -> Vector:
         """(recording of the part, 6) sums of what the fit without `without` predicts there."""
@@ -136,18 +137,48 @@ class Fits:
     def weights(self, without: Without) -> Vector:
         """(member, shrink) weights, one column per candidate of shrinkage."""
         if without not in self._weights:
-            material, shared = self.material, self.plan.shared
-            each = material.blocks(without)
-            limits = shared.prune.model_dump()
-            kept = np.ones(material.statistics.members, dtype=bool)
-            if any(limit is not None for limit in limits.values()):
-                kept = prune(material.statistics, each, material.candidates, **limits)
-            some = np.flatnonzero(kept)
-            chosen = material.statistics if kept.all() else material.statistics.subset(some)
-            weights = np.zeros(len(kept))
-            weights[some] = self.plan.options.weigh(chosen, each)
-            self._weights[without] = np.stack([shrink(weights, kept, amount) for amount in shared.shrink], axis=1)
+            self._weights[without] = self._weigh(without)
         return self._weights[without]
+
+    def _weigh(self, without: Without) -> Vector:
+        """(member, shrink) weights: pruned, matched, weighed and shrunk on the recordings not left out."""
+        material, shared = self.material, self.plan.shared
+        each = material.blocks(without)
+        kept = self._kept(each)
+        chosen = material.statistics if len(kept) == material.statistics.members else material.statistics.subset(kept)
+        scale = np.ones(len(kept))
+        if shared.match_members:
+            chosen, scale = chosen.matched(each)
+        weights = _unscaled(self.plan.options.weigh(chosen, each), scale)
+        toward = _unscaled(TOWARD[shared.toward](chosen, each), scale)
+        found = np.zeros((material.statistics.members, len(shared.shrink)))
+        found[kept] = np.stack([shrink(weights, toward, amount) for amount in shared.shrink], axis=1)
+        return found
+
+    def unhelpful(self) -> list[int]:
+        """Indexes of the members that `prune: {helpful: true}` leaves out, on all recordings; none without it."""
+        shared = self.plan.shared
+        if not shared.prune.helpful:
+            return []
+        measured = ccc_and_worth(
+            self.material.statistics, None, self.material.independent, matched=shared.match_members
+        )
+        return np.flatnonzero(~helping(*measured)).tolist()
+
+    def _kept(self, each: Vector) -> Indexes:
+        """Indexes of the members that are weighed at all."""
+        material, limits = self.material, self.plan.shared.prune
+        if limits == Prune():
+            return np.arange(material.statistics.members)
+        kept = prune(
+            material.statistics,
+            each,
+            material.candidates,
+            **limits.model_dump(),
+            matched=self.plan.shared.match_members,
+            groups=material.independent,
+        )
+        return np.flatnonzero(kept)
 
     def _parts(self, without: Without) -> list[int]:
         return [part for part in range(len(self.material.folds.parts)) if part not in without]
@@ -169,11 +200,18 @@ class Fits:
         highest = np.nan_to_num(np.array(scores), nan=-np.inf)
         return self.choices[int(np.argmax(highest >= highest.max() - 1e-12))]
 
-    def _matching(self, without: Without, filter: Filter, match: bool) -> tuple[Vector, Vector]:
+    def _matching(self, without: Without, filter: Filter, match: Match) -> tuple[Vector, Vector]:
         """(shrink,) scale and offset, relative to the sums' centre, matched on the recordings not left out."""
         if not match:
             return np.ones(len(self.plan.shared.shrink)), np.zeros(len(self.plan.shared.shrink))
-        return sums.match(np.tensordot(self.material.each(without), self._sums_of([without], filter)[0], axes=(0, 1)))
+        return self._matched(self._sums_of([without], filter)[0], without, match)
+
+    def _matched(self, series: Vector, without: Without, match: Match) -> tuple[Vector, Vector]:
+        """(series,) scale and offset of sums (series, recording, 6), matched on the recordings not left out."""
+        each = self.material.each(without)
+        if match == "partial":
+            return sums.match_in_part(series * each[:, None], self.material.folds.groups)
+        return sums.match(np.tensordot(each, series, axes=(0, 1)))
 
     def _prepare(self, withouts: Iterable[Without]) -> None:
         """Make the sums of these fits, for every filter, in as few passes as possible."""
@@ -224,6 +262,13 @@ class Fits:
             for without, series in zip(missing, np.split(together, len(missing), axis=1), strict=True):
                 self._series[without] = series
         return [self._series[without] for without in withouts]
+
+
+def _unscaled(weights: Vector, scale: Vector) -> Vector:
+    """The weights of members as they are, from those of members times `scale`; they sum to 1 again."""
+    weights = weights * scale
+    unscaled: Vector = weights / weights.sum()
+    return unscaled
 
 
 def nested(several: Sequence[Fits], without: Without = NOTHING) -> Vector | None:

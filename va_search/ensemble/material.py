@@ -72,6 +72,12 @@ class Material:
         """Whether the statistics have a block for each recording."""
         return self.statistics.groups == tuple((index,) for index in range(len(self.recordings)))
 
+    @cached_property
+    def independent(self) -> list[list[int]]:
+        """Blocks of each group that is kept together; where a block holds several groups, of each fold's part."""
+        kept_together = self.folds.groups if self.by_recording else self.folds.parts
+        return [np.flatnonzero(self.statistics.only(group)).tolist() for group in kept_together]
+
     def of(self, part: int) -> NDArray[np.intp]:
         """Indexes of a part's recordings."""
         return np.array(self.folds.parts[part], dtype=np.intp)

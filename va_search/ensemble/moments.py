@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 Vector = NDArray[np.float64]
 Indexes = NDArray[np.intp]
 Groups = tuple[tuple[int, ...], ...]
+SMALLEST = 1e-12
+"""Variances below so much of the annotation's are rounding."""
 AT_ONCE = 2**28
 """Bytes of bags' cross-products that are held at once."""
 
@@ -127,6 +129,27 @@ class Statistics:
             shifts=self.shifts[members],
             labels=tuple(self.labels[member] for member in members.tolist()),
         )
+
+    def matched(self, each: Vector | None = None) -> tuple[Statistics, Vector]:
+        """The statistics of members scaled and shifted to the annotation's mean and variance; (member,) the scales.
+
+        Mean and variance are those of the recordings that `each` counts. A member that does not vary there keeps its
+        scale.
+        """
+        moments = self.total(each)
+        variance = np.diag(moments.covariance)
+        scale = np.ones(self.members)
+        varies = variance > SMALLEST * moments.label_variance
+        np.divide(moments.label_variance, variance, out=scale, where=varies)
+        scale = np.sqrt(scale)
+        matched = replace(
+            self,
+            sums=self.sums * scale,
+            products=self.products * np.outer(scale, scale),
+            with_label=self.with_label * scale,
+            shifts=scale * (self.shifts - moments.mean) + moments.label_mean,
+        )
+        return matched, scale
 
     def only(self, recordings: Iterable[int]) -> Vector:
         """The `each` that counts these recordings (indexes in the split) once and no others.

@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from va_search.ensemble import weigh
 
+Match = Literal[True, False, "partial"]
 SHRINKS = [0.5, 0.0, 0.25, 0.75, 1.0]
 """Candidates of `shrink: auto`."""
 
@@ -131,11 +132,15 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Prune(Strict):
-    """Keep the `top` members by CCC, of one encoder and of one combination of feature sets at most so many."""
+    """Keep the `top` members by CCC, of one encoder and of one combination of feature sets at most so many.
+
+    `helpful`: only those whose CCC is more than its standard error above 0, which is what a constant has (worth.py).
+    """
 
     top: Annotated[int, Field(ge=1)] | None = None
     per_encoder: Annotated[int, Field(ge=1)] | None = None
     per_features: Annotated[int, Field(ge=1)] | None = None
+    helpful: bool = False
 
 
 class Smooth(Strict):
@@ -158,13 +163,19 @@ class Delay(Strict):
 
 
 class Shared(Strict):
-    """What a recipe says beside its method, for any method."""
+    """What a recipe says beside its method, for any method.
 
+    `match_members`: scale and shift each member to the annotation's mean and variance before anything is chosen.
+    `toward`: what `shrink` goes toward, of `weigh.TOWARD`.
+    """
+
+    match_members: bool = False
     prune: Prune = Prune()
     shrink: Annotated[
         list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=20), BeforeValidator(_amounts)
     ] = [0.0]
-    match: Annotated[list[bool], Field(min_length=1, max_length=2), BeforeValidator(_whether)] = [False]
+    toward: Literal["equal", "nnls"] = "equal"
+    match: Annotated[list[Match], Field(min_length=1, max_length=3), BeforeValidator(_whether)] = [False]
     smooth: Annotated[Smooth | None, BeforeValidator(_nothing)] = None
     delay: Annotated[Delay | None, BeforeValidator(_nothing)] = None
 

@@ -2,7 +2,7 @@
 
 Conventions: members are gone through from the highest CCC to the lowest, equal ones in the order they stand in (by
 trial id), and each is kept while there is room. Pruning looks at the annotation through the CCC: where a score is to
-be honest, it is redone inside each fold with that fold's `each`.
+be honest, it is redone inside each fold with that fold's `each`. What helps, and how sure that is: worth.py.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from va_search.ensemble import select
 from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.statistics import Statistics, Vector
+from va_search.ensemble.worth import Groups, ccc_and_worth, helping
 
 
 def prune(
@@ -26,8 +27,14 @@ def prune(
     top: int | None = None,
     per_encoder: int | None = None,
     per_features: int | None = None,
+    helpful: bool = False,
+    matched: bool = False,
+    groups: Groups = (),
 ) -> NDArray[np.bool_]:
     """(member,) which members are kept: the best `top`, of one encoder and of one combination of feature sets so many.
+
+    `helpful`: only those that help (`worth.helping`) over these `groups` of blocks. `matched`: by the CCC that members
+    have once they are scaled and shifted to the annotation's mean and variance.
 
     `each` counts the recordings as in `weigh`; None for a limit means none. A model from elsewhere, whose encoder and
     feature sets are not known, only counts toward `top`. At least the best member is always kept.
@@ -37,7 +44,12 @@ def prune(
     kept = np.zeros(statistics.members, dtype=bool)
     room = {"encoder": per_encoder, "features": per_features}
     counted: Counter[Hashable] = Counter()
-    for member in select.ranking(statistics.total(each)).tolist():
+    ccc, worth = ccc_and_worth(statistics, each, groups if helpful else (), matched=matched)
+    ranking = select.from_highest(ccc)
+    allowed = helping(ccc, worth) if helpful else np.ones(statistics.members, dtype=bool)
+    if not allowed.any():
+        allowed[ranking[0]] = True
+    for member in ranking[allowed[ranking]].tolist():
         if top is not None and kept.sum() >= top:
             break
         shares = [(kind, value) for kind, value in _shared(candidates[member]).items() if value is not None]

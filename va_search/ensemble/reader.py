@@ -48,7 +48,11 @@ class Reader:
 
         chosen = self.checked(options, rest, place, [*options.model_fields, *Shared.model_fields])
         finishing = self.checked(Shared, common, place)
-        return None if chosen is None or finishing is None else Plan(chosen, finishing)
+        if chosen is None or finishing is None:
+            return None
+        if finishing.match_members and chosen.method == "ridge":
+            self.problem(place(("match_members",)), "method ridge has negative weights, which need members as they are")
+        return Plan(chosen, finishing)
 
     def _method(self, name: Any, at: Place) -> bool:
         if name is None:

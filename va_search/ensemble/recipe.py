@@ -2,9 +2,11 @@
 
     method: bagged_greedy  # how weights are chosen, per dimension; with the method's own options beside it
     bags: 20
-    prune: {top: 50}       # who is weighed at all: the best `top`, `per_encoder`, `per_features` so many
-    shrink: auto           # so far toward the equal weights of the pruned members: 0..1, a list, or auto
-    match: true            # scale and shift to the annotation's mean and variance: true, false or auto
+    match_members: true    # scale and shift each member alike before anything is chosen
+    prune: {top: 50}       # who is weighed at all: the best `top`, `per_encoder`, `per_features` so many; `helpful`
+    shrink: auto           # so far toward other weights on the pruned members: 0..1, a list, or auto
+    toward: equal          # which ones: equal, or nnls (least squares, not negative)
+    match: true            # scale and shift to the annotation's mean and variance: true, false, partial or auto
     smooth: {kind: moving_average, seconds: [0, 0.5, 1]}   # or savitzky_golay, or `smooth: none`
     delay: {seconds: [0, 0.2]}
     members:
@@ -233,7 +235,12 @@ def _refuse_choices(reader: Reader, plans: dict[str, Any]) -> None:
         if plan.method != "mean":
             reader.problem(("method",), f"{why}, so method {plan.method} can't be; allowed: mean")
         shared = plan.shared
-        given = {"prune": shared.prune != Prune(), "shrink": shared.shrink != [0.0], "match": shared.match != [False]}
+        given = {
+            "match_members": shared.match_members,
+            "prune": shared.prune != Prune(),
+            "shrink": shared.shrink != [0.0],
+            "match": shared.match != [False],
+        }
         for key in [key for key, is_there in given.items() if is_there]:
             reader.problem((key,), f"{why}, so `{key}` can't be; leave it out")
         if len(plan.filters) > 1:

@@ -50,7 +50,12 @@ def greedy(moments: Moments, steps: int, start: int = 1) -> Vector:
 
 def ranking(moments: Moments) -> NDArray[np.intp]:
     """Members from the highest CCC to the lowest; the earlier one first where they are equal, undefined ones last."""
-    each = np.nan_to_num(moments.ccc_of_each(), nan=-np.inf)
+    return from_highest(moments.ccc_of_each())
+
+
+def from_highest(ccc: Vector) -> NDArray[np.intp]:
+    """Indexes (member,) from the highest CCC to the lowest, as in `ranking`."""
+    each = np.nan_to_num(ccc, nan=-np.inf)
     order: NDArray[np.intp] = np.argsort(-np.round(each / TIE) * TIE, kind="stable")
     return order
 

@@ -18,6 +18,8 @@ from va_search.ensemble.calibrate import matching
 from va_search.ensemble.moments import Statistics
 
 Vector = NDArray[np.float64]
+DOUBT = 2.0
+"""How much a standard error counts against a change of scale or mean; chosen by `benchmarks/do_no_harm.py`."""
 
 
 def ccc(sums: Vector) -> Vector:
@@ -54,6 +56,44 @@ def match(total: Vector) -> tuple[Vector, Vector]:
     """(scale, offset) of moment matching on sums (…, 6), relative to their centre."""
     mean_p, mean_y, var_p, var_y, _ = moments(total)
     return matching(mean_p, var_p, mean_y, var_y)
+
+
+def match_in_part(counted: Vector, groups: Sequence[Sequence[int]]) -> tuple[Vector, Vector]:
+    """(scale, offset) of moment matching, the less of it the less sure it is; `counted` (…, recording, 6).
+
+    Mean and variance of few people's annotations are far from everybody's. So of the change that matching asks for, x
+    (the scale's logarithm, or the difference of the means), the part x² / (x² + DOUBT · e²) is made, where e is its
+    standard error over the groups (empirical Bayes). All of it is made with fewer than two groups.
+    """
+    total = counted.sum(axis=-2)
+    scale, offset = match(total)
+    without = [total - counted[..., list(group), :].sum(axis=-2) for group in groups]
+    without = [one for one in without if (one[..., 0] < total[..., 0]).any()]  # groups with frames that count
+    if len(without) < 2:
+        return scale, offset
+    mean, label_mean, *_ = moments(total)
+    others = np.stack(without)
+    others_mean, others_label_mean, *_ = moments(others)
+    stretch = _sure_part(np.log(scale), np.log(match(others)[0]))
+    move = _sure_part(label_mean - mean, others_label_mean - others_mean)
+    part_scale = np.exp(stretch)
+    alone = (scale == 1.0) & (offset == 0.0)  # what can't be matched is left as it is
+    return np.where(alone, 1.0, part_scale), np.where(alone, 0.0, mean + move - part_scale * mean)
+
+
+def _sure_part(change: Vector, without: Vector) -> Vector:
+    """So much of a change (…,) as is sure; `without` (group, …) is the change without each of the groups."""
+    doubt = DOUBT * standard_error(without) ** 2
+    share = np.ones(np.shape(change))
+    np.divide(change**2, change**2 + doubt, out=share, where=doubt > 0.0)
+    return np.asarray(share * change)
+
+
+def standard_error(without: Vector) -> Vector:
+    """(…,) standard error of a figure from its values (group, …) without each of the groups (jackknife)."""
+    groups = len(without)
+    squares = (without - without.mean(axis=0)) ** 2
+    return np.asarray(np.sqrt((groups - 1) / groups * squares.sum(axis=0)))
 
 
 def from_statistics(statistics: Statistics, weights: Vector) -> Vector:

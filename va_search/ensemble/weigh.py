@@ -13,9 +13,9 @@ defined or none covaries with the annotation, `best` (and with it the first memb
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from va_search.ensemble import select
 from va_search.ensemble.moments import Indexes, Moments
@@ -23,6 +23,8 @@ from va_search.ensemble.simplex import Optimum, maximise_ccc, minimise
 from va_search.ensemble.statistics import Statistics, Vector
 
 Method = Callable[[Statistics, Vector | None], Vector]
+STRENGTH = 0.1
+"""Of the least squares that weights are shrunk toward; chosen by `benchmarks/do_no_harm.py`."""
 
 
 def best(statistics: Statistics, each: Vector | None = None) -> Vector:
@@ -116,16 +118,20 @@ METHODS: dict[str, Callable[..., Vector]] = {
 }
 
 
+TOWARD: dict[str, Method] = {"equal": mean, "nnls": partial(nnls, strength=STRENGTH)}
+"""What weights may be shrunk toward."""
+
+
 def optimum(moments: Moments) -> Optimum:
     """The highest CCC on the simplex, with its weights and Karush-Kuhn-Tucker gap; started from the best member."""
     return maximise_ccc(moments, select.best(moments))
 
 
-def shrink(weights: Vector, toward_mean_of: NDArray[np.bool_], amount: float) -> Vector:
-    """`amount` (0..1) of the way from `weights` to equal weights on the members in the mask `toward_mean_of`."""
-    if not 0.0 <= amount <= 1.0 or not toward_mean_of.any():
-        raise ValueError(f"0 <= amount <= 1 and a member must hold, but got {amount:g}, {int(toward_mean_of.sum())}")
-    shrunk: Vector = (1.0 - amount) * weights + amount * toward_mean_of / toward_mean_of.sum()
+def shrink(weights: Vector, toward: Vector, amount: float) -> Vector:
+    """`amount` (0..1) of the way from `weights` to the weights `toward`."""
+    if not 0.0 <= amount <= 1.0:
+        raise ValueError(f"0 <= amount <= 1 must hold, but got {amount:g}")
+    shrunk: Vector = (1.0 - amount) * weights + amount * toward
     return shrunk
 
 
