@@ -10,7 +10,9 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -81,14 +83,44 @@ def finite(document: Any) -> Any:
 
 @contextmanager
 def command(as_json: bool = False) -> Iterator[Output]:
-    """Run a command's body; errors become a message on standard error and an exit code."""
+    """Run a command's body; errors become a message on standard error and an exit code.
+
+    SIGTERM and its like act as Ctrl-C does. Where Ray hangs the process ends here, without waiting for it.
+    """
+    from va_search.search.signals import signals_interrupt
+
+    with _left_at_once(), signals_interrupt(), _errors_shown(as_json) as output:
+        yield output
+
+
+@contextmanager
+def _left_at_once() -> Iterator[None]:
+    """Context at whose end the process is left if a thread of it hangs in Ray, which would hang or abort it."""
+    try:
+        yield
+    finally:
+        supervisor = sys.modules.get("va_search.search.supervisor")  # not imported: nothing has called Ray
+        if supervisor is not None and supervisor.ray_was_abandoned():
+            error = sys.exception()
+            code = error.exit_code if isinstance(error, typer.Exit) else 0 if error is None else 1
+            if code == 1 and not isinstance(error, typer.Exit):
+                traceback.print_exception(error)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+@contextmanager
+def _errors_shown(as_json: bool) -> Iterator[Output]:
     output = Output(as_json)
     try:
         yield output
     except VaSearchError as error:
         raise output.failed(str(error), error.exit_code) from None
     except KeyboardInterrupt:
-        raise output.failed("interrupted; the same command goes on from what is finished", 130) from None
+        from va_search.search.signals import interrupted_by
+
+        raise output.failed(f"{interrupted_by()}; the same command goes on from what is finished", 130) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except OSError as error:
