@@ -10,9 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import math
-import os
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -99,15 +97,13 @@ def _left_at_once() -> Iterator[None]:
     try:
         yield
     finally:
-        supervisor = sys.modules.get("va_search.search.supervisor")  # not imported: nothing has called Ray
-        if supervisor is not None and supervisor.ray_was_abandoned():
+        supervisor = sys.modules.get("va_search.search.supervisor")
+        if supervisor is not None:  # something has called Ray
             error = sys.exception()
-            code = error.exit_code if isinstance(error, typer.Exit) else 0 if error is None else 1
-            if code == 1 and not isinstance(error, typer.Exit):
-                traceback.print_exception(error)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
+            if isinstance(error, typer.Exit):
+                supervisor.leave_process(error.exit_code)
+            else:
+                supervisor.leave_process(0 if error is None else 1, defect=error)
 
 
 @contextmanager

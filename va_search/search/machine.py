@@ -28,10 +28,10 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
 }
-"""Nothing leaves the machine, no second log of results, our own Ctrl-C, no snapshots of a state the bank has, and no
-end of this process by Ray when its GCS is gone: the supervisor ends the search before."""
+"""Nothing leaves the machine, no second log of results, our own Ctrl-C, no snapshots of a state the bank has; and where
+Ray's GCS is gone the supervisor ends the search long before Ray would abort this process."""
 
 PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
 """What processes of a Ray of our own import as they start: seconds, while the driver imports Tune. (The last one would

@@ -4,7 +4,8 @@ Conventions: Ray puts its sockets below a folder (`RAY_TMPDIR`, `TMPDIR` or /tmp
 path of a socket has at most 107 bytes, of which Ray's own names take 66; a SLURM job's TMPDIR often
 leaves too few, and /tmp/ray belongs to whoever came first. So each search has a folder of its own in the
 first place that is short enough, may be written and can hold a socket. Its lock file is held by the
-process that searches: a folder whose lock is free was left by a kill, and the next search removes it.
+process that searches. When that one is killed, a guard (ray_guard.py) ends Ray's processes and removes the
+folder; one whose lock is free was left when the guard was killed as well, and the next search removes it.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +25,8 @@ from typing import IO
 
 from va_search.errors import JobError
 from va_search.files import remove_folder
+from va_search.search import ray_guard
+from va_search.search.ray_guard import end_processes
 
 PREFIX = "va-ray-"
 LOCK = "lock"
@@ -33,8 +36,6 @@ LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
 SESSION_NAME = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
 """What Ray appends to its folder, at its longest."""
 
-ENDING_SECONDS = 3.0
-"""How long processes may take to be gone once they were killed."""
 NEW_SECONDS = 60.0
 """A folder younger than this may be about to be locked."""
 
@@ -48,12 +49,19 @@ def private_folder() -> Iterator[Path]:
     JobError naming every place that was tried, and why it can't be used.
     """
     folder, lock = _make_folder()
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", ray_guard.__file__, str(folder)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
     try:
         yield folder
     finally:
         end_processes(folder)
         remove_folder(folder)
         lock.close()
+        guard.kill()
+        guard.communicate()
 
 
 def _make_folder() -> tuple[Path, IO[str]]:
@@ -114,31 +122,7 @@ def remove_left_folders(place: Path) -> None:
             about = folder.lstat()
             if about.st_uid != os.getuid() or time.time() - about.st_mtime < NEW_SECONDS:
                 continue
-            with open(folder / LOCK, encoding="utf-8") as lock:
+            with open(folder / LOCK, "a", encoding="utf-8") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError while its search lives
                 end_processes(folder)
                 remove_folder(folder)
-
-
-def processes_in(folder: Path) -> dict[int, str]:
-    """The names of the processes of the Ray whose folder this is, by id, whoever their parent is by now.
-
-    Ray gives each of its processes a log file there as standard output, which their children inherit.
-    Empty where the system has no /proc.
-    """
-    found = {}
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # another user's, or gone meanwhile
-            if os.readlink(process / "fd" / "1").startswith(f"{folder}/"):
-                found[int(process.name)] = (process / "comm").read_text().strip()
-    return found
-
-
-def end_processes(folder: Path) -> None:
-    """Kill what is left of the Ray whose folder this is, and wait until it is gone."""
-    until = time.monotonic() + ENDING_SECONDS
-    while (left := processes_in(folder)) and time.monotonic() < until:
-        for process in left:
-            with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
-        time.sleep(0.05)

@@ -27,6 +27,10 @@ REPEATED_CTRL_C_SECONDS = 0.5
 """The same for Ctrl-C: a person who presses it twice means to stop at once."""
 
 
+RAYS_ALARM_SECONDS = 3.0
+"""Ray's own handler of SIGTERM, which it installs as it starts, aborts the process after so long."""
+
+
 class Heard:
     """The last signal that this process was sent, and when."""
 
@@ -50,6 +54,8 @@ def signals_taken(ask: Callable[[], None]) -> Iterator[None]:
         known = REPEATED_CTRL_C_SECONDS if number == signal.SIGINT else REPEATED_SECONDS
         if since < known:
             return
+        if 0 < signal.getitimer(signal.ITIMER_REAL)[0] <= RAYS_ALARM_SECONDS:
+            signal.alarm(0)
         Heard.name, Heard.when = signal.Signals(number).name, time.monotonic()
         ask()
 
@@ -63,6 +69,16 @@ def signals_taken(ask: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def retake_signals() -> None:
+    """Install the handlers of this process again, which Ray's C++ replaces as it starts; the main thread's task."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in STOP_SIGNALS:
+        handler = signal.getsignal(number)
+        if handler is not None:
             signal.signal(number, handler)
 
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -24,8 +26,9 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from va_search.errors import JobError
-from va_search.search.ray_folder import end_processes, processes_in
-from va_search.search.signals import block_signals
+from va_search.files import remove_folder
+from va_search.search.ray_guard import end_processes, processes_in
+from va_search.search.signals import block_signals, retake_signals
 
 T = TypeVar("T")
 
@@ -51,15 +54,24 @@ class RayLost(JobError):
     """Ray can't go on: its processes are gone, or it does not answer."""
 
 
-class _Abandoned:
-    """Whether this process still has a thread in a Ray that does not answer; it must end by `os._exit`."""
-
-    yet = False
+_LEFT: list[Path | None] = []
+"""The folders of those Rays that a thread of this process still is in; None for a cluster's."""
 
 
-def ray_was_abandoned() -> bool:
-    """Whether the end of this process must not wait for Ray: its threads hang, or would abort the process."""
-    return _Abandoned.yet
+def leave_process(code: int, defect: BaseException | None = None) -> None:
+    """End this process at once if a thread of it was left behind in Ray, which would hang or abort its end.
+
+    Returns where no thread was. The traceback of a defect is shown.
+    """
+    if not _LEFT:
+        return
+    if defect is not None:
+        traceback.print_exception(defect)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    for folder in filter(None, _LEFT):
+        remove_folder(folder)  # that thread may have written there again
+    os._exit(code)
 
 
 class _Call:
@@ -103,6 +115,7 @@ class Supervisor:
         began = time.monotonic()
         try:
             while not call.done.wait(TURN_SECONDS):
+                retake_signals()
                 problem = self._problem()
                 if problem is None and limit is not None and time.monotonic() - began > limit:
                     problem = f"{limited} took longer than {limit:.0f} s"
@@ -111,6 +124,7 @@ class Supervisor:
         except (RayLost, KeyboardInterrupt):
             self.abandon()
             raise
+        retake_signals()
         if call.error is not None:
             problem = self.lost()  # what Ray raises then says little
             if problem is not None:
@@ -140,7 +154,8 @@ class Supervisor:
 
     def abandon(self) -> None:
         """Leave Ray as it is and end its processes on this machine, if they are ours."""
-        self.abandoned = _Abandoned.yet = True
+        self.abandoned = True
+        _LEFT.append(self._folder)
         if self._probe is not None:
             self._probe.end()
         if self._folder is not None:
