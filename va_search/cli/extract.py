@@ -70,9 +70,9 @@ def extract(
                 yield from in_turn(worker, indexes)  # Ray takes longer to start than it saves
                 return
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else Ray tells what it thinks of its own ray.data
-            with ray_running(options) as resources:
-                count = workers or side_by_side(resources, gpus, 1)
-                yield from OnRay(count, gpus)(worker, indexes)
+            with ray_running(options) as ray:
+                count = workers or side_by_side(ray.resources, gpus, 1)
+                yield from ray.supervisor.each(OnRay(count, gpus)(worker, indexes))
 
         with progress(output) as watch:
             made = run(

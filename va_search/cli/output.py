@@ -81,14 +81,42 @@ def finite(document: Any) -> Any:
 
 @contextmanager
 def command(as_json: bool = False) -> Iterator[Output]:
-    """Run a command's body; errors become a message on standard error and an exit code."""
+    """Run a command's body; errors become a message on standard error and an exit code.
+
+    SIGTERM and its like act as Ctrl-C does. Where Ray hangs the process ends here, without waiting for it.
+    """
+    from va_search.search.signals import signals_interrupt
+
+    with _left_at_once(), signals_interrupt(), _errors_shown(as_json) as output:
+        yield output
+
+
+@contextmanager
+def _left_at_once() -> Iterator[None]:
+    """Context at whose end the process is left if a thread of it hangs in Ray, which would hang or abort it."""
+    try:
+        yield
+    finally:
+        supervisor = sys.modules.get("va_search.search.supervisor")
+        if supervisor is not None:  # something has called Ray
+            error = sys.exception()
+            if isinstance(error, typer.Exit):
+                supervisor.leave_process(error.exit_code)
+            else:
+                supervisor.leave_process(0 if error is None else 1, defect=error)
+
+
+@contextmanager
+def _errors_shown(as_json: bool) -> Iterator[Output]:
     output = Output(as_json)
     try:
         yield output
     except VaSearchError as error:
         raise output.failed(str(error), error.exit_code) from None
     except KeyboardInterrupt:
-        raise output.failed("interrupted; the same command goes on from what is finished", 130) from None
+        from va_search.search.signals import interrupted_by
+
+        raise output.failed(f"{interrupted_by()}; the same command goes on from what is finished", 130) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except OSError as error:

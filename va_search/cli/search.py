@@ -202,14 +202,28 @@ def _trials(count: int) -> str:
 @contextmanager
 def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
     """One line that keeps itself up to date on a terminal, a line now and then elsewhere; always on standard error."""
+    remarked = 0
+
+    def print_remarks(progress: Progress) -> None:
+        nonlocal remarked
+        for remark in progress.remarks[remarked:]:
+            output.note(remark)
+        remarked = len(progress.remarks)
+
     if output.error.is_terminal:
         with output.error.status("starting Ray …") as status:
-            yield lambda progress: status.update(progress_text(progress))
+
+            def update(progress: Progress) -> None:
+                print_remarks(progress)
+                status.update(progress_text(progress))
+
+            yield update
         return
     printed, stopping = time.monotonic() - LINE_SECONDS, False
 
     def print_now_and_then(progress: Progress) -> None:
         nonlocal printed, stopping
+        print_remarks(progress)
         if time.monotonic() - printed >= LINE_SECONDS or progress.stopping != stopping:
             printed, stopping = time.monotonic(), progress.stopping
             output.note(progress_text(progress))

@@ -13,6 +13,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
+from va_search.search.machine import RunningRay
 from va_search.search.nodes import LOOK_SECONDS
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
@@ -66,9 +67,12 @@ class Progressing(Unsaved, Callback):
     """Tells the session what ended and how, and the watcher how it goes, at most once a second; `count` looks at the
     nodes every few."""
 
-    def __init__(self, session: Session, watch: Callable[[Progress], None], count: Callable[[], None]) -> None:
+    def __init__(
+        self, session: Session, watch: Callable[[Progress], None], count: Callable[[], None], ray: RunningRay
+    ) -> None:
         self._session = session
         self._watch, self._count = watch, count
+        self._ray = ray
         self._last = self._counted = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -93,16 +97,27 @@ class Progressing(Unsaved, Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died, and another one takes over."""
-        self._session.recovered += 1
+        if not self._ray_is_lost():
+            self._session.recovered += 1
+            self._session.remarks.append(f"{self._ray.deaths.explain(str(trial.get_error()))}; another one takes over")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died once too often, or died while Tune took the trial for one that waits: such a
         trial Tune gives up at once, whatever tries it has left (a node that goes between two trials of its actor)."""
+        if self._ray_is_lost():
+            return
         error = trial.get_error()
         ended = self._session.lost if trial.should_recover() else self._session.ended
         for one in _trials(trial):
             with self._or_the_search_ends():
-                ended(one, str(error) if error else "the trial's process died")
+                ended(one, f"{error}\n{self._ray.deaths.explain(str(error))}" if error else "the trial's process died")
+
+    def _ray_is_lost(self) -> bool:
+        """Whether trials end because Ray does, which is no failure of theirs: then the search ends."""
+        problem = self._ray.supervisor.lost()
+        if problem is not None:
+            self._session.ends.append(problem)
+        return problem is not None
 
     @contextmanager
     def _or_the_search_ends(self) -> Iterator[None]:

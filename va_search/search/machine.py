@@ -6,14 +6,19 @@ import gc
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from va_search.errors import InputError, JobError
+from va_search.errors import InputError, JobError, VaSearchError
+from va_search.search.ray_folder import private_folder
 from va_search.search.saves import SECONDS
+from va_search.search.supervisor import Supervisor
+from va_search.search.worker_deaths import Deaths
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -23,8 +28,10 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
 }
-"""Nothing leaves the machine, no second log of results, our own Ctrl-C, and no snapshots of a state the bank has."""
+"""Nothing leaves the machine, no second log of results, our own Ctrl-C, no snapshots of a state the bank has; and where
+Ray's GCS is gone the supervisor ends the search long before Ray would abort this process."""
 
 PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
 """What processes of a Ray of our own import as they start: seconds, while the driver imports Tune. (The last one would
@@ -35,6 +42,15 @@ NVIDIA = Path("/dev/nvidiactl")
 
 PRIVATE = {"va-search-private": "yes"}
 """The label of a Ray that a search started for itself: `auto` would find it, and it ends with that search."""
+
+LOOPBACK = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
+"""The address of a Ray of our own: another network, a VPN or a firewall does no harm to it. For 127.0.0.1 itself Ray
+would take the address by which the machine is reached, but on macOS."""
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
+START_SECONDS = 180.0
+"""How long Ray may take to start on a busy machine."""
 
 CONNECT_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
@@ -77,37 +93,94 @@ def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
     return max(1, min(by_cpu, by_gpu))
 
 
+@dataclass(frozen=True)
+class RunningRay:
+    """A Ray that runs: its resources, the supervisor through which it is called, and who explains its deaths."""
+
+    resources: dict[str, float]
+    supervisor: Supervisor
+    deaths: Deaths
+
+
 @contextmanager
-def ray_running(options: Options) -> Iterator[dict[str, float]]:
-    """A Ray that is ours alone on this machine, or a connection to a cluster; yields its resources."""
+def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> Iterator[RunningRay]:
+    """A Ray that is ours alone on this machine, or a connection to a cluster; `stop` says whether to end.
+
+    JobError where it can't be started or reached; RayLost from a call when it is gone.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    with nullcontext() if options.address is not None else private_folder() as folder:
+        supervisor = Supervisor(folder, stop)
+        deaths = Deaths(folder)
+        try:
+            resources = _started(options, folder, supervisor)
+            yield RunningRay(resources, supervisor, deaths)
+        finally:
+            supervisor.close(_shut_down)
+
+
+def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> dict[str, float]:
+    """Start Ray, or connect to a cluster, and return its resources."""
+    where = options.address or "this machine"
+    try:
+        supervisor.call(partial(_start, options, folder), START_SECONDS, limited="its start")
+    except VaSearchError as error:
+        raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
+    except Exception as error:  # Ray raises bare exceptions too
+        reason = str(error).strip() or type(error).__name__
+        raise JobError(f"Ray could not be started or reached at {where}: {reason}") from error
+    if options.address is not None:
+        supervisor.call(partial(_refuse_private, options.address))
+    return supervisor.call(_look_around(supervisor))
+
+
+def _look_around(supervisor: Supervisor) -> Callable[[], dict[str, float]]:
+    """What tells the supervisor of the Ray that runs, and returns its resources."""
+
+    def look() -> dict[str, float]:
+        import ray
+
+        context = ray.get_runtime_context()
+        supervisor.began(context.gcs_address, context.get_node_id())
+        return dict(ray.cluster_resources())
+
+    return look
+
+
+def _start(options: Options, folder: Path | None) -> None:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     address: dict[str, Any] = {"address": options.address}
-    if options.address is None:
-        count = (options.concurrent or cores()) * options.threads
+    if folder is not None:
         address = {
             "address": "local",
-            "num_cpus": count,
+            "num_cpus": (options.concurrent or cores()) * options.threads,
             "object_store_memory": 100 * 2**20,
             "include_dashboard": False,
             "labels": PRIVATE,
+            "_node_ip_address": LOOPBACK,
+            "_temp_dir": str(folder),
         }
-    try:
-        with _preloading(options):
-            ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        where = options.address or "this machine"
-        raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
-    else:
-        if options.address is not None:
-            _refuse_private(options.address)
-        yield dict(ray.cluster_resources())
-    finally:
-        _shut_down()
+        if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
+            address["_plasma_directory"] = str(folder)
+    with _preloading(options):
+        ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+    if folder is not None:
+        _end_by_force(ray)
+
+
+def _end_by_force(ray: Any) -> None:
+    """Let `ray.shutdown` kill Ray's processes, which have the signal blocked by which it would ask them to end.
+
+    It would wait a second for each. Without effect but for that time where Ray changes this.
+    """
+    node = getattr(ray._private.worker, "_global_node", None)
+    end = getattr(node, "kill_all_processes", None)
+    if node is not None and end is not None:
+        node.kill_all_processes = lambda **_: end(check_alive=False, allow_graceful=False, wait=True)
 
 
 @contextmanager

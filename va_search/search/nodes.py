@@ -11,7 +11,7 @@ import platform
 import socket
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,13 +129,15 @@ def _lives(node: str) -> bool:
 
 
 @contextmanager
-def checked_nodes(home: Home, store: Store) -> Iterator[Expected]:
+def checked_nodes(
+    home: Home, store: Store, call: Callable[[Callable[[], list[str]]], list[str]]
+) -> Iterator[Expected]:
     """What nodes must have, for those that join later, which their first trial compares (`trial.py`).
 
-    InputError naming every node of now that must not train.
+    `call` calls Ray. InputError naming every node of now that must not train.
     """
     with expected(home, store) as wanted:
-        problems = unfit(wanted, living())
+        problems = call(lambda: unfit(wanted, living()))
         if problems:
             raise InputError(*problems)
         yield wanted

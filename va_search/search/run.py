@@ -16,13 +16,15 @@ from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
 from va_search.search.fusing import check_fusing
-from va_search.search.machine import Options, check_options, ray_running, side_by_side
+from va_search.search.machine import Options, RunningRay, check_options, ray_running, side_by_side
 from va_search.search.nodes import checked_nodes, living, places
 from va_search.search.session import Progress, Session, need_of, planned_trials
+from va_search.search.signals import seconds_since_signal
 from va_search.search.space import Space
-from va_search.search.stopping import listen, stoppable
+from va_search.search.stopping import stoppable
 from va_search.search.study import Study
 from va_search.search.summary import Summary, front, summary_of
+from va_search.search.supervisor import RayLost
 from va_search.search.warm import warm_start_of
 from va_search.search.waves import tune_in_waves
 from va_search.storage.keeper import kept
@@ -35,6 +37,8 @@ DELIVERY_SECONDS = 150.0
 search: a minute's outage, and the requests that wait for their time-out when it ends."""
 INTERRUPTED_SECONDS = 10.0
 """The same for a search that was asked to stop."""
+LEAVING_SECONDS = 13.0
+"""So long after a signal a search is over, whatever hangs."""
 
 
 def run_search(
@@ -101,16 +105,24 @@ def run_search(
             named.forget_stop()
             _end(session, delivery)
             undelivered = delivery.close(
-                INTERRUPTED_SECONDS if session.interrupted else DELIVERY_SECONDS,
+                _patience(session),
                 watch=lambda waiting: watch(replace(session.progress(), undelivered=waiting)),
             )
         return summary_of(session, found, changes, undelivered, delivery.problem)
 
 
+def _patience(session: Session) -> float:
+    """Seconds to wait for the tracking server; after a signal few are left, since who sent it may kill."""
+    if not session.interrupted:
+        return DELIVERY_SECONDS
+    return max(1.0, min(INTERRUPTED_SECONDS, LEAVING_SECONDS - seconds_since_signal()))
+
+
 def _end(session: Session, delivery: Delivery) -> None:
     """No more records: the study's run in MLflow gets its last word, once."""
     pareto = front(session)
-    delivery.end("KILLED" if session.interrupted else "FINISHED", {} if pareto is None else {"pareto.json": pareto})
+    status = "KILLED" if session.interrupted else "FAILED" if session.hopeless else "FINISHED"
+    delivery.end(status, {} if pareto is None else {"pareto.json": pareto})
 
 
 def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
@@ -125,40 +137,55 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None], 
     first = session.next_trial()
     if first is None and not session.waiting:
         return  # nothing to do: Ray is not even started
-    with (
-        redirect_stdout(sys.stderr),
-        ray_running(options) as resources,
-    ):  # Ray prints on standard output when a worker dies
-        listen(session)
-        gpus = options.gpus_per_trial
-        if gpus is None:
-            gpus = 1.0 if resources.get("GPU", 0) >= 1 else 0.0
-        if options.address is None and gpus > resources.get("GPU", 0):
-            has = f"this machine has {resources.get('GPU', 0):g} that Ray can use"
-            raise InputError(f"--gpus-per-trial {gpus:g}: {has}; leave the option out to train on what there is")
-        with _fit_nodes(session, options, resources):
-            if options.address is None:
-                session.concurrent = options.concurrent or side_by_side(resources, gpus, options.threads)
-            else:
-                session.concurrent = options.concurrent or max(1, places(living(), gpus, options.threads))
-            if not session.stopping:
-                tune_in_waves(session, options, first, gpus, watch)
+
+    def stop() -> bool:
+        session.heed()
+        return session.interrupted
+
+    try:
+        with (
+            redirect_stdout(sys.stderr),  # Ray prints on standard output when a worker dies
+            ray_running(options, stop) as ray,
+        ):
+            _train(session, options, first, ray, watch)
             if not session.stopping:
                 ended()
+    except RayLost as lost:
+        session.ends.append(str(lost))
+
+
+def _train(
+    session: Session, options: Options, first: Any, ray: RunningRay, watch: Callable[[Progress], None]
+) -> None:
+    gpus = options.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if ray.resources.get("GPU", 0) >= 1 else 0.0
+    if options.address is None and gpus > ray.resources.get("GPU", 0):
+        has = f"this machine has {ray.resources.get('GPU', 0):g} that Ray can use"
+        raise InputError(f"--gpus-per-trial {gpus:g}: {has}; leave the option out to train on what there is")
+    call = ray.supervisor.call
+    with _fit_nodes(session, options, ray):
+        if options.address is None:
+            most = side_by_side(ray.resources, gpus, options.threads)
+        else:
+            most = max(1, call(lambda: places(living(), gpus, options.threads)))
+        session.concurrent = options.concurrent or most
+        if not session.stopping:
+            call(partial(tune_in_waves, session, options, first, gpus, watch, ray))
 
 
 @contextmanager
-def _fit_nodes(session: Session, options: Options, resources: dict[str, float]) -> Iterator[None]:
+def _fit_nodes(session: Session, options: Options, ray: RunningRay) -> Iterator[None]:
     """Around a search on a cluster: its nodes are fit to train, and those that join later know what they must have."""
     if options.address is None:
         yield
         return
-    if options.gpus_per_trial is None and not resources.get("CPU", 0):
+    if options.gpus_per_trial is None and not ray.resources.get("CPU", 0):
         raise InputError(
             f"--address {options.address}: no worker is up yet, so say what a trial needs: --gpus-per-trial 1, a "
             "share such as 0.25, or 0 to train on CPUs"
         )
-    with checked_nodes(session.study.home, session.store) as session.wanted:
+    with checked_nodes(session.study.home, session.store, ray.supervisor.call) as session.wanted:
         yield
 
 

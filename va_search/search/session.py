@@ -64,6 +64,8 @@ class Progress:
     """What the cluster lacks to run a single trial; None while it can."""
     undelivered: int | None = None
     """Trials that the tracking server has yet to take, once training is over; None before."""
+    remarks: tuple[str, ...] = ()
+    """What happened so far that is worth a line of its own, such as who killed a trial's process."""
 
 
 @dataclass
@@ -99,6 +101,7 @@ class Session:
         self.trained: list[float] = []
         self.adopted = 0
         self.recovered = 0
+        self.remarks: list[str] = []
         self.asked_to_stop = False
         self.lacks: str | None = None
         self.wanted: Expected | None = None
@@ -375,6 +378,7 @@ class Session:
             seconds_left=self._seconds_left(elapsed),
             stopping=self.stopping,
             lacks=self.lacks,
+            remarks=tuple(self.remarks),
         )
 
     def _seconds_left(self, elapsed: float) -> float | None:

@@ -1,45 +1,33 @@
-"""Ctrl-C and SIGTERM while a session runs."""
+"""Ctrl-C and its like while a session runs."""
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from va_search.errors import Interrupted, JobError
 from va_search.search.session import Session
+from va_search.search.signals import interrupted_by, signals_taken
 
 
 @contextmanager
 def stoppable(session: Session) -> Iterator[None]:
-    """Ctrl-C and SIGTERM ask the session to stop; a second one stops at once. Then raise what became of it."""
-    before = listen(session)
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):  # the latter from Ray's own SIGTERM handler, while it starts
-        session.interrupted = True
-    except (JobError, RuntimeError):  # such as a Ray that was stopped while it started
-        if not session.interrupted:
-            raise
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if session.interrupted:
-        done = len(session.finished)
-        by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else "interrupted"
-        raise Interrupted(f"{by}: {done} trials are complete and saved; the same command again goes on from there")
+    """Stop signals ask the session to stop; a second Ctrl-C stops at once. Then raise what became of it."""
 
-
-def listen(session: Session) -> dict[int, Any]:
-    """Take SIGINT and SIGTERM for this session (Ray takes SIGTERM when it starts); returns the handlers before."""
-
-    def ask(_signal: int, _frame: Any) -> None:
+    def ask() -> None:
         if session.interrupted:
             raise KeyboardInterrupt
         session.interrupted = True
 
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    return {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with signals_taken(ask):
+            yield
+    except KeyboardInterrupt:
+        session.interrupted = True
+    except (JobError, RuntimeError):  # such as a Ray that was stopped while it started
+        if not session.interrupted:
+            raise
+    if session.interrupted:
+        done = len(session.finished)
+        by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else interrupted_by()
+        raise Interrupted(f"{by}: {done} trials are complete and saved; the same command again goes on from there")

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from va_search.files import remove_folder
-from va_search.search.machine import Options
+from va_search.search.machine import Options, RunningRay
 from va_search.search.nodes import living, places, waiting_for
 from va_search.search.outcomes import measures
 from va_search.search.rungs import Rungs
@@ -28,19 +28,26 @@ training is no such failure: the actor reports it, and only `search` again retri
 
 
 def tune_in_waves(
-    session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None]
+    session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None], ray: RunningRay
 ) -> None:
     """Train what the session hands out until there is no more; `first` was drawn before Ray was started."""
     scheduler = _scheduler(session)
     _use_waiting_processes()
     while first is not None or session.waiting:
-        _wave(session, options, first, gpus=gpus, scheduler=scheduler, watch=watch)
+        _wave(session, options, first, gpus=gpus, scheduler=scheduler, watch=watch, ray=ray)
         gc.collect()  # Tune's trials refer to one another
         first = session.next_trial()
 
 
 def _wave(
-    session: Session, options: Options, first: Any, *, gpus: float, scheduler: Any, watch: Callable[[Progress], None]
+    session: Session,
+    options: Options,
+    first: Any,
+    *,
+    gpus: float,
+    scheduler: Any,
+    watch: Callable[[Progress], None],
+    ray: RunningRay,
 ) -> None:
     from ray import tune
     from ray.tune.search import ConcurrencyLimiter
@@ -93,7 +100,7 @@ def _wave(
             stop=StopWhenAsked(session),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=early is not None),
-            callbacks=[Progressing(session, watch, count_nodes)],
+            callbacks=[Progressing(session, watch, count_nodes, ray)],
             verbose=0,
         ),
     )

@@ -1,0 +1,128 @@
+"""The folder of a Ray of our own: private, short, removed at the end, whatever ends the search.
+
+Conventions: Ray puts its sockets below a folder (`RAY_TMPDIR`, `TMPDIR` or /tmp, and there `ray`). The
+path of a socket has at most 107 bytes, of which Ray's own names take 66; a SLURM job's TMPDIR often
+leaves too few, and /tmp/ray belongs to whoever came first. So each search has a folder of its own in the
+first place that is short enough, may be written and can hold a socket. Its lock file is held by the
+process that searches. When that one is killed, a guard (ray_guard.py) ends Ray's processes and removes the
+folder; one whose lock is free was left when the guard was killed as well, and the next search removes it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from va_search.errors import JobError
+from va_search.files import remove_folder
+from va_search.search import ray_guard
+from va_search.search.ray_guard import end_processes
+
+PREFIX = "va-ray-"
+LOCK = "lock"
+
+LONGEST_SOCKET = 103 if sys.platform == "darwin" else 107
+"""Bytes in the path of a socket; the kernel's limit."""
+SESSION_NAME = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1"
+"""What Ray appends to its folder, at its longest."""
+
+NEW_SECONDS = 60.0
+"""A folder younger than this may be about to be locked."""
+
+LOG = logging.getLogger(__name__)
+
+
+@contextmanager
+def private_folder() -> Iterator[Path]:
+    """A folder for Ray's session, of mode 0700; its processes are ended and it is removed at the end.
+
+    JobError naming every place that was tried, and why it can't be used.
+    """
+    folder, lock = _make_folder()
+    guard = subprocess.Popen(
+        [sys.executable, "-I", "-S", ray_guard.__file__, str(folder)],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        yield folder
+    finally:
+        end_processes(folder)
+        remove_folder(folder)
+        lock.close()
+        guard.kill()
+        guard.communicate()
+
+
+def _make_folder() -> tuple[Path, IO[str]]:
+    problems = []
+    asked = os.environ.get("RAY_TMPDIR")
+    for place in _places():
+        remove_left_folders(place)
+        try:
+            folder, lock = _folder_in(place)
+        except OSError as error:
+            problems.append(f"{place}: {error.strerror or error}")
+            if str(place) == asked:
+                LOG.warning("RAY_TMPDIR is not used: %s", problems[-1])
+            continue
+        return folder, lock
+    room = LONGEST_SOCKET - len(SESSION_NAME) - len(PREFIX) - len("/12345678/") + 1
+    raise JobError(
+        "no folder for Ray's sockets and logs on this machine:\n"
+        + "\n".join(f"  {problem}" for problem in problems)
+        + f"\nset RAY_TMPDIR to a folder on a local disk that you may write, with a path of at most {room} "
+        "characters"
+    )
+
+
+def _places() -> list[Path]:
+    """Where the folder may be, the wanted place first."""
+    named = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR"), "/tmp", "/var/tmp"]  # noqa: S108
+    named += [os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"]  # noqa: S108
+    return [Path(name) for name in dict.fromkeys(filter(None, named))]
+
+
+def _folder_in(place: Path) -> tuple[Path, IO[str]]:
+    """A new folder there and its lock, held; OSError where Ray could not work in it."""
+    longest = place.absolute() / f"{PREFIX}12345678" / SESSION_NAME
+    excess = len(os.fsencode(longest)) - LONGEST_SOCKET
+    if excess > 0:
+        raise OSError(f"the path is {excess} {'byte' if excess == 1 else 'bytes'} too long for Ray's sockets")
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.absolute()))
+    try:
+        with socket.socket(socket.AF_UNIX) as probe:  # some network file systems hold no sockets
+            probe.bind(str(folder / "probe"))
+        (folder / "probe").unlink()
+        lock = open(folder / LOCK, "w", encoding="utf-8")  # noqa: SIM115  (held open: the lock lives as long)
+        with suppress(OSError):  # without locks nobody removes what a kill leaves
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.write(str(os.getpid()))
+        lock.flush()
+    except OSError:
+        remove_folder(folder)
+        raise
+    return folder, lock
+
+
+def remove_left_folders(place: Path) -> None:
+    """Remove the folders in a place that killed searches of this user left, and end what still runs there."""
+    for folder in place.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            about = folder.lstat()
+            if about.st_uid != os.getuid() or time.time() - about.st_mtime < NEW_SECONDS:
+                continue
+            with open(folder / LOCK, "a", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError while its search lives
+                end_processes(folder)
+                remove_folder(folder)

@@ -1,0 +1,111 @@
+"""Who killed a trial's process: Ray's memory monitor, the kernel, a crash, or somebody's signal.
+
+Conventions: to Ray all of these look alike. What tells them apart is Ray's own message, the process's
+log (a crash leaves the signal's name there) and the kernel's counters of processes that it killed for
+memory, which are compared with those when the search began.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+_SIGNALS = {
+    "SIGSEGV": "invalid memory access",
+    "SIGBUS": "invalid memory access, or a full disk or /dev/shm below a mapped file",
+    "SIGABRT": "a library gave up",
+    "SIGFPE": "invalid arithmetic",
+    "SIGILL": "an instruction that this processor does not have",
+}
+LESS = "fewer trials at a time (--concurrent), or smaller batches, need less"
+
+
+class Deaths:
+    """Explains the deaths of the processes of one Ray; `folder` is where its logs are, None for a cluster's."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._kills = kernel_kills()
+
+    def explain(self, error: str) -> str:
+        """One sentence on the last death that Ray's message is about."""
+        if "low on memory" in error or "OutOfMemoryError" in error:
+            used = re.findall(r"Memory on the node .*? was ([^;.]*?(?:GB|MB|KB).*?\([\d.]+\))", error)
+            amount = f" ({used[-1]})" if used else ""
+            return f"the trial's process was killed by Ray's memory monitor: the machine's memory was nearly full{amount}; {LESS}"
+        if "node" in error and re.search(r"node.*(died|dead|terminated|preempted)", error.splitlines()[-1]):
+            return "the trial's process ended with its node, which left the cluster"
+        processes = re.findall(r"\bpid: (\d+)|\bPID: (\d+)", error)
+        process = int(next(filter(None, processes[-1]))) if processes else None
+        crash = self._crash(process)
+        if crash is not None:
+            return f"the trial's process crashed: {crash}"
+        if self._folder is None:
+            return "the trial's process was killed on its node (by its kernel where memory ran out, or by hand)"
+        if self._killed_by_kernel(process):
+            return f"the trial's process was killed by the kernel: no memory was left; {LESS}"
+        by_hand = "by hand or by another program, since neither the kernel nor Ray reports a lack of memory"
+        return f"the trial's process was killed {by_hand}"
+
+    def _crash(self, process: int | None) -> str | None:
+        """The signal a process crashed with and where, from its log; None where it did not crash."""
+        if self._folder is None or process is None:
+            return None
+        for log in self._folder.glob(f"session_*/logs/worker-*-{process}.err"):
+            text = log.read_text(encoding="utf-8", errors="replace")
+            signals = re.findall(r"\*\*\* (SIG[A-Z]+) received", text)
+            if signals:
+                where = re.search(r'^  File "(.*)", line (\d+) in (.*)$', text, re.MULTILINE)
+                line = f" at {where[1]}:{where[2]} in {where[3]}" if where else ""
+                meaning = _SIGNALS.get(signals[0])
+                return f"{signals[0]}" + (f" ({meaning})" if meaning else "") + line
+        return None
+
+    def _killed_by_kernel(self, process: int | None) -> bool:
+        """Whether the kernel killed this process, or, where its log can't be read, any since the last look."""
+        before, self._kills = self._kills, kernel_kills()
+        log = kernel_log()
+        if log and process is not None and re.search(rf"Killed process {process} ", log):
+            return True
+        return any(count > before.get(name, 0) for name, count in self._kills.items())
+
+
+def kernel_kills() -> dict[str, int]:
+    """How many processes the kernel has killed for memory, by the counter's path: this container's, this machine's."""
+    counters = [Path("/proc/vmstat")]
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers == "":
+                counters.append(Path(f"/sys/fs/cgroup{group}/memory.events"))
+            elif controllers == "memory":
+                counters.append(Path(f"/sys/fs/cgroup/memory{group}/memory.oom_control"))
+    counters += [Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control")]
+    found = {}
+    for path in counters:
+        with suppress(OSError):
+            count = re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE)
+            if count:
+                found[str(path)] = int(count[1])
+    return found
+
+
+def kernel_log() -> str:
+    """The kernel's messages; empty where this user may not read them."""
+    lines: list[bytes] = []
+    try:
+        messages = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    try:
+        while True:
+            try:
+                lines.append(os.read(messages, 8192))  # one message each
+            except BrokenPipeError:  # messages were overwritten meanwhile: go on with the oldest left
+                continue
+    except OSError:  # no more
+        return b"".join(lines).decode("utf-8", errors="replace")
+    finally:
+        os.close(messages)
