@@ -162,11 +162,12 @@ def test_rows_go_on_for_at_most_a_second_past_the_last_frame(tmp_path: Path) -> 
     video = write_video(tmp_path / "v.mp4", film(2.0))
     timeline = read_timeline(video)
     frames = len(timeline.frames)
-    rows = timeline.rows(frames + 1, video)
+    labels = tmp_path / "v.txt"
+    rows = timeline.rows(frames + 1, video, labels)
     assert rows[-1] - rows[-2] == pytest.approx(1001 / 24000, abs=1e-3)
-    assert len(timeline.rows(frames - 20, video)) == frames - 20
+    assert len(timeline.rows(frames - 20, video, labels)) == frames - 20
     with pytest.raises(InputError, match=rf"v.mp4: {frames} frames .* but {frames + 60} annotation rows: 2.5 s more"):
-        timeline.rows(frames + 60, video)
+        timeline.rows(frames + 60, video, labels)
 
 
 def test_what_is_no_whole_video_is_told(tmp_path: Path) -> None:
