@@ -68,7 +68,8 @@ def test_sound_and_frames_agree_to_half_a_frame_after_ten_minutes(
     made = extract(load_recipe(recipe), Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store").store
     recording = made.recordings[0]
     assert recording.frames == len(times) + 1
-    assert recording.frames_per_second == pytest.approx((len(times) - 1) / (times[-1] - times[0]), rel=1e-4)
+    rate = 15 if kind is uneven else 24000 / 1001  # most frames' own: those in the dark are a few more
+    assert recording.frames_per_second == pytest.approx(rate, rel=2e-4)
     np.testing.assert_allclose(made.times[: len(times)], times + begin, atol=6e-4)
 
     loud = made.features("loud")[: len(times)].astype(float).mean(axis=1)

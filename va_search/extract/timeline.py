@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from va_search.data.table import GAP
 from va_search.errors import InputError
-from va_search.extract.tracks import AudioTrack, choose_picture, default_track, is_default, pictures
+from va_search.extract.tracks import AudioTrack, choose_picture, default_track, is_cover, is_default
 
 BEYOND = 1.0
 """Seconds by which annotation rows and frames may differ (label files often have one row more)."""
@@ -200,71 +200,78 @@ def opened(video: Path) -> Iterator[Any]:
 def read_timeline(video: Path) -> Timeline:
     """The times of a video's frames and sound; InputError when the file is broken or cut short. Reads all packets."""
     with opened(video) as container:
-        picture = choose_picture(container, video)
-        moving = pictures(container)
-        covers = {stream.index for stream in container.streams.video} - {stream.index for stream in moving}
-        packets = Packets(picture.index, covers)
+        packets = Packets(video)
         for packet in container.demux():
-            packets.add(packet, video)
+            packets.add(packet)
+        chosen = choose_picture(container.streams.video, packets.frames)
+        if chosen is None:
+            raise InputError(f"{video}: no frame in it")
+        picture, others = chosen
+        stream = picture.index
         declared = (container.duration or 0) / av.time_base
         nominal = float(picture.guessed_rate or math.nan)
         reordered = picture.codec_context.has_b_frames  # else the order in the file is that of display
         # AVI has no times of display: what FFmpeg says of them is a guess
-        unstamped = packets.unstamped or container.format.name == "avi"
+        unstamped = stream in packets.unstamped or container.format.name == "avi"
         tracks = packets.tracks(container.streams.audio)
-    frames = np.sort(np.array(packets.stamps, dtype=np.float64))
-    if not len(frames):
-        raise InputError(f"{video}: no frame in it")
     if declared - packets.seconds > max(SHORT * declared, BEYOND):
         raise InputError(
             f"{video}: {packets.seconds:.1f} s in it, its header declares {declared:.1f} s; cut short: copy it again"
         )
+    frames = np.sort(np.array(packets.stamps[stream], dtype=np.float64))
     # Of two frames with one time stamp only their order tells which is which.
     twice = bool((np.diff(frames) <= 0).any())
     stamped = not twice and not (unstamped and reordered)
-    return Timeline(frames, nominal, tracks, stamped, packets.picture, len(moving) - 1)
+    return Timeline(frames, nominal, tracks, stamped, stream, others)
 
 
 class Packets:
-    """What the packets of a container say of its times, in seconds: of all its streams, and of `picture`, its video."""
+    """What the packets of a video say of its times, in seconds, by the index of their stream."""
 
-    def __init__(self, picture: int, covers: set[int]) -> None:
-        self.picture = picture
-        self.covers = covers
-        self.stamps: list[float] = []
-        self.unstamped = False
-        self.spans: dict[int, tuple[float, float]] = {}  # stream -> begin and end
-        self._decoded = -math.inf  # when the last packet of the video is decoded
+    def __init__(self, video: Path) -> None:
+        self.video = video
+        self.stamps: dict[int, list[float]] = {}  # of video streams: their frames' times
+        self.unstamped: set[int] = set()  # video streams with frames that have no time of display
+        self.spans: dict[int, tuple[float, float]] = {}  # begin and end
+        self._decoded: dict[int, float] = {}  # of video streams: when the last packet is decoded
+
+    @property
+    def frames(self) -> dict[int, int]:
+        """Number of frames of each video stream."""
+        return {stream: len(stamps) for stream, stamps in self.stamps.items()}
 
     @property
     def seconds(self) -> float:
-        """From where the first track begins to where the last one ends."""
+        """From where the first stream begins to where the last one ends."""
         begins, ends = zip(*self.spans.values(), strict=True)
         return float(max(ends) - min(begins))
 
-    def add(self, packet: Any, video: Path) -> None:
-        """Count one packet; InputError where the video's clock starts again."""
+    def add(self, packet: Any) -> None:
+        """Count one packet; InputError where the clock of a video starts again."""
         stamp = packet.pts if packet.pts is not None else packet.dts
         stream = packet.stream
-        if stamp is None or packet.is_discard or not packet.size or stream.index in self.covers:
+        moves = stream.type == "video"
+        if stamp is None or packet.is_discard or not packet.size or (moves and is_cover(stream)):
             return
         time = float(stamp * packet.time_base)
-        length = 0.0 if stream.type == "video" else float((packet.duration or 0) * packet.time_base)
+        length = 0.0 if moves else float((packet.duration or 0) * packet.time_base)
         begin, end = self.spans.get(stream.index, (math.inf, -math.inf))
         self.spans[stream.index] = (min(begin, time), max(end, time + length))
-        if stream.index == self.picture:
-            self.stamps.append(time)
-            self.unstamped |= packet.pts is None
-            self._check_clock(packet, video)
+        if moves:
+            self.stamps.setdefault(stream.index, []).append(time)
+            if packet.pts is None:
+                self.unstamped.add(stream.index)
+            if packet.dts is not None:
+                self._check_clock(stream.index, float(packet.dts * packet.time_base))
 
-    def _check_clock(self, packet: Any, video: Path) -> None:
-        decoded = self._decoded if packet.dts is None else float(packet.dts * packet.time_base)
-        if decoded < self._decoded - BACK:
+    def _check_clock(self, stream: int, decoded: float) -> None:
+        last = self._decoded.get(stream, -math.inf)
+        if decoded < last - BACK:
             raise InputError(
-                f"{video}: its clock goes back from {self._decoded:.2f} s to {decoded:.2f} s: files joined end to end, "
+                f"{self.video}: its clock goes back from {last:.2f} s to {decoded:.2f} s: files joined end to end, "
                 "or a camera that started again? Convert it: ffmpeg -i IN OUT.mp4"
             )
-        self._decoded = decoded
+        self._decoded[stream] = decoded
 
     def tracks(self, streams: Sequence[Any]) -> tuple[AudioTrack, ...]:
         """Those of the audio streams that hold sound; a track's number is its place among all of them, from 1."""

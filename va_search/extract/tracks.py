@@ -35,7 +35,8 @@ class AudioTrack:
     end: float
 
     def __str__(self) -> str:
-        about = [self.layout or f"{self.channels} channels"]
+        unnamed = "mono" if self.channels == 1 else f"{self.channels} channels"
+        about = [unnamed if not self.layout or self.layout.endswith("channels") else self.layout]
         if self.language:
             about.append(self.language)
         if self.default:
@@ -75,21 +76,22 @@ def check_channel(track: AudioTrack, channel: int | None, video: Path) -> None:
         )
 
 
-def choose_picture(container: Any, video: Path) -> Any:
-    """The video stream that is the video: no cover art, the one flagged as default, else the first."""
-    streams = pictures(container)
-    if not streams:
-        raise InputError(f"{video}: cover art and no video track in it, expected a video")
+def choose_picture(streams: Sequence[Any], frames: Mapping[int, int]) -> tuple[Any, int] | None:
+    """The video stream that is the video, and how many others there are; None where there is none.
+
+    Pictures that stand still (cover art, thumbnails) are no videos. Of several, the one flagged as the default is
+    taken, else the first. `frames` are counted by stream index.
+    """
+    streams = [stream for stream in streams if not is_cover(stream) and frames.get(stream.index)]
+    streams = [stream for stream in streams if frames[stream.index] > 1] or streams  # a cover may not be flagged
     flagged = [stream for stream in streams if is_default(stream)]
-    return (flagged or streams)[0]
+    if not streams:
+        return None
+    return (flagged or streams)[0], len(streams) - 1
 
 
-def pictures(container: Any) -> list[Any]:
-    """The video streams of a container that move: without cover art and thumbnails."""
-    return [stream for stream in container.streams.video if not _is_cover(stream)]
-
-
-def _is_cover(stream: Any) -> bool:
+def is_cover(stream: Any) -> bool:
+    """Whether the container flags a video stream as cover art, a thumbnail or another picture that stands still."""
     return bool(_flags(stream) & {"attached_pic", "timed_thumbnails", "still_image"})
 
 
