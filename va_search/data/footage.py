@@ -79,4 +79,13 @@ def _rate(entry: Notes) -> Told | None:
 
 
 def _variable(entry: Notes) -> Told | None:
-    return (0.0, f"its frame rate varies; {entry['rate']:.3f} on average") if entry["variable_rate"] else None
+    """Frames that are not evenly spaced: holes, dropped frames, a camera that slows down."""
+    if not entry["variable_rate"]:
+        return None
+    if "mean_rate" not in entry:  # stores made before rates were those of the regular stretches
+        return 0.0, f"its frame rate varies; {entry['rate']:.3f} on average"
+    regular, mean = entry["rate"], entry["mean_rate"]
+    return abs(mean / regular - 1), (
+        f"its frames are not evenly spaced: {regular:.3f} per second where they are regular, {mean:.3f} over the whole "
+        "video; where time jumps there is a gap, which no segment crosses"
+    )

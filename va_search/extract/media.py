@@ -24,6 +24,7 @@ from va_search.data.frame_rows import CROP
 from va_search.errors import InputError
 from va_search.extract.extractor import AudioExtractor, Image, Windows
 from va_search.extract.timeline import Timeline, opened
+from va_search.extract.tracks import check_channel, choose_track
 
 HOLE = 0.02
 """Seconds that time stamps may be off before a hole is filled, or sound that overlaps is left out."""
@@ -46,61 +47,87 @@ class Sound:
     begin: float
 
 
-def read_sound(video: Path, timeline: Timeline, rate: int, scratch: Path) -> Sound:
-    """The whole sound of a video at `rate`, in a scratch file in the folder `scratch`; InputError without a track."""
-    if timeline.sound is None:
-        raise InputError(
-            f"{video}: no audio track, but audio feature sets are asked for. If it is silent, give it silence: ffmpeg "
-            "-i IN -f lavfi -i anullsrc -c:v copy -shortest OUT"
-        )
+def read_sound(
+    video: Path,
+    timeline: Timeline,
+    rate: int,
+    scratch: Path,
+    *,
+    number: int | None = None,
+    channel: int | None = None,
+) -> Sound:
+    """The whole sound of a video at `rate`, in a scratch file in the folder `scratch`.
+
+    Of audio track `number` (None: the default one), of one `channel` (None: the mean of all), both from 1. InputError
+    without such a track or channel.
+    """
+    track = choose_track(timeline.tracks, number, video)
+    check_channel(track, channel, video)
     with tempfile.TemporaryFile(dir=scratch) as file:
-        begin, count = _decode_sound(video, rate, file, timeline.end + BEYOND)
+        begin, count = SoundFile(file, rate, channel).write(video, track.number, timeline.end + BEYOND)
         file.flush()
         if not count:
             raise InputError(f"{video}: its audio track holds no sound that can be decoded")
         return Sound(np.memmap(file, dtype=np.float32, mode="r", shape=(count,)), rate, begin)
 
 
-def _decode_sound(video: Path, rate: int, file: BinaryIO, end: float) -> tuple[float, int]:
-    """Begin in seconds and number of the samples written; frames that stand after `end` are left out."""
-    begin: float | None = None
-    written = packets = broken = 0
-    with opened(video) as container:
-        resampler = av.AudioResampler(format="fltp", rate=rate)  # all channels: `_write` makes one of them
-        for packet in container.demux(container.streams.audio[0]):
-            packets += 1
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                broken += 1
-                continue
-            for frame in frames:
-                if begin is None:
-                    begin = float(frame.time or 0.0)
-                ahead = 0.0 if frame.time is None else frame.time - begin - written / rate
-                if ahead < -HOLE or (frame.time or 0.0) > end:
-                    continue  # before what is there already, or a time stamp gone wild
-                if ahead > HOLE:
-                    written += _silence(round(ahead * rate), rate, file)
-                frame.pts = None
-                written += _write(resampler.resample(frame), file)
-        written += _write(resampler.resample(None), file) if begin is not None else 0
-    if broken > BROKEN * packets:
-        raise InputError(f"{video}: {broken} of {packets} packets of sound can't be decoded; copy or convert it again")
-    return begin or 0.0, written
+@dataclass
+class SoundFile:
+    """Mono float32 samples at `rate`, decoded into `file`; `channel` from 1, None for the mean of all channels."""
 
+    file: BinaryIO
+    rate: int
+    channel: int | None = None
+    written: int = 0
 
-def _silence(samples: int, rate: int, file: BinaryIO) -> int:
-    for start in range(0, samples, rate):
-        file.write(bytes(4 * min(rate, samples - start)))
-    return samples
+    def write(self, video: Path, track: int, end: float) -> tuple[float, int]:
+        """Begin in seconds and number of the samples of a track; frames that stand after `end` are left out."""
+        begin: float | None = None
+        packets = broken = 0
+        with opened(video) as container:
+            # Resampled with all its channels: `_add` makes one of them.
+            resampler = av.AudioResampler(format="fltp", rate=self.rate)
+            for packet in container.demux(container.streams.audio[track - 1]):
+                packets += 1
+                try:
+                    frames = packet.decode()
+                except av.error.InvalidDataError:
+                    broken += 1
+                    continue
+                for frame in frames:
+                    if begin is None:
+                        begin = float(frame.time or 0.0)
+                    ahead = 0.0 if frame.time is None else frame.time - begin - self.written / self.rate
+                    if ahead < -HOLE or (frame.time or 0.0) > end:
+                        continue  # before what is there already, or a time stamp gone wild
+                    if ahead > HOLE:
+                        self._add_silence(round(ahead * self.rate))
+                    frame.pts = None
+                    self._add(resampler.resample(frame))
+            if begin is not None:
+                self._add(resampler.resample(None))
+        if broken > BROKEN * packets:
+            raise InputError(
+                f"{video}: {broken} of {packets} packets of sound can't be decoded; copy or convert it again"
+            )
+        return begin or 0.0, self.written
 
+    def _add_silence(self, samples: int) -> None:
+        for start in range(0, samples, self.rate):
+            self.file.write(bytes(4 * min(self.rate, samples - start)))
+        self.written += samples
 
-def _write(frames: list[Any], file: BinaryIO) -> int:
-    """The mean of the channels; FFmpeg's own mono of float sound is louder (stereo by √2) and leaves [-1, 1]."""
-    for frame in frames:
-        file.write(frame.to_ndarray().mean(axis=0, dtype=np.float32).data)
-    return sum(frame.samples for frame in frames)
+    def _add(self, frames: list[Any]) -> None:
+        """Add one channel, or the mean of all: FFmpeg's own mono of float sound is louder (stereo by √2) and leaves
+        [-1, 1]."""
+        for frame in frames:
+            channels = frame.to_ndarray()  # (channels, samples)
+            if self.channel is None:
+                mono = channels.mean(axis=0, dtype=np.float32)
+            else:
+                mono = np.ascontiguousarray(channels[self.channel - 1], dtype=np.float32)
+            self.file.write(mono.data)
+            self.written += frame.samples
 
 
 def windows(sound: Sound, extractor: AudioExtractor, chunk: float = CHUNK) -> Iterator[Windows]:
@@ -130,7 +157,7 @@ def video_frames(video: Path, timeline: Timeline) -> Iterator[tuple[int, Image]]
     """
     seen = 0
     with opened(video) as container:
-        stream = container.streams.video[0]
+        stream = container.streams[timeline.stream]
         stream.thread_type = "AUTO"
         for packet in container.demux(stream):
             try:

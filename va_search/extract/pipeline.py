@@ -32,6 +32,7 @@ from va_search.extract.recipe import Recipe
 from va_search.extract.recording import Outcome, Worker
 from va_search.extract.sources import LABEL_RANGE, Job, Places, find_jobs
 from va_search.extract.timeline import Timeline, read_timeline
+from va_search.extract.tracks import sound_remarks
 from va_search.files import digest, read_json, remove_folder
 from va_search.locks import only_one
 
@@ -121,7 +122,9 @@ def extract(
             remove_folder(place)
         description = _description(columns, definitions, dtype)
         draft = Draft(place, description, [_source(job, timelines[job.video]) for job in good])
-        draft.remarks = warnings
+        draft.remarks = warnings + _remarks(wanted, good, timelines)
+        if place != to:
+            draft.remarks += _other_gaps(Store.open(to), good, timelines)
         run = Run(draft, wanted, good, {job.name: timelines[job.video] for job in good}, watch)
         outcomes = run.through(engine)
         broken = Broken(jobs, unread, [outcome for outcome in outcomes if outcome.problems])
@@ -180,8 +183,7 @@ class Run:
         return outcomes + self._lost(missing, outcomes)
 
     def _footage(self, index: int) -> float:
-        timeline = self.timelines[self.jobs[index].name]
-        return timeline.end - float(timeline.frames[0])
+        return self.timelines[self.jobs[index].name].seconds
 
     def _lost(self, missing: list[int], outcomes: list[Outcome]) -> list[Outcome]:
         """Recordings of which nothing was heard: the process that had them died."""
@@ -286,6 +288,34 @@ def _timeline(video: Path) -> Timeline | list[str]:
         return read_timeline(video)
     except InputError as error:
         return error.problems
+
+
+def _remarks(recipe: Recipe, jobs: Sequence[Job], timelines: dict[Path, Timeline]) -> list[str]:
+    """What to report of choices among tracks and channels that the recipe leaves open."""
+    remarks = sound_remarks(recipe.feature_sets, {job.name: timelines[job.video].tracks for job in jobs})
+    several = [job for job in jobs if timelines[job.video].others]
+    if several:
+        count = timelines[several[0].video].others + 1
+        remarks.append(
+            f"{several[0].video}: {count} video tracks; the one that is flagged as the default is used, else the first"
+            f"{and_more(len(several) - 1)}"
+        )
+    return remarks
+
+
+def _other_gaps(store: Store, jobs: Sequence[Job], timelines: dict[Path, Timeline]) -> list[str]:
+    """What to report where a store that is added to has other gaps than its videos: it was made otherwise."""
+    recordings = {one.name: one for one in store.recordings}
+    other = [
+        job.name for job in jobs if timelines[job.video].gaps(recordings[job.name].frames) != recordings[job.name].gaps
+    ]
+    if not other:
+        return []
+    return [
+        f"recording {other[0]!r}{and_more(len(other) - 1)}: the gaps in time are others than its video has (an earlier "
+        f"version made {store.path}, or an import); they stay. To have those of the video, extract all into another "
+        "store"
+    ]
 
 
 def _source(job: Job, timeline: Timeline) -> Source:

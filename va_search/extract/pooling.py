@@ -1,7 +1,8 @@
 """Windows of sound, or rows of images, brought to the annotation frames' times.
 
 nearest         the row whose centre is nearest to the frame's time; the earlier of two equally near
-mean            mean of the rows whose centres lie in the frame's interval, from its time to the next frame's
+mean            mean of the rows whose centres lie in the frame's interval, from its time to the next frame's; before a
+                gap in time it is a usual interval long, so that nothing from within the gap counts
 {window: s}     mean of the rows whose centres lie within s seconds, half before and half after the frame's time
 
 Conventions: times and centres are seconds on the video's clock. A positive delay takes features from so many seconds
@@ -11,17 +12,26 @@ come in any number of blocks of increasing centres; memory is that of the pooled
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Span = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def frame_intervals(times: NDArray[np.float64]) -> Span:
-    """(frames,) begin and end of each frame's interval; the last is as long as the one before it."""
+def frame_intervals(times: NDArray[np.float64], gaps: Sequence[int] = (), usual: float = np.inf) -> Span:
+    """(frames,) begin and end of each frame's interval; the last is as long as the one before it.
+
+    The frame before each of `gaps` (frames, from 0, before which time jumps) has the `usual` length in seconds.
+    """
     if len(times) < 2:
         return times, times + np.inf
     ends = np.append(times[1:], 2 * times[-1] - times[-2])
+    before = np.asarray(gaps, dtype=np.int64) - 1
+    ends[before] = times[before] + usual
+    if len(times) - 1 in gaps:  # else the last would be as long as the gap before it
+        ends[-1] = times[-1] + usual
     return times, ends
 
 
@@ -31,15 +41,28 @@ def window_intervals(times: NDArray[np.float64], seconds: float) -> Span:
 
 
 class Pooler:
-    """Collects rows and pools them. `seconds` None with `mean`: the frame's interval; `mean` False: nearest."""
+    """Collects rows and pools them. `seconds` None with `mean`: the frame's interval; `mean` False: nearest.
+
+    `gaps` and `usual` as `frame_intervals` has them.
+    """
 
     def __init__(
-        self, times: NDArray[np.float64], *, mean: bool, seconds: float | None = None, delay: float = 0.0
+        self,
+        times: NDArray[np.float64],
+        *,
+        mean: bool,
+        seconds: float | None = None,
+        delay: float = 0.0,
+        gaps: Sequence[int] = (),
+        usual: float = np.inf,
     ) -> None:
         self.times = times - delay
         self.span: Span | None = None
         if mean:
-            self.span = frame_intervals(self.times) if seconds is None else window_intervals(self.times, seconds)
+            if seconds is None:
+                self.span = frame_intervals(self.times, gaps, usual)
+            else:
+                self.span = window_intervals(self.times, seconds)
         self.distance = np.full(len(times), np.inf)
         self.closest: NDArray[np.float32] | None = None
         self.total: NDArray[np.float64] | None = None

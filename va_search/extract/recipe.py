@@ -11,6 +11,8 @@
         images: crops            image extractors: crops (default), or frames, the whole picture
         pooling: mean            nearest | mean (over the frame's interval) | {window: 1.0} (mean over so many seconds)
         delay: 0.0               seconds by which annotations follow: features are taken from so long before
+        track: 2                 audio extractors: the audio track, from 1; unless said the container's default
+        channel: mean            audio extractors: mean (of all channels), or one of them, from 1
 
 Conventions: pooling is `mean` for sound and `nearest` for images unless said. Every problem of a file is reported at
 once, with its line; then every missing or wrong weights file at once. Paths are relative to the recipe's folder.
@@ -64,11 +66,16 @@ class Declared(Strict):
     images: Literal["crops", "frames"] | None = None
     pooling: Literal["nearest", "mean"] | Window | None = None
     delay: Annotated[float, Field(ge=-60, le=60, allow_inf_nan=False)] = 0.0
+    track: Annotated[int, Field(ge=1, strict=True)] | None = None
+    channel: Annotated[int, Field(ge=1, strict=True)] | Literal["mean"] | None = None
 
 
 @dataclass(frozen=True)
 class FeatureRecipe:
-    """One feature set: how it is extracted and laid on the frames. `settings` is the extractor's own model."""
+    """One feature set: how it is extracted and laid on the frames. `settings` is the extractor's own model.
+
+    `track` and `channel` are those of the sound, from 1; None where the recipe names none, `mean` where it says so.
+    """
 
     name: str
     modality: str
@@ -79,6 +86,13 @@ class FeatureRecipe:
     mean: bool
     seconds: float | None
     delay: float
+    track: int | None = None
+    channel: int | Literal["mean"] | None = None
+
+    @property
+    def one_channel(self) -> int | None:
+        """The channel that is heard, from 1; None for the mean of all."""
+        return None if self.channel == "mean" else self.channel
 
     def build(self) -> Extractor:
         """The extractor, without its weights."""
@@ -89,6 +103,12 @@ class FeatureRecipe:
         """Changes when other numbers would come out. Weights count by content, not by where they lie, and with what
         lies beside them (a checkpoint's config.json)."""
         said = {**vars(self), "settings": _by_content(self.settings.model_dump(mode="json"))}
+        # A choice that is the default counts as none: stores made before there was one are of the same definition.
+        del said["track"], said["channel"]
+        if self.track is not None:
+            said["track"] = self.track
+        if self.one_channel is not None:
+            said["channel"] = self.one_channel
         if beside := self.settings.beside():
             said["beside"] = beside
         return digest({"meaning": MEANING, **said})
@@ -179,6 +199,9 @@ class Reader:
         kind, settings = found
         if kind != "image" and declared.images is not None:
             self.problem((*at, "images"), f"extractor {declared.extractor!r} hears sound; leave `images` out")
+        for name in ("track", "channel"):
+            if kind != "audio" and getattr(declared, name) is not None:
+                self.problem((*at, name), f"extractor {declared.extractor!r} sees pictures; leave `{name}` out")
         pooling = declared.pooling or ("mean" if kind == "audio" else "nearest")
         return FeatureRecipe(
             name=declared.name,
@@ -190,6 +213,8 @@ class Reader:
             mean=pooling != "nearest",
             seconds=pooling.window if isinstance(pooling, Window) else None,
             delay=declared.delay,
+            track=declared.track,
+            channel=declared.channel,
         )
 
     def faces(self, entry: Any) -> tuple[str, Any] | None:

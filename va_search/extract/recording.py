@@ -27,6 +27,7 @@ from va_search.extract.pooling import Pooler
 from va_search.extract.recipe import FeatureRecipe, Recipe
 from va_search.extract.sources import Job
 from va_search.extract.timeline import Timeline, read_timeline
+from va_search.extract.tracks import default_track
 
 Features = dict[str, NDArray[np.float32]]
 
@@ -65,6 +66,30 @@ class Clock:
             self.extracting += time.perf_counter() - began
 
 
+@dataclass(frozen=True)
+class FrameTimes:
+    """When the annotated frames of a recording stand: (frames,) `seconds`, the frames before which time jumps, and the
+    usual step in seconds."""
+
+    seconds: NDArray[np.float64]
+    gaps: tuple[int, ...]
+    step: float
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    def pooler(self, one: FeatureRecipe) -> Pooler:
+        """What brings the windows or images of a feature set to these frames."""
+        return Pooler(
+            self.seconds,
+            mean=one.mean,
+            seconds=one.seconds,
+            delay=one.delay,
+            gaps=self.gaps,
+            usual=self.step,
+        )
+
+
 @dataclass
 class Worker:
     """Extracts recordings by their index, one after another; `device` is cpu or cuda.
@@ -84,7 +109,7 @@ class Worker:
         footage, problems, stop = 0.0, [], None
         try:
             timeline = read_timeline(job.video)
-            footage = timeline.end - float(timeline.frames[0])
+            footage = timeline.seconds
             self.draft.add(index, self.part(job, timeline, clock))
         except InputError as error:
             problems = [f"recording {job.name!r}: {problem}" for problem in error.problems]
@@ -108,13 +133,14 @@ class Worker:
         annotation = None if job.rows is not None else read_labels(job.labels)
         rows = job.rows if annotation is None else len(annotation)
         assert rows is not None
-        times = timeline.rows(rows, job.video)
+        times = timeline.rows(rows, job.video, job.labels)
+        frames = FrameTimes(times, timeline.gaps(rows), timeline.step)
         features: Features = {}
         valid = np.ones(rows, dtype=bool)
         problems: list[str] = []
         for step in (self._sound, self._frames, self._crops):
             try:
-                found, seen = step(job, timeline, times, clock)
+                found, seen = step(job, timeline, frames, clock)
                 features |= found
                 valid &= seen
             except InputError as error:
@@ -123,7 +149,15 @@ class Worker:
         if problems:
             raise InputError(*problems)
         ordered = {one.name: features[one.name] for one in self.recipe.feature_sets}
-        return Part(ordered, annotation, times, valid, (), (), notes(timeline, times, job.video))
+        number = next((one.track for one in self.recipe.feature_sets if one.kind == "audio"), None)
+        return Part(
+            ordered,
+            annotation,
+            times,
+            valid,
+            frames.gaps,
+            notes=notes(timeline, times, job.video, number),
+        )
 
     def _extractor(self, one: FeatureRecipe) -> Any:
         if one.name not in self._loaded:
@@ -136,17 +170,18 @@ class Worker:
         return [one for one in self.recipe.feature_sets if one.kind == kind and one.images == images]
 
     def _sound(
-        self, job: Job, timeline: Timeline, times: NDArray[np.float64], clock: Clock
+        self, job: Job, timeline: Timeline, times: FrameTimes, clock: Clock
     ) -> tuple[Features, NDArray[np.bool_]]:
-        """Audio feature sets; the sound is decoded once for each sample rate."""
+        """Audio feature sets; the sound is decoded once for each sample rate, track and channel."""
         features: Features = {}
-        asked: dict[int, list[FeatureRecipe]] = {}
+        asked: dict[tuple[int, int | None, int | None], list[FeatureRecipe]] = {}
         for one in self._of("audio"):
-            asked.setdefault(self._extractor(one).rate, []).append(one)
-        for rate, sets in asked.items():
-            sound = read_sound(job.video, timeline, rate, self.draft.folder)
+            key = (self._extractor(one).rate, one.track, one.one_channel)
+            asked.setdefault(key, []).append(one)
+        for (rate, number, channel), sets in asked.items():
+            sound = read_sound(job.video, timeline, rate, self.draft.folder, number=number, channel=channel)
             for one in sets:
-                pooler = _pooler(one, times)
+                pooler = times.pooler(one)
                 pieces = windows(sound, self._extractor(one))
                 while True:
                     with clock.running():
@@ -162,7 +197,7 @@ class Worker:
         return features, np.ones(len(times), dtype=bool)
 
     def _frames(
-        self, job: Job, timeline: Timeline, times: NDArray[np.float64], clock: Clock
+        self, job: Job, timeline: Timeline, times: FrameTimes, clock: Clock
     ) -> tuple[Features, NDArray[np.bool_]]:
         """Image feature sets of the video's whole pictures."""
         sets = self._of("image", "frames")
@@ -172,7 +207,7 @@ class Worker:
         return self._images(sets, frames, times, clock, job.video)
 
     def _crops(
-        self, job: Job, timeline: Timeline, times: NDArray[np.float64], clock: Clock
+        self, job: Job, timeline: Timeline, times: FrameTimes, clock: Clock
     ) -> tuple[Features, NDArray[np.bool_]]:
         """Image feature sets of face crops; frames without one are not valid."""
         sets = self._of("image", "crops")
@@ -182,7 +217,8 @@ class Worker:
         if job.finds_crops:
             find_crops(job.video, timeline, job.crops, self._finder())
         files = crop_files(job.crops, len(times), len(timeline.frames), job.video)
-        return self._images(sets, ((frame, read_crop(path)) for frame, path in files), times, clock, job.crops)
+        crops = ((frame, read_crop(path)) for frame, path in files)
+        return self._images(sets, crops, times, clock, job.crops)
 
     def _finder(self) -> Any:
         if "faces:" not in self._loaded:  # no name of a feature set has a colon
@@ -195,12 +231,12 @@ class Worker:
         self,
         sets: list[FeatureRecipe],
         images: Iterator[tuple[int, Image]],
-        times: NDArray[np.float64],
+        times: FrameTimes,
         clock: Clock,
         where: Path,
     ) -> tuple[Features, NDArray[np.bool_]]:
         """Rows of images at their frames' times, pooled; and which frames had an image."""
-        poolers = {one.name: _pooler(one, times) for one in sets}
+        poolers = {one.name: times.pooler(one) for one in sets}
         seen = np.zeros(len(times), dtype=bool)
         for places, batch in _batches(images, max(self._extractor(one).batch for one in sets)):
             seen[places] = True
@@ -209,14 +245,10 @@ class Worker:
                 for start in range(0, len(batch), extractor.batch):
                     with clock.running():
                         values = extractor.images(batch[start : start + extractor.batch])
-                    poolers[one.name].add(times[places[start : start + extractor.batch]], values)
+                    poolers[one.name].add(times.seconds[places[start : start + extractor.batch]], values)
         if not seen.any():
             raise InputError(f"{where}: no image for any of the {len(times)} frames")
         return {name: pooler.finish() for name, pooler in poolers.items()}, seen  # type: ignore[misc]
-
-
-def _pooler(one: FeatureRecipe, times: NDArray[np.float64]) -> Pooler:
-    return Pooler(times, mean=one.mean, seconds=one.seconds, delay=one.delay)
 
 
 def _batches(images: Iterator[tuple[int, Image]], size: int) -> Iterator[tuple[list[int], list[Image]]]:
@@ -244,18 +276,26 @@ def not_finite(name: str, values: NDArray[np.float32]) -> list[str]:
     ]
 
 
-def notes(timeline: Timeline, times: NDArray[np.float64], video: Path) -> dict[str, Any]:
-    """What `data check` tells of a recording's lengths and rates, in seconds and frames per second; and the size of its
-    video in bytes, which tells whether it was replaced."""
-    sound = timeline.sound
+def notes(timeline: Timeline, times: NDArray[np.float64], video: Path, number: int | None = None) -> dict[str, Any]:
+    """What `data check` tells of a recording's lengths and rates, in seconds and frames per second; of the audio track
+    that was used, the recipe's `number` or the default; and the size of its video in bytes, which tells whether it was
+    replaced."""
+    tracks = timeline.tracks
+    named = [track for track in tracks if track.number == number]
+    track = named[0] if named else default_track(tracks)
+    begin = float(timeline.frames[0])
     return {
         "annotation_seconds": float(times[-1] - times[0]) + timeline.step,
-        "video_seconds": timeline.end - float(timeline.frames[0]),
-        "audio_seconds": None if sound is None else sound[1] - sound[0],
-        "audio_offset": None if sound is None else sound[0] - float(timeline.frames[0]),
+        "video_seconds": timeline.end - begin,
+        "audio_seconds": None if track is None else track.end - track.begin,
+        "audio_offset": None if track is None else track.begin - begin,
+        "audio_track": None if track is None else track.number,
+        "audio_tracks": len(tracks),
+        "audio_channels": None if track is None else track.channels,
         "rows": len(times),
         "video_frames": len(timeline.frames),
         "rate": timeline.rate,
+        "mean_rate": timeline.mean_rate,
         "nominal_rate": timeline.nominal if np.isfinite(timeline.nominal) else None,
         "variable_rate": timeline.variable,
         "video_bytes": video.stat().st_size,

@@ -2,15 +2,17 @@
 
 Conventions: seconds on the video's clock, on which its sound runs too; a clock need not begin at 0. Nothing is decoded:
 time stamps stand on the packets. Annotation row i belongs to the video's i-th frame in the order of display, both from
-1 (Aff-Wild2); rows may be a few more than frames, whose times then go on at the video's pace.
+1 (Aff-Wild2); rows may be a second more than frames, whose times then go on at the video's pace, or a second fewer.
+A step of more than `GAP` usual steps is a gap, as in `data import`; the frame rate is that of the regular steps.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,31 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.table import GAP
 from va_search.errors import InputError
+from va_search.extract.tracks import AudioTrack, choose_picture, default_track, is_cover, is_default
 
 BEYOND = 1.0
-"""Seconds by which annotation rows may run past the video's last frame (label files often have one row more)."""
+"""Seconds by which annotation rows and frames may differ (label files often have one row more)."""
+FEW = 2
+"""Rows by which they may differ whatever rate that looks like."""
+OTHER_RATE = 0.03
+"""Share by which a rate must differ from the video's to be another one (24 and 25 do, 29.97 and 30 do not)."""
+USUAL_RATES = (
+    1.0, 2.0, 4.0, 5.0, 6.0, 7.5, 8.0, 10.0, 12.0, 12.5, 15.0, 16.0, 20.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0,
+    40.0, 48.0, 50.0, 60000 / 1001, 60.0, 80.0, 90.0, 100.0, 120.0, 200.0, 240.0, 250.0, 500.0, 1000.0,
+)  # fmt: skip
+"""Rates, in rows a second, that cameras and annotations have."""
 SHORT = 0.02
 """Share of its declared length that a file may lack."""
 UNEVEN = 0.25
-"""A step between frames that differs so much from the median, as a share of it, makes a frame rate variable."""
+"""A step between frames that differs so much from the usual one, as a share of it, makes a frame rate variable."""
+ROUNDING = 0.001
+"""Seconds to which Matroska, FLV and ASF round time stamps."""
+DROPPED = 8
+"""The longest step, in frames, that tells the rate of a video with dropped frames."""
+BACK = 0.5
+"""Seconds by which the clock of a file may go back from packet to packet before it counts as started again."""
 
 ALONE = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv"}
 """What FFmpeg may open: a video's own file. Play lists and the like, whatever their name, would read other files."""
@@ -33,27 +52,44 @@ ALONE = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,avi,matroska
 
 @dataclass(frozen=True)
 class Timeline:
-    """Times of a video: `frames` (frames,), increasing; `sound` its begin and end, None without an audio track.
+    """Times of a video: `frames` (frames,), in the order of display, never decreasing; `tracks` those of its sound.
 
     `nominal` is the rate the container declares, NaN where it declares none. `stamped` is False where the times are
-    right only all together, not which frame has which.
+    right only all together, not which frame has which. `stream` is the video's place among the container's streams,
+    `others` the number of further video tracks, cover art not counted.
     """
 
     frames: NDArray[np.float64]
     nominal: float
-    sound: tuple[float, float] | None
+    tracks: tuple[AudioTrack, ...] = ()
     stamped: bool = True
+    stream: int = 0
+    others: int = 0
 
     @property
+    def sound(self) -> tuple[float, float] | None:
+        """Begin and end of the default audio track; None without one."""
+        track = default_track(self.tracks)
+        return None if track is None else (track.begin, track.end)
+
+    @cached_property
     def step(self) -> float:
-        """The usual seconds from a frame to the next: the median; 1/30 for a single frame."""
-        return float(np.median(np.diff(self.frames))) if len(self.frames) > 1 else 1 / 30
+        """The usual seconds from a frame to the next: the mean of the regular steps; 1/30 for a single frame.
+
+        Regular steps are those near the median, so that neither holes nor bursts count.
+        """
+        return usual_step(np.diff(self.frames)) if len(self.frames) > 1 else 1 / 30
 
     @property
     def rate(self) -> float:
-        """Frames per second as measured over the whole video."""
+        """Frames per second where the frames follow each other regularly."""
+        return 1 / self.step
+
+    @property
+    def mean_rate(self) -> float:
+        """Frames per second over the whole video, holes included."""
         if len(self.frames) < 2:
-            return 1 / self.step
+            return self.rate
         return float((len(self.frames) - 1) / (self.frames[-1] - self.frames[0]))
 
     @property
@@ -66,17 +102,81 @@ class Timeline:
         """Where the last frame ends."""
         return float(self.frames[-1]) + self.step
 
-    def rows(self, count: int, video: Path) -> NDArray[np.float64]:
-        """(count,) seconds of annotation rows; InputError when they run more than a second past the video."""
+    @property
+    def seconds(self) -> float:
+        """Length of the video, holes included."""
+        return self.end - float(self.frames[0])
+
+    def gaps(self, rows: int) -> tuple[int, ...]:
+        """Rows, from 0 and of the first `rows`, before which time jumps by more than `GAP` usual steps."""
+        jumps = longer(np.diff(self.frames[:rows]), self.step)
+        return tuple((np.flatnonzero(jumps) + 1).tolist())
+
+    def rows(self, count: int, video: Path, labels: Path) -> NDArray[np.float64]:
+        """(count,) seconds of the annotation rows of `labels`; InputError when they are not one for each frame.
+
+        Up to a second more or less is taken, unless so many rows are those of another rate over the whole video.
+        """
         more = count - len(self.frames)
-        if more * self.step > BEYOND:
-            raise InputError(
-                f"{video}: {len(self.frames)} frames ({self.end - self.frames[0]:.1f} s), but {count} annotation rows: "
-                f"{more * self.step:.1f} s more; at most {BEYOND:g} s is taken. Cut short, or of another recording?"
-            )
+        apart = abs(more) * self.step
+        other = other_rate(count, self.seconds, self.rate)
+        if apart > BEYOND or (abs(more) > FEW and other is not None):
+            raise InputError(self._mismatch(count, video, labels, other))
         if more <= 0:
             return self.frames[:count]
         return np.concatenate([self.frames, self.frames[-1] + self.step * np.arange(1, more + 1)])
+
+    def _mismatch(self, count: int, video: Path, labels: Path, other: float | None) -> str:
+        """What to say of annotation rows that are not the video's frames, and which rate they fit."""
+        frames = len(self.frames)
+        more = count - frames
+        difference = f"{abs(more) * self.step:.1f} s {'more' if more > 0 else 'fewer'}"
+        rate = f"{self.rate:.5g} a second" + (" where they are regular" if self.variable else "")
+        if abs(more) * self.step > BEYOND:
+            difference += f", and at most {BEYOND:g} s is taken"
+        fitting = usual_rate(count, self.seconds) if other is None else other
+        if fitting is None:
+            fit = f"{count / self.seconds:.4g} rows a second would fit it, which is no usual rate"
+        else:
+            fit = f"{fitting:.5g} rows a second would fit it"
+        return (
+            f"{video}: {frames} frames ({self.seconds:.1f} s, {rate}), but {count} annotation rows: {difference}. "
+            f"{labels}: {fit}. Row i belongs to frame i: bring the annotation to one row for each of the {frames} "
+            "frames; if its rate is right, it or the video is cut short or of another recording"
+        )
+
+
+def usual_step(steps: NDArray[np.float64]) -> float:
+    """The usual one of (steps,) seconds from frame to frame: the mean of those near the median."""
+    median = float(np.quantile(steps, 0.5, method="lower"))  # a step that is there, never the middle of two
+    regular = (steps >= median / GAP) & ~longer(steps, median)
+    usual = float(steps[regular].mean())
+    # Where frames stand on a grid and some were dropped, steps of several frames tell the grid as well: rounded time
+    # stamps then weigh less.
+    frames = np.rint(steps / usual)
+    on_grid = np.abs(steps - frames * usual) <= 1.5 * ROUNDING
+    if not on_grid[regular].all():
+        return usual
+    counted = on_grid & (frames >= 1) & (frames <= DROPPED)
+    return float(steps[counted].sum() / frames[counted].sum())
+
+
+def longer(steps: NDArray[np.float64], usual: float) -> NDArray[np.bool_]:
+    """(steps,) which steps, in seconds, are gaps where so many are usual, but for the rounding of time stamps."""
+    return steps > GAP * usual + min(ROUNDING, usual / 4)
+
+
+def usual_rate(count: int, seconds: float) -> float | None:
+    """The usual rate that `count` rows have over so many seconds, to a second; None where there is none."""
+    nearest = min(USUAL_RATES, key=lambda rate: abs(count / rate - seconds))
+    return nearest if abs(count / nearest - seconds) <= BEYOND else None
+
+
+def other_rate(count: int, seconds: float, rate: float) -> float | None:
+    """The usual rate other than `rate` that gives `count` rows, to a row, over so many seconds; None without one."""
+    others = [usual for usual in USUAL_RATES if abs(usual / rate - 1) > OTHER_RATE]
+    nearest = min(others, key=lambda usual: abs(usual * seconds - count))
+    return nearest if abs(nearest * seconds - count) <= 1 else None
 
 
 @contextmanager
@@ -100,30 +200,87 @@ def opened(video: Path) -> Iterator[Any]:
 def read_timeline(video: Path) -> Timeline:
     """The times of a video's frames and sound; InputError when the file is broken or cut short. Reads all packets."""
     with opened(video) as container:
-        picture = container.streams.video[0]
-        sound = container.streams.audio[0] if container.streams.audio else None
-        stamps: list[float] = []
-        begin, end = math.inf, -math.inf
-        unstamped = container.format.name == "avi"  # has no times of display: what FFmpeg says of them is a guess
-        for packet in container.demux([picture, sound] if sound else [picture]):
-            stamp = packet.pts if packet.pts is not None else packet.dts
-            if stamp is None or packet.is_discard or not packet.size:
-                continue
-            if packet.stream.type == "video":
-                unstamped |= packet.pts is None
-                stamps.append(float(stamp * packet.time_base))
-            else:
-                begin = min(begin, float(stamp * packet.time_base))
-                end = max(end, float((stamp + (packet.duration or 0)) * packet.time_base))
+        packets = Packets(video)
+        for packet in container.demux():
+            packets.add(packet)
+        chosen = choose_picture(container.streams.video, packets.frames)
+        if chosen is None:
+            raise InputError(f"{video}: no frame in it")
+        picture, others = chosen
+        stream = picture.index
         declared = (container.duration or 0) / av.time_base
         nominal = float(picture.guessed_rate or math.nan)
         reordered = picture.codec_context.has_b_frames  # else the order in the file is that of display
-    frames = np.unique(np.array(stamps, dtype=np.float64))
-    if not len(frames):
-        raise InputError(f"{video}: no frame in it")
-    seconds = max(float(frames[-1]), end) - min(float(frames[0]), begin)
-    if declared - seconds > max(SHORT * declared, BEYOND):
+        # AVI has no times of display: what FFmpeg says of them is a guess
+        unstamped = stream in packets.unstamped or container.format.name == "avi"
+        tracks = packets.tracks(container.streams.audio)
+    if declared - packets.seconds > max(SHORT * declared, BEYOND):
         raise InputError(
-            f"{video}: {seconds:.1f} s in it, its header declares {declared:.1f} s; cut short: copy it again"
+            f"{video}: {packets.seconds:.1f} s in it, its header declares {declared:.1f} s; cut short: copy it again"
         )
-    return Timeline(frames, nominal, (begin, end) if end > begin else None, stamped=not (unstamped and reordered))
+    frames = np.sort(np.array(packets.stamps[stream], dtype=np.float64))
+    # Of two frames with one time stamp only their order tells which is which.
+    twice = bool((np.diff(frames) <= 0).any())
+    stamped = not twice and not (unstamped and reordered)
+    return Timeline(frames, nominal, tracks, stamped, stream, others)
+
+
+class Packets:
+    """What the packets of a video say of its times, in seconds, by the index of their stream."""
+
+    def __init__(self, video: Path) -> None:
+        self.video = video
+        self.stamps: dict[int, list[float]] = {}  # of video streams: their frames' times
+        self.unstamped: set[int] = set()  # video streams with frames that have no time of display
+        self.spans: dict[int, tuple[float, float]] = {}  # begin and end
+        self._decoded: dict[int, float] = {}  # of video streams: when the last packet is decoded
+
+    @property
+    def frames(self) -> dict[int, int]:
+        """Number of frames of each video stream."""
+        return {stream: len(stamps) for stream, stamps in self.stamps.items()}
+
+    @property
+    def seconds(self) -> float:
+        """From where the first stream begins to where the last one ends."""
+        begins, ends = zip(*self.spans.values(), strict=True)
+        return float(max(ends) - min(begins))
+
+    def add(self, packet: Any) -> None:
+        """Count one packet; InputError where the clock of a video starts again."""
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        stream = packet.stream
+        moves = stream.type == "video"
+        if stamp is None or packet.is_discard or not packet.size or (moves and is_cover(stream)):
+            return
+        time = float(stamp * packet.time_base)
+        length = 0.0 if moves else float((packet.duration or 0) * packet.time_base)
+        begin, end = self.spans.get(stream.index, (math.inf, -math.inf))
+        self.spans[stream.index] = (min(begin, time), max(end, time + length))
+        if moves:
+            self.stamps.setdefault(stream.index, []).append(time)
+            if packet.pts is None:
+                self.unstamped.add(stream.index)
+            if packet.dts is not None:
+                self._check_clock(stream.index, float(packet.dts * packet.time_base))
+
+    def _check_clock(self, stream: int, decoded: float) -> None:
+        last = self._decoded.get(stream, -math.inf)
+        if decoded < last - BACK:
+            raise InputError(
+                f"{self.video}: its clock goes back from {last:.2f} s to {decoded:.2f} s: files joined end to end, "
+                "or a camera that started again? Convert it: ffmpeg -i IN OUT.mp4"
+            )
+        self._decoded[stream] = decoded
+
+    def tracks(self, streams: Sequence[Any]) -> tuple[AudioTrack, ...]:
+        """Those of the audio streams that hold sound; a track's number is its place among all of them, from 1."""
+        tracks: list[AudioTrack] = []
+        for number, stream in enumerate(streams, start=1):
+            begin, end = self.spans.get(stream.index, (math.inf, -math.inf))
+            if end <= begin:
+                continue
+            layout = stream.layout.name if stream.channels else ""
+            language = stream.metadata.get("language", "")
+            tracks.append(AudioTrack(number, stream.channels, layout, language, is_default(stream), begin, end))
+        return tuple(tracks)
