@@ -300,7 +300,7 @@ def test_changes_are_told_in_plain_words(read: Any) -> None:
         ("epochs: [1, 2]", "expected one value, found the list [1, 2]; to vary it write {choice: [1, 2]}"),
         ("epochs: many", "4: settings.epochs: expected a whole number, found 'many'"),
         ("epochs: 0", "expected a number of 1 or more, found 0"),
-        ("epochs: yes", "expected a number, found true"),
+        ("epochs: yes", "4: YAML reads yes as true; write true"),
         ("epochs: 2.5", "expected a whole number, found 2.5"),
         ("learning_rate: .inf", "expected a finite number"),
         ("learning_rate: .nan", "expected a number above 0, found nan"),

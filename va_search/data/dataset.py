@@ -17,8 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from va_search.data.draft import Source, check_sources
 from va_search.data.importing import refuse
 from va_search.data.sheet import read_header, read_texts
+from va_search.document import number_hint, yaml_document
 from va_search.errors import InputError, unknown_name
-from va_search.files import checked_name, read_yaml
+from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS
 
 REQUIRED = ("recording", "subject", "split")
@@ -91,13 +92,13 @@ class TableSource(Source):
 
 def read_dataset(path: Path) -> Dataset:
     """dataset.yaml, validated whole; InputError with every problem and its line."""
-    document, lines = read_yaml(path)
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: expected keys ({', '.join(Dataset.model_fields)}), found {document!r}")
-    try:
-        return Dataset.model_validate(document)
-    except ValidationError as error:
-        raise InputError(*(_explain(path, lines, problem) for problem in error.errors())) from error
+    with yaml_document(path) as (document, lines):
+        if not isinstance(document, dict):
+            raise InputError(f"{path}: expected keys ({', '.join(Dataset.model_fields)}), found {document!r}")
+        try:
+            return Dataset.model_validate(document)
+        except ValidationError as error:
+            raise InputError(*(_explain(path, lines, problem) for problem in error.errors())) from error
 
 
 def _explain(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) -> str:
@@ -111,7 +112,7 @@ def _explain(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) 
         return f"{place}: key {key!r} is missing"
     text = problem["msg"].removeprefix("Value error, ")
     found = problem["input"]
-    shown = f", found {found!r}" if isinstance(found, str | int | float | None) else ""
+    shown = f", found {found!r}{number_hint(found)}" if isinstance(found, str | int | float | None) else ""
     return f"{place}: {key + ': ' if key else ''}{text}{shown}"
 
 

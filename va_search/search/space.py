@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from va_search.data.store import Store
+from va_search.document import yaml_document
 from va_search.errors import InputError, unknown_name
-from va_search.files import read_yaml
 from va_search.search.configurations import Configuration, Space
 from va_search.search.declaration import Setting, read_domain, read_when
 from va_search.search.domains import Domain
@@ -37,8 +37,8 @@ TRIED = 20_000
 
 def load_space(path: Path, store: Store) -> Space:
     """The search space in a YAML file, for this store; InputError with every problem and its line."""
-    document, lines = read_yaml(path)
-    return read_space(document, store, path=path, name=path.stem, lines=lines)
+    with yaml_document(path) as (document, lines):
+        return read_space(document, store, path=path, name=path.stem, lines=lines)
 
 
 def read_space(
