@@ -220,11 +220,11 @@ def trap_of(text: str, kind: str) -> str | None:
     plain = {"int": DECIMAL, "float": POINT}.get(kind)
     if plain is None or plain.fullmatch(text):
         return None
-    value = _number(text, kind)
-    if value is None:
+    number = _number(text, kind)
+    if number is None:
         return f"found {text}, which is no number; write {quoted}"
-    others = dict.fromkeys([*_meant(text), f"{value:,}".replace(",", "")])
-    return f"YAML reads {text} as {value}{_why(text)}; write {', '.join(others)}, or {quoted}"
+    others = dict.fromkeys([*_meant(text), f"{number}"])
+    return f"YAML reads {text} as {number}{_why(text)}; write {', '.join(others)}, or {quoted}"
 
 
 def _number(text: str, kind: str) -> int | float | None:

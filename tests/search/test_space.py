@@ -50,9 +50,9 @@ SIX_FOLDS = ("train", "train", "train", "train", "train", "validation", "test")
 
 
 def write_store(
-    folder: Path, sets: dict[str, str], splits: tuple[str, ...] = ("train", "train", "validation")
+    folder: Path, sets: dict[str, str], splits: tuple[str, ...] = ("train", "train", "validation"), frames: int = 400
 ) -> Store:
-    """A store with these feature sets by modality, one recording of four frames per split entry, folds 0, 1, …"""
+    """A store with these feature sets by modality, one recording of so many frames per split entry, folds 0, 1, …"""
     sources = [
         Source(f"r{i}", f"s{i}", f"r{i}", split, None if split == "test" else i, 25.0, ())
         for i, split in enumerate(splits)
@@ -60,7 +60,7 @@ def write_store(
     description = Description("tiny", (-1.0, 1.0), {name: (modality, ()) for name, modality in sets.items()})
     draft = Draft(folder, description, sources)
     for index in range(len(sources)):
-        draft.add(index, Part({name: np.zeros((4, 2), dtype=np.float32) for name in sets}))
+        draft.add(index, Part({name: np.zeros((frames, 2), dtype=np.float32) for name in sets}))
     return draft.finish()
 
 

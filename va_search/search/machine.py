@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError, JobError
+from va_search.search.container import cores
 from va_search.search.saves import SECONDS
 
 QUIET = {
@@ -67,7 +68,13 @@ def check_options(options: Options) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
-        raise JobError(f"--address {address}: no Ray cluster answers there ({error})") from error
+        raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from error
+
+
+def has_token() -> bool:
+    """Whether this user has a cluster's token where Ray looks for it."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
@@ -82,6 +89,8 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
     """A Ray that is ours alone on this machine, or a connection to a cluster; yields its resources."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if options.address is not None and has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -100,8 +109,9 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
         with _preloading(options):
             ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     except (OSError, ValueError, RuntimeError) as error:
-        where = options.address or "this machine"
-        raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
+        if options.address is not None:
+            raise InputError(f"--address {options.address}: no Ray cluster takes us there: {error}") from error
+        raise JobError(f"Ray could not be started on this machine: {error}") from error
     else:
         if options.address is not None:
             _refuse_private(options.address)
@@ -156,8 +166,3 @@ def _shut_down() -> None:
     finally:
         if collecting:
             gc.enable()
-
-
-def cores() -> int:
-    """The cores this process may use, which on a shared machine are fewer than it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
