@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from va_search.document import read_yaml
 from va_search.errors import InputError, JobError, unknown_name
-from va_search.files import Home, checked_name, digest, read_json, read_yaml, share_with_group, whole_file, write_json
+from va_search.files import Home, checked_name, digest, read_json, share_with_group, whole_file, write_json
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:

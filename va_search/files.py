@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from va_search.errors import InputError, JobError
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,126}")
@@ -96,46 +94,6 @@ def digest(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_yaml(path: Path) -> tuple[Any, dict[tuple[str | int, ...], int]]:
-    """A YAML file as plain data, and the line (from 1) of each key and item by its location.
-
-    Safe loader only. InputError, with the line, for bad syntax and for a key that stands twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (IsADirectoryError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML text file ({error})") from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise InputError(f"{path}{line}: not YAML: {getattr(error, 'problem', error)}") from error
-    lines: dict[tuple[str | int, ...], int] = {}
-    repeated = [] if node is None else _walk(node, (), lines)
-    if repeated:
-        raise InputError(*(f"{path}:{line}: key {key!r} stands twice; keep one" for key, line in repeated))
-    return data, lines
-
-
-def _walk(node: yaml.Node, at: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int]) -> list[tuple[str, int]]:
-    lines.setdefault(at, node.start_mark.line + 1)
-    repeated: list[tuple[str, int]] = []
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                repeated.append((key.value, key.start_mark.line + 1))
-            seen.add(key.value)
-            lines[(*at, key.value)] = key.start_mark.line + 1
-            repeated += _walk(value, (*at, key.value), lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            repeated += _walk(value, (*at, index), lines)
-    return repeated
 
 
 def remove_folder(path: Path) -> None:

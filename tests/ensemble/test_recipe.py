@@ -113,7 +113,7 @@ def test_what_every_method_shares() -> None:
 def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(
-        "method: greedy\nstep: 5\nstart: zero\nmembers: {outsid: yes}\n"
+        "method: greedy\nstep: 5\nstart: zero\nmembers: {outsid: true}\n"
         "valence:\n  method: bst\narousal:\n  k: 0\n  method: top_k\n"
     )
     with pytest.raises(InputError) as error:

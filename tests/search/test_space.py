@@ -50,9 +50,9 @@ SIX_FOLDS = ("train", "train", "train", "train", "train", "validation", "test")
 
 
 def write_store(
-    folder: Path, sets: dict[str, str], splits: tuple[str, ...] = ("train", "train", "validation")
+    folder: Path, sets: dict[str, str], splits: tuple[str, ...] = ("train", "train", "validation"), frames: int = 400
 ) -> Store:
-    """A store with these feature sets by modality, one recording of four frames per split entry, folds 0, 1, …"""
+    """A store with these feature sets by modality, one recording of so many frames per split entry, folds 0, 1, …"""
     sources = [
         Source(f"r{i}", f"s{i}", f"r{i}", split, None if split == "test" else i, 25.0, ())
         for i, split in enumerate(splits)
@@ -60,7 +60,7 @@ def write_store(
     description = Description("tiny", (-1.0, 1.0), {name: (modality, ()) for name, modality in sets.items()})
     draft = Draft(folder, description, sources)
     for index in range(len(sources)):
-        draft.add(index, Part({name: np.zeros((4, 2), dtype=np.float32) for name in sets}))
+        draft.add(index, Part({name: np.zeros((frames, 2), dtype=np.float32) for name in sets}))
     return draft.finish()
 
 
@@ -300,7 +300,7 @@ def test_changes_are_told_in_plain_words(read: Any) -> None:
         ("epochs: [1, 2]", "expected one value, found the list [1, 2]; to vary it write {choice: [1, 2]}"),
         ("epochs: many", "4: settings.epochs: expected a whole number, found 'many'"),
         ("epochs: 0", "expected a number of 1 or more, found 0"),
-        ("epochs: yes", "expected a number, found true"),
+        ("epochs: yes", "4: YAML reads yes as true; write true"),
         ("epochs: 2.5", "expected a whole number, found 2.5"),
         ("learning_rate: .inf", "expected a finite number"),
         ("learning_rate: .nan", "expected a number above 0, found nan"),

@@ -27,12 +27,13 @@ def plan(
     """Count the trials of a space and estimate their time; trains a few batches, starts nothing else."""
     with command(as_json) as output, opened(home) as at:
         from va_search.data.store import Store
+        from va_search.search.machine import Options
         from va_search.search.plan import make_plan
         from va_search.search.space import load_space
 
         store = Store.open(data)
         searched = load_space(space, store)
-        made = make_plan(at, searched, store, concurrent)
+        made = make_plan(at, searched, store, Options(concurrent=concurrent))
         show_plan(output, made, searched)
         output.done({"space": str(space), "store": str(data), **vars(made)})
 
@@ -41,11 +42,9 @@ def show_plan(output: Output, made: Plan, searched: Space) -> None:
     """What a search has to do, in a few lines."""
     from va_search.data.store import MIX
 
-    size = "endless (it has a float)"
-    if made.configurations is not None:
-        size = f"{'' if made.exact else 'at most '}{made.configurations:,} configurations"
-    folds = ", ".join(map(str, made.folds))
-    output.show(f"space      {size}, {len(made.seeds)} seeds, {len(made.folds)} folds ({folds})")
+    for remark in made.remarks:
+        output.show(f"note       {remark}")
+    output.show(f"space      {size_text(made, searched)}")
     trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
     output.show(f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already")
     if searched.budget.trials is not None and made.trials is not None and made.trials > searched.budget.trials:
@@ -53,8 +52,36 @@ def show_plan(output: Output, made: Plan, searched: Space) -> None:
         output.show(f"           budget.trials {searched.budget.trials} is rounded up to {whole}")
     if MIX in made.folds:
         output.show(f"           on fold {MIX} nothing is validated: those trials predict test and have no score")
-    known = "not known" if made.seconds_per_trial is None else f"about {duration(made.seconds_per_trial)} at most"
+    known = "not known" if made.seconds_per_trial is None else f"about {duration(made.seconds_per_trial)}"
     output.show(f"one trial  {known} ({made.basis})")
-    end = "no end" if made.seconds_per_trial is not None else "not known"
-    whole = end if made.seconds is None else f"about {duration(made.seconds)} at most"
-    output.show(f"in all     {whole}, {made.concurrent} trials side by side")
+    output.show(f"in all     {whole_text(made, searched)}")
+    if made.hours is not None:
+        until = f"after {duration(made.hours * 3600)} no trial begins; those that run are trained to their end"
+        output.show(f"hours      {made.hours:g}: {until}")
+
+
+def size_text(made: Plan, searched: Space) -> str:
+    """How many configurations, seeds and folds there are."""
+    seeds = "1 seed" if len(made.seeds) == 1 else f"{len(made.seeds)} seeds"
+    folds = "1 fold" if len(made.folds) == 1 else f"{len(made.folds)} folds"
+    beside = f"× {seeds} × {folds} ({', '.join(map(str, made.folds))})"
+    if made.configurations is None:
+        ranges = [name for name, setting in searched.settings.items() if setting.domain.count() is None]
+        return f"unlimited configurations ({', '.join(ranges)}: a range of decimal numbers) {beside}"
+    configurations = "1 configuration" if made.configurations == 1 else f"{made.configurations:,} configurations"
+    return f"{'' if made.exact else 'at most '}{configurations} {beside}"
+
+
+def whole_text(made: Plan, searched: Space) -> str:
+    """How long the whole takes, and what that depends on."""
+    side_by_side = "1 trial at a time" if made.concurrent == 1 else f"{made.concurrent} trials side by side"
+    if made.seconds is None:
+        end = "not known" if made.seconds_per_trial is None else "until the hours are spent, or it is stopped"
+        return f"{end}, {side_by_side}"
+    shorter = []
+    if searched.early_stopping is not None:
+        shorter.append("early stopping")
+    if "patience" in searched.settings:
+        shorter.append("patience")
+    less = f", less by what {' and '.join(shorter)} cut" if shorter else ""
+    return f"about {duration(made.seconds)} on an idle machine, {side_by_side}{less}"

@@ -60,13 +60,6 @@ def search(
 
         store = Store.open(data)
         searched = load_space(space, store)
-        if dry_run:
-            with opened(home) as at:
-                preview = make_preview(
-                    at, searched, store, study=study, concurrent=concurrent, warm_start=warm_start or ()
-                )
-                show_preview(output, preview, searched)
-            return
         options = Options(
             address,
             concurrent,
@@ -75,6 +68,11 @@ def search(
             checkpoint_seconds=checkpoint_seconds,
             fuse_seeds=fuse_seeds,
         )
+        if dry_run:
+            with opened(home) as at:
+                preview = make_preview(at, searched, store, study=study, options=options, warm_start=warm_start or ())
+                show_preview(output, preview, searched)
+            return
         summary = run(output, home_at(home), searched, store, study=study, options=options, warm_start=warm_start or ())
         output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
         output.done(vars(summary))
@@ -88,7 +86,7 @@ def run(
 
     more |= {"credit": credit_for(home, space, store), "pictures": pictures_for(home, space, store, study)}
     with progress_line(output) as watch:
-        summary = run_search(home, space, store, study=study, options=options, watch=watch, **more)
+        summary = run_search(home, space, store, study=study, options=options, watch=watch, note=output.note, **more)
     show_summary(output, summary)
     return summary
 
@@ -156,8 +154,6 @@ def recipe_for(study: str, folds: list[int | str], store: Store) -> str:
 
 def show_summary(output: Output, summary: Summary) -> None:
     """What a search did, in a few lines."""
-    for change in summary.changes:
-        output.show(f"space changed: {change}")
     for warm in summary.warm_start:
         output.show(warm_text(**warm))
     if summary.found:
@@ -168,6 +164,7 @@ def show_summary(output: Output, summary: Summary) -> None:
     output.show(
         f"study {summary.study}: {summary.complete} trials complete ({', '.join(parts)}) in {duration(summary.seconds)}"
     )
+    _show_counts(output, summary)
     for name, (trial, value) in summary.best.items():
         output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}")
     if summary.pareto:
@@ -197,6 +194,16 @@ def show_tracking(output: Output, summary: Summary) -> None:
 
 def _trials(count: int) -> str:
     return "1 trial" if count == 1 else f"{count} trials"
+
+
+def _show_counts(output: Output, summary: Summary) -> None:
+    """What other commands count beside these trials, and where these were trained."""
+    for why, count in summary.beside.items():
+        more = "1 more complete trial is" if count == 1 else f"{count} more complete trials are"
+        output.show(f"{more} {why}: not counted here, but by status, ensemble and report")
+    if summary.devices:
+        trained = ", ".join(f"{count} on {device}" for device, count in summary.devices.items())
+        output.show(f"trained now: {trained}")
 
 
 @contextmanager
@@ -243,12 +250,13 @@ def progress_text(progress: Progress) -> str:
     if progress.lacks is not None:
         return f"{progress.finished} finished · {progress.lacks} (Ctrl-C stops)"
     planned = "" if progress.planned is None else f"/{progress.planned}"
+    on = "" if progress.device is None else f" on {progress.device}"
     reached = ""
     if progress.best_valence is not None or progress.best_arousal is not None:
         pair = f"best valence {number(progress.best_valence)} · best arousal {number(progress.best_arousal)}"
         reached = f" · {pair} (validation)"
     left = "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} left"
     return (
-        f"{progress.finished}{planned} finished · {progress.running} running · {progress.failed} failed{reached} · "
+        f"{progress.finished}{planned} finished · {progress.running} running{on} · {progress.failed} failed{reached} · "
         f"{duration(progress.seconds)}{left}"
     )

@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from va_search.document import read_yaml
 from va_search.errors import InputError
-from va_search.files import read_yaml
 
 Place = tuple[str | int, ...]
 Level = Literal["error", "warning"]
@@ -66,7 +66,7 @@ class Document:
     @classmethod
     def read(cls, path: Path) -> Document:
         """The file at `path`; InputError, with the line, when it is missing, not YAML or not a mapping."""
-        data, lines = read_yaml(path)
+        data, lines = read_yaml(path, any_yaml=True)
         if not isinstance(data, dict):
             raise InputError(f"{path}:1: expected a cluster file, a mapping of sections; found {type(data).__name__}")
         return cls(path, data, lines)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from va_search.cluster.document import Document, Finding
+from va_search.document import read_yaml
 from va_search.errors import JobError, unknown_name
-from va_search.files import read_yaml
 
 PROVIDER_KEYS = {
     "aws": {"availability_zone", "cloudwatch", "key_pair", "region", "security_group", "use_internal_ips"},
@@ -34,7 +34,7 @@ def autoscaler_folder() -> Path:
 def defaults(provider: str) -> dict[str, Any] | None:
     """What the installed Ray fills in for a provider; None for a provider without defaults."""
     path = autoscaler_folder() / provider / "defaults.yaml"
-    return read_yaml(path)[0] if provider.isidentifier() and path.is_file() else None
+    return read_yaml(path, any_yaml=True)[0] if provider.isidentifier() and path.is_file() else None
 
 
 def launcher_shape(document: Document) -> list[Finding]:

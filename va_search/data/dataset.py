@@ -31,8 +31,9 @@ from va_search.data.sheet import (
     separator,
     unknown_column,
 )
+from va_search.document import number_hint, yaml_document
 from va_search.errors import InputError, unknown_name
-from va_search.files import checked_name, read_yaml
+from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS
 
 REQUIRED = ("recording", "subject", "split")
@@ -141,13 +142,13 @@ class TableSource(Source):
 
 def read_dataset(path: Path) -> Dataset:
     """dataset.yaml, validated whole; InputError with every problem and its line."""
-    document, lines = read_yaml(path)
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: expected keys ({', '.join(Dataset.model_fields)}), found {document!r}")
-    try:
-        return Dataset.model_validate(document)
-    except ValidationError as error:
-        raise InputError(*(_explain(path, lines, problem) for problem in error.errors())) from error
+    with yaml_document(path) as (document, lines):
+        if not isinstance(document, dict):
+            raise InputError(f"{path}: expected keys ({', '.join(Dataset.model_fields)}), found {document!r}")
+        try:
+            return Dataset.model_validate(document)
+        except ValidationError as error:
+            raise InputError(*(_explain(path, lines, problem) for problem in error.errors())) from error
 
 
 def _explain(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) -> str:
@@ -167,7 +168,7 @@ def _explain(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) 
     if problem["type"] == "string_type" and isinstance(found, str | int | float):
         # YAML reads 010, 1:30, no and 1.0 as other values than the file's names have.
         return f"{place}: {key}: YAML reads a name without quotes as {found!r}; put it in quotes, as the files have it"
-    shown = f", found {found!r}" if isinstance(found, str | int | float | None) else ""
+    shown = f", found {found!r}{number_hint(found)}" if isinstance(found, str | int | float | None) else ""
     return f"{place}: {key + ': ' if key else ''}{text}{shown}"
 
 

@@ -1,6 +1,6 @@
 """Reading a recipe's parts: every problem of a file is gathered, with its line, before any is raised.
 
-Conventions: `lines` are those of `files.read_yaml`; a problem stands at the line of its key, or of the nearest key
+Conventions: `lines` are those of `document.read_yaml`; a problem stands at the line of its key, or of the nearest key
 around it.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from va_search.document import number_hint
 from va_search.ensemble.plan import OPTIONS, Delay, Plan, Prune, Shared, Smooth, Strict
 from va_search.errors import unknown_name
 
@@ -93,4 +94,4 @@ def _said(problem: Any, given: Any, allowed: list[str]) -> str:
         return unknown_name(what, at[0], allowed)
     message = problem["msg"][0].lower() + problem["msg"][1:]
     key = f"`{'.'.join(at)}`: " if at else ""
-    return f"{key}{message}, but got {problem['input']!r}"
+    return f"{key}{message}, but got {problem['input']!r}{number_hint(problem['input'])}"

@@ -38,11 +38,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from va_search.data.store import MIX
+from va_search.document import read_yaml, yaml_document
 from va_search.ensemble.candidates import NO_VALIDATION
 from va_search.ensemble.plan import Plan, Prune, Strict
 from va_search.ensemble.reader import Lines, Place, Reader
 from va_search.errors import InputError, unknown_name
-from va_search.files import read_yaml, shipped
+from va_search.files import shipped
 from va_search.metrics import DIMENSIONS
 
 FOLDER = Path("ensembles")
@@ -100,8 +101,8 @@ def load_recipe(recipe: str | Path) -> Recipe:
     InputError with every problem and its line; an unknown name answers with the recipes that are there.
     """
     path = _find(str(recipe))
-    document, lines = read_yaml(path)
-    return read_recipe(path.stem, document, lines, where=str(path), beside=path.parent)
+    with yaml_document(path) as (document, lines):
+        return read_recipe(path.stem, document, lines, where=str(path), beside=path.parent)
 
 
 def known_recipes() -> dict[str, Path]:

@@ -27,10 +27,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from va_search.document import yaml_document
 from va_search.errors import InputError, unknown_name
 from va_search.extract.extractor import EXTRACTORS, FACE_FINDERS, Extractor, extractor_class
 from va_search.extract.weights import weights_in, weights_problem
-from va_search.files import checked_name, digest, read_yaml
+from va_search.files import checked_name, digest
 
 MEANING = 2
 """Raise it when the same recipe would give other numbers."""
@@ -145,7 +146,13 @@ class Recipe:
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe in a YAML file; InputError with every problem and its line, or with every missing weights file."""
-    document, lines = read_yaml(path)
+    with yaml_document(path) as (document, lines):
+        recipe = _read_recipe(path, document, lines)
+    _check_weights(recipe)
+    return recipe
+
+
+def _read_recipe(path: Path, document: Any, lines: Mapping[Place, int]) -> Recipe:
     reader = Reader(path, lines)
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a mapping with feature_sets, found {document!r}")
@@ -159,9 +166,7 @@ def load_recipe(path: Path) -> Recipe:
     made = [reader.feature_set(entry, ("feature_sets", at)) for at, entry in enumerate(entries)]
     faces = reader.faces(document["faces"]) if document.get("faces") is not None else None
     reader.stop()
-    recipe = Recipe(path.stem, tuple(one for one in made if one is not None), faces)
-    _check_weights(recipe)
-    return recipe
+    return Recipe(path.stem, tuple(one for one in made if one is not None), faces)
 
 
 class Reader:

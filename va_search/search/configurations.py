@@ -2,17 +2,19 @@
 
 Conventions: a configuration maps the names of the settings in play to plain values; settings out of play take the
 defaults of `TrialSettings`. Two configurations that would compute the same are one: unused settings count as their
-defaults, and late fusion of feature sets of one modality is early fusion.
+defaults, late fusion of feature sets of one modality is early fusion, and what else means the same on this store
+(sameness.py) counts once: the first in grid order, or whichever was trained.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, product
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -23,10 +25,14 @@ from va_search.search.declaration import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.header import Budget, EarlyStopping, Header
 from va_search.search.problems import plain
+from va_search.search.sameness import NAMES, Sameness
 from va_search.training.settings import TrialSettings, unused
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
+
+ALTERNATIVES = 64
+"""So many settings that mean the same are looked for in a home at most."""
 
 COUNTED = 100_000
 """Spaces of up to so many combinations are counted exactly."""
@@ -38,14 +44,15 @@ Configuration = dict[str, Any]
 class Space:
     """A search space that was read and checked; make one with `load_space`.
 
-    `settings` come in an order in which every condition looks back; `modalities` names each feature set's modality.
+    `settings` come in an order in which every condition looks back; `sameness` is what of the
+    store decides which mean the same.
     """
 
     name: str
     document: dict[str, Any]
     header: Header
     settings: dict[str, Setting]
-    modalities: dict[str, str]
+    sameness: Sameness
 
     @property
     def sampler(self) -> str:
@@ -107,7 +114,7 @@ class Space:
         """
         if self._combinations is None:
             raise ValueError(f"space {self.name!r} has infinitely many configurations")
-        seen: set[bytes] = set()
+        seen: set[str] = set()
         for configuration in self.combinations(list(self.settings)):
             key = self._key(configuration, self._kinds)
             if key is not None and key not in seen:
@@ -134,6 +141,18 @@ class Space:
         else:
             for value in self.settings[names[0]].domain.values():
                 yield from self.combinations(names[1:], {**chosen, names[0]: value})
+
+    def declared(self, name: str) -> list[Any]:
+        """The values a setting may take, its default where the space does not name it; the first of very many."""
+        return self._values(name) or [TrialSettings.model_fields[name].default]
+
+    def drawn(self, generator: Random) -> Configuration:
+        """A configuration drawn at random, setting by setting; it may be invalid, or equal to another."""
+        chosen: Configuration = {}
+        for name, setting in self.settings.items():
+            if self.in_play(name, chosen):
+                chosen[name] = setting.domain.draw(generator)
+        return chosen
 
     def suggest(self, trial: Trial) -> Configuration:
         """A configuration proposed by Optuna, setting by setting, conditions respected.
@@ -182,7 +201,8 @@ class Space:
         return ours and self.configuration(settings) is not None
 
     def configuration(self, settings: TrialSettings) -> Configuration | None:
-        """A configuration whose trials have these settings, seed and fold aside; None when there is none."""
+        """A configuration whose trials have these settings, or such that mean the same, seed and fold aside; None when
+        there is none."""
         target = settings.model_dump(mode="json")
         kind = [MIX if settings.fold == MIX else OFFICIAL]
         wanted = self._key(target, kind)
@@ -190,6 +210,30 @@ class Space:
             if self._key(found, kind) == wanted:
                 return found
         return None
+
+    def meaning(self, settings: TrialSettings) -> str:
+        """The same text for trials that would compute the same, seed and fold included."""
+        return _digest(self.sameness.meaning(settings).model_dump_json())
+
+    def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
+        """The same trial under other settings of this space, without the one given; a few of very many."""
+        meant = self.meaning(settings)
+        choices: dict[str, list[Any]] = {}
+        for name in NAMES:
+            values = self._values(name) if name != "normalise" else ["recording", "subject"]
+            same_values = list(self.sameness.alternatives(settings, name, values))
+            others = [value for value in same_values if value != getattr(settings, name)]
+            if others:
+                choices[name] = [getattr(settings, name), *others]
+        found = []
+        for values_together in islice(product(*choices.values()), ALTERNATIVES):
+            try:
+                other = TrialSettings(**settings.model_dump() | dict(zip(choices, values_together, strict=True)))
+            except ValidationError:
+                continue
+            if other != settings and other not in found and self.meaning(other) == meant:
+                found.append(other)
+        return found
 
     def changes(self, old_document: Mapping[str, Any]) -> list[str]:
         """What differs between an older document of the space and this one, one line each, in plain words."""
@@ -236,20 +280,23 @@ class Space:
         values = [target[name]] if domain.contains(target[name]) else []
         if name == "stride" and target[name] is None and domain.contains(target["segment_length"]):
             values.append(target["segment_length"])
-        if name == "fusion" and self._one_modality(target["features"]):
-            values += [value for value in domain.values() if value not in values]
+        if name in NAMES and not values:
+            settings = TrialSettings(**target)
+            values += self.sameness.alternatives(settings, name, self._values(name))
         if name in unused_names:
             decides = any(name in setting.when for setting in self.settings.values())
             values += [value for value in islice(domain.values(), 16 if decides else 1) if value not in values]
             values = values if decides else values[:1]
         return values
 
-    def _one_modality(self, features: Sequence[str]) -> bool:
-        return len({self.modalities.get(name, name) for name in features}) == 1
+    def _values(self, name: str) -> list[Any]:
+        """Some values that a setting may take: all but for a long range of numbers."""
+        setting = self.settings.get(name)
+        return [] if setting is None else list(islice(setting.domain.values(), 64))
 
     def _settings(self, configuration: Mapping[str, Any], **rest: Any) -> TrialSettings:
         settings = TrialSettings(**{**configuration, **rest})
-        if settings.fusion == "late" and self._one_modality(settings.features):
+        if settings.fusion == "late" and self.sameness.one_modality(settings.features):
             settings = settings.model_copy(update={"fusion": "early"})
         return settings
 
@@ -258,14 +305,17 @@ class Space:
         """One fold of each kind that the space has: settings may be valid, or have an effect, for one of them only."""
         return [MIX] * (MIX in self.folds) + [OFFICIAL] * any(fold != MIX for fold in self.folds)
 
-    def _key(self, configuration: Mapping[str, Any], kinds: list[str]) -> bytes | None:
+    def _key(self, configuration: Mapping[str, Any], kinds: list[str]) -> str | None:
         """Equal for configurations that compute the same on these kinds of folds; None for an invalid one."""
         try:
             settings = [self._settings({**configuration, "seed": 0, "fold": kind}) for kind in kinds]
         except ValidationError:
             return None
-        text = "".join(one.model_dump_json() for one in settings)
-        return hashlib.blake2b(text.encode(), digest_size=16).digest()
+        return _digest("".join(self.sameness.meaning(each).model_dump_json() for each in settings))
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _reason(error: Any) -> str:

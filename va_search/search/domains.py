@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class Domain(Protocol):
     def contains(self, value: Any) -> bool:
         """Whether `value` is one of the values."""
 
+    def draw(self, generator: Random) -> Any:
+        """One of the values, each as likely (of a logarithmic range each order of magnitude)."""
+
     def suggest(self, trial: Trial, name: str) -> Any:
         """A value proposed by Optuna."""
 
@@ -54,6 +58,9 @@ class Choice:
 
     def contains(self, value: Any) -> bool:
         return any(same(value, option) for option in self.options)
+
+    def draw(self, generator: Random) -> Any:
+        return generator.choice(self.options)
 
     def suggest(self, trial: Trial, name: str) -> Any:
         if len(self.options) == 1:
@@ -93,6 +100,9 @@ class IntRange:
     def contains(self, value: Any) -> bool:
         return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
 
+    def draw(self, generator: Random) -> Any:
+        return generator.randrange(self.low, self.high + 1, self.step)
+
     def suggest(self, trial: Trial, name: str) -> Any:
         if self.count() == 1:
             return self.low
@@ -125,6 +135,11 @@ class FloatRange:
 
     def contains(self, value: Any) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
+
+    def draw(self, generator: Random) -> Any:
+        if self.log:
+            return math.exp(generator.uniform(math.log(self.low), math.log(self.high)))
+        return generator.uniform(self.low, self.high)
 
     def suggest(self, trial: Trial, name: str) -> Any:
         if self.low == self.high:

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from va_search.errors import InputError, JobError, VaSearchError
+from va_search.errors import InputError, JobError
+from va_search.search.container import cores
 from va_search.search.ray_folder import private_folder
 from va_search.search.saves import SECONDS
 from va_search.search.supervisor import Supervisor
@@ -83,7 +84,13 @@ def check_options(options: Options) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
-        raise JobError(f"--address {address}: no Ray cluster answers there ({error})") from error
+        raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from error
+
+
+def has_token() -> bool:
+    """Whether this user has a cluster's token where Ray looks for it."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
 
 
 def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
@@ -110,6 +117,8 @@ def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> I
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    if options.address is not None and has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     with nullcontext() if options.address is not None else private_folder() as folder:
         supervisor = Supervisor(folder, stop)
         deaths = Deaths(folder)
@@ -122,14 +131,13 @@ def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> I
 
 def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> dict[str, float]:
     """Start Ray, or connect to a cluster, and return its resources."""
-    where = options.address or "this machine"
     try:
         supervisor.call(partial(_start, options, folder), START_SECONDS, limited="its start")
-    except VaSearchError as error:
-        raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
     except Exception as error:  # Ray raises bare exceptions too
         reason = str(error).strip() or type(error).__name__
-        raise JobError(f"Ray could not be started or reached at {where}: {reason}") from error
+        if options.address is not None:
+            raise InputError(f"--address {options.address}: no Ray cluster takes us there: {reason}") from error
+        raise JobError(f"Ray could not be started on this machine: {reason}") from error
     if options.address is not None:
         supervisor.call(partial(_refuse_private, options.address))
     return supervisor.call(_look_around(supervisor))
@@ -229,8 +237,3 @@ def _shut_down() -> None:
     finally:
         if collecting:
             gc.enable()
-
-
-def cores() -> int:
-    """The cores this process may use, which on a shared machine are fewer than it has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,7 +19,8 @@ from typing import Any, Literal
 import yaml
 
 from va_search.data.store import Store
-from va_search.files import read_yaml, shipped, whole_file
+from va_search.document import read_yaml
+from va_search.files import shipped, whole_file
 
 SPACES = ("paper", "paper_ablation", "paper_folds", "paper_mix")
 """Names of the searches, and of their files in search_spaces/."""

@@ -1,24 +1,38 @@
-"""What a search would cost, told before a minute is spent: trials, the space's size, time.
+"""What a search would cost, before a minute is spent: trials, the space's size, time.
 
-The time comes from finished trials of the same space and data where this home has them, otherwise from a few
-sampled trials of which some batches are trained, here and now, in this process.
+The time of a trial comes from finished trials of the same space and data where this home has them, otherwise from a few
+configurations of which some batches are trained, here and now, in this process. Either is scaled to what the search
+would train: the mean over its trials, so that the order in which a grid lists its values changes nothing.
+
+Conventions: times are in seconds on this machine with nothing else running; trials that share its cores or are stopped
+early take longer or shorter. The whole includes Ray's start.
 """
 
 from __future__ import annotations
 
-import itertools
+import math
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import mean
+from itertools import islice
+from time import perf_counter
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from va_search.data.store import Store
+from va_search.errors import InputError
 from va_search.files import Home
 from va_search.predictions.bank import Bank
-from va_search.search.machine import cores
+from va_search.search.configurations import Configuration
+from va_search.search.container import cores
+from va_search.search.devices import hidden_by_user
+from va_search.search.machine import Options
 from va_search.search.proposals import Proposals
+from va_search.search.readiness import check_ready
 from va_search.search.session import planned_trials
+from va_search.search.sizes import number_of_weights
 from va_search.search.space import Space
 from va_search.training.settings import TrialSettings, trial_id
 
@@ -28,6 +42,17 @@ SAMPLED = 4
 SAMPLE_SECONDS = 3.0
 """Training time given to each."""
 
+START_SECONDS = 12.0
+"""From the command to the first epoch: Ray's start, and that of its processes."""
+
+TRIAL_SECONDS = 0.5
+"""What a trial takes beside its epochs: opening the store, predicting test, writing."""
+
+LOOKED_AT = 20_000
+"""A space of up to so many combinations is walked whole; of a larger one `DRAWN` are drawn."""
+
+DRAWN = 2_000
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -36,8 +61,9 @@ class Plan:
     `exact` is False when `configurations` is an upper bound. `trials_each` is how many trials a configuration has:
     one for each of `seeds` and of `folds`, in which the official split stands as "official".
 
-    `seconds_per_trial` is for one trial alone, None where it is not known; `seconds` is for what is left with
-    `concurrent` trials side by side, never more than the space's budget of hours.
+    `seconds_per_trial` is for one trial alone, None where it is not known; `seconds` is for all that is left, Ray's
+    start included, with `concurrent` trials side by side. `hours` is the budget: after so many no trial begins, and
+    what runs then is trained to its end. `remarks` are what else whoever searches should know.
     """
 
     configurations: int | None
@@ -49,20 +75,24 @@ class Plan:
     complete: int
     seconds_per_trial: float | None
     seconds: float | None
+    hours: float | None
     concurrent: int
     basis: str
+    remarks: list[str]
 
 
-def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = None, *, timed: bool = True) -> Plan:
-    """Count and time the trials that `search` would run; nothing is written, and unless `timed` nothing trained."""
+def make_plan(home: Home, space: Space, store: Store, options: Options | None = None, *, timed: bool = True) -> Plan:
+    """Count and time the trials that `search` would run; nothing is written, and unless `timed` nothing trained.
+
+    InputError with all that would keep the search from running.
+    """
+    options = options or Options()
     records = _earlier(home, space, store)
-    concurrent = concurrent or cores()
+    ready = check_ready(home, space, store, options, complete=len(records), writes=False)
+    concurrent = options.concurrent or ready.concurrent or cores() // options.threads
     per_trial: float | None
     if len(records) >= SAMPLED:
-        per_trial, basis = (
-            mean(record["seconds"] for record in records),
-            f"{len(records)} finished trials of this space",
-        )
+        per_trial, basis = _of_finished(records, space, store), f"{len(records)} finished trials of this space"
     elif timed:
         per_trial, basis = _timed(space, store)
     else:
@@ -78,18 +108,26 @@ def make_plan(home: Home, space: Space, store: Store, concurrent: int | None = N
         complete=len(records),
         seconds_per_trial=per_trial,
         seconds=_whole(space, trials, len(records), per_trial, concurrent),
+        hours=space.budget.hours,
         concurrent=concurrent,
         basis=basis,
+        remarks=ready.remarks,
     )
 
 
 def _whole(space: Space, trials: int | None, complete: int, per_trial: float | None, concurrent: int) -> float | None:
-    bounds = []
-    if trials is not None and per_trial is not None:
-        bounds.append(max(0, trials - complete) * per_trial / concurrent)
+    """Seconds of the whole search; None where no number of trials ends it, or a trial's time is not known."""
+    if trials is None or per_trial is None:
+        return None
+    left = max(0, trials - complete)
+    if left == 0:
+        return 0.0
+    side_by_side = math.ceil(left / concurrent) * per_trial
     if space.budget.hours is not None:
-        bounds.append(space.budget.hours * 3600)
-    return min(bounds) if bounds else None
+        side_by_side = min(
+            side_by_side, space.budget.hours * 3600 + per_trial
+        )  # the last ones are trained to their end
+    return START_SECONDS + side_by_side
 
 
 def _earlier(home: Home, space: Space, store: Store) -> list[dict[str, Any]]:
@@ -98,19 +136,31 @@ def _earlier(home: Home, space: Space, store: Store) -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for study in bank.studies():
         for record in bank.records(study):
-            if record["source"] == "trained" and record["trial"] not in found and _same(record, space, store):
-                found[record["trial"]] = record
+            settings = _settings_of(record, space, store) if record["source"] == "trained" else None
+            if settings is not None:
+                found.setdefault(space.meaning(settings), record)
     return list(found.values())
 
 
-def _same(record: dict[str, Any], space: Space, store: Store) -> bool:
+def _settings_of(record: dict[str, Any], space: Space, store: Store) -> TrialSettings | None:
+    """A record's settings; None for a trial outside the space or on other data."""
     known = record["settings"] and all(name in store.feature_sets for name in record["settings"]["features"])
     if not known or record["data_hash"] != store.data_hash(record["settings"]["features"], record["settings"]["fold"]):
-        return False
+        return None
     try:
-        return space.contains(TrialSettings(**record["settings"]))
+        settings = TrialSettings(**record["settings"])
     except ValidationError:  # of another version of the package
-        return False
+        return None
+    return settings if space.contains(settings) else None
+
+
+def _of_finished(records: list[dict[str, Any]], space: Space, store: Store) -> float:
+    """Seconds of a trial of the space, judged by the finished ones: they may be its short or its long ones."""
+    timed = [(TrialSettings(**record["settings"]), record) for record in records]
+    per_epoch = [(settings, record["seconds"] / max(1, record["epochs"])) for settings, record in timed]
+    trained: int = sum(record["epochs"] for _, record in timed)
+    planned = sum(settings.trained_epochs for settings, _ in timed)
+    return _mean_trial(per_epoch, _likely(space, store), store) * trained / planned  # some are stopped early
 
 
 def _timed(space: Space, store: Store) -> tuple[float, str]:
@@ -118,22 +168,95 @@ def _timed(space: Space, store: Store) -> tuple[float, str]:
 
     from va_search.training.fit import Fit
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = "cuda" if torch.cuda.is_available() and not hidden_by_user() else "cpu"
     if device == "cpu":
         torch.set_num_threads(1)  # as a trial has it during a search
-    seconds = []
-    for settings in _sample(space, store):
+    likely = _likely(space, store)
+    timed, beside = [], []
+    for settings in _spread(likely, store):
+        began = perf_counter()
         fit = Fit(settings, store, device=device)
-        seconds.append(fit.seconds_per_epoch(SAMPLE_SECONDS) * settings.trained_epochs)
-    return mean(seconds), f"{len(seconds)} configurations, each trained for up to {SAMPLE_SECONDS:g} s on this machine"
+        beside.append(perf_counter() - began)
+        timed.append((settings, fit.seconds_per_epoch(SAMPLE_SECONDS)))
+    number = "1 configuration" if len(timed) == 1 else f"{len(timed)} configurations, each"
+    basis = f"{number} trained for up to {SAMPLE_SECONDS:g} s on this machine"
+    # the first of a process reads what the others find in memory
+    return _mean_trial(timed, likely, store) + min(beside) + TRIAL_SECONDS, basis
 
 
-def _sample(space: Space, store: Store) -> list[TrialSettings]:
-    if space.sampler == "grid":
-        some = list(itertools.islice(space.configurations(), 5000))
-        spread = some[:: max(1, len(some) // SAMPLED)][:SAMPLED]
-        return [space.trials(configuration)[0] for configuration in spread]
+Weighted = list[tuple[TrialSettings, float]]
+"""Settings of a trial, and a number that goes with them."""
+
+
+def _mean_trial(per_epoch: Weighted, likely: Weighted, store: Store) -> float:
+    """Mean seconds of the likely trials, from the seconds per epoch of a few: between these by the epoch's work."""
+    known = sorted((_work(settings, store), seconds) for settings, seconds in per_epoch)
+    work, seconds = np.array(known).T
+    epoch = np.interp([_work(settings, store) for settings, _ in likely], work, seconds)
+    epochs = np.array([settings.trained_epochs for settings, _ in likely])
+    weights = np.array([weight for _, weight in likely])
+    return float(np.average(epoch * epochs, weights=weights))
+
+
+def _work(settings: TrialSettings, store: Store) -> float:
+    """About how much an epoch computes: the weights, for each model step, and the columns of each frame."""
+    columns = sum(store.feature_sets[name].dim for name in settings.features)
+    return float(store.frames * (columns + number_of_weights(settings, store) / settings.frame_step))
+
+
+def _spread(likely: Weighted, store: Store) -> list[TrialSettings]:
+    """A few of them, from those whose epochs compute least to those whose epochs compute most."""
+    by_work = sorted((settings for settings, _ in likely), key=lambda settings: _order(settings, store))
+    places = np.linspace(0, len(by_work) - 1, min(SAMPLED, len(by_work))).round().astype(int)
+    return [by_work[place] for place in places]
+
+
+def _order(settings: TrialSettings, store: Store) -> tuple[float, str]:
+    """The same whatever the order in which a space lists its values."""
+    return _work(settings, store), settings.model_dump_json()
+
+
+def _likely(space: Space, store: Store) -> Weighted:
+    """Trials that stand for all those to come, each with its weight."""
+    budget = None if space.budget_trials is None else space.budget_trials // space.trials_each
+    if space.sampler != "grid":
+        return [(settings, 1.0) for settings in _proposed(space, store, min(budget or DRAWN, 24))]
+    size = space.size()
+    if budget is not None and size is not None and budget < size and budget <= LOOKED_AT:
+        first = islice(space.configurations(), budget)  # a grid is trained in its order
+        return [(space.trials(configuration)[0], 1.0) for configuration in first]
+    if size is not None and size <= LOOKED_AT:
+        return [(space.trials(configuration)[0], 1.0) for configuration in space.configurations()]
+    return list(_drawn(space))
+
+
+def _drawn(space: Space) -> Iterator[tuple[TrialSettings, float]]:
+    """Configurations of a large grid drawn at random. A draw falls into each branch of a condition alike, however many
+    configurations that has: the weight is how many there are."""
+    generator = random.Random(0)  # noqa: S311 (no secret)
+    number = 0
+    for _ in range(20 * DRAWN):
+        configuration = space.drawn(generator)
+        try:
+            settings = space.trials(configuration)[0]
+        except InputError:  # these values do not go together
+            continue
+        yield settings, _branch(space, configuration)
+        number += 1
+        if number == DRAWN:
+            return
+    if number == 0:
+        yield space.trials(next(space.configurations()))[0], 1.0
+
+
+def _branch(space: Space, configuration: Configuration) -> float:
+    """Configurations with the same settings in play."""
+    return float(math.prod(space.settings[name].domain.count() or 1 for name in configuration))
+
+
+def _proposed(space: Space, store: Store, number: int) -> list[TrialSettings]:
+    """What the sampler proposes before it has learnt anything."""
     proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)))
     each = space.trials_each
-    drawn = [proposals.next() for _ in range(SAMPLED * each)]
+    drawn = [proposals.next() for _ in range(number * each)]
     return [entry[1] for entry in drawn[::each] if entry is not None]

@@ -9,6 +9,7 @@ from typing import Any
 
 from va_search.data.store import Store
 from va_search.files import Home, checked_name
+from va_search.search.machine import Options
 from va_search.search.plan import Plan, make_plan
 from va_search.search.session import Session
 from va_search.search.space import Space
@@ -47,7 +48,7 @@ def make_preview(
     store: Store,
     *,
     study: str,
-    concurrent: int | None = None,
+    options: Options | None = None,
     warm_start: Sequence[str] = (),
 ) -> Preview:
     """Look at what is there and draw from the space; InputError where `search` would refuse."""
@@ -56,7 +57,7 @@ def make_preview(
     spent = before["seconds"] if before else 0.0
     warm = warm_start_of(named, warm_start, space, store)
     session = Session(named, space, store, lambda record: None, spent=spent, warm=warm)
-    plan = make_plan(home, space, store, concurrent, timed=False)
+    plan = make_plan(home, space, store, options, timed=False)
     failed, asked = {one["trial"] for one in named.failures()}, {trial for trial, _ in named.asked()}
     trials, elsewhere = _draw(session)
     listed: list[dict[str, Any]] = [
@@ -84,18 +85,20 @@ def make_preview(
 
 def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
     """Trials that would be trained, and how many another study has; for tpe those that are settled already."""
-    budget, begun = session.space.budget_trials, session.begun
+    space = session.space
+    budget, begun = space.budget_trials, session.begun
     found: list[tuple[str, dict[str, Any]]] = []
     elsewhere = 0
     if session.enough:
         return found, elsewhere
     while len(found) < LISTED and (budget is None or len(session.finished) + elsewhere + len(found) < budget):
-        if session.space.sampler == "tpe" and len(found) + elsewhere >= begun:
+        if space.sampler == "tpe" and len(found) + elsewhere >= begun:
             break
         drawn = session.proposals.next()
         if drawn is None:
             break
-        if _taken_over(session, drawn[0]):
+        alike = (session.trial_id(other) for other in space.alternatives(drawn[1]))
+        if any(_taken_over(session, trial) for trial in (drawn[0], *alike)):
             elsewhere += 1
         else:
             found.append((drawn[0], drawn[1].model_dump(mode="json")))

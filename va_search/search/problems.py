@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from va_search.document import number_hint
 from va_search.errors import InputError, unknown_name
 
 Place = tuple[str | int, ...]
@@ -82,4 +83,12 @@ def plain(error: Any, known: list[str] | None = None) -> str:
         return f"found {error['input']!r}, expected {context['expected']}"
     wanted = WANTED.get(kind)
     found = error["input"]
-    return f"expected {wanted.format(**context)}, found {found!r}" if wanted else f"{error['msg']}, found {found!r}"
+    shown = f"found {as_written(found)}{number_hint(found)}"
+    return f"expected {wanted.format(**context)}, {shown}" if wanted else f"{error['msg']}, {shown}"
+
+
+def as_written(value: Any) -> str:
+    """A value as it stands in YAML: null, true and false, and texts in quotes."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)

@@ -58,7 +58,7 @@ class Proposals:
     def __init__(self, space: Space, trial_id: Any) -> None:
         self._space = space
         self._trial_id = trial_id
-        self._seen: set[str] = set()
+        self._seen: set[str] = set()  # meanings: trials that would compute the same are one
         self._queue: deque[tuple[str, TrialSettings]] = deque()
         self._configurations: dict[str, Configuration] = {}
         self._resumed: dict[str, TrialSettings] = {}
@@ -70,16 +70,17 @@ class Proposals:
     def resume(self, asked: list[tuple[str, TrialSettings]]) -> None:
         """Queue trials that an earlier run asked for and did not finish, oldest first."""
         for trial, settings in asked:
-            if trial not in self._seen:
-                self._seen.add(trial)
+            meaning = self._space.meaning(settings)
+            if meaning not in self._seen:
+                self._seen.add(meaning)
                 self._repeats += 1
                 self._resumed[trial] = settings
                 self._queue.append((trial, settings))
 
     def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has none)."""
-        for trial, _, _ in finished:
-            self._seen.add(trial)
+        for _, settings, _ in finished:
+            self._seen.add(self._space.meaning(settings))
             if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
                 self._repeats += 1
         self.warm_up(finished)
@@ -144,8 +145,9 @@ class Proposals:
         except InputError:  # the values do not go together, such as a width that the attention heads don't divide
             trials = []
         for trial, settings in trials:
-            if trial not in self._seen:
-                self._seen.add(trial)
+            meaning = self._space.meaning(settings)
+            if meaning not in self._seen:
+                self._seen.add(meaning)
                 point.waiting.add(trial)
                 self._configurations[trial] = point
                 self._queue.append((trial, settings))

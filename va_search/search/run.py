@@ -10,14 +10,14 @@ from functools import partial
 from typing import Any, Literal
 
 from va_search import __version__
-from va_search.data.check import leaks
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
-from va_search.search.fusing import check_fusing
-from va_search.search.machine import Options, RunningRay, check_options, ray_running, side_by_side
+from va_search.search.devices import device_in_words, gpus_each
+from va_search.search.machine import Options, RunningRay, ray_running, side_by_side
 from va_search.search.nodes import checked_nodes, living, places
+from va_search.search.readiness import check_ready
 from va_search.search.session import Progress, Session, need_of, planned_trials
 from va_search.search.signals import seconds_since_signal
 from va_search.search.space import Space
@@ -49,6 +49,7 @@ def run_search(
     study: str,
     options: Options,
     watch: Callable[[Progress], None],
+    note: Callable[[str], None] = lambda text: None,
     credit: Credit | None = None,
     pictures: Pictures | None = None,
     warm_start: Sequence[str] = (),
@@ -57,6 +58,7 @@ def run_search(
     """Search `space` on `store` under a study's name; the same call again resumes.
 
     `only`: train nothing but what `failed`, or what was `begun` and is not complete, whatever the budget.
+    `note` is called before anything is trained, with each sentence that whoever searches should know by then.
     `watch` is called about once a second; `credit` is what objective ensemble asks; `pictures`
     draws the study for its parent run; `warm_start` are studies whose trials TPE learns first, now and whenever this
     study goes on.
@@ -65,16 +67,21 @@ def run_search(
     """
     named = Study(home, checked_name(study, "study name"))
     place = tracking_place(home, options.tracking_uri)
-    check_options(options)
     if space.objective == "ensemble" and credit is None:
         raise ValueError("objective ensemble needs a callable that credits trials")
-    check_fusing(space, options.fuse_seeds)
-    _refuse_leaks(store)
+    ready = check_ready(home, space, store, options, complete=len(named.bank.trials(study)))
+    if ready.concurrent is not None:
+        options = replace(options, concurrent=ready.concurrent)
+    for remark in ready.remarks:
+        note(remark)
     ends: list[str] = []
     with named.searching(), kept(home, study, lost=ends.append, need=need_of(space)) as copy:
         warm = warm_start_of(named, warm_start, space, store)
-        before = named.begin(store, space.document, warm_start=warm_start)
-        changes = space.changes(before) if before is not None else []
+        before = named.check(store)
+        changes = space.changes(before["space"]) if before is not None else []
+        for change in changes:
+            note(f"space changed: {change}")
+        named.begin(store, space.document, warm_start=warm_start, changes=changes)
         spent = named.document()["seconds"]
         again = None if only is None else frozenset(_unfinished(named, only))
         session = Session(
@@ -158,11 +165,11 @@ def _train(
     session: Session, options: Options, first: Any, ray: RunningRay, watch: Callable[[Progress], None]
 ) -> None:
     gpus = options.gpus_per_trial
-    if gpus is None:
+    if options.address is None:
+        gpus = gpus_each(gpus, ray.resources.get("GPU", 0))
+    elif gpus is None:
         gpus = 1.0 if ray.resources.get("GPU", 0) >= 1 else 0.0
-    if options.address is None and gpus > ray.resources.get("GPU", 0):
-        has = f"this machine has {ray.resources.get('GPU', 0):g} that Ray can use"
-        raise InputError(f"--gpus-per-trial {gpus:g}: {has}; leave the option out to train on what there is")
+    session.device = device_in_words(gpus)
     call = ray.supervisor.call
     with _fit_nodes(session, options, ray):
         if options.address is None:
@@ -187,14 +194,6 @@ def _fit_nodes(session: Session, options: Options, ray: RunningRay) -> Iterator[
         )
     with checked_nodes(session.study.home, session.store, ray.supervisor.call) as session.wanted:
         yield
-
-
-def _refuse_leaks(store: Store) -> None:
-    """A subject who trains and validates, or is tested, makes every score too good: refused before a trial starts."""
-    found = [finding for finding in leaks(store) if finding.level == "error"]
-    if found:
-        hint = "where the challenge means it so, give each recording a subject of its own and import again"
-        raise InputError(*(f"{store.path}: {one.where} {one.text}" for one in found), hint)
 
 
 def _parent(space: Space, store: Store) -> dict[str, Any]:

@@ -6,6 +6,7 @@ home completed, and leaves alone those another process is training until they ar
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import Counter, deque
@@ -60,6 +61,8 @@ class Progress:
     seconds: float
     seconds_left: float | None
     stopping: bool
+    device: str | None = None
+    """What trials are trained on, in words; None before that is known."""
     lacks: str | None = None
     """What the cluster lacks to run a single trial; None while it can."""
     undelivered: int | None = None
@@ -104,6 +107,7 @@ class Session:
         self.remarks: list[str] = []
         self.asked_to_stop = False
         self.lacks: str | None = None
+        self.device: str | None = None
         self.wanted: Expected | None = None
         self._looked = 0.0
         self._improvement = Improvement()
@@ -113,6 +117,8 @@ class Session:
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
         self._best: dict[str, float] = {}
         self.records: dict[str, dict[str, Any]] = {}
+        self.beside: Counter[str] = Counter()  # complete trials that do not count, by why
+        self.devices: Counter[str] = Counter()  # of the trials that were trained in this run
         self.finished = self._resume()
         for trial in self.finished:
             self._count(self.records[trial])
@@ -123,10 +129,17 @@ class Session:
         What was asked for and is not complete comes first, with what its configurations lack (folds, seeds).
         """
         inside = []
+        meanings: set[str] = set()
         for record in self.study.bank.each_record(self.study.name):
             self._remember(record)
             settings = self._ours(record["trial"], record["settings"])
-            if settings is not None:
+            meaning = None if settings is None else self.space.meaning(settings)
+            if settings is None:
+                self.beside["added with bank add" if record.get("source") == "outside" else "outside this space"] += 1
+            elif meaning in meanings:
+                self.beside["the same as another one"] += 1
+            else:
+                meanings.add(str(meaning))
                 inside.append((record["trial"], settings))
         told = self._tell_all(trial for trial, _ in inside)
         earlier = [(record["trial"], settings) for one in self.warm for settings, record in one.used]
@@ -136,7 +149,11 @@ class Session:
         begun = [(trial, found) for trial, found in asked if found is not None]
         one_of_each = {configuration_id(found, but=("seed", "fold")): found for _, found in begun}
         lacking = [one for settings in one_of_each.values() for one in self._siblings(settings)]
-        unfinished = {trial: found for trial, found in [*begun, *lacking] if trial not in self.records}
+        unfinished = {
+            trial: found
+            for trial, found in [*begun, *lacking]
+            if trial not in self.records and self.space.meaning(found) not in meanings
+        }
         self.begun = len(unfinished)
         if self.only is None:
             self.proposals.resume(list(unfinished.items()))
@@ -240,7 +257,7 @@ class Session:
             if drawn is None:
                 return None
             trial, settings = drawn
-            if self._known(trial):
+            if self._known(trial) or self._known_alike(trial, settings):
                 continue
             if not self.claims.take(trial):
                 self._deferred.append(drawn)
@@ -276,8 +293,9 @@ class Session:
             return None  # what another process trains is no partner
         return self._deferred.popleft() if self._deferred else None
 
-    def _known(self, trial: str) -> bool:
-        """Complete already, here or in another study of this home; then it counts and is not trained."""
+    def _known(self, trial: str, *, asked: str | None = None) -> bool:
+        """Complete already, here or in another study of this home; then it counts and is not trained. `asked`: under
+        which id the sampler asked for it, where that is another one."""
         bank, name = self.study.bank, self.study.name
         if bank.is_complete(name, trial):
             if bank.readable_record(name, trial) is None:  # it blocks itself, and nothing else
@@ -294,8 +312,13 @@ class Session:
             if self.copy is not None:
                 self.copy.put_entry(name, trial)
             self.adopted += 1
-        self._accept(trial)
+        self._accept(trial, asked=asked)
         return True
+
+    def _known_alike(self, trial: str, settings: TrialSettings) -> bool:
+        """Complete in a study of this home under other settings that mean the same; then that trial counts."""
+        others = self.space.alternatives(settings)
+        return any(self._known(self.trial_id(other), asked=trial) for other in others)
 
     def _as_wanted(self, record: dict[str, Any] | None) -> bool:
         """Whether this study would train it as far: one stopped early counts only where trials are stopped early, one
@@ -304,14 +327,14 @@ class Session:
             return False
         return self.space.early_stopping is not None or not record.get("stopped", False)
 
-    def _accept(self, trial: str) -> dict[str, Any]:
+    def _accept(self, trial: str, *, asked: str | None = None) -> dict[str, Any]:
         record = self.study.bank.record(self.study.name, trial)
         self._remember(record)
         self.finished.add(trial)
         self._count(record)
         self.study.forget_failure(trial)
         remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
-        self.proposals.tell(trial, self.told.of(record))
+        self.proposals.tell(asked or trial, self.told.of(record))
         if self.told.due:
             self.proposals.retell(self._tell_all(sorted(self.finished)))
         self.deliver(record)
@@ -325,7 +348,9 @@ class Session:
         if self.copy is not None:
             self.copy.bring_entry(self.study.name, trial, self.need)
         if self.study.bank.is_complete(self.study.name, trial):
-            self.trained.append(self._accept(trial)["seconds"])
+            record = self._accept(trial)
+            self.trained.append(record["seconds"])
+            self.devices[str(record.get("device", "unknown"))] += 1
         elif failed is not None or not self.stopping:
             failed = failed or "the training ended, but the bank does not have the trial"
             self._failed(trial, reason(failed))
@@ -377,18 +402,22 @@ class Session:
             seconds=elapsed,
             seconds_left=self._seconds_left(elapsed),
             stopping=self.stopping,
+            device=self.device,
             lacks=self.lacks,
             remarks=tuple(self.remarks),
         )
 
     def _seconds_left(self, elapsed: float) -> float | None:
+        """None while nothing tells: the budget of hours is no estimate, but it ends what would take longer."""
         planned, hours = planned_trials(self.space), self.space.budget.hours
-        left = [] if hours is None else [max(0.0, hours * 3600 - self.spent - elapsed)]
-        if planned is not None and self.trained:
-            mean = sum(self.trained) / len(self.trained)
-            to_come = max(0, planned - len(self.finished) - sum(self.reasons.values()))
-            left.append(to_come * mean / self.concurrent)
-        return min(left) if left else None
+        within = math.inf if hours is None else max(0.0, hours * 3600 - self.spent - elapsed)
+        if planned is None:
+            return None if hours is None else within  # nothing but time ends it
+        if not self.trained:
+            return None
+        mean = sum(self.trained) / len(self.trained)
+        to_come = max(0, planned - len(self.finished) - sum(self.reasons.values()))
+        return min(within, to_come * mean / min(self.concurrent, max(1, to_come)))
 
 
 def alike(why: str) -> str:

@@ -19,15 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from va_search.data.store import Store
+from va_search.document import yaml_document
 from va_search.errors import InputError, unknown_name
-from va_search.files import read_yaml
 from va_search.search.configurations import Configuration, Space
 from va_search.search.declaration import Setting, read_domain, read_when
 from va_search.search.domains import Domain
 from va_search.search.features import read_features
 from va_search.search.header import read_header
 from va_search.search.problems import Place, Problems
+from va_search.search.sameness import sameness_of
 from va_search.search.values import ELSEWHERE, KNOWN
+from va_search.training.settings import TrialSettings
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
@@ -37,8 +39,8 @@ TRIED = 20_000
 
 def load_space(path: Path, store: Store) -> Space:
     """The search space in a YAML file, for this store; InputError with every problem and its line."""
-    document, lines = read_yaml(path)
-    return read_space(document, store, path=path, name=path.stem, lines=lines)
+    with yaml_document(path) as (document, lines):
+        return read_space(document, store, path=path, name=path.stem, lines=lines)
 
 
 def read_space(
@@ -54,9 +56,10 @@ def read_space(
         _refuse_infinite(settings, problems)
     problems.stop()
     assert header is not None
-    modalities = {name: feature_set.modality for name, feature_set in store.feature_sets.items()}
-    space = Space(name, document, header, _in_order(settings, problems), modalities)
+    space = Space(name, document, header, _in_order(settings, problems), sameness_of(store, header.folds))
     _check_reachable(space, problems)
+    _check_early_stopping(space, problems)
+    problems.stop()
     _check_valid(space, problems)
     return space
 
@@ -120,16 +123,45 @@ def _circle(waiting: dict[str, Setting]) -> list[str]:
 
 def _check_reachable(space: Space, problems: Problems) -> None:
     """Every conditional setting must be in play in some configuration."""
-    conditional = {name: setting for name, setting in space.settings.items() if setting.when}
-    deciding = {other for setting in conditional.values() for other in setting.when}
-    missing = set(conditional)
-    number = 0
-    for chosen in islice(space.combinations([name for name in space.settings if name in deciding]), TRIED):
-        number += 1
-        missing -= {name for name in missing if space.in_play(name, chosen)}
-    for name in missing if number < TRIED else ():
-        problems.add(("settings", name, "when"), "these conditions never hold together, so they exclude everything")
-    problems.stop()
+    for name, setting in space.settings.items():
+        if not setting.when:
+            continue
+        deciding = _deciding(space, name)
+        tried = list(islice(space.combinations([other for other in space.settings if other in deciding]), TRIED))
+        if len(tried) < TRIED and not any(space.in_play(name, chosen) for chosen in tried):
+            text = "these conditions never hold together, so they exclude everything"
+            problems.add(("settings", name, "when"), text)
+
+
+def _deciding(space: Space, name: str) -> set[str]:
+    """The settings that decide whether `name` is in play, and those that decide of these."""
+    found: set[str] = set()
+    waiting = list(space.settings[name].when)
+    while waiting:
+        other = waiting.pop()
+        if other not in found:
+            found.add(other)
+            waiting += space.settings[other].when
+    return found
+
+
+def _check_early_stopping(space: Space, problems: Problems) -> None:
+    """Early stopping must be able to stop some trial: the first rung comes before the last epoch."""
+    early = space.early_stopping
+    if early is None:
+        return
+    setting = space.settings.get("epochs")
+    default = TrialSettings.model_fields["epochs"].default
+    epochs = default if setting is None else max(setting.domain.values())
+    if early.grace_epochs < epochs:
+        return
+    given = "grace_epochs" in space.document["early_stopping"]
+    at_most = " at most" if setting is not None and setting.domain.count() != 1 else ""
+    problems.add(
+        ("early_stopping", "grace_epochs") if given else ("early_stopping",),
+        f"`grace_epochs < epochs` must hold, or no trial is ever stopped, but got (grace_epochs={early.grace_epochs}, "
+        f"epochs={epochs}{at_most}); lower it, or leave `early_stopping` out",
+    )
 
 
 def _check_valid(space: Space, problems: Problems) -> None:
@@ -149,10 +181,5 @@ def _check_valid(space: Space, problems: Problems) -> None:
 
 def _drawn(space: Space, number: int) -> Iterator[Configuration]:
     generator = random.Random(0)  # noqa: S311 (no secret)
-    values = {name: list(islice(setting.domain.values(), 64)) for name, setting in space.settings.items()}
     for _ in range(number):
-        chosen: Configuration = {}
-        for name in space.settings:
-            if space.in_play(name, chosen):
-                chosen[name] = generator.choice(values[name])
-        yield chosen
+        yield space.drawn(generator)

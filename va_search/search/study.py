@@ -1,7 +1,8 @@
 """A study on the disk: one search over one space, and everything it must remember between two runs of `search`.
 
     studies/<study>/
-      study.json        space (plain data), store, content hashes when it began, seconds spent, warm_start
+      study.json        space (plain data), store, content hashes when it began, seconds spent, warm_start,
+                        how the space changed between searches
       asked.jsonl       one line per trial that was ever asked for: trial id and settings
       failures/<trial>.json   settings and traceback of a trial whose last training failed
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
@@ -120,8 +121,11 @@ class Study:
             _check_unchanged(self.name, store, before, content_hashes(store))
         return before
 
-    def begin(self, store: Store, space: dict[str, Any], *, warm_start: Sequence[str] = ()) -> dict[str, Any] | None:
-        """Note store, space and studies to learn from; returns the space as it was noted before, None for a new study.
+    def begin(
+        self, store: Store, space: dict[str, Any], *, warm_start: Sequence[str] = (), changes: Sequence[str] = ()
+    ) -> dict[str, Any] | None:
+        """Note store, space, studies to learn from and what of the space changed; returns the space as it was noted
+        before, None for a new study.
 
         InputError when data that the study was begun on has changed since.
         """
@@ -136,6 +140,7 @@ class Study:
             "hashes": {**(before["hashes"] if before else {}), **hashes},
             "space": space,
             "warm_start": [*dict.fromkeys([*(before or {}).get("warm_start", []), *warm_start])],
+            "space_changes": _with_changes(before, changes),
             "package_version": __version__,
         }
         write_json(self.folder / "study.json", document)
@@ -198,6 +203,12 @@ class Study:
             with suppress(InputError):  # gone between listing and reading: complete now; or damaged: tried again
                 found.append(read_json(path))
         return [record for record in found if isinstance(record, dict) and {"trial", "failed"} <= record.keys()]
+
+
+def _with_changes(before: dict[str, Any] | None, changes: Sequence[str]) -> list[dict[str, Any]]:
+    """Every change of the space so far, oldest first: {at, changes}."""
+    earlier: list[dict[str, Any]] = (before or {}).get("space_changes", [])
+    return [*earlier, {"at": now(), "changes": list(changes)}] if changes else earlier
 
 
 def now() -> str:

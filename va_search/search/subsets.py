@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations, product
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 from va_search.search.domains import Parameters
@@ -73,6 +74,18 @@ class Subset:
             and len(set(value)) == len(value)
             and all(group.low <= len(set(value) & set(group.names)) <= group.high for group in self.groups)
         )
+
+    def draw(self, generator: Random) -> Any:
+        while True:  # sizes within the groups' bounds may leave the overall ones
+            sizes = [self._drawn_size(group, generator) for group in self.groups]
+            if self.low <= sum(sizes) <= self.high:
+                break
+        parts = [generator.sample(group.names, size) for group, size in zip(self.groups, sizes, strict=True)]
+        return sorted(chain.from_iterable(parts))
+
+    def _drawn_size(self, group: Group, generator: Random) -> int:
+        sizes = range(group.low, group.high + 1)
+        return generator.choices(sizes, [math.comb(len(group.names), size) for size in sizes])[0]
 
     def suggest(self, trial: Trial, name: str) -> Any:
         ranks: dict[str, float] = {}

@@ -15,7 +15,9 @@ from va_search.search.session import Session, planned_trials
 class Summary:
     """What a run of `search` did and where the study stands; `best` maps a measure to (trial, value),
     and is empty where no trial has a validation score (train_val_mix). `pareto`: for objective both, the trials that no
-    other beats on one dimension without losing on the other, {trial, valence, arousal} each; None for any other."""
+    other beats on one dimension without losing on the other, {trial, valence, arousal} each; None for any other.
+    `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble` and `report`, by
+    why. `devices`: how many of the trials trained now ran on which device."""
 
     study: str
     complete: int
@@ -29,6 +31,8 @@ class Summary:
     warm_start: list[dict[str, Any]]
     best: dict[str, tuple[str, float]]
     pareto: list[dict[str, Any]] | None
+    beside: dict[str, int]
+    devices: dict[str, int]
     undelivered: int
     tracking_problem: str | None
     reason: str | None
@@ -65,6 +69,8 @@ def summary_of(
         warm_start=[one.counts() for one in session.warm],
         best=best,
         pareto=front(session),
+        beside=dict(session.beside),
+        devices=dict(session.devices),
         undelivered=len(undelivered),
         tracking_problem=tracking_problem,
         reason=session.enough if open_still else None,

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from va_search.errors import unknown_name
-from va_search.search.problems import plain
+from va_search.search.problems import as_written, plain
 from va_search.training.settings import TrialSettings
 
 ELSEWHERE = {"seed": "seeds", "fold": "folds"}
@@ -30,6 +30,8 @@ def checked_value(name: str, raw: Any) -> Any:
         raise ValueError(f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}")
     if (menu := [item for kind in kinds for item in kind_menu(kind)]) and raw not in menu:
         raise ValueError(unknown_name(name, raw, menu))
+    if bool in kinds and not isinstance(raw, bool):
+        raise ValueError(f"expected true or false, found {as_written(raw)}")
     if isinstance(raw, bool) and bool not in kinds:
         raise ValueError(f"expected a number, found {str(raw).lower()}")
     try:

@@ -58,7 +58,7 @@ def _wave(
     from va_search.search.trial import TrialActor
 
     def to_task(trial: str, settings: Any) -> dict[str, Any]:
-        made = task(session, trial, settings, device="cpu" if gpus == 0 else "auto", threads=options.threads)
+        made = task(session, trial, settings, device="cpu" if gpus == 0 else "cuda", threads=options.threads)
         made["checkpoint_seconds"] = options.checkpoint_seconds
         others = session.next_alike(partners(settings), options.fuse_seeds - 1)
         if others:

@@ -1,0 +1,201 @@
+"""YAML that people write: what YAML 1.1 takes for something else is reported with its line, in every kind of file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from va_search.data.dataset import read_dataset
+from va_search.document import number_hint, read_yaml, yaml_document
+from va_search.ensemble.recipe import load_recipe
+from va_search.errors import InputError
+from va_search.extract.recipe import load_recipe as load_feature_recipe
+
+
+def problems(path: Path, text: str) -> list[str]:
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        read_yaml(path)
+    return [problem.removeprefix(f"{path}:") for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize(
+    ("written", "taken", "instead"),
+    [
+        ("1:30", "90", "1.5"),
+        ("24:00:00", "86400", "24"),
+        ("1:30.5", "90.5", "1.50833"),
+        ("010", "8", "10"),
+        ("-010", "-8", "-10"),
+        ("0x1F", "31", "31"),
+        ("0b11", "3", "3"),
+        ("1_000", "1000", "1000"),
+        ("1_000.5", "1000.5", "1000.5"),
+        ("on", "true", "true"),
+        ("Off", "false", "false"),
+        ("yes", "true", "true"),
+        ("NO", "false", "false"),
+        ("2026-01-01", "a date", '"2026-01-01"'),
+        ("2026-13-45", "a date", '"2026-13-45"'),
+        ("2026-01-01 10:00:00", "a date", '"2026-01-01 10:00:00"'),
+        ("!!int '010'", "8", "10"),
+    ],
+)
+def test_a_trap_says_what_was_written_what_it_becomes_and_what_to_write(
+    tmp_path: Path, written: str, taken: str, instead: str
+) -> None:
+    [problem] = problems(tmp_path / "a.yaml", f"first: 1\nhere: [2, {written}]\n")
+    value = written.removeprefix("!!int ").strip("'")
+    assert problem.startswith(f"2: YAML reads {value} as {taken}")
+    assert f"write {instead}" in problem
+    assert f'"{value}" for a text' in problem or instead.startswith('"')
+
+
+@pytest.mark.parametrize("text", ["on: 1", "010: 1", "{no: 1}", "2026-01-01: 1", "~: 1", "null: 1", "1:30: 1"])
+def test_a_key_is_a_trap_as_well(tmp_path: Path, text: str) -> None:
+    [problem] = problems(tmp_path / "a.yaml", text)
+    assert problem.startswith("1: YAML reads")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: true\nb: False\nc: null\nd: ~\ne:\nf: 10\ng: -0.5\nh: 1.0e-5\ni: .5\nj: 5.\nk: +3\nl: 0\nm: .inf",
+        "a: '010'\nb: \"on\"\nc: '1:30'\nd: \"2026-01-01\"\ne: !!str 010\nf: 0o10\ng: 08\nh: y\ni: N\nj: v1.10\nk: 1e-5",
+        "a: &x {b: 1, c: 2}\nd: {<<: *x, b: 3}\ne: [*x, *x]",
+        "a: |\n  on\n  010\nb: >-\n  1:30",
+    ],
+)
+def test_what_means_what_it_says_is_taken(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(text)
+    assert read_yaml(tmp_path / "a.yaml")[0] == yaml.safe_load(text)
+
+
+MEANT = st.one_of(
+    st.integers(),
+    st.booleans(),
+    st.none(),
+    st.floats(allow_nan=False),
+    st.text(max_size=8),
+    st.sampled_from(["010", "1:30", "on", "no", "y", "2026-01-01", "1e5", "~", "0x1", "1_0", "=", "<<", "24:00:00"]),
+)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(document=st.dictionaries(st.text(max_size=6), st.lists(MEANT, max_size=4), max_size=4))
+def test_what_a_yaml_writer_wrote_is_read_back_without_a_complaint(
+    tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]
+) -> None:
+    path = tmp_path_factory.mktemp("y") / "a.yaml"
+    path.write_bytes(yaml.safe_dump(document, allow_unicode=False).encode())
+    assert read_yaml(path)[0] == document
+
+
+def slow_reference(text: str) -> bool:
+    """Whether YAML 1.1 takes a plain word for something else than a person: true, false, null, 12 and 1.5 apart."""
+    value = yaml.safe_load(f"[{text}]")[0]
+    if isinstance(value, bool):
+        return text.lower() not in ("true", "false")
+    if isinstance(value, int | float):
+        if "_" in text or ":" in text:
+            return True
+        leading_zero = len(text.lstrip("+-")) > 1 and text.lstrip("+-")[0] == "0" and "." not in text
+        return leading_zero
+    return not isinstance(value, str) and value is not None
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    text=st.one_of(
+        st.from_regex(r"[-+]?[0-9]{1,3}(:[0-9]{1,2}){0,3}(\.[0-9]{0,2})?", fullmatch=True),
+        st.from_regex(r"[-+]?0?[0-9_xb]{1,5}", fullmatch=True),
+        st.from_regex(r"[0-9]{4}-[01][0-9]-[0-2][1-9]", fullmatch=True),
+        st.sampled_from([form(word) for word in ("on", "off", "yes", "no", "y", "n", "true", "false", "null")
+                         for form in (str.lower, str.upper, str.title)]),
+    )
+)  # fmt: skip
+def test_random_words_are_reported_exactly_where_yaml_takes_them_for_something_else(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
+    try:
+        trap = slow_reference(text)
+    except ValueError:  # a date that no calendar has
+        trap = True
+    except yaml.YAMLError:
+        return
+    path = tmp_path_factory.mktemp("y") / "a.yaml"
+    path.write_text(f"a:\n  b: {text}\n")
+    if trap:
+        with pytest.raises(InputError, match=rf"a.yaml:2: .*{text.replace('+', '.')}"):
+            read_yaml(path)
+    else:
+        assert read_yaml(path)[0] == {"a": {"b": yaml.safe_load(text)}}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("a: &a [*a]", "contains itself"),
+        ("[" * 3000, "nested too deeply"),
+        ("a: " + "[" * 200 + "]" * 200, "nested too deeply"),
+        ("a: \x00", "'\\x00'"),
+        ("a:\n\tb: 1", "write spaces"),
+        ("? [a]\n: 1", "a key must be a name, found a list"),
+        ("a: !!python/name:os.system ''", "tag !!python/name:os.system"),
+        ("a: !mine 3", "tag !mine"),
+        ("a: !!binary aGVsbG8=", "tag !!binary"),
+        ("a: " + "9" * 5000, "can't be read"),
+        ("a: 1\n---\nb: 2", "another document"),
+        ("a: {<<: 3}", "takes a mapping"),
+        ("x: &x {k: 1}\ny: &y {k: 2}\nz: {<<: [*x, *y]}", "brings key 'k' twice"),
+        ("z0: &z0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+         + "\n".join(f"z{n}: &z{n} [{', '.join([f'*z{n - 1}'] * 10)}]" for n in range(1, 10)), "stand for more than"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_read_is_refused_at_once(tmp_path: Path, text: str, told: str) -> None:
+    assert any(told in problem for problem in problems(tmp_path / "a.yaml", text))
+
+
+def test_traps_are_reported_along_with_what_the_reader_finds(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: on\n")
+    with pytest.raises(InputError) as caught, yaml_document(path):
+        raise InputError("the reader's own")
+    assert caught.value.problems == [
+        f'{path}:1: YAML reads on as true; write true, or "on" for a text',
+        "the reader's own",
+    ]
+    with pytest.raises(InputError, match="YAML reads on as true"), yaml_document(path):
+        raise TypeError("a reader that met a value it never expected")
+    with pytest.raises(InputError, match="YAML reads on as true"), yaml_document(path) as (data, _):
+        assert data == {"a": True}
+
+
+def test_dataset_and_recipes_report_traps_with_file_and_line(tmp_path: Path) -> None:
+    dataset = tmp_path / "dataset.yaml"
+    dataset.write_text(
+        "name: x\nlabel_range: [-1, 1]\nframes_per_second: 0:30\nfeatures: {a: {modality: on, columns: [y]}}\n"
+    )
+    with pytest.raises(InputError) as caught:
+        read_dataset(dataset)
+    assert {problem.split(": ")[0] for problem in caught.value.problems} >= {f"{dataset}:3", f"{dataset}:4"}
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("method: greedy\nsteps: 030\n")
+    with pytest.raises(InputError, match=rf"{recipe}:2: YAML reads 030 as 24 \(base 8\); write 30, 24"):
+        load_recipe(recipe)
+    recipe.write_text("feature_sets:\n- {name: no}\n")
+    with pytest.raises(InputError, match=f"{recipe}:2: YAML reads no as false"):
+        load_feature_recipe(recipe)
+
+
+def test_a_number_that_yaml_takes_for_a_text_comes_with_what_to_write() -> None:
+    assert number_hint("1e-5") == " (without a point YAML takes it for a text; write 1.0e-05)"
+    for text in ("1e-5", "3e5", "25e-7", "1E22", "2.5e3"):
+        advised = number_hint(text).rpartition("write ")[2].rstrip(")")
+        assert yaml.safe_load(advised) == float(text)
+    assert number_hint("fast") == number_hint(3) == number_hint("1e999") == ""

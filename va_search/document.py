@@ -1,0 +1,263 @@
+"""Reading the YAML that people write: plain data, the line of every key, and no trap of YAML 1.1 taken silently.
+
+PyYAML reads YAML 1.1, where `1:30` is the number 90, `010` is 8, `on` is true and 2026-01-01 is a date. Whoever wrote
+such a value most likely meant something else, so it is reported: what is written, what YAML makes of it, what to
+write instead.
+
+Conventions: a place is the keys and item numbers from the top of the document to a value. Lines count from 1. What
+stands in quotes is a text, as written. Numbers with an exponent and without a point (`1e-5`) are texts in YAML 1.1;
+readers that expect a number there take them as one, or say so with `number_hint`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from va_search.errors import InputError
+
+Place = tuple[str | int, ...]
+
+LARGEST = 200_000
+"""Values of a document, each alias counted as what it stands for: a few lines of aliases may stand for billions."""
+
+TAG = "tag:yaml.org,2002:"
+KINDS = {"str", "int", "float", "bool", "null", "map", "seq", "merge", "timestamp", "value"}
+"""The kinds of values that are looked at one by one; a tag of another kind is a mistake."""
+
+DEEPEST = 100
+"""Levels of a document."""
+
+DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
+POINT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE)
+EXPONENT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
+
+
+@contextmanager
+def yaml_document(path: Path) -> Iterator[tuple[Any, dict[Place, int]]]:
+    """A YAML file as plain data, and the line of each key and item by its place, for a reader in the `with` block.
+
+    Safe loader only. InputError, with the line, for bad syntax and for a key that stands twice; at the end of the block
+    for every value that YAML 1.1 takes for something else than what is written, along with what the reader found.
+    """
+    data, lines, traps = _read(path)
+    try:
+        yield data, lines
+    except InputError as error:
+        raise InputError(*dict.fromkeys([*traps, *error.problems])) from None
+    except (TypeError, ValueError, AttributeError):
+        if not traps:
+            raise  # otherwise a reader met a value that was never meant, such as a date
+    if traps:
+        raise InputError(*traps)
+
+
+def read_yaml(path: Path, *, any_yaml: bool = False) -> tuple[Any, dict[Place, int]]:
+    """The same at once. `any_yaml`: no trap is reported, in a file that other programs read too (Ray's launcher)."""
+    data, lines, traps = _read(path)
+    if traps and not any_yaml:
+        raise InputError(*traps)
+    return data, lines
+
+
+def _read(path: Path) -> tuple[Any, dict[Place, int], list[str]]:
+    """Data, lines, and the traps in it; InputError for what can't be read at all."""
+    text = _text(path)
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise InputError(_syntax(path, text, error)) from error
+    except RecursionError:
+        raise InputError(f"{path}: not YAML that can be read: brackets or lines are nested too deeply") from None
+    walk = _Walk(path)
+    if node is not None:
+        walk.visit(node, ())
+    if walk.problems:
+        raise InputError(*walk.problems)
+    try:
+        return yaml.safe_load(text), walk.lines, walk.traps
+    except yaml.YAMLError as error:
+        raise InputError(*walk.traps or [_syntax(path, text, error)]) from error
+    except (ValueError, OverflowError) as error:  # a date of month 13, a number of 5,000 digits
+        raise InputError(*walk.traps or [f"{path}: not YAML: a value can't be read ({error})"]) from error
+
+
+def number_hint(found: Any) -> str:
+    """What to write where a number is expected and `found` is one that YAML 1.1 takes for a text; else nothing."""
+    if not isinstance(found, str) or not EXPONENT.fullmatch(found):
+        return ""
+    value = float(found)
+    if not math.isfinite(value):
+        return ""
+    digits, exponent, power = repr(value).partition("e")
+    pointed = digits if "." in digits else f"{digits}.0"
+    return f" (without a point YAML takes it for a text; write {pointed}{exponent}{power})"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (IsADirectoryError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a YAML text file ({error})") from error
+
+
+def _syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
+    """One of PyYAML's errors with its line, and in plain words what people run into most."""
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return (
+            f"{path}:{line}: not YAML: found the character {chr(int(error.character))!r}, which no YAML file may hold"
+        )
+    mark = getattr(error, "problem_mark", None)
+    line_text = f":{mark.line + 1}" if mark else ""
+    problem = str(getattr(error, "problem", error))
+    if "'\\t'" in problem:
+        problem += "; YAML takes no tab where a key or value begins: write spaces"
+    return f"{path}{line_text}: not YAML: {problem}"
+
+
+class _Walk:
+    """Goes through a composed document: notes the line of each place, and what is wrong there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Place, int] = {}
+        self.problems: list[str] = []
+        self.traps: list[str] = []
+        self._around: set[int] = set()
+        self._visited = 0
+
+    def visit(self, node: yaml.Node, place: Place) -> None:
+        """Note the lines at and below `place`; InputError for what stands for too much to be read."""
+        self._visited += 1
+        unreadable = f"{self.path}:{_line(node)}: not YAML that can be read"
+        if self._visited > LARGEST:
+            raise InputError(f"{unreadable}: its aliases stand for more than {LARGEST:,} values")
+        if id(node) in self._around:
+            raise InputError(f"{unreadable}: a value that contains itself")
+        if len(place) > DEEPEST:
+            raise InputError(f"{unreadable}: nested too deeply")
+        self.lines.setdefault(place, _line(node))
+        self._check(node)
+        self._around.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            self._mapping(node, place)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.visit(item, (*place, index))
+        self._around.discard(id(node))
+
+    def _mapping(self, node: yaml.MappingNode, place: Place) -> None:
+        keys: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                kind = "list" if isinstance(key, yaml.SequenceNode) else "mapping"
+                self._problem(key, f"a key must be a name, found a {kind}")
+                continue
+            if key.value in keys:
+                self._problem(key, f"key {key.value!r} stands twice; keep one")
+            keys.add(key.value)
+            if _kind(key) == "merge":
+                self._merge(value, place)
+                continue
+            self._check(key)
+            if _kind(key) == "null":
+                self._trap(key, f'YAML reads the key {key.value or "(empty)"} as null; write "{key.value}"')
+            self.lines[(*place, key.value)] = _line(key)
+            self.visit(value, (*place, key.value))
+
+    def _merge(self, merged: yaml.Node, place: Place) -> None:
+        """What `<<` brings has lines too; of two that bring one key YAML would silently take the first."""
+        sources = merged.value if isinstance(merged, yaml.SequenceNode) else [merged]
+        brought: set[str] = set()
+        for source in sources:
+            if not isinstance(source, yaml.MappingNode):
+                self._problem(source, "`<<` takes a mapping, such as <<: *name, or a list of them")
+                continue
+            keys = {key.value for key, _ in source.value if isinstance(key, yaml.ScalarNode)}
+            for name in sorted(keys & brought):
+                self._trap(merged, f"`<<` brings key {name!r} twice, of which YAML takes the first; keep one")
+            brought |= keys
+            self.visit(source, place)
+
+    def _check(self, node: yaml.Node) -> None:
+        kind = _kind(node)
+        if kind not in KINDS:
+            tag = node.tag.replace(TAG, "!!")
+            self._trap(node, f"not YAML that is read here: tag {tag}; leave it out, plain values are enough")
+        elif isinstance(node, yaml.ScalarNode):
+            trap = trap_of(node.value, kind)
+            if trap is not None:
+                self._trap(node, trap)
+
+    def _problem(self, node: yaml.Node, text: str) -> None:
+        self.problems.append(f"{self.path}:{_line(node)}: {text}")
+
+    def _trap(self, node: yaml.Node, text: str) -> None:
+        trap = f"{self.path}:{_line(node)}: {text}"
+        if trap not in self.traps:  # an alias is visited again
+            self.traps.append(trap)
+
+
+def trap_of(text: str, kind: str) -> str | None:
+    """What YAML 1.1 makes of a value that it reads as `kind` and its writer hardly meant so; None for any other."""
+    quoted = f'"{text}" for a text'
+    if kind == "bool" and text.lower() not in ("true", "false"):
+        value = str(yaml.SafeLoader.bool_values.get(text.lower())).lower()
+        return f"YAML reads {text} as {value}; write {value}, or {quoted}"
+    if kind == "timestamp":
+        return f"YAML reads {text} as a date; write {quoted}"
+    if kind == "value":
+        return f"YAML reads {text} as a mark of its own; write {quoted}"
+    plain = {"int": DECIMAL, "float": POINT}.get(kind)
+    if plain is None or plain.fullmatch(text):
+        return None
+    number = _number(text, kind)
+    if number is None:
+        return f"found {text}, which is no number; write {quoted}"
+    others = dict.fromkeys([*_meant(text), f"{number}"])
+    return f"YAML reads {text} as {number}{_why(text)}; write {', '.join(others)}, or {quoted}"
+
+
+def _number(text: str, kind: str) -> int | float | None:
+    node = yaml.ScalarNode(f"{TAG}{kind}", text)
+    try:
+        value: int | float = yaml.constructor.SafeConstructor().construct_object(node)
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return value
+
+
+def _why(text: str) -> str:
+    digits = text.lstrip("+-")
+    if ":" in text:
+        return " (base 60)"
+    prefixes = {"0x": " (base 16)", "0b": " (base 2)"}
+    return prefixes.get(digits[:2], " (base 8)" if re.fullmatch(r"0[0-7_]+", digits) else "")
+
+
+def _meant(text: str) -> Iterator[str]:
+    """What the writer of a number may have meant: 1:30 one and a half, 010 ten."""
+    sign = "-" if text.startswith("-") else ""
+    digits = text.lstrip("+-").replace("_", "")
+    if ":" in digits:
+        parts = [float(part) for part in digits.split(":")]
+        yield f"{sign}{sum(part / 60**power for power, part in enumerate(parts)):.6g}"
+    elif digits.isdigit():
+        yield f"{sign}{int(digits)}"
+
+
+def _kind(node: yaml.Node) -> str:
+    return str(node.tag).removeprefix(TAG)
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1

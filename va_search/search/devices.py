@@ -1,0 +1,90 @@
+"""GPUs: how many Ray will find on this machine, and whether PyTorch can use them.
+
+A GPU that Ray finds and PyTorch can't use would train everything on the CPU, one trial at a time, without a word. So it
+is an error, and training on the CPU a choice: `--gpus-per-trial 0`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from va_search.errors import InputError
+
+NVIDIA = (Path("/dev/nvidiactl"), Path("/dev/nvidia0"), Path("/dev/dxg"))
+"""One of these is there where the machine has an NVIDIA GPU (/dev/dxg: Windows with Linux inside)."""
+
+PROBE = "import torch; torch.zeros(1, device='cuda').add_(1).item()"
+PROBE_SECONDS = 120.0
+
+
+def gpus_seen() -> float:
+    """How many GPUs Ray will find, as far as that can be known without Ray: 0, or at least 1."""
+    with suppress(ValueError, TypeError, AttributeError):
+        given = json.loads(os.environ.get("RAY_OVERRIDE_RESOURCES", "{}")).get("GPU")
+        if given is not None:
+            return float(given)
+    if hidden_by_user():
+        return 0.0
+    return 1.0 if any(path.exists() for path in NVIDIA) else 0.0
+
+
+def hidden_by_user() -> bool:
+    """Whether CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1", "NoDevFiles")
+
+
+def gpu_problem(asked: float | None, seen: float) -> str | None:
+    """What is wrong where trials take `asked` GPUs each (None: one where there is one) and Ray has `seen`, or None."""
+    if asked == 0 or (asked is None and (seen < 1 or hidden_by_user())):
+        return None
+    if asked is not None and seen <= 0:
+        return f"--gpus-per-trial {asked:g}: this machine has no GPU that Ray can use; {LEAVE_OUT}"
+    reason = torch_problem()
+    if reason is None:
+        return None
+    given = "" if asked is None else f"--gpus-per-trial {asked:g}: "
+    return f"{given}this machine has a GPU, but PyTorch can't use it ({reason}); mend that, or {ON_CPU}"
+
+
+LEAVE_OUT = "leave the option out to train on what there is"
+ON_CPU = "give --gpus-per-trial 0 to train on the CPU"
+
+
+def gpus_each(asked: float | None, of_ray: float) -> float:
+    """GPUs that each trial takes on this machine, where Ray has found `of_ray`. InputError where it can't be so."""
+    problem = gpu_problem(asked, of_ray)
+    if problem is not None:
+        raise InputError(problem)
+    if asked is None:
+        return 1.0 if of_ray >= 1 and not hidden_by_user() else 0.0
+    if asked > of_ray:
+        raise InputError(f"--gpus-per-trial {asked:g}: this machine has {of_ray:g} that Ray can use; {LEAVE_OUT}")
+    return asked
+
+
+@cache
+def torch_problem() -> str | None:
+    """Why PyTorch can't compute on the GPU, tried in another process, which a broken driver may end; None: it can."""
+    try:
+        probe = subprocess.run(  # noqa: S603 (our own interpreter)
+            [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not answer within {PROBE_SECONDS:.0f} s"
+    if probe.returncode == 0:
+        return None
+    lines = [line.strip() for line in probe.stderr.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else f"its process ended with {probe.returncode}"
+
+
+def device_in_words(gpus: float) -> str:
+    """What trials that take so many GPUs are trained on."""
+    if gpus == 0:
+        return "the CPU"
+    return "one GPU each" if gpus == 1 else f"{gpus:g} GPU each"

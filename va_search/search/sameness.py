@@ -1,0 +1,141 @@
+"""Settings that mean the same on a store: trials that would compute the same under other settings, hence other ids.
+
+What never has an effect is settled by `TrialSettings`, so that such trials have one id. What is here depends on the
+store, or was noticed when trials had been trained already: their ids stay, and a space counts and trains one trial of
+each meaning.
+
+    normalise         recording and subject, where no two recordings of one side are of one subject
+    normalise_by      where nothing is normalised it is no setting (TrialSettings)
+    fusion            late and early, where all feature sets are of one modality
+    frame_step        all from the longest stretch (frames between two gaps) on: a stretch is one model step
+    segment_length    all from the longest stretch on, in model steps: a stretch is one segment; `stride` likewise
+    batch_size        all from the number of segments on (encoders that carry state: of stretches): one batch
+    patience          null and all from `epochs` - 1 on: training is never cut short
+    schedule          constant and what first changes the learning rate after the last epoch: step and plateau with
+                      large `schedule_epochs`; with one epoch also cosine, exponential and linear
+    optimiser         adam and adamw without weight decay
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from va_search.data.segments import stretches
+from va_search.data.store import Store
+from va_search.training.settings import TrialSettings
+
+BY_EPOCH = ("step", "cosine", "exponential", "linear", "plateau")
+"""Schedules that change the learning rate between epochs; in the first epoch all have the same."""
+
+STORE_WIDE = ("normalise", "frame_step", "segment_length", "stride", "batch_size")
+"""Settings of which a store decides whether values mean the same, beside `fusion`."""
+
+NAMES = (*STORE_WIDE, "fusion", "patience", "schedule", "schedule_epochs", "schedule_factor", "optimiser")
+"""All settings of which several values may mean the same."""
+
+
+@dataclass(frozen=True)
+class Sameness:
+    """What of a store decides which settings mean the same; made by `sameness_of`.
+
+    `modalities` names each feature set's modality. `own_subjects`: on every fold asked for, no two recordings of one
+    side (training, validation, test) are of one subject. `stretch_frames` are the lengths in frames of all gap-free
+    stretches, and `labelled_frames` of those of training and validation recordings alone.
+    """
+
+    modalities: dict[str, str]
+    own_subjects: bool
+    stretch_frames: tuple[int, ...]
+    labelled_frames: tuple[int, ...]
+
+    @property
+    def longest(self) -> int:
+        """Frames of the longest gap-free stretch."""
+        return max(self.stretch_frames, default=1)
+
+    def one_modality(self, features: Sequence[str]) -> bool:
+        return len({self.modalities.get(name, name) for name in features}) == 1
+
+    def meaning(self, settings: TrialSettings) -> TrialSettings:
+        """Settings that stand for all those which mean the same; for comparing, not for training."""
+        update: dict[str, Any] = {}
+        if settings.fusion == "late" and self.one_modality(settings.features):
+            update["fusion"] = "early"
+        if settings.normalise == "subject" and self.own_subjects:
+            update["normalise"] = "recording"
+        if settings.optimiser == "adamw" and settings.weight_decay == 0:
+            update["optimiser"] = "adam"
+        if settings.patience is not None and settings.patience >= settings.epochs - 1:
+            update["patience"] = None
+        if keeps_its_rate(settings):
+            defaults = TrialSettings.model_fields
+            update["schedule"] = "constant"
+            update |= {name: defaults[name].default for name in ("schedule_epochs", "schedule_factor")}
+        return settings.model_copy(update=update | self._lengths(settings))
+
+    def _lengths(self, settings: TrialSettings) -> dict[str, Any]:
+        """`frame_step`, `segment_length`, `stride` and `batch_size`, as small as they mean the same."""
+        frame_step = min(settings.frame_step, self.longest)
+        longest_steps = -(-self.longest // frame_step)
+        length = min(settings.segment_length, longest_steps)
+        stride = min(settings.stride or settings.segment_length, longest_steps)
+        batch_size = settings.batch_size
+        if batch_size > len(self.labelled_frames):  # there are at least as many segments as stretches
+            most = len(self.labelled_frames)
+            if not settings.carries_state:
+                steps = (-(-frames // frame_step) for frames in self.labelled_frames)
+                most = sum(-(-number // stride) for number in steps)
+            batch_size = min(batch_size, max(1, most))
+        return {
+            "frame_step": frame_step,
+            "segment_length": length,
+            "stride": None if stride == length else stride,
+            "batch_size": batch_size,
+        }
+
+    def alternatives(self, settings: TrialSettings, name: str, values: Iterable[Any]) -> Iterator[Any]:
+        """Those of `values` with which the settings would mean the same."""
+        meant = self.meaning(settings)
+        document = settings.model_dump(mode="json")
+        for value in values:
+            try:
+                other = TrialSettings(**{**document, name: value})
+            except ValueError:
+                continue
+            if self.meaning(other) == meant:
+                yield value
+
+
+def keeps_its_rate(settings: TrialSettings) -> bool:
+    """Whether a schedule other than constant never changes the learning rate of an epoch that is trained."""
+    epochs = settings.trained_epochs
+    if settings.schedule == "step":
+        return settings.schedule_epochs >= epochs
+    if settings.schedule == "plateau":  # epoch 1 is the best so far; one more than schedule_epochs bad ones follow
+        return settings.schedule_epochs >= epochs - 2
+    return settings.schedule in BY_EPOCH and epochs == 1
+
+
+def sameness_of(store: Store, folds: Sequence[int | str]) -> Sameness:
+    """What decides it on these folds of a store; reads no features."""
+    return Sameness(
+        modalities={name: feature_set.modality for name, feature_set in store.feature_sets.items()},
+        own_subjects=all(_own_subjects(store, fold) for fold in folds),
+        stretch_frames=tuple(_frames(store, ("train", "validation", "test"))),
+        labelled_frames=tuple(_frames(store, ("train", "validation"))),
+    )
+
+
+def _own_subjects(store: Store, key: int | str) -> bool:
+    fold = store.fold(key)
+    sides = (fold.train, fold.validation, fold.test)
+    return all(len({recording.subject for recording in side}) == len(side) for side in sides)
+
+
+def _frames(store: Store, splits: Sequence[str]) -> Iterator[int]:
+    for recording in store.recordings:
+        if recording.split in splits:
+            for start, stop in stretches(recording):
+                yield stop - start

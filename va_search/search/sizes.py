@@ -1,0 +1,82 @@
+"""How much room trials take: bytes on the disk and in main memory, estimated low from settings and data.
+
+Conventions: a weight is 4 bytes. A trial keeps two sets of weights (the best epoch of either target) and predictions of
+validation and test. While it trains it also has gradients and two moments of each weight.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from statistics import mean
+
+from va_search.data.store import Store, positions
+from va_search.errors import InputError
+from va_search.search.space import Space
+from va_search.training.settings import TrialSettings
+
+PROCESS = 250 * 2**20
+"""A trial's interpreter and libraries."""
+
+SAMPLED = 32
+"""So many configurations are looked at."""
+
+
+def disk_of_trial(space: Space, store: Store) -> int:
+    """Bytes that a finished trial of the space takes, on average over some of its configurations."""
+    predicted = max(len(positions((*fold.validation, *fold.test))) for fold in map(store.fold, space.folds))
+    weights = mean(number_of_weights(settings, store) for settings in _some(space))
+    return int(2 * 4 * predicted + 2 * 4 * weights)
+
+
+def memory_of_trial(space: Space, store: Store) -> int:
+    """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some configurations."""
+    sizes = []
+    for settings in _some(space):
+        columns = sum(store.feature_sets[name].dim for name in settings.features)
+        batch = settings.batch_size * settings.segment_length * settings.frame_step
+        frames = min(batch, store.frames)  # a batch is never more than all there is
+        sizes.append(4 * frames * columns + 6 * 4 * number_of_weights(settings, store))
+    return PROCESS + max(sizes)
+
+
+def number_of_weights(settings: TrialSettings, store: Store) -> int:
+    """Weights of a trial's model, biases included: what models/estimator.py builds."""
+    dims: dict[str, int] = {}
+    for name in settings.features:
+        feature_set = store.feature_sets[name]
+        dims[feature_set.modality] = dims.get(feature_set.modality, 0) + feature_set.dim
+    branches = list(dims.values()) if settings.fusion == "late" else [sum(dims.values())]
+    width, hidden, ff = settings.width, settings.hidden_size, settings.feed_forward
+    encoder = 0
+    if settings.uses_attention:
+        attention = 4 * width * (width + 1)
+        encoder += settings.layers * (attention + 2 * width * ff + width + ff + 4 * width)
+    gates = {"gru": 3, "lstm": 4, "transformer_lstm": 4}.get(settings.encoder, 0)
+    for layer in range(settings.recurrent_layers if gates else 0):
+        encoder += gates * hidden * ((width if layer == 0 else hidden) + hidden + 2)
+    size = (hidden if gates else width) * len(branches)
+    outputs = 1 if settings.heads == "separate" else 2
+    head = 0
+    for wide in settings.head_sizes:
+        head += (size + 1) * wide
+        size = wide
+    head += (size + 1) * outputs
+    heads = 2 if settings.heads == "separate" else 1
+    return sum((dim + 1) * width + encoder for dim in branches) + heads * head
+
+
+def _some(space: Space) -> Iterator[TrialSettings]:
+    """Some valid configurations of the space, always the same, at least one."""
+    generator = random.Random(0)  # noqa: S311 (no secret)
+    number = 0
+    for _ in range(100 * SAMPLED):
+        if number == SAMPLED:
+            return
+        try:
+            yield space.trials(space.drawn(generator))[0]
+        except InputError:  # these values do not go together
+            continue
+        number += 1
+    if number == 0:
+        yield space.trials(next(iter(space.configurations())))[0]
