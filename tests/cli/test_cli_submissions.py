@@ -59,7 +59,7 @@ def test_an_ensemble_over_folds(world: FoldsWorld, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for said in (
         "measured on all folds, each recording predicted by the trial that did not train on it: 10 recordings",
-        "every recording by its own fold's trial", "trials picked their best epochs on these frames",
+        "every recording by its own fold's trial", "each trial chose its best epoch on the same recordings",
         "2 left out: trained on train_val_mix, which leaves nothing to validate on", "valence: where the weight lies",
     ):  # fmt: skip
         assert said in result.output, result.output

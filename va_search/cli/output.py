@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
@@ -42,7 +43,19 @@ class Output:
         standard = sys.stderr if as_json else sys.stdout
         width = None if standard.isatty() else WIDTH
         self.standard = Console(file=standard, highlight=False, width=width)
+        self.home: str | None = None
         self._printed = False
+
+    @classmethod
+    def current(cls) -> Output | None:
+        """The output of the command that runs now; None outside of one."""
+        return _CURRENT.get()
+
+    def name_home(self, words: str) -> None:
+        """Say once which home the command reads or makes; with --json the document has it too."""
+        if self.home is None:
+            self.note(words)
+        self.home = words
 
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)
@@ -58,6 +71,8 @@ class Output:
         """The whole result for programs; printed only with --json."""
         if self.as_json and not self._printed:
             self._printed = True
+            if isinstance(document, dict) and self.home is not None:
+                document = {**document, "home": self.home.removeprefix("home ")}
             json.dump(finite(document), sys.stdout, indent=1, allow_nan=False, default=str)
             sys.stdout.write("\n")
 
@@ -66,6 +81,9 @@ class Output:
         self.error.print(message if exit_code == 130 else f"error: {message}", markup=False, soft_wrap=True)
         self.done({"error": message, "exit_code": exit_code})
         return typer.Exit(exit_code)
+
+
+_CURRENT: ContextVar[Output | None] = ContextVar("output of the running command", default=None)
 
 
 def finite(document: Any) -> Any:
@@ -83,6 +101,7 @@ def finite(document: Any) -> Any:
 def command(as_json: bool = False) -> Iterator[Output]:
     """Run a command's body; errors become a message on standard error and an exit code."""
     output = Output(as_json)
+    before = _CURRENT.set(output)
     try:
         yield output
     except VaSearchError as error:
@@ -103,6 +122,13 @@ def command(as_json: bool = False) -> Iterator[Output]:
     except Exception as error:  # a defect of ours: its traceback follows
         output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
         raise
+    finally:
+        _CURRENT.reset(before)
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 trial`, `2 trials`, `1,000 trials`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
