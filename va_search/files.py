@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -154,6 +155,11 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+DEFAULT_HOME = "va-home"
+HOME_VARIABLE = "VA_SEARCH_HOME"
+"""The environment variable that names another default home."""
+
+
 @dataclass(frozen=True)
 class Home:
     """All the paths of a home, in one place.
@@ -174,6 +180,12 @@ class Home:
     def place(self) -> str:
         """Where every machine finds it: its URL, or its path."""
         return self.url or str(self.root.resolve())
+
+    def command(self, *words: str) -> str:
+        """A command of ours on this home that works as it is printed, in the folder it was printed in."""
+        place = self.url or str(self.root)
+        found_without = os.environ.get(HOME_VARIABLE, DEFAULT_HOME) == place
+        return shlex.join(["va-search", *words, *([] if found_without else ["--home", place])])
 
     @property
     def bank(self) -> Path:

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from va_search.cli.places import command_words
-
 if TYPE_CHECKING:
     from va_search.ensemble.recipe import Recipe
     from va_search.ensemble.saved import Ensemble
@@ -40,7 +38,7 @@ def ensemble_command(home: Home, studies: Sequence[str], recipe: Recipe, name: s
     """Build an ensemble of this recipe, under a name that is free for it."""
     folds = [] if recipe.members.folds is None else ["--folds", str(recipe.members.folds)]
     free = _free_name(home, name, recipe, studies)
-    return command_words(home, "ensemble", *studies, "--recipe", recipe.name, *folds, "--name", free, *given)
+    return home.command("ensemble", *studies, "--recipe", recipe.name, *folds, "--name", free, *given)
 
 
 def submit_command(home: Home, ensemble: Ensemble) -> str:
@@ -48,7 +46,7 @@ def submit_command(home: Home, ensemble: Ensemble) -> str:
     from va_search.submission.folder import SUBMISSION, free_folder
 
     out = free_folder(Path(f"{ensemble.name}-submission"), ensemble.name, SUBMISSION)
-    return command_words(home, "submit", ensemble.name, "--format", "recordings", "--out", str(out))
+    return home.command("submit", ensemble.name, "--format", "recordings", "--out", str(out))
 
 
 def _recipe_for(name: str, built: Ensemble) -> Recipe:

@@ -11,7 +11,7 @@ import typer
 from va_search.cli.advice import ensemble_command
 from va_search.cli.ensemble_tables import comparison_table, show, tell_left_out, tell_measured
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import check_studies, command_words, opened
+from va_search.cli.places import check_studies, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,11 +62,11 @@ def ensemble(
 ) -> None:
     """Choose members and weights per dimension from finished trials; scores are out-of-fold and in-sample."""
     with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
-        from va_search.cli.standing import searched_now
         from va_search.data.store import Store
         from va_search.errors import InputError
+        from va_search.report.standing import searched_now
 
-        check_studies(at, studies, lambda name, of: command_words(at, "ensemble", *of, "--name", name))
+        check_studies(at, studies, lambda name, of: at.command("ensemble", *of, "--name", name))
         store = None if data is None else Store.open(data)
         given = [] if data is None else ["--data", data]
         for sentence in searched_now(at, studies):
@@ -115,8 +115,8 @@ def _build(
 def _conclude(output: Output, home: Home, built: Ensemble, given: list[str]) -> None:
     """Say what the numbers mean, what is out of date now, and what to do next."""
     from va_search.cli.advice import after_ensemble
-    from va_search.cli.standing import stale_of
     from va_search.ensemble.verdict import verdict_of
+    from va_search.report.standing import stale_of
 
     verdict = verdict_of(built)
     output.show(f"verdict: {verdict.text}")
@@ -218,8 +218,8 @@ def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, e
 
     Says which registered models are of an earlier build. Returns whether it is logged.
     """
-    from va_search.cli.standing import register_advice
     from va_search.ensemble.fresh import content_id, stale_models
+    from va_search.report.standing import register_advice
     from va_search.tracking.door import tracking_place
     from va_search.tracking.ensembles import log_ensemble
     from va_search.tracking.models import older_versions

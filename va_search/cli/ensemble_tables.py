@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from va_search.cli.advice import BEST
-from va_search.cli.output import Output, counted, number
+from va_search.cli.output import Output, number
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,7 +65,7 @@ def show(output: Output, built: Ensemble) -> None:
 def tell_left_out(output: Output, left_out: Mapping[str, int]) -> None:
     """What could not be a member, by reason."""
     for reason, count in left_out.items():
-        output.note(f"{counted(count, 'candidate')} left out: {reason}")
+        output.note(f"{counted(count, 'trial')} left out: {reason}")
 
 
 def tell_measured(output: Output, measured: MeasuredOn) -> None:

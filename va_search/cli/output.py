@@ -20,13 +20,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from va_search import files
 from va_search.errors import VaSearchError
 
 HomeOption = Annotated[
-    str, typer.Option("--home", envvar="VA_SEARCH_HOME", help="Folder or URL of studies, bank, ensembles and MLflow.")
+    str,
+    typer.Option("--home", envvar=files.HOME_VARIABLE, help="Folder or URL of studies, bank, ensembles and MLflow."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-DEFAULT_HOME = "va-home"
+DEFAULT_HOME = files.DEFAULT_HOME
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 """System errors told in one line: the machine's (exit code 1) and a wrong path's (2)."""
@@ -124,11 +126,6 @@ def command(as_json: bool = False) -> Iterator[Output]:
         raise
     finally:
         _CURRENT.reset(before)
-
-
-def counted(number: int, noun: str, plural: str | None = None) -> str:
-    """`1 trial`, `2 trials`, `1,000 trials`."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from va_search.cli.output import DEFAULT_HOME, Output, counted
+from va_search.cli.output import Output
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -69,18 +69,6 @@ def home_words(home: Home) -> str:
     where = "" if home.root.is_absolute() else f" (in {home.root.absolute().parent})"
     missing = "" if home.root.is_dir() else ", which does not exist yet"
     return f"home {home.root}{where}{missing}"
-
-
-def home_option(home: Home) -> list[str]:
-    """The words a printed command needs to find this home: none for the default one."""
-    if home.url is None and str(home.root) == DEFAULT_HOME:
-        return []
-    return ["--home", home.url or str(home.root)]
-
-
-def command_words(home: Home, *words: str) -> str:
-    """A command of ours that works as it is printed, from this folder and on this home."""
-    return shlex.join(["va-search", *words, *home_option(home)])
 
 
 def open_store(noted: str, given: str | None) -> Store:
@@ -150,7 +138,7 @@ def check_ensemble(home: Home, name: str, instead: Callable[[str], str]) -> None
         names = ", ".join(own)
         hint = f"its {'ensemble is' if len(own) == 1 else 'ensembles are'} {names}; try: {instead(own[0])}"
     else:
-        hint = f"build its ensemble first: {command_words(home, 'ensemble', name, '--name', f'{name}-best')}"
+        hint = f"build its ensemble first: {home.command('ensemble', name, '--name', f'{name}-best')}"
     raise InputError(f"{name!r} is a study, not an ensemble; {hint}")
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, counted, duration
-from va_search.cli.places import bring_members, check_ensemble, command_words, opened
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+from va_search.cli.places import bring_members, check_ensemble, opened
 from va_search.cli.submit import ReplaceOption, clipped_words
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.serving.predict import Written
@@ -42,13 +43,13 @@ def predict(
 ) -> None:
     """Predict recordings from the members' weights: a CSV per recording, source scale, clipped, read back."""
     with command(as_json) as output, opened(home) as at_home:
-        from va_search.cli.standing import out_of_date
         from va_search.data.store import Store
         from va_search.ensemble.saved import read_ensemble
         from va_search.predictions.bank import Bank
+        from va_search.report.standing import out_of_date
 
         words = ["--data", data, "--split", split, "--out", str(out)]
-        check_ensemble(at_home, ensemble, lambda name: command_words(at_home, "predict", name, *words))
+        check_ensemble(at_home, ensemble, lambda name: at_home.command("predict", name, *words))
         found = read_ensemble(at_home, ensemble)
         bring_members(at_home, found, "weights")
         store = Store.open(data)

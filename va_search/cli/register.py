@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, counted
-from va_search.cli.places import bring_members, check_ensemble, command_words, opened
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
+from va_search.cli.places import bring_members, check_ensemble, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.serving.register import Registered
@@ -26,10 +27,10 @@ def register(
 ) -> None:
     """Put an ensemble with its members' weights into MLflow's model registry; unchanged, it keeps its version."""
     with command(as_json) as output, opened(home) as at:
-        from va_search.cli.standing import out_of_date
         from va_search.ensemble.saved import read_ensemble
+        from va_search.report.standing import out_of_date
 
-        check_ensemble(at, ensemble, lambda other: command_words(at, "register", other))
+        check_ensemble(at, ensemble, lambda other: at.command("register", other))
         found = read_ensemble(at, ensemble)
         bring_members(at, found, "weights")
         output.note("reading weights, logging to MLflow …")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, counted, number
-from va_search.cli.places import bring_members, check_ensemble, command_words, open_store, opened
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
+from va_search.cli.places import bring_members, check_ensemble, open_store, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble
@@ -40,13 +41,13 @@ def submit(
 ) -> None:
     """Write the ensemble's test predictions on the label scale, clip them, then check that the files are complete."""
     with command(as_json) as output, opened(home) as at:
-        from va_search.cli.standing import out_of_date
         from va_search.ensemble.saved import read_ensemble
         from va_search.ensemble.verdict import verdict_of
         from va_search.predictions.bank import Bank
+        from va_search.report.standing import out_of_date
         from va_search.submission import submit as write
 
-        check_ensemble(at, ensemble, lambda name: command_words(at, "submit", name, "--out", str(out)))
+        check_ensemble(at, ensemble, lambda name: at.command("submit", name, "--out", str(out)))
         found = read_ensemble(at, ensemble)
         bring_members(at, found, "predictions")
         store = open_store(found.store, data)

@@ -6,21 +6,21 @@ Conventions: every function returns sentences, none where nothing is to be said.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from va_search.cli.output import counted
-from va_search.cli.places import command_words
-
-if TYPE_CHECKING:
-    from va_search.ensemble.saved import Ensemble
-    from va_search.files import Home
+from va_search.data.store import Store
+from va_search.ensemble.fresh import newer_trials, stale_explanation, stale_models
+from va_search.ensemble.saved import Ensemble
+from va_search.errors import InputError, counted
+from va_search.files import Home
+from va_search.predictions.bank import Bank
+from va_search.report import planned as plans
+from va_search.search.study import Study
+from va_search.storage.lease import searched
 
 
 def is_searched(home: Home, study: str) -> bool:
     """Whether a process searches the study now, on this machine or, for a home at a URL, elsewhere."""
-    from va_search.search.study import Study
-    from va_search.storage.lease import searched
-
     return Study(home, study).is_searched or searched(home, study)
 
 
@@ -37,8 +37,6 @@ def searched_now(home: Home, studies: Sequence[str]) -> list[str]:
 
 def finished_of_planned(home: Home, study: str) -> str:
     """`13 of 16 planned trials are finished`."""
-    from va_search.predictions.bank import Bank
-
     finished = len(Bank(home.bank).trials(study))
     planned = planned_trials(home, study)
     if planned is None:
@@ -48,24 +46,17 @@ def finished_of_planned(home: Home, study: str) -> str:
 
 def planned_trials(home: Home, study: str) -> int | None:
     """How many trials the study's whole search has; None where only time bounds it, or its store is not there."""
-    from va_search.data.store import Store
-    from va_search.errors import InputError
-    from va_search.report.planned import planned_trials as planned
-    from va_search.search.study import Study
-
     found = Study(home, study)
     try:
         document: dict[str, Any] = found.document()
         store = Store.open(document["store_path"])
     except (InputError, KeyError, OSError):
         return None
-    return planned(document.get("space"), store)
+    return plans.planned_trials(document.get("space"), store)
 
 
 def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
     """What is older than what it was made from: the ensemble itself, its explanation, its registered models."""
-    from va_search.ensemble.fresh import newer_trials
-
     found = searched_now(home, ensemble.studies)
     newer = newer_trials(home, ensemble)
     if newer:
@@ -79,8 +70,6 @@ def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
 
 def stale_of(home: Home, ensemble: Ensemble) -> list[str]:
     """What was made from an earlier build of the ensemble: its explanation, its registered models."""
-    from va_search.ensemble.fresh import stale_explanation, stale_models
-
     found = []
     if stale_explanation(home, ensemble):
         found.append(f"the explanation of ensemble {ensemble.name} is of an earlier build; --explain makes it again")
@@ -91,5 +80,5 @@ def register_advice(home: Home, ensemble: Ensemble, model: str) -> str:
     """That `models:/NAME/VERSION` is of an earlier build, and the command that registers this one."""
     name = model.removeprefix("models:/").rpartition("/")[0]
     named = [] if name == ensemble.name else ["--name", name]
-    again = command_words(home, "register", ensemble.name, *named)
+    again = home.command("register", ensemble.name, *named)
     return f"{model} is of an earlier build of ensemble {ensemble.name}; to register this one: {again}"
