@@ -61,7 +61,8 @@ def test_an_ensemble_over_folds(world: FoldsWorld, tmp_path: Path) -> None:
     for said in (
         "measured on all folds, each recording predicted by the trial that did not train on it: 10 recordings",
         "every recording by its own fold's trial", "each trial chose its best epoch on the same recordings",
-        "2 trials left out: trained on train_val_mix, which leaves nothing to validate on", "valence: where the weight lies",
+        "2 trials left out: trained on train_val_mix, which leaves nothing to validate on",
+        "valence: where the weight lies",
     ):  # fmt: skip
         assert said in result.output, result.output
     assert json.loads(world.home.ensemble("e").read_text())["recipe_document"]["members"]["folds"] == "all"

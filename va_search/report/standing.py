@@ -6,17 +6,78 @@ Conventions: every function returns sentences, none where nothing is to be said.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from va_search.data.store import Store
 from va_search.ensemble.fresh import newer_trials, stale_explanation, stale_models
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
-from va_search.files import Home
+from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
 from va_search.report import planned as plans
 from va_search.search.study import Study
 from va_search.storage.lease import searched
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a study's search stands. `planned`, `running`, `seconds_left`: None where that is not known.
+
+    `tracking`: why MLflow takes nothing, where a search noted that.
+    """
+
+    study: str
+    complete: int
+    failed: int
+    planned: int | None
+    searching: bool
+    running: int | None
+    seconds_left: float | None
+    tracking: str | None
+
+
+def progress_of(
+    home: Home, study: str, records: Sequence[dict[str, Any]], failures: Sequence[dict[str, Any]]
+) -> Progress:
+    """Where the study stands; `records` of its complete trials, `failures` of its failed ones."""
+    searching = is_searched(home, study)
+    planned = planned_trials(home, study)
+    running = _running(home, study, {str(record["trial"]) for record in records}) if searching else None
+    left = None if planned is None else max(0, planned - len(records) - len(failures))
+    return Progress(
+        study=study,
+        complete=len(records),
+        failed=len(failures),
+        planned=planned,
+        searching=searching,
+        running=running,
+        seconds_left=_seconds_left(records, left, running),
+        tracking=_tracking_problem(home, study),
+    )
+
+
+def _running(home: Home, study: str, complete: set[str]) -> int:
+    """Trials of the study that were begun, are not complete and are claimed by a search."""
+    open_still = {trial for trial, _ in Study(home, study).asked()} - complete
+    return sum((home.root / "claims" / f"{trial}.lock").is_file() for trial in open_still)
+
+
+def _seconds_left(records: Sequence[dict[str, Any]], left: int | None, running: int | None) -> float | None:
+    """From the mean time of the trials trained so far, with as many side by side as now."""
+    times = [float(record["seconds"]) for record in records if record.get("seconds")]
+    if not times or left is None or not running:
+        return None
+    return sum(times) / len(times) * left / running
+
+
+def _tracking_problem(home: Home, study: str) -> str | None:
+    """Why MLflow took nothing when a search last tried, and since when; None where nothing is noted."""
+    try:
+        document = read_json(Study(home, study).folder / "tracking.json")
+        return f"{document['problem']} (since {document['since']})"
+    except (InputError, KeyError, TypeError):
+        return None
 
 
 def is_searched(home: Home, study: str) -> bool:
@@ -39,9 +100,10 @@ def finished_of_planned(home: Home, study: str) -> str:
     """`13 of 16 planned trials are finished`."""
     finished = len(Bank(home.bank).trials(study))
     planned = planned_trials(home, study)
-    if planned is None:
-        return f"{counted(finished, 'trial')} {'is' if finished == 1 else 'are'} finished"
-    return f"{finished:,} of {counted(planned, 'planned trial')} {'is' if finished == 1 else 'are'} finished"
+    are = "is" if finished == 1 else "are"
+    if planned is None or finished > planned:
+        return f"{counted(finished, 'trial')} {are} finished"
+    return f"{finished:,} of {counted(planned, 'planned trial')} {are} finished"
 
 
 def planned_trials(home: Home, study: str) -> int | None:
