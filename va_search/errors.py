@@ -44,3 +44,8 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), names, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """`1 trial`, `2 trials`, `1,000 trials`."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

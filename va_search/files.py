@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import stat
 import uuid
@@ -101,6 +102,11 @@ def remove_folder(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+DEFAULT_HOME = "va-home"
+HOME_VARIABLE = "VA_SEARCH_HOME"
+"""The environment variable that names another default home."""
+
+
 @dataclass(frozen=True)
 class Home:
     """All the paths of a home, in one place.
@@ -137,6 +143,12 @@ class Home:
         if not isinstance(document, dict) or not isinstance(document.get("identity"), str):
             raise InputError(f"{path}: not a home's file; remove it, and the next search makes it again")
         return str(document["identity"])
+
+    def command(self, *words: str) -> str:
+        """A command of ours on this home that works as it is printed, in the folder it was printed in."""
+        place = self.url or str(self.root)
+        found_without = os.environ.get(HOME_VARIABLE, DEFAULT_HOME) == place
+        return shlex.join(["va-search", *words, *([] if found_without else ["--home", place])])
 
     @property
     def bank(self) -> Path:

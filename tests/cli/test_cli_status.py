@@ -117,8 +117,8 @@ def test_trials_without_validation_are_counted_and_not_ranked(study: Study, add:
     study.begin(store, {"sampler": "grid", "folds": ["train_val_mix"], "settings": {}})
     mixed = add("train_val_mix", 0.0)
     text = status(study)
-    assert "1 trials complete" in text
-    assert "1 trials have no validation (train_val_mix): test predictions only" in text
+    assert "1 trial complete, 0 failed" in text
+    assert "1 trial has no validation (train_val_mix): test predictions only" in text
     assert "best trials" not in text and mixed not in text
     listed = run("bank", "list", "s", "--home", str(study.home.root))
     assert "│ train_val_mix │ none │ none │" in listed
@@ -130,7 +130,7 @@ def test_scored_and_unscored_trials_beside_one_another(study: Study, add: Add) -
     add("train_val_mix", 0.0)
     add("official", 0.4)
     text = status(study)
-    assert "best trials" in text and "1 trials have no validation" in text
+    assert "best trials" in text and "1 trial has no validation" in text
 
 
 def test_a_search_for_both_shows_its_pareto_set(study: Study, add: Add, store: Store) -> None:

@@ -33,6 +33,7 @@ def test_table_6_is_printed(world: FoldsWorld, tmp_path: Path) -> None:
     ):  # fmt: skip
         assert said in result.stdout, result.stdout
     document = json.loads(call(world, *given, "--json").stdout)
+    assert document.pop("home") == str(world.home.root)
     assert [row["submission"] for row in document["rows"]] == [1, 2, 3, 4, 5] and document["labels"] is None
     assert document == json.loads((world.home.study("first") / "submissions.json").read_text())
 
@@ -59,8 +60,9 @@ def test_an_ensemble_over_folds(world: FoldsWorld, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     for said in (
         "measured on all folds, each recording predicted by the trial that did not train on it: 10 recordings",
-        "every recording by its own fold's trial", "trials picked their best epochs on these frames",
-        "2 left out: trained on train_val_mix, which leaves nothing to validate on", "valence: where the weight lies",
+        "every recording by its own fold's trial", "each trial chose its best epoch on the same recordings",
+        "2 trials left out: trained on train_val_mix, which leaves nothing to validate on",
+        "valence: where the weight lies",
     ):  # fmt: skip
         assert said in result.output, result.output
     assert json.loads(world.home.ensemble("e").read_text())["recipe_document"]["members"]["folds"] == "all"

@@ -170,7 +170,7 @@ def test_the_fold_with_most_trials_is_judged_on(world: World) -> None:
 
 def test_nothing_that_lines_up_is_an_error(world: World) -> None:
     world.bank.write("other", "z0", world.bank.record("first", "a0"), {"validation": _other(world.store.split("test"))})
-    with pytest.raises(InputError, match=r"no trial's predictions line up.*1 left out: validated on frames"):
+    with pytest.raises(InputError, match=r"no trial's predictions line up.*1 left out: validated on other recordings"):
         build(world.home, ["other"], MEAN, "m")
     assert known_ensembles(world.home) == []
 

@@ -80,8 +80,8 @@ def test_what_is_not_complete_is_counted_and_named(world: FoldsWorld) -> None:
     together = put_together(world.home, ["first"], world.store)
     assert len(together.entries) == 3
     assert together.left_out == {
-        "configuration with fold 3 missing": 2,
-        "configuration with folds 0, 2 missing": 1,
+        "configuration not trained on fold 3 (use folds: all)": 6,
+        "configuration not trained on folds 0 and 2 (use folds: all)": 2,
         "model from elsewhere, which covers one fold only": 1,
         "trained on train_val_mix, which leaves nothing to validate on": 1,
     }

@@ -81,12 +81,14 @@ def test_tables_2_and_3_have_members_best_single_and_ensemble(world: World) -> N
         table = members_table(found, chosen, dimension)
         part = saved.dimensions[dimension]
         assert table.title == f"Table {number}: members and ensemble for {dimension}"
-        assert len(table.rows) == len(part.members) + 2
-        weights = [float(text) for text in column(table, "Weight")[:-2]]
+        assert len(table.rows) == len(part.members) + 3
+        weights = [float(text) for text in column(table, "Weight")[:-3]]
         assert sum(weights) == pytest.approx(1.0, abs=0.005)
         last = texts(table)[-1]
         assert (last[0], last[-3]) == ("Ensemble", f"{part.scores.in_sample:.3f}")
-        assert texts(table)[-2][0] == "Best single trial"
+        assert texts(table)[-2][0] == f"Best single trial for {dimension}"
+        assert texts(table)[-3][0] == "Best single trial for both"
+        assert saved.best_for_both is not None and saved.best_for_both.trial == texts(table)[-3][-1].split("/")[1]
         assert f"{part.scores.out_of_fold:.3f}" in last[-2]
 
 
@@ -134,7 +136,7 @@ def test_a_blend_shows_its_parts_and_no_score(world: World, tmp_path: Path) -> N
 def test_without_an_ensemble_the_command_stands_there(world: World) -> None:
     table = members_table(gather(world.home, ["main"]), choose(world.home, ["main"]), "valence")
     assert table.missing is not None
-    assert table.missing.command == "va-search ensemble main --name main-best"
+    assert table.missing.command == f"va-search ensemble main --name main-best --home {world.home.root}"
 
 
 def test_table_4_has_folds_average_spread_and_what_is_not_there(everything: Gathered) -> None:
@@ -222,15 +224,16 @@ def test_the_interval_covers_as_often_as_it_says() -> None:
 def test_table_5_without_an_ablation_says_so(world: World) -> None:
     (table,) = ablation_tables(gather(world.home, ["folds"]))
     assert table.missing is not None
-    assert "paper_ablation" in str(table.missing.command)
+    assert "this study has none" in table.missing.why
+    assert table.missing.command is None, "without the report's folder there is no space to search"
 
 
 def test_table_6_withholds_scores_without_labels(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     world.begin("one")
-    missing = submissions_table(gather(world.home, ["one"])).missing
+    missing = submissions_table(gather(world.home, ["one"]), tmp_path).missing
     assert missing is not None
-    assert missing.command == "va-search submissions one --out DIR"
+    assert missing.command is None, "there is no trial to submit"
     write_submissions(world, "one", labelled=False)
     table = submissions_table(gather(world.home, ["one"]))
     assert column(table, "Test score") == ["withheld", "–"]
@@ -260,5 +263,5 @@ def test_the_first_section_counts_and_names(everything: Gathered) -> None:
     assert unfinished is not None
     told = [cells[1] for cells in texts(unfinished)]
     assert told == [f"failed: ValueError: {HOSTILE} | no memory", "failed: RuntimeError: diverged",
-                    "missing: asked for, not finished"]  # fmt: skip
+                    "missing: proposed, not finished"]  # fmt: skip
     assert texts(store_table(everything))[2][-1] == "withheld"

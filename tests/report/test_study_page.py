@@ -76,7 +76,7 @@ def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
     home = Home(tmp_path)
     for records in ([], [made(0, home)], [{**made(1, home), "best": {}}]):
         found = study_page(home, "s", "both", None, records)
-        assert "Not there: There are" in found["study.html"]
+        assert "Not there: There " in found["study.html"]
     assert found["best.json"]["data"] == []
 
 

@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.cli.advice import ensemble_command
 from va_search.cli.ensemble_tables import comparison_table, show, tell_left_out, tell_measured
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import opened
+from va_search.cli.places import check_studies, opened
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from va_search.data.store import Store
+    from va_search.ensemble.compare import Row
+    from va_search.ensemble.material import Materials
     from va_search.ensemble.saved import Ensemble
     from va_search.files import Home
 
@@ -36,7 +41,8 @@ def ensemble(
         str, typer.Option("--recipe", help="A recipe file, or the name of one in ensembles/.")
     ] = DEFAULT_RECIPE,
     name: Annotated[
-        str | None, typer.Option("--name", help="The ensemble's name; again: built anew from the same recipe.")
+        str | None,
+        typer.Option("--name", help="Name of the ensemble. If it exists, it is rebuilt with the same recipe."),
     ] = None,
     compare: Annotated[bool, typer.Option("--compare", help="Rank all recipes out-of-fold; saves nothing.")] = False,
     folds: Annotated[
@@ -45,7 +51,7 @@ def ensemble(
     ] = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Also tell why: what members share, what each part adds; tables, pictures."),
+        typer.Option("--explain", help="Also explain it: what members share, what each part adds; tables, pictures."),
     ] = False,
     data: Annotated[str | None, typer.Option("--data", help="The store to judge on; default: the trials' own.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an ensemble of another recipe or studies.")] = False,
@@ -58,14 +64,19 @@ def ensemble(
     with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
         from va_search.data.store import Store
         from va_search.errors import InputError
+        from va_search.report.standing import searched_now
 
+        check_studies(at, studies, lambda name, of: at.command("ensemble", *of, "--name", name))
         store = None if data is None else Store.open(data)
+        given = [] if data is None else ["--data", data]
+        for sentence in searched_now(at, studies):
+            output.note(sentence)
         if compare:
             if name is not None:
                 raise InputError(f"--compare saves nothing; leave out --name {name}, or leave out --compare")
             if explain:
-                raise InputError("--explain tells of one ensemble; leave it out, or leave out --compare")
-            _compare(output, at, studies, store, folds)
+                raise InputError("--explain explains one ensemble; leave it out, or leave out --compare")
+            _compare(output, at, studies, store, folds=folds, given=given)
             return
         if name is None:
             raise InputError("--name is missing: what the ensemble is to be called, or --compare to rank all recipes")
@@ -73,6 +84,7 @@ def ensemble(
             _refuse_unexplained(recipe)
         built = _build(output, at, studies, recipe=recipe, folds=folds, name=name, store=store, force=force)
         folder = _explain(output, at, built, store) if explain else None
+        _conclude(output, at, built, given)
         if tracking:
             log(output, at, built, tracking_uri, folder)
 
@@ -97,9 +109,21 @@ def _build(
     built = build(home, studies, chosen, name, store, force=force)
     show(output, built)
     output.show(f"saved {home.ensemble(name)}")
-    output.show(f"next: va-search submit {name} --format recordings --out {name}-submission")
-    output.done(built.model_dump(mode="json"))
     return built
+
+
+def _conclude(output: Output, home: Home, built: Ensemble, given: list[str]) -> None:
+    """Say what the numbers mean, what is out of date now, and what to do next."""
+    from va_search.cli.advice import after_ensemble
+    from va_search.ensemble.verdict import verdict_of
+    from va_search.report.standing import stale_of
+
+    verdict = verdict_of(built)
+    output.show(f"verdict: {verdict.text}")
+    for sentence in stale_of(home, built):
+        output.show(sentence)
+    output.show(f"next: {after_ensemble(home, built, verdict, given)}")
+    output.done({**built.model_dump(mode="json"), "verdict": verdict.document()})
 
 
 def _explain(output: Output, home: Home, built: Ensemble, store: Store | None) -> Path:
@@ -122,14 +146,14 @@ def _refuse_unexplained(recipe: str) -> None:
     chosen = load_recipe(recipe)
     if chosen.of:
         parts = ", ".join(one.name for _, one in chosen.of)
-        raise InputError(f"--explain tells of one choice of members; recipe {recipe} blends several: explain {parts}")
+        raise InputError(f"--explain explains one choice of members; recipe {recipe} blends several: explain {parts}")
     if chosen.members.folds == MIX:
         raise InputError(f"--explain measures on validation, which members of recipe {recipe} have none of")
 
 
-def _compare(output: Output, home: Home, studies: list[str], store: Store | None, folds: Folds | None) -> None:
-    from dataclasses import asdict
-
+def _compare(
+    output: Output, home: Home, studies: list[str], store: Store | None, *, folds: Folds | None, given: list[str]
+) -> None:
     from va_search.ensemble.compare import compare
     from va_search.ensemble.material import gather
     from va_search.ensemble.recipe import known_recipes, load_recipe
@@ -140,34 +164,77 @@ def _compare(output: Output, home: Home, studies: list[str], store: Store | None
     outside = any(one.members.outside for one in recipes)
     materials = gather(home, studies, store, outside=outside, folds=folds and folds.value)
     rows = compare(recipes, materials)
-    output.show(comparison_table(rows, len(materials.lines.candidates)))
     measured = MeasuredOn.model_validate(materials.measured_on())
+    advised, verdict = advised_row(rows, materials)
+    output.show(comparison_table(rows, len(materials.lines.candidates)))
     tell_measured(output, measured)
     for note in materials.notes:
         output.note(note)
     tell_left_out(output, materials.lines.left_out)
-    over = "" if folds is None else f" --folds {folds.value}"
-    output.show(
-        f"next: va-search ensemble {' '.join(studies)} --recipe {rows[0].recipe}{over} --name {studies[0]}-best"
+    output.show(f"verdict: {verdict}")
+    recipe = next(one for one in recipes if one.name == advised)
+    recipe = recipe if folds is None else recipe.over(folds.value)
+    output.show(f"next: {ensemble_command(home, studies, recipe, f'{studies[0]}-best', given)}")
+    output.done(
+        {
+            "measured_on": measured.model_dump(mode="json"),
+            "recipes": [row.document() for row in rows],
+            "advised": advised,
+            "verdict": verdict,
+        }
     )
-    output.done({"measured_on": measured.model_dump(mode="json"), "recipes": [asdict(row) for row in rows]})
+
+
+def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
+    """The recipe to take, and why, in a sentence.
+
+    The default one, unless the best single trial has the higher score, or another recipe is better than the default by
+    more than chance: with few people the highest of several close scores is highest by luck.
+    """
+    from va_search.cli.advice import BEST
+    from va_search.ensemble.paired import differences
+    from va_search.ensemble.verdict import judge
+
+    known = {row.recipe: row for row in rows}
+    default, single = known.get(DEFAULT_RECIPE), known.get(BEST)
+    first = rows[0]
+    if default is None or single is None or default.out_of_fold is None or single.out_of_fold is None:
+        return first.recipe, f"recipe {first.recipe} has the highest score; there are no folds to compare recipes on"
+    against_single = differences(default.predicted, single.predicted, materials)
+    verdict = judge(default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}")
+    if verdict.use_best:
+        return BEST, verdict.text
+    if first is default or first.out_of_fold is None:
+        return DEFAULT_RECIPE, verdict.text
+    gained = differences(first.predicted, default.predicted, materials)
+    if judge(first.out_of_fold, default.out_of_fold, gained).outcome == "better":
+        more = f"{first.out_of_fold['score']:.3f} against {default.out_of_fold['score']:.3f}"
+        return first.recipe, f"Recipe {first.recipe} is better than the default by more than chance: {more}."
+    return DEFAULT_RECIPE, f"{verdict.text} Recipe {first.recipe} is higher than the default only within chance."
 
 
 def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, explanation: Path | None = None) -> bool:
     """Log to MLflow, after everything is on the screen and saved; a failure is a warning, the ensemble stands.
 
-    Returns whether it is logged.
+    Says which registered models are of an earlier build. Returns whether it is logged.
     """
+    from va_search.ensemble.fresh import content_id, stale_models
+    from va_search.report.standing import register_advice
     from va_search.tracking.door import tracking_place
     from va_search.tracking.ensembles import log_ensemble
+    from va_search.tracking.models import older_versions
     from va_search.tracking.shown import reason
 
     output.note("logging to MLflow …")
     place = tracking_place(home, tracking_uri)
     try:
-        log_ensemble(place, built.model_dump(mode="json"), explanation)
+        run = log_ensemble(place, built.model_dump(mode="json"), explanation)
+        older = older_versions(place.uri, run, content_id(built), built.created_at)
     except Exception as error:
         why = reason(error, place.uri)
         output.note(f"warning: not logged to MLflow ({why}); the ensemble is saved; the same command tries again")
         return False
+    for model in older:
+        if model not in stale_models(home, built):  # those are named already
+            output.note(register_advice(home, built, model))
     return True

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from va_search.cli.advice import BEST
 from va_search.cli.output import Output, number
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,13 +17,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from va_search.ensemble.compare import Interval, Row
-    from va_search.ensemble.saved import Ensemble, MeasuredOn
+    from va_search.ensemble.saved import Difference, Ensemble, MeasuredOn
+
+    Scored = Mapping[str, Mapping[str, float] | None]
+    Intervals = Mapping[str, Interval | None]
 
 SCORES = ("valence", "arousal", "score")
 
 
 def show(output: Output, built: Ensemble) -> None:
     """Members and weights per dimension, then the scores, then what a reader should know."""
+    from va_search.ensemble.verdict import within_recordings
+
     for part in built.parts:
         output.show(f"part {part.ensemble.name}, share {part.share:g}:")
         show(output, part.ensemble)
@@ -41,9 +48,14 @@ def show(output: Output, built: Ensemble) -> None:
                 f"{dimension}, single recordings, out-of-fold: median CCC {number(spread.median)}, quartiles "
                 f"{number(spread.low)} and {number(spread.high)}{undefined}"
             )
+            meaning = within_recordings(dimension, weighted.scores.out_of_fold, spread)
+            if meaning:
+                output.show(meaning)
     sources = {member.source for one in built.dimensions.values() for member in one.members}
     if built.scores["in_sample"] and sources & {"trained", "folds"}:
-        output.show("either way, trials picked their best epochs on these frames, so scores are a little too high")
+        output.show(
+            "All these scores are slightly too high, because each trial chose its best epoch on the same recordings."
+        )
     tell_left_out(output, built.left_out)
     if not built.parts:
         for note in built.notes:
@@ -53,7 +65,7 @@ def show(output: Output, built: Ensemble) -> None:
 def tell_left_out(output: Output, left_out: Mapping[str, int]) -> None:
     """What could not be a member, by reason."""
     for reason, count in left_out.items():
-        output.note(f"{count} left out: {reason}")
+        output.note(f"{counted(count, 'trial')} left out: {reason}")
 
 
 def tell_measured(output: Output, measured: MeasuredOn) -> None:
@@ -123,7 +135,10 @@ def _signed(value: float | None) -> str:
 
 
 def scores_table(built: Ensemble) -> Table:
-    """The best single trial against the ensemble: out-of-fold with its interval first, then in-sample."""
+    """The best single trials against the ensemble: out-of-fold with its interval first, then in-sample.
+
+    Per target is each dimension's own best trial, for both is one trial, by its mean; a difference is paired.
+    """
     from rich.table import Table
 
     over = ", every recording by its own fold's trial" if built.measured_on.fold == "all" else ""
@@ -131,16 +146,33 @@ def scores_table(built: Ensemble) -> Table:
     for name in ("", "measured", *SCORES):
         table.add_column(name, justify="right" if name in SCORES else "left")
     single = "best configuration" if built.measured_on.fold == "all" else "best single trial"
-    rows = (
-        (single, built.best_single, "best_single"),
-        (f"ensemble {built.name}", built.scores, "ensemble"),
-    )[1 if built.parts else 0 :]
+    intervals = built.intervals or {}
+    both = built.best_for_both
+    rows: list[tuple[str, Scored, Intervals | None]] = []
+    if both is not None:
+        rows.append((f"{single} for both", both.scores, both.intervals))
+    if not built.parts:
+        rows.append((f"{single} per target", built.best_single, intervals.get("best_single")))
+    rows.append((f"ensemble {built.name}", built.scores, intervals.get("ensemble")))
     for measured in ("out_of_fold", "in_sample"):
-        for what, scores, who in rows:
-            intervals = (built.intervals or {}).get(who) if measured == "out_of_fold" else None
-            cells = _cells(scores[measured], intervals)
-            table.add_row(what, measured.replace("_", "-"), *cells, end_section=who == "ensemble")
+        out_of_fold = measured == "out_of_fold"
+        for what, scores, around in rows:
+            cells = _cells(scores[measured], around if out_of_fold else None)
+            table.add_row(what, measured.replace("_", "-"), *cells)
+        if out_of_fold and built.differences:
+            differences = [_difference(built.differences.get(name)) for name in SCORES]
+            table.add_row("ensemble − per target", "out-of-fold", *differences)
+        table.add_section()
     return table
+
+
+def _difference(difference: Difference | None) -> str:
+    """`+0.021 (-0.05 to 0.09)`, in brackets the paired interval."""
+    if difference is None:
+        return "–"
+    interval = difference.interval
+    between = "" if interval is None else f" ({number(interval[0], 2)} to {number(interval[1], 2)})"
+    return f"{difference.value:+.3f}{between}"
 
 
 def _cells(scores: Mapping[str, float] | None, intervals: Mapping[str, Interval | None] | None) -> list[str]:
@@ -164,6 +196,8 @@ def comparison_table(rows: Sequence[Row], candidates: int) -> Table:
     table.add_column("score\nin-sample", justify="right")
     for row in rows:
         said = row.recipe
+        if said == BEST:
+            said += "\n(the best single\ntrial per target)"
         if row.takes:
             taken = dict.fromkeys(row.takes.values())
             said += f"\n(nested; takes\n{', '.join(taken)})"

@@ -29,6 +29,7 @@ def explain(output: Output, home: Home, built: Ensemble, materials: Materials) -
     PNG. A picture that can't be drawn is a warning.
     """
     from va_search.ensemble.explain import explain_ensemble
+    from va_search.ensemble.fresh import explanation_folder
 
     output.note("explaining: the recipe is built again without each feature set and encoder …")
     explained = explain_ensemble(built, materials)
@@ -36,8 +37,11 @@ def explain(output: Output, home: Home, built: Ensemble, materials: Materials) -
         output.show(shares_table(dimension, one))
         output.show(adds_table(dimension, one))
         output.show(correlation_table(dimension, one))
-    output.show("adds: CCC with − without; what others can stand in for adds little, however much weight it has")
-    folder = home.ensemble(built.name).with_suffix("")
+    output.show(
+        "'adds' is the CCC with this part minus the CCC without it. A part that other members can replace adds little, "
+        "even with a large weight."
+    )
+    folder = explanation_folder(home, built.name)
     save(explained, built, folder)
     _draw(output, explained, folder)
     output.show(f"tables and pictures: {folder}")
@@ -46,10 +50,12 @@ def explain(output: Output, home: Home, built: Ensemble, materials: Materials) -
 
 def save(explained: Mapping[str, Explanation], built: Ensemble, folder: Path) -> None:
     """Write explain.json and the CSV tables, each whole."""
+    from va_search.ensemble.fresh import content_id
     from va_search.files import write_json
 
     document = {
         "ensemble": built.name,
+        "content": content_id(built),
         "created_at": built.created_at,
         "dimensions": {dimension: one.document() for dimension, one in explained.items()},
     }

@@ -13,19 +13,22 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from va_search import files
 from va_search.errors import VaSearchError
 
 HomeOption = Annotated[
-    str, typer.Option("--home", envvar="VA_SEARCH_HOME", help="Folder or URL of studies, bank, ensembles and MLflow.")
+    str,
+    typer.Option("--home", envvar=files.HOME_VARIABLE, help="Folder or URL of studies, bank, ensembles and MLflow."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
-DEFAULT_HOME = "va-home"
+DEFAULT_HOME = files.DEFAULT_HOME
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 """System errors told in one line: the machine's (exit code 1) and a wrong path's (2)."""
@@ -42,7 +45,19 @@ class Output:
         standard = sys.stderr if as_json else sys.stdout
         width = None if standard.isatty() else WIDTH
         self.standard = Console(file=standard, highlight=False, width=width)
+        self.home: str | None = None
         self._printed = False
+
+    @classmethod
+    def current(cls) -> Output | None:
+        """The output of the command that runs now; None outside of one."""
+        return _CURRENT.get()
+
+    def name_home(self, words: str) -> None:
+        """Say once which home the command reads or makes; with --json the document has it too."""
+        if self.home is None:
+            self.note(words)
+        self.home = words
 
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)
@@ -58,6 +73,8 @@ class Output:
         """The whole result for programs; printed only with --json."""
         if self.as_json and not self._printed:
             self._printed = True
+            if isinstance(document, dict) and self.home is not None:
+                document = {**document, "home": self.home.removeprefix("home ")}
             json.dump(finite(document), sys.stdout, indent=1, allow_nan=False, default=str)
             sys.stdout.write("\n")
 
@@ -66,6 +83,9 @@ class Output:
         self.error.print(message if exit_code == 130 else f"error: {message}", markup=False, soft_wrap=True)
         self.done({"error": message, "exit_code": exit_code})
         return typer.Exit(exit_code)
+
+
+_CURRENT: ContextVar[Output | None] = ContextVar("output of the running command", default=None)
 
 
 def finite(document: Any) -> Any:
@@ -109,6 +129,7 @@ def _left_at_once() -> Iterator[None]:
 @contextmanager
 def _errors_shown(as_json: bool) -> Iterator[Output]:
     output = Output(as_json)
+    before = _CURRENT.set(output)
     try:
         yield output
     except VaSearchError as error:
@@ -131,6 +152,8 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
     except Exception as error:  # a defect of ours: its traceback follows
         output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
         raise
+    finally:
+        _CURRENT.reset(before)
 
 
 def number(value: float | None, digits: int = 3) -> str:

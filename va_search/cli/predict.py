@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
-from va_search.cli.places import bring_members, opened
+from va_search.cli.places import bring_members, check_ensemble, opened
+from va_search.cli.submit import ReplaceOption, clipped_words
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.serving.predict import Written
@@ -30,8 +32,12 @@ def predict(
     *,
     data: Annotated[str, typer.Option("--data", help="The store to predict; it needs the members' feature sets.")],
     split: Annotated[str, typer.Option("--split", help="test, validation or train.")] = "test",
-    out: Annotated[Path, typer.Option("--out", help="The folder to write; earlier predictions there are replaced.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The folder to write; earlier predictions of this ensemble and split are replaced."),
+    ],
     device: Annotated[str, typer.Option("--device", help="auto, cpu or a torch device such as cuda:0.")] = "auto",
+    replace: ReplaceOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,7 +46,10 @@ def predict(
         from va_search.data.store import Store
         from va_search.ensemble.saved import read_ensemble
         from va_search.predictions.bank import Bank
+        from va_search.report.standing import out_of_date
 
+        words = ["--data", data, "--split", split, "--out", str(out)]
+        check_ensemble(at_home, ensemble, lambda name: at_home.command("predict", name, *words))
         found = read_ensemble(at_home, ensemble)
         bring_members(at_home, found, "weights")
         store = Store.open(data)
@@ -49,22 +58,29 @@ def predict(
             from va_search.serving.predict import write_predictions
 
             at = checked_device(device)
-            written = write_predictions(found, Bank(at_home.bank), store, split, out, device=at, watch=watch)
+            written = write_predictions(
+                found, Bank(at_home.bank), store, split, out, device=at, replace=replace, watch=watch
+            )
         show(output, written, found.label_range)
-        output.done({**vars(written), "folder": str(written.folder)})
+        remarks = out_of_date(at_home, found)
+        for remark in remarks:
+            output.show(remark)
+        output.done({**vars(written), "folder": str(written.folder), "remarks": remarks})
 
 
 def show(output: Output, written: Written, label_range: tuple[float, float]) -> None:
     """What was written, and what a reader should know of it."""
     state = "replaced" if written.replaced else "wrote"
-    rows = f"{len(written.files)} {written.split} recordings, {written.rows} rows"
+    recordings = counted(len(written.files), f"{written.split} recording")
+    rows = f"{recordings}, {counted(written.rows, 'row')}"
     output.show(f"{state} {written.folder}: {rows}")
+    members, sets = counted(written.members, "member"), ", ".join(written.feature_sets)
     output.show(
-        f"predicted by {written.members} members on {written.device}, from {', '.join(written.feature_sets)}; "
+        f"predicted by {members} on {written.device}, from {sets}; "
         f"read back and checked: complete, finite, within {list(label_range)}"
     )
     if written.clipped:
-        output.show(f"{written.clipped} values lay outside the label range and were clipped to it")
+        output.show(clipped_words(written.clipped))
     if written.from_bank is not None:
         output.show(f"the bank has predictions of these recordings: the largest difference is {written.from_bank:.1e}")
         low, high = label_range

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import bring_members, opened
+from va_search.cli.places import bring_members, check_ensemble, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.serving.register import Registered
@@ -27,7 +28,9 @@ def register(
     """Put an ensemble with its members' weights into MLflow's model registry; unchanged, it keeps its version."""
     with command(as_json) as output, opened(home) as at:
         from va_search.ensemble.saved import read_ensemble
+        from va_search.report.standing import out_of_date
 
+        check_ensemble(at, ensemble, lambda other: at.command("register", other))
         found = read_ensemble(at, ensemble)
         bring_members(at, found, "weights")
         output.note("reading weights, logging to MLflow …")
@@ -35,15 +38,18 @@ def register(
 
         registered = register_model(at, found, name=name, tracking_uri=tracking_uri)
         show(output, registered, tracking_uri)
-        output.done(vars(registered))
+        remarks = out_of_date(at, found)
+        for remark in remarks:
+            output.show(remark)
+        output.done({**vars(registered), "remarks": remarks})
 
 
 def show(output: Output, registered: Registered, given: str | None) -> None:
     """The version, and how to predict with it, where the tracking URI was `given`."""
     done = "registered" if registered.new else "unchanged, registered before as"
     output.show(
-        f"{done} {registered.uri}: {registered.members} members, {registered.megabytes:.2g} MB of weights, "
-        f"{registered.columns} feature columns"
+        f"{done} {registered.uri}: {counted(registered.members, 'member')}, {registered.megabytes:.2g} MB of weights, "
+        f"{counted(registered.columns, 'feature column')}"
     )
     uri = shlex.quote(registered.tracking_uri)
     output.show("predict a table of unseen recordings:")

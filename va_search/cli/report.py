@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import opened
+from va_search.cli.places import check_ensemble, check_studies, opened
 
 if TYPE_CHECKING:
     from va_search.report.model import Report
@@ -29,16 +29,20 @@ def report(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write tables and figures of finished studies; what is missing, and why, stands in them."""
+    """Write tables and figures of finished studies; it also lists what is missing, and why."""
     with command(as_json) as output, opened(home, "predictions", studies=studies) as at:
         from va_search.data.store import Store
         from va_search.report.assemble import assemble
         from va_search.report.write import check_place, save
 
         check_place(out)
+        check_studies(at, studies, lambda name, of: at.command("report", *of, "--ensemble", name, "--out", str(out)))
+        if ensemble is not None:
+            words = ["report", *studies, "--out", str(out)]
+            check_ensemble(at, ensemble, lambda name: at.command(*words, "--ensemble", name))
         store = None if data is None else Store.open(data)
         said = _command(studies, out, ensemble, data, home)
-        made = assemble(at, studies, store, ensemble=ensemble, command=said)
+        made = assemble(at, studies, store, ensemble=ensemble, command=said, out=out)
         page = save(made, out)
         _show(output, made, page)
         output.done(
@@ -47,6 +51,7 @@ def report(
                 "markdown": str(page.with_suffix(".md")),
                 "title": made.title,
                 "subtitle": made.subtitle,
+                "summary": list(made.sections[0].paragraphs),
                 "tables": [table.document() for table in made.tables()],
                 "figures": [
                     {"title": figure.title, "missing": None if figure.missing is None else figure.missing.why}
@@ -65,8 +70,10 @@ def _command(studies: list[str], out: Path, ensemble: str | None, data: str | No
 
 
 def _show(output: Output, made: Report, page: Path) -> None:
-    """Where it is, and what is not in it."""
+    """The summary, what is not in it, and where it is."""
     output.show(f"{made.title}: {made.subtitle}")
+    for paragraph in made.sections[0].paragraphs:
+        output.show(paragraph)
     parts = [(table.title, table.missing) for table in made.tables()]
     parts += [(figure.title, figure.missing) for figure in made.figures()]
     for title, missing in parts:

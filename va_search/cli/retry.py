@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
-from va_search.cli.places import opened
+from va_search.cli.places import check_studies, open_store, opened
 
 EXAMPLE = "Example: va-search retry first --failed"
 
@@ -27,14 +27,14 @@ def retry(
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
     with command(as_json) as output, opened(home) as at:
         from va_search.cli.search import run
-        from va_search.data.store import Store
         from va_search.search.machine import Options
         from va_search.search.space import read_space
         from va_search.search.study import Study
 
+        check_studies(at, [study], lambda name, of: at.command("retry", of[0]))
         found = Study(at, study)
         document = found.document()
-        store = Store.open(data or document["store_path"])
+        store = open_store(document["store_path"], data)
         space = read_space(document["space"], store, path=found.folder / "study.json", name=study)
         options = Options(address, concurrent, gpus_per_trial, tracking_uri)
         only: Literal["failed", "begun"] = "failed" if failed else "begun"

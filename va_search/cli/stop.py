@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
-from va_search.cli.places import opened
+from va_search.cli.places import check_studies, opened
 
 EXAMPLE = "Example: va-search stop first"
 
@@ -22,6 +22,7 @@ def stop(
         from va_search.search.study import Study
         from va_search.storage.lease import ask_elsewhere
 
+        check_studies(at, [study], lambda name, of: at.command("stop", of[0]))
         found = Study(at, study)
         found.document()
         searching = found.ask_to_stop() or ask_elsewhere(at, study)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
-from va_search.cli.places import opened
+from va_search.cli.places import check_studies, opened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,11 @@ def submissions(
     """Build the paper's five ensembles, write their submissions, and print Table 6; what has no trials is named."""
     with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
         from va_search.data.store import Store
+        from va_search.report.standing import searched_now
 
+        check_studies(at, studies, lambda name, of: at.command("submissions", *of, "--out", str(out)))
+        for sentence in searched_now(at, studies):
+            output.note(sentence)
         store = None if data is None else Store.open(data)
         made = make(output, at, studies, out=out, store=store, labels=labels, prefix=prefix)
         output.done(made.document())

@@ -8,53 +8,81 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
-from va_search.cli.places import bring_members, opened
+from va_search.cli.places import bring_members, check_ensemble, open_store, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble
+    from va_search.ensemble.verdict import Verdict
+    from va_search.files import Home
     from va_search.submission import Submission
 
 EXAMPLE = "Example: va-search submit first-best --format recordings --out first-submission"
+
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="Replace what another ensemble or another command wrote to --out.")
+]
 
 
 def submit(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
     *,
-    out: Annotated[Path, typer.Option("--out", help="The folder to write; an earlier submission there is replaced.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The folder to write; this ensemble's earlier submission is replaced.")
+    ],
     format: Annotated[
         str, typer.Option("--format", help="abaw: one file in the sample's order; recordings: a CSV per recording.")
     ] = "recordings",
     sample: Annotated[Path | None, typer.Option("--sample", help="abaw: the organisers' sample file.")] = None,
     data: Annotated[str | None, typer.Option("--data", help="The store; default: the one of the ensemble.")] = None,
+    replace: ReplaceOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write an ensemble's test predictions: source scale, clipped, complete, read back and checked."""
+    """Write the ensemble's test predictions on the label scale, clip them, then check that the files are complete."""
     with command(as_json) as output, opened(home) as at:
-        from va_search.data.store import Store
         from va_search.ensemble.saved import read_ensemble
+        from va_search.ensemble.verdict import verdict_of
         from va_search.predictions.bank import Bank
+        from va_search.report.standing import out_of_date
         from va_search.submission import submit as write
 
+        check_ensemble(at, ensemble, lambda name: at.command("submit", name, "--out", str(out)))
         found = read_ensemble(at, ensemble)
         bring_members(at, found, "predictions")
-        store = Store.open(found.store if data is None else data)
-        written = write(found, store, Bank(at.bank), format=format, out=out, sample=sample)
+        store = open_store(found.store, data)
+        written = write(found, store, Bank(at.bank), format=format, out=out, sample=sample, replace=replace)
         show(output, found, written)
+        verdict = verdict_of(found)
+        remarks = out_of_date(at, found)
+        conclude(output, at, found, verdict, remarks)
         document = {**vars(written), "folder": str(written.folder), "validation": found.scores}
-        output.done(document)
+        output.done({**document, "verdict": verdict.document(), "remarks": remarks})
+
+
+def conclude(output: Output, home: Home, ensemble: Ensemble, verdict: Verdict, remarks: list[str]) -> None:
+    """The verdict on what was written, what is out of date, and the better command where there is one."""
+    from va_search.cli.advice import after_ensemble
+
+    output.show(f"verdict: {verdict.text}")
+    for remark in remarks:
+        output.show(remark)
+    if verdict.use_best:
+        output.show(f"next: {after_ensemble(home, ensemble, verdict)}")
 
 
 def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
     """What was written and what to expect of it."""
     state = "replaced" if written.replaced else "wrote"
     files = written.files[0] if len(written.files) == 1 else f"{len(written.files)} files"
-    output.show(f"{state} {written.folder}: {files}, {written.recordings} test recordings, {written.rows} rows")
+    recordings = counted(written.recordings, "test recording")
+    output.show(f"{state} {written.folder}: {files}, {recordings}, {counted(written.rows, 'row')}")
     output.show(f"read back and checked: complete, finite, within {list(ensemble.label_range)}")
     if written.clipped:
-        output.show(f"{written.clipped} values lay outside the label range and were clipped to it")
+        output.show(clipped_words(written.clipped))
     if written.unasked:
-        output.show(f"{written.unasked} frames of the store are not in the sample and were left out")
+        are, were = ("is", "was") if written.unasked == 1 else ("are", "were")
+        output.show(f"{counted(written.unasked, 'frame')} of the store {are} not in the sample and {were} left out")
     if not ensemble.measured_on.recordings:
         output.show(f"no validation score: {ensemble.measured_on.reason}")
         return
@@ -62,3 +90,9 @@ def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
         scores = ensemble.scores[measured] or {}
         pair = f"valence {number(scores.get('valence'))}  arousal {number(scores.get('arousal'))}"
         output.show(f"validation, {measured.replace('_', '-'):11}  {pair}")
+
+
+def clipped_words(values: int) -> str:
+    """`3 values were outside the label range and were clipped to it`."""
+    were = "was" if values == 1 else "were"
+    return f"{counted(values, 'value')} {were} outside the label range and {were} clipped to it"

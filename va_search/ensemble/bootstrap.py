@@ -69,6 +69,26 @@ def interval(sums: Sequence[Vector], drawn: Vector, groups: int) -> tuple[float,
     return min(low, float(estimate)), max(high, float(estimate))
 
 
+def difference(
+    ones: Sequence[Vector], others: Sequence[Vector], drawn: Vector, groups: int
+) -> tuple[float, tuple[float, float] | None]:
+    """The mean CCC of `ones` less that of `others`, and the 95 % interval of that difference.
+
+    Both are counted on the same samples `drawn` (paired). A difference lies between -2 and 2, so there is no scale of
+    Fisher's; percentiles are widened as in `interval`. No interval where there are fewer than two groups.
+    """
+    totals = [[one.sum(axis=0) for one in side] for side in (ones, others)]
+    value = float(_mean_ccc(totals[0]) - _mean_ccc(totals[1]))
+    if groups < 2 or not math.isfinite(value):
+        return value, None
+    values = _mean_ccc([drawn @ one for one in ones]) - _mean_ccc([drawn @ one for one in others])
+    known = values[np.isfinite(values)]
+    if not known.size:
+        return value, None
+    low, high = (value + widening(groups) * (np.quantile(known, [0.025, 0.975]) - value)).tolist()
+    return value, (min(low, value), max(high, value))
+
+
 def widening(groups: int) -> float:
     """How many times as far as the percentiles the interval reaches: Student's t over the normal's, √(G / (G − 1))."""
     return student(groups - 1) / NORMAL * math.sqrt(groups / (groups - 1))

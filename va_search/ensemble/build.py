@@ -12,11 +12,12 @@ from dataclasses import asdict
 import numpy as np
 
 from va_search.data.store import MIX, Store
-from va_search.ensemble import compare
+from va_search.ensemble import compare, paired, sums
 from va_search.ensemble.compare import Interval, Outcome
-from va_search.ensemble.material import Material, gather
+from va_search.ensemble.fresh import complete_trials, forget_explanation
+from va_search.ensemble.material import Material, Materials, gather
 from va_search.ensemble.recipe import Recipe
-from va_search.ensemble.saved import Ensemble, MeasuredOn, Scores, Single, Spread, Weighted, read_ensemble
+from va_search.ensemble.saved import Both, Ensemble, MeasuredOn, Scores, Single, Spread, Weighted, read_ensemble
 from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
 from va_search.files import Home, write_json
@@ -39,8 +40,12 @@ def build(
     studies are the same (new trials then come in), and refused otherwise unless `force`. InputError as in `gather`.
     """
     notes = _same_again(home, name, recipe, studies, force)
+    complete = complete_trials(home, studies)  # before they are read: what ends meanwhile counts as newer
     ensemble = _built(home, studies, recipe, name, store)
-    ensemble = ensemble.model_copy(update={"notes": [*notes, *ensemble.notes]})
+    ensemble = ensemble.model_copy(update={"notes": [*notes, *ensemble.notes], "complete": complete})
+    removed = forget_explanation(home, name, ensemble)
+    if removed:
+        ensemble = ensemble.model_copy(update={"notes": [removed, *ensemble.notes]})
     write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
     return ensemble
 
@@ -78,7 +83,23 @@ def _chosen(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store
         scores=_both(outcomes),
         best_single=_both(singles),
         intervals=intervals if materials.folds.parts else None,
+        best_for_both=_for_both(materials),
+        differences=paired.differences(compare.predicted_by(outcomes), compare.predicted_by(singles), materials),
     )
+
+
+def _for_both(materials: Materials) -> Both | None:
+    """The best single trial for both dimensions, as it is saved."""
+    best = paired.best_for_both(materials)
+    if best is None:
+        return None
+    out_of_fold, intervals = None, None
+    if best.predicted is not None:
+        pair = [float(sums.ccc(best.predicted[dimension].sum(axis=0))) for dimension in DIMENSIONS]
+        out_of_fold = compare.named(*pair)
+        intervals = compare.intervals_of(best.predicted, materials)
+    scores = {"in_sample": best.in_sample, "out_of_fold": out_of_fold}
+    return Both(study=best.study, trial=best.trial, scores=scores, intervals=intervals)
 
 
 def _same_again(home: Home, name: str, recipe: Recipe, studies: Sequence[str], force: bool) -> list[str]:

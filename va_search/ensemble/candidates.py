@@ -161,7 +161,7 @@ def _reason(candidate: Candidate, fold: str | int, hashes: dict[str | int, str],
     found = candidate.lines_up_with("validation")
     if found != hashes.get(fold):
         other = next((key for key, value in hashes.items() if value == found), None)
-        return "validated on frames that are no fold of this store" if other is None else f"validated on fold {other}"
+        return "validated on other recordings (another store)" if other is None else f"validated on fold {other}"
     if test_hash is not None and candidate.lines_up_with("test") != test_hash:
         return "no predictions of this store's test recordings"
     return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,7 @@ class Spread:
     """CCCs of single recordings, out-of-fold: quartiles of the defined ones.
 
     Undefined (and counted) where a recording's annotation, or prediction and annotation, do not vary.
+    `correlation`: the median correlation within a recording, which says whether time is followed there.
     """
 
     low: float | None
@@ -63,11 +64,15 @@ class Spread:
     high: float | None
     recordings: int
     undefined: int
+    correlation: float | None = None
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe's scores: {valence, arousal, score} each; None where impossible. `takes`: recipes `auto` took."""
+    """One recipe's scores: {valence, arousal, score} each; None where impossible. `takes`: recipes `auto` took.
+
+    `predicted`: sums of the out-of-fold predictions, by which two recipes are compared.
+    """
 
     recipe: str
     in_sample: dict[str, float]
@@ -75,6 +80,13 @@ class Row:
     intervals: dict[str, Interval | None] | None
     spread: dict[str, Spread | None]
     takes: dict[str, str] | None
+    predicted: dict[str, Vector | None] = field(repr=False, default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        spread = {name: None if one is None else asdict(one) for name, one in self.spread.items()}
+        names = ("recipe", "in_sample", "out_of_fold", "intervals", "takes")
+        return {**{name: getattr(self, name) for name in names}, "spread": spread}
 
 
 def carry_out(
@@ -156,7 +168,13 @@ def row(recipe: Recipe, outcomes: Mapping[str, Outcome], materials: Materials) -
         intervals=intervals(outcomes, materials),
         spread={dimension: spread(outcome.predicted) for dimension, outcome in outcomes.items()},
         takes={dimension: outcome.recipe for dimension, outcome in outcomes.items()} if recipe.among else None,
+        predicted=predicted_by(outcomes),
     )
+
+
+def predicted_by(outcomes: Mapping[str, Outcome]) -> dict[str, Vector | None]:
+    """Sums of the out-of-fold predictions by dimension; None where there are no folds."""
+    return {dimension: outcome.predicted for dimension, outcome in outcomes.items()}
 
 
 def out_of_fold(outcomes: Mapping[str, Outcome]) -> dict[str, float] | None:
@@ -172,8 +190,13 @@ def named(valence: float, arousal: float) -> dict[str, float]:
 
 def intervals(outcomes: Mapping[str, Outcome], materials: Materials) -> dict[str, Interval | None] | None:
     """95 % intervals of {valence, arousal, score}, from the same bootstrap samples; None where there are no folds."""
-    predicted = [outcomes[dimension].predicted for dimension in DIMENSIONS]
-    known = [one for one in predicted if one is not None]
+    return intervals_of(predicted_by(outcomes), materials)
+
+
+def intervals_of(predicted: Mapping[str, Vector | None], materials: Materials) -> dict[str, Interval | None] | None:
+    """As `intervals`, of sums of out-of-fold predictions by dimension."""
+    both = [predicted[dimension] for dimension in DIMENSIONS]
+    known = [one for one in both if one is not None]
     if len(known) < len(DIMENSIONS):
         return None
     drawn, groups = materials.drawn, len(materials.folds.groups)
@@ -188,11 +211,14 @@ def spread(predicted: Vector | None) -> Spread | None:
     if predicted is None:
         return None
     labelled = predicted[predicted[:, 0] > 0.0]
-    _, _, _, varies, _ = sums.moments(labelled)
+    _, _, moves, varies, together = sums.moments(labelled)
     each = sums.ccc(labelled)
     known = each[np.isfinite(each) & (varies > 1e-12)]
     low, median, high = np.quantile(known, [0.25, 0.5, 0.75]).tolist() if known.size else [None] * 3
-    return Spread(low, median, high, len(labelled), len(labelled) - len(known))
+    both = (varies > 1e-12) & (moves > 1e-12)
+    correlations = together[both] / np.sqrt(varies[both] * moves[both])
+    correlation = float(np.median(correlations)) if correlations.size else None
+    return Spread(low, median, high, len(labelled), len(labelled) - len(known), correlation)
 
 
 def _allowed(material: Material, one: Recipe) -> Material:

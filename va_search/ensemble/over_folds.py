@@ -130,10 +130,16 @@ def _configurations(trials: Sequence[Candidate], folds: _Folds) -> tuple[dict[st
     for name, by_fold in sorted(found.items()):
         missing = [str(number) for number in folds.validation if number not in by_fold]
         if missing:
-            left_out[f"configuration with fold{'s' if len(missing) > 1 else ''} {', '.join(missing)} missing"] += 1
+            left_out[_untrained(missing)] += len(by_fold)
         else:
             complete[name] = dict(sorted(by_fold.items()))
     return complete, left_out
+
+
+def _untrained(missing: Sequence[str]) -> str:
+    """Why a configuration's trials are left out: `configuration not trained on folds 1, 2 and 3 (use folds: all)`."""
+    named = missing[-1] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
+    return f"configuration not trained on fold{'s' if len(missing) > 1 else ''} {named} (use folds: all)"
 
 
 def _place(trial: Candidate, folds: _Folds) -> tuple[str, int] | str:
@@ -145,7 +151,8 @@ def _place(trial: Candidate, folds: _Folds) -> tuple[str, int] | str:
     number = folds.hashes.get(trial.lines_up_with("validation") or "")
     if number is None:
         official = trial.fold == OFFICIAL
-        return f"validated on {'the official split, which is' if official else 'frames that are'} no fold of this store"
+        what = "the official split, which is" if official else "recordings that are"
+        return f"validated on {what} no fold of this store"
     if folds.test_hash is not None and trial.lines_up_with("test") != folds.test_hash:
         return "no predictions of this store's test recordings"
     try:

@@ -65,14 +65,34 @@ class Single(Document):
     scores: Scores
 
 
+class Both(Document):
+    """The best single trial for both dimensions: one trial, by the mean of its two CCCs; scores as in `Ensemble`."""
+
+    study: str
+    trial: str
+    scores: dict[str, dict[str, float] | None]
+    intervals: dict[str, tuple[float, float] | None] | None = None
+
+
+class Difference(Document):
+    """The ensemble's out-of-fold CCC less that of the best single trial per dimension; `interval`: 95 %, paired."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+
 class Spread(Document):
-    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and left out."""
+    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and left out.
+
+    `correlation`: the median correlation of prediction and annotation within a recording.
+    """
 
     low: float | None
     median: float | None
     high: float | None
     recordings: int
     undefined: int
+    correlation: float | None = None
 
 
 class Weighted(Document):
@@ -120,7 +140,10 @@ class Ensemble(Document):
     """A whole ensemble, or a blend of several.
 
     `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
+    `best_single` is the best trial per dimension, `best_for_both` one trial for both.
     `intervals`: {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
+    `differences`: {valence, arousal, score} -> the ensemble less the best trial per dimension.
+    `complete`: how many trials of each study were complete when it was built.
     """
 
     name: str
@@ -142,6 +165,9 @@ class Ensemble(Document):
     scores: dict[str, dict[str, float] | None]
     best_single: dict[str, dict[str, float] | None]
     intervals: dict[str, dict[str, tuple[float, float] | None] | None] | None = None
+    best_for_both: Both | None = None
+    differences: dict[str, Difference] | None = None
+    complete: dict[str, int] | None = None
     parts: list[Part] = []
 
     @property

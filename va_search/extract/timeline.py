@@ -20,7 +20,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.table import GAP
+from va_search.data.clock import GAP
 from va_search.errors import InputError
 from va_search.extract.tracks import AudioTrack, choose_picture, default_track, is_cover, is_default
 

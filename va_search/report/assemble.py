@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from va_search import __version__
 from va_search.data.store import Store
+from va_search.errors import counted
 from va_search.files import Home
 from va_search.report.chosen import Chosen, choose
 from va_search.report.figures import predictions, settings, size, training
 from va_search.report.gather import Gathered, gather
 from va_search.report.model import Report, Section
 from va_search.report.predicted import find_predicted
+from va_search.report.summary import summary_section
 from va_search.report.tables.ablation import ablation_tables
 from va_search.report.tables.appendix import settings_table
 from va_search.report.tables.folds import folds_table
@@ -23,10 +26,17 @@ from va_search.report.tables.submissions import submissions_table
 
 
 def assemble(
-    home: Home, studies: Sequence[str], store: Store | None = None, *, ensemble: str | None = None, command: str = ""
+    home: Home,
+    studies: Sequence[str],
+    store: Store | None = None,
+    *,
+    ensemble: str | None = None,
+    command: str = "",
+    out: Path | None = None,
 ) -> Report:
     """Gather the studies and make every table and figure; what can't be filled says why.
 
+    `out`: the report's folder, where the spaces of the commands that it names are written; without it none is named.
     InputError for unknown studies, an unknown ensemble, studies of several stores.
     """
     gathered = gather(home, studies, store)
@@ -35,8 +45,9 @@ def assemble(
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     where = "" if gathered.store is None else f" on store {gathered.store.name}"
     sections = (
+        summary_section(gathered, chosen),
         _studied(gathered),
-        *_results(gathered, chosen),
+        *_results(gathered, chosen, out),
         *_pictures(gathered, chosen),
         _made(gathered, command, made),
     )
@@ -48,7 +59,7 @@ def assemble(
 def _counts(gathered: Gathered) -> str:
     failed = sum(len(study.failed) for study in gathered.studies)
     missing = sum(len(study.missing) for study in gathered.studies)
-    text = f"{len(gathered.trials)} complete trials"
+    text = counted(len(gathered.trials), "complete trial")
     text += f", {failed} failed" if failed else ""
     return text + (f", {missing} missing" if missing else "")
 
@@ -56,23 +67,24 @@ def _counts(gathered: Gathered) -> str:
 def _studied(gathered: Gathered) -> Section:
     paragraphs = []
     if gathered.unscored:
+        were = "trial was" if len(gathered.unscored) == 1 else "trials were"
         paragraphs.append(
-            f"{len(gathered.unscored)} trials were trained without validation (train_val_mix): nothing is left to "
-            "score them on, so they stand in no table of scores. Only the test's labels can tell how good they are."
+            f"{len(gathered.unscored)} {were} trained without validation (train_val_mix): nothing is left to score on, "
+            "so no table of scores lists them. Only the labels of the test recordings can show how good they are."
         )
     tables = [store_table(gathered), studies_table(gathered)]
     unfinished = unfinished_table(gathered)
     return Section("What was studied", tuple(paragraphs), (*tables, *([unfinished] if unfinished else [])))
 
 
-def _results(gathered: Gathered, chosen: Chosen) -> tuple[Section, ...]:
+def _results(gathered: Gathered, chosen: Chosen, out: Path | None) -> tuple[Section, ...]:
     members = tuple(members_table(gathered, chosen, dimension) for dimension in ("valence", "arousal"))
     return (
         Section("Overall results", tables=(overall_table(gathered),)),
         Section("Ensemble", tables=members, figures=(size.size_figure(gathered),)),
-        Section("Folds", tables=(folds_table(gathered),)),
-        Section("Ablation", tables=ablation_tables(gathered)),
-        Section("Submissions", tables=(submissions_table(gathered),)),
+        Section("Folds", tables=(folds_table(gathered, out),)),
+        Section("Ablation", tables=ablation_tables(gathered, out)),
+        Section("Submissions", tables=(submissions_table(gathered, out),)),
     )
 
 

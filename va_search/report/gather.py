@@ -209,7 +209,7 @@ def as_trial(record: dict[str, Any], folds: set[str] | None) -> Trial:
             raise InputError("its settings are not those of this version")
     lines_up = (record["predictions"].get("validation") or {}).get("frames_hash")
     if folds is not None and lines_up is not None and lines_up not in folds:
-        raise InputError("it was validated on frames that are no fold of this store")
+        raise InputError("it was validated on recordings that are no fold of this store")
     best = record.get("best") or {}
     each = {name: (best.get(name) or {}).get("ccc") for name in ("valence", "arousal")}
     without = settings is not None and settings.fold == MIX

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 DASH = "–"
-"""Stands where there is no value."""
+"""Shown where there is no value."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class SpaceFile:
+    """A search space that is written with the report, for the command that names it; `path` is below the report's."""
+
+    path: Path
+    about: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Missing:
-    """Why there is nothing, in a sentence, and the command that changes it."""
+    """Why there is nothing, in a sentence, and the command that changes it; it searches `space`, if any."""
 
     why: str
     command: str | None = None
+    space: SpaceFile | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Table:
             "lead": self.lead,
             "notes": list(self.notes),
             "missing": None if self.missing is None else self.missing.why,
+            "command": None if self.missing is None else self.missing.command,
         }
 
 

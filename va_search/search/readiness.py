@@ -24,7 +24,8 @@ import numpy as np
 from va_search.data.check import leaks
 from va_search.data.store import MIX, Store, positions
 from va_search.errors import InputError
-from va_search.files import Home, only_one
+from va_search.files import Home
+from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
 from va_search.search.container import cores, memory_available, memory_limit
 from va_search.search.devices import gpu_problem, gpus_seen

@@ -3,7 +3,8 @@
     OUT/<recording>.csv    as in a submission: the store's time column (if it has one), valence, arousal
 
 Conventions: values are on the scale the ensemble was trained on, clipped to its label range. Only feature sets that
-members need are read. The folder appears whole and replaces only an earlier one of ours, unchanged since.
+members need are read. The folder appears whole and replaces only an earlier one of this ensemble and split, unchanged
+since, unless it is asked to replace another output of ours.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank
 from va_search.serving.members import Values, load_members, members_of, needed, predict_together
-from va_search.submission.folder import about_ensemble, may_write, write_folder
+from va_search.submission.folder import about_ensemble, may_write, predictions_kind, write_folder
 from va_search.submission.formats import recording_sheets
 from va_search.training.weights import unfit
 
@@ -57,15 +58,16 @@ def write_predictions(
     out: Path,
     *,
     device: str = "cpu",
+    replace: bool = False,
     watch: Watch = lambda label, done, frames: None,
 ) -> Written:
     """Predict the store's recordings of `split` and write them to the folder `out`, read back and checked.
 
     `watch` is told the member at work and the frames done of all. InputError, with every problem: an unknown split, or
     one without recordings; weights that are missing or don't fit; feature sets of the store that don't fit; an `out`
-    that holds anything else.
+    that holds anything but earlier predictions of this split by this ensemble (with `replace`: any output of ours).
     """
-    recordings, feature_sets, replaced = _checked(ensemble, bank, store, split, out.resolve())
+    recordings, feature_sets, replaced = _checked(ensemble, bank, store, split, out.resolve(), replace=replace)
     sheets = recording_sheets(np.zeros((sum(r.frames for r in recordings), 2)), recordings, store)  # names, before work
     done, frames = 0, sum(r.frames for r in recordings) * _models(ensemble)
 
@@ -78,7 +80,8 @@ def write_predictions(
     raw = predict_together(ensemble, members, store, recordings, device=device, watch=count)
     values = np.clip(raw, *ensemble.label_range)
     sheets = recording_sheets(values, recordings, store)
-    about = {**about_ensemble(ensemble), "format": "recordings", "split": split, "store": store.name}
+    kind = predictions_kind(split, store.name)
+    about = {**about_ensemble(ensemble, kind), "format": "recordings", "split": split, "store": store.name}
     write_folder(out.resolve(), sheets, about, ensemble.label_range)
     return Written(
         ensemble=ensemble.name,
@@ -110,14 +113,14 @@ def _from_bank(
 
 
 def _checked(
-    ensemble: Ensemble, bank: Bank, store: Store, split: str, out: Path
+    ensemble: Ensemble, bank: Bank, store: Store, split: str, out: Path, *, replace: bool
 ) -> tuple[tuple[Recording, ...], tuple[str, ...], bool]:
     """The recordings to predict, names of the feature sets to read, and whether `out` is replaced."""
     problems: list[str] = []
     replaced = False
     names: tuple[str, ...] = ()
     try:
-        replaced = may_write(out)
+        replaced = may_write(out, ensemble.name, predictions_kind(split, store.name), replace=replace)
     except InputError as error:
         problems += error.problems
     recordings = store.split(split) if split in SPLITS else ()

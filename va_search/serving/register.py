@@ -15,6 +15,7 @@ from typing import Any
 import va_search
 from va_search import __version__
 from va_search.data.store import Store
+from va_search.ensemble.fresh import content_id, note_registered
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.files import Home, checked_name, digest
@@ -79,9 +80,11 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
             example=table,
             requirements=_requirements(),
             about=_about(ensemble),
+            build=content_id(ensemble),
         )
         with answered(place.uri):
             version, new = log_version(place.uri, logged)
+        note_registered(home, ensemble, model=model, version=version, tracking_uri=shown(place.uri))
         megabytes = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
     return Registered(
         ensemble=ensemble.name,

@@ -1,7 +1,8 @@
 """A folder of predictions that appears whole, and replaces nothing but an earlier one of ours, unchanged since.
 
 Conventions: values are written with 6 decimals. The folder is written beside its place, read back, compared, then
-moved. `.submission.json` in it tells that it is ours and what of.
+moved. `.submission.json` in it says that it is ours, of which ensemble and build (`content`), and what (`kind`). Only
+the same ensemble's output of the same kind is replaced without being asked to.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from va_search import __version__
+from va_search.ensemble.fresh import content_id
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.files import read_json, remove_folder, whole_file, write_json
@@ -24,8 +26,25 @@ from va_search.submission.formats import Sheet
 MARK = ".submission.json"
 
 
-def may_write(out: Path) -> bool:
-    """Whether an earlier submission stands at `out`; InputError when anything else does."""
+SUBMISSION = "submission"
+"""Kind of a folder with test predictions from the bank, in a challenge's format."""
+MOST = 100
+"""Names that `free_folder` tries."""
+
+
+def predictions_kind(split: str, store: str) -> str:
+    """Kind of a folder with predictions of one split of one store, from the members' weights."""
+    return f"predictions of {split} of store {store}"
+
+
+def may_write(
+    out: Path, ensemble: str, kind: str, *, replace: bool = False, option: str = ", or add --replace to replace it"
+) -> bool:
+    """Whether an earlier output of ours is at `out`; InputError when anything else is.
+
+    Output of another ensemble, or of another kind, is replaced where `replace` says so, and refused otherwise.
+    `option`: how the message says that one may ask for that.
+    """
     if not out.exists():
         return False
     if not out.is_dir():
@@ -33,17 +52,50 @@ def may_write(out: Path) -> bool:
     found = {path.name for path in out.iterdir()}
     if not found:
         return False
-    hint = "choose another --out, or remove it"
+    hint = "choose another --out"
     if MARK not in found:
         raise InputError(f"{out}: not empty and no earlier submission (found {', '.join(sorted(found)[:3])}); {hint}")
-    files = read_json(out / MARK).get("files", {})
+    mark = _read_mark(out, hint)
+    files = mark["files"]
     if found - {MARK} != set(files):
         other = sorted((found - {MARK}) ^ set(files))
         raise InputError(f"{out}: an earlier submission with files added or removed ({', '.join(other[:3])}); {hint}")
     changed = [name for name, digest in files.items() if _sha256(out / name) != digest]
     if changed:
         raise InputError(f"{out}: an earlier submission, but {', '.join(sorted(changed)[:3])} changed since; {hint}")
+    held, held_kind = str(mark.get("ensemble")), _kind_of(mark)
+    if not replace and (held != ensemble or held_kind != kind):
+        raise InputError(
+            f"{out}: holds the {held_kind} of ensemble {held!r}, and this is the {kind} of {ensemble!r}; {hint}{option}"
+        )
     return True
+
+
+def free_folder(out: Path, ensemble: str, kind: str) -> Path:
+    """`out`, or with -2, -3, … behind it: the first that `may_write` does not refuse."""
+    for number in range(1, MOST):
+        free = out if number == 1 else out.with_name(f"{out.name}-{number}")
+        try:
+            may_write(free, ensemble, kind)
+        except InputError:
+            continue
+        return free
+    return out
+
+
+def _read_mark(out: Path, hint: str) -> dict[str, Any]:
+    """The document of `.submission.json`; InputError where it is not one of ours."""
+    mark = read_json(out / MARK)
+    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
+        raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
+    return mark
+
+
+def _kind_of(mark: dict[str, Any]) -> str:
+    """The kind of a folder; before kinds were noted, only predictions noted a split."""
+    if "kind" in mark:
+        return str(mark["kind"])
+    return predictions_kind(mark["split"], mark.get("store", "?")) if "split" in mark else SUBMISSION
 
 
 def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]) -> None:
@@ -68,9 +120,15 @@ def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_ra
         remove_folder(beside)
 
 
-def about_ensemble(ensemble: Ensemble) -> dict[str, Any]:
-    """What a folder's mark says of the ensemble whose predictions it holds."""
-    return {"ensemble": ensemble.name, "built_at": ensemble.created_at, "validation": ensemble.scores}
+def about_ensemble(ensemble: Ensemble, kind: str) -> dict[str, Any]:
+    """What a folder's mark says of the ensemble whose predictions it holds, and of their kind."""
+    return {
+        "ensemble": ensemble.name,
+        "kind": kind,
+        "content": content_id(ensemble),
+        "built_at": ensemble.created_at,
+        "validation": ensemble.scores,
+    }
 
 
 def _take_place(beside: Path, out: Path) -> None:

@@ -21,13 +21,14 @@ import numpy as np
 from va_search.data.store import Store
 from va_search.ensemble.build import build
 from va_search.ensemble.candidates import find_candidates, find_store
+from va_search.ensemble.fresh import content_id
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError
 from va_search.files import Home, checked_name, shipped, write_json
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
-from va_search.submission.folder import may_write
+from va_search.submission.folder import SUBMISSION, may_write
 from va_search.submission.scoring import Values, read_labels, read_submission, scores_of
 from va_search.submission.writing import submit
 
@@ -61,6 +62,7 @@ class Row:
     out_of_fold: Scores | None = None
     test: Scores | None = None
     problem: str | None = None
+    content: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _checked(
     problems: list[str] = []
     for recipe, name in names.items():
         try:
-            may_write((out / recipe).resolve())
+            may_write((out / recipe).resolve(), name, SUBMISSION, option="")
             _refuse_other(home, name, recipe)
         except InputError as error:
             problems += error.problems
@@ -176,6 +178,7 @@ def _filled(row: Row, ensemble: Ensemble, test: Scores | None) -> Row:
         in_sample=_finite(ensemble.scores["in_sample"]),
         out_of_fold=_finite(ensemble.scores["out_of_fold"]),
         test=test,
+        content=content_id(ensemble),
     )
 
 

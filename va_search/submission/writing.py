@@ -19,7 +19,7 @@ from va_search.ensemble.unscored import in_sample
 from va_search.errors import InputError, unknown_name
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
-from va_search.submission.folder import about_ensemble, may_write, write_folder
+from va_search.submission.folder import SUBMISSION, about_ensemble, may_write, write_folder
 from va_search.submission.formats import FORMATS
 
 
@@ -39,23 +39,31 @@ class Submission:
 
 
 def submit(
-    ensemble: Ensemble, store: Store, bank: Bank, *, format: str, out: Path, sample: Path | None = None
+    ensemble: Ensemble,
+    store: Store,
+    bank: Bank,
+    *,
+    format: str,
+    out: Path,
+    sample: Path | None = None,
+    replace: bool = False,
 ) -> Submission:
     """Write `ensemble`'s predictions of the store's test recordings to the folder `out`.
 
     InputError: unknown format, no test recordings, another store or label range, a bank that changed since the ensemble
-    was built, a sample that asks for other recordings or frames, an `out` that is anything but an earlier submission.
+    was built, a sample that asks for other recordings or frames, an `out` that is anything but an earlier submission of
+    this ensemble (or, with `replace`, any earlier output of ours).
     """
     if format not in FORMATS:
         raise InputError(unknown_name("format", format, FORMATS))
     out = out.resolve()
-    replaced = may_write(out)
+    replaced = may_write(out, ensemble.name, SUBMISSION, replace=replace)
     test = store.split("test")
     _refuse_other_data(ensemble, store, bank)
     raw = predict(ensemble, bank, "test", test)
     values = np.clip(raw, *store.label_range)
     sheets = FORMATS[format](values, test, store, sample)
-    write_folder(out, sheets, {**about_ensemble(ensemble), "format": format}, store.label_range)
+    write_folder(out, sheets, {**about_ensemble(ensemble, SUBMISSION), "format": format}, store.label_range)
     rows = sum(len(sheet.values) for sheet in sheets)
     return Submission(
         ensemble=ensemble.name,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 CONTENT = "va_search.content"
 """Tag of a version: the hash of what it predicts with."""
+BUILD = "va_search.ensemble_content"
+"""Tag of a version: the content id of the ensemble that it was made of."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Model:
     example: pd.DataFrame
     requirements: list[str]
     about: str
+    build: str = ""
 
 
 def log_version(uri: str, model: Model) -> tuple[int, bool]:
@@ -62,11 +66,32 @@ def log_version(uri: str, model: Model) -> tuple[int, bool]:
             model.name,
             logged.model_uri,
             run_id=model.run,
-            tags={CONTENT: model.content},
+            tags={CONTENT: model.content, BUILD: model.build},
             description=model.about,
             model_id=logged.model_id,
         )
     return int(version.version), True
+
+
+def older_versions(uri: str, run: str, build: str, built_at: str) -> list[str]:
+    """`models:/NAME/VERSION` of the newest version of each model of an ensemble's run that is of an earlier build.
+
+    `build`: the ensemble's content id. A version from before these were noted is older when it was made before
+    `built_at` (ISO 8601). Raises what MLflow raises for a store out of reach.
+    """
+    client = open_client(uri)
+    newest: dict[str, Any] = {}
+    for version in client.search_model_versions(f"run_id = '{run}'"):
+        known = newest.get(version.name)
+        if known is None or int(version.version) > int(known.version):
+            newest[version.name] = version
+    since = datetime.fromisoformat(built_at).timestamp() * 1000
+    found = []
+    for name, version in sorted(newest.items()):
+        tag = version.tags.get(BUILD)
+        if tag != build and (tag or version.creation_timestamp < since):
+            found.append(f"models:/{name}/{version.version}")
+    return found
 
 
 @contextmanager

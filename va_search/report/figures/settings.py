@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from va_search.errors import counted
 from va_search.report.figures.drawing import COLOURS, INK, SERIES, drawing, legend_below, panel, picture, short
 from va_search.report.gather import Gathered, Trial
 from va_search.report.model import Figure, Missing, Picture
@@ -44,7 +45,9 @@ def parallel_coordinates(gathered: Gathered) -> Figure:
     title = "Parallel coordinates"
     found = [one for one in configurations(gathered.on_main_fold) if one.settings is not None]
     if len(found) < 3:
-        return Figure(title, missing=Missing(f"There are {len(found)} configurations; three or more are needed."))
+        return Figure(
+            title, missing=Missing(f"{counted(len(found), 'configuration')} found; three or more are needed.")
+        )
     ranked = sorted(found, key=lambda one: one.mean("score"))
     step = max(1, math.ceil(len(ranked) / LINES))
     shown = ranked[::-1][::step][::-1]
@@ -137,17 +140,17 @@ def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
     title = "Importance of settings"
     trials = [trial for trial in gathered.on_main_fold if trial.settings is not None]
     if len(trials) < LEAST:
-        why = f"There are {len(trials)} trials with a score to tell importances from; at least {LEAST} are needed."
-        return Figure(
-            title, missing=Missing(why, "va-search search SPACE --data STORE --study STUDY, with a larger budget")
-        )
+        are = "is 1 trial" if len(trials) == 1 else f"are {len(trials)} trials"
+        why = f"There {are} with a score; importances need at least {LEAST}. A search with a larger budget gives them."
+        return Figure(title, missing=Missing(why))
     found = {dimension: _importances(trials, dimension, forests) for dimension in ("valence", "arousal")}
     if not all(found.values()):
         return Figure(title, missing=Missing("No setting varies over the trials, so none can matter."))
     names = sorted({name for one in found.values() if one for name in one.evaluators})
     caption = (
         f"Over {len(trials)} trials, seeds apart; each kind of bar sums to 1. {_explained(names)} A feature set counts "
-        "as a setting that is on or off. Few trials tell little: take the order of the long bars, not the numbers."
+        "as a setting that is on or off. With few trials this is uncertain: trust the order of the long bars, not the "
+        "numbers."
     )
     pictures = tuple(_importance(one, dimension) for dimension, one in found.items() if one)
     return Figure(title, pictures, caption)

@@ -10,13 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import OFFICIAL
 from va_search.report.gather import Gathered, Trial
-from va_search.report.model import DASH, Cell, Missing, Row, Table, columns, row
+from va_search.report.model import DASH, Cell, Row, Table, columns, row
+from va_search.report.suggest import ablation_space
 from va_search.report.words import (
     BEST_EPOCH,
     Configuration,
@@ -33,7 +35,6 @@ from va_search.training.settings import TrialSettings, configuration_id
 
 TITLE = "Table 5: ablation of feature sets"
 EFFECTS = "Table 5, continued: what each feature set adds"
-COMMAND = "va-search search search_spaces/paper_ablation.yaml --data STORE --study ablation"
 MEASURES = ("valence", "arousal", "score")
 TOLERANCE = 1e-9
 Vector = NDArray[np.float64]
@@ -53,16 +54,14 @@ class Effect:
     why: str = ""
 
 
-def ablation_tables(gathered: Gathered) -> tuple[Table, ...]:
-    """Combinations, and below them the marginal effects."""
+def ablation_tables(gathered: Gathered, out: Path | None = None) -> tuple[Table, ...]:
+    """Combinations, and below them the marginal effects; `out`: the report's folder."""
     group = largest_group(gathered.scored)
     combinations = configurations(group)
     if len(combinations) < 2:
-        why = (
-            "No two configurations differ in nothing but their feature sets, so no set's part can be told. A space "
-            "that fixes everything else and tries combinations fills this table."
-        )
-        return (Table(TITLE, missing=Missing(why, COMMAND)),)
+        several = "these studies have" if len(gathered.names) > 1 else "this study has"
+        why = f"An ablation needs configurations that differ only in their feature sets; {several} none."
+        return (Table(TITLE, missing=ablation_space(gathered, why, out)),)
     return (_combinations(gathered, combinations), _effects(gathered, group))
 
 
@@ -180,9 +179,9 @@ def coefficients(present: Vector, values: Vector) -> Vector:
 
 def _over_seeds(names: tuple[str, ...], per_seed: Vector) -> Effect:
     known = per_seed[np.isfinite(per_seed)]
-    together = "always together, so told as one" if len(names) > 1 else ""
+    together = "always together, so reported as one" if len(names) > 1 else ""
     if not known.size:
-        return Effect(names, None, None, 0, "the combinations don't tell it apart from the other sets")
+        return Effect(names, None, None, 0, "the combinations can't separate it from the other sets")
     mean = float(known.mean())
     return Effect(names, mean, t_interval(known), len(known), together)
 

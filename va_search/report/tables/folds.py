@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from va_search.data.store import Store
 from va_search.report.gather import Gathered
 from va_search.report.model import DASH, Cell, Missing, Row, Table, columns, row
+from va_search.report.suggest import fold_space
 from va_search.report.words import BEST_EPOCH, MODELS, other_settings, said, signed, varying
 from va_search.report.words import Over as Of
 from va_search.search.fold_table import MEASURES, FoldRow, Spread, fold_table, label_of, store_folds
 from va_search.training.settings import TrialSettings
 
 TITLE = "Table 4: folds"
-COMMAND = "va-search search search_spaces/paper_folds.yaml --data STORE --study folds"
 MOST = 5
 """Configurations that are shown, those with values on most folds first, then by average score."""
 
 
-def folds_table(gathered: Gathered) -> Table:
+def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
     """A block per configuration that was trained on several folds: each fold, then average and spread."""
     store = gathered.store
     if store is None:
@@ -27,14 +28,11 @@ def folds_table(gathered: Gathered) -> Table:
         )
     folds = store_folds(store)
     if len(folds) < 2:
-        return Table(
-            TITLE,
-            missing=Missing("The store has no folds.", f"va-search data folds {store.path} --k 6 --keep-validation"),
-        )
+        return Table(TITLE, missing=fold_space(gathered, "The store has no folds.", out))
     found = [one for one in _rows(gathered) if _tried(one) > 1]
     if not found:
         why = f"No configuration was trained on two of the store's {len(folds)} folds; a space with folds: all does."
-        return Table(TITLE, missing=Missing(why, COMMAND))
+        return Table(TITLE, missing=fold_space(gathered, why, out))
     shown = found[:MOST]
     names = varying([_settings(one) for one in shown])
     rows = [row for one in shown for row in _block(one, names, store, single=len(found) == 1)]

@@ -68,6 +68,12 @@ def _row(one: Configuration, gathered: Gathered, names: list[str], highest: dict
 def _why_empty(gathered: Gathered) -> Missing:
     if gathered.unscored:
         count = len(gathered.unscored)
-        why = f"The {count} complete trials have no validation (train_val_mix), so there is nothing to compare."
-        return Missing(why, "va-search search SPACE --data STORE --study STUDY, with folds: [official]")
-    return Missing("No trial is complete.", "va-search search SPACE --data STORE --study STUDY")
+        have = "trial has" if count == 1 else "trials have"
+        return Missing(
+            f"The {count} complete {have} no validation (train_val_mix), so there is nothing to compare. Trials of a "
+            "space with folds: [official] fill this table."
+        )
+    begun = [study.name for study in gathered.studies if study.unfinished]
+    if begun and gathered.store is not None:
+        return Missing("No trial is complete.", gathered.home.command("retry", begun[0]))
+    return Missing("No trial is complete. The search of the study fills this table.")

@@ -19,8 +19,8 @@ def store_table(gathered: Gathered) -> Table:
     """The store's recordings by split, its feature sets and label range."""
     store, title = gathered.store, "The store"
     if store is None:
-        why = f"The store can't be read: {gathered.store_problem}."
-        return Table(title, missing=Missing(why, f"va-search report {' '.join(gathered.names)} --data STORE --out DIR"))
+        why = f"The store can't be read: {gathered.store_problem}. If it was moved, say where it is with --data STORE."
+        return Table(title, missing=Missing(why))
     rows = [_split_row(store, name) for name in SPLITS]
     low, high = store.label_range
     sets: dict[str, list[str]] = {}
@@ -53,8 +53,8 @@ def studies_table(gathered: Gathered) -> Table:
     notes = [
         "Stopped early: by the search, before all epochs were trained; such trials are complete and count as they are.",
         "Without validation: trained on train and validation together (train_val_mix), so there is no score.",
-        "Missing: asked for and neither complete nor failed: in training now, or given up by a stop; the same search "
-        "trains them. Planned: trials of the whole search, where that is known.",
+        "Missing: proposed but not finished: still training, or interrupted; the same search trains them. Planned: "
+        "trials of the whole search, where that is known.",
     ]
     notes += [text for study in gathered.studies if (text := _untrained(study)) is not None]
     notes += [f"Left out of all tables: {text}." for text in gathered.left_out[:MOST]]
@@ -62,7 +62,7 @@ def studies_table(gathered: Gathered) -> Table:
     notes += [f"Study {study.name}: {problem}" for study in gathered.studies for problem in study.problems]
     if gathered.main_fold != OFFICIAL or len({trial.fold for trial in gathered.scored}) > 1:
         where = "the official split" if gathered.main_fold == OFFICIAL else f"fold {gathered.main_fold}"
-        notes.append(f"Where trials are compared, they are those of {where}; the others stand in Table 4.")
+        notes.append(f"Where trials are compared, they are those of {where}; the others are in Table 4.")
     return Table("The studies", columns("Study", numbers=numbers), rows, notes=tuple(notes))
 
 
@@ -109,5 +109,5 @@ def _unfinished_row(one: Unfinished) -> Row:
     about = [DASH] * 4
     if settings is not None:
         about = [model_name(settings), ", ".join(settings.features), str(settings.seed), str(settings.fold)]
-    what = f"failed: {one.why}" if one.why is not None else "missing: asked for, not finished"
+    what = f"failed: {one.why}" if one.why is not None else "missing: proposed, not finished"
     return row(one.study, what, *about, Cell(one.trial, code=True))

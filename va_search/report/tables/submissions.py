@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from va_search.ensemble.fresh import content_id
+from va_search.ensemble.saved import read_ensemble
 from va_search.errors import InputError
 from va_search.files import read_json
 from va_search.report.gather import Gathered
@@ -14,9 +17,12 @@ TITLE = "Table 6: submission strategies"
 NUMBERS = ("Test valence", "Test arousal", "Test score", "Score, out-of-fold", "Score, in-sample")
 
 
-def submissions_table(gathered: Gathered) -> Table:
-    """One row per strategy; the test's columns say `withheld` where its labels were not at hand."""
-    command = f"va-search submissions {' '.join(gathered.names)} --out DIR"
+def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
+    """One row per strategy; the test's columns say `withheld` where its labels were not at hand.
+
+    `out`: the report's folder; without it no command is named.
+    """
+    command = _command(gathered, out)
     found = [one for name in gathered.names if (one := _read(gathered, name)) is not None]
     broken = [text for text in found if isinstance(text, str)]
     documents = [one for one in found if isinstance(one, dict)]
@@ -26,7 +32,8 @@ def submissions_table(gathered: Gathered) -> Table:
     document = max(documents, key=lambda one: str(one.get("made_at")))
     rows, labelled = document["rows"], document.get("labels") is not None
     notes = [f"{one.get('strategy', DASH)}: {one['problem']}" for one in rows if one.get("problem")]
-    notes += [] if labelled else ["The test's labels are withheld: scores on it are for the organisers to tell."]
+    notes += _outdated(gathered, rows)
+    notes += [] if labelled else ["The test's labels are withheld: only the organisers can score on them."]
     notes.append(
         "In-sample: on the very recordings that weights were chosen on, so too high; out-of-fold: chosen again without "
         "those judged on. Scores on different recordings don't compare. What holds Train-Val-Mix members has neither: "
@@ -39,6 +46,37 @@ def submissions_table(gathered: Gathered) -> Table:
         lead="CCC. Score: mean of the two dimensions.",
         notes=tuple(notes),
     )
+
+
+def _command(gathered: Gathered, out: Path | None) -> str | None:
+    """The command that writes the strategies' submissions; None where there are no test recordings or trials."""
+    store = gathered.store
+    if out is None or store is None or not store.split("test") or not gathered.scored:
+        return None
+    number, folder = 1, Path(f"{gathered.names[0]}-submissions")
+    while folder.exists():
+        number += 1
+        folder = Path(f"{gathered.names[0]}-submissions-{number}")
+    return gathered.home.command("submissions", *gathered.names, "--out", str(folder))
+
+
+def _outdated(gathered: Gathered, rows: list[dict[str, Any]]) -> list[str]:
+    """A note for every strategy whose ensemble was built again since its submission was written."""
+    notes = []
+    for one in rows:
+        name = one.get("ensemble")
+        if not name or not one.get("content"):
+            continue
+        try:
+            now = content_id(read_ensemble(gathered.home, str(name)))
+        except InputError:
+            now = None
+        if now != one["content"]:
+            notes.append(
+                f"{one.get('strategy', DASH)}: ensemble {name} was built again, or removed, after this submission was "
+                "written; va-search submissions writes it again."
+            )
+    return notes
 
 
 def _row(one: dict[str, Any], labelled: bool) -> Row:

@@ -1,0 +1,107 @@
+"""What a report says to do next is run as printed, on the report's own store."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from report_world import World, make_world
+from typer.testing import CliRunner, Result
+
+from va_search.cli.main import app
+from va_search.data.simulate import simulate
+from va_search.data.store import Store
+
+RUN = CliRunner()
+
+
+def call(words: list[str]) -> Result:
+    return RUN.invoke(app, words)
+
+
+def filled(folder: Path, store: Store | None = None) -> World:
+    """A study of three single configurations on the official fold: no folds, no ablation, no ensemble."""
+    world = make_world(folder)
+    if store is not None:
+        world = World(world.home, store)
+    names = list(world.store.feature_sets)
+    world.begin("one", {"sampler": "grid", "settings": {"features": names[:1]}})
+    world.add("one", world.settings(names[0], layers=1))
+    world.add("one", world.settings(names[1], encoder="gru"), 0.5)
+    world.add("one", world.settings(names[0], names[1], fusion="late", layers=2), 0.6)
+    return world
+
+
+def report_of(world: World, out: Path) -> dict[str, str]:
+    """Title of what is missing -> the command that fills it."""
+    done = call(["report", "one", "--out", str(out), "--home", str(world.home.root), "--json"])
+    assert done.exit_code == 0, done.output
+    tables = json.loads(done.stdout)["tables"]
+    return {table["title"].split(":")[0]: table["command"] for table in tables if table["missing"]}
+
+
+def test_every_printed_command_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = filled(tmp_path)
+    commands = report_of(world, Path("out"))
+    assert set(commands) == {"Table 2", "Table 3", "Table 4", "Table 5", "Table 6"}
+    for title, command in commands.items():
+        assert command is not None, title
+        words = shlex.split(command)
+        assert words[0] == "va-search" and "STORE" not in command
+        more = ["--dry-run"] if words[1] == "search" else ["--no-tracking"]
+        done = call([*words[1:], *more])
+        assert done.exit_code == 0, (title, command, done.output)
+    folds, ablation = (shlex.split(commands[table]) for table in ("Table 4", "Table 5"))
+    planned = json.loads(call([*folds[1:], "--dry-run", "--json"]).stdout)
+    assert planned["plan"]["trials"] == 3, "one configuration on each of the store's three folds"
+    assert planned["study"] == "one-folds"
+    planned = json.loads(call([*ablation[1:], "--dry-run", "--json"]).stdout)
+    assert planned["plan"]["trials"] == 9, "four feature sets: together, all but each, each alone"
+
+
+def test_a_store_without_folds_is_told_how_to_get_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = filled(tmp_path / "world", simulate(tmp_path / "mine", size="tiny"))
+    command = report_of(world, Path("out"))["Table 4"]
+    if world.store.fold_numbers:
+        assert "data folds" not in command
+        return
+    first, second = command.split(" && ")
+    assert call(shlex.split(first)[1:]).exit_code == 0
+    done = call([*shlex.split(second)[1:], "--dry-run"])
+    assert done.exit_code == 0, done.output
+
+
+def test_a_name_in_use_is_not_advised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    world = filled(tmp_path)
+    world.begin("one-folds")
+    world.home.ensemble("one-best").parent.mkdir()
+    world.home.ensemble("one-best").write_text("{}")
+    (tmp_path / "one-submissions").mkdir()
+    commands = report_of(world, Path("out"))
+    assert "--study one-folds-2" in commands["Table 4"]
+    assert "--name one-best-2" in commands["Table 2"]
+    assert "--out one-submissions-2" in commands["Table 6"]
+
+
+def test_a_space_that_no_report_wrote_stays(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    place = tmp_path / "out" / "spaces" / "one-folds.yaml"
+    place.parent.mkdir(parents=True)
+    place.write_text("sampler: grid\n")
+    done = call(["report", "one", "--out", str(tmp_path / "out"), "--home", str(world.home.root)])
+    assert done.exit_code == 2 and "no space that a report wrote" in done.output
+    assert place.read_text() == "sampler: grid\n"
+
+
+@pytest.mark.parametrize("name", ["first-report.html", "r.md", "R.PDF"])
+def test_a_folder_named_like_a_page_is_refused(tmp_path: Path, name: str) -> None:
+    world = filled(tmp_path)
+    done = call(["report", "one", "--out", str(tmp_path / name), "--home", str(world.home.root)])
+    assert done.exit_code == 2
+    assert f"give --out {tmp_path / name}".rpartition(".")[0] in done.output
+    assert not (tmp_path / name).exists()

@@ -1,0 +1,136 @@
+"""Is what was made from an ensemble still of this ensemble? Its content, explanation, registered model and trials.
+
+    ensembles/<name>/explain.json       the explanation; `content` says of which build
+    ensembles/<name>/registered.json    the versions in MLflow's registry, by model name; `content` says of which build
+
+Conventions: the content of an ensemble is what it predicts and how good that is: members, weights, post-processing and
+scores, not when it was built. The same trials and recipe again have the same content. All of this reads a few small
+files, no prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from va_search.ensemble.saved import Ensemble, Weighted
+from va_search.errors import InputError
+from va_search.files import Home, digest, read_json, write_json
+from va_search.metrics import DIMENSIONS
+from va_search.predictions.bank import Bank
+
+EXPLANATION = (
+    "explain.json",
+    "weight.csv",
+    "adds.csv",
+    *(f"correlation-{dimension}.csv" for dimension in DIMENSIONS),
+    "weight.png",
+    "adds.png",
+    "correlation.png",
+)
+"""The files of an explanation, in `explanation_folder`."""
+CHARACTERS = 16
+"""Of the SHA-256 of a content."""
+
+
+def content_id(ensemble: Ensemble) -> str:
+    """16 hex digits that are the same exactly when two builds predict and score the same."""
+    return digest(_content(ensemble))[:CHARACTERS]
+
+
+def _content(ensemble: Ensemble) -> dict[str, Any]:
+    return {
+        "recipe": ensemble.recipe_document,
+        "studies": sorted(ensemble.studies),
+        "frames": [ensemble.frames_hash, ensemble.test_frames_hash],
+        "label_range": list(ensemble.label_range),
+        "candidates": ensemble.candidates,
+        "scores": ensemble.scores,
+        "dimensions": {name: _weighted(part) for name, part in ensemble.dimensions.items()},
+        "parts": [[part.share, _content(part.ensemble)] for part in ensemble.parts],
+    }
+
+
+def _weighted(part: Weighted) -> dict[str, Any]:
+    members = [[member.study, member.trial, member.weight, member.trials] for member in part.members]
+    return {"members": members, "post": asdict(part.post), "recipe": part.recipe}
+
+
+def explanation_folder(home: Home, name: str) -> Path:
+    """Where tables and pictures of `--explain` are."""
+    return home.ensemble(name).with_suffix("")
+
+
+def stale_explanation(home: Home, ensemble: Ensemble) -> bool:
+    """Whether there is an explanation, and it is of another build."""
+    path = explanation_folder(home, ensemble.name) / "explain.json"
+    if not path.is_file():
+        return False
+    try:
+        document = read_json(path)
+    except InputError:
+        return True
+    if not isinstance(document, dict):
+        return True
+    if "content" in document:
+        return bool(document["content"] != content_id(ensemble))
+    return bool(document.get("created_at") != ensemble.created_at)  # written before contents were noted
+
+
+def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
+    """Remove the explanation of another build; what was done, in words, or None where there was nothing to do."""
+    if not stale_explanation(home, ensemble):
+        return None
+    folder = explanation_folder(home, name)
+    for file in EXPLANATION:
+        (folder / file).unlink(missing_ok=True)
+    return f"removed the explanation of the earlier build ({folder}); --explain makes it again"
+
+
+def note_registered(home: Home, ensemble: Ensemble, *, model: str, version: int, tracking_uri: str) -> None:
+    """Note which version of the registry is of this build."""
+    versions = _registered(home, ensemble.name)
+    about = {"version": version, "tracking_uri": tracking_uri, "content": content_id(ensemble)}
+    write_json(_registered_path(home, ensemble.name), {"models": {**versions, model: about}})
+
+
+def stale_models(home: Home, ensemble: Ensemble) -> list[str]:
+    """`models:/NAME/VERSION` of the registered models that are of an earlier build of this ensemble."""
+    content = content_id(ensemble)
+    versions = _registered(home, ensemble.name).items()
+    return [f"models:/{name}/{one['version']}" for name, one in versions if one["content"] != content]
+
+
+def _registered_path(home: Home, name: str) -> Path:
+    return explanation_folder(home, name) / "registered.json"
+
+
+def _registered(home: Home, name: str) -> dict[str, Any]:
+    """The versions noted for the ensemble by model name; none where the file is missing or damaged."""
+    try:
+        models = read_json(_registered_path(home, name))["models"]
+    except (InputError, KeyError, TypeError):
+        return {}
+    known = models.items() if isinstance(models, dict) else ()
+    return {model: one for model, one in known if isinstance(one, dict) and {"version", "content"} <= one.keys()}
+
+
+def complete_trials(home: Home, studies: Iterable[str]) -> dict[str, int]:
+    """How many trials of each study are complete; nothing for a name that can be no study's."""
+    bank = Bank(home.bank)
+    found = {}
+    for study in dict.fromkeys(studies):
+        with suppress(InputError):
+            found[study] = len(bank.trials(study))
+    return found
+
+
+def newer_trials(home: Home, ensemble: Ensemble) -> int | None:
+    """How many trials were completed since the ensemble was built; None where it did not note them."""
+    if ensemble.complete is None:
+        return None
+    now = complete_trials(home, ensemble.complete)
+    return sum(max(0, count - ensemble.complete[study]) for study, count in now.items())
