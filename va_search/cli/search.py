@@ -29,6 +29,9 @@ EXAMPLE = "Example: va-search search search_spaces/any.yaml --data stores/mine -
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""
 
+PREVIEWED = 10
+"""So many trials of a dry run are shown."""
+
 
 def search(
     space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
@@ -131,9 +134,11 @@ def show_preview(output: Output, preview: Preview, searched: Space) -> None:
         output.show(
             f"first      {', '.join(parts)}" + (", then as the sampler chooses" if searched.sampler == "tpe" else "")
         )
-    for one in preview.next[:10]:
+    for one in preview.next[:PREVIEWED]:
         said = ", ".join(f"{name} {value}" for name, value in one["settings"].items())
         output.show(f"  {one['trial']}  {one['status']:6}  {said}")
+    if len(preview.next) > PREVIEWED:
+        output.show(f"  … and {len(preview.next) - PREVIEWED:,} more, which --json lists")
     output.done({**vars(preview), "plan": vars(preview.plan)})
 
 
