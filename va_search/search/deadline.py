@@ -31,6 +31,7 @@ class Deadline(threading.Thread):
     def __init__(self, seconds: float) -> None:
         super().__init__(name="deadline", daemon=True)
         early = min(EARLY, SHARE * seconds)
+        seconds = min(seconds, threading.TIMEOUT_MAX)
         self._end = time.monotonic() + seconds
         self._stop = self._end - early
         self._hurry = self._end - early / 3

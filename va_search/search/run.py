@@ -116,7 +116,8 @@ def run_search(
 def _end(session: Session, delivery: Delivery) -> None:
     """No more records: the study's run in MLflow gets its last word, once."""
     pareto = front(session)
-    delivery.end("KILLED" if session.interrupted else "FINISHED", {} if pareto is None else {"pareto.json": pareto})
+    status = "KILLED" if session.interrupted else "FINISHED" if session.hopeless is None else "FAILED"
+    delivery.end(status, {} if pareto is None else {"pareto.json": pareto})
 
 
 def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
