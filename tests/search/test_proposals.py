@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import optuna
 import pytest
 
 from va_search.data.store import Store
+from va_search.search import proposals as proposals_module
 from va_search.search.proposals import Proposals
 from va_search.search.space import Space, load_space
 from va_search.training.settings import TrialSettings, trial_id
@@ -217,3 +219,84 @@ def test_what_was_told_can_be_told_anew_while_trials_run(space: Callable[..., Sp
         expected = -abs(math.log10(trial.params["learning_rate"]) + 4.5)
         assert trial.value == pytest.approx(expected, abs=1e-3)  # settings have four digits
     assert len(set(dict(draw(proposals, 40))) & (set(dict(drawn)) | set(settings))) == 0
+
+
+def grid_of(configurations: int) -> str:
+    """A finite space of so many configurations."""
+    return f"settings:\n  features: [face]\n  encoder: gru\n  hidden_size: {{int: [1, {configurations}]}}\n"
+
+
+SIZES = [0, 1, 99, 100, 101, 5000]
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+@pytest.mark.parametrize("finished", SIZES)
+def test_what_is_left_of_a_space_is_found_however_much_is_finished(
+    space: Callable[..., Space], sampler: str, finished: int
+) -> None:
+    left = 7
+    searched = space(sampler, grid_of(finished + left))
+    every = [(ident(one), one) for cell in searched.configurations() for one in searched.trials(cell)]
+    open_still = set(random.Random(finished).sample(range(finished + left), left))
+    done = [(trial, one, (0.1,)) for trial, one in every if one.hidden_size - 1 not in open_still]
+    proposals = Proposals(searched, ident)
+    proposals.learn(done)
+    drawn = []
+    while (entry := proposals.next()) is not None:
+        drawn.append(entry)
+        proposals.tell(entry[0], (0.2,))
+    assert {trial for trial, _ in drawn} == {trial for trial, _ in every} - {trial for trial, _, _ in done}
+    assert len(drawn) == 2 * left and proposals.exhausted
+
+
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
+def test_a_wider_space_goes_on_with_what_is_new_in_it(space: Callable[..., Space], sampler: str) -> None:
+    narrow = space(sampler, grid_of(300))
+    done = [(ident(one), one, (0.1,)) for cell in narrow.configurations() for one in narrow.trials(cell)]
+    wide = space(sampler, grid_of(305))
+    proposals = Proposals(wide, ident)
+    proposals.learn(done)
+    drawn = draw(proposals)
+    assert sorted(one.hidden_size for _, one in drawn) == [one for one in range(301, 306) for _ in (0, 1)]
+
+
+def test_a_grid_goes_on_past_thousands_that_it_had_in_a_moment(space: Callable[..., Space]) -> None:
+    """Each configuration is looked at once, not once for each trial that is drawn."""
+    searched = space("grid", grid_of(5001))
+    looked_at = 0
+
+    def counted(settings: TrialSettings) -> str:
+        nonlocal looked_at
+        looked_at += 1
+        return ident(settings)
+
+    proposals = Proposals(searched, counted)
+    done = [(ident(one), one, (0.1,)) for cell in searched.configurations() for one in searched.trials(cell)][:-2]
+    proposals.learn(done)
+    assert len(draw(proposals)) == 2
+    assert looked_at == 2 * 5001
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_an_endless_space_always_has_one_more(space: Callable[..., Space], sampler: str) -> None:
+    """Most of these can't be put together: four of five widths are no multiple of the attention heads."""
+    endless = """settings:
+  features: [face]
+  encoder: transformer
+  attention_heads: 5
+  width: {int: [5, 200]}
+  learning_rate: {float: [1.0e-5, 1.0e-1], log: true}
+"""
+    proposals = Proposals(space(sampler, endless), ident)
+    drawn = draw(proposals, 120)
+    assert len({trial for trial, _ in drawn}) == 120 and not proposals.exhausted
+    assert {one.width % 5 for _, one in drawn} == {0}
+
+
+def test_the_last_of_a_large_space_is_found(space: Callable[..., Space], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proposals_module, "OTHERS", 50)
+    searched = space("random", grid_of(400))
+    every = {ident(one): one for cell in searched.configurations() for one in searched.trials(cell)}
+    proposals = Proposals(searched, ident)
+    proposals.learn([(trial, one, None) for trial, one in every.items() if one.hidden_size != 287])
+    assert [one.hidden_size for _, one in draw(proposals)] == [287, 287] and proposals.exhausted

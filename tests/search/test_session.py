@@ -20,6 +20,7 @@ from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
 from va_search.search.adapters import Progressing
 from va_search.search.credits import Credit
+from va_search.search.outages import Outage
 from va_search.search.outcomes import reason
 from va_search.search.session import LOSSES, SAME_REASON, Session
 from va_search.search.space import load_space
@@ -249,7 +250,7 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
     trial = take(session)
     failures = session.study.folder / "failures"
     failures.write_text("a file where a folder must be")
-    ended = SimpleNamespace(last_result={"failed": "OSError: no"}, config={"trial": trial})
+    ended = SimpleNamespace(trial_id="1", last_result={"failed": "OSError: no"}, config={"trial": trial})
     Progressing(session, lambda progress: None, lambda: None).on_trial_complete(0, [], ended)
     assert session.stopping and "failures" in str(session.hopeless)
     assert session.next_trial() is None
@@ -261,8 +262,10 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
 def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:
     session = make()
     finish(session, take(session))
-    session.ended(take(session), "Traceback …\nva_search.errors.JobError: bank/x: no space left on the disk; free some")
-    assert session.hopeless is not None and session.next_trial() is None and not session.waiting
+    session.failed_by_machine([take(session)], Outage("disk", "bank/x: no space left on the disk", "Traceback …"))
+    assert session.hopeless is not None and "bank/x: no space left on the disk" in session.hopeless
+    assert session.next_trial() is None and not session.waiting
+    assert session.study.failures() == [] and not session.reasons
 
 
 def test_an_interrupt_hands_out_nothing_more(make: Make) -> None:

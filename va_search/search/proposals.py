@@ -8,11 +8,11 @@ so a resumed study goes on where it stopped.
 
 from __future__ import annotations
 
+import math
 import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 from va_search.errors import InputError
@@ -22,14 +22,18 @@ from va_search.search.space import Space
 from va_search.training.settings import TrialSettings
 
 REPEATS = 100
-"""Asks in a row that bring nothing new before the sampler is taken to be stuck."""
+"""Asks in a row that bring nothing new before the sampler is taken to be stuck. Of a small space of which little is
+left fewer are asked, in proportion: what is left is then found by walking, not by chance."""
 
 AFTERWARDS = 10
 """As many once it was stuck: asking grows dearer with every answer."""
 
+FEWEST = 2
+"""At least so many asks, however little is left."""
+
 OTHERS = 20_000
-"""A space of up to so many configurations is walked whole when the sampler is stuck; of a larger one, as many are
-drawn at random before it is taken to have no more."""
+"""A space of up to so many configurations is walked whole when the sampler is stuck. Of a larger one configurations are
+drawn at random until so many in a row bring nothing new; then a finite one is walked whole, in grid order."""
 
 
 @dataclass
@@ -53,7 +57,11 @@ def take(
 
 
 class Proposals:
-    """Hands out trials one by one; `trial_id` maps settings to the id under this study's data."""
+    """Hands out trials one by one; `trial_id` maps settings to the id under this study's data.
+
+    `exhausted` is true once every configuration of the space has been asked for (of an endless one: once `OTHERS` draws
+    in a row brought nothing new).
+    """
 
     def __init__(self, space: Space, trial_id: Any) -> None:
         self._space = space
@@ -66,6 +74,7 @@ class Proposals:
         self._grid = space.configurations() if space.sampler == "grid" else iter(())
         self._rest: Iterator[dict[str, Any]] | None = None
         self._repeats = REPEATS
+        self.exhausted = False
 
     def resume(self, asked: list[tuple[str, TrialSettings]]) -> None:
         """Queue trials that an earlier run asked for and did not finish, oldest first."""
@@ -79,10 +88,9 @@ class Proposals:
 
     def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has none)."""
-        for _, settings, _ in finished:
-            self._seen.add(self._space.meaning(settings))
-            if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
-                self._repeats += 1
+        self._seen.update(self._space.meaning(settings) for _, settings, _ in finished)
+        if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
+            self._repeats += math.ceil(len(finished) / self._space.trials_each)
         self.warm_up(finished)
 
     def warm_up(self, others: list[tuple[str, TrialSettings, Values | None]]) -> None:
@@ -100,11 +108,11 @@ class Proposals:
         those already queued for which it holds; None when there is none."""
         if wanted is not None:
             return take(self._queue, wanted)
-        for _ in range(self._repeats):
-            if self._queue or not self._ask():
-                break
-        if not self._queue and self._sampler is not None:
-            self._fall_back()
+        if not self._queue:
+            if self._sampler is None:
+                self._walk(self._grid)
+            else:
+                self._ask(self._sampler)
         return self._queue.popleft() if self._queue else None
 
     def tell(self, trial: str, value: Values | None) -> None:
@@ -127,16 +135,33 @@ class Proposals:
         if self._sampler is not None:
             self._sampler.retell(values)
 
-    def _ask(self) -> bool:
-        """Queue what is new in one more configuration; False when there is none left to ask for."""
-        if self._sampler is None:
-            configuration = next(self._grid, None)
-            if configuration is not None:
-                self._enqueue(configuration, None)
-            return configuration is not None
-        asked, proposed = self._sampler.ask()
-        self._enqueue(proposed, asked)
-        return True
+    def _walk(self, configurations: Iterator[dict[str, Any]]) -> None:
+        """Queue the first of these configurations that has something new; with none left, the space is exhausted."""
+        for configuration in configurations:
+            self._enqueue(configuration, None)
+            if self._queue:
+                return
+        self.exhausted = True
+
+    def _ask(self, sampler: Sampler) -> None:
+        """Queue what is new in the sampler's next configuration, or, where it repeats itself, in one of the others."""
+        for _ in range(self._patience()):
+            asked, proposed = sampler.ask()
+            self._enqueue(proposed, asked)
+            if self._queue:
+                return
+        self._repeats = AFTERWARDS
+        if self._rest is None:
+            self._rest = self._others()
+        self._walk(self._rest)
+
+    def _patience(self) -> int:
+        """How many repeats in a row the sampler is allowed now."""
+        size = self._space.size()
+        if self._space.sampler != "tpe" or size is None or size > OTHERS:
+            return self._repeats
+        left = 1 - len(self._seen) / (size * self._space.trials_each)
+        return max(FEWEST, round(self._repeats * left))
 
     def _enqueue(self, configuration: dict[str, Any], asked: Asked | None) -> None:
         point = Configuration(asked, set())
@@ -158,18 +183,9 @@ class Proposals:
         if self._sampler is not None and configuration.asked is not None:
             self._sampler.tell(configuration.asked, configuration.values)
 
-    def _fall_back(self) -> None:
-        """The sampler only repeats itself: take what is new from the others, in a repeatable order."""
-        self._repeats = AFTERWARDS
-        if self._rest is None:
-            self._rest = self._others()
-        for configuration in islice(self._rest, OTHERS):
-            self._enqueue(configuration, None)
-            if self._queue:
-                return
-
     def _others(self) -> Iterator[dict[str, Any]]:
-        """All configurations of a small space, shuffled; without end random ones of a large or infinite space."""
+        """Configurations that the sampler does not come to, in a repeatable order: all of a small space, shuffled; of a
+        large one random ones while they bring something new, then all of it if it has an end."""
         size = self._space.size()
         if size is not None and size <= OTHERS:
             rest = list(self._space.configurations())
@@ -177,8 +193,16 @@ class Proposals:
             yield from rest
             return
         drawn = Sampler(self._space, "random", self._space.sampler_seed + 1)
-        while True:
-            yield drawn.ask()[1]
+        in_vain = 0
+        while in_vain < OTHERS:
+            known = len(self._seen)
+            asked, configuration = drawn.ask()
+            drawn.tell(asked, {})
+            yield configuration
+            # Whoever asked for it has now queued what is new in it.
+            in_vain = 0 if len(self._seen) > known else in_vain + 1
+        if size is not None:
+            yield from self._space.configurations()
 
     def _add(self, settings: TrialSettings, values: TrialValues) -> bool:
         """Tell the sampler of trials it did not ask for; False when they lie outside the space."""

@@ -14,6 +14,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
+from va_search.search.deadline import ending_in
 from va_search.search.devices import device_in_words, gpus_each
 from va_search.search.machine import Options, RunningRay, ray_running, side_by_side
 from va_search.search.nodes import checked_nodes, living, places
@@ -54,6 +55,7 @@ def run_search(
     pictures: Pictures | None = None,
     warm_start: Sequence[str] = (),
     only: Literal["failed", "begun"] | None = None,
+    stop_after: float | None = None,
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
@@ -62,7 +64,9 @@ def run_search(
     `watch` is called about once a second; `credit` is what objective ensemble asks; `pictures`
     draws the study for its parent run; `warm_start` are studies whose trials TPE learns first, now and whenever this
     study goes on.
-    Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
+    `stop_after`: so many seconds of wall time at most, whatever runs then.
+    Raises TimeIsUp when these did not suffice, Unfinished when trials are missing for no reason of the budget's,
+    Interrupted after Ctrl-C or SIGTERM with everything finished saved,
     JobError when every trial fails for one reason, InputError when the store changed under the study.
     """
     named = Study(home, checked_name(study, "study name"))
@@ -75,7 +79,11 @@ def run_search(
     for remark in ready.remarks:
         note(remark)
     ends: list[str] = []
-    with named.searching(), kept(home, study, lost=ends.append, need=need_of(space)) as copy:
+    with (
+        ending_in(stop_after) as deadline,
+        named.searching(),
+        kept(home, study, lost=ends.append, need=need_of(space)) as copy,
+    ):
         warm = warm_start_of(named, warm_start, space, store)
         before = named.check(store)
         changes = space.changes(before["space"]) if before is not None else []
@@ -86,7 +94,7 @@ def run_search(
         again = None if only is None else frozenset(_unfinished(named, only))
         session = Session(
             named, space, store, lambda record: None,
-            spent=spent, credit=credit, warm=warm, only=again, copy=copy, ends=ends,
+            spent=spent, credit=credit, warm=warm, only=again, copy=copy, ends=ends, deadline=deadline,
         )  # fmt: skip
         delivery = Delivery(
             place.uri,

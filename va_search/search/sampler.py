@@ -2,9 +2,9 @@
 
 Conventions: what is told is one value per configuration and measure, the mean of its trials', to be maximised. Optuna
 keeps what it was told for ever, so telling anew (objective `ensemble`: values age) makes a new study of everything told
-and everything asked, with the sampler and its generator as they are. The same keeps TPE's cost bounded, which grows
-with the trials it looks at: of more than `LARGEST` it is left the `BEST`, more than it ever counts as good (at most
-25), and as many of the others, evenly over time, as make `KEPT`.
+and everything asked, with the sampler and its generator as they are. The same keeps the cost of asking bounded, which
+grows with the trials that the study has: of more than `LARGEST` TPE is left the `BEST`, more than it ever counts as
+good (at most 25), and as many of the others, evenly over time, as make `KEPT`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Sampler:
 
     def ask(self) -> tuple[Asked, Configuration]:
         """The next configuration; it may be one asked before, or invalid as a whole."""
-        if self._name == "tpe" and self._size > LARGEST:
+        if self._size > LARGEST:
             self._renew()
         self._size += 1
         trial = self.study.ask()
@@ -66,7 +66,8 @@ class Sampler:
 
         self._open.remove(asked)
         if values:
-            self._told.append((asked.point, values))
+            if self._name == "tpe":  # the others don't learn
+                self._told.append((asked.point, values))
             self.study.tell(asked.number, mean(list(values.values())))
         else:
             self.study.tell(asked.number, state=optuna.trial.TrialState.FAIL)

@@ -6,24 +6,30 @@ home completed, and leaves alone those another process is training until they ar
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from pydantic import ValidationError
 
 from va_search.data.store import Store
+from va_search.errors import JobError
 from va_search.files import remove_folder
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import light
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
+from va_search.search.deadline import Deadline
 from va_search.search.improvement import Improvement
 from va_search.search.nodes import Expected
+from va_search.search.outages import ADVICE, Outage, killed_for_memory, processes_killed_for_memory
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space
@@ -32,20 +38,28 @@ from va_search.search.warm import Warm
 from va_search.storage.homes import HomeCopy, Need
 from va_search.training.settings import TrialSettings, configuration_id, trial_id
 
-LOSSES = 3
-"""So often a trial may lose its node before it begins."""
+LOG = logging.getLogger(__name__)
+
+LOSSES = 2
+"""So often a trial goes on after its process died, its node went or its machine failed it."""
 
 SAME_REASON = 3
-"""So many failures for one reason, with nothing finished, end the study: the rest would fail likewise."""
+"""So many failures for one reason, with nothing finished, end the study: the rest would fail likewise. So do as many
+failures of the machine of one kind in a row, whatever was finished before."""
 
+AT_ONCE = frozenset({"disk"})
+"""Kinds of the machine's failures of which one is enough: what is trained can't be kept."""
+
+IN_A_ROW = 10
+"""So many trials' own failures for one reason in a row end a study that has finished trials."""
+
+OWN = "Diverged"
+"""The exception of a training whose settings are to blame, however many of its neighbours share them."""
 
 LOOK_SECONDS = 0.5
 """So often the study's folder is looked at for a request to stop."""
 
 TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
-
-DISK_FULL = "no space left"
-"""What a failure says when the home's disk is full: more training would be for nothing."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +103,8 @@ class Session:
     warm: Sequence[Warm] = ()
     copy: HomeCopy | None = None
     """Of a home at a URL: brings what a trial's node put there."""
+    deadline: Deadline | None = None
+    """When the search must be over, whatever runs then."""
     ends: list[str] = field(default_factory=list)
     """Why the search can't go on, whatever its trials do: another one has the home, a node must not train."""
 
@@ -112,6 +128,16 @@ class Session:
         self._looked = 0.0
         self._improvement = Improvement()
         self._losses: Counter[str] = Counter()
+        self._asked: set[str] = set()  # by this run
+        self.given_up: dict[str, str] = {}
+        """Trials that the machine failed too often, and why; they are no failures, the next search begins with them."""
+        self._outages: list[Outage] = []  # since the last trial that was completed
+        self._alike: list[tuple[str, dict[str, Any]]] = []  # likewise: reasons and settings of trials' own failures
+        self._worked: dict[str, set[str]] = {}  # by setting: its values in complete trials, as JSON
+        self._alone: deque[tuple[str, TrialSettings]] = deque()  # found no memory beside others
+        self._by_itself: str | None = None  # the one of these that runs
+        self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
+        self._killed_for_memory = processes_killed_for_memory()
         self._again: deque[tuple[str, TrialSettings]] = deque()
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
@@ -141,6 +167,7 @@ class Session:
             else:
                 meanings.add(str(meaning))
                 inside.append((record["trial"], settings))
+                self._note_that_it_works(record["settings"])
         told = self._tell_all(trial for trial, _ in inside)
         earlier = [(record["trial"], settings) for one in self.warm for settings, record in one.used]
         self.proposals.warm_up([(trial, settings, told.get(trial)) for trial, settings in earlier])
@@ -223,21 +250,61 @@ class Session:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self.asked_to_stop = self.asked_to_stop or self.study.stop_asked
-            self.interrupted = self.interrupted or self.asked_to_stop
+            self.interrupted = self.interrupted or self.asked_to_stop or self.out_of_wall_time
+
+    @property
+    def out_of_wall_time(self) -> bool:
+        """Whether the search must end now to be over in time."""
+        return self.deadline is not None and self.deadline.near
 
     @property
     def hopeless(self) -> str | None:
-        """Why the trainings to come would be lost as well: a full disk, or one reason for which every one failed (but
-        for those that fail again as they did in an earlier run, which says nothing of the others)."""
+        """Why the trainings to come would be lost as well, whatever they are: the machine fails one after another, or
+        all fail for one reason (but for those that fail again as they did in an earlier run, which says nothing of the
+        others)."""
         if self.ends:
             return self.ends[0]
-        for why in self.reasons:
-            if DISK_FULL in why.lower():
-                return why
+        return self._sick_machine() or self._none_trained() or self._all_alike()
+
+    def _sick_machine(self) -> str | None:
+        """Why the machine can train no more: the last few failures of it are of one kind, with no trial completed in
+        between."""
+        if not self._outages:
+            return None
+        last = self._outages[-1]
+        alike_in_a_row = takewhile(lambda outage: outage.kind == last.kind, reversed(self._outages))
+        if len(list(alike_in_a_row)) < (1 if last.kind in AT_ONCE else SAME_REASON):
+            return None
+        return (
+            f"{last.reason}\nThis is the machine's failure and not the trials': none is counted as failed, and all "
+            f"keep their checkpoints. {ADVICE[last.kind].capitalize()}; then the same command goes on from there."
+        )
+
+    def _none_trained(self) -> str | None:
         if self.trained or len({alike(why) for why in self._new_reasons}) != 1:
             return None
         why, count = self._new_reasons.most_common(1)[0][0], self._new_reasons.total()
         return f"all {count} trials failed for one reason: {why}" if count >= SAME_REASON else None
+
+    def _all_alike(self) -> str | None:
+        """The same after some were complete, unless it is one value of a setting that fails: of a grid, that is a whole
+        block of trials in a row."""
+        last = self._alike[-IN_A_ROW:]
+        if len(last) < IN_A_ROW or len({alike(why) for why, _ in last}) != 1:
+            return None
+        why, settings = last[-1]
+        if why.partition(":")[0].endswith(OWN) or any(self._is_to_blame(name, last) for name in settings):
+            return None
+        return f"the last {len(last)} trials failed for one reason, and none was completed in between: {why}"
+
+    def _is_to_blame(self, setting: str, failures: list[tuple[str, dict[str, Any]]]) -> bool:
+        """Whether these failures share a value of this setting that no complete trial has."""
+        values = {json.dumps(settings[setting]) for _, settings in failures}
+        return len(values) == 1 and values.isdisjoint(self._worked.get(setting, values))
+
+    def _note_that_it_works(self, settings: dict[str, Any]) -> None:
+        for name, value in settings.items():
+            self._worked.setdefault(name, set()).add(json.dumps(value))
 
     @property
     def stopping(self) -> bool:
@@ -253,7 +320,9 @@ class Session:
     def next_trial(self, wanted: Callable[[TrialSettings], bool] | None = None) -> tuple[str, TrialSettings] | None:
         """A trial to train now, claimed; None when there is none (`waiting` tells whether there will be)."""
         while not self.stopping and self.enough is None:
-            drawn = self._draw(wanted)
+            if self._held_back:
+                return None
+            drawn = self._draw(wanted) or (self._draw_alone() if wanted is None else None)
             if drawn is None:
                 return None
             trial, settings = drawn
@@ -266,16 +335,33 @@ class Session:
                 self.claims.release(trial)
                 continue
             document = settings.model_dump(mode="json")
-            if trial not in self._losses:
+            if trial not in self._asked:
                 self.study.ask(trial, document)
+                self._asked.add(trial)
             self.running[trial] = document
             return trial, settings
         return None
 
     @property
     def waiting(self) -> bool:
-        """True while another process trains a trial that this study wants too."""
-        return bool(self._deferred) and not self.stopping and self.enough is None
+        """True while there may be a trial later: another process trains it now, or it must wait for memory."""
+        later = self._deferred or self._alone or self._held_back
+        return bool(later) and not self.stopping and self.enough is None
+
+    @property
+    def _held_back(self) -> bool:
+        """Whether no trial may begin beside those that run, lest the memory run out again."""
+        if self._by_itself in self.running:
+            return True
+        return self._bearable is not None and len(self.running) >= self._bearable
+
+    def _draw_alone(self) -> tuple[str, TrialSettings] | None:
+        """One of those that found no memory beside others, once nothing else runs."""
+        if self.running or not self._alone:
+            return None
+        drawn = self._alone.popleft()
+        self._by_itself = drawn[0]
+        return drawn
 
     def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
         if self.only is not None:
@@ -284,7 +370,8 @@ class Session:
             waiting = self._again or self._deferred
             return waiting.popleft() if waiting else None
         budget = self.space.budget_trials
-        handed_out = len(self.finished) + len(self.running) + sum(self.reasons.values()) + len(self._deferred)
+        open_still = len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
+        handed_out = len(self.finished) + self.reasons.total() + open_still
         if budget is None or handed_out < budget:
             drawn = self.proposals.next(wanted)
             if drawn is not None:
@@ -332,6 +419,7 @@ class Session:
         self._remember(record)
         self.finished.add(trial)
         self._count(record)
+        self._note_that_it_works(record["settings"])
         self.study.forget_failure(trial)
         remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
         self.proposals.tell(asked or trial, self.told.of(record))
@@ -351,30 +439,83 @@ class Session:
             record = self._accept(trial)
             self.trained.append(record["seconds"])
             self.devices[str(record.get("device", "unknown"))] += 1
+            self._outages.clear()
+            self._alike.clear()
         elif failed is not None or not self.stopping:
             failed = failed or "the training ended, but the bank does not have the trial"
-            self._failed(trial, reason(failed))
+            self._failed(trial, reason(failed), document)
             self.proposals.tell(trial, None)
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)
         self.note_time()
 
-    def _failed(self, trial: str, why: str) -> None:
+    def _failed(self, trial: str, why: str, settings: dict[str, Any]) -> None:
         self.reasons[why] += 1
         if self._failed_before.get(trial) != alike(why):
             self._new_reasons[why] += 1
+            self._alike.append((why, settings))
+
+    def failed_by_machine(self, trials: Sequence[str], outage: Outage) -> None:
+        """The machine failed the process that trained these trials together: none of them is charged with it. They are
+        handed out again, from their checkpoints, a few times."""
+        self._outages.append(outage)
+        for trial in trials:
+            self._hand_out_again(trial, outage.reason)
+
+    def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
+        """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
+        trained beside them, and has failed if none did."""
+        if all(trial in trials for trial in self.running):
+            for trial in trials:
+                self.ended(trial, failed)
+            return
+        for trial in trials:
+            document = self.running.pop(trial, None)
+            if document is not None:
+                self.claims.release(trial)
+                self._alone.append((trial, TrialSettings(**document)))
+
+    def died(self, trials: Sequence[str], why: str) -> None:
+        """The process that trained these trials died, or Ray gave it up. They go on from their checkpoints, a few
+        times, and then failed. If the memory ran out, fewer trials run side by side from now on."""
+        killed, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
+        if killed_for_memory(why) or self._killed_for_memory > killed:
+            why = f"{why}\nthe trial's process was killed since the memory of its machine ran out"
+            beside = [trial for trial in self.running if trial not in trials]
+            if beside:
+                self._bearable = len(beside)
+        for trial in trials:
+            self.lost(trial, why)
 
     def lost(self, trial: str, why: str) -> None:
-        """Ray gave a trial up that has tries left, since its node went before it had begun there: it is handed out
-        again, a few times, and then failed."""
-        document = self.running.get(trial)
-        if document is None or self._losses[trial] >= LOSSES:
+        """The process or the node of a trial is gone: it is handed out again, a few times, and then failed."""
+        if self._losses[trial] >= LOSSES or self._is_complete(trial):
             self.ended(trial, why)
+        else:
+            self._hand_out_again(trial, why)
+
+    def dropped(self) -> None:
+        """Ray Tune has ended, and did not say what became of these: they are handed out again, a few times."""
+        for trial in list(self.running):
+            if self._is_complete(trial):
+                self.ended(trial, None)
+            else:
+                self._hand_out_again(trial, "Ray ended its training without a reason")
+
+    def _is_complete(self, trial: str) -> bool:
+        return self.copy is None and self.study.bank.is_complete(self.study.name, trial)
+
+    def _hand_out_again(self, trial: str, why: str) -> None:
+        """Have a trial that was handed out wait for its next turn; after a few it is left to the next search."""
+        document = self.running.pop(trial, None)
+        if document is None:
             return
-        self._losses[trial] += 1
-        self.recovered += 1
-        del self.running[trial]
         self.claims.release(trial)
+        self._losses[trial] += 1
+        if self._losses[trial] > LOSSES:
+            self.given_up[trial] = why
+            return
+        self.recovered += 1
         self._deferred.append((trial, TrialSettings(**document)))
 
     def refused(self, trial: str, why: str) -> None:
@@ -386,7 +527,11 @@ class Session:
     def note_time(self) -> None:
         """Keep the time this run took so far with the study, so that a kill gives none of it back to the budget."""
         elapsed = time.monotonic() - self.started
-        self.study.spend(elapsed - self._noted)
+        try:
+            self.study.spend(elapsed - self._noted)
+        except (OSError, JobError) as error:  # a full disk: noted the next time, and no reason to hide another error
+            LOG.warning("the time of study %s is not noted: %s", self.study.name, error)
+            return
         self._noted = elapsed
 
     def progress(self) -> Progress:

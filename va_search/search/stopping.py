@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from va_search.errors import Interrupted, JobError
+from va_search.errors import Interrupted, JobError, TimeIsUp
 from va_search.search.session import Session
 from va_search.search.signals import interrupted_by, signals_taken
 
@@ -29,5 +29,10 @@ def stoppable(session: Session) -> Iterator[None]:
             raise
     if session.interrupted:
         done = len(session.finished)
+        if session.out_of_wall_time and not session.asked_to_stop:
+            raise TimeIsUp(
+                f"--stop-after: the time is up; {done} trials are complete and saved, running ones kept their "
+                "checkpoints; the same command again goes on from there"
+            )
         by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else interrupted_by()
         raise Interrupted(f"{by}: {done} trials are complete and saved; the same command again goes on from there")
