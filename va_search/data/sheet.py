@@ -43,7 +43,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|\d\d?:\d\d.*")
 BLOCK_BYTES = (4 << 20, 64 << 20)
 """Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds many rows."""
-ROWS_AT_ONCE = 1 << 16
+VALUES_AT_ONCE = 1 << 22
 TEXT_ENCODING = "utf-8-sig"
 
 
@@ -394,10 +394,15 @@ def _parse_csv(file: Path, head: _Head, columns: Sequence[str], block: int) -> N
         source = pa.PythonFile(_Upto(handle, end), mode="r")
         filled = 0
         for batch in pyarrow.csv.open_csv(source, read, parse, convert):
-            for index, array in enumerate(batch.columns):
-                numbers[filled : filled + len(array), index] = _values(array)
-            filled += batch.num_rows
+            filled = _add_rows(numbers, filled, [_values(array) for array in batch.columns])
     return numbers[:filled]
+
+
+def _add_rows(numbers: NDArray[np.float64], filled: int, columns: list[NDArray[np.float64]]) -> int:
+    """Put a block of columns behind the `filled` rows of `numbers`; the rows that are filled then."""
+    stop = filled + len(columns[0])
+    numbers[filled:stop] = np.stack(columns).T  # one pass: a column at a time would touch every row for each
+    return stop
 
 
 def _values(array: pa.Array) -> NDArray[np.float64]:
@@ -523,12 +528,11 @@ def _read_parquet(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
     try:
         with pyarrow.parquet.ParquetFile(file) as source:
             numbers = _room(file, source.metadata.num_rows, len(columns))
+            rows = max(1, VALUES_AT_ONCE // len(columns))
             filled = 0
-            for batch in source.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(columns), use_threads=False):
-                for index, name in enumerate(columns):
-                    array = batch.column(name).cast(pa.float64(), safe=False)
-                    numbers[filled : filled + len(array), index] = _values(array)
-                filled += batch.num_rows
+            for batch in source.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+                arrays = [batch.column(name).cast(pa.float64(), safe=False) for name in columns]
+                filled = _add_rows(numbers, filled, [_values(array) for array in arrays])
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{file}: not a Parquet file, or cut short ({error})") from error
     return numbers[:filled]
