@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from va_search.data import draft as draft_module
 from va_search.data.store import Store
 from va_search.data.table import import_table
 from va_search.errors import InputError, JobError
+from va_search.files import read_json
 
 DATASET = """\
 name: mine
@@ -288,7 +290,7 @@ def test_frame_labelled_in_one_dimension_counts_as_unlabelled(source: Path, tmp_
     assert "recording 'a': 1 frame labelled in one dimension only" in (tmp_path / "store/manifest.json").read_text()
 
 
-@pytest.mark.parametrize("unit", [50, 0.05, 1, 50_000])
+@pytest.mark.parametrize("unit", [50, 0.05, 50_000, 5e7])
 def test_gaps_in_any_unit(source: Path, tmp_path: Path, unit: float) -> None:
     table = rows(8)
     for frame, row in enumerate(table):
@@ -320,12 +322,63 @@ def test_times_that_would_lose_digits_are_refused(source: Path, tmp_path: Path, 
 def test_frame_rate_of_a_recording_overrides_the_dataset(source: Path, tmp_path: Path) -> None:
     lines = ["recording,subject,split,frames_per_second,video", "a,s1,train,25,film", "b,s2,validation,,film"]
     (source / "recordings.csv").write_text("\n".join(lines) + "\n")
+    contradiction = "a.csv: column 'time' steps by 50 milliseconds, 20 frames per second, but 25 are declared; write"
+    assert contradiction in problems(source)
+    write(source / "recordings" / "a.csv", [[frame * 40, *row[1:]] for frame, row in enumerate(rows(8))])
     store = import_table(source, tmp_path / "store")
     assert [r.frames_per_second for r in store.recordings] == [25.0, 20.0]
     assert {r.video for r in store.recordings} == {"film"}
-    assert "time steps by 50 ms, 20 frames per second, but 25 are declared" in (
-        tmp_path / "store" / "manifest.json"
-    ).read_text(encoding="utf-8")
+
+
+def clocked(source: Path, times: list[float], more: str = "", column: str = "time") -> None:
+    """Give recording a these times, and dataset.yaml more lines; the other recordings go."""
+    (source / "recordings.csv").write_text("recording,subject,split\na,s1,train\n")
+    (source / "dataset.yaml").write_text(DATASET.replace("time_column: time", f"time_column: {column}") + more)
+    table = [[time, *row[1:]] for time, row in zip(times, rows(len(times)), strict=True)]
+    write(source / "recordings" / "a.csv", table, HEADER.replace("time", column, 1))
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_steps_of_one_are_taken_for_frames_only_when_that_is_said(source: Path, tmp_path: Path, first: int) -> None:
+    times = [first + frame + (3 if frame >= 5 else 0) for frame in range(8)]
+    clocked(source, times)
+    found = problems(source)
+    assert "a.csv: column 'time' steps by 1, and nothing says in what: as frame numbers it fits 20 frames" in found
+    clocked(source, times, "time_unit: frames\n")
+    assert import_table(source, tmp_path / "declared").recordings[0].gaps == (5,)
+    clocked(source, times, column="frame_id")
+    assert import_table(source, tmp_path / "named").recordings[0].gaps == (5,)
+    clocked(source, times, "time_unit: seconds\n")
+    assert "1 frames per second, but 20 are declared; write `frames_per_second: 1` in" in problems(source)
+    text = (source / "dataset.yaml").read_text().replace("frames_per_second: 20", "frames_per_second: 1")
+    (source / "dataset.yaml").write_text(text)  # as advised
+    assert import_table(source, tmp_path / "advised").recordings[0].gaps == (5,)
+
+
+@pytest.mark.parametrize(
+    ("times", "more", "message"),
+    [
+        ([0, 2, 4, 6], "time_unit: frames\n", "frame numbers step by 2, expected 1"),
+        ([0, 1, 2.5, 3], "time_unit: frames\n", "a.csv:4: column 'time' is 2.5, expected whole frame numbers"),
+        ([0, 40, 80], "", "column 'time' steps by 40 milliseconds, 25 frames per second, but 20 are declared"),
+        ([0, 50, 100], "time_unit: seconds\n", "column 'time' steps by 50 seconds, 0.02 frames per second, but 20"),
+        ([0, 50, 100], "time_unit: sek\n", "dataset.yaml:10: time_unit: expected one of seconds, milliseconds"),
+    ],
+)
+def test_clocks_that_contradict_what_is_declared(source: Path, times: list[float], more: str, message: str) -> None:
+    clocked(source, times, more)
+    assert message in problems(source)
+
+
+def test_a_rounded_or_unsteady_clock_is_no_contradiction(source: Path, tmp_path: Path) -> None:
+    random = np.random.default_rng(5)
+    rounded = [round(frame / 30, 2) for frame in range(60)]
+    unsteady = np.cumsum(random.uniform(0.7, 1.3, 400) / 20).round(4).tolist()
+    for index, (times, rate) in enumerate([(rounded, 30), (unsteady, 20)]):
+        clocked(source, times)
+        text = (source / "dataset.yaml").read_text().replace("frames_per_second: 20", f"frames_per_second: {rate}")
+        (source / "dataset.yaml").write_text(text)
+        assert import_table(source, tmp_path / f"store{index}").recordings[0].gaps == ()
 
 
 def test_after_a_refusal_only_the_bad_recordings_are_read_again(source: Path, tmp_path: Path) -> None:
@@ -450,3 +503,157 @@ def test_the_case_recordings(case_folder: Path, tmp_path: Path) -> None:
         assert recording.gaps == ()
     first = store.recordings[0]
     assert store.features("cardiac")[first.start].tolist() == pytest.approx([64.21748, 14.90939])
+
+
+@pytest.mark.parametrize(("separator", "words"), [(";", "semicolons"), ("\t", "tabs"), ("|", "'|'")])
+def test_other_separators_are_used_and_reported_once(source: Path, tmp_path: Path, separator: str, words: str) -> None:
+    plain = import_table(source, tmp_path / "plain")
+    for file in [source / "recordings.csv", *(source / "recordings").iterdir()]:
+        file.write_text(file.read_text().replace(",", separator))
+    store = import_table(source, tmp_path / "other")
+    assert store.hashes == plain.hashes and store.feature_sets == plain.feature_sets
+    warnings = read_json(tmp_path / "other" / "manifest.json")["warnings"]
+    assert f"cells are separated by {words} in 3 of 3 recordings" in warnings
+    assert f"{source / 'recordings.csv'}: cells are separated by {words}" in warnings
+
+
+def test_decimal_commas_are_named(source: Path) -> None:
+    file = source / "recordings" / "a.csv"
+    file.write_text(file.read_text().replace(",", ";").replace(".", ","))
+    assert re.search(
+        r"a\.csv:2: column 'rate': '-?\d,\d+' is not a number \(and 7 more\); a decimal comma\?", problems(source)
+    )
+
+
+@pytest.mark.parametrize("spelling", ["", " ", "   ", "NA", "nan", "NaN", "null", "-", "N/A", " NaN", "None"])
+def test_known_spellings_of_a_missing_label_are_alike(source: Path, tmp_path: Path, spelling: str) -> None:
+    spoil(source, "a", 4, 4, spelling)
+    spoil(source, "a", 4, 5, spelling)
+    store = import_table(source, tmp_path / "store")
+    assert np.isnan(store.annotations[:8]).all(axis=1).tolist() == [True, False, False, True] + [False] * 4
+
+
+@pytest.mark.parametrize("spelling", ["n.a.", "missing", "?", "1_0", "0x10", "12:30:01", "2024-05-01"])
+def test_other_texts_are_no_numbers(source: Path, spelling: str) -> None:
+    spoil(source, "a", 4, 4, spelling)
+    assert f"a.csv:5: column 'valence': {spelling!r} is not a number" in problems(source)
+
+
+def test_labels_that_rounding_put_outside_are_clipped(source: Path, tmp_path: Path) -> None:
+    (source / "dataset.yaml").write_text(DATASET.replace("[0, 10]", "[-1, 1]"))
+    for name in "ab":
+        file = source / "recordings" / f"{name}.csv"
+        file.write_text(file.read_text().replace(",5.5,10", ",1.0000000000000002,-1.0000001"))
+    store = import_table(source, tmp_path / "store")
+    assert np.nanmax(store.annotations) == 1 and np.nanmin(store.annotations) == -1
+    spoil(source, "a", 3, 4, 1.00002)
+    assert "a.csv:4: valence 1.00002 is outside the label range [-1, 1]" in problems(source, tmp_path / "other")
+
+
+def test_whole_numbers_as_pandas_writes_them(source: Path, tmp_path: Path) -> None:
+    plain = import_table(source, tmp_path / "plain")
+    lines = ["recording,subject,split,fold,rows", "a,s1,train,0.0,8.0", "b,s2,validation,1.,6.00", "c,s3,test,nan,"]
+    (source / "recordings.csv").write_text("\n".join(lines) + "\n")
+    store = import_table(source, tmp_path / "store")
+    assert [r.fold for r in store.recordings] == [0, 1, None] and store.frames == plain.frames
+    (source / "recordings.csv").write_text("\n".join(lines).replace("0.0,8.0", "0.5,8.5") + "\n")
+    found = problems(source, tmp_path / "other")
+    assert "recordings.csv:2: fold '0.5', expected a whole number" in found
+    assert "recordings.csv:2: rows '8.5', expected a whole number" in found
+
+
+@pytest.mark.parametrize(
+    ("files", "written", "message"),
+    [
+        (["001"], "1", "there is none, but 001.csv: a spreadsheet or pandas reads 001 as a number and writes 1; write"),
+        (["7"], "7.0", "there is none, but 7.csv"),
+        (["S01"], "s01", "there is none, but S01.csv: write S01 in recordings.csv"),
+        (["talk_left"], "talk_lft", "there is none; did you mean 'talk_left'?"),
+    ],
+)
+def test_files_under_a_like_name_are_named(source: Path, files: list[str], written: str, message: str) -> None:
+    for name in files:
+        write(source / "recordings" / f"{name}.csv", rows(8))
+    (source / "recordings.csv").write_text(f"recording,subject,split\n{written},s1,train\n")
+    assert message in problems(source)
+
+
+def test_a_file_of_another_format_is_named(source: Path) -> None:
+    (source / "recordings" / "d.h5").write_bytes(b"x")
+    (source / "recordings.csv").write_text("recording,subject,split\nd,s1,train\n")
+    assert "there is none; d.h5 is there, which is not read: write it as CSV or Parquet" in problems(source)
+
+
+def test_media_endings_are_understood(source: Path, tmp_path: Path) -> None:
+    (source / "recordings.csv").write_text("recording,subject,split\na.mp4,s1,train\nb.WAV,s2,validation\n")
+    assert [r.name for r in import_table(source, tmp_path / "store").recordings] == ["a", "b"]
+    (source / "recordings.csv").write_text("recording,subject,split\na.mp4,s1,train\na,s2,validation\n")
+    assert "recordings.csv:3: recording 'a' stands in line 2 already" in problems(source, tmp_path / "other")
+
+
+@pytest.mark.parametrize(("one", "two"), [("1", "1.0"), ("01", "1"), ("Anna", "anna")])
+def test_one_person_under_two_spellings_is_refused(source: Path, one: str, two: str) -> None:
+    (source / "recordings.csv").write_text(f"recording,subject,split\na,{one},train\nb,{two},validation\n")
+    assert f"recordings.csv:3: subject {two!r}, but {one!r} in line 2; the same subject?" in problems(source)
+
+
+def test_names_that_yaml_reads_otherwise_are_refused(source: Path) -> None:
+    (source / "dataset.yaml").write_text(DATASET.replace("[level]", "[010, no, 1:30, 2.0]"))
+    found = problems(source)
+    for value in (8, False, 90, 2.0):
+        assert f"YAML reads a name without quotes as {value!r}; put it in quotes" in found
+
+
+def test_everything_wrong_with_a_first_folder_is_reported_at_once(source: Path) -> None:
+    (source / "dataset.yaml").write_text(DATASET.replace("frames_per_second", "fps"))
+    lines = ["recording,subject,split", "a,s1,training", "b,s2,val", "x,s3,test"]
+    (source / "recordings.csv").write_text("\n".join(lines) + "\n")
+    found = problems(source)
+    assert "dataset.yaml:3: unknown key 'fps'; did you mean 'frames_per_second'?" in found
+    assert "recording 'a': split 'training', allowed: train, validation, test; did you mean 'train'?" in found
+    assert "recording 'b': split 'val', allowed: train, validation, test; did you mean 'validation'?" in found
+    assert "recordings.csv:4: recording 'x': expected x.csv or x.parquet" in found
+    (source / "dataset.yaml").unlink()
+    (source / "recordings.csv").unlink()
+    found = problems(source)
+    assert "dataset.yaml: no such file" in found and "recordings.csv: no such file" in found
+
+
+def test_a_wrong_list_of_recordings_and_wrong_columns_are_reported_together(source: Path) -> None:
+    (source / "dataset.yaml").write_text(DATASET.replace("frames_per_second: 20\n", ""))
+    names = [f"extra{index}" for index in range(8)]
+    for name in "abc":
+        file = source / "recordings" / f"{name}.csv"
+        head, *body = file.read_text().splitlines()
+        cells = [head.replace("pulse", "puls") + "," + ",".join(names), *(line + ",0" * 8 for line in body)]
+        file.write_text("\n".join(cells) + "\n")
+    with pytest.raises(InputError) as refused:
+        import_table(source, source.parent / "store")
+    found = refused.value.problems
+    assert "recordings.csv:2: no frames_per_second here nor in dataset.yaml (and 2 more rows)" in found[0]
+    assert len(found) == 4  # columns of a and b are alike, c has no labels
+    assert "9 columns that dataset.yaml does not name: 'puls' (did you mean 'pulse'?), 'extra0'" in "\n".join(found)
+    assert all(f"'{name}'" in "\n".join(found) for name in names)
+
+
+def test_a_place_that_is_no_store_is_never_to_be_removed(source: Path, tmp_path: Path) -> None:
+    stores = tmp_path / "stores"
+    import_table(source, stores / "first")
+    with pytest.raises(InputError, match="is a folder with other things in it and not a store; choose a new path"):
+        import_table(source, stores)
+    (tmp_path / "empty").mkdir()
+    assert import_table(source, tmp_path / "empty").frames == 19
+    with pytest.raises(InputError, match=r"stores are in it; give one of them: .*first"):
+        Store.open(stores)
+    with pytest.raises(InputError, match=r"folder of source files; import it with `va-search data import table .*"):
+        Store.open(source)
+    with pytest.raises(InputError, match="if the store was moved, give the folder where it is now"):
+        Store.open(tmp_path / "gone")
+
+
+def test_an_ignored_clock_is_reported(source: Path, tmp_path: Path) -> None:
+    text = DATASET.replace("time_column: time\n", "") + "ignored_columns: [time]\n"
+    (source / "dataset.yaml").write_text(text)
+    import_table(source, tmp_path / "store")
+    (warning,) = read_json(tmp_path / "store" / "manifest.json")["warnings"]
+    assert "column 'time' is ignored" in warning and "`time_column: time` would find gaps" in warning

@@ -14,6 +14,7 @@ import itertools
 import mmap
 import os
 import re
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,9 @@ EMPTY = (
     "None", "none", "-",
 )  # fmt: skip
 """Spellings of a missing value: pandas' own, and a dash."""
+FREQUENT = ("", " ", "NaN", "nan", "NA")
+"""What the fast parser knows in a table of more than `FEW_COLUMNS`: each spelling costs it 300 bytes a column."""
+FEW_COLUMNS = 1_000
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 PROBLEMS_OF_A_FILE = 8
 NAMES_SHOWN = 40
@@ -43,7 +47,7 @@ DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|\d\d?:\d\d.*")
 BLOCK_BYTES = (4 << 20, 64 << 20)
 """Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds many rows."""
-ROWS_AT_ONCE = 1 << 16
+VALUES_AT_ONCE = 1 << 22
 TEXT_ENCODING = "utf-8-sig"
 
 
@@ -376,11 +380,13 @@ def _read_csv(file: Path, header: list[str], columns: Sequence[str]) -> NDArray[
 
 
 def _parse_csv(file: Path, head: _Head, columns: Sequence[str], block: int) -> NDArray[np.float64]:
-    spaced = [" " * count for count in range(1, 9)]
-    spaced += [" " + spelling for spelling in EMPTY if spelling]
+    spellings: tuple[str, ...] = FREQUENT
+    if len(columns) <= FEW_COLUMNS:
+        spaces = [" " * count for count in range(1, 9)]
+        spellings = (*EMPTY, *spaces, *(" " + spelling for spelling in EMPTY if spelling))
     convert = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.float64()), include_columns=list(columns),
-        null_values=[*EMPTY, *spaced],
+        null_values=list(spellings),
     )  # fmt: skip
     read = pyarrow.csv.ReadOptions(use_threads=False, column_names=head.names, skip_rows=head.lines, block_size=block)
     parse = pyarrow.csv.ParseOptions(delimiter=head.separator, ignore_empty_lines=False)
@@ -394,19 +400,24 @@ def _parse_csv(file: Path, head: _Head, columns: Sequence[str], block: int) -> N
         source = pa.PythonFile(_Upto(handle, end), mode="r")
         filled = 0
         for batch in pyarrow.csv.open_csv(source, read, parse, convert):
-            for index, array in enumerate(batch.columns):
-                numbers[filled : filled + len(array), index] = _values(array)
-            filled += batch.num_rows
+            filled = _add_rows(numbers, filled, [_values(column) for column in batch.columns])
     return numbers[:filled]
 
 
-def _values(array: pa.Array) -> NDArray[np.float64]:
+def _add_rows(numbers: NDArray[np.float64], filled: int, columns: list[NDArray[np.float64]]) -> int:
+    """Put a block of columns behind the `filled` rows of `numbers`; the rows that are filled then."""
+    stop = filled + len(columns[0])
+    numbers[filled:stop] = np.stack(columns).T  # one pass: a column at a time would touch every row for each
+    return stop
+
+
+def _values(column: pa.Array) -> NDArray[np.float64]:
     """The values of a float64 Arrow array, NaN where it has none."""
-    values = np.frombuffer(array.buffers()[1], np.float64, len(array), 8 * array.offset)
-    if array.null_count == 0:
+    values = np.frombuffer(column.buffers()[1], np.float64, len(column), 8 * column.offset)
+    if column.null_count == 0:
         return values
-    missing = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little") == 0
-    return np.where(missing[array.offset : array.offset + len(array)], np.nan, values)
+    missing = np.unpackbits(np.frombuffer(column.buffers()[0], np.uint8), bitorder="little") == 0
+    return np.where(missing[column.offset : column.offset + len(column)], np.nan, values)
 
 
 def _line_ends(handle: BinaryIO, end: int) -> int:
@@ -448,28 +459,27 @@ def _read_csv_slowly(file: Path, header: list[str], columns: Sequence[str]) -> N
     wanted = [position[name] for name in columns]
     problems = empty_lines(file)
     ragged: list[tuple[int, int]] = []
-    texts: dict[int, list[tuple[int, str]]] = {}
-    numbers: list[NDArray[np.float64]] = []
+    texts: dict[int, tuple[int, str]] = {}  # the first of each column
+    text_counts: Counter[int] = Counter()
+    numbers = array("d")
     for line, cells in _csv_rows(file):
         if len(cells) != len(header):
             ragged.append((line, len(cells)))
             continue
-        row = np.empty(len(wanted))
-        for place, index in enumerate(wanted):
+        for index in wanted:
             value = _number(cells[index])
             if value is None:
-                texts.setdefault(index, []).append((line, cells[index]))
-            row[place] = np.nan if value is None else value
-        numbers.append(row)
+                texts.setdefault(index, (line, cells[index]))
+                text_counts[index] += 1
+            numbers.append(np.nan if value is None else value)
     if ragged:
         problems.append(_ragged_problem(file, ragged, len(header)))
-    for index, bad in sorted(texts.items()):
-        line, cell = bad[0]
-        more = and_more(len(bad) - 1)
+    for index, (line, cell) in sorted(texts.items()):
+        more = and_more(text_counts[index] - 1)
         problems.append(f"{file}:{line}: column {header[index]!r}: {cell!r} is not a number{more}{_hint(cell)}")
     if problems:
         raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
-    return np.stack(numbers) if numbers else np.empty((0, len(columns)))
+    return np.frombuffer(numbers, np.float64).reshape(-1, len(columns)) if numbers else np.empty((0, len(columns)))
 
 
 def _ragged_problem(file: Path, ragged: list[tuple[int, int]], expected: int) -> str:
@@ -523,12 +533,11 @@ def _read_parquet(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
     try:
         with pyarrow.parquet.ParquetFile(file) as source:
             numbers = _room(file, source.metadata.num_rows, len(columns))
+            rows = max(1, VALUES_AT_ONCE // len(columns))
             filled = 0
-            for batch in source.iter_batches(batch_size=ROWS_AT_ONCE, columns=list(columns), use_threads=False):
-                for index, name in enumerate(columns):
-                    array = batch.column(name).cast(pa.float64(), safe=False)
-                    numbers[filled : filled + len(array), index] = _values(array)
-                filled += batch.num_rows
+            for batch in source.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+                arrays = [batch.column(name).cast(pa.float64(), safe=False) for name in columns]
+                filled = _add_rows(numbers, filled, [_values(column) for column in arrays])
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{file}: not a Parquet file, or cut short ({error})") from error
     return numbers[:filled]

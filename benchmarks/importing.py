@@ -1,0 +1,110 @@
+"""Import of wide and of long tables: seconds and peak memory, beside pyarrow.csv and numpy reading the same bytes.
+
+    python benchmarks/importing.py            small sizes, about a minute
+    python benchmarks/importing.py --full     up to 70,000 columns x 1,000 rows and 10 columns x 10,000,000 rows
+
+Each reading is a process of its own; memory is its peak resident set, in MiB. "text" is the size of the CSV file,
+"numbers" that of its values as float64. Readers that need more than 12 GiB are stopped by that limit (a dash).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+
+LIMIT = 12 << 30
+SMALL = [(10, 10_000), (100, 10_000), (1_000, 1_000), (6_373, 5), (6_373, 200), (10, 300_000)]
+FULL = [(6_373, 5), (6_373, 1_000), (20_000, 1_000), (70_000, 1_000), (10, 1_000_000), (10, 10_000_000)]
+READERS = {
+    "import": """
+from va_search.data.table import import_table
+import_table(folder, folder.parent / "store")""",
+    "check": """
+from va_search.data.check import check
+from va_search.data.store import Store
+check(Store.open(folder.parent / "store"))""",
+    "pyarrow": """
+import pyarrow.csv
+pyarrow.csv.read_csv(file, read_options=pyarrow.csv.ReadOptions(use_threads=False))""",
+    "numpy": """
+import numpy
+numpy.loadtxt(file, delimiter=",", skiprows=1)""",
+}
+PROGRAM = """
+import resource, sys, time
+resource.setrlimit(resource.RLIMIT_AS, ({limit}, resource.getrlimit(resource.RLIMIT_AS)[1]))
+from pathlib import Path
+folder = Path(sys.argv[1])
+file = folder / "recordings" / "r.csv"
+begun = time.perf_counter()
+{reader}
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(time.perf_counter() - begun, int(peak) / 1024)
+"""
+
+
+def write_source(folder: Path, columns: int, rows: int) -> Path:
+    """A source of one recording with normal features of five decimals; the recording's file."""
+    (folder / "recordings").mkdir(parents=True)
+    names = [f"c{index}" for index in range(columns)]
+    listed = ", ".join(names)
+    (folder / "recordings.csv").write_text("recording,subject,split\nr,s,train\n")
+    (folder / "dataset.yaml").write_text(
+        "name: wide\nlabel_range: [-1, 1]\nframes_per_second: 25\n"
+        f"features:\n  f:\n    modality: m\n    columns: [{listed}]\n"
+    )
+    random = np.random.default_rng(0)
+    file = folder / "recordings" / "r.csv"
+    at_once = max(1, 2_000_000 // columns)
+    with open(file, "wb") as handle:
+        handle.write((",".join([*names, "valence", "arousal"]) + "\n").encode())
+        for start in range(0, rows, at_once):
+            count = min(at_once, rows - start)
+            values = np.round(random.normal(size=(count, columns + 2)), 5)
+            values[:, columns:] = np.clip(values[:, columns:], -1, 1)
+            table = pa.Table.from_arrays(list(values.T.copy()), names=[*names, "valence", "arousal"])
+            pyarrow.csv.write_csv(table, handle, pyarrow.csv.WriteOptions(include_header=False))
+    return file
+
+
+def measured(reader: str, folder: Path) -> str:
+    """Seconds and MiB of one reading, in a process of its own."""
+    program = PROGRAM.format(reader=READERS[reader], limit=LIMIT)
+    command = [sys.executable, "-c", program, str(folder)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if result.returncode:
+        print(result.stderr[-400:], file=sys.stderr)
+        return f"{'–':>8} {'–':>7}"
+    seconds, peak = result.stdout.split()
+    return f"{float(seconds):7.1f}s {float(peak):7.0f}"
+
+
+def main() -> None:
+    """Print the table, a line per size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", nargs=2, type=int, metavar=("COLUMNS", "ROWS"), help="One size.")
+    parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
+    options = parser.parse_args()
+    sizes = [tuple(options.only)] if options.only else FULL if options.full else SMALL
+    head = "".join(f"  {reader:>8} {'MiB':>7}" for reader in options.readers)
+    print(f"{os.cpu_count()} cores\n{'columns':>8} {'rows':>11} {'text':>6} {'numbers':>8}{head}")
+    for columns, rows in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name) / "source"
+            file = write_source(folder, columns, rows)
+            cells = "".join(f"  {measured(reader, folder)}" for reader in options.readers)
+            text, numbers = file.stat().st_size / 2**20, columns * rows * 8 / 2**20
+            print(f"{columns:8,} {rows:11,} {text:6.0f} {numbers:8.0f}{cells}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
