@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from va_search.data.column_roles import role_of, unit_of
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.feature_rows import read_rows
-from va_search.data.frame_rows import Timeline, place_rows, recording_name
+from va_search.data.frame_rows import Timeline, place_rows, recording_name, runs_evenly
 from va_search.data.store import Recording, Store
 from va_search.ensemble.outside import _read_recording
 from va_search.errors import InputError
@@ -274,6 +274,21 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
         values, _, unused = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)
         np.testing.assert_allclose(values, [value_of(f) for f in range(FRAMES)])
         assert unused == (name,)
+
+
+def test_what_runs_evenly() -> None:
+    shuffled = np.random.default_rng(0).permutation
+    rounded = np.round(np.arange(40) / 30, 3)
+    for numbers in (
+        np.arange(9.0),
+        shuffled(np.arange(5.0, 60.0)),
+        rounded[::-1],
+        shuffled(rounded[[*range(9), 20, 21]]),
+    ):
+        assert runs_evenly(numbers)
+    values = np.random.default_rng(1).normal(size=40).round(4)
+    for numbers in (values, np.ones(9), np.array([0.0, 1.0]), np.arange(9.0) % 4, np.array([0.0, 1.0, np.nan, 3.0])):
+        assert not runs_evenly(numbers)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
 from va_search.data.draft import Description, Part
-from va_search.data.feature_rows import FrameRows, bookkeeping_remark, read_rows, width
+from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, read_rows, width
 from va_search.data.frame_rows import Timeline, first_number
 from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
 from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
@@ -56,7 +56,7 @@ def import_affwild2(
     warnings: list[str] = []
     recordings = find_sources(places, warnings)
     description = _description(places, recordings[0], dtype)
-    warnings += _bookkeeping(recordings)
+    warnings += _bookkeeping(recordings, description)
     firsts = {name: _first_number(recordings, name) for name in description.feature_sets}
     warnings += [
         f"feature set {name!r}: frames count from 0 in it, since every file begins at frame 0"
@@ -80,13 +80,14 @@ def _description(places: Places, first: Affwild2Source, dtype: str) -> Descripti
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
 
 
-def _bookkeeping(recordings: list[Affwild2Source]) -> list[str]:
+def _bookkeeping(recordings: list[Affwild2Source], description: Description) -> list[str]:
     """Remarks on columns that are no features, each once; files that can't be read are told while they are read."""
+    visual = {name for name, (modality, _) in description.feature_sets.items() if modality == "visual"}
     remarks: dict[str, None] = {}
     for recording in recordings:
         for name, file in recording.features:
             try:
-                remarks |= dict.fromkeys(bookkeeping_remark(name, file))
+                remarks |= dict.fromkeys(bookkeeping_remarks(name, file, faces=name in visual))
             except InputError:
                 continue
     return list(remarks)

@@ -76,6 +76,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         problems += error.problems
     try:
         people = {} if places.subjects is None else values_by_recording(places.subjects, "subject", names)[0]
+        warnings += _other_columns(places.frame_rates, "frames_per_second") + _other_columns(places.subjects, "subject")
     except InputError as error:
         problems += error.problems
     folders = {name: Nearby(folder, SUFFIXES, _stems(names)) for name, (_, folder) in sets.items()}
@@ -91,11 +92,21 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         subject, rate = people.get(name, name), rates.get(name, FRAMES_PER_SECOND)
         source = Source(name, subject, video_of(name), split, None, rate, files)
         recordings.append(Affwild2Source(**vars(source), labels=labels, frames=frames, features=features, crops=crops))
+    warnings += [remark for name, folder in folders.items() for remark in _strangers(name, folder)]
     conversions: dict[str, str] = {}
     for folder in folders.values():
         conversions = folder.conversions() | conversions
     refuse([*problems, *check_sources(recordings), *conversions.values()])
     return recordings
+
+
+def _strangers(feature_set: str, folder: Nearby) -> list[str]:
+    """A remark on feature files of no recording."""
+    strangers = folder.strangers()
+    if not strangers:
+        return []
+    which = "1 file is" if len(strangers) == 1 else f"{len(strangers)} files are"
+    return [f"feature set {feature_set!r}: {which} of no recording and not imported: {_first_names(strangers)}"]
 
 
 def _stems(names: Sequence[str]) -> set[str]:
@@ -178,7 +189,10 @@ def _crops(name: str, crops: Path | None) -> Path | None:
     if crops is None:
         return None
     if not (crops / name).is_dir():
-        raise InputError(f"recording {name!r}: no folder of crops {crops / name}")
+        folders = [path.name for path in crops.iterdir() if path.is_dir()] if crops.is_dir() else []
+        near = _nearest(name, folders)
+        hint = f"; {near} is there: is it meant?" if near and plain(near) == plain(name) else ""
+        raise InputError(f"recording {name!r}: no folder of crops {crops / name}{hint}")
     return crops.resolve() / name
 
 
@@ -264,6 +278,13 @@ def _count(recordings: int) -> str:
 
 def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+
+
+def _other_columns(path: Path | None, column: str) -> list[str]:
+    """A remark on the columns of a small CSV that are not read."""
+    unused = [] if path is None else [name for name in read_header(path) if name not in ("recording", column)]
+    which = "columns {} are" if len(unused) > 1 else "column {} is"
+    return [f"{path}: {which.format(', '.join(unused))} not used"] if unused else []
 
 
 def by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int]]:

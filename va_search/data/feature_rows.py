@@ -50,23 +50,32 @@ def feature_columns(file: Path) -> tuple[str, ...]:
     return roles.values
 
 
-def bookkeeping_remark(feature_set: str, file: Path) -> list[str]:
-    """What is done with the columns of a feature set's first file that are no features and name no frames."""
+def face_column(roles: Roles, *, faces: bool) -> str | None:
+    """The column that is 0 where no face was found: `success`, or for want of it, where features look at `faces`, a
+    confidence."""
+    columns = (*roles.success, *(roles.others if faces else ()))
+    return columns[0] if columns else None
+
+
+def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[str]:
+    """What is done with the columns of a file that are no features and name no frames."""
     if file.suffix == ".npy":
         return []
     roles = roles_of(read_header(file))
     remarks = []
-    if roles.success:
+    face = face_column(roles, faces=faces)
+    if face is not None:
         remarks.append(
-            f"feature set {feature_set!r}: rows whose {roles.success[0]!r} is 0 are frames without a face, which take "
-            "the nearest frame with one"
+            f"feature set {feature_set!r}: rows whose {face!r} is 0 are frames without a face, which take the nearest "
+            "frame with one"
         )
-    unused = (*roles.success[1:], *roles.people, *roles.rows, *roles.parts, *roles.others)
+    columns = (*roles.success, *roles.people, *roles.rows, *roles.parts, *roles.others)
+    unused = [name for name in columns if name != face]
     if unused:
         names = ", ".join(unused)
-        columns = f"columns {names} are" if len(unused) > 1 else f"column {names} is"
+        which = f"columns {names} are" if len(unused) > 1 else f"column {names} is"
         remarks.append(
-            f"feature set {feature_set!r}: {columns} bookkeeping by name, no feature, and not used; a feature needs "
+            f"feature set {feature_set!r}: {which} bookkeeping by name, no feature, and not used; a feature needs "
             "another name"
         )
     return remarks
@@ -90,7 +99,7 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
     columns = feature_columns(file)
     roles = roles_of(read_header(file))
     rows = read_numbers(file, columns)
-    kept = _with_face(file, roles)
+    kept = _with_face(file, roles, faces=faces)
     problems = _clock_problems(file, columns, rows)
     frames = None
     remarks: tuple[str, ...] = ()
@@ -119,22 +128,23 @@ def _is_unnamed(name: str) -> bool:
     return not name or not name[0].isalpha() or name.startswith(("Unnamed", "level_", "X."))
 
 
-def _with_face(file: Path, roles: Roles) -> NDArray[np.bool_]:
-    """(rows,) False where a column such as `success` is 0; InputError where it is neither 0 nor 1."""
-    if not roles.success:
+def _with_face(file: Path, roles: Roles, *, faces: bool) -> NDArray[np.bool_]:
+    """(rows,) False where a column says that there was no face; InputError where it says neither that nor another."""
+    column = face_column(roles, faces=faces)
+    if column is None:
         return np.ones(1, dtype=bool)
-    column = roles.success[0]
-    success = read_numbers(file, [column])[:, 0]
-    bad = np.flatnonzero((success != 0) & (success != 1))
+    found = read_numbers(file, [column])[:, 0]
+    bad = np.flatnonzero(~(found >= 0) | ((found != 0) & (found != 1) & (column in roles.success)))
     if bad.size:
         row = int(bad[0])
+        expected = "1 or 0 (no face in the frame)" if column in roles.success else "0 (no face in the frame) or more"
         raise InputError(
-            f"{where(file, row)}: {column} {success[row]:g}{and_more(bad.size - 1)}, expected 1 or 0 (no face in the "
-            "frame); a feature needs another name"
+            f"{where(file, row)}: {column} {found[row]:g}{and_more(bad.size - 1)}, expected {expected}; a feature "
+            "needs another name"
         )
-    if not success.any():
+    if not found.any():
         raise InputError(f"{file}: {column} is 0 in every row, so no frame has a face")
-    return np.asarray(success == 1)
+    return np.asarray(found > 0)
 
 
 def _clock_problems(file: Path, columns: Sequence[str], rows: NDArray[np.floating]) -> list[str]:

@@ -43,6 +43,9 @@ GENERAL_FOLDERS = {"frames", "images", "faces", "crops", "cropped", "aligned", "
 RATE_APART = 0.005
 """Share by which a clock's rate may lie away from the recording's before it is reported."""
 FEW_ROWS = 3
+MOST_HOLES = 3
+"""So many times as long as its rows take may a column run that is seen as evenly spaced."""
+EVEN = 0.1
 MOST_COLUMNS = 50
 """Beyond so many columns that have no role, they are the file's values and not looked at."""
 
@@ -191,9 +194,9 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> None:
         if back.size:
             row = int(back[0]) + 1
             problems.append(
-                f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order than the "
-                f"frames ({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? Then call it `frame` "
-                "(numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
+                f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order "
+                f"({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? Then call it `frame` (numbers "
+                "from 1) or `time`; otherwise sort the rows by frame and remove it"
             )
     refuse(problems)
 
@@ -208,15 +211,15 @@ def _ordering(file: Path, column: str) -> Numbers | None:
 
 
 def runs_evenly(numbers: Numbers) -> bool:
-    """Whether the values, once sorted, lie in equal steps: 0 to n − 1 in any order, or a clock."""
+    """Whether the values, sorted, are all different and in equal steps but for holes: row numbers or a clock."""
     if len(numbers) < FEW_ROWS or not np.isfinite(numbers).all():
         return False
-    span = float(np.ptp(numbers))
-    step = span / (len(numbers) - 1)
-    if step <= 0:
-        return False
     steps = np.diff(np.sort(numbers))
-    return bool((np.abs(steps - step) <= 0.1 * step).all())
+    step = float(steps.min())
+    if step <= 0 or steps.sum() > MOST_HOLES * len(numbers) * step:
+        return False
+    multiples = steps / step  # of a rounded clock (0.033, 0.067, 0.1) they are not quite whole
+    return bool((np.abs(multiples - np.round(multiples)) <= EVEN * multiples).all())
 
 
 def first_number(files: Mapping[Path, Timeline]) -> int:
