@@ -271,9 +271,9 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
         with pytest.raises(InputError, match=f"column '{name}' is not used, but by it the rows stand in another order"):
             _read_recording(backward.write(tmp_path / "x1.csv"), recording, store, 1)
         forward = Member(list(range(FRAMES)), {name: [str(f) for f in range(FRAMES)]})
-        values, _, unused = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)
+        values, _, placed = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)
         np.testing.assert_allclose(values, [value_of(f) for f in range(FRAMES)])
-        assert unused == (name,)
+        assert placed.unused == (name,)
 
 
 def test_what_runs_evenly() -> None:
@@ -322,7 +322,7 @@ def by_count() -> np.ndarray:
 
 def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
     (tmp_path / "v1.csv").write_text(text)
-    return place_rows(tmp_path / "v1.csv", timeline, ("a",), by_count)[0].tolist()
+    return place_rows(tmp_path / "v1.csv", timeline, ("a",), by_count).frames.tolist()
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,10 @@ def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
         ),
         ("image_location,a\nv1/00001.jpg,0\nv2/00002.jpg,0\n", "v1.csv:3: column 'image_location' names 'v2'"),
         ("frame,image,a\n1,00001.jpg,0\n2,00003.jpg,0\n", "v1.csv:3: column 'frame' says frame 2 and column 'image' f"),
-        ("frame,time,a\n1,0.0,0\n2,0.2,0\n", "v1.csv:3: column 'frame' says frame 2 and column 'time' frame 7"),
+        (
+            "frame,time,a\n1,0.0,0\n2,0.0333,0\n9,0.2333,0\n10,0.3,0\n",
+            "v1.csv:4: column 'frame' says frame 9 and colum",
+        ),
         ("frame,time,a\n1,0.5,0\n2,0.11,0\n", "v1.csv:3: time 0.11 of frame 2 after 0.5 of frame 1; times must incre"),
         ("frame,a\n1,0\n11,0\n", "v1.csv:3: frame 11, but the recording has 10 frames, numbered from 1 to 10"),
         ("frame,a\n2,0\n2,0\n", "v1.csv:3: frame 2 has two rows, by column 'frame'; expected one row a frame"),
@@ -362,6 +365,17 @@ def test_a_clock_at_another_rate_is_named(tmp_path: Path) -> None:
     times = "".join(f"{frame / 24:.4f},0\n" for frame in range(8))
     with pytest.raises(InputError, match="at 30 frames per second, and 'timestamp' steps as 24 rows per second do"):
         place(tmp_path, f"timestamp,a\n{times}", Timeline(("v1",), 10, 30.0))
+
+
+def test_numbers_of_rows_at_another_rate_than_the_frames_are_refused_by_their_clock(tmp_path: Path) -> None:
+    """openSMILE's frameIndex counts its own frames; OpenFace's frame those of a video whose rate was not given."""
+    lines = "".join(f"{row + 1},{row / 12.5:.2f},0\n" for row in range(40))
+    with pytest.raises(
+        InputError, match=r"'frameTime' steps as 12.5 frames per second do, but 30 are taken, and its fr"
+    ):
+        place(tmp_path, f"frameIndex,frameTime,a\n{lines}", Timeline(("v1",), 96, 30.0))
+    lines = "".join(f"{row + 1},{row / 25:.3f},0\n" for row in range(96))
+    assert place(tmp_path, f"frame,timestamp,a\n{lines}", Timeline(("v1",), 96, 30.0)) == list(range(96))
 
 
 def test_times_of_a_rounded_rate_and_with_few_digits_are_their_frames(tmp_path: Path) -> None:

@@ -101,11 +101,8 @@ def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
         if file.suffix != ".npy":
             files[file] = Timeline((recording.name, recording.video), 0, recording.frames_per_second)
     leading = dict(recordings[0].features)[feature_set]
-    try:
-        if leading in files and first_number({leading: files[leading]}) == 0:
-            return first_number(files)
-    except InputError:  # files that can't be read are told while they are read
-        pass
+    if leading in files and first_number({leading: files[leading]}) == 0:
+        return first_number(files)
     return 1
 
 

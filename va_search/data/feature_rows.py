@@ -121,6 +121,9 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
         if frames is None:
             frames, _ = _frames_by_count(file, rows, timeline, crops, faces=faces)
         laid = _by_frame(file, rows, frames, timeline, kept)
+        lacking = int((~laid.valid).sum())
+        if lacking and not faces:  # of faces the number of frames without one is told for the whole store
+            remarks += (f"{file}: {lacking} of {timeline.frames} frames have no row and take the nearest one",)
     return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
 
 

@@ -42,6 +42,8 @@ NO_NAME = {"unknown", "'unknown'"}
 GENERAL_FOLDERS = {"frames", "images", "faces", "crops", "cropped", "aligned", "cropped_aligned", "."}
 RATE_APART = 0.005
 """Share by which a clock's rate may lie away from the recording's before it is reported."""
+REACHED = 0.98
+"""Share of a recording that frames must reach which a clock of another rate names."""
 FEW_ROWS = 3
 MOST_HOLES = 3
 """So many times as long as its rows take may a column run that is seen as evenly spaced."""
@@ -104,6 +106,15 @@ class NamedRows:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class PlacedRows:
+    """`frames` (rows,) of the recording from 0, each once; `unused` columns, and remarks on the file."""
+
+    frames: Frames
+    unused: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
 def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -> NamedRows:
     """The frame of each row of a CSV or Parquet file, by every column of it that names frames.
 
@@ -136,8 +147,8 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
 
 def place_rows(
     file: Path, timeline: Timeline, values: Sequence[str], by_count: Callable[[], Frames], *, first: int = 1
-) -> tuple[Frames, tuple[str, ...]]:
-    """The frame, from 0, of each row of a sheet of the columns `values`, and the columns that nobody used.
+) -> PlacedRows:
+    """The frame of each row of a sheet of the columns `values`.
 
     `by_count` is asked where no column names frames. InputError for frames outside the recording, frames with two
     rows, and whatever `name_rows` and `refuse_shuffled` refuse.
@@ -148,10 +159,10 @@ def place_rows(
     if named.frames is None:
         refuse_shuffled(file, roles, values)
         refuse(empty_lines(file) if file.suffix == ".csv" else [])
-        return by_count(), unused
+        return PlacedRows(by_count(), unused, named.remarks)
     refuse_outside(file, named.frames, timeline, first=first)
     refuse_repeated(file, named.frames, named.by)
-    return named.frames, unused
+    return PlacedRows(named.frames, unused, named.remarks)
 
 
 def refuse_repeated(file: Path, frames: Frames, by: tuple[str, ...]) -> None:
@@ -228,20 +239,17 @@ def first_number(files: Mapping[Path, Timeline]) -> int:
     One file alone can't tell: where frame 0 is left out, 1 to n − 1 are frames counted from either. So one file without
     a frame 0 makes it 1 for all, and those with a frame 0 are then refused.
     """
-    numbered = 0
+    numbered = False
     for file, timeline in files.items():
-        roles = timeline.roles_of(read_header(file))
-        if not roles.frames and not roles.texts:
-            continue
         try:
-            frames = [_numbered(file, column, timeline, 0) for column in (*roles.frames, *roles.texts)]
-        except InputError:
+            roles = timeline.roles_of(read_header(file))
+            columns = [_numbered(file, column, timeline, 0) for column in (*roles.frames, *roles.texts)]
+        except InputError:  # what is wrong with the file is told where it is read
             return 1
-        for numbers in frames:
-            if numbers is not None:
-                numbered += 1
-                if numbers.min() != 0:
-                    return 1
+        for frames in columns:
+            if frames is not None and frames.min() != 0:
+                return 1
+            numbered |= frames is not None
     return 0 if numbered else 1
 
 
@@ -385,10 +393,18 @@ def _clocks(
                 problems += _backward(file, column, given, known)
                 rate = rate_of(given, known, column)
                 if rate is not None and abs(rate / timeline.frames_per_second - 1) > RATE_APART:
-                    remarks.append(
+                    said = (
                         f"{file}: its column {column!r} steps as {rate:.4g} frames per second do, but "
                         f"{timeline.frames_per_second:g} are taken"
                     )
+                    # Numbers of rows at another rate would end long before the recording does.
+                    last = int(known.max()) + 1
+                    if last < REACHED * timeline.frames and last < timeline.frames - 2:
+                        problems.append(
+                            f"{said}, and its frames end at {last} of {timeline.frames}: are its frames those of the "
+                            "recording? Correct its frame rate, or the numbers"
+                        )
+                    remarks.append(said)
             fitting[column] = frames_at(file, column, given, timeline.frame_times)
         except InputError as error:
             problems += error.problems if known is None else []

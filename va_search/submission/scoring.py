@@ -111,12 +111,13 @@ def _values_of(
             )
         return np.arange(recording.frames, dtype=np.int64)
 
-    frames, unused = place_rows(file, Timeline.of(recording, store), DIMENSIONS, by_count, first=first)
-    if whole and len(frames) < recording.frames:
-        raise InputError(f"{file}: {recording.frames - len(frames)} of {recording.frames} frames have no row")
+    placed = place_rows(file, Timeline.of(recording, store), DIMENSIONS, by_count, first=first)
+    lacking = recording.frames - len(placed.frames)
+    if whole and lacking:
+        raise InputError(f"{file}: {lacking} of {recording.frames} frames have no row")
     values = np.full((recording.frames, 2), np.nan)
-    values[frames] = pair
-    return values, unused
+    values[placed.frames] = pair
+    return values, placed.unused
 
 
 def _labels_of(file: Path, recording: Recording, store: Store, first: int) -> tuple[Values, tuple[str, ...]]:
