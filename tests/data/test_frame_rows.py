@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from va_search.data.column_roles import role_of, unit_of
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.feature_rows import read_rows
-from va_search.data.frame_rows import Timeline, place_rows, recording_name, runs_evenly
+from va_search.data.frame_rows import RecordingFrames, place_rows, recording_name, runs_evenly
 from va_search.data.store import Recording, Store
 from va_search.ensemble.outside import _read_recording
 from va_search.errors import InputError
@@ -235,7 +235,7 @@ def test_labels_to_score_by_are_on_their_frames_or_refused(stores: dict[str, Sto
 
 
 def test_features_are_on_their_frames_or_refused(tmp_path: Path) -> None:
-    timeline = Timeline(("x1",), FRAMES, 30.0, "labels.txt")
+    timeline = RecordingFrames(("x1",), FRAMES, 30.0, "labels.txt")
 
     @QUICK
     @given(members(*timelines("none")))
@@ -320,7 +320,7 @@ def by_count() -> np.ndarray:
     raise AssertionError("the file names its rows")
 
 
-def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
+def place(tmp_path: Path, text: str, timeline: RecordingFrames) -> list[int]:
     (tmp_path / "v1.csv").write_text(text)
     return place_rows(tmp_path / "v1.csv", timeline, ("a",), by_count).frames.tolist()
 
@@ -357,14 +357,14 @@ def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
 )
 def test_what_is_refused_and_how(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises((InputError, AssertionError)) as refused:
-        place(tmp_path, text, Timeline(("v1",), 10, 30.0))
+        place(tmp_path, text, RecordingFrames(("v1",), 10, 30.0))
     assert message in str(refused.value)
 
 
 def test_a_clock_at_another_rate_is_named(tmp_path: Path) -> None:
     times = "".join(f"{frame / 24:.4f},0\n" for frame in range(8))
     with pytest.raises(InputError, match="at 30 frames per second, and 'timestamp' steps as 24 rows per second do"):
-        place(tmp_path, f"timestamp,a\n{times}", Timeline(("v1",), 10, 30.0))
+        place(tmp_path, f"timestamp,a\n{times}", RecordingFrames(("v1",), 10, 30.0))
 
 
 def test_numbers_of_rows_at_another_rate_than_the_frames_are_refused_by_their_clock(tmp_path: Path) -> None:
@@ -373,18 +373,18 @@ def test_numbers_of_rows_at_another_rate_than_the_frames_are_refused_by_their_cl
     with pytest.raises(
         InputError, match=r"'frameTime' steps as 12.5 frames per second do, but 30 are taken, and its fr"
     ):
-        place(tmp_path, f"frameIndex,frameTime,a\n{lines}", Timeline(("v1",), 96, 30.0))
+        place(tmp_path, f"frameIndex,frameTime,a\n{lines}", RecordingFrames(("v1",), 96, 30.0))
     lines = "".join(f"{row + 1},{row / 25:.3f},0\n" for row in range(96))
-    assert place(tmp_path, f"frame,timestamp,a\n{lines}", Timeline(("v1",), 96, 30.0)) == list(range(96))
+    assert place(tmp_path, f"frame,timestamp,a\n{lines}", RecordingFrames(("v1",), 96, 30.0)) == list(range(96))
 
 
 def test_times_of_a_rounded_rate_and_with_few_digits_are_their_frames(tmp_path: Path) -> None:
     frames = list(range(0, 2000, 7))
     for rate, exact in ((29.97, 30000 / 1001), (23.98, 24000 / 1001), (30.0, 30.0)):
         few = "".join(f"{frame / exact:.2f},0\n" for frame in frames[:100])
-        assert place(tmp_path, f"time,a\n{few}", Timeline(("v1",), 2000, rate)) == frames[:100]
+        assert place(tmp_path, f"time,a\n{few}", RecordingFrames(("v1",), 2000, rate)) == frames[:100]
         many = "".join(f"{frame / exact:.6f},0\n" for frame in frames[:120])
-        assert place(tmp_path, f"time,a\n{many}", Timeline(("v1",), 2000, rate)) == frames[:120]
+        assert place(tmp_path, f"time,a\n{many}", RecordingFrames(("v1",), 2000, rate)) == frames[:120]
 
 
 def test_labels_count_from_0_only_where_every_file_does(stores: dict[str, Store], tmp_path: Path) -> None:
@@ -404,7 +404,7 @@ def test_labels_count_from_0_only_where_every_file_does(stores: dict[str, Store]
 
 def test_recordings_of_a_store_know_their_times(stores: dict[str, Store]) -> None:
     recording: Recording = stores["seconds"].recordings[1]
-    timeline = Timeline.of(recording, stores["seconds"])
+    timeline = RecordingFrames.of(recording, stores["seconds"])
     assert timeline.has_times and timeline.frame_times.unit == "s"
-    assert Timeline.of(recording, stores["frames"]).frame_times.unit == "frames"
-    assert not Timeline.of(recording, stores["none"]).has_times
+    assert RecordingFrames.of(recording, stores["frames"]).frame_times.unit == "frames"
+    assert not RecordingFrames.of(recording, stores["none"]).has_times

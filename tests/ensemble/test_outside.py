@@ -298,6 +298,21 @@ def test_predictions_on_another_scale_are_refused(
     assert world.bank.trials("first") == ["a0", "a1"]
 
 
+def test_a_scale_inside_the_labels_range_is_asked_for(world: World, tmp_path: Path) -> None:
+    """Labels go from .5 to 9.5: a perfect prediction on 1 to 5 can't be told from a careful one, but is reported."""
+    folder = tmp_path / "red"
+    folder.mkdir()
+    for recording in (*world.validation, *world.store.split("test")):
+        labels = np.nan_to_num(world.store.annotations[recording.start : recording.stop], nan=5.0)
+        rows = [f"{1 + (valence - 0.5) * 4 / 9:.4f},{arousal:.4f}" for valence, arousal in labels]
+        (folder / f"{recording.name}.csv").write_text("\n".join(["valence,arousal", *rows]) + "\n")
+    (added,) = add_outside(world.bank, "first", folder, world.store)
+    (remark,) = added.remarks
+    assert (
+        f"{folder}: valence correlates 1.00 with the labels but its CCC is 0." in remark and "another scale?" in remark
+    )
+
+
 def test_what_lies_there_in_place_of_predictions_is_named(world: World, tmp_path: Path) -> None:
     red = tmp_path / "teams" / "red"
     write_outside(red, world, seed=4)

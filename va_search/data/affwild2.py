@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
 from va_search.data.draft import Description, Part
 from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, read_rows, width
-from va_search.data.frame_rows import Timeline, first_number
+from va_search.data.frame_rows import RecordingFrames, first_number
 from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
 from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
 from va_search.data.store import Store
@@ -95,11 +95,11 @@ def _bookkeeping(recordings: list[Affwild2Source], description: Description) -> 
 
 def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
     """The number of the first frame in a feature set's files; all are looked at only where the first has a frame 0."""
-    files: dict[Path, Timeline] = {}
+    files: dict[Path, RecordingFrames] = {}
     for recording in recordings:
         file = dict(recording.features)[feature_set]
         if file.suffix != ".npy":
-            files[file] = Timeline((recording.name, recording.video), 0, recording.frames_per_second)
+            files[file] = RecordingFrames((recording.name, recording.video), 0, recording.frames_per_second)
     leading = dict(recordings[0].features)[feature_set]
     if leading in files and first_number({leading: files[leading]}) == 0:
         return first_number(files)
@@ -122,9 +122,9 @@ def read_part(recording: Affwild2Source, description: Description, firsts: Mappi
     for name, file in recording.features:
         visual = description.feature_sets[name][0] == "visual"
         names = (recording.name,) if visual else (recording.name, recording.video)  # persons share their video's sound
-        timeline = Timeline(names, frames, recording.frames_per_second, str(recording.labels))
+        known = RecordingFrames(names, frames, recording.frames_per_second, str(recording.labels))
         try:
-            rows = read_rows(file, timeline, recording.crops if visual else None, faces=visual, first=firsts[name])
+            rows = read_rows(file, known, recording.crops if visual else None, faces=visual, first=firsts[name])
             _check_columns(file, rows, name, description)
         except InputError as error:
             problems += error.problems

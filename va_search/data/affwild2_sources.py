@@ -92,9 +92,9 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         subject, rate = people.get(name, name), rates.get(name, FRAMES_PER_SECOND)
         source = Source(name, subject, video_of(name), split, None, rate, files)
         recordings.append(Affwild2Source(**vars(source), labels=labels, frames=frames, features=features, crops=crops))
-    warnings += [remark for name, folder in folders.items() for remark in _strangers(name, folder)]
     conversions: dict[str, str] = {}
-    for folder in folders.values():
+    for feature_set, folder in folders.items():
+        warnings += _strangers(feature_set, folder)
         conversions = folder.conversions() | conversions
     refuse([*problems, *check_sources(recordings), *conversions.values()])
     return recordings

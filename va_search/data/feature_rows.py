@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.column_roles import Roles, is_like_a_time, roles_of
-from va_search.data.frame_rows import CROP, Timeline, name_rows, nearest, refuse_repeated, runs_evenly
+from va_search.data.frame_rows import CROP, RecordingFrames, name_rows, nearest, refuse_repeated, runs_evenly
 from va_search.data.importing import refuse
 from va_search.data.sheet import and_more, empty_lines, not_finite, read_header, read_npy, read_numbers, where
 from va_search.errors import InputError
@@ -86,8 +86,8 @@ def width(file: Path) -> tuple[str, ...]:
     return tuple(map(str, range(read_npy(file).shape[1]))) if file.suffix == ".npy" else feature_columns(file)
 
 
-def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool, first: int = 1) -> FrameRows:
-    """The rows of `file` laid against the timeline's frames; InputError with all problems.
+def read_rows(file: Path, recording: RecordingFrames, crops: Path | None, *, faces: bool, first: int = 1) -> FrameRows:
+    """The rows of `file` laid against the recording's frames; InputError with all problems.
 
     `faces` is whether the features look at faces, so that fewer rows may be frames without one; `first` is the number
     of the first frame.
@@ -95,7 +95,7 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
     if file.suffix == ".npy":
         rows: NDArray[np.floating] = read_npy(file)
         refuse(not_finite(file, rows, ()))
-        return _by_count(file, rows, timeline, crops, faces=faces)
+        return _by_count(file, rows, recording, crops, faces=faces)
     columns = feature_columns(file)
     roles = roles_of(read_header(file))
     rows = read_numbers(file, columns)
@@ -104,7 +104,7 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
     frames = None
     remarks: tuple[str, ...] = ()
     try:
-        named = name_rows(file, roles, timeline, first=first)
+        named = name_rows(file, roles, recording, first=first)
         frames, remarks = named.frames, named.remarks
         if frames is not None:
             refuse_repeated(file, frames, named.by)
@@ -116,14 +116,14 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
     refuse(problems + not_finite(file, finite, columns))
     remarks += _counters(file, columns, rows)
     if frames is None and kept.all():
-        laid = _by_count(file, rows, timeline, crops, faces=faces)
+        laid = _by_count(file, rows, recording, crops, faces=faces)
     else:
         if frames is None:
-            frames, _ = _frames_by_count(file, rows, timeline, crops, faces=faces)
-        laid = _by_frame(file, rows, frames, timeline, kept)
+            frames, _ = _frames_by_count(file, rows, recording, crops, faces=faces)
+        laid = _by_frame(file, rows, frames, recording, kept)
         lacking = int((~laid.valid).sum())
         if lacking and not faces:  # of faces the number of frames without one is told for the whole store
-            remarks += (f"{file}: {lacking} of {timeline.frames} frames have no row and take the nearest one",)
+            remarks += (f"{file}: {lacking} of {recording.frames} frames have no row and take the nearest one",)
     return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
 
 
@@ -179,42 +179,42 @@ def _crop_frames(crops: Path | None) -> list[int]:
 
 
 def _frames_by_count(
-    file: Path, values: NDArray[np.floating], timeline: Timeline, crops: Path | None, *, faces: bool
+    file: Path, values: NDArray[np.floating], recording: RecordingFrames, crops: Path | None, *, faces: bool
 ) -> tuple[NDArray[np.int64], bool]:
     """(rows,) frames where nothing names them, and whether crops told them; InputError for counts that fit nothing."""
     existing = _crop_frames(crops)
     rows, dim = values.shape
-    if rows != timeline.frames and len(existing) == rows:
+    if rows != recording.frames and len(existing) == rows:
         return np.array(existing, dtype=np.int64), True
-    if abs(rows - timeline.frames) <= 1:
+    if abs(rows - recording.frames) <= 1:
         return np.arange(rows, dtype=np.int64), False
-    counts = f"{rows} rows, but {timeline.source} has {timeline.frames} frames"
+    counts = f"{rows} rows, but {recording.source} has {recording.frames} frames"
     if crops is not None:
         counts += f" and {crops} {len(existing)} crops"
-    if dim == timeline.frames:
+    if dim == recording.frames:
         raise InputError(f"{file}: {counts}; it has {dim} columns, as many as frames: rows and columns changed places?")
-    raise InputError(f"{file}: {counts}; {_count_advice(rows, timeline, crops, faces=faces)}")
+    raise InputError(f"{file}: {counts}; {_count_advice(rows, recording, crops, faces=faces)}")
 
 
-def _count_advice(rows: int, timeline: Timeline, crops: Path | None, *, faces: bool) -> str:
+def _count_advice(rows: int, recording: RecordingFrames, crops: Path | None, *, faces: bool) -> str:
     """What a number of rows that fits nothing looks like, and what to do about it."""
-    rate = _likely_rate(rows, timeline)
+    rate = _likely_rate(rows, recording)
     expected = "expected one row per frame" + (" or one per crop" if crops is not None else "")
-    fps = f"{timeline.frames_per_second:g}"
+    fps = f"{recording.frames_per_second:g}"
     looks = (
         f"{expected}. At {fps} frames per second they look like {rate:g} rows per second: bring them to the frames "
         f"first, row i of the new file at (i − 1) / {fps} s"
     )
-    if not faces or rows > timeline.frames:
+    if not faces or rows > recording.frames:
         return looks
     if crops is None:
         return f"{looks}. If rows stand only for frames with a face, name them in a column `frame`, or give --crops"
     return f"{looks}. If rows stand only for some frames, name them in a column `frame`"
 
 
-def _likely_rate(rows: int, timeline: Timeline) -> float:
+def _likely_rate(rows: int, recording: RecordingFrames) -> float:
     """The roundest number of rows per second that gives so many rows, or one more or less, in the recording's time."""
-    seconds = timeline.frames / timeline.frames_per_second
+    seconds = recording.frames / recording.frames_per_second
     low, high = (rows - 1) / seconds, (rows + 1) / seconds
     for step in (100, 50, 25, 10, 5, 1, 0.5, 0.1):
         nearest_step = round(rows / seconds / step) * step
@@ -224,43 +224,47 @@ def _likely_rate(rows: int, timeline: Timeline) -> float:
 
 
 def _by_count(
-    file: Path, rows: NDArray[np.floating], timeline: Timeline, crops: Path | None, *, faces: bool
+    file: Path, rows: NDArray[np.floating], recording: RecordingFrames, crops: Path | None, *, faces: bool
 ) -> FrameRows:
     """Rows laid down one a frame, or one a crop."""
-    count, frames = len(rows), timeline.frames
-    known, by_crops = _frames_by_count(file, rows, timeline, crops, faces=faces)
+    count, frames = len(rows), recording.frames
+    known, by_crops = _frames_by_count(file, rows, recording, crops, faces=faces)
     if by_crops:
-        return _by_frame(file, rows, known, timeline, np.ones(count, dtype=bool))
+        return _by_frame(file, rows, known, recording, np.ones(count, dtype=bool))
     valid = np.ones(frames, dtype=bool)
     if count == frames:
         return FrameRows(rows, valid)
     if count > frames:
-        remark = f"{file}: {count} rows, {timeline.source} has {frames} frames; last row dropped"
+        remark = f"{file}: {count} rows, {recording.source} has {frames} frames; last row dropped"
         return FrameRows(rows[:frames], valid, (remark,))
     if count == 0:
         raise InputError(f"{file}: no rows")
     valid[-1] = False
-    remark = f"{file}: {count} rows, {timeline.source} has {frames} frames; the last frame takes the last row"
+    remark = f"{file}: {count} rows, {recording.source} has {frames} frames; the last frame takes the last row"
     return FrameRows(rows[nearest(known, frames)], valid, (remark,))
 
 
 def _by_frame(
-    file: Path, rows: NDArray[np.floating], found: NDArray[np.int64], timeline: Timeline, kept: NDArray[np.bool_]
+    file: Path,
+    rows: NDArray[np.floating],
+    found: NDArray[np.int64],
+    recording: RecordingFrames,
+    kept: NDArray[np.bool_],
 ) -> FrameRows:
     """Rows laid on the frames that they name, those of `kept` (rows,) only; the other frames take the nearest row."""
-    frames = timeline.frames
+    frames = recording.frames
     if found.max() > frames:
         last = int(found.argmax())
         raise InputError(
-            f"{where(file, last)}: last frame {found[last] + 1}, but {timeline.source} has {frames} frames; more than "
+            f"{where(file, last)}: last frame {found[last] + 1}, but {recording.source} has {frames} frames; more than "
             "one apart, so they are not of the same recording or not at the same frame rate"
         )
     inside = found < frames
-    one_more = f"{file}: a row for frame {frames + 1}, one more than {timeline.source} has; dropped"
+    one_more = f"{file}: a row for frame {frames + 1}, one more than {recording.source} has; dropped"
     remarks = () if inside.all() else (one_more,)
     chosen = np.flatnonzero(inside & kept)
     if not chosen.size:
-        raise InputError(f"{file}: no row for any of the {frames} frames of {timeline.source}")
+        raise InputError(f"{file}: no row for any of the {frames} frames of {recording.source}")
     order = chosen[np.argsort(found[chosen], kind="stable")]
     known = found[order]
     valid = np.zeros(frames, dtype=bool)

@@ -56,7 +56,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Timeline:
+class RecordingFrames:
     """The frames of one recording, as the rows of a file may name them.
 
     `names` are what rows may call the recording, its own name first. `source` says in messages where `frames` is from.
@@ -72,7 +72,7 @@ class Timeline:
     time_column: str | None = None
 
     @classmethod
-    def of(cls, recording: Recording, store: Store) -> Timeline:
+    def of(cls, recording: Recording, store: Store) -> RecordingFrames:
         """The frames of one of a store's recordings."""
         times = store.times[recording.start : recording.stop]
         return cls(
@@ -81,7 +81,7 @@ class Timeline:
 
     @property
     def has_times(self) -> bool:
-        """Whether the store has a time for every frame."""
+        """True when the store has a time for every frame."""
         return self.times is not None and self.time_column is not None and not np.isnan(self.times).any()
 
     @property
@@ -115,7 +115,7 @@ class PlacedRows:
     remarks: tuple[str, ...]
 
 
-def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -> NamedRows:
+def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: int = 1) -> NamedRows:
     """The frame of each row of a CSV or Parquet file, by every column of it that names frames.
 
     Frames may lie outside the recording; whether that is an error is the caller's business. `first` is the number of
@@ -126,7 +126,7 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
     problems: list[str] = []
     for column in (*roles.frames, *roles.texts):
         try:
-            frames = _numbered(file, column, timeline, first)
+            frames = _numbered(file, column, recording, first)
         except InputError as error:
             problems += error.problems
             continue
@@ -135,7 +135,7 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
     refuse(problems)
     _refuse_contradictions(file, named, first)
     known = next(iter(named.values()), None)
-    clocks, remarks = _clocks(file, roles.clocks, timeline, known)
+    clocks, remarks = _clocks(file, roles.clocks, recording, known)
     named |= clocks
     _refuse_contradictions(file, named, first)
     frames = next(iter(named.values()), None)
@@ -146,21 +146,21 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
 
 
 def place_rows(
-    file: Path, timeline: Timeline, values: Sequence[str], by_count: Callable[[], Frames], *, first: int = 1
+    file: Path, recording: RecordingFrames, values: Sequence[str], by_count: Callable[[], Frames], *, first: int = 1
 ) -> PlacedRows:
     """The frame of each row of a sheet of the columns `values`.
 
     `by_count` is asked where no column names frames. InputError for frames outside the recording, frames with two
     rows, and whatever `name_rows` and `refuse_shuffled` refuse.
     """
-    roles = timeline.roles_of(read_header(file), values)
-    named = name_rows(file, roles, timeline, first=first)
+    roles = recording.roles_of(read_header(file), values)
+    named = name_rows(file, roles, recording, first=first)
     unused = (*(name for name in roles.values if name not in values), *named.unused)
     if named.frames is None:
         refuse_shuffled(file, roles, values)
         refuse(empty_lines(file) if file.suffix == ".csv" else [])
         return PlacedRows(by_count(), unused, named.remarks)
-    refuse_outside(file, named.frames, timeline, first=first)
+    refuse_outside(file, named.frames, recording, first=first)
     refuse_repeated(file, named.frames, named.by)
     return PlacedRows(named.frames, unused, named.remarks)
 
@@ -178,14 +178,14 @@ def refuse_repeated(file: Path, frames: Frames, by: tuple[str, ...]) -> None:
         )
 
 
-def refuse_outside(file: Path, frames: Frames, timeline: Timeline, *, first: int = 1) -> None:
+def refuse_outside(file: Path, frames: Frames, recording: RecordingFrames, *, first: int = 1) -> None:
     """InputError where rows name frames before the first of the recording or behind its last."""
-    outside = np.flatnonzero((frames < 0) | (frames >= timeline.frames))
+    outside = np.flatnonzero((frames < 0) | (frames >= recording.frames))
     if outside.size:
         row = int(outside[0])
         raise InputError(
             f"{where(file, row)}: frame {frames[row] + first}{and_more(outside.size - 1)}, but the recording has "
-            f"{timeline.frames} frames, numbered from {first} to {timeline.frames + first - 1}"
+            f"{recording.frames} frames, numbered from {first} to {recording.frames + first - 1}"
         )
 
 
@@ -222,7 +222,7 @@ def _ordering(file: Path, column: str) -> Numbers | None:
 
 
 def runs_evenly(numbers: Numbers) -> bool:
-    """Whether the values, sorted, are all different and in equal steps but for holes: row numbers or a clock."""
+    """True for values that, sorted, are all different and in equal steps but for holes: row numbers or a clock."""
     if len(numbers) < FEW_ROWS or not np.isfinite(numbers).all():
         return False
     steps = np.diff(np.sort(numbers))
@@ -233,17 +233,17 @@ def runs_evenly(numbers: Numbers) -> bool:
     return bool((np.abs(multiples - np.round(multiples)) <= EVEN * multiples).all())
 
 
-def first_number(files: Mapping[Path, Timeline]) -> int:
+def first_number(files: Mapping[Path, RecordingFrames]) -> int:
     """0 where every file that numbers frames begins at 0; else 1, as the challenge counts.
 
     One file alone can't tell: where frame 0 is left out, 1 to n − 1 are frames counted from either. So one file without
     a frame 0 makes it 1 for all, and those with a frame 0 are then refused.
     """
     numbered = False
-    for file, timeline in files.items():
+    for file, recording in files.items():
         try:
-            roles = timeline.roles_of(read_header(file))
-            columns = [_numbered(file, column, timeline, 0) for column in (*roles.frames, *roles.texts)]
+            roles = recording.roles_of(read_header(file))
+            columns = [_numbered(file, column, recording, 0) for column in (*roles.frames, *roles.texts)]
         except InputError:  # what is wrong with the file is told where it is read
             return 1
         for frames in columns:
@@ -299,7 +299,7 @@ def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     return np.where(earlier, before, after)
 
 
-def _numbered(file: Path, column: str, timeline: Timeline, first: int) -> Frames | None:
+def _numbered(file: Path, column: str, recording: RecordingFrames, first: int) -> Frames | None:
     """(rows,) frames from 0 by a column of numbers or images; None where it names the recording and no frame."""
     words = set(words_of(column))
     counts_frames = bool(words & FRAME) or bool(words & IMAGE and words <= IMAGE | NUMBERING)
@@ -307,7 +307,7 @@ def _numbered(file: Path, column: str, timeline: Timeline, first: int) -> Frames
         numbers = _as_numbers(file, column)
         if numbers is not None:
             return _whole_numbers(file, column, numbers, first)
-    return _images(file, column, timeline, first, needs_frames=counts_frames)
+    return _images(file, column, recording, first, needs_frames=counts_frames)
 
 
 def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Frames:
@@ -324,10 +324,10 @@ def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Fra
     return numbers.astype(np.int64) - first
 
 
-def _images(file: Path, column: str, timeline: Timeline, first: int, *, needs_frames: bool) -> Frames | None:
+def _images(file: Path, column: str, recording: RecordingFrames, first: int, *, needs_frames: bool) -> Frames | None:
     """(rows,) frames by images such as v1/00001.jpg; None where all rows name the recording itself."""
     texts = texts_of(file, column)
-    own = {unicodedata.normalize("NFC", name) for name in timeline.names}
+    own = {unicodedata.normalize("NFC", name) for name in recording.names}
     numbers = np.zeros(len(texts), dtype=np.int64)
     named = np.zeros(len(texts), dtype=bool)
     expected = "an image such as 00001.jpg" if needs_frames else "the recording's name or an image such as 00001.jpg"
@@ -343,7 +343,7 @@ def _images(file: Path, column: str, timeline: Timeline, first: int, *, needs_fr
         if stranger is not None:
             raise InputError(
                 f"{where(file, row)}: column {column!r} names {stranger!r} ({text!r}), but the file is of recording "
-                f"{timeline.names[0]!r}; expected rows of one recording, the file's own"
+                f"{recording.names[0]!r}; expected rows of one recording, the file's own"
             )
         if number is None or number < first:
             raise InputError(f"{where(file, row)}: {column} {text!r}, expected {expected}")
@@ -374,15 +374,15 @@ def _parse_image(text: str, own: set[str], *, needs_frames: bool) -> tuple[str |
 
 
 def _clocks(
-    file: Path, columns: tuple[str, ...], timeline: Timeline, known: Frames | None
+    file: Path, columns: tuple[str, ...], recording: RecordingFrames, known: Frames | None
 ) -> tuple[dict[str, Frames], list[str]]:
     """(rows,) frames by each column of times that fits the frames' times, and remarks on those that do not.
 
     Where `known` frames are named by other columns, a clock of another rate only has to increase with them; where they
     are not, InputError if no clock fits.
     """
-    if timeline.has_times and timeline.time_column in columns:  # the store's own, whatever other clocks say
-        columns = (timeline.time_column,)
+    if recording.has_times and recording.time_column in columns:  # the store's own, whatever other clocks say
+        columns = (recording.time_column,)
     fitting: dict[str, Frames] = {}
     remarks: list[str] = []
     problems: list[str] = []
@@ -392,20 +392,20 @@ def _clocks(
             if known is not None:
                 problems += _backward(file, column, given, known)
                 rate = rate_of(given, known, column)
-                if rate is not None and abs(rate / timeline.frames_per_second - 1) > RATE_APART:
-                    said = (
+                if rate is not None and abs(rate / recording.frames_per_second - 1) > RATE_APART:
+                    remark = (
                         f"{file}: its column {column!r} steps as {rate:.4g} frames per second do, but "
-                        f"{timeline.frames_per_second:g} are taken"
+                        f"{recording.frames_per_second:g} are taken"
                     )
                     # Numbers of rows at another rate would end long before the recording does.
                     last = int(known.max()) + 1
-                    if last < REACHED * timeline.frames and last < timeline.frames - 2:
+                    if last < REACHED * recording.frames and last < recording.frames - 2:
                         problems.append(
-                            f"{said}, and its frames end at {last} of {timeline.frames}: are its frames those of the "
+                            f"{remark}, and its frames end at {last} of {recording.frames}: are its frames those of the "
                             "recording? Correct its frame rate, or the numbers"
                         )
-                    remarks.append(said)
-            fitting[column] = frames_at(file, column, given, timeline.frame_times)
+                    remarks.append(remark)
+            fitting[column] = frames_at(file, column, given, recording.frame_times)
         except InputError as error:
             problems += error.problems if known is None else []
     if known is not None or not fitting:

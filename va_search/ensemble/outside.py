@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search import __version__
-from va_search.data.frame_rows import PlacedRows, Timeline, first_number, nearest, place_rows
+from va_search.data.frame_rows import PlacedRows, RecordingFrames, first_number, nearest, place_rows
 from va_search.data.nearby import Nearby
 from va_search.data.sheet import and_more, first_few, read_numbers, where
 from va_search.data.store import Recording, Store, frames_hash, positions
@@ -38,6 +38,8 @@ APART = 1 / 3
 the two don't overlap either."""
 CENTRAL = (0.05, 0.5, 0.95)
 """Quantiles: between the outer two lie the bulk of the values, the inner one is their middle."""
+FOLLOWS, FEWEST = 0.5, 30
+"""From this correlation on, and so many labelled frames, a CCC below its half makes one ask for the scale."""
 PROBLEMS = 40
 NAMES = 5
 
@@ -112,7 +114,7 @@ def _read_model(folder: Path, store: Store) -> Outside:
         twins = nearby.in_other_formats(recording.name) if recording.name in files else []
         problems += [f"{files[recording.name]} and {twin}: two files of one recording; keep one" for twin in twins]
     read = {files[recording.name]: recording for recording in wanted if recording.name in files}
-    first = first_number({file: Timeline.of(recording, store) for file, recording in read.items()})
+    first = first_number({file: RecordingFrames.of(recording, store) for file, recording in read.items()})
     values: dict[str, list[NDArray[np.float64]]] = {split: [] for split in PREDICTED}
     filled = 0
     unused: dict[str, None] = {}
@@ -132,7 +134,7 @@ def _read_model(folder: Path, store: Store) -> Outside:
     joined = {split: _joined(parts) for split, parts in values.items()}
     _refuse_scale(folder, joined, store)
     remarks = [*_remarks(folder, list(unused), strangers, first), *first_few(remarks, NAMES)]
-    return Outside(joined, filled, tuple(remarks))
+    return Outside(joined, filled, (*remarks, *_scale_remarks(folder, joined, store)))
 
 
 def _missing_problems(
@@ -194,7 +196,7 @@ def _read_recording(
     def by_count() -> NDArray[np.int64]:
         return _frames_by_count(file, len(pair), labelled, recording, store.time_column)
 
-    placed = place_rows(file, Timeline.of(recording, store), DIMENSIONS, by_count, first=first)
+    placed = place_rows(file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first)
     covered = np.zeros(recording.frames, dtype=bool)
     covered[placed.frames] = True
     lacking = int((labelled & ~covered).sum())
@@ -234,6 +236,25 @@ def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: S
             )
     if problems:
         raise InputError(*problems)
+
+
+def _scale_remarks(folder: Path, values: dict[str, NDArray[np.float32]], store: Store) -> list[str]:
+    """A remark on each dimension that follows the labels of validation much better than it agrees with them."""
+    labels = store.annotations[positions(store.split("validation"))]
+    remarks = []
+    for index, dimension in enumerate(DIMENSIONS):
+        labelled = ~np.isnan(labels[:, index])
+        given, known = values["validation"][labelled, index], labels[labelled, index]
+        if known.size < FEWEST or not given.std() or not known.std():
+            continue
+        correlation, agreement = float(np.corrcoef(given, known)[0, 1]), ccc(given, known)
+        if correlation > FOLLOWS and agreement < correlation / 2:
+            remarks.append(
+                f"{folder}: {dimension} correlates {correlation:.2f} with the labels but its CCC is {agreement:.2f}: it "
+                f"runs from {given.min():.3g} to {given.max():.3g} and the labels from {known.min():.3g} to "
+                f"{known.max():.3g}; is it on another scale?"
+            )
+    return remarks
 
 
 def _refuse_values(file: Path, sheet: NDArray[np.float64], label_range: tuple[float, float]) -> None:
