@@ -191,7 +191,7 @@ def check(member: Member, read: Callable[[], np.ndarray]) -> None:
     np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
-def timelines(kind: str) -> tuple[float, float, str | None]:
+def times_in_seconds(kind: str) -> tuple[float, float, str | None]:
     column, begin, _, rate = STORES[kind]
     second = {"ms": 1e-3, "frames": 1 / rate}.get(kind, 1.0)
     return begin * second, rate, column
@@ -208,7 +208,7 @@ def test_predictions_are_on_their_frames_or_refused(stores: dict[str, Store], tm
     recording = store.recordings[1]
 
     @QUICK
-    @given(members(*timelines(kind)))
+    @given(members(*times_in_seconds(kind)))
     def holds(member: Member) -> None:
         def read() -> np.ndarray:
             values, filled, _ = _read_recording(member.write(tmp_path / "x1.csv"), recording, store, 1)
@@ -227,7 +227,7 @@ def test_labels_to_score_by_are_on_their_frames_or_refused(stores: dict[str, Sto
     store = stores[kind]
 
     @QUICK
-    @given(members(*timelines(kind)))
+    @given(members(*times_in_seconds(kind)))
     def holds(member: Member) -> None:
         check(member, lambda: _values_of(member.write(tmp_path / "x1.csv"), store.recordings[1], store, 1)[0])
 
@@ -238,7 +238,7 @@ def test_features_are_on_their_frames_or_refused(tmp_path: Path) -> None:
     timeline = RecordingFrames(("x1",), FRAMES, 30.0, "labels.txt")
 
     @QUICK
-    @given(members(*timelines("none")))
+    @given(members(*times_in_seconds("none")))
     def holds(member: Member) -> None:
         def read() -> np.ndarray:
             rows = read_rows(member.write(tmp_path / "x1.csv"), timeline, None, faces=True)
@@ -359,6 +359,17 @@ def test_what_is_refused_and_how(tmp_path: Path, text: str, message: str) -> Non
     with pytest.raises((InputError, AssertionError)) as refused:
         place(tmp_path, text, RecordingFrames(("v1",), 10, 30.0))
     assert message in str(refused.value)
+
+
+def test_the_stores_own_time_column_must_fit_even_beside_frame_numbers(tmp_path: Path) -> None:
+    recording = RecordingFrames(("v1",), 10, 20.0, "store", np.arange(10) * 50.0, "zeit")
+    assert place(tmp_path, "frame,zeit,a\n3,100,0\n1,0,0\n", recording) == [2, 0]
+    with pytest.raises(
+        InputError, match=r"v1\.csv:2: zeit 110 is no frame's time; the recording has 10 frames from 0 to"
+    ):
+        place(tmp_path, "frame,zeit,a\n3,110,0\n1,0,0\n", recording)
+    with pytest.raises(InputError, match=r"v1\.csv:2: column 'frame' says frame 2 and column 'zeit' frame 3"):
+        place(tmp_path, "frame,zeit,a\n2,100,0\n1,0,0\n", recording)
 
 
 def test_a_clock_at_another_rate_is_named(tmp_path: Path) -> None:

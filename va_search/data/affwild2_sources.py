@@ -110,7 +110,7 @@ def _strangers(feature_set: str, folder: Nearby) -> list[str]:
 
 
 def _stems(names: Sequence[str]) -> set[str]:
-    """What a feature file may be called: recordings' names, and their videos'."""
+    """Names that feature files may have: recordings' and their videos'."""
     return {*names, *map(video_of, names)}
 
 

@@ -58,7 +58,7 @@ def face_column(roles: Roles, *, faces: bool) -> str | None:
 
 
 def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[str]:
-    """What is done with the columns of a file that are no features and name no frames."""
+    """Remarks on the columns of a file that are no features and name no frames, and what is done with them."""
     if file.suffix == ".npy":
         return []
     roles = roles_of(read_header(file))
@@ -197,7 +197,7 @@ def _frames_by_count(
 
 
 def _count_advice(rows: int, recording: RecordingFrames, crops: Path | None, *, faces: bool) -> str:
-    """What a number of rows that fits nothing looks like, and what to do about it."""
+    """Words on the rate that a number of rows looks like, and how to bring the rows to the frames."""
     rate = _likely_rate(rows, recording)
     expected = "expected one row per frame" + (" or one per crop" if crops is not None else "")
     fps = f"{recording.frames_per_second:g}"

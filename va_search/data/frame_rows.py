@@ -378,39 +378,56 @@ def _clocks(
 ) -> tuple[dict[str, Frames], list[str]]:
     """(rows,) frames by each column of times that fits the frames' times, and remarks on those that do not.
 
-    Where `known` frames are named by other columns, a clock of another rate only has to increase with them; where they
-    are not, InputError if no clock fits.
+    The store's own time column must fit, and so must one clock where no `known` frames are named by other columns.
+    Beside known frames another clock, of another beginning or a rate that is not exactly known, only has to increase.
     """
-    if recording.has_times and recording.time_column in columns:  # the store's own, whatever other clocks say
-        columns = (recording.time_column,)
+    own = recording.time_column if recording.has_times else None
+    if own in columns:  # whatever other clocks say
+        columns = tuple(name for name in columns if name == own)
     fitting: dict[str, Frames] = {}
     remarks: list[str] = []
     problems: list[str] = []
     for column in columns:
+        given = None
         try:
             given = read_numbers(file, [column])[:, 0]
-            if known is not None:
-                problems += _backward(file, column, given, known)
-                rate = rate_of(given, known, column)
-                if rate is not None and abs(rate / recording.frames_per_second - 1) > RATE_APART:
-                    remark = (
-                        f"{file}: its column {column!r} steps as {rate:.4g} frames per second do, but "
-                        f"{recording.frames_per_second:g} are taken"
-                    )
-                    # Numbers of rows at another rate would end long before the recording does.
-                    last = int(known.max()) + 1
-                    if last < REACHED * recording.frames and last < recording.frames - 2:
-                        problems.append(
-                            f"{remark}, and its frames end at {last} of {recording.frames}: are its frames those of the "
-                            "recording? Correct its frame rate, or the numbers"
-                        )
-                    remarks.append(remark)
             fitting[column] = frames_at(file, column, given, recording.frame_times)
         except InputError as error:
-            problems += error.problems if known is None else []
+            if known is None or column == own:
+                problems += error.problems
+            elif given is not None:
+                remarks += _other_rate(file, column, rate_of(given, known, column), recording)
+                problems += _ends_early(known, recording, remarks)
+        if known is not None and given is not None:
+            problems += _backward(file, column, given, known)
     if known is not None or not fitting:
         refuse(problems)
     return fitting, remarks
+
+
+def _other_rate(file: Path, column: str, rate: float | None, recording: RecordingFrames) -> list[str]:
+    """A remark where the times of frames are at another rate than the recording's."""
+    if rate is None or abs(rate / recording.frames_per_second - 1) <= RATE_APART:
+        return []
+    return [
+        f"{file}: its column {column!r} steps as {rate:.4g} frames per second do, but "
+        f"{recording.frames_per_second:g} are taken"
+    ]
+
+
+def _ends_early(known: Frames, recording: RecordingFrames, remarks: list[str]) -> list[str]:
+    """A problem where frames of another rate, on which there are `remarks`, end before the recording does.
+
+    Numbers of rows at another rate (openSMILE's frameIndex) do; numbers of frames of a video whose rate was not given
+    reach the recording's end.
+    """
+    last = int(known.max()) + 1
+    if not remarks or last >= min(REACHED * recording.frames, recording.frames - 2):
+        return []
+    return [
+        f"{remarks[-1]}, and its frames end at {last} of {recording.frames}: are they frames of the recording? Correct "
+        "the recording's frame rate, or the numbers"
+    ]
 
 
 def _backward(file: Path, column: str, given: Times, known: Frames) -> list[str]:

@@ -250,8 +250,8 @@ def _scale_remarks(folder: Path, values: dict[str, NDArray[np.float32]], store: 
         correlation, agreement = float(np.corrcoef(given, known)[0, 1]), ccc(given, known)
         if correlation > FOLLOWS and agreement < correlation / 2:
             remarks.append(
-                f"{folder}: {dimension} correlates {correlation:.2f} with the labels but its CCC is {agreement:.2f}: it "
-                f"runs from {given.min():.3g} to {given.max():.3g} and the labels from {known.min():.3g} to "
+                f"{folder}: {dimension} correlates {correlation:.2f} with the labels but its CCC is {agreement:.2f}: "
+                f"it runs from {given.min():.3g} to {given.max():.3g} and the labels from {known.min():.3g} to "
                 f"{known.max():.3g}; is it on another scale?"
             )
     return remarks
