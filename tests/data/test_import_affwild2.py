@@ -542,7 +542,7 @@ def test_names_of_frame_rates_and_subjects_must_be_the_recordings(places: dict[s
     assert {r.name: r.subject for r in store.recordings} == {name: f"s_{name}" for name in LENGTHS}
     places["to"] = tmp_path / "other"
     rates.write_text("recording,frames_per_second\nVideo2,25\n8-30,25\n5-030,25\n10-60-1280x720,30\n")
-    people.write_text("recording,subject\nvideo2,a\nvideo2.mp4,b\n8-30,c\n")
+    people.write_text("recording,subject\nvideo2,a\nvideo2.mp4,b\n8-30,c\n5-30,\n")
     with pytest.raises(InputError) as error:
         import_affwild2(**places, frame_rates=rates, subjects=people)
     found = str(error.value)
@@ -551,7 +551,8 @@ def test_names_of_frame_rates_and_subjects_must_be_the_recordings(places: dict[s
     assert "fps.csv: no row for 3 recordings: video2, video2_left, 5-30; expected frames_per_second" in found
     assert "people.csv:3: recording 'video2' stands in line 2 already" in found
     assert "people.csv:4: unknown recording '8-30'; did you mean '8-30_" in found  # a video is not a person
-    assert "people.csv: no row for 5 recordings" in found
+    assert "people.csv:5: empty cell, expected recording and subject" in found
+    assert "people.csv: no row for 4 recordings: 10-60-1280x720, video2_left, 8-30_right, 8-30_left" in found
 
 
 def test_a_sample_that_contradicts_itself_or_asks_for_too_much(places: dict[str, Any]) -> None:

@@ -205,10 +205,10 @@ def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str
                 f"{FRAMES_PER_SECOND:g} frames per second taken, while true rates run from 6 to 30"
             )
         return dict.fromkeys(names, FRAMES_PER_SECOND)
-    given, lines = by_recording(path, "frames_per_second")
+    given, lines, _ = _rows_by_recording(path, "frames_per_second")
     problems = []
     for name, text in given.items():
-        if not 0 < _number(text) < math.inf:
+        if text and not 0 < _number(text) < math.inf:
             problems.append(f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0")
     texts: dict[str, str] = {}
     try:
@@ -234,11 +234,10 @@ def values_by_recording(
     Rows name recordings, as paths or media files too (`videos/v1.mp4` is v1); with `videos` a row may name the video of
     several persons. InputError for rows that name no recording, with the nearest name, and recordings without a row.
     """
-    texts, lines = by_recording(path, column)
+    texts, lines, problems = _rows_by_recording(path, column)
     wanted = set(names)
     values: dict[str, str] = {}
     of_line: dict[str, int] = {}
-    problems: list[str] = []
     for exact in (True, False):  # a row of a person's own name goes before one of the video
         for given, text in texts.items():
             name = given if given in wanted else recording_name(given)
@@ -287,8 +286,8 @@ def _other_columns(path: Path | None, column: str) -> list[str]:
     return [f"{path}: {which.format(', '.join(unused))} not used"] if unused else []
 
 
-def by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int]]:
-    """recording -> `column` of a small CSV, and its line; InputError for missing columns, empty cells, repetitions."""
+def _rows_by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
+    """recording -> `column`, its line, and a problem for each empty cell and each repeated recording."""
     missing = [name for name in ("recording", column) if name not in read_header(path)]
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing, expected the header recording,{column}")
@@ -300,7 +299,7 @@ def by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int
             problems.append(f"{path}:{line}: empty cell, expected recording and {column}")
         elif row["recording"] in pairs:
             problems.append(f"{path}:{line}: recording {row['recording']!r} stands twice")
-        pairs[row["recording"]] = row[column]
-        lines[row["recording"]] = line
-    refuse(problems)
-    return pairs, lines
+        if row["recording"]:
+            pairs[row["recording"]] = row[column]
+            lines[row["recording"]] = line
+    return pairs, lines, problems

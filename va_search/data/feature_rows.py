@@ -42,8 +42,8 @@ def feature_columns(file: Path) -> tuple[str, ...]:
         name = roles.rows[0]
         what = "has no name of its own" if _is_unnamed(name) else "numbers rows by its name"
         raise InputError(
-            f"{file}: column {name!r} {what}: row numbers that pandas wrote? Write the file without them; a column of "
-            "frame numbers from 1 is called `frame`"
+            f"{file}: column {name!r} {what}: row numbers that pandas wrote? Call it `frame` where it is the frame's "
+            "number from 1; otherwise sort the rows by frame and write the file without it"
         )
     if not roles.values:
         raise InputError(f"{file}: no feature column besides {', '.join(header)}")
