@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from va_search.data.column_roles import role_of, unit_of
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.feature_rows import read_rows
-from va_search.data.frame_rows import Timeline, place_rows, recording_name
+from va_search.data.frame_rows import RecordingFrames, place_rows, recording_name, runs_evenly
 from va_search.data.store import Recording, Store
 from va_search.ensemble.outside import _read_recording
 from va_search.errors import InputError
@@ -191,7 +191,7 @@ def check(member: Member, read: Callable[[], np.ndarray]) -> None:
     np.testing.assert_allclose(values, expected, atol=1e-6)
 
 
-def timelines(kind: str) -> tuple[float, float, str | None]:
+def times_in_seconds(kind: str) -> tuple[float, float, str | None]:
     column, begin, _, rate = STORES[kind]
     second = {"ms": 1e-3, "frames": 1 / rate}.get(kind, 1.0)
     return begin * second, rate, column
@@ -208,7 +208,7 @@ def test_predictions_are_on_their_frames_or_refused(stores: dict[str, Store], tm
     recording = store.recordings[1]
 
     @QUICK
-    @given(members(*timelines(kind)))
+    @given(members(*times_in_seconds(kind)))
     def holds(member: Member) -> None:
         def read() -> np.ndarray:
             values, filled, _ = _read_recording(member.write(tmp_path / "x1.csv"), recording, store, 1)
@@ -227,7 +227,7 @@ def test_labels_to_score_by_are_on_their_frames_or_refused(stores: dict[str, Sto
     store = stores[kind]
 
     @QUICK
-    @given(members(*timelines(kind)))
+    @given(members(*times_in_seconds(kind)))
     def holds(member: Member) -> None:
         check(member, lambda: _values_of(member.write(tmp_path / "x1.csv"), store.recordings[1], store, 1)[0])
 
@@ -235,10 +235,10 @@ def test_labels_to_score_by_are_on_their_frames_or_refused(stores: dict[str, Sto
 
 
 def test_features_are_on_their_frames_or_refused(tmp_path: Path) -> None:
-    timeline = Timeline(("x1",), FRAMES, 30.0, "labels.txt")
+    timeline = RecordingFrames(("x1",), FRAMES, 30.0, "labels.txt")
 
     @QUICK
-    @given(members(*timelines("none")))
+    @given(members(*times_in_seconds("none")))
     def holds(member: Member) -> None:
         def read() -> np.ndarray:
             rows = read_rows(member.write(tmp_path / "x1.csv"), timeline, None, faces=True)
@@ -271,9 +271,24 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
         with pytest.raises(InputError, match=f"column '{name}' is not used, but by it the rows stand in another order"):
             _read_recording(backward.write(tmp_path / "x1.csv"), recording, store, 1)
         forward = Member(list(range(FRAMES)), {name: [str(f) for f in range(FRAMES)]})
-        values, _, unused = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)
+        values, _, placed = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)
         np.testing.assert_allclose(values, [value_of(f) for f in range(FRAMES)])
-        assert unused == (name,)
+        assert placed.unused == (name,)
+
+
+def test_what_runs_evenly() -> None:
+    shuffled = np.random.default_rng(0).permutation
+    rounded = np.round(np.arange(40) / 30, 3)
+    for numbers in (
+        np.arange(9.0),
+        shuffled(np.arange(5.0, 60.0)),
+        rounded[::-1],
+        shuffled(rounded[[*range(9), 20, 21]]),
+    ):
+        assert runs_evenly(numbers)
+    values = np.random.default_rng(1).normal(size=40).round(4)
+    for numbers in (values, np.ones(9), np.array([0.0, 1.0]), np.arange(9.0) % 4, np.array([0.0, 1.0, np.nan, 3.0])):
+        assert not runs_evenly(numbers)
 
 
 @pytest.mark.parametrize(
@@ -305,9 +320,9 @@ def by_count() -> np.ndarray:
     raise AssertionError("the file names its rows")
 
 
-def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
+def place(tmp_path: Path, text: str, timeline: RecordingFrames) -> list[int]:
     (tmp_path / "v1.csv").write_text(text)
-    return place_rows(tmp_path / "v1.csv", timeline, ("a",), by_count)[0].tolist()
+    return place_rows(tmp_path / "v1.csv", timeline, ("a",), by_count).frames.tolist()
 
 
 @pytest.mark.parametrize(
@@ -319,7 +334,10 @@ def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
         ),
         ("image_location,a\nv1/00001.jpg,0\nv2/00002.jpg,0\n", "v1.csv:3: column 'image_location' names 'v2'"),
         ("frame,image,a\n1,00001.jpg,0\n2,00003.jpg,0\n", "v1.csv:3: column 'frame' says frame 2 and column 'image' f"),
-        ("frame,time,a\n1,0.0,0\n2,0.2,0\n", "v1.csv:3: column 'frame' says frame 2 and column 'time' frame 7"),
+        (
+            "frame,time,a\n1,0.0,0\n2,0.0333,0\n9,0.2333,0\n10,0.3,0\n",
+            "v1.csv:4: column 'frame' says frame 9 and colum",
+        ),
         ("frame,time,a\n1,0.5,0\n2,0.11,0\n", "v1.csv:3: time 0.11 of frame 2 after 0.5 of frame 1; times must incre"),
         ("frame,a\n1,0\n11,0\n", "v1.csv:3: frame 11, but the recording has 10 frames, numbered from 1 to 10"),
         ("frame,a\n2,0\n2,0\n", "v1.csv:3: frame 2 has two rows, by column 'frame'; expected one row a frame"),
@@ -339,23 +357,45 @@ def place(tmp_path: Path, text: str, timeline: Timeline) -> list[int]:
 )
 def test_what_is_refused_and_how(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises((InputError, AssertionError)) as refused:
-        place(tmp_path, text, Timeline(("v1",), 10, 30.0))
+        place(tmp_path, text, RecordingFrames(("v1",), 10, 30.0))
     assert message in str(refused.value)
+
+
+def test_the_stores_own_time_column_must_fit_even_beside_frame_numbers(tmp_path: Path) -> None:
+    recording = RecordingFrames(("v1",), 10, 20.0, "store", np.arange(10) * 50.0, "zeit")
+    assert place(tmp_path, "frame,zeit,a\n3,100,0\n1,0,0\n", recording) == [2, 0]
+    with pytest.raises(
+        InputError, match=r"v1\.csv:2: zeit 110 is no frame's time; the recording has 10 frames from 0 to"
+    ):
+        place(tmp_path, "frame,zeit,a\n3,110,0\n1,0,0\n", recording)
+    with pytest.raises(InputError, match=r"v1\.csv:2: column 'frame' says frame 2 and column 'zeit' frame 3"):
+        place(tmp_path, "frame,zeit,a\n2,100,0\n1,0,0\n", recording)
 
 
 def test_a_clock_at_another_rate_is_named(tmp_path: Path) -> None:
     times = "".join(f"{frame / 24:.4f},0\n" for frame in range(8))
     with pytest.raises(InputError, match="at 30 frames per second, and 'timestamp' steps as 24 rows per second do"):
-        place(tmp_path, f"timestamp,a\n{times}", Timeline(("v1",), 10, 30.0))
+        place(tmp_path, f"timestamp,a\n{times}", RecordingFrames(("v1",), 10, 30.0))
+
+
+def test_numbers_of_rows_at_another_rate_than_the_frames_are_refused_by_their_clock(tmp_path: Path) -> None:
+    """openSMILE's frameIndex counts its own frames; OpenFace's frame those of a video whose rate was not given."""
+    lines = "".join(f"{row + 1},{row / 12.5:.2f},0\n" for row in range(40))
+    with pytest.raises(
+        InputError, match=r"'frameTime' steps as 12.5 frames per second do, but 30 are taken, and its fr"
+    ):
+        place(tmp_path, f"frameIndex,frameTime,a\n{lines}", RecordingFrames(("v1",), 96, 30.0))
+    lines = "".join(f"{row + 1},{row / 25:.3f},0\n" for row in range(96))
+    assert place(tmp_path, f"frame,timestamp,a\n{lines}", RecordingFrames(("v1",), 96, 30.0)) == list(range(96))
 
 
 def test_times_of_a_rounded_rate_and_with_few_digits_are_their_frames(tmp_path: Path) -> None:
     frames = list(range(0, 2000, 7))
     for rate, exact in ((29.97, 30000 / 1001), (23.98, 24000 / 1001), (30.0, 30.0)):
         few = "".join(f"{frame / exact:.2f},0\n" for frame in frames[:100])
-        assert place(tmp_path, f"time,a\n{few}", Timeline(("v1",), 2000, rate)) == frames[:100]
+        assert place(tmp_path, f"time,a\n{few}", RecordingFrames(("v1",), 2000, rate)) == frames[:100]
         many = "".join(f"{frame / exact:.6f},0\n" for frame in frames[:120])
-        assert place(tmp_path, f"time,a\n{many}", Timeline(("v1",), 2000, rate)) == frames[:120]
+        assert place(tmp_path, f"time,a\n{many}", RecordingFrames(("v1",), 2000, rate)) == frames[:120]
 
 
 def test_labels_count_from_0_only_where_every_file_does(stores: dict[str, Store], tmp_path: Path) -> None:
@@ -375,7 +415,7 @@ def test_labels_count_from_0_only_where_every_file_does(stores: dict[str, Store]
 
 def test_recordings_of_a_store_know_their_times(stores: dict[str, Store]) -> None:
     recording: Recording = stores["seconds"].recordings[1]
-    timeline = Timeline.of(recording, stores["seconds"])
+    timeline = RecordingFrames.of(recording, stores["seconds"])
     assert timeline.has_times and timeline.frame_times.unit == "s"
-    assert Timeline.of(recording, stores["frames"]).frame_times.unit == "frames"
-    assert not Timeline.of(recording, stores["none"]).has_times
+    assert RecordingFrames.of(recording, stores["frames"]).frame_times.unit == "frames"
+    assert not RecordingFrames.of(recording, stores["none"]).has_times

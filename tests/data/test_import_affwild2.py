@@ -542,7 +542,7 @@ def test_names_of_frame_rates_and_subjects_must_be_the_recordings(places: dict[s
     assert {r.name: r.subject for r in store.recordings} == {name: f"s_{name}" for name in LENGTHS}
     places["to"] = tmp_path / "other"
     rates.write_text("recording,frames_per_second\nVideo2,25\n8-30,25\n5-030,25\n10-60-1280x720,30\n")
-    people.write_text("recording,subject\nvideo2,a\nvideo2.mp4,b\n8-30,c\n")
+    people.write_text("recording,subject\nvideo2,a\nvideo2.mp4,b\n8-30,c\n5-30,\n")
     with pytest.raises(InputError) as error:
         import_affwild2(**places, frame_rates=rates, subjects=people)
     found = str(error.value)
@@ -551,7 +551,8 @@ def test_names_of_frame_rates_and_subjects_must_be_the_recordings(places: dict[s
     assert "fps.csv: no row for 3 recordings: video2, video2_left, 5-30; expected frames_per_second" in found
     assert "people.csv:3: recording 'video2' stands in line 2 already" in found
     assert "people.csv:4: unknown recording '8-30'; did you mean '8-30_" in found  # a video is not a person
-    assert "people.csv: no row for 5 recordings" in found
+    assert "people.csv:5: empty cell, expected recording and subject" in found
+    assert "people.csv: no row for 4 recordings: 10-60-1280x720, video2_left, 8-30_right, 8-30_left" in found
 
 
 def test_a_sample_that_contradicts_itself_or_asks_for_too_much(places: dict[str, Any]) -> None:
@@ -560,3 +561,34 @@ def test_a_sample_that_contradicts_itself_or_asks_for_too_much(places: dict[str,
     assert "sample.txt:4: column 'frame' says 4, but image_location frame 3" in refused(places)
     places["sample"].write_text("image_location,valence,arousal\n8-30_left/99999999999.jpg,0,0\n")
     assert "sample.txt:2: image_location '8-30_left/99999999999.jpg', expected" in refused(places)
+
+
+def test_a_confidence_alone_tells_frames_without_a_face(places: dict[str, Any]) -> None:
+    face, voice = places["visual"] / "face", places["audio"] / "voice"
+    (face / "video2.npy").unlink()
+    rows = "".join(f"{0.9 if frame != 4 else 0},{frame},0,0\n" for frame in range(1, 10))
+    (face / "video2.csv").write_text(f"confidence,a,b,c\n{rows}")
+    (voice / "video2.npy").unlink()  # of sound it says nothing about faces
+    (voice / "video2.csv").write_text("confidence,a,b\n" + "".join(f"0,{frame},0\n" for frame in range(1, 10)))
+    store = import_affwild2(**places)
+    assert numbers(store, "video2") == [1, 2, 3, 3, 5, 6, 7, 8, 9]
+    assert valid(store, "video2") == [frame != 4 for frame in range(1, 10)]
+    assert numbers(store, "video2", "voice") == list(range(1, 10))
+    said = warnings(store)
+    assert "feature set 'face': rows whose 'confidence' is 0 are frames without a face" in said
+    assert "feature set 'voice': column confidence is bookkeeping by name, no feature, and not used" in said
+
+
+def test_files_and_columns_that_nobody_uses_are_told(places: dict[str, Any], tmp_path: Path) -> None:
+    np.save(places["visual"] / "face" / "9-30.npy", features("video2", "face"))
+    people = "".join(f"{name},s_{name},20\n" for name in LENGTHS)
+    (tmp_path / "people.csv").write_text(f"recording,subject,age\n{people}")
+    said = warnings(import_affwild2(**places, subjects=tmp_path / "people.csv"))
+    assert "feature set 'face': 1 file is of no recording and not imported: 9-30.npy" in said
+    assert "people.csv: column age is not used" in said
+
+
+def test_a_folder_of_crops_under_a_like_name_is_named(places: dict[str, Any], tmp_path: Path) -> None:
+    for name in LENGTHS:
+        (tmp_path / "crops" / name.replace("5-30", "05-30")).mkdir(parents=True)
+    assert "/crops/5-30; 05-30 is there: is it meant?" in refused({**places, "crops": tmp_path / "crops"})

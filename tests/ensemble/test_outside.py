@@ -268,11 +268,12 @@ def test_two_persons_of_a_video_that_changed_places(world: World, tmp_path: Path
     first.write_text(texts[1])
     with pytest.raises(InputError) as error:
         add_outside(world.bank, "first", tmp_path / "red", world.store)
-    expected = "expected rows of one recording, the file's own"
-    assert error.value.problems == [
-        f"{first}:2: column 'image' names 'v1_left' ('v1_left/00080.jpg'), but the file is of recording 'v1'; {expected}",
-        f"{second}:2: column 'image' names 'v1' ('v1/00060.jpg'), but the file is of recording 'v1_left'; {expected}",
-    ]
+    left, right = error.value.problems
+    said = (
+        "column 'image' names {} ({}), but the file is of recording {}; expected rows of one recording, the file's own"
+    )
+    assert left == f"{first}:2: " + said.format("'v1_left'", "'v1_left/00080.jpg'", "'v1'")
+    assert right == f"{second}:2: " + said.format("'v1'", "'v1/00060.jpg'", "'v1_left'")
 
 
 @pytest.mark.parametrize(
@@ -295,6 +296,21 @@ def test_predictions_on_another_scale_are_refused(
         add_outside(world.bank, "first", folder, world.store)
     assert said in str(error.value) and "scale" in str(error.value)
     assert world.bank.trials("first") == ["a0", "a1"]
+
+
+def test_a_scale_inside_the_labels_range_is_asked_for(world: World, tmp_path: Path) -> None:
+    """Labels go from .5 to 9.5: a perfect prediction on 1 to 5 can't be told from a careful one, but is reported."""
+    folder = tmp_path / "red"
+    folder.mkdir()
+    for recording in (*world.validation, *world.store.split("test")):
+        labels = np.nan_to_num(world.store.annotations[recording.start : recording.stop], nan=5.0)
+        rows = [f"{1 + (valence - 0.5) * 4 / 9:.4f},{arousal:.4f}" for valence, arousal in labels]
+        (folder / f"{recording.name}.csv").write_text("\n".join(["valence,arousal", *rows]) + "\n")
+    (added,) = add_outside(world.bank, "first", folder, world.store)
+    (remark,) = added.remarks
+    assert (
+        f"{folder}: valence correlates 1.00 with the labels but its CCC is 0." in remark and "another scale?" in remark
+    )
 
 
 def test_what_lies_there_in_place_of_predictions_is_named(world: World, tmp_path: Path) -> None:

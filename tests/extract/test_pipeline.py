@@ -240,7 +240,7 @@ def test_a_store_is_not_taken_for_one_of_other_labels_or_splits(tmp_path: Path, 
     with pytest.raises(InputError, match="no recording 'v3', which is in what is given now"):
         run(tmp_path, replace(places, sample=write_sample(tmp_path)))
     people = tmp_path / "people.csv"
-    people.write_text("recording,subject\nv0,anna\nv1,anna\n")
+    people.write_text("recording,subject\nv0,anna\nv1,anna\nv2,v2\n")
     with pytest.raises(InputError, match=r"recording 'v0': subject v0 in \S+store, anna in what is given now"):
         run(tmp_path, replace(places, subjects=people))
     with pytest.raises(InputError, match="feature set 'mel' is there as float32, not as float16; give --dtype float32"):

@@ -91,8 +91,9 @@ def add(
         filled = {one.filled_frames for one in added} - {0}
         if filled:
             output.note(f"up to {max(filled)} unlabelled frames a model had no row and took the nearest row's value")
-        for remark in (remark for model in added for remark in model.remarks):
-            output.note(f"warning: {remark}")
+        for model in added:
+            for remark in model.remarks:
+                output.note(f"warning: {remark}")
         output.show(f"next: va-search ensemble {study} --recipe greedy --name {study}-greedy")
         output.done({"study": study, "added": [vars(one) for one in added]})
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
 from va_search.data.draft import Description, Part
-from va_search.data.feature_rows import FrameRows, bookkeeping_remark, read_rows, width
-from va_search.data.frame_rows import Timeline, first_number
+from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, read_rows, width
+from va_search.data.frame_rows import RecordingFrames, first_number
 from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
 from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
 from va_search.data.store import Store
@@ -56,7 +56,7 @@ def import_affwild2(
     warnings: list[str] = []
     recordings = find_sources(places, warnings)
     description = _description(places, recordings[0], dtype)
-    warnings += _bookkeeping(recordings)
+    warnings += _bookkeeping(recordings, description)
     firsts = {name: _first_number(recordings, name) for name in description.feature_sets}
     warnings += [
         f"feature set {name!r}: frames count from 0 in it, since every file begins at frame 0"
@@ -80,13 +80,14 @@ def _description(places: Places, first: Affwild2Source, dtype: str) -> Descripti
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
 
 
-def _bookkeeping(recordings: list[Affwild2Source]) -> list[str]:
+def _bookkeeping(recordings: list[Affwild2Source], description: Description) -> list[str]:
     """Remarks on columns that are no features, each once; files that can't be read are told while they are read."""
+    visual = {name for name, (modality, _) in description.feature_sets.items() if modality == "visual"}
     remarks: dict[str, None] = {}
     for recording in recordings:
         for name, file in recording.features:
             try:
-                remarks |= dict.fromkeys(bookkeeping_remark(name, file))
+                remarks |= dict.fromkeys(bookkeeping_remarks(name, file, faces=name in visual))
             except InputError:
                 continue
     return list(remarks)
@@ -94,17 +95,14 @@ def _bookkeeping(recordings: list[Affwild2Source]) -> list[str]:
 
 def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
     """The number of the first frame in a feature set's files; all are looked at only where the first has a frame 0."""
-    files: dict[Path, Timeline] = {}
+    files: dict[Path, RecordingFrames] = {}
     for recording in recordings:
         file = dict(recording.features)[feature_set]
         if file.suffix != ".npy":
-            files[file] = Timeline((recording.name, recording.video), 0, recording.frames_per_second)
+            files[file] = RecordingFrames((recording.name, recording.video), 0, recording.frames_per_second)
     leading = dict(recordings[0].features)[feature_set]
-    try:
-        if leading in files and first_number({leading: files[leading]}) == 0:
-            return first_number(files)
-    except InputError:  # files that can't be read are told while they are read
-        pass
+    if leading in files and first_number({leading: files[leading]}) == 0:
+        return first_number(files)
     return 1
 
 
@@ -124,9 +122,9 @@ def read_part(recording: Affwild2Source, description: Description, firsts: Mappi
     for name, file in recording.features:
         visual = description.feature_sets[name][0] == "visual"
         names = (recording.name,) if visual else (recording.name, recording.video)  # persons share their video's sound
-        timeline = Timeline(names, frames, recording.frames_per_second, str(recording.labels))
+        known = RecordingFrames(names, frames, recording.frames_per_second, str(recording.labels))
         try:
-            rows = read_rows(file, timeline, recording.crops if visual else None, faces=visual, first=firsts[name])
+            rows = read_rows(file, known, recording.crops if visual else None, faces=visual, first=firsts[name])
             _check_columns(file, rows, name, description)
         except InputError as error:
             problems += error.problems

@@ -76,6 +76,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         problems += error.problems
     try:
         people = {} if places.subjects is None else values_by_recording(places.subjects, "subject", names)[0]
+        warnings += _other_columns(places.frame_rates, "frames_per_second") + _other_columns(places.subjects, "subject")
     except InputError as error:
         problems += error.problems
     folders = {name: Nearby(folder, SUFFIXES, _stems(names)) for name, (_, folder) in sets.items()}
@@ -92,14 +93,24 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         source = Source(name, subject, video_of(name), split, None, rate, files)
         recordings.append(Affwild2Source(**vars(source), labels=labels, frames=frames, features=features, crops=crops))
     conversions: dict[str, str] = {}
-    for folder in folders.values():
+    for feature_set, folder in folders.items():
+        warnings += _strangers(feature_set, folder)
         conversions = folder.conversions() | conversions
     refuse([*problems, *check_sources(recordings), *conversions.values()])
     return recordings
 
 
+def _strangers(feature_set: str, folder: Nearby) -> list[str]:
+    """A remark on feature files of no recording."""
+    strangers = folder.strangers()
+    if not strangers:
+        return []
+    which = "1 file is" if len(strangers) == 1 else f"{len(strangers)} files are"
+    return [f"feature set {feature_set!r}: {which} of no recording and not imported: {_first_names(strangers)}"]
+
+
 def _stems(names: Sequence[str]) -> set[str]:
-    """What a feature file may be called: recordings' names, and their videos'."""
+    """Names that feature files may have: recordings' and their videos'."""
     return {*names, *map(video_of, names)}
 
 
@@ -178,7 +189,10 @@ def _crops(name: str, crops: Path | None) -> Path | None:
     if crops is None:
         return None
     if not (crops / name).is_dir():
-        raise InputError(f"recording {name!r}: no folder of crops {crops / name}")
+        folders = [path.name for path in crops.iterdir() if path.is_dir()] if crops.is_dir() else []
+        near = _nearest(name, folders)
+        hint = f"; {near} is there: is it meant?" if near and plain(near) == plain(name) else ""
+        raise InputError(f"recording {name!r}: no folder of crops {crops / name}{hint}")
     return crops.resolve() / name
 
 
@@ -191,10 +205,10 @@ def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str
                 f"{FRAMES_PER_SECOND:g} frames per second taken, while true rates run from 6 to 30"
             )
         return dict.fromkeys(names, FRAMES_PER_SECOND)
-    given, lines = by_recording(path, "frames_per_second")
+    given, lines, _ = _rows_by_recording(path, "frames_per_second")
     problems = []
     for name, text in given.items():
-        if not 0 < _number(text) < math.inf:
+        if text and not 0 < _number(text) < math.inf:
             problems.append(f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0")
     texts: dict[str, str] = {}
     try:
@@ -220,11 +234,10 @@ def values_by_recording(
     Rows name recordings, as paths or media files too (`videos/v1.mp4` is v1); with `videos` a row may name the video of
     several persons. InputError for rows that name no recording, with the nearest name, and recordings without a row.
     """
-    texts, lines = by_recording(path, column)
+    texts, lines, problems = _rows_by_recording(path, column)
     wanted = set(names)
     values: dict[str, str] = {}
     of_line: dict[str, int] = {}
-    problems: list[str] = []
     for exact in (True, False):  # a row of a person's own name goes before one of the video
         for given, text in texts.items():
             name = given if given in wanted else recording_name(given)
@@ -266,8 +279,15 @@ def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
-def by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int]]:
-    """recording -> `column` of a small CSV, and its line; InputError for missing columns, empty cells, repetitions."""
+def _other_columns(path: Path | None, column: str) -> list[str]:
+    """A remark on the columns of a small CSV that are not read."""
+    unused = [] if path is None else [name for name in read_header(path) if name not in ("recording", column)]
+    which = "columns {} are" if len(unused) > 1 else "column {} is"
+    return [f"{path}: {which.format(', '.join(unused))} not used"] if unused else []
+
+
+def _rows_by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
+    """recording -> `column`, its line, and a problem for each empty cell and each repeated recording."""
     missing = [name for name in ("recording", column) if name not in read_header(path)]
     if missing:
         raise InputError(f"{path}: column {missing[0]!r} is missing, expected the header recording,{column}")
@@ -279,7 +299,7 @@ def by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int
             problems.append(f"{path}:{line}: empty cell, expected recording and {column}")
         elif row["recording"] in pairs:
             problems.append(f"{path}:{line}: recording {row['recording']!r} stands twice")
-        pairs[row["recording"]] = row[column]
-        lines[row["recording"]] = line
-    refuse(problems)
-    return pairs, lines
+        if row["recording"]:
+            pairs[row["recording"]] = row[column]
+            lines[row["recording"]] = line
+    return pairs, lines, problems

@@ -100,7 +100,7 @@ def unit_of(name: str) -> str | None:
 
 
 def is_like_a_time(name: str) -> bool:
-    """Whether a time is among the words of a name that says more than that: `reaction_time`, `time_1`."""
+    """True for names that have a time among other words: `reaction_time`, `time_1`."""
     return bool(set(words_of(name)) & (TIME - {"t", "ts", "onset"}))
 
 

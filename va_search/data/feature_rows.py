@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.column_roles import Roles, is_like_a_time, roles_of
-from va_search.data.frame_rows import CROP, Timeline, name_rows, nearest, refuse_repeated, runs_evenly
+from va_search.data.frame_rows import CROP, RecordingFrames, name_rows, nearest, refuse_repeated, runs_evenly
 from va_search.data.importing import refuse
 from va_search.data.sheet import and_more, empty_lines, not_finite, read_header, read_npy, read_numbers, where
 from va_search.errors import InputError
@@ -42,31 +42,40 @@ def feature_columns(file: Path) -> tuple[str, ...]:
         name = roles.rows[0]
         what = "has no name of its own" if _is_unnamed(name) else "numbers rows by its name"
         raise InputError(
-            f"{file}: column {name!r} {what}: row numbers that pandas wrote? Write the file without them; a column of "
-            "frame numbers from 1 is called `frame`"
+            f"{file}: column {name!r} {what}: row numbers that pandas wrote? Call it `frame` where it is the frame's "
+            "number from 1; otherwise sort the rows by frame and write the file without it"
         )
     if not roles.values:
         raise InputError(f"{file}: no feature column besides {', '.join(header)}")
     return roles.values
 
 
-def bookkeeping_remark(feature_set: str, file: Path) -> list[str]:
-    """What is done with the columns of a feature set's first file that are no features and name no frames."""
+def face_column(roles: Roles, *, faces: bool) -> str | None:
+    """The column that is 0 where no face was found: `success`, or for want of it, where features look at `faces`, a
+    confidence."""
+    columns = (*roles.success, *(roles.others if faces else ()))
+    return columns[0] if columns else None
+
+
+def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[str]:
+    """Remarks on the columns of a file that are no features and name no frames, and what is done with them."""
     if file.suffix == ".npy":
         return []
     roles = roles_of(read_header(file))
     remarks = []
-    if roles.success:
+    face = face_column(roles, faces=faces)
+    if face is not None:
         remarks.append(
-            f"feature set {feature_set!r}: rows whose {roles.success[0]!r} is 0 are frames without a face, which take "
-            "the nearest frame with one"
+            f"feature set {feature_set!r}: rows whose {face!r} is 0 are frames without a face, which take the nearest "
+            "frame with one"
         )
-    unused = (*roles.success[1:], *roles.people, *roles.rows, *roles.parts, *roles.others)
+    columns = (*roles.success, *roles.people, *roles.rows, *roles.parts, *roles.others)
+    unused = [name for name in columns if name != face]
     if unused:
         names = ", ".join(unused)
-        columns = f"columns {names} are" if len(unused) > 1 else f"column {names} is"
+        which = f"columns {names} are" if len(unused) > 1 else f"column {names} is"
         remarks.append(
-            f"feature set {feature_set!r}: {columns} bookkeeping by name, no feature, and not used; a feature needs "
+            f"feature set {feature_set!r}: {which} bookkeeping by name, no feature, and not used; a feature needs "
             "another name"
         )
     return remarks
@@ -77,8 +86,8 @@ def width(file: Path) -> tuple[str, ...]:
     return tuple(map(str, range(read_npy(file).shape[1]))) if file.suffix == ".npy" else feature_columns(file)
 
 
-def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool, first: int = 1) -> FrameRows:
-    """The rows of `file` laid against the timeline's frames; InputError with all problems.
+def read_rows(file: Path, recording: RecordingFrames, crops: Path | None, *, faces: bool, first: int = 1) -> FrameRows:
+    """The rows of `file` laid against the recording's frames; InputError with all problems.
 
     `faces` is whether the features look at faces, so that fewer rows may be frames without one; `first` is the number
     of the first frame.
@@ -86,16 +95,16 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
     if file.suffix == ".npy":
         rows: NDArray[np.floating] = read_npy(file)
         refuse(not_finite(file, rows, ()))
-        return _by_count(file, rows, timeline, crops, faces=faces)
+        return _by_count(file, rows, recording, crops, faces=faces)
     columns = feature_columns(file)
     roles = roles_of(read_header(file))
     rows = read_numbers(file, columns)
-    kept = _with_face(file, roles)
+    kept = _with_face(file, roles, faces=faces)
     problems = _clock_problems(file, columns, rows)
     frames = None
     remarks: tuple[str, ...] = ()
     try:
-        named = name_rows(file, roles, timeline, first=first)
+        named = name_rows(file, roles, recording, first=first)
         frames, remarks = named.frames, named.remarks
         if frames is not None:
             refuse_repeated(file, frames, named.by)
@@ -107,11 +116,14 @@ def read_rows(file: Path, timeline: Timeline, crops: Path | None, *, faces: bool
     refuse(problems + not_finite(file, finite, columns))
     remarks += _counters(file, columns, rows)
     if frames is None and kept.all():
-        laid = _by_count(file, rows, timeline, crops, faces=faces)
+        laid = _by_count(file, rows, recording, crops, faces=faces)
     else:
         if frames is None:
-            frames, _ = _frames_by_count(file, rows, timeline, crops, faces=faces)
-        laid = _by_frame(file, rows, frames, timeline, kept)
+            frames, _ = _frames_by_count(file, rows, recording, crops, faces=faces)
+        laid = _by_frame(file, rows, frames, recording, kept)
+        lacking = int((~laid.valid).sum())
+        if lacking and not faces:  # of faces the number of frames without one is told for the whole store
+            remarks += (f"{file}: {lacking} of {recording.frames} frames have no row and take the nearest one",)
     return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
 
 
@@ -119,22 +131,23 @@ def _is_unnamed(name: str) -> bool:
     return not name or not name[0].isalpha() or name.startswith(("Unnamed", "level_", "X."))
 
 
-def _with_face(file: Path, roles: Roles) -> NDArray[np.bool_]:
-    """(rows,) False where a column such as `success` is 0; InputError where it is neither 0 nor 1."""
-    if not roles.success:
+def _with_face(file: Path, roles: Roles, *, faces: bool) -> NDArray[np.bool_]:
+    """(rows,) False where a column says that there was no face; InputError where it says neither that nor another."""
+    column = face_column(roles, faces=faces)
+    if column is None:
         return np.ones(1, dtype=bool)
-    column = roles.success[0]
-    success = read_numbers(file, [column])[:, 0]
-    bad = np.flatnonzero((success != 0) & (success != 1))
+    found = read_numbers(file, [column])[:, 0]
+    bad = np.flatnonzero(~(found >= 0) | ((found != 0) & (found != 1) & (column in roles.success)))
     if bad.size:
         row = int(bad[0])
+        expected = "1 or 0 (no face in the frame)" if column in roles.success else "0 (no face in the frame) or more"
         raise InputError(
-            f"{where(file, row)}: {column} {success[row]:g}{and_more(bad.size - 1)}, expected 1 or 0 (no face in the "
-            "frame); a feature needs another name"
+            f"{where(file, row)}: {column} {found[row]:g}{and_more(bad.size - 1)}, expected {expected}; a feature "
+            "needs another name"
         )
-    if not success.any():
+    if not found.any():
         raise InputError(f"{file}: {column} is 0 in every row, so no frame has a face")
-    return np.asarray(success == 1)
+    return np.asarray(found > 0)
 
 
 def _clock_problems(file: Path, columns: Sequence[str], rows: NDArray[np.floating]) -> list[str]:
@@ -166,42 +179,42 @@ def _crop_frames(crops: Path | None) -> list[int]:
 
 
 def _frames_by_count(
-    file: Path, values: NDArray[np.floating], timeline: Timeline, crops: Path | None, *, faces: bool
+    file: Path, values: NDArray[np.floating], recording: RecordingFrames, crops: Path | None, *, faces: bool
 ) -> tuple[NDArray[np.int64], bool]:
     """(rows,) frames where nothing names them, and whether crops told them; InputError for counts that fit nothing."""
     existing = _crop_frames(crops)
     rows, dim = values.shape
-    if rows != timeline.frames and len(existing) == rows:
+    if rows != recording.frames and len(existing) == rows:
         return np.array(existing, dtype=np.int64), True
-    if abs(rows - timeline.frames) <= 1:
+    if abs(rows - recording.frames) <= 1:
         return np.arange(rows, dtype=np.int64), False
-    counts = f"{rows} rows, but {timeline.source} has {timeline.frames} frames"
+    counts = f"{rows} rows, but {recording.source} has {recording.frames} frames"
     if crops is not None:
         counts += f" and {crops} {len(existing)} crops"
-    if dim == timeline.frames:
+    if dim == recording.frames:
         raise InputError(f"{file}: {counts}; it has {dim} columns, as many as frames: rows and columns changed places?")
-    raise InputError(f"{file}: {counts}; {_count_advice(rows, timeline, crops, faces=faces)}")
+    raise InputError(f"{file}: {counts}; {_count_advice(rows, recording, crops, faces=faces)}")
 
 
-def _count_advice(rows: int, timeline: Timeline, crops: Path | None, *, faces: bool) -> str:
-    """What a number of rows that fits nothing looks like, and what to do about it."""
-    rate = _likely_rate(rows, timeline)
+def _count_advice(rows: int, recording: RecordingFrames, crops: Path | None, *, faces: bool) -> str:
+    """Words on the rate that a number of rows looks like, and how to bring the rows to the frames."""
+    rate = _likely_rate(rows, recording)
     expected = "expected one row per frame" + (" or one per crop" if crops is not None else "")
-    fps = f"{timeline.frames_per_second:g}"
+    fps = f"{recording.frames_per_second:g}"
     looks = (
         f"{expected}. At {fps} frames per second they look like {rate:g} rows per second: bring them to the frames "
         f"first, row i of the new file at (i − 1) / {fps} s"
     )
-    if not faces or rows > timeline.frames:
+    if not faces or rows > recording.frames:
         return looks
     if crops is None:
         return f"{looks}. If rows stand only for frames with a face, name them in a column `frame`, or give --crops"
     return f"{looks}. If rows stand only for some frames, name them in a column `frame`"
 
 
-def _likely_rate(rows: int, timeline: Timeline) -> float:
+def _likely_rate(rows: int, recording: RecordingFrames) -> float:
     """The roundest number of rows per second that gives so many rows, or one more or less, in the recording's time."""
-    seconds = timeline.frames / timeline.frames_per_second
+    seconds = recording.frames / recording.frames_per_second
     low, high = (rows - 1) / seconds, (rows + 1) / seconds
     for step in (100, 50, 25, 10, 5, 1, 0.5, 0.1):
         nearest_step = round(rows / seconds / step) * step
@@ -211,43 +224,47 @@ def _likely_rate(rows: int, timeline: Timeline) -> float:
 
 
 def _by_count(
-    file: Path, rows: NDArray[np.floating], timeline: Timeline, crops: Path | None, *, faces: bool
+    file: Path, rows: NDArray[np.floating], recording: RecordingFrames, crops: Path | None, *, faces: bool
 ) -> FrameRows:
     """Rows laid down one a frame, or one a crop."""
-    count, frames = len(rows), timeline.frames
-    known, by_crops = _frames_by_count(file, rows, timeline, crops, faces=faces)
+    count, frames = len(rows), recording.frames
+    known, by_crops = _frames_by_count(file, rows, recording, crops, faces=faces)
     if by_crops:
-        return _by_frame(file, rows, known, timeline, np.ones(count, dtype=bool))
+        return _by_frame(file, rows, known, recording, np.ones(count, dtype=bool))
     valid = np.ones(frames, dtype=bool)
     if count == frames:
         return FrameRows(rows, valid)
     if count > frames:
-        remark = f"{file}: {count} rows, {timeline.source} has {frames} frames; last row dropped"
+        remark = f"{file}: {count} rows, {recording.source} has {frames} frames; last row dropped"
         return FrameRows(rows[:frames], valid, (remark,))
     if count == 0:
         raise InputError(f"{file}: no rows")
     valid[-1] = False
-    remark = f"{file}: {count} rows, {timeline.source} has {frames} frames; the last frame takes the last row"
+    remark = f"{file}: {count} rows, {recording.source} has {frames} frames; the last frame takes the last row"
     return FrameRows(rows[nearest(known, frames)], valid, (remark,))
 
 
 def _by_frame(
-    file: Path, rows: NDArray[np.floating], found: NDArray[np.int64], timeline: Timeline, kept: NDArray[np.bool_]
+    file: Path,
+    rows: NDArray[np.floating],
+    found: NDArray[np.int64],
+    recording: RecordingFrames,
+    kept: NDArray[np.bool_],
 ) -> FrameRows:
     """Rows laid on the frames that they name, those of `kept` (rows,) only; the other frames take the nearest row."""
-    frames = timeline.frames
+    frames = recording.frames
     if found.max() > frames:
         last = int(found.argmax())
         raise InputError(
-            f"{where(file, last)}: last frame {found[last] + 1}, but {timeline.source} has {frames} frames; more than "
+            f"{where(file, last)}: last frame {found[last] + 1}, but {recording.source} has {frames} frames; more than "
             "one apart, so they are not of the same recording or not at the same frame rate"
         )
     inside = found < frames
-    one_more = f"{file}: a row for frame {frames + 1}, one more than {timeline.source} has; dropped"
+    one_more = f"{file}: a row for frame {frames + 1}, one more than {recording.source} has; dropped"
     remarks = () if inside.all() else (one_more,)
     chosen = np.flatnonzero(inside & kept)
     if not chosen.size:
-        raise InputError(f"{file}: no row for any of the {frames} frames of {timeline.source}")
+        raise InputError(f"{file}: no row for any of the {frames} frames of {recording.source}")
     order = chosen[np.argsort(found[chosen], kind="stable")]
     known = found[order]
     valid = np.zeros(frames, dtype=bool)

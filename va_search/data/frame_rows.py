@@ -42,7 +42,12 @@ NO_NAME = {"unknown", "'unknown'"}
 GENERAL_FOLDERS = {"frames", "images", "faces", "crops", "cropped", "aligned", "cropped_aligned", "."}
 RATE_APART = 0.005
 """Share by which a clock's rate may lie away from the recording's before it is reported."""
+REACHED = 0.98
+"""Share of a recording that frames must reach which a clock of another rate names."""
 FEW_ROWS = 3
+MOST_HOLES = 3
+"""So many times as long as its rows take may a column run that is seen as evenly spaced."""
+EVEN = 0.1
 MOST_COLUMNS = 50
 """Beyond so many columns that have no role, they are the file's values and not looked at."""
 
@@ -51,7 +56,7 @@ Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Timeline:
+class RecordingFrames:
     """The frames of one recording, as the rows of a file may name them.
 
     `names` are what rows may call the recording, its own name first. `source` says in messages where `frames` is from.
@@ -67,7 +72,7 @@ class Timeline:
     time_column: str | None = None
 
     @classmethod
-    def of(cls, recording: Recording, store: Store) -> Timeline:
+    def of(cls, recording: Recording, store: Store) -> RecordingFrames:
         """The frames of one of a store's recordings."""
         times = store.times[recording.start : recording.stop]
         return cls(
@@ -76,7 +81,7 @@ class Timeline:
 
     @property
     def has_times(self) -> bool:
-        """Whether the store has a time for every frame."""
+        """True when the store has a time for every frame."""
         return self.times is not None and self.time_column is not None and not np.isnan(self.times).any()
 
     @property
@@ -101,7 +106,16 @@ class NamedRows:
     remarks: tuple[str, ...] = ()
 
 
-def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -> NamedRows:
+@dataclass(frozen=True)
+class PlacedRows:
+    """`frames` (rows,) of the recording from 0, each once; `unused` columns, and remarks on the file."""
+
+    frames: Frames
+    unused: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: int = 1) -> NamedRows:
     """The frame of each row of a CSV or Parquet file, by every column of it that names frames.
 
     Frames may lie outside the recording; whether that is an error is the caller's business. `first` is the number of
@@ -112,7 +126,7 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
     problems: list[str] = []
     for column in (*roles.frames, *roles.texts):
         try:
-            frames = _numbered(file, column, timeline, first)
+            frames = _numbered(file, column, recording, first)
         except InputError as error:
             problems += error.problems
             continue
@@ -121,7 +135,7 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
     refuse(problems)
     _refuse_contradictions(file, named, first)
     known = next(iter(named.values()), None)
-    clocks, remarks = _clocks(file, roles.clocks, timeline, known)
+    clocks, remarks = _clocks(file, roles.clocks, recording, known)
     named |= clocks
     _refuse_contradictions(file, named, first)
     frames = next(iter(named.values()), None)
@@ -132,23 +146,23 @@ def name_rows(file: Path, roles: Roles, timeline: Timeline, *, first: int = 1) -
 
 
 def place_rows(
-    file: Path, timeline: Timeline, values: Sequence[str], by_count: Callable[[], Frames], *, first: int = 1
-) -> tuple[Frames, tuple[str, ...]]:
-    """The frame, from 0, of each row of a sheet of the columns `values`, and the columns that nobody used.
+    file: Path, recording: RecordingFrames, values: Sequence[str], by_count: Callable[[], Frames], *, first: int = 1
+) -> PlacedRows:
+    """The frame of each row of a sheet of the columns `values`.
 
     `by_count` is asked where no column names frames. InputError for frames outside the recording, frames with two
     rows, and whatever `name_rows` and `refuse_shuffled` refuse.
     """
-    roles = timeline.roles_of(read_header(file), values)
-    named = name_rows(file, roles, timeline, first=first)
+    roles = recording.roles_of(read_header(file), values)
+    named = name_rows(file, roles, recording, first=first)
     unused = (*(name for name in roles.values if name not in values), *named.unused)
     if named.frames is None:
         refuse_shuffled(file, roles, values)
         refuse(empty_lines(file) if file.suffix == ".csv" else [])
-        return by_count(), unused
-    refuse_outside(file, named.frames, timeline, first=first)
+        return PlacedRows(by_count(), unused, named.remarks)
+    refuse_outside(file, named.frames, recording, first=first)
     refuse_repeated(file, named.frames, named.by)
-    return named.frames, unused
+    return PlacedRows(named.frames, unused, named.remarks)
 
 
 def refuse_repeated(file: Path, frames: Frames, by: tuple[str, ...]) -> None:
@@ -164,14 +178,14 @@ def refuse_repeated(file: Path, frames: Frames, by: tuple[str, ...]) -> None:
         )
 
 
-def refuse_outside(file: Path, frames: Frames, timeline: Timeline, *, first: int = 1) -> None:
+def refuse_outside(file: Path, frames: Frames, recording: RecordingFrames, *, first: int = 1) -> None:
     """InputError where rows name frames before the first of the recording or behind its last."""
-    outside = np.flatnonzero((frames < 0) | (frames >= timeline.frames))
+    outside = np.flatnonzero((frames < 0) | (frames >= recording.frames))
     if outside.size:
         row = int(outside[0])
         raise InputError(
             f"{where(file, row)}: frame {frames[row] + first}{and_more(outside.size - 1)}, but the recording has "
-            f"{timeline.frames} frames, numbered from {first} to {timeline.frames + first - 1}"
+            f"{recording.frames} frames, numbered from {first} to {recording.frames + first - 1}"
         )
 
 
@@ -191,9 +205,9 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> None:
         if back.size:
             row = int(back[0]) + 1
             problems.append(
-                f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order than the "
-                f"frames ({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? Then call it `frame` "
-                "(numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
+                f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order "
+                f"({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? Then call it `frame` (numbers "
+                "from 1) or `time`; otherwise sort the rows by frame and remove it"
             )
     refuse(problems)
 
@@ -208,37 +222,34 @@ def _ordering(file: Path, column: str) -> Numbers | None:
 
 
 def runs_evenly(numbers: Numbers) -> bool:
-    """Whether the values, once sorted, lie in equal steps: 0 to n − 1 in any order, or a clock."""
+    """True for values that, sorted, are all different and in equal steps but for holes: row numbers or a clock."""
     if len(numbers) < FEW_ROWS or not np.isfinite(numbers).all():
         return False
-    span = float(np.ptp(numbers))
-    step = span / (len(numbers) - 1)
-    if step <= 0:
-        return False
     steps = np.diff(np.sort(numbers))
-    return bool((np.abs(steps - step) <= 0.1 * step).all())
+    step = float(steps.min())
+    if step <= 0 or steps.sum() > MOST_HOLES * len(numbers) * step:
+        return False
+    multiples = steps / step  # of a rounded clock (0.033, 0.067, 0.1) they are not quite whole
+    return bool((np.abs(multiples - np.round(multiples)) <= EVEN * multiples).all())
 
 
-def first_number(files: Mapping[Path, Timeline]) -> int:
+def first_number(files: Mapping[Path, RecordingFrames]) -> int:
     """0 where every file that numbers frames begins at 0; else 1, as the challenge counts.
 
     One file alone can't tell: where frame 0 is left out, 1 to n − 1 are frames counted from either. So one file without
     a frame 0 makes it 1 for all, and those with a frame 0 are then refused.
     """
-    numbered = 0
-    for file, timeline in files.items():
-        roles = timeline.roles_of(read_header(file))
-        if not roles.frames and not roles.texts:
-            continue
+    numbered = False
+    for file, recording in files.items():
         try:
-            frames = [_numbered(file, column, timeline, 0) for column in (*roles.frames, *roles.texts)]
-        except InputError:
+            roles = recording.roles_of(read_header(file))
+            columns = [_numbered(file, column, recording, 0) for column in (*roles.frames, *roles.texts)]
+        except InputError:  # what is wrong with the file is told where it is read
             return 1
-        for numbers in frames:
-            if numbers is not None:
-                numbered += 1
-                if numbers.min() != 0:
-                    return 1
+        for frames in columns:
+            if frames is not None and frames.min() != 0:
+                return 1
+            numbered |= frames is not None
     return 0 if numbered else 1
 
 
@@ -288,7 +299,7 @@ def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     return np.where(earlier, before, after)
 
 
-def _numbered(file: Path, column: str, timeline: Timeline, first: int) -> Frames | None:
+def _numbered(file: Path, column: str, recording: RecordingFrames, first: int) -> Frames | None:
     """(rows,) frames from 0 by a column of numbers or images; None where it names the recording and no frame."""
     words = set(words_of(column))
     counts_frames = bool(words & FRAME) or bool(words & IMAGE and words <= IMAGE | NUMBERING)
@@ -296,7 +307,7 @@ def _numbered(file: Path, column: str, timeline: Timeline, first: int) -> Frames
         numbers = _as_numbers(file, column)
         if numbers is not None:
             return _whole_numbers(file, column, numbers, first)
-    return _images(file, column, timeline, first, needs_frames=counts_frames)
+    return _images(file, column, recording, first, needs_frames=counts_frames)
 
 
 def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Frames:
@@ -313,10 +324,10 @@ def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Fra
     return numbers.astype(np.int64) - first
 
 
-def _images(file: Path, column: str, timeline: Timeline, first: int, *, needs_frames: bool) -> Frames | None:
+def _images(file: Path, column: str, recording: RecordingFrames, first: int, *, needs_frames: bool) -> Frames | None:
     """(rows,) frames by images such as v1/00001.jpg; None where all rows name the recording itself."""
     texts = texts_of(file, column)
-    own = {unicodedata.normalize("NFC", name) for name in timeline.names}
+    own = {unicodedata.normalize("NFC", name) for name in recording.names}
     numbers = np.zeros(len(texts), dtype=np.int64)
     named = np.zeros(len(texts), dtype=bool)
     expected = "an image such as 00001.jpg" if needs_frames else "the recording's name or an image such as 00001.jpg"
@@ -332,7 +343,7 @@ def _images(file: Path, column: str, timeline: Timeline, first: int, *, needs_fr
         if stranger is not None:
             raise InputError(
                 f"{where(file, row)}: column {column!r} names {stranger!r} ({text!r}), but the file is of recording "
-                f"{timeline.names[0]!r}; expected rows of one recording, the file's own"
+                f"{recording.names[0]!r}; expected rows of one recording, the file's own"
             )
         if number is None or number < first:
             raise InputError(f"{where(file, row)}: {column} {text!r}, expected {expected}")
@@ -363,35 +374,60 @@ def _parse_image(text: str, own: set[str], *, needs_frames: bool) -> tuple[str |
 
 
 def _clocks(
-    file: Path, columns: tuple[str, ...], timeline: Timeline, known: Frames | None
+    file: Path, columns: tuple[str, ...], recording: RecordingFrames, known: Frames | None
 ) -> tuple[dict[str, Frames], list[str]]:
     """(rows,) frames by each column of times that fits the frames' times, and remarks on those that do not.
 
-    Where `known` frames are named by other columns, a clock of another rate only has to increase with them; where they
-    are not, InputError if no clock fits.
+    The store's own time column must fit, and so must one clock where no `known` frames are named by other columns.
+    Beside known frames another clock, of another beginning or a rate that is not exactly known, only has to increase.
     """
-    if timeline.has_times and timeline.time_column in columns:  # the store's own, whatever other clocks say
-        columns = (timeline.time_column,)
+    own = recording.time_column if recording.has_times else None
+    if own in columns:  # whatever other clocks say
+        columns = tuple(name for name in columns if name == own)
     fitting: dict[str, Frames] = {}
     remarks: list[str] = []
     problems: list[str] = []
     for column in columns:
+        given = None
         try:
             given = read_numbers(file, [column])[:, 0]
-            if known is not None:
-                problems += _backward(file, column, given, known)
-                rate = rate_of(given, known, column)
-                if rate is not None and abs(rate / timeline.frames_per_second - 1) > RATE_APART:
-                    remarks.append(
-                        f"{file}: its column {column!r} steps as {rate:.4g} frames per second do, but "
-                        f"{timeline.frames_per_second:g} are taken"
-                    )
-            fitting[column] = frames_at(file, column, given, timeline.frame_times)
+            fitting[column] = frames_at(file, column, given, recording.frame_times)
         except InputError as error:
-            problems += error.problems if known is None else []
+            if known is None or column == own:
+                problems += error.problems
+            elif given is not None:
+                remarks += _other_rate(file, column, rate_of(given, known, column), recording)
+                problems += _ends_early(known, recording, remarks)
+        if known is not None and given is not None:
+            problems += _backward(file, column, given, known)
     if known is not None or not fitting:
         refuse(problems)
     return fitting, remarks
+
+
+def _other_rate(file: Path, column: str, rate: float | None, recording: RecordingFrames) -> list[str]:
+    """A remark where the times of frames are at another rate than the recording's."""
+    if rate is None or abs(rate / recording.frames_per_second - 1) <= RATE_APART:
+        return []
+    return [
+        f"{file}: its column {column!r} steps as {rate:.4g} frames per second do, but "
+        f"{recording.frames_per_second:g} are taken"
+    ]
+
+
+def _ends_early(known: Frames, recording: RecordingFrames, remarks: list[str]) -> list[str]:
+    """A problem where frames of another rate, on which there are `remarks`, end before the recording does.
+
+    Numbers of rows at another rate (openSMILE's frameIndex) do; numbers of frames of a video whose rate was not given
+    reach the recording's end.
+    """
+    last = int(known.max()) + 1
+    if not remarks or last >= min(REACHED * recording.frames, recording.frames - 2):
+        return []
+    return [
+        f"{remarks[-1]}, and its frames end at {last} of {recording.frames}: are they frames of the recording? Correct "
+        "the recording's frame rate, or the numbers"
+    ]
 
 
 def _backward(file: Path, column: str, given: Times, known: Frames) -> list[str]:

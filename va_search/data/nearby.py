@@ -66,6 +66,10 @@ class Nearby:
         names = [name for name in self.names if self._stem(name) == stem and name.lower().endswith(formats)]
         return [name for name in names if not self._is_allowed(name)]
 
+    def strangers(self) -> list[str]:
+        """Files in an allowed format that nobody expects."""
+        return [name for name in self.names if self._is_allowed(name) and self._stem(name) not in self.taken]
+
     def conversions(self) -> dict[str, str]:
         """How to convert each kind of file that was found in place of another, by its ending."""
         return self._converted

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search import __version__
-from va_search.data.frame_rows import Timeline, first_number, nearest, place_rows
+from va_search.data.frame_rows import PlacedRows, RecordingFrames, first_number, nearest, place_rows
 from va_search.data.nearby import Nearby
 from va_search.data.sheet import and_more, first_few, read_numbers, where
 from va_search.data.store import Recording, Store, frames_hash, positions
@@ -38,6 +38,8 @@ APART = 1 / 3
 the two don't overlap either."""
 CENTRAL = (0.05, 0.5, 0.95)
 """Quantiles: between the outer two lie the bulk of the values, the inner one is their middle."""
+FOLLOWS, FEWEST = 0.5, 30
+"""From this correlation on, and so many labelled frames, a CCC below its half makes one ask for the scale."""
 PROBLEMS = 40
 NAMES = 5
 
@@ -112,24 +114,27 @@ def _read_model(folder: Path, store: Store) -> Outside:
         twins = nearby.in_other_formats(recording.name) if recording.name in files else []
         problems += [f"{files[recording.name]} and {twin}: two files of one recording; keep one" for twin in twins]
     read = {files[recording.name]: recording for recording in wanted if recording.name in files}
-    first = _first_number(read, store)
+    first = first_number({file: RecordingFrames.of(recording, store) for file, recording in read.items()})
     values: dict[str, list[NDArray[np.float64]]] = {split: [] for split in PREDICTED}
     filled = 0
     unused: dict[str, None] = {}
+    remarks: list[str] = []
     for file, recording in read.items():
         try:
-            part, count, columns = _read_recording(file, recording, store, first)
+            part, count, placed = _read_recording(file, recording, store, first)
         except InputError as error:
             problems += error.problems
             continue
         values[recording.split].append(part)
         filled += count
-        unused |= dict.fromkeys(columns)
+        unused |= dict.fromkeys(placed.unused)
+        remarks += placed.remarks
     if problems:
         raise InputError(*first_few(problems, PROBLEMS), *nearby.conversions().values())
     joined = {split: _joined(parts) for split, parts in values.items()}
     _refuse_scale(folder, joined, store)
-    return Outside(joined, filled, tuple(_remarks(folder, list(unused), strangers, first)))
+    remarks = [*_remarks(folder, list(unused), strangers, first), *first_few(remarks, NAMES)]
+    return Outside(joined, filled, (*remarks, *_scale_remarks(folder, joined, store)))
 
 
 def _missing_problems(
@@ -152,14 +157,6 @@ def _missing_problems(
         if instead:
             problems.append(f"{folder}: no {name}.csv{instead}")
     return first_few(problems, NAMES + 1)
-
-
-def _first_number(files: dict[Path, Recording], store: Store) -> int:
-    """0 where the model's files all count frames from 0, else 1; files that can't be read are reported later."""
-    try:
-        return first_number({file: Timeline.of(recording, store) for file, recording in files.items()})
-    except InputError:
-        return 1
 
 
 def _remarks(folder: Path, unused: list[str], strangers: list[str], first: int) -> list[str]:
@@ -189,8 +186,8 @@ def _example(store: Store) -> str:
 
 def _read_recording(
     file: Path, recording: Recording, store: Store, first: int
-) -> tuple[NDArray[np.float64], int, tuple[str, ...]]:
-    """(frames, 2) of one recording, how many of its frames were filled, and the columns that nobody used."""
+) -> tuple[NDArray[np.float64], int, PlacedRows]:
+    """(frames, 2) of one recording, how many of its frames were filled, and how its rows were placed."""
     pair = read_numbers(file, DIMENSIONS)
     _refuse_values(file, pair, store.label_range)
     annotations = store.annotations[recording.start : recording.stop]
@@ -199,9 +196,9 @@ def _read_recording(
     def by_count() -> NDArray[np.int64]:
         return _frames_by_count(file, len(pair), labelled, recording, store.time_column)
 
-    frames, unused = place_rows(file, Timeline.of(recording, store), DIMENSIONS, by_count, first=first)
+    placed = place_rows(file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first)
     covered = np.zeros(recording.frames, dtype=bool)
-    covered[frames] = True
+    covered[placed.frames] = True
     lacking = int((labelled & ~covered).sum())
     if lacking:
         verb = "has" if lacking == 1 else "have"
@@ -209,9 +206,9 @@ def _read_recording(
             f"{file}: {lacking} of {int(labelled.sum())} labelled frames {verb} no row, expected all of them"
         )
     values = np.empty((recording.frames, 2))
-    values[frames] = pair
+    values[placed.frames] = pair
     known = np.flatnonzero(covered)
-    return values[known[nearest(known, recording.frames)]], int((~covered).sum()), unused
+    return values[known[nearest(known, recording.frames)]], int((~covered).sum()), placed
 
 
 def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: Store) -> None:
@@ -239,6 +236,25 @@ def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: S
             )
     if problems:
         raise InputError(*problems)
+
+
+def _scale_remarks(folder: Path, values: dict[str, NDArray[np.float32]], store: Store) -> list[str]:
+    """A remark on each dimension that follows the labels of validation much better than it agrees with them."""
+    labels = store.annotations[positions(store.split("validation"))]
+    remarks = []
+    for index, dimension in enumerate(DIMENSIONS):
+        labelled = ~np.isnan(labels[:, index])
+        given, known = values["validation"][labelled, index], labels[labelled, index]
+        if known.size < FEWEST or not given.std() or not known.std():
+            continue
+        correlation, agreement = float(np.corrcoef(given, known)[0, 1]), ccc(given, known)
+        if correlation > FOLLOWS and agreement < correlation / 2:
+            remarks.append(
+                f"{folder}: {dimension} correlates {correlation:.2f} with the labels but its CCC is {agreement:.2f}: "
+                f"it runs from {given.min():.3g} to {given.max():.3g} and the labels from {known.min():.3g} to "
+                f"{known.max():.3g}; is it on another scale?"
+            )
+    return remarks
 
 
 def _refuse_values(file: Path, sheet: NDArray[np.float64], label_range: tuple[float, float]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.frame_rows import Timeline, first_number, place_rows
+from va_search.data.frame_rows import RecordingFrames, first_number, place_rows
 from va_search.data.nearby import Nearby
 from va_search.data.sheet import and_more, first_few, read_numbers, where
 from va_search.data.store import Recording, Store
@@ -36,7 +36,7 @@ def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) ->
         state = "a file" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {state}, expected a folder with <recording>.csv per test recording")
     files, problems = _files_of(folder, store)
-    first = first_number({file: Timeline.of(recording, store) for file, recording in files.items()})
+    first = first_number({file: RecordingFrames.of(recording, store) for file, recording in files.items()})
     parts = []
     unused: dict[str, None] = {}
     for file, recording in files.items():
@@ -111,12 +111,13 @@ def _values_of(
             )
         return np.arange(recording.frames, dtype=np.int64)
 
-    frames, unused = place_rows(file, Timeline.of(recording, store), DIMENSIONS, by_count, first=first)
-    if whole and len(frames) < recording.frames:
-        raise InputError(f"{file}: {recording.frames - len(frames)} of {recording.frames} frames have no row")
+    placed = place_rows(file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first)
+    lacking = recording.frames - len(placed.frames)
+    if whole and lacking:
+        raise InputError(f"{file}: {lacking} of {recording.frames} frames have no row")
     values = np.full((recording.frames, 2), np.nan)
-    values[frames] = pair
-    return values, unused
+    values[placed.frames] = pair
+    return values, placed.unused
 
 
 def _labels_of(file: Path, recording: Recording, store: Store, first: int) -> tuple[Values, tuple[str, ...]]:
