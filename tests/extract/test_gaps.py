@@ -21,7 +21,6 @@ from extract_world import clicks, tone, write_labels, write_recipe, write_video
 from va_search.data.check import check
 from va_search.data.segments import stretches
 from va_search.data.store import Store
-from va_search.data.table import find_gaps
 from va_search.errors import InputError
 from va_search.extract.media import video_frames
 from va_search.extract.pipeline import extract
@@ -66,8 +65,6 @@ def test_gaps_and_rate_are_those_that_the_timeline_was_made_of(
     assert list(timeline.gaps(half)) == [jump for jump in jumps if jump < half]
     assert list(timeline.gaps(count + 3)) == jumps
     assert timeline.variable or not jumps
-    imported, _ = find_gaps(Path("v.csv"), timeline.frames, rate)  # as `data import` has them
-    assert list(imported) == jumps
 
 
 @given(

@@ -20,10 +20,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.table import GAP
 from va_search.errors import InputError
 from va_search.extract.tracks import AudioTrack, choose_picture, default_track, is_cover, is_default
 
+GAP = 1.5
+"""Usual steps beyond which a step is a gap, as in `data import`."""
 BEYOND = 1.0
 """Seconds by which annotation rows and frames may differ (label files often have one row more)."""
 FEW = 2
