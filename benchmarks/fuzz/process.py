@@ -43,6 +43,7 @@ class Outcome:
 
 
 BAD = ("crash", "hang", "memory", "died", "neutral refused", "neutral other", "slow", "large")
+"""What must not happen: `neutral` is a change that means nothing."""
 
 
 class Reader:
@@ -138,8 +139,9 @@ def _serve(connection: Connection, seed: int) -> None:
 class Guarded:
     """A reader in a process of its own; killed when it hangs, and another begun when it died."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, patience: float = 2 * SECONDS) -> None:
         self.seed = seed
+        self.patience = patience  # seconds
         self._begin()
 
     def _begin(self) -> None:
@@ -152,14 +154,14 @@ class Guarded:
 
     def __call__(self, target: str, number: int) -> Outcome:
         """The outcome of one input, whatever it does to the process."""
-        self.connection.send((target, number))
-        if self.connection.poll(2 * SECONDS):
-            try:
-                outcome: Outcome = self.connection.recv()
-            except EOFError:
-                return self._again(target, number, "died")
-            return outcome
-        return self._again(target, number, "hang")
+        try:
+            self.connection.send((target, number))
+            if not self.connection.poll(self.patience):
+                return self._again(target, number, "hang")
+            outcome: Outcome = self.connection.recv()
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            return self._again(target, number, "died")
+        return outcome
 
     def _again(self, target: str, number: int, end: str) -> Outcome:
         self.process.kill()
@@ -167,7 +169,8 @@ class Guarded:
         text = f"exit code {self.process.exitcode}"
         shutil.rmtree(self.root, ignore_errors=True)
         self._begin()
-        return Outcome(target, number, end, "replay to see", 2 * SECONDS if end == "hang" else 0.0, 0.0, text)
+        seconds = self.patience if end == "hang" else 0.0
+        return Outcome(target, number, end, "replay to see", seconds, 0.0, text)
 
     def close(self) -> None:
         """End the process."""
