@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-cluster check format lint types contract bench lock clean
+.PHONY: help demo test test-slow test-cluster fuzz check format lint types contract bench lock clean
 help:            ## list the targets
 	@grep -E '^[a-z-]+: .*##|^[a-z-]+:  *##' $(MAKEFILE_LIST) | sed 's/:.*##/ —/'
 
@@ -24,6 +24,9 @@ test-slow: $(VENV)/.ready       ## the slow ones: real searches, kills, a browse
 
 test-cluster: $(VENV)/.ready    ## `ray up` on hosts in network namespaces; needs root, iproute2, openssh-server, rsync
 	$(BIN)/pytest -m cluster --timeout 900
+
+fuzz: $(VENV)/.ready            ## malformed files through every reader of what users hand in, a quarter of an hour (FUZZ=--help)
+	cd benchmarks && ../$(BIN)/python -m fuzz $(FUZZ)
 
 format: $(VENV)/.ready          ## put the code in its format
 	$(BIN)/ruff format .

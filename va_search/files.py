@@ -39,6 +39,20 @@ def checked_name(name: str, what: str) -> str:
     return name
 
 
+def check_regular(path: Path, kind: str) -> None:
+    """InputError unless a regular file stands at `path`, `kind` for short: a pipe would be waited for, a device has no
+    end, and a link to itself is nothing at all."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError) as error:  # a link to itself, a name too long, a NUL in it
+        raise InputError(f"{path}: not {kind} ({error})") from error
+    if not stat.S_ISREG(mode):
+        what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+        raise InputError(f"{path}: not {kind}: it is {what}")
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it is flushed and takes `path`'s place.

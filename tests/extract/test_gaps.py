@@ -21,7 +21,6 @@ from extract_world import clicks, tone, write_labels, write_recipe, write_video
 from va_search.data.check import check
 from va_search.data.segments import stretches
 from va_search.data.store import Store
-from va_search.data.table import find_gaps
 from va_search.errors import InputError
 from va_search.extract.media import video_frames
 from va_search.extract.pipeline import extract
@@ -66,8 +65,6 @@ def test_gaps_and_rate_are_those_that_the_timeline_was_made_of(
     assert list(timeline.gaps(half)) == [jump for jump in jumps if jump < half]
     assert list(timeline.gaps(count + 3)) == jumps
     assert timeline.variable or not jumps
-    imported, _ = find_gaps(Path("v.csv"), timeline.frames, rate)  # as `data import` has them
-    assert list(imported) == jumps
 
 
 @given(
@@ -114,6 +111,15 @@ def test_more_than_a_second_is_refused_on_either_side(more: int) -> None:
     assert len(timeline.rows(300 + more // 2, Path("v.mp4"), LABELS)) == 300 + more // 2
 
 
+def test_an_annotation_that_counts_the_time_of_a_hole_is_told_to_leave_it_out() -> None:
+    timeline = Timeline(film(30.0, 8.0, (1.5, 6.5)), 30.0)
+    with pytest.raises(
+        InputError, match=r"30 rows a second would fit it.*leave out those of frames that are not there"
+    ):
+        timeline.rows(240, Path("v.mp4"), LABELS)
+    assert len(timeline.rows(90, Path("v.mp4"), LABELS)) == 90
+
+
 def test_the_mean_of_a_frame_before_a_gap_hears_nothing_of_the_gap() -> None:
     times = np.concatenate([np.arange(10) / 10, 6 + np.arange(1) / 10])  # a gap of 5 s, and one frame behind it
     centres = np.arange(0, 8, 0.05)
@@ -152,8 +158,10 @@ def extracted(
     ("rate", "holes", "video"),
     [
         (30.0, [(1.5, 6.5)], "v.mkv"),
-        (24000 / 1001, [(0.04, 3.0)], "v.mp4"),  # behind the first frame
-        (30000 / 1001, [(1.0, 1.5), (2.0, 4.97)], "v.mov"),  # the second leaves one frame behind it
+        pytest.param(24000 / 1001, [(0.04, 3.0)], "v.mp4", marks=pytest.mark.slow, id="behind the first frame"),
+        pytest.param(
+            30000 / 1001, [(1.0, 1.5), (2.0, 4.97)], "v.mov", marks=pytest.mark.slow, id="before the last frame too"
+        ),
     ],
 )
 def test_a_hole_in_a_video_is_a_gap_that_no_segment_crosses(
@@ -183,6 +191,7 @@ def test_dropped_frames_leave_the_rate_that_the_others_have(tmp_path: Path) -> N
     assert store.recordings[0].frames_per_second == pytest.approx(30, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_video_that_begins_late_and_holds_reordered_frames_keeps_its_gaps(tmp_path: Path) -> None:
     times = film(25.0, 6.0, (2.0, 4.0)) + 1.4
     store = extracted(tmp_path, times, "v.mp4", codec="libx264", options={"movflags": "faststart"})
@@ -221,6 +230,7 @@ def test_sound_and_frames_agree_behind_a_hole(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.unique(np.round(times[heard])), [1.0, 7.0])  # not the one within the hole
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs Debian's ffmpeg")
 def test_a_clock_that_starts_again_is_refused_and_the_conversion_that_is_advised_helps(tmp_path: Path) -> None:
     once, joined, out = tmp_path / "once.mpg", tmp_path / "joined.mpg", tmp_path / "out.mp4"

@@ -85,7 +85,5 @@ def _variable(entry: Notes) -> Told | None:
     if "mean_rate" not in entry:  # stores made before rates were those of the regular stretches
         return 0.0, f"its frame rate varies; {entry['rate']:.3f} on average"
     regular, mean = entry["rate"], entry["mean_rate"]
-    return abs(mean / regular - 1), (
-        f"its frames are not evenly spaced: {regular:.3f} per second where they are regular, {mean:.3f} over the whole "
-        "video; where time jumps there is a gap, which no segment crosses"
-    )
+    text = f"its frames are not evenly spaced: {regular:.3f} per second where they are regular"
+    return abs(mean / regular - 1), f"{text}, {mean:.3f} over the whole video"

@@ -139,10 +139,13 @@ class Timeline:
             fit = f"{count / self.seconds:.4g} rows a second would fit it, which is no usual rate"
         else:
             fit = f"{fitting:.5g} rows a second would fit it"
+        advice = f"bring the annotation to one row for each of the {frames} frames"
+        if fitting is not None and self.gaps(frames) and abs(fitting / self.rate - 1) <= OTHER_RATE:
+            advice = "its rows count the time of the video's gaps too, leave out those of frames that are not there"
         return (
             f"{video}: {frames} frames ({self.seconds:.1f} s, {rate}), but {count} annotation rows: {difference}. "
-            f"{labels}: {fit}. Row i belongs to frame i: bring the annotation to one row for each of the {frames} "
-            "frames; if its rate is right, it or the video is cut short or of another recording"
+            f"{labels}: {fit}. Row i belongs to frame i: {advice}; if its rate is right, it or the video is cut short "
+            "or of another recording"
         )
 
 
