@@ -86,9 +86,13 @@ class World:
             found[split] = Predictions(values.astype(np.float32), frames_hash(recordings))
         return found
 
-    def add(self, study: str, trial: str, seed: int, noise: float, **record: Any) -> dict[str, Predictions]:
-        """One complete trial, with the record a search writes."""
+    def add(
+        self, study: str, trial: str, seed: int, noise: float, *, flipped: bool = False, **record: Any
+    ) -> dict[str, Predictions]:
+        """One complete trial, with the record a search writes; `flipped`: up is down around 5, in both dimensions."""
         predictions = self.predict(seed, noise)
+        if flipped:
+            predictions = {split: Predictions(10.0 - one.values, one.frames_hash) for split, one in predictions.items()}
         values = predictions["validation"].values
         scores = [ccc(values[:, i], self.labels[:, i]) for i in range(2)]
         settings = TrialSettings(features=("face",), encoder=("lstm", "gru")[seed % 2], seed=seed)

@@ -34,6 +34,17 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
     "ridge_matched": {"method": "ridge", "match": True},
     "bagged": {"method": "bagged_greedy", "bags": 4, "steps": 8, "shrink": 0.5},
     "all chosen": {"method": "greedy", "steps": 8, **TUNED},
+    "harmless": {
+        "method": "bagged_greedy",
+        "bags": 4,
+        "steps": 8,
+        "match_members": True,
+        "prune": {"helpful": True, "top": 4},
+        "shrink": [0.5, 0.0],
+        "toward": "nnls",
+        "match": ["partial", True],
+        "smooth": {"kind": "moving_average", "seconds": [0.0, 0.3]},
+    },
     "savitzky_golay": {
         "method": "top_k",
         "k": 3,

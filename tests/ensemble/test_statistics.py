@@ -257,3 +257,29 @@ def test_lengths_that_disagree_are_a_mistake_of_the_caller() -> None:
         blocks((predictions, y, [40, 7]))
     with pytest.raises(ValueError, match="labelled frame"):
         blocks((predictions, np.full_like(y, np.nan), [40, 7, 90])).total()
+
+
+def test_matched_members_have_the_annotations_mean_and_variance() -> None:
+    """On the recordings counted; the same as matching the frames first."""
+    rng = np.random.default_rng(6)
+    y = 50.0 + rng.normal(size=90)
+    members = np.stack([0.2 * y + rng.normal(size=90), 1e4 - 3.0 * y, np.full(90, 2.0)])
+    recordings = [("a", 30), ("b", 40), ("c", 20)]
+    each, counted = np.array([1.0, 0.0, 1.0]), np.r_[0:30, 70:90]
+    matched, scale = measure(list(members), y, recordings, ["x", "y", "z"]).matched(each)
+    expected = y[counted].std() / members[:2, counted].std(axis=1)
+    np.testing.assert_allclose(scale, [*expected, 1.0], rtol=1e-9)
+    moments = matched.total(each)
+    np.testing.assert_allclose(moments.mean, y[counted].mean(), rtol=1e-9)
+    np.testing.assert_allclose(np.diag(moments.covariance), [y[counted].var(), y[counted].var(), 0.0], atol=1e-7)
+    whole = matched.total()
+    on_frames = expected[0] * (members[0] - members[0, counted].mean()) + y[counted].mean()
+    assert whole.ccc_of_each()[0] == pytest.approx(ccc(on_frames, y), abs=1e-9)
+    np.testing.assert_allclose(whole.ccc_of_each()[2], 0.0, atol=1e-9)
+
+
+def test_members_keep_their_scale_where_the_annotation_does_not_vary() -> None:
+    p = np.arange(20.0)
+    y = np.concatenate([np.ones(10), np.arange(10.0)])
+    matched, scale = measure([p], y, [("a", 10), ("b", 10)], ["x"]).matched(np.array([1.0, 0.0]))
+    assert scale.tolist() == [1.0] and np.isfinite(matched.total().mean).all()

@@ -75,3 +75,52 @@ def test_what_has_no_frames_has_no_ccc() -> None:
     assert np.isnan(sums.ccc(np.zeros(6)))
     y = np.full(69, np.nan)
     assert not sums.from_series(np.ones((69, 2)), y, RECORDINGS, 0.0).any()
+
+
+def people(number: int, gap: float) -> tuple[np.ndarray, np.ndarray, list[Recording]]:
+    """Predictions (frame, 2) with a third of the annotation's spread, `gap` below it; one recording a person."""
+    rng = np.random.default_rng(8)
+    y = rng.normal(size=20 * number) + np.repeat(rng.normal(0.0, 0.5, number), 20)
+    p = np.stack([0.3 * y - gap, 0.3 * y], axis=1) + rng.normal(0.0, 0.1, (len(y), 2))
+    recordings = [Recording(f"r{i}", f"s{i}", f"v{i}", "validation", None, 20 * i, 20, 25.0) for i in range(number)]
+    return p, y, recordings
+
+
+def test_matching_in_part_goes_as_far_as_the_groups_agree() -> None:
+    """By hand, from the frames: each change shrunk by its jackknife standard error."""
+    p, y, recordings = people(5, gap=1.0)
+    groups = ((0, 1), (2,), (3,), (4,))
+    found = sums.match_in_part(sums.from_series(p, y, recordings, 0.0), groups)
+    person = np.repeat(np.arange(5), 20)
+    for series in range(2):
+        one = p[:, series]
+        log_scales, gaps = [], []
+        for group in groups:
+            kept = ~np.isin(person, group)
+            log_scales.append(np.log(y[kept].std() / one[kept].std()))
+            gaps.append(y[kept].mean() - one[kept].mean())
+        parts = []
+        for change, without in ((np.log(y.std() / one.std()), log_scales), (y.mean() - one.mean(), gaps)):
+            error = 3 / 4 * ((np.array(without) - np.mean(without)) ** 2).sum()
+            parts.append(change * change**2 / (change**2 + sums.DOUBT * error))
+        scale = np.exp(parts[0])
+        assert found[0][series] == pytest.approx(scale)
+        assert found[1][series] == pytest.approx(one.mean() + parts[1] - scale * one.mean())
+        assert 1.5 < scale < y.std() / one.std()
+
+
+def test_many_people_are_matched_in_full_and_one_group_too() -> None:
+    p, y, recordings = people(200, gap=3.0)
+    series = sums.from_series(p, y, recordings, 0.0)
+    full = sums.match(series.sum(axis=1))
+    in_part = sums.match_in_part(series, [(index,) for index in range(200)])
+    np.testing.assert_allclose(in_part[0], full[0], rtol=0.01)
+    assert in_part[1][0] == pytest.approx(full[1][0], rel=0.01)
+    np.testing.assert_array_equal(sums.match_in_part(series, [tuple(range(200))]), full)
+
+
+def test_a_constant_is_left_alone_in_part_too() -> None:
+    p, y, recordings = people(6, gap=1.0)
+    series = sums.from_series(np.ones_like(p), y, recordings, 0.0)
+    found = sums.match_in_part(series, [(index,) for index in range(6)])
+    np.testing.assert_array_equal(found, [[1.0, 1.0], [0.0, 0.0]])

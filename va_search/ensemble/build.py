@@ -184,8 +184,8 @@ def _no_weight(outcome: Outcome, dimension: str) -> list[str]:
     more = ", …" if len(members) > NAMED else ""
     get = "gets" if len(members) == 1 else "get"
     return [
-        f"{dimension}: {len(members)} of {len(material.candidates)} candidates {get} no weight, no better than a constant "
-        f"(CCC 0) or only by chance: {', '.join(named)}{more}"
+        f"{dimension}: {len(members)} of {len(material.candidates)} candidates {get} no weight, "
+        f"no better than a constant (CCC 0) or only by chance: {', '.join(named)}{more}"
     ]
 
 

@@ -18,7 +18,7 @@ SMALLEST = 1e-12
 """Variances below so much of the larger one are rounding."""
 
 
-def matching(mean_p: Vector, var_p: Vector, mean_y: Vector, var_y: Vector) -> tuple[Vector, Vector]:
+def matching(mean_p: Vector, var_p: Vector, mean_y: Vector | float, var_y: Vector | float) -> tuple[Vector, Vector]:
     """(scale, offset) that give the predictions mean and variance of the annotation; (1, 0) where there is none."""
     possible = (var_p > SMALLEST * var_y) & (var_y > SMALLEST * var_p)
     ratio = np.divide(var_y, var_p, out=np.ones(np.broadcast(var_p, var_y).shape), where=possible)

@@ -98,7 +98,7 @@ def carry_out(
     """
     if not recipe.members.outside:
         materials, known = materials.own(), None
-    refuse_harm(recipe, materials)
+    refuse_harm(materials)
     several = recipe.among or (recipe,)
     found = {}
     for dimension, material in materials.items():
@@ -112,16 +112,13 @@ def carry_out(
     return found
 
 
-def refuse_harm(recipe: Recipe, materials: Materials) -> None:
+def refuse_harm(materials: Materials) -> None:
     """InputError for each dimension where no candidate's CCC is above 0, which is what a constant has.
 
-    Every weighted mean of such candidates is worse than a constant too. Method `ridge` may subtract members, so what
-    it makes of them may be good.
+    Every weighted mean of such candidates is no better than a constant either, whatever the recipe.
     """
     problems = []
     for dimension, material in materials.items():
-        if any(one.plans[dimension].method == "ridge" for one in recipe.among or (recipe,)):
-            continue
         each = material.statistics.total().ccc_of_each()
         if (each > 0.0).any():
             continue

@@ -75,8 +75,9 @@ class Material:
     @cached_property
     def independent(self) -> list[list[int]]:
         """Blocks of each group that is kept together; where a block holds several groups, of each fold's part."""
-        kept_together = self.folds.groups if self.by_recording else self.folds.parts
-        return [np.flatnonzero(self.statistics.only(group)).tolist() for group in kept_together]
+        if self.by_recording:
+            return [list(group) for group in self.folds.groups]
+        return [np.flatnonzero(self.statistics.only(part)).tolist() for part in self.folds.parts]
 
     def of(self, part: int) -> NDArray[np.intp]:
         """Indexes of a part's recordings."""

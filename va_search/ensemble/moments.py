@@ -19,11 +19,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.ensemble.calibrate import matching
+
 Vector = NDArray[np.float64]
 Indexes = NDArray[np.intp]
 Groups = tuple[tuple[int, ...], ...]
-SMALLEST = 1e-12
-"""Variances below so much of the annotation's are rounding."""
 AT_ONCE = 2**28
 """Bytes of bags' cross-products that are held at once."""
 
@@ -133,15 +133,11 @@ class Statistics:
     def matched(self, each: Vector | None = None) -> tuple[Statistics, Vector]:
         """The statistics of members scaled and shifted to the annotation's mean and variance; (member,) the scales.
 
-        Mean and variance are those of the recordings that `each` counts. A member that does not vary there keeps its
-        scale.
+        Mean and variance are those of the recordings that `each` counts. Where a member or the annotation does not
+        vary there, the member keeps its scale.
         """
         moments = self.total(each)
-        variance = np.diag(moments.covariance)
-        scale = np.ones(self.members)
-        varies = variance > SMALLEST * moments.label_variance
-        np.divide(moments.label_variance, variance, out=scale, where=varies)
-        scale = np.sqrt(scale)
+        scale, _ = matching(moments.mean, np.diag(moments.covariance), moments.label_mean, moments.label_variance)
         matched = replace(
             self,
             sums=self.sums * scale,
