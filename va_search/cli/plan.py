@@ -78,10 +78,6 @@ def whole_text(made: Plan, searched: Space) -> str:
     if made.seconds is None:
         end = "not known" if made.seconds_per_trial is None else "until the hours are spent, or it is stopped"
         return f"{end}, {side_by_side}"
-    shorter = []
-    if searched.early_stopping is not None:
-        shorter.append("early stopping")
-    if "patience" in searched.settings:
-        shorter.append("patience")
-    less = f", less by what {' and '.join(shorter)} cut" if shorter else ""
+    ending = ["early stopping"] * (searched.early_stopping is not None) + ["patience"] * ("patience" in searched.settings)
+    less = f", less where {' or '.join(ending)} ends a trial" if ending else ""
     return f"about {duration(made.seconds)} on an idle machine, {side_by_side}{less}"
