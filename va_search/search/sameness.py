@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from va_search.data.segments import stretches
@@ -50,7 +51,7 @@ class Sameness:
     stretch_frames: tuple[int, ...]
     labelled_frames: tuple[int, ...]
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Frames of the longest gap-free stretch."""
         return max(self.stretch_frames, default=1)
