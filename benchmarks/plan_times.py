@@ -3,8 +3,8 @@
     python benchmarks/plan_times.py
 
 Each search runs as the command would, in a process and a home of its own; then it gets as many seeds again, for which
-`search --dry-run` goes by the finished trials. Printed in seconds, with what was measured over what was said: on an idle
-machine it should lie between a half and two. Standard error has the load at the start: what other programs take
+`search --dry-run` goes by the finished trials. Printed in seconds, with measured over said: on an idle machine it
+should lie between a half and two. Standard error has the load at the start: what other programs take
 makes searches slower and is in no estimate.
 """
 

@@ -18,7 +18,7 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
 from va_search.files import Home, read_json
-from va_search.search import readiness
+from va_search.search import devices, readiness
 from va_search.search.devices import gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.machine import Options
 from va_search.search.readiness import Readiness, check_ready
@@ -136,6 +136,13 @@ def test_early_stopping_must_be_able_to_stop(ready: Ready, grace: int, epochs: s
     assert "space.yaml:2: early_stopping.grace_epochs: `grace_epochs < epochs` must hold" in problem
 
 
+def test_hours_in_base_60_are_refused_with_file_and_line(ready: Ready) -> None:
+    [problem] = problems(lambda: ready(header="budget: {hours: 1:30}\n"))
+    assert problem.endswith('space.yaml:2: YAML reads 1:30 as 90 (base 60); write 1.5, 90, or "1:30" for a text')
+    found = problems(lambda: ready(header="budget: {hours: 24:00:00}\n", settings="  epochs: 010\n  layrs: 3\n"))
+    assert len(found) == 3  # along with what else is wrong in the file
+
+
 def test_the_default_grace_and_the_default_epochs_count_as_well(ready: Ready) -> None:
     [problem] = problems(lambda: ready(header="early_stopping: {}\n", settings="  epochs: 3\n"))
     assert "early_stopping: `grace_epochs < epochs`" in problem
@@ -159,10 +166,23 @@ def test_a_gpu_that_ray_finds_and_torch_can_not_use_is_refused(ready: Ready, mon
     assert gpus_seen() == 2
     [problem] = problems(ready)
     assert "this machine has a GPU, but PyTorch can't use it" in problem and "--gpus-per-trial 0" in problem
+    assert "CUDA_VISIBLE_DEVICES=-1" in problem  # for commands without that option
     ready(gpus_per_trial=0.0)  # a choice
     with pytest.raises(InputError, match="PyTorch can't use it"):
         gpus_each(None, 2)  # the same rule again where Ray has counted
     assert gpus_each(0.0, 2) == 0.0 and gpus_each(None, 0) == 0.0
+
+
+def test_gpus_are_counted_as_the_machine_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "DEVICES", tmp_path)
+    for name in ("RAY_OVERRIDE_RESOURCES", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    assert gpus_seen() == 0
+    for name in ("nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1", "nvidia10"):
+        (tmp_path / name).touch()
+    assert gpus_seen() == 3
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    assert gpus_seen() == 2
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
