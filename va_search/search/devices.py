@@ -24,7 +24,7 @@ PROBE_SECONDS = 120.0
 
 
 def gpus_seen() -> float:
-    """How many GPUs Ray will find, as far as that can be known without Ray."""
+    """Count the GPUs that Ray will find, as far as that can be known without Ray."""
     if hidden_by_user():
         return 0.0
     with suppress(ValueError, TypeError, AttributeError):
@@ -39,12 +39,12 @@ def gpus_seen() -> float:
 
 
 def hidden_by_user() -> bool:
-    """Whether CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
+    """True where CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1", "NoDevFiles")
 
 
 def gpu_problem(asked: float | None, seen: float) -> str | None:
-    """What is wrong where trials take `asked` GPUs each (None: one where there is one) and Ray has `seen`, or None."""
+    """Describe what is wrong where trials take `asked` GPUs each (None: one, if there is one) and Ray has `seen`."""
     if asked == 0 or (asked is None and (seen < 1 or hidden_by_user())):
         return None
     if asked is not None and seen <= 0:
@@ -74,7 +74,7 @@ def gpus_each(asked: float | None, of_ray: float) -> float:
 
 @cache
 def torch_problem() -> str | None:
-    """Why PyTorch can't compute on the GPU, tried in another process, which a broken driver may end; None: it can."""
+    """Try PyTorch on the GPU in another process, which a broken driver may end; the reason it fails, or None."""
     try:
         probe = subprocess.run(  # noqa: S603 (our own interpreter)
             [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
@@ -88,7 +88,7 @@ def torch_problem() -> str | None:
 
 
 def device_in_words(gpus: float) -> str:
-    """What trials that take so many GPUs are trained on."""
+    """Name the device of trials that take so many GPUs."""
     if gpus == 0:
         return "the CPU"
     return "one GPU each" if gpus == 1 else f"{gpus:g} GPU each"

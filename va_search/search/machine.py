@@ -72,7 +72,7 @@ def check_options(options: Options) -> None:
 
 
 def has_token() -> bool:
-    """Whether this user has a cluster's token where Ray looks for it."""
+    """True where this user has a cluster's token at a place where Ray looks for it."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
 
@@ -89,7 +89,7 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
     """A Ray that is ours alone on this machine, or a connection to a cluster; yields its resources."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if options.address is not None and has_token():
+    if options.address not in (None, "auto") and has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     import ray
 

@@ -1,4 +1,4 @@
-"""What a search would cost, before a minute is spent: trials, the space's size, time.
+"""The cost of a search, before a minute is spent: trials, the space's size, time.
 
 The time of a trial comes from finished trials of the same space and data where this home has them, otherwise from a few
 configurations of which some batches are trained, here and now, in this process. Either is scaled to what the search
@@ -217,7 +217,7 @@ def _spread(likely: Weighted, store: Store) -> list[TrialSettings]:
 
 
 def _order(settings: TrialSettings, store: Store) -> tuple[float, str]:
-    """The same whatever the order in which a space lists its values."""
+    """A sorting key that does not depend on the order in which a space lists its values."""
     return _work(settings, store), settings.model_dump_json()
 
 
@@ -260,7 +260,7 @@ def _branch(space: Space, configuration: Configuration) -> float:
 
 
 def _proposed(space: Space, store: Store, number: int) -> list[TrialSettings]:
-    """What the sampler proposes before it has learnt anything."""
+    """Trials that the sampler proposes before it has learnt anything."""
     proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)))
     each = space.trials_each
     drawn = [proposals.next() for _ in range(number * each)]

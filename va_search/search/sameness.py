@@ -39,7 +39,7 @@ NAMES = (*STORE_WIDE, "fusion", "patience", "schedule", "schedule_epochs", "sche
 
 @dataclass(frozen=True)
 class Sameness:
-    """What of a store decides which settings mean the same; made by `sameness_of`.
+    """Facts of a store that decide which settings mean the same; made by `sameness_of`.
 
     `modalities` names each feature set's modality. `own_subjects`: on every fold asked for, no two recordings of one
     side (training, validation, test) are of one subject. `stretch_frames` are the lengths in frames of all gap-free
@@ -110,7 +110,7 @@ class Sameness:
 
 
 def keeps_its_rate(settings: TrialSettings) -> bool:
-    """Whether a schedule other than constant never changes the learning rate of an epoch that is trained."""
+    """True where a schedule other than constant never changes the learning rate of an epoch that is trained."""
     epochs = settings.trained_epochs
     if settings.schedule == "step":
         return settings.schedule_epochs >= epochs
@@ -120,7 +120,7 @@ def keeps_its_rate(settings: TrialSettings) -> bool:
 
 
 def sameness_of(store: Store, folds: Sequence[int | str]) -> Sameness:
-    """What decides it on these folds of a store; reads no features."""
+    """Read these facts of a store and of these of its folds; reads no features."""
     return Sameness(
         modalities={name: feature_set.modality for name, feature_set in store.feature_sets.items()},
         own_subjects=all(_own_subjects(store, fold) for fold in folds),
