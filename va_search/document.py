@@ -59,7 +59,8 @@ def yaml_document(path: Path) -> Iterator[tuple[Any, dict[Place, int]]]:
 
 
 def read_yaml(path: Path, *, any_yaml: bool = False) -> tuple[Any, dict[Place, int]]:
-    """The same at once. `any_yaml`: no trap is reported, in a file that other programs read too (Ray's launcher)."""
+    """Data and lines as `yaml_document` gives them, errors at once. `any_yaml` reports no trap, in a file that other
+    programs read too (Ray's launcher)."""
     data, lines, traps = _read(path)
     if traps and not any_yaml:
         raise InputError(*traps)
@@ -89,7 +90,7 @@ def _read(path: Path) -> tuple[Any, dict[Place, int], list[str]]:
 
 
 def number_hint(found: Any) -> str:
-    """What to write where a number is expected and `found` is one that YAML 1.1 takes for a text; else nothing."""
+    """Return what to write where a number is expected and `found` is one that YAML 1.1 takes for a text; else ""."""
     if not isinstance(found, str) or not EXPONENT.fullmatch(found):
         return ""
     value = float(found)
@@ -175,7 +176,7 @@ class _Walk:
             self.visit(value, (*place, key.value))
 
     def _merge(self, merged: yaml.Node, place: Place) -> None:
-        """What `<<` brings has lines too; of two that bring one key YAML would silently take the first."""
+        """Note the lines of what `<<` brings; of two that bring one key YAML would silently take the first."""
         sources = merged.value if isinstance(merged, yaml.SequenceNode) else [merged]
         brought: set[str] = set()
         for source in sources:
@@ -208,7 +209,7 @@ class _Walk:
 
 
 def trap_of(text: str, kind: str) -> str | None:
-    """What YAML 1.1 makes of a value that it reads as `kind` and its writer hardly meant so; None for any other."""
+    """Describe what YAML 1.1 makes of `text`, read as `kind`, where its writer hardly meant that; None elsewhere."""
     quoted = f'"{text}" for a text'
     if kind == "bool" and text.lower() not in ("true", "false"):
         value = str(yaml.SafeLoader.bool_values.get(text.lower())).lower()
@@ -245,7 +246,7 @@ def _why(text: str) -> str:
 
 
 def _meant(text: str) -> Iterator[str]:
-    """What the writer of a number may have meant: 1:30 one and a half, 010 ten."""
+    """Yield what the writer of a number may have meant: 1.5 for 1:30, 10 for 010."""
     sign = "-" if text.startswith("-") else ""
     digits = text.lstrip("+-").replace("_", "")
     if ":" in digits:

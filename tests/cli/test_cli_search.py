@@ -49,7 +49,7 @@ def search(tmp_path: Path, tiny_store: Store) -> Callable[..., tuple[int, dict[s
         ({"space": "/"}, "not a YAML text file"),
         ({"data": "nowhere"}, "not a store"),
         ({"data": __file__}, "not a store"),
-        ({"home": __file__}, "Not a directory"),
+        ({"home": __file__}, "the home is a file, expected a folder"),
         ({"study": "../x"}, "can't be used as a file name"),
         ({"study": "x" * 300}, "can't be used as a file name"),
         ({"study": ""}, "can't be used as a file name"),
@@ -70,7 +70,7 @@ def test_wrong_input_is_said_in_json_with_exit_code_2(
 
 def test_an_address_where_nothing_answers_fails_at_once(search: Callable[..., tuple[int, dict[str, Any]]]) -> None:
     code, document = search(address="127.0.0.1:1")
-    assert code == 1 and "no Ray cluster answers" in document["error"]
+    assert code == 2 and "no Ray cluster answers" in document["error"]
 
 
 def test_the_same_command_twice_at_once(search: Callable[..., tuple[int, dict[str, Any]]], tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def test_a_clean_store_has_no_findings_and_right_counts(tmp_path: Path) -> None:
     assert made[0].annotations is not None
     made[0].annotations[:6] = np.nan
     report = check(store_of(tmp_path, made))
-    assert report.findings == ()
+    assert [finding.where for finding in report.findings] == ["subjects"]
+    assert "recording and subject mean the same here" in report.findings[0].text
     train, validation, test = report.splits
     assert (train.recordings, train.subjects, train.frames, train.labelled) == (2, 2, 120, 114)
     assert (train.shortest, train.median, train.longest) == (60, 60.0, 60)
@@ -77,7 +78,7 @@ def test_constant_labels(tmp_path: Path) -> None:
     assert found(report, "warning", "recording r1") == [
         "arousal is 5 in all 60 labelled frames; its own CCC is undefined"
     ]
-    assert len(report.findings) == 1
+    assert [finding.where for finding in report.findings] == ["recording r1", "subjects"]
 
 
 def test_unlabelled_recording_outside_test(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
     report = check(store_of(tmp_path, made))
     text = "column b: 1 NaN and 2 infinite values, the first in recording r1"
     assert found(report, "error", "feature set face") == [text]
-    assert len(report.findings) == 1
+    assert [finding.where for finding in report.findings] == ["feature set face", "subjects"]
 
 
 def test_a_column_of_nan_only(tmp_path: Path) -> None:

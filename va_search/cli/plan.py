@@ -39,7 +39,7 @@ def plan(
 
 
 def show_plan(output: Output, made: Plan, searched: Space) -> None:
-    """What a search has to do, in a few lines."""
+    """Print what a search has to do, in a few lines."""
     from va_search.data.store import MIX
 
     for remark in made.remarks:
@@ -61,7 +61,7 @@ def show_plan(output: Output, made: Plan, searched: Space) -> None:
 
 
 def size_text(made: Plan, searched: Space) -> str:
-    """How many configurations, seeds and folds there are."""
+    """Configurations, seeds and folds, each with its number."""
     seeds = "1 seed" if len(made.seeds) == 1 else f"{len(made.seeds)} seeds"
     folds = "1 fold" if len(made.folds) == 1 else f"{len(made.folds)} folds"
     beside = f"× {seeds} × {folds} ({', '.join(map(str, made.folds))})"
@@ -73,15 +73,11 @@ def size_text(made: Plan, searched: Space) -> str:
 
 
 def whole_text(made: Plan, searched: Space) -> str:
-    """How long the whole takes, and what that depends on."""
+    """The time of the whole search, and what it depends on."""
     side_by_side = "1 trial at a time" if made.concurrent == 1 else f"{made.concurrent} trials side by side"
     if made.seconds is None:
         end = "not known" if made.seconds_per_trial is None else "until the hours are spent, or it is stopped"
         return f"{end}, {side_by_side}"
-    shorter = []
-    if searched.early_stopping is not None:
-        shorter.append("early stopping")
-    if "patience" in searched.settings:
-        shorter.append("patience")
-    less = f", less by what {' and '.join(shorter)} cut" if shorter else ""
+    ends_early = searched.early_stopping is not None or "patience" in searched.settings
+    less = ", less where trials end early" if ends_early else ""
     return f"about {duration(made.seconds)} on an idle machine, {side_by_side}{less}"

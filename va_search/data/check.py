@@ -249,6 +249,10 @@ def _recording_findings(store: Store) -> Iterator[Finding]:
     tests = [r for r in store.split("test") if not np.isnan(_labels(store, r)).all()]
     if tests:
         yield Finding("note", "test", f"{counted(len(tests), 'test recording')} with labels; no training reads them")
+    people = {recording.subject for recording in store.recordings}
+    if len(people) == len(store.recordings) > 1:
+        text = "each recording has a subject of its own, so that normalise recording and subject mean the same here"
+        yield Finding("note", "subjects", text)
     gaps = [recording for recording in store.recordings if recording.gaps]
     if gaps:
         count = sum(len(recording.gaps) for recording in gaps)

@@ -212,11 +212,11 @@ class Space:
         return None
 
     def meaning(self, settings: TrialSettings) -> str:
-        """The same text for trials that would compute the same, seed and fold included."""
+        """A text that is equal for trials that would compute the same, seed and fold included."""
         return _digest(self.sameness.meaning(settings).model_dump_json())
 
     def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
-        """The same trial under other settings of this space, without the one given; a few of very many."""
+        """Other settings of this space under which the same would be trained; a few of very many."""
         meant = self.meaning(settings)
         choices: dict[str, list[Any]] = {}
         for name in NAMES:

@@ -1,4 +1,4 @@
-"""What a container leaves a process of the machine: processor time, memory and main-memory files.
+"""Limits of a container: the processor time and the memory that it leaves a process of the machine.
 
 Conventions: control groups of version 2 (`cpu.max`, `memory.max`) and version 1 (`cpu.cfs_quota_us`,
 `memory.limit_in_bytes`) are read, each with those around it, since the tightest one holds. Memory is in bytes. None: no

@@ -1,7 +1,7 @@
 """GPUs: how many Ray will find on this machine, and whether PyTorch can use them.
 
 A GPU that Ray finds and PyTorch can't use would train everything on the CPU, one trial at a time, without a word. So it
-is an error, and training on the CPU a choice: `--gpus-per-trial 0`.
+is an error, and training on the CPU a choice: `--gpus-per-trial 0`, or CUDA_VISIBLE_DEVICES=-1 for every command.
 """
 
 from __future__ import annotations
@@ -16,31 +16,35 @@ from pathlib import Path
 
 from va_search.errors import InputError
 
-NVIDIA = (Path("/dev/nvidiactl"), Path("/dev/nvidia0"), Path("/dev/dxg"))
-"""One of these is there where the machine has an NVIDIA GPU (/dev/dxg: Windows with Linux inside)."""
+DEVICES = Path("/dev")
+"""Where a file `nvidia0`, `nvidia1`, … stands for each NVIDIA GPU, or `dxg` for those of Windows around a Linux."""
 
 PROBE = "import torch; torch.zeros(1, device='cuda').add_(1).item()"
 PROBE_SECONDS = 120.0
 
 
 def gpus_seen() -> float:
-    """How many GPUs Ray will find, as far as that can be known without Ray: 0, or at least 1."""
+    """Count the GPUs that Ray will find, as far as that can be known without Ray."""
+    if hidden_by_user():
+        return 0.0
     with suppress(ValueError, TypeError, AttributeError):
         given = json.loads(os.environ.get("RAY_OVERRIDE_RESOURCES", "{}")).get("GPU")
         if given is not None:
             return float(given)
-    if hidden_by_user():
-        return 0.0
-    return 1.0 if any(path.exists() for path in NVIDIA) else 0.0
+    number = len([path for path in DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])
+    if number == 0 and any((DEVICES / name).exists() for name in ("nvidiactl", "dxg")):
+        number = 1
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return float(number if visible is None else min(number, len(visible.split(","))))
 
 
 def hidden_by_user() -> bool:
-    """Whether CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
+    """True where CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
     return os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1", "NoDevFiles")
 
 
 def gpu_problem(asked: float | None, seen: float) -> str | None:
-    """What is wrong where trials take `asked` GPUs each (None: one where there is one) and Ray has `seen`, or None."""
+    """Describe what is wrong where trials take `asked` GPUs each (None: one, if there is one) and Ray has `seen`."""
     if asked == 0 or (asked is None and (seen < 1 or hidden_by_user())):
         return None
     if asked is not None and seen <= 0:
@@ -53,7 +57,7 @@ def gpu_problem(asked: float | None, seen: float) -> str | None:
 
 
 LEAVE_OUT = "leave the option out to train on what there is"
-ON_CPU = "give --gpus-per-trial 0 to train on the CPU"
+ON_CPU = "train on the CPU: set CUDA_VISIBLE_DEVICES=-1 (or search with --gpus-per-trial 0)"
 
 
 def gpus_each(asked: float | None, of_ray: float) -> float:
@@ -70,7 +74,7 @@ def gpus_each(asked: float | None, of_ray: float) -> float:
 
 @cache
 def torch_problem() -> str | None:
-    """Why PyTorch can't compute on the GPU, tried in another process, which a broken driver may end; None: it can."""
+    """Try PyTorch on the GPU in another process, which a broken driver may end; the reason it fails, or None."""
     try:
         probe = subprocess.run(  # noqa: S603 (our own interpreter)
             [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
@@ -84,7 +88,7 @@ def torch_problem() -> str | None:
 
 
 def device_in_words(gpus: float) -> str:
-    """What trials that take so many GPUs are trained on."""
+    """Name the device of trials that take so many GPUs."""
     if gpus == 0:
         return "the CPU"
     return "one GPU each" if gpus == 1 else f"{gpus:g} GPU each"

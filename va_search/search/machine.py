@@ -88,7 +88,7 @@ def check_options(options: Options) -> None:
 
 
 def has_token() -> bool:
-    """Whether this user has a cluster's token where Ray looks for it."""
+    """True where this user has a cluster's token at a place where Ray looks for it."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
 
@@ -117,7 +117,7 @@ def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> I
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if options.address is not None and has_token():
+    if options.address not in (None, "auto") and has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     with nullcontext() if options.address is not None else private_folder() as folder:
         supervisor = Supervisor(folder, stop)

@@ -1,4 +1,4 @@
-"""What a search would cost, before a minute is spent: trials, the space's size, time.
+"""The cost of a search, before a minute is spent: trials, the space's size, time.
 
 The time of a trial comes from finished trials of the same space and data where this home has them, otherwise from a few
 configurations of which some batches are trained, here and now, in this process. Either is scaled to what the search
@@ -27,8 +27,8 @@ from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Configuration
 from va_search.search.container import cores
-from va_search.search.devices import hidden_by_user
-from va_search.search.machine import Options
+from va_search.search.devices import gpus_seen
+from va_search.search.machine import Options, side_by_side
 from va_search.search.proposals import Proposals
 from va_search.search.readiness import check_ready
 from va_search.search.session import planned_trials
@@ -89,12 +89,13 @@ def make_plan(home: Home, space: Space, store: Store, options: Options | None = 
     options = options or Options()
     records = _earlier(home, space, store)
     ready = check_ready(home, space, store, options, complete=len(records), writes=False)
-    concurrent = options.concurrent or ready.concurrent or cores() // options.threads
+    gpus, resources = _gpus_each(options), {"CPU": float(cores()), "GPU": gpus_seen()}
+    concurrent = options.concurrent or ready.concurrent or side_by_side(resources, gpus, options.threads)
     per_trial: float | None
     if len(records) >= SAMPLED:
         per_trial, basis = _of_finished(records, space, store), f"{len(records)} finished trials of this space"
     elif timed:
-        per_trial, basis = _timed(space, store)
+        per_trial, basis = _timed(space, store, "cuda" if gpus else "cpu")
     else:
         per_trial, basis = None, "`va-search plan` trains a little to know"
     trials = planned_trials(space)
@@ -163,12 +164,16 @@ def _of_finished(records: list[dict[str, Any]], space: Space, store: Store) -> f
     return _mean_trial(per_epoch, _likely(space, store), store) * trained / planned  # some are stopped early
 
 
-def _timed(space: Space, store: Store) -> tuple[float, str]:
+def _gpus_each(options: Options) -> float:
+    """GPUs that a trial takes: one where there is one, unless told otherwise."""
+    return min(1.0, gpus_seen()) if options.gpus_per_trial is None else options.gpus_per_trial
+
+
+def _timed(space: Space, store: Store, device: str) -> tuple[float, str]:
     import torch
 
     from va_search.training.fit import Fit
 
-    device = "cuda" if torch.cuda.is_available() and not hidden_by_user() else "cpu"
     if device == "cpu":
         torch.set_num_threads(1)  # as a trial has it during a search
     likely = _likely(space, store)
@@ -212,7 +217,7 @@ def _spread(likely: Weighted, store: Store) -> list[TrialSettings]:
 
 
 def _order(settings: TrialSettings, store: Store) -> tuple[float, str]:
-    """The same whatever the order in which a space lists its values."""
+    """A sorting key that does not depend on the order in which a space lists its values."""
     return _work(settings, store), settings.model_dump_json()
 
 
@@ -255,7 +260,7 @@ def _branch(space: Space, configuration: Configuration) -> float:
 
 
 def _proposed(space: Space, store: Store, number: int) -> list[TrialSettings]:
-    """What the sampler proposes before it has learnt anything."""
+    """Trials that the sampler proposes before it has learnt anything."""
     proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)))
     each = space.trials_each
     drawn = [proposals.next() for _ in range(number * each)]

@@ -1,4 +1,4 @@
-"""What can be known before a minute is spent: whether store, space, machine and home are ready for a search.
+"""Checks of store, space, machine and home: all that can be known of a search before a minute is spent.
 
 `plan`, `search --dry-run`, `search`, `retry`, `reproduce` and `demo` all ask `check_ready` before Ray starts. What is
 wrong is reported at once, whatever it is; what is only worth knowing comes back as remarks.
@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from va_search.data.check import leaks
 from va_search.data.store import MIX, Store, positions
@@ -114,37 +114,43 @@ def store_problems(space: Space, store: Store) -> Iterator[str]:
             for column, target in enumerate(DIMENSIONS):
                 if side == "training" and not _learns(space, target):
                     continue
-                labels, counts = annotation[:, column], _counts(space, target)
-                problem = _label_problem(labels, target, len(recordings), side, counts=counts)
+                problem = _label_problem(annotation, column, len(recordings), side, counts=_counts(space, target))
                 if problem is not None:
                     yield f"{store.path}: fold {key}: {problem}"
 
 
-def _label_problem(labels: Any, target: str, recordings: int, side: str, *, counts: bool) -> str | None:
+def _label_problem(
+    annotation: NDArray[np.float32], column: int, recordings: int, side: str, *, counts: bool
+) -> str | None:
+    """Describe what is wrong with one target's labels on a side, `annotation` (frames, targets); None: nothing."""
+    target, labels = DIMENSIONS[column], annotation[:, column]
     known = labels[~np.isnan(labels)]
     where = f"the {recordings} {side} recordings" if recordings > 1 else f"the one {side} recording"
     if len(known) < LEAST:
         frames = "1 frame is" if len(known) == 1 else f"{len(known)} frames are"
         return f"{frames} labelled for {target} in {where}, expected at least {LEAST}"
     if counts and known.min() == known.max():
+        others = [name for index, name in enumerate(DIMENSIONS) if index != column and _varies(annotation[:, index])]
+        advice = f"; to train and rank by {others[0]} alone give objective: {others[0]}" if others else ""
         return (
-            f"{target} is {known[0]:g} in all {len(known):,} labelled frames of {where}, so it has no CCC and "
-            f"nothing can be learnt; search for the other one alone (objective: {_other(target)}), or import its labels"
+            f"{target} is {known[0]:g} in all {len(known):,} labelled frames of {where}, so it has no CCC and nothing "
+            f"can be learnt{advice}"
         )
     return None
 
 
-def _other(target: str) -> str:
-    return next(name for name in DIMENSIONS if name != target)
+def _varies(labels: NDArray[np.float32]) -> bool:
+    known = labels[~np.isnan(labels)]
+    return len(known) > 0 and bool(known.min() < known.max())
 
 
 def _counts(space: Space, target: str) -> bool:
-    """Whether what is searched for depends on a target."""
+    """True where the objective depends on a target."""
     return space.objective not in DIMENSIONS or space.objective == target
 
 
 def _learns(space: Space, target: str) -> bool:
-    """Whether any configuration's loss looks at a target."""
+    """True where the loss of some configuration depends on a target."""
     weight = space.settings.get(f"loss_{target}")
     return weight is None or any(value > 0 for value in weight.domain.values())
 
@@ -218,7 +224,7 @@ def machine_problems(options: Options) -> Iterator[str]:
 
 
 def fit_memory(space: Space, store: Store, options: Options) -> tuple[int | None, list[str], list[str]]:
-    """How many trials memory bears at a time where that is less than the cores do (else None); problems; remarks."""
+    """Return how many trials memory bears at a time (None: as many as cores), problems, remarks."""
     left, limit = memory_available(), memory_limit()
     if left is None or options.gpus_per_trial or (options.gpus_per_trial is None and gpus_seen()):
         return None, [], []  # not known, or the GPUs decide how many there are
@@ -269,7 +275,7 @@ def home_problems(home: Home, *, writes: bool) -> Iterator[str]:
 
 
 def _tried_problems(root: Path) -> Iterator[str]:
-    """What a home refuses to do, found by doing it."""
+    """Write, rename and lock a file in a home, and remove it; problems with either."""
     probe = root / f".ready-{uuid.uuid4().hex}"
     renamed = probe.with_suffix(".renamed")
     doing = "written"

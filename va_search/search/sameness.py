@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from va_search.data.segments import stretches
@@ -38,7 +39,7 @@ NAMES = (*STORE_WIDE, "fusion", "patience", "schedule", "schedule_epochs", "sche
 
 @dataclass(frozen=True)
 class Sameness:
-    """What of a store decides which settings mean the same; made by `sameness_of`.
+    """Facts of a store that decide which settings mean the same; made by `sameness_of`.
 
     `modalities` names each feature set's modality. `own_subjects`: on every fold asked for, no two recordings of one
     side (training, validation, test) are of one subject. `stretch_frames` are the lengths in frames of all gap-free
@@ -50,7 +51,7 @@ class Sameness:
     stretch_frames: tuple[int, ...]
     labelled_frames: tuple[int, ...]
 
-    @property
+    @cached_property
     def longest(self) -> int:
         """Frames of the longest gap-free stretch."""
         return max(self.stretch_frames, default=1)
@@ -109,7 +110,7 @@ class Sameness:
 
 
 def keeps_its_rate(settings: TrialSettings) -> bool:
-    """Whether a schedule other than constant never changes the learning rate of an epoch that is trained."""
+    """True where a schedule other than constant never changes the learning rate of an epoch that is trained."""
     epochs = settings.trained_epochs
     if settings.schedule == "step":
         return settings.schedule_epochs >= epochs
@@ -119,7 +120,7 @@ def keeps_its_rate(settings: TrialSettings) -> bool:
 
 
 def sameness_of(store: Store, folds: Sequence[int | str]) -> Sameness:
-    """What decides it on these folds of a store; reads no features."""
+    """Read these facts of a store and of these of its folds; reads no features."""
     return Sameness(
         modalities={name: feature_set.modality for name, feature_set in store.feature_sets.items()},
         own_subjects=all(_own_subjects(store, fold) for fold in folds),

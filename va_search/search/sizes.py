@@ -1,4 +1,4 @@
-"""How much room trials take: bytes on the disk and in main memory, estimated low from settings and data.
+"""Sizes of trials: bytes on the disk and in main memory, estimated low from settings and data.
 
 Conventions: a weight is 4 bytes. A trial keeps two sets of weights (the best epoch of either target) and predictions of
 validation and test. While it trains it also has gradients and two moments of each weight.

@@ -205,8 +205,6 @@ def device_of(task: dict[str, Any]) -> str:
     import torch
 
     device = task["device"]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(task["threads"])
     return str(device)
