@@ -6,6 +6,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Stopper
@@ -97,27 +98,22 @@ class Progressing(Unsaved, Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died, and another one takes over."""
-        if not self._ray_is_lost():
+        if self._ray.supervisor.lost() is None:
             self._session.recovered += 1
-            self._session.remarks.append(f"{self._ray.deaths.explain(str(trial.get_error()))}; another one takes over")
+            why = self._ray.deaths.explain(_error(trial))
+            self._session.remarks.append(f"trial {trial.config['trial']}: {why}; another process goes on from its checkpoint")
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died once too often, or died while Tune took the trial for one that waits: such a
         trial Tune gives up at once, whatever tries it has left (a node that goes between two trials of its actor)."""
-        if self._ray_is_lost():
-            return
-        error = trial.get_error()
+        if self._ray.supervisor.lost() is not None:
+            return  # Ray itself is gone, which is no failure of the trial; the search ends
+        error = _error(trial)
+        why = f"{error}\n{self._ray.deaths.explain(error)}"
         ended = self._session.lost if trial.should_recover() else self._session.ended
         for one in _trials(trial):
             with self._or_the_search_ends():
-                ended(one, f"{error}\n{self._ray.deaths.explain(str(error))}" if error else "the trial's process died")
-
-    def _ray_is_lost(self) -> bool:
-        """Whether trials end because Ray does, which is no failure of theirs: then the search ends."""
-        problem = self._ray.supervisor.lost()
-        if problem is not None:
-            self._session.ends.append(problem)
-        return problem is not None
+                ended(one, why)
 
     @contextmanager
     def _or_the_search_ends(self) -> Iterator[None]:
@@ -134,6 +130,15 @@ class Progressing(Unsaved, Callback):
     def get_state(self) -> dict[str, Any] | None:
         """Tune: nothing to save."""
         return None
+
+
+def _error(trial: Any) -> str:
+    """Ray's messages on the failures of a trial, the last one at the end; empty where there is none.
+
+    `trial.get_error` reads a copy that Tune makes later.
+    """
+    file = trial.error_file
+    return Path(file).read_text(encoding="utf-8") if file and Path(file).is_file() else ""
 
 
 def _trials(trial: Any) -> list[str]:

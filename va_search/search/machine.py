@@ -52,6 +52,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 START_SECONDS = 180.0
 """How long Ray may take to start on a busy machine."""
 
+START_STOP_SECONDS = 1.0
+"""How long a request to stop waits for a Ray that starts, when nothing runs that could be saved."""
+
 CONNECT_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
 
@@ -124,7 +127,7 @@ def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> d
     """Start Ray, or connect to a cluster, and return its resources."""
     where = options.address or "this machine"
     try:
-        supervisor.call(partial(_start, options, folder), START_SECONDS, limited="its start")
+        supervisor.call(partial(_start, options, folder), patience=START_STOP_SECONDS, limit=START_SECONDS)
     except VaSearchError as error:
         raise JobError(f"Ray could not be started or reached at {where}: {error}") from error
     except Exception as error:  # Ray raises bare exceptions too
@@ -152,7 +155,7 @@ def _start(options: Options, folder: Path | None) -> None:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a dead process of a trial: we say why it died
     address: dict[str, Any] = {"address": options.address}
     if folder is not None:
         address = {
@@ -170,6 +173,16 @@ def _start(options: Options, folder: Path | None) -> None:
         ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     if folder is not None:
         _end_by_force(ray)
+        _say_nothing(ray)
+
+
+def _say_nothing(ray: Any) -> None:
+    """Let Ray print nothing on the death of its processes, which the search explains in its own words.
+
+    Without effect but for those lines where Ray changes this.
+    """
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _end_by_force(ray: Any) -> None:

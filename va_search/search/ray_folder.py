@@ -49,7 +49,7 @@ def private_folder() -> Iterator[Path]:
     JobError naming every place that was tried, and why it can't be used.
     """
     folder, lock = _make_folder()
-    guard = subprocess.Popen(
+    guard = subprocess.Popen(  # noqa: S603  (this package's own file)
         [sys.executable, "-I", "-S", ray_guard.__file__, str(folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,

@@ -28,7 +28,7 @@ training is no such failure: the actor reports it, and only `search` again retri
 
 
 def tune_in_waves(
-    session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None], ray: RunningRay
+    session: Session, options: Options, first: Any, gpus: float, *, watch: Callable[[Progress], None], ray: RunningRay
 ) -> None:
     """Train what the session hands out until there is no more; `first` was drawn before Ray was started."""
     scheduler = _scheduler(session)
