@@ -14,7 +14,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
-from va_search.search.machine import RunningRay
 from va_search.search.nodes import LOOK_SECONDS
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
@@ -69,11 +68,18 @@ class Progressing(Unsaved, Callback):
     nodes every few."""
 
     def __init__(
-        self, session: Session, watch: Callable[[Progress], None], count: Callable[[], None], ray: RunningRay
+        self,
+        session: Session,
+        watch: Callable[[Progress], None],
+        count: Callable[[], None],
+        *,
+        lost: Callable[[], str | None] = lambda: None,
+        explain: Callable[[str], str] = lambda error: "the trial's process died",
     ) -> None:
+        """`lost` says why Ray itself can't go on, `explain` what killed a process that Ray's message is about."""
         self._session = session
         self._watch, self._count = watch, count
-        self._ray = ray
+        self._lost, self._explain = lost, explain
         self._last = self._counted = 0.0
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -98,18 +104,20 @@ class Progressing(Unsaved, Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died, and another one takes over."""
-        if self._ray.supervisor.lost() is None:
+        if self._lost() is None:
             self._session.recovered += 1
-            why = self._ray.deaths.explain(_error(trial))
-            self._session.remarks.append(f"trial {trial.config['trial']}: {why}; another process goes on from its checkpoint")
+            why = self._explain(_error(trial))
+            self._session.remarks.append(
+                f"trial {trial.config['trial']}: {why}; another process goes on from its checkpoint"
+            )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died once too often, or died while Tune took the trial for one that waits: such a
         trial Tune gives up at once, whatever tries it has left (a node that goes between two trials of its actor)."""
-        if self._ray.supervisor.lost() is not None:
+        if self._lost() is not None:
             return  # Ray itself is gone, which is no failure of the trial; the search ends
         error = _error(trial)
-        why = f"{error}\n{self._ray.deaths.explain(error)}"
+        why = f"{error}\n{self._explain(error)}"
         ended = self._session.lost if trial.should_recover() else self._session.ended
         for one in _trials(trial):
             with self._or_the_search_ends():

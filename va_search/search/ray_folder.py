@@ -77,7 +77,7 @@ def _make_folder() -> tuple[Path, IO[str]]:
                 LOG.warning("RAY_TMPDIR is not used: %s", problems[-1])
             continue
         return folder, lock
-    room = LONGEST_SOCKET - len(SESSION_NAME) - len(PREFIX) - len("/12345678/") + 1
+    room = LONGEST_SOCKET - len(f"/{PREFIX}12345678/{SESSION_NAME}")
     raise JobError(
         "no folder for Ray's sockets and logs on this machine:\n"
         + "\n".join(f"  {problem}" for problem in problems)

@@ -100,7 +100,7 @@ def _wave(
             stop=StopWhenAsked(session),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=early is not None),
-            callbacks=[Progressing(session, watch, count_nodes, ray)],
+            callbacks=[Progressing(session, watch, count_nodes, lost=ray.supervisor.lost, explain=ray.deaths.explain)],
             verbose=0,
         ),
     )
