@@ -47,7 +47,7 @@ END_SECONDS = 10.0
 """How long Ray itself may take to end once no trial runs any more."""
 
 PROBE_SECONDS = 5.0
-SILENT_SECONDS, SILENT_CLUSTER_SECONDS = 25.0, 45.0
+SILENT_SECONDS, SILENT_CLUSTER_SECONDS = 20.0, 45.0
 """How long the GCS may leave every question unanswered: on this machine, and of a cluster."""
 
 
