@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
-from va_search.search.machine import RunningRay
 from va_search.search.nodes import LOOK_SECONDS
 from va_search.search.outages import Outage
 from va_search.search.rungs import Rungs
@@ -71,11 +70,18 @@ class Progressing(Unsaved, Callback):
     nodes every few."""
 
     def __init__(
-        self, session: Session, watch: Callable[[Progress], None], count: Callable[[], None], ray: RunningRay
+        self,
+        session: Session,
+        watch: Callable[[Progress], None],
+        count: Callable[[], None],
+        *,
+        lost: Callable[[], str | None] = lambda: None,
+        explain: Callable[[str], str] = lambda error: "the trial's process died",
     ) -> None:
+        """`lost` says why Ray itself can't go on, `explain` what killed a process that Ray's message is about."""
         self._session = session
         self._watch, self._count = watch, count
-        self._ray = ray
+        self._lost, self._explain = lost, explain
         self._last = self._counted = 0.0
         self._over: set[str] = set()  # Tune's trials whose end the session knows already
 
@@ -123,25 +129,18 @@ class Progressing(Unsaved, Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's node was taken away by its owner, and another one takes over."""
-        if not self._ray_is_lost():
+        if self._lost() is None:
             self._session.recovered += 1
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial's process died, or its node went."""
-        if trial.trial_id in self._over or self._ray_is_lost():
-            return
-        error = _error_of(trial)
-        explanation = self._ray.deaths.explain(error)
+        if trial.trial_id in self._over or self._lost() is not None:
+            return  # where Ray itself is gone, that is no failure of the trial; the search ends
+        error = _error(trial)
+        explanation = self._explain(error)
         with or_the_search_ends(self._session):
             self._session.died(_trials(trial), f"{error}\n{explanation}")
-            self._session.remarks.append(explanation)
-
-    def _ray_is_lost(self) -> bool:
-        """Whether trials end because Ray does, which is no failure of theirs: then the search ends."""
-        problem = self._ray.supervisor.lost()
-        if problem is not None:
-            self._session.ends.append(problem)
-        return problem is not None
+            self._session.remarks.append(f"trial {trial.config['trial']}: {explanation}")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""
@@ -162,13 +161,13 @@ def or_the_search_ends(session: Session) -> Iterator[None]:
         session.ends.append(str(error) if isinstance(error, VaSearchError) else traceback.format_exc())
 
 
-def _error_of(trial: Any) -> str:
-    """What Tune noted of a trial's error, in its file on this machine."""
-    said = ""
-    if trial.error_file is not None:
-        with suppress(OSError):
-            said = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-    return said
+def _error(trial: Any) -> str:
+    """Ray's messages on the failures of a trial, the last one at the end; empty where there is none.
+
+    `trial.get_error` reads a copy that Tune makes later.
+    """
+    file = trial.error_file
+    return Path(file).read_text(encoding="utf-8", errors="replace") if file and Path(file).is_file() else ""
 
 
 def _trials(trial: Any) -> list[str]:

@@ -53,6 +53,9 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 START_SECONDS = 180.0
 """How long Ray may take to start on a busy machine."""
 
+START_STOP_SECONDS = 1.0
+"""How long a request to stop waits for a Ray that starts, when nothing runs that could be saved."""
+
 CONNECT_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
 
@@ -132,7 +135,7 @@ def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> I
 def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> dict[str, float]:
     """Start Ray, or connect to a cluster, and return its resources."""
     try:
-        supervisor.call(partial(_start, options, folder), START_SECONDS, limited="its start")
+        supervisor.call(partial(_start, options, folder), patience=START_STOP_SECONDS, limit=START_SECONDS)
     except Exception as error:  # Ray raises bare exceptions too
         reason = str(error).strip() or type(error).__name__
         if options.address is not None:
@@ -160,7 +163,7 @@ def _start(options: Options, folder: Path | None) -> None:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a dead process of a trial: we say why it died
     address: dict[str, Any] = {"address": options.address}
     if folder is not None:
         address = {
@@ -178,6 +181,16 @@ def _start(options: Options, folder: Path | None) -> None:
         ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
     if folder is not None:
         _end_by_force(ray)
+        _say_nothing(ray)
+
+
+def _say_nothing(ray: Any) -> None:
+    """Let Ray print nothing on the death of its processes, which the search explains in its own words.
+
+    Without effect but for those lines where Ray changes this.
+    """
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _end_by_force(ray: Any) -> None:

@@ -129,9 +129,7 @@ def _lives(node: str) -> bool:
 
 
 @contextmanager
-def checked_nodes(
-    home: Home, store: Store, call: Callable[[Callable[[], list[str]]], list[str]]
-) -> Iterator[Expected]:
+def checked_nodes(home: Home, store: Store, call: Callable[[Callable[[], list[str]]], list[str]]) -> Iterator[Expected]:
     """What nodes must have, for those that join later, which their first trial compares (`trial.py`).
 
     `call` calls Ray. InputError naming every node of now that must not train.

@@ -49,7 +49,7 @@ def private_folder() -> Iterator[Path]:
     JobError naming every place that was tried, and why it can't be used.
     """
     folder, lock = _make_folder()
-    guard = subprocess.Popen(
+    guard = subprocess.Popen(  # noqa: S603  (this package's own file)
         [sys.executable, "-I", "-S", ray_guard.__file__, str(folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,
@@ -77,7 +77,7 @@ def _make_folder() -> tuple[Path, IO[str]]:
                 LOG.warning("RAY_TMPDIR is not used: %s", problems[-1])
             continue
         return folder, lock
-    room = LONGEST_SOCKET - len(SESSION_NAME) - len(PREFIX) - len("/12345678/") + 1
+    room = LONGEST_SOCKET - len(f"/{PREFIX}12345678/{SESSION_NAME}")
     raise JobError(
         "no folder for Ray's sockets and logs on this machine:\n"
         + "\n".join(f"  {problem}" for problem in problems)

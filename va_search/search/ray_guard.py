@@ -36,7 +36,7 @@ def processes_in(folder: Path) -> dict[int, str]:
 def _writes_in(folder: Path, process: Path) -> bool:
     """Whether a process, by its path in /proc, has a file open for writing below a folder."""
     for link in (process / "fd").iterdir():
-        if os.readlink(link).startswith(f"{folder}/") and link.lstat().st_mode & stat.S_IWUSR:
+        if link.readlink().is_relative_to(folder) and link.lstat().st_mode & stat.S_IWUSR:
             return True
     return False
 

@@ -40,6 +40,7 @@ INTERRUPTED_SECONDS = 10.0
 """The same for a search that was asked to stop."""
 LEAVING_SECONDS = 13.0
 """So long after a signal a search is over, whatever hangs."""
+KEPT = "finished trials are saved, running ones keep their last checkpoint; the same command again goes on from there"
 
 
 def run_search(
@@ -166,12 +167,10 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None], 
             if not session.stopping:
                 ended()
     except RayLost as lost:
-        session.ends.append(str(lost))
+        session.ends.append(f"{lost}; {KEPT}")
 
 
-def _train(
-    session: Session, options: Options, first: Any, ray: RunningRay, watch: Callable[[Progress], None]
-) -> None:
+def _train(session: Session, options: Options, first: Any, ray: RunningRay, watch: Callable[[Progress], None]) -> None:
     gpus = options.gpus_per_trial
     if options.address is None:
         gpus = gpus_each(gpus, ray.resources.get("GPU", 0))
@@ -186,7 +185,7 @@ def _train(
             most = max(1, call(lambda: places(living(), gpus, options.threads)))
         session.concurrent = options.concurrent or most
         if not session.stopping:
-            call(partial(tune_in_waves, session, options, first, gpus, watch, ray))
+            call(partial(tune_in_waves, session, options, first, gpus, watch=watch, ray=ray))
 
 
 @contextmanager

@@ -16,9 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in _NAMES if hasattr(signal, name)
-)  # Windows lacks some
+STOP_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))  # Windows lacks some
 """The signals that stop a command; Ray's own processes are started with all of them blocked."""
 
 REPEATED_SECONDS = 10.0

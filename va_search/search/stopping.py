@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from va_search.errors import Interrupted, JobError, TimeIsUp
+from va_search.errors import Interrupted, TimeIsUp, VaSearchError
 from va_search.search.session import Session
 from va_search.search.signals import interrupted_by, signals_taken
 
@@ -24,7 +24,7 @@ def stoppable(session: Session) -> Iterator[None]:
             yield
     except KeyboardInterrupt:
         session.interrupted = True
-    except (JobError, RuntimeError):  # such as a Ray that was stopped while it started
+    except (VaSearchError, RuntimeError):  # such as a Ray that was stopped while it started
         if not session.interrupted:
             raise
     if session.interrupted:

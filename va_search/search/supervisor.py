@@ -12,6 +12,7 @@ started them, so it lives as long as Ray.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -43,10 +44,10 @@ STOP_SECONDS = 9.0
 """How long Ray may take to end running trials after a request to stop; Tune itself waits 5 s for their
 checkpoints."""
 END_SECONDS = 10.0
-"""The same for Ray itself, once no trial runs any more."""
+"""How long Ray itself may take to end once no trial runs any more."""
 
 PROBE_SECONDS = 5.0
-SILENT_SECONDS, SILENT_CLUSTER_SECONDS = 25.0, 45.0
+SILENT_SECONDS, SILENT_CLUSTER_SECONDS = 20.0, 45.0
 """How long the GCS may leave every question unanswered: on this machine, and of a cluster."""
 
 
@@ -97,7 +98,7 @@ class Supervisor:
 
     def __init__(self, folder: Path | None, stop: Callable[[], bool] = lambda: False) -> None:
         self.abandoned = False
-        self.asked_to_stop: float | None = None
+        self._asked_to_stop: float | None = None
         self._folder = folder
         self._stop = stop
         self._seen: dict[int, str] = {}
@@ -107,18 +108,21 @@ class Supervisor:
         self._thread = threading.Thread(target=self._serve, name="ray", daemon=True)
         self._thread.start()
 
-    def call(self, work: Callable[[], T], limit: float | None = None, *, limited: str = "") -> T:
-        """What `work` returns, called on Ray's thread; RayLost when Ray is lost meanwhile, or when that takes
-        longer than `limit` seconds (`limited` says what took so long)."""
+    def call(self, work: Callable[[], T], *, patience: float = STOP_SECONDS, limit: float = math.inf) -> T:
+        """What `work` returns, called on Ray's thread.
+
+        RayLost when Ray is lost meanwhile, takes longer than `limit` seconds, or does not end within
+        `patience` seconds of a request to stop.
+        """
         call = _Call(work)
         self._calls.put(call)
         began = time.monotonic()
         try:
             while not call.done.wait(TURN_SECONDS):
                 retake_signals()
-                problem = self._problem()
-                if problem is None and limit is not None and time.monotonic() - began > limit:
-                    problem = f"{limited} took longer than {limit:.0f} s"
+                problem = self._problem(patience)
+                if problem is None and time.monotonic() - began > limit:
+                    problem = f"Ray did not answer within {limit:.0f} s"
                 if problem is not None:
                     raise RayLost(problem)
         except (RayLost, KeyboardInterrupt):
@@ -181,11 +185,11 @@ class Supervisor:
         while (call := self._calls.get()) is not None:
             call.run()
 
-    def _problem(self) -> str | None:
+    def _problem(self, patience: float) -> str | None:
         if self._stop():
-            self.asked_to_stop = self.asked_to_stop or time.monotonic()
-            if time.monotonic() - self.asked_to_stop > STOP_SECONDS:
-                return f"Ray did not end running trials within {STOP_SECONDS:.0f} s"
+            self._asked_to_stop = self._asked_to_stop or time.monotonic()
+            if time.monotonic() - self._asked_to_stop > patience:
+                return f"Ray did not end running trials within {patience:.0f} s"
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return None
         self._looked = time.monotonic()

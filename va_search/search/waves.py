@@ -28,7 +28,7 @@ An exception of a training is no such failure: the actor reports it, and only `s
 
 
 def tune_in_waves(
-    session: Session, options: Options, first: Any, gpus: float, watch: Callable[[Progress], None], ray: RunningRay
+    session: Session, options: Options, first: Any, gpus: float, *, watch: Callable[[Progress], None], ray: RunningRay
 ) -> None:
     """Train what the session hands out until there is no more; `first` was drawn before Ray was started."""
     scheduler = _scheduler(session)
@@ -102,7 +102,7 @@ def _wave(
             stop=StopWhenAsked(session),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=early is not None),
-            callbacks=[Progressing(session, watch, count_nodes, ray)],
+            callbacks=[Progressing(session, watch, count_nodes, lost=ray.supervisor.lost, explain=ray.deaths.explain)],
             verbose=0,
         ),
     )

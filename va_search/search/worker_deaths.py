@@ -30,12 +30,13 @@ class Deaths:
         self._kills = kernel_kills()
 
     def explain(self, error: str) -> str:
-        """One sentence on the last death that Ray's message is about."""
-        if "low on memory" in error or "OutOfMemoryError" in error:
-            used = re.findall(r"Memory on the node .*? was ([^;.]*?(?:GB|MB|KB).*?\([\d.]+\))", error)
-            amount = f" ({used[-1]})" if used else ""
-            return f"the trial's process was killed by Ray's memory monitor: the machine's memory was nearly full{amount}; {LESS}"
-        if "node" in error and re.search(r"node.*(died|dead|terminated|preempted)", error.splitlines()[-1]):
+        """One sentence on the last death that Ray's messages are about."""
+        error = error.rpartition("Failure #")[2]  # as Tune numbers them
+        if "low on memory" in error:
+            return (
+                f"the trial's process was killed by Ray's memory monitor: the machine's memory was nearly full; {LESS}"
+            )
+        if "because its node has died" in error:
             return "the trial's process ended with its node, which left the cluster"
         processes = re.findall(r"\bpid: (\d+)|\bPID: (\d+)", error)
         process = int(next(filter(None, processes[-1]))) if processes else None
