@@ -53,11 +53,11 @@ class Output:
         """The output of the command that runs now; None outside of one."""
         return _CURRENT.get()
 
-    def name_home(self, words: str) -> None:
-        """Say once which home the command reads or makes; with --json the document has it too."""
+    def name_home(self, words: str, place: str) -> None:
+        """Say once which home the command reads or makes; with --json the document has its `place` too."""
         if self.home is None:
             self.note(words)
-        self.home = words
+        self.home = place
 
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)
@@ -74,7 +74,7 @@ class Output:
         if self.as_json and not self._printed:
             self._printed = True
             if isinstance(document, dict) and self.home is not None:
-                document = {**document, "home": self.home.removeprefix("home ")}
+                document = {**document, "home": self.home}
             json.dump(finite(document), sys.stdout, indent=1, allow_nan=False, default=str)
             sys.stdout.write("\n")
 
