@@ -31,7 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 DEFAULT_HOME = files.DEFAULT_HOME
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
-"""System errors told in one line: the machine's (exit code 1) and a wrong path's (2)."""
+"""System errors reported in one line: the machine's (exit code 1) and a wrong path's (2)."""
 WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
