@@ -22,7 +22,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="A file for `ray up`, or a RayJob of KubeRay.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Say in plain words what is wrong, open to others or expensive in a cluster file. Exit code 2 when there are errors."""
+    """Say in plain words what is wrong, open to others or expensive in a cluster file; errors end with code 2."""
     with command(as_json) as output:
         from dataclasses import asdict
 

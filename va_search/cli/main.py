@@ -52,13 +52,21 @@ class Commands(TyperGroup):
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: BEGIN.index(name) if name in BEGIN else len(BEGIN))
 
-    def main(self, args: Sequence[str] | None = None, *given: Any, standalone_mode: bool = True, **options: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run the command line `args`, sys.argv's by default, and end the process."""
         words = sys.argv[1:] if args is None else list(args)
         if "--json" not in words or not standalone_mode:
-            return super().main(args, *given, standalone_mode=standalone_mode, **options)
+            return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args, **extra)
         try:
-            code = super().main(args, *given, standalone_mode=False, **options)
+            code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.Abort:
             sys.exit(1)
         except Exception as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
-from va_search.cli.places import opened
+from va_search.cli.places import name_home, opened
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -86,6 +86,7 @@ def run(
     """Search with progress on standard error, then show what it did; `more` goes to `run_search`."""
     from va_search.search.run import run_search
 
+    name_home(home)
     more |= {"credit": credit_for(home, space, store), "pictures": pictures_for(home, space, store, study)}
     with progress_line(output) as watch:
         summary = run_search(home, space, store, study=study, options=options, watch=watch, **more)
@@ -169,7 +170,8 @@ def show_summary(output: Output, summary: Summary) -> None:
         f"study {summary.study}: {summary.complete} trials complete ({', '.join(parts)}) in {duration(summary.seconds)}"
     )
     for name, (trial, value) in summary.best.items():
-        output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}")
+        which = "  best single trial for both" if name == "score" else ""
+        output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}{which}")
     if summary.pareto:
         output.show("Pareto set: no other trial beats these on one dimension without losing on the other")
     for one in summary.pareto or ():

@@ -103,4 +103,5 @@ def _read(bank: Bank, records: Iterable[dict[str, Any]]) -> Iterable[Trial]:
 def _counts(records: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]], objective: str) -> str:
     failed = sum("failed" in record for record in records)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return f"{counted(len(trained), 'trial')} complete{f', {failed} failed' if failed else ''}; objective {objective}. Drawn {made}."
+    complete = f"{counted(len(trained), 'trial')} complete"
+    return f"{complete}{f', {failed} failed' if failed else ''}; objective {objective}. Drawn {made}."
