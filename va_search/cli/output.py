@@ -73,7 +73,7 @@ class Output:
         """The whole result for programs; printed only with --json."""
         if self.as_json and not self._printed:
             self._printed = True
-            if isinstance(document, dict) and self.home is not None:
+            if isinstance(document, dict) and self.home is not None and "error" not in document:
                 document = {**document, "home": self.home}
             json.dump(finite(document), sys.stdout, indent=1, allow_nan=False, default=str)
             sys.stdout.write("\n")
