@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster,extract]'
 	@touch $@
 
-demo: $(VENV)/.ready            ## the whole job on a simulated challenge, a few minutes on two cores
+demo: $(VENV)/.ready            ## the whole job on a simulated challenge: about a minute on 2 cores, after the install
 	$(BIN)/va-search demo
 
 test: $(VENV)/.ready            ## the tests that take minutes in all

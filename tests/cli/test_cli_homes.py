@@ -52,7 +52,7 @@ def test_the_home_is_named(world: World, tmp_path: Path, words: tuple[str, ...])
     assert done.stderr.startswith(f"home va-home (in {tmp_path})\n")
     document = json.loads(call(*words, "--json").stdout)
     if isinstance(document, dict):
-        assert document["home"] == f"va-home (in {tmp_path})"
+        assert document["home"] == str(tmp_path / "va-home")
 
 
 MISTYPED = [(words[0], "firts", *words[2:]) for words in COMMANDS if words[1:2] == ("first",)]

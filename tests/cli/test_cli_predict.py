@@ -34,9 +34,24 @@ def test_predict_and_again(served: Served, tmp_path: Path) -> None:
     assert "out: 4 test recordings, 239 rows" in first.stdout and first.stdout.startswith("wrote ")
     assert "predicted by 3 members on cpu, from face, voice; read back" in first.stdout
     assert "the bank has predictions of these recordings: the largest difference is" in first.stdout
-    assert first.stderr == "" and len(list((tmp_path / "out").glob("r*.csv"))) == 4
+    assert first.stderr == f"home {served.home.root}\n" and len(list((tmp_path / "out").glob("r*.csv"))) == 4
     again = predict(served, tmp_path / "out", "--split", "validation")
     assert again.stdout.startswith("replaced ") and "the study's own, scores on them are too high" in again.stdout
+
+
+def test_predictions_never_take_a_submissions_place_unasked(served: Served, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert call(served, "submit", "mix", "--out", str(out)).exit_code == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    refused = predict(served, out, "--split", "validation")
+    assert refused.exit_code == 2
+    assert "holds the submission of ensemble 'mix', and this is the predictions of 'mix'" in refused.stderr
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    replaced = predict(served, out, "--split", "validation", "--replace")
+    assert replaced.exit_code == 0 and replaced.stdout.startswith("replaced ")
+    back = call(served, "submit", "mix", "--out", str(out))
+    assert back.exit_code == 2 and "holds the predictions of ensemble 'mix'" in back.stderr
+    assert call(served, "submit", "mix", "--out", str(out), "--replace").exit_code == 0
 
 
 def test_predict_json(served: Served, tmp_path: Path) -> None:

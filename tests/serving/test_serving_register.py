@@ -120,7 +120,12 @@ def test_the_same_content_keeps_its_version(home: Home, registered: dict[str, ob
     assert registered["version"] == 1 and registered["new"] is True
     again = json.loads(call(home, "register", "mix"))
     assert again["version"] == 1 and again["new"] is False
-    call(home, "ensemble", "first", "--recipe", recipe("best"), "--name", "mix", "--force", "--no-tracking")
+    given = ["ensemble", "first", "--recipe", recipe("best"), "--name", "mix", "--force", "--home", str(home.root)]
+    rebuilt = CliRunner().invoke(app, [*given, "--no-tracking"])
+    assert "models:/mix/1 is of an earlier build of ensemble mix" in rebuilt.stdout
+    (home.ensemble("mix").with_suffix("") / "registered.json").unlink()  # as another machine, or version, left it
+    rebuilt = CliRunner().invoke(app, given)
+    assert "models:/mix/1 is of an earlier build of ensemble mix" in rebuilt.stderr
     newer = json.loads(call(home, "register", "mix"))
     assert newer["version"] == 2 and newer["new"] is True and newer["run"] == registered["run"]
     client = MlflowClient(home.tracking_uri)

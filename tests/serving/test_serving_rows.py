@@ -140,7 +140,7 @@ def test_from_a_store_and_back(served: Served) -> None:
     [
         ({"recording": None, "voice.1": None}, ["column 'recording' is missing", "1 of 2 columns of 'voice' are"]),
         ({"face.smile": None, "face.gaze.x": None}, ["2 of 2 columns of 'face' are missing: 'face.smile', 'face.g"]),
-        ({"recording": ["a", None, "b"]}, ["1 rows have no recording, the first is row 1"]),
+        ({"recording": ["a", None, "b"]}, ["1 row without recording, the first is row 1"]),
         (
             {"face.gaze.x": [1, None, 3], "voice.0": [1, 2, 1e300]},
             ["1 values of 'face' are missing or no finite float32, the first in column 'face.gaze.x' of recording 'a'",

@@ -88,7 +88,7 @@ def test_a_strategy_without_trials_is_a_row_with_its_problem(world: FoldsWorld, 
     assert problems["ensemble_1"] is None and problems["ensemble_2"] is None
     assert "no trial of fold train_val_mix in official" in str(problems["train_val_mix"])
     assert "no trial of fold train_val_mix in official" in str(problems["ensemble_3"])
-    assert "configuration with folds 0, 1, 2 missing" in str(problems["six_fold"])
+    assert "configuration not trained on folds 0, 1 and 2 (use folds: all)" in str(problems["six_fold"])
     assert {row.ensemble for row in made.rows} == {"p-ensemble_1", "p-ensemble_2", None}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ensemble_1", "ensemble_2"]
     assert {one.name for one in made.ensembles} == {"p-ensemble_1", "p-ensemble_2"}

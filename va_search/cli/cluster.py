@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from va_search.cli.output import JsonOption, command
+from va_search.errors import counted
 
 CHECK_EXAMPLE = "Example: va-search cluster check ray_cluster.yaml"
 
@@ -21,7 +22,7 @@ def check(
     file: Annotated[Path, typer.Argument(help="A file for `ray up`, or a RayJob of KubeRay.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Say in plain words what is wrong, open or dear in a cluster file. Exit code 2 when there are errors."""
+    """Say in plain words what is wrong, open to others or expensive in a cluster file; errors end with code 2."""
     with command(as_json) as output:
         from dataclasses import asdict
 
@@ -33,7 +34,8 @@ def check(
         errors, warnings = checked.count("error"), checked.count("warning")
         start = f"kubectl apply -f {file}" if checked.kind == "kuberay" else f"ray up {file}"
         output.show(
-            f"{errors} errors, {warnings} warnings; " + ("put the errors right" if errors else f"next: {start}")
+            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; "
+            + ("put the errors right" if errors else f"next: {start}")
         )
         output.done({**asdict(checked), "errors": errors, "warnings": warnings})
         if errors:

@@ -38,7 +38,7 @@ BARS = " ▁▂▃▄▅▆▇█"
 
 app = typer.Typer(help="Bring recordings, features and labels into a store, and audit it.", no_args_is_help=True)
 import_app = typer.Typer(help="Read a source into a store; the same command again goes on.", no_args_is_help=True)
-app.add_typer(import_app, name="import")
+app.add_typer(import_app, name="import", epilog="Example: va-search data import table SOURCE --to stores/mine")
 
 
 class DType(StrEnum):

@@ -12,6 +12,7 @@ from va_search.cli.ensemble import DEFAULT_RECIPE, log
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
 from va_search.cli.places import opened
 from va_search.cli.search import run
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ def _audit(output: Output, store: Store) -> None:
     sets = ", ".join(f"{name} ({entry.modality}, {entry.dim})" for name, entry in store.feature_sets.items())
     output.show(f"1 data      {store.path}: {counts} recordings, {store.frames:,} frames; {sets}")
     levels = [finding.level for finding in report.findings]
-    found = ", ".join(f"{levels.count(level)} {level}s" for level in ("error", "warning", "note"))
+    found = ", ".join(counted(levels.count(level), level) for level in ("error", "warning", "note"))
     output.show(f"2 audit     {found} (va-search data check {store.path})")
 
 

@@ -1,6 +1,6 @@
 """What `va-search ensemble` shows: members, scores, what they were measured on, and all recipes compared.
 
-Conventions: a table says of every CCC what it was measured on; an interval stands in brackets behind its score.
+Conventions: a table says of every CCC what it was measured on; an interval follows its score in brackets.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def tell_measured(output: Output, measured: MeasuredOn) -> None:
     where = f"fold {measured.fold}" if measured.fold != "official" else "the official validation split"
     if measured.fold == "all":
         where = "all folds, each recording predicted by the trial that did not train on it"
-    output.show(f"measured on {where}: {measured.recordings} recordings, {measured.labelled_frames} labelled frames")
+    labelled = f"{measured.labelled_frames} labelled frame{'' if measured.labelled_frames == 1 else 's'}"
+    output.show(f"measured on {where}: {counted(measured.recordings, 'recording')}, {labelled}")
     if measured.reason:
         output.show(
             f"in-sample only, no out-of-fold score: {measured.reason}; in-sample is too high, by an unknown amount"
@@ -111,7 +112,7 @@ def members_table(built: Ensemble, dimension: str) -> Table:
     from rich.table import Table
 
     members = built.dimensions[dimension].members
-    count = f"{len(members)} of {built.candidates} candidates"
+    count = f"{len(members)} of {counted(built.candidates, 'candidate')}"
     table = Table(title=f"{dimension}: {count}, recipe {built.recipe}", title_justify="left")
     table.add_column("trial", no_wrap=True)
     table.add_column("encoder, fusion")
@@ -189,7 +190,9 @@ def comparison_table(rows: Sequence[Row], candidates: int) -> Table:
     """One row per recipe, the best out-of-fold first."""
     from rich.table import Table
 
-    table = Table(title=f"all recipes on {candidates} candidates, CCC on validation, out-of-fold", title_justify="left")
+    table = Table(
+        title=f"all recipes on {counted(candidates, 'candidate')}, CCC on validation, out-of-fold", title_justify="left"
+    )
     table.add_column("recipe", no_wrap=True)
     for name in SCORES:
         table.add_column(name, justify="right", no_wrap=True)

@@ -90,7 +90,7 @@ def shares_table(dimension: str, one: Explanation) -> Table:
 
 
 def adds_table(dimension: str, one: Explanation) -> Table:
-    """The recipe without each feature set and encoder; what single members add stands in their own table."""
+    """The recipe without each feature set and encoder; what single members add is in their own table."""
     from rich.table import Table
 
     measured = one.measured.replace("_", "-")

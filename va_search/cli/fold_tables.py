@@ -35,7 +35,7 @@ def show_folds(
         for line in lacking(row, folds):
             output.show(line)
     if len(rows) > SHOWN:
-        output.show(f"{len(rows) - SHOWN} more configurations have trials on these folds: --json tells them")
+        output.show(f"{len(rows) - SHOWN} more configurations have trials on these folds: --json lists them")
     return [plain(row) for row in rows]
 
 

@@ -58,7 +58,7 @@ def _ensembles(home: Home) -> list[dict[str, Any]]:
     from va_search.ensemble.saved import known_ensembles, read_ensemble
     from va_search.errors import InputError
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in known_ensembles(home):
         try:
             one = read_ensemble(home, name)

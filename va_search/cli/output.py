@@ -31,7 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on s
 DEFAULT_HOME = files.DEFAULT_HOME
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
-"""System errors told in one line: the machine's (exit code 1) and a wrong path's (2)."""
+"""System errors reported in one line: the machine's (exit code 1) and a wrong path's (2)."""
 WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -53,11 +53,11 @@ class Output:
         """The output of the command that runs now; None outside of one."""
         return _CURRENT.get()
 
-    def name_home(self, words: str) -> None:
-        """Say once which home the command reads or makes; with --json the document has it too."""
+    def name_home(self, words: str, place: str) -> None:
+        """Say once which home the command reads or makes; with --json the document has its `place` too."""
         if self.home is None:
             self.note(words)
-        self.home = words
+        self.home = place
 
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)
@@ -73,8 +73,8 @@ class Output:
         """The whole result for programs; printed only with --json."""
         if self.as_json and not self._printed:
             self._printed = True
-            if isinstance(document, dict) and self.home is not None:
-                document = {**document, "home": self.home.removeprefix("home ")}
+            if isinstance(document, dict) and self.home is not None and "error" not in document:
+                document = {**document, "home": self.home}
             json.dump(finite(document), sys.stdout, indent=1, allow_nan=False, default=str)
             sys.stdout.write("\n")
 

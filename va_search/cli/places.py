@@ -60,7 +60,7 @@ def name_home(home: Home) -> None:
     """Say which home the running command reads or makes."""
     output = Output.current()
     if output is not None:
-        output.name_home(home_words(home))
+        output.name_home(home_words(home), home.place)
 
 
 def home_words(home: Home) -> str:

@@ -34,7 +34,7 @@ def predict(
     split: Annotated[str, typer.Option("--split", help="test, validation or train.")] = "test",
     out: Annotated[
         Path,
-        typer.Option("--out", help="The folder to write; earlier predictions of this ensemble and split are replaced."),
+        typer.Option("--out", help="The folder to write; this ensemble's earlier predictions are replaced."),
     ],
     device: Annotated[str, typer.Option("--device", help="auto, cpu or a torch device such as cuda:0.")] = "auto",
     replace: ReplaceOption = False,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
-from va_search.cli.places import opened
+from va_search.cli.places import name_home, opened
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -138,6 +138,7 @@ def run(
     from va_search.search.run import run_search
     from va_search.search.summary import Unfinished
 
+    name_home(home)
     more |= {"credit": credit_for(home, space, store), "pictures": pictures_for(home, space, store, study)}
     with progress_line(output) as watch:
         more |= {"options": options, "watch": watch, "note": output.note}
@@ -237,7 +238,8 @@ def show_summary(output: Output, summary: Summary) -> None:
     output.show(f"study {summary.study}: {counts_of(summary)} in {duration(summary.seconds)}")
     _show_counts(output, summary)
     for name, (trial, value) in summary.best.items():
-        output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}")
+        which = "  best single trial for both" if name == "score" else ""
+        output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}{which}")
     if summary.pareto:
         output.show("Pareto set: no other trial beats these on one dimension without losing on the other")
     for one in summary.pareto or ():

@@ -59,7 +59,7 @@ def _show_study(output: Output, home: Home, study: str, best: int) -> None:
     found = Study(home, study)
     if not found.exists():
         check_studies(home, [study], lambda name, of: home.command("status", of[0]))
-    never_searched = {"study": study, "space": {}, "seconds": 0.0}  # it has models from elsewhere only
+    never_searched: dict[str, Any] = {"study": study, "space": {}, "seconds": 0.0}  # it has models from elsewhere only
     document = found.document() if found.exists() else never_searched
     records = found.bank.records(study)
     failures = found.failures()

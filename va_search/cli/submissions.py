@@ -9,6 +9,7 @@ import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
 from va_search.cli.places import check_studies, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -131,7 +132,7 @@ def _measured(row: Row) -> str:
     if not recordings:
         return f"{row.strategy}: no validation score: {row.measured_on['reason']}"
     split = "the official split's" if fold == "official" else f"fold {fold}'s"
-    return f"{row.strategy}: validation is {split} {recordings} recordings"
+    return f"{row.strategy}: validation is {split} {counted(recordings, 'recording')}"
 
 
 def log(output: Output, home: Home, made: Submissions, tracking_uri: str | None) -> None:

@@ -2,10 +2,10 @@
 
 Conventions: one dimension at a time. What a group of members adds is the CCC of the whole recipe minus the CCC of the
 recipe built again without the group, both out-of-fold (in-sample where that is impossible; `measured` says which): it
-may be negative, and what others can stand in for adds little, however much weight it has. Groups: every feature set and
-every encoder among the candidates, and models from elsewhere. What single members add is the ensemble's own `gain`: the
-others keep their weights' proportions. Of a recipe `auto`, the recipe it took is explained. Weights may be negative
-(ridge); they sum to 1, and so do shares.
+may be negative, and a part that other members can replace adds little, even with a large weight. Groups: every feature
+set and every encoder among the candidates, and models from elsewhere. What single members add is the ensemble's own
+`gain`: the others keep their weights' proportions. Of a recipe `auto`, the recipe it took is explained. Weights may be
+negative (ridge); they sum to 1, and so do shares.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the studies hold: trials that are complete, failed, stopped early and missing, read from home and store.
 
 Conventions: a trial's CCCs are those of its record, on validation and each of its dimension's best epoch (in-sample).
-Trials of fold `train_val_mix` have none. A trial that stands in several of the studies is counted in each and listed
+Trials of fold `train_val_mix` have none. A trial that is part of several of the studies is counted in each and listed
 once. Damaged or foreign records, and trials on data that changed since, are left out of the tables and named, never an
 error: a report is asked for when something went wrong, too.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from va_search.data.store import MIX, OFFICIAL, Store, frames_hash
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, counted, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.report.planned import planned_trials
@@ -196,8 +196,7 @@ def _state(study: Study, store: Store | None, folds: set[str] | None, left_out: 
 def _outdated(study: str, trials: list[str]) -> str:
     """Trials on other data in words: how many, the first ones by name."""
     more = f" and {len(trials) - NAMED} more" if len(trials) > NAMED else ""
-    count = "1 trial" if len(trials) == 1 else f"{len(trials)} trials"
-    return f"study {study}: {count} {OTHER_DATA} ({', '.join(trials[:NAMED])}{more})"
+    return f"study {study}: {counted(len(trials), 'trial')} {OTHER_DATA} ({', '.join(trials[:NAMED])}{more})"
 
 
 def as_trial(record: dict[str, Any], folds: set[str] | None) -> Trial:

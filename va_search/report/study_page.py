@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from va_search.data.store import Store
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.report import html
@@ -103,6 +103,5 @@ def _read(bank: Bank, records: Iterable[dict[str, Any]]) -> Iterable[Trial]:
 def _counts(records: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]], objective: str) -> str:
     failed = sum("failed" in record for record in records)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return (
-        f"{len(trained)} trials complete{f', {failed} failed' if failed else ''}; objective {objective}. Drawn {made}."
-    )
+    complete = f"{counted(len(trained), 'trial')} complete"
+    return f"{complete}{f', {failed} failed' if failed else ''}; objective {objective}. Drawn {made}."

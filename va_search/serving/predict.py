@@ -3,8 +3,8 @@
     OUT/<recording>.csv    as in a submission: the store's time column (if it has one), valence, arousal
 
 Conventions: values are on the scale the ensemble was trained on, clipped to its label range. Only feature sets that
-members need are read. The folder appears whole and replaces only an earlier one of this ensemble and split, unchanged
-since, unless it is asked to replace another output of ours.
+members need are read. The folder appears whole and replaces only an earlier one of this ensemble, unchanged since,
+unless it is asked to replace another output of ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank
 from va_search.serving.members import Values, load_members, members_of, needed, predict_together
-from va_search.submission.folder import about_ensemble, may_write, predictions_kind, write_folder
+from va_search.submission.folder import PREDICTIONS, about_ensemble, may_write, write_folder
 from va_search.submission.formats import recording_sheets
 from va_search.training.weights import unfit
 
@@ -65,7 +65,7 @@ def write_predictions(
 
     `watch` is told the member at work and the frames done of all. InputError, with every problem: an unknown split, or
     one without recordings; weights that are missing or don't fit; feature sets of the store that don't fit; an `out`
-    that holds anything but earlier predictions of this split by this ensemble (with `replace`: any output of ours).
+    that holds anything but earlier predictions by this ensemble (with `replace`: any output of ours).
     """
     recordings, feature_sets, replaced = _checked(ensemble, bank, store, split, out.resolve(), replace=replace)
     sheets = recording_sheets(np.zeros((sum(r.frames for r in recordings), 2)), recordings, store)  # names, before work
@@ -80,8 +80,7 @@ def write_predictions(
     raw = predict_together(ensemble, members, store, recordings, device=device, watch=count)
     values = np.clip(raw, *ensemble.label_range)
     sheets = recording_sheets(values, recordings, store)
-    kind = predictions_kind(split, store.name)
-    about = {**about_ensemble(ensemble, kind), "format": "recordings", "split": split, "store": store.name}
+    about = {**about_ensemble(ensemble, PREDICTIONS), "format": "recordings", "split": split, "store": store.name}
     write_folder(out.resolve(), sheets, about, ensemble.label_range)
     return Written(
         ensemble=ensemble.name,
@@ -120,7 +119,7 @@ def _checked(
     replaced = False
     names: tuple[str, ...] = ()
     try:
-        replaced = may_write(out, ensemble.name, predictions_kind(split, store.name), replace=replace)
+        replaced = may_write(out, ensemble.name, PREDICTIONS, replace=replace)
     except InputError as error:
         problems += error.problems
     recordings = store.split(split) if split in SPLITS else ()

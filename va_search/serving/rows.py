@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from va_search.data.in_memory import MemoryStore
 from va_search.data.store import FeatureSet, Recording, Store
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,7 +94,9 @@ def _recordings(frame: pd.DataFrame) -> tuple[NDArray[np.object_], NDArray[np.in
     """(rows,) recordings' names, and the rows in the order of recordings as they first appear."""
     without = np.flatnonzero(frame[RECORDING].isna().to_numpy())
     if len(without):
-        raise InputError(f"the table: {len(without)} rows have no {RECORDING}, the first is row {without[0]} (from 0)")
+        raise InputError(
+            f"the table: {counted(len(without), 'row')} without {RECORDING}, the first is row {without[0]} (from 0)"
+        )
     names = frame[RECORDING].astype(str).to_numpy(dtype=object)
     number = {name: index for index, name in enumerate(dict.fromkeys(names))}
     which = np.array([number[name] for name in names], dtype=np.int64)

@@ -28,13 +28,10 @@ MARK = ".submission.json"
 
 SUBMISSION = "submission"
 """Kind of a folder with test predictions from the bank, in a challenge's format."""
+PREDICTIONS = "predictions"
+"""Kind of a folder with predictions of any split, from the members' weights."""
 MOST = 100
 """Names that `free_folder` tries."""
-
-
-def predictions_kind(split: str, store: str) -> str:
-    """Kind of a folder with predictions of one split of one store, from the members' weights."""
-    return f"predictions of {split} of store {store}"
 
 
 def may_write(
@@ -95,7 +92,7 @@ def _kind_of(mark: dict[str, Any]) -> str:
     """The kind of a folder; before kinds were noted, only predictions noted a split."""
     if "kind" in mark:
         return str(mark["kind"])
-    return predictions_kind(mark["split"], mark.get("store", "?")) if "split" in mark else SUBMISSION
+    return PREDICTIONS if "split" in mark else SUBMISSION
 
 
 def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]) -> None:

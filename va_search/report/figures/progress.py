@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from va_search.errors import counted
 from va_search.report.figures.drawing import COLOURS, SERIES, drawing, grid, legend_below, panel, picture, whole_numbers
 from va_search.report.model import Figure, Missing
 from va_search.report.words import number
@@ -39,7 +40,7 @@ def history_figure(records: Sequence[dict[str, Any]]) -> Figure:
         grid(axis)
         reached = ", ".join(f"{name} {number(line[-1])}" for name, line in best.items())
         shown = picture(
-            figure, "history", f"Best validation CCC so far over {len(scored)} trials; it reaches {reached}."
+            figure, "history", f"Best validation CCC so far over {counted(len(scored), 'trial')}; it reaches {reached}."
         )
     caption = f"{len(scored)} trained trials in the order they finished, CCC of each one's best epoch (in-sample)."
     return Figure(title, (shown,), caption)

@@ -28,7 +28,8 @@ def learning_curves(gathered: Gathered) -> Figure:
         f"The {len(best)} best trials by score, validation CCC after each epoch (in-sample). A dot is the best epoch, "
         "which differs between the dimensions; the trial predicts each dimension from its own."
     )
-    caption += f" {stopped} of them were stopped early by the search." if stopped else ""
+    were = "was" if stopped == 1 else "were"
+    caption += f" {stopped} of them {were} stopped early by the search." if stopped else ""
     return Figure(title, tuple(pictures), caption)
 
 

@@ -119,10 +119,10 @@ def _measured(ensemble: Ensemble) -> str:
         return "A blend: the weighted mean of whole ensembles; weights are shares of the whole."
     on = ensemble.measured_on
     if not ensemble.scores.get("in_sample"):
-        return "Its members trained on every labelled recording, so nothing is left to score them or it on."
+        return "Its members trained on every labelled recording, so nothing is left to score on."
     where = {"official": "the official validation split", "all": "every labelled recording, out of the folds' training"}
     place = where.get(str(on.fold), f"the validation recordings of fold {on.fold}")
-    return f"Measured on {place}: {on.recordings} recordings, {on.labelled_frames:,} labelled frames."
+    return f"Measured on {place}: {counted(on.recordings, 'recording')}, {on.labelled_frames:,} labelled frames."
 
 
 def _bold(ensemble: Ensemble, dimension: str) -> str:
