@@ -421,18 +421,20 @@ class Session:
     def failed_by_machine(self, trials: Sequence[str], outage: Outage) -> None:
         """The machine failed the process that trained these trials together: none of them is charged with it. They are
         handed out again, from their checkpoints, a few times."""
+        left = self._but_complete(trials)
         self._outages.append(outage)
-        for trial in trials:
+        for trial in left:
             self._hand_out_again(trial, outage.reason)
 
     def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
         """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
         trained beside them, and has failed if none did."""
-        if all(trial in trials for trial in self.running):
-            for trial in trials:
+        left = self._but_complete(trials)
+        if all(trial in left for trial in self.running):
+            for trial in left:
                 self.ended(trial, failed)
             return
-        for trial in trials:
+        for trial in left:
             document = self.running.pop(trial, None)
             if document is not None:
                 self.claims.release(trial)
@@ -466,7 +468,17 @@ class Session:
                 self._hand_out_again(trial, "Ray ended its training without a reason")
 
     def _is_complete(self, trial: str) -> bool:
-        return self.copy is None and self.study.bank.is_complete(self.study.name, trial)
+        """Whether a trial was written before its process failed, with a home at a URL: to there."""
+        if self.copy is not None:
+            return self.copy.has_entry(self.study.name, trial)
+        return self.study.bank.is_complete(self.study.name, trial)
+
+    def _but_complete(self, trials: Sequence[str]) -> list[str]:
+        """Those of trials that were trained together which are not complete; the others have ended well."""
+        complete = [trial for trial in trials if self._is_complete(trial)]
+        for trial in complete:
+            self.ended(trial, None)
+        return [trial for trial in trials if trial not in complete]
 
     def _hand_out_again(self, trial: str, why: str) -> None:
         """Have a trial that was handed out wait for its next turn; after a few it is left to the next search."""
