@@ -20,11 +20,12 @@ from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
 from va_search.search.adapters import Progressing
+from va_search.search.breaker import IN_A_ROW, SAME_REASON
 from va_search.search.credits import Credit
 from va_search.search.outages import Outage
 from va_search.search.outcomes import reason
 from va_search.search.preview import make_preview
-from va_search.search.session import IN_A_ROW, LOSSES, SAME_REASON, Session
+from va_search.search.session import LOSSES, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.search.summary import Unfinished, summary_of
