@@ -290,7 +290,7 @@ def test_a_search_that_ended_too_soon_is_not_done(
     code, document, text = invoke("search", str(tmp_path / "space.yaml"), *where)
     assert (code, document["exit_code"]) == (1, 1)
     assert (document["planned"], document["complete"], document["missing"]) == (6, complete, 6 - complete)
-    assert f"{6 - complete} trials of 6 are missing" in document["error"] and document["error"] in text
+    assert f"missing: {6 - complete} of 6 trials" in document["error"] and document["error"] in text
     assert ("next: va-search ensemble s" in text) == (complete > 0)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from va_search.errors import JobError
 from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
 from va_search.search import saves as saves_module
+from va_search.search.outages import NothingToReport, outage_in
 from va_search.search.saves import Saves
 from va_search.search.trial import TrialActor, open_fit
 
@@ -277,3 +279,20 @@ def test_too_little_memory_leaves_the_process_as_it_is(start: Start, monkeypatch
     result = first.step()
     assert result["outage"]["kind"] == "memory" and result["done"] and "allocate memory" in result["failed"]
     assert one_epoch(start(), monkeypatch)["epoch"] == 2
+
+
+def test_what_was_stopped_early_and_finds_no_room_is_kept_too(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start(checkpoint_seconds=1000.0)
+    one_epoch(first, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "write", no_room)
+        with pytest.raises(NothingToReport) as caught:
+            first.save()
+    first.cleanup()  # as Ray calls it next
+    said = "".join(traceback.format_exception(caught.value))
+    outage = outage_in(f"Failure # 1 (occurred at noon)\n{said}")
+    assert outage is not None and outage.kind == "disk" and "Disk quota exceeded" in outage.reason
+    assert one_epoch(start(), monkeypatch)["epoch"] == 2
+    assert outage_in("the actor died") is None

@@ -674,6 +674,17 @@ def test_after_a_kill_for_memory_fewer_run_side_by_side(make: Make) -> None:
     assert len(session.finished) == 8 and not session.reasons
 
 
+def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_charged(make: Make) -> None:
+    session = make(rates=MANY, trials=8)
+    for _ in range(SAME_REASON):
+        assert session.hopeless is None
+        session.died([take(session)], "Task was killed due to the node running low on memory.")
+    assert session.hopeless is not None and "memory" in session.hopeless and "--concurrent" in session.hopeless
+    with pytest.raises(Unfinished, match="stopped early") as caught:
+        summary_of(session, 0, [], [], None)
+    assert (caught.value.summary.missing, caught.value.summary.reason) == (8, None) and not session.reasons
+
+
 def test_a_process_that_dies_again_and_again_is_its_trials_failure(make: Make) -> None:
     session = make(rates="[0.1]", trials=1)
     for _ in range(LOSSES):
@@ -701,7 +712,7 @@ def test_a_search_that_ends_before_all_is_done_says_so(make: Make) -> None:
     session = make(trials=4)
     finish(session, take(session))
     session.ended(take(session), "ValueError: x")
-    with pytest.raises(Unfinished, match="2 trials of 4 are missing: 1 are complete, 1 failed"):
+    with pytest.raises(Unfinished, match=r"missing: 2 of 4 trials \(complete: 1, failed: 1\)"):
         summary_of(session, 0, [], [], None)
 
 

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
 from va_search.search.nodes import LOOK_SECONDS
-from va_search.search.outages import Outage
+from va_search.search.outages import Outage, outage_in
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
 
@@ -125,8 +125,13 @@ class Progressing(Unsaved, Callback):
         """Tune: a trial's process died, or its node went."""
         if trial.trial_id in self._over:
             return
+        said = _error_of(trial)
+        outage = outage_in(said)
         with or_the_search_ends(self._session):
-            self._session.died(_trials(trial), _error_of(trial))
+            if outage is not None:
+                self._session.failed_by_machine(_trials(trial), outage)
+            else:
+                self._session.died(_trials(trial), said)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""
@@ -153,7 +158,8 @@ def _error_of(trial: Any) -> str:
     if trial.error_file is not None:
         with suppress(OSError):
             said = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
-    return f"{said}\nthe trial's process died"
+    raised = "Traceback (most recent call last)" in said
+    return said if raised else f"{said}\nthe trial's process died"
 
 
 def _trials(trial: Any) -> list[str]:

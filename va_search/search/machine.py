@@ -88,6 +88,7 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # lists what did not complete, which we say better
     address: dict[str, Any] = {"address": options.address}
     if options.address is None:
         count = (options.concurrent or cores()) * options.threads

@@ -9,6 +9,7 @@ none while others train beside it is tried again by itself, and fails only there
 from __future__ import annotations
 
 import errno
+import json
 import re
 import socket
 import sys
@@ -62,6 +63,24 @@ class Outage:
     kind: Kind
     reason: str
     traceback: str
+
+
+class NothingToReport(Exception):
+    """An outage where a training can report none: Ray passes an exception's text on, in which `outage_in` finds it."""
+
+    MARK = "failure of the machine: "
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__(self.MARK + json.dumps({"kind": outage.kind, "reason": outage.reason}))
+
+
+def outage_in(text: str) -> Outage | None:
+    """The outage that a process ended with, in Ray's text of its error; None where it ended otherwise."""
+    mark, found = NothingToReport.MARK, None
+    for line in text.splitlines():
+        if mark in line:
+            found = Outage(**json.loads(line.partition(mark)[2]), traceback=text)
+    return found
 
 
 def outage_of(error: BaseException) -> Outage | None:

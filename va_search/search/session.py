@@ -43,6 +43,8 @@ LOSSES = 2
 LOOK_SECONDS = 0.5
 """So often the study's folder is looked at for a request to stop."""
 
+KILLED = "a trial's process was killed since the memory of its machine ran out"
+
 TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
 
 
@@ -273,6 +275,11 @@ class Session:
             return True
         return self._bearable is not None and len(self.running) >= self._bearable
 
+    @property
+    def left(self) -> int:
+        """How many trials were handed out, or were to be, and neither are complete nor have failed."""
+        return len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
+
     def _draw_alone(self) -> tuple[str, TrialSettings] | None:
         """One of those that found no memory beside others, once nothing else runs."""
         if self.running or not self._alone:
@@ -288,8 +295,7 @@ class Session:
             waiting = self._again or self._deferred
             return waiting.popleft() if waiting else None
         budget = self.space.budget_trials
-        open_still = len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
-        handed_out = len(self.finished) + self.reasons.total() + open_still
+        handed_out = len(self.finished) + self.reasons.total() + self.left
         if budget is None or handed_out < budget:
             drawn = self.proposals.next(wanted)
             if drawn is not None:
@@ -375,15 +381,21 @@ class Session:
 
     def died(self, trials: Sequence[str], why: str) -> None:
         """The process that trained these trials died, or Ray gave it up. They go on from their checkpoints, a few
-        times, and then failed. If the memory ran out, fewer trials run side by side from now on."""
-        killed, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
-        if killed_for_memory(why) or self._killed_for_memory > killed:
-            why = f"{why}\nthe trial's process was killed since the memory of its machine ran out"
-            beside = [trial for trial in self.running if trial not in trials]
-            if beside:
-                self._bearable = len(beside)
-        for trial in trials:
-            self.lost(trial, why)
+        times, and then failed. But if the memory ran out, that is the machine's failure, and fewer trials run side by
+        side from now on."""
+        before, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
+        if not killed_for_memory(why) and self._killed_for_memory == before:
+            for trial in trials:
+                self.lost(trial, why)
+            return
+        beside = [trial for trial in self.running if trial not in trials]
+        left = self._but_complete(trials)
+        if beside:
+            self._bearable = len(beside)
+        else:
+            self._breaker.failed_by_machine(Outage("memory", KILLED, why))
+        for trial in left:
+            self._hand_out_again(trial, KILLED)
 
     def lost(self, trial: str, why: str) -> None:
         """The process or the node of a trial is gone: it is handed out again, a few times, and then failed."""

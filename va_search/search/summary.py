@@ -93,8 +93,8 @@ def _problem(session: Session, summary: Summary) -> str | None:
         return f"{_trials(len(session.given_up))} could not be trained, through no fault of their own: {reasons}"
     if summary.missing and summary.reason is None:
         return (
-            f"{_trials(summary.missing)} of {summary.planned} are missing: {summary.complete} are complete, "
-            f"{summary.failed} failed, and the search ended before it came to the others; the same command goes on"
+            f"missing: {summary.missing} of {summary.planned} trials (complete: {summary.complete}, failed: "
+            f"{summary.failed}); the search ended before it came to them, and the same command goes on with them"
         )
     return None
 
@@ -103,7 +103,7 @@ def _why_no_more(session: Session) -> str | None:
     """What lets no further trial begin although fewer are done than could be: the budget, or the space's end."""
     if session.enough is not None:
         return session.enough
-    if session.proposals.exhausted:
+    if session.proposals.exhausted and not session.left:
         return "every configuration of the space was asked for: it has no more"
     return None
 
