@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
 from va_search.search.nodes import LOOK_SECONDS
-from va_search.search.outages import Outage
+from va_search.search.outages import Outage, outage_in
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
 
@@ -137,8 +137,12 @@ class Progressing(Unsaved, Callback):
         if trial.trial_id in self._over or self._lost() is not None:
             return  # where Ray itself is gone, that is no failure of the trial; the search ends
         error = _error(trial)
-        explanation = self._explain(error)
+        outage = outage_in(error)
         with or_the_search_ends(self._session):
+            if outage is not None:
+                self._session.failed_by_machine(_trials(trial), outage)
+                return
+            explanation = self._explain(error)
             self._session.died(_trials(trial), f"{error}\n{explanation}")
             self._session.remarks.append(f"trial {trial.config['trial']}: {explanation}")
 

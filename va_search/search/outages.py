@@ -9,11 +9,13 @@ none while others train beside it is tried again by itself, and fails only there
 from __future__ import annotations
 
 import errno
+import json
 import re
 import socket
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -48,7 +50,7 @@ KILLED_FOR_MEMORY = re.compile(r"low on memory|out of memory|OutOfMemoryError", 
 """What Ray says of a process that it killed since its machine's memory ran out."""
 
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
-"""Where Linux counts the processes that it killed since the memory ran out: this container's, or the machine's."""
+"""Where Linux counts the processes that it killed since the memory ran out: this container's, else the machine's."""
 
 
 class StoreGone(JobError):
@@ -62,6 +64,24 @@ class Outage:
     kind: Kind
     reason: str
     traceback: str
+
+
+class NothingToReport(Exception):
+    """An outage where a training can report none: Ray passes an exception's text on, in which `outage_in` finds it."""
+
+    MARK = "failure of the machine: "
+
+    def __init__(self, outage: Outage) -> None:
+        super().__init__(self.MARK + json.dumps({"kind": outage.kind, "reason": outage.reason}))
+
+
+def outage_in(text: str) -> Outage | None:
+    """The outage that a process ended with, in Ray's text of its error; None where it ended otherwise."""
+    mark, found = NothingToReport.MARK, None
+    for line in text.splitlines():
+        if mark in line:
+            found = Outage(**json.loads(line.partition(mark)[2]), traceback=text)
+    return found
 
 
 def outage_of(error: BaseException) -> Outage | None:
@@ -126,12 +146,9 @@ def killed_for_memory(said: str) -> bool:
 
 def processes_killed_for_memory() -> int:
     """How many processes this machine's kernel has killed since its memory ran out; 0 where it does not say."""
-    killed = 0
     for path in OOM_COUNTERS:
-        try:
-            text = Path(path).read_text()
-        except OSError:
-            continue
-        found = re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
-        killed = max(killed, int(found[1]) if found else 0)
-    return killed
+        with suppress(OSError):
+            found = re.search(r"^oom_kill (\d+)$", Path(path).read_text(), re.MULTILINE)
+            if found:
+                return int(found[1])
+    return 0

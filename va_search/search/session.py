@@ -6,15 +6,12 @@ home completed, and leaves alone those another process is training until they ar
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import takewhile
 from typing import Any
 
 from pydantic import ValidationError
@@ -24,12 +21,13 @@ from va_search.errors import JobError
 from va_search.files import remove_folder
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import light
+from va_search.search.breaker import Breaker
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
 from va_search.search.deadline import Deadline
 from va_search.search.improvement import Improvement
 from va_search.search.nodes import Expected
-from va_search.search.outages import ADVICE, Outage, killed_for_memory, processes_killed_for_memory
+from va_search.search.outages import Outage, killed_for_memory, processes_killed_for_memory
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space
@@ -43,21 +41,10 @@ LOG = logging.getLogger(__name__)
 LOSSES = 2
 """So often a trial goes on after its process died, its node went or its machine failed it."""
 
-SAME_REASON = 3
-"""So many failures for one reason, with nothing finished, end the study: the rest would fail likewise. So do as many
-failures of the machine of one kind in a row, whatever was finished before."""
-
-AT_ONCE = frozenset({"disk"})
-"""Kinds of the machine's failures of which one is enough: what is trained can't be kept."""
-
-IN_A_ROW = 10
-"""So many trials' own failures for one reason in a row end a study that has finished trials."""
-
-OWN = "Diverged"
-"""The exception of a training whose settings are to blame, however many of its neighbours share them."""
-
 LOOK_SECONDS = 0.5
 """So often the study's folder is looked at for a request to stop."""
+
+KILLED = "a trial's process was killed since the memory of its machine ran out"
 
 TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
 
@@ -115,8 +102,7 @@ class Session:
         self.running: dict[str, dict[str, Any]] = {}
         self.damaged: set[str] = set()
         self.reasons: Counter[str] = Counter()
-        self._failed_before = {one["trial"]: alike(reason(one["failed"])) for one in self.study.failures()}
-        self._new_reasons: Counter[str] = Counter()
+        self._breaker = Breaker({one["trial"]: reason(one["failed"]) for one in self.study.failures()})
         self.trained: list[float] = []
         self.adopted = 0
         self.recovered = 0
@@ -131,9 +117,6 @@ class Session:
         self._asked: set[str] = set()  # by this run
         self.given_up: dict[str, str] = {}
         """Trials that the machine failed too often, and why; they are no failures, the next search begins with them."""
-        self._outages: list[Outage] = []  # since the last trial that was completed
-        self._alike: list[tuple[str, dict[str, Any]]] = []  # likewise: reasons and settings of trials' own failures
-        self._worked: dict[str, set[str]] = {}  # by setting: its values in complete trials, as JSON
         self._alone: deque[tuple[str, TrialSettings]] = deque()  # found no memory beside others
         self._by_itself: str | None = None  # the one of these that runs
         self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
@@ -167,7 +150,7 @@ class Session:
             else:
                 meanings.add(str(meaning))
                 inside.append((record["trial"], settings))
-                self._note_that_it_works(record["settings"])
+                self._breaker.works(record["settings"])
         told = self._tell_all(trial for trial, _ in inside)
         earlier = [(record["trial"], settings) for one in self.warm for settings, record in one.used]
         self.proposals.warm_up([(trial, settings, told.get(trial)) for trial, settings in earlier])
@@ -262,49 +245,7 @@ class Session:
         """Why the trainings to come would be lost as well, whatever they are: the machine fails one after another, or
         all fail for one reason (but for those that fail again as they did in an earlier run, which says nothing of the
         others)."""
-        if self.ends:
-            return self.ends[0]
-        return self._sick_machine() or self._none_trained() or self._all_alike()
-
-    def _sick_machine(self) -> str | None:
-        """Why the machine can train no more: the last few failures of it are of one kind, with no trial completed in
-        between."""
-        if not self._outages:
-            return None
-        last = self._outages[-1]
-        alike_in_a_row = takewhile(lambda outage: outage.kind == last.kind, reversed(self._outages))
-        if len(list(alike_in_a_row)) < (1 if last.kind in AT_ONCE else SAME_REASON):
-            return None
-        return (
-            f"{last.reason}\nThis is the machine's failure and not the trials': none is counted as failed, and all "
-            f"keep their checkpoints. {ADVICE[last.kind].capitalize()}; then the same command goes on from there."
-        )
-
-    def _none_trained(self) -> str | None:
-        if self.trained or len({alike(why) for why in self._new_reasons}) != 1:
-            return None
-        why, count = self._new_reasons.most_common(1)[0][0], self._new_reasons.total()
-        return f"all {count} trials failed for one reason: {why}" if count >= SAME_REASON else None
-
-    def _all_alike(self) -> str | None:
-        """The same after some were complete, unless it is one value of a setting that fails: of a grid, that is a whole
-        block of trials in a row."""
-        last = self._alike[-IN_A_ROW:]
-        if len(last) < IN_A_ROW or len({alike(why) for why, _ in last}) != 1:
-            return None
-        why, settings = last[-1]
-        if why.partition(":")[0].endswith(OWN) or any(self._is_to_blame(name, last) for name in settings):
-            return None
-        return f"the last {len(last)} trials failed for one reason, and none was completed in between: {why}"
-
-    def _is_to_blame(self, setting: str, failures: list[tuple[str, dict[str, Any]]]) -> bool:
-        """Whether these failures share a value of this setting that no complete trial has."""
-        values = {json.dumps(settings[setting]) for _, settings in failures}
-        return len(values) == 1 and values.isdisjoint(self._worked.get(setting, values))
-
-    def _note_that_it_works(self, settings: dict[str, Any]) -> None:
-        for name, value in settings.items():
-            self._worked.setdefault(name, set()).add(json.dumps(value))
+        return self.ends[0] if self.ends else self._breaker.reason
 
     @property
     def stopping(self) -> bool:
@@ -355,6 +296,11 @@ class Session:
             return True
         return self._bearable is not None and len(self.running) >= self._bearable
 
+    @property
+    def left(self) -> int:
+        """How many trials were handed out, or were to be, and neither are complete nor have failed."""
+        return len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
+
     def _draw_alone(self) -> tuple[str, TrialSettings] | None:
         """One of those that found no memory beside others, once nothing else runs."""
         if self.running or not self._alone:
@@ -370,8 +316,7 @@ class Session:
             waiting = self._again or self._deferred
             return waiting.popleft() if waiting else None
         budget = self.space.budget_trials
-        open_still = len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
-        handed_out = len(self.finished) + self.reasons.total() + open_still
+        handed_out = len(self.finished) + self.reasons.total() + self.left
         if budget is None or handed_out < budget:
             drawn = self.proposals.next(wanted)
             if drawn is not None:
@@ -419,7 +364,7 @@ class Session:
         self._remember(record)
         self.finished.add(trial)
         self._count(record)
-        self._note_that_it_works(record["settings"])
+        self._breaker.works(record["settings"])
         self.study.forget_failure(trial)
         remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
         self.proposals.tell(asked or trial, self.told.of(record))
@@ -439,37 +384,33 @@ class Session:
             record = self._accept(trial)
             self.trained.append(record["seconds"])
             self.devices[str(record.get("device", "unknown"))] += 1
-            self._outages.clear()
-            self._alike.clear()
+            self._breaker.trained()
         elif failed is not None or not self.stopping:
             failed = failed or "the training ended, but the bank does not have the trial"
-            self._failed(trial, reason(failed), document)
+            self.reasons[reason(failed)] += 1
+            self._breaker.failed(trial, reason(failed), document)
             self.proposals.tell(trial, None)
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)
         self.note_time()
 
-    def _failed(self, trial: str, why: str, settings: dict[str, Any]) -> None:
-        self.reasons[why] += 1
-        if self._failed_before.get(trial) != alike(why):
-            self._new_reasons[why] += 1
-            self._alike.append((why, settings))
-
     def failed_by_machine(self, trials: Sequence[str], outage: Outage) -> None:
         """The machine failed the process that trained these trials together: none of them is charged with it. They are
         handed out again, from their checkpoints, a few times."""
-        self._outages.append(outage)
-        for trial in trials:
+        left = self._but_complete(trials)
+        self._breaker.failed_by_machine(outage)
+        for trial in left:
             self._hand_out_again(trial, outage.reason)
 
     def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
         """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
         trained beside them, and has failed if none did."""
-        if all(trial in trials for trial in self.running):
-            for trial in trials:
+        left = self._but_complete(trials)
+        if all(trial in left for trial in self.running):
+            for trial in left:
                 self.ended(trial, failed)
             return
-        for trial in trials:
+        for trial in left:
             document = self.running.pop(trial, None)
             if document is not None:
                 self.claims.release(trial)
@@ -477,15 +418,21 @@ class Session:
 
     def died(self, trials: Sequence[str], why: str) -> None:
         """The process that trained these trials died, or Ray gave it up. They go on from their checkpoints, a few
-        times, and then failed. If the memory ran out, fewer trials run side by side from now on."""
-        killed, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
-        if killed_for_memory(why) or self._killed_for_memory > killed:
-            why = f"{why}\nthe trial's process was killed since the memory of its machine ran out"
-            beside = [trial for trial in self.running if trial not in trials]
-            if beside:
-                self._bearable = len(beside)
-        for trial in trials:
-            self.lost(trial, why)
+        times, and then failed. But if the memory ran out, that is the machine's failure, and fewer trials run side by
+        side from now on."""
+        before, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
+        if not killed_for_memory(why) and self._killed_for_memory == before:
+            for trial in trials:
+                self.lost(trial, why)
+            return
+        beside = [trial for trial in self.running if trial not in trials]
+        left = self._but_complete(trials)
+        if beside:
+            self._bearable = len(beside)
+        else:
+            self._breaker.failed_by_machine(Outage("memory", KILLED, why))
+        for trial in left:
+            self._hand_out_again(trial, KILLED)
 
     def lost(self, trial: str, why: str) -> None:
         """The process or the node of a trial is gone: it is handed out again, a few times, and then failed."""
@@ -503,7 +450,17 @@ class Session:
                 self._hand_out_again(trial, "Ray ended its training without a reason")
 
     def _is_complete(self, trial: str) -> bool:
-        return self.copy is None and self.study.bank.is_complete(self.study.name, trial)
+        """Whether a trial was written before its process failed, with a home at a URL: to there."""
+        if self.copy is not None:
+            return self.copy.has_entry(self.study.name, trial)
+        return self.study.bank.is_complete(self.study.name, trial)
+
+    def _but_complete(self, trials: Sequence[str]) -> list[str]:
+        """Those of trials that were trained together which are not complete; the others have ended well."""
+        complete = [trial for trial in trials if self._is_complete(trial)]
+        for trial in complete:
+            self.ended(trial, None)
+        return [trial for trial in trials if trial not in complete]
 
     def _hand_out_again(self, trial: str, why: str) -> None:
         """Have a trial that was handed out wait for its next turn; after a few it is left to the next search."""
@@ -563,11 +520,6 @@ class Session:
         mean = sum(self.trained) / len(self.trained)
         to_come = max(0, planned - len(self.finished) - sum(self.reasons.values()))
         return min(within, to_come * mean / min(self.concurrent, max(1, to_come)))
-
-
-def alike(why: str) -> str:
-    """A reason but for numbers and ids."""
-    return re.sub(r"\b[0-9a-f]*\d[0-9a-f.]*\b", "#", why)
 
 
 def planned_trials(space: Space) -> int | None:

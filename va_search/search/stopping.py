@@ -31,7 +31,7 @@ def stoppable(session: Session) -> Iterator[None]:
         done = len(session.finished)
         if session.out_of_wall_time and not session.asked_to_stop:
             raise TimeIsUp(
-                f"--stop-after: the time is up; {done} trials are complete and saved, running ones kept their "
+                f"--stop-after: the time is up; trials complete and saved: {done}, running ones kept their "
                 "checkpoints; the same command again goes on from there"
             )
         by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else interrupted_by()

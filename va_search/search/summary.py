@@ -13,13 +13,16 @@ from va_search.search.session import Session, planned_trials
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run of `search` did and where the study stands. `planned` counts the trials of the whole study and
-    `missing` those of them that are neither complete nor failed in this run, both None where only time bounds them;
-    `reason` is what lets no more begin: the budget, or the space's end. `best` maps a measure to (trial, value), and is
-    empty where no trial has a validation score (train_val_mix). `pareto`: for objective both, the trials that no
-    other beats on one dimension without losing on the other, {trial, valence, arousal} each; None for any other.
+    """What a run of `search` did and where the study stands.
+
+    `planned` counts the trials of the whole study and `missing` those of them that are neither complete nor failed in
+    this run; both are None where only time bounds them, and `missing` for a retry, which comes to no others. `reason`
+    is what lets no more begin: the budget, or the space's end. `best` maps a measure to (trial, value), and is empty
+    where no trial has a validation score (train_val_mix). `pareto`: for objective both, the trials that no other beats
+    on one dimension without losing on the other, {trial, valence, arousal} each; None for any other objective.
     `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble` and `report`, by
-    why. `devices`: how many of the trials trained now ran on which device."""
+    why. `devices`: how many of the trials trained now ran on which device.
+    """
 
     study: str
     planned: int | None
@@ -56,7 +59,7 @@ def summary_of(
     """The summary of a session that is over; Unfinished unless all that was planned is complete or has failed, or the
     budget says why not."""
     planned, failed = planned_trials(session.space), session.reasons.total()
-    missing = None if planned is None else max(0, planned - len(session.finished) - failed)
+    missing = None if planned is None or session.only is not None else max(0, planned - len(session.finished) - failed)
     summary = Summary(
         study=session.study.name,
         planned=planned,
@@ -94,10 +97,10 @@ def _problem(session: Session, summary: Summary) -> str | None:
     if session.given_up:
         reasons = " | ".join(dict.fromkeys(session.given_up.values()))
         return f"{_trials(len(session.given_up))} could not be trained, through no fault of their own: {reasons}"
-    if session.only is None and summary.missing and summary.reason is None:
+    if summary.missing and summary.reason is None:
         return (
-            f"{_trials(summary.missing)} of {summary.planned} are missing: {summary.complete} are complete, "
-            f"{summary.failed} failed, and the search ended before it came to the others; the same command goes on"
+            f"missing: {summary.missing} of {summary.planned} trials (complete: {summary.complete}, failed: "
+            f"{summary.failed}); the search ended before it came to them, and the same command goes on with them"
         )
     return None
 
@@ -106,7 +109,7 @@ def _why_no_more(session: Session) -> str | None:
     """What lets no further trial begin although fewer are done than could be: the budget, or the space's end."""
     if session.enough is not None:
         return session.enough
-    if session.proposals.exhausted:
+    if session.proposals.exhausted and not session.left:
         return "every configuration of the space was asked for: it has no more"
     return None
 

@@ -26,7 +26,7 @@ from va_search.errors import InputError
 from va_search.files import remove_folder
 from va_search.predictions.bank import Bank
 from va_search.search.nodes import Expected, problems_here, where
-from va_search.search.outages import Outage, StoreGone, outage_of
+from va_search.search.outages import NothingToReport, Outage, StoreGone, outage_of
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
@@ -86,7 +86,12 @@ class TrialActor(Trainable):
         other machines do not have.
         """
         if self._fit is not None and not self._written:
-            self._write(stopped=True)
+            try:
+                self._write(stopped=True)
+            except Exception as error:  # `cleanup` follows, which keeps the training as a checkpoint
+                if (outage := outage_of(error)) is not None:
+                    raise NothingToReport(outage) from error
+                raise
         return _TrainingResult(checkpoint=None, metrics={})
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
