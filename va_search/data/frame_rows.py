@@ -9,7 +9,6 @@ Conventions: frames count from 1 in files (frame i is image `{i:05d}.jpg`) and f
 
 from __future__ import annotations
 
-import csv
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,15 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from va_search.data.column_roles import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
 from va_search.data.frame_times import FrameTimes, Times, frames_at, rate_of, times_of_rate, times_of_store
 from va_search.data.importing import refuse
-from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
+from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, read_strings, where
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 
@@ -217,7 +213,7 @@ def _ordering(file: Path, column: str) -> Numbers | None:
     numbers = _as_numbers(file, column)
     if numbers is not None:
         return None if np.isnan(numbers).any() else numbers
-    ends = [re.search(r"(\d{1,15})\D*$", text) for text in texts_of(file, column)]
+    ends = [re.search(r"(\d{1,15})\D*$", text) for text in read_strings(file, column)]
     return np.array([float(end[1]) for end in ends if end]) if all(ends) else None
 
 
@@ -264,32 +260,6 @@ def frame_numbers(file: Path, column: str) -> list[float]:
     return [float(number) for number in read_numbers(file, [column])[:, 0]]
 
 
-def texts_of(file: Path, column: str) -> list[str]:
-    """The cells of one column of a CSV or Parquet file; "" where there is nothing."""
-    if file.suffix == ".parquet":
-        table = pyarrow.parquet.read_table(file, columns=[column])
-    else:
-        header = read_header(file)
-        convert = pyarrow.csv.ConvertOptions(include_columns=[column], column_types={column: pa.string()})
-        read = pyarrow.csv.ReadOptions(column_names=header, skip_rows=1)
-        parse = pyarrow.csv.ParseOptions(delimiter=_separator(file, header))
-        try:
-            table = pyarrow.csv.read_csv(file, read_options=read, parse_options=parse, convert_options=convert)
-        except pa.ArrowInvalid as error:
-            raise InputError(f"{file}: {error}") from error
-    return ["" if cell is None else str(cell).strip() for cell in table.column(column).to_pylist()]
-
-
-def _separator(file: Path, header: list[str]) -> str:
-    """The character that cuts the first line into the header's columns."""
-    with open(file, encoding="utf-8-sig", newline="") as handle:
-        first = handle.readline()
-    for sign in ",;\t|":
-        if [cell.strip() for cell in next(csv.reader([first], delimiter=sign), [])] == header:
-            return sign
-    return ","
-
-
 def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
     """For each of `frames` frames, the position in `known` (increasing frame numbers) of the nearest; ties go back."""
     wanted = np.arange(frames)
@@ -326,7 +296,7 @@ def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Fra
 
 def _images(file: Path, column: str, recording: RecordingFrames, first: int, *, needs_frames: bool) -> Frames | None:
     """(rows,) frames by images such as v1/00001.jpg; None where all rows name the recording itself."""
-    texts = texts_of(file, column)
+    texts = read_strings(file, column)
     own = {unicodedata.normalize("NFC", name) for name in recording.names}
     numbers = np.zeros(len(texts), dtype=np.int64)
     named = np.zeros(len(texts), dtype=bool)
@@ -459,7 +429,7 @@ def _refuse_contradictions(file: Path, named: dict[str, Frames], first: int) -> 
 def _refuse_several_people(file: Path, people: tuple[str, ...], frames: Frames | None) -> None:
     """InputError where a column tells several people or faces apart: one file is of one person."""
     for column in people:
-        texts = texts_of(file, column)
+        texts = read_strings(file, column)
         different = list(dict.fromkeys(texts))
         if len(different) < 2:
             continue

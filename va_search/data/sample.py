@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 
 from va_search.data.column_roles import roles_of
-from va_search.data.frame_rows import frame_numbers, texts_of
+from va_search.data.frame_rows import frame_numbers
 from va_search.data.importing import refuse
-from va_search.data.sheet import read_header, where
+from va_search.data.sheet import read_header, read_strings, where
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS
 
@@ -48,7 +48,7 @@ def sample_images(file: Path) -> list[tuple[str, int]]:
     header = read_header(file)
     if COLUMN not in header:
         raise InputError(f"{file}:1: header {','.join(header)!r}, expected image_location,valence,arousal")
-    texts = texts_of(file, COLUMN)
+    texts = read_strings(file, COLUMN)
     if not texts:
         raise InputError(f"{file}: a header and no rows, expected one row per test frame")
     images, problems = [], []

@@ -92,7 +92,7 @@ def read_strings(file: Path, column: str) -> list[str]:
     """Cells of one column as texts without surrounding spaces, in the order of `read_numbers`' rows."""
     if file.suffix == ".parquet":
         table = pyarrow.parquet.read_table(file, columns=[column], use_threads=False)
-        return [str(text).strip() for text in table.column(column).to_pylist()]
+        return ["" if text is None else str(text).strip() for text in table.column(column).to_pylist()]
     header = read_header(file)
     refused = empty_lines(file)
     if refused:
