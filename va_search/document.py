@@ -21,6 +21,7 @@ from typing import Any
 import yaml
 
 from va_search.errors import InputError
+from va_search.files import check_regular
 
 Place = tuple[str | int, ...]
 
@@ -102,11 +103,10 @@ def number_hint(found: Any) -> str:
 
 
 def _text(path: Path) -> str:
+    check_regular(path, "a YAML text file")
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (IsADirectoryError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a YAML text file ({error})") from error
 
 
@@ -232,6 +232,7 @@ def _number(text: str, kind: str) -> int | float | None:
     node = yaml.ScalarNode(f"{TAG}{kind}", text)
     try:
         value: int | float = yaml.constructor.SafeConstructor().construct_object(node)
+        str(value)  # Python refuses to write out a number of thousands of digits
     except (ValueError, IndexError, OverflowError):
         return None
     return value

@@ -20,7 +20,7 @@ from va_search.data.nearby import Nearby, plain
 from va_search.data.sample import read_sample
 from va_search.data.sheet import and_more, read_header, read_texts
 from va_search.errors import InputError
-from va_search.files import checked_name
+from va_search.files import check_regular, checked_name
 
 FRAMES_PER_SECOND = 30.0
 FOLDERS = {"train": "Train_Set", "validation": "Validation_Set"}
@@ -139,6 +139,8 @@ def label_files(annotations: Path) -> list[Entry]:
         files = sorted((roots[0] / folder).glob("*.txt"))
         if not files:
             raise InputError(f"{roots[0] / folder}: no <recording>.txt in it")
+        for file in files:
+            check_regular(file, "a label file")
         entries += [(file.stem, split, file.resolve(), None) for file in files]
     return entries
 

@@ -14,6 +14,7 @@ import itertools
 import mmap
 import os
 import re
+import tokenize
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -28,6 +29,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from va_search.errors import InputError
+from va_search.files import check_regular
 
 EMPTY = (
     "", "NaN", "nan", "NAN", "-NaN", "-nan", "NA", "na", "N/A", "n/a", "#N/A", "#NA", "<NA>", "null", "NULL", "Null",
@@ -128,9 +130,10 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
 
 def read_npy(file: Path) -> NDArray[np.floating]:
     """(rows, dim) of a .npy file of numbers, mapped from the disk; nothing pickled is ever loaded."""
+    check_regular(file, "a .npy file")
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, tokenize.TokenError) as error:
         raise InputError(f"{file}: not a .npy array of numbers ({error})") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape:
         found = f"shape {array.shape}, {array.dtype}" if isinstance(array, np.ndarray) else "several arrays"
@@ -233,6 +236,7 @@ class _Head:
 
 
 def _csv_head(file: Path) -> _Head:
+    check_regular(file, "a text file of comma-separated values")
     try:
         with open(file, encoding=TEXT_ENCODING, newline="") as handle:
             first = handle.readline()
@@ -407,6 +411,8 @@ def _parse_csv(file: Path, head: _Head, columns: Sequence[str], block: int) -> N
 def _add_rows(numbers: NDArray[np.float64], filled: int, columns: list[NDArray[np.float64]]) -> int:
     """Put a block of columns behind the `filled` rows of `numbers`; the rows that are filled then."""
     stop = filled + len(columns[0])
+    if stop > len(numbers):
+        raise pa.ArrowInvalid("more rows than lines: line ends of several kinds")  # left to the slow second look
     numbers[filled:stop] = np.stack(columns).T  # one pass: a column at a time would touch every row for each
     return stop
 
@@ -509,6 +515,7 @@ def _hint(cell: str) -> str:
 
 
 def _parquet_schema(file: Path) -> pa.Schema:
+    check_regular(file, "a Parquet file")
     try:
         return pyarrow.parquet.read_schema(file)
     except FileNotFoundError:
