@@ -1,6 +1,6 @@
 """Does the default ensemble do harm? Its test CCC beside the other recipes', over many simulated worlds, and on CASE.
 
-    python benchmarks/do_no_harm.py [--worlds 60] [--people 3 6 12 30 60] [--case DIR] [--quick] [--variants]
+    python benchmarks/do_no_harm.py [--worlds 20] [--people 3 6 12 30 60] [--case DIR] [--quick] [--variants]
 
 A world: people with annotated recordings, and members that are right and wrong in ways of one family (below). Recipes
 see the predictions for some people and are judged on 300 others; nothing is trained. Printed as Markdown: the mean test
@@ -29,7 +29,7 @@ Families, each with 3 to 24 members (correlations with the annotation, on its ow
 of 6 of the labelled subjects to choose on, all others are the test.
 
 `--variants` prints the same for the default with one thing changed, on worlds of other seeds than those that are
-reported: what the default's numbers were chosen by. 3,000 worlds take about 10 minutes on 2 cores.
+reported: what the default's numbers were chosen by. 1,000 worlds, 100 of a family, take minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -426,7 +426,7 @@ def _whether(met: bool) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, default=60, help="of each family and number of people")
+    parser.add_argument("--worlds", type=int, default=20, help="of each family and number of people")
     parser.add_argument("--people", type=int, nargs="+", default=list(PEOPLE))
     parser.add_argument("--case", type=Path, default=None)
     parser.add_argument("--draws", type=int, default=60, help="of CASE's people")
