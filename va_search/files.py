@@ -116,8 +116,6 @@ def digest(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-
-
 def remove_folder(path: Path) -> None:
     """Remove a folder and all below it, if it is there."""
     shutil.rmtree(path, ignore_errors=True)

@@ -15,7 +15,7 @@ from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
 from va_search.search.nodes import LOOK_SECONDS
-from va_search.search.outages import Outage, outage_in
+from va_search.search.outages import Outage, outage_in, outage_of
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
 
@@ -136,9 +136,9 @@ class Progressing(Unsaved, Callback):
         """Tune: a trial's process died, or its node went."""
         if trial.trial_id in self._over or self._lost() is not None:
             return  # where Ray itself is gone, that is no failure of the trial; the search ends
-        error = _error(trial)
-        outage = outage_in(error)
         with or_the_search_ends(self._session):
+            error = _error(trial)
+            outage = outage_in(error)
             if outage is not None:
                 self._session.failed_by_machine(_trials(trial), outage)
                 return
@@ -162,7 +162,9 @@ def or_the_search_ends(session: Session) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # storage that does not answer, a full disk: the next search begins with the trial
-        session.ends.append(str(error) if isinstance(error, VaSearchError) else traceback.format_exc())
+        outage = outage_of(error)
+        plain = outage.reason if outage is not None else traceback.format_exc()
+        session.ends.append(str(error) if isinstance(error, VaSearchError) else plain)
 
 
 def _error(trial: Any) -> str:

@@ -32,8 +32,8 @@ QUIET = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of what the bank has; and
-where Ray's GCS is gone the supervisor ends the search long before Ray would abort this process."""
+"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of what the bank has;
+and where Ray's GCS is gone the supervisor ends the search long before Ray would abort this process."""
 
 PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
 """What processes of a Ray of our own import as they start: seconds, while the driver imports Tune. (The last one would

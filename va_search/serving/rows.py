@@ -123,7 +123,8 @@ def _values(
         row, column = np.argwhere(wrong)[0]
         problems.append(
             f"the table: {int(wrong.sum())} values of {feature_set.name!r} are missing or no finite "
-            f"{np.dtype(precision)}, the first in column {columns[column]!r} of recording {names[row]!r}, row {row} (from 0)"
+            f"{np.dtype(precision)}, the first in column {columns[column]!r} of recording {names[row]!r}, "
+            f"row {row} (from 0)"
         )
     return np.ascontiguousarray(values[order])
 
