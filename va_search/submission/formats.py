@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.frame_rows import texts_of
 from va_search.data.sample import COLUMN, sample_images
+from va_search.data.sheet import read_strings
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError, unknown_name
 from va_search.files import checked_name
@@ -47,7 +47,7 @@ def _abaw(values: Values, test: Sequence[Recording], store: Store, sample: Path 
     first = dict(zip([recording.name for recording in test], firsts, strict=False))
     _refuse_other_rows(images, test, sample)
     rows = [first[name] + frame - 1 for name, frame in images]
-    keys = texts_of(sample, COLUMN)
+    keys = read_strings(sample, COLUMN)
     name = f"predictions{'.csv' if sample.suffix == '.csv' else '.txt'}"
     return [Sheet(name, ("image_location", *DIMENSIONS), keys, values[rows])]
 
