@@ -517,6 +517,16 @@ def test_other_separators_are_used_and_reported_once(source: Path, tmp_path: Pat
     assert f"{source / 'recordings.csv'}: cells are separated by {words}" in warnings
 
 
+@pytest.mark.parametrize("line_end", ["\r", "\r\n", "mixed"])
+def test_line_ends_of_all_systems_are_fine(source: Path, tmp_path: Path, line_end: str) -> None:
+    plain = import_table(source, tmp_path / "plain")
+    file = source / "recordings" / "a.csv"
+    lines = file.read_text().splitlines()
+    ends = ["\r", "\n", "\r\n"] * 4 if line_end == "mixed" else [line_end] * 12
+    file.write_bytes("".join(line + end for line, end in zip(lines, ends, strict=False)).encode())
+    assert import_table(source, tmp_path / "other").feature_sets == plain.feature_sets
+
+
 def test_decimal_commas_are_named(source: Path) -> None:
     file = source / "recordings" / "a.csv"
     file.write_text(file.read_text().replace(",", ";").replace(".", ","))

@@ -71,8 +71,8 @@ class Part:
     valid: NDArray[np.bool_] | None = None
     gaps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = field(default=())
-    kinds: tuple[str, ...] = ()  # remarks that many files share, reported once with their number
     notes: dict[str, Any] = field(default_factory=dict)  # what an audit wants to know of the recording, JSON-able
+    kinds: tuple[str, ...] = ()  # remarks that many files share, reported once with their number
 
     @property
     def frames(self) -> int:

@@ -338,14 +338,17 @@ def _empty_lines(file: Path) -> Iterator[int]:
 
 def _empty_lines_between_quotes(file: Path, head: _Head) -> Iterator[int]:
     waiting: list[int] = []  # empty lines count only when a row follows
-    with open(file, encoding=TEXT_ENCODING, newline="") as handle:
-        reader = csv.reader(handle, delimiter=head.separator)
-        for cells in reader:
-            if cells and (len(cells) > 1 or cells[0].strip()):
-                yield from waiting
-                waiting = []
-            else:
-                waiting.append(reader.line_num)
+    try:
+        with open(file, encoding=TEXT_ENCODING, newline="") as handle:
+            reader = csv.reader(handle, delimiter=head.separator)
+            for cells in reader:
+                if cells and (len(cells) > 1 or cells[0].strip()):
+                    yield from waiting
+                    waiting = []
+                else:
+                    waiting.append(reader.line_num)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(_no_text(file, error)) from error
 
 
 @dataclass
@@ -427,14 +430,13 @@ def _values(column: pa.Array) -> NDArray[np.float64]:
 
 
 def _line_ends(handle: BinaryIO, end: int) -> int:
-    """How many lines end before byte `end`; old files end them with \\r alone."""
+    """At least as many as lines end before byte `end`, with \\n, \\r\\n or \\r alone."""
     handle.seek(0)
     content = _Upto(handle, end)
-    newlines = returns = 0
+    count = 0
     while block := content.read(1 << 22):
-        newlines += block.count(b"\n")
-        returns += 0 if newlines else block.count(b"\r")
-    return newlines or returns
+        count += block.count(b"\n") + block.count(b"\r") - block.count(b"\r\n")
+    return count
 
 
 def _room(file: Path, rows: int, columns: int) -> NDArray[np.float64]:
