@@ -1,6 +1,6 @@
 """Does the default ensemble do harm? Its test CCC beside the other recipes', over many simulated worlds, and on CASE.
 
-    python benchmarks/do_no_harm.py [--worlds 20] [--people 3 6 12 30 60] [--case DIR] [--quick] [--variants]
+    python benchmarks/do_no_harm.py [--worlds 20] [--people 3 6 …] [--case DIR] [--quick] [--no-auto] [--variants]
 
 A world: people with annotated recordings, and members that are right and wrong in ways of one family (below). Recipes
 see the predictions for some people and are judged on 300 others; nothing is trained. Printed as Markdown: the mean test
@@ -29,7 +29,8 @@ Families, each with 3 to 24 members (correlations with the annotation, on its ow
 of 6 of the labelled subjects to choose on, all others are the test.
 
 `--variants` prints the same for the default with one thing changed, on worlds of other seeds than those that are
-reported: what the default's numbers were chosen by. 1,000 worlds, 100 of a family, take minutes on 2 cores.
+reported: what the default's numbers were chosen by. 1,000 worlds, 100 of a family, take some minutes on 2 cores,
+without `auto` a quarter of that.
 """
 
 from __future__ import annotations
@@ -268,11 +269,20 @@ def documents(variants: bool) -> dict[str, dict[str, Any]]:
     return {**shipped, OLD: OLD_DEFAULT, DEFAULT: default}
 
 
-def scores(seen: Material, others: Statistics, variants: bool) -> dict[str, float]:
+@dataclass(frozen=True)
+class Compared:
+    """Which recipes are compared: the default's variants or the shipped ones, with `auto` or without."""
+
+    variants: bool
+    auto: bool
+
+
+def scores(seen: Material, others: Statistics, which: Compared) -> dict[str, float]:
     """The CCC on others of every recipe."""
-    fits = {name: Fits(seen, read_recipe(name, one).plans["valence"]) for name, one in documents(variants).items()}
+    compared = documents(which.variants)
+    fits = {name: Fits(seen, read_recipe(name, one).plans["valence"]) for name, one in compared.items()}
     found = {name: on_others(one.fit().weights, one, others) for name, one in fits.items()}
-    if not variants:
+    if which.auto:
         among = [DEFAULT if name == "bagged_greedy" else name for name in load_recipe("auto").document["among"]]
         found[AUTO] = found[among[winner([fits[name] for name in among])]]
     if not (seen.statistics.total().ccc_of_each() > 0.0).any():  # then there is no ensemble
@@ -288,12 +298,12 @@ def on_others(weights: Vector, fits: Fits, others: Statistics) -> float:
     return float(sums.ccc(finished.sum(axis=0)))
 
 
-def in_world(variants: bool, seed: int, job: tuple[str, int, int]) -> dict[str, float]:
+def in_world(which: Compared, seed: int, job: tuple[str, int, int]) -> dict[str, float]:
     """The scores in one world: its family, the number of people seen, and its own number."""
     family, people, number = job
     rng = np.random.default_rng([seed, list(FAMILIES).index(family), people, number])
     world = make_world(family, rng)
-    return scores(material(world, rng, people), test_people(world, rng), variants)
+    return scores(material(world, rng, people), test_people(world, rng), which)
 
 
 @dataclass(frozen=True)
@@ -325,11 +335,11 @@ class Case:
         dimensions = [_measured(joined[..., index], labels[:, index], pairs) for index in range(len(DIMENSIONS))]
         return cls(recordings, dimensions)
 
-    def scores(self, people: int, seed: int, job: tuple[int, int]) -> dict[str, float]:
+    def scores(self, which: Compared, people: int, job: tuple[int, int]) -> dict[str, float]:
         """The scores of one dimension in one draw of people."""
         dimension, number = job
         subjects = sorted({recording.subject for recording in self.recordings})
-        drawn = np.random.default_rng([seed, number]).choice(subjects, people, replace=False).tolist()
+        drawn = np.random.default_rng([REPORTED, number]).choice(subjects, people, replace=False).tolist()
         seen = [index for index, recording in enumerate(self.recordings) if recording.subject in drawn]
         others = [index for index in range(len(self.recordings)) if index not in seen]
         recordings = [self.recordings[index] for index in seen]
@@ -337,7 +347,7 @@ class Case:
         statistics = self.dimensions[dimension]
         candidates = _candidates(statistics.labels)
         chosen_on = Material(_blocks(statistics, seen), candidates, _no_frames, np.empty(0), recordings, folds)
-        return scores(chosen_on, _blocks(statistics, others), False)
+        return scores(chosen_on, _blocks(statistics, others), which)
 
 
 def _pairs(path: Path) -> Vector:
@@ -432,15 +442,17 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=60, help="of CASE's people")
     parser.add_argument("--quick", action="store_true", help="8 worlds, 3 and 12 people, 8 draws")
     parser.add_argument("--variants", action="store_true", help="the default with one thing changed, on other worlds")
+    parser.add_argument("--no-auto", action="store_true", help="without `auto`, which takes most of the time")
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     if given.quick:
         given.worlds, given.people, given.draws = 8, [3, 12], 8
     started = time.monotonic()
+    which = Compared(given.variants, auto=not (given.variants or given.no_auto))
     seed = CHOSEN_ON if given.variants else REPORTED
     jobs = [(family, n, number) for family in FAMILIES for n in given.people for number in range(given.worlds)]
     with Pool(given.processes) as pool:
-        rows = pool.map(partial(in_world, given.variants, seed), jobs, chunksize=4)
+        rows = pool.map(partial(in_world, which, seed), jobs, chunksize=4)
         found = columns(rows)
         family = np.array([job[0] for job in jobs])
         by_family = {name: {key: values[family == name] for key, values in found.items()} for name in FAMILIES}
@@ -454,16 +466,16 @@ def main() -> None:
         elif not (given.case / "team_predictions").is_dir():
             print(f"\nCASE's challenge entries: left out, {given.case}/team_predictions is no folder")
         else:
-            print_case(pool, Case.read(given.case), given.draws)
+            print_case(pool, Case.read(given.case), which, given.draws)
     print(f"\n{len(jobs)} worlds, {time.monotonic() - started:.0f} s")
 
 
-def print_case(pool: Any, case: Case, draws: int) -> None:
+def print_case(pool: Any, case: Case, which: Compared, draws: int) -> None:
     """The same for draws of 6 people, by dimension."""
     by_row = {}
     for index, dimension in enumerate(DIMENSIONS):
         jobs = [(index, number) for number in range(draws)]
-        by_row[dimension] = columns(pool.map(partial(case.scores, 6, REPORTED), jobs, chunksize=2))
+        by_row[dimension] = columns(pool.map(partial(case.scores, which, 6), jobs, chunksize=2))
     names = list(by_row[DIMENSIONS[0]])
     by_row["both"] = {name: np.mean([by_row[dimension][name] for dimension in DIMENSIONS], axis=0) for name in names}
     print_scores("CASE, test CCC", by_row)
