@@ -36,10 +36,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from va_search.data.store import MIX
+from va_search.document import read_yaml, yaml_document
 from va_search.ensemble.candidates import NO_VALIDATION
 from va_search.ensemble.plan import Plan, Prune, Strict
 from va_search.ensemble.reader import Lines, Place, Reader
-from va_search.document import read_yaml, yaml_document
 from va_search.errors import InputError, unknown_name
 from va_search.files import shipped
 from va_search.metrics import DIMENSIONS
