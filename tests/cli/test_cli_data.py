@@ -56,11 +56,7 @@ def test_json_is_one_document_on_standard_output(source: Path, tmp_path: Path) -
     assert "z.csv" in document["warnings"][0] and "warning" in imported.stderr
     report = json.loads(run("check", to, "--json").stdout)
     assert report["frame_rates"] == {"10.0": 4}
-    assert [finding["level"] for finding in report["findings"]] == [
-        "warning",
-        "note",
-        "note",
-    ]  # z.csv; test labels; subjects
+    assert [finding["level"] for finding in report["findings"]] == ["warning", "note", "note"]  # z.csv; test; subjects
 
 
 def test_check_ends_with_2_on_errors_and_0_on_warnings(source: Path, tmp_path: Path) -> None:

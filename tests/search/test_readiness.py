@@ -242,6 +242,13 @@ def test_sizes_count_the_weights_that_a_model_has(tmp_path: Path) -> None:
                 assert number_of_weights(settings, store) == weights, (encoder, fusion, heads)
 
 
+def test_a_model_that_no_machine_can_train_is_one_trials_failure_and_no_reason_to_refuse(ready: Ready) -> None:
+    settings = "  weight_decay: {choice: [0.1, 0.2]}\n"
+    small = ready(settings=settings).concurrent
+    huge = ready(settings=settings + "  recurrent_layers: {choice: [1, 1000000000000]}\n")
+    assert huge.concurrent == small and not any("room" in text for text in huge.remarks)
+
+
 def test_memory_of_a_trial_grows_with_its_model(tmp_path: Path) -> None:
     store, path = make_store(tmp_path / "s"), tmp_path / "space.yaml"
     sizes = []

@@ -6,6 +6,7 @@ validation and test. While it trains it also has gradients and two moments of ea
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator
 from statistics import mean
@@ -25,19 +26,29 @@ SAMPLED = 32
 def disk_of_trial(space: Space, store: Store) -> int:
     """Bytes that a finished trial of the space takes, on average over some of its configurations."""
     predicted = max(len(positions((*fold.validation, *fold.test))) for fold in map(store.fold, space.folds))
-    weights = mean(number_of_weights(settings, store) for settings in _some(space))
-    return int(2 * 4 * predicted + 2 * 4 * weights)
+    weights = [number_of_weights(settings, store) for settings in _some(space)]
+    return int(2 * 4 * predicted + 2 * 4 * mean(_that_fit(weights) or [0]))
 
 
 def memory_of_trial(space: Space, store: Store) -> int:
     """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some configurations."""
     sizes = []
-    for settings in _some(space):
+    some = [(settings, number_of_weights(settings, store)) for settings in _some(space)]
+    fitting = _that_fit([weights for _, weights in some])
+    for settings, weights in some:
+        if weights not in fitting:
+            continue
         columns = sum(store.feature_sets[name].dim for name in settings.features)
         batch = settings.batch_size * settings.segment_length * settings.frame_step
         frames = min(batch, store.frames)  # a batch is never more than all there is
-        sizes.append(4 * frames * columns + 6 * 4 * number_of_weights(settings, store))
-    return PROCESS + max(sizes)
+        sizes.append(4 * frames * columns + 6 * 4 * weights)
+    return PROCESS + max(sizes, default=0)
+
+
+def _that_fit(weights: list[int]) -> list[int]:
+    """Those of some models that this machine can train: the others fail as single trials, and leave nothing."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return [number for number in weights if 4 * 4 * number < machine]
 
 
 def number_of_weights(settings: TrialSettings, store: Store) -> int:
@@ -53,8 +64,9 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
         attention = 4 * width * (width + 1)
         encoder += settings.layers * (attention + 2 * width * ff + width + ff + 4 * width)
     gates = {"gru": 3, "lstm": 4, "transformer_lstm": 4}.get(settings.encoder, 0)
-    for layer in range(settings.recurrent_layers if gates else 0):
-        encoder += gates * hidden * ((width if layer == 0 else hidden) + hidden + 2)
+    if gates:
+        encoder += gates * hidden * (width + hidden + 2)
+        encoder += (settings.recurrent_layers - 1) * gates * hidden * (2 * hidden + 2)
     size = (hidden if gates else width) * len(branches)
     outputs = 1 if settings.heads == "separate" else 2
     head = 0
