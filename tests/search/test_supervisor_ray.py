@@ -183,12 +183,13 @@ def test_a_cluster_that_no_longer_answers_ends_the_search(start: Start) -> None:
 
     small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **small})
+    address = cluster.address
     try:
-        search = start("--address", cluster.address, "--gpus-per-trial", "0")
+        search = start("--address", address, "--gpus-per-trial", "0")
         cluster.head_node.kill_gcs_server()
         code, _, text, seconds = search.ended()
         assert code == 1, text
-        assert f"the Ray cluster at {cluster.address} has not answered for" in text and seconds < 75
+        assert f"the Ray cluster at {address} has not answered for" in text and seconds < 75
         assert len(search.checkpoints) == 2 and not list((search.home / "studies" / "s").glob("failures/*"))
     finally:
         cluster.shutdown()

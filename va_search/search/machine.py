@@ -144,20 +144,17 @@ def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> d
         raise JobError(f"Ray could not be started on this machine: {reason}") from error
     if options.address is not None:
         supervisor.call(partial(_refuse_private, options.address))
-    return supervisor.call(_look_around(supervisor))
+    return supervisor.call(partial(_resources, options, supervisor))
 
 
-def _look_around(supervisor: Supervisor) -> Callable[[], dict[str, float]]:
-    """What tells the supervisor of the Ray that runs, and returns its resources."""
+def _resources(options: Options, supervisor: Supervisor) -> dict[str, float]:
+    """Tell the supervisor where the Ray is that runs, and return its resources."""
+    import ray
 
-    def look() -> dict[str, float]:
-        import ray
-
+    if not (options.address or "").startswith("ray://"):  # Ray's client knows no address of the GCS
         context = ray.get_runtime_context()
         supervisor.began(context.gcs_address, context.get_node_id())
-        return dict(ray.cluster_resources())
-
-    return look
+    return dict(ray.cluster_resources())
 
 
 def _start(options: Options, folder: Path | None) -> None:

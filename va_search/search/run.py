@@ -37,7 +37,7 @@ DELIVERY_SECONDS = 150.0
 """How long the end of a search waits for a tracking server that is silent, before it leaves the rest to the next
 search: a minute's outage, and the requests that wait for their time-out when it ends."""
 INTERRUPTED_SECONDS = 10.0
-"""The same for a search that was asked to stop."""
+"""The same for a search that was asked to stop, or can't go on."""
 LEAVING_SECONDS = 13.0
 """So long after a signal a search is over, whatever hangs."""
 KEPT = "finished trials are saved, running ones keep their last checkpoint; the same command again goes on from there"
@@ -130,7 +130,9 @@ def run_search(
 def _patience(session: Session) -> float:
     """Seconds to wait for the tracking server; after a signal few are left, since who sent it may kill."""
     if not session.interrupted:
-        return DELIVERY_SECONDS
+        return INTERRUPTED_SECONDS if session.ends else DELIVERY_SECONDS
+    if session.asked_to_stop:
+        return INTERRUPTED_SECONDS
     return max(1.0, min(INTERRUPTED_SECONDS, LEAVING_SECONDS - seconds_since_signal()))
 
 

@@ -102,6 +102,7 @@ class Supervisor:
         self._folder = folder
         self._stop = stop
         self._seen: dict[int, str] = {}
+        self._ended_before = _ended_children()  # of an earlier Ray of this process
         self._looked = float("-inf")
         self._probe: _Probe | None = None
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
@@ -200,8 +201,13 @@ class Supervisor:
         if self._folder is None:
             return None
         if len(set(self._seen.values())) < len(VITAL):
-            running = processes_in(self._folder)
-            self._seen |= {process: name for process, name in running.items() if name in VITAL}
+            # One that dies as soon as it starts has no files open any more, but is still our child.
+            running = processes_in(self._folder) | _ended_children()
+            self._seen |= {
+                process: name
+                for process, name in running.items()
+                if name in VITAL and process not in self._ended_before
+            }
         for process, name in self._seen.items():
             if not _lives(process):
                 return f"Ray's {VITAL[name]} process on this machine {self._how_ended(process, name)}"
@@ -261,6 +267,18 @@ def _lives(process: int) -> bool:
     except OSError:
         return False
     return state not in "ZX"
+
+
+def _ended_children() -> dict[int, str]:
+    """The names, by id, of this process's children that have ended and were not yet waited for."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            before, _, after = (process / "stat").read_text().rpartition(")")
+            state, parent = after.split()[:2]
+            if state in "ZX" and int(parent) == os.getpid():
+                found[int(process.name)] = before.partition("(")[2]
+    return found
 
 
 def _exit_code(process: int) -> int | None:
