@@ -11,7 +11,7 @@ import typer
 from va_search.cli.advice import ensemble_command
 from va_search.cli.ensemble_tables import comparison_table, show, tell_left_out, tell_measured
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import check_studies, opened
+from va_search.cli.places import check_complete, check_studies, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,7 @@ def ensemble(
         from va_search.report.standing import searched_now
 
         check_studies(at, studies, lambda name, of: at.command("ensemble", *of, "--name", name))
+        check_complete(at, studies)
         store = None if data is None else Store.open(data)
         given = [] if data is None else ["--data", data]
         for sentence in searched_now(at, studies):
