@@ -105,6 +105,15 @@ def test_a_study_without_ensemble_is_told_how_to_get_one(world: World) -> None:
     assert "build its ensemble first: va-search ensemble first --name first-best" in done.stderr
 
 
+def test_a_study_without_a_complete_trial_is_no_unknown_one(world: World) -> None:
+    study = Study(world.home, "fresh")
+    study.begin(world.store, {"sampler": "grid", "settings": {"features": ["face"]}})
+    study.record_failure("f0", {"features": ["face"]}, "Traceback\nValueError: no")
+    done = call("ensemble", "fresh", "--name", "e")
+    assert done.exit_code == 2
+    assert "study 'fresh' has no complete trial yet (1 trial failed, nothing searches it now)" in done.stderr
+
+
 def test_status_without_a_name_lists_studies_and_ensembles(world: World) -> None:
     world.add("second", "b0", seed=9, noise=0.5)
     done = call("status")

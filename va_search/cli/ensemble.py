@@ -11,7 +11,7 @@ import typer
 from va_search.cli.advice import ensemble_command
 from va_search.cli.ensemble_tables import comparison_table, show, tell_left_out, tell_measured
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import check_studies, opened
+from va_search.cli.places import check_complete, check_studies, opened
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,6 +67,7 @@ def ensemble(
         from va_search.report.standing import searched_now
 
         check_studies(at, studies, lambda name, of: at.command("ensemble", *of, "--name", name))
+        check_complete(at, studies)
         store = None if data is None else Store.open(data)
         given = [] if data is None else ["--data", data]
         for sentence in searched_now(at, studies):
@@ -188,8 +189,8 @@ def _compare(
 def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
     """The recipe to take, and why, in a sentence.
 
-    The default one, unless the best single trial has the higher score, or another recipe is better than the default by
-    more than chance: with few people the highest of several close scores is highest by luck.
+    The default one, or the best single trial where that has the higher score, unless another recipe is better than this
+    one by more than chance: with few people the highest of several close scores is highest by luck.
     """
     from va_search.cli.advice import BEST
     from va_search.ensemble.paired import differences
@@ -202,15 +203,16 @@ def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
         return first.recipe, f"recipe {first.recipe} has the highest score; there are no folds to compare recipes on"
     against_single = differences(default.predicted, single.predicted, materials)
     verdict = judge(default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}")
-    if verdict.use_best:
-        return BEST, verdict.text
-    if first is default or first.out_of_fold is None:
-        return DEFAULT_RECIPE, verdict.text
-    gained = differences(first.predicted, default.predicted, materials)
-    if judge(first.out_of_fold, default.out_of_fold, gained).outcome == "better":
-        more = f"{first.out_of_fold['score']:.3f} against {default.out_of_fold['score']:.3f}"
-        return first.recipe, f"Recipe {first.recipe} is better than the default by more than chance: {more}."
-    return DEFAULT_RECIPE, f"{verdict.text} Recipe {first.recipe} is higher than the default only within chance."
+    reference = single if verdict.use_best else default
+    if first is reference or first.out_of_fold is None or reference.out_of_fold is None:
+        return reference.recipe, verdict.text
+    gained = differences(first.predicted, reference.predicted, materials)
+    if judge(first.out_of_fold, reference.out_of_fold, gained).outcome == "better":
+        more = f"{first.out_of_fold['score']:.3f} against {reference.out_of_fold['score']:.3f}"
+        return first.recipe, f"Recipe {first.recipe} is better than {reference.recipe} by more than chance: {more}."
+    return reference.recipe, (
+        f"{verdict.text} Recipe {first.recipe} is higher than {reference.recipe} only within chance."
+    )
 
 
 def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, explanation: Path | None = None) -> bool:

@@ -146,7 +146,7 @@ def scores_table(built: Ensemble) -> Table:
     table = Table(title=f"CCC on validation{over}", title_justify="left")
     for name in ("", "measured", *SCORES):
         table.add_column(name, justify="right" if name in SCORES else "left")
-    single = "best configuration" if built.measured_on.fold == "all" else "best single trial"
+    single = "best configuration" if built.measured_on.fold == "all" else "best single"
     intervals = built.intervals or {}
     both = built.best_for_both
     rows: list[tuple[str, Scored, Intervals | None]] = []

@@ -117,6 +117,24 @@ def check_studies(home: Home, names: Sequence[str], instead: Callable[[str, list
         raise InputError(*problems)
 
 
+def check_complete(home: Home, studies: Sequence[str]) -> None:
+    """InputError for studies of the home that have no complete trial yet, with where their searches stand."""
+    from va_search.errors import InputError
+    from va_search.predictions.bank import Bank
+    from va_search.report.standing import is_searched
+    from va_search.search.study import Study
+
+    bank = Bank(home.bank)
+    problems = []
+    for name in studies:
+        if not bank.trials(name):
+            failed = counted(len(Study(home, name).failures()), "trial")
+            state = "it is being searched now" if is_searched(home, name) else "nothing searches it now"
+            problems.append(f"study {name!r} has no complete trial yet ({failed} failed, {state})")
+    if problems:
+        raise InputError(*problems)
+
+
 def check_ensemble(home: Home, name: str, instead: Callable[[str], str]) -> None:
     """InputError for a name that is no ensemble of the home; `instead(ensemble)` is the command for another one."""
     from va_search.ensemble.saved import known_ensembles, read_ensemble

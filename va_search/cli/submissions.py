@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
-from va_search.cli.places import check_studies, opened
+from va_search.cli.places import check_complete, check_studies, opened
 from va_search.errors import counted
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def submissions(
         from va_search.report.standing import searched_now
 
         check_studies(at, studies, lambda name, of: at.command("submissions", *of, "--out", str(out)))
+        check_complete(at, studies)
         for sentence in searched_now(at, studies):
             output.note(sentence)
         store = None if data is None else Store.open(data)
