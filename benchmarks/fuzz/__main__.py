@@ -18,6 +18,8 @@ from pathlib import Path
 from fuzz.process import BAD, Guarded, Outcome, Reader
 from fuzz.targets import TARGETS
 
+NOTED = 30.0
+"""Seconds between two lines of progress."""
 HEAD = ("reader", "inputs", "refused", "same result", "other result", "bad", "slowest s", "largest MiB")
 
 
@@ -47,15 +49,23 @@ def main() -> None:
 
 
 def run(names: list[str], inputs: int, seed: int, seconds: float | None = None) -> list[Outcome]:
-    """Outcomes of so many inputs, an equal share for each reader, or as many as fit into `seconds`."""
+    """Outcomes of so many inputs, an equal share for each reader, or as many as fit into `seconds`; Ctrl-C ends it."""
     reader = Guarded(seed)
-    began = time.monotonic()
+    began = noted = time.monotonic()
     outcomes: list[Outcome] = []
-    for number in range(-(-inputs // len(names))):
-        for name in names:
-            if seconds is not None and time.monotonic() - began > seconds:
+    jobs = [(name, number) for number in range(-(-inputs // len(names))) for name in names]
+    try:
+        for name, number in jobs:
+            now = time.monotonic()
+            if seconds is not None and now - began > seconds:
                 break
+            if now - noted > NOTED:
+                bad = sum(outcome.end in BAD for outcome in outcomes)
+                print(f"{len(outcomes):,} of {len(jobs):,} inputs, {bad} went wrong", file=sys.stderr)
+                noted = now
             outcomes.append(reader(name, number))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
     reader.close()
     return outcomes
 

@@ -12,6 +12,7 @@ import random
 import re
 import resource
 import shutil
+import signal
 import tempfile
 import time
 import traceback
@@ -125,6 +126,7 @@ def _peak() -> float:
 
 
 def _serve(connection: Connection, seed: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who began this process
     reader = Reader(seed)
     for target in TARGETS.values():
         reader.expected(target)
@@ -174,5 +176,9 @@ class Guarded:
 
     def close(self) -> None:
         """End the process."""
-        self.connection.send(None)
-        self.process.join()
+        try:
+            self.connection.send(None)
+        except BrokenPipeError:
+            shutil.rmtree(self.root, ignore_errors=True)  # it died: its files are left
+        self.process.join(self.patience)
+        self.process.kill()
