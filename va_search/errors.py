@@ -3,6 +3,7 @@
 VaSearchError          1   the job failed
 ├── InputError         2   what the user gave is wrong (all problems at once)
 ├── JobError           1   the job could not be finished
+├── TimeIsUp           3   the wall time of `--stop-after` is spent, state saved
 └── Interrupted      130   stopped by the user, state saved
 """
 
@@ -36,6 +37,12 @@ class Interrupted(VaSearchError):
     """The user stopped the job; what was finished is saved and the message says how to go on."""
 
     exit_code = 130
+
+
+class TimeIsUp(VaSearchError):
+    """The job may take no longer; what was finished is saved and the message says how to go on."""
+
+    exit_code = 3
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> str:

@@ -24,6 +24,9 @@ import yaml
 
 from va_search.errors import InputError, JobError
 
+NO_SPACE = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "no space left: the disk quota is used up"}
+"""Numbers of system errors that say that nothing more can be written, each in our words."""
+
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,126}")
 
 
@@ -39,7 +42,11 @@ def checked_name(name: str, what: str) -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; on success it is flushed and takes `path`'s place."""
+    """Yield a path beside `path` to write to; on success it is flushed and takes `path`'s place.
+
+    JobError on a full disk or a used-up quota: known by the system's error number, which whoever writes must let
+    through (not every library does: safetensors' `save_file` has it in a text only).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -48,8 +55,8 @@ def whole_file(path: Path) -> Iterator[Path]:
             os.fsync(handle.fileno())
         os.replace(beside, path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise JobError(f"{path}: no space left on the disk; free some and run the same command again") from error
+        if error.errno in NO_SPACE:
+            raise JobError(f"{path}: {NO_SPACE[error.errno]}; free some and run the same command again") from error
         raise
     finally:
         beside.unlink(missing_ok=True)

@@ -276,6 +276,35 @@ def test_the_commands(make: Make, tmp_path: Path, tiny_store: Store) -> None:
     assert "6 to train" in text and "learning_rate 0.1" in text
 
 
+@pytest.mark.parametrize("complete", [0, 1])
+def test_a_search_that_ended_too_soon_is_not_done(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: int
+) -> None:
+    """As if Ray had ended, and told nothing of the trials."""
+    session = make()
+    for _ in range(complete):
+        finish(session, take(session))
+    ended(session)
+    monkeypatch.setattr("va_search.search.run._run", lambda *_: None)
+    where = ["--data", str(session.store.path), "--study", "s", "--home", str(tmp_path / "home")]
+    code, document, text = invoke("search", str(tmp_path / "space.yaml"), *where)
+    assert (code, document["exit_code"]) == (1, 1)
+    assert (document["planned"], document["complete"], document["missing"]) == (6, complete, 6 - complete)
+    assert f"missing: {6 - complete} of 6 trials" in document["error"] and document["error"] in text
+    assert ("next: va-search ensemble s" in text) == (complete > 0)
+
+
+def test_a_dry_run_of_many_says_how_many_it_does_not_show(make: Make, tmp_path: Path) -> None:
+    session = make()
+    file = tmp_path / "space.yaml"
+    file.write_text(file.read_text().replace("[0.1,", str([round(0.001 * k, 3) for k in range(1, 21)])[:-1] + ", 0.1,"))
+    file.write_text(file.read_text().replace("trials: 6", "trials: 25"))
+    where = ["--data", str(session.store.path), "--study", "s", "--home", str(tmp_path / "home"), "--dry-run"]
+    code, document, text = invoke("search", str(file), *where)
+    assert (code, len(document["next"]), document["to_train"]) == (0, 25, 25)
+    assert "… and 15 more, which --json lists" in text
+
+
 def test_a_preview_refuses_what_a_search_refuses(make: Make, tmp_path: Path) -> None:
     from va_search.data.simulate import simulate
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
@@ -14,6 +16,8 @@ from va_search.errors import InputError
 from va_search.files import Home
 from va_search.models.stacked import STACKED
 from va_search.predictions.bank import Bank
+from va_search.search import fused_trial
+from va_search.search.adapters import Progressing
 from va_search.search.fused_trial import FusedActor
 from va_search.search.fusing import check_fusing, partners
 from va_search.search.session import Session, task
@@ -198,3 +202,32 @@ def test_a_group_that_ends_in_the_middle_goes_on_from_its_checkpoints(
         assert [epoch["epoch"] for epoch in record["history"]] == [1, 2, 3, 4]
         values = session.study.bank.read("s", trial, "test", frames_hash=record["predictions"]["test"]["frames_hash"])
         assert np.isfinite(values).all()
+
+
+def test_a_group_that_finds_no_room_is_only_written_the_next_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make(rates="0.001")
+    drawn = group(session, 3)
+    write = fused_trial.write_trial
+
+    def room_for_one(fit: Any, task: dict[str, Any], **options: Any) -> None:
+        if task["trial"] != drawn[0][0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(fit, task, **options)
+
+    actor = actor_of(session, drawn)
+    with monkeypatch.context() as patch:
+        patch.setattr(fused_trial, "write_trial", room_for_one)
+        while "outage" not in (report := actor.step()):
+            pass
+    assert report["outage"]["kind"] == "disk" and not report["done"]
+    trial = SimpleNamespace(trial_id="1", last_result=report, config={"group": [{"trial": one} for one, _ in drawn]})
+    watched = Progressing(session, lambda progress: None, lambda: None)
+    watched.on_trial_result(0, [], trial, report)
+    watched.on_trial_error(0, [], trial)  # its process ends
+    assert session.finished == {drawn[0][0]} and not session.reasons and session.study.failures() == []
+    assert session.hopeless is not None and "No space left" in session.hopeless
+    session.claims.release_all()
+    again = make(rates="0.001")
+    to_its_end(actor_of(again, group(again, 2)))
+    for trial_id, _ in drawn[1:]:
+        assert again.study.bank.record("s", trial_id)["resumed_at"] == [4]

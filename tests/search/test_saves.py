@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from va_search.data.store import Store
 from va_search.errors import JobError
 from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
 from va_search.search import saves as saves_module
+from va_search.search.outages import NothingToReport, outage_in
 from va_search.search.saves import Saves
 from va_search.search.trial import TrialActor, open_fit
 
@@ -228,3 +232,67 @@ def test_the_lock_waits_for_what_is_about_to_end(tmp_path: Path, start: Start) -
     began = time.monotonic()
     other.begin(fit)
     assert time.monotonic() - began < 5.0
+
+
+def test_a_training_that_is_done_and_finds_no_room_is_only_written_the_next_time(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start(checkpoint_seconds=1000.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "write", no_room)
+        result = first.step()
+    assert result["outage"]["kind"] == "disk" and "quota" in result["outage"]["reason"] and not result["done"]
+    assert (tmp_path / "home/studies/s/running/t1/checkpoint.safetensors").is_file()
+    second = start()
+    monkeypatch.setattr(type(open_fit(second._task)), "run_epoch", lambda self: 1 / 0)
+    assert to_its_end(second)["epoch"] == 4
+    assert read_json(tmp_path / "home/bank/s/t1/trial.json")["resumed_at"] == [4]
+    assert not (tmp_path / "home/studies/s/running/t1").exists()
+
+
+def no_room(*_: Any) -> None:
+    raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
+def test_a_broken_gpu_keeps_the_checkpoint_before_and_the_process_trains_no_more(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start()
+    one_epoch(first, monkeypatch)
+
+    def broken() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(first._fit, "run_epoch", broken)
+    result = first.step()
+    assert result["outage"]["kind"] == "gpu" and "illegal memory access" in result["outage"]["reason"]
+    assert not result["done"]  # the next step is the one that ends the process
+    with pytest.raises(RuntimeError, match="no process of Ray's"):
+        first.step()
+    assert one_epoch(start(), monkeypatch)["epoch"] == 2
+
+
+def test_too_little_memory_leaves_the_process_as_it_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = start()
+    one_epoch(first, monkeypatch)
+    monkeypatch.setattr(first._fit, "run_epoch", lambda: torch.empty(1 << 60, dtype=torch.uint8))
+    result = first.step()
+    assert result["outage"]["kind"] == "memory" and result["done"] and "allocate memory" in result["failed"]
+    assert one_epoch(start(), monkeypatch)["epoch"] == 2
+
+
+def test_what_was_stopped_early_and_finds_no_room_is_kept_too(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start(checkpoint_seconds=1000.0)
+    one_epoch(first, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(Bank, "write", no_room)
+        with pytest.raises(NothingToReport) as caught:
+            first.save()
+    first.cleanup()  # as Ray calls it next
+    said = "".join(traceback.format_exception(caught.value))
+    outage = outage_in(f"Failure # 1 (occurred at noon)\n{said}")
+    assert outage is not None and outage.kind == "disk" and "Disk quota exceeded" in outage.reason
+    assert one_epoch(start(), monkeypatch)["epoch"] == 2
+    assert outage_in("the actor died") is None

@@ -18,12 +18,17 @@ from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
 from va_search.files import Home, write_json
 from va_search.predictions.bank import Predictions
+from va_search.search import proposals as proposals_module
 from va_search.search.adapters import Progressing
+from va_search.search.breaker import IN_A_ROW, SAME_REASON
 from va_search.search.credits import Credit
+from va_search.search.outages import Outage
 from va_search.search.outcomes import reason
-from va_search.search.session import LOSSES, SAME_REASON, Session
+from va_search.search.preview import make_preview
+from va_search.search.session import LOSSES, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
+from va_search.search.summary import Unfinished, summary_of
 from va_search.storage.homes import HomeCopy, Need
 from va_search.storage.remote import Remote
 from va_search.training.settings import TrialSettings
@@ -249,7 +254,7 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
     trial = take(session)
     failures = session.study.folder / "failures"
     failures.write_text("a file where a folder must be")
-    ended = SimpleNamespace(last_result={"failed": "OSError: no"}, config={"trial": trial})
+    ended = SimpleNamespace(trial_id="1", last_result={"failed": "OSError: no"}, config={"trial": trial})
     Progressing(session, lambda progress: None, lambda: None).on_trial_complete(0, [], ended)
     assert session.stopping and "failures" in str(session.hopeless)
     assert session.next_trial() is None
@@ -261,8 +266,10 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
 def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:
     session = make()
     finish(session, take(session))
-    session.ended(take(session), "Traceback …\nva_search.errors.JobError: bank/x: no space left on the disk; free some")
-    assert session.hopeless is not None and session.next_trial() is None and not session.waiting
+    session.failed_by_machine([take(session)], Outage("disk", "bank/x: no space left on the disk", "Traceback …"))
+    assert session.hopeless is not None and "bank/x: no space left on the disk" in session.hopeless
+    assert session.next_trial() is None and not session.waiting
+    assert session.study.failures() == [] and not session.reasons
 
 
 def test_an_interrupt_hands_out_nothing_more(make: Make) -> None:
@@ -516,3 +523,241 @@ def test_a_search_for_an_ensemble_tells_credits_and_resumes_with_them(make: Make
     second = make(sampler="tpe", objective="ensemble", credit=credit)
     assert told(second) == pytest.approx([0.104, 0.105, 0.106])
     assert {study for study, _ in known} == {"s"}
+
+
+MANY = str([round(0.001 * number, 3) for number in range(1, 41)])
+
+
+def outage(kind: Any = "gpu", reason: str = "on n1: CUDA error") -> Outage:
+    return Outage(kind, reason, "Traceback …")
+
+
+@pytest.mark.parametrize("kind", ["store", "files", "gpu"])
+def test_the_machines_failures_in_a_row_stop_the_study_and_charge_nobody(make: Make, kind: str) -> None:
+    session = make(rates=MANY, trials=40, sampler="tpe")
+    finish(session, take(session))
+    trials = []
+    for number in range(SAME_REASON):
+        assert session.hopeless is None, number
+        trials.append(take(session))
+        session.failed_by_machine([trials[-1]], outage(kind, f"on n1: {kind} is broken"))
+    assert session.hopeless is not None and f"on n1: {kind} is broken" in session.hopeless
+    assert session.next_trial() is None and not session.waiting
+    assert session.study.failures() == [] and not session.reasons and session.progress().failed == 0
+    assert session.proposals._sampler is not None
+    assert all(trial.state.name != "FAIL" for trial in session.proposals._sampler.study.trials)
+    session.claims.release_all()
+
+    again = make(rates=MANY, trials=40, sampler="tpe")
+    assert [take(again) for _ in trials] == trials
+
+
+def test_failures_of_the_machine_with_successes_between_hand_trials_out_again(make: Make) -> None:
+    session = make(rates=MANY, trials=12)
+    trained: list[str] = []
+    for number in range(12):
+        trial = take(session)
+        if number % 2:
+            session.failed_by_machine([trial], outage())
+        else:
+            finish(session, trial)
+            trained.append(trial)
+    while (drawn := session.next_trial()) is not None:
+        finish(session, drawn[0])
+        trained.append(drawn[0])
+    assert len(session.finished) == len(set(trained)) == 12 and session.hopeless is None
+    assert session.recovered == 6 and not session.reasons
+
+
+def test_other_kinds_in_between_are_no_row(make: Make) -> None:
+    session = make(rates=MANY, trials=40)
+    for kind in ("gpu", "store", "gpu", "files", "gpu", "gpu"):
+        session.failed_by_machine([take(session)], outage(kind))
+        assert session.hopeless is None
+    session.failed_by_machine([take(session)], outage("gpu"))
+    assert session.hopeless is not None
+
+
+def test_a_trial_that_the_machine_fails_again_and_again_is_left_to_the_next_search(make: Make) -> None:
+    session = make(rates="[0.1, 0.2, 0.3, 0.4]", trials=4)
+    unlucky, *others = [take(session) for _ in range(4)]
+    for number in range(LOSSES + 1):
+        session.failed_by_machine([unlucky], outage("files", "on n1: Stale file handle"))
+        finish(session, others[number])
+        assert number == LOSSES or take(session) == unlucky
+    assert session.next_trial() is None and not session.waiting and session.study.failures() == []
+    with pytest.raises(Unfinished, match=r"1 trial could not be trained.*Stale file handle"):
+        summary_of(session, 0, [], [], None)
+    session.claims.release_all()
+    assert take(make(rates="[0.1, 0.2, 0.3, 0.4]", trials=4)) == unlucky
+
+
+def test_everything_that_fails_alike_stops_a_study_that_has_finished_trials_too(make: Make) -> None:
+    session = make(rates=MANY, trials=40)
+    finish(session, take(session))
+    for number in range(IN_A_ROW):
+        assert session.hopeless is None, number
+        session.ended(take(session), f"Traceback\nRuntimeError: process {number} has no library to train with")
+    assert session.hopeless is not None and f"the last {IN_A_ROW} trials failed for one reason" in session.hopeless
+
+
+def test_one_success_between_them_begins_the_count_anew(make: Make) -> None:
+    session = make(rates=MANY, trials=40)
+    finish(session, take(session))
+    for _ in range(IN_A_ROW - 1):
+        session.ended(take(session), "ValueError: x")
+    finish(session, take(session))
+    for _ in range(IN_A_ROW):
+        assert session.hopeless is None
+        session.ended(take(session), "ValueError: x")
+    assert session.hopeless is not None
+
+
+def test_bad_settings_in_a_row_are_no_reason_to_stop(make: Make, tmp_path: Path, tiny_store: Store) -> None:
+    """A whole block of a grid diverges, and then another whole block fails for the one value that it shares."""
+    diverging = make(rates=MANY, trials=40)
+    finish(diverging, take(diverging))
+    for number in range(2 * IN_A_ROW):
+        diverging.ended(take(diverging), f"va_search.training.epochs.Diverged: the loss became nan in epoch {number}")
+    assert diverging.hopeless is None
+
+    file = tmp_path / "space.yaml"
+    file.write_text(file.read_text().replace("encoder: gru", "encoder: {choice: [gru, lstm]}").replace("40}", "80}"))
+    named = Study(diverging.study.home, "blocks")
+    space = load_space(file, tiny_store)
+    named.begin(tiny_store, space.document)
+    session = Session(named, space, tiny_store, deliver=lambda record: None)
+    gru = 0
+    while (drawn := session.next_trial()) is not None:
+        if drawn[1].encoder == "gru":
+            finish(session, drawn[0])
+            gru += 1
+        else:
+            session.ended(drawn[0], "RuntimeError: no kernel for lstm on this device")
+    assert (gru + session.adopted, session.reasons.total(), session.hopeless) == (40, 40, None)
+
+
+def test_a_trial_without_memory_beside_others_is_tried_by_itself_at_the_end(make: Make) -> None:
+    session = make(rates=MANY, trials=5)
+    beside, hungry, other = take(session), take(session), take(session)
+    session.found_no_memory([hungry], "MemoryError")
+    assert not session.reasons and hungry not in session.running
+    finish(session, beside)
+    assert take(session) and take(session)
+    rest = [trial for trial in session.running if trial != other]
+    assert session.next_trial() is None and session.waiting  # all are handed out, and the hungry one waits for them
+    for trial in [other, *rest]:
+        finish(session, trial)
+    assert take(session) == hungry
+    assert session.next_trial() is None  # nothing runs beside it
+    session.found_no_memory([hungry], "Traceback …\nMemoryError: too large")
+    assert session.reasons.total() == 1 and session.study.failures()[0]["trial"] == hungry
+    assert session.next_trial() is None and not session.waiting
+
+
+def test_after_a_kill_for_memory_fewer_run_side_by_side(make: Make) -> None:
+    session = make(rates=MANY, trials=8)
+    running = [take(session) for _ in range(3)]
+    session.died([running[0]], "Task was killed due to the node running low on memory.")
+    assert session.next_trial() is None and session.waiting  # two run, and two is what the memory bears
+    finish(session, running[1])
+    again = take(session)
+    assert session.next_trial() is None
+    session.died([again], "Task was killed due to the node running low on memory.")
+    finish(session, running[2])
+    alone = take(session)
+    assert session.next_trial() is None and session.waiting
+    finish(session, alone)
+    while (drawn := session.next_trial()) is not None:
+        assert len(session.running) == 1
+        finish(session, drawn[0])
+    assert len(session.finished) == 8 and not session.reasons
+
+
+def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_charged(make: Make) -> None:
+    session = make(rates=MANY, trials=8)
+    for _ in range(SAME_REASON):
+        assert session.hopeless is None
+        session.died([take(session)], "Task was killed due to the node running low on memory.")
+    assert session.hopeless is not None and "memory" in session.hopeless and "--concurrent" in session.hopeless
+    with pytest.raises(Unfinished, match="stopped early") as caught:
+        summary_of(session, 0, [], [], None)
+    assert (caught.value.summary.missing, caught.value.summary.reason) == (8, None) and not session.reasons
+
+
+def test_a_process_that_dies_again_and_again_is_its_trials_failure(make: Make) -> None:
+    session = make(rates="[0.1]", trials=1)
+    for _ in range(LOSSES):
+        session.died([take(session)], "SIGSEGV\nthe trial's process died")
+    session.died([take(session)], "SIGSEGV\nthe trial's process died")
+    assert session.reasons == {"the trial's process died": 1} and session.next_trial() is None
+
+
+def test_what_tune_drops_is_handed_out_again_and_missed_if_it_never_ends(make: Make) -> None:
+    session = make(rates="[0.1, 0.2]", trials=2)
+    first, second = take(session), take(session)
+    finish(session, second)
+    for _ in range(LOSSES):
+        session.dropped()
+        assert take(session) == first
+    session.dropped()
+    assert session.next_trial() is None and list(session.given_up) == [first]
+    with pytest.raises(Unfinished, match="1 trial could not be trained") as caught:
+        summary_of(session, 0, [], [], None)
+    summary = caught.value.summary
+    assert (summary.planned, summary.complete, summary.failed, summary.missing) == (2, 1, 0, 1)
+
+
+def test_a_search_that_ends_before_all_is_done_says_so(make: Make) -> None:
+    session = make(trials=4)
+    finish(session, take(session))
+    session.ended(take(session), "ValueError: x")
+    with pytest.raises(Unfinished, match=r"missing: 2 of 4 trials \(complete: 1, failed: 1\)"):
+        summary_of(session, 0, [], [], None)
+
+
+def test_a_search_is_done_when_its_budget_or_its_space_is_at_an_end(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make(rates="[0.1, 0.2]", trials=2)
+    finish(whole, take(whole))
+    whole.ended(take(whole), "ValueError: x")
+    summary = summary_of(whole, 0, [], [], None)
+    assert (summary.complete, summary.failed, summary.missing, summary.reason) == (1, 1, 0, None)
+
+    file = tmp_path / "space.yaml"
+    monkeypatch.setattr(proposals_module, "OTHERS", 200)
+    rounded = file.read_text().replace("{choice: [0.1, 0.2]}", "{float: [0.1, 0.1002]}").replace("grid", "random")
+    file.write_text(rounded.replace("trials: 2", "trials: 20"))
+    named = Study(whole.study.home, "few")
+    space = load_space(file, whole.store)
+    named.begin(whole.store, space.document)
+    few = Session(named, space, whole.store, deliver=lambda record: None)
+    while (drawn := few.next_trial()) is not None:
+        finish(few, drawn[0])
+    summary = summary_of(few, 0, [], [], None)
+    assert summary.complete == 3 and summary.planned == 20
+    assert summary.reason == "every configuration of the space was asked for: it has no more"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "finished"), [("grid", 0), ("grid", 1), ("grid", 100), ("grid", 101), ("random", 101), ("tpe", 101)]
+)
+def test_a_study_goes_on_when_its_budget_grows_and_the_dry_run_lists_that(
+    make: Make, sampler: str, finished: int
+) -> None:
+    rates = str([round(1e-4 * number, 5) for number in range(1, finished + 6)])
+    first = make(rates=rates, trials=max(1, finished))
+    for _ in range(finished):
+        finish(first, take(first))
+    for budget in (finished + 2, finished + 4):
+        session = make(rates=rates, trials=budget, sampler=sampler)
+        preview = make_preview(first.study.home, session.space, first.store, study="s")
+        assert preview.to_train == budget - len(session.finished)
+        trained = []
+        while (drawn := session.next_trial()) is not None:
+            finish(session, drawn[0])
+            trained.append(drawn[0])
+        assert len(session.finished) == budget
+        assert sampler == "tpe" or [one["trial"] for one in preview.next] == trained
+        assert summary_of(session, 0, [], [], None).missing == 0

@@ -2,7 +2,7 @@
 
 Conventions: with --json one JSON document goes to standard output and everything else to standard error; without
 it the result is for people, on standard output, and progress on standard error. Exit codes: 0 done, 1 the job
-failed, 2 the input is wrong, 130 interrupted with state saved.
+failed, 2 the input is wrong, 3 the time of `--stop-after` is up, 130 interrupted; state is saved by both.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Output:
 
     def failed(self, message: str, exit_code: int) -> typer.Exit:
         """Say what went wrong, with --json as a document too; the exception to raise."""
-        self.error.print(message if exit_code == 130 else f"error: {message}", markup=False, soft_wrap=True)
+        self.error.print(message if exit_code in (3, 130) else f"error: {message}", markup=False, soft_wrap=True)
         self.done({"error": message, "exit_code": exit_code})
         return typer.Exit(exit_code)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,12 @@ EXAMPLE = "Example: va-search search search_spaces/any.yaml --data stores/mine -
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""
 
+DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+"""Days, hours, minutes and seconds, each of which may be left out."""
+
+PREVIEWED = 10
+"""So many trials of a dry run are shown."""
+
 
 def search(
     space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
@@ -48,9 +55,23 @@ def search(
     warm_start: Annotated[
         list[str] | None, typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable.")
     ] = None,
+    stop_after: Annotated[
+        float | None,
+        typer.Option(
+            "--stop-after",
+            parser=seconds_of,
+            metavar="DURATION",
+            help="Be over after so long, such as 90m or 1h30m, whatever runs then: exit code 3.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished."""
+    """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished.
+
+    The budget's `hours` are those in which trials may begin: the ones that run then are trained to their end. A bound
+    for everything, such as the time limit of a SLURM job, is --stop-after: running trials keep their checkpoints, and
+    the same command goes on from there.
+    """
     with command(as_json) as output:
         from va_search.data.store import Store
         from va_search.search.machine import Options
@@ -75,21 +96,62 @@ def search(
             checkpoint_seconds=checkpoint_seconds,
             fuse_seeds=fuse_seeds,
         )
-        summary = run(output, home_at(home), searched, store, study=study, options=options, warm_start=warm_start or ())
-        output.show(f"next: va-search ensemble {study} {recipe_for(study, searched.folds, store)}")
+        following = f"va-search ensemble {study} {recipe_for(study, searched.folds, store)}"
+        summary = run(
+            output,
+            home_at(home),
+            searched,
+            store,
+            study=study,
+            options=options,
+            following=following,
+            stop_after=stop_after,
+            warm_start=warm_start or (),
+        )
         output.done(vars(summary))
 
 
+def seconds_of(text: str) -> float:
+    """A duration such as 90m, 1h30m, 2d or 5400 (seconds), in seconds."""
+    found = DURATION.fullmatch(text.strip().lower())
+    if found is None or not any(found.groups()):
+        allowed = "expected a time such as 90m, 1h30m, 2d or 5400 (seconds)"
+        raise typer.BadParameter(f"found {text!r}, {allowed}")
+    days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
+    whole = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    if whole <= 0:
+        raise typer.BadParameter(f"found {text!r}, expected a time above 0")
+    return whole
+
+
 def run(
-    output: Output, home: Home, space: Space, store: Store, *, study: str, options: Options, **more: Any
+    output: Output,
+    home: Home,
+    space: Space,
+    store: Store,
+    *,
+    study: str,
+    options: Options,
+    following: str | None = None,
+    **more: Any,
 ) -> Summary:
-    """Search with progress on standard error, then show what it did; `more` goes to `run_search`."""
+    """Search with progress on standard error, then show what it did, and the command that may follow if a trial is
+    complete; `more` goes to `run_search`. Unfinished is raised after the same is shown."""
     from va_search.search.run import run_search
+    from va_search.search.summary import Unfinished
 
     more |= {"credit": credit_for(home, space, store), "pictures": pictures_for(home, space, store, study)}
     with progress_line(output) as watch:
-        summary = run_search(home, space, store, study=study, options=options, watch=watch, **more)
+        try:
+            summary, problem = run_search(home, space, store, study=study, options=options, watch=watch, **more), None
+        except Unfinished as error:
+            summary, problem = error.summary, error
     show_summary(output, summary)
+    if following is not None and summary.complete:
+        output.show(f"next: {following}")
+    if problem is not None:
+        output.done({**vars(summary), "error": str(problem), "exit_code": problem.exit_code})
+        raise problem
     return summary
 
 
@@ -131,9 +193,11 @@ def show_preview(output: Output, preview: Preview, searched: Space) -> None:
         output.show(
             f"first      {', '.join(parts)}" + (", then as the sampler chooses" if searched.sampler == "tpe" else "")
         )
-    for one in preview.next[:10]:
+    for one in preview.next[:PREVIEWED]:
         said = ", ".join(f"{name} {value}" for name, value in one["settings"].items())
         output.show(f"  {one['trial']}  {one['status']:6}  {said}")
+    if len(preview.next) > PREVIEWED:
+        output.show(f"  … and {len(preview.next) - PREVIEWED:,} more, which --json lists")
     output.done({**vars(preview), "plan": vars(preview.plan)})
 
 
@@ -154,6 +218,17 @@ def recipe_for(study: str, folds: list[int | str], store: Store) -> str:
     return f"--name {study}-best"
 
 
+def counts_of(summary: Summary) -> str:
+    """How many trials are complete, of how many if not all are, and what became of the others."""
+    parts = [f"{summary.trained} trained now", f"{summary.failed} failed"]
+    if summary.adopted:
+        parts.append(f"{summary.adopted} taken from other studies")
+    if summary.missing:
+        parts.append(f"{summary.missing} missing")
+    complete = f"{summary.complete} of {summary.planned}" if summary.missing else str(summary.complete)
+    return f"{complete} trials complete ({', '.join(parts)})"
+
+
 def show_summary(output: Output, summary: Summary) -> None:
     """What a search did, in a few lines."""
     for change in summary.changes:
@@ -162,12 +237,7 @@ def show_summary(output: Output, summary: Summary) -> None:
         output.show(warm_text(**warm))
     if summary.found:
         output.show(f"resumed: {summary.found} trials were complete already")
-    parts = [f"{summary.trained} trained now", f"{summary.failed} failed"]
-    if summary.adopted:
-        parts.append(f"{summary.adopted} taken from other studies")
-    output.show(
-        f"study {summary.study}: {summary.complete} trials complete ({', '.join(parts)}) in {duration(summary.seconds)}"
-    )
+    output.show(f"study {summary.study}: {counts_of(summary)} in {duration(summary.seconds)}")
     for name, (trial, value) in summary.best.items():
         output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}")
     if summary.pareto:
@@ -178,7 +248,7 @@ def show_summary(output: Output, summary: Summary) -> None:
     if summary.complete and not summary.best:
         output.show("no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions")
     if summary.recovered:
-        output.show(f"{summary.recovered} times a trial's process died and another one went on from its checkpoint")
+        output.show(f"{summary.recovered} times a trial's process ended before it and another one went on with it")
     if summary.failed:
         output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
     if summary.reason:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from ray.tune import Callback, Stopper
@@ -14,6 +15,7 @@ from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
 from va_search.search.nodes import LOOK_SECONDS
+from va_search.search.outages import Outage, outage_in, outage_of
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
 
@@ -39,10 +41,11 @@ class SessionSearcher(Unsaved, Searcher):
         """Tune: the next trial's config, None to be asked again, FINISHED when there is no more."""
         if self._left == 0:
             return Searcher.FINISHED
-        drawn, self._first = self._first or self._session.next_trial(), None
-        if drawn is not None:
-            self._left -= 1
-            return self._to_task(*drawn)
+        with or_the_search_ends(self._session):
+            drawn, self._first = self._first or self._session.next_trial(), None
+            if drawn is not None:
+                self._left -= 1
+                return self._to_task(*drawn)
         return None if self._session.waiting else Searcher.FINISHED
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
@@ -70,6 +73,7 @@ class Progressing(Unsaved, Callback):
         self._session = session
         self._watch, self._count = watch, count
         self._last = self._counted = 0.0
+        self._over: set[str] = set()  # Tune's trials whose end the session knows already
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tune: one turn of its loop is over."""
@@ -80,37 +84,54 @@ class Progressing(Unsaved, Callback):
             self._last = time.monotonic()
             self._watch(self._session.progress())
 
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Tune: a step is over. One that reports a failure of its machine was the trial's last: its process ends."""
+        if "outage" not in result or trial.trial_id in self._over:
+            return
+        self._over.add(trial.trial_id)
+        ours = _trials(trial)
+        # Of trials trained as one model some may have ended by themselves in that very step.
+        failures = {one: why for one, why in result.get("failures", {}).items() if why != result["failed"]}
+        left = [one for one in ours if one not in failures]
+        with or_the_search_ends(self._session):
+            for one, failed in failures.items():
+                self._session.ended(one, failed)
+            if result["outage"]["kind"] == "memory":
+                self._session.found_no_memory(left, result["failed"])
+            else:
+                outage = Outage(**result["outage"], traceback=result["failed"])
+                self._session.failed_by_machine(left, outage)
+
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Tune: a trial ended by itself, by the scheduler or by a stop."""
+        if trial.trial_id in self._over:
+            return
         result = trial.last_result or {}
         for one in _trials(trial):
             if result.get("unfit"):
                 self._session.refused(one, result["unfit"])
             else:
                 failed = result.get("failures", {}).get(one, result.get("failed"))
-                with self._or_the_search_ends():
+                with or_the_search_ends(self._session):
                     self._session.ended(one, failed)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune: a trial's process died, and another one takes over."""
+        """Tune: a trial's node was taken away by its owner, and another one takes over."""
         self._session.recovered += 1
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Tune: a trial's process died once too often, or died while Tune took the trial for one that waits: such a
-        trial Tune gives up at once, whatever tries it has left (a node that goes between two trials of its actor)."""
-        error = trial.get_error()
-        ended = self._session.lost if trial.should_recover() else self._session.ended
-        for one in _trials(trial):
-            with self._or_the_search_ends():
-                ended(one, str(error) if error else "the trial's process died")
-
-    @contextmanager
-    def _or_the_search_ends(self) -> Iterator[None]:
-        """Tune takes a callback's exception for the trial's own, and would train it again, which may be complete."""
-        try:
-            yield
-        except Exception as error:  # storage that does not answer, a full disk: the next search begins with the trial
-            self._session.ends.append(str(error) if isinstance(error, VaSearchError) else traceback.format_exc())
+        """Tune: a trial's process died, or its node went."""
+        if trial.trial_id in self._over:
+            return
+        with or_the_search_ends(self._session):
+            said = _error_of(trial)
+            outage = outage_in(said)
+            if outage is not None:
+                self._session.failed_by_machine(_trials(trial), outage)
+            else:
+                self._session.died(_trials(trial), said)
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""
@@ -119,6 +140,28 @@ class Progressing(Unsaved, Callback):
     def get_state(self) -> dict[str, Any] | None:
         """Tune: nothing to save."""
         return None
+
+
+@contextmanager
+def or_the_search_ends(session: Session) -> Iterator[None]:
+    """Tune takes a callback's exception for the trial's own, and would train it again, which may be complete; one of a
+    searcher ends it with a traceback."""
+    try:
+        yield
+    except Exception as error:  # storage that does not answer, a full disk: the next search begins with the trial
+        outage = outage_of(error)
+        plain = outage.reason if outage is not None else traceback.format_exc()
+        session.ends.append(str(error) if isinstance(error, VaSearchError) else plain)
+
+
+def _error_of(trial: Any) -> str:
+    """What Tune noted of a trial's error, in its file on this machine."""
+    said = ""
+    if trial.error_file is not None:
+        with suppress(OSError):
+            said = Path(trial.error_file).read_text(encoding="utf-8", errors="replace")
+    raised = "Traceback (most recent call last)" in said
+    return said if raised else f"{said}\nthe trial's process died"
 
 
 def _trials(trial: Any) -> list[str]:

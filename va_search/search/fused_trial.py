@@ -12,14 +12,18 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from va_search.errors import JobError
-from va_search.search.saves import SECONDS, Saves
+from va_search.search.outages import Outage, outage_of
+from va_search.search.saves import SECONDS, Saves, StillTrained
 from va_search.search.trial import REPORT_SECONDS, TrialActor, is_complete, open_fits, problems_of, write_trial
 from va_search.storage.homes import home_at
 
 if TYPE_CHECKING:
     from va_search.training.fit import Fit
     from va_search.training.fused import Fused
+
+
+class Unwritten(Exception):
+    """Between two epochs a finished trial could not be written, for a failure of the machine."""
 
 
 @dataclass
@@ -36,6 +40,14 @@ class Member:
         """Trained no more: complete, or failed for a reason."""
         self.ended, self.failed, self.fit = True, failed, None
         self.saves.end(keep=False)
+
+    def leave(self, failed: str, *, save: bool) -> None:
+        """Trained no more by this process, whose machine failed it; its checkpoint is kept, and written if `save`."""
+        self.failed = failed
+        if save and self.fit is not None and self.fit.history:
+            self.saves.write(self.fit)
+        self.fit = None
+        self.saves.end(keep=True)
 
 
 class FusedActor(TrialActor):
@@ -69,14 +81,21 @@ class FusedActor(TrialActor):
         """Ray: train for about a second or an epoch; each trial that ends goes to the bank, or reports its failure."""
         if not self._members:
             return super().step()
+        self._end_if_sick()
+        failure: dict[str, Any] = {}
         try:
             if unfit := problems_of(self._task):
                 return {**self._report(), "unfit": unfit, "done": True}
             self._train()
-        except Exception:  # not of one trial, such as too little memory: it ends all that are left
-            self._end_all(traceback.format_exc())
+        except Exception as error:  # not of one trial, such as too little memory: it ends all that are left
+            if (outage := outage_of(error)) is None:
+                self._end_all(traceback.format_exc())
+            else:
+                self._leave_all(outage, between_epochs=isinstance(error, Unwritten))
+                failure = self._failure(outage.traceback, outage)
         failures = {one.task["trial"]: one.failed for one in self._members if one.failed is not None}
-        return {**self._report(), "failures": failures, "done": all(one.ended for one in self._members)}
+        done = all(one.ended for one in self._members)
+        return {**self._report(), "failures": failures, "done": done, **failure}
 
     def _train(self) -> None:
         if self._fused is None:
@@ -98,7 +117,7 @@ class FusedActor(TrialActor):
         for member, fit in zip(self._members, fits, strict=True):
             try:
                 member.saves.begin(fit)
-            except JobError:
+            except StillTrained:
                 member.end(traceback.format_exc())
                 continue
             if is_complete(member.task):
@@ -109,8 +128,9 @@ class FusedActor(TrialActor):
         return Fused([member.fit for member in self._members if member.fit is not None])
 
     def _end_finished(self) -> None:
-        """Write what is finished; a diverged or unwritable trial fails alone."""
+        """Write what is finished; a diverged trial fails alone. Unwritten, at the end, when the machine failed one."""
         assert self._fused is not None
+        unwritten: Exception | None = None
         diverged = {id(self._fused.fits[at]): error for at, error in self._fused.diverged.items()}
         for member in self._members:
             fit = member.fit
@@ -123,13 +143,25 @@ class FusedActor(TrialActor):
                     seconds = fit.seconds_before + (time.monotonic() - self._started) * fit.share
                     write_trial(fit, member.task, stopped=False, seconds=seconds)
                     member.end()
-            except Exception:  # that trial's result, not the others' end
-                member.end(traceback.format_exc())
+            except Exception as error:  # that trial's result, not the others' end
+                if outage_of(error) is None:
+                    member.end(traceback.format_exc())
+                else:
+                    unwritten = error
+        if unwritten is not None:
+            raise Unwritten(str(unwritten)) from unwritten
 
     def _end_all(self, failed: str) -> None:
         for member in self._members:
             if not member.ended:
                 member.end(failed)
+
+    def _leave_all(self, outage: Outage, *, between_epochs: bool) -> None:
+        """No trial of the group is trained on here. Between two epochs, which is where trials are written, all can be
+        saved; in the middle of one only the checkpoints that are there tell the truth."""
+        for member in self._members:
+            if not member.ended:
+                member.leave(outage.traceback, save=between_epochs and outage.kind != "gpu")
 
     def _leave(self) -> None:
         for member in self._members:

@@ -7,7 +7,7 @@ objective (train_val_mix) is not counted.
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 
 
 class Improvement:
@@ -15,12 +15,16 @@ class Improvement:
 
     def __init__(self) -> None:
         self._told: list[tuple[str, str, float]] = []
+        self._best: tuple[str, str, float] | None = None
         self.since_best = 0
 
     def add(self, finished_at: str, trial: str, value: float | None) -> None:
         """A finished trial; `since_best` then is the number of trials completed after the best one."""
         if value is None:
             return
-        insort(self._told, (finished_at, trial, value))
-        best = max(range(len(self._told)), key=lambda at: (self._told[at][2], -at))
-        self.since_best = len(self._told) - 1 - best
+        ended = (finished_at, trial, value)
+        insort(self._told, ended)
+        # Of equally good ones the earliest is the best: what came later brought no improvement.
+        if self._best is None or value > self._best[2] or (value == self._best[2] and ended < self._best):
+            self._best = ended
+        self.since_best = len(self._told) - 1 - bisect_left(self._told, self._best)

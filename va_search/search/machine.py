@@ -23,8 +23,10 @@ QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-"""Nothing leaves the machine, no second log of results, our own Ctrl-C, and no snapshots of a state the bank has."""
+"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, and no snapshots of a state the bank
+has."""
 
 PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
 """What processes of a Ray of our own import as they start: seconds, while the driver imports Tune. (The last one would
@@ -86,6 +88,7 @@ def ray_running(options: Options) -> Iterator[dict[str, float]]:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune.tune").setLevel(logging.CRITICAL)  # lists what did not complete, which we say better
     address: dict[str, Any] = {"address": options.address}
     if options.address is None:
         count = (options.concurrent or cores()) * options.threads

@@ -15,7 +15,7 @@ from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_of
 
-LISTED = 1000
+LISTED = 10_000
 """So many trials are listed at most."""
 
 
@@ -23,10 +23,10 @@ LISTED = 1000
 class Preview:
     """`complete` trials count already, `elsewhere` were completed by other studies of the home and are linked in.
 
-    `next` lists trials to train, the first first: {trial, settings (what the space varies), status: new, failed or
-    begun}. For sampler tpe it ends where what is chosen depends on results to come; `to_train` counts all, None where
-    only time bounds them. `reason`: why the study's budget lets none begin. `warm_start`: what the sampler would learn
-    of each earlier study first (`warm.Warm.counts`).
+    `next` lists the trials that a search would train, the first first and at most `LISTED`: {trial, settings (what the
+    space varies), status: new, failed or begun}. For sampler tpe it ends where what is chosen depends on results to
+    come. `to_train` counts all, None where only time bounds them. `reason`: why the study's budget lets none begin.
+    `warm_start`: what the sampler would learn of each earlier study first (`warm.Warm.counts`).
     """
 
     study: str
@@ -68,13 +68,16 @@ def make_preview(
         for trial, settings in trials
     ]
     bound = 0 if session.enough else plan.trials
+    to_train = None if bound is None else max(0, bound - len(session.finished) - elsewhere)
+    if session.proposals.exhausted:  # fewer than were planned: the plan of a large space is an upper bound
+        to_train = len(trials)
     return Preview(
         study=study,
         plan=plan,
         complete=len(session.finished),
         elsewhere=elsewhere,
         statuses=dict(Counter(str(one["status"]) for one in listed)),
-        to_train=None if bound is None else max(0, bound - len(session.finished) - elsewhere),
+        to_train=to_train,
         next=listed,
         changes=space.changes(before["space"]) if before else [],
         reason=session.enough,

@@ -15,6 +15,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home, checked_name
 from va_search.search.credits import Credit
+from va_search.search.deadline import ending_in
 from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options, ray_running, side_by_side
 from va_search.search.nodes import checked_nodes, living, places
@@ -49,6 +50,7 @@ def run_search(
     pictures: Pictures | None = None,
     warm_start: Sequence[str] = (),
     only: Literal["failed", "begun"] | None = None,
+    stop_after: float | None = None,
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
@@ -56,7 +58,9 @@ def run_search(
     `watch` is called about once a second; `credit` is what objective ensemble asks; `pictures`
     draws the study for its parent run; `warm_start` are studies whose trials TPE learns first, now and whenever this
     study goes on.
-    Raises Interrupted after Ctrl-C or SIGTERM with everything finished saved,
+    `stop_after`: so many seconds of wall time at most, whatever runs then.
+    Raises TimeIsUp when these did not suffice, Unfinished when trials are missing for no reason of the budget's,
+    Interrupted after Ctrl-C or SIGTERM with everything finished saved,
     JobError when every trial fails for one reason, InputError when the store changed under the study.
     """
     named = Study(home, checked_name(study, "study name"))
@@ -67,7 +71,11 @@ def run_search(
     check_fusing(space, options.fuse_seeds)
     _refuse_leaks(store)
     ends: list[str] = []
-    with named.searching(), kept(home, study, lost=ends.append, need=need_of(space)) as copy:
+    with (
+        ending_in(stop_after) as deadline,
+        named.searching(),
+        kept(home, study, lost=ends.append, need=need_of(space)) as copy,
+    ):
         warm = warm_start_of(named, warm_start, space, store)
         before = named.begin(store, space.document, warm_start=warm_start)
         changes = space.changes(before) if before is not None else []
@@ -75,7 +83,7 @@ def run_search(
         again = None if only is None else frozenset(_unfinished(named, only))
         session = Session(
             named, space, store, lambda record: None,
-            spent=spent, credit=credit, warm=warm, only=again, copy=copy, ends=ends,
+            spent=spent, credit=credit, warm=warm, only=again, copy=copy, ends=ends, deadline=deadline,
         )  # fmt: skip
         delivery = Delivery(
             place.uri,
@@ -108,7 +116,8 @@ def run_search(
 def _end(session: Session, delivery: Delivery) -> None:
     """No more records: the study's run in MLflow gets its last word, once."""
     pareto = front(session)
-    delivery.end("KILLED" if session.interrupted else "FINISHED", {} if pareto is None else {"pareto.json": pareto})
+    status = "KILLED" if session.interrupted else "FINISHED" if session.hopeless is None else "FAILED"
+    delivery.end(status, {} if pareto is None else {"pareto.json": pareto})
 
 
 def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:

@@ -2,9 +2,9 @@
 
 Conventions: what is told is one value per configuration and measure, the mean of its trials', to be maximised. Optuna
 keeps what it was told for ever, so telling anew (objective `ensemble`: values age) makes a new study of everything told
-and everything asked, with the sampler and its generator as they are. The same keeps the cost of asking bounded, which grows
-with the trials that the study has: of more than `LARGEST` TPE is left the `BEST`, more than it ever counts as good (at
-most 25), and as many of the others, evenly over time, as make `KEPT`.
+and everything asked, with the sampler and its generator as they are. The same keeps the cost of asking bounded, which
+grows with the trials that the study has: of more than `LARGEST` TPE is left the `BEST`, more than it ever counts as
+good (at most 25), and as many of the others, evenly over time, as make `KEPT`.
 """
 
 from __future__ import annotations

@@ -33,6 +33,10 @@ PATIENCE = 60.0
 """So long a training waits for a process that still trains the same trial, which then was left by a killed search."""
 
 
+class StillTrained(JobError):
+    """Another process trains the same trial and does not end."""
+
+
 class Saves:
     """The checkpoints of one trial being trained by this process."""
 
@@ -45,12 +49,12 @@ class Saves:
         self._begun = False
 
     def begin(self, fit: Fit) -> None:
-        """Be the only process that trains the trial, and go on where the one before was. JobError when another one
+        """Be the only process that trains the trial, and go on where the one before was. StillTrained when another one
         does not end."""
         until = time.monotonic() + PATIENCE
         while not self._claims.take(self._trial):
             if time.monotonic() > until:
-                raise JobError(f"trial {self._trial} is still trained by another process, which does not end")
+                raise StillTrained(f"trial {self._trial} is still trained by another process, which does not end")
             time.sleep(0.2)
         if self._copy is not None:
             self._copy.bring_checkpoint(self._study, self._trial)

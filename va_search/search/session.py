@@ -6,7 +6,7 @@ home completed, and leaves alone those another process is training until they ar
 
 from __future__ import annotations
 
-import re
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
@@ -16,13 +16,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from va_search.data.store import Store
+from va_search.errors import JobError
 from va_search.files import remove_folder
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import light
+from va_search.search.breaker import Breaker
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
+from va_search.search.deadline import Deadline
 from va_search.search.improvement import Improvement
 from va_search.search.nodes import Expected
+from va_search.search.outages import Outage, killed_for_memory, processes_killed_for_memory
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space
@@ -31,20 +35,17 @@ from va_search.search.warm import Warm
 from va_search.storage.homes import HomeCopy, Need
 from va_search.training.settings import TrialSettings, configuration_id, trial_id
 
-LOSSES = 3
-"""So often a trial may lose its node before it begins."""
+LOG = logging.getLogger(__name__)
 
-SAME_REASON = 3
-"""So many failures for one reason, with nothing finished, end the study: the rest would fail likewise."""
-
+LOSSES = 2
+"""So often a trial goes on after its process died, its node went or its machine failed it."""
 
 LOOK_SECONDS = 0.5
 """So often the study's folder is looked at for a request to stop."""
 
-TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
+KILLED = "a trial's process was killed since the memory of its machine ran out"
 
-DISK_FULL = "no space left"
-"""What a failure says when the home's disk is full: more training would be for nothing."""
+TIME_SPENT = "the budget's hours are spent; with more of them, search again goes on"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Session:
     warm: Sequence[Warm] = ()
     copy: HomeCopy | None = None
     """Of a home at a URL: brings what a trial's node put there."""
+    deadline: Deadline | None = None
+    """When the search must be over, whatever runs then."""
     ends: list[str] = field(default_factory=list)
     """Why the search can't go on, whatever its trials do: another one has the home, a node must not train."""
 
@@ -93,8 +96,7 @@ class Session:
         self.told = Told(self.space.objective, self.credit)
         self.running: dict[str, dict[str, Any]] = {}
         self.reasons: Counter[str] = Counter()
-        self._failed_before = {one["trial"]: alike(reason(one["failed"])) for one in self.study.failures()}
-        self._new_reasons: Counter[str] = Counter()
+        self._breaker = Breaker({one["trial"]: reason(one["failed"]) for one in self.study.failures()})
         self.trained: list[float] = []
         self.adopted = 0
         self.recovered = 0
@@ -104,6 +106,13 @@ class Session:
         self._looked = 0.0
         self._improvement = Improvement()
         self._losses: Counter[str] = Counter()
+        self._asked: set[str] = set()  # by this run
+        self.given_up: dict[str, str] = {}
+        """Trials that the machine failed too often, and why; they are no failures, the next search begins with them."""
+        self._alone: deque[tuple[str, TrialSettings]] = deque()  # found no memory beside others
+        self._by_itself: str | None = None  # the one of these that runs
+        self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
+        self._killed_for_memory = processes_killed_for_memory()
         self._again: deque[tuple[str, TrialSettings]] = deque()
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
@@ -124,6 +133,7 @@ class Session:
             settings = self._ours(record["trial"], record["settings"])
             if settings is not None:
                 inside.append((record["trial"], settings))
+                self._breaker.works(record["settings"])
         told = self._tell_all(trial for trial, _ in inside)
         earlier = [(record["trial"], settings) for one in self.warm for settings, record in one.used]
         self.proposals.warm_up([(trial, settings, told.get(trial)) for trial, settings in earlier])
@@ -202,21 +212,19 @@ class Session:
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self.asked_to_stop = self.asked_to_stop or self.study.stop_asked
-            self.interrupted = self.interrupted or self.asked_to_stop
+            self.interrupted = self.interrupted or self.asked_to_stop or self.out_of_wall_time
+
+    @property
+    def out_of_wall_time(self) -> bool:
+        """Whether the search must end now to be over in time."""
+        return self.deadline is not None and self.deadline.near
 
     @property
     def hopeless(self) -> str | None:
-        """Why the trainings to come would be lost as well: a full disk, or one reason for which every one failed (but
-        for those that fail again as they did in an earlier run, which says nothing of the others)."""
-        if self.ends:
-            return self.ends[0]
-        for why in self.reasons:
-            if DISK_FULL in why.lower():
-                return why
-        if self.trained or len({alike(why) for why in self._new_reasons}) != 1:
-            return None
-        why, count = self._new_reasons.most_common(1)[0][0], self._new_reasons.total()
-        return f"all {count} trials failed for one reason: {why}" if count >= SAME_REASON else None
+        """Why the trainings to come would be lost as well, whatever they are: the machine fails one after another, or
+        all fail for one reason (but for those that fail again as they did in an earlier run, which says nothing of the
+        others)."""
+        return self.ends[0] if self.ends else self._breaker.reason
 
     @property
     def stopping(self) -> bool:
@@ -232,7 +240,9 @@ class Session:
     def next_trial(self, wanted: Callable[[TrialSettings], bool] | None = None) -> tuple[str, TrialSettings] | None:
         """A trial to train now, claimed; None when there is none (`waiting` tells whether there will be)."""
         while not self.stopping and self.enough is None:
-            drawn = self._draw(wanted)
+            if self._held_back:
+                return None
+            drawn = self._draw(wanted) or (self._draw_alone() if wanted is None else None)
             if drawn is None:
                 return None
             trial, settings = drawn
@@ -245,16 +255,38 @@ class Session:
                 self.claims.release(trial)
                 continue
             document = settings.model_dump(mode="json")
-            if trial not in self._losses:
+            if trial not in self._asked:
                 self.study.ask(trial, document)
+                self._asked.add(trial)
             self.running[trial] = document
             return trial, settings
         return None
 
     @property
     def waiting(self) -> bool:
-        """True while another process trains a trial that this study wants too."""
-        return bool(self._deferred) and not self.stopping and self.enough is None
+        """True while there may be a trial later: another process trains it now, or it must wait for memory."""
+        later = self._deferred or self._alone or self._held_back
+        return bool(later) and not self.stopping and self.enough is None
+
+    @property
+    def _held_back(self) -> bool:
+        """Whether no trial may begin beside those that run, lest the memory run out again."""
+        if self._by_itself in self.running:
+            return True
+        return self._bearable is not None and len(self.running) >= self._bearable
+
+    @property
+    def left(self) -> int:
+        """How many trials were handed out, or were to be, and neither are complete nor have failed."""
+        return len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
+
+    def _draw_alone(self) -> tuple[str, TrialSettings] | None:
+        """One of those that found no memory beside others, once nothing else runs."""
+        if self.running or not self._alone:
+            return None
+        drawn = self._alone.popleft()
+        self._by_itself = drawn[0]
+        return drawn
 
     def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
         if self.only is not None:
@@ -263,7 +295,7 @@ class Session:
             waiting = self._again or self._deferred
             return waiting.popleft() if waiting else None
         budget = self.space.budget_trials
-        handed_out = len(self.finished) + len(self.running) + sum(self.reasons.values()) + len(self._deferred)
+        handed_out = len(self.finished) + self.reasons.total() + self.left
         if budget is None or handed_out < budget:
             drawn = self.proposals.next(wanted)
             if drawn is not None:
@@ -297,6 +329,7 @@ class Session:
         self._remember(record)
         self.finished.add(trial)
         self._count(record)
+        self._breaker.works(record["settings"])
         self.study.forget_failure(trial)
         remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
         self.proposals.tell(trial, self.told.of(record))
@@ -314,30 +347,95 @@ class Session:
             self.copy.bring_entry(self.study.name, trial, self.need)
         if self.study.bank.is_complete(self.study.name, trial):
             self.trained.append(self._accept(trial)["seconds"])
+            self._breaker.trained()
         elif failed is not None or not self.stopping:
             failed = failed or "the training ended, but the bank does not have the trial"
-            self._failed(trial, reason(failed))
+            self.reasons[reason(failed)] += 1
+            self._breaker.failed(trial, reason(failed), document)
             self.proposals.tell(trial, None)
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)
         self.note_time()
 
-    def _failed(self, trial: str, why: str) -> None:
-        self.reasons[why] += 1
-        if self._failed_before.get(trial) != alike(why):
-            self._new_reasons[why] += 1
+    def failed_by_machine(self, trials: Sequence[str], outage: Outage) -> None:
+        """The machine failed the process that trained these trials together: none of them is charged with it. They are
+        handed out again, from their checkpoints, a few times."""
+        left = self._but_complete(trials)
+        self._breaker.failed_by_machine(outage)
+        for trial in left:
+            self._hand_out_again(trial, outage.reason)
+
+    def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
+        """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
+        trained beside them, and has failed if none did."""
+        left = self._but_complete(trials)
+        if all(trial in left for trial in self.running):
+            for trial in left:
+                self.ended(trial, failed)
+            return
+        for trial in left:
+            document = self.running.pop(trial, None)
+            if document is not None:
+                self.claims.release(trial)
+                self._alone.append((trial, TrialSettings(**document)))
+
+    def died(self, trials: Sequence[str], why: str) -> None:
+        """The process that trained these trials died, or Ray gave it up. They go on from their checkpoints, a few
+        times, and then failed. But if the memory ran out, that is the machine's failure, and fewer trials run side by
+        side from now on."""
+        before, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
+        if not killed_for_memory(why) and self._killed_for_memory == before:
+            for trial in trials:
+                self.lost(trial, why)
+            return
+        beside = [trial for trial in self.running if trial not in trials]
+        left = self._but_complete(trials)
+        if beside:
+            self._bearable = len(beside)
+        else:
+            self._breaker.failed_by_machine(Outage("memory", KILLED, why))
+        for trial in left:
+            self._hand_out_again(trial, KILLED)
 
     def lost(self, trial: str, why: str) -> None:
-        """Ray gave a trial up that has tries left, since its node went before it had begun there: it is handed out
-        again, a few times, and then failed."""
-        document = self.running.get(trial)
-        if document is None or self._losses[trial] >= LOSSES:
+        """The process or the node of a trial is gone: it is handed out again, a few times, and then failed."""
+        if self._losses[trial] >= LOSSES or self._is_complete(trial):
             self.ended(trial, why)
+        else:
+            self._hand_out_again(trial, why)
+
+    def dropped(self) -> None:
+        """Ray Tune has ended, and did not say what became of these: they are handed out again, a few times."""
+        for trial in list(self.running):
+            if self._is_complete(trial):
+                self.ended(trial, None)
+            else:
+                self._hand_out_again(trial, "Ray ended its training without a reason")
+
+    def _is_complete(self, trial: str) -> bool:
+        """Whether a trial was written before its process failed, with a home at a URL: to there."""
+        if self.copy is not None:
+            return self.copy.has_entry(self.study.name, trial)
+        return self.study.bank.is_complete(self.study.name, trial)
+
+    def _but_complete(self, trials: Sequence[str]) -> list[str]:
+        """Those of trials that were trained together which are not complete; the others have ended well."""
+        complete = [trial for trial in trials if self._is_complete(trial)]
+        for trial in complete:
+            self.ended(trial, None)
+        return [trial for trial in trials if trial not in complete]
+
+    def _hand_out_again(self, trial: str, why: str) -> None:
+        """Have a trial that was handed out wait for its next turn; after a few it is left to the next search."""
+        document = self.running.pop(trial, None)
+        if document is None:
             return
-        self._losses[trial] += 1
-        self.recovered += 1
-        del self.running[trial]
         self.claims.release(trial)
+        self._losses[trial] += 1
+        if self._losses[trial] > LOSSES:
+            self.given_up[trial] = why
+            return
+        self.recovered += 1
         self._deferred.append((trial, TrialSettings(**document)))
 
     def refused(self, trial: str, why: str) -> None:
@@ -349,7 +447,11 @@ class Session:
     def note_time(self) -> None:
         """Keep the time this run took so far with the study, so that a kill gives none of it back to the budget."""
         elapsed = time.monotonic() - self.started
-        self.study.spend(elapsed - self._noted)
+        try:
+            self.study.spend(elapsed - self._noted)
+        except (OSError, JobError) as error:  # a full disk: noted the next time, and no reason to hide another error
+            LOG.warning("the time of study %s is not noted: %s", self.study.name, error)
+            return
         self._noted = elapsed
 
     def progress(self) -> Progress:
@@ -376,11 +478,6 @@ class Session:
             to_come = max(0, planned - len(self.finished) - sum(self.reasons.values()))
             left.append(to_come * mean / self.concurrent)
         return min(left) if left else None
-
-
-def alike(why: str) -> str:
-    """A reason but for numbers and ids."""
-    return re.sub(r"\b[0-9a-f]*\d[0-9a-f.]*\b", "#", why)
 
 
 def planned_trials(space: Space) -> int | None:

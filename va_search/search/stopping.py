@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from va_search.errors import Interrupted, JobError
+from va_search.errors import Interrupted, JobError, TimeIsUp
 from va_search.search.session import Session
 
 
@@ -28,6 +28,11 @@ def stoppable(session: Session) -> Iterator[None]:
             signal.signal(number, handler)
     if session.interrupted:
         done = len(session.finished)
+        if session.out_of_wall_time and not session.asked_to_stop:
+            raise TimeIsUp(
+                f"--stop-after: the time is up; trials complete and saved: {done}, running ones kept their "
+                "checkpoints; the same command again goes on from there"
+            )
         by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else "interrupted"
         raise Interrupted(f"{by}: {done} trials are complete and saved; the same command again goes on from there")
 

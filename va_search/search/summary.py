@@ -13,16 +13,23 @@ from va_search.search.session import Session, planned_trials
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run of `search` did and where the study stands; `best` maps a measure to (trial, value),
-    and is empty where no trial has a validation score (train_val_mix). `pareto`: for objective both, the trials that no
-    other beats on one dimension without losing on the other, {trial, valence, arousal} each; None for any other."""
+    """What a run of `search` did and where the study stands.
+
+    `planned` counts the trials of the whole study and `missing` those of them that are neither complete nor failed in
+    this run; both are None where only time bounds them, and `missing` for a retry, which comes to no others. `reason`
+    is what lets no more begin: the budget, or the space's end. `best` maps a measure to (trial, value), and is empty
+    where no trial has a validation score (train_val_mix). `pareto`: for objective both, the trials that no other beats
+    on one dimension without losing on the other, {trial, valence, arousal} each; None for any other objective.
+    """
 
     study: str
+    planned: int | None
     complete: int
     trained: int
     found: int
     adopted: int
     failed: int
+    missing: int | None
     seconds: float
     recovered: int
     changes: list[str]
@@ -34,41 +41,87 @@ class Summary:
     reason: str | None
 
 
+class Unfinished(JobError):
+    """A search ended, and not for its budget: trials are missing, or none is complete. `summary` says what there is."""
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
 def summary_of(
     session: Session, found: int, changes: list[str], undelivered: list[str], tracking_problem: str | None
 ) -> Summary:
-    """The summary of a session that is over; JobError when nothing came of it."""
-    failed, tracebacks = session.reasons.total(), f"tracebacks: {session.study.folder / 'failures'}"
-    if session.hopeless is not None:
-        raise JobError(f"stopped early: {session.hopeless}\n{tracebacks}")
-    if failed and not session.finished:
-        raise JobError(f"no trial is complete, {failed} failed: {' | '.join(session.reasons)}\n{tracebacks}")
-    planned = planned_trials(session.space)
-    open_still = planned is None or len(session.finished) + failed < planned
-    inside = [session.records[trial] for trial in sorted(session.finished)]
-    best = {}
-    for name in ("valence", "arousal", "score"):
-        scored = [(value, record["trial"]) for record in inside if (value := objective(record, name)) is not None]
-        if scored:
-            value, trial = max(scored, key=lambda pair: pair[0])
-            best[name] = (str(trial), value)
-    return Summary(
+    """The summary of a session that is over; Unfinished unless all that was planned is complete or has failed, or the
+    budget says why not."""
+    planned, failed = planned_trials(session.space), session.reasons.total()
+    missing = None if planned is None or session.only is not None else max(0, planned - len(session.finished) - failed)
+    summary = Summary(
         study=session.study.name,
+        planned=planned,
         complete=len(session.finished),
         trained=len(session.trained),
         found=found,
         adopted=session.adopted,
         failed=failed,
+        missing=missing,
         seconds=time.monotonic() - session.started,
         recovered=session.recovered,
         changes=changes,
         warm_start=[one.counts() for one in session.warm],
-        best=best,
+        best=best_of(session),
         pareto=front(session),
         undelivered=len(undelivered),
         tracking_problem=tracking_problem if undelivered else None,
-        reason=session.enough if open_still else None,
+        reason=None if missing == 0 else _why_no_more(session),
     )
+    problem = _problem(session, summary)
+    if problem is not None:
+        raise Unfinished(problem, summary)
+    return summary
+
+
+def _problem(session: Session, summary: Summary) -> str | None:
+    """Why a search must not be called done; None when it may."""
+    tracebacks = f"tracebacks: {session.study.folder / 'failures'}"
+    if session.hopeless is not None:
+        return f"stopped early: {session.hopeless}" + (f"\n{tracebacks}" if summary.failed else "")
+    if summary.failed and not summary.complete:
+        return f"no trial is complete, {summary.failed} failed: {' | '.join(session.reasons)}\n{tracebacks}"
+    if session.given_up:
+        reasons = " | ".join(dict.fromkeys(session.given_up.values()))
+        return f"{_trials(len(session.given_up))} could not be trained, through no fault of their own: {reasons}"
+    if summary.missing and summary.reason is None:
+        return (
+            f"missing: {summary.missing} of {summary.planned} trials (complete: {summary.complete}, failed: "
+            f"{summary.failed}); the search ended before it came to them, and the same command goes on with them"
+        )
+    return None
+
+
+def _why_no_more(session: Session) -> str | None:
+    """What lets no further trial begin although fewer are done than could be: the budget, or the space's end."""
+    if session.enough is not None:
+        return session.enough
+    if session.proposals.exhausted and not session.left:
+        return "every configuration of the space was asked for: it has no more"
+    return None
+
+
+def _trials(number: int) -> str:
+    return "1 trial" if number == 1 else f"{number} trials"
+
+
+def best_of(session: Session) -> dict[str, tuple[str, float]]:
+    """By measure the best complete trial of the space and its value; without a validation score, nothing."""
+    inside = [session.records[trial] for trial in sorted(session.finished)]
+    best = {}
+    for name in ("valence", "arousal", "score"):
+        scored = [(value, str(record["trial"])) for record in inside if (value := objective(record, name)) is not None]
+        if scored:
+            value, trial = max(scored, key=lambda pair: pair[0])
+            best[name] = (trial, value)
+    return best
 
 
 def front(session: Session) -> list[dict[str, Any]] | None:

@@ -1,8 +1,9 @@
 """One trial as Ray Tune runs it: an actor that trains epoch after epoch and puts the finished trial in the bank.
 
 An actor is used for many trials. It catches a training's exception and reports it, so that one bad trial costs no
-new process; what the actor can't catch (the process is killed) Ray reports to the driver, which starts another actor
-for the trial. That one goes on from the last checkpoint.
+new process; what the actor can't catch (the process is killed) Ray reports to the driver, which hands the trial out
+again. Another actor then goes on from the last checkpoint. A failure of the machine (outages.py) is reported likewise,
+the checkpoint is kept, and the actor ends its process at the step after, so that no other trial begins in it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import time
 import traceback
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import ray
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Trainable
 
@@ -23,6 +26,7 @@ from va_search.errors import InputError
 from va_search.files import remove_folder
 from va_search.predictions.bank import Bank
 from va_search.search.nodes import Expected, problems_here, where
+from va_search.search.outages import NothingToReport, Outage, StoreGone, outage_of
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
@@ -53,6 +57,7 @@ class TrialActor(Trainable):
         self._saves = Saves(home_at(config["home"]), config["study"], config["trial"], seconds)
         self._started = time.monotonic()
         self._written = False
+        self._sick = False
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Ray: the same actor, its next trial."""
@@ -62,13 +67,17 @@ class TrialActor(Trainable):
 
     def step(self) -> dict[str, Any]:
         """Ray: train for about a second, one epoch, or to the next rung; the last step writes the trial to the bank."""
+        self._end_if_sick()
         try:
             unfit = problems_of(self._task)
             return {**self._report(), "unfit": unfit, "done": True} if unfit else self._advance()
-        except Exception:  # any exception of a training is that trial's result, not the study's end
+        except Exception as error:  # any exception of a training is that trial's result, not the study's end
+            outage = outage_of(error)
+            if outage is not None:
+                self._keep_what_is_trained(outage)
             self._fit = None
-            self._saves.end(keep=False)
-            return {**self._report(), "failed": traceback.format_exc(), "done": True}
+            self._saves.end(keep=outage is not None)
+            return {**self._report(), **self._failure(traceback.format_exc(), outage)}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
         """Ray: the scheduler stopped this trial early: what it reached goes to the bank as complete.
@@ -77,7 +86,12 @@ class TrialActor(Trainable):
         other machines do not have.
         """
         if self._fit is not None and not self._written:
-            self._write(stopped=True)
+            try:
+                self._write(stopped=True)
+            except Exception as error:  # `cleanup` follows, which keeps the training as a checkpoint
+                if (outage := outage_of(error)) is not None:
+                    raise NothingToReport(outage) from error
+                raise
         return _TrainingResult(checkpoint=None, metrics={})
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
@@ -89,6 +103,27 @@ class TrialActor(Trainable):
             self._saves.write(self._fit)
         self._fit = None
         self._saves.end(keep=True)
+
+    def _end_if_sick(self) -> None:
+        """Leave the process at once: after an error of its GPU even a tidy exit may hang."""
+        if not self._sick:
+            return
+        if not ray.is_initialized():
+            raise RuntimeError("no process of Ray's to end")
+        os._exit(1)
+
+    def _failure(self, failed: str, outage: Outage | None) -> dict[str, Any]:
+        """What a step reports of a failure. After one of the machine the driver asks for one more step, which ends
+        this process; but a trial that finds no memory leaves the process as good as it was."""
+        if outage is None:
+            return {"failed": failed, "done": True}
+        self._sick = outage.kind != "memory"
+        return {"failed": failed, "outage": {"kind": outage.kind, "reason": outage.reason}, "done": not self._sick}
+
+    def _keep_what_is_trained(self, outage: Outage) -> None:
+        """A training that is done and could not be written: the next process then has it to write and no more."""
+        if self._fit is not None and self._fit.finished and outage.kind != "gpu":
+            self._saves.write(self._fit)
 
     def _advance(self) -> dict[str, Any]:
         if self._fit is None:
@@ -158,10 +193,15 @@ def open_fits(task: dict[str, Any], settings: list[dict[str, Any]]) -> list[Fit]
 
 
 def store_of(task: dict[str, Any]) -> Store:
-    """A task's store as this node has it; InputError when its content is not what the driver saw."""
-    settings, store = TrialSettings(**task["settings"]), Store.open(task["store"])
-    if store.data_hash(settings.features, settings.fold) != task["data_hash"]:
-        raise InputError(f"{task['store']}: on {socket.gethostname()} its content is not what the search began on")
+    """A task's store as this node has it; StoreGone when it is not there, or its content is not what the driver saw."""
+    settings = TrialSettings(**task["settings"])
+    try:
+        store = Store.open(task["store"])
+        found = store.data_hash(settings.features, settings.fold)
+    except (InputError, OSError, pa.ArrowException) as error:
+        raise StoreGone(f"{task['store']} can't be opened any more ({error})") from error
+    if found != task["data_hash"]:
+        raise StoreGone(f"{task['store']}: on {socket.gethostname()} its content is not what the search began on")
     return store
 
 

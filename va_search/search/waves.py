@@ -1,6 +1,6 @@
 """A session's trials on Ray Tune, in waves.
 
-Tune places trials and starts a killed process anew; it remembers nothing for us: the bank does. Until it ends it keeps
+Tune places trials and starts their processes; it remembers nothing for us: the bank does. Until it ends it keeps
 all finished trials and looks through them at every turn; so it ends now and then, and the next wave begins on the same
 Ray. ASHA (where the space asks for it) stops trials early, and a stopped trial still goes to the bank.
 """
@@ -22,9 +22,9 @@ WAVE, WAVE_EACH = 500, 50
 """Trials in a wave: so many in all, or for each that runs beside others. At its end some wait for the last one: with 50
 each that is about one part in a hundred."""
 
-RETRIES = 2
-"""So many times a trial whose process was killed goes on from its checkpoint in a process of its own. An exception of a
-training is no such failure: the actor reports it, and only `search` again retries it."""
+RETRIES = 0
+"""Of a trial whose process was killed, by Tune: the session hands it out again, beside as many others as it sees fit.
+An exception of a training is no such failure: the actor reports it, and only `search` again retries it."""
 
 
 def tune_in_waves(
@@ -35,6 +35,8 @@ def tune_in_waves(
     _use_waiting_processes()
     while first is not None or session.waiting:
         _wave(session, options, first, gpus=gpus, scheduler=scheduler, watch=watch)
+        if not session.stopping:
+            session.dropped()
         gc.collect()  # Tune's trials refer to one another
         first = session.next_trial()
 

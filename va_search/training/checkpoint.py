@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -70,10 +70,9 @@ class Checkpoint:
         for dimension, best in self.best.items():
             tensors |= _named(f"epoch.{best.epoch}", self.weights[dimension])
         text = json.dumps(document, allow_nan=False)
+        content = save({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, {KEY: text})
         with whole_file(folder / NAME) as beside:
-            save_file(
-                {name: one.detach().cpu().contiguous() for name, one in tensors.items()}, str(beside), {KEY: text}
-            )
+            beside.write_bytes(content)
 
     @classmethod
     def read(cls, folder: Path, identity: dict[str, Any], *, model: Tensors, optimiser: Optimizer) -> Checkpoint | None:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from va_search.data.normalise import Normalisation, normalisation
@@ -123,8 +123,9 @@ def save_model(
         "label_range": list(store.label_range),
         **about,
     }
+    content = save(tensors, metadata={KEY: json.dumps(document, sort_keys=True)})
     with whole_file(path) as beside:
-        save_file(tensors, str(beside), metadata={KEY: json.dumps(document, sort_keys=True)})
+        beside.write_bytes(content)
 
 
 def read_header(path: Path) -> Header:
