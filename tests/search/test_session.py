@@ -349,11 +349,11 @@ def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_ti
     session = make(rates="[0.1]", trials=1)
     trial = take(session)
     for _ in range(LOSSES):
-        session.lost(trial, "the node went")
+        session.died([trial], "the node went")
         assert not session.running and session.waiting and not session.reasons
         assert take(session) == trial
     assert session.recovered == LOSSES and [one for one, _ in session.study.asked()] == [trial]
-    session.lost(trial, "the node went")
+    session.died([trial], "the node went")
     assert session.next_trial() is None and session.reasons.total() == 1 and not session.running
 
 
@@ -761,3 +761,13 @@ def test_a_study_goes_on_when_its_budget_grows_and_the_dry_run_lists_that(
         assert len(session.finished) == budget
         assert sampler == "tpe" or [one["trial"] for one in preview.next] == trained
         assert summary_of(session, 0, [], [], None).missing == 0
+
+
+def test_a_process_that_trained_several_as_one_died_once(make: Make) -> None:
+    session = make()
+    group = [take(session) for _ in range(3)]
+    finish(session, group[0])
+    session.died(group[1:], "the trial's process died")
+    assert session.recovered == 1 and session.left == 2 and not session.running
+    again = {take(session) for _ in range(3)}
+    assert again >= set(group[1:]) and session.next_trial() is None

@@ -362,8 +362,7 @@ class Session:
         handed out again, from their checkpoints, a few times."""
         left = self._but_complete(trials)
         self._breaker.failed_by_machine(outage)
-        for trial in left:
-            self._hand_out_again(trial, outage.reason)
+        self._hand_out_again(left, outage.reason)
 
     def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
         """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
@@ -384,33 +383,24 @@ class Session:
         times, and then failed. But if the memory ran out, that is the machine's failure, and fewer trials run side by
         side from now on."""
         before, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
+        left = self._but_complete(trials)
         if not killed_for_memory(why) and self._killed_for_memory == before:
-            for trial in trials:
-                self.lost(trial, why)
+            for trial in left:
+                if self._losses[trial] >= LOSSES:
+                    self.ended(trial, why)
+            self._hand_out_again([trial for trial in left if trial in self.running], why)
             return
         beside = [trial for trial in self.running if trial not in trials]
-        left = self._but_complete(trials)
         if beside:
             self._bearable = len(beside)
         else:
             self._breaker.failed_by_machine(Outage("memory", KILLED, why))
-        for trial in left:
-            self._hand_out_again(trial, KILLED)
-
-    def lost(self, trial: str, why: str) -> None:
-        """The process or the node of a trial is gone: it is handed out again, a few times, and then failed."""
-        if self._losses[trial] >= LOSSES or self._is_complete(trial):
-            self.ended(trial, why)
-        else:
-            self._hand_out_again(trial, why)
+        self._hand_out_again(left, KILLED)
 
     def dropped(self) -> None:
         """Ray Tune has ended, and did not say what became of these: they are handed out again, a few times."""
-        for trial in list(self.running):
-            if self._is_complete(trial):
-                self.ended(trial, None)
-            else:
-                self._hand_out_again(trial, "Ray ended its training without a reason")
+        for trial in self._but_complete(list(self.running)):
+            self._hand_out_again([trial], "Ray ended its training without a reason")
 
     def _is_complete(self, trial: str) -> bool:
         """Whether a trial was written before its process failed, with a home at a URL: to there."""
@@ -425,18 +415,20 @@ class Session:
             self.ended(trial, None)
         return [trial for trial in trials if trial not in complete]
 
-    def _hand_out_again(self, trial: str, why: str) -> None:
-        """Have a trial that was handed out wait for its next turn; after a few it is left to the next search."""
-        document = self.running.pop(trial, None)
-        if document is None:
-            return
-        self.claims.release(trial)
-        self._losses[trial] += 1
-        if self._losses[trial] > LOSSES:
-            self.given_up[trial] = why
-            return
-        self.recovered += 1
-        self._deferred.append((trial, TrialSettings(**document)))
+    def _hand_out_again(self, trials: Sequence[str], why: str) -> None:
+        """Have trials of one process wait for their next turn; after a few each is left to the next search."""
+        waiting = len(self._deferred)
+        for trial in trials:
+            document = self.running.pop(trial, None)
+            if document is None:
+                continue
+            self.claims.release(trial)
+            self._losses[trial] += 1
+            if self._losses[trial] > LOSSES:
+                self.given_up[trial] = why
+            else:
+                self._deferred.append((trial, TrialSettings(**document)))
+        self.recovered += len(self._deferred) > waiting
 
     def refused(self, trial: str, why: str) -> None:
         """A node that must not train got a trial: no failure of the trial, which the next search begins with."""
