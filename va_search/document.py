@@ -72,6 +72,7 @@ def _read(path: Path) -> tuple[Any, dict[Place, int], list[str]]:
     """Data, lines, and the traps in it; InputError for what can't be read at all."""
     text = _text(path)
     try:
+        _refuse_deep(text, path)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise InputError(_syntax(path, text, error)) from error
@@ -86,8 +87,25 @@ def _read(path: Path) -> tuple[Any, dict[Place, int], list[str]]:
         return yaml.safe_load(text), walk.lines, walk.traps
     except yaml.YAMLError as error:
         raise InputError(*walk.traps or [_syntax(path, text, error)]) from error
-    except (ValueError, OverflowError) as error:  # a date of month 13, a number of 5,000 digits
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as error:  # a date of month 13, a number of 5,000 digits
         raise InputError(*walk.traps or [f"{path}: not YAML: a value can't be read ({error})"]) from error
+
+
+def _refuse_deep(text: str, path: Path) -> None:
+    """InputError at the first value more than `DEEPEST` levels down: composing thousands takes seconds, then fails."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            line = event.start_mark.line + 1
+            raise InputError(f"{path}:{line}: not YAML that can be read: nested too deeply")
 
 
 def number_hint(found: Any) -> str:

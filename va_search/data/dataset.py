@@ -339,11 +339,16 @@ def _two_spellings(path: Path, rows: list[dict[str, str]], lines: list[int]) -> 
     return problems
 
 
+DIGITS = 9
+"""Of a whole number that a store keeps in 32 bits."""
+
+
 def _whole(row: dict[str, str], column: str, problems: list[str]) -> int | None:
     text = row.get(column, "")
     match = WHOLE.fullmatch(text)
-    if text and not match:
-        problems.append(f"{column} {text!r}, expected a whole number from 0")
+    if text and (not match or len(match[1]) > DIGITS):
+        problems.append(f"{column} {text!r}, expected a whole number from 0, of at most {DIGITS} digits")
+        return None
     return int(match[1]) if match else None
 
 

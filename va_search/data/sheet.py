@@ -15,6 +15,7 @@ import mmap
 import os
 import re
 import tokenize
+import zipfile
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -93,7 +94,10 @@ def read_numbers(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
 def read_strings(file: Path, column: str) -> list[str]:
     """Cells of one column as texts without surrounding spaces, in the order of `read_numbers`' rows."""
     if file.suffix == ".parquet":
-        table = pyarrow.parquet.read_table(file, columns=[column], use_threads=False)
+        try:
+            table = pyarrow.parquet.read_table(file, columns=[column], use_threads=False)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"{file}: not a Parquet file, or cut short ({error})") from error
         return ["" if text is None else str(text).strip() for text in table.column(column).to_pylist()]
     header = read_header(file)
     refused = empty_lines(file)
@@ -128,12 +132,18 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     return rows, lines
 
 
+UNREADABLE_ARRAY = (
+    ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, tokenize.TokenError, zipfile.BadZipFile,
+)  # fmt: skip
+"""What NumPy raises for files that hold no array: damaged headers, and archives under the name of an array."""
+
+
 def read_npy(file: Path) -> NDArray[np.floating]:
     """(rows, dim) of a .npy file of numbers, mapped from the disk; nothing pickled is ever loaded."""
     check_regular(file, "a .npy file")
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, tokenize.TokenError) as error:
+    except UNREADABLE_ARRAY as error:
         raise InputError(f"{file}: not a .npy array of numbers ({error})") from error
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape:
         found = f"shape {array.shape}, {array.dtype}" if isinstance(array, np.ndarray) else "several arrays"
