@@ -231,3 +231,11 @@ def test_a_group_that_finds_no_room_is_only_written_the_next_time(make: Make, mo
     to_its_end(actor_of(again, group(again, 2)))
     for trial_id, _ in drawn[1:]:
         assert again.study.bank.record("s", trial_id)["resumed_at"] == [4]
+
+
+def test_a_group_whose_process_died_is_put_together_again(make: Make) -> None:
+    session = make(rates="0.001")
+    drawn = group(session, 3)
+    session.died([trial for trial, _ in drawn], "the trial's process died")
+    assert [trial for trial, _ in group(session, 3)] == [trial for trial, _ in drawn]
+    assert session.recovered == 1

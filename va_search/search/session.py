@@ -117,6 +117,7 @@ class Session:
         self._asked: set[str] = set()  # by this run
         self.given_up: dict[str, str] = {}
         """Trials that the machine failed too often, and why; they are no failures, the next search begins with them."""
+        self._returned: deque[tuple[str, TrialSettings]] = deque()  # handed out, and to be handed out again
         self._alone: deque[tuple[str, TrialSettings]] = deque()  # found no memory beside others
         self._by_itself: str | None = None  # the one of these that runs
         self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
@@ -286,7 +287,7 @@ class Session:
     @property
     def waiting(self) -> bool:
         """True while there may be a trial later: another process trains it now, or it must wait for memory."""
-        later = self._deferred or self._alone or self._held_back
+        later = self._returned or self._deferred or self._alone or self._held_back
         return bool(later) and not self.stopping and self.enough is None
 
     @property
@@ -299,7 +300,8 @@ class Session:
     @property
     def left(self) -> int:
         """How many trials were handed out, or were to be, and neither are complete nor have failed."""
-        return len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
+        waiting = len(self._returned) + len(self._deferred) + len(self._alone)
+        return len(self.running) + waiting + len(self.given_up)
 
     def _draw_alone(self) -> tuple[str, TrialSettings] | None:
         """One of those that found no memory beside others, once nothing else runs."""
@@ -312,8 +314,8 @@ class Session:
     def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
         if self.only is not None:
             if wanted is not None:
-                return take(self._again, wanted)
-            waiting = self._again or self._deferred
+                return take(self._again, wanted) or take(self._returned, wanted)
+            waiting = self._again or self._returned or self._deferred
             return waiting.popleft() if waiting else None
         budget = self.space.budget_trials
         handed_out = len(self.finished) + self.reasons.total() + self.left
@@ -322,8 +324,9 @@ class Session:
             if drawn is not None:
                 return drawn
         if wanted is not None:
-            return None  # what another process trains is no partner
-        return self._deferred.popleft() if self._deferred else None
+            return take(self._returned, wanted)  # what another process trains is no partner
+        waiting = self._returned or self._deferred
+        return waiting.popleft() if waiting else None
 
     def _known(self, trial: str, *, asked: str | None = None) -> bool:
         """Complete already, here or in another study of this home; then it counts and is not trained. `asked`: under
@@ -454,7 +457,7 @@ class Session:
 
     def _hand_out_again(self, trials: Sequence[str], why: str) -> None:
         """Have trials of one process wait for their next turn; after a few each is left to the next search."""
-        waiting = len(self._deferred)
+        before = len(self._returned)
         for trial in trials:
             document = self.running.pop(trial, None)
             if document is None:
@@ -464,8 +467,8 @@ class Session:
             if self._losses[trial] > LOSSES:
                 self.given_up[trial] = why
             else:
-                self._deferred.append((trial, TrialSettings(**document)))
-        self.recovered += len(self._deferred) > waiting
+                self._returned.append((trial, TrialSettings(**document)))
+        self.recovered += len(self._returned) > before
 
     def refused(self, trial: str, why: str) -> None:
         """A node that must not train got a trial: no failure of the trial, which the next search begins with."""
