@@ -245,7 +245,7 @@ def _scale_remarks(folder: Path, values: dict[str, NDArray[np.float32]], store: 
     for index, dimension in enumerate(DIMENSIONS):
         labelled = ~np.isnan(labels[:, index])
         given, known = values["validation"][labelled, index], labels[labelled, index]
-        if known.size < FEWEST or not given.std() or not known.std():
+        if known.size < FEWEST or np.ptp(given) == 0 or np.ptp(known) == 0:  # a constant has no correlation
             continue
         correlation, agreement = float(np.corrcoef(given, known)[0, 1]), ccc(given, known)
         if correlation > FOLLOWS and agreement < correlation / 2:
