@@ -229,7 +229,7 @@ def test_a_store_that_moved_is_asked_for(world: World, tmp_path: Path) -> None:
 
 def test_trials_of_two_stores_need_data(world: World) -> None:
     world.add("first", "c0", seed=5, noise=1.0, store_path=str(world.store.path / "x"))
-    with pytest.raises(InputError, match=r"made on 2 stores: .*\(6 trials\), .*\(1 trials\); say with --data"):
+    with pytest.raises(InputError, match=r"made on 2 stores: .*\(6 trials\), .*\(1 trial\); .* say with --data STORE"):
         build(world.home, ["first"], GREEDY, "e")
     assert build(world.home, ["first"], GREEDY, "e", world.store).candidates == 7
 

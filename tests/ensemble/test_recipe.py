@@ -185,3 +185,10 @@ def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError) as error:
         load_recipe(path)
     assert said in str(error.value) and str(path) in str(error.value)
+
+
+def test_a_search_space_given_as_a_recipe_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("sampler: grid\nsettings: {features: all}\n")
+    with pytest.raises(InputError, match=r"mine\.yaml: this is a search space .* expected a recipe"):
+        load_recipe(path)

@@ -500,3 +500,10 @@ def test_the_case_space_fits_the_recordings(case_folder: Path, tmp_path: Path) -
 
     declared = yaml.safe_load((case_folder / "dataset.yaml").read_text())["features"]
     assert {name: entry["modality"] for name, entry in declared.items()} == CASE
+
+
+def test_a_recipe_given_as_a_search_space_is_called_one(tmp_path: Path, store: Store) -> None:
+    path = tmp_path / "greedy.yaml"
+    path.write_text("method: greedy\nsteps: 20\n")
+    with pytest.raises(InputError, match=r"greedy\.yaml: this is a recipe .* expected a search space"):
+        load_space(path, store)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, counted, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.storage.places import is_url
@@ -98,9 +98,10 @@ def find_store(candidates: Sequence[Candidate]) -> Store:
     """The store the candidates' records name; InputError when there is none, or when they name several."""
     named = Counter(str(c.record["store_path"]) for c in candidates if c.record.get("store_path"))
     if len(named) > 1:
-        trials = ", ".join(f"{path} ({count} trials)" for path, count in sorted(named.items()))
+        trials = ", ".join(f"{path} ({counted(count, 'trial')})" for path, count in sorted(named.items()))
         raise InputError(
-            f"the trials were made on {len(named)} stores: {trials}; say with --data which one to judge on"
+            f"the trials were made on {len(named)} stores: {trials}; an ensemble is of trials of one store: name only "
+            "its studies, or say with --data STORE which one to judge on (trials of other recordings are then left out)"
         )
     if not named:
         raise InputError("the trials' records name no store; say with --data STORE which one to judge on")

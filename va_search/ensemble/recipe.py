@@ -120,6 +120,10 @@ def read_recipe(
     """A recipe from plain data; `auto` looks in the folder `beside` first. InputError as in `load_recipe`."""
     if not isinstance(document, dict):
         raise InputError(f"{where}: expected keys such as `method: greedy`, found {document!r}")
+    if {"sampler", "settings"} & document.keys() and "method" not in document:
+        raise InputError(
+            f"{where}: this is a search space (`va-search search`), expected a recipe such as `method: greedy`"
+        )
     reader = Reader(lines or {}, where)
     shared = {key: value for key, value in document.items() if key not in ("members", *DIMENSIONS)}
     given = {} if document.get("members") is None else document["members"]

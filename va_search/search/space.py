@@ -49,6 +49,8 @@ def read_space(
     """The search space in a document that stands in the file at `path`; errors as in `load_space`."""
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a mapping with sampler and settings, found {document!r}")
+    if "method" in document and not {"sampler", "settings"} & document.keys():
+        raise InputError(f"{path}: this is a recipe of `va-search ensemble --recipe`, expected a search space")
     problems = Problems(path, lines or {})
     header = read_header(document, store, problems)
     settings = _read_settings(document.get("settings", {}), store, problems)
