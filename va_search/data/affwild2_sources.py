@@ -11,8 +11,10 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
+from va_search.data.dataset import two_spellings
 from va_search.data.draft import Source, check_sources
 from va_search.data.frame_rows import recording_name
 from va_search.data.importing import refuse
@@ -75,7 +77,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
     except InputError as error:
         problems += error.problems
     try:
-        people = {} if places.subjects is None else values_by_recording(places.subjects, "subject", names)[0]
+        people = {} if places.subjects is None else people_of(places.subjects, names)
         warnings += _other_columns(places.frame_rates, "frames_per_second") + _other_columns(places.subjects, "subject")
     except InputError as error:
         problems += error.problems
@@ -263,6 +265,13 @@ def values_by_recording(
         )
     refuse(problems)
     return values, of_line
+
+
+def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The subject of each recording; InputError as `values_by_recording`, and where one has two spellings."""
+    people, lines = values_by_recording(path, "subject", names)
+    refuse(two_spellings(path, "subject", sorted(zip(people.values(), lines.values(), strict=True), key=itemgetter(1))))
+    return people
 
 
 def _nearest(name: str, names: Sequence[str]) -> str | None:

@@ -19,6 +19,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,7 +47,12 @@ NAMES_COMPARED = 2_000
 """More known names than these are not searched for one that is alike: that takes seconds."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|\d\d?:\d\d.*")
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|(\d+ days? )?\d\d?:\d\d.*")
+TIME_OF_DAY = re.compile(
+    r"((?P<date>\d{4}-\d\d-\d\d)[T ]|(?P<days>\d+) days? )?"
+    r"(?P<hours>\d+):(?P<minutes>\d\d)(:(?P<seconds>\d\d(\.\d+)?))?"
+)
+"""How clocks, pandas and ffmpeg write times: 00:01:02.5, 0 days 00:01:02.500000, 2024-05-01 10:01:02.5."""
 BLOCK_BYTES = (4 << 20, 64 << 20)
 """Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds many rows."""
 VALUES_AT_ONCE = 1 << 22
@@ -150,6 +156,20 @@ def where(file: Path, row: int) -> str:
     for line, _ in itertools.islice(_csv_rows(file), row, row + 1):
         return f"{file}:{line}"
     return str(file)
+
+
+def seconds_of(text: str) -> float | None:
+    """Seconds of a time of day, with the days before it or its date; None for other texts."""
+    match = TIME_OF_DAY.fullmatch(text)
+    if match is None:
+        return None
+    days = int(match["days"] or 0)
+    if match["date"]:
+        try:
+            days = date.fromisoformat(match["date"]).toordinal()
+        except ValueError:
+            return None
+    return 86_400 * days + 3_600 * int(match["hours"]) + 60 * int(match["minutes"]) + float(match["seconds"] or 0)
 
 
 def exact(value: float) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from va_search.data.affwild2 import LABEL_RANGE
-from va_search.data.affwild2_sources import label_files, sample_entries, values_by_recording, video_of
+from va_search.data.affwild2_sources import label_files, people_of, sample_entries, video_of
 from va_search.data.importing import refuse
 from va_search.data.sheet import and_more
 from va_search.errors import InputError
@@ -61,7 +61,7 @@ def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[
     """
     entries = label_files(places.annotations) + sample_entries(places.sample, warnings)
     names = [name for name, *_ in entries]
-    people = {} if places.subjects is None else values_by_recording(places.subjects, "subject", names)[0]
+    people = {} if places.subjects is None else people_of(places.subjects, names)
     videos = _videos(places.videos)
     finds = _finds_crops(places, recipe, [name for name, *_ in entries])
     jobs: list[Job] = []
