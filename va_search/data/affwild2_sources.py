@@ -20,8 +20,8 @@ from va_search.data.frame_rows import recording_name
 from va_search.data.importing import refuse
 from va_search.data.nearby import Nearby, plain
 from va_search.data.sample import read_sample
-from va_search.data.sheet import and_more, read_header, read_texts
-from va_search.errors import InputError
+from va_search.data.sheet import and_more, not_used, read_header, read_texts
+from va_search.errors import InputError, counted
 from va_search.files import check_regular, checked_name
 
 FRAMES_PER_SECOND = 30.0
@@ -261,7 +261,8 @@ def values_by_recording(
     lacking = [name for name in names if name not in values]
     if lacking:
         problems.append(
-            f"{path}: no row for {_count(len(lacking))}: {_first_names(lacking)}; expected {column} of every recording"
+            f"{path}: no row for {counted(len(lacking), 'recording')}: {_first_names(lacking)}; expected {column} of "
+            "every recording"
         )
     refuse(problems)
     return values, of_line
@@ -282,19 +283,15 @@ def _nearest(name: str, names: Sequence[str]) -> str | None:
     return near[0] if near else None
 
 
-def _count(recordings: int) -> str:
-    return "1 recording" if recordings == 1 else f"{recordings} recordings"
-
-
 def _first_names(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _other_columns(path: Path | None, column: str) -> list[str]:
     """A remark on the columns of a small CSV that are not read."""
-    unused = [] if path is None else [name for name in read_header(path) if name not in ("recording", column)]
-    which = "columns {} are" if len(unused) > 1 else "column {} is"
-    return [f"{path}: {which.format(', '.join(unused))} not used"] if unused else []
+    if path is None:
+        return []
+    return not_used(path, [name for name in read_header(path) if name not in ("recording", column)])
 
 
 def _rows_by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int], list[str]]:

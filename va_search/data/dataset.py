@@ -20,13 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from va_search.data.clock import SPELLINGS, UNITS, Clock, unit_in_name
 from va_search.data.draft import Source, check_sources
+from va_search.data.frame_rows import MEDIA
 from va_search.data.nearby import plain
 from va_search.data.sheet import (
     EMPTY,
     NAMES_COMPARED,
     PROBLEMS_OF_A_FILE,
     SEPARATORS,
-    counted,
     listed,
     read_header,
     read_texts,
@@ -34,7 +34,7 @@ from va_search.data.sheet import (
     unknown_column,
 )
 from va_search.document import number_hint, yaml_document
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, counted, unknown_name
 from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS
 
@@ -42,7 +42,6 @@ REQUIRED = ("recording", "subject", "split")
 OPTIONAL = ("fold", "rows", "frames_per_second", "video", "stimulus")
 SUFFIXES = (".csv", ".parquet")
 STRANGERS_SHOWN = 20
-MEDIA = re.compile(r"(?i)\.(mp4|m4v|avi|mov|mkv|webm|mpg|mpeg|wmv|flv|wav|mp3|m4a|flac|ogg|csv|parquet)")
 WHOLE = re.compile(r"(\d+)(\.0*)?")
 """A whole number, as pandas writes it too: 3 or 3.0."""
 OTHER_KEYS = {

@@ -70,7 +70,7 @@ def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[st
             "frame with one"
         )
     columns = (*roles.success, *roles.people, *roles.rows, *roles.parts, *roles.others)
-    unused = [name for name in columns if name != face]
+    unused = [name or "without a name" for name in columns if name != face]
     if unused:
         names = ", ".join(unused)
         which = f"columns {names} are" if len(unused) > 1 else f"column {names} is"

@@ -29,7 +29,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.files import check_regular
 
 EMPTY = (
@@ -209,15 +209,18 @@ def and_more(count: int) -> str:
     return f" (and {count} more)" if count > 0 else ""
 
 
-def counted(count: int, noun: str) -> str:
-    """ "1 cell", "2 cells": a number with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def listed(names: Sequence[str], limit: int, *, quoted: bool = True) -> str:
     """At most `limit` names, and how many more there are."""
     shown = ", ".join(repr(name) if quoted else name for name in names[:limit])
     return shown + (f", … and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def not_used(file: Path, columns: Sequence[str]) -> list[str]:
+    """A remark on the columns of a file or folder that nobody read, or none."""
+    if not columns:
+        return []
+    names = listed([name or "without a name" for name in columns], NAMES_SHOWN, quoted=False)
+    return [f"{file}: {f'columns {names} are' if len(columns) > 1 else f'column {names} is'} not used"]
 
 
 def near_name(name: str, known: Collection[str]) -> str:
@@ -346,13 +349,13 @@ def _empty_lines(file: Path) -> Iterator[int]:
     empty = re.compile(rb"(?:\n|\r(?!\n))" + spaces + rb"(?=\r\n|\n|\r)")
     with open(file, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = _content_end(handle, one_column=len(head.names) == 1)
-        line, counted = 1, 0
+        line, seen = 1, 0
         for match in empty.finditer(content, 0, min(end + 1, len(content))):
             if match.end() >= end:
                 return
-            before = content[counted : match.start()]
+            before = content[seen : match.start()]
             line += before.count(b"\n") or before.count(b"\r")
-            counted = match.start()
+            seen = match.start()
             yield line + 1
 
 

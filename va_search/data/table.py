@@ -27,7 +27,6 @@ from va_search.data.sheet import (
     PROBLEMS_OF_A_FILE,
     SEPARATORS,
     and_more,
-    counted,
     exact,
     first_few,
     listed,
@@ -40,7 +39,7 @@ from va_search.data.sheet import (
     where,
 )
 from va_search.data.store import Store
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.metrics import DIMENSIONS
 
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
