@@ -194,7 +194,7 @@ def _crops(name: str, crops: Path | None) -> Path | None:
         return None
     if not (crops / name).is_dir():
         folders = [path.name for path in crops.iterdir() if path.is_dir()] if crops.is_dir() else []
-        near = _nearest(name, folders)
+        near = nearest_name(name, folders)
         hint = f"; {near} is there: is it meant?" if near and plain(near) == plain(name) else ""
         raise InputError(f"recording {name!r}: no folder of crops {crops / name}{hint}")
     return crops.resolve() / name
@@ -248,7 +248,7 @@ def values_by_recording(
             own = [name] if name in wanted else []
             persons = [other for other in names if video_of(other) == name and other not in own] if videos else []
             if exact and not own and not persons:
-                near = _nearest(name, names)
+                near = nearest_name(name, names)
                 hint = f"; did you mean {near!r}?" if near else f" (recordings: {_first_names(names)})"
                 problems.append(f"{path}:{lines[given]}: unknown recording {given!r}{hint}")
             for recording in own if exact else persons:
@@ -275,7 +275,7 @@ def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
     return people
 
 
-def _nearest(name: str, names: Sequence[str]) -> str | None:
+def nearest_name(name: str, names: Sequence[str]) -> str | None:
     """The one of `names` that differs in case, zeros or signs only, or is a person of that video, else the nearest."""
     same = [other for other in names if plain(other) == plain(name)]
     persons = [other for other in names if video_of(other) == name]
