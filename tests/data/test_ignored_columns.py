@@ -84,8 +84,9 @@ def test_rows_of_another_recording_or_person_are_refused(
         imported(write(tmp_path / "other", column, other, sorted(ORDER)))
 
 
-@pytest.mark.parametrize("column", ["video", "speaker", "frame"])
+@pytest.mark.parametrize("column", ["video", "speaker", "frame", "face_id"])
 def test_numbers_of_stimuli_speakers_and_frames_are_no_names_of_others(tmp_path: Path, column: str) -> None:
     """Recordings and subjects are called 1 to 3 here, and so are these."""
-    cell = (lambda _, frame: str(frame + 1)) if column == "frame" else (lambda _, frame: str(frame % 2 + 1))
+    cells = {"frame": lambda _, frame: str(frame + 1), "face_id": lambda _name, _frame: "1"}
+    cell = cells.get(column, lambda _, frame: str(frame % 2 + 1))
     assert imported(write(tmp_path / "source", column, cell, sorted(ORDER))).frames == 3 * FRAMES

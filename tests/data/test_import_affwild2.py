@@ -618,6 +618,27 @@ def test_times_cut_off_to_whole_milliseconds_and_quoted_names_of_opensmile(place
     assert numbers(store, "video2") == list(range(1, LENGTHS["video2"] + 1))
 
 
+def test_features_of_another_subject_are_refused_and_faces_have_numbers_of_their_own(
+    places: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [f"{name},{index}" for index, name in enumerate(LENGTHS)]
+    (tmp_path / "subjects.csv").write_text("\n".join(["recording,subject", *rows]))
+    places["subjects"] = tmp_path / "subjects.csv"
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    own = list(LENGTHS).index("video2")
+    assert own == 1
+
+    def write(subject: int) -> None:
+        cells = [f"{frame},0,{subject},{frame},0,0" for frame in range(1, LENGTHS["video2"] + 1)]
+        (face / "video2.csv").write_text("\n".join(["frame,face_id,subject,a,b,c", *cells]) + "\n")
+
+    write(2)
+    assert "video2.csv:2: column 'subject' names '2', but the file is of recording 'video2'" in refused(places)
+    write(own)
+    assert numbers(import_affwild2(**places), "video2") == list(range(1, LENGTHS["video2"] + 1))
+
+
 def test_a_subject_in_two_spellings_is_refused(places: dict[str, Any], tmp_path: Path) -> None:
     people = ["Anna", "anna", "01", "1", *(f"p{index}" for index in range(len(LENGTHS) - 4))]
     rows = [f"{name},{person}" for name, person in zip(LENGTHS, people, strict=True)]

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.column_roles import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
+from va_search.data.column_roles import FRAME, IMAGE, NUMBERING, SUBJECT, Roles, roles_of, words_of
 from va_search.data.frame_times import FrameTimes, Times, frames_at, rate_of, times_of_rate, times_of_store
 from va_search.data.importing import refuse
 from va_search.data.sheet import (
@@ -149,7 +149,7 @@ def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: in
     _refuse_contradictions(file, named, first)
     frames = next(iter(named.values()), None)
     _refuse_several_people(file, roles.people, frames)
-    refuse(_rows_of_another(file, roles.people, recording, {recording.person}, recording.people))
+    refuse(_rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people))
     rest = (*roles.frames, *roles.clocks, *roles.people, *roles.success, *roles.rows, *roles.parts, *roles.others)
     unused = tuple(name for name in rest if name not in named)  # texts that are no images name the recording
     return NamedRows(frames, tuple(named), unused, tuple(remarks))
@@ -240,7 +240,7 @@ def refuse_ignored(
     roles = roles_of(columns)
     people = tuple(name for name in roles.people if "speaker" not in words_of(name))  # who speaks may change
     texts = [name for name in (*roles.texts, *roles.frames) if _as_numbers(file, name) is None]
-    problems = _rows_of_another(file, people, recording, {recording.person}, recording.people)
+    problems = _rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people)
     problems += _rows_of_another(file, texts, recording, recording.names, recordings)
     try:
         _refuse_several_people(file, people, None)
@@ -260,6 +260,11 @@ def refuse_ignored(
             "sort the rows by it, or take it out of the files if it numbers nothing"
         )
     refuse(problems)
+
+
+def _subjects(roles: Roles) -> list[str]:
+    """The columns that name subjects as recordings do: a `face_id` or a `speaker` may have numbers of its own."""
+    return [name for name in roles.people if set(words_of(name)) & SUBJECT]
 
 
 def _rows_of_another(
