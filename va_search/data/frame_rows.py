@@ -25,6 +25,8 @@ from va_search.data.sheet import (
     and_more,
     empty_lines,
     exact,
+    first_cells,
+    is_number,
     read_header,
     read_numbers,
     read_strings,
@@ -238,8 +240,9 @@ def refuse_ignored(
     a time anyway, numbers that are all different and go back: frames, times or row numbers of rows in another order.
     """
     roles = roles_of(columns)
+    cells = first_cells(file, columns)
     people = tuple(name for name in roles.people if "speaker" not in words_of(name))  # who speaks may change
-    texts = [name for name in (*roles.texts, *roles.frames) if _as_numbers(file, name) is None]
+    texts = [name for name in (*roles.texts, *roles.frames) if not is_number(cells.get(name, ""))]
     problems = _rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people)
     problems += _rows_of_another(file, texts, recording, recording.names, recordings)
     try:
@@ -247,9 +250,9 @@ def refuse_ignored(
     except InputError as error:
         problems += error.problems
     by_name = (*roles.clocks, *roles.frames, *roles.texts, *roles.rows)
-    for column in () if ordered else (*by_name, *roles.values[:MOST_COLUMNS]):
-        numbers = _ordering(file, column)
-        if numbers is None or len(np.unique(numbers)) < len(numbers) or not (np.diff(numbers) < 0).any():
+    candidates = () if ordered else (*by_name, *roles.values[:MOST_COLUMNS])
+    for column, numbers in _orderings(file, candidates, cells, by_name).items():
+        if len(np.unique(numbers)) < len(numbers) or not (np.diff(numbers) < 0).any():
             continue
         if column not in by_name and not runs_evenly(numbers):
             continue
@@ -308,14 +311,39 @@ def _refuse_other_rows(file: Path, numbered: Mapping[str, Numbers], frames: Fram
             )
 
 
-def _ordering(file: Path, column: str) -> Numbers | None:
-    """(rows,) the numbers of a column, the seconds of its times of day, or the numbers at the end of its texts.
+def _orderings(
+    file: Path, columns: Sequence[str], cells: Mapping[str, str], by_name: Sequence[str]
+) -> dict[str, Numbers]:
+    """What `_ordering` finds of each column, those of numbers read at once; `cells` are those of the first row.
 
-    `x_0012` is 12; None where some cell has none of them.
+    Texts of columns that are not `by_name` bookkeeping are looked at only where they begin with a time.
     """
+    numeric = [name for name in columns if is_number(cells.get(name, ""))]
+    texts = [name for name in columns if name not in numeric]
+    orderings: dict[str, Numbers | None] = {}
+    try:
+        sheet = read_numbers(file, numeric) if numeric else np.empty((0, 0))
+        orderings = {
+            name: None if np.isnan(column).any() else column for name, column in zip(numeric, sheet.T, strict=True)
+        }
+    except InputError:  # some column has a text further down
+        texts += [name for name in numeric if name in by_name]
+    for name in texts:
+        if name in by_name or seconds_of(cells.get(name, "")) is not None:
+            orderings[name] = _ordering(file, name) if name in numeric else _ordering_of_texts(file, name)
+    return {name: numbers for name, numbers in orderings.items() if numbers is not None}
+
+
+def _ordering(file: Path, column: str) -> Numbers | None:
+    """(rows,) the numbers of a column, or of its texts; None where some cell has none."""
     numbers = _as_numbers(file, column)
     if numbers is not None:
         return None if np.isnan(numbers).any() else numbers
+    return _ordering_of_texts(file, column)
+
+
+def _ordering_of_texts(file: Path, column: str) -> Numbers | None:
+    """(rows,) the seconds of times of day, or the numbers at the end of texts: `x_0012` is 12."""
     texts = read_strings(file, column)
     seconds = [seconds_of(text) for text in texts]
     if all(second is not None for second in seconds):

@@ -118,6 +118,23 @@ def read_strings(file: Path, column: str) -> list[str]:
     return texts
 
 
+def first_cells(file: Path, columns: Sequence[str]) -> dict[str, str]:
+    """The texts of the first row's cells, by column; empty where there is no whole row."""
+    if file.suffix == ".parquet":
+        with pyarrow.parquet.ParquetFile(file) as source:
+            batch = next(source.iter_batches(batch_size=1, columns=list(columns), use_threads=False), None)
+        return {} if batch is None else {name: str(batch.column(name)[0].as_py()) for name in columns}
+    header = read_header(file)
+    cells = next((cells for _, cells in _csv_rows(file)), [])
+    row = dict(zip(header, cells, strict=False))
+    return {name: row[name].strip() for name in columns if name in row}
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, or stands for a missing one."""
+    return _number(cell) is not None
+
+
 def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     """Rows of a small CSV as texts by column name, and the line of each; InputError for ragged or empty lines and
     repeated columns."""
