@@ -87,7 +87,9 @@ def test_bank_add_and_list(world: World, tmp_path: Path) -> None:
     given = ("bank", "add", "first", "--from", str(tmp_path / "teams"), "--data", str(world.store.path))
     first = call(world, *given)
     assert first.exit_code == 0 and "outside-red" in first.stdout and "new" in first.stdout
-    assert "next: va-search ensemble first" in first.stdout and "nearest row's value" in first.stderr
+    home = f"--home {world.home.root}"
+    assert f"next: va-search ensemble first --recipe bagged_greedy --name first-best {home}" in first.stdout
+    assert "1 outside model in study first" in first.stdout and "nearest row's value" in first.stderr
     assert "unchanged" in call(world, *given).stdout
     listed = call(world, "bank", "list", "first")
     assert listed.exit_code == 0 and "outside-red" in listed.stdout and "7 trials" in listed.stdout

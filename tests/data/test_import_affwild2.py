@@ -592,3 +592,57 @@ def test_a_folder_of_crops_under_a_like_name_is_named(places: dict[str, Any], tm
     for name in LENGTHS:
         (tmp_path / "crops" / name.replace("5-30", "05-30")).mkdir(parents=True)
     assert "/crops/5-30; 05-30 is there: is it meant?" in refused({**places, "crops": tmp_path / "crops"})
+
+
+def test_an_array_with_row_numbers_in_another_order_is_refused(places: dict[str, Any], tmp_path: Path) -> None:
+    rows = [f"{name},30" for name in LENGTHS]
+    labels = ["0.1,0.2"] * 14
+    label_file(places).write_text("\n".join(["valence,arousal", *labels]) + "\n")
+    (tmp_path / "fps.csv").write_text("\n".join(["recording,frames_per_second", *rows]))
+    values = features("video2", "face", rows=14)
+    np.save(places["visual"] / "face" / "video2.npy", values)
+    np.save(places["audio"] / "voice" / "video2.npy", features("video2", "voice", rows=14) * np.float32(0.5))
+    store = import_affwild2(**places)
+    assert "video2.npy: column '0' numbers the rows, and is taken as a feature" in warnings(store)
+    np.save(places["visual"] / "face" / "video2.npy", values[::-1])
+    places["to"] = tmp_path / "again"
+    assert "video2.npy row 2: column '0' numbers the rows in another order (13 after 14)" in refused(places)
+
+
+def test_times_cut_off_to_whole_milliseconds_and_quoted_names_of_opensmile(places: dict[str, Any]) -> None:
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    cells = [f"'video2',{frame * 1000 // 30},{frame + 1},0,0" for frame in reversed(range(LENGTHS["video2"]))]
+    (face / "video2.csv").write_text("\n".join(["name,timestamp,a,b,c", *cells]) + "\n")
+    store = import_affwild2(**places)
+    assert numbers(store, "video2") == list(range(1, LENGTHS["video2"] + 1))
+
+
+def test_features_of_another_subject_are_refused_and_faces_have_numbers_of_their_own(
+    places: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [f"{name},{index}" for index, name in enumerate(LENGTHS)]
+    (tmp_path / "subjects.csv").write_text("\n".join(["recording,subject", *rows]))
+    places["subjects"] = tmp_path / "subjects.csv"
+    face = places["visual"] / "face"
+    (face / "video2.npy").unlink()
+    own = list(LENGTHS).index("video2")
+    assert own == 1
+
+    def write(subject: int) -> None:
+        cells = [f"{frame},0,{subject},{frame},0,0" for frame in range(1, LENGTHS["video2"] + 1)]
+        (face / "video2.csv").write_text("\n".join(["frame,face_id,subject,a,b,c", *cells]) + "\n")
+
+    write(2)
+    assert "video2.csv:2: column 'subject' names '2', but the file is of recording 'video2'" in refused(places)
+    write(own)
+    assert numbers(import_affwild2(**places), "video2") == list(range(1, LENGTHS["video2"] + 1))
+
+
+def test_a_subject_in_two_spellings_is_refused(places: dict[str, Any], tmp_path: Path) -> None:
+    people = ["Anna", "anna", "01", "1", *(f"p{index}" for index in range(len(LENGTHS) - 4))]
+    rows = [f"{name},{person}" for name, person in zip(LENGTHS, people, strict=True)]
+    (tmp_path / "subjects.csv").write_text("\n".join(["recording,subject", *rows]))
+    text = refused({**places, "subjects": tmp_path / "subjects.csv"})
+    assert "subjects.csv:3: subject 'anna', but 'Anna' in line 2" in text
+    assert "subjects.csv:5: subject '1', but '01' in line 4" in text

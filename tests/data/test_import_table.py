@@ -667,3 +667,15 @@ def test_an_ignored_clock_is_reported(source: Path, tmp_path: Path) -> None:
     import_table(source, tmp_path / "store")
     (warning,) = read_json(tmp_path / "store" / "manifest.json")["warnings"]
     assert "column 'time' is ignored" in warning and "`time_column: time` would find gaps" in warning
+
+
+@pytest.mark.parametrize(("column", "meant"), [("fps", "frames_per_second"), ("Fold", "fold"), ("VIDEO", "video")])
+def test_a_column_of_recordings_csv_in_another_spelling_is_refused(tmp_path: Path, column: str, meant: str) -> None:
+    (tmp_path / "recordings").mkdir()
+    (tmp_path / "recordings" / "r.csv").write_text("a,valence,arousal\n1,0,0\n2,0,0\n")
+    (tmp_path / "recordings.csv").write_text(f"recording,subject,split,{column}\nr,s,train,50\n")
+    (tmp_path / "dataset.yaml").write_text(
+        "name: d\nlabel_range: [-1, 1]\nframes_per_second: 25\nfeatures: {f: {modality: m, columns: [a]}}\n"
+    )
+    with pytest.raises(InputError, match=f"recordings.csv:1: column '{column}' is not read; did you mean '{meant}'"):
+        import_table(tmp_path, tmp_path / "store")

@@ -347,3 +347,46 @@ def test_arrays_alone_are_told_with_how_to_convert_them(world: World, tmp_path: 
     assert "no CSV in it, expected one per recording (such as v1.csv); found v1.npy, v1_left.npy" in found
     assert "no v1.csv; v1.npy is there, allowed: .csv" in found
     assert "pandas.DataFrame(np.load('v1.npy'), columns=['valence', 'arousal']).to_csv('v1.csv', index=False)" in found
+
+
+@pytest.mark.parametrize(
+    ("number", "fits"),
+    [
+        (lambda frame, row: frame, True),
+        (lambda frame, row: frame + 1, True),
+        (lambda frame, row: row, True),
+        (lambda frame, row: row + 5000, True),  # of a table of all recordings
+        (lambda frame, row: row + 2, False),
+        (lambda frame, row: row + 2 * (row > 9), False),  # other frames than the labelled ones were left out
+    ],
+)
+def test_row_numbers_go_with_the_labelled_frames_or_are_refused(
+    world: World, tmp_path: Path, number: Callable[[int, int], int], fits: bool
+) -> None:
+    write_outside(tmp_path / "teams" / "red", world, seed=4, rows="labelled", time=False)
+    file = tmp_path / "teams" / "red" / "v3.csv"
+    v3 = next(recording for recording in world.store.recordings if recording.name == "v3")
+    labels = world.store.annotations[v3.start : v3.stop]
+    frames = np.flatnonzero(~np.isnan(labels).all(axis=1)).tolist()
+    assert frames[0] > 2 and len(frames) < v3.frames
+    header, *rows = file.read_text().splitlines()
+    numbered = [f"{number(frame, row)},{text}" for row, (frame, text) in enumerate(zip(frames, rows, strict=True))]
+    file.write_text("\n".join([f",{header}", *numbered]) + "\n")
+    if fits:
+        (added,) = add_outside(world.bank, "first", tmp_path / "teams", world.store)
+        assert added.state == "new"
+        return
+    with pytest.raises(InputError, match=r"v3.csv: .* but column '', which is not used, numbers them"):
+        add_outside(world.bank, "first", tmp_path / "teams", world.store)
+
+
+def test_predictions_for_another_person_are_refused(world: World, tmp_path: Path) -> None:
+    write_outside(tmp_path / "teams" / "red", world, seed=4)
+    file = tmp_path / "teams" / "red" / "v3.csv"
+    people = {recording.name: recording.subject for recording in world.store.recordings}
+    header, *rows = file.read_text().splitlines()
+    file.write_text("\n".join([f"subject,{header}", *(f"{people['v3']},{row}" for row in rows)]) + "\n")
+    add_outside(world.bank, "first", tmp_path / "teams", world.store)
+    file.write_text("\n".join([f"subject,{header}", *(f"{people['v1']},{row}" for row in rows)]) + "\n")
+    with pytest.raises(InputError, match=f"v3.csv:2: column 'subject' names '{people['v1']}'"):
+        add_outside(world.bank, "first", tmp_path / "teams", world.store)

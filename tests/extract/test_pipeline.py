@@ -413,6 +413,11 @@ def test_a_wrong_folder_or_a_missing_video_is_told_before_anything_is_read(tmp_p
         "recording 'gone': no video gone",
         "recording 'lost_left': no video lost_left or lost",
     ]
+    (places.videos / "GONE.mp4").write_text("a video")
+    (places.videos / "lost.mts").write_text("of an ending that is not read")
+    told = refused(tmp_path, places)
+    assert told[0].endswith("; GONE.mp4 is there: is it meant? Names must be the same")
+    assert told[1].endswith("; lost.mts is there, which is none of these: convert it")
     assert not (tmp_path / "store.partial").exists()
     face = "feature_sets: [{name: face, extractor: colour}]\n"
     without = Places(places.videos, places.annotations)

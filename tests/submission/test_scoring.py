@@ -109,3 +109,13 @@ def test_a_submission_whose_rows_were_moved_is_read_by_its_times(store: Store, t
     (tmp_path / f"{recording.name}.csv").write_text("\n".join(lines[:-2]))
     with pytest.raises(InputError, match=r"x1\.csv: 2 of 107 frames have no row"):
         read_submission(tmp_path, store)
+
+
+def test_labels_that_only_rounding_put_outside_the_range_are_in_it(store: Store, tmp_path: Path) -> None:
+    expected = write_labels(tmp_path / "labels", store)
+    lines = (tmp_path / "labels" / "x0.csv").read_text().splitlines()
+    lines[7] = "9.500000000000002,0.4999999999999999"
+    (tmp_path / "labels" / "x0.csv").write_text("\n".join(lines) + "\n")
+    labels = read_labels(tmp_path / "labels", store)
+    assert labels[6].tolist() == [9.5, 0.5]
+    np.testing.assert_array_equal(np.delete(labels, 6, axis=0), np.delete(expected, 6, axis=0))

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from va_search.cli.advice import ensemble_command
+from va_search.cli.ensemble import DEFAULT_RECIPE
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, number
 from va_search.cli.places import opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,7 +51,8 @@ def _listed(study: str, records: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
     table = Table(
-        title=f"bank of study {study}: {len(records)} trials (CCC on each one's validation)", title_justify="left"
+        title=f"bank of study {study}: {counted(len(records), 'trial')} (CCC on each one's validation)",
+        title_justify="left",
     )
     table.add_column("trial", no_wrap=True)
     table.add_column("encoder, fusion")
@@ -80,6 +84,7 @@ def add(
     with command(as_json) as output, opened(home, writes=True) as at:
         from va_search.data.store import Store
         from va_search.ensemble.outside import add_outside
+        from va_search.ensemble.recipe import load_recipe
         from va_search.predictions.bank import Bank
 
         bank = Bank(at.bank)
@@ -94,14 +99,14 @@ def add(
         for model in added:
             for remark in model.remarks:
                 output.note(f"warning: {remark}")
-        output.show(f"next: va-search ensemble {study} --recipe greedy --name {study}-greedy")
+        output.show(f"next: {ensemble_command(at, [study], load_recipe(DEFAULT_RECIPE), f'{study}-best')}")
         output.done({"study": study, "added": [vars(one) for one in added]})
 
 
 def _added(study: str, added: list[Any]) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{len(added)} outside models in study {study}", title_justify="left")
+    table = Table(title=f"{counted(len(added), 'outside model')} in study {study}", title_justify="left")
     table.add_column("trial", overflow="fold")
     table.add_column("state")
     for name in ("valence", "arousal"):

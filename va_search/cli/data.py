@@ -265,7 +265,7 @@ def show_store(output: Output, store: Store) -> None:
     output.show(splits)
     faces, gaps = sum(counts.without_face for counts in all_counts), sum(counts.gaps for counts in all_counts)
     if faces or gaps:
-        from va_search.data.sheet import counted
+        from va_search.errors import counted
 
         output.show(
             f"{counted(faces, 'frame')} without a face take the nearest frame with one; "
@@ -275,7 +275,7 @@ def show_store(output: Output, store: Store) -> None:
 
 
 def _show_report(output: Output, store: Store, report: Report) -> None:
-    from va_search.data.sheet import counted
+    from va_search.errors import counted
 
     low, high = report.label_range
     rates = ", ".join(f"{rate:g} ({counted(count, 'recording')})" for rate, count in report.frame_rates.items())

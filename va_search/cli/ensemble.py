@@ -200,7 +200,8 @@ def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
     default, single = known.get(DEFAULT_RECIPE), known.get(BEST)
     first = rows[0]
     if default is None or single is None or default.out_of_fold is None or single.out_of_fold is None:
-        return first.recipe, f"recipe {first.recipe} has the highest score; there are no folds to compare recipes on"
+        chosen = (default or first).recipe  # in-sample scores are highest for what fits most
+        return chosen, f"There are no folds to compare recipes on; recipe {chosen} is the default."
     against_single = differences(default.predicted, single.predicted, materials)
     verdict = judge(default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}")
     reference = single if verdict.use_best else default
@@ -208,8 +209,11 @@ def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
         return reference.recipe, verdict.text
     gained = differences(first.predicted, reference.predicted, materials)
     if judge(first.out_of_fold, reference.out_of_fold, gained).outcome == "better":
-        more = f"{first.out_of_fold['score']:.3f} against {reference.out_of_fold['score']:.3f}"
-        return first.recipe, f"Recipe {first.recipe} is better than {reference.recipe} by more than chance: {more}."
+        more = first.out_of_fold["score"] - reference.out_of_fold["score"]
+        return (
+            first.recipe,
+            f"Recipe {first.recipe} is better than {reference.recipe}, by {more:.2g}, more than chance.",
+        )
     return reference.recipe, (
         f"{verdict.text} Recipe {first.recipe} is higher than {reference.recipe} only within chance."
     )

@@ -63,11 +63,12 @@ def import_affwild2(
         for name, first in firsts.items()
         if first == 0
     ]
+    people = frozenset(recording.subject for recording in recordings)
     with drafting(to, description, list(recordings)) as draft:
         draft.remarks = warnings
 
         def read(index: int) -> Part:
-            return read_part(recordings[index], description, firsts)
+            return read_part(recordings[index], description, firsts, people)
 
         return read_all(draft, read, workers=workers, progress=progress)
 
@@ -106,10 +107,12 @@ def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
     return 1
 
 
-def read_part(recording: Affwild2Source, description: Description, firsts: Mapping[str, int]) -> Part:
+def read_part(
+    recording: Affwild2Source, description: Description, firsts: Mapping[str, int], people: frozenset[str] = frozenset()
+) -> Part:
     """One recording read and checked; InputError with everything wrong in its files.
 
-    `firsts` are the numbers of the first frames, by feature set.
+    `firsts` are the numbers of the first frames, by feature set; `people` are all subjects.
     """
     problems: list[str] = []
     pair, frames = None, recording.frames
@@ -122,7 +125,10 @@ def read_part(recording: Affwild2Source, description: Description, firsts: Mappi
     for name, file in recording.features:
         visual = description.feature_sets[name][0] == "visual"
         names = (recording.name,) if visual else (recording.name, recording.video)  # persons share their video's sound
-        known = RecordingFrames(names, frames, recording.frames_per_second, str(recording.labels))
+        others = people if visual else frozenset()
+        known = RecordingFrames(
+            names, frames, recording.frames_per_second, str(recording.labels), person=recording.subject, people=others
+        )
         try:
             rows = read_rows(file, known, recording.crops if visual else None, faces=visual, first=firsts[name])
             _check_columns(file, rows, name, description)

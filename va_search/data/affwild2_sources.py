@@ -11,15 +11,17 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
+from va_search.data.dataset import two_spellings
 from va_search.data.draft import Source, check_sources
 from va_search.data.frame_rows import recording_name
 from va_search.data.importing import refuse
 from va_search.data.nearby import Nearby, plain
 from va_search.data.sample import read_sample
-from va_search.data.sheet import and_more, read_header, read_texts
-from va_search.errors import InputError
+from va_search.data.sheet import and_more, not_used, read_header, read_texts
+from va_search.errors import InputError, counted
 from va_search.files import check_regular, checked_name
 
 FRAMES_PER_SECOND = 30.0
@@ -75,7 +77,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
     except InputError as error:
         problems += error.problems
     try:
-        people = {} if places.subjects is None else values_by_recording(places.subjects, "subject", names)[0]
+        people = {} if places.subjects is None else people_of(places.subjects, names)
         warnings += _other_columns(places.frame_rates, "frames_per_second") + _other_columns(places.subjects, "subject")
     except InputError as error:
         problems += error.problems
@@ -192,7 +194,7 @@ def _crops(name: str, crops: Path | None) -> Path | None:
         return None
     if not (crops / name).is_dir():
         folders = [path.name for path in crops.iterdir() if path.is_dir()] if crops.is_dir() else []
-        near = _nearest(name, folders)
+        near = nearest_name(name, folders)
         hint = f"; {near} is there: is it meant?" if near and plain(near) == plain(name) else ""
         raise InputError(f"recording {name!r}: no folder of crops {crops / name}{hint}")
     return crops.resolve() / name
@@ -246,7 +248,7 @@ def values_by_recording(
             own = [name] if name in wanted else []
             persons = [other for other in names if video_of(other) == name and other not in own] if videos else []
             if exact and not own and not persons:
-                near = _nearest(name, names)
+                near = nearest_name(name, names)
                 hint = f"; did you mean {near!r}?" if near else f" (recordings: {_first_names(names)})"
                 problems.append(f"{path}:{lines[given]}: unknown recording {given!r}{hint}")
             for recording in own if exact else persons:
@@ -259,22 +261,26 @@ def values_by_recording(
     lacking = [name for name in names if name not in values]
     if lacking:
         problems.append(
-            f"{path}: no row for {_count(len(lacking))}: {_first_names(lacking)}; expected {column} of every recording"
+            f"{path}: no row for {counted(len(lacking), 'recording')}: {_first_names(lacking)}; expected {column} of "
+            "every recording"
         )
     refuse(problems)
     return values, of_line
 
 
-def _nearest(name: str, names: Sequence[str]) -> str | None:
+def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The subject of each recording; InputError as `values_by_recording`, and where one has two spellings."""
+    people, lines = values_by_recording(path, "subject", names)
+    refuse(two_spellings(path, "subject", sorted(zip(people.values(), lines.values(), strict=True), key=itemgetter(1))))
+    return people
+
+
+def nearest_name(name: str, names: Sequence[str]) -> str | None:
     """The one of `names` that differs in case, zeros or signs only, or is a person of that video, else the nearest."""
     same = [other for other in names if plain(other) == plain(name)]
     persons = [other for other in names if video_of(other) == name]
     near = same or persons or difflib.get_close_matches(name, names, n=1)
     return near[0] if near else None
-
-
-def _count(recordings: int) -> str:
-    return "1 recording" if recordings == 1 else f"{recordings} recordings"
 
 
 def _first_names(names: Sequence[str]) -> str:
@@ -283,9 +289,9 @@ def _first_names(names: Sequence[str]) -> str:
 
 def _other_columns(path: Path | None, column: str) -> list[str]:
     """A remark on the columns of a small CSV that are not read."""
-    unused = [] if path is None else [name for name in read_header(path) if name not in ("recording", column)]
-    which = "columns {} are" if len(unused) > 1 else "column {} is"
-    return [f"{path}: {which.format(', '.join(unused))} not used"] if unused else []
+    if path is None:
+        return []
+    return not_used(path, [name for name in read_header(path) if name not in ("recording", column)])
 
 
 def _rows_by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int], list[str]]:

@@ -11,6 +11,7 @@ import difflib
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from va_search.data.clock import SPELLINGS, UNITS, Clock, unit_in_name
 from va_search.data.draft import Source, check_sources
+from va_search.data.frame_rows import MEDIA
+from va_search.data.nearby import plain
 from va_search.data.sheet import (
     EMPTY,
     NAMES_COMPARED,
     PROBLEMS_OF_A_FILE,
     SEPARATORS,
-    counted,
     listed,
     read_header,
     read_texts,
@@ -32,7 +34,7 @@ from va_search.data.sheet import (
     unknown_column,
 )
 from va_search.document import number_hint, yaml_document
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, counted, unknown_name
 from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS
 
@@ -40,7 +42,6 @@ REQUIRED = ("recording", "subject", "split")
 OPTIONAL = ("fold", "rows", "frames_per_second", "video", "stimulus")
 SUFFIXES = (".csv", ".parquet")
 STRANGERS_SHOWN = 20
-MEDIA = re.compile(r"(?i)\.(mp4|m4v|avi|mov|mkv|webm|mpg|mpeg|wmv|flv|wav|mp3|m4a|flac|ogg|csv|parquet)")
 WHOLE = re.compile(r"(\d+)(\.0*)?")
 """A whole number, as pandas writes it too: 3 or 3.0."""
 OTHER_KEYS = {
@@ -191,6 +192,7 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
         listing.problems = error.problems
         return listing
     unused = [name for name in rows[0] if name not in (*REQUIRED, *OPTIONAL)]
+    listing.problems += _misspelled(path, unused)
     listing.warnings = [f"{path}: column {name!r} is not used" for name in unused]
     if separator(path) != ",":
         listing.warnings.append(f"{path}: cells are separated by {SEPARATORS[separator(path)]}")
@@ -223,9 +225,24 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
         listing.problems.append(
             f"{path}:{without_rate[0]}: no frames_per_second here nor in dataset.yaml{more}; give it in one of them"
         )
-    listing.problems += _two_spellings(path, rows, lines)
+    for column in ("subject", "video"):
+        cells = [(row.get(column, ""), line) for row, line in zip(rows, lines, strict=True)]
+        listing.problems += two_spellings(path, column, cells)
     listing.warnings += _strangers(folder, listing.recordings)
     return listing
+
+
+def _misspelled(path: Path, unused: list[str]) -> list[str]:
+    """Problems for columns that are one of `OPTIONAL` in another spelling: `fps`, `Fold`, `frame_rate`."""
+    problems = []
+    for name in unused:
+        meant = OTHER_KEYS.get(name.lower())
+        same = [known for known in OPTIONAL if known == meant or plain(known) == plain(name)]
+        if same:
+            problems.append(
+                f"{path}:1: column {name!r} is not read; did you mean {same[0]!r}? Call it so, or take it out"
+            )
+    return problems
 
 
 def _rows_of(path: Path) -> tuple[list[dict[str, str]], list[int]]:
@@ -319,23 +336,24 @@ def _number_in(name: str) -> float | None:
     return float(name) if re.fullmatch(r"\d+(\.\d*)?", name) else None
 
 
-def _two_spellings(path: Path, rows: list[dict[str, str]], lines: list[int]) -> list[str]:
-    """Problems where one subject or video has two spellings: 1 and 1.0, 01 and 1, s1 and S1 would count as two."""
+def two_spellings(path: Path, column: str, cells: Sequence[tuple[str, int]]) -> list[str]:
+    """Problems where one name has two spellings: 1 and 1.0, 01 and 1, s1 and S1 would count as two.
+
+    `cells` are texts of `column` with their lines.
+    """
     problems = []
-    for column in ("subject", "video"):
-        seen: dict[str | float, tuple[str, int]] = {}
-        refused: set[str] = set()
-        for row, line in zip(rows, lines, strict=True):
-            name = row.get(column, "")
-            number = _number_in(name)
-            key: str | float = name.casefold() if number is None else number
-            spelling, before = seen.setdefault(key, (name, line))
-            if spelling != name and name not in refused:
-                refused.add(name)
-                problems.append(
-                    f"{path}:{line}: {column} {name!r}, but {spelling!r} in line {before}; the same {column}? Write it "
-                    "alike, or give names that differ in more than case, zeros or .0"
-                )
+    seen: dict[str | float, tuple[str, int]] = {}
+    refused: set[str] = set()
+    for name, line in cells:
+        number = _number_in(name)
+        key: str | float = name.casefold() if number is None else number
+        spelling, before = seen.setdefault(key, (name, line))
+        if spelling != name and name not in refused:
+            refused.add(name)
+            problems.append(
+                f"{path}:{line}: {column} {name!r}, but {spelling!r} in line {before}; the same {column}? Write it "
+                "alike, or give names that differ in more than case, zeros or .0"
+            )
     return problems
 
 

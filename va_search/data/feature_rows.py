@@ -70,7 +70,7 @@ def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[st
             "frame with one"
         )
     columns = (*roles.success, *roles.people, *roles.rows, *roles.parts, *roles.others)
-    unused = [name for name in columns if name != face]
+    unused = [name or "without a name" for name in columns if name != face]
     if unused:
         names = ", ".join(unused)
         which = f"columns {names} are" if len(unused) > 1 else f"column {names} is"
@@ -95,14 +95,16 @@ def read_rows(file: Path, recording: RecordingFrames, crops: Path | None, *, fac
     if file.suffix == ".npy":
         rows: NDArray[np.floating] = read_npy(file)
         refuse(not_finite(file, rows, ()))
-        return _by_count(file, rows, recording, crops, faces=faces)
+        remarks = _counters(file, tuple(map(str, range(rows.shape[1]))), rows, named=False)
+        laid = _by_count(file, rows, recording, crops, faces=faces)
+        return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
     columns = feature_columns(file)
     roles = roles_of(read_header(file))
     rows = read_numbers(file, columns)
     kept = _with_face(file, roles, faces=faces)
     problems = _clock_problems(file, columns, rows)
     frames = None
-    remarks: tuple[str, ...] = ()
+    remarks = ()
     try:
         named = name_rows(file, roles, recording, first=first)
         frames, remarks = named.frames, named.remarks
@@ -114,7 +116,7 @@ def read_rows(file: Path, recording: RecordingFrames, crops: Path | None, *, fac
         problems += empty_lines(file)
     finite = rows if kept.all() else np.where(kept[:, None], rows, 0.0)  # OpenFace writes what it likes without a face
     refuse(problems + not_finite(file, finite, columns))
-    remarks += _counters(file, columns, rows)
+    remarks += _counters(file, columns, rows, named=frames is not None)
     if frames is None and kept.all():
         laid = _by_count(file, rows, recording, crops, faces=faces)
     else:
@@ -160,14 +162,29 @@ def _clock_problems(file: Path, columns: Sequence[str], rows: NDArray[np.floatin
     ]
 
 
-def _counters(file: Path, columns: Sequence[str], rows: NDArray[np.floating]) -> tuple[str, ...]:
-    """A remark on features that number the rows, whatever they are called."""
+def _counters(file: Path, columns: Sequence[str], rows: NDArray[np.floating], *, named: bool) -> tuple[str, ...]:
+    """A remark on features that number the rows, whatever they are called.
+
+    InputError where they number them in another order and no column has `named` the frames.
+    """
     if len(rows) < COUNTER_ROWS:
         return ()
-    span = np.ptp(rows, axis=0)
-    whole = np.flatnonzero(span == len(rows) - 1)
-    found = [columns[index] for index in whole.tolist() if runs_evenly(np.asarray(rows[:, index], dtype=np.float64))]
-    return tuple(f"{file}: column {name!r} numbers the rows, and is taken as a feature" for name in found)
+    remarks, problems = [], []
+    for index in np.flatnonzero(np.ptp(rows, axis=0) == len(rows) - 1).tolist():
+        numbers = np.asarray(rows[:, index], dtype=np.float64)
+        if not runs_evenly(numbers):
+            continue
+        remarks.append(f"{file}: column {columns[index]!r} numbers the rows, and is taken as a feature")
+        back = np.flatnonzero(np.diff(numbers) < 0)
+        if back.size and not named:
+            row = int(back[0]) + 1
+            problems.append(
+                f"{where(file, row)}: column {columns[index]!r} numbers the rows in another order ({numbers[row]:g} "
+                f"after {numbers[row - 1]:g}): does it name frames? Then sort the rows by it and remove it, or, in a "
+                "CSV, call it `frame`"
+            )
+    refuse(problems)
+    return tuple(remarks)
 
 
 def _crop_frames(crops: Path | None) -> list[int]:

@@ -11,17 +11,28 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.column_roles import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
+from va_search.data.column_roles import FRAME, IMAGE, NUMBERING, SUBJECT, Roles, roles_of, words_of
 from va_search.data.frame_times import FrameTimes, Times, frames_at, rate_of, times_of_rate, times_of_store
 from va_search.data.importing import refuse
-from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, read_strings, where
+from va_search.data.sheet import (
+    and_more,
+    empty_lines,
+    exact,
+    first_cells,
+    is_number,
+    read_header,
+    read_numbers,
+    read_strings,
+    seconds_of,
+    where,
+)
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 
@@ -57,7 +68,7 @@ class RecordingFrames:
 
     `names` are what rows may call the recording, its own name first. `source` says in messages where `frames` is from.
     `times` is the store's time column, (frames,) as it stood at the source, None where there is none; frame i is then
-    at i / frames_per_second seconds.
+    at i / frames_per_second seconds. `people` are all of the data's people: rows of others than `person` are refused.
     """
 
     names: tuple[str, ...]
@@ -66,14 +77,18 @@ class RecordingFrames:
     source: str = "the store"
     times: Times | None = None
     time_column: str | None = None
+    person: str = ""
+    people: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, recording: Recording, store: Store) -> RecordingFrames:
         """The frames of one of a store's recordings."""
         times = store.times[recording.start : recording.stop]
+        people = frozenset(other.subject for other in store.recordings)
         return cls(
-            (recording.name,), recording.frames, recording.frames_per_second, str(store.path), times, store.time_column
-        )
+            (recording.name,), recording.frames, recording.frames_per_second, str(store.path), times,
+            store.time_column, recording.subject, people,
+        )  # fmt: skip
 
     @property
     def has_times(self) -> bool:
@@ -136,6 +151,7 @@ def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: in
     _refuse_contradictions(file, named, first)
     frames = next(iter(named.values()), None)
     _refuse_several_people(file, roles.people, frames)
+    refuse(_rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people))
     rest = (*roles.frames, *roles.clocks, *roles.people, *roles.success, *roles.rows, *roles.parts, *roles.others)
     unused = tuple(name for name in rest if name not in named)  # texts that are no images name the recording
     return NamedRows(frames, tuple(named), unused, tuple(remarks))
@@ -153,9 +169,11 @@ def place_rows(
     named = name_rows(file, roles, recording, first=first)
     unused = (*(name for name in roles.values if name not in values), *named.unused)
     if named.frames is None:
-        refuse_shuffled(file, roles, values)
+        numbered = refuse_shuffled(file, roles, values)
         refuse(empty_lines(file) if file.suffix == ".csv" else [])
-        return PlacedRows(by_count(), unused, named.remarks)
+        frames = by_count()
+        _refuse_other_rows(file, numbered, frames, recording)
+        return PlacedRows(frames, unused, named.remarks)
     refuse_outside(file, named.frames, recording, first=first)
     refuse_repeated(file, named.frames, named.by)
     return PlacedRows(named.frames, unused, named.remarks)
@@ -185,35 +203,152 @@ def refuse_outside(file: Path, frames: Frames, recording: RecordingFrames, *, fi
         )
 
 
-def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> None:
+def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str, Numbers]:
     """InputError where a column that nobody uses shows that rows do not stand in the frames' order.
 
     A column that numbers rows or segments by its name must not go back from row to row, nor must any other that is not
-    in `values` and runs in equal steps: it names something that row counts would ignore.
+    in `values` and runs in equal steps: it names something that row counts would ignore. Those that number rows are
+    returned, (rows,) each.
     """
     problems = []
+    numbered = {}
     others = [name for name in roles.values if name not in values][:MOST_COLUMNS]
     for column in (*roles.rows, *roles.parts, *others):
         numbers = _ordering(file, column)
         if numbers is None or not (column not in others or runs_evenly(numbers)):
             continue
+        if column not in roles.parts:
+            numbered[column] = numbers
         back = np.flatnonzero(np.diff(numbers) < 0)
         if back.size:
             row = int(back[0]) + 1
             problems.append(
                 f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order "
-                f"({numbers[row]:g} after {numbers[row - 1]:g}): does it name frames? Then call it `frame` (numbers "
-                "from 1) or `time`; otherwise sort the rows by frame and remove it"
+                f"({exact(numbers[row])} after {exact(numbers[row - 1])}): does it name frames? Then call it `frame` "
+                "(numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
             )
+    refuse(problems)
+    return numbered
+
+
+def refuse_ignored(
+    file: Path, columns: Sequence[str], recording: RecordingFrames, recordings: Collection[str], *, ordered: bool
+) -> None:
+    """InputError where columns that are to be ignored show that rows are not the recording's frames, one by one.
+
+    Rows of another of `recordings`, of another person or of several are refused, and, unless the rows are `ordered` by
+    a time anyway, numbers that are all different and go back: frames, times or row numbers of rows in another order.
+    """
+    roles = roles_of(columns)
+    cells = first_cells(file, columns)
+    people = tuple(name for name in roles.people if "speaker" not in words_of(name))  # who speaks may change
+    texts = [name for name in (*roles.texts, *roles.frames) if not is_number(cells.get(name, ""))]
+    problems = _rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people)
+    problems += _rows_of_another(file, texts, recording, recording.names, recordings)
+    try:
+        _refuse_several_people(file, people, None)
+    except InputError as error:
+        problems += error.problems
+    by_name = (*roles.clocks, *roles.frames, *roles.texts, *roles.rows)
+    candidates = () if ordered else (*by_name, *roles.values[:MOST_COLUMNS])
+    for column, numbers in _orderings(file, candidates, cells, by_name).items():
+        if len(np.unique(numbers)) < len(numbers) or not (np.diff(numbers) < 0).any():
+            continue
+        if column not in by_name and not runs_evenly(numbers):
+            continue
+        row = int(np.argmax(np.diff(numbers) < 0)) + 1
+        problems.append(
+            f"{where(file, row)}: column {column!r} is ignored, but by it the rows stand in another order "
+            f"({exact(numbers[row])} after {exact(numbers[row - 1])}), and rows are taken as frames one after another; "
+            "sort the rows by it, or take it out of the files if it numbers nothing"
+        )
     refuse(problems)
 
 
+def _subjects(roles: Roles) -> list[str]:
+    """The columns that name subjects as recordings do: a `face_id` or a `speaker` may have numbers of its own."""
+    return [name for name in roles.people if set(words_of(name)) & SUBJECT]
+
+
+def _rows_of_another(
+    file: Path, columns: Iterable[str], recording: RecordingFrames, own: Collection[str], known: Collection[str]
+) -> list[str]:
+    """A problem for each column with a row that names one of the `known` people or recordings that is not an `own`.
+
+    The name may be a part of a path.
+    """
+    problems = []
+    for column in columns:
+        for row, text in enumerate(read_strings(file, column) if known else ()):
+            parts = [text, *(recording_name(part) for part in re.split(r"[/\\]", text))]
+            others = [part for part in parts if part in known]
+            if others and not set(parts).intersection(own):
+                problems.append(
+                    f"{where(file, row)}: column {column!r} names {others[0]!r}, but the file is of recording "
+                    f"{recording.names[0]!r}; expected rows of one recording and its own person"
+                )
+                break
+    return problems
+
+
+def _refuse_other_rows(file: Path, numbered: Mapping[str, Numbers], frames: Frames, recording: RecordingFrames) -> None:
+    """InputError where rows laid by their count on some of the frames have numbers that tell of other frames.
+
+    Numbers in steps of 1 from 0 or 1, or beyond the recording's frames (of a table of several recordings), only count
+    the rows; all others must go with the frames.
+    """
+    if len(frames) == recording.frames or len(frames) < FEW_ROWS:
+        return
+    for column, numbers in numbered.items():
+        counts = bool((np.diff(numbers) == 1).all()) and (numbers[0] in (0, 1) or numbers[-1] > recording.frames)
+        apart = numbers - frames
+        goes_along = bool((apart == apart[0]).all()) and (apart[0] in (0, 1) or numbers[-1] > recording.frames)
+        if not (counts or goes_along):
+            raise InputError(
+                f"{file}: {len(numbers)} rows, as many as frames have a label, but column {column!r}, which is not "
+                f"used, numbers them {numbers[0]:g} to {numbers[-1]:g} and those frames are {frames[0] + 1} to "
+                f"{frames[-1] + 1}: does it name frames? Then call it `frame` (numbers from 1); otherwise remove it"
+            )
+
+
+def _orderings(
+    file: Path, columns: Sequence[str], cells: Mapping[str, str], by_name: Sequence[str]
+) -> dict[str, Numbers]:
+    """What `_ordering` finds of each column, those of numbers read at once; `cells` are those of the first row.
+
+    Texts of columns that are not `by_name` bookkeeping are looked at only where they begin with a time.
+    """
+    numeric = [name for name in columns if is_number(cells.get(name, ""))]
+    texts = [name for name in columns if name not in numeric]
+    orderings: dict[str, Numbers | None] = {}
+    try:
+        sheet = read_numbers(file, numeric) if numeric else np.empty((0, 0))
+        orderings = {
+            name: None if np.isnan(column).any() else column for name, column in zip(numeric, sheet.T, strict=True)
+        }
+    except InputError:  # some column has a text further down
+        texts += [name for name in numeric if name in by_name]
+    for name in texts:
+        if name in by_name or seconds_of(cells.get(name, "")) is not None:
+            orderings[name] = _ordering(file, name) if name in numeric else _ordering_of_texts(file, name)
+    return {name: numbers for name, numbers in orderings.items() if numbers is not None}
+
+
 def _ordering(file: Path, column: str) -> Numbers | None:
-    """(rows,) the numbers of a column, or those at the end of its texts (`x_0012`); None where it has neither."""
+    """(rows,) the numbers of a column, or of its texts; None where some cell has none."""
     numbers = _as_numbers(file, column)
     if numbers is not None:
         return None if np.isnan(numbers).any() else numbers
-    ends = [re.search(r"(\d{1,15})\D*$", text) for text in read_strings(file, column)]
+    return _ordering_of_texts(file, column)
+
+
+def _ordering_of_texts(file: Path, column: str) -> Numbers | None:
+    """(rows,) the seconds of times of day, or the numbers at the end of texts: `x_0012` is 12."""
+    texts = read_strings(file, column)
+    seconds = [seconds_of(text) for text in texts]
+    if all(second is not None for second in seconds):
+        return np.array(seconds, dtype=np.float64)
+    ends = [re.search(r"(\d{1,15})\D*$", text) for text in texts]
     return np.array([float(end[1]) for end in ends if end]) if all(ends) else None
 
 
@@ -251,7 +386,7 @@ def first_number(files: Mapping[Path, RecordingFrames]) -> int:
 
 def recording_name(text: str) -> str:
     """A recording's name out of a path or a media file's name: `/data/v1.mp4` is v1."""
-    last = text.strip().replace("\\", "/").rstrip("/").rpartition("/")[2]
+    last = text.strip().strip("'").replace("\\", "/").rstrip("/").rpartition("/")[2]  # openSMILE writes 'v1'
     return unicodedata.normalize("NFC", MEDIA.sub("", last))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.column_roles import unit_of
-from va_search.data.sheet import and_more, where
+from va_search.data.sheet import and_more, exact, where
 from va_search.errors import InputError
 
 SAME_TIME = 0.01
@@ -142,13 +142,18 @@ def _nearest_frames(file: Path, column: str, given: Times, factor: float, known:
     near = np.stack([right - 1, np.minimum(right, len(ordered) - 1)])
     closest = near[np.abs(ordered[near] - wanted).argmin(axis=0), np.arange(len(wanted))]
     frames: Frames = order[closest].astype(np.int64)
-    apart = np.abs(known.times[frames] - wanted)
-    unknown = ~(apart <= _reach(given, wanted, factor, known))
+    late = known.times[frames] - wanted
+    if (
+        known.column is None
+    ):  # times that were cut off, 66 ms for 66.67, lie up to a whole last digit before the frame's
+        late = np.where((late > 0) & (late <= FARTHEST * known.interval), late / 2, late)
+    unknown = ~(np.abs(late) <= _reach(given, wanted, factor, known))
     if unknown.any():
         row = int(np.argmax(unknown))
         raise InputError(
-            f"{where(file, row)}: {column} {given[row]:g} is no frame's time{and_more(int(unknown.sum()) - 1)}; the "
-            f"recording has {len(known.times)} frames from {known.times.min():g} to {known.times.max():g}"
+            f"{where(file, row)}: {column} {exact(given[row])} is no frame's time"
+            f"{and_more(int(unknown.sum()) - 1)}; the recording has {len(known.times)} frames from "
+            f"{known.times.min():g} to {known.times.max():g}"
             f"{_in_words(given, column, known)}"
         )
     first = np.unique(frames, return_index=True)[1]

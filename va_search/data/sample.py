@@ -12,7 +12,7 @@ from pathlib import Path
 from va_search.data.column_roles import roles_of
 from va_search.data.frame_rows import frame_numbers
 from va_search.data.importing import refuse
-from va_search.data.sheet import read_header, read_strings, where
+from va_search.data.sheet import not_used, read_header, read_strings, where
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS
 
@@ -69,8 +69,7 @@ def unused_columns(file: Path) -> list[str]:
     """A remark on columns of the sample that are not read."""
     roles = roles_of(read_header(file), (COLUMN, *DIMENSIONS))
     unused = [name for name in read_header(file) if name not in (COLUMN, *DIMENSIONS, *roles.frames)]
-    plural = ("s", "are") if len(unused) > 1 else ("", "is")
-    return [f"{file}: column{plural[0]} {', '.join(unused)} {plural[1]} not used"] if unused else []
+    return not_used(file, unused)
 
 
 def _other_numbers(file: Path, header: list[str], images: list[tuple[str, int]]) -> list[str]:

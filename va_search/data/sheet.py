@@ -20,6 +20,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,7 +30,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.files import check_regular
 
 EMPTY = (
@@ -47,7 +48,12 @@ NAMES_COMPARED = 2_000
 """More known names than these are not searched for one that is alike: that takes seconds."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
-DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|\d\d?:\d\d.*")
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|(\d+ days? )?\d\d?:\d\d.*")
+TIME_OF_DAY = re.compile(
+    r"((?P<date>\d{4}-\d\d-\d\d)[T ]|(?P<days>\d+) days? )?"
+    r"(?P<hours>\d+):(?P<minutes>\d\d)(:(?P<seconds>\d\d(\.\d+)?))?"
+)
+"""How clocks, pandas and ffmpeg write times: 00:01:02.5, 0 days 00:01:02.500000, 2024-05-01 10:01:02.5."""
 BLOCK_BYTES = (4 << 20, 64 << 20)
 """Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds many rows."""
 VALUES_AT_ONCE = 1 << 22
@@ -116,6 +122,23 @@ def read_strings(file: Path, column: str) -> list[str]:
     return texts
 
 
+def first_cells(file: Path, columns: Sequence[str]) -> dict[str, str]:
+    """The texts of the first row's cells, by column; empty where there is no whole row."""
+    if file.suffix == ".parquet":
+        with pyarrow.parquet.ParquetFile(file) as source:
+            batch = next(source.iter_batches(batch_size=1, columns=list(columns), use_threads=False), None)
+        return {} if batch is None else {name: str(batch.column(name)[0].as_py()) for name in columns}
+    header = read_header(file)
+    cells = next((cells for _, cells in _csv_rows(file)), [])
+    row = dict(zip(header, cells, strict=False))
+    return {name: row[name].strip() for name in columns if name in row}
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, or stands for a missing one."""
+    return _number(cell) is not None
+
+
 def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     """Rows of a small CSV as texts by column name, and the line of each; InputError for ragged or empty lines and
     repeated columns."""
@@ -162,6 +185,20 @@ def where(file: Path, row: int) -> str:
     return str(file)
 
 
+def seconds_of(text: str) -> float | None:
+    """Seconds of a time of day, with the days before it or its date; None for other texts."""
+    match = TIME_OF_DAY.fullmatch(text)
+    if match is None:
+        return None
+    days = int(match["days"] or 0)
+    if match["date"]:
+        try:
+            days = date.fromisoformat(match["date"]).toordinal()
+        except ValueError:
+            return None
+    return 86_400 * days + 3_600 * int(match["hours"]) + 60 * int(match["minutes"]) + float(match["seconds"] or 0)
+
+
 def exact(value: float) -> str:
     """A number in the fewest digits that are still this very number: 1.0000000000000002, but 0.5 and 1e+06."""
     short = f"{value:g}"
@@ -199,15 +236,18 @@ def and_more(count: int) -> str:
     return f" (and {count} more)" if count > 0 else ""
 
 
-def counted(count: int, noun: str) -> str:
-    """ "1 cell", "2 cells": a number with its noun."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def listed(names: Sequence[str], limit: int, *, quoted: bool = True) -> str:
     """At most `limit` names, and how many more there are."""
     shown = ", ".join(repr(name) if quoted else name for name in names[:limit])
     return shown + (f", … and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def not_used(file: Path, columns: Sequence[str]) -> list[str]:
+    """A remark on the columns of a file or folder that nobody read, or none."""
+    if not columns:
+        return []
+    names = listed([name or "without a name" for name in columns], NAMES_SHOWN, quoted=False)
+    return [f"{file}: {f'columns {names} are' if len(columns) > 1 else f'column {names} is'} not used"]
 
 
 def near_name(name: str, known: Collection[str]) -> str:
@@ -336,13 +376,13 @@ def _empty_lines(file: Path) -> Iterator[int]:
     empty = re.compile(rb"(?:\n|\r(?!\n))" + spaces + rb"(?=\r\n|\n|\r)")
     with open(file, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = _content_end(handle, one_column=len(head.names) == 1)
-        line, counted = 1, 0
+        line, seen = 1, 0
         for match in empty.finditer(content, 0, min(end + 1, len(content))):
             if match.end() >= end:
                 return
-            before = content[counted : match.start()]
+            before = content[seen : match.start()]
             line += before.count(b"\n") or before.count(b"\r")
-            counted = match.start()
+            seen = match.start()
             yield line + 1
 
 

@@ -12,21 +12,21 @@ intervals is a gap, which no segment crosses.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.clock import find_gaps
+from va_search.data.column_roles import role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
 from va_search.data.draft import Description, Part
+from va_search.data.frame_rows import RecordingFrames, refuse_ignored
 from va_search.data.importing import PROBLEMS_SHOWN, Progress, alike_once, drafting, quiet, read_all, refuse
 from va_search.data.sheet import (
     PROBLEMS_OF_A_FILE,
     SEPARATORS,
     and_more,
-    counted,
     exact,
     first_few,
     listed,
@@ -39,13 +39,12 @@ from va_search.data.sheet import (
     where,
 )
 from va_search.data.store import Store
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.metrics import DIMENSIONS
 
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
 """Share of the label range's size by which a label may be outside it: what float32 and decimals round."""
 NAMES_SHOWN = 40
-CLOCK_NAME = re.compile(r"time|timestamp|frame|frames|frame_?(id|no|nr|number|index|idx|time)", re.IGNORECASE)
 
 
 def import_table(
@@ -59,9 +58,15 @@ def import_table(
         found = "it is a file" if source.exists() else "no such folder"
         raise InputError(f"{source}: {found}, expected a folder with dataset.yaml, recordings.csv and recordings/")
     dataset, recordings, warnings = _read_description(source)
+    names = frozenset(recording.name for recording in recordings)
+    people = frozenset(recording.subject for recording in recordings)
     with drafting(to, _description(source, dataset, dtype), list(recordings)) as draft:
         draft.remarks = warnings
-        return read_all(draft, lambda index: read_part(recordings[index], dataset), workers=workers, progress=progress)
+
+        def read(index: int) -> Part:
+            return read_part(recordings[index], dataset, names, people)
+
+        return read_all(draft, read, workers=workers, progress=progress)
 
 
 def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[str]]:
@@ -75,7 +80,7 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
     listing = read_recordings(source, dataset)
     problems += listing.problems
     if dataset is not None and not problems:
-        return dataset, listing.recordings, listing.warnings + _clocks_not_used(dataset)
+        return dataset, listing.recordings, listing.warnings + _clocks_not_used(dataset) + _bookkeeping(dataset)
     if dataset is not None:  # look at the headers too, so that everything is reported at once
         for recording in listing.recordings:
             problems += _header_problems(recording, dataset)
@@ -94,11 +99,22 @@ def _clocks_not_used(dataset: Dataset) -> list[str]:
     """A warning where no time column is declared and an ignored column's name is that of a clock."""
     if dataset.time_column:
         return []
-    clocks = [name for name in dataset.ignored_columns if CLOCK_NAME.fullmatch(name)]
+    clocks = [name for name in dataset.ignored_columns if role_of(name) in ("clocks", "frames")]
     return [
         f"dataset.yaml: column {name!r} is ignored, so rows are taken as frames one after another; "
         f"`time_column: {name}` would find gaps and rows out of order"
         for name in clocks
+    ]
+
+
+def _bookkeeping(dataset: Dataset) -> list[str]:
+    """A warning for each feature whose name is that of a frame's number, a time or a row number."""
+    return [
+        f"dataset.yaml: feature set {name!r}: column {column!r} is a frame, a time or a row number by its name, and is "
+        "taken as a feature"
+        for name, entry in dataset.features.items()
+        for column in entry.columns
+        if role_of(column) in ("frames", "clocks", "rows")
     ]
 
 
@@ -113,8 +129,16 @@ def _description(source: Path, dataset: Dataset, dtype: str) -> Description:
     )
 
 
-def read_part(recording: TableSource, dataset: Dataset) -> Part:
-    """One recording read and checked; InputError with everything wrong in its file."""
+def read_part(
+    recording: TableSource,
+    dataset: Dataset,
+    recordings: frozenset[str] = frozenset(),
+    people: frozenset[str] = frozenset(),
+) -> Part:
+    """One recording read and checked; InputError with everything wrong in its file.
+
+    `recordings` and `people` are the names of all: no ignored column may name another than the recording's own.
+    """
     file = recording.files[0]
     header = read_header(file)
     refuse(_column_problems(file, header, dataset, recording.split))
@@ -137,10 +161,26 @@ def read_part(recording: TableSource, dataset: Dataset) -> Part:
             warnings += remarks
         except InputError as error:
             problems += error.problems
+    problems += _ignored_problems(recording, dataset, header, recordings, people)
     refuse(problems)
     sign = separator(file) if file.suffix == ".csv" else ","
     kinds = () if sign == "," else (f"cells are separated by {SEPARATORS[sign]}",)
     return Part(_by_set(numbers, dataset), pair, times, None, gaps, tuple(warnings), kinds=kinds)
+
+
+def _ignored_problems(
+    recording: TableSource, dataset: Dataset, header: list[str], recordings: frozenset[str], people: frozenset[str]
+) -> list[str]:
+    """What ignored columns say against the rows being the recording's frames, one after another."""
+    ignored = set(dataset.ignored_columns)
+    columns = [name for name in header if name in ignored]
+    names, rate = (recording.name,), recording.frames_per_second
+    known = RecordingFrames(names, 0, rate, person=recording.subject, people=people)
+    try:
+        refuse_ignored(recording.files[0], columns, known, recordings, ordered=dataset.time_column is not None)
+    except InputError as error:
+        return error.problems
+    return []
 
 
 def _by_set(numbers: NDArray[np.float64], dataset: Dataset) -> dict[str, NDArray[np.floating]]:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from va_search import __version__
 from va_search.data.frame_rows import PlacedRows, RecordingFrames, first_number, nearest, place_rows
 from va_search.data.nearby import Nearby
-from va_search.data.sheet import and_more, first_few, read_numbers, where
+from va_search.data.sheet import and_more, first_few, not_used, read_numbers, where
 from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.errors import InputError
 from va_search.files import checked_name
@@ -160,10 +160,7 @@ def _missing_problems(
 
 
 def _remarks(folder: Path, unused: list[str], strangers: list[str], first: int) -> list[str]:
-    remarks = []
-    if unused:
-        plural = ("s", "are") if len(unused) > 1 else ("", "is")
-        remarks.append(f"{folder}: column{plural[0]} {_first_names(unused)} {plural[1]} not used")
+    remarks = not_used(folder, unused)
     if strangers:
         names = _first_names([f"{name}.csv" for name in strangers])
         remarks.append(f"{folder}: the store has no recording of these names, so they are not read: {names}")

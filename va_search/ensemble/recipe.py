@@ -37,6 +37,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from va_search.data.sheet import exact
 from va_search.data.store import MIX
 from va_search.document import read_yaml, yaml_document
 from va_search.ensemble.candidates import NO_VALIDATION
@@ -215,7 +216,7 @@ def _of(
             found.append((share, load_recipe(known[name])))
     total = sum(blend.of.values()) if blend else 1.0
     if abs(total - 1.0) > 1e-6:
-        reader.problem(("of",), f"shares must sum to 1, but got {total:g}")
+        reader.problem(("of",), f"shares must sum to 1, but got {exact(total)}")
     return tuple(found)
 
 

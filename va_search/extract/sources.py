@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from va_search.data.affwild2 import LABEL_RANGE
-from va_search.data.affwild2_sources import label_files, sample_entries, values_by_recording, video_of
+from va_search.data.affwild2_sources import label_files, nearest_name, people_of, sample_entries, video_of
 from va_search.data.importing import refuse
 from va_search.data.sheet import and_more
 from va_search.errors import InputError
@@ -61,8 +61,9 @@ def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[
     """
     entries = label_files(places.annotations) + sample_entries(places.sample, warnings)
     names = [name for name, *_ in entries]
-    people = {} if places.subjects is None else values_by_recording(places.subjects, "subject", names)[0]
+    people = {} if places.subjects is None else people_of(places.subjects, names)
     videos = _videos(places.videos)
+    files = {path.stem: path for path in places.videos.rglob("*") if path.is_file()}
     finds = _finds_crops(places, recipe, [name for name, *_ in entries])
     jobs: list[Job] = []
     problems: list[str] = []
@@ -72,7 +73,10 @@ def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[
         crops = found_crops / name if finds else places.crops / name if places.crops else None
         if video is None:
             either = " or ".join(dict.fromkeys([name, video_of(name)]))
-            problems.append(f"recording {name!r}: no video {either} with {', '.join(VIDEOS)} in {places.videos}")
+            instead = _instead_of(name, videos, files)
+            problems.append(
+                f"recording {name!r}: no video {either} with {', '.join(VIDEOS)} in {places.videos}{instead}"
+            )
         elif crops is not None and not finds and not crops.is_dir():
             problems.append(f"recording {name!r}: no folder of crops {crops}")
         else:
@@ -101,6 +105,18 @@ def _videos(folder: Path) -> dict[str, Path]:
         inside = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
         raise InputError(f"{folder}: found {inside}, expected videos ({', '.join(VIDEOS)})")
     return found_videos
+
+
+def _instead_of(name: str, videos: dict[str, Path], files: dict[str, Path]) -> str:
+    """Words on what is there in place of a recording's video: its name with another ending, or a name like it.
+
+    `files` are all files of the folder by stem, videos or not.
+    """
+    for stem in (name, video_of(name)):
+        if stem in files:
+            return f"; {files[stem].name} is there, which is none of these: convert it"
+    near = nearest_name(name, list(videos))
+    return f"; {videos[near].name} is there: is it meant? Names must be the same" if near else ""
 
 
 def _finds_crops(places: Places, recipe: Recipe, names: Sequence[str]) -> bool:

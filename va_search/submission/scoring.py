@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from va_search.data.frame_rows import RecordingFrames, first_number, place_rows
 from va_search.data.nearby import Nearby
-from va_search.data.sheet import and_more, first_few, read_numbers, where
+from va_search.data.sheet import first_few, not_used, read_numbers
 from va_search.data.store import Recording, Store
+from va_search.data.table import label_problems
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS, ccc, score
 
@@ -53,9 +54,8 @@ def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) ->
     bare = [dimension for index, dimension in enumerate(DIMENSIONS) if np.isnan(labels[:, index]).all()]
     if bare:
         raise InputError(f"{folder}: no test frame has a label of {' or '.join(bare)}; nothing can be scored")
-    if remarks is not None and unused:
-        plural = ("s", "are") if len(unused) > 1 else ("", "is")
-        remarks.append(f"{folder}: column{plural[0]} {', '.join(unused)} {plural[1]} not used")
+    if remarks is not None:
+        remarks += not_used(folder, list(unused))
     return labels
 
 
@@ -123,7 +123,6 @@ def _values_of(
 def _labels_of(file: Path, recording: Recording, store: Store, first: int) -> tuple[Values, tuple[str, ...]]:
     """Labels of one recording, and the columns nobody used; InputError with everything wrong in the file."""
     rows = read_numbers(file, DIMENSIONS)
-    low, high = store.label_range
     problems: list[str] = []
     labels: Values = np.empty((0, 2))
     unused: tuple[str, ...] = ()
@@ -131,15 +130,8 @@ def _labels_of(file: Path, recording: Recording, store: Store, first: int) -> tu
         labels, unused = _values_of(file, recording, store, first)
     except InputError as error:
         problems += error.problems
-    for index, dimension in enumerate(DIMENSIONS):
-        column = rows[:, index]
-        wrong = ~np.isnan(column) & ~((column >= low) & (column <= high))
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            problems.append(
-                f"{where(file, row)}: {dimension} {column[row]:g}{and_more(int(wrong.sum()) - 1)} is outside the label "
-                f"range [{low:g}, {high:g}]; leave frames without a label empty"
-            )
+    outside = label_problems(file, rows, store.label_range)
+    problems += [f"{problem}; leave frames without a label empty" for problem in outside]
     if problems:
         raise InputError(*problems)
-    return labels, unused
+    return np.clip(labels, *store.label_range), unused
