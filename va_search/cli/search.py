@@ -13,6 +13,7 @@ import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
 from va_search.cli.places import name_home, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -259,14 +260,10 @@ def show_summary(output: Output, summary: Summary) -> None:
 def show_tracking(output: Output, summary: Summary) -> None:
     """Show what MLflow did not take, and why; nothing where it has everything."""
     if summary.undelivered:
-        output.show(f"MLflow lacks {_trials(summary.undelivered)}; the next search delivers them")
+        output.show(f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers them")
         output.show(f"tracking: {summary.tracking_problem or 'too slow to take them all'}")
     elif summary.tracking_problem:
         output.show(f"tracking: {summary.tracking_problem}")
-
-
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _show_counts(output: Output, summary: Summary) -> None:
@@ -315,7 +312,7 @@ def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
     if progress.undelivered is not None:
         return (
-            f"training done · MLflow is given or asked for {_trials(progress.undelivered)} "
+            f"training done · MLflow is given or asked for {counted(progress.undelivered, 'trial')} "
             "(Ctrl-C leaves this to the next search)"
         )
     if progress.stopping:

@@ -27,7 +27,7 @@ from va_search.search.credits import Credit, Told
 from va_search.search.deadline import Deadline
 from va_search.search.improvement import Improvement
 from va_search.search.nodes import Expected
-from va_search.search.outages import Outage, killed_for_memory, processes_killed_for_memory
+from va_search.search.outages import Outage
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space
@@ -101,6 +101,7 @@ class Session:
         self.told = Told(self.space.objective, self.credit)
         self.running: dict[str, dict[str, Any]] = {}
         self.damaged: set[str] = set()
+        """Trials whose record in the bank can't be read: neither complete nor trained again."""
         self.reasons: Counter[str] = Counter()
         self._breaker = Breaker({one["trial"]: reason(one["failed"]) for one in self.study.failures()})
         self.trained: list[float] = []
@@ -120,8 +121,9 @@ class Session:
         self._alone: deque[tuple[str, TrialSettings]] = deque()  # found no memory beside others
         self._by_itself: str | None = None  # the one of these that runs
         self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
-        self._killed_for_memory = processes_killed_for_memory()
         self._again: deque[tuple[str, TrialSettings]] = deque()
+        self._interrupted: deque[tuple[str, TrialSettings]] = deque()
+        """Trials whose process died, to be handed out again before any others."""
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
         self._best: dict[str, float] = {}
@@ -285,8 +287,9 @@ class Session:
 
     @property
     def waiting(self) -> bool:
-        """True while there may be a trial later: another process trains it now, or it must wait for memory."""
-        later = self._deferred or self._alone or self._held_back
+        """True while there may be a trial later: another process trains it now, its own process died, or it must wait
+        for memory."""
+        later = self._deferred or self._interrupted or self._alone or self._held_back
         return bool(later) and not self.stopping and self.enough is None
 
     @property
@@ -299,7 +302,8 @@ class Session:
     @property
     def left(self) -> int:
         """How many trials were handed out, or were to be, and neither are complete nor have failed."""
-        return len(self.running) + len(self._deferred) + len(self._alone) + len(self.given_up)
+        waiting = len(self._deferred) + len(self._interrupted) + len(self._alone)
+        return len(self.running) + waiting + len(self.given_up)
 
     def _draw_alone(self) -> tuple[str, TrialSettings] | None:
         """One of those that found no memory beside others, once nothing else runs."""
@@ -310,6 +314,10 @@ class Session:
         return drawn
 
     def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
+        # These first: of a space without an end new ones never run out.
+        interrupted = take(self._interrupted, wanted or (lambda settings: True))
+        if interrupted is not None:
+            return interrupted
         if self.only is not None:
             if wanted is not None:
                 return take(self._again, wanted)
@@ -331,6 +339,8 @@ class Session:
         bank, name = self.study.bank, self.study.name
         if bank.is_complete(name, trial):
             if bank.readable_record(name, trial) is None:  # it blocks itself, and nothing else
+                if asked is not None:
+                    return False
                 self.damaged.add(trial)
                 self.proposals.tell(trial, None)
                 return True
@@ -399,7 +409,7 @@ class Session:
         handed out again, from their checkpoints, a few times."""
         left = self._but_complete(trials)
         self._breaker.failed_by_machine(outage)
-        self._hand_out_again(left, outage.reason)
+        self._hand_out_again(left, outage.reason, self._deferred)  # others first: do they fail as well?
 
     def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
         """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
@@ -415,29 +425,28 @@ class Session:
                 self.claims.release(trial)
                 self._alone.append((trial, TrialSettings(**document)))
 
-    def died(self, trials: Sequence[str], why: str) -> None:
+    def died(self, trials: Sequence[str], why: str, *, for_memory: bool = False) -> None:
         """The process that trained these trials died, or Ray gave it up. They go on from their checkpoints, a few
-        times, and then failed. But if the memory ran out, that is the machine's failure, and fewer trials run side by
-        side from now on."""
-        before, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
+        times, and then failed. But if it was killed since the memory ran out, that is the machine's failure, and fewer
+        trials run side by side from now on."""
         left = self._but_complete(trials)
-        if not killed_for_memory(why) and self._killed_for_memory == before:
+        if not for_memory:
             for trial in left:
                 if self._losses[trial] >= LOSSES:
                     self.ended(trial, why)
-            self._hand_out_again([trial for trial in left if trial in self.running], why)
+            self._hand_out_again([trial for trial in left if trial in self.running], why, self._interrupted)
             return
         beside = [trial for trial in self.running if trial not in trials]
         if beside:
             self._bearable = len(beside)
         else:
             self._breaker.failed_by_machine(Outage("memory", KILLED, why))
-        self._hand_out_again(left, KILLED)
+        self._hand_out_again(left, KILLED, self._deferred)
 
     def dropped(self) -> None:
         """Ray Tune has ended, and did not say what became of these: they are handed out again, a few times."""
         for trial in self._but_complete(list(self.running)):
-            self._hand_out_again([trial], "Ray ended its training without a reason")
+            self._hand_out_again([trial], "Ray ended its training without a reason", self._interrupted)
 
     def _is_complete(self, trial: str) -> bool:
         """Whether a trial was written before its process failed, with a home at a URL: to there."""
@@ -452,9 +461,9 @@ class Session:
             self.ended(trial, None)
         return [trial for trial in trials if trial not in complete]
 
-    def _hand_out_again(self, trials: Sequence[str], why: str) -> None:
+    def _hand_out_again(self, trials: Sequence[str], why: str, queue: deque[tuple[str, TrialSettings]]) -> None:
         """Have trials of one process wait for their next turn; after a few each is left to the next search."""
-        waiting = len(self._deferred)
+        waiting = len(queue)
         for trial in trials:
             document = self.running.pop(trial, None)
             if document is None:
@@ -464,8 +473,8 @@ class Session:
             if self._losses[trial] > LOSSES:
                 self.given_up[trial] = why
             else:
-                self._deferred.append((trial, TrialSettings(**document)))
-        self.recovered += len(self._deferred) > waiting
+                queue.append((trial, TrialSettings(**document)))
+        self.recovered += len(queue) > waiting
 
     def refused(self, trial: str, why: str) -> None:
         """A node that must not train got a trial: no failure of the trial, which the next search begins with."""

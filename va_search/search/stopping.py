@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from va_search.errors import Interrupted, TimeIsUp, VaSearchError
+from va_search.errors import Interrupted, TimeIsUp, VaSearchError, counted
 from va_search.search.session import Session
 from va_search.search.signals import interrupted_by, signals_taken
 
@@ -35,4 +35,5 @@ def stoppable(session: Session) -> Iterator[None]:
                 "checkpoints; the same command again goes on from there"
             )
         by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else interrupted_by()
-        raise Interrupted(f"{by}: {done} trials are complete and saved; the same command again goes on from there")
+        saved = f"{counted(done, 'trial')} {'is' if done == 1 else 'are'} complete and saved"
+        raise Interrupted(f"{by}: {saved}; the same command again goes on from there")
