@@ -793,6 +793,8 @@ def test_a_space_whose_trials_are_all_done_but_for_a_damaged_record_is_not_done(
     record = first.study.bank.folder("s", trials[0]) / "trial.json"
     record.write_text("{")
     session = make(rates="[0.1, 0.2]", trials=2)
+    preview = make_preview(first.study.home, session.space, first.store, study="s")
+    assert (preview.complete, preview.to_train, preview.next) == (1, 0, [])
     assert session.next_trial() is None and session.damaged == {trials[0]}
     expected = rf"missing: 1 of 2 trials .*the bank has 1 damaged record; remove {record.parent}, and the same"
     with pytest.raises(Unfinished, match=expected) as caught:

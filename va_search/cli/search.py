@@ -226,8 +226,9 @@ def counts_of(summary: Summary) -> str:
         parts.append(f"{summary.adopted} taken from other studies")
     if summary.missing:
         parts.append(f"{summary.missing} missing")
-    complete = f"{summary.complete} of {summary.planned}" if summary.missing else str(summary.complete)
-    return f"{complete} trials complete ({', '.join(parts)})"
+    of = f"{summary.complete:,} of " if summary.missing else ""
+    number = (summary.planned if summary.missing else summary.complete) or 0
+    return f"{of}{counted(number, 'trial')} complete ({', '.join(parts)})"
 
 
 def show_summary(output: Output, summary: Summary) -> None:
@@ -235,7 +236,8 @@ def show_summary(output: Output, summary: Summary) -> None:
     for warm in summary.warm_start:
         output.show(warm_text(**warm))
     if summary.found:
-        output.show(f"resumed: {summary.found} trials were complete already")
+        were = "was" if summary.found == 1 else "were"
+        output.show(f"resumed: {counted(summary.found, 'trial')} {were} complete already")
     output.show(f"study {summary.study}: {counts_of(summary)} in {duration(summary.seconds)}")
     _show_counts(output, summary)
     for name, (trial, value) in summary.best.items():
@@ -249,7 +251,9 @@ def show_summary(output: Output, summary: Summary) -> None:
     if summary.complete and not summary.best:
         output.show("no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions")
     if summary.recovered:
-        output.show(f"{summary.recovered} times a trial's process ended before it and another one went on with it")
+        output.show(
+            f"{counted(summary.recovered, 'time')} a trial's process ended before it and another one went on with it"
+        )
     if summary.failed:
         output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
     if summary.reason:
