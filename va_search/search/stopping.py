@@ -13,11 +13,14 @@ from va_search.search.signals import interrupted_by, signals_taken
 @contextmanager
 def stoppable(session: Session) -> Iterator[None]:
     """Stop signals ask the session to stop; a second Ctrl-C stops at once. Then raise what became of it."""
+    heard = False
 
     def ask() -> None:
-        if session.interrupted:
+        nonlocal heard
+        # The first signal of a deadline may come after the session itself has noticed that its time is near.
+        if heard or session.asked_to_stop:
             raise KeyboardInterrupt
-        session.interrupted = True
+        heard = session.interrupted = True
 
     try:
         with signals_taken(ask):
