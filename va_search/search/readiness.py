@@ -237,13 +237,14 @@ def fit_memory(space: Space, store: Store, options: Options) -> tuple[int | None
             f"the container may use {limit // MIB:,} MiB of memory, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
         )
         advice = f"give --concurrent {fits} or less" if fits else "give the container more"
-        return None, [f"{counted(wanted, 'trial')} at a time do not fit: {may}; {advice}"], []
+        do = "does" if wanted == 1 else "do"
+        return None, [f"{counted(wanted, 'trial')} at a time {do} not fit: {may}; {advice}"], []
     bears = max(1, (left - RAY_MEMORY) // each)
     if bears >= wanted:
         return None, [], []
     free = f"{left // MIB:,} MiB of memory are free, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
     if options.concurrent is not None:
-        return None, [], [f"--concurrent {wanted}: {free}; about {bears} fit"]
+        return None, [], [f"--concurrent {wanted}: {free}; about {bears} {'fits' if bears == 1 else 'fit'}"]
     return bears, [], [f"{free}: {counted(bears, 'trial')} at a time, fewer than cores; --concurrent decides otherwise"]
 
 
