@@ -122,7 +122,7 @@ class Session:
         self._by_itself: str | None = None  # the one of these that runs
         self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
         self._again: deque[tuple[str, TrialSettings]] = deque()
-        self._interrupted: deque[tuple[str, TrialSettings]] = deque()
+        self._restarts: deque[tuple[str, TrialSettings]] = deque()
         """Trials whose process died, to be handed out again before any others."""
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
@@ -289,7 +289,7 @@ class Session:
     def waiting(self) -> bool:
         """True while there may be a trial later: another process trains it now, its own process died, or it must wait
         for memory."""
-        later = self._deferred or self._interrupted or self._alone or self._held_back
+        later = self._deferred or self._restarts or self._alone or self._held_back
         return bool(later) and not self.stopping and self.enough is None
 
     @property
@@ -302,7 +302,7 @@ class Session:
     @property
     def left(self) -> int:
         """How many trials were handed out, or were to be, and neither are complete nor have failed."""
-        waiting = len(self._deferred) + len(self._interrupted) + len(self._alone)
+        waiting = len(self._deferred) + len(self._restarts) + len(self._alone)
         return len(self.running) + waiting + len(self.given_up)
 
     def _draw_alone(self) -> tuple[str, TrialSettings] | None:
@@ -315,9 +315,9 @@ class Session:
 
     def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
         # These first: of a space without an end new ones never run out.
-        interrupted = take(self._interrupted, wanted or (lambda settings: True))
-        if interrupted is not None:
-            return interrupted
+        restart = take(self._restarts, wanted or (lambda settings: True))
+        if restart is not None:
+            return restart
         if self.only is not None:
             if wanted is not None:
                 return take(self._again, wanted)
@@ -434,7 +434,7 @@ class Session:
             for trial in left:
                 if self._losses[trial] >= LOSSES:
                     self.ended(trial, why)
-            self._hand_out_again([trial for trial in left if trial in self.running], why, self._interrupted)
+            self._hand_out_again([trial for trial in left if trial in self.running], why, self._restarts)
             return
         beside = [trial for trial in self.running if trial not in trials]
         if beside:
@@ -446,7 +446,7 @@ class Session:
     def dropped(self) -> None:
         """Ray Tune has ended, and did not say what became of these: they are handed out again, a few times."""
         for trial in self._but_complete(list(self.running)):
-            self._hand_out_again([trial], "Ray ended its training without a reason", self._interrupted)
+            self._hand_out_again([trial], "Ray ended its training without a reason", self._restarts)
 
     def _is_complete(self, trial: str) -> bool:
         """Whether a trial was written before its process failed, with a home at a URL: to there."""
