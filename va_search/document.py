@@ -104,8 +104,8 @@ def _refuse_deep(text: str, path: Path) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            line = event.start_mark.line + 1
-            raise InputError(f"{path}:{line}: not YAML that can be read: nested too deeply")
+            where = f"{path}:{event.start_mark.line + 1}" if event.start_mark else f"{path}"
+            raise InputError(f"{where}: not YAML that can be read: nested too deeply")
 
 
 def number_hint(found: Any) -> str:

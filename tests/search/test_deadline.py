@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 
 import pytest
 from typer import BadParameter
@@ -13,6 +14,7 @@ from typer import BadParameter
 from va_search.cli.search import seconds_of
 from va_search.errors import TimeIsUp
 from va_search.search.deadline import ending_in
+from va_search.search.stopping import stoppable
 
 WAITING = """
 import signal, sys, time
@@ -38,6 +40,43 @@ def test_a_process_ends_in_time_even_if_it_does_not_listen(stubborn: bool, print
     )  # fmt: skip
     assert (done.returncode, done.stdout.strip()) == (TimeIsUp.exit_code, printed) == (3, printed)
     assert ("the time is up" in done.stderr) == stubborn
+
+
+def test_a_process_that_is_forked_meanwhile_says_nothing() -> None:
+    program = """
+import os, time
+from va_search.search.deadline import ending_in
+with ending_in(60.0):
+    time.sleep(0.1)
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@dataclass
+class Searched:
+    """What `stoppable` knows of a session."""
+
+    interrupted: bool = False
+    asked_to_stop: bool = False
+    out_of_wall_time: bool = True
+    finished: tuple[str, ...] = ("a",)
+
+
+def test_the_first_signal_of_a_deadline_never_stops_at_once() -> None:
+    session = Searched()
+    until_the_end = []
+    with pytest.raises(TimeIsUp, match="complete and saved: 1"), stoppable(session):  # type: ignore[arg-type]
+        session.interrupted = True  # noticed by the session itself, a moment earlier
+        signal.raise_signal(signal.SIGINT)
+        until_the_end.append(True)
+        time.sleep(0.6)
+        signal.raise_signal(signal.SIGINT)
+        until_the_end.append(True)
+    assert until_the_end == [True]
 
 
 def test_what_ends_before_is_left_alone() -> None:

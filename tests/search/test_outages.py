@@ -17,8 +17,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.files import whole_file, write_json
 from va_search.predictions.bank import Bank, Predictions
-from va_search.search import outages
-from va_search.search.outages import StoreGone, killed_for_memory, outage_of, processes_killed_for_memory
+from va_search.search.outages import StoreGone, outage_of
 from va_search.search.saves import StillTrained
 from va_search.storage.patience import Unreachable
 from va_search.training.epochs import Diverged
@@ -118,17 +117,3 @@ def open_settings(store: Store) -> Any:
 def test_a_quota_is_said_to_be_one(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="quota is used up"), whole_file(tmp_path / "a.json"):
         raise OSError(errno.EDQUOT, "Disk quota exceeded")
-
-
-def test_processes_that_the_kernel_killed_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    events = tmp_path / "memory.events"
-    events.write_text("low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n")
-    monkeypatch.setattr(outages, "OOM_COUNTERS", (str(tmp_path / "absent"), str(events)))
-    assert processes_killed_for_memory() == 2
-    monkeypatch.setattr(outages, "OOM_COUNTERS", (str(tmp_path / "absent"),))
-    assert processes_killed_for_memory() == 0
-
-
-def test_what_ray_says_of_a_killed_process_is_understood() -> None:
-    assert killed_for_memory("Task was killed due to the node running low on memory.\nMemory on the node was 15.2GB")
-    assert not killed_for_memory("The actor died unexpectedly: (1) killed by SIGKILL by OOM killer due to high memory")

@@ -16,7 +16,7 @@ import pytest
 
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
-from va_search.files import Home, write_json
+from va_search.files import Home, remove_folder, write_json
 from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
 from va_search.search.adapters import Progressing
@@ -25,7 +25,7 @@ from va_search.search.credits import Credit
 from va_search.search.outages import Outage
 from va_search.search.outcomes import reason
 from va_search.search.preview import make_preview
-from va_search.search.session import LOSSES, Session
+from va_search.search.session import KILLED, LOSSES, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.search.summary import Unfinished, summary_of
@@ -78,6 +78,7 @@ def finish(session: Session, trial: str, value: float = 0.5) -> None:
         "source": "trained",
         "settings": settings,
         "best": {**best, "score": {"value": value, "epoch": 1}} if fold.validation else {},
+        "epochs": settings["epochs"],
         "seconds": 1.0,
         "data_hash": store.data_hash(settings["features"], settings["fold"]),
     }
@@ -671,12 +672,12 @@ def test_a_trial_without_memory_beside_others_is_tried_by_itself_at_the_end(make
 def test_after_a_kill_for_memory_fewer_run_side_by_side(make: Make) -> None:
     session = make(rates=MANY, trials=8)
     running = [take(session) for _ in range(3)]
-    session.died([running[0]], "Task was killed due to the node running low on memory.")
+    session.died([running[0]], KILLED, for_memory=True)
     assert session.next_trial() is None and session.waiting  # two run, and two is what the memory bears
     finish(session, running[1])
     again = take(session)
     assert session.next_trial() is None
-    session.died([again], "Task was killed due to the node running low on memory.")
+    session.died([again], KILLED, for_memory=True)
     finish(session, running[2])
     alone = take(session)
     assert session.next_trial() is None and session.waiting
@@ -691,7 +692,7 @@ def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_char
     session = make(rates=MANY, trials=8)
     for _ in range(SAME_REASON):
         assert session.hopeless is None
-        session.died([take(session)], "Task was killed due to the node running low on memory.")
+        session.died([take(session)], KILLED, for_memory=True)
     assert session.hopeless is not None and "memory" in session.hopeless and "--concurrent" in session.hopeless
     with pytest.raises(Unfinished, match="stopped early") as caught:
         summary_of(session, 0, [], [], None)
@@ -774,6 +775,35 @@ def test_a_study_goes_on_when_its_budget_grows_and_the_dry_run_lists_that(
         assert len(session.finished) == budget
         assert sampler == "tpe" or [one["trial"] for one in preview.next] == trained
         assert summary_of(session, 0, [], [], None).missing == 0
+
+
+def test_a_trial_whose_process_died_is_handed_out_before_new_ones(make: Make) -> None:
+    session = make(rates=MANY, trials=8)
+    first, second = take(session), take(session)
+    session.died([second], "the trial's process was killed by hand")
+    assert session.waiting and take(session) == second
+    assert take(session) not in (first, second)
+
+
+def test_a_space_whose_trials_are_all_done_but_for_a_damaged_record_is_not_done(make: Make) -> None:
+    first = make(rates="[0.1, 0.2]", trials=2)
+    trials = [take(first), take(first)]
+    for trial in trials:
+        finish(first, trial)
+    record = first.study.bank.folder("s", trials[0]) / "trial.json"
+    record.write_text("{")
+    session = make(rates="[0.1, 0.2]", trials=2)
+    preview = make_preview(first.study.home, session.space, first.store, study="s")
+    assert (preview.complete, preview.to_train, preview.next) == (1, 0, [])
+    assert session.next_trial() is None and session.damaged == {trials[0]}
+    expected = rf"missing: 1 of 2 trials .*the bank has 1 damaged record; remove {record.parent}, and the same"
+    with pytest.raises(Unfinished, match=expected) as caught:
+        summary_of(session, 0, [], [], None)
+    assert (caught.value.summary.complete, caught.value.summary.missing) == (1, 1)
+    remove_folder(record.parent)
+    session = make(rates="[0.1, 0.2]", trials=2)
+    finish(session, take(session))
+    assert session.next_trial() is None and summary_of(session, 0, [], [], None).missing == 0
 
 
 def test_a_process_that_trained_several_as_one_died_once(make: Make) -> None:

@@ -16,6 +16,7 @@ import pytest
 from ray_world import alive, wait_for
 
 from va_search.search import supervisor as module
+from va_search.search import worker_deaths
 from va_search.search.supervisor import RayLost, Supervisor
 from va_search.search.worker_deaths import Deaths, kernel_kills
 
@@ -132,12 +133,29 @@ def test_deaths_are_told_apart(tmp_path: Path) -> None:
     )
     (logs / "worker-abc-ffffffff-4711.err").write_text(crash)
     crashed = deaths.explain(SAID.format(4711))
-    assert crashed == "the trial's process crashed: SIGSEGV (invalid memory access) at /a/net.py:7 in forward"
-    assert "by hand or by another program" in deaths.explain(SAID.format(4712))
+    assert not crashed.for_memory
+    assert crashed.reason == "the trial's process crashed: SIGSEGV (invalid memory access) at /a/net.py:7 in forward"
+    assert "by hand or by another program" in deaths.explain(SAID.format(4712)).reason
     monitor = "Task was killed due to the node running low on memory."
-    assert "Ray's memory monitor" in deaths.explain(f"Failure # 1\n{SAID.format(1)}\nFailure # 2\n{monitor}")
-    assert "by hand" in deaths.explain(f"Failure # 1\n{monitor}\nFailure # 2\n{SAID.format(1)}")
-    assert "its node" in deaths.explain("The actor died because its node has died. Node Id: ab")
+    monitored = deaths.explain(f"Failure # 1\n{SAID.format(1)}\nFailure # 2\n{monitor}")
+    assert "Ray's memory monitor" in monitored.reason and monitored.for_memory
+    by_hand = deaths.explain(f"Failure # 1\n{monitor}\nFailure # 2\n{SAID.format(1)}")
+    assert "by hand" in by_hand.reason and not by_hand.for_memory
+    assert "its node" in deaths.explain("The actor died because its node has died. Node Id: ab").reason
+    of_ray = "Worker exits. Possible: (1) The process is killed by SIGKILL by OOM killer due to high memory usage"
+    assert not deaths.explain(of_ray).for_memory
+
+
+def test_each_kill_that_the_kernel_counts_explains_one_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    counters = [{"container": 3, "machine": 9}, {"container": 5, "machine": 11, "new": 40}]
+    monkeypatch.setattr(worker_deaths, "kernel_kills", lambda: counters[0])
+    monkeypatch.setattr(worker_deaths, "kernel_log", lambda: "")
+    deaths = Deaths(Path("/nowhere"))
+    assert not deaths.explain(SAID.format(1)).for_memory
+    del counters[0]
+    explained = [deaths.explain(SAID.format(process)) for process in (2, 3, 4)]
+    assert [death.for_memory for death in explained] == [True, True, False]
+    assert "killed by the kernel: no memory was left" in explained[1].reason
 
 
 @pytest.mark.skipif(
@@ -153,7 +171,7 @@ def test_a_process_that_the_kernel_kills_for_memory_is_said_to_be() -> None:
         program = f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid())); bytearray(300 * 2**20)"
         victim = subprocess.Popen([sys.executable, "-c", program])
         assert victim.wait() == -signal.SIGKILL and kernel_kills() != before
-        assert "killed by the kernel: no memory was left" in deaths.explain(SAID.format(victim.pid))
+        assert "killed by the kernel: no memory was left" in deaths.explain(SAID.format(victim.pid)).reason
     finally:
         wait_for(lambda: not (group / "cgroup.procs").read_text(), seconds=10)
         group.rmdir()

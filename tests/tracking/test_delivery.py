@@ -464,6 +464,17 @@ def test_a_place_that_takes_no_artifacts_costs_the_artifacts_alone(
     assert reported == [delivery.problem]
 
 
+def test_a_search_without_trouble_takes_back_what_an_earlier_one_reported(
+    home: Path, parent: dict[str, Any], records: Any
+) -> None:
+    reported: list[str | None] = []
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    delivery = Delivery(uri, study="night", artifacts=home / "artifacts", parent=parent, report=reported.append)
+    for number in (1, 2):
+        delivery.put(records.trained(number))
+    assert delivery.close(50) == [] and reported == [None]
+
+
 def test_two_homes_with_a_study_of_one_name_never_mix(home: Path, parent: dict[str, Any], records: Any) -> None:
     uri = f"sqlite:///{home / 'mlflow.db'}"
 

@@ -13,6 +13,7 @@ import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
 from va_search.cli.places import name_home, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -225,8 +226,9 @@ def counts_of(summary: Summary) -> str:
         parts.append(f"{summary.adopted} taken from other studies")
     if summary.missing:
         parts.append(f"{summary.missing} missing")
-    complete = f"{summary.complete} of {summary.planned}" if summary.missing else str(summary.complete)
-    return f"{complete} trials complete ({', '.join(parts)})"
+    of = f"{summary.complete:,} of " if summary.missing else ""
+    number = (summary.planned if summary.missing else summary.complete) or 0
+    return f"{of}{counted(number, 'trial')} complete ({', '.join(parts)})"
 
 
 def show_summary(output: Output, summary: Summary) -> None:
@@ -234,7 +236,8 @@ def show_summary(output: Output, summary: Summary) -> None:
     for warm in summary.warm_start:
         output.show(warm_text(**warm))
     if summary.found:
-        output.show(f"resumed: {summary.found} trials were complete already")
+        were = "was" if summary.found == 1 else "were"
+        output.show(f"resumed: {counted(summary.found, 'trial')} {were} complete already")
     output.show(f"study {summary.study}: {counts_of(summary)} in {duration(summary.seconds)}")
     _show_counts(output, summary)
     for name, (trial, value) in summary.best.items():
@@ -248,7 +251,9 @@ def show_summary(output: Output, summary: Summary) -> None:
     if summary.complete and not summary.best:
         output.show("no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions")
     if summary.recovered:
-        output.show(f"{summary.recovered} times a trial's process ended before it and another one went on with it")
+        output.show(
+            f"{counted(summary.recovered, 'time')} a trial's process ended before it and another one went on with it"
+        )
     if summary.failed:
         output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
     if summary.reason:
@@ -259,14 +264,10 @@ def show_summary(output: Output, summary: Summary) -> None:
 def show_tracking(output: Output, summary: Summary) -> None:
     """Show what MLflow did not take, and why; nothing where it has everything."""
     if summary.undelivered:
-        output.show(f"MLflow lacks {_trials(summary.undelivered)}; the next search delivers them")
+        output.show(f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers them")
         output.show(f"tracking: {summary.tracking_problem or 'too slow to take them all'}")
     elif summary.tracking_problem:
         output.show(f"tracking: {summary.tracking_problem}")
-
-
-def _trials(count: int) -> str:
-    return "1 trial" if count == 1 else f"{count} trials"
 
 
 def _show_counts(output: Output, summary: Summary) -> None:
@@ -315,7 +316,7 @@ def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
     if progress.undelivered is not None:
         return (
-            f"training done · MLflow is given or asked for {_trials(progress.undelivered)} "
+            f"training done · MLflow is given or asked for {counted(progress.undelivered, 'trial')} "
             "(Ctrl-C leaves this to the next search)"
         )
     if progress.stopping:

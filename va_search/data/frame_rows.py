@@ -378,9 +378,11 @@ def first_number(files: Mapping[Path, RecordingFrames]) -> int:
         except InputError:  # what is wrong with the file is told where it is read
             return 1
         for frames in columns:
-            if frames is not None and frames.min() != 0:
+            if frames is None:
+                continue
+            if not len(frames) or frames.min() != 0:
                 return 1
-            numbered |= frames is not None
+            numbered = True
     return 0 if numbered else 1
 
 

@@ -13,7 +13,7 @@ from va_search.data.store import Store
 from va_search.ensemble.fresh import newer_trials, stale_explanation, stale_models
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
-from va_search.files import Home, read_json
+from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.report import planned as plans
 from va_search.search.study import Study
@@ -53,7 +53,7 @@ def progress_of(
         searching=searching,
         running=running,
         seconds_left=_seconds_left(records, left, running),
-        tracking=_tracking_problem(home, study),
+        tracking=Study(home, study).tracking_problem,
     )
 
 
@@ -69,15 +69,6 @@ def _seconds_left(records: Sequence[dict[str, Any]], left: int | None, running: 
     if not times or left is None or not running:
         return None
     return sum(times) / len(times) * left / running
-
-
-def _tracking_problem(home: Home, study: str) -> str | None:
-    """Why MLflow took nothing when a search last tried, and since when; None where nothing is noted."""
-    try:
-        document = read_json(Study(home, study).folder / "tracking.json")
-        return f"{document['problem']} (since {document['since']})"
-    except (InputError, KeyError, TypeError):
-        return None
 
 
 def is_searched(home: Home, study: str) -> bool:

@@ -18,6 +18,7 @@ from va_search.search.nodes import LOOK_SECONDS
 from va_search.search.outages import Outage, outage_in, outage_of
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
+from va_search.search.worker_deaths import Death
 
 
 class Unsaved:
@@ -76,7 +77,7 @@ class Progressing(Unsaved, Callback):
         count: Callable[[], None],
         *,
         lost: Callable[[], str | None] = lambda: None,
-        explain: Callable[[str], str] = lambda error: "the trial's process died",
+        explain: Callable[[str], Death] = lambda error: Death("the trial's process died"),
     ) -> None:
         """`lost` says why Ray itself can't go on, `explain` what killed a process that Ray's message is about."""
         self._session = session
@@ -142,9 +143,9 @@ class Progressing(Unsaved, Callback):
             if outage is not None:
                 self._session.failed_by_machine(_trials(trial), outage)
                 return
-            explanation = self._explain(error)
-            self._session.died(_trials(trial), f"{error}\n{explanation}")
-            self._session.remarks.append(f"trial {trial.config['trial']}: {explanation}")
+            death = self._explain(error)
+            self._session.died(_trials(trial), f"{error}\n{death.reason}", for_memory=death.for_memory)
+            self._session.remarks.append(f"trial {trial.config['trial']}: {death.reason}")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Tune: the last word."""

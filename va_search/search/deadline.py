@@ -25,24 +25,24 @@ SHARE = 0.25
 """Of a short time no more than this part is kept for stopping."""
 
 
-class Deadline(threading.Thread):
-    """The thread that reminds the main thread, by signals, of the end of its time."""
+class Deadline:
+    """Reminds the main thread, by signals from a thread of its own, of the end of its time."""
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(name="deadline", daemon=True)
         early = min(EARLY, SHARE * seconds)
         seconds = min(seconds, threading.TIMEOUT_MAX)
         self._end = time.monotonic() + seconds
         self._stop = self._end - early
         self._hurry = self._end - early / 3
         self._over = threading.Event()
+        threading.Thread(target=self._remind, name="deadline", daemon=True).start()
 
     @property
     def near(self) -> bool:
         """Whether the search must stop now to be over in time."""
         return time.monotonic() >= self._stop
 
-    def run(self) -> None:
+    def _remind(self) -> None:
         """Signal twice, then end the process, unless the search is over before."""
         main = threading.main_thread().ident
         assert main is not None
@@ -68,7 +68,6 @@ def ending_in(seconds: float | None) -> Iterator[Deadline | None]:
         yield None
         return
     deadline = Deadline(seconds)
-    deadline.start()
     try:
         yield deadline
     except KeyboardInterrupt:  # while nothing was trained yet, or any more

@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import errno
 import json
-import re
 import socket
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
@@ -45,12 +42,6 @@ NO_MEMORY = "can't allocate memory"
 
 BY_NUMBER: dict[int, Kind] = {**dict.fromkeys(NO_SPACE, "disk"), errno.ENOMEM: "memory"}
 """Kinds by the system's error numbers; any other is of the kind `files`."""
-
-KILLED_FOR_MEMORY = re.compile(r"low on memory|out of memory|OutOfMemoryError", re.IGNORECASE)
-"""What Ray says of a process that it killed since its machine's memory ran out."""
-
-OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control", "/proc/vmstat")
-"""Where Linux counts the processes that it killed since the memory ran out: this container's, else the machine's."""
 
 
 class StoreGone(JobError):
@@ -137,18 +128,3 @@ def _in_one_line(error: BaseException) -> str:
     said = lines[0] if lines else "no further word"
     ours = isinstance(error, InputError | JobError)
     return said if ours else f"{type(error).__name__}: {said}"
-
-
-def killed_for_memory(said: str) -> bool:
-    """Whether Ray says of a dead process that it was killed since the machine's memory ran out."""
-    return KILLED_FOR_MEMORY.search(said) is not None
-
-
-def processes_killed_for_memory() -> int:
-    """How many processes this machine's kernel has killed since its memory ran out; 0 where it does not say."""
-    for path in OOM_COUNTERS:
-        with suppress(OSError):
-            found = re.search(r"^oom_kill (\d+)$", Path(path).read_text(), re.MULTILINE)
-            if found:
-                return int(found[1])
-    return 0

@@ -100,6 +100,8 @@ def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
         drawn = session.proposals.next()
         if drawn is None:
             break
+        if session.study.bank.is_complete(session.study.name, drawn[0]):
+            continue  # with a damaged record: it is not trained again
         alike = (session.trial_id(other) for other in space.alternatives(drawn[1]))
         if any(_taken_over(session, trial) for trial in (drawn[0], *alike)):
             elsewhere += 1

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from va_search.data.check import leaks
 from va_search.data.store import MIX, Store, positions
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
@@ -237,18 +237,15 @@ def fit_memory(space: Space, store: Store, options: Options) -> tuple[int | None
             f"the container may use {limit // MIB:,} MiB of memory, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
         )
         advice = f"give --concurrent {fits} or less" if fits else "give the container more"
-        return None, [f"{_trials(wanted)} at a time do not fit: {may}; {advice}"], []
+        do = "does" if wanted == 1 else "do"
+        return None, [f"{counted(wanted, 'trial')} at a time {do} not fit: {may}; {advice}"], []
     bears = max(1, (left - RAY_MEMORY) // each)
     if bears >= wanted:
         return None, [], []
     free = f"{left // MIB:,} MiB of memory are free, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
     if options.concurrent is not None:
-        return None, [], [f"--concurrent {wanted}: {free}; about {bears} fit"]
-    return bears, [], [f"{free}: {_trials(bears)} at a time, fewer than cores; --concurrent decides otherwise"]
-
-
-def _trials(number: int) -> str:
-    return "1 trial" if number == 1 else f"{number:,} trials"
+        return None, [], [f"--concurrent {wanted}: {free}; about {bears} {'fits' if bears == 1 else 'fit'}"]
+    return bears, [], [f"{free}: {counted(bears, 'trial')} at a time, fewer than cores; --concurrent decides otherwise"]
 
 
 # -- home ------------------------------------------------------------------------------------------------------------
@@ -324,10 +321,10 @@ def room_for_trials(
     size = f"{free / MIB:,.1f} MiB are free at {around}, and a trial writes about {each / MIB:,.1f} MiB"
     if need > free:
         number = need // each
-        do_not_fit = f"{_trials(number)} {'does' if number == 1 else 'do'} not fit"
+        do_not_fit = f"{counted(number, 'trial')} {'does' if number == 1 else 'do'} not fit"
         return [f"{size}: {do_not_fit}; make room, lower budget.trials, or give another --home"], []
     if to_train is not None and to_train * each > free:
-        return [], [f"{size}: there is room for about {free // each:,} of the {_trials(to_train)} to come"]
+        return [], [f"{size}: there is room for about {free // each:,} of the {counted(to_train, 'trial')} to come"]
     return [], []
 
 

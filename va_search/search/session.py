@@ -27,7 +27,7 @@ from va_search.search.credits import Credit, Told
 from va_search.search.deadline import Deadline
 from va_search.search.improvement import Improvement
 from va_search.search.nodes import Expected
-from va_search.search.outages import Outage, killed_for_memory, processes_killed_for_memory
+from va_search.search.outages import Outage
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space
@@ -101,6 +101,7 @@ class Session:
         self.told = Told(self.space.objective, self.credit)
         self.running: dict[str, dict[str, Any]] = {}
         self.damaged: set[str] = set()
+        """Trials whose record in the bank can't be read: neither complete nor trained again."""
         self.reasons: Counter[str] = Counter()
         self._breaker = Breaker({one["trial"]: reason(one["failed"]) for one in self.study.failures()})
         self.trained: list[float] = []
@@ -117,12 +118,13 @@ class Session:
         self._asked: set[str] = set()  # by this run
         self.given_up: dict[str, str] = {}
         """Trials that the machine failed too often, and why; they are no failures, the next search begins with them."""
-        self._returned: deque[tuple[str, TrialSettings]] = deque()  # handed out, and to be handed out again
+        self._returned: deque[tuple[str, TrialSettings]] = deque()  # to be handed out again, after others
         self._alone: deque[tuple[str, TrialSettings]] = deque()  # found no memory beside others
         self._by_itself: str | None = None  # the one of these that runs
         self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
-        self._killed_for_memory = processes_killed_for_memory()
         self._again: deque[tuple[str, TrialSettings]] = deque()
+        self._restarts: deque[tuple[str, TrialSettings]] = deque()
+        """Trials whose process died, to be handed out again before any others."""
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
         self._best: dict[str, float] = {}
@@ -286,8 +288,9 @@ class Session:
 
     @property
     def waiting(self) -> bool:
-        """True while there may be a trial later: another process trains it now, or it must wait for memory."""
-        later = self._returned or self._deferred or self._alone or self._held_back
+        """True while there may be a trial later: another process trains it now, its own process died, or it must wait
+        for memory."""
+        later = self._restarts or self._returned or self._deferred or self._alone or self._held_back
         return bool(later) and not self.stopping and self.enough is None
 
     @property
@@ -300,7 +303,7 @@ class Session:
     @property
     def left(self) -> int:
         """How many trials were handed out, or were to be, and neither are complete nor have failed."""
-        waiting = len(self._returned) + len(self._deferred) + len(self._alone)
+        waiting = len(self._restarts) + len(self._returned) + len(self._deferred) + len(self._alone)
         return len(self.running) + waiting + len(self.given_up)
 
     def _draw_alone(self) -> tuple[str, TrialSettings] | None:
@@ -312,6 +315,10 @@ class Session:
         return drawn
 
     def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
+        # These first: of a space without an end new ones never run out.
+        restart = take(self._restarts, wanted or (lambda settings: True))
+        if restart is not None:
+            return restart
         if self.only is not None:
             if wanted is not None:
                 return take(self._again, wanted) or take(self._returned, wanted)
@@ -334,6 +341,8 @@ class Session:
         bank, name = self.study.bank, self.study.name
         if bank.is_complete(name, trial):
             if bank.readable_record(name, trial) is None:  # it blocks itself, and nothing else
+                if asked is not None:
+                    return False
                 self.damaged.add(trial)
                 self.proposals.tell(trial, None)
                 return True
@@ -402,7 +411,7 @@ class Session:
         handed out again, from their checkpoints, a few times."""
         left = self._but_complete(trials)
         self._breaker.failed_by_machine(outage)
-        self._hand_out_again(left, outage.reason)
+        self._hand_out_again(left, outage.reason, self._returned)  # others first: do they fail as well?
 
     def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
         """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
@@ -418,29 +427,28 @@ class Session:
                 self.claims.release(trial)
                 self._alone.append((trial, TrialSettings(**document)))
 
-    def died(self, trials: Sequence[str], why: str) -> None:
+    def died(self, trials: Sequence[str], why: str, *, for_memory: bool = False) -> None:
         """The process that trained these trials died, or Ray gave it up. They go on from their checkpoints, a few
-        times, and then failed. But if the memory ran out, that is the machine's failure, and fewer trials run side by
-        side from now on."""
-        before, self._killed_for_memory = self._killed_for_memory, processes_killed_for_memory()
+        times, and then failed. But if it was killed since the memory ran out, that is the machine's failure, and fewer
+        trials run side by side from now on."""
         left = self._but_complete(trials)
-        if not killed_for_memory(why) and self._killed_for_memory == before:
+        if not for_memory:
             for trial in left:
                 if self._losses[trial] >= LOSSES:
                     self.ended(trial, why)
-            self._hand_out_again([trial for trial in left if trial in self.running], why)
+            self._hand_out_again([trial for trial in left if trial in self.running], why, self._restarts)
             return
         beside = [trial for trial in self.running if trial not in trials]
         if beside:
             self._bearable = len(beside)
         else:
             self._breaker.failed_by_machine(Outage("memory", KILLED, why))
-        self._hand_out_again(left, KILLED)
+        self._hand_out_again(left, KILLED, self._returned)
 
     def dropped(self) -> None:
         """Ray Tune has ended, and did not say what became of these: they are handed out again, a few times."""
         for trial in self._but_complete(list(self.running)):
-            self._hand_out_again([trial], "Ray ended its training without a reason")
+            self._hand_out_again([trial], "Ray ended its training without a reason", self._restarts)
 
     def _is_complete(self, trial: str) -> bool:
         """Whether a trial was written before its process failed, with a home at a URL: to there."""
@@ -455,9 +463,9 @@ class Session:
             self.ended(trial, None)
         return [trial for trial in trials if trial not in complete]
 
-    def _hand_out_again(self, trials: Sequence[str], why: str) -> None:
+    def _hand_out_again(self, trials: Sequence[str], why: str, queue: deque[tuple[str, TrialSettings]]) -> None:
         """Have trials of one process wait for their next turn; after a few each is left to the next search."""
-        before = len(self._returned)
+        waiting = len(queue)
         for trial in trials:
             document = self.running.pop(trial, None)
             if document is None:
@@ -467,8 +475,8 @@ class Session:
             if self._losses[trial] > LOSSES:
                 self.given_up[trial] = why
             else:
-                self._returned.append((trial, TrialSettings(**document)))
-        self.recovered += len(self._returned) > before
+                queue.append((trial, TrialSettings(**document)))
+        self.recovered += len(queue) > waiting
 
     def refused(self, trial: str, why: str) -> None:
         """A node that must not train got a trial: no failure of the trial, which the next search begins with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from va_search.errors import Interrupted, TimeIsUp, VaSearchError
+from va_search.errors import Interrupted, TimeIsUp, VaSearchError, counted
 from va_search.search.session import Session
 from va_search.search.signals import interrupted_by, signals_taken
 
@@ -13,11 +13,14 @@ from va_search.search.signals import interrupted_by, signals_taken
 @contextmanager
 def stoppable(session: Session) -> Iterator[None]:
     """Stop signals ask the session to stop; a second Ctrl-C stops at once. Then raise what became of it."""
+    heard = False
 
     def ask() -> None:
-        if session.interrupted:
+        nonlocal heard
+        # The first signal of a deadline may come after the session itself has noticed that its time is near.
+        if heard or session.asked_to_stop:
             raise KeyboardInterrupt
-        session.interrupted = True
+        heard = session.interrupted = True
 
     try:
         with signals_taken(ask):
@@ -35,4 +38,5 @@ def stoppable(session: Session) -> Iterator[None]:
                 "checkpoints; the same command again goes on from there"
             )
         by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else interrupted_by()
-        raise Interrupted(f"{by}: {done} trials are complete and saved; the same command again goes on from there")
+        saved = f"{counted(done, 'trial')} {'is' if done == 1 else 'are'} complete and saved"
+        raise Interrupted(f"{by}: {saved}; the same command again goes on from there")

@@ -26,7 +26,7 @@ from typing import Any
 
 from va_search import __version__
 from va_search.data.store import Store
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import Home, checked_name, read_json, remove_folder, write_json
 from va_search.locks import in_use, only_one
 from va_search.predictions.bank import Bank
@@ -100,10 +100,11 @@ class Study:
     def note_tracking(self, problem: str | None) -> None:
         """Keep why MLflow takes nothing at the moment, for whoever asks for the study's status; None: it does again."""
         path = self.folder / "tracking.json"
-        if problem is None:
-            path.unlink(missing_ok=True)
-        else:
-            write_json(path, {"problem": problem, "since": now()})
+        with suppress(OSError, JobError):  # a full disk: a note, and no reason to end anything
+            if problem is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_json(path, {"problem": problem, "since": now()})
 
     @property
     def tracking_problem(self) -> str | None:

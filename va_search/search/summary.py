@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from va_search.errors import JobError
+from va_search.errors import JobError, counted
 from va_search.search.outcomes import objective, pareto
 from va_search.search.session import Session, planned_trials
 
@@ -96,11 +96,12 @@ def _problem(session: Session, summary: Summary) -> str | None:
         return f"no trial is complete, {summary.failed} failed: {' | '.join(session.reasons)}\n{tracebacks}"
     if session.given_up:
         reasons = " | ".join(dict.fromkeys(session.given_up.values()))
-        return f"{_trials(len(session.given_up))} could not be trained, through no fault of their own: {reasons}"
+        trials = counted(len(session.given_up), "trial")
+        return f"{trials} could not be trained, through no fault of their own: {reasons}"
     if summary.missing and summary.reason is None:
         return (
             f"missing: {summary.missing} of {summary.planned} trials (complete: {summary.complete}, failed: "
-            f"{summary.failed}); the search ended before it came to them, and the same command goes on with them"
+            f"{summary.failed}); {_why_missing(session)}"
         )
     return None
 
@@ -109,13 +110,20 @@ def _why_no_more(session: Session) -> str | None:
     """What lets no further trial begin although fewer are done than could be: the budget, or the space's end."""
     if session.enough is not None:
         return session.enough
-    if session.proposals.exhausted and not session.left:
+    if session.proposals.exhausted and not session.left and not session.damaged:
         return "every configuration of the space was asked for: it has no more"
     return None
 
 
-def _trials(number: int) -> str:
-    return "1 trial" if number == 1 else f"{number} trials"
+def _why_missing(session: Session) -> str:
+    if not session.damaged:
+        return "the search ended before it came to them, and the same command goes on with them"
+    study = session.study
+    folders = ", ".join(str(study.bank.folder(study.name, trial)) for trial in sorted(session.damaged))
+    return (
+        f"the bank has {counted(len(session.damaged), 'damaged record')}; remove {folders}, and the same command "
+        "trains again what was there"
+    )
 
 
 def best_of(session: Session) -> dict[str, tuple[str, float]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 _SIGNALS = {
@@ -19,7 +20,17 @@ _SIGNALS = {
     "SIGFPE": "invalid arithmetic",
     "SIGILL": "an instruction that this processor does not have",
 }
+MONITOR = re.compile(r"low on memory|out of memory|OutOfMemoryError", re.IGNORECASE)
+"""What Ray says of a process that its memory monitor killed."""
 LESS = "fewer trials at a time (--concurrent), or smaller batches, need less"
+
+
+@dataclass(frozen=True)
+class Death:
+    """Why a trial's process died, in one sentence, and whether it was killed since the memory ran out."""
+
+    reason: str
+    for_memory: bool = False
 
 
 class Deaths:
@@ -28,27 +39,28 @@ class Deaths:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._kills = kernel_kills()
+        self._unexplained = 0  # kills by the kernel since the search began that no death was explained by
 
-    def explain(self, error: str) -> str:
-        """One sentence on the last death that Ray's messages are about."""
+    def explain(self, error: str) -> Death:
+        """Return what killed the process of the last death that Ray's messages are about."""
         error = error.rpartition("Failure #")[2]  # as Tune numbers them
-        if "low on memory" in error:
-            return (
-                f"the trial's process was killed by Ray's memory monitor: the machine's memory was nearly full; {LESS}"
-            )
+        if MONITOR.search(error):
+            monitor = "was killed by Ray's memory monitor: the machine's memory was nearly full"
+            return Death(f"the trial's process {monitor}; {LESS}", for_memory=True)
         if "because its node has died" in error:
-            return "the trial's process ended with its node, which left the cluster"
+            return Death("the trial's process ended with its node, which left the cluster")
         processes = re.findall(r"\bpid: (\d+)|\bPID: (\d+)", error)
         process = int(next(filter(None, processes[-1]))) if processes else None
         crash = self._crash(process)
         if crash is not None:
-            return f"the trial's process crashed: {crash}"
+            return Death(f"the trial's process crashed: {crash}")
         if self._folder is None:
-            return "the trial's process was killed on its node (by its kernel where memory ran out, or by hand)"
+            return Death("the trial's process was killed on its node (by its kernel where memory ran out, or by hand)")
         if self._killed_by_kernel(process):
-            return f"the trial's process was killed by the kernel: no memory was left; {LESS}"
+            kernel = "was killed by the kernel: no memory was left"
+            return Death(f"the trial's process {kernel}; {LESS}", for_memory=True)
         by_hand = "by hand or by another program, since neither the kernel nor Ray reports a lack of memory"
-        return f"the trial's process was killed {by_hand}"
+        return Death(f"the trial's process was killed {by_hand}")
 
     def _crash(self, process: int | None) -> str | None:
         """The signal a process crashed with and where, from its log; None where it did not crash."""
@@ -65,12 +77,16 @@ class Deaths:
         return None
 
     def _killed_by_kernel(self, process: int | None) -> bool:
-        """Whether the kernel killed this process, or, where its log can't be read, any since the last look."""
+        """Whether the kernel killed this process for memory: by its log, or, where that does not say so, by its
+        counters. Each kill that they count explains one death, since several processes may be killed at once."""
         before, self._kills = self._kills, kernel_kills()
+        self._unexplained += max((count - before.get(name, count) for name, count in self._kills.items()), default=0)
         log = kernel_log()
-        if log and process is not None and re.search(rf"Killed process {process} ", log):
-            return True
-        return any(count > before.get(name, 0) for name, count in self._kills.items())
+        in_log = bool(log) and process is not None and re.search(rf"Killed process {process} ", log) is not None
+        if not in_log and self._unexplained == 0:
+            return False
+        self._unexplained = max(0, self._unexplained - 1)
+        return True
 
 
 def kernel_kills() -> dict[str, int]:

@@ -39,7 +39,7 @@ class Delivery:
     `pictures` makes more of them out of the records, light where there is a `whole`: now and then while records come,
     and at the end of a search that is not interrupted. It runs in this thread; its failure is a warning.
     `owner` is the identity of the home, where other homes are tracked at the same place.
-    `report` hears of trouble with the server when it begins, and None when it ends.
+    `report` hears of trouble with the server when it begins, and None when it ends or there is none.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Delivery:
         self._abandoned = False
         self._failures = 0
         self._problem: str | None = None
+        self._reported = False
         self._artifact_problem: str | None = None
         self._runs: Any = None
         self._thread = threading.Thread(target=self._work, name=f"tracking-{study}", daemon=True)
@@ -159,14 +160,16 @@ class Delivery:
                 self._note(None)
 
     def _note(self, problem: str | None) -> None:
-        """Keep the state of the connection, and report it where it changed."""
+        """Keep the state of the connection, and report it where it changed, or is known for the first time: an earlier
+        search may have noted another one."""
         before = self.problem
         artifact_problem = None if self._runs is None else self._runs.artifact_problem
         if artifact_problem is not None:
             where = shown(self._open[0])
             self._artifact_problem = f"MLflow at {where} has params and metrics, but no artifacts: {artifact_problem}"
         self._problem = problem
-        if self.problem != before:
+        if self.problem != before or not self._reported:
+            self._reported = True
             self._report(self.problem)
 
     def _connect(self) -> None:
