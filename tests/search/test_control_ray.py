@@ -42,7 +42,9 @@ def test_stop_from_another_shell_saves_everything_and_an_old_request_stops_nothi
     assert all(record["resumed_at"] for record in trials(home).values())
 
 
-def test_retry_trains_what_failed_without_the_space(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+def test_retry_trains_what_could_not_be_trained_without_the_space(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
     home, file = tmp_path / "home", space()
     done = subprocess.run([*command(file, store, home), "--dry-run"], capture_output=True, text=True, check=True)
     planned = [one["trial"] for one in json.loads(done.stdout)["next"]]
@@ -51,10 +53,13 @@ def test_retry_trains_what_failed_without_the_space(space: Callable[..., Path], 
     in_the_way.parent.mkdir(parents=True)
     in_the_way.write_text("a file where the trial's folder should be")
     code, summary, text = run(file, store, home)
-    assert (code, summary["trained"], summary["failed"]) == (0, 3, 1), text
+    assert (code, summary["trained"], summary["failed"], summary["missing"]) == (1, 3, 0, 1), text
+    assert str(in_the_way) in text, "the disk is to blame, and not the trial"
     file.unlink()
     in_the_way.unlink()
     code, summary, text = other("retry", "s", "--failed", "--home", home)
+    assert (code, summary["trained"], summary["failed"]) == (0, 0, 0) and "nothing to retry" in text
+    code, summary, text = other("retry", "s", "--home", home)
     assert (code, summary["trained"], summary["failed"], summary["complete"]) == (0, 1, 0, 4), text
     code, summary, text = other("retry", "s", "--home", home)
     assert (code, summary["trained"], summary["failed"]) == (0, 0, 0) and "nothing to retry" in text

@@ -97,7 +97,8 @@ def _problem(session: Session, summary: Summary) -> str | None:
     if session.given_up:
         reasons = " | ".join(dict.fromkeys(session.given_up.values()))
         trials = counted(len(session.given_up), "trial")
-        return f"{trials} could not be trained, through no fault of their own: {reasons}"
+        whose = "its" if len(session.given_up) == 1 else "their"
+        return f"{trials} could not be trained, through no fault of {whose} own: {reasons}"
     if summary.missing and summary.reason is None:
         return (
             f"missing: {summary.missing} of {summary.planned} trials (complete: {summary.complete}, failed: "
