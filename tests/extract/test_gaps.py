@@ -60,7 +60,9 @@ def test_gaps_and_rate_are_those_that_the_timeline_was_made_of(
     timeline, rate, jumps = made
     count = len(timeline.frames)
     assert list(timeline.gaps(count)) == jumps
-    assert timeline.rate == pytest.approx(rate, rel=0.02)
+    # The ends of each regular stretch are moved by up to 0.15 of a step in all, which few steps do not even out.
+    regular_steps = count - 1 - len(jumps)
+    assert timeline.rate == pytest.approx(rate, rel=0.02 + 0.15 * (len(jumps) + 1) / regular_steps)
     half = count // 2
     assert list(timeline.gaps(half)) == [jump for jump in jumps if jump < half]
     assert list(timeline.gaps(count + 3)) == jumps

@@ -42,6 +42,12 @@ def test_a_process_ends_in_time_even_if_it_does_not_listen(stubborn: bool, print
     assert ("the time is up" in done.stderr) == stubborn
 
 
+def test_a_deadline_is_heard_in_a_shells_background_too() -> None:
+    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + WAITING.format(stubborn=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stdout.strip()) == (TimeIsUp.exit_code, "TimeIsUp")
+
+
 def test_a_process_that_is_forked_meanwhile_says_nothing() -> None:
     program = """
 import os, time
@@ -80,10 +86,11 @@ def test_the_first_signal_of_a_deadline_never_stops_at_once() -> None:
 
 
 def test_what_ends_before_is_left_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
     with ending_in(0.4) as deadline:
         assert deadline is not None and not deadline.near
     time.sleep(0.5)  # no signal comes
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     with ending_in(None) as none:
         assert none is None
 

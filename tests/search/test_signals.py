@@ -26,6 +26,7 @@ with signals.signals_taken(lambda: asked.append(signals.Heard.name)):
 print(*asked, signals.interrupted_by(), sep=" | ")
 """
 
+HEARD = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run under nohup ignores it\n"
 IGNORED = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 BLOCKED = """
@@ -47,7 +48,7 @@ def started(program: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_each_stop_signal_asks_once_however_often_it_is_sent(number: signal.Signals) -> None:
-    process = started(ASKED)
+    process = started(HEARD + ASKED)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     for _ in range(3):  # as `timeout` does, which signals its child and then its group
         process.send_signal(number)

@@ -67,6 +67,10 @@ def ending_in(seconds: float | None) -> Iterator[Deadline | None]:
     if seconds is None:
         yield None
         return
+    before = signal.getsignal(signal.SIGINT)
+    is_ignored = before == signal.SIG_IGN and threading.current_thread() is threading.main_thread()
+    if is_ignored:  # as in a shell's background, where the deadline must be heard all the same
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     deadline = Deadline(seconds)
     try:
         yield deadline
@@ -76,3 +80,5 @@ def ending_in(seconds: float | None) -> Iterator[Deadline | None]:
         raise TimeIsUp("--stop-after: the time is up; what is finished is saved") from None
     finally:
         deadline.cancel()
+        if is_ignored:
+            signal.signal(signal.SIGINT, before)
