@@ -206,7 +206,7 @@ def warm_text(study: str, used: int, outside: int, unscored: int, other_data: in
     """What an earlier study told the sampler."""
     left = [f"{outside} outside this space"] * bool(outside) + [f"{unscored} without a score"] * bool(unscored)
     text = f"warm start from {study}: {used} trials learnt" + (f" ({', '.join(left)})" if left else "")
-    return text + (f"; {other_data} are of other data, where only their ranking tells something" if other_data else "")
+    return text + (f"; {other_data} are of other data, of which only the ranking is meaningful" if other_data else "")
 
 
 def recipe_for(study: str, folds: list[int | str], store: Store) -> str:
@@ -264,7 +264,8 @@ def show_summary(output: Output, summary: Summary) -> None:
 def show_tracking(output: Output, summary: Summary) -> None:
     """Show what MLflow did not take, and why; nothing where it has everything."""
     if summary.undelivered:
-        output.show(f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers them")
+        them = "it" if summary.undelivered == 1 else "them"
+        output.show(f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers {them}")
         output.show(f"tracking: {summary.tracking_problem or 'too slow to take them all'}")
     elif summary.tracking_problem:
         output.show(f"tracking: {summary.tracking_problem}")
@@ -316,7 +317,7 @@ def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
     if progress.undelivered is not None:
         return (
-            f"training done · MLflow is given or asked for {counted(progress.undelivered, 'trial')} "
+            f"training done · updating MLflow: {counted(progress.undelivered, 'trial')} to go "
             "(Ctrl-C leaves this to the next search)"
         )
     if progress.stopping:

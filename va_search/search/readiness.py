@@ -101,7 +101,10 @@ def store_problems(space: Space, store: Store) -> Iterator[str]:
     for finding in leaking:
         yield f"{store.path}: {finding.where} {finding.text}"
     if leaking:
-        yield "where the challenge means it so, give each recording a subject of its own and import again"
+        yield (
+            "if the challenge is meant to have the same people in several splits, give each recording a subject of its "
+            "own and import again"
+        )
     for key in space.folds:
         fold = store.fold(key)
         if key == MIX and not fold.test:
