@@ -90,7 +90,7 @@ def affwild2(  # noqa: PLR0917
     sample: Annotated[Path | None, typer.Option(help="The organisers' sample file: test recordings.")] = None,
     crops: Annotated[Path | None, typer.Option(help="cropped_aligned: which frames have a face.")] = None,
     frame_rates: Annotated[Path | None, typer.Option(help="CSV recording,frames_per_second; else 30.")] = None,
-    subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else one each.")] = None,
+    subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else a subject each.")] = None,
     dtype: DTypeOption = DType.float32,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
