@@ -207,7 +207,7 @@ def show_preview(output: Output, preview: Preview, searched: Space) -> None:
 def warm_text(study: str, used: int, outside: int, unscored: int, other_data: int) -> str:
     """What an earlier study told the sampler."""
     left = [f"{outside} outside this space"] * bool(outside) + [f"{unscored} without a score"] * bool(unscored)
-    text = f"warm start from {study}: {used} trials learnt" + (f" ({', '.join(left)})" if left else "")
+    text = f"warm start from {study}: {counted(used, 'trial')} learnt" + (f" ({', '.join(left)})" if left else "")
     return text + (f"; {other_data} are of other data, of which only the ranking is meaningful" if other_data else "")
 
 
