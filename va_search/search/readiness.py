@@ -208,7 +208,7 @@ def machine_problems(options: Options) -> Iterator[str]:
     problem = gpu_problem(options.gpus_per_trial, gpus_seen())
     if problem is not None:
         yield problem
-    if SHARED_MEMORY.is_dir():
+    if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):  # else Ray takes its own folder (machine.py)
         probe = SHARED_MEMORY / f"va-search-{uuid.uuid4().hex}"
         try:
             probe.touch()
