@@ -268,7 +268,9 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
     recording = store.recordings[1]
     for name in COUNTERS:
         backward = Member(list(range(FRAMES))[::-1], {name: [str(f) for f in range(FRAMES)][::-1]})
-        with pytest.raises(InputError, match=f"column '{name}' is not used, but by it the rows stand in another order"):
+        with pytest.raises(
+            InputError, match=f"column '{name}' is not used, but by its numbers the rows are in another order"
+        ):
             _read_recording(backward.write(tmp_path / "x1.csv"), recording, store, 1)
         forward = Member(list(range(FRAMES)), {name: [str(f) for f in range(FRAMES)]})
         values, _, placed = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)

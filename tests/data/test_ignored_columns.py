@@ -54,7 +54,7 @@ def test_rows_in_another_order_than_an_ignored_column_are_refused(tmp_path: Path
     cell = NAMES_OF_FRAMES[column]
     with pytest.raises(InputError) as error:
         imported(write(tmp_path / "shuffled", column, cell, ORDER))
-    assert f"column {column!r} is ignored, but by it the rows stand in another order" in str(error.value)
+    assert f"column {column!r} is ignored, but by its numbers the rows are in another order" in str(error.value)
     assert "1.csv:3" in str(error.value)
     store = imported(write(tmp_path / "sorted", column, cell, sorted(ORDER)))
     np.testing.assert_array_equal(store.features("f")[:FRAMES, 0], np.arange(FRAMES) + 0.5)

@@ -549,7 +549,7 @@ def test_names_of_frame_rates_and_subjects_must_be_the_recordings(places: dict[s
     assert "fps.csv:2: unknown recording 'Video2'; did you mean 'video2'?" in found
     assert "fps.csv:4: unknown recording '5-030'; did you mean '5-30'?" in found
     assert "fps.csv: no row for 3 recordings: video2, video2_left, 5-30; expected frames_per_second" in found
-    assert "people.csv:3: recording 'video2' stands in line 2 already" in found
+    assert "people.csv:3: recording 'video2' is in line 2 already" in found
     assert "people.csv:4: unknown recording '8-30'; did you mean '8-30_" in found  # a video is not a person
     assert "people.csv:5: empty cell, expected recording and subject" in found
     assert "people.csv: no row for 4 recordings: 10-60-1280x720, video2_left, 8-30_right, 8-30_left" in found

@@ -238,8 +238,8 @@ def test_ignored_columns(source: Path, tmp_path: Path) -> None:
         ("frames_per_second: 20", "frames_per_second: -1", "dataset.yaml:3: frames_per_second"),
         ("frames_per_second: 20", "", "no frames_per_second here nor in dataset.yaml"),
         ("columns: [level]", "column: [level]", "dataset.yaml:9: unknown key 'column'; did you mean 'columns'?"),
-        ("columns: [level]", "columns: [rate]", "column 'rate' stands in two places"),
-        ("columns: [level]", "columns: [valence]", "column 'valence' stands in two places"),
+        ("columns: [level]", "columns: [rate]", "column 'rate' is in two places"),
+        ("columns: [level]", "columns: [valence]", "column 'valence' is in two places"),
         ("heart:", "../heart:", "feature set '../heart' can't be used as a file name"),
         ("name: mine", "name: mine\nname: yours", "dataset.yaml:2: key 'name' stands twice"),
     ],
@@ -253,7 +253,7 @@ def test_bad_dataset(source: Path, old: str, new: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a,s1,clip,0,train,8", "recordings.csv:5: recording 'a' stands in line 2 already"),
+        ("a,s1,clip,0,train,8", "recordings.csv:5: recording 'a' is in line 2 already"),
         ("d,s1,clip,0,train,8", "recordings.csv:5: recording 'd': expected d.csv or d.parquet in"),
         ("../c,s1,clip,0,train,8", "recordings.csv:5: recording '../c' can't be used as a file name"),
         (",s1,clip,0,train,8", "recordings.csv:5: recording is empty"),
@@ -598,7 +598,7 @@ def test_media_endings_are_understood(source: Path, tmp_path: Path) -> None:
     (source / "recordings.csv").write_text("recording,subject,split\na.mp4,s1,train\nb.WAV,s2,validation\n")
     assert [r.name for r in import_table(source, tmp_path / "store").recordings] == ["a", "b"]
     (source / "recordings.csv").write_text("recording,subject,split\na.mp4,s1,train\na,s2,validation\n")
-    assert "recordings.csv:3: recording 'a' stands in line 2 already" in problems(source, tmp_path / "other")
+    assert "recordings.csv:3: recording 'a' is in line 2 already" in problems(source, tmp_path / "other")
 
 
 @pytest.mark.parametrize(("one", "two"), [("1", "1.0"), ("01", "1"), ("Anna", "anna")])

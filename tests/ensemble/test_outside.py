@@ -257,7 +257,9 @@ def test_a_column_that_would_be_ignored_though_it_orders_rows_is_refused_by_name
     with pytest.raises(InputError) as error:
         add_outside(world.bank, "first", tmp_path / "red", world.store)
     assert len(error.value.problems) == 8
-    assert f"x1.csv:3: column '{header}' is not used, but by it the rows stand in another order" in str(error.value)
+    assert f"x1.csv:3: column '{header}' is not used, but by its numbers the rows are in another order" in str(
+        error.value
+    )
 
 
 def test_two_persons_of_a_video_that_changed_places(world: World, tmp_path: Path) -> None:

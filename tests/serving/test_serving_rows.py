@@ -143,7 +143,7 @@ def test_from_a_store_and_back(served: Served) -> None:
         ({"recording": ["a", None, "b"]}, ["1 row without recording, the first is row 1"]),
         (
             {"face.gaze.x": [1, None, 3], "voice.0": [1, 2, 1e300]},
-            ["1 values of 'face' are missing or no finite float32, the first in column 'face.gaze.x' of recording 'a'",
+            ["1 value of 'face' is missing or no finite float32, the first in column 'face.gaze.x' of recording 'a'",
              "column 'voice.0' of recording 'b', row 2"],
         ),
         ({"voice.0": ["x", "y", "z"]}, ["columns of 'voice' are not all numbers"]),

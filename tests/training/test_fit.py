@@ -297,7 +297,7 @@ def test_gpu_settings_on_a_cpu_train_in_float32_and_say_so(tiny: Store, caplog: 
 def test_people_on_both_sides_are_remarked(tiny: Store) -> None:
     fit = Fit(settings(fold=1), tiny)
     assert fit.remarks == [
-        "fold 1: 3 subjects stand in training and in validation (s0, s2, s3); validation CCCs are too high for people "
+        "fold 1: 3 subjects are in training and in validation (s0, s2, s3); validation CCCs are too high for people "
         "the model has not seen"
     ]
 

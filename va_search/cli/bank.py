@@ -80,7 +80,7 @@ def add(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Put predictions made elsewhere into the bank, as members beside our own; the same again changes nothing."""
+    """Put the predictions of models from elsewhere into the bank; the same command again changes nothing."""
     with command(as_json) as output, opened(home, writes=True) as at:
         from va_search.data.store import Store
         from va_search.ensemble.outside import add_outside

@@ -90,7 +90,7 @@ def affwild2(  # noqa: PLR0917
     sample: Annotated[Path | None, typer.Option(help="The organisers' sample file: test recordings.")] = None,
     crops: Annotated[Path | None, typer.Option(help="cropped_aligned: which frames have a face.")] = None,
     frame_rates: Annotated[Path | None, typer.Option(help="CSV recording,frames_per_second; else 30.")] = None,
-    subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else one each.")] = None,
+    subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else a subject each.")] = None,
     dtype: DTypeOption = DType.float32,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
@@ -196,7 +196,7 @@ def _show_folds(output: Output, made: Folding, kept: int | None) -> None:
     output.show("± is the spread of labels; distance: share of labels in other bins than those of all folds together")
     output.show(f"kept together: recordings of one {made.kept_together.replace('and', 'and of one')}")
     if made.kept_together == "subject":
-        output.note("videos connect all subjects, so that a video may stand in several folds")
+        output.note("videos connect all subjects, so that a video may be in several folds")
     for warning in made.warnings:
         output.note(f"warning: {warning}")
     output.show("next: a space with `folds: all` trains each configuration on every fold")

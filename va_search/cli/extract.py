@@ -29,12 +29,12 @@ LINE_SECONDS = 15.0
 def extract(
     recipe: Annotated[Path, typer.Argument(help="What is extracted, a YAML file.")],
     *,
-    videos: Annotated[Path, typer.Option(help="Folder of videos; subfolders count.")],
+    videos: Annotated[Path, typer.Option(help="Folder of videos; subfolders are searched too.")],
     annotations: Annotated[Path, typer.Option(help="Folder with Train_Set and Validation_Set, or its parent.")],
     to: Annotated[Path, typer.Option("--to", help="The store to make, or to add feature sets to.")],
     crops: Annotated[Path | None, typer.Option(help="cropped_aligned: a folder of face crops per recording.")] = None,
     sample: Annotated[Path | None, typer.Option(help="The organisers' sample file: test recordings.")] = None,
-    subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else one each.")] = None,
+    subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else a subject each.")] = None,
     dtype: DTypeOption = DType.float32,
     leave_out_broken: Annotated[
         bool,
@@ -44,7 +44,7 @@ def extract(
         ),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Recordings at once; default: a core each; 1: no Ray.")
+        int | None, typer.Option(min=1, help="Recordings at once; default: one per core; 1: no Ray.")
     ] = None,
     gpus: Annotated[float, typer.Option(min=0, help="GPU share of a worker, e.g. 0.25: four on one.")] = 0.0,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,

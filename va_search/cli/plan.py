@@ -24,7 +24,7 @@ def plan(
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: one a core.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count the trials of a space and estimate their time; trains a few batches, starts nothing else."""
+    """Count the trials of a space and estimate their time from a few trained batches or finished trials."""
     with command(as_json) as output, opened(home) as at:
         from va_search.data.store import Store
         from va_search.search.machine import Options

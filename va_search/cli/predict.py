@@ -41,7 +41,7 @@ def predict(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict recordings from the members' weights: a CSV per recording, source scale, clipped, read back."""
+    """Predict recordings from the members' weights: one CSV per recording, on the label scale, clipped."""
     with command(as_json) as output, opened(home) as at_home:
         from va_search.data.store import Store
         from va_search.ensemble.saved import read_ensemble

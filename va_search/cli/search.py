@@ -44,12 +44,14 @@ def search(
     data: Annotated[str, typer.Option("--data", help="The store to train on, a folder or a URL.")],
     study: Annotated[str, typer.Option("--study", help="The study's name; the same name again resumes it.")],
     home: HomeOption = DEFAULT_HOME,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: all there is.")] = None,
+    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: all that fit.")] = None,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, and train nothing.")] = False,
-    checkpoint_seconds: Annotated[float, typer.Option(min=0, help="Between a running trial's checkpoints.")] = 30.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained; train nothing.")] = False,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds between a running trial's checkpoints.")
+    ] = 30.0,
     fuse_seeds: Annotated[
         int, typer.Option("--fuse-seeds", min=1, help="Train so many seeds as one model; meant for a GPU.")
     ] = 1,
@@ -62,16 +64,16 @@ def search(
             "--stop-after",
             parser=seconds_of,
             metavar="DURATION",
-            help="Be over after so long, such as 90m or 1h30m, whatever runs then: exit code 3.",
+            help="End within this time, such as 90m or 1h30m, even if trials still run; exit code 3.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished.
 
-    The budget's `hours` are those in which trials may begin: the ones that run then are trained to their end. A bound
-    for everything, such as the time limit of a SLURM job, is --stop-after: running trials keep their checkpoints, and
-    the same command goes on from there.
+    The budget's `hours` limit when trials may begin: those that run then are trained to their end. To limit the whole
+    search, such as to the time of a SLURM job, give --stop-after: running trials keep their checkpoints, and the same
+    command goes on from there.
     """
     with command(as_json) as output:
         from va_search.data.store import Store
@@ -205,8 +207,8 @@ def show_preview(output: Output, preview: Preview, searched: Space) -> None:
 def warm_text(study: str, used: int, outside: int, unscored: int, other_data: int) -> str:
     """What an earlier study told the sampler."""
     left = [f"{outside} outside this space"] * bool(outside) + [f"{unscored} without a score"] * bool(unscored)
-    text = f"warm start from {study}: {used} trials learnt" + (f" ({', '.join(left)})" if left else "")
-    return text + (f"; {other_data} are of other data, where only their ranking tells something" if other_data else "")
+    text = f"warm start from {study}: {counted(used, 'trial')} learnt" + (f" ({', '.join(left)})" if left else "")
+    return text + (f"; {other_data} are of other data, of which only the ranking is meaningful" if other_data else "")
 
 
 def recipe_for(study: str, folds: list[int | str], store: Store) -> str:
@@ -264,7 +266,8 @@ def show_summary(output: Output, summary: Summary) -> None:
 def show_tracking(output: Output, summary: Summary) -> None:
     """Show what MLflow did not take, and why; nothing where it has everything."""
     if summary.undelivered:
-        output.show(f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers them")
+        them = "it" if summary.undelivered == 1 else "them"
+        output.show(f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers {them}")
         output.show(f"tracking: {summary.tracking_problem or 'too slow to take them all'}")
     elif summary.tracking_problem:
         output.show(f"tracking: {summary.tracking_problem}")
@@ -316,7 +319,7 @@ def progress_text(progress: Progress) -> str:
     """finished/planned, running, failed, the best so far, time left."""
     if progress.undelivered is not None:
         return (
-            f"training done · MLflow is given or asked for {counted(progress.undelivered, 'trial')} "
+            f"training done · updating MLflow: {counted(progress.undelivered, 'trial')} to go "
             "(Ctrl-C leaves this to the next search)"
         )
     if progress.stopping:

@@ -17,7 +17,7 @@ def stop(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running search of a study to stop, as Ctrl-C there would: with everything saved and exit code 130."""
+    """Ask the running search of a study to stop as after Ctrl-C: everything is saved, its exit code is 130."""
     with command(as_json) as output, opened(home) as at:
         from va_search.search.study import Study
         from va_search.storage.lease import ask_elsewhere

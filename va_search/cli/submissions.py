@@ -41,7 +41,7 @@ def submissions(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the paper's five ensembles, write their submissions, and print Table 6; what has no trials is named."""
+    """Build the paper's five ensembles, write their submissions, and print Table 6; names strategies without trials."""
     with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
         from va_search.data.store import Store
         from va_search.report.standing import searched_now

@@ -72,7 +72,7 @@ def differences(store: Store, given: Mapping[str, tuple[str, str, int | None]], 
         if now is not None and now != before
     ]
     if not problems and list(there) != list(given):
-        problems = [f"{store.path}: its recordings stand in another order in {where}"]
+        problems = [f"{store.path}: its recordings are in another order in {where}"]
     return problems
 
 

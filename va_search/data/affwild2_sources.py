@@ -254,7 +254,7 @@ def values_by_recording(
             for recording in own if exact else persons:
                 if exact and recording in values:
                     problems.append(
-                        f"{path}:{lines[given]}: recording {recording!r} stands in line {of_line[recording]} already"
+                        f"{path}:{lines[given]}: recording {recording!r} is in line {of_line[recording]} already"
                     )
                 elif recording not in values:
                     values[recording], of_line[recording] = text, lines[given]

@@ -110,7 +110,7 @@ class Dataset(BaseModel):
         twice = sorted(name for name, count in Counter(own).items() if count > 1)
         if twice:
             raise ValueError(
-                f"column {listed(twice, PROBLEMS_OF_A_FILE)} stands in two places; a column belongs to one feature "
+                f"column {listed(twice, PROBLEMS_OF_A_FILE)} is in two places; a column belongs to one feature "
                 f"set, or is the time column, an ignored column or a label ({', '.join(DIMENSIONS)})"
             )
         return self
@@ -216,7 +216,7 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
         listing.problems += [f"{path}:{line}: {problem}" for problem in check_sources([rated])]
         if recording.name in first:
             listing.problems.append(
-                f"{path}:{line}: recording {recording.name!r} stands in line {first[recording.name]} already"
+                f"{path}:{line}: recording {recording.name!r} is in line {first[recording.name]} already"
             )
         first.setdefault(recording.name, line)
         listing.recordings.append(recording)

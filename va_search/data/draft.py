@@ -226,8 +226,8 @@ class Draft:
         shown = ", ".join(names[column] if names else str(column) for column in columns[:COLUMNS_SHOWN].tolist())
         more = f" and {columns.size - COLUMNS_SHOWN} more" if columns.size > COLUMNS_SHOWN else ""
         return [
-            f"feature set {name!r} is kept in float64, twice the space: float32 would round away what column {shown}"
-            f"{more} tells (a large offset, or a tiny or huge unit); `normalise: none` would train on rounded values"
+            f"feature set {name!r} is kept in float64, twice the space: float32 would round too much of column {shown}"
+            f"{more} (a large offset, or a tiny or huge unit); `normalise: none` would train on rounded values"
         ]
 
     def finish(self) -> Store:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from va_search.data.balance import divide
 from va_search.data.grouping import kept_together
 from va_search.data.store import Recording, Store
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.files import read_json, write_json
 from va_search.locks import only_one
 
@@ -247,9 +247,11 @@ def _seen(recordings: Sequence[Recording], folds: dict[str, int]) -> list[str]:
     seen = sorted(subject for subject, numbers in of.items() if len(numbers) > 1)
     if not seen:
         return []
+    are, they = ("is", "it is") if len(seen) == 1 else ("are", "they are")
+    names = ", ".join(seen[:3]) + (", …" if len(seen) > 3 else "")
     return [
-        f"{len(seen)} subjects stand in two folds ({', '.join(seen[:3])}{', …' if len(seen) > 3 else ''}): they are in "
-        "training and in the validation set that was kept"
+        f"{counted(len(seen), 'subject')} {are} in two folds ({names}): {they} in training and in the validation set "
+        "that was kept"
     ]
 
 

@@ -223,7 +223,7 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str
         if back.size:
             row = int(back[0]) + 1
             problems.append(
-                f"{where(file, row)}: column {column!r} is not used, but by it the rows stand in another order "
+                f"{where(file, row)}: column {column!r} is not used, but by its numbers the rows are in another order "
                 f"({exact(numbers[row])} after {exact(numbers[row - 1])}): does it name frames? Then call it `frame` "
                 "(numbers from 1) or `time`; otherwise sort the rows by frame and remove it"
             )
@@ -258,7 +258,7 @@ def refuse_ignored(
             continue
         row = int(np.argmax(np.diff(numbers) < 0)) + 1
         problems.append(
-            f"{where(file, row)}: column {column!r} is ignored, but by it the rows stand in another order "
+            f"{where(file, row)}: column {column!r} is ignored, but by its numbers the rows are in another order "
             f"({exact(numbers[row])} after {exact(numbers[row - 1])}), and rows are taken as frames one after another; "
             "sort the rows by it, or take it out of the files if it numbers nothing"
         )

@@ -133,7 +133,7 @@ class Timeline:
         difference = f"{abs(more) * self.step:.1f} s {'more' if more > 0 else 'fewer'}"
         rate = f"{self.rate:.5g} a second" + (" where they are regular" if self.variable else "")
         if abs(more) * self.step > BEYOND:
-            difference += f", and at most {BEYOND:g} s is taken"
+            difference += f", and at most {BEYOND:g} s is allowed"
         fitting = usual_rate(count, self.seconds) if other is None else other
         if fitting is None:
             fit = f"{count / self.seconds:.4g} rows a second would fit it, which is no usual rate"

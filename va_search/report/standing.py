@@ -82,7 +82,7 @@ def searched_now(home: Home, studies: Sequence[str]) -> list[str]:
     for study in dict.fromkeys(studies):
         if is_searched(home, study):
             found.append(
-                f"study {study} is being searched now: {finished_of_planned(home, study)}; what follows is of these"
+                f"study {study} is being searched now: {finished_of_planned(home, study)}; only these are used here"
             )
     return found
 

@@ -140,7 +140,9 @@ def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> d
     except Exception as error:  # Ray raises bare exceptions too
         reason = str(error).strip() or type(error).__name__
         if options.address is not None:
-            raise InputError(f"--address {options.address}: no Ray cluster takes us there: {reason}") from error
+            raise InputError(
+                f"--address {options.address}: the search could not connect to the Ray cluster: {reason}"
+            ) from error
         raise JobError(f"Ray could not be started on this machine: {reason}") from error
     if options.address is not None:
         supervisor.call(partial(_refuse_private, options.address))

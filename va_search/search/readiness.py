@@ -101,7 +101,10 @@ def store_problems(space: Space, store: Store) -> Iterator[str]:
     for finding in leaking:
         yield f"{store.path}: {finding.where} {finding.text}"
     if leaking:
-        yield "where the challenge means it so, give each recording a subject of its own and import again"
+        yield (
+            "if the challenge is meant to have the same people in several splits, give each recording a subject of its "
+            "own and import again"
+        )
     for key in space.folds:
         fold = store.fold(key)
         if key == MIX and not fold.test:
@@ -205,7 +208,7 @@ def machine_problems(options: Options) -> Iterator[str]:
     problem = gpu_problem(options.gpus_per_trial, gpus_seen())
     if problem is not None:
         yield problem
-    if SHARED_MEMORY.is_dir():
+    if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):  # else Ray takes its own folder (machine.py)
         probe = SHARED_MEMORY / f"va-search-{uuid.uuid4().hex}"
         try:
             probe.touch()

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from va_search.data.store import Store
-from va_search.errors import JobError
+from va_search.errors import JobError, counted
 from va_search.files import remove_folder
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import light
@@ -228,7 +228,8 @@ class Session:
         if self.out_of_time:
             return TIME_SPENT
         if without is not None and self._improvement.since_best >= without:
-            return f"no better {self.space.objective} in {self._improvement.since_best} trials (budget.no_improvement)"
+            trials = counted(self._improvement.since_best, "trial")
+            return f"no better {self.space.objective} in {trials} (budget.no_improvement)"
         return None
 
     def heed(self) -> None:

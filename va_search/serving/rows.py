@@ -121,8 +121,9 @@ def _values(
     wrong = ~np.isfinite(values)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
+        number, are = int(wrong.sum()), "is" if wrong.sum() == 1 else "are"
         problems.append(
-            f"the table: {int(wrong.sum())} values of {feature_set.name!r} are missing or no finite "
+            f"the table: {counted(number, 'value')} of {feature_set.name!r} {are} missing or no finite "
             f"{np.dtype(precision)}, the first in column {columns[column]!r} of recording {names[row]!r}, "
             f"row {row} (from 0)"
         )

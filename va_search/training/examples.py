@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from va_search.data.normalise import normalisation
 from va_search.data.store import MIX, Fold, Recording, Store, positions
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, counted, unknown_name
 from va_search.training.batches import Gather, Steps, in_order
 from va_search.training.loss import LEAST
 from va_search.training.order import Batch, Chains, independent, side_by_side
@@ -103,9 +103,10 @@ def seen_people(fold: Fold) -> list[str]:
     if not seen:
         return []
     names = ", ".join(seen[:3]) + (", …" if len(seen) > 3 else "")
+    are = "is" if len(seen) == 1 else "are"
     return [
-        f"fold {fold.key}: {len(seen)} subjects stand in training and in validation ({names}); validation CCCs are "
-        "too high for people the model has not seen"
+        f"fold {fold.key}: {counted(len(seen), 'subject')} {are} in training and in validation ({names}); validation "
+        "CCCs are too high for people the model has not seen"
     ]
 
 
