@@ -56,7 +56,9 @@ def _content(ensemble: Ensemble) -> dict[str, Any]:
 
 def _weighted(part: Weighted) -> dict[str, Any]:
     members = [[member.study, member.trial, member.weight, member.trials] for member in part.members]
-    return {"members": members, "post": asdict(part.post), "recipe": part.recipe}
+    about: dict[str, Any] = {"members": members, "post": asdict(part.post), "recipe": part.recipe}
+    replaceable = [member.content for member in part.members if member.content is not None]
+    return {**about, "contents": replaceable} if replaceable else about
 
 
 def explanation_folder(home: Home, name: str) -> Path:
