@@ -124,6 +124,18 @@ def test_a_rebuilt_ensemble_loses_its_old_explanation_and_says_so(world: World) 
     assert read_json(folder / "explain.json")["content"] == content_id(read_ensemble(world.home, "e"))
 
 
+def test_an_old_explanation_at_a_url_stays_and_is_reported(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "cache"))
+    home = ["--home", f"file://{tmp_path}/va-home"]
+    build("e", "--explain", *home)
+    world.add("first", "newer", seed=77, noise=0.3)
+    rebuilt = build("e", *home)
+    assert "removed the explanation" not in rebuilt.output
+    assert "the explanation of ensemble e is of an earlier build; --explain makes it again" in rebuilt.stdout
+
+
 def test_an_explanation_of_an_earlier_version_is_known_by_its_time(world: World) -> None:
     build("e", "--explain")
     path = world.home.ensemble("e").with_suffix("") / "explain.json"

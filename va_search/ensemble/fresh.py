@@ -83,8 +83,11 @@ def stale_explanation(home: Home, ensemble: Ensemble) -> bool:
 
 
 def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
-    """Remove the explanation of another build; what was done, in words, or None where there was nothing to do."""
-    if not stale_explanation(home, ensemble):
+    """Remove the explanation of another build; what was done, in words, or None where there was nothing to do.
+
+    That of a home at a URL stays, and is reported as an earlier build's: other machines would bring it back.
+    """
+    if home.url is not None or not stale_explanation(home, ensemble):
         return None
     folder = explanation_folder(home, name)
     for file in EXPLANATION:
