@@ -33,6 +33,8 @@ def fold_space(gathered: Gathered, why: str, out: Path | None) -> Missing:
     best, store = _best_settings(gathered), gathered.store
     if best is None or store is None or out is None:
         return Missing(why)
+    if store.url is not None and not store.fold_numbers:
+        return Missing(f"{why} They are made where the store is on a disk, before it is copied to a URL.")
     make_folds = "" if store.fold_numbers else _command_for_folds(store)
     if make_folds is None:
         return Missing(f"{why} It has too few people, or no validation recordings, to make some.")
@@ -135,7 +137,7 @@ def _command_for_folds(store: Store) -> str | None:
     """The command that makes folds of this store; None where that is impossible."""
     training = [index for index, one in enumerate(store.labelled) if one.split != "validation"]
     groups, _ = kept_together(store.labelled, training)
-    if store.url is not None or not groups or len(training) == len(store.labelled):
+    if not groups or len(training) == len(store.labelled):
         return None
     k = min(FOLDS, len(groups) + 1)
     return shlex.join(["va-search", "data", "folds", str(store.path), "--k", str(k), "--keep-validation"])
