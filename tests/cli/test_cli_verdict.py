@@ -254,6 +254,9 @@ def test_other_test_predictions_of_an_outside_model_are_another_content(world: W
     moved = f"{time},{float(valence) + 0.25:.4f},{arousal}"
     file.write_text("\n".join([*file.read_text().splitlines()[:-1], moved]) + "\n")
     assert "replaced" in right(*add).stdout
+    refused = call("submit", "e", "--out", "s")
+    assert refused.exit_code == 2 and "outside-red of study first was replaced since ensemble 'e'" in refused.stderr
     build("e")
+    right("submit", "e", "--out", "s")
     after = read_ensemble(world.home, "e")
     assert after.scores == before.scores and content_id(after) != content_id(before)
