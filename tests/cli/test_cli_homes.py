@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from va_search.cli.demo import _next as show_next
 from va_search.cli.main import app
 from va_search.cli.output import Output
-from va_search.files import Home
+from va_search.files import Home, write_json
 from va_search.search.study import Study
 
 
@@ -163,3 +163,15 @@ def test_the_demo_names_the_home_in_its_next_command(
     show_next(Output(as_json=False), Home(Path("va-home")), Path("d"))
     lines = [line.split("    ")[0] for line in capsys.readouterr().out.splitlines() if " report " in line]
     assert lines == [f"  .venv/bin/va-search report demo --out d/report{more}" for more in (" --home 'my home'", "")]
+
+
+def test_a_list_of_studies_brings_no_store_from_a_url(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = json.loads(call("status", "--json").stdout)["studies"]
+    assert [one["planned"] for one in listed] == [9]
+    path = world.home.study("first") / "study.json"
+    write_json(path, {**json.loads(path.read_text()), "store_path": "s3://bucket/store"})
+    brought: list[str] = []
+    monkeypatch.setattr("va_search.storage.stores.brought", brought.append)
+    done = call("status", "--json")
+    assert done.exit_code == 0, done.output
+    assert [one["planned"] for one in json.loads(done.stdout)["studies"]] == [None] and not brought
