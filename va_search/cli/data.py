@@ -275,6 +275,7 @@ def show_store(output: Output, store: Store) -> None:
 
 
 def _show_report(output: Output, store: Store, report: Report) -> None:
+    from va_search.data.folding import folds_command
     from va_search.errors import counted
 
     low, high = report.label_range
@@ -293,7 +294,8 @@ def _show_report(output: Output, store: Store, report: Report) -> None:
         held = ", ".join(f"{fold} ({counted(recordings, 'recording')})" for fold, recordings in report.folds.items())
         output.show(f"folds: {held}")
     else:
-        output.show(f"no folds; to make some: va-search data folds {store.path} --k 6 --keep-validation")
+        folds = folds_command(store)
+        output.show("no folds" if folds is None else f"no folds; to make some: {folds}")
     errors, warnings = report.count("error"), report.count("warning")
     advice = "put the errors right and import again" if errors else "next: va-search plan search_spaces/any.yaml"
     output.show(
