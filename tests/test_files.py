@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from va_search import files
 from va_search.document import read_yaml
 from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import Home, checked_name, digest, read_json, share_with_group, whole_file, write_json
@@ -149,3 +150,25 @@ def test_unknown_names_are_answered_with_the_known_and_the_nearest() -> None:
 def test_a_home_that_would_put_its_database_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="can't hold"):
         _ = Home(tmp_path / name).tracking_uri
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_of_two_processes_that_make_a_homes_identity_the_first_ones_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError("no hard links here")
+
+    if not has_links:
+        monkeypatch.setattr("os.link", refused)
+    home, write = Home(tmp_path / "home"), files.write_json
+
+    def after_another(path: Path, document: object) -> None:
+        if has_links:
+            write(home.root / "home.json", {"identity": "of the other process"})
+        write(path, document)
+
+    monkeypatch.setattr(files, "write_json", after_another)
+    made = home.identity()
+    assert made == home.identity() and (made == "of the other process") == has_links
+    assert [path.name for path in home.root.iterdir()] == ["home.json"]

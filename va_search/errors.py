@@ -10,7 +10,7 @@ VaSearchError          1   the job failed
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 
 class VaSearchError(Exception):
@@ -48,9 +48,17 @@ class TimeIsUp(VaSearchError):
 def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     """Message for a name that is on no menu: answers with the known ones and the nearest."""
     names = sorted(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest_name(str(name), names)
+    hint = "" if near is None else f"; did you mean {near!r}?"
     return f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})"
+
+
+def nearest_name(name: str, known: Collection[str], *, alike: float = 0.6, most: int | None = None) -> str | None:
+    """The known name that is most like `name`, by at least `alike` (0..1); None without one, or of more than `most`."""
+    if most is not None and len(known) > most:
+        return None
+    near = difflib.get_close_matches(name, known, n=1, cutoff=alike)
+    return near[0] if near else None
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:

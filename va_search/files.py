@@ -100,6 +100,20 @@ def write_json(path: Path, document: Any) -> None:
         beside.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def _write_first(path: Path, document: Any) -> None:
+    """Write `document` whole unless there is a file by now; of several processes that do, the first one's stays."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+    write_json(beside, document)
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return
+    except OSError:  # a file system without hard links
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def read_json(path: Path) -> Any:
     """The document in `path`; InputError when it is missing or not JSON."""
     try:
@@ -157,7 +171,7 @@ class Home:
             return digest(self.url)[:32]
         path = self.root / "home.json"
         if not path.is_file():
-            write_json(path, {"identity": uuid.uuid4().hex})
+            _write_first(path, {"identity": uuid.uuid4().hex})
         document = read_json(path)
         if not isinstance(document, dict) or not isinstance(document.get("identity"), str):
             raise InputError(f"{path}: not a home's file; remove it, and the next search makes it again")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,16 @@ def test_import_prints_a_summary_and_the_next_command_and_twice_is_fine(source: 
     assert len(first.stdout.splitlines()) < 30
     again = run("import", "table", source, "--to", to)
     assert again.exit_code == 0 and "already there" in again.stdout
+
+
+def test_the_next_command_works_in_a_folder_with_a_space(source: Path, tmp_path: Path) -> None:
+    made = run("import", "table", source, "--to", tmp_path / "my stores")
+    (line,) = [line for line in made.stdout.splitlines() if line.startswith("next: ")]
+    words = shlex.split(line.removeprefix("next: "))
+    assert words == ["va-search", "data", "check", str(tmp_path / "my stores")]
+    checked = run(*words[2:])
+    assert checked.exit_code == 0
+    assert f"--data {shlex.quote(words[-1])}" in checked.stdout
 
 
 def test_json_is_one_document_on_standard_output(source: Path, tmp_path: Path) -> None:

@@ -10,7 +10,10 @@ import pytest
 from ensemble_world import World, make_world
 from typer.testing import CliRunner, Result
 
+from va_search.cli.demo import _next as show_next
 from va_search.cli.main import app
+from va_search.cli.output import Output
+from va_search.files import Home, write_json
 from va_search.search.study import Study
 
 
@@ -150,3 +153,25 @@ def test_a_study_that_is_being_searched_says_so_everywhere(world: World) -> None
         text = call("status", "first").stdout
         assert text.startswith("study first: 6 of 9 planned trials complete, 0 failed, searching now (1 running)")
     assert "being searched" not in call("submit", "first-best", "--out", "s").output
+
+
+def test_the_demo_names_the_home_in_its_next_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("VA_SEARCH_HOME", raising=False)
+    show_next(Output(as_json=False), Home(Path("my home")), Path("d"))
+    show_next(Output(as_json=False), Home(Path("va-home")), Path("d"))
+    lines = [line.split("    ")[0] for line in capsys.readouterr().out.splitlines() if " report " in line]
+    assert lines == [f"  .venv/bin/va-search report demo --out d/report{more}" for more in (" --home 'my home'", "")]
+
+
+def test_a_list_of_studies_brings_no_store_from_a_url(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed = json.loads(call("status", "--json").stdout)["studies"]
+    assert [one["planned"] for one in listed] == [9]
+    path = world.home.study("first") / "study.json"
+    write_json(path, {**json.loads(path.read_text()), "store_path": "s3://bucket/store"})
+    brought: list[str] = []
+    monkeypatch.setattr("va_search.storage.stores.brought", brought.append)
+    done = call("status", "--json")
+    assert done.exit_code == 0, done.output
+    assert [one["planned"] for one in json.loads(done.stdout)["studies"]] == [None] and not brought

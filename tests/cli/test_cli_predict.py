@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,20 @@ def test_what_register_tells_has_no_password(served: Served, monkeypatch: pytest
     assert "export MLFLOW_TRACKING_URI=http://host:5000  # with your user and password" in result.stderr
     result = call(served, "register", "mix", "--tracking-uri", "http://host:5000")
     assert "export MLFLOW_TRACKING_URI=http://host:5000\n" in result.stdout
+
+
+def test_what_is_registered_is_noted_at_the_url_of_a_home(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("va_search.serving.register.log_ensemble", lambda *given: "run")
+    monkeypatch.setattr("va_search.serving.register.log_version", lambda *given: (3, True))
+    shutil.copytree(served.home.root, tmp_path / "far", ignore=shutil.ignore_patterns("registered.json"))
+    given = ["register", "mix", "--tracking-uri", "http://host:5000", "--home", f"file://{tmp_path}/far"]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    noted = json.loads((tmp_path / "far" / "ensembles" / "mix" / "registered.json").read_text())
+    assert noted["models"]["mix"]["version"] == 3
 
 
 @pytest.mark.slow

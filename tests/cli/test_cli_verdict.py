@@ -5,15 +5,22 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from ensemble_world import World, make_store
+from ensemble_world import World, make_store, write_outside
 from typer.testing import CliRunner, Result
 
+from va_search.cli.advice import after_ensemble
+from va_search.cli.ensemble import advised_row
 from va_search.cli.main import app
+from va_search.ensemble.compare import compare
 from va_search.ensemble.fresh import content_id, note_registered, stale_models
+from va_search.ensemble.material import gather
+from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import read_ensemble
+from va_search.ensemble.verdict import verdict_of
 from va_search.files import Home, read_json, write_json
 
 
@@ -117,6 +124,18 @@ def test_a_rebuilt_ensemble_loses_its_old_explanation_and_says_so(world: World) 
     assert read_json(folder / "explain.json")["content"] == content_id(read_ensemble(world.home, "e"))
 
 
+def test_an_old_explanation_at_a_url_stays_and_is_reported(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "cache"))
+    home = ["--home", f"file://{tmp_path}/va-home"]
+    build("e", "--explain", *home)
+    world.add("first", "newer", seed=77, noise=0.3)
+    rebuilt = build("e", *home)
+    assert "removed the explanation" not in rebuilt.output
+    assert "the explanation of ensemble e is of an earlier build; --explain makes it again" in rebuilt.stdout
+
+
 def test_an_explanation_of_an_earlier_version_is_known_by_its_time(world: World) -> None:
     build("e", "--explain")
     path = world.home.ensemble("e").with_suffix("") / "explain.json"
@@ -204,3 +223,40 @@ def test_commands_are_printed_for_the_home_they_were_called_on(world: World, tmp
     done = right("ensemble", "first", "--recipe", "mean", "--name", "e", "--no-tracking", *home)
     assert advised(done)[-2:] == home
     right(*advised(done), "--no-tracking")
+
+
+def test_without_test_recordings_the_report_is_advised(world: World) -> None:
+    build("e", recipe="best")
+    built = read_ensemble(world.home, "e").model_copy(update={"test_frames_hash": None})
+    words = shlex.split(after_ensemble(world.home, built, verdict_of(built)))
+    assert words == ["va-search", "report", "first", "--ensemble", "e", "--out", "e-report"]
+    right(*words[1:])
+
+
+def test_a_recipe_with_the_very_scores_of_the_advised_one_is_not_said_to_be_higher(world: World) -> None:
+    materials = gather(world.home, ["first"], world.store, outside=True)
+    single, mean = (compare([load_recipe(name)], materials)[0] for name in ("best", "mean"))
+    default, auto = replace(mean, recipe="bagged_greedy"), replace(single, recipe="auto")
+    advised, verdict = advised_row([auto, single, default], materials)
+    assert advised == "best" and "recipe bagged_greedy is" in verdict and "higher than" not in verdict
+
+
+def test_other_test_predictions_of_an_outside_model_are_another_content(world: World, tmp_path: Path) -> None:
+    write_outside(tmp_path / "teams" / "red", world, seed=4)
+    add = ("bank", "add", "first", "--from", str(tmp_path / "teams"), "--data", str(world.store.path))
+    right(*add)
+    build("e")
+    before = read_ensemble(world.home, "e")
+    build("e")
+    assert content_id(read_ensemble(world.home, "e")) == content_id(before)
+    file = tmp_path / "teams" / "red" / "x1.csv"
+    time, valence, arousal = file.read_text().splitlines()[-1].split(",")
+    moved = f"{time},{float(valence) + 0.25:.4f},{arousal}"
+    file.write_text("\n".join([*file.read_text().splitlines()[:-1], moved]) + "\n")
+    assert "replaced" in right(*add).stdout
+    refused = call("submit", "e", "--out", "s")
+    assert refused.exit_code == 2 and "outside-red of study first was replaced since ensemble 'e'" in refused.stderr
+    build("e")
+    right("submit", "e", "--out", "s")
+    after = read_ensemble(world.home, "e")
+    assert after.scores == before.scores and content_id(after) != content_id(before)

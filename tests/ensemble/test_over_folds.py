@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,10 @@ def test_a_store_without_folds_and_unknown_studies_are_refused(world: FoldsWorld
     bare = make_store(tmp_path / "bare", folds=False)
     with pytest.raises(InputError, match=r"it has no folds; make some with `va-search data folds"):
         put_together(world.home, ["first"], bare)
+    name = world.store.labelled[0].name
+    recordings = [replace(one, fold=None) if one.name == name else one for one in world.store.recordings]
+    with pytest.raises(InputError, match="1 labelled recording is in no fold, expected each of them in one"):
+        put_together(world.home, ["first"], replace(world.store, recordings=tuple(recordings)))
     with pytest.raises(InputError, match="unknown study 'frist'; did you mean 'first'"):
         put_together(world.home, ["frist"], world.store)
     with pytest.raises(

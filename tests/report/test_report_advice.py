@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from typer.testing import CliRunner, Result
 from va_search.cli.main import app
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
+from va_search.report.gather import gather
+from va_search.report.suggest import fold_space
 
 RUN = CliRunner()
 
@@ -73,6 +76,17 @@ def test_a_store_without_folds_is_told_how_to_get_some(tmp_path: Path, monkeypat
     assert call(shlex.split(first)[1:]).exit_code == 0
     done = call([*shlex.split(second)[1:], "--dry-run"])
     assert done.exit_code == 0, done.output
+
+
+def test_folds_of_a_store_at_a_url_are_made_before_it_is_copied_there(tmp_path: Path) -> None:
+    world = filled(tmp_path)
+    gathered = gather(world.home, ["one"])
+    assert gathered.store is not None
+    recordings = tuple(replace(one, fold=None) for one in gathered.store.recordings)
+    far = replace(gathered.store, url="s3://bucket/store", recordings=recordings)
+    missing = fold_space(replace(gathered, store=far), "The store has no folds.", tmp_path / "out")
+    assert missing.command is None and "too few people" not in missing.why
+    assert "before it is copied to a URL" in missing.why
 
 
 def test_a_name_in_use_is_not_advised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

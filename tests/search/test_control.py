@@ -291,7 +291,7 @@ def test_a_search_that_ended_too_soon_is_not_done(
     assert (code, document["exit_code"]) == (1, 1)
     assert (document["planned"], document["complete"], document["missing"]) == (6, complete, 6 - complete)
     assert f"missing: {6 - complete} of 6 trials" in document["error"] and document["error"] in text
-    assert ("next: va-search ensemble s" in text) == (complete > 0)
+    assert (f"next: va-search ensemble s --name s-best --home {tmp_path / 'home'}\n" in text) == (complete > 0)
 
 
 def test_a_dry_run_of_many_says_how_many_it_does_not_show(make: Make, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from va_search.data.draft import Description, Draft, Part, Source
+from va_search.data.folding import make_folds
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.search.session import planned_trials
@@ -70,8 +71,9 @@ def test_all_of_a_store_without_folds_says_how_to_make_some(load: Callable[..., 
         load("all", numbers=[None] * 5)
     assert caught.value.problems == [
         f"{tmp_path / 'space.yaml'}:3: folds: {tmp_path / 'store'} has no folds; make some: "
-        f"va-search data folds {tmp_path / 'store'} --k 6 --keep-validation"
+        f"va-search data folds {tmp_path / 'store'} --k 4 --keep-validation"
     ]
+    make_folds(tmp_path / "store", k=4, keep_validation=True)  # 6 would be refused: there are too few people
 
 
 def test_folds_that_are_the_same_are_a_change_only_where_the_file_says_other(load: Callable[..., Space]) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -249,6 +250,7 @@ def test_killed_while_writing_leaves_nothing_that_looks_finished(world: World, b
     program = f"""
 import time
 from pathlib import Path
+from typing import Any
 from va_search.data.store import Store
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import Home
@@ -270,3 +272,20 @@ submit(read_ensemble(home, "e"), store, Bank(home.bank), format="recordings", ou
     time.sleep(0.05)
     assert not out.exists()
     assert not write(world, built, out).replaced and (out / "x2.csv").is_file()
+
+
+def test_a_file_that_came_while_it_was_predicted_is_not_removed(
+    world: World, built: Ensemble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, check = tmp_path / "out", folder._check
+    write(world, built, out)
+
+    def meanwhile(*given: Any) -> None:
+        (out / "notes.txt").write_text("mine")
+        check(*given)
+
+    monkeypatch.setattr(folder, "_check", meanwhile)
+    with pytest.raises(InputError, match=r"files added or removed \(notes.txt\)"):
+        write(world, built, out)
+    assert (out / "notes.txt").read_text() == "mine" and (out / "x1.csv").is_file()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".out")]

@@ -23,14 +23,15 @@ BEST = "best"
 def after_ensemble(home: Home, built: Ensemble, verdict: Verdict, given: Sequence[str] = ()) -> str:
     """Submit the ensemble; or, where the best single trial is not worse, build or submit that one.
 
+    Of a store without test recordings nothing can be submitted: its report is what comes next.
     `given`: options of the command that built it (such as `--data STORE`), which the next one needs too.
     """
     if not verdict.use_best:
-        return submit_command(home, built)
+        return _use_command(home, built)
     recipe = _recipe_for(BEST, built)
     single = _built_already(home, built, recipe)
     if single is not None:
-        return submit_command(home, single)
+        return _use_command(home, single)
     return ensemble_command(home, built.studies, recipe, f"{built.studies[0]}-single", given)
 
 
@@ -41,10 +42,14 @@ def ensemble_command(home: Home, studies: Sequence[str], recipe: Recipe, name: s
     return home.command("ensemble", *studies, "--recipe", recipe.name, *folds, "--name", free, *given)
 
 
-def submit_command(home: Home, ensemble: Ensemble) -> str:
-    """Write the ensemble's submission to a folder that is new or holds an earlier one of it."""
+def _use_command(home: Home, ensemble: Ensemble) -> str:
+    """Write the ensemble's submission, to a folder that is new or holds an earlier one of it; or else its report."""
     from va_search.submission.folder import SUBMISSION, free_folder
 
+    if ensemble.test_frames_hash is None:
+        return home.command(
+            "report", *ensemble.studies, "--ensemble", ensemble.name, "--out", f"{ensemble.name}-report"
+        )
     out = free_folder(Path(f"{ensemble.name}-submission"), ensemble.name, SUBMISSION)
     return home.command("submit", ensemble.name, "--format", "recordings", "--out", str(out))
 

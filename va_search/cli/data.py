@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -214,12 +215,12 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
     for text in warnings[:WARNINGS_SHOWN]:
         output.note(f"warning: {text}")
     if len(warnings) > WARNINGS_SHOWN:
-        output.note(f"… and {len(warnings) - WARNINGS_SHOWN} more warnings: va-search data check {to}")
+        output.note(f"… and {len(warnings) - WARNINGS_SHOWN} more warnings: va-search data check {quote(str(to))}")
     for finding in leaks(store):
         output.note(f"{finding.level}: {finding.where}: {finding.text}")
     output.show(f"{to}: {'already there, made from these very sources' if there else 'imported'}")
     show_store(output, store)
-    output.show(f"next: va-search data check {to}")
+    output.show(f"next: va-search data check {quote(str(to))}")
     output.done({
         "store": str(to), "name": store.name, "already_there": there, "label_range": store.label_range,
         "splits": [vars(counts) for counts in split_counts(store)],
@@ -275,6 +276,7 @@ def show_store(output: Output, store: Store) -> None:
 
 
 def _show_report(output: Output, store: Store, report: Report) -> None:
+    from va_search.data.folding import folds_command
     from va_search.errors import counted
 
     low, high = report.label_range
@@ -293,12 +295,13 @@ def _show_report(output: Output, store: Store, report: Report) -> None:
         held = ", ".join(f"{fold} ({counted(recordings, 'recording')})" for fold, recordings in report.folds.items())
         output.show(f"folds: {held}")
     else:
-        output.show(f"no folds; to make some: va-search data folds {store.path} --k 6 --keep-validation")
+        folds = folds_command(store)
+        output.show("no folds" if folds is None else f"no folds; to make some: {folds}")
     errors, warnings = report.count("error"), report.count("warning")
     advice = "put the errors right and import again" if errors else "next: va-search plan search_spaces/any.yaml"
     output.show(
         f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}"
-        f"{'' if errors else f' --data {store.path}'}"
+        f"{'' if errors else f' --data {quote(str(store.path))}'}"
     )
 
 

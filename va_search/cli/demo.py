@@ -147,7 +147,8 @@ def _next(output: Output, home: Home, folder: Path) -> None:
     output.show(
         f"  .venv/bin/mlflow ui --backend-store-uri sqlite:///{home.root}/mlflow.db    every trial, at http://127.0.0.1:5000"
     )
-    output.show(f"  .venv/bin/va-search report {NAME} --out {folder / 'report'}    tables and figures, one HTML page")
+    report = home.command("report", NAME, "--out", str(folder / "report"))
+    output.show(f"  .venv/bin/{report}    tables and figures, one HTML page")
     output.show(
         "  .venv/bin/va-search data import table YOUR_FOLDER --to stores/mine    your own recordings (docs/data.md)"
     )

@@ -208,7 +208,10 @@ def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
     if first is reference or first.out_of_fold is None or reference.out_of_fold is None:
         return reference.recipe, verdict.text
     gained = differences(first.predicted, reference.predicted, materials)
-    if judge(first.out_of_fold, reference.out_of_fold, gained).outcome == "better":
+    outcome = judge(first.out_of_fold, reference.out_of_fold, gained).outcome
+    if outcome == "same":  # of few candidates several recipes make one ensemble
+        return reference.recipe, verdict.text
+    if outcome == "better":
         more = first.out_of_fold["score"] - reference.out_of_fold["score"]
         return (
             first.recipe,

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -100,7 +101,7 @@ def _show(output: Output, made: Extracted, seconds: float) -> None:
             f"times real time; {made.extracting / made.seconds:.0%} of the workers' time in the extractors"
         )
     show_store(output, made.store)
-    output.show(f"next: va-search data check {path}")
+    output.show(f"next: va-search data check {quote(str(path))}")
     output.done({
         "store": str(path), "made": made.made, "there": made.there, "recordings": made.recordings,
         "left_out": made.left_out, "seconds": seconds, "worker_seconds": made.seconds,

@@ -38,7 +38,10 @@ def show_contents(output: Output, home: Home) -> None:
 
 
 def _study(home: Home, name: str) -> Progress:
-    """Where a study stands; damaged records are not counted here, the study's own status names them."""
+    """Where a study stands; damaged records are not counted here, the study's own status names them.
+
+    No store is brought from a URL for this: a home may have studies of many.
+    """
     from va_search.errors import InputError
     from va_search.report.standing import progress_of
     from va_search.search.study import Study
@@ -50,7 +53,7 @@ def _study(home: Home, name: str) -> Progress:
             records.append(study.bank.record(name, trial))
         except InputError:
             continue
-    return progress_of(home, name, records, study.failures())
+    return progress_of(home, name, records, study.failures(), brings_store=False)
 
 
 def _ensembles(home: Home) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ def register(
     as_json: JsonOption = False,
 ) -> None:
     """Put an ensemble with its members' weights into MLflow's model registry; a new version only if it changed."""
-    with command(as_json) as output, opened(home) as at:
+    with command(as_json) as output, opened(home, writes=True) as at:
         from va_search.ensemble.saved import read_ensemble
         from va_search.report.standing import out_of_date
 

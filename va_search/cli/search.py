@@ -97,10 +97,11 @@ def search(
                 preview = make_preview(at, searched, store, study=study, options=options, warm_start=warm_start or ())
                 show_preview(output, preview, searched)
             return
-        following = f"va-search ensemble {study} {recipe_for(study, searched.folds, store)}"
+        at = home_at(home)
+        following = at.command("ensemble", study, *recipe_for(study, searched.folds, store))
         summary = run(
             output,
-            home_at(home),
+            at,
             searched,
             store,
             study=study,
@@ -149,7 +150,7 @@ def run(
             summary, problem = run_search(home, space, store, study=study, **more), None
         except Unfinished as error:
             summary, problem = error.summary, error
-    show_summary(output, summary)
+    show_summary(output, summary, home)
     if following is not None and summary.complete:
         output.show(f"next: {following}")
     if problem is not None:
@@ -211,14 +212,14 @@ def warm_text(study: str, used: int, outside: int, unscored: int, other_data: in
     return text + (f"; {other_data} are of other data, of which only the ranking is meaningful" if other_data else "")
 
 
-def recipe_for(study: str, folds: list[int | str], store: Store) -> str:
+def recipe_for(study: str, folds: list[int | str], store: Store) -> list[str]:
     """The options of `va-search ensemble` that suit what was searched: a score to choose by, all folds, or none."""
     if folds == ["train_val_mix"]:
-        return f"--recipe paper/train_val_mix --name {study}-mix"
+        return ["--recipe", "paper/train_val_mix", "--name", f"{study}-mix"]
     every = {store.canonical_fold(number) for number in store.fold_numbers}
     if len(every) > 1 and every <= set(folds):
-        return f"--recipe over_folds --name {study}-folds"
-    return f"--name {study}-best"
+        return ["--recipe", "over_folds", "--name", f"{study}-folds"]
+    return ["--name", f"{study}-best"]
 
 
 def counts_of(summary: Summary) -> str:
@@ -233,7 +234,7 @@ def counts_of(summary: Summary) -> str:
     return f"{of}{counted(number, 'trial')} complete ({', '.join(parts)})"
 
 
-def show_summary(output: Output, summary: Summary) -> None:
+def show_summary(output: Output, summary: Summary, home: Home) -> None:
     """What a search did, in a few lines."""
     for warm in summary.warm_start:
         output.show(warm_text(**warm))
@@ -257,7 +258,8 @@ def show_summary(output: Output, summary: Summary) -> None:
             f"{counted(summary.recovered, 'time')} a trial's process ended before it and another one went on with it"
         )
     if summary.failed:
-        output.show(f"failed trials keep their traceback (va-search status {summary.study}); search again retries them")
+        status = home.command("status", summary.study)
+        output.show(f"failed trials keep their traceback ({status}); search again retries them")
     if summary.reason:
         output.show(f"stopped: {summary.reason}")
     show_tracking(output, summary)

@@ -27,7 +27,8 @@ def stop(
         found.document()
         searching = found.ask_to_stop() or ask_elsewhere(at, study)
         if searching:
-            output.show(f"study {study}: asked its search to stop; it does within seconds (va-search status {study})")
+            status = at.command("status", study)
+            output.show(f"study {study}: asked its search to stop; it does within seconds ({status})")
         else:
             output.show(f"study {study}: nothing is searching it")
         output.done({"study": study, "searching": searching})

@@ -6,7 +6,6 @@ are found by name, audio under the recording's name first and then under its vid
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from va_search.data.importing import refuse
 from va_search.data.nearby import Nearby, plain
 from va_search.data.sample import read_sample
 from va_search.data.sheet import and_more, not_used, read_header, read_texts
-from va_search.errors import InputError, counted
+from va_search.errors import InputError, counted, nearest_name
 from va_search.files import check_regular, checked_name
 
 FRAMES_PER_SECOND = 30.0
@@ -194,7 +193,7 @@ def _crops(name: str, crops: Path | None) -> Path | None:
         return None
     if not (crops / name).is_dir():
         folders = [path.name for path in crops.iterdir() if path.is_dir()] if crops.is_dir() else []
-        near = nearest_name(name, folders)
+        near = nearest_recording(name, folders)
         hint = f"; {near} is there: is it meant?" if near and plain(near) == plain(name) else ""
         raise InputError(f"recording {name!r}: no folder of crops {crops / name}{hint}")
     return crops.resolve() / name
@@ -248,7 +247,7 @@ def values_by_recording(
             own = [name] if name in wanted else []
             persons = [other for other in names if video_of(other) == name and other not in own] if videos else []
             if exact and not own and not persons:
-                near = nearest_name(name, names)
+                near = nearest_recording(name, names)
                 hint = f"; did you mean {near!r}?" if near else f" (recordings: {_first_names(names)})"
                 problems.append(f"{path}:{lines[given]}: unknown recording {given!r}{hint}")
             for recording in own if exact else persons:
@@ -275,12 +274,11 @@ def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
     return people
 
 
-def nearest_name(name: str, names: Sequence[str]) -> str | None:
+def nearest_recording(name: str, names: Sequence[str]) -> str | None:
     """The one of `names` that differs in case, zeros or signs only, or is a person of that video, else the nearest."""
     same = [other for other in names if plain(other) == plain(name)]
     persons = [other for other in names if video_of(other) == name]
-    near = same or persons or difflib.get_close_matches(name, names, n=1)
-    return near[0] if near else None
+    return next(iter(same or persons), None) or nearest_name(name, names)
 
 
 def _first_names(names: Sequence[str]) -> str:

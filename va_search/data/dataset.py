@@ -7,7 +7,6 @@ ignored_columns. recordings.csv: recording, subject, split; and if wanted fold, 
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -34,7 +33,7 @@ from va_search.data.sheet import (
     unknown_column,
 )
 from va_search.document import number_hint, yaml_document
-from va_search.errors import InputError, counted, unknown_name
+from va_search.errors import InputError, counted, nearest_name, unknown_name
 from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS
 
@@ -88,8 +87,8 @@ class Dataset(BaseModel):
     @classmethod
     def _known_unit(cls, value: str | None) -> str | None:
         if value is not None and value not in UNITS:
-            near = difflib.get_close_matches(value.lower(), UNITS, n=1)
-            hint = f"; did you mean {UNITS[near[0]]!r}?" if near else ""
+            near = nearest_name(value.lower(), UNITS)
+            hint = "" if near is None else f"; did you mean {UNITS[near]!r}?"
             raise ValueError(f"expected one of {', '.join(SPELLINGS)}{hint}")
         return UNITS[value] if value is not None else None
 
@@ -327,8 +326,8 @@ def _like_named(folder: Folder, name: str) -> str:
             )
         if stem.casefold().strip() == name.casefold().strip():
             return f", but {file}: write {stem} in recordings.csv"
-    near = difflib.get_close_matches(name, stems, n=1) if len(stems) <= NAMES_COMPARED else []
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest_name(name, stems, most=NAMES_COMPARED)
+    return "" if near is None else f"; did you mean {near!r}?"
 
 
 def _number_in(name: str) -> float | None:

@@ -10,6 +10,7 @@ labelled frames (data/balance). Labels of the test split are never looked at.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,6 +99,16 @@ def make_folds(
             return _make(store, {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries})
         finally:
             lock.unlink(missing_ok=True)
+
+
+def folds_command(store: Store) -> str | None:
+    """The command that makes folds of a store without any; None where it has too few people, or is at a URL."""
+    others = [index for index, one in enumerate(store.labelled) if one.split != "validation"]
+    groups, _ = kept_together(store.labelled, others)
+    if store.url is not None or not groups or len(others) == len(store.labelled):
+        return None
+    k = min(FOLDS, len(groups) + 1)
+    return shlex.join(["va-search", "data", "folds", str(store.path), "--k", str(k), "--keep-validation"])
 
 
 def _make(store: Store, options: dict[str, Any]) -> Folding:

@@ -5,14 +5,19 @@ Conventions: nothing found is read for its data; of archives only the list of th
 
 from __future__ import annotations
 
-import difflib
 import re
 import zipfile
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
+
+from va_search.errors import nearest_name
 
 MOST_FILES = 20_000
 """Of a folder with more files, only the expected name with other endings is looked for."""
+MOST_NAMES = 200
+"""So many names are compared with all files for the nearest one; a message shows fewer, and each takes milliseconds."""
 
 CONVERSIONS = {
     ".npz": "np.save('{stem}.npy', np.load('{name}')['{array}'])",
@@ -43,11 +48,12 @@ class Nearby:
         self.taken = set(taken)
         self.names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         self._converted: dict[str, str] = {}
+        self._compared = 0
 
     def instead_of(self, expected: Iterable[str]) -> str:
         """Words such as "; v1.npz is there, allowed is .csv", or "" where nothing like the names is there."""
         for stem in expected:
-            same = [name for name in self.names if self._stem(name) == stem and not self._is_allowed(name)]
+            same = [name for name in self._by_stem.get(stem, []) if not self._is_allowed(name)]
             if same:
                 self._note_conversion(same[0], stem)
                 verb = "is" if len(same) == 1 else "are"
@@ -63,7 +69,7 @@ class Nearby:
     def in_other_formats(self, stem: str) -> list[str]:
         """Files of this name in a format of data that is not one of the allowed."""
         formats = (*CONVERSIONS, *SAME_FORMAT)
-        names = [name for name in self.names if self._stem(name) == stem and name.lower().endswith(formats)]
+        names = [name for name in self._by_stem.get(stem, []) if name.lower().endswith(formats)]
         return [name for name in names if not self._is_allowed(name)]
 
     def strangers(self) -> list[str]:
@@ -96,10 +102,35 @@ class Nearby:
         """The one name that is the same but for case, zeros and signs; else the nearest."""
         if len(self.names) > MOST_FILES:
             return None
-        stems = {self._stem(name): name for name in reversed(self.names) if self._stem(name) not in self.taken}
-        same = [other for other in stems if plain(other) == plain(stem)]
-        near = same or difflib.get_close_matches(stem, stems, n=1, cutoff=0.8)
-        return stems[near[0]] if len(near) == 1 else None
+        same = self._by_plain.get(plain(stem), [])
+        if same:
+            return self._by_stem[same[0]][0] if len(same) == 1 else None
+        self._compared += 1
+        if self._compared > MOST_NAMES:
+            return None
+        near = nearest_name(stem, self._free, alike=0.8)
+        return None if near is None else self._by_stem[near][0]
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        """The files of each name without ending."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for name in self.names:
+            found[self._stem(name)].append(name)
+        return dict(found)
+
+    @cached_property
+    def _free(self) -> list[str]:
+        """The names without ending that are not expected anyway."""
+        return [stem for stem in self._by_stem if stem not in self.taken]
+
+    @cached_property
+    def _by_plain(self) -> dict[str, list[str]]:
+        """The names in `_free` that are the same but for case, zeros and signs."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for stem in self._free:
+            found[plain(stem)].append(stem)
+        return dict(found)
 
     def _note_conversion(self, name: str, stem: str) -> None:
         suffix = "." + name.rpartition(".")[2].lower()

@@ -9,7 +9,6 @@ empty lines at the end are none. Lines count from 1 with the header as line 1; r
 from __future__ import annotations
 
 import csv
-import difflib
 import itertools
 import mmap
 import os
@@ -30,7 +29,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from va_search.errors import InputError, counted
+from va_search.errors import InputError, counted, nearest_name
 from va_search.files import check_regular
 
 EMPTY = (
@@ -252,16 +251,15 @@ def not_used(file: Path, columns: Sequence[str]) -> list[str]:
 
 def near_name(name: str, known: Collection[str]) -> str:
     """ " (did you mean …?)" where a known name is much alike, or nothing."""
-    if len(known) > NAMES_COMPARED:
-        return ""
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest_name(name, known, most=NAMES_COMPARED)
+    return "" if near is None else f" (did you mean {near!r}?)"
 
 
 def unknown_column(name: str, known: Collection[str]) -> str:
     """Message for a column that is not known: the nearest name and the first of the known ones."""
-    near = near_name(name, known).replace(" (", "; ").replace("?)", "?")
-    return f"unknown column {name!r}{near} (known: {listed(sorted(known), NAMES_SHOWN, quoted=False)})"
+    near = nearest_name(name, known, most=NAMES_COMPARED)
+    hint = "" if near is None else f"; did you mean {near!r}?"
+    return f"unknown column {name!r}{hint} (known: {listed(sorted(known), NAMES_SHOWN, quoted=False)})"
 
 
 def first_few(problems: Sequence[str], limit: int) -> list[str]:

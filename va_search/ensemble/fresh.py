@@ -56,7 +56,9 @@ def _content(ensemble: Ensemble) -> dict[str, Any]:
 
 def _weighted(part: Weighted) -> dict[str, Any]:
     members = [[member.study, member.trial, member.weight, member.trials] for member in part.members]
-    return {"members": members, "post": asdict(part.post), "recipe": part.recipe}
+    about: dict[str, Any] = {"members": members, "post": asdict(part.post), "recipe": part.recipe}
+    replaceable = [member.content for member in part.members if member.content is not None]
+    return {**about, "contents": replaceable} if replaceable else about
 
 
 def explanation_folder(home: Home, name: str) -> Path:
@@ -81,8 +83,11 @@ def stale_explanation(home: Home, ensemble: Ensemble) -> bool:
 
 
 def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
-    """Remove the explanation of another build; what was done, in words, or None where there was nothing to do."""
-    if not stale_explanation(home, ensemble):
+    """Remove the explanation of another build; what was done, in words, or None where there was nothing to do.
+
+    That of a home at a URL stays, and is reported as an earlier build's: other machines would bring it back.
+    """
+    if home.url is not None or not stale_explanation(home, ensemble):
         return None
     folder = explanation_folder(home, name)
     for file in EXPLANATION:

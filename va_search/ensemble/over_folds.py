@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from va_search import __version__
+from va_search.data.folding import folds_command
 from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash, positions
 from va_search.ensemble.candidates import ALL, NO_VALIDATION, Candidate, LineUp, find_candidates
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 from va_search.files import Home, digest, remove_folder
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import Bank, Predictions
@@ -64,12 +65,22 @@ class _Folds:
         numbers = store.fold_numbers
         none = [recording.name for recording in store.labelled if recording.fold is None]
         if len(numbers) < 2 or none:
-            found = f"{len(none)} labelled recordings are in no fold" if numbers else "it has no folds"
-            raise InputError(f"{store.path}: {found}; make some with `va-search data folds {store.path}`")
+            raise InputError(f"{store.place}: {_why_not_folds(store, len(none))}")
         validation = {number: store.fold(number).validation for number in numbers}
         test = store.split("test")
         hashes = {frames_hash(recordings): number for number, recordings in validation.items()}
         return cls(store, validation, hashes, frames_hash(test) if test else None)
+
+
+def _why_not_folds(store: Store, in_none: int) -> str:
+    """Why nothing can be put together over the store's folds; `in_none`: labelled recordings that are in no fold."""
+    if not store.fold_numbers:
+        make_some = folds_command(store)
+        return "it has no folds" + (f"; make some with `{make_some}`" if make_some else "")
+    if in_none:
+        are = "is" if in_none == 1 else "are"
+        return f"{counted(in_none, 'labelled recording')} {are} in no fold, expected each of them in one"
+    return "all labelled recordings are in one fold, expected several folds"
 
 
 def put_together(home: Home, studies: Sequence[str], store: Store) -> Together:

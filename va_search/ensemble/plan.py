@@ -128,9 +128,6 @@ def _nothing(given: Any) -> Any:
     return None if given == "none" else given
 
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
-
-
 class Prune(Strict):
     """Keep the `top` members by CCC, of one encoder and of one combination of feature sets at most so many.
 

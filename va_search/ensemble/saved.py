@@ -42,6 +42,7 @@ class Member(Document):
 
     A configuration over folds (source "folds") has the trials of its folds in `trials`, which count alike.
     `gain`: the ensemble's CCC out-of-fold less that without this member, the others keeping their proportions.
+    `content` stands for the predictions of an outside model, which may be replaced under the same name.
     """
 
     study: str
@@ -55,6 +56,7 @@ class Member(Document):
     fusion: str | None = None
     features: list[str] | None = None
     seed: int | None = None
+    content: str | None = None
 
 
 class Single(Document):

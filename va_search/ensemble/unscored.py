@@ -57,6 +57,7 @@ def member_of(candidate: Candidate, weight: float, ccc: float | None, gain: floa
         gain=gain,
         source=candidate.record["source"],
         trials=candidate.record.get("trials"),
+        content=candidate.record.get("content") if candidate.record["source"] == "outside" else None,
         **about,
     )
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from va_search.data.affwild2 import LABEL_RANGE
-from va_search.data.affwild2_sources import label_files, nearest_name, people_of, sample_entries, video_of
+from va_search.data.affwild2_sources import label_files, nearest_recording, people_of, sample_entries, video_of
 from va_search.data.importing import refuse
 from va_search.data.sheet import and_more
 from va_search.errors import InputError
@@ -115,7 +115,7 @@ def _instead_of(name: str, videos: dict[str, Path], files: dict[str, Path]) -> s
     for stem in (name, video_of(name)):
         if stem in files:
             return f"; {files[stem].name} is there, which is none of these: convert it"
-    near = nearest_name(name, list(videos))
+    near = nearest_recording(name, list(videos))
     return f"; {videos[near].name} is there: is it meant? Names must be the same" if near else ""
 
 

@@ -18,6 +18,7 @@ from va_search.predictions.bank import Bank
 from va_search.report import planned as plans
 from va_search.search.study import Study
 from va_search.storage.lease import searched
+from va_search.storage.places import is_url
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,19 @@ class Progress:
 
 
 def progress_of(
-    home: Home, study: str, records: Sequence[dict[str, Any]], failures: Sequence[dict[str, Any]]
+    home: Home,
+    study: str,
+    records: Sequence[dict[str, Any]],
+    failures: Sequence[dict[str, Any]],
+    *,
+    brings_store: bool = True,
 ) -> Progress:
-    """Where the study stands; `records` of its complete trials, `failures` of its failed ones."""
+    """Where the study stands; `records` of its complete trials, `failures` of its failed ones.
+
+    `brings_store`: whether a store at a URL is brought to count what is planned.
+    """
     searching = is_searched(home, study)
-    planned = planned_trials(home, study)
+    planned = planned_trials(home, study, brings_store=brings_store)
     running = _running(home, study, {str(record["trial"]) for record in records}) if searching else None
     left = None if planned is None else max(0, planned - len(records) - len(failures))
     return Progress(
@@ -97,11 +106,16 @@ def finished_of_planned(home: Home, study: str) -> str:
     return f"{finished:,} of {counted(planned, 'planned trial')} {are} finished"
 
 
-def planned_trials(home: Home, study: str) -> int | None:
-    """How many trials the study's whole search has; None where only time bounds it, or its store is not there."""
+def planned_trials(home: Home, study: str, *, brings_store: bool = True) -> int | None:
+    """How many trials the study's whole search has; None where only time bounds it, or its store is not there.
+
+    Without `brings_store` it is None for a store at a URL too.
+    """
     found = Study(home, study)
     try:
         document: dict[str, Any] = found.document()
+        if is_url(document["store_path"]) and not brings_store:
+            return None
         store = Store.open(document["store_path"])
     except (InputError, KeyError, OSError):
         return None

@@ -8,16 +8,14 @@ are made of the best configuration there is, so that they need no feature set th
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from va_search.data.folding import FOLDS
-from va_search.data.grouping import kept_together
-from va_search.data.store import OFFICIAL, Store
+from va_search.data.folding import folds_command
+from va_search.data.store import OFFICIAL
 from va_search.errors import InputError
 from va_search.report.gather import Gathered
 from va_search.report.model import Missing, SpaceFile
@@ -33,7 +31,9 @@ def fold_space(gathered: Gathered, why: str, out: Path | None) -> Missing:
     best, store = _best_settings(gathered), gathered.store
     if best is None or store is None or out is None:
         return Missing(why)
-    make_folds = "" if store.fold_numbers else _command_for_folds(store)
+    if store.url is not None and not store.fold_numbers:
+        return Missing(f"{why} They are made where the store is on a disk, before it is copied to a URL.")
+    make_folds = "" if store.fold_numbers else folds_command(store)
     if make_folds is None:
         return Missing(f"{why} It has too few people, or no validation recordings, to make some.")
     settings = _fixed(best)
@@ -129,13 +129,3 @@ def _combinations(sets: Sequence[str]) -> list[list[str]]:
     found += [[name] for name in sets]
     unique = {tuple(sorted(one)): one for one in reversed(found)}
     return list(reversed(unique.values()))
-
-
-def _command_for_folds(store: Store) -> str | None:
-    """The command that makes folds of this store; None where that is impossible."""
-    training = [index for index, one in enumerate(store.labelled) if one.split != "validation"]
-    groups, _ = kept_together(store.labelled, training)
-    if store.url is not None or not groups or len(training) == len(store.labelled):
-        return None
-    k = min(FOLDS, len(groups) + 1)
-    return shlex.join(["va-search", "data", "folds", str(store.path), "--k", str(k), "--keep-validation"])

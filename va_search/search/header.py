@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from va_search.data.folding import folds_command
 from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import unknown_name
 from va_search.search.problems import Place, Problems, plain
@@ -103,7 +104,8 @@ def _named_folds(name: str, store: Store, problems: Problems) -> list[int | str]
     if name != ALL:
         problems.add(("folds",), f"expected all, or a list such as [{OFFICIAL}]; found {name!r}")
     elif not store.fold_numbers:
-        problems.add(("folds",), f"{store.path} has no folds; make some: {MAKE_FOLDS.format(store.path)}")
+        make_some = folds_command(store)
+        problems.add(("folds",), f"{store.place} has no folds" + (f"; make some: {make_some}" if make_some else ""))
     return [*store.fold_numbers] or [OFFICIAL]
 
 
@@ -125,7 +127,6 @@ def _record(error: Any, problems: Problems) -> None:
 
 
 ALL = "all"
-MAKE_FOLDS = "va-search data folds {} --k 6 --keep-validation"
 SAMPLERS = "one of grid (every configuration), random, tpe (learns from finished trials) must be given"
 
 

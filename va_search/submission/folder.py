@@ -98,7 +98,8 @@ def _kind_of(mark: dict[str, Any]) -> str:
 def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]) -> None:
     """Write the sheets and `.submission.json` with `about` in it, read them back, then move the folder to `out`.
 
-    JobError when a file does not read back as it was meant; `out` is then as it was.
+    JobError when a file does not read back as it was meant, InputError when something else came to `out` since it was
+    looked at (predicting takes minutes); `out` is then as it was.
     """
     beside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
@@ -112,6 +113,7 @@ def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_ra
             "files": {sheet.name: _sha256(beside / sheet.name) for sheet in sheets},
         }
         write_json(beside / MARK, mark)
+        may_write(out, about["ensemble"], about["kind"], replace=True)
         _take_place(beside, out)
     finally:
         remove_folder(beside)

@@ -65,7 +65,8 @@ def read_submission(folder: Path, store: Store) -> Values:
     for recording in store.split("test"):
         file = folder / f"{recording.name}.csv"
         try:
-            parts.append(_values_of(file, recording, store, 1, whole=True)[0])
+            rows = read_numbers(file, DIMENSIONS)
+            parts.append(_values_of(file, rows, recording, store, 1, whole=True)[0])
         except InputError as error:
             problems += error.problems
     if problems:
@@ -95,18 +96,17 @@ def _files_of(folder: Path, store: Store) -> tuple[dict[Path, Recording], list[s
 
 
 def _values_of(
-    file: Path, recording: Recording, store: Store, first: int, *, whole: bool = False
+    file: Path, rows: Values, recording: Recording, store: Store, first: int, *, whole: bool = False
 ) -> tuple[Values, tuple[str, ...]]:
-    """(frames, 2) of a file, NaN where no row names a frame, and the columns nobody used.
+    """(frames, 2) of the `rows` (rows, 2) of a file, NaN where none names a frame, and the columns nobody used.
 
     InputError where `whole` is asked for and a frame has no row.
     """
-    pair = read_numbers(file, DIMENSIONS)
 
     def by_count() -> NDArray[np.int64]:
-        if len(pair) != recording.frames:
+        if len(rows) != recording.frames:
             raise InputError(
-                f"{file}: {len(pair)} rows, expected {recording.frames}, one per frame; a column that names frames "
+                f"{file}: {len(rows)} rows, expected {recording.frames}, one per frame; a column that names frames "
                 "(`frame`, numbers from 1) may leave some out"
             )
         return np.arange(recording.frames, dtype=np.int64)
@@ -116,7 +116,7 @@ def _values_of(
     if whole and lacking:
         raise InputError(f"{file}: {lacking} of {recording.frames} frames have no row")
     values = np.full((recording.frames, 2), np.nan)
-    values[placed.frames] = pair
+    values[placed.frames] = rows
     return values, placed.unused
 
 
@@ -127,7 +127,7 @@ def _labels_of(file: Path, recording: Recording, store: Store, first: int) -> tu
     labels: Values = np.empty((0, 2))
     unused: tuple[str, ...] = ()
     try:
-        labels, unused = _values_of(file, recording, store, first)
+        labels, unused = _values_of(file, rows, recording, store, first)
     except InputError as error:
         problems += error.problems
     outside = label_problems(file, rows, store.label_range)

@@ -93,7 +93,7 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
         raise InputError(
             f"{store.path}: label range {found}, ensemble {ensemble.name!r} is of {expected}; build it again"
         )
-    problems = []
+    problems = _replaced(ensemble, bank)
     for _, piece in ensemble.pieces:
         now = in_sample(piece, bank, store) or {}
         for dimension in DIMENSIONS if now else ():
@@ -106,3 +106,14 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
                 )
     if problems:
         raise InputError(*problems)
+
+
+def _replaced(ensemble: Ensemble, bank: Bank) -> list[str]:
+    """Problems for outside models with other predictions now, perhaps of test recordings only, which no score shows."""
+    parts = [part for _, piece in ensemble.pieces for part in piece.dimensions.values()]
+    noted = {(member.study, member.trial): member.content for part in parts for member in part.members}
+    return [
+        f"{trial} of study {study} was replaced since ensemble {ensemble.name!r} was built; build it again"
+        for (study, trial), content in noted.items()
+        if content is not None and bank.record(study, trial).get("content") != content
+    ]

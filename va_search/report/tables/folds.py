@@ -35,7 +35,7 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
         return Table(TITLE, missing=fold_space(gathered, why, out))
     shown = found[:MOST]
     names = varying([_settings(one) for one in shown])
-    rows = [row for one in shown for row in _block(one, names, store, single=len(found) == 1)]
+    rows = [row for one in shown for row in _block(one, names, store)]
     return Table(
         TITLE,
         columns("Fold", numbers=("Recordings", "Valence", "Arousal", "Mean")),
@@ -57,7 +57,7 @@ def _tried(one: FoldRow) -> int:
     return sum(bool(cell.values) or cell.state == "failed" for cell in one.cells.values())
 
 
-def _block(one: FoldRow, names: list[str], store: Store, *, single: bool) -> Iterable[Row]:
+def _block(one: FoldRow, names: list[str], store: Store) -> Iterable[Row]:
     folds = store_folds(store)
     seeds = f"{len(one.seeds)} seeds" if len(one.seeds) > 1 else f"seed {one.seeds[0]}"
     yield row(f"{_configuration(one, names)} — {seeds}", kind="group")
