@@ -91,10 +91,13 @@ def check_options(options: Options) -> None:
         raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from error
 
 
-def has_token() -> bool:
-    """True where this user has a cluster's token at a place where Ray looks for it."""
+def token_hint() -> str:
+    """Advice for a cluster that may ask for a token which this user has but Ray was not told to use; else ""."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
+    has_token = bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
+    if not has_token or os.environ.get("RAY_AUTH_MODE"):
+        return ""
+    return "; if this cluster asks for a token, set RAY_AUTH_MODE=token (a token is there) and run the command again"
 
 
 def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
@@ -121,8 +124,6 @@ def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> I
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if options.address not in (None, "auto") and has_token():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
     with nullcontext() if options.address is not None else private_folder() as folder:
         supervisor = Supervisor(folder, stop)
         deaths = Deaths(folder)
@@ -141,7 +142,7 @@ def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> d
         reason = str(error).strip() or type(error).__name__
         if options.address is not None:
             raise InputError(
-                f"--address {options.address}: the search could not connect to the Ray cluster: {reason}"
+                f"--address {options.address}: the search could not connect to the Ray cluster: {reason}{token_hint()}"
             ) from error
         raise JobError(f"Ray could not be started on this machine: {reason}") from error
     if options.address is not None:
