@@ -33,7 +33,9 @@ class Search:
 
     def __init__(self, arguments: list[str], home: Path) -> None:
         self.home = home
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run under nohup ignores it, its child would too
         self.process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True)
+        signal.signal(signal.SIGHUP, before)
         self.processes: list[int] = []
 
     @property

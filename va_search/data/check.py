@@ -274,9 +274,9 @@ def _footage_findings(store: Store) -> Iterator[Finding]:
 
 
 def _copies(store: Store, frames: FrameHashes) -> Iterator[Finding]:
-    """A recording under two names: an error in two splits, where it leaks, a warning in one."""
-    for two_splits, where, text in copied_recordings(store, frames.values):
-        yield Finding("error" if two_splits else "warning", where, text)
+    """A recording under two names, or a good part of one: an error in two splits, where it leaks, else a warning."""
+    for leaks, where, text in copied_recordings(store, frames.values):
+        yield Finding("error" if leaks else "warning", where, text)
 
 
 def _features(store: Store, name: str, frames: FrameHashes) -> Iterator[Finding]:

@@ -25,6 +25,9 @@ COPY = 0.9999
 LEAST_LABELLED = 10
 """Labelled frames from which a recording's own correlation says something."""
 PAIRS_SHOWN = 10
+LEAKING_SHARE = 0.25
+"""Share of the shorter recording from which equal frames in two splits are leakage. A common beginning, such as a title
+or the same words of a synthetic voice, is less."""
 Hashes = NDArray[np.uint64]
 
 
@@ -59,22 +62,25 @@ class FrameHashes:
 
 
 def copied_recordings(store: Store, hashes: Hashes) -> Iterator[tuple[bool, str, str]]:
-    """(in two splits, recordings, text) for each pair of recordings that share frames, the longest copies first."""
+    """(leaks, recordings, text) for each pair of recordings that share frames, the longest copies first."""
     pairs = _whole_copies(store, hashes) | _shared_runs(store, hashes)
-    order = sorted(pairs, key=lambda pair: (not _in_two_splits(store, pair), -pairs[pair].frames, pair))
+    recordings = store.recordings
+    leaking = {pair: _leaks(recordings[pair[0]], recordings[pair[1]], run) for pair, run in pairs.items()}
+    order = sorted(pairs, key=lambda pair: (not leaking[pair], -pairs[pair].frames, pair))
     for first, second in order[:PAIRS_SHOWN]:
         a, b = store.recordings[first], store.recordings[second]
         run = pairs[first, second]
         text = _extent(a, b, run) + _labels_of_copies(store, a, b, run)
-        yield _in_two_splits(store, (first, second)), f"recordings {a.name} and {b.name}", text
-    for two_splits in (True, False):
-        rest = sum(_in_two_splits(store, pair) == two_splits for pair in order[PAIRS_SHOWN:])
+        yield leaking[first, second], f"recordings {a.name} and {b.name}", text
+    for leaks in (True, False):
+        rest = sum(leaking[pair] == leaks for pair in order[PAIRS_SHOWN:])
         if rest:
-            yield two_splits, "recordings", f"{rest} more pairs share frames"
+            yield leaks, "recordings", f"{rest} more pairs share frames"
 
 
-def _in_two_splits(store: Store, pair: tuple[int, int]) -> bool:
-    return store.recordings[pair[0]].split != store.recordings[pair[1]].split
+def _leaks(a: Recording, b: Recording, run: Run) -> bool:
+    """Whether two recordings are in two splits and share a good part of the shorter one."""
+    return a.split != b.split and run.frames >= LEAKING_SHARE * min(a.frames, b.frames)
 
 
 def _whole_copies(store: Store, hashes: Hashes) -> Pairs:
@@ -152,7 +158,9 @@ def _extent(a: Recording, b: Recording, run: Run) -> str:
     else:
         begins = f"from frame {run.at_first} of {a.name} and {run.at_second} of {b.name} on"
         extent = f"about {run.frames} frames have equal features, {begins}"
-    splits = f"both in {a.split}" if a.split == b.split else f"in {a.split} and {b.split}: leakage"
+    splits = f"both in {a.split}" if a.split == b.split else f"in {a.split} and {b.split}"
+    if a.split != b.split:
+        splits += ": leakage" if _leaks(a, b, run) else ": leakage, unless it is a common beginning, such as a title"
     return f"{extent} ({splits})"
 
 
