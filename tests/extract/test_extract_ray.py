@@ -38,12 +38,12 @@ SPACE = """sampler: grid
 settings:
   features: {choice: [[egemaps], [mel], [egemaps, mel]]}
   encoder: gru
-  learning_rate: 0.003
+  learning_rate: 0.01
   width: 8
   hidden_size: 8
   head_sizes: [8]
   segment_length: 50
-  epochs: 2
+  epochs: 30
 """
 
 
@@ -61,13 +61,23 @@ def say(text: str, folder: Path) -> NDArray[np.float32]:
     return np.concatenate(blocks)
 
 
+def tones_of_labels(rate: float, number: int) -> NDArray[np.float32]:
+    """Two tones for 8 s, as loud as the valence and the arousal that `write_labels` gives the frames."""
+    time = np.arange(8 * RATE) / RATE
+    label_time = time * rate / 30
+    valence, arousal = 0.5 * np.sin(0.5 * label_time + number), 0.5 * np.cos(0.3 * label_time + number)
+    low, high = np.sin(2 * np.pi * 400 * time), np.sin(2 * np.pi * 2500 * time)
+    return (0.3 * (0.5 + valence) * low + 0.3 * (0.5 + arousal) * high).astype(np.float32)
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     """Six recordings of 8 s with speech, at rates from 15 to 30."""
     for number in range(6):
         rate = (30.0, 24000 / 1001, 25.0, 15.0, 30000 / 1001, 30.0)[number]
         frames = round(8 * rate)
-        sound = np.resize(say(f"This is recording number {number}, and it moves me. " * 3, tmp_path), 8 * RATE)
+        speech = np.resize(say(f"This is recording number {number}, and it moves me. " * 3, tmp_path), 8 * RATE)
+        sound = 0.2 * speech + tones_of_labels(rate, number)
         write_video(tmp_path / "videos" / f"v{number}.mp4", np.arange(frames) / rate, sound)
         write_labels(tmp_path / "labels", f"v{number}", frames, "Train_Set" if number < 4 else "Validation_Set", number)
         write_crops(tmp_path / "crops" / f"v{number}", range(1, frames + 1, 2))
