@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from va_search.data.column_roles import role_of, unit_of
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.feature_rows import read_rows
 from va_search.data.frame_rows import RecordingFrames, place_rows, recording_name, runs_evenly
+from va_search.data.sheet import read_numbers
 from va_search.data.store import Recording, Store
 from va_search.ensemble.outside import _read_recording
 from va_search.errors import InputError
+from va_search.metrics import DIMENSIONS
 from va_search.submission.scoring import _values_of, read_labels
 
 FRAMES = 24
@@ -226,10 +229,13 @@ def test_predictions_are_on_their_frames_or_refused(stores: dict[str, Store], tm
 def test_labels_to_score_by_are_on_their_frames_or_refused(stores: dict[str, Store], tmp_path: Path, kind: str) -> None:
     store = stores[kind]
 
+    def values_of(file: Path) -> Any:
+        return _values_of(file, read_numbers(file, DIMENSIONS), store.recordings[1], store, 1)[0]
+
     @QUICK
     @given(members(*times_in_seconds(kind)))
     def holds(member: Member) -> None:
-        check(member, lambda: _values_of(member.write(tmp_path / "x1.csv"), store.recordings[1], store, 1)[0])
+        check(member, lambda: values_of(member.write(tmp_path / "x1.csv")))
 
     holds()
 

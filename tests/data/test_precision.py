@@ -49,7 +49,7 @@ def test_values_that_float32_merges_come_back_exactly(tmp_path: Path, offset: fl
     (remark,) = [
         text for text in (tmp_path / "store" / "manifest.json").read_text().splitlines() if "float64, " in text
     ]
-    assert "column a tells" in remark
+    assert "too much of column a" in remark
 
 
 def test_constants_of_recordings_that_float32_merges_are_kept_apart(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def gpu_is_usable() -> bool:
 
 def problems_of(task: dict[str, Any]) -> str | None:
     """Why this node must not train, where it joined a cluster after the search had looked at its nodes."""
-    if task["device"] == "cuda" and not gpu_is_usable():
+    if task.get("device") == "cuda" and not gpu_is_usable():
         return f"{where()} has a GPU for Ray that PyTorch can't use; mend that, or train with --gpus-per-trial 0"
     wanted = task.get("wanted")
     if wanted is None or wanted["token"] in LOOKED:
