@@ -136,6 +136,9 @@ def test_deaths_are_told_apart(tmp_path: Path) -> None:
     assert not crashed.for_memory
     assert crashed.reason == "the trial's process crashed: SIGSEGV (invalid memory access) at /a/net.py:7 in forward"
     assert "by hand or by another program" in deaths.explain(SAID.format(4712)).reason
+    without_details = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task."
+    assert deaths.explain(without_details, 4711) == crashed
+    assert deaths.explain(SAID.format(4711), 4712) == crashed
     monitor = "Task was killed due to the node running low on memory."
     monitored = deaths.explain(f"Failure # 1\n{SAID.format(1)}\nFailure # 2\n{monitor}")
     assert "Ray's memory monitor" in monitored.reason and monitored.for_memory

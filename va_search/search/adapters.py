@@ -77,9 +77,9 @@ class Progressing(Unsaved, Callback):
         count: Callable[[], None],
         *,
         lost: Callable[[], str | None] = lambda: None,
-        explain: Callable[[str], Death] = lambda error: Death("the trial's process died"),
+        explain: Callable[[str, int | None], Death] = lambda error, process: Death("the trial's process died"),
     ) -> None:
-        """`lost` says why Ray itself can't go on, `explain` what killed a process that Ray's message is about."""
+        """`lost` says why Ray itself can't go on; `explain` what killed a process, from Ray's message and its id."""
         self._session = session
         self._watch, self._count = watch, count
         self._lost, self._explain = lost, explain
@@ -143,7 +143,7 @@ class Progressing(Unsaved, Callback):
             if outage is not None:
                 self._session.failed_by_machine(_trials(trial), outage)
                 return
-            death = self._explain(error)
+            death = self._explain(error, (trial.last_result or {}).get("pid"))
             self._session.died(_trials(trial), f"{error}\n{death.reason}", for_memory=death.for_memory)
             self._session.remarks.append(f"trial {trial.config['trial']}: {death.reason}")
 

@@ -30,10 +30,12 @@ QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "TUNE_GLOBAL_CHECKPOINT_S": "100000",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
+    "RAY_timeout_ms_task_wait_for_death_info": "10000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 """Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of what the bank has;
-and where Ray's GCS is gone the supervisor ends the search long before Ray would abort this process."""
+where Ray's GCS is gone the supervisor ends the search long before Ray would abort this process; and the details of a
+process's death are waited for, on a busy machine too."""
 
 PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
 """What processes of a Ray of our own import as they start: seconds, while the driver imports Tune. (The last one would

@@ -41,8 +41,12 @@ class Deaths:
         self._kills = kernel_kills()
         self._unexplained = 0  # kills by the kernel since the search began that no death was explained by
 
-    def explain(self, error: str) -> Death:
-        """Return what killed the process of the last death that Ray's messages are about."""
+    def explain(self, error: str, reported: int | None = None) -> Death:
+        """Return the cause of the last death that Ray's messages are about.
+
+        `reported` is the id of the process that the trial last reported from, None where it reported nothing. It
+        counts where Ray's message names no process: on a busy machine Ray gives up waiting for the details.
+        """
         error = error.rpartition("Failure #")[2]  # as Tune numbers them
         if MONITOR.search(error):
             monitor = "was killed by Ray's memory monitor: the machine's memory was nearly full"
@@ -50,7 +54,7 @@ class Deaths:
         if "because its node has died" in error:
             return Death("the trial's process ended with its node, which left the cluster")
         processes = re.findall(r"\bpid: (\d+)|\bPID: (\d+)", error)
-        process = int(next(filter(None, processes[-1]))) if processes else None
+        process = int(next(filter(None, processes[-1]))) if processes else reported
         crash = self._crash(process)
         if crash is not None:
             return Death(f"the trial's process crashed: {crash}")
