@@ -2,12 +2,12 @@
 
     python benchmarks/case_ensembles.py case outside --home va-home [--data stores/case]
 
-Studies are those whose trials are candidates, as for `va-search ensemble`. First every recipe in ensembles/, ranked
-out-of-fold: by cross-validation over the validation fold's subjects, everything the recipe chooses chosen again
-without the subject scored, with a 95 % interval over subjects. Then bagging, pruning, shrinkage, moment matching,
-smoothing and delay, each by itself added to greedy selection with replacement, and each by itself taken out of all of
-them together. Windows, delays and shrinkage are chosen out-of-fold from a few. Printed as Markdown.
-"""
+Studies are those whose trials are candidates, as for `va-search ensemble`. First every recipe in
+ensembles/, ranked out-of-fold: by cross-validation over the validation fold's subjects, everything
+the recipe chooses chosen again without the subject scored, with a 95 % interval over subjects. Then
+bagging, pruning, shrinkage, moment matching, smoothing and delay, each by itself added to greedy
+selection with replacement, and each by itself taken out of all of them together. Windows, delays
+and shrinkage are chosen out-of-fold from a few. Printed as Markdown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ PARTS: dict[str, dict[str, Any]] = {
     "smoothing": {"smooth": {"kind": "moving_average", "seconds": [0, 1, 2, 4, 8, 16]}},
     "delay": {"delay": {"seconds": [0, -1, 1, 2, 4]}},
 }
-"""What is added to plain greedy selection, and taken out of all together (but of shrinkage: only the chosen one)."""
+"""What is added to plain greedy selection, and taken out of all together (but of shrinkage: only
+the chosen one)."""
 
 GREEDY: dict[str, Any] = {"method": "greedy", "steps": 50}
 FIXED = "shrinkage, fixed at 0.5"
@@ -54,7 +55,9 @@ def ablations() -> list[tuple[str, Recipe]]:
 
 
 def print_rows(first: str, rows: list[tuple[str, Row]]) -> None:
-    print(f"\n| {first} | valence out-of-fold | arousal out-of-fold | score out-of-fold | score in-sample |")
+    print(
+        f"\n| {first} | valence out-of-fold | arousal out-of-fold | score out-of-fold | score in-sample |"
+    )
     print("|---|---|---|---|---|")
     for name, found in rows:
         honest = [cell(found, what) for what in (*DIMENSIONS, "score")]
@@ -92,7 +95,11 @@ def print_recipes(materials: Materials) -> None:
 def _takes(found: Row) -> str:
     if found.takes is None:
         return ""
-    return " (takes " + ", ".join(f"`{recipe}` for {dimension}" for dimension, recipe in found.takes.items()) + ")"
+    return (
+        " (takes "
+        + ", ".join(f"`{recipe}` for {dimension}" for dimension, recipe in found.takes.items())
+        + ")"
+    )
 
 
 def print_ablations(materials: Materials) -> None:
@@ -101,7 +108,10 @@ def print_ablations(materials: Materials) -> None:
         print(name, end=" … ", file=sys.stderr, flush=True)
         outcomes = carry_out(recipe, materials)
         rows.append((name, row(recipe, outcomes, materials)))
-        chosen += [f"{name}, {dimension}: {_chosen(outcome.fits)}" for dimension, outcome in outcomes.items()]
+        chosen += [
+            f"{name}, {dimension}: {_chosen(outcome.fits)}"
+            for dimension, outcome in outcomes.items()
+        ]
     print(file=sys.stderr)
     print_rows("built with", rows)
     print("\nchosen on all recordings:")
@@ -119,7 +129,9 @@ def _chosen(fits: Fits) -> str:
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     given.add_argument("studies", nargs="+")
     given.add_argument("--home", type=Path, default=Path("va-home"))
     given.add_argument("--data", type=Path, help="the store; default: the trials' own")

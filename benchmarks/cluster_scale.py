@@ -1,17 +1,19 @@
-"""What a search on a cluster of several nodes costs beside its trainings: wall time, the driver's and Ray's own cores.
+"""What a search on a cluster of several nodes costs beside its trainings: wall time, the driver's
+and Ray's own cores.
 
     python benchmarks/cluster_scale.py                          2,000 trials on 2 and on 8 nodes
     python benchmarks/cluster_scale.py --trials 200 --nodes 2   a first look
 
-The nodes are simulated on this machine (ray.cluster_utils.Cluster): a head without CPUs, as in the launcher's files,
-and nodes of two virtual CPUs each, with a scheduler, an object store and worker processes of their own. Each trial is
-one epoch of a tiny model on the tiny simulated store, another learning rate each; tracked by MLflow as always.
+The nodes are simulated on this machine (ray.cluster_utils.Cluster): a head without CPUs, as in the
+launcher's files, and nodes of two virtual CPUs each, with a scheduler, an object store and worker
+processes of their own. Each trial is one epoch of a tiny model on the tiny simulated store, another
+learning rate each; tracked by MLflow as always.
 
-Printed for each part of the study: wall seconds per trial; what a trial took itself (from the opening of the store to
-its last file; more on more nodes, since all of them share this machine's cores); core-seconds per trial of the driver
-and of Ray's control service (GCS), which are one process each however many nodes there are, so that their inverse
-bounds the trials per second of any cluster; and the driver's resident memory.
-"""
+Printed for each part of the study: wall seconds per trial; what a trial took itself (from the
+opening of the store to its last file; more on more nodes, since all of them share this machine's
+cores); core-seconds per trial of the driver and of Ray's control service (GCS), which are one
+process each however many nodes there are, so that their inverse bounds the trials per second of any
+cluster; and the driver's resident memory."""
 
 from __future__ import annotations
 
@@ -45,7 +47,8 @@ CPUS = 2
 
 @dataclass(frozen=True)
 class Mark:
-    """The study when so many trials were finished: the time, core-seconds spent so far, the driver's MiB."""
+    """The study when so many trials were finished: the time, core-seconds spent so far, the
+    driver's MiB."""
 
     finished: int
     seconds: float
@@ -62,7 +65,9 @@ def simulated_cluster(nodes: int) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     store = 100 * 2**20
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": store}
+    )
     try:
         for _ in range(nodes):
             cluster.add_node(num_cpus=CPUS, object_store_memory=store)
@@ -93,7 +98,9 @@ def grow(folder: Path, store: Store, space: Space, nodes: int) -> list[Mark]:
 
 
 def add_rows(table: Table, marks: list[Mark], folder: Path, nodes: int) -> None:
-    records = sorted(Bank(folder / "home" / "bank").records("s"), key=lambda record: record["finished_at"])
+    records = sorted(
+        Bank(folder / "home" / "bank").records("s"), key=lambda record: record["finished_at"]
+    )
     before, last = marks[0], marks[-1].finished
     for mark in [m for m in MARKS if 100 <= m < last] + [last]:
         now = next(one for one in marks if one.finished >= mark)
@@ -101,14 +108,25 @@ def add_rows(table: Table, marks: list[Mark], folder: Path, nodes: int) -> None:
         if count == 0:
             continue
         own = sum(record["seconds"] for record in records[before.finished : now.finished]) / count
-        each = [(getattr(now, name) - getattr(before, name)) / count for name in ("seconds", "driver", "gcs")]
-        numbers = [f"{each[0]:.3f}", f"{own:.3f}", f"{each[1]:.3f}", f"{each[2]:.4f}", f"{now.memory:.0f}"]
+        each = [
+            (getattr(now, name) - getattr(before, name)) / count
+            for name in ("seconds", "driver", "gcs")
+        ]
+        numbers = [
+            f"{each[0]:.3f}",
+            f"{own:.3f}",
+            f"{each[1]:.3f}",
+            f"{each[2]:.4f}",
+            f"{now.memory:.0f}",
+        ]
         table.add_row(f"{nodes} × {CPUS}", f"{before.finished + 1} to {now.finished}", *numbers)
         before = now
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--trials", type=int, default=2000)
     arguments.add_argument("--nodes", type=int, nargs="+", default=[2, 8])
     given = arguments.parse_args()

@@ -4,10 +4,10 @@ On simulated worlds, for several kinds of interval.
 
     python benchmarks/coverage.py [--worlds 200] [--quick]
 
-A world: people whose recordings, annotations and prediction errors are alike within a person; members that share part
-of their errors. From a sample of people an ensemble is built, scored out-of-fold and given an interval; the truth is
-the CCC of that very ensemble (all people used) on the whole population, known here to three digits from 4,000 people.
-"""
+A world: people whose recordings, annotations and prediction errors are alike within a person;
+members that share part of their errors. From a sample of people an ensemble is built, scored
+out-of-fold and given an interval; the truth is the CCC of that very ensemble (all people used) on
+the whole population, known here to three digits from 4,000 people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ RECIPES = {
 
 @dataclass(frozen=True)
 class World:
-    """Members with their strengths; `people` differ in level and `stubbornness` (spread of errors between people)."""
+    """Members with their strengths; `people` differ in level and `stubbornness` (spread of errors
+    between people)."""
 
     gains: Vector
     noise: Vector
@@ -52,17 +53,22 @@ class World:
     between: float
 
     def draw(self, rng: np.random.Generator, people: int, each: int) -> tuple[Vector, Vector]:
-        """Predictions (frames, member) and annotations (frames,) of `each` recordings of so many people."""
+        """Predictions (frames, member) and annotations (frames,) of `each` recordings of so many
+        people."""
         recordings = people * each
         level = np.repeat(rng.normal(0, 0.25, people), each) + rng.normal(0, 0.35, recordings)
         signal = rng.normal(0, 0.4, (recordings, FRAMES)) * rng.lognormal(0, 0.3, (recordings, 1))
         y = (level[:, None] + signal).ravel()
         shape = (recordings, FRAMES)
-        shared = np.repeat(rng.normal(0, 0.2, people), each)[:, None] + rng.normal(0, 0.2, (recordings, 1))
+        shared = np.repeat(rng.normal(0, 0.2, people), each)[:, None] + rng.normal(
+            0, 0.2, (recordings, 1)
+        )
         skill = np.repeat(rng.lognormal(0, self.between, people), each)[:, None]
         found = []
         for gain, noise, bias in zip(self.gains, self.noise, self.bias, strict=True):
-            own = np.repeat(rng.normal(0, self.between, people), each)[:, None] + rng.normal(0, 0.15, (recordings, 1))
+            own = np.repeat(rng.normal(0, self.between, people), each)[:, None] + rng.normal(
+                0, 0.15, (recordings, 1)
+            )
             error = noise * rng.normal(0, 1, shape) + own + shared + bias
             found.append((gain * skill * y.reshape(shape) + error).ravel())
         return np.stack(found, axis=1), y
@@ -76,7 +82,9 @@ def worlds(rng: np.random.Generator, number: int, between: float) -> Iterator[Wo
 
 def material(predictions: Vector, y: Vector, people: int, each: int) -> Material:
     recordings = [
-        Recording(f"r{i:05}", f"s{i // each:05}", f"v{i:05}", "validation", None, i * FRAMES, FRAMES, 25.0)
+        Recording(
+            f"r{i:05}", f"s{i // each:05}", f"v{i:05}", "validation", None, i * FRAMES, FRAMES, 25.0
+        )
         for i in range(people * each)
     ]
     folds = make_folds(recordings, [FRAMES] * len(recordings))
@@ -115,7 +123,8 @@ def by_group(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float
 
 
 def widened(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float]:
-    """Percentiles on Fisher's scale, moved away from the estimate as Student's t asks for: what va-search prints."""
+    """Percentiles on Fisher's scale, moved away from the estimate as Student's t asks for: what
+    va-search prints."""
     interval = bootstrap.interval([found], bootstrap.samples(groups, len(found)), len(groups))
     return interval or (float("nan"), float("nan"))
 
@@ -139,7 +148,9 @@ def jackknife(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, floa
 
 def _left_out(found: Vector, groups: list[tuple[int, ...]]) -> Vector:
     total = found.sum(axis=0)
-    return np.arctanh(sums.ccc(np.stack([total - found[list(group)].sum(axis=0) for group in groups])))
+    return np.arctanh(
+        sums.ccc(np.stack([total - found[list(group)].sum(axis=0) for group in groups]))
+    )
 
 
 def accelerated(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float]:
@@ -169,7 +180,9 @@ INTERVALS: dict[str, Callable[[Vector, list[tuple[int, ...]]], tuple[float, floa
 }
 
 
-def cell(people: int, each: int, recipe: str, between: float, number: int) -> dict[str, tuple[float, float]]:
+def cell(
+    people: int, each: int, recipe: str, between: float, number: int
+) -> dict[str, tuple[float, float]]:
     """Coverage and mean width of every kind of interval; and the mean error of the estimate."""
     rng = np.random.default_rng([people, each, round(100 * between)])
     inside = {name: [0, 0.0] for name in INTERVALS}
@@ -189,23 +202,37 @@ def cell(people: int, each: int, recipe: str, between: float, number: int) -> di
                 inside[name][0] += low <= true <= high
                 inside[name][1] += high - low
     done = number // banks * banks
-    return {name: (hit / done, width / done) for name, (hit, width) in inside.items()} | {"bias": (bias / done, 0.0)}
+    return {name: (hit / done, width / done) for name, (hit, width) in inside.items()} | {
+        "bias": (bias / done, 0.0)
+    }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    table = Table(title=f"how often the 95 % interval holds the truth, {given.worlds} samples a row (mean width)")
+    table = Table(
+        title=f"how often the 95 % interval holds the truth, {given.worlds} samples a row (mean width)"
+    )
     for heading in ("people × recordings", "spread", "recipe", "error", *INTERVALS):
         table.add_column(heading)
-    for people, each in ((4, 4), (6, 8)) if given.quick else ((3, 4), (4, 4), (6, 8), (10, 1), (20, 3), (60, 1)):
+    for people, each in (
+        ((4, 4), (6, 8)) if given.quick else ((3, 4), (4, 4), (6, 8), (10, 1), (20, 3), (60, 1))
+    ):
         for between in (0.1, 0.4):
             for recipe in RECIPES:
                 found = cell(people, each, recipe, between, given.worlds)
-                cells = [f"{100 * hit:.0f} % ({width:.2f})" for name, (hit, width) in found.items() if name != "bias"]
-                table.add_row(f"{people} × {each}", f"{between}", recipe, f"{found['bias'][0]:+.3f}", *cells)
+                cells = [
+                    f"{100 * hit:.0f} % ({width:.2f})"
+                    for name, (hit, width) in found.items()
+                    if name != "bias"
+                ]
+                table.add_row(
+                    f"{people} × {each}", f"{between}", recipe, f"{found['bias'][0]:+.3f}", *cells
+                )
     Console(width=150).print(table)
 
 

@@ -1,18 +1,22 @@
-"""Does the default ensemble do harm? Its test CCC beside the other recipes', over many simulated worlds, and on CASE.
+"""Does the default ensemble do harm? Its test CCC beside the other recipes', over many simulated
+worlds, and on CASE.
 
     python benchmarks/do_no_harm.py [--worlds 20] [--people 3 6 …] [--case DIR] [--quick] [--no-auto] [--variants]
 
-A world: people with annotated recordings, and members that are right and wrong in ways of one family (below). Recipes
-see the predictions for some people and are judged on 300 others; nothing is trained. Printed as Markdown: the mean test
-CCC of every recipe by family, with its standard deviation over worlds; what the default gains over the best single
-member by family and number of people, with the standard error; and whether two goals are met. `best` is the single
-member with the highest CCC on the people chosen on; `oracle` the recipe that turns out best on the test people of each
-world, which nobody can know. Recipes are those in ensembles/ as they stand there; `old default` is the one that was
-replaced. Where no member's CCC is positive the default makes no ensemble, and 0 is counted, a constant's CCC; the other
-recipes are shown with what they would have given (va-search refuses to build them too). Family `all flipped` is nothing
-but that, so it is left out of the means over all worlds.
+A world: people with annotated recordings, and members that are right and wrong in ways of one
+family (below). Recipes see the predictions for some people and are judged on 300 others; nothing is
+trained. Printed as Markdown: the mean test CCC of every recipe by family, with its standard
+deviation over worlds; what the default gains over the best single member by family and number of
+people, with the standard error; and whether two goals are met. `best` is the single member with the
+highest CCC on the people chosen on; `oracle` the recipe that turns out best on the test people of
+each world, which nobody can know. Recipes are those in ensembles/ as they stand there; `old
+default` is the one that was replaced. Where no member's CCC is positive the default makes no
+ensemble, and 0 is counted, a constant's CCC; the other recipes are shown with what they would have
+given (va-search refuses to build them too). Family `all flipped` is nothing but that, so it is left
+out of the means over all worlds.
 
-Families, each with 3 to 24 members (correlations with the annotation, on its own scale but for a tenth or two):
+Families, each with 3 to 24 members (correlations with the annotation, on its own scale but for a
+tenth or two):
 
     all good            .45 to .75, errors shared by a tenth to four fifths
     all bad             −.15 to .2
@@ -25,13 +29,12 @@ Families, each with 3 to 24 members (correlations with the annotation, on its ow
     many trials         40 to 120 members, .2 to .65, with much in common
     between recordings  as CASE: annotations and errors lie between people and recordings, skill differs by person
 
-`--case DIR`: the challenge entries in DIR/team_predictions, with DIR/recordings.csv and DIR/recordings: so many draws
-of 6 of the labelled subjects to choose on, all others are the test.
+`--case DIR`: the challenge entries in DIR/team_predictions, with DIR/recordings.csv and
+DIR/recordings: so many draws of 6 of the labelled subjects to choose on, all others are the test.
 
-`--variants` prints the same for the default with one thing changed, on worlds of other seeds than those that are
-reported: what the default's numbers were chosen by. 1,000 worlds, 100 of a family, take some minutes on 2 cores,
-without `auto` a quarter of that.
-"""
+`--variants` prints the same for the default with one thing changed, on worlds of other seeds than
+those that are reported: what the default's numbers were chosen by. 1,000 worlds, 100 of a family,
+take some minutes on 2 cores, without `auto` a quarter of that."""
 
 from __future__ import annotations
 
@@ -100,10 +103,10 @@ ALL_FLIPPED = "all flipped"
 class World:
     """What is true of the members, in arrays (member,): any number of people can be drawn from it.
 
-    `correlation`: with the annotation. `cluster`: members of one have the part `copied` of their errors in common, all
-    have the part `shared`. `scale`, `offset` of the predictions, in the annotation's standard deviations. `between`:
-    the part of the variance that lies between people and recordings. `skill`: spread of single persons' correlations.
-    `each`: recordings of a person.
+    `correlation`: with the annotation. `cluster`: members of one have the part `copied` of their
+    errors in common, all have the part `shared`. `scale`, `offset` of the predictions, in the
+    annotation's standard deviations. `between`: the part of the variance that lies between people
+    and recordings. `skill`: spread of single persons' correlations. `each`: recordings of a person.
     """
 
     correlation: Vector
@@ -122,19 +125,28 @@ class World:
         annotation = self._noise(rng, people, 1)
         shared = self._noise(rng, people, 1)
         copied = self._noise(rng, people, int(self.cluster.max()) + 1)[:, self.cluster]
-        own = np.sqrt(self.copied) * copied + np.sqrt(1.0 - self.copied) * self._noise(rng, people, members)
+        own = np.sqrt(self.copied) * copied + np.sqrt(1.0 - self.copied) * self._noise(
+            rng, people, members
+        )
         error = np.sqrt(self.shared) * shared + np.sqrt(1.0 - self.shared) * own
-        skill = np.exp(self.skill * rng.normal(size=(people, members))).repeat(self.each * FRAMES, axis=0)
-        predictions = self.correlation * skill * annotation + np.sqrt(1.0 - self.correlation**2) * error
+        skill = np.exp(self.skill * rng.normal(size=(people, members))).repeat(
+            self.each * FRAMES, axis=0
+        )
+        predictions = (
+            self.correlation * skill * annotation + np.sqrt(1.0 - self.correlation**2) * error
+        )
         return self.offset + self.scale * predictions, annotation[:, 0]
 
     def _noise(self, rng: np.random.Generator, people: int, series: int) -> Vector:
-        """(frame, series) of variance 1: a part of each person, of each recording, and of its frames."""
+        """(frame, series) of variance 1: a part of each person, of each recording, and of its
+        frames."""
         recordings = people * self.each
         of_person = rng.normal(size=(people, series)).repeat(self.each * FRAMES, axis=0)
         of_recording = rng.normal(size=(recordings, series)).repeat(FRAMES, axis=0)
         of_frames = rng.normal(size=(recordings * FRAMES // ALIKE, series)).repeat(ALIKE, axis=0)
-        between = np.sqrt(0.4 * self.between) * of_person + np.sqrt(0.6 * self.between) * of_recording
+        between = (
+            np.sqrt(0.4 * self.between) * of_person + np.sqrt(0.6 * self.between) * of_recording
+        )
         return np.asarray(between + np.sqrt(1.0 - self.between) * of_frames)
 
 
@@ -197,12 +209,16 @@ def one_excellent(world: World, rng: np.random.Generator) -> World:
 
 def mixed_scales(world: World, rng: np.random.Generator) -> World:
     members = len(world.correlation)
-    return replace(world, scale=np.exp(rng.normal(0.0, 0.8, members)), offset=rng.normal(0.0, 0.8, members))
+    return replace(
+        world, scale=np.exp(rng.normal(0.0, 0.8, members)), offset=rng.normal(0.0, 0.8, members)
+    )
 
 
 def many_trials(world: World, rng: np.random.Generator) -> World:
     members = len(world.correlation)
-    cluster = np.unique(rng.integers(0, members // 3, members), return_inverse=True)[1].astype(np.intp)
+    cluster = np.unique(rng.integers(0, members // 3, members), return_inverse=True)[1].astype(
+        np.intp
+    )
     correlation, shared = rng.uniform(0.2, 0.65, members), float(rng.uniform(0.5, 0.9))
     return replace(world, correlation=correlation, cluster=cluster, copied=0.6, shared=shared)
 
@@ -230,13 +246,24 @@ def material(world: World, rng: np.random.Generator, people: int) -> Material:
     """What recipes see: so many people's predictions and annotations."""
     predictions, annotation = world.draw(rng, people)
     recordings = [
-        Recording(f"r{i:05}", f"s{i // world.each:05}", f"v{i:05}", "validation", None, i * FRAMES, FRAMES, 25.0)
+        Recording(
+            f"r{i:05}",
+            f"s{i // world.each:05}",
+            f"v{i:05}",
+            "validation",
+            None,
+            i * FRAMES,
+            FRAMES,
+            25.0,
+        )
         for i in range(people * world.each)
     ]
     folds = make_folds(recordings, [FRAMES] * len(recordings))
     pairs = [(recording.name, FRAMES) for recording in recordings]
     statistics = _measured(predictions, annotation, pairs)
-    return Material(statistics, _candidates(statistics.labels), _no_frames, np.empty(0), recordings, folds)
+    return Material(
+        statistics, _candidates(statistics.labels), _no_frames, np.empty(0), recordings, folds
+    )
 
 
 def test_people(world: World, rng: np.random.Generator) -> Statistics:
@@ -245,7 +272,9 @@ def test_people(world: World, rng: np.random.Generator) -> Statistics:
     return _measured(predictions, annotation, [("all", len(annotation))])
 
 
-def _measured(predictions: Vector, annotation: Vector, recordings: Sequence[tuple[str, int]]) -> Statistics:
+def _measured(
+    predictions: Vector, annotation: Vector, recordings: Sequence[tuple[str, int]]
+) -> Statistics:
     columns = list(np.ascontiguousarray(predictions.T))
     return measure(columns, annotation, recordings, [f"m{i:03}" for i in range(len(columns))])
 
@@ -271,7 +300,8 @@ def documents(variants: bool) -> dict[str, dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Compared:
-    """Which recipes are compared: the default's variants or the shipped ones, with `auto` or without."""
+    """Which recipes are compared: the default's variants or the shipped ones, with `auto` or
+    without."""
 
     variants: bool
     auto: bool
@@ -280,10 +310,15 @@ class Compared:
 def scores(seen: Material, others: Statistics, which: Compared) -> dict[str, float]:
     """The CCC on others of every recipe."""
     compared = documents(which.variants)
-    fits = {name: Fits(seen, read_recipe(name, one).plans["valence"]) for name, one in compared.items()}
+    fits = {
+        name: Fits(seen, read_recipe(name, one).plans["valence"]) for name, one in compared.items()
+    }
     found = {name: on_others(one.fit().weights, one, others) for name, one in fits.items()}
     if which.auto:
-        among = [DEFAULT if name == "bagged_greedy" else name for name in load_recipe("auto").document["among"]]
+        among = [
+            DEFAULT if name == "bagged_greedy" else name
+            for name in load_recipe("auto").document["among"]
+        ]
         found[AUTO] = found[among[winner([fits[name] for name in among])]]
     if not (seen.statistics.total().ccc_of_each() > 0.0).any():  # then there is no ensemble
         found |= {name: 0.0 for name in found if name == DEFAULT or name in CHANGES}
@@ -308,7 +343,8 @@ def in_world(which: Compared, seed: int, job: tuple[str, int, int]) -> dict[str,
 
 @dataclass(frozen=True)
 class Case:
-    """Real predictions: recordings (labelled frames only) and the statistics of each dimension over all of them."""
+    """Real predictions: recordings (labelled frames only) and the statistics of each dimension over
+    all of them."""
 
     recordings: list[Recording]
     dimensions: list[Statistics]
@@ -325,28 +361,43 @@ class Case:
             annotation = _pairs(folder / "recordings" / f"{row['recording']}.csv")
             annotation = annotation[~np.isnan(annotation).any(axis=1)]
             name, frames = row["recording"], len(annotation)
-            recordings.append(Recording(name, str(row["subject"]), name, "validation", None, 0, frames, 20.0))
+            recordings.append(
+                Recording(name, str(row["subject"]), name, "validation", None, 0, frames, 20.0)
+            )
             annotations.append(annotation)
             for index, entry in enumerate(entries):
                 predictions[index].append(_pairs(entry / f"{name}.csv"))
         pairs = [(recording.name, recording.frames) for recording in recordings]
         labels = np.concatenate(annotations)
-        joined = np.stack([np.concatenate(parts) for parts in predictions], axis=1)  # (frame, entry, dimension)
-        dimensions = [_measured(joined[..., index], labels[:, index], pairs) for index in range(len(DIMENSIONS))]
+        joined = np.stack(
+            [np.concatenate(parts) for parts in predictions], axis=1
+        )  # (frame, entry, dimension)
+        dimensions = [
+            _measured(joined[..., index], labels[:, index], pairs)
+            for index in range(len(DIMENSIONS))
+        ]
         return cls(recordings, dimensions)
 
     def scores(self, which: Compared, people: int, job: tuple[int, int]) -> dict[str, float]:
         """The scores of one dimension in one draw of people."""
         dimension, number = job
         subjects = sorted({recording.subject for recording in self.recordings})
-        drawn = np.random.default_rng([REPORTED, number]).choice(subjects, people, replace=False).tolist()
-        seen = [index for index, recording in enumerate(self.recordings) if recording.subject in drawn]
+        drawn = (
+            np.random.default_rng([REPORTED, number])
+            .choice(subjects, people, replace=False)
+            .tolist()
+        )
+        seen = [
+            index for index, recording in enumerate(self.recordings) if recording.subject in drawn
+        ]
         others = [index for index in range(len(self.recordings)) if index not in seen]
         recordings = [self.recordings[index] for index in seen]
         folds = make_folds(recordings, [recording.frames for recording in recordings])
         statistics = self.dimensions[dimension]
         candidates = _candidates(statistics.labels)
-        chosen_on = Material(_blocks(statistics, seen), candidates, _no_frames, np.empty(0), recordings, folds)
+        chosen_on = Material(
+            _blocks(statistics, seen), candidates, _no_frames, np.empty(0), recordings, folds
+        )
         return scores(chosen_on, _blocks(statistics, others), which)
 
 
@@ -392,8 +443,11 @@ def print_scores(title: str, by_row: Mapping[str, Columns]) -> None:
         print(f"| {row} | {len(found[names[0]])} | " + " | ".join(cells) + " |")
 
 
-def print_gains(people: Sequence[int], jobs: Sequence[tuple[str, int, int]], found: Columns, less: str) -> None:
-    """The default's mean CCC less that of another column, ± its standard error, by family and number of people."""
+def print_gains(
+    people: Sequence[int], jobs: Sequence[tuple[str, int, int]], found: Columns, less: str
+) -> None:
+    """The default's mean CCC less that of another column, ± its standard error, by family and
+    number of people."""
     family, number = np.array([job[0] for job in jobs]), np.array([job[1] for job in jobs])
     difference = found[DEFAULT] - found[less]
     print(f"\n| default less {less} | " + " | ".join(f"{n} people" for n in people) + " | all |")
@@ -401,7 +455,11 @@ def print_gains(people: Sequence[int], jobs: Sequence[tuple[str, int, int]], fou
     for row in FAMILIES:
         cells = [difference[(family == row) & (number == n)] for n in people]
         cells.append(difference[family == row])
-        print(f"| {row} | " + " | ".join(f"{_signed(cell)} ± {_error(cell):.3f}" for cell in cells) + " |")
+        print(
+            f"| {row} | "
+            + " | ".join(f"{_signed(cell)} ± {_error(cell):.3f}" for cell in cells)
+            + " |"
+        )
 
 
 def _signed(values: Vector) -> str:
@@ -413,7 +471,8 @@ def _error(values: Vector) -> float:
 
 
 def print_goals(jobs: Sequence[tuple[str, int, int]], found: Columns) -> None:
-    """Whether the default is near the best recipe on average, and not below the best single in any family."""
+    """Whether the default is near the best recipe on average, and not below the best single in any
+    family."""
     family = np.array([job[0] for job in jobs])
     some = family != ALL_FLIPPED
     means = {name: float(values[some].mean()) for name, values in found.items() if name != ORACLE}
@@ -421,12 +480,26 @@ def print_goals(jobs: Sequence[tuple[str, int, int]], found: Columns) -> None:
     behind = means[best] - means[DEFAULT]
     regret = float((found[ORACLE] - found[DEFAULT])[some].mean())
     print(f"\nWithin .01 of the best recipe on average over worlds: {_whether(behind <= 0.01)}.")
-    print(f"The best recipe on average is `{best}` with {means[best]:.4f}, the default has {means[DEFAULT]:.4f};")
-    print(f"of the recipe that turned out best in each world it is {regret:.4f} short, the old default ", end="")
-    print(f"{float((found[ORACLE] - found[OLD])[some].mean()):.4f}." if OLD in found else "not compared.")
-    gains = {name: float((found[DEFAULT] - found["best"])[family == name].mean()) for name in dict.fromkeys(family)}
+    print(
+        f"The best recipe on average is `{best}` with {means[best]:.4f}, the default has {means[DEFAULT]:.4f};"
+    )
+    print(
+        f"of the recipe that turned out best in each world it is {regret:.4f} short, the old default ",
+        end="",
+    )
+    print(
+        f"{float((found[ORACLE] - found[OLD])[some].mean()):.4f}."
+        if OLD in found
+        else "not compared."
+    )
+    gains = {
+        name: float((found[DEFAULT] - found["best"])[family == name].mean())
+        for name in dict.fromkeys(family)
+    }
     worst = min(gains, key=lambda name: gains[name])
-    print(f"\nNever more than .005 below the best single member in a family: {_whether(gains[worst] >= -0.005)}.")
+    print(
+        f"\nNever more than .005 below the best single member in a family: {_whether(gains[worst] >= -0.005)}."
+    )
     print(f"The lowest gain is {gains[worst]:+.4f}, family {worst}.")
 
 
@@ -435,14 +508,24 @@ def _whether(met: bool) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--worlds", type=int, default=20, help="of each family and number of people")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--worlds", type=int, default=20, help="of each family and number of people"
+    )
     parser.add_argument("--people", type=int, nargs="+", default=list(PEOPLE))
     parser.add_argument("--case", type=Path, default=None)
     parser.add_argument("--draws", type=int, default=60, help="of CASE's people")
     parser.add_argument("--quick", action="store_true", help="8 worlds, 3 and 12 people, 8 draws")
-    parser.add_argument("--variants", action="store_true", help="the default with one thing changed, on other worlds")
-    parser.add_argument("--no-auto", action="store_true", help="without `auto`, which takes most of the time")
+    parser.add_argument(
+        "--variants",
+        action="store_true",
+        help="the default with one thing changed, on other worlds",
+    )
+    parser.add_argument(
+        "--no-auto", action="store_true", help="without `auto`, which takes most of the time"
+    )
     parser.add_argument("--processes", type=int, default=2)
     given = parser.parse_args()
     if given.quick:
@@ -450,12 +533,20 @@ def main() -> None:
     started = time.monotonic()
     which = Compared(given.variants, auto=not (given.variants or given.no_auto))
     seed = CHOSEN_ON if given.variants else REPORTED
-    jobs = [(family, n, number) for family in FAMILIES for n in given.people for number in range(given.worlds)]
+    jobs = [
+        (family, n, number)
+        for family in FAMILIES
+        for n in given.people
+        for number in range(given.worlds)
+    ]
     with Pool(given.processes) as pool:
         rows = pool.map(partial(in_world, which, seed), jobs, chunksize=4)
         found = columns(rows)
         family = np.array([job[0] for job in jobs])
-        by_family = {name: {key: values[family == name] for key, values in found.items()} for name in FAMILIES}
+        by_family = {
+            name: {key: values[family == name] for key, values in found.items()}
+            for name in FAMILIES
+        }
         every = {key: values[family != ALL_FLIPPED] for key, values in found.items()}
         print_scores("test CCC", {**by_family, f"all but {ALL_FLIPPED}": every})
         for less in ("best", *([] if given.variants else [OLD]), ORACLE):
@@ -464,7 +555,9 @@ def main() -> None:
         if given.case is None:
             print("\nCASE's challenge entries: left out (--case DIR names their folder)")
         elif not (given.case / "team_predictions").is_dir():
-            print(f"\nCASE's challenge entries: left out, {given.case}/team_predictions is no folder")
+            print(
+                f"\nCASE's challenge entries: left out, {given.case}/team_predictions is no folder"
+            )
         else:
             print_case(pool, Case.read(given.case), which, given.draws)
     print(f"\n{len(jobs)} worlds, {time.monotonic() - started:.0f} s")
@@ -477,7 +570,10 @@ def print_case(pool: Any, case: Case, which: Compared, draws: int) -> None:
         jobs = [(index, number) for number in range(draws)]
         by_row[dimension] = columns(pool.map(partial(case.scores, which, 6), jobs, chunksize=2))
     names = list(by_row[DIMENSIONS[0]])
-    by_row["both"] = {name: np.mean([by_row[dimension][name] for dimension in DIMENSIONS], axis=0) for name in names}
+    by_row["both"] = {
+        name: np.mean([by_row[dimension][name] for dimension in DIMENSIONS], axis=0)
+        for name in names
+    }
     print_scores("CASE, test CCC", by_row)
 
 

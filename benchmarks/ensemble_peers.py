@@ -1,8 +1,9 @@
-"""One peer on one world, in the peers' own environment: ensemble_peers.py PEER FOLDER STEPS prints one line of JSON.
+"""One peer on one world, in the peers' own environment: ensemble_peers.py PEER FOLDER STEPS prints
+one line of JSON.
 
-benchmarks/ensembles.py runs it. FOLDER holds predictions.npy (member, frame) float32 and labels.npy (frame,) float64.
-Loading, conversion to the type the peer is fastest with, and imports are not timed. Needs NumPy and the peer only.
-"""
+benchmarks/ensembles.py runs it. FOLDER holds predictions.npy (member, frame) float32 and labels.npy
+(frame,) float64. Loading, conversion to the type the peer is fastest with, and imports are not
+timed. Needs NumPy and the peer only."""
 
 from __future__ import annotations
 
@@ -24,11 +25,16 @@ def ccc(labels: Any, predictions: Any) -> float:
     """The challenge's metric, by its definition."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     covariance = ((labels - labels.mean()) * (predictions - predictions.mean())).mean()
-    return float(2 * covariance / (labels.var() + predictions.var() + (labels.mean() - predictions.mean()) ** 2))
+    return float(
+        2
+        * covariance
+        / (labels.var() + predictions.var() + (labels.mean() - predictions.mean()) ** 2)
+    )
 
 
 def tuned(labels: np.ndarray) -> Metric:
-    """The fastest CCC we know for a function of (labels, predictions): the labels' moments kept, two dots and a sum."""
+    """The fastest CCC we know for a function of (labels, predictions): the labels' moments kept,
+    two dots and a sum."""
     n, mean, variance = len(labels), labels.mean(), labels.var()
     centred = np.ascontiguousarray(labels - mean)
 
@@ -41,8 +47,9 @@ def tuned(labels: np.ndarray) -> Metric:
 
 
 def direct(predictions: np.ndarray, labels: np.ndarray, steps: int) -> dict[str, Any]:
-    """Greedy selection with replacement by its definition (Caruana et al. 2004), as in auto-sklearn: every candidate
-    ensemble of every step is averaged and scored over all frames. The first of the best is taken."""
+    """Greedy selection with replacement by its definition (Caruana et al. 2004), as in
+    auto-sklearn: every candidate ensemble of every step is averaged and scored over all frames. The
+    first of the best is taken."""
     total = np.zeros(predictions.shape[1])
     order, scores = [], []
     for size in range(steps):
@@ -53,19 +60,27 @@ def direct(predictions: np.ndarray, labels: np.ndarray, steps: int) -> dict[str,
     return {"order": order, "scores": scores}
 
 
-def autogluon(predictions: np.ndarray, labels: np.ndarray, steps: int, metric: Metric) -> dict[str, Any]:
+def autogluon(
+    predictions: np.ndarray, labels: np.ndarray, steps: int, metric: Metric
+) -> dict[str, Any]:
     from autogluon.core.metrics import make_scorer  # type: ignore[import-not-found]
     from autogluon.core.models.greedy_ensemble.ensemble_selection import (  # type: ignore[import-not-found]
         EnsembleSelection,
     )
 
-    selection = EnsembleSelection(steps, "regression", make_scorer("ccc", metric, optimum=1, greater_is_better=True))
+    selection = EnsembleSelection(
+        steps, "regression", make_scorer("ccc", metric, optimum=1, greater_is_better=True)
+    )
     selection.fit(list(predictions), labels)
-    return {"order": [int(index) for index in selection.indices_], "scores": [1 - s for s in selection.trajectory_]}
+    return {
+        "order": [int(index) for index in selection.indices_],
+        "scores": [1 - s for s in selection.trajectory_],
+    }
 
 
 def hillclimbers(predictions: np.ndarray, labels: np.ndarray, _: int) -> dict[str, Any]:
-    """It has no number of steps: it goes on while a model it has not used yet helps, with its standard 50 weights."""
+    """It has no number of steps: it goes on while a model it has not used yet helps, with its
+    standard 50 weights."""
     import pandas as pd
     from hillclimbers import climb_hill, partial  # type: ignore[import-not-found]
 

@@ -5,12 +5,13 @@
     python benchmarks/ensembles.py --memory    1,000 trials × 384,000 frames × 2 dimensions through `va-search ensemble`
     python benchmarks/ensembles.py --shell     a study of 200 trials: seconds until the table, and until done
 
-50 steps of greedy selection with replacement on the pooled CCC, one dimension, 150 recordings. "statistics" is our one
-pass over the frames, memory-mapped float32; "selection" is what every selection after it costs: all of another fold,
-bag or recipe. Peers get float64 arrays that are in memory already. AutoGluon's EnsembleSelection runs with the plain
-metric and with one tuned by hand, with one BLAS thread and with all; the fastest counts. "direct" is the method by its
-definition, as auto-sklearn and phem write it (auto-sklearn itself installs on no Python we support). Peers live in an
-environment of their own, made on the first run; one that can't be had is skipped with a message.
+50 steps of greedy selection with replacement on the pooled CCC, one dimension, 150 recordings.
+"statistics" is our one pass over the frames, memory-mapped float32; "selection" is what every
+selection after it costs: all of another fold, bag or recipe. Peers get float64 arrays that are in
+memory already. AutoGluon's EnsembleSelection runs with the plain metric and with one tuned by hand,
+with one BLAS thread and with all; the fastest counts. "direct" is the method by its definition, as
+auto-sklearn and phem write it (auto-sklearn itself installs on no Python we support). Peers live in
+an environment of their own, made on the first run; one that can't be had is skipped with a message.
 """
 
 from __future__ import annotations
@@ -67,22 +68,29 @@ class World:
 
 
 def make_world(folder: Path, members: int, frames: int, recordings: int = RECORDINGS) -> World:
-    """Slow labels; every member has its own share of them, of 20 slow errors that members have in common, an offset
-    and noise, so that selection has something to find and goes on finding it for 50 steps."""
+    """Slow labels; every member has its own share of them, of 20 slow errors that members have in
+    common, an offset and noise, so that selection has something to find and goes on finding it for
+    50 steps."""
     rng = np.random.default_rng([members, frames])
     slow = np.stack([_slow(rng, frames) for _ in range(21)]).astype(np.float32)
     labels = np.clip(0.1 + 0.35 * slow[0].astype(np.float64), -1, 1)
     folder.mkdir(parents=True)
     np.save(folder / "labels.npy", labels)
-    kept = np.lib.format.open_memmap(folder / "predictions.npy", "w+", np.float32, (members, frames))
+    kept = np.lib.format.open_memmap(
+        folder / "predictions.npy", "w+", np.float32, (members, frames)
+    )
     for member in range(members):
-        shares = np.concatenate([[rng.uniform(0.08, 0.25)], rng.normal(0, 0.05, 20)]).astype(np.float32)
+        shares = np.concatenate([[rng.uniform(0.08, 0.25)], rng.normal(0, 0.05, 20)]).astype(
+            np.float32
+        )
         noise = rng.standard_normal(frames, dtype=np.float32) * np.float32(0.1)
         kept[member] = shares @ slow + noise + np.float32(rng.normal(0.1, 0.1))
     kept.flush()
     lengths = [len(part) for part in np.array_split(np.arange(frames), recordings)]
     mapped = np.load(folder / "predictions.npy", mmap_mode="r", allow_pickle=False)
-    return World(folder, mapped, labels, [(f"r{index:03d}", length) for index, length in enumerate(lengths)])
+    return World(
+        folder, mapped, labels, [(f"r{index:03d}", length) for index, length in enumerate(lengths)]
+    )
 
 
 def _slow(rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
@@ -94,7 +102,8 @@ def _slow(rng: np.random.Generator, frames: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Ours:
-    """Seconds: the pass, one selection on existing statistics, and the bare matrix product of the pass's size."""
+    """Seconds: the pass, one selection on existing statistics, and the bare matrix product of the
+    pass's size."""
 
     statistics: float
     selection: float
@@ -105,8 +114,8 @@ class Ours:
 def ours(world: World) -> Ours:
     """The fastest of three passes (fewer when they are long), the median of 21 selections.
 
-    A selection starts from statistics in blocks per fold, which is what a fold, a recipe and a dimension start from.
-    """
+    A selection starts from statistics in blocks per fold, which is what a fold, a recipe and a
+    dimension start from."""
     columns = [np.asarray(prediction) for prediction in world.predictions]  # mapped still
     passes: list[float] = []
     found = None
@@ -132,7 +141,8 @@ def seconds(work: Callable[[], Any], times: int) -> float:
 
 
 def bare_product(members: int, frames: int) -> float:
-    """Seconds this machine needs for x @ x.T in float64 with x (members, frames), as fast as its BLAS goes.
+    """Seconds this machine needs for x @ x.T in float64 with x (members, frames), as fast as its
+    BLAS goes.
 
     Timed on blocks of the pass's own size that are in memory already, the fastest of several.
     """
@@ -146,11 +156,11 @@ def bare_product(members: int, frames: int) -> float:
 
 
 def check(found: Statistics, peer: dict[str, Any]) -> tuple[int, float]:
-    """For how many of the direct method's steps ours takes the same sequence, and how far the CCCs are apart at most.
+    """For how many of the direct method's steps ours takes the same sequence, and how far the CCCs
+    are apart at most.
 
-    Our greedy returns the best ensemble of the path, so it is asked for 1, 2, … steps and compared with the best of
-    the direct method's first so many.
-    """
+    Our greedy returns the best ensemble of the path, so it is asked for 1, 2, … steps and compared
+    with the best of the direct method's first so many."""
     moments, order, scores = found.total(), peer["order"], peer["scores"]
     apart = 0.0
     for steps in range(1, len(order) + 1):
@@ -164,7 +174,8 @@ def check(found: Statistics, peer: dict[str, Any]) -> tuple[int, float]:
 
 
 def install(folder: Path) -> dict[str, str]:
-    """Peers that can't be had, with the reason. Each is installed once, by pip, in an environment under `folder`."""
+    """Peers that can't be had, with the reason. Each is installed once, by pip, in an environment
+    under `folder`."""
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
@@ -174,7 +185,15 @@ def install(folder: Path) -> dict[str, str]:
         if done.exists():
             continue
         CONSOLE.print(f"installing {package} under {folder} …")
-        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+        pip = [
+            str(python),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            package,
+        ]
         ran = subprocess.run(pip, capture_output=True, text=True, check=False)  # noqa: S603
         if ran.returncode == 0:
             done.touch()
@@ -185,8 +204,8 @@ def install(folder: Path) -> dict[str, str]:
 
 
 def run_peer(python: Path, peer: str, folder: Path, limit: float) -> dict[str, Any] | None:
-    """What the peer printed, with one BLAS thread or with all, whichever was faster; None when it was not done within
-    the limit with one. A peer that fails ends the benchmark."""
+    """What the peer printed, with one BLAS thread or with all, whichever was faster; None when it
+    was not done within the limit with one. A peer that fails ends the benchmark."""
     alone = _run_peer(python, peer, folder, limit, SINGLE)
     if alone is None or peer == "hillclimbers":
         return alone
@@ -194,12 +213,19 @@ def run_peer(python: Path, peer: str, folder: Path, limit: float) -> dict[str, A
     return alone if shared is None or alone["seconds"] < shared["seconds"] else shared
 
 
-def _run_peer(python: Path, peer: str, folder: Path, limit: float, threads: dict[str, str]) -> dict[str, Any] | None:
+def _run_peer(
+    python: Path, peer: str, folder: Path, limit: float, threads: dict[str, str]
+) -> dict[str, Any] | None:
     script = Path(__file__).with_name("ensemble_peers.py")
     command = [str(python), str(script), peer, str(folder), str(STEPS)]
     try:
         ran = subprocess.run(  # noqa: S603
-            command, env={**os.environ, **threads}, capture_output=True, text=True, timeout=limit, check=False
+            command,
+            env={**os.environ, **threads},
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return None
@@ -208,8 +234,11 @@ def _run_peer(python: Path, peer: str, folder: Path, limit: float, threads: dict
     return dict(json.loads(ran.stdout.splitlines()[-1]))
 
 
-def compare(world: World, peers: Path | None, missing: dict[str, str], limit: float) -> tuple[Ours, dict[str, float]]:
-    """Ours, and the peers' seconds (infinite: over the limit); the sequence is checked against the direct method."""
+def compare(
+    world: World, peers: Path | None, missing: dict[str, str], limit: float
+) -> tuple[Ours, dict[str, float]]:
+    """Ours, and the peers' seconds (infinite: over the limit); the sequence is checked against the
+    direct method."""
     own, taken = ours(world), {}
     for name, peer in PEERS.items():
         if peers is None or peer.split("_")[0] in missing:
@@ -219,7 +248,9 @@ def compare(world: World, peers: Path | None, missing: dict[str, str], limit: fl
         if peer == "direct" and found is not None:
             same, apart = check(own.found, found)
             verdict = "as direct" if same == STEPS and apart < 1e-9 else "DIFFERS from direct"
-            CONSOLE.print(f"{title(world)}: {verdict}: {same} of {STEPS} steps equal, CCCs at most {apart:.1e} apart")
+            CONSOLE.print(
+                f"{title(world)}: {verdict}: {same} of {STEPS} steps equal, CCCs at most {apart:.1e} apart"
+            )
     return own, taken
 
 
@@ -243,13 +274,17 @@ def run_table(sizes: tuple[tuple[int, int], ...], peers: Path | None, limit: flo
             **{name: _time(value, limit) for name, value in taken.items()},
             "pass / bare matrix product": f"{own.statistics / own.product:.2f}",
         }
-        fastest = min((value for name, value in taken.items() if name.startswith("AutoGluon")), default=None)
+        fastest = min(
+            (value for name, value in taken.items() if name.startswith("AutoGluon")), default=None
+        )
         if fastest is not None:
             gains.append(
                 f"{title(world)}: {fastest / whole:,.0f} × AutoGluon's fastest, pass included; "
                 f"{fastest / own.selection:,.0f} × for a further selection"
             )
-    table = Table(title=f"{STEPS} steps, seconds; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    table = Table(
+        title=f"{STEPS} steps, seconds; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    )
     table.add_column("members × frames")
     for size in columns:
         table.add_column(size, justify="right")
@@ -266,8 +301,11 @@ def _time(value: float, limit: float = 0.0) -> str:
     return f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
-def run_growth(members: tuple[int, ...], frames: tuple[int, ...], recordings: int = RECORDINGS) -> None:
-    """Ours with more members at the first number of frames, and more frames at the first number of members."""
+def run_growth(
+    members: tuple[int, ...], frames: tuple[int, ...], recordings: int = RECORDINGS
+) -> None:
+    """Ours with more members at the first number of frames, and more frames at the first number of
+    members."""
     table = Table(title="growth, ours, seconds")
     for heading in ("members × frames", "statistics", "selection", "pass / product"):
         table.add_column(heading, justify="right" if heading != "members × frames" else "left")
@@ -282,22 +320,39 @@ def run_growth(members: tuple[int, ...], frames: tuple[int, ...], recordings: in
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    given = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     given.add_argument("--quick", action="store_true", help="small sizes")
     given.add_argument(
-        "--memory", action="store_true", help="peak memory of 1,000 trials × 384,000 frames, nothing else"
+        "--memory",
+        action="store_true",
+        help="peak memory of 1,000 trials × 384,000 frames, nothing else",
     )
-    given.add_argument("--shell", action="store_true", help="seconds of the command on 200 trials, nothing else")
-    given.add_argument("--peers", type=Path, default=Path.home() / ".cache" / "va-search" / "peers", metavar="DIR")
+    given.add_argument(
+        "--shell", action="store_true", help="seconds of the command on 200 trials, nothing else"
+    )
+    given.add_argument(
+        "--peers", type=Path, default=Path.home() / ".cache" / "va-search" / "peers", metavar="DIR"
+    )
     given.add_argument("--no-peers", action="store_true", help="ours alone")
-    given.add_argument("--limit", type=float, default=300.0, help="seconds after which a peer is stopped (default 300)")
+    given.add_argument(
+        "--limit",
+        type=float,
+        default=300.0,
+        help="seconds after which a peer is stopped (default 300)",
+    )
     options = given.parse_args()
     if options.memory or options.shell:
         import ensemble_shell
 
         ensemble_shell.run(CONSOLE, memory=options.memory, quick=options.quick)
         return
-    run_table(QUICK if options.quick else SIZES, None if options.no_peers else options.peers, options.limit)
+    run_table(
+        QUICK if options.quick else SIZES,
+        None if options.no_peers else options.peers,
+        options.limit,
+    )
     if options.quick:
         run_growth((20, 40, 80), (10_000, 20_000, 40_000))
     else:

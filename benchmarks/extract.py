@@ -1,9 +1,10 @@
 """Hours of video per hour: `va-search extract` beside the plain loop over videos.
 
-Both extract eGeMAPS' descriptors from the sound, then a network of MobileNet's size (mobilenet.py: 0.14 G multiply-adds
-at 112 × 112) from a crop per frame, of videos made here. The plain loop takes one video after another in one process;
-ours runs the command's engines: recordings one after another in this process, then ray.data on two workers. Start with
-OMP_NUM_THREADS unset: the plain loop's ONNX Runtime takes all cores.
+Both extract eGeMAPS' descriptors from the sound, then a network of MobileNet's size (mobilenet.py:
+0.14 G multiply-adds at 112 × 112) from a crop per frame, of videos made here. The plain loop takes
+one video after another in one process; ours runs the command's engines: recordings one after
+another in this process, then ray.data on two workers. Start with OMP_NUM_THREADS unset: the plain
+loop's ONNX Runtime takes all cores.
 
     python benchmarks/extract.py --videos 8 --seconds 60
 """
@@ -47,10 +48,16 @@ def make(folder: Path, videos: int, seconds: float) -> Places:
     frames = round(seconds * RATE)
     for number in range(videos):
         name, crops = f"v{number}", folder / "crops" / f"v{number}"
-        write_video(folder / "videos" / f"{name}.mp4", np.arange(frames) / RATE, tone(seconds, seed=number))
-        write_labels(folder / "labels", name, frames, "Train_Set" if number % 2 else "Validation_Set")
+        write_video(
+            folder / "videos" / f"{name}.mp4", np.arange(frames) / RATE, tone(seconds, seed=number)
+        )
+        write_labels(
+            folder / "labels", name, frames, "Train_Set" if number % 2 else "Validation_Set"
+        )
         crops.mkdir(parents=True)
-        small = Image.fromarray(random.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize((SIDE, SIDE))
+        small = Image.fromarray(random.integers(0, 255, (8, 8, 3), dtype=np.uint8)).resize(
+            (SIDE, SIDE)
+        )
         small.save(folder / "crop.jpg", quality=95)
         content = (folder / "crop.jpg").read_bytes()
         for frame in range(1, frames + 1):
@@ -60,22 +67,35 @@ def make(folder: Path, videos: int, seconds: float) -> Places:
 
 def plain_sound(places: Places, to: Path) -> None:
     """The script one would write: openSMILE on the whole sound, one video after another."""
-    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors)
+    smile = opensmile.Smile(
+        opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors
+    )
     for video in sorted(places.videos.glob("*.mp4")):
         np.save(to / f"{video.stem}.egemaps.npy", smile(sound_of(video), 16_000)[0].T)
 
 
 def plain_faces(places: Places, to: Path) -> None:
     """The same for crops: ONNX Runtime, which takes all cores, on batches of 32."""
-    session = onnxruntime.InferenceSession(str(to.parent / NETWORK), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(to.parent / NETWORK), providers=["CPUExecutionProvider"]
+    )
     assert places.crops is not None
     for video in sorted(places.videos.glob("*.mp4")):
         rows = []
         crops = sorted((places.crops / video.stem).glob("*.jpg"))
         for start in range(0, len(crops), BATCH):
-            images = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in crops[start : start + BATCH]])
-            scaled = (images.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(DEVIATION, np.float32)
-            rows.append(session.run(None, {"images": np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))})[0])
+            images = np.stack(
+                [
+                    np.asarray(Image.open(path).convert("RGB"))
+                    for path in crops[start : start + BATCH]
+                ]
+            )
+            scaled = (images.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(
+                DEVIATION, np.float32
+            )
+            rows.append(
+                session.run(None, {"images": np.ascontiguousarray(scaled.transpose(0, 3, 1, 2))})[0]
+            )
         np.save(to / f"{video.stem}.face.npy", np.concatenate(rows))
 
 
@@ -89,13 +109,17 @@ def sound_of(video: Path) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--videos", type=int, default=8)
     arguments.add_argument("--seconds", type=float, default=60.0)
     arguments.add_argument("--workers", type=int, default=2)
     chosen = arguments.parse_args()
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 would hand the workers' share to whatever else runs
+    os.environ.setdefault(
+        "RAY_worker_niceness", "0"
+    )  # Ray's 15 would hand the workers' share to whatever else runs
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -108,7 +132,10 @@ def main() -> None:
             f"- {{name: face, extractor: onnx_image, settings: {{weights: {{path: {NETWORK}, sha256: "
             f"{write_mobilenet(folder / NETWORK, SIDE)}}}, size: {SIDE}, mean: {MEAN}, std: {DEVIATION}}}}}\n"
         )
-        for name, entries, plain in (("egemaps", sound, plain_sound), ("mobilenet", faces, plain_faces)):
+        for name, entries, plain in (
+            ("egemaps", sound, plain_sound),
+            ("mobilenet", faces, plain_faces),
+        ):
             began = time.perf_counter()
             plain(places, folder / "plain")
             told(name, "plain loop", time.perf_counter() - began, hours)
@@ -117,7 +144,9 @@ def main() -> None:
 
 
 def told(name: str, who: str, seconds: float, hours: float) -> None:
-    print(f"{name:10} {who:16} {seconds:7.1f} s  {hours / (seconds / 3600):6.1f} hours of video per hour")
+    print(
+        f"{name:10} {who:16} {seconds:7.1f} s  {hours / (seconds / 3600):6.1f} hours of video per hour"
+    )
 
 
 def ours(name: str, places: Places, folder: Path, *, hours: float, workers: int) -> None:
@@ -139,7 +168,9 @@ def ours(name: str, places: Places, folder: Path, *, hours: float, workers: int)
         made = extract(recipe, places, folder / f"{name}-{busy}", engine=engine)
         told(name, who, time.perf_counter() - began, hours)
         share = f"{made.extracting / made.seconds:.1%} of the workers' time in the extractors"
-        print(f"{'':28}{hours / (made.seconds / busy / 3600):.1f} hours per hour while workers work; {share}")
+        print(
+            f"{'':28}{hours / (made.seconds / busy / 3600):.1f} hours per hour while workers work; {share}"
+        )
     print(f"{'':28}Ray began in {started:.1f} s, ray.data's workers {first:.1f} s later")
 
 

@@ -1,4 +1,5 @@
-"""Training on a GPU: frames per second beside the card's own matrix rate, fused seeds, trials that share a card.
+"""Training on a GPU: frames per second beside the card's own matrix rate, fused seeds, trials that
+share a card.
 
     python benchmarks/gpu.py                          everything, on the first GPU: some minutes
     python benchmarks/gpu.py --store stores/affwild2  the paper's size on a store that is there already
@@ -76,7 +77,14 @@ class Sizes:
 
 
 FULL = Sizes(matrix=8192, scale=0.1, paper={}, epochs=3, seeds=8, trials=16)
-SMALL = Sizes(matrix=512, scale=0.01, paper={"width": 32, "layers": 1, "feed_forward": 32}, epochs=2, seeds=4, trials=2)
+SMALL = Sizes(
+    matrix=512,
+    scale=0.01,
+    paper={"width": 32, "layers": 1, "feed_forward": 32},
+    epochs=2,
+    seeds=4,
+    trials=2,
+)
 
 
 def finish(device: str) -> None:
@@ -86,7 +94,8 @@ def finish(device: str) -> None:
 
 
 def matrix_rate(device: str, size: int) -> float:
-    """Floating-point operations per second of the best of some products [size, size] @ [size, size]."""
+    """Floating-point operations per second of the best of some products [size, size] @ [size,
+    size]."""
     kind = torch.float32 if device == "cpu" else torch.bfloat16
     a, b = (torch.randn(size, size, device=device, dtype=kind) for _ in range(2))
     best = 0.0
@@ -101,14 +110,17 @@ def matrix_rate(device: str, size: int) -> float:
 
 
 def operations(fit: Fit) -> float:
-    """Of one frame forward and backward, in matrix products alone: 6 per weight, and attention's two products."""
+    """Of one frame forward and backward, in matrix products alone: 6 per weight, and attention's
+    two products."""
     settings = fit.settings
     weights = sum(one.numel() for one in fit.model.parameters() if one.dim() == 2)
     attention = 6 * 2 * settings.layers * settings.segment_length * settings.width
     return float(6 * weights + attention) / settings.frame_step
 
 
-def speed(settings: TrialSettings, store: Store, device: str, *, epochs: int, most: int | None) -> tuple[float, Fit]:
+def speed(
+    settings: TrialSettings, store: Store, device: str, *, epochs: int, most: int | None
+) -> tuple[float, Fit]:
     """Frames per second of the fastest epoch behind the first."""
     fit = Fit(settings, store, device=device)
     fit.data.gather.features = place(store, fit.data.feature_sets, torch.device(device), most=most)
@@ -137,7 +149,11 @@ def paper(store: Store, device: str, sizes: Sizes, rate: float | None) -> Iterat
     for name, changes, most in ways:
         base: dict[str, Any] = {"features": PAPER_SETS, "normalise": "none", "epochs": sizes.epochs}
         frames, fit = speed(
-            TrialSettings(**(base | sizes.paper | changes)), store, device, epochs=sizes.epochs, most=most
+            TrialSettings(**(base | sizes.paper | changes)),
+            store,
+            device,
+            epochs=sizes.epochs,
+            most=most,
         )
         share = "–" if rate is None else f"{frames * operations(fit) / rate:.1%}"
         yield name, f"{frames:,.0f}", f"{operations(fit) / 1e9:.3f}", share
@@ -184,10 +200,13 @@ def fused(store: Store, device: str, sizes: Sizes) -> Iterator[tuple[str, ...]]:
 
 
 def sharing(store: Store, device: str, sizes: Sizes, folder: Path) -> Iterator[tuple[str, ...]]:
-    """Trials per hour of a whole search, its start included, for one and for several trials at a time."""
+    """Trials per hour of a whole search, its start included, for one and for several trials at a
+    time."""
     for together in (1, 4 if device != "cpu" else 2):
         space = folder / f"space{together}.yaml"
-        space.write_text(SPACE.format(seeds=list(range(sizes.trials)), epochs=10 * (sizes.epochs - 1)))
+        space.write_text(
+            SPACE.format(seeds=list(range(sizes.trials)), epochs=10 * (sizes.epochs - 1))
+        )
         gpus = 0.0 if device == "cpu" else 1 / together
         command = [
             sys.executable,
@@ -199,14 +218,25 @@ def sharing(store: Store, device: str, sizes: Sizes, folder: Path) -> Iterator[t
             str(store.path),
             "--json",
         ]
-        command += ["--study", f"s{together}", "--home", str(folder / f"home{together}"), "--concurrent", str(together)]
+        command += [
+            "--study",
+            f"s{together}",
+            "--home",
+            str(folder / f"home{together}"),
+            "--concurrent",
+            str(together),
+        ]
         began = time.time()
         done = subprocess.run(  # noqa: S603
             [*command, "--gpus-per-trial", f"{gpus:g}"], check=True, capture_output=True, text=True
         )
         took = time.time() - began
         assert json.loads(done.stdout)["trained"] == sizes.trials, done.stderr
-        yield f"{together} at a time, --gpus-per-trial {gpus:g}", f"{took:.1f}", f"{3600 * sizes.trials / took:,.0f}"
+        yield (
+            f"{together} at a time, --gpus-per-trial {gpus:g}",
+            f"{took:.1f}",
+            f"{3600 * sizes.trials / took:,.0f}",
+        )
 
 
 def show(title: str, headings: Sequence[str], rows: Iterator[tuple[str, ...]]) -> None:
@@ -219,17 +249,27 @@ def show(title: str, headings: Sequence[str], rows: Iterator[tuple[str, ...]]) -
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--device", default="cuda", help="cuda (default), cuda:1, …, or cpu")
-    arguments.add_argument("--small", action="store_true", help="small sizes, for a look at whether it runs")
-    arguments.add_argument("--store", type=Path, help="a store with the simulated challenge's feature sets")
-    arguments.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="the parts to run")
+    arguments.add_argument(
+        "--small", action="store_true", help="small sizes, for a look at whether it runs"
+    )
+    arguments.add_argument(
+        "--store", type=Path, help="a store with the simulated challenge's feature sets"
+    )
+    arguments.add_argument(
+        "--only", nargs="+", choices=PARTS, default=PARTS, help="the parts to run"
+    )
     given = arguments.parse_args()
     device, sizes = given.device, SMALL if given.small else FULL
     torch.set_num_threads(1)  # a GPU's training needs no more, and a CPU's is compared by core
     if device != "cpu" and not torch.cuda.is_available():
         sys.exit("no GPU that this torch can use; --device cpu --small runs the same code on a CPU")
-    print(f"device: {device if device == 'cpu' else torch.cuda.get_device_name(device)}, torch {torch.__version__}")
+    print(
+        f"device: {device if device == 'cpu' else torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    )
     rate = None
     if "matrix" in given.only:
         rate = matrix_rate(device, sizes.matrix)
@@ -237,7 +277,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "paper" in given.only:
-            store = Store.open(given.store) if given.store else simulate_affwild2(folder / "paper", scale=sizes.scale)
+            store = (
+                Store.open(given.store)
+                if given.store
+                else simulate_affwild2(folder / "paper", scale=sizes.scale)
+            )
             show(
                 "the paper's transformer" + (" (small)" if given.small else ""),
                 ("", "frames/s", "GFLOP a frame", "of the matrix rate"),
@@ -245,7 +289,11 @@ def main() -> None:
             )
         demo = simulate(folder / "demo", size="demo")
         if "fused" in given.only:
-            show("the demo's size", ("", "seconds per epoch", "times one seed"), fused(demo, device, sizes))
+            show(
+                "the demo's size",
+                ("", "seconds per epoch", "times one seed"),
+                fused(demo, device, sizes),
+            )
         if "sharing" in given.only:
             show(
                 f"a search of {sizes.trials} trials, its start included",

@@ -1,11 +1,12 @@
-"""Import of wide and of long tables: seconds and peak memory, beside pyarrow.csv and numpy reading the same bytes.
+"""Import of wide and of long tables: seconds and peak memory, beside pyarrow.csv and numpy reading
+the same bytes.
 
     python benchmarks/importing.py            small sizes, about a minute
     python benchmarks/importing.py --full     up to 70,000 columns x 1,000 rows and 10 columns x 10,000,000 rows
 
-Each reading is a process of its own; memory is its peak resident set, in MiB. "text" is the size of the CSV file,
-"numbers" that of its values as float64. Readers that need more than 12 GiB are stopped by that limit (a dash).
-"""
+Each reading is a process of its own; memory is its peak resident set, in MiB. "text" is the size of
+the CSV file, "numbers" that of its values as float64. Readers that need more than 12 GiB are
+stopped by that limit (a dash)."""
 
 from __future__ import annotations
 
@@ -22,7 +23,14 @@ import pyarrow.csv
 
 LIMIT = 12 << 30
 SMALL = [(10, 10_000), (100, 10_000), (1_000, 1_000), (6_373, 5), (6_373, 200), (10, 300_000)]
-FULL = [(6_373, 5), (6_373, 1_000), (20_000, 1_000), (70_000, 1_000), (10, 1_000_000), (10, 10_000_000)]
+FULL = [
+    (6_373, 5),
+    (6_373, 1_000),
+    (20_000, 1_000),
+    (70_000, 1_000),
+    (10, 1_000_000),
+    (10, 10_000_000),
+]
 READERS = {
     "import": """
 from va_search.data.table import import_table
@@ -70,7 +78,9 @@ def write_source(folder: Path, columns: int, rows: int) -> Path:
             count = min(at_once, rows - start)
             values = np.round(random.normal(size=(count, columns + 2)), 5)
             values[:, columns:] = np.clip(values[:, columns:], -1, 1)
-            table = pa.Table.from_arrays(list(values.T.copy()), names=[*names, "valence", "arousal"])
+            table = pa.Table.from_arrays(
+                list(values.T.copy()), names=[*names, "valence", "arousal"]
+            )
             pyarrow.csv.write_csv(table, handle, pyarrow.csv.WriteOptions(include_header=False))
     return file
 
@@ -89,7 +99,9 @@ def measured(reader: str, folder: Path) -> str:
 
 def main() -> None:
     """Print the table, a line per size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs=2, type=int, metavar=("COLUMNS", "ROWS"), help="One size.")
     parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))

@@ -1,12 +1,12 @@
-"""What `plan` says that a search takes beside what it then takes, for three small searches on a simulated store.
+"""What `plan` says that a search takes beside what it then takes, for three small searches on a
+simulated store.
 
     python benchmarks/plan_times.py
 
-Each search runs as the command would, in a process and a home of its own; then it gets as many seeds again, for which
-`search --dry-run` goes by the finished trials. Printed in seconds, with measured over said: on an idle machine it
-should lie between a half and two. Standard error has the load at the start: what other programs take
-makes searches slower and is in no estimate.
-"""
+Each search runs as the command would, in a process and a home of its own; then it gets as many
+seeds again, for which `search --dry-run` goes by the finished trials. Printed in seconds, with
+measured over said: on an idle machine it should lie between a half and two. Standard error has the
+load at the start: what other programs take makes searches slower and is in no estimate."""
 
 from __future__ import annotations
 
@@ -43,11 +43,17 @@ SEARCHES = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="demo", choices=["tiny", "demo"], help="of the simulated store")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--size", default="demo", choices=["tiny", "demo"], help="of the simulated store"
+    )
     size = parser.parse_args().size
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", file=sys.stderr)
-    print("| search | trials | plan | took | took / plan | more trials | dry run | took | took / dry run |")
+    print(
+        "| search | trials | plan | took | took / plan | more trials | dry run | took | took / dry run |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = simulate(Path(folder) / "store", size=size, hidden=None).path
@@ -71,7 +77,11 @@ def row(folder: Path, store: Path, name: str, epochs: str, seeds: int) -> str:
 
 def compared(said: float | None, took: float) -> list[str]:
     """Cells: what was said, what it took, and the ratio; dashes where nothing was said."""
-    return ["–", f"{took:.0f}", "–"] if said is None else [f"{said:.0f}", f"{took:.0f}", f"{took / said:.2f}"]
+    return (
+        ["–", f"{took:.0f}", "–"]
+        if said is None
+        else [f"{said:.0f}", f"{took:.0f}", f"{took / said:.2f}"]
+    )
 
 
 def timed(words: Sequence[str]) -> tuple[Any, float]:

@@ -1,8 +1,9 @@
-"""What a process and all it started take of the machine: core-seconds and memory, read from /proc (Linux only).
+"""What a process and all it started take of the machine: core-seconds and memory, read from /proc
+(Linux only).
 
-Memory is proportional set size (PSS): a page that n processes map counts 1/n in each, so a sum over processes counts
-every page once. Anonymous pages are a process's own; file pages are mapped from files, such as a store's features.
-"""
+Memory is proportional set size (PSS): a page that n processes map counts 1/n in each, so a sum over
+processes counts every page once. Anonymous pages are a process's own; file pages are mapped from
+files, such as a store's features."""
 
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 EACH, SHARE = 0.25, 50.0
-"""Seconds between looks at the processes; memory at most so seldom that looking takes 1 / SHARE of one core."""
+"""Seconds between looks at the processes; memory at most so seldom that looking takes 1 / SHARE of
+one core."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """Of a command and everything it started: wall seconds, when it began (time.time()), core-seconds, peak PSS."""
+    """Of a command and everything it started: wall seconds, when it began (time.time()),
+    core-seconds, peak PSS."""
 
     began: float
     seconds: float
@@ -53,7 +56,8 @@ def parse_mapped(text: str, folder: str) -> int:
 
 
 def parse_stat(text: str) -> tuple[int, int, float]:
-    """(parent, start in ticks since boot, core-seconds) of a process's stat file; its name may hold anything."""
+    """(parent, start in ticks since boot, core-seconds) of a process's stat file; its name may hold
+    anything."""
     words = text.rpartition(")")[2].split()
     return int(words[1]), int(words[19]), (int(words[11]) + int(words[12])) / TICKS
 
@@ -67,21 +71,29 @@ def memory(pid: int) -> dict[str, int]:
 
 @dataclass
 class Tree:
-    """A process and its descendants, those too whose parent has ended since they were seen first."""
+    """A process and its descendants, those too whose parent has ended since they were seen
+    first."""
 
     root: int
     core_seconds: dict[tuple[int, int], float] = field(default_factory=dict)
     """By process: pid and start, since pids are used again."""
 
     def look(self) -> list[int]:
-        """The pids alive now; their core-seconds are noted, so what ends between two looks is lost."""
+        """The pids alive now; their core-seconds are noted, so what ends between two looks is
+        lost."""
         found: dict[int, tuple[int, int, float]] = {}
         for path in Path("/proc").iterdir():
             if path.name.isdigit():
                 with contextlib.suppress(OSError):
                     found[int(path.name)] = parse_stat((path / "stat").read_text())
-        inside = {pid for pid, (_, start, _) in found.items() if pid == self.root or (pid, start) in self.core_seconds}
-        while more := {pid for pid, (parent, _, _) in found.items() if parent in inside and pid not in inside}:
+        inside = {
+            pid
+            for pid, (_, start, _) in found.items()
+            if pid == self.root or (pid, start) in self.core_seconds
+        }
+        while more := {
+            pid for pid, (parent, _, _) in found.items() if parent in inside and pid not in inside
+        }:
             inside |= more
         for pid in inside:
             _, start, spent = found[pid]
@@ -96,10 +108,13 @@ class Tree:
 
 
 def watch(command: Sequence[str], environment: dict[str, str], log: Path) -> Taken:
-    """Run a command to its end, its output in `log`; SystemExit with the log's end when it fails."""
+    """Run a command to its end, its output in `log`; SystemExit with the log's end when it
+    fails."""
     began, peak, next_memory = time.time(), 0.0, 0.0
     with log.open("wb") as out:
-        process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            command, env=environment, stdout=out, stderr=out, stdin=subprocess.DEVNULL
+        )
     tree = Tree(process.pid)
     try:
         while process.poll() is None:

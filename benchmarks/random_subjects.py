@@ -1,13 +1,13 @@
-"""Which recipe serves unseen people best, and is its out-of-fold score true? Real models, random choices of people.
+"""Which recipe serves unseen people best, and is its out-of-fold score true? Real models, random
+choices of people.
 
     python benchmarks/random_subjects.py --data stores/case --entries team_predictions [--choices 60] [--people 6]
 
-`entries` holds a folder per model, in it a CSV (valence, arousal) per recording with a row per labelled frame; models
-must not have seen the recordings' subjects when they were trained. From all labelled recordings so many subjects are
-drawn to choose everything on, and the CCC on all other subjects is measured; again and again. Means over the choices,
-printed as Markdown. "holds": how often the 95 % interval held the other subjects' CCC, which itself varies with who
-they are.
-"""
+`entries` holds a folder per model, in it a CSV (valence, arousal) per recording with a row per
+labelled frame; models must not have seen the recordings' subjects when they were trained. From all
+labelled recordings so many subjects are drawn to choose everything on, and the CCC on all other
+subjects is measured; again and again. Means over the choices, printed as Markdown. "holds": how
+often the 95 % interval held the other subjects' CCC, which itself varies with who they are."""
 
 from __future__ import annotations
 
@@ -49,12 +49,18 @@ RECIPES: dict[str, dict[str, Any]] = {
     "bagged, shrunk 0.5, matched": {**BAGGED, "shrink": 0.5, "match": True},
     "bagged, shrunk auto, matched": {**BAGGED, "shrink": "auto", "match": True},
     "bagged, shrunk 0.5, matched auto": {**BAGGED, "shrink": 0.5, "match": "auto"},
-    "bagged, best 5, shrunk 0.5, matched": {**BAGGED, "shrink": 0.5, "match": True, "prune": {"top": 5}},
+    "bagged, best 5, shrunk 0.5, matched": {
+        **BAGGED,
+        "shrink": 0.5,
+        "match": True,
+        "prune": {"top": 5},
+    },
 }
 
 
 def measured(store: Store, entries: Path) -> tuple[list[Recording], list[str], list[Statistics]]:
-    """Labelled recordings (labelled frames only), models, and both dimensions' statistics over all of them."""
+    """Labelled recordings (labelled frames only), models, and both dimensions' statistics over all
+    of them."""
     models = sorted(path.name for path in entries.iterdir() if path.is_dir())
     recordings, labels = [], []
     predictions: dict[str, list[Vector]] = {model: [] for model in models}
@@ -66,7 +72,9 @@ def measured(store: Store, entries: Path) -> tuple[list[Recording], list[str], l
         recordings.append(replace(recording, frames=len(annotation), gaps=()))
         labels.append(annotation)
         for model in models:
-            predictions[model].append(_pairs(entries / model / f"{recording.name}.csv", len(annotation)))
+            predictions[model].append(
+                _pairs(entries / model / f"{recording.name}.csv", len(annotation))
+            )
     names = [(recording.name, recording.frames) for recording in recordings]
     found = []
     for index in range(len(DIMENSIONS)):
@@ -79,7 +87,9 @@ def _pairs(path: Path, rows: int) -> Vector:
     table = pyarrow.csv.read_csv(path)
     pairs = np.stack([table.column(dimension).to_numpy() for dimension in DIMENSIONS], axis=1)
     if len(pairs) != rows:
-        raise SystemExit(f"{path}: {len(pairs)} rows, expected one for each of the {rows} labelled frames")
+        raise SystemExit(
+            f"{path}: {len(pairs)} rows, expected one for each of the {rows} labelled frames"
+        )
     return pairs
 
 
@@ -112,7 +122,9 @@ def choose(
 ) -> dict[str, list[float]]:
     """By recipe: CCC on others, out-of-fold, in-sample, and whether the interval held the first."""
     inside = [index for index, recording in enumerate(recordings) if recording.subject in people]
-    outside = [index for index, recording in enumerate(recordings) if recording.subject not in people]
+    outside = [
+        index for index, recording in enumerate(recordings) if recording.subject not in people
+    ]
     chosen = [recordings[index] for index in inside]
     folds = make_folds(chosen, [recording.frames for recording in chosen])
     candidates = [Candidate("entries", model, {"source": "outside"}) for model in models]
@@ -126,7 +138,9 @@ def choose(
         test = on_others(fits, of(statistics, outside))
         interval = bootstrap.interval([predicted], drawn, len(folds.groups))
         held = interval is not None and interval[0] <= test <= interval[1]
-        honest, in_sample = (float(sums.ccc(one.sum(axis=0))) for one in (predicted, fits.in_sample()))
+        honest, in_sample = (
+            float(sums.ccc(one.sum(axis=0))) for one in (predicted, fits.in_sample())
+        )
         found[name] = [test, honest, in_sample, float(held)]
     return found
 
@@ -136,7 +150,9 @@ def _no_frames(member: int) -> Vector:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--entries", type=Path, required=True)
     parser.add_argument("--choices", type=int, default=60)
@@ -145,21 +161,23 @@ def main() -> None:
     recordings, models, both = measured(Store.open(given.data), given.entries)
     subjects = sorted({recording.subject for recording in recordings})
     rng = np.random.default_rng(0)
-    results: dict[str, list[list[list[float]]]] = {name: [[] for _ in DIMENSIONS] for name in RECIPES}
+    results: dict[str, list[list[list[float]]]] = {
+        name: [[] for _ in DIMENSIONS] for name in RECIPES
+    }
     for _ in range(given.choices):
         people = set(rng.choice(subjects, given.people, replace=False).tolist())
         for index, statistics in enumerate(both):
             for name, row in choose(recordings, models, statistics, people).items():
                 results[name][index].append(row)
-    print(f"{len(models)} models; chosen on {given.people} of {len(subjects)} subjects, {given.choices} times\n")
+    print(
+        f"{len(models)} models; chosen on {given.people} of {len(subjects)} subjects, {given.choices} times\n"
+    )
     print("| recipe | valence, others | arousal, others | both | out-of-fold | in-sample | holds |")
     print("|---|---|---|---|---|---|---|")
     for name, rows in results.items():
         mean = np.array(rows).mean(axis=1)  # (dimension, 4)
         test, honest, in_sample, held = mean.mean(axis=0).tolist()
-        cells = (
-            f"{mean[0, 0]:.3f} | {mean[1, 0]:.3f} | {test:.3f} | {honest:.3f} | {in_sample:.3f} | {100 * held:.0f} %"
-        )
+        cells = f"{mean[0, 0]:.3f} | {mean[1, 0]:.3f} | {test:.3f} | {honest:.3f} | {in_sample:.3f} | {100 * held:.0f} %"
         print(f"| {name} | {cells} |")
 
 

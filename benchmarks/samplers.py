@@ -1,11 +1,11 @@
-"""What a proposal costs as a study grows, and how good proposals are: `python benchmarks/samplers.py`.
+"""What a proposal costs as a study grows, and how good proposals are: `python
+benchmarks/samplers.py`.
 
-No training: each configuration of search_spaces/any.yaml gets a valence and an arousal from a formula that is good at
-different settings for each (so that `both` has something to trade), with an optimum of 1, conditional settings and
-noise of 0.01. Trials are drawn from `Proposals` as a search draws them, never the same twice, so that the time of one
-is what a search pays: the sampler's own, repeated configurations included. Two trials run beside every one that is
-told, as on two cores.
-"""
+No training: each configuration of search_spaces/any.yaml gets a valence and an arousal from a
+formula that is good at different settings for each (so that `both` has something to trade), with an
+optimum of 1, conditional settings and noise of 0.01. Trials are drawn from `Proposals` as a search
+draws them, never the same twice, so that the time of one is what a search pays: the sampler's own,
+repeated configurations included. Two trials run beside every one that is told, as on two cores."""
 
 from __future__ import annotations
 
@@ -36,9 +36,15 @@ ASKED = 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
-        "--finished", type=int, nargs="+", default=[10, 100, 1000], help="sizes at which asking is timed"
+        "--finished",
+        type=int,
+        nargs="+",
+        default=[10, 100, 1000],
+        help="sizes at which asking is timed",
     )
-    parser.add_argument("--asks", type=int, nargs="+", default=[50, 200], help="marks at which the best is read")
+    parser.add_argument(
+        "--asks", type=int, nargs="+", default=[50, 200], help="marks at which the best is read"
+    )
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -47,10 +53,22 @@ def main() -> None:
         space = load_space(SPACE, store)
         print("milliseconds per proposal\n")
         header = [f"{number:,} finished" for number in options.finished]
-        table("sampler", header, {row: costs(searched(space, row, 0), options.finished) for row in ROWS})
-        print(f"\nbest after so many proposals: mean of {options.seeds} seeds ± deviation (the optimum is 1)\n")
-        names = [f"{name} {mark}" for mark in options.asks for name in ("valence", "arousal", "score")]
-        table("sampler", names, {row: qualities(space, row, options.asks, options.seeds) for row in ROWS})
+        table(
+            "sampler",
+            header,
+            {row: costs(searched(space, row, 0), options.finished) for row in ROWS},
+        )
+        print(
+            f"\nbest after so many proposals: mean of {options.seeds} seeds ± deviation (the optimum is 1)\n"
+        )
+        names = [
+            f"{name} {mark}" for mark in options.asks for name in ("valence", "arousal", "score")
+        ]
+        table(
+            "sampler",
+            names,
+            {row: qualities(space, row, options.asks, options.seeds) for row in ROWS},
+        )
 
 
 def searched(space: Space, row: str, seed: int) -> Space:
@@ -65,15 +83,23 @@ def ident(settings: TrialSettings) -> str:
 
 
 def reached(settings: TrialSettings) -> tuple[float, float]:
-    """(valence, arousal) of a configuration: at most 1 each, noise aside; a different place is best for each."""
+    """(valence, arousal) of a configuration: at most 1 each, noise aside; a different place is best
+    for each."""
     rate = math.log10(settings.learning_rate)
     sets = set(settings.features)
-    encoders = ({"transformer": 0.1, "transformer_lstm": 0.0, "gru": 0.05, "lstm": 0.08}, {"gru": 0.0, "lstm": 0.02})
+    encoders = (
+        {"transformer": 0.1, "transformer_lstm": 0.0, "gru": 0.05, "lstm": 0.08},
+        {"gru": 0.0, "lstm": 0.02},
+    )
     found = []
     for index, best_rate in enumerate((-3.2, -2.8)):
         loss = 0.25 * abs(rate - best_rate) + encoders[index].get(settings.encoder, 0.12)
-        loss += 0.03 * abs(len(sets) - (2, 5)[index]) + 0.02 * (settings.normalise != ("subject", "recording")[index])
-        loss += 0.02 * (settings.frame_step != (2, 4)[index]) + 0.02 * (settings.schedule != "cosine")
+        loss += 0.03 * abs(len(sets) - (2, 5)[index]) + 0.02 * (
+            settings.normalise != ("subject", "recording")[index]
+        )
+        loss += 0.02 * (settings.frame_step != (2, 4)[index]) + 0.02 * (
+            settings.schedule != "cosine"
+        )
         loss += 0.01 * (settings.encoder_dropout != 0.1) + 0.02 * (settings.fusion == "early")
         loss += 0.01 * (settings.uses_attention and settings.layers == 2)
         loss += 0.01 * (settings.encoder != "transformer" and settings.hidden_size == 128)

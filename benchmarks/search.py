@@ -4,25 +4,26 @@
     python benchmarks/search.py --trials 4 --epochs 3 --only ours floor
     python benchmarks/search.py --only ours floor --rounds 3       where the machine's own speed changes by the minute
 
-On one simulated store of the demo's size, the same grid (four learning rates, several seeds), epochs and trials side by
-side, one after another:
+On one simulated store of the demo's size, the same grid (four learning rates, several seeds),
+epochs and trials side by side, one after another:
 
     recipe  tutorial_recipe.py: Ray Tune, a DataLoader over files per recording, MLflowLoggerCallback on SQLite
     ours    va-search search
     floor   training_floor.py: the bare loops on data in memory, one process per core, no Ray, nothing logged or kept
 
-All train the same network with the same loss, optimiser and schedule: a transformer, as its batches are the same
-everywhere (recurrent encoders carry their state over here, which a DataLoader of windows does not). Their CCCs must
-agree within twice the standard error of the difference of the means; otherwise the exit code is 1. All are judged on
-steps of two frames: ours, whose own scores are of every frame, interpolated between steps, is predicted once more.
+All train the same network with the same loss, optimiser and schedule: a transformer, as its batches
+are the same everywhere (recurrent encoders carry their state over here, which a DataLoader of
+windows does not). Their CCCs must agree within twice the standard error of the difference of the
+means; otherwise the exit code is 1. All are judged on steps of two frames: ours, whose own scores
+are of every frame, interpolated between steps, is predicted once more.
 
-Printed: `start`, from the command to its first trial's beginning (imports, Ray); `wall`, from there to the command's
-end; trials per hour of wall; core-seconds of all processes, start included, per trial; overhead per trial, which is
-wall times trials side by side per trial, less the floor's training; peak memory (PSS of the process tree); wall over
-the floor's, which is the sum of its trainings over trials side by side; seconds of a training on each side that tells
-them, since a machine's own speed may change between sides. Run it while nothing else runs. With --rounds all sides run
-so many times in turns, and the ratios of all rounds are printed with their medians.
-"""
+Printed: `start`, from the command to its first trial's beginning (imports, Ray); `wall`, from there
+to the command's end; trials per hour of wall; core-seconds of all processes, start included, per
+trial; overhead per trial, which is wall times trials side by side per trial, less the floor's
+training; peak memory (PSS of the process tree); wall over the floor's, which is the sum of its
+trainings over trials side by side; seconds of a training on each side that tells them, since a
+machine's own speed may change between sides. Run it while nothing else runs. With --rounds all
+sides run so many times in turns, and the ratios of all rounds are printed with their medians."""
 
 from __future__ import annotations
 
@@ -72,13 +73,15 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Side:
-    """What one way of searching took: `first` is when its first trial began (time.time()), `scores` one a trial."""
+    """What one way of searching took: `first` is when its first trial began (time.time()), `scores`
+    one a trial."""
 
     taken: Taken
     first: float
     scores: list[float]
     trainings: list[float] | None = None
-    """Seconds of each training, of the floor and of ours (there a whole trial, its predictions and weights written)."""
+    """Seconds of each training, of the floor and of ours (there a whole trial, its predictions and
+    weights written)."""
     own: list[float] | None = None
     """Scores of every frame, of ours."""
 
@@ -114,11 +117,17 @@ class Job:
     @property
     def grid(self) -> list[dict[str, Any]]:
         """The settings of each trial."""
-        return [{**self.settings, "learning_rate": rate, "seed": seed} for rate in RATES for seed in self.seeds]
+        return [
+            {**self.settings, "learning_rate": rate, "seed": seed}
+            for rate in RATES
+            for seed in self.seeds
+        ]
 
     def environment(self, side: str) -> dict[str, str]:
         """Temporary files in our folder, one thread a trial, nothing sent anywhere."""
-        temporary = self.folder / side[0]  # short: Ray puts sockets there, whose paths are at most 107 characters
+        temporary = (
+            self.folder / side[0]
+        )  # short: Ray puts sockets there, whose paths are at most 107 characters
         temporary.mkdir()
         quiet = {
             "RAY_USAGE_STATS_ENABLED": "0",
@@ -129,8 +138,8 @@ class Job:
         return {**os.environ, **quiet, "RAY_TMPDIR": str(temporary), "TMPDIR": str(temporary)}
 
     def script(self, side: str, name: str, trials: list[dict[str, Any]]) -> tuple[Taken, Any]:
-        """Run one of the scripts beside this one on trials of these settings: what it took, and what it wrote to its
-        `scores` file."""
+        """Run one of the scripts beside this one on trials of these settings: what it took, and
+        what it wrote to its `scores` file."""
         folder = self.folder / side
         (folder / "clock").mkdir(parents=True)
         document = {
@@ -148,12 +157,15 @@ class Job:
 
 
 def export(store: Store, settings: TrialSettings, to: Path) -> Path:
-    """A file per recording and feature set, (steps, columns) normalised; labels (steps, 2) in [-1, 1]; who is where.
+    """A file per recording and feature set, (steps, columns) normalised; labels (steps, 2) in [-1,
+    1]; who is where.
 
     Returns the folder.
     """
     data = Examples(settings, store, torch.device("cpu"))
-    about: dict[str, Any] = {"feature_sets": [{**asdict(one), "columns": []} for one in data.feature_sets]}
+    about: dict[str, Any] = {
+        "feature_sets": [{**asdict(one), "columns": []} for one in data.feature_sets]
+    }
     borders = np.cumsum([one.dim for one in data.feature_sets])[:-1]
     for name in ("labels", *(one.name for one in data.feature_sets)):
         (to / name).mkdir(parents=True)
@@ -201,7 +213,9 @@ def ours(job: Job) -> Side:
     taken = watch(command, job.environment("ours"), folder / "log")
     bank = Bank(Home(folder / "home").bank)
     records = list(bank.records("ours"))
-    written = [(bank.folder("ours", one["trial"]) / "trial.json").stat().st_mtime for one in records]
+    written = [
+        (bank.folder("ours", one["trial"]) / "trial.json").stat().st_mtime for one in records
+    ]
     first = min(at - one["seconds"] for at, one in zip(written, records, strict=True))
     data = Examples(TrialSettings(**job.settings), job.store, torch.device("cpu"))
     scores = [by_step(bank.folder("ours", one["trial"]), data) for one in records]
@@ -210,11 +224,15 @@ def ours(job: Job) -> Side:
 
 
 def by_step(folder: Path, data: Examples) -> float:
-    """Mean CCC of the models saved in a folder, over the validation steps as the recipe and the floor judge them."""
+    """Mean CCC of the models saved in a folder, over the validation steps as the recipe and the
+    floor judge them."""
     steps, found = data.validation, []
     segments, _ = segments_of(data.settings, steps)
     for k, dimension in enumerate(DIMENSIONS):
-        model, values = load_model(folder, dimension).model, np.zeros((len(segments), data.settings.segment_length, 2))
+        model, values = (
+            load_model(folder, dimension).model,
+            np.zeros((len(segments), data.settings.segment_length, 2)),
+        )
         for batch, predicted in in_batches(model, data.settings, data.gather, steps):
             values[batch.segments, : predicted.shape[1]] = predicted
         found.append(ccc(stitch(values, segments, len(steps))[:, k], steps.label[:, k]))
@@ -282,20 +300,27 @@ def agree(sides: dict[str, Side]) -> bool:
         for other in names[index + 1 :]:
             difference, noise = compared(sides[name].scores, sides[other].scores)
             fine = abs(difference) <= noise
-            print(f"CCC {name} - {other}: {difference:+.4f}, noise {noise:.4f}: {'same' if fine else 'NOT THE SAME'}")
+            print(
+                f"CCC {name} - {other}: {difference:+.4f}, noise {noise:.4f}: {'same' if fine else 'NOT THE SAME'}"
+            )
             same = same and fine
     return same
 
 
 def compared(one: list[float], other: list[float]) -> tuple[float, float]:
-    """Difference of the means, and twice its standard error; the grid's own differences are in it, so it is wide."""
+    """Difference of the means, and twice its standard error; the grid's own differences are in it,
+    so it is wide."""
     variance = statistics.variance(one) / len(one) + statistics.variance(other) / len(other)
     return statistics.mean(one) - statistics.mean(other), 2 * math.sqrt(variance)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=16, help=f"a multiple of {len(RATES)}, the learning rates")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--trials", type=int, default=16, help=f"a multiple of {len(RATES)}, the learning rates"
+    )
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--concurrent", type=int, default=cores(), help="trials side by side")
     parser.add_argument("--only", nargs="+", choices=list(SIDES), default=list(SIDES))

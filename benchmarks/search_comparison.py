@@ -2,20 +2,20 @@
 
     python benchmarks/search_comparison.py --store stores/case --home comparison --minutes 60 --seeds 2
 
-Each row and seed is one study in a home of its own under --home (trials are shared within a home, which would be free
-time), given so many minutes; marks in between are read afterwards from when each trial finished, so that one study of
-60 minutes gives the 10 and 30 minute marks too. The same command goes on where it was stopped, and only prints once
-all is done; studies are interleaved seed by seed, so that a part of it compares too.
+Each row and seed is one study in a home of its own under --home (trials are shared within a home,
+which would be free time), given so many minutes; marks in between are read afterwards from when
+each trial finished, so that one study of 60 minutes gives the 10 and 30 minute marks too. The same
+command goes on where it was stopped, and only prints once all is done; studies are interleaved seed
+by seed, so that a part of it compares too.
 
-A minute is --cores times 60 core-seconds, counted over the search's processes (driver, Ray, trainings), so that what
-else runs on the machine does not take a study's time away.
+A minute is --cores times 60 core-seconds, counted over the search's processes (driver, Ray,
+trainings), so that what else runs on the machine does not take a study's time away.
 
-Rows: `grid` (a range of floats becomes three values), `random` and `tpe` without early stopping; `tpe+asha`, `both` and
-`ensemble` with it. The space is --space with sampler, seed, objective, budget and early stopping replaced; what is
-printed are the best single trial and the ensemble (--recipe), out-of-fold on validation: both chosen again without the
-recordings they are judged on. Mean over seeds, and the
-lowest and highest of them.
-"""
+Rows: `grid` (a range of floats becomes three values), `random` and `tpe` without early stopping;
+`tpe+asha`, `both` and `ensemble` with it. The space is --space with sampler, seed, objective,
+budget and early stopping replaced; what is printed are the best single trial and the ensemble
+(--recipe), out-of-fold on validation: both chosen again without the recordings they are judged on.
+Mean over seeds, and the lowest and highest of them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ NAME = "compared"
 
 @dataclass(frozen=True)
 class One:
-    """One row and seed, its home, and what its clock showed (`clock.json`: pairs of time.time() and seconds spent)."""
+    """One row and seed, its home, and what its clock showed (`clock.json`: pairs of time.time() and
+    seconds spent)."""
 
     row: str
     seed: int
@@ -79,7 +80,8 @@ class One:
         return max((spent for _, spent in self.clock()), default=0.0)
 
     def reached_by(self, record: dict[str, Any]) -> float:
-        """Seconds of searching after which a trial had finished; infinite for one after the clock's last look."""
+        """Seconds of searching after which a trial had finished; infinite for one after the clock's
+        last look."""
         finished = datetime.fromisoformat(record["finished_at"]).timestamp()
         return next((spent for at, spent in self.clock() if at >= finished), math.inf)
 
@@ -101,19 +103,31 @@ class Clock:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--home", type=Path, required=True, help="the folder of the studies' homes")
-    parser.add_argument("--space", type=Path, default=Path(__file__).parents[1] / "search_spaces" / "any.yaml")
+    parser.add_argument(
+        "--space", type=Path, default=Path(__file__).parents[1] / "search_spaces" / "any.yaml"
+    )
     parser.add_argument("--minutes", type=float, default=60.0, help="searching time of each study")
-    parser.add_argument("--marks", type=float, nargs="+", default=[10.0, 30.0, 60.0], help="in minutes")
+    parser.add_argument(
+        "--marks", type=float, nargs="+", default=[10.0, 30.0, 60.0], help="in minutes"
+    )
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS))
     parser.add_argument("--recipe", default="greedy")
-    parser.add_argument("--cores", type=int, default=os.cpu_count() or 1, help="cores, and so trials side by side")
+    parser.add_argument(
+        "--cores", type=int, default=os.cpu_count() or 1, help="cores, and so trials side by side"
+    )
     options = parser.parse_args()
     store, recipe = Store.open(options.store), load_recipe(options.recipe)
-    studies = [One(row, seed, options.home / f"{row}-{seed}") for seed in range(options.seeds) for row in options.rows]
+    studies = [
+        One(row, seed, options.home / f"{row}-{seed}")
+        for seed in range(options.seeds)
+        for row in options.rows
+    ]
     for one in studies:
         search(one, options)
     tables = {one: read(one, store, recipe, options.marks) for one in studies}
@@ -134,7 +148,9 @@ def search(one: One, options: argparse.Namespace) -> None:
         process.join()  # it got the signal too, and saves what is finished
         raise SystemExit(130) from None
     if process.exitcode or 60 * options.minutes - one.spent > 1:
-        raise SystemExit(f"{one.folder}: stopped before its time was over; the same command goes on")
+        raise SystemExit(
+            f"{one.folder}: stopped before its time was over; the same command goes on"
+        )
 
 
 def searched(one: One, options: argparse.Namespace) -> None:
@@ -158,7 +174,9 @@ def searched(one: One, options: argparse.Namespace) -> None:
 
 def document(one: One, space: dict[str, Any]) -> dict[str, Any]:
     """The space of one row and seed."""
-    made = {name: value for name, value in space.items() if name not in ("early_stopping", "objective")}
+    made = {
+        name: value for name, value in space.items() if name not in ("early_stopping", "objective")
+    }
     made |= ROWS[one.row] | {"sampler_seed": one.seed, "budget": {"trials": 1_000_000}}
     if one.row == "grid":
         made["settings"] = {name: gridded(value) for name, value in space["settings"].items()}
@@ -189,25 +207,40 @@ def read(one: One, store: Store, recipe: Recipe, marks: list[float]) -> list[Rea
         materials = gather(Home(one.folder), [NAME], store, outside=False)
     except InputError:  # no trial at all
         return [None for _ in marks]
-    times = {candidate.trial: one.reached_by(candidate.record) for candidate in materials.lines.candidates}
-    return [reached(materials, times, recipe, 60 * mark) if one.spent >= 60 * mark - 1 else None for mark in marks]
+    times = {
+        candidate.trial: one.reached_by(candidate.record)
+        for candidate in materials.lines.candidates
+    }
+    return [
+        reached(materials, times, recipe, 60 * mark) if one.spent >= 60 * mark - 1 else None
+        for mark in marks
+    ]
 
 
-def reached(materials: Materials, times: dict[str, float], recipe: Recipe, seconds: float) -> Reached:
+def reached(
+    materials: Materials, times: dict[str, float], recipe: Recipe, seconds: float
+) -> Reached:
     finished, then = at_mark(materials, times, seconds)
     if then is None:
         return Reached(finished, None, None)
     single = compare.out_of_fold(compare.best_single(then))
     ensemble = compare.out_of_fold(compare.carry_out(recipe, then))
-    return Reached(finished, single["score"] if single else None, ensemble["score"] if ensemble else None)
+    return Reached(
+        finished, single["score"] if single else None, ensemble["score"] if ensemble else None
+    )
 
 
-def at_mark(materials: Materials, times: dict[str, float], seconds: float) -> tuple[int, Materials | None]:
-    """How many trials had finished after so long, and what they give; None where a dimension has none."""
+def at_mark(
+    materials: Materials, times: dict[str, float], seconds: float
+) -> tuple[int, Materials | None]:
+    """How many trials had finished after so long, and what they give; None where a dimension has
+    none."""
     known = {trial for trial, took in times.items() if took <= seconds}
     dimensions = {}
     for dimension, material in materials.items():
-        members = [index for index, candidate in enumerate(material.candidates) if candidate.trial in known]
+        members = [
+            index for index, candidate in enumerate(material.candidates) if candidate.trial in known
+        ]
         if not members:
             return len(known), None
         dimensions[dimension] = material.subset(np.array(members, dtype=np.intp))
@@ -215,8 +248,14 @@ def at_mark(materials: Materials, times: dict[str, float], seconds: float) -> tu
 
 
 def print_table(tables: dict[One, list[Reached | None]], options: argparse.Namespace) -> None:
-    columns = [f"{what}, {mark:g} min" for mark in options.marks for what in ("trials", "best single", "ensemble")]
-    print(f"\nscore out-of-fold (recipe {options.recipe}), {options.seeds} seeds: mean (lowest to highest)\n")
+    columns = [
+        f"{what}, {mark:g} min"
+        for mark in options.marks
+        for what in ("trials", "best single", "ensemble")
+    ]
+    print(
+        f"\nscore out-of-fold (recipe {options.recipe}), {options.seeds} seeds: mean (lowest to highest)\n"
+    )
     print("| search | " + " | ".join(columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
     for row in options.rows:
@@ -234,7 +273,9 @@ def spread(values: list[float | None]) -> str:
     known = [value for value in values if value is not None]
     if not known:
         return "–"
-    return f"{statistics.mean(known):.3f}" + (f" ({min(known):.3f} to {max(known):.3f})" if len(known) > 1 else "")
+    return f"{statistics.mean(known):.3f}" + (
+        f" ({min(known):.3f} to {max(known):.3f})" if len(known) > 1 else ""
+    )
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""What a search costs beside its trainings, and whether that grows: seconds per trial and the driver's memory.
+"""What a search costs beside its trainings, and whether that grows: seconds per trial and the
+driver's memory.
 
     python benchmarks/search_growth.py                     300 trials: some minutes on two cores
     python benchmarks/search_growth.py --trials 5000       the whole claim: seven minutes or so on a quiet machine
     python benchmarks/search_growth.py --trials 1000 --sampler tpe
     python benchmarks/search_growth.py --asks 5000         the sampler alone, nothing is trained
 
-One study of trivial trials (one epoch of a tiny model on the tiny simulated store, every trial another learning rate),
-on one Ray, with MLflow in the home as always. Printed for each part of the study: wall seconds per trial, times trials
-side by side, less what the trials themselves took (their `seconds`, from the opening of the store to the last file),
-which leaves what starting, choosing, claiming, reporting and tracking cost; and the driver's resident memory.
-"""
+One study of trivial trials (one epoch of a tiny model on the tiny simulated store, every trial
+another learning rate), on one Ray, with MLflow in the home as always. Printed for each part of the
+study: wall seconds per trial, times trials side by side, less what the trials themselves took
+(their `seconds`, from the opening of the store to the last file), which leaves what starting,
+choosing, claiming, reporting and tracking cost; and the driver's resident memory."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ MARKS = (10, 30, 100, 300, 1000, 2000, 3000, 4000, 5000)
 
 @dataclass(frozen=True)
 class Mark:
-    """The study when so many trials were finished: seconds since the first, the driver's memory in MiB."""
+    """The study when so many trials were finished: seconds since the first, the driver's memory in
+    MiB."""
 
     finished: int
     seconds: float
@@ -80,13 +82,24 @@ def grow(folder: Path, store: Store, space: Space, concurrent: int) -> list[Mark
         if progress.finished:
             marks.append(Mark(progress.finished, time.monotonic(), resident()))
 
-    run_search(Home(folder / "home"), space, store, study="s", options=Options(concurrent=concurrent), watch=watch)
+    run_search(
+        Home(folder / "home"),
+        space,
+        store,
+        study="s",
+        options=Options(concurrent=concurrent),
+        watch=watch,
+    )
     return marks
 
 
 def show_growth(marks: list[Mark], folder: Path, concurrent: int) -> None:
-    records = sorted(Bank(folder / "home" / "bank").records("s"), key=lambda record: record["finished_at"])
-    table = Table("trials", "wall s per trial", "trial's own s", "overhead s per trial", "driver MiB")
+    records = sorted(
+        Bank(folder / "home" / "bank").records("s"), key=lambda record: record["finished_at"]
+    )
+    table = Table(
+        "trials", "wall s per trial", "trial's own s", "overhead s per trial", "driver MiB"
+    )
     before = marks[0]
     last = marks[-1].finished
     for mark in [m for m in MARKS if m < last] + [last]:
@@ -97,20 +110,26 @@ def show_growth(marks: list[Mark], folder: Path, concurrent: int) -> None:
         own = sum(record["seconds"] for record in records[before.finished : now.finished]) / count
         wall = (now.seconds - before.seconds) / count
         part = f"{before.finished + 1} to {now.finished}"
-        table.add_row(part, f"{wall:.3f}", f"{own:.3f}", f"{wall * concurrent - own:.3f}", f"{now.memory:.0f}")
+        table.add_row(
+            part, f"{wall:.3f}", f"{own:.3f}", f"{wall * concurrent - own:.3f}", f"{now.memory:.0f}"
+        )
         before = now
     Console().print(table)
 
 
 def show_asks(space: Space, store: Store, asks: int) -> None:
     """Seconds per proposal of the sampler alone, told a made-up objective for each."""
-    proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features, "official")))
+    proposals = Proposals(
+        space, lambda settings: trial_id(settings, store.data_hash(settings.features, "official"))
+    )
     table = Table("proposals", "ms per proposal", "MiB")
     part, began = 0, time.perf_counter()
     for number in range(1, asks + 1):
         drawn = proposals.next()
         assert drawn is not None
-        proposals.tell(drawn[0], (-abs(drawn[1].learning_rate - 1e-3) * 100 + drawn[1].head_dropout / 10,))
+        proposals.tell(
+            drawn[0], (-abs(drawn[1].learning_rate - 1e-3) * 100 + drawn[1].head_dropout / 10,)
+        )
         if number in MARKS or number == asks:
             spent = (time.perf_counter() - began) / (number - part) * 1000
             table.add_row(f"{part + 1} to {number}", f"{spent:.1f}", f"{resident():.0f}")
@@ -119,11 +138,15 @@ def show_asks(space: Space, store: Store, asks: int) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--trials", type=int, default=300)
     arguments.add_argument("--sampler", choices=["random", "tpe"], default="random")
     arguments.add_argument("--concurrent", type=int, default=2, help="trials side by side")
-    arguments.add_argument("--asks", type=int, help="measure the sampler alone, TPE, with so many proposals")
+    arguments.add_argument(
+        "--asks", type=int, help="measure the sampler alone, TPE, with so many proposals"
+    )
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -2,9 +2,9 @@
 
     python benchmarks/shared_memory.py           1, 2 and 4 trials at a time on wide features: about a minute
 
-Trains k trials at once, each in a process, on the paper's feature sets (--like affwild2), and prints how much of the
-store's files all of them hold together (PSS), and the memory of their own at its peak while they train.
-"""
+Trains k trials at once, each in a process, on the paper's feature sets (--like affwild2), and
+prints how much of the store's files all of them hold together (PSS), and the memory of their own at
+its peak while they train."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ MIB = 2**20
 
 
 def train_on(store: Path, settings: TrialSettings, pipe: Connection) -> None:
-    """Train until killed; tells its own memory before there is a model or data, and when an epoch is done."""
+    """Train until killed; tells its own memory before there is a model or data, and when an epoch
+    is done."""
     torch.set_num_threads(1)
     opened = Store.open(store)
     torch.optim.Adam([torch.zeros(1)])  # imports a good deal more of torch
@@ -50,12 +51,17 @@ def train_on(store: Path, settings: TrialSettings, pipe: Connection) -> None:
         fit.run_epoch()
 
 
-def held(store: Store, settings: TrialSettings, number: int, seconds: float) -> tuple[float, float, float]:
-    """Bytes of `number` trainings at once: of the store's files, of their own (both the highest sum seen while they
-    train), and of their own before they had a model or data."""
+def held(
+    store: Store, settings: TrialSettings, number: int, seconds: float
+) -> tuple[float, float, float]:
+    """Bytes of `number` trainings at once: of the store's files, of their own (both the highest sum
+    seen while they train), and of their own before they had a model or data."""
     context = multiprocessing.get_context("spawn")
     pipes = [context.Pipe(duplex=False) for _ in range(number)]
-    processes = [context.Process(target=train_on, args=(store.path, settings, give), daemon=True) for _, give in pipes]
+    processes = [
+        context.Process(target=train_on, args=(store.path, settings, give), daemon=True)
+        for _, give in pipes
+    ]
     for process in processes:
         process.start()
     try:
@@ -78,8 +84,8 @@ def held(store: Store, settings: TrialSettings, number: int, seconds: float) -> 
 
 
 def model_and_batch(store: Store, settings: TrialSettings) -> tuple[float, float]:
-    """Bytes of a trial's parameters (with gradients, Adam's two moments, two best epochs), and of the inputs of its
-    largest batch, which is one of prediction."""
+    """Bytes of a trial's parameters (with gradients, Adam's two moments, two best epochs), and of
+    the inputs of its largest batch, which is one of prediction."""
     data = Fit(settings, store)
     parameters = sum(one.numel() for one in data.model.parameters())
     columns = sum(store.feature_sets[name].dim for name in settings.features)
@@ -91,7 +97,13 @@ def model_and_batch(store: Store, settings: TrialSettings) -> tuple[float, float
 def show_memory(store: Store, counts: list[int], seconds: float) -> None:
     settings = TrialSettings(features=tuple(store.feature_sets), **WIDE)
     table = Table(title="memory of trials at a time, MiB", title_justify="left")
-    headings = ("trials", "store's files, all", "own, all", "own, each further", "of it before model and data")
+    headings = (
+        "trials",
+        "store's files, all",
+        "own, all",
+        "own, each further",
+        "of it before model and data",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     first: tuple[int, float, float] | None = None
@@ -106,18 +118,26 @@ def show_memory(store: Store, counts: list[int], seconds: float) -> None:
     Console(width=120).print(table)
     model, batch = (value / MIB for value in model_and_batch(store, settings))
     size = sum(store.features(name).nbytes for name in store.feature_sets) / MIB
-    print(f"features on disk {size:,.0f} MiB; model, optimiser and best epochs {model:,.1f} MiB; the inputs of")
+    print(
+        f"features on disk {size:,.0f} MiB; model, optimiser and best epochs {model:,.1f} MiB; the inputs of"
+    )
     print(f"the largest batch {batch:,.0f} MiB")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--at-once", type=int, nargs="+", default=[1, 2, 4], help="trials at a time")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--at-once", type=int, nargs="+", default=[1, 2, 4], help="trials at a time"
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="how long each is looked at")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="va", ignore_cleanup_errors=True) as name:
-        show_memory(simulate_affwild2(Path(name) / "store", scale=0.01), given.at_once, given.seconds)
+        show_memory(
+            simulate_affwild2(Path(name) / "store", scale=0.01), given.at_once, given.seconds
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Does the simulated Aff-Wild2 behave as the paper's tables do? Small trials on it, and what an ensemble gains.
+"""Does the simulated Aff-Wild2 behave as the paper's tables do? Small trials on it, and what an
+ensemble gains.
 
     python benchmarks/simulated_gain.py [--scale 0.01] [--world 0] [--seeds 1] [--epochs 12]
 
-Printed at scale 0.01, in about 4 minutes on one thread of a busy CPU (the paper, on validation: valence best single
-.607, ensemble .653, +.045; arousal .738, .767, +.028):
+Printed at scale 0.01, in about 4 minutes on one thread of a busy CPU (the paper, on validation:
+valence best single .607, ensemble .653, +.045; arousal .738, .767, +.028):
 
     encoder      features                                          V     A   | test V     A
     transformer  fau ires100 ecapatdnn hubert                   0.479 0.719 | 0.487 0.682
@@ -28,10 +29,9 @@ and for another challenge (--world 1):
     valence: best single 0.667 (test 0.425), greedy of 6 0.703 (test 0.522), gain +0.036 (test +0.096)
     arousal: best single 0.717 (test 0.591), greedy of 5 0.754 (test 0.670), gain +0.037 (test +0.078)
 
-The values of the simulation were chosen while looking at world 0. Members and epochs are chosen on validation, so the
-gains there are in-sample; those on test are not. At this scale validation is eight recordings: scores differ by .1 and
-more (.24 once) between validation and test.
-"""
+The values of the simulation were chosen while looking at world 0. Members and epochs are chosen on
+validation, so the gains there are in-sample; those on test are not. At this scale validation is
+eight recordings: scores differ by .1 and more (.24 once) between validation and test."""
 
 from __future__ import annotations
 
@@ -81,8 +81,11 @@ Pair = NDArray[np.float32]
 
 
 def train(store: Store, features: str, encoder: Any, seed: int, epochs: int) -> tuple[Pair, Pair]:
-    """Predictions (frames, 2) of validation and test by one small trial, each dimension from its best epoch."""
-    settings = TrialSettings(features=tuple(features.split()), encoder=encoder, seed=seed, epochs=epochs, **SMALL)
+    """Predictions (frames, 2) of validation and test by one small trial, each dimension from its
+    best epoch."""
+    settings = TrialSettings(
+        features=tuple(features.split()), encoder=encoder, seed=seed, epochs=epochs, **SMALL
+    )
     fit = Fit(settings, store)
     while not fit.finished:
         fit.run_epoch()
@@ -110,25 +113,36 @@ def moments(predictions: list[NDArray[np.floating]], labels: NDArray[np.floating
 
 
 def report(store: Store, hidden: Path, seeds: int, epochs: int) -> None:
-    """Train, print a line per trial, then the best single trial and the ensemble of each dimension."""
+    """Train, print a line per trial, then the best single trial and the ensemble of each
+    dimension."""
     truth: dict[str, NDArray[np.floating]] = {
         "validation": store.annotations[positions(store.split("validation"))],
         "test": hidden_labels(store, hidden),
     }
     trials: list[tuple[Pair, Pair]] = []
-    print("encoder      features                                          V     A   | test V     A    seconds")
+    print(
+        "encoder      features                                          V     A   | test V     A    seconds"
+    )
     for number, features in enumerate(COMBINATIONS):
         for seed in range(seeds):
             began, encoder = time.perf_counter(), ("transformer", "gru")[(number + seed) % 2]
             found = train(store, features, encoder, seed, epochs)
             trials.append(found)
-            scores = [ccc(found[at][:, d], truth[split][:, d]) for at, split in enumerate(truth) for d in (0, 1)]
+            scores = [
+                ccc(found[at][:, d], truth[split][:, d])
+                for at, split in enumerate(truth)
+                for d in (0, 1)
+            ]
             v, a, test_v, test_a = (f"{score:5.3f}" for score in scores)
             seconds = time.perf_counter() - began
-            print(f"{encoder:12} {features:46} {v} {a} | {test_v} {test_a}  {seconds:5.1f}", flush=True)
+            print(
+                f"{encoder:12} {features:46} {v} {a} | {test_v} {test_a}  {seconds:5.1f}",
+                flush=True,
+            )
     for d, dimension in enumerate(DIMENSIONS):
         of_validation, of_test = (
-            moments([trial[at][:, d] for trial in trials], truth[split][:, d]) for at, split in enumerate(truth)
+            moments([trial[at][:, d] for trial in trials], truth[split][:, d])
+            for at, split in enumerate(truth)
         )
         weights = greedy(of_validation, STEPS)
         best = int(np.argmax(of_validation.ccc_of_each()))
@@ -151,7 +165,9 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         hidden = Path(folder) / "hidden"
-        store = simulate_affwild2(Path(folder) / "store", scale=options.scale, seed=options.world, hidden=hidden)
+        store = simulate_affwild2(
+            Path(folder) / "store", scale=options.scale, seed=options.world, hidden=hidden
+        )
         report(store, hidden, options.seeds, options.epochs)
 
 

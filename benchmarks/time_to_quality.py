@@ -1,31 +1,33 @@
-"""Time to quality: minutes until our ensemble is better than all that a search by the tutorials ends with.
+"""Time to quality: minutes until our ensemble is better than all that a search by the tutorials
+ends with.
 
     python benchmarks/time_to_quality.py                           30 trials of the recipe: 10 minutes on two idle cores
     python benchmarks/time_to_quality.py --trials 4 --epochs 3     whether it runs: a minute
 
-One simulated store of the demo's size, one space (feature sets, fusion, width, layers, dropout, learning rate), as many
-trials side by side, one way after the other:
+One simulated store of the demo's size, one space (feature sets, fusion, width, layers, dropout,
+learning rate), as many trials side by side, one way after the other:
 
     recipe  tutorial_recipe.py on --trials configurations drawn at random from the space, none stopped early. Its final
             score is the mean of the best five trials' validation scores
     ours    va-search's search by TPE with ASHA (grace 5 epochs, factor 3) for as long as the recipe took. Its score at
             a mark is that of the ensemble (--recipe) of all that was finished by then, judged out-of-fold
 
-The encoder is a transformer, as its batches are the same for both (search.py says why). The recipe has two advantages:
-its files are normalised and averaged over two frames already, and its score is in-sample: the best epoch of each
-dimension and the best five trials are chosen on the recordings that they are judged on. Our ensemble's members and
-weights are chosen without the recordings that it is judged on; its members' best epochs are chosen on all of them, too.
-Ours has one: it is judged on every frame, interpolated between steps, which is worth about .012 (docs/performance.md).
-When the mean of our best five passes, in-sample too, tells what the search alone is worth.
+The encoder is a transformer, as its batches are the same for both (search.py says why). The recipe
+has two advantages: its files are normalised and averaged over two frames already, and its score is
+in-sample: the best epoch of each dimension and the best five trials are chosen on the recordings
+that they are judged on. Our ensemble's members and weights are chosen without the recordings that
+it is judged on; its members' best epochs are chosen on all of them, too. Ours has one: it is judged
+on every frame, interpolated between steps, which is worth about .012 (docs/performance.md). When
+the mean of our best five passes, in-sample too, tells what the search alone is worth.
 
-Whose quality is higher is settled on the test recordings, whose labels neither saw: the recipe's score there is that of
-its best five (each with the weights of its best epochs, predicted like ours), and that of their mean prediction.
+Whose quality is higher is settled on the test recordings, whose labels neither saw: the recipe's
+score there is that of its best five (each with the weights of its best epochs, predicted like
+ours), and that of their mean prediction.
 
-A minute is --concurrent times 60 core-seconds of all the processes of a side, from its command on (imports, Ray,
-trainings), so that what else runs on the machine takes no time away; wall minutes stand beside them. Making the
-ensemble is counted too, on one core. Ours has passed at the first mark at which, and at the next one too, it scores
-higher.
-"""
+A minute is --concurrent times 60 core-seconds of all the processes of a side, from its command on
+(imports, Ray, trainings), so that what else runs on the machine takes no time away; wall minutes
+stand beside them. Making the ensemble is counted too, on one core. Ours has passed at the first
+mark at which, and at the next one too, it scores higher."""
 
 from __future__ import annotations
 
@@ -85,14 +87,15 @@ SETTINGS: dict[str, Any] = {
     "feed_forward": 96, "encoder_dropout": {"choice": [0.1, 0.3]}, "head_sizes": [32],
     "learning_rate": {"float": [3e-4, 1e-2], "log": True},
 }  # fmt: skip
-"""Those of search_spaces/demo.yaml with its transformer alone, several widths, and a wider range of learning rates."""
+"""Those of search_spaces/demo.yaml with its transformer alone, several widths, and a wider range of
+learning rates."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What ours had after so many minutes of its time: trials finished, the mean of the best five's validation scores
-    (like the recipe's, in-sample), the best single and the ensemble out-of-fold, and the ensemble on the test split;
-    None where there was too little."""
+    """What ours had after so many minutes of its time: trials finished, the mean of the best five's
+    validation scores (like the recipe's, in-sample), the best single and the ensemble out-of-fold,
+    and the ensemble on the test split; None where there was too little."""
 
     minutes: float
     trials: int
@@ -104,8 +107,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class Final:
-    """What the recipe ends with: its trials' validation scores; on the test split, the mean score of the best five, and
-    the score of their mean prediction."""
+    """What the recipe ends with: its trials' validation scores; on the test split, the mean score
+    of the best five, and the score of their mean prediction."""
 
     scores: list[float]
     test: float
@@ -137,7 +140,9 @@ def tested(predictions: NDArray[np.floating], truth: NDArray[np.floating]) -> fl
     return score(*(ccc(predictions[:, d], truth[:, d]) for d in range(2)))
 
 
-def recipe_tested(folder: Path, store: Store, truth: NDArray[np.floating], scores: list[float]) -> Final:
+def recipe_tested(
+    folder: Path, store: Store, truth: NDArray[np.floating], scores: list[float]
+) -> Final:
     """The recipe's best five on the test split, from the checkpoints it left."""
     found: list[tuple[float, NDArray[np.floating]]] = []
     for result in sorted(folder.glob("ray_results/recipe/*/result.json")):
@@ -150,7 +155,9 @@ def recipe_tested(folder: Path, store: Store, truth: NDArray[np.floating], score
         values = np.empty_like(truth)
         for d, dimension in enumerate(DIMENSIONS):
             best = int(np.argmax([epoch[f"ccc_{dimension}"] for epoch in epochs]))
-            state = torch.load(result.parent / f"checkpoint_{best:06d}" / "checkpoint.pt", weights_only=True)
+            state = torch.load(
+                result.parent / f"checkpoint_{best:06d}" / "checkpoint.pt", weights_only=True
+            )
             model = build_model(settings, data.feature_sets)
             model.load_state_dict(state["model"])
             values[:, d] = predict(model, settings, data.gather, steps, store.label_range)[:, d]
@@ -169,17 +176,25 @@ def ours_tested(
         fit, candidates = outcomes[dimension].fit, outcomes[dimension].fits.material.candidates
         members = [int(index) for index in np.flatnonzero(fit.weights)]
         columns = [
-            bank.column(one.study, one.trial, "test", dimension, frames_hash=str(lines.test_frames_hash))
+            bank.column(
+                one.study, one.trial, "test", dimension, frames_hash=str(lines.test_frames_hash)
+            )
             for one in (candidates[index] for index in members)
         ]
         values[:, d] = combine(fit.weights[members], columns, lines.store.split("test"), fit.post)
     return tested(values, truth)
 
 
-def marks_of(one: One, store: Store, recipe: str, every: float, truth: NDArray[np.floating]) -> list[Mark]:
-    """What our study had finished, every so many minutes of its time; making the ensemble comes on top."""
+def marks_of(
+    one: One, store: Store, recipe: str, every: float, truth: NDArray[np.floating]
+) -> list[Mark]:
+    """What our study had finished, every so many minutes of its time; making the ensemble comes on
+    top."""
     materials, chosen = gather(Home(one.folder), [NAME], store, outside=False), load_recipe(recipe)
-    times = {candidate.trial: one.reached_by(candidate.record) for candidate in materials.lines.candidates}
+    times = {
+        candidate.trial: one.reached_by(candidate.record)
+        for candidate in materials.lines.candidates
+    }
     bank = Bank(Home(one.folder).bank)
     scores = {record["trial"]: record["best"]["score"]["value"] for record in bank.records(NAME)}
     found = []
@@ -192,19 +207,28 @@ def marks_of(one: One, store: Store, recipe: str, every: float, truth: NDArray[n
         known = [scores[trial] for trial, took in times.items() if took <= searched]
         best_five = final(known) if len(known) >= BEST else None
         single = None if then is None else compare.out_of_fold(compare.best_single(then))
-        test = None if then is None or outcomes is None else ours_tested(bank, then, outcomes, truth)
+        test = (
+            None if then is None or outcomes is None else ours_tested(bank, then, outcomes, truth)
+        )
         fair = ensemble["score"] if ensemble else None
-        found.append(Mark(minutes, finished, best_five, single["score"] if single else None, fair, test))
+        found.append(
+            Mark(minutes, finished, best_five, single["score"] if single else None, fair, test)
+        )
     return found
 
 
 def passed(marks: list[Mark], value: Callable[[Mark], float | None], score: float) -> Mark | None:
     """The first mark whose value passes the score, and the next one's with it."""
     above = [(value(one) or -1.0) > score for one in marks]
-    return next((one for one, now, later in zip(marks, above, above[1:], strict=False) if now and later), None)
+    return next(
+        (one for one, now, later in zip(marks, above, above[1:], strict=False) if now and later),
+        None,
+    )
 
 
-def show(recipe: Taken, last: Final, marks: list[Mark], wall: Callable[[Mark], float], cores: int) -> None:
+def show(
+    recipe: Taken, last: Final, marks: list[Mark], wall: Callable[[Mark], float], cores: int
+) -> None:
     whole = recipe.core_seconds / cores / 60
     table = Table(title="ours, as time goes on", title_justify="left")
     headings = (
@@ -219,16 +243,29 @@ def show(recipe: Taken, last: Final, marks: list[Mark], wall: Callable[[Mark], f
         table.add_column(heading, justify="right")
     every = max(1, len(marks) // ROWS)
     for one in dict.fromkeys([*marks[::every], marks[-1]]):
-        values = ("–" if v is None else f"{v:.4f}" for v in (one.best_five, one.single, one.ensemble, one.test))
+        values = (
+            "–" if v is None else f"{v:.4f}"
+            for v in (one.best_five, one.single, one.ensemble, one.test)
+        )
         table.add_row(f"{one.minutes:.2f}", str(one.trials), *values)
     Console(width=120).print(table)
-    print(f"recipe: {len(last.scores)} trials, {whole:.2f} minutes ({recipe.seconds / 60:.2f} of the wall)")
+    print(
+        f"recipe: {len(last.scores)} trials, {whole:.2f} minutes ({recipe.seconds / 60:.2f} of the wall)"
+    )
     print(f"  best five {last.score:.4f}, best {max(last.scores):.4f}, in-sample")
-    print(f"  on the test split: best five {last.test:.4f}, their mean prediction {last.test_of_mean:.4f}")
+    print(
+        f"  on the test split: best five {last.test:.4f}, their mean prediction {last.test_of_mean:.4f}"
+    )
     ways = {
-        "the ensemble, out-of-fold, the best five": passed(marks, lambda one: one.ensemble, last.score),
-        "the best five, in-sample, those of the recipe": passed(marks, lambda one: one.best_five, last.score),
-        "the ensemble on the test split, the best five there": passed(marks, lambda one: one.test, last.test),
+        "the ensemble, out-of-fold, the best five": passed(
+            marks, lambda one: one.ensemble, last.score
+        ),
+        "the best five, in-sample, those of the recipe": passed(
+            marks, lambda one: one.best_five, last.score
+        ),
+        "the ensemble on the test split, the best five there": passed(
+            marks, lambda one: one.test, last.test
+        ),
         "the ensemble on the test split, their mean prediction there": passed(
             marks, lambda one: one.test, last.test_of_mean
         ),
@@ -237,18 +274,28 @@ def show(recipe: Taken, last: Final, marks: list[Mark], wall: Callable[[Mark], f
         if mark is None:
             print(f"ours: {name}: not passed in {marks[-1].minutes:.2f} minutes")
         else:
-            after = f"{mark.minutes:.2f} minutes ({wall(mark):.2f} of the wall), {mark.trials} trials"
-            print(f"ours: {name}: passed after {after}: {mark.minutes / whole:.2f} of the recipe's time")
+            after = (
+                f"{mark.minutes:.2f} minutes ({wall(mark):.2f} of the wall), {mark.trials} trials"
+            )
+            print(
+                f"ours: {name}: passed after {after}: {mark.minutes / whole:.2f} of the recipe's time"
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=int, default=30, help="the recipe's")
     parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--seed", type=int, default=0, help="of both ways of proposing configurations")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of both ways of proposing configurations"
+    )
     parser.add_argument("--every", type=float, default=0.1, help="minutes between marks")
     parser.add_argument("--recipe", default=DEFAULT_RECIPE, help="of the ensemble")
-    parser.add_argument("--concurrent", type=int, default=cores(), help="cores, and so trials side by side")
+    parser.add_argument(
+        "--concurrent", type=int, default=cores(), help="cores, and so trials side by side"
+    )
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
     with tempfile.TemporaryDirectory(prefix="va", ignore_cleanup_errors=True) as name:
@@ -258,7 +305,9 @@ def main() -> None:
         space = folder / "space.yaml"
         settings = {**SETTINGS, "epochs": given.epochs}
         space.write_text(
-            yaml.safe_dump({"sampler": "random", "budget": {"trials": given.trials}, "settings": settings})
+            yaml.safe_dump(
+                {"sampler": "random", "budget": {"trials": given.trials}, "settings": settings}
+            )
         )
         trials = drawn(space, store, given.trials, given.seed)
         every_set = TrialSettings(**{**trials[0], "features": [*store.feature_sets]})
@@ -272,7 +321,12 @@ def main() -> None:
         minutes = taken.core_seconds / given.concurrent / 60
         began = time.time()
         try:
-            search_for(one, argparse.Namespace(store=store.path, space=space, cores=given.concurrent, minutes=minutes))
+            search_for(
+                one,
+                argparse.Namespace(
+                    store=store.path, space=space, cores=given.concurrent, minutes=minutes
+                ),
+            )
         finally:  # before the folder goes
             for process in multiprocessing.active_children():
                 process.terminate()
@@ -281,7 +335,10 @@ def main() -> None:
         last = recipe_tested(folder / "recipe", store, truth, scores)
 
         def wall(mark: Mark) -> float:
-            return (next((at for at, spent in one.clock() if spent >= 60 * mark.minutes), time.time()) - began) / 60
+            return (
+                next((at for at, spent in one.clock() if spent >= 60 * mark.minutes), time.time())
+                - began
+            ) / 60
 
         show(taken, last, marks, wall, given.concurrent)
 

@@ -1,14 +1,16 @@
-"""What a trial's record costs in MLflow on SQLite: in the thread that searches, and in the thread that delivers.
+"""What a trial's record costs in MLflow on SQLite: in the thread that searches, and in the thread
+that delivers.
 
     python benchmarks/tracking.py                  20 and 200 trials of 30 epochs: about two minutes on two cores
 
-Made-up records (five metrics an epoch, all settings) go through tracking.delivery.Delivery into the store of a fresh
-home. Beside it, for 20 trials, plain logging: one call per metric, param and tag in the thread that searches, as
-MLflowLoggerCallback of Ray Tune does it at every report. Making the store, once per home, is not counted.
+Made-up records (five metrics an epoch, all settings) go through tracking.delivery.Delivery into the
+store of a fresh home. Beside it, for 20 trials, plain logging: one call per metric, param and tag
+in the thread that searches, as MLflowLoggerCallback of Ray Tune does it at every report. Making the
+store, once per home, is not counted.
 
-`put` is what a search waits for. `delivery` is the other thread, wall and processor: of the driver's processor it takes
-that much from what else the driver does (Python runs one thread at a time), and a search whose trials end more often
-than that gets its last ones delivered at its end.
+`put` is what a search waits for. `delivery` is the other thread, wall and processor: of the
+driver's processor it takes that much from what else the driver does (Python runs one thread at a
+time), and a search whose trials end more often than that gets its last ones delivered at its end.
 """
 
 from __future__ import annotations
@@ -46,7 +48,13 @@ def record(number: int, epochs: int) -> dict[str, Any]:
     """A complete trial as the bank has it."""
     settings = TrialSettings(features=("face", "voice"), encoder="gru", seed=number)
     score = number % 97 / 100
-    numbers = {"ccc_valence": score, "ccc_arousal": score, "score": score, "loss": 1 - score, "learning_rate": 1e-3}
+    numbers = {
+        "ccc_valence": score,
+        "ccc_arousal": score,
+        "score": score,
+        "loss": 1 - score,
+        "learning_rate": 1e-3,
+    }
     speed = {"seconds": 2.0, "frames_per_second": 1e4}
     pair = {"ccc": score, "epoch": epochs}
     return {
@@ -68,7 +76,13 @@ def record(number: int, epochs: int) -> dict[str, Any]:
 def delivered(home: Home, trials: int, epochs: int) -> list[str]:
     """Ours: milliseconds per trial as table cells."""
     records = [record(number, epochs) for number in range(trials)]
-    delivery = Timed(home.tracking_uri, study="s", artifacts=home.artifacts, parent={}, keys=TrialSettings.model_fields)
+    delivery = Timed(
+        home.tracking_uri,
+        study="s",
+        artifacts=home.artifacts,
+        parent={},
+        keys=TrialSettings.model_fields,
+    )
     began = time.perf_counter()
     for one in records:
         delivery.put(one)
@@ -103,10 +117,14 @@ def milliseconds(seconds: float, trials: int) -> str:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--trials", type=int, nargs="+", default=[20, 200])
     arguments.add_argument("--epochs", type=int, default=30)
-    arguments.add_argument("--plain", type=int, default=20, help="trials that are logged plainly; 0 for none")
+    arguments.add_argument(
+        "--plain", type=int, default=20, help="trials that are logged plainly; 0 for none"
+    )
     given = arguments.parse_args()
     table = Table("logging", "trials", "put: ms per trial", "delivery: ms", "of it processor: ms")
     with tempfile.TemporaryDirectory() as name:

@@ -1,10 +1,10 @@
-"""The floor of a search: its trainings alone, on data in memory, one process per core; search.py measures it.
+"""The floor of a search: its trainings alone, on data in memory, one process per core; search.py
+measures it.
 
     python benchmarks/training_floor.py CONFIG.json
 
-No Ray, no log, no checkpoint, no prediction kept. What a trial takes is the time from its model's making to its last
-validation; every process has read the data before its first trial.
-"""
+No Ray, no log, no checkpoint, no prediction kept. What a trial takes is the time from its model's
+making to its last validation; every process has read the data before its first trial."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def read(folder: Path, length: int) -> None:
     sets.extend(FeatureSet(**one) for one in about["feature_sets"])
     for split in ("train", "validation"):
         parts = [_segments(folder, name, length) for name in about[split]]
-        x, mask, label = (torch.from_numpy(np.concatenate(columns)) for columns in zip(*parts, strict=True))
+        x, mask, label = (
+            torch.from_numpy(np.concatenate(columns)) for columns in zip(*parts, strict=True)
+        )
         data[split] = (x, mask, label)
 
 
@@ -50,17 +52,24 @@ def _segments(folder: Path, name: str, length: int) -> tuple[Any, Any, Any]:
     label = np.load(folder / "labels" / f"{name}.npy")
     missing = -len(x) % length
     mask = np.pad(np.ones(len(x), bool), (0, missing))
-    x, label = np.pad(x, ((0, missing), (0, 0))), np.pad(label, ((0, missing), (0, 0)), constant_values=np.nan)
+    x, label = (
+        np.pad(x, ((0, missing), (0, 0))),
+        np.pad(label, ((0, missing), (0, 0)), constant_values=np.nan),
+    )
     return x.reshape(-1, length, x.shape[1]), mask.reshape(-1, length), label.reshape(-1, length, 2)
 
 
 def train(settings: TrialSettings) -> dict[str, float]:
-    """When the trial began, the seconds it took, its score (mean of the two dimensions' best epochs)."""
+    """When the trial began, the seconds it took, its score (mean of the two dimensions' best
+    epochs)."""
     wall, began = time.time(), time.perf_counter()
     torch.manual_seed(settings.seed)
     model = build_model(settings, sets)
     optimiser = torch.optim.Adam(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
     x, mask, label = data["train"]
@@ -71,7 +80,9 @@ def train(settings: TrialSettings) -> dict[str, float]:
             loss = ccc_loss(model(x[batch], mask[batch])[0], label[batch])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_gradient or float("inf"))
+            torch.nn.utils.clip_grad_norm_(
+                model.parameters(), settings.clip_gradient or float("inf")
+            )
             optimiser.step()
         schedule.step()
         best = np.maximum(best, _validate(model))
@@ -83,7 +94,10 @@ def _validate(model: Estimator) -> tuple[float, float]:
     model.eval()
     with torch.no_grad():
         prediction = torch.cat(
-            [model(*pair)[0] for pair in zip(torch.split(x, 256), torch.split(mask, 256), strict=True)]
+            [
+                model(*pair)[0]
+                for pair in zip(torch.split(x, 256), torch.split(mask, 256), strict=True)
+            ]
         )
     found, truth = prediction[mask].numpy(), label[mask].numpy()
     return ccc(found[:, 0], truth[:, 0]), ccc(found[:, 1], truth[:, 1])
@@ -94,7 +108,9 @@ def main() -> None:
     trials = [TrialSettings(**one) for one in given["trials"]]
     arguments = (Path(given["data"]), trials[0].segment_length)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(given["concurrent"], context, initializer=read, initargs=arguments) as pool:
+    with ProcessPoolExecutor(
+        given["concurrent"], context, initializer=read, initargs=arguments
+    ) as pool:
         found = list(pool.map(train, trials))
     Path(given["scores"]).write_text(json.dumps(found))
 

@@ -1,11 +1,12 @@
-"""What one writes by the tutorials of Ray Tune (PyTorch; MLflow): search.py measures it, nothing else uses it.
+"""What one writes by the tutorials of Ray Tune (PyTorch; MLflow): search.py measures it, nothing
+else uses it.
 
     python benchmarks/tutorial_recipe.py CONFIG.json
 
-A function trainable, a Dataset over files per recording in a DataLoader, a report and a checkpoint after every epoch,
-MLflowLoggerCallback on SQLite, RunConfig's defaults but for the folder. Network, loss, optimiser, schedule and epochs
-are those of va-search, imported from it. It is spared some of what others write: the files are normalised already.
-"""
+A function trainable, a Dataset over files per recording in a DataLoader, a report and a checkpoint
+after every epoch, MLflowLoggerCallback on SQLite, RunConfig's defaults but for the folder. Network,
+loss, optimiser, schedule and epochs are those of va-search, imported from it. It is spared some of
+what others write: the files are normalised already."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ class Windows(Dataset):  # type: ignore[type-arg]
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         name, start = self.windows[index]
-        features = np.concatenate([np.load(self.folder / one / f"{name}.npy") for one in self.features], axis=1)
+        features = np.concatenate(
+            [np.load(self.folder / one / f"{name}.npy") for one in self.features], axis=1
+        )
         labels = np.load(self.folder / "labels" / f"{name}.npy")
         part, label = features[start : start + self.length], labels[start : start + self.length]
         x = np.zeros((self.length, features.shape[1]), np.float32)
@@ -56,7 +59,9 @@ class Windows(Dataset):  # type: ignore[type-arg]
 
 
 def train(config: dict[str, Any]) -> None:
-    Path(config["clock"], str(os.getpid())).touch()  # tells the benchmark when the first trial began
+    Path(
+        config["clock"], str(os.getpid())
+    ).touch()  # tells the benchmark when the first trial began
     settings = TrialSettings(**config["settings"])
     folder = Path(config["data"])
     there = json.loads((folder / "about.json").read_text())["feature_sets"]
@@ -65,11 +70,16 @@ def train(config: dict[str, Any]) -> None:
     torch.manual_seed(settings.seed)
     model = build_model(settings, sets)
     optimizer = torch.optim.Adam(
-        model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, settings.epochs)
     length, size = settings.segment_length, settings.batch_size
-    train_loader = DataLoader(Windows(folder, "train", names, length), batch_size=size, shuffle=True)
+    train_loader = DataLoader(
+        Windows(folder, "train", names, length), batch_size=size, shuffle=True
+    )
     validation_loader = DataLoader(Windows(folder, "validation", names, length), batch_size=size)
     best_valence = best_arousal = -1.0
     for epoch in range(settings.epochs):
@@ -79,7 +89,9 @@ def train(config: dict[str, Any]) -> None:
             optimizer.zero_grad()
             loss = ccc_loss(model(x, mask)[0], y)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_gradient or float("inf"))
+            torch.nn.utils.clip_grad_norm_(
+                model.parameters(), settings.clip_gradient or float("inf")
+            )
             optimizer.step()
             total += loss.item()
         scheduler.step()
@@ -92,7 +104,11 @@ def train(config: dict[str, Any]) -> None:
             "score": (best_valence + best_arousal) / 2,
         }
         with tempfile.TemporaryDirectory() as checkpoint:
-            state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
+            state = {
+                "epoch": epoch,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+            }
             torch.save(state, Path(checkpoint) / "checkpoint.pt")
             tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(checkpoint))
 
@@ -123,7 +139,11 @@ def main() -> None:
         run_config=tune.RunConfig(
             name="recipe",
             storage_path=str(folder / "ray_results"),
-            callbacks=[MLflowLoggerCallback(tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment_name="recipe")],
+            callbacks=[
+                MLflowLoggerCallback(
+                    tracking_uri=f"sqlite:///{folder}/mlflow.db", experiment_name="recipe"
+                )
+            ],
         ),
     )
     results = tuner.fit()

@@ -12,8 +12,8 @@ from va_search.data.store import Store
 
 
 def pytest_configure() -> None:
-    """One thread for torch, before it is imported: several wait for each other by spinning, ten times as long where
-    other programs have the cores, and tests have a time limit."""
+    """One thread for torch, before it is imported: several wait for each other by spinning, ten
+    times as long where other programs have the cores, and tests have a time limit."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

@@ -1,4 +1,5 @@
-"""A small challenge with trials in its bank, for the tests of ensembles and submissions: real files, no training."""
+"""A small challenge with trials in its bank, for the tests of ensembles and submissions: real
+files, no training."""
 
 from __future__ import annotations
 
@@ -41,10 +42,17 @@ def labels_of(index: int, frames: int) -> NDArray[np.float64]:
     return pair
 
 
-def make_store(folder: Path, *, time_column: str | None = "time", label_range: tuple[float, float] = RANGE) -> Store:
+def make_store(
+    folder: Path, *, time_column: str | None = "time", label_range: tuple[float, float] = RANGE
+) -> Store:
     """Ten recordings; two persons share video v1, subject s1 stands in two recordings."""
-    sources = [Source(name, subject, video, split, fold, 20.0, ()) for name, subject, video, split, fold, _ in ROWS]
-    description = Description("world", label_range, {"face": ("visual", ("a",))}, "float32", time_column)
+    sources = [
+        Source(name, subject, video, split, fold, 20.0, ())
+        for name, subject, video, split, fold, _ in ROWS
+    ]
+    description = Description(
+        "world", label_range, {"face": ("visual", ("a",))}, "float32", time_column
+    )
     draft = Draft(folder, description, sources)
     for index in draft.missing():
         frames = ROWS[index][-1]
@@ -82,21 +90,37 @@ class World:
             truth = np.nan_to_num(self.store.annotations[positions(recordings)], nan=5.0)
             bias = rng.normal(size=(len(recordings), 2)) * noise
             parts = [np.repeat(bias[i : i + 1], r.frames, axis=0) for i, r in enumerate(recordings)]
-            values = 5 + (truth - 5) * 0.7 + np.concatenate(parts) + rng.normal(size=truth.shape) * noise
+            values = (
+                5 + (truth - 5) * 0.7 + np.concatenate(parts) + rng.normal(size=truth.shape) * noise
+            )
             found[split] = Predictions(values.astype(np.float32), frames_hash(recordings))
         return found
 
     def add(
-        self, study: str, trial: str, seed: int, noise: float, *, flipped: bool = False, **record: Any
+        self,
+        study: str,
+        trial: str,
+        seed: int,
+        noise: float,
+        *,
+        flipped: bool = False,
+        **record: Any,
     ) -> dict[str, Predictions]:
-        """One complete trial, with the record a search writes; `flipped`: up is down around 5, in both dimensions."""
+        """One complete trial, with the record a search writes; `flipped`: up is down around 5, in
+        both dimensions."""
         predictions = self.predict(seed, noise)
         if flipped:
-            predictions = {split: Predictions(10.0 - one.values, one.frames_hash) for split, one in predictions.items()}
+            predictions = {
+                split: Predictions(10.0 - one.values, one.frames_hash)
+                for split, one in predictions.items()
+            }
         values = predictions["validation"].values
         scores = [ccc(values[:, i], self.labels[:, i]) for i in range(2)]
         settings = TrialSettings(features=("face",), encoder=("lstm", "gru")[seed % 2], seed=seed)
-        best: dict[str, Any] = {"valence": {"ccc": scores[0], "epoch": 3}, "arousal": {"ccc": scores[1], "epoch": 5}}
+        best: dict[str, Any] = {
+            "valence": {"ccc": scores[0], "epoch": 3},
+            "arousal": {"ccc": scores[1], "epoch": 5},
+        }
         best["score"] = {"value": sum(scores) / 2, "epoch": 4}
         full = {
             "source": "trained",
@@ -119,7 +143,9 @@ def make_world(folder: Path, *, trials: int = 6, time_column: str | None = "time
     return world
 
 
-def write_outside(folder: Path, world: World, seed: int, rows: str = "labelled", time: bool = True) -> None:
+def write_outside(
+    folder: Path, world: World, seed: int, rows: str = "labelled", time: bool = True
+) -> None:
     """An outside model's folder: `rows` all, labelled (test: the middle), with or without times."""
     folder.mkdir(parents=True)
     predictions = world.predict(seed, 1.0)

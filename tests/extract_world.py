@@ -1,4 +1,5 @@
-"""What the tests of extraction share: videos with chosen time stamps and sound, annotations, crops."""
+"""What the tests of extraction share: videos with chosen time stamps and sound, annotations,
+crops."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def write_video(
     layout: str = "mono",
     options: dict[str, str] | None = None,
 ) -> Path:
-    """A video whose frames stand at `times`, in seconds; white in the frames `bright`, a moving stripe otherwise.
+    """A video whose frames stand at `times`, in seconds; white in the frames `bright`, a moving
+    stripe otherwise.
 
     `sound` is (samples,), or (channels, samples) for a `layout` of several.
     """
@@ -75,7 +77,11 @@ def tone(seconds: float, pitch: float = 150.0, seed: int = 0) -> NDArray[np.floa
     """Something like a voice: harmonics that rise and fall, with pauses and a little noise."""
     t = np.arange(round(seconds * RATE)) / RATE
     phase = 2 * np.pi * np.cumsum(pitch + 50 * np.sin(2 * np.pi * 0.7 * t)) / RATE
-    voice = sum(np.sin(k * phase) / k for k in range(1, 12)) * 0.1 * (np.sin(2 * np.pi * 0.35 * t) > -0.3)
+    voice = (
+        sum(np.sin(k * phase) / k for k in range(1, 12))
+        * 0.1
+        * (np.sin(2 * np.pi * 0.35 * t) > -0.3)
+    )
     return np.asarray(voice + np.random.default_rng(seed).normal(0, 1e-3, len(t)), dtype=np.float32)
 
 
@@ -89,13 +95,17 @@ def clicks(seconds: float, at: NDArray[np.float64]) -> NDArray[np.float32]:
     return sound
 
 
-def write_labels(folder: Path, name: str, rows: int, split: str = "Train_Set", seed: int = 0) -> Path:
+def write_labels(
+    folder: Path, name: str, rows: int, split: str = "Train_Set", seed: int = 0
+) -> Path:
     """An official label file of so many rows, slow waves in both dimensions."""
     t = np.arange(rows) / 30
     path = folder / split / f"{name}.txt"
     path.parent.mkdir(parents=True, exist_ok=True)
     pair = zip(0.5 * np.sin(0.5 * t + seed), 0.5 * np.cos(0.3 * t + seed), strict=True)
-    path.write_text("valence,arousal\n" + "".join(f"{valence:.4f},{arousal:.4f}\n" for valence, arousal in pair))
+    path.write_text(
+        "valence,arousal\n" + "".join(f"{valence:.4f},{arousal:.4f}\n" for valence, arousal in pair)
+    )
     return path
 
 

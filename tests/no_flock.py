@@ -1,4 +1,5 @@
-"""Run Python code where the kernel answers every `flock` with an error, as file systems without such locks do."""
+"""Run Python code where the kernel answers every `flock` with an error, as file systems without
+such locks do."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ FLOCK = {"x86_64": 73, "aarch64": 32}
 CAN_REFUSE = sys.platform == "linux" and platform.machine() in FLOCK
 
 
-def start_without_flock(code: str, error: int = errno.ENOLCK, **options: Any) -> subprocess.Popen[str]:
+def start_without_flock(
+    code: str, error: int = errno.ENOLCK, **options: Any
+) -> subprocess.Popen[str]:
     """A Python process that runs `code`, and in which `flock` fails with `error`."""
     return subprocess.Popen(
         [sys.executable, __file__, str(error), code],
@@ -28,14 +31,22 @@ def start_without_flock(code: str, error: int = errno.ENOLCK, **options: Any) ->
 
 
 def _refuse_flock(error: int) -> None:
-    """Install a seccomp filter in this process: load the call's number, compare, return the error or allow."""
+    """Install a seccomp filter in this process: load the call's number, compare, return the error
+    or allow."""
     instructions = [
         (0x20, 0, 0, 0),  # load the number of the system call
-        (0x15, 0, 1, FLOCK[platform.machine()]),  # is it flock? then go on, else pass over one instruction
+        (
+            0x15,
+            0,
+            1,
+            FLOCK[platform.machine()],
+        ),  # is it flock? then go on, else pass over one instruction
         (0x06, 0, 0, 0x00050000 | error),  # return SECCOMP_RET_ERRNO with the error
         (0x06, 0, 0, 0x7FFF0000),  # return SECCOMP_RET_ALLOW
     ]
-    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *one) for one in instructions))
+    program = ctypes.create_string_buffer(
+        b"".join(struct.pack("HBBI", *one) for one in instructions)
+    )
     description = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(program))
     libc = ctypes.CDLL(None, use_errno=True)
     no_new_privileges, seccomp, seccomp_filter = 38, 22, 2

@@ -8,7 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def save(path, nodes, inputs, outputs, constants=()):
-    """An ONNX file of these nodes; `inputs` and `outputs` are (name, shape) pairs of float32 tensors."""
+    """An ONNX file of these nodes; `inputs` and `outputs` are (name, shape) pairs of float32
+    tensors."""
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -25,17 +26,20 @@ def save(path, nodes, inputs, outputs, constants=()):
 def planted(path, outputs, size=(64, 64)):
     """A network that answers any picture with these tensors (name -> float32 array)."""
     nodes = [helper.make_node("Identity", [f"{name}_value"], [name]) for name in outputs]
-    constants = [(f"{name}_value", np.asarray(value, np.float32)) for name, value in outputs.items()]
+    constants = [
+        (f"{name}_value", np.asarray(value, np.float32)) for name, value in outputs.items()
+    ]
     shapes = [(name, list(np.shape(value))) for name, value in outputs.items()]
     return save(path, nodes, [("input", [1, 3, *size])], shapes, constants)
 
 
 def bright_square_detector(path, side=32, size=(128, 160)):
-    """A YuNet-shaped detector, strides 8, 16 and 32, that sees a white square of `side` pixels as a face.
+    """A YuNet-shaped detector, strides 8, 16 and 32, that sees a white square of `side` pixels as a
+    face.
 
-    Its score at a cell of stride 8 is how bright the square centred on it is, squared twice (so that half a
-    square counts for little); the other strides see nothing. The landmarks are the template's, over the square.
-    """
+    Its score at a cell of stride 8 is how bright the square centred on it is, squared twice (so
+    that half a square counts for little); the other strides see nothing. The landmarks are the
+    template's, over the square."""
     from va_search.extract.alignment import TEMPLATE
 
     rows, columns = size[0] // 8, size[1] // 8
@@ -43,7 +47,10 @@ def bright_square_detector(path, side=32, size=(128, 160)):
     marks = np.tile(((TEMPLATE / 112 - 0.5) * side / 8 + 0.5).ravel(), (1, rows * columns, 1))
     outputs, constants, nodes = [], [], []
     pad = (side - 8) // 2
-    constants += [("scale", np.float32(1 / 255)), ("shape8", np.array([1, rows * columns, 1], np.int64))]
+    constants += [
+        ("scale", np.float32(1 / 255)),
+        ("shape8", np.array([1, rows * columns, 1], np.int64)),
+    ]
     nodes += [
         helper.make_node("ReduceMean", ["input"], ["grey"], axes=[1], keepdims=1),
         helper.make_node(
@@ -67,5 +74,7 @@ def bright_square_detector(path, side=32, size=(128, 160)):
             outputs.append((f"{name}_{stride}", list(value.shape)))
             if (name, stride) != ("cls", 8):
                 constants.append((f"{name}_{stride}_value", value.astype(np.float32)))
-                nodes.append(helper.make_node("Identity", [f"{name}_{stride}_value"], [f"{name}_{stride}"]))
+                nodes.append(
+                    helper.make_node("Identity", [f"{name}_{stride}_value"], [f"{name}_{stride}"])
+                )
     return save(path, nodes, [("input", [1, 3, *size])], outputs, constants)

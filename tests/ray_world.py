@@ -1,4 +1,5 @@
-"""What the tests of real searches share: a small space, the command in its own process, a look at processes."""
+"""What the tests of real searches share: a small space, the command in its own process, a look at
+processes."""
 
 from __future__ import annotations
 
@@ -37,12 +38,24 @@ def write_space(path: Path, store: Path, *, rates: str, epochs: int, extra: str 
 
 
 def command(space: Path, store: Path, home: Path, study: str = "s", *more: str) -> list[str]:
-    where = ["--data", str(store), "--study", study, "--home", str(home), "--json", "--concurrent", "2"]
+    where = [
+        "--data",
+        str(store),
+        "--study",
+        study,
+        "--home",
+        str(home),
+        "--json",
+        "--concurrent",
+        "2",
+    ]
     return [sys.executable, "-m", "va_search.cli.main", "search", str(space), *where, *more]
 
 
 def run(*arguments: Any) -> tuple[int, dict[str, Any], str]:
-    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=400)
+    done = subprocess.run(
+        command(*arguments), capture_output=True, text=True, check=False, timeout=400
+    )
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
@@ -62,7 +75,8 @@ def wait_for(what: Callable[[], Any], seconds: float = 240.0) -> Any:
 
 
 def children(pid: int, name: str) -> list[int]:
-    """Process ids below `pid` whose title starts with `name` (Ray names its workers after what they run)."""
+    """Process ids below `pid` whose title starts with `name` (Ray names its workers after what they
+    run)."""
     below: dict[int, list[int]] = {}
     titles: dict[int, str] = {}
     for folder in Path("/proc").glob("[0-9]*"):

@@ -1,5 +1,5 @@
-"""A hand-written challenge for the tests of reports: trials complete, failed, stopped, missing, damaged, without
-validation; names that are no friends of HTML. Real files, no training."""
+"""A hand-written challenge for the tests of reports: trials complete, failed, stopped, missing,
+damaged, without validation; names that are no friends of HTML. Real files, no training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from va_search.training.settings import TrialSettings, trial_id
 
 HOSTILE = "<script>alert(1)</script>"
 PIPED = "a|b_<i>&c"
-# name, subject, split, fold, frames; the official validation set is fold 3, fold 4 is of test recordings
+# name, subject, split, fold, frames; the official validation set is fold 3, fold 4 is of test
+# recordings
 ROWS = (
     ("t1", "s1", "train", 1, 40),
     ("t2", "s2", "train", 1, 30),
@@ -40,14 +41,18 @@ RANGE = (-1.0, 1.0)
 def labels_of(index: int, frames: int) -> NDArray[np.float64]:
     """(frames, 2) smooth annotations; the first five unlabelled."""
     rng = np.random.default_rng(index)
-    pair = np.clip(rng.normal(size=2) / 3 + rng.normal(size=(frames, 2)).cumsum(axis=0) / 12, *RANGE)
+    pair = np.clip(
+        rng.normal(size=2) / 3 + rng.normal(size=(frames, 2)).cumsum(axis=0) / 12, *RANGE
+    )
     pair[:5] = np.nan
     return pair
 
 
 def make_store(folder: Path, *, feature: float = 1.0) -> Store:
     """Nine recordings, four feature sets of two modalities, all of whose values are `feature`."""
-    sources = [Source(name, subject, name, split, fold, 10.0, ()) for name, subject, split, fold, _ in ROWS]
+    sources = [
+        Source(name, subject, name, split, fold, 10.0, ()) for name, subject, split, fold, _ in ROWS
+    ]
     sets = {name: (modality, ("a",)) for name, modality in SETS.items()}
     draft = Draft(folder, Description(f"world {HOSTILE}", RANGE, sets, "float32", None), sources)
     for index in draft.missing():
@@ -69,7 +74,9 @@ class World:
         return Bank(self.home.bank)
 
     def settings(self, *features: str, **others: Any) -> TrialSettings:
-        return TrialSettings(**{"features": features or ("fau",), "width": 64, "epochs": 4, **others})
+        return TrialSettings(
+            **{"features": features or ("fau",), "width": 64, "epochs": 4, **others}
+        )
 
     def id_of(self, settings: TrialSettings) -> str:
         return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
@@ -81,14 +88,19 @@ class World:
         predictions = {}
         for split, recordings in (("validation", fold.validation), ("test", fold.test)):
             truth = np.nan_to_num(self.store.annotations[positions(recordings)], nan=0.0)
-            values = np.clip(0.8 * truth + noise * rng.normal(size=truth.shape), *RANGE).astype(np.float32)
+            values = np.clip(0.8 * truth + noise * rng.normal(size=truth.shape), *RANGE).astype(
+                np.float32
+            )
             if recordings:
                 predictions[split] = Predictions(values, frames_hash(recordings))
         best: dict[str, Any] = {}
         if settings.fold != MIX:
             labels = self.store.annotations[positions(fold.validation)]
             pair = [ccc(predictions["validation"].values[:, i], labels[:, i]) for i in range(2)]
-            best = {name: {"ccc": value, "epoch": 3} for name, value in zip(("valence", "arousal"), pair, strict=True)}
+            best = {
+                name: {"ccc": value, "epoch": 3}
+                for name, value in zip(("valence", "arousal"), pair, strict=True)
+            }
             best["score"] = {"value": sum(pair) / 2, "epoch": 3}
         full = {
             "source": "trained",
@@ -113,7 +125,9 @@ class World:
         document = json.loads(settings.model_dump_json())
         found = Study(self.home, study)
         found.ask(self.id_of(settings), document)
-        found.record_failure(self.id_of(settings), document, f"Traceback (most recent call last):\n  …\n{why}")
+        found.record_failure(
+            self.id_of(settings), document, f"Traceback (most recent call last):\n  …\n{why}"
+        )
 
     def ask(self, study: str, settings: TrialSettings) -> None:
         Study(self.home, study).ask(self.id_of(settings), json.loads(settings.model_dump_json()))
@@ -125,7 +139,14 @@ def _history(best: dict[str, Any]) -> list[dict[str, Any]]:
     for epoch, share in enumerate(shares, start=1):
         row = {name: share * best[name]["ccc"] if best else None for name in ("valence", "arousal")}
         score = None if not best else (row["valence"] + row["arousal"]) / 2  # type: ignore[operator]
-        rows.append({"epoch": epoch, "ccc_valence": row["valence"], "ccc_arousal": row["arousal"], "score": score})
+        rows.append(
+            {
+                "epoch": epoch,
+                "ccc_valence": row["valence"],
+                "ccc_arousal": row["arousal"],
+                "score": score,
+            }
+        )
     return rows
 
 
@@ -135,7 +156,8 @@ def make_world(folder: Path) -> World:
 
 
 def fill(world: World) -> World:
-    """Studies `main` (everything that can go wrong), `ablation`, `folds` and `mix`, and Table 6's file."""
+    """Studies `main` (everything that can go wrong), `ablation`, `folds` and `mix`, and Table 6's
+    file."""
     world.begin("main")
     for seed in (0, 1):
         world.add("main", world.settings("fau", "hubert", encoder="lstm", seed=seed), 0.25)
@@ -155,7 +177,9 @@ def fill(world: World) -> World:
     for seed in (0, 1):
         for fold in (1, "official"):
             world.add("folds", world.settings("fau", "hubert", layers=2, seed=seed, fold=fold))
-    world.fail("folds", world.settings("fau", "hubert", layers=2, seed=0, fold=2), "RuntimeError: diverged")
+    world.fail(
+        "folds", world.settings("fau", "hubert", layers=2, seed=0, fold=2), "RuntimeError: diverged"
+    )
     world.begin("mix")
     for seed in (0, 1):
         world.add("mix", world.settings("fau", seed=seed, fold=MIX))
@@ -165,14 +189,32 @@ def fill(world: World) -> World:
 def write_submissions(world: World, study: str, *, labelled: bool) -> None:
     """submissions.json as `va-search submissions` writes it, one strategy with a problem."""
     scores = {"valence": 0.61, "arousal": 0.65, "score": 0.63}
-    row: dict[str, Any] = {"ensemble": "e", "members": {"valence": 7, "arousal": 12}, "problem": None}
-    row |= {"measured_on": {"fold": "official", "recordings": 4, "reason": None}, "in_sample": scores}
+    row: dict[str, Any] = {
+        "ensemble": "e",
+        "members": {"valence": 7, "arousal": 12},
+        "problem": None,
+    }
+    row |= {
+        "measured_on": {"fold": "official", "recordings": 4, "reason": None},
+        "in_sample": scores,
+    }
     row |= {"out_of_fold": {**scores, "score": 0.6}, "test": scores if labelled else None}
     none = {"ensemble": None, "members": None, "in_sample": None, "out_of_fold": None, "test": None}
     rows = [
         {"submission": 1, "strategy": "Ensemble 1", "recipe": "ensemble_1", **row},
-        {"submission": 5, "strategy": "6-Fold", "recipe": "six_fold", **none, "problem": f"no folds {HOSTILE}"},
+        {
+            "submission": 5,
+            "strategy": "6-Fold",
+            "recipe": "six_fold",
+            **none,
+            "problem": f"no folds {HOSTILE}",
+        },
     ]
     labels = "labels" if labelled else None
-    document = {"made_at": "2026-01-01T00:00:00+00:00", "labels": labels, "studies": [study], "rows": rows}
+    document = {
+        "made_at": "2026-01-01T00:00:00+00:00",
+        "labels": labels,
+        "studies": [study],
+        "rows": rows,
+    }
     write_json(world.home.study(study) / "submissions.json", document)

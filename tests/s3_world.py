@@ -52,7 +52,11 @@ def s3_server() -> Iterator[S3]:
         assert process.stdout is not None
         port = int(process.stdout.readline())
         endpoint = f"http://127.0.0.1:{port}"
-        keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "us-east-1"}
+        keys = {
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_REGION": "us-east-1",
+        }
         made = fs.S3FileSystem(
             access_key="key", secret_key="secret", region="us-east-1", endpoint_override=endpoint,
             allow_bucket_creation=True,

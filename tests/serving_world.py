@@ -1,4 +1,5 @@
-"""A small challenge with really trained trials and an ensemble of them, for the tests of predicting from weights."""
+"""A small challenge with really trained trials and an ensemble of them, for the tests of predicting
+from weights."""
 
 from __future__ import annotations
 
@@ -21,14 +22,32 @@ from va_search.training.settings import TrialSettings
 
 SPLITS = ["train"] * 4 + ["validation"] * 3 + ["test"] * 4
 FRAMES = [97, 83, 120, 64, 90, 71, 55, 101, 60, 77, 1]
-SUBJECTS = ["s0", "s0", "s1", "s2", "s3", "s4", "s4", "s5", "s6", "s5", "s7"]  # s5's two recordings lie apart
+SUBJECTS = [
+    "s0",
+    "s0",
+    "s1",
+    "s2",
+    "s3",
+    "s4",
+    "s4",
+    "s5",
+    "s6",
+    "s5",
+    "s7",
+]  # s5's two recordings lie apart
 SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "face": ("visual", ("smile", "AU 04", "gaze.x")),
     "unused": ("visual", ()),
     "voice": ("audio", ()),
 }
 RANGE = (0.5, 9.5)
-SMALL: dict[str, Any] = {"width": 8, "hidden_size": 8, "head_sizes": (4,), "segment_length": 20, "epochs": 2}
+SMALL: dict[str, Any] = {
+    "width": 8,
+    "hidden_size": 8,
+    "head_sizes": (4,),
+    "segment_length": 20,
+    "epochs": 2,
+}
 TRIALS: dict[str, dict[str, Any]] = {
     "a": {"features": ("face", "voice"), "encoder": "gru", "normalise": "train", "frame_step": 2},
     "b": {"features": ("voice", "face"), "encoder": "transformer", "fusion": "late", "layers": 1, "attention_heads": 2,
@@ -48,7 +67,8 @@ def write_store(
     splits: list[str] = SPLITS,
     prefix: str = "r",
 ) -> Store:
-    """Eleven recordings; the third and the eighth (test) have a gap; features follow the annotations with noise."""
+    """Eleven recordings; the third and the eighth (test) have a gap; features follow the
+    annotations with noise."""
     dims = {"face": 3, "unused": 2, "voice": 2, **(dims or {})}
     sources = [
         Source(f"{prefix}{i:02d}", SUBJECTS[i], f"{prefix}{i:02d}", split, None, 25.0, ())
@@ -56,7 +76,10 @@ def write_store(
     ]
     draft = Draft(folder, Description("served", RANGE, sets, time_column=time_column), sources)
     for index in draft.missing():
-        draft.add(index, _part(index, {name: dims[name] for name in sets}, labelled=splits[index] != "test"))
+        draft.add(
+            index,
+            _part(index, {name: dims[name] for name in sets}, labelled=splits[index] != "test"),
+        )
     return draft.finish()
 
 
@@ -65,7 +88,9 @@ def _part(index: int, dims: dict[str, int], *, labelled: bool) -> Part:
     truth = 5.0 + 3.0 * np.tanh(np.cumsum(rng.normal(size=(frames, 2)), axis=0) / 4)
     features = {}
     for name, dim in dims.items():
-        one = np.random.default_rng([index, *name.encode()])  # the same whatever other sets there are
+        one = np.random.default_rng(
+            [index, *name.encode()]
+        )  # the same whatever other sets there are
         mix = np.random.default_rng([*name.encode()]).normal(size=(2, dim))
         features[name] = truth @ mix + one.normal(size=(frames, dim))
     times = 40.0 * np.arange(frames)
@@ -94,7 +119,9 @@ def train(bank: Bank, store: Store, study: str, trial: str, settings: dict[str, 
     while not fit.finished:
         fit.run_epoch()
     fit.save_weights(bank.folder(study, trial))
-    best = {name: {"ccc": reached.ccc, "epoch": reached.epoch} for name, reached in fit.best.items()}
+    best = {
+        name: {"ccc": reached.ccc, "epoch": reached.epoch} for name, reached in fit.best.items()
+    }
     record = {
         "source": "trained",
         "settings": fit.settings.model_dump(mode="json"),
@@ -126,9 +153,20 @@ def make_ensemble(
         ]
         scores = {"in_sample": 0.0, "out_of_fold": None}
         single = {"study": "first", "trial": members[0]["trial"], "scores": scores}
-        dimensions[dimension] = {"recipe": {}, "members": members, "scores": scores, "best_single": single}
+        dimensions[dimension] = {
+            "recipe": {},
+            "members": members,
+            "scores": scores,
+            "best_single": single,
+        }
         dimensions[dimension] |= {"post": post[dimension]} if post else {}
-    measured_on = {"split": "validation", "fold": "official", "recordings": 3, "labelled_frames": 216, "folds": 0}
+    measured_on = {
+        "split": "validation",
+        "fold": "official",
+        "recordings": 3,
+        "labelled_frames": 216,
+        "folds": 0,
+    }
     validation = store.split("validation")
     document: dict[str, Any] = {
         "name": name, "recipe": "by_hand", "recipe_document": {}, "created_at": "2025-01-01T00:00:00+00:00",
@@ -143,7 +181,10 @@ def make_ensemble(
         found = predict(ensemble, Bank(home.bank), "validation", validation)
         truth = store.annotations[positions(validation)]
         for index, dimension in enumerate(DIMENSIONS):
-            dimensions[dimension]["scores"] = {"in_sample": ccc(found[:, index], truth[:, index]), "out_of_fold": None}
+            dimensions[dimension]["scores"] = {
+                "in_sample": ccc(found[:, index], truth[:, index]),
+                "out_of_fold": None,
+            }
         ensemble = Ensemble.model_validate(document)
     write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
     return ensemble

@@ -1,4 +1,5 @@
-"""YAML that people write: what YAML 1.1 takes for something else is reported with its line, in every kind of file."""
+"""YAML that people write: what YAML 1.1 takes for something else is reported with its line, in
+every kind of file."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ def test_a_trap_says_what_was_written_what_it_becomes_and_what_to_write(
     assert f'"{value}" for a text' in problem or instead.startswith('"')
 
 
-@pytest.mark.parametrize("text", ["on: 1", "010: 1", "{no: 1}", "2026-01-01: 1", "~: 1", "null: 1", "1:30: 1"])
+@pytest.mark.parametrize(
+    "text", ["on: 1", "010: 1", "{no: 1}", "2026-01-01: 1", "~: 1", "null: 1", "1:30: 1"]
+)
 def test_a_key_is_a_trap_as_well(tmp_path: Path, text: str) -> None:
     [problem] = problems(tmp_path / "a.yaml", text)
     assert problem.startswith("1: YAML reads")
@@ -82,7 +85,23 @@ MEANT = st.one_of(
     st.none(),
     st.floats(allow_nan=False),
     st.text(max_size=8),
-    st.sampled_from(["010", "1:30", "on", "no", "y", "2026-01-01", "1e5", "~", "0x1", "1_0", "=", "<<", "24:00:00"]),
+    st.sampled_from(
+        [
+            "010",
+            "1:30",
+            "on",
+            "no",
+            "y",
+            "2026-01-01",
+            "1e5",
+            "~",
+            "0x1",
+            "1_0",
+            "=",
+            "<<",
+            "24:00:00",
+        ]
+    ),
 )
 
 
@@ -97,7 +116,8 @@ def test_what_a_yaml_writer_wrote_is_read_back_without_a_complaint(
 
 
 def slow_reference(text: str) -> bool:
-    """Whether YAML 1.1 takes a plain word for something else than a person: true, false, null, 12 and 1.5 apart."""
+    """Whether YAML 1.1 takes a plain word for something else than a person: true, false, null, 12
+    and 1.5 apart."""
     value = yaml.safe_load(f"[{text}]")[0]
     if isinstance(value, bool):
         return text.lower() not in ("true", "false")
@@ -183,10 +203,15 @@ def test_dataset_and_recipes_report_traps_with_file_and_line(tmp_path: Path) -> 
     )
     with pytest.raises(InputError) as caught:
         read_dataset(dataset)
-    assert {problem.split(": ")[0] for problem in caught.value.problems} >= {f"{dataset}:3", f"{dataset}:4"}
+    assert {problem.split(": ")[0] for problem in caught.value.problems} >= {
+        f"{dataset}:3",
+        f"{dataset}:4",
+    }
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text("method: greedy\nsteps: 030\n")
-    with pytest.raises(InputError, match=rf"{recipe}:2: YAML reads 030 as 24 \(base 8\); write 30, 24"):
+    with pytest.raises(
+        InputError, match=rf"{recipe}:2: YAML reads 030 as 24 \(base 8\); write 30, 24"
+    ):
         load_recipe(recipe)
     recipe.write_text("feature_sets:\n- {name: no}\n")
     with pytest.raises(InputError, match=f"{recipe}:2: YAML reads no as false"):

@@ -15,7 +15,15 @@ import pytest
 from va_search import files
 from va_search.document import read_yaml
 from va_search.errors import InputError, JobError, unknown_name
-from va_search.files import Home, checked_name, digest, read_json, share_with_group, whole_file, write_json
+from va_search.files import (
+    Home,
+    checked_name,
+    digest,
+    read_json,
+    share_with_group,
+    whole_file,
+    write_json,
+)
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
@@ -68,9 +76,17 @@ def test_what_a_writer_makes_private_gets_the_usual_rights(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("home", "parent", "shared"),
-    [(0o770, 0o755, True), (0o755, 0o2775, False), (None, 0o2775, True), (None, 0o1777, False), (None, 0o775, False)],
+    [
+        (0o770, 0o755, True),
+        (0o755, 0o2775, False),
+        (None, 0o2775, True),
+        (None, 0o1777, False),
+        (None, 0o775, False),
+    ],
 )
-def test_a_groups_home_is_written_for_the_group(tmp_path: Path, home: int | None, parent: int, shared: bool) -> None:
+def test_a_groups_home_is_written_for_the_group(
+    tmp_path: Path, home: int | None, parent: int, shared: bool
+) -> None:
     folder = tmp_path / "group"
     folder.mkdir()
     folder.chmod(parent)
@@ -82,7 +98,9 @@ def test_a_groups_home_is_written_for_the_group(tmp_path: Path, home: int | None
     try:
         share_with_group(root)
         write_json(root / "studies" / "a.json", {})
-        modes = [path.stat().st_mode & 0o070 for path in (root / "studies", root / "studies" / "a.json")]
+        modes = [
+            path.stat().st_mode & 0o070 for path in (root / "studies", root / "studies" / "a.json")
+        ]
     finally:
         os.umask(before)
     assert modes == ([0o070, 0o060] if shared else [0, 0])
@@ -114,7 +132,9 @@ def test_yaml_tells_lines_and_repeated_keys(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["a: [1", "a: !!python/object/apply:os.system ['true']", "a: b: c"])
+@pytest.mark.parametrize(
+    "text", ["a: [1", "a: !!python/object/apply:os.system ['true']", "a: b: c"]
+)
 def test_yaml_that_is_broken_or_unsafe_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(text)

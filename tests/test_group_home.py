@@ -1,4 +1,5 @@
-"""A home in a group's folder, used by two users of the group, each a process with that user's rights."""
+"""A home in a group's folder, used by two users of the group, each a process with that user's
+rights."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ ANNA, BEN = 20_002, 20_003
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A home that is not there yet, in a folder of the group's (pytest's own folders are closed to other users)."""
+    """A home that is not there yet, in a folder of the group's (pytest's own folders are closed to
+    other users)."""
     folder = Path(tempfile.mkdtemp(prefix="va-group-", dir="/tmp"))
     os.chown(folder, ANNA, GROUP)
     folder.chmod(0o2775)
@@ -36,7 +38,8 @@ def root() -> Iterator[Path]:
 
 
 def run_as(user: int, work: Callable[[], None]) -> None:
-    """Run `work` in a process of this user and group with the usual umask, which lets nobody else write."""
+    """Run `work` in a process of this user and group with the usual umask, which lets nobody else
+    write."""
     child = os.fork()
     if child == 0:
         code = 1
@@ -54,7 +57,8 @@ def run_as(user: int, work: Callable[[], None]) -> None:
 
 
 def complete_trial(home: Home, study: str, trial: str) -> None:
-    """Train nothing, but leave what a training leaves: lock, claim, checkpoint folder, predictions, weights, record."""
+    """Train nothing, but leave what a training leaves: lock, claim, checkpoint folder, predictions,
+    weights, record."""
     bank, named = Bank(home.bank), Study(home, study)
     with named.searching():
         write_json(named.folder / "study.json", {})

@@ -49,15 +49,23 @@ def start_with_flock(code: str) -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, "-c", code], text=True, stdout=subprocess.PIPE)
 
 
-needs_filter = pytest.mark.skipif(not CAN_REFUSE, reason="the kernel can't be asked to refuse flock here")
+needs_filter = pytest.mark.skipif(
+    not CAN_REFUSE, reason="the kernel can't be asked to refuse flock here"
+)
 
 
 @pytest.fixture(
     params=[
         pytest.param(start_with_flock, id="flock"),
         pytest.param(start_without_flock, id="ENOLCK", marks=needs_filter),
-        pytest.param(lambda code: start_without_flock(code, errno.ENOSYS), id="ENOSYS", marks=needs_filter),
-        pytest.param(lambda code: start_without_flock(code, errno.EOPNOTSUPP), id="EOPNOTSUPP", marks=needs_filter),
+        pytest.param(
+            lambda code: start_without_flock(code, errno.ENOSYS), id="ENOSYS", marks=needs_filter
+        ),
+        pytest.param(
+            lambda code: start_without_flock(code, errno.EOPNOTSUPP),
+            id="EOPNOTSUPP",
+            marks=needs_filter,
+        ),
     ]
 )
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
@@ -80,7 +88,9 @@ def holding(start: Start, path: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_lock_has_one_living_holder_who_is_named_with_its_host(start: Start, tmp_path: Path) -> None:
+def test_a_lock_has_one_living_holder_who_is_named_with_its_host(
+    start: Start, tmp_path: Path
+) -> None:
     path = tmp_path / "lock"
     held = holding(start, path)
     said, _ = start(TAKE.format(path=str(path))).communicate(timeout=30)
@@ -110,7 +120,10 @@ print(*taken, flush=True)
 input()
 claims.release_all()
 """
-    processes = [start_without_flock(code.format(folder=str(tmp_path)), stdin=subprocess.PIPE) for _ in range(3)]
+    processes = [
+        start_without_flock(code.format(folder=str(tmp_path)), stdin=subprocess.PIPE)
+        for _ in range(3)
+    ]
     taken: list[int] = []
     for process in processes:
         assert process.stdout is not None
@@ -123,7 +136,8 @@ claims.release_all()
 
 
 def holder_file(path: Path, *, age: float, **changes: object) -> Path:
-    """A holder file as a process of another machine would have left it, renewed `age` seconds ago."""
+    """A holder file as a process of another machine would have left it, renewed `age` seconds
+    ago."""
     document = {**this_process(), "host": "node7", "boot": "another boot", "token": "t", **changes}
     file = path.with_name(f"{path.name}.holder")
     path.touch()

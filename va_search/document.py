@@ -1,13 +1,14 @@
-"""Reading the YAML that people write: plain data, the line of every key, and no trap of YAML 1.1 taken silently.
+"""Reading the YAML that people write: plain data, the line of every key, and no trap of YAML 1.1
+taken silently.
 
-PyYAML reads YAML 1.1, where `1:30` is the number 90, `010` is 8, `on` is true and 2026-01-01 is a date. Whoever wrote
-such a value most likely meant something else, so it is reported: what is written, what YAML makes of it, what to
-write instead.
+PyYAML reads YAML 1.1, where `1:30` is the number 90, `010` is 8, `on` is true and 2026-01-01 is a
+date. Whoever wrote such a value most likely meant something else, so it is reported: what is
+written, what YAML makes of it, what to write instead.
 
-Conventions: a place is the keys and item numbers from the top of the document to a value. Lines count from 1. What
-stands in quotes is a text, as written. Numbers with an exponent and without a point (`1e-5`) are texts in YAML 1.1;
-readers that expect a number there take them as one, or say so with `number_hint`.
-"""
+Conventions: a place is the keys and item numbers from the top of the document to a value. Lines
+count from 1. What stands in quotes is a text, as written. Numbers with an exponent and without a
+point (`1e-5`) are texts in YAML 1.1; readers that expect a number there take them as one, or say so
+with `number_hint`."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ from va_search.files import check_regular
 Place = tuple[str | int, ...]
 
 LARGEST = 200_000
-"""Values of a document, each alias counted as what it stands for: a few lines of aliases may stand for billions."""
+"""Values of a document, each alias counted as what it stands for: a few lines of aliases may stand
+for billions."""
 
 TAG = "tag:yaml.org,2002:"
 KINDS = {"str", "int", "float", "bool", "null", "map", "seq", "merge", "timestamp", "value"}
@@ -36,17 +38,20 @@ DEEPEST = 100
 """Levels of a document."""
 
 DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
-POINT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE)
+POINT = re.compile(
+    r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE
+)
 EXPONENT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
 
 
 @contextmanager
 def yaml_document(path: Path) -> Iterator[tuple[Any, dict[Place, int]]]:
-    """A YAML file as plain data, and the line of each key and item by its place, for a reader in the `with` block.
+    """A YAML file as plain data, and the line of each key and item by its place, for a reader in
+    the `with` block.
 
-    Safe loader only. InputError, with the line, for bad syntax and for a key that stands twice; at the end of the block
-    for every value that YAML 1.1 takes for something else than what is written, along with what the reader found.
-    """
+    Safe loader only. InputError, with the line, for bad syntax and for a key that stands twice; at
+    the end of the block for every value that YAML 1.1 takes for something else than what is
+    written, along with what the reader found."""
     data, lines, traps = _read(path)
     try:
         yield data, lines
@@ -60,8 +65,8 @@ def yaml_document(path: Path) -> Iterator[tuple[Any, dict[Place, int]]]:
 
 
 def read_yaml(path: Path, *, any_yaml: bool = False) -> tuple[Any, dict[Place, int]]:
-    """Data and lines as `yaml_document` gives them, errors at once. `any_yaml` reports no trap, in a file that other
-    programs read too (Ray's launcher)."""
+    """Data and lines as `yaml_document` gives them, errors at once. `any_yaml` reports no trap, in
+    a file that other programs read too (Ray's launcher)."""
     data, lines, traps = _read(path)
     if traps and not any_yaml:
         raise InputError(*traps)
@@ -77,7 +82,9 @@ def _read(path: Path) -> tuple[Any, dict[Place, int], list[str]]:
     except yaml.YAMLError as error:
         raise InputError(_syntax(path, text, error)) from error
     except RecursionError:
-        raise InputError(f"{path}: not YAML that can be read: brackets or lines are nested too deeply") from None
+        raise InputError(
+            f"{path}: not YAML that can be read: brackets or lines are nested too deeply"
+        ) from None
     walk = _Walk(path)
     if node is not None:
         walk.visit(node, ())
@@ -94,11 +101,14 @@ def _read(path: Path) -> tuple[Any, dict[Place, int], list[str]]:
         AttributeError,
         IndexError,
     ) as error:  # a date of month 13, a number of 5,000 digits
-        raise InputError(*walk.traps or [f"{path}: not YAML: a value can't be read ({error})"]) from error
+        raise InputError(
+            *walk.traps or [f"{path}: not YAML: a value can't be read ({error})"]
+        ) from error
 
 
 def _refuse_deep(text: str, path: Path) -> None:
-    """InputError at the first value more than `DEEPEST` levels down: composing thousands takes seconds, then fails."""
+    """InputError at the first value more than `DEEPEST` levels down: composing thousands takes
+    seconds, then fails."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent)
@@ -109,7 +119,8 @@ def _refuse_deep(text: str, path: Path) -> None:
 
 
 def number_hint(found: Any) -> str:
-    """Return what to write where a number is expected and `found` is one that YAML 1.1 takes for a text; else ""."""
+    """Return what to write where a number is expected and `found` is one that YAML 1.1 takes for a
+    text; else ""."""
     if not isinstance(found, str) or not EXPONENT.fullmatch(found):
         return ""
     value = float(found)
@@ -132,9 +143,7 @@ def _syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
     """One of PyYAML's errors with its line, and in plain words what people run into most."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return (
-            f"{path}:{line}: not YAML: found the character {chr(int(error.character))!r}, which no YAML file may hold"
-        )
+        return f"{path}:{line}: not YAML: found the character {chr(int(error.character))!r}, which no YAML file may hold"
     mark = getattr(error, "problem_mark", None)
     line_text = f":{mark.line + 1}" if mark else ""
     problem = str(getattr(error, "problem", error))
@@ -155,7 +164,8 @@ class _Walk:
         self._visited = 0
 
     def visit(self, node: yaml.Node, place: Place) -> None:
-        """Note the lines at and below `place`; InputError for what stands for too much to be read."""
+        """Note the lines at and below `place`; InputError for what stands for too much to be
+        read."""
         self._visited += 1
         unreadable = f"{self.path}:{_line(node)}: not YAML that can be read"
         if self._visited > LARGEST:
@@ -189,12 +199,15 @@ class _Walk:
                 continue
             self._check(key)
             if _kind(key) == "null":
-                self._trap(key, f'YAML reads the key {key.value or "(empty)"} as null; write "{key.value}"')
+                self._trap(
+                    key, f'YAML reads the key {key.value or "(empty)"} as null; write "{key.value}"'
+                )
             self.lines[(*place, key.value)] = _line(key)
             self.visit(value, (*place, key.value))
 
     def _merge(self, merged: yaml.Node, place: Place) -> None:
-        """Note the lines of what `<<` brings; of two that bring one key YAML would silently take the first."""
+        """Note the lines of what `<<` brings; of two that bring one key YAML would silently take
+        the first."""
         sources = merged.value if isinstance(merged, yaml.SequenceNode) else [merged]
         brought: set[str] = set()
         for source in sources:
@@ -203,7 +216,10 @@ class _Walk:
                 continue
             keys = {key.value for key, _ in source.value if isinstance(key, yaml.ScalarNode)}
             for name in sorted(keys & brought):
-                self._trap(merged, f"`<<` brings key {name!r} twice, of which YAML takes the first; keep one")
+                self._trap(
+                    merged,
+                    f"`<<` brings key {name!r} twice, of which YAML takes the first; keep one",
+                )
             brought |= keys
             self.visit(source, place)
 
@@ -211,7 +227,10 @@ class _Walk:
         kind = _kind(node)
         if kind not in KINDS:
             tag = node.tag.replace(TAG, "!!")
-            self._trap(node, f"not YAML that is read here: tag {tag}; leave it out, plain values are enough")
+            self._trap(
+                node,
+                f"not YAML that is read here: tag {tag}; leave it out, plain values are enough",
+            )
         elif isinstance(node, yaml.ScalarNode):
             trap = trap_of(node.value, kind)
             if trap is not None:
@@ -227,7 +246,8 @@ class _Walk:
 
 
 def trap_of(text: str, kind: str) -> str | None:
-    """Describe what YAML 1.1 makes of `text`, read as `kind`, where its writer hardly meant that; None elsewhere."""
+    """Describe what YAML 1.1 makes of `text`, read as `kind`, where its writer hardly meant that;
+    None elsewhere."""
     quoted = f'"{text}" for a text'
     if kind == "bool" and text.lower() not in ("true", "false"):
         value = str(yaml.SafeLoader.bool_values.get(text.lower())).lower()

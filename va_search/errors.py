@@ -20,7 +20,8 @@ class VaSearchError(Exception):
 
 
 class InputError(VaSearchError):
-    """Wrong input. Each problem says where, what was found, what was expected and what is allowed."""
+    """Wrong input. Each problem says where, what was found, what was expected and what is
+    allowed."""
 
     exit_code = 2
 
@@ -53,8 +54,11 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     return f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})"
 
 
-def nearest_name(name: str, known: Collection[str], *, alike: float = 0.6, most: int | None = None) -> str | None:
-    """The known name that is most like `name`, by at least `alike` (0..1); None without one, or of more than `most`."""
+def nearest_name(
+    name: str, known: Collection[str], *, alike: float = 0.6, most: int | None = None
+) -> str | None:
+    """The known name that is most like `name`, by at least `alike` (0..1); None without one, or of
+    more than `most`."""
     if most is not None and len(known) > most:
         return None
     near = difflib.get_close_matches(name, known, n=1, cutoff=alike)

@@ -1,8 +1,8 @@
 """Files that appear whole or not at all, names that are safe as paths, and the layout of a home.
 
-Conventions: a file is written beside its place, flushed to the disk and moved there with `os.replace`,
-so a process killed at any moment leaves the old file or the new one, never half of either.
-"""
+Conventions: a file is written beside its place, flushed to the disk and moved there with
+`os.replace`, so a process killed at any moment leaves the old file or the new one, never half of
+either."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ from typing import Any
 
 from va_search.errors import InputError, JobError
 
-NO_SPACE = {errno.ENOSPC: "no space left on the disk", errno.EDQUOT: "no space left: the disk quota is used up"}
+NO_SPACE = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "no space left: the disk quota is used up",
+}
 """Numbers of system errors that say that nothing more can be written, each in our words."""
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,126}")
 
 
 def checked_name(name: str, what: str) -> str:
-    """`name`, if it can be one path component; InputError otherwise (`..`, separators, spaces, over 127 characters)."""
+    """`name`, if it can be one path component; InputError otherwise (`..`, separators, spaces, over
+    127 characters)."""
     if not SAFE_NAME.fullmatch(name):
         raise InputError(
             f"{what} {name!r} can't be used as a file name; allowed: letters, digits and . _ + -, starting with a "
@@ -40,8 +44,8 @@ def checked_name(name: str, what: str) -> str:
 
 
 def check_regular(path: Path, kind: str) -> None:
-    """InputError unless a regular file stands at `path`, `kind` for short: a pipe would be waited for, a device has no
-    end, and a link to itself is nothing at all."""
+    """InputError unless a regular file stands at `path`, `kind` for short: a pipe would be waited
+    for, a device has no end, and a link to itself is nothing at all."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -57,32 +61,37 @@ def check_regular(path: Path, kind: str) -> None:
 def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it is flushed and takes `path`'s place.
 
-    JobError on a full disk or a used-up quota: known by the system's error number, which whoever writes must let
-    through (not every library does: safetensors' `save_file` has it in a text only).
-    """
+    JobError on a full disk or a used-up quota: known by the system's error number, which whoever
+    writes must let through (not every library does: safetensors' `save_file` has it in a text
+    only)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         beside.touch()
         mode = beside.stat().st_mode
         yield beside
-        beside.chmod(mode)  # some writers put a private file in its place, which a group could not read
+        beside.chmod(
+            mode
+        )  # some writers put a private file in its place, which a group could not read
         with open(beside, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(beside, path)
     except OSError as error:
         if error.errno in NO_SPACE:
-            raise JobError(f"{path}: {NO_SPACE[error.errno]}; free some and run the same command again") from error
+            raise JobError(
+                f"{path}: {NO_SPACE[error.errno]}; free some and run the same command again"
+            ) from error
         raise
     finally:
         beside.unlink(missing_ok=True)
 
 
 def share_with_group(folder: Path) -> None:
-    """Make what this process and its children create writable for the group, if `folder` is a group's.
+    """Make what this process and its children create writable for the group, if `folder` is a
+    group's.
 
-    It is when its group may write to it or, where it is not there yet, when the folder it will be made in is a shared
-    one (the group may write, and what is made in it belongs to the same group).
+    It is when its group may write to it or, where it is not there yet, when the folder it will be
+    made in is a shared one (the group may write, and what is made in it belongs to the same group).
     """
     if folder.is_dir():
         is_shared = bool(folder.stat().st_mode & stat.S_IWGRP)
@@ -101,7 +110,8 @@ def write_json(path: Path, document: Any) -> None:
 
 
 def _write_first(path: Path, document: Any) -> None:
-    """Write `document` whole unless there is a file by now; of several processes that do, the first one's stays."""
+    """Write `document` whole unless there is a file by now; of several processes that do, the first
+    one's stays."""
     beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     write_json(beside, document)
     try:
@@ -163,7 +173,8 @@ class Home:
         return self.url or str(self.root.resolve())
 
     def identity(self) -> str:
-        """Return 32 hex digits that tell this home from every other one; made with the first call, kept in home.json.
+        """Return 32 hex digits that tell this home from every other one; made with the first call,
+        kept in home.json.
 
         Of a home at a URL they follow from the URL, so that all machines agree.
         """
@@ -174,11 +185,14 @@ class Home:
             _write_first(path, {"identity": uuid.uuid4().hex})
         document = read_json(path)
         if not isinstance(document, dict) or not isinstance(document.get("identity"), str):
-            raise InputError(f"{path}: not a home's file; remove it, and the next search makes it again")
+            raise InputError(
+                f"{path}: not a home's file; remove it, and the next search makes it again"
+            )
         return str(document["identity"])
 
     def command(self, *words: str) -> str:
-        """A command of ours on this home that works as it is printed, in the folder it was printed in."""
+        """A command of ours on this home that works as it is printed, in the folder it was printed
+        in."""
         place = self.url or str(self.root)
         found_without = os.environ.get(HOME_VARIABLE, DEFAULT_HOME) == place
         return shlex.join(["va-search", *words, *([] if found_without else ["--home", place])])
@@ -213,7 +227,9 @@ class Home:
     @property
     def tracking_uri(self) -> str:
         if any(sign in str(self.root) for sign in "?%#"):
-            raise InputError(f"{self.root}: a home's path can't hold ? % or #, which mean something else in an address")
+            raise InputError(
+                f"{self.root}: a home's path can't hold ? % or #, which mean something else in an address"
+            )
         return f"sqlite:///{self.root / 'mlflow.db'}"
 
     @property
@@ -222,7 +238,8 @@ class Home:
 
 
 def shipped(name: str) -> Path:
-    """A file of the repository, such as search_spaces/demo.yaml, wherever the command is run from."""
+    """A file of the repository, such as search_spaces/demo.yaml, wherever the command is run
+    from."""
     path = Path(__file__).resolve().parent.parent / name
     if not path.is_file():
         raise InputError(

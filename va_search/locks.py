@@ -1,13 +1,14 @@
-"""Locks between processes: one holder at a time, freed when its process dies, on file systems with `flock` and without.
+"""Locks between processes: one holder at a time, freed when its process dies, on file systems with
+`flock` and without.
 
     <path>           locked with flock; its text names the holder: "<pid> on <host>"
     <path>.holder    only where the file system has no flock (some Lustre, NFS and FUSE mounts): a JSON document that
                      exactly one process can create, and that its holder renews every BEAT seconds
 
-Conventions: a holder of the second kind counts as dead when its process is gone from this machine, or when another
-machine has not renewed the file for SILENCE seconds by the file server's own clock. All machines that share a folder
-must mount it alike: a process that locks with flock is not seen by one that cannot.
-"""
+Conventions: a holder of the second kind counts as dead when its process is gone from this machine,
+or when another machine has not renewed the file for SILENCE seconds by the file server's own clock.
+All machines that share a folder must mount it alike: a process that locks with flock is not seen by
+one that cannot."""
 
 from __future__ import annotations
 
@@ -36,10 +37,12 @@ BEAT = 5.0
 """Seconds between two renewals of a holder file."""
 
 SILENCE = 60.0
-"""A holder file of another machine that was not renewed for so many seconds is of a dead process."""
+"""A holder file of another machine that was not renewed for so many seconds is of a dead
+process."""
 
 LOOK_AGAIN = 0.5
-"""A lock is asked for during so many seconds: a process that only looks whether it is held holds it for a moment."""
+"""A lock is asked for during so many seconds: a process that only looks whether it is held holds it
+for a moment."""
 
 
 class Lock:
@@ -52,7 +55,8 @@ class Lock:
         self._token: str | None = None
 
     def take(self) -> bool:
-        """Hold the lock; False when another living process holds it. InputError when its file can't be written."""
+        """Hold the lock; False when another living process holds it. InputError when its file can't
+        be written."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
             file = open(self.path, "a+", encoding="utf-8")  # noqa: SIM115  (the lock lives as long as it is open)
@@ -103,7 +107,8 @@ class Lock:
 
 @contextmanager
 def only_one(path: Path, what: str) -> Iterator[None]:
-    """Hold the lock file `path`; InputError when another living process holds it. A killed holder frees it."""
+    """Hold the lock file `path`; InputError when another living process holds it. A killed holder
+    frees it."""
     lock = Lock(path)
     until = time.monotonic() + LOOK_AGAIN
     while not lock.take():
@@ -129,7 +134,8 @@ def one_after_another(path: Path) -> Iterator[None]:
 
 
 def in_use(path: Path) -> bool:
-    """Whether a living process (this one too) holds the lock file `path`. InputError when it can't be read."""
+    """Whether a living process (this one too) holds the lock file `path`. InputError when it can't
+    be read."""
     if not path.is_file():
         return False
     try:
@@ -147,14 +153,16 @@ def in_use(path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock file `path`, for a message: "<pid> on <host>"; "?" where that is not known."""
+    """Who holds the lock file `path`, for a message: "<pid> on <host>"; "?" where that is not
+    known."""
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip() or "?"
     return "?"
 
 
 def this_process() -> dict[str, Any]:
-    """What tells this process from all others, on any machine: host, boot, pid and when the process started."""
+    """What tells this process from all others, on any machine: host, boot, pid and when the process
+    started."""
     return {
         "host": socket.gethostname(),
         "boot": _boot(),
@@ -164,7 +172,8 @@ def this_process() -> dict[str, Any]:
 
 
 def is_gone(process: dict[str, Any]) -> bool:
-    """Whether a process, described as by `this_process`, ran on this very machine and no longer does."""
+    """Whether a process, described as by `this_process`, ran on this very machine and no longer
+    does."""
     if process.get("boot") != _boot() or process.get("host") != socket.gethostname():
         return False
     try:
@@ -179,7 +188,8 @@ def is_gone(process: dict[str, Any]) -> bool:
 
 
 def _boot() -> str:
-    """This boot of this machine, and its name space of processes; empty where the system does not say."""
+    """This boot of this machine, and its name space of processes; empty where the system does not
+    say."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -190,8 +200,14 @@ def _boot() -> str:
 def _started(pid: int) -> str | None:
     """When a process started, in clock ticks since the boot; None where the system does not say."""
     try:
-        # the name of the program, in brackets, may hold spaces; the 20th field after it is the start time
-        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[19]
+        # the name of the program, in brackets, may hold spaces; the 20th field after it is the
+        # start time
+        return (
+            Path(f"/proc/{pid}/stat")
+            .read_text(encoding="ascii", errors="replace")
+            .rpartition(")")[2]
+            .split()[19]
+        )
     except (OSError, IndexError):
         return None
 
@@ -211,7 +227,8 @@ def _holder_file(path: Path) -> Path:
 
 
 def _create_holder_file(path: Path) -> str | None:
-    """Create the holder file and keep it renewed; its token, or None when a living process holds it."""
+    """Create the holder file and keep it renewed; its token, or None when a living process holds
+    it."""
     present = _document(path)
     if present is not None:
         if _is_alive(path, present):
@@ -230,7 +247,8 @@ def _create_holder_file(path: Path) -> str | None:
 
 
 def _put_aside(path: Path, dead: dict[str, Any]) -> None:
-    """Remove the holder file of a dead process; a living process that took its place meanwhile gets it back."""
+    """Remove the holder file of a dead process; a living process that took its place meanwhile gets
+    it back."""
     aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     with suppress(FileNotFoundError):
         path.rename(aside)
@@ -254,14 +272,16 @@ def _is_held(path: Path) -> bool:
 
 
 def _is_alive(path: Path, document: dict[str, Any]) -> bool:
-    """Whether the process that wrote this content of a holder file still holds it, as far as can be known."""
+    """Whether the process that wrote this content of a holder file still holds it, as far as can be
+    known."""
     if document.get("boot") == _boot() and document.get("host") == socket.gethostname():
         return not is_gone(document)
     return _age(path) < SILENCE
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    """The content of a holder file, empty while it is being written; None when there is no such file."""
+    """The content of a holder file, empty while it is being written; None when there is no such
+    file."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -272,7 +292,8 @@ def _document(path: Path) -> dict[str, Any] | None:
 
 
 def _age(path: Path) -> float:
-    """Seconds since a file was renewed, by the clock of the file system, which two machines share."""
+    """Seconds since a file was renewed, by the clock of the file system, which two machines
+    share."""
     probe = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         probe.touch()
@@ -284,7 +305,8 @@ def _age(path: Path) -> float:
 
 
 class Renewal:
-    """The holder files of this process, renewed by one thread that begins with the first of them."""
+    """The holder files of this process, renewed by one thread that begins with the first of
+    them."""
 
     def __init__(self) -> None:
         self._tokens: dict[Path, str] = {}

@@ -1,4 +1,5 @@
-"""Malformed files handed to every reader of what users hand in: each ends in a refusal or in a right result.
+"""Malformed files handed to every reader of what users hand in: each ends in a refusal or in a
+right result.
 
     make fuzz                                          10,000 and more inputs, minutes
     cd benchmarks && python -m fuzz --inputs 600       a short run
@@ -9,7 +10,6 @@ targets.py     the readers: which files of an input are spoiled, how it is read,
 mutations.py   how a file is spoiled, and changes that mean nothing and must change nothing
 process.py     the process that reads, with limits on time and memory, started again when it dies
 
-Conventions: input `n` of a target follows from the seed, the target's name and `n` alone. A run is right when no input
-crashes a reader (an exception that is neither InputError nor JobError), takes 10 s or 1 GB, or is read otherwise than
-the unspoiled input although its change means nothing.
-"""
+Conventions: input `n` of a target follows from the seed, the target's name and `n` alone. A run is
+right when no input crashes a reader (an exception that is neither InputError nor JobError), takes
+10 s or 1 GB, or is read otherwise than the unspoiled input although its change means nothing."""

@@ -1,4 +1,5 @@
-"""Run malformed inputs through every reader, print what came of them, and keep those that went wrong.
+"""Run malformed inputs through every reader, print what came of them, and keep those that went
+wrong.
 
 python -m fuzz                          10,800 inputs
 python -m fuzz --inputs 900 --seconds 60
@@ -20,18 +21,31 @@ from fuzz.targets import TARGETS
 
 NOTED = 30.0
 """Seconds between two lines of progress."""
-HEAD = ("reader", "inputs", "refused", "same result", "other result", "bad", "slowest s", "largest MiB")
+HEAD = (
+    "reader",
+    "inputs",
+    "refused",
+    "same result",
+    "other result",
+    "bad",
+    "slowest s",
+    "largest MiB",
+)
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--inputs", type=int, default=600 * len(TARGETS), help="in all, the same for each reader")
+    parser.add_argument(
+        "--inputs", type=int, default=600 * len(TARGETS), help="in all, the same for each reader"
+    )
     parser.add_argument("--seconds", type=float, default=None, help="stop after so long")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--replay", metavar="READER:NUMBER", default=None)
-    parser.add_argument("--out", type=Path, default=Path("fuzz-findings.json"), help="inputs that went wrong")
+    parser.add_argument(
+        "--out", type=Path, default=Path("fuzz-findings.json"), help="inputs that went wrong"
+    )
     options = parser.parse_args()
     if options.replay:
         _replay(options.replay, options.seed)
@@ -44,12 +58,15 @@ def main() -> None:
     options.out.write_text(json.dumps([asdict(outcome) for outcome in bad], indent=1) + "\n")
     for outcome in bad[:40]:
         last = outcome.text.strip().splitlines()[-1:] or [""]
-        print(f"{outcome.end}: --replay {outcome.target}:{outcome.number}  {outcome.changed}: {last[0][:160]}")
+        print(
+            f"{outcome.end}: --replay {outcome.target}:{outcome.number}  {outcome.changed}: {last[0][:160]}"
+        )
     sys.exit(f"{len(bad)} inputs went wrong; all are in {options.out}")
 
 
 def run(names: list[str], inputs: int, seed: int, seconds: float | None = None) -> list[Outcome]:
-    """Outcomes of so many inputs, an equal share for each reader, or as many as fit into `seconds`; Ctrl-C ends it."""
+    """Outcomes of so many inputs, an equal share for each reader, or as many as fit into `seconds`;
+    Ctrl-C ends it."""
     reader = Guarded(seed)
     began = noted = time.monotonic()
     outcomes: list[Outcome] = []
@@ -61,7 +78,9 @@ def run(names: list[str], inputs: int, seed: int, seconds: float | None = None) 
                 break
             if now - noted > NOTED:
                 bad = sum(outcome.end in BAD for outcome in outcomes)
-                print(f"{len(outcomes):,} of {len(jobs):,} inputs, {bad} went wrong", file=sys.stderr)
+                print(
+                    f"{len(outcomes):,} of {len(jobs):,} inputs, {bad} went wrong", file=sys.stderr
+                )
                 noted = now
             outcomes.append(reader(name, number))
     except KeyboardInterrupt:
@@ -83,7 +102,9 @@ def table(outcomes: list[Outcome]) -> str:
         slowest = max((outcome.seconds for outcome in found), default=0.0)
         largest = max((outcome.mebibytes for outcome in found), default=0.0)
         numbers = [len(found), *counts, bad]
-        rows.append((name, *(f"{count:,}" for count in numbers), f"{slowest:.2f}", f"{largest:,.0f}"))
+        rows.append(
+            (name, *(f"{count:,}" for count in numbers), f"{slowest:.2f}", f"{largest:,.0f}")
+        )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
@@ -94,7 +115,9 @@ def _replay(which: str, seed: int) -> None:
         outcome = reader(name, int(number))
     finally:
         reader.close()
-    print(f"{outcome.end} in {outcome.seconds:.2f} s, {outcome.mebibytes:.0f} MiB: {outcome.changed}\n{outcome.text}")
+    print(
+        f"{outcome.end} in {outcome.seconds:.2f} s, {outcome.mebibytes:.0f} MiB: {outcome.changed}\n{outcome.text}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How a file is spoiled: its bytes, its lines and cells, its YAML values, or what stands at its place.
+"""How a file is spoiled: its bytes, its lines and cells, its YAML values, or what stands at its
+place.
 
-Conventions: a mutation takes a file and a random generator and rewrites the file. Those of `NEUTRAL` mean nothing:
-whoever reads the file reads the same.
-"""
+Conventions: a mutation takes a file and a random generator and rewrites the file. Those of
+`NEUTRAL` mean nothing: whoever reads the file reads the same."""
 
 from __future__ import annotations
 
@@ -189,7 +189,9 @@ def columns(file: Path, rng: random.Random) -> None:
         elif kind == 1:
             del row[at]
         elif kind == 2 and number == 0:
-            row[at] = rng.choice([*CELLS, row[to], row[at].upper(), f" {row[at]}", row[at] + "s", "time", "frame"])
+            row[at] = rng.choice(
+                [*CELLS, row[to], row[at].upper(), f" {row[at]}", row[at] + "s", "time", "frame"]
+            )
         elif kind == 3 and number > 0:
             row[at], row[to] = row[to], row[at]
         elif kind == 4:
@@ -214,7 +216,9 @@ def quotes(file: Path, rng: random.Random) -> None:
     """A quote that does not end, a quoted line end, or a field of a megabyte."""
     rows = file.read_text().split("\n")
     at = rng.randrange(len(rows))
-    rows[at] = rng.choice(['"' + rows[at], rows[at] + '"', '"a\nb",' + rows[at], '"' + "x" * 1_000_000 + '"', '""""'])
+    rows[at] = rng.choice(
+        ['"' + rows[at], rows[at] + '"', '"a\nb",' + rows[at], '"' + "x" * 1_000_000 + '"', '""""']
+    )
     file.write_text("\n".join(rows))
 
 
@@ -230,12 +234,16 @@ def yaml_value(file: Path, rng: random.Random) -> None:
 def yaml_key(file: Path, rng: random.Random) -> None:
     """A key lost, renamed, of another type, or moved to another mapping."""
     document = yaml.safe_load(file.read_text())
-    places = [(container, key) for container, key in _places(document) if isinstance(container, dict)]
+    places = [
+        (container, key) for container, key in _places(document) if isinstance(container, dict)
+    ]
     container, key = rng.choice(places)
     kind = rng.randrange(4)
     value = container.pop(key)
     if kind == 1:
-        container[rng.choice(["", "x", f"{key}s", str(key).upper(), "a" * 3000, "../x", "a\u0000"])] = value
+        container[
+            rng.choice(["", "x", f"{key}s", str(key).upper(), "a" * 3000, "../x", "a\u0000"])
+        ] = value
     elif kind == 2:
         container[rng.choice([None, 1, 1.5, True, float("nan"), (1, 2), 10**30])] = value
     elif kind == 3:
@@ -252,13 +260,22 @@ def yaml_text(file: Path, rng: random.Random) -> None:
 
 def yaml_alone(file: Path, rng: random.Random) -> None:
     """Nothing but such a line, a scalar, or a list."""
-    file.write_text(rng.choice([*TEXTS, "1", "x", "[]", "{}", "- 1\n", "null", "~", '""', "2020-01-01"]))
+    file.write_text(
+        rng.choice([*TEXTS, "1", "x", "[]", "{}", "- 1\n", "null", "~", '""', "2020-01-01"])
+    )
 
 
 def yaml_deep(file: Path, rng: random.Random) -> None:
     """Lists or mappings one within the other, thousands deep."""
     depth = rng.choice([50, 500, 5000, 50_000])
-    deep = rng.choice(["[" * depth + "]" * depth, "[" * depth, "{a: " * depth + "1" + "}" * depth, "- " * depth + "1"])
+    deep = rng.choice(
+        [
+            "[" * depth + "]" * depth,
+            "[" * depth,
+            "{a: " * depth + "1" + "}" * depth,
+            "- " * depth + "1",
+        ]
+    )
     _yaml_put(file, rng, deep)
 
 
@@ -274,13 +291,21 @@ def yaml_bomb(file: Path, rng: random.Random) -> None:
             inner = ", ".join(f"k{n}: *{before}" for n in range(width))
             rows.append(f"{name}: &{name} {{{inner}}}")
         elif kind == 2:
-            rows.append(f"{name}: &{name} {{<<: [{inner}]}}" if name != "a1" else f"{name}: &{name} {{x: *a0}}")
+            rows.append(
+                f"{name}: &{name} {{<<: [{inner}]}}"
+                if name != "a1"
+                else f"{name}: &{name} {{x: *a0}}"
+            )
         else:
             rows.append(f"{name}: &{name} [{inner}]")
     document = file.read_text()
-    key = rng.choice([row.split(":")[0] for row in document.split("\n") if row[:1].isalpha()] or ["x"])
+    key = rng.choice(
+        [row.split(":")[0] for row in document.split("\n") if row[:1].isalpha()] or ["x"]
+    )
     tail = "" if rng.random() < 0.5 else f"\n{key}: *{names[-1]}\n"
-    kept = "\n".join(row for row in document.split("\n") if not (tail and row.startswith(f"{key}:")))
+    kept = "\n".join(
+        row for row in document.split("\n") if not (tail and row.startswith(f"{key}:"))
+    )
     file.write_text("\n".join(rows) + "\n" + kept + tail)
 
 
@@ -324,7 +349,8 @@ def npy_header(file: Path, rng: random.Random) -> None:
 
 
 def npy_array(file: Path, rng: random.Random) -> None:
-    """Another array: of objects, records, texts, other shapes, or with values that are no numbers."""
+    """Another array: of objects, records, texts, other shapes, or with values that are no
+    numbers."""
     array = np.load(file)
     spoiled = array.copy()
     spoiled[rng.randrange(len(array)), 0] = rng.choice([np.nan, np.inf, -np.inf, 3e38])
@@ -363,7 +389,9 @@ def parquet_columns(file: Path, rng: random.Random) -> None:
     if kind == 0:
         table = table.remove_column(at)
     elif kind == 1:
-        table = table.append_column(rng.choice([name, "", "x", "time", "frame", "__index_level_0__"]), column)
+        table = table.append_column(
+            rng.choice([name, "", "x", "time", "frame", "__index_level_0__"]), column
+        )
     elif kind == 2:
         table = table.slice(0, rng.choice([0, 1, count - 1]))
     else:
@@ -423,12 +451,16 @@ def columns_in_another_order(file: Path, rng: random.Random) -> None:
 
 def row_groups(file: Path, rng: random.Random) -> None:
     """In groups of a few rows."""
-    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file), file, row_group_size=rng.randrange(1, 6))
+    pyarrow.parquet.write_table(
+        pyarrow.parquet.read_table(file), file, row_group_size=rng.randrange(1, 6)
+    )
 
 
 def compression(file: Path, rng: random.Random) -> None:
     """Compressed otherwise."""
-    pyarrow.parquet.write_table(pyarrow.parquet.read_table(file), file, compression=rng.choice(["gzip", "none"]))
+    pyarrow.parquet.write_table(
+        pyarrow.parquet.read_table(file), file, compression=rng.choice(["gzip", "none"])
+    )
 
 
 def version(file: Path, rng: random.Random) -> None:
@@ -452,8 +484,28 @@ def _write_csv(file: Path, rows: list[list[str]], rng: random.Random) -> None:
 
 
 PLACE: tuple[Mutation, ...] = (missing, folder, link_loop, broken_link, pipe, device)
-BYTES: tuple[Mutation, ...] = (empty, gzipped, utf16, latin1, control, flipped, overwritten, truncated, noise)
-CSV: tuple[Mutation, ...] = (lines, lines, cells, cells, cells, columns, columns, separators, quotes)
+BYTES: tuple[Mutation, ...] = (
+    empty,
+    gzipped,
+    utf16,
+    latin1,
+    control,
+    flipped,
+    overwritten,
+    truncated,
+    noise,
+)
+CSV: tuple[Mutation, ...] = (
+    lines,
+    lines,
+    cells,
+    cells,
+    cells,
+    columns,
+    columns,
+    separators,
+    quotes,
+)
 YAML: tuple[Mutation, ...] = (
     lines, yaml_value, yaml_value, yaml_value, yaml_key, yaml_key, yaml_text, yaml_alone, yaml_deep, yaml_bomb,
 )  # fmt: skip
@@ -498,7 +550,8 @@ def spoil(file: Path, rng: random.Random, neutral: tuple[str, ...]) -> tuple[str
 
 
 def _whole(mutation: Mutation, file: Path, rng: random.Random) -> None:
-    """Apply a mutation; the file stays as it was where it can't be (a library refuses to write such a thing)."""
+    """Apply a mutation; the file stays as it was where it can't be (a library refuses to write such
+    a thing)."""
     with tempfile.TemporaryDirectory() as scratch:
         kept = Path(scratch) / "kept"
         shutil.copyfile(file, kept)

@@ -1,9 +1,8 @@
 """The process that reads: limits on its memory, an eye on its time, and a new one where it died.
 
-Conventions: memory is what one input adds at most to the process's resident set (VmHWM, reset before each), in MiB.
-The address space may grow by 3 GiB over what the process has once everything is imported, so that a bomb ends in a
-MemoryError instead of taking the machine.
-"""
+Conventions: memory is what one input adds at most to the process's resident set (VmHWM, reset
+before each), in MiB. The address space may grow by 3 GiB over what the process has once everything
+is imported, so that a bomb ends in a MemoryError instead of taking the machine."""
 
 from __future__ import annotations
 
@@ -32,7 +31,8 @@ FAST = Path("/dev/shm")  # noqa: S108
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one input: `end` is refused, same, other (a result that may be right), or one of `BAD`."""
+    """What came of one input: `end` is refused, same, other (a result that may be right), or one of
+    `BAD`."""
 
     target: str
     number: int
@@ -78,9 +78,13 @@ class Reader:
             end = "slow"
         if end not in BAD and mebibytes > MIB:
             end = "large"
-        return Outcome(name, number, end, changed, seconds, mebibytes, text.replace(str(self.root), "…"))
+        return Outcome(
+            name, number, end, changed, seconds, mebibytes, text.replace(str(self.root), "…")
+        )
 
-    def _read(self, target: Target, folder: Path, expected: str, *, neutral: bool) -> tuple[str, str]:
+    def _read(
+        self, target: Target, folder: Path, expected: str, *, neutral: bool
+    ) -> tuple[str, str]:
         from va_search.errors import InputError, JobError
 
         try:
@@ -99,7 +103,9 @@ class Reader:
         """The result of the input as it is unspoiled."""
         if target.name not in self._expected:
             with tempfile.TemporaryDirectory(dir=self.root) as scratch:
-                self._expected[target.name] = target.read(self._written(target, Path(scratch)), self.root)
+                self._expected[target.name] = target.read(
+                    self._written(target, Path(scratch)), self.root
+                )
         return self._expected[target.name]
 
     def _written(self, target: Target, scratch: Path) -> Path:

@@ -1,4 +1,5 @@
-"""The readers that are fuzzed: an input of each, the files of it that are spoiled, and what reading it gives."""
+"""The readers that are fuzzed: an input of each, the files of it that are spoiled, and what reading
+it gives."""
 
 from __future__ import annotations
 
@@ -11,12 +12,14 @@ from typing import Any
 from fuzz import valid
 
 Shared = Path
-"""A folder with what inputs are read beside: `store`, a store that the predictions and spaces are for."""
+"""A folder with what inputs are read beside: `store`, a store that the predictions and spaces are
+for."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """One reader. `spoiled` are patterns of the files, of which one is spoiled; `read` gives the result as text.
+    """One reader. `spoiled` are patterns of the files, of which one is spoiled; `read` gives the
+    result as text.
 
     `neutral`: names of the changes (mutations.NEUTRAL) that must change nothing in these files.
     """
@@ -41,7 +44,9 @@ def _store_of(store: Any) -> str:
     """What a store holds: hashes of values, labels and recordings, and its clock."""
     sets = sorted((one.name, one.hash, one.columns) for one in store.feature_sets.values())
     times = hashlib.sha256(store.times.tobytes()).hexdigest()
-    return repr((sets, store.hashes, times, store.label_range, store.time_column, int(store.valid.sum())))
+    return repr(
+        (sets, store.hashes, times, store.label_range, store.time_column, int(store.valid.sum()))
+    )
 
 
 def _table(folder: Path, shared: Shared) -> str:
@@ -109,7 +114,9 @@ def _labels(folder: Path, shared: Shared) -> str:
 def _cluster(folder: Path, shared: Shared) -> str:
     from va_search.cluster.check import check_cluster
 
-    return repr([(one.rule, one.level, one.text) for one in check_cluster(folder / "file.yaml").findings])
+    return repr(
+        [(one.rule, one.level, one.text) for one in check_cluster(folder / "file.yaml").findings]
+    )
 
 
 def _shipped(name: str) -> Callable[[Path], None]:
@@ -138,8 +145,20 @@ TARGETS = {
         Target("table", valid.write_table, ("recordings/*.csv",), _table, ORDERED),
         Target("table-parquet", _parquet_table, ("recordings/b.parquet",), _table, PARQUET),
         Target("annotations", valid.write_affwild2, ("VA/*/*.txt",), _affwild2),
-        Target("features-csv", valid.write_affwild2, ("visual/faces/*.csv",), _affwild2, ("crlf", "bom", "rows")),
-        Target("features-parquet", valid.write_affwild2, ("visual/points/*.parquet",), _affwild2, PARQUET),
+        Target(
+            "features-csv",
+            valid.write_affwild2,
+            ("visual/faces/*.csv",),
+            _affwild2,
+            ("crlf", "bom", "rows"),
+        ),
+        Target(
+            "features-parquet",
+            valid.write_affwild2,
+            ("visual/points/*.parquet",),
+            _affwild2,
+            PARQUET,
+        ),
         Target("features-npy", valid.write_affwild2, ("audio/mel/*.npy",), _affwild2, ("version",)),
         Target("sample", valid.write_affwild2, ("sample.txt",), _affwild2, ORDERED),
         Target("frame-rates", valid.write_affwild2, ("rates.csv",), _affwild2, NAMED),

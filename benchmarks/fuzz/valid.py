@@ -1,4 +1,5 @@
-"""Small valid inputs, one folder a kind: what the readers are given before a file of it is spoiled."""
+"""Small valid inputs, one folder a kind: what the readers are given before a file of it is
+spoiled."""
 
 from __future__ import annotations
 
@@ -88,11 +89,15 @@ def write_table(folder: Path, *, parquet: bool = False) -> None:
 
 
 def write_affwild2(folder: Path) -> None:
-    """Annotations, feature files of every format, a sample file, frame rates and subjects, as Aff-Wild2 has them."""
+    """Annotations, feature files of every format, a sample file, frame rates and subjects, as
+    Aff-Wild2 has them."""
     names = {"v1": "Train_Set", "v2": "Validation_Set", "v3": ""}
     for number, (name, split) in enumerate(names.items()):
         if split:
-            labels = {key: np.round(values, 3) for key, values in numbers(number, ("valence", "arousal")).items()}
+            labels = {
+                key: np.round(values, 3)
+                for key, values in numbers(number, ("valence", "arousal")).items()
+            }
             write_csv(folder / "VA" / split / f"{name}.txt", labels)
         faces = {"frame": np.arange(1, FRAMES + 1), **numbers(number, ("x", "y"))}
         write_csv(folder / "visual" / "faces" / f"{name}.csv", faces)
@@ -109,7 +114,8 @@ def write_affwild2(folder: Path) -> None:
 
 
 def write_predictions(folder: Path) -> None:
-    """Predictions of two models elsewhere, for the validation and test recordings of `write_table`."""
+    """Predictions of two models elsewhere, for the validation and test recordings of
+    `write_table`."""
     for number, model in enumerate(("good", "better")):
         for name in ("b", "c"):
             columns = {"time": np.arange(FRAMES) * 50.0, **numbers(number, ("valence", "arousal"))}

@@ -1,4 +1,5 @@
-"""The fuzz run itself: inputs that come again, changes that mean nothing, and processes that hang or die."""
+"""The fuzz run itself: inputs that come again, changes that mean nothing, and processes that hang
+or die."""
 
 from __future__ import annotations
 
@@ -18,11 +19,14 @@ BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 @pytest.fixture(autouse=True)
 def _fuzz(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(BENCHMARKS), *sys.path[1:2]]))  # for processes begun here
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(BENCHMARKS), *sys.path[1:2]])
+    )  # for processes begun here
 
 
 def spoiled(folder: Path, seed: str, *, suffix: str = "csv") -> tuple[bytes | None, str]:
-    """What stands in a file after it was spoiled, None where that is no file, and what was done to it."""
+    """What stands in a file after it was spoiled, None where that is no file, and what was done to
+    it."""
     from fuzz.mutations import spoil
     from fuzz.valid import RECIPE, write_labels
 
@@ -38,16 +42,22 @@ def spoiled(folder: Path, seed: str, *, suffix: str = "csv") -> tuple[bytes | No
 
 
 @pytest.mark.parametrize("suffix", ["csv", "yaml"])
-def test_the_same_number_gives_the_same_input_and_others_give_others(tmp_path: Path, suffix: str) -> None:
+def test_the_same_number_gives_the_same_input_and_others_give_others(
+    tmp_path: Path, suffix: str
+) -> None:
     first = [spoiled(tmp_path / f"a{number}", str(number), suffix=suffix) for number in range(50)]
     again = [spoiled(tmp_path / f"b{number}", str(number), suffix=suffix) for number in range(50)]
     # Compressed files hold the time at which they were made.
-    assert [one for one in first if "gzip" not in one[1]] == [one for one in again if "gzip" not in one[1]]
+    assert [one for one in first if "gzip" not in one[1]] == [
+        one for one in again if "gzip" not in one[1]
+    ]
     assert len({done.split(" + ")[0] for _, done in first}) > 10
     assert len({content for content, _ in first}) > 40
 
 
-@pytest.mark.parametrize("name", ["crlf", "bom", "no_last_newline", "more_newlines", "quoted", "columns", "rows"])
+@pytest.mark.parametrize(
+    "name", ["crlf", "bom", "no_last_newline", "more_newlines", "quoted", "columns", "rows"]
+)
 def test_changes_that_mean_nothing_leave_the_same_cells(tmp_path: Path, name: str) -> None:
     from fuzz.mutations import NEUTRAL
     from fuzz.valid import write_labels
@@ -86,7 +96,9 @@ def test_the_table_counts_what_came_of_each_reader_and_of_all() -> None:
     from fuzz.process import Outcome
 
     ends = ["refused", "refused", "same", "other", "crash", "hang"]
-    outcomes = [Outcome("labels", number, end, "", seconds=number / 10) for number, end in enumerate(ends)]
+    outcomes = [
+        Outcome("labels", number, end, "", seconds=number / 10) for number, end in enumerate(ends)
+    ]
     outcomes.append(Outcome("spaces", 0, "same", "", mebibytes=12.4))
     rows = table(outcomes).splitlines()
     assert rows[2] == "| labels | 6 | 2 | 1 | 1 | 2 | 0.50 | 0 |"

@@ -13,7 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc"
+)
 
 SMAPS = """7f0000000000-7f0000400000 r--s 00000000 fe:00 12                      /tmp/a store/features/face.arrow
 Size:               4096 kB
@@ -45,7 +47,11 @@ def tree() -> Iterator[ModuleType]:
 
 def test_a_rollup_in_bytes(tree: ModuleType) -> None:
     text = "55bdf0222000-7ffc45cdf000 ---p 00000000 00:00 0  [rollup]\nRss: 1752 kB\nPss: 237 kB\nPss_Anon: 112 kB\n"
-    assert tree.parse_rollup(text) == {"Rss": 1752 * 1024, "Pss": 237 * 1024, "Pss_Anon": 112 * 1024}
+    assert tree.parse_rollup(text) == {
+        "Rss": 1752 * 1024,
+        "Pss": 237 * 1024,
+        "Pss_Anon": 112 * 1024,
+    }
 
 
 def test_only_mappings_of_files_below_the_folder_count(tree: ModuleType) -> None:
@@ -65,7 +71,9 @@ def test_own_memory_and_files_are_told_apart(tree: ModuleType, tmp_path: Path) -
     mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
     before = tree.memory(os.getpid())["Pss_Anon"]
     assert mapped.sum() == 2**20
-    block = mmap.mmap(-1, 2**24, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # malloc might reuse what it has
+    block = mmap.mmap(
+        -1, 2**24, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    )  # malloc might reuse what it has
     own = np.frombuffer(block, dtype=np.uint8)
     own[:] = 1
     grown = tree.memory(os.getpid())["Pss_Anon"] - before
@@ -75,7 +83,8 @@ def test_own_memory_and_files_are_told_apart(tree: ModuleType, tmp_path: Path) -
 
 
 def test_what_a_tree_took_and_that_none_of_it_stays(tree: ModuleType, tmp_path: Path) -> None:
-    """The parent ends at once; its child works on for a second and is not lost, though another adopts it."""
+    """The parent ends at once; its child works on for a second and is not lost, though another
+    adopts it."""
     (tmp_path / "busy.py").write_text(
         "import time\nblock = b'x' * 2**26\nend = time.process_time() + 0.7\nwhile time.process_time() < end: pass\n"
     )
@@ -85,7 +94,9 @@ def test_what_a_tree_took_and_that_none_of_it_stays(tree: ModuleType, tmp_path: 
         f"sleeper = subprocess.Popen(['sleep', '60'])\nopen({str(tmp_path / 'pid')!r}, 'w').write(str(sleeper.pid))\n"
         "import time; time.sleep(1)\n"
     )
-    taken = tree.watch([sys.executable, str(tmp_path / "parent.py")], dict(os.environ), tmp_path / "log")
+    taken = tree.watch(
+        [sys.executable, str(tmp_path / "parent.py")], dict(os.environ), tmp_path / "log"
+    )
     assert 0.4 < taken.core_seconds < 3
     assert taken.peak > 2**26
     assert taken.seconds >= 1.7
@@ -97,10 +108,16 @@ def test_what_a_tree_took_and_that_none_of_it_stays(tree: ModuleType, tmp_path: 
 
 
 def alive(pid: int) -> bool:
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
     return bool(state.stdout.strip()) and not state.stdout.startswith("Z")
 
 
 def test_a_command_that_fails_says_how(tree: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="no such thing"):
-        tree.watch([sys.executable, "-c", "raise SystemExit('no such thing')"], dict(os.environ), tmp_path / "log")
+        tree.watch(
+            [sys.executable, "-c", "raise SystemExit('no such thing')"],
+            dict(os.environ),
+            tmp_path / "log",
+        )

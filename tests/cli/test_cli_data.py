@@ -16,7 +16,9 @@ from va_search.cli.data import app
 
 
 def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, list(map(str, arguments)), env={"COLUMNS": "80", "NO_COLOR": "1"})
+    return CliRunner().invoke(
+        app, list(map(str, arguments)), env={"COLUMNS": "80", "NO_COLOR": "1"}
+    )
 
 
 @pytest.fixture
@@ -31,12 +33,18 @@ def source(tmp_path: Path) -> Path:
     rows = ["recording,subject,split", "a,s1,train", "b,s2,train", "c,s3,validation", "d,s4,test"]
     (folder / "recordings.csv").write_text("\n".join(rows) + "\n")
     for offset, name in enumerate("abcd"):  # no recording is a copy of another
-        lines = [f"{frame % 7 + offset},{frame / 30:.2f},{1 - frame / 30:.2f}" for frame in range(30)]
-        (folder / "recordings" / f"{name}.csv").write_text("\n".join(["rate,valence,arousal", *lines]) + "\n")
+        lines = [
+            f"{frame % 7 + offset},{frame / 30:.2f},{1 - frame / 30:.2f}" for frame in range(30)
+        ]
+        (folder / "recordings" / f"{name}.csv").write_text(
+            "\n".join(["rate,valence,arousal", *lines]) + "\n"
+        )
     return folder
 
 
-def test_import_prints_a_summary_and_the_next_command_and_twice_is_fine(source: Path, tmp_path: Path) -> None:
+def test_import_prints_a_summary_and_the_next_command_and_twice_is_fine(
+    source: Path, tmp_path: Path
+) -> None:
     to = tmp_path / "stores" / "mine"
     first = run("import", "table", source, "--to", to)
     assert first.exit_code == 0, first.stderr
@@ -67,7 +75,11 @@ def test_json_is_one_document_on_standard_output(source: Path, tmp_path: Path) -
     assert "z.csv" in document["warnings"][0] and "warning" in imported.stderr
     report = json.loads(run("check", to, "--json").stdout)
     assert report["frame_rates"] == {"10.0": 4}
-    assert [finding["level"] for finding in report["findings"]] == ["warning", "note", "note"]  # z.csv; test; subjects
+    assert [finding["level"] for finding in report["findings"]] == [
+        "warning",
+        "note",
+        "note",
+    ]  # z.csv; test; subjects
 
 
 def test_check_ends_with_2_on_errors_and_0_on_warnings(source: Path, tmp_path: Path) -> None:
@@ -103,7 +115,16 @@ def test_wrong_paths_end_with_2(tmp_path: Path) -> None:
 
 
 def test_simulate_then_check_changed_store(tmp_path: Path) -> None:
-    made = run("import", "simulate", "--size", "tiny", "--to", tmp_path / "s", "--hidden", tmp_path / "hidden")
+    made = run(
+        "import",
+        "simulate",
+        "--size",
+        "tiny",
+        "--to",
+        tmp_path / "s",
+        "--hidden",
+        tmp_path / "hidden",
+    )
     assert made.exit_code == 0, made.stderr
     assert "without a face" in made.stdout and len(list((tmp_path / "hidden").iterdir())) >= 3
     file = tmp_path / "s" / "features" / "face.arrow"
@@ -111,23 +132,50 @@ def test_simulate_then_check_changed_store(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
     changed = run("check", tmp_path / "s")
-    assert changed.exit_code == 2 and "feature set face: values on the disk are not those" in changed.stdout
+    assert (
+        changed.exit_code == 2
+        and "feature set face: values on the disk are not those" in changed.stdout
+    )
 
 
 def test_simulate_like_affwild2_then_its_folds(tmp_path: Path) -> None:
     to = tmp_path / "like"
-    made = run("simulate", "--like", "affwild2", "--scale", "0.001", "--to", to, "--hidden", tmp_path / "hidden")
+    made = run(
+        "simulate",
+        "--like",
+        "affwild2",
+        "--scale",
+        "0.001",
+        "--to",
+        to,
+        "--hidden",
+        tmp_path / "hidden",
+    )
     assert made.exit_code == 0, made.stderr
-    assert "hubert" in made.stdout and "float16" in made.stdout and len(list((tmp_path / "hidden").iterdir())) == 5
+    assert (
+        "hubert" in made.stdout
+        and "float16" in made.stdout
+        and len(list((tmp_path / "hidden").iterdir())) == 5
+    )
     assert f"no folds; to make some: va-search data folds {to}" in run("check", to).stdout
     folded = run("folds", to, "--k", "4", "--keep-validation", "--tries", "20")
-    assert folded.exit_code == 0 and "folds made" in folded.stdout and "4 (official)" in folded.stdout
+    assert (
+        folded.exit_code == 0 and "folds made" in folded.stdout and "4 (official)" in folded.stdout
+    )
     again = run("folds", to, "--k", "4", "--keep-validation", "--tries", "20", "--json")
     document = json.loads(again.stdout)
-    assert document["already_there"] is True and len(document["folds"]) == 16 and len(document["rows"]) == 4
+    assert (
+        document["already_there"] is True
+        and len(document["folds"]) == 16
+        and len(document["rows"]) == 4
+    )
     assert "folds: 1 (" in run("check", to).stdout
     refused = run("folds", to, "--k", "3")
-    assert refused.exit_code == 2 and "--k 4 --keep-validation" in refused.stderr and "copy the store" in refused.stderr
+    assert (
+        refused.exit_code == 2
+        and "--k 4 --keep-validation" in refused.stderr
+        and "copy the store" in refused.stderr
+    )
 
 
 def test_simulate_is_one_command_at_both_places(tmp_path: Path) -> None:
@@ -154,7 +202,16 @@ def test_help_shows_an_example_and_imports_nothing_heavy() -> None:
 def test_exit_code_and_streams_of_a_real_process(source: Path, tmp_path: Path) -> None:
     (source / "recordings" / "a.csv").write_text("")
     code = "from va_search.cli.data import app; app()"
-    command = [sys.executable, "-c", code, "import", "table", str(source), "--to", str(tmp_path / "s")]
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        "import",
+        "table",
+        str(source),
+        "--to",
+        str(tmp_path / "s"),
+    ]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "a.csv: empty file" in ended.stderr

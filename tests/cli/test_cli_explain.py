@@ -22,7 +22,16 @@ def world(tmp_path: Path) -> World:
 
 
 def explain(world: World, *arguments: str) -> Result:
-    given = ["ensemble", "first", "--name", "e", "--explain", "--no-tracking", "--home", str(world.home.root)]
+    given = [
+        "ensemble",
+        "first",
+        "--name",
+        "e",
+        "--explain",
+        "--no-tracking",
+        "--home",
+        str(world.home.root),
+    ]
     return CliRunner().invoke(app, [*given, *arguments], env={"COLUMNS": "140"})
 
 
@@ -33,16 +42,32 @@ def table(path: Path) -> list[dict[str, str]]:
 
 def test_tables_on_the_screen_in_files_and_pictures(world: World, tmp_path: Path) -> None:
     write_outside(tmp_path / "teams" / "red", world, seed=4)
-    added = ("bank", "add", "first", "--from", str(tmp_path / "teams"), "--data", str(world.store.path))
+    added = (
+        "bank",
+        "add",
+        "first",
+        "--from",
+        str(tmp_path / "teams"),
+        "--data",
+        str(world.store.path),
+    )
     assert CliRunner().invoke(app, [*added, "--home", str(world.home.root)]).exit_code == 0
     result = explain(world, "--recipe", "mean")
     assert result.exit_code == 0, result.output
-    for said in ("where the weight lies", "what each part adds", "correlation of members", "out-of-fold CCC"):
+    for said in (
+        "where the weight lies",
+        "what each part adds",
+        "correlation of members",
+        "out-of-fold CCC",
+    ):
         assert said in result.stdout
     folder = world.home.root / "ensembles" / "e"
     assert str(folder) in result.stdout.replace("\n", "")
     names = {"explain.json", "weight.csv", "adds.csv", "adds.png", "weight.png", "correlation.png"}
-    assert {path.name for path in folder.iterdir()} == names | {"correlation-valence.csv", "correlation-arousal.csv"}
+    assert {path.name for path in folder.iterdir()} == names | {
+        "correlation-valence.csv",
+        "correlation-arousal.csv",
+    }
 
     document = json.loads((folder / "explain.json").read_text())
     adds = {(row["dimension"], row["kind"], row["name"]): row for row in table(folder / "adds.csv")}
@@ -50,11 +75,16 @@ def test_tables_on_the_screen_in_files_and_pictures(world: World, tmp_path: Path
         one = document["dimensions"][dimension]
         saved = json.loads(world.home.ensemble("e").read_text())
         assert one["ccc"] == pytest.approx(saved["scores"]["out_of_fold"][dimension])
-        assert sum(share["weight"] for share in one["weight"] if share["what"] == "encoder") == pytest.approx(1.0)
-        # of seven equal weights, the three of encoder gru are left out: what is left is the mean of the other four
+        assert sum(
+            share["weight"] for share in one["weight"] if share["what"] == "encoder"
+        ) == pytest.approx(1.0)
+        # of seven equal weights, the three of encoder gru are left out: what is left is the mean of
+        # the other four
         gru = adds[dimension, "encoder", "gru"]
         assert (int(gru["candidates"]), float(gru["weight"])) == (3, pytest.approx(3 / 7, abs=1e-5))
-        assert float(gru["gain"]) == pytest.approx(float(gru["ccc"]) - float(gru["without"]), abs=2e-6)
+        assert float(gru["gain"]) == pytest.approx(
+            float(gru["ccc"]) - float(gru["without"]), abs=2e-6
+        )
         rows = table(folder / f"correlation-{dimension}.csv")
         assert len(rows) == 7
         assert all(float(row[row["member"]]) == pytest.approx(1.0) for row in rows)
@@ -63,7 +93,9 @@ def test_tables_on_the_screen_in_files_and_pictures(world: World, tmp_path: Path
     assert len(table(folder / "correlation-valence.csv")) == 1
 
 
-def test_of_one_subject_it_is_in_sample_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_one_subject_it_is_in_sample_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [
         (name, "s1" if split == "validation" else subject, *more)
         for name, subject, *more in ROWS
@@ -85,7 +117,9 @@ def test_compare_and_explain_do_not_go_together(world: World) -> None:
     assert "--explain" in result.output
 
 
-def test_without_matplotlib_the_tables_are_there(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_tables_are_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = builtins.__import__
 
     def missing(name: str, *given: Any, **named: Any) -> Any:

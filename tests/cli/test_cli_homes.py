@@ -72,21 +72,37 @@ def test_an_unknown_study_names_the_home_and_what_it_holds(
 
 
 @pytest.mark.parametrize("words", COMMANDS[3:], ids=" ".join)
-def test_a_home_that_does_not_exist_is_said_to(world: World, tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_home_that_does_not_exist_is_said_to(
+    world: World, tmp_path: Path, words: tuple[str, ...]
+) -> None:
     done = call(*words, "--home", "va-hom")
     assert done.exit_code == 2
-    assert f"home va-hom (in {tmp_path}) does not exist: give the right one with --home" in done.stderr
+    assert (
+        f"home va-hom (in {tmp_path}) does not exist: give the right one with --home" in done.stderr
+    )
     assert not (tmp_path / "va-hom").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "is_really", "command"),
     [
-        (("report", "first-best", "--out", "r"), "an ensemble", "va-search report first --ensemble first-best --out r"),
-        (("ensemble", "first-best", "--name", "e"), "an ensemble", "va-search ensemble first --name first-best"),
+        (
+            ("report", "first-best", "--out", "r"),
+            "an ensemble",
+            "va-search report first --ensemble first-best --out r",
+        ),
+        (
+            ("ensemble", "first-best", "--name", "e"),
+            "an ensemble",
+            "va-search ensemble first --name first-best",
+        ),
         (("status", "first-best"), "an ensemble", "va-search status first"),
         (("submit", "first", "--out", "s"), "a study", "va-search submit first-best --out s"),
-        (("predict", "first", "--data", "store", "--out", "p"), "a study", "va-search predict first-best --data store"),
+        (
+            ("predict", "first", "--data", "store", "--out", "p"),
+            "a study",
+            "va-search predict first-best --data store",
+        ),
         (("register", "first"), "a study", "va-search register first-best"),
     ],
 )
@@ -114,7 +130,10 @@ def test_a_study_without_a_complete_trial_is_no_unknown_one(world: World) -> Non
     study.record_failure("f0", {"features": ["face"]}, "Traceback\nValueError: no")
     done = call("ensemble", "fresh", "--name", "e")
     assert done.exit_code == 2
-    assert "study 'fresh' has no complete trial yet (1 trial failed, nothing searches it now)" in done.stderr
+    assert (
+        "study 'fresh' has no complete trial yet (1 trial failed, nothing searches it now)"
+        in done.stderr
+    )
 
 
 def test_status_without_a_name_lists_studies_and_ensembles(world: World) -> None:
@@ -151,7 +170,9 @@ def test_a_study_that_is_being_searched_says_so_everywhere(world: World) -> None
             assert said in done.output.replace("Study first", "study first"), words
         assert "Study first is being searched now" in Path("r/report.md").read_text()
         text = call("status", "first").stdout
-        assert text.startswith("study first: 6 of 9 planned trials complete, 0 failed, searching now (1 running)")
+        assert text.startswith(
+            "study first: 6 of 9 planned trials complete, 0 failed, searching now (1 running)"
+        )
     assert "being searched" not in call("submit", "first-best", "--out", "s").output
 
 
@@ -161,11 +182,18 @@ def test_the_demo_names_the_home_in_its_next_command(
     monkeypatch.delenv("VA_SEARCH_HOME", raising=False)
     show_next(Output(as_json=False), Home(Path("my home")), Path("d"))
     show_next(Output(as_json=False), Home(Path("va-home")), Path("d"))
-    lines = [line.split("    ")[0] for line in capsys.readouterr().out.splitlines() if " report " in line]
-    assert lines == [f"  .venv/bin/va-search report demo --out d/report{more}" for more in (" --home 'my home'", "")]
+    lines = [
+        line.split("    ")[0] for line in capsys.readouterr().out.splitlines() if " report " in line
+    ]
+    assert lines == [
+        f"  .venv/bin/va-search report demo --out d/report{more}"
+        for more in (" --home 'my home'", "")
+    ]
 
 
-def test_a_list_of_studies_brings_no_store_from_a_url(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_of_studies_brings_no_store_from_a_url(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listed = json.loads(call("status", "--json").stdout)["studies"]
     assert [one["planned"] for one in listed] == [9]
     path = world.home.study("first") / "study.json"

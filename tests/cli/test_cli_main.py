@@ -26,7 +26,9 @@ def groups_and_commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tu
         yield from groups_and_commands(inner, (*path, name))
 
 
-@pytest.mark.parametrize("path", list(groups_and_commands(typer.main.get_command(app))), ids=" ".join)
+@pytest.mark.parametrize(
+    "path", list(groups_and_commands(typer.main.get_command(app))), ids=" ".join
+)
 def test_every_help_has_an_example(path: tuple[str, ...]) -> None:
     done = call(*path, "--help")
     assert done.exit_code == 0 and "Example: va-search" in done.stdout
@@ -35,7 +37,9 @@ def test_every_help_has_an_example(path: tuple[str, ...]) -> None:
 def test_the_root_help_says_where_to_start() -> None:
     text = call("--help").stdout
     first = text[text.index("Start here, in this order") : text.index("More with a study")]
-    names = [line.split()[1] for line in first.splitlines() if line.startswith("│ ") and line[2] != " "]
+    names = [
+        line.split()[1] for line in first.splitlines() if line.startswith("│ ") and line[2] != " "
+    ]
     assert names == ["data", "plan", "search", "status", "ensemble", "report", "submit"]
     assert text.index("More with a study") < text.index("extract ")
 
@@ -45,7 +49,10 @@ def test_the_root_help_says_where_to_start() -> None:
     [
         (("serch",), "No such command 'serch'"),
         (("status", "--best", "0"), "--best"),
-        (("search", "space.yaml", "--data", "d", "--study", "s", "--concurrent", "0"), "--concurrent"),
+        (
+            ("search", "space.yaml", "--data", "d", "--study", "s", "--concurrent", "0"),
+            "--concurrent",
+        ),
         (("submit", "e"), "--out"),
         (("submit", "e", "--outt", "x"), "--outt"),
         (("ensemble", "s", "--folds", "some"), "--folds"),

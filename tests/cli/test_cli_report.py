@@ -49,8 +49,8 @@ def test_wrong_input_is_told_before_anything_is_written(tmp_path: Path) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     heavy = "import sys; from va_search.cli.main import app; import va_search.report; "
-    check = (
-        "print([name for name in ('torch', 'ray', 'mlflow', 'matplotlib', 'optuna', 'scipy') if name in sys.modules])"
+    check = "print([name for name in ('torch', 'ray', 'mlflow', 'matplotlib', 'optuna', 'scipy') if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", heavy + check], capture_output=True, text=True, check=True
     )
-    done = subprocess.run([sys.executable, "-c", heavy + check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

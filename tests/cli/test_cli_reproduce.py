@@ -14,7 +14,15 @@ from va_search.data.simulate import simulate
 
 
 def reproduce(*arguments: str | Path) -> tuple[int, dict[str, Any], str]:
-    command = [sys.executable, "-m", "va_search.cli.main", "reproduce", "paper", *map(str, arguments), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "va_search.cli.main",
+        "reproduce",
+        "paper",
+        *map(str, arguments),
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=280)
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
@@ -24,7 +32,18 @@ def reproduce(*arguments: str | Path) -> tuple[int, dict[str, Any], str]:
 def test_all_six_tables_are_filled_and_the_second_time_nothing_is_trained(tmp_path: Path) -> None:
     hidden, out = tmp_path / "hidden", tmp_path / "out"
     store = simulate(tmp_path / "store", size="tiny", hidden=hidden)
-    arguments = ("--data", store.path, "--labels", hidden, "--out", out, "--home", tmp_path / "home", "--size", "small")
+    arguments = (
+        "--data",
+        store.path,
+        "--labels",
+        hidden,
+        "--out",
+        out,
+        "--home",
+        tmp_path / "home",
+        "--size",
+        "small",
+    )
     code, document, text = reproduce(*arguments)
     assert code == 0, text
     rows = document["submissions"]["rows"]
@@ -44,6 +63,8 @@ def test_what_is_wrong_is_refused_before_anything_is_trained(tmp_path: Path) -> 
     store = simulate(tmp_path / "store", size="tiny", hidden=tmp_path / "hidden")
     code, document, _ = reproduce("--data", tmp_path / "nowhere", "--out", tmp_path / "out")
     assert (code, "not a store" in document["error"]) == (2, True)
-    code, document, _ = reproduce("--data", store.path, "--out", tmp_path / "out", "--labels", tmp_path / "nowhere")
+    code, document, _ = reproduce(
+        "--data", store.path, "--out", tmp_path / "out", "--labels", tmp_path / "nowhere"
+    )
     assert code == 2 and str(tmp_path / "nowhere") in document["error"]
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,5 @@
-"""`search` and `status` as a tired user types them: wrong paths and names, damaged files, one JSON document always."""
+"""`search` and `status` as a tired user types them: wrong paths and names, damaged files, one JSON
+document always."""
 
 from __future__ import annotations
 
@@ -60,7 +61,10 @@ def search(tmp_path: Path, tiny_store: Store) -> Callable[..., tuple[int, dict[s
     ],
 )
 def test_wrong_input_is_said_in_json_with_exit_code_2(
-    search: Callable[..., tuple[int, dict[str, Any]]], tmp_path: Path, wrong: dict[str, object], said: str
+    search: Callable[..., tuple[int, dict[str, Any]]],
+    tmp_path: Path,
+    wrong: dict[str, object],
+    said: str,
 ) -> None:
     code, document = search(**wrong)
     assert (code, document["exit_code"]) == (2, 2)
@@ -68,12 +72,16 @@ def test_wrong_input_is_said_in_json_with_exit_code_2(
     assert not (tmp_path / "home").exists()  # nothing was begun
 
 
-def test_an_address_where_nothing_answers_fails_at_once(search: Callable[..., tuple[int, dict[str, Any]]]) -> None:
+def test_an_address_where_nothing_answers_fails_at_once(
+    search: Callable[..., tuple[int, dict[str, Any]]],
+) -> None:
     code, document = search(address="127.0.0.1:1")
     assert code == 2 and "no Ray cluster answers" in document["error"]
 
 
-def test_the_same_command_twice_at_once(search: Callable[..., tuple[int, dict[str, Any]]], tmp_path: Path) -> None:
+def test_the_same_command_twice_at_once(
+    search: Callable[..., tuple[int, dict[str, Any]]], tmp_path: Path
+) -> None:
     with only_one(Home(tmp_path / "home").study("s") / "lock", "the study"):
         code, document = search()
     assert code == 2 and f"in use by process {os.getpid()}" in document["error"]
@@ -119,7 +127,9 @@ def test_status_tells_whether_it_searches(tmp_path: Path) -> None:
         assert json.loads(CliRunner().invoke(app, command).stdout)["searching"] is True
 
 
-@pytest.mark.parametrize("command", [["--help"], ["search", "--help"], ["status", "nope"], ["bank", "list", "nope"]])
+@pytest.mark.parametrize(
+    "command", [["--help"], ["search", "--help"], ["status", "nope"], ["bank", "list", "nope"]]
+)
 def test_what_does_not_train_loads_nothing_heavy(tmp_path: Path, command: list[str]) -> None:
     code = (
         "import sys\nfrom va_search.cli.main import app\n"
@@ -128,5 +138,7 @@ def test_what_does_not_train_loads_nothing_heavy(tmp_path: Path, command: list[s
         "assert not heavy, heavy"
     )
     environment = {**os.environ, "VA_SEARCH_HOME": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
-"""`status` and `bank list` of studies over several folds, with failed and missing ones, and trials without scores."""
+"""`status` and `bank list` of studies over several folds, with failed and missing ones, and trials
+without scores."""
 
 from __future__ import annotations
 
@@ -25,8 +26,13 @@ ROWS = (("train", 1), ("train", 2), ("train", 3), ("validation", 4), ("test", No
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """Five recordings; fold 4 is the official split."""
-    sources = [Source(f"r{i}", f"s{i}", f"r{i}", split, fold, 25.0, ()) for i, (split, fold) in enumerate(ROWS)]
-    draft = Draft(tmp_path / "store", Description("tiny", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources)
+    sources = [
+        Source(f"r{i}", f"s{i}", f"r{i}", split, fold, 25.0, ())
+        for i, (split, fold) in enumerate(ROWS)
+    ]
+    draft = Draft(
+        tmp_path / "store", Description("tiny", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources
+    )
     for index in range(len(sources)):
         draft.add(index, Part({"face": np.zeros((4, 1))}))
     return draft.finish()
@@ -53,9 +59,16 @@ def add(study: Study, store: Store) -> Add:
         if value is None:
             study.record_failure(trial, document, "Traceback\nOutOfMemoryError: no")
             return trial
-        best: dict[str, Any] = {"valence": {"ccc": value, "epoch": 1}, "arousal": {"ccc": value + 0.1, "epoch": 1}}
+        best: dict[str, Any] = {
+            "valence": {"ccc": value, "epoch": 1},
+            "arousal": {"ccc": value + 0.1, "epoch": 1},
+        }
         best["score"] = {"value": value + 0.05, "epoch": 1}
-        record = {"source": "trained", "settings": document, "best": best if fold != "train_val_mix" else {}}
+        record = {
+            "source": "trained",
+            "settings": document,
+            "best": best if fold != "train_val_mix" else {},
+        }
         test = Predictions(np.zeros((4, 2), np.float32), frames_hash(store.split("test")))
         study.bank.write("s", trial, record, {"test": test})
         return trial
@@ -73,7 +86,9 @@ def status(study: Study, *more: str) -> str:
     return run("status", "s", "--home", str(study.home.root), *more)
 
 
-def test_folds_are_told_like_the_papers_table_with_what_is_missing_or_failed(study: Study, add: Add) -> None:
+def test_folds_are_told_like_the_papers_table_with_what_is_missing_or_failed(
+    study: Study, add: Add
+) -> None:
     for fold, value in ((1, 0.2), ("official", 0.4)):
         add(fold, value)
     add(2, None)
@@ -82,7 +97,10 @@ def test_folds_are_told_like_the_papers_table_with_what_is_missing_or_failed(stu
     assert "│ 2 │ – │ – │ – │ failed │" in text and "│ 3 │ – │ – │ – │ missing │" in text
     assert "│ average │ 0.300 │ 0.400 │ 0.350 │ 2 of 4 folds │" in text
     assert "│ sd of folds │ 0.141 │" in text
-    assert "failed folds: 2; search again tries them alone missing folds: 3; search again goes on with them" in text
+    assert (
+        "failed folds: 2; search again tries them alone missing folds: 3; search again goes on with them"
+        in text
+    )
     (row,) = json.loads(status(study, "--json"))["folds"]
     assert row["complete"] is False and row["cells"]["2"] == {"state": "failed", "values": {}}
     assert row["average"]["valence"]["n"] == 2
@@ -97,7 +115,9 @@ def test_seeds_of_a_fold_are_mean_and_deviation(study: Study, add: Add) -> None:
     assert "folds:" not in text
 
 
-def test_without_the_store_folds_are_told_as_the_trials_have_them(study: Study, add: Add, store: Store) -> None:
+def test_without_the_store_folds_are_told_as_the_trials_have_them(
+    study: Study, add: Add, store: Store
+) -> None:
     add(1, 0.2)
     add("official", 0.4)
     store.path.rename(store.path.with_name("moved"))
@@ -113,7 +133,9 @@ def test_one_fold_makes_no_fold_table(tmp_path: Path, store: Store, add: Add, st
     assert json.loads(status(study, "--json"))["folds"] == []
 
 
-def test_trials_without_validation_are_counted_and_not_ranked(study: Study, add: Add, store: Store) -> None:
+def test_trials_without_validation_are_counted_and_not_ranked(
+    study: Study, add: Add, store: Store
+) -> None:
     study.begin(store, {"sampler": "grid", "folds": ["train_val_mix"], "settings": {}})
     mixed = add("train_val_mix", 0.0)
     text = status(study)

@@ -18,7 +18,9 @@ def world(tmp_path: Path) -> FoldsWorld:
 
 
 def call(world: FoldsWorld, *arguments: str) -> Result:
-    return CliRunner().invoke(app, [*arguments, "--home", str(world.home.root)], env={"COLUMNS": "140"})
+    return CliRunner().invoke(
+        app, [*arguments, "--home", str(world.home.root)], env={"COLUMNS": "140"}
+    )
 
 
 def test_table_6_is_printed(world: FoldsWorld, tmp_path: Path) -> None:
@@ -34,13 +36,18 @@ def test_table_6_is_printed(world: FoldsWorld, tmp_path: Path) -> None:
         assert said in result.stdout, result.stdout
     document = json.loads(call(world, *given, "--json").stdout)
     assert document.pop("home") == str(world.home.root)
-    assert [row["submission"] for row in document["rows"]] == [1, 2, 3, 4, 5] and document["labels"] is None
+    assert [row["submission"] for row in document["rows"]] == [1, 2, 3, 4, 5] and document[
+        "labels"
+    ] is None
     assert document == json.loads((world.home.study("first") / "submissions.json").read_text())
 
 
 def test_a_missing_strategy_is_told(world: FoldsWorld, tmp_path: Path) -> None:
     result = call(world, "submissions", "first", "--out", str(tmp_path / "out"), "--no-tracking")
-    assert result.exit_code == 0 and "Ensemble 3 could not be made: no trial of fold train_val_mix" in result.stdout
+    assert (
+        result.exit_code == 0
+        and "Ensemble 3 could not be made: no trial of fold train_val_mix" in result.stdout
+    )
     result = call(world, "submissions", "frist", "--out", str(tmp_path / "out"))
     assert result.exit_code == 2 and "did you mean 'first'" in result.output
 
@@ -49,13 +56,30 @@ def test_one_failure_of_mlflow_is_one_warning(world: FoldsWorld, tmp_path: Path)
     broken = tmp_path / "not-a-database"
     broken.write_text("x" * 4096)
     result = call(
-        world, "submissions", "first", "mix", "--out", str(tmp_path / "out"), "--tracking-uri", f"sqlite:///{broken}"
+        world,
+        "submissions",
+        "first",
+        "mix",
+        "--out",
+        str(tmp_path / "out"),
+        "--tracking-uri",
+        f"sqlite:///{broken}",
     )
     assert result.exit_code == 0 and result.output.count("warning: not logged to MLflow") == 1
 
 
 def test_an_ensemble_over_folds(world: FoldsWorld, tmp_path: Path) -> None:
-    given = ("ensemble", "first", "mix", "--folds", "all", "--name", "e", "--no-tracking", "--explain")
+    given = (
+        "ensemble",
+        "first",
+        "mix",
+        "--folds",
+        "all",
+        "--name",
+        "e",
+        "--no-tracking",
+        "--explain",
+    )
     result = call(world, *given)
     assert result.exit_code == 0, result.output
     for said in (
@@ -65,7 +89,10 @@ def test_an_ensemble_over_folds(world: FoldsWorld, tmp_path: Path) -> None:
         "valence: where the weight lies",
     ):  # fmt: skip
         assert said in result.output, result.output
-    assert json.loads(world.home.ensemble("e").read_text())["recipe_document"]["members"]["folds"] == "all"
+    assert (
+        json.loads(world.home.ensemble("e").read_text())["recipe_document"]["members"]["folds"]
+        == "all"
+    )
     result = call(world, "submit", "e", "--out", str(tmp_path / "out"))
     assert result.exit_code == 0 and "validation, out-of-fold" in result.stdout
     result = call(world, "ensemble", "first", "--name", "e", "--no-tracking")
@@ -75,10 +102,22 @@ def test_an_ensemble_over_folds(world: FoldsWorld, tmp_path: Path) -> None:
 def test_compare_ranks_the_same_recipes_over_folds(world: FoldsWorld) -> None:
     result = call(world, "ensemble", "first", "--compare", "--folds", "all")
     assert result.exit_code == 0, result.output
-    assert "measured on all folds" in result.stdout and "--folds all --name first-best" in result.stdout
+    assert (
+        "measured on all folds" in result.stdout
+        and "--folds all --name first-best" in result.stdout
+    )
     document = json.loads(call(world, "ensemble", "first", "--compare", "--json").stdout)
     names = {row["recipe"] for row in document["recipes"]}
-    assert names == {"best", "mean", "top_k", "greedy", "bagged_greedy", "exact", "nnls_matched", "auto"}
+    assert names == {
+        "best",
+        "mean",
+        "top_k",
+        "greedy",
+        "bagged_greedy",
+        "exact",
+        "nnls_matched",
+        "auto",
+    }
 
 
 def test_what_has_no_validation_score_says_so(world: FoldsWorld, tmp_path: Path) -> None:
@@ -87,19 +126,46 @@ def test_what_has_no_validation_score_says_so(world: FoldsWorld, tmp_path: Path)
         ("ensemble_3", "no validation score: part train_val_mix has no validation score"),
     ):
         result = call(
-            world, "ensemble", "first", "mix", "--recipe", f"paper/{recipe}", "--name", recipe, "--no-tracking"
+            world,
+            "ensemble",
+            "first",
+            "mix",
+            "--recipe",
+            f"paper/{recipe}",
+            "--name",
+            recipe,
+            "--no-tracking",
         )
         assert result.exit_code == 0, result.output
-        assert said in result.stdout and "trials picked their best epochs" not in result.stdout.split("share 0.5")[-1]
+        assert (
+            said in result.stdout
+            and "trials picked their best epochs" not in result.stdout.split("share 0.5")[-1]
+        )
         result = call(world, "submit", recipe, "--out", str(tmp_path / recipe))
         assert result.exit_code == 0 and said in result.stdout
         explained = call(
-            world, "ensemble", "first", "mix", "--recipe", f"paper/{recipe}", "--name", recipe, "--explain"
+            world,
+            "ensemble",
+            "first",
+            "mix",
+            "--recipe",
+            f"paper/{recipe}",
+            "--name",
+            recipe,
+            "--explain",
         )
         assert explained.exit_code == 2 and "--explain" in explained.output
     assert (
         "0.5 × ensemble_1, 0.5 × train_val_mix"
         in call(
-            world, "ensemble", "first", "mix", "--recipe", "paper/ensemble_3", "--name", "ensemble_3", "--no-tracking"
+            world,
+            "ensemble",
+            "first",
+            "mix",
+            "--recipe",
+            "paper/ensemble_3",
+            "--name",
+            "ensemble_3",
+            "--no-tracking",
         ).stdout
     )

@@ -1,4 +1,5 @@
-"""What is said of an ensemble that is not better than its best single trial, and of what is older than an ensemble."""
+"""What is said of an ensemble that is not better than its best single trial, and of what is older
+than an ensemble."""
 
 from __future__ import annotations
 
@@ -61,7 +62,9 @@ def build(name: str, *more: str, recipe: str = "mean") -> Result:
 def test_an_ensemble_that_loses_says_so_and_advises_the_best_single_trial(world: World) -> None:
     done = build("first-mean")
     (verdict,) = [line for line in done.stdout.splitlines() if line.startswith("verdict: ")]
-    assert "than the best single trial per target: score 0." in verdict and verdict.endswith("; use --recipe best.")
+    assert "than the best single trial per target: score 0." in verdict and verdict.endswith(
+        "; use --recipe best."
+    )
     words = advised(done)
     assert words == ["ensemble", "first", "--recipe", "best", "--name", "first-single"]
     single = right(*words, "--no-tracking")
@@ -85,7 +88,11 @@ def test_submit_and_report_say_the_same(world: World) -> None:
     page = Path("r/report.md").read_text()
     assert page.index("## In short") < page.index("## What was studied")
     for dimension, outcome in document["dimensions"].items():
-        row = next(line for line in page.splitlines() if line.startswith(f"| Best single trial for {dimension} "))
+        row = next(
+            line
+            for line in page.splitlines()
+            if line.startswith(f"| Best single trial for {dimension} ")
+        )
         ensemble = page[page.index(f"members and ensemble for {dimension}") :]
         total = next(line for line in ensemble.splitlines() if line.startswith("| Ensemble "))
         assert ("**" in row) == (outcome == "worse")
@@ -115,13 +122,17 @@ def test_a_rebuilt_ensemble_loses_its_old_explanation_and_says_so(world: World) 
     folder = world.home.ensemble("e").with_suffix("")
     (folder / "notes.txt").write_text("mine")
     same = build("e")
-    assert (folder / "explain.json").is_file() and "earlier build" not in same.output, "nothing changed"
+    assert (folder / "explain.json").is_file() and "earlier build" not in same.output, (
+        "nothing changed"
+    )
     world.add("first", "newer", seed=77, noise=0.3)
     rebuilt = build("e")
     assert "removed the explanation of the earlier build" in rebuilt.output
     assert sorted(path.name for path in folder.iterdir()) == ["notes.txt"]
     build("e", "--explain")
-    assert read_json(folder / "explain.json")["content"] == content_id(read_ensemble(world.home, "e"))
+    assert read_json(folder / "explain.json")["content"] == content_id(
+        read_ensemble(world.home, "e")
+    )
 
 
 def test_an_old_explanation_at_a_url_stays_and_is_reported(
@@ -133,7 +144,10 @@ def test_an_old_explanation_at_a_url_stays_and_is_reported(
     world.add("first", "newer", seed=77, noise=0.3)
     rebuilt = build("e", *home)
     assert "removed the explanation" not in rebuilt.output
-    assert "the explanation of ensemble e is of an earlier build; --explain makes it again" in rebuilt.stdout
+    assert (
+        "the explanation of ensemble e is of an earlier build; --explain makes it again"
+        in rebuilt.stdout
+    )
 
 
 def test_an_explanation_of_an_earlier_version_is_known_by_its_time(world: World) -> None:
@@ -143,14 +157,20 @@ def test_an_explanation_of_an_earlier_version_is_known_by_its_time(world: World)
     write_json(path, {key: value for key, value in document.items() if key != "content"})
     assert "earlier build" not in right("submit", "e", "--out", "s").stdout
     write_json(path, {"ensemble": "e", "created_at": "2020-01-01T00:00:00+00:00", "dimensions": {}})
-    assert "the explanation of ensemble e is of an earlier build" in right("submit", "e", "--out", "s").stdout
+    assert (
+        "the explanation of ensemble e is of an earlier build"
+        in right("submit", "e", "--out", "s").stdout
+    )
 
 
 def test_newer_trials_are_said(world: World) -> None:
     build("e")
     assert "completed after" not in right("submit", "e", "--out", "s").stdout
     world.add("first", "n0", seed=77, noise=0.3)
-    assert "1 trial was completed after ensemble e was built" in right("submit", "e", "--out", "s").stdout
+    assert (
+        "1 trial was completed after ensemble e was built"
+        in right("submit", "e", "--out", "s").stdout
+    )
     world.add("first", "n1", seed=78, noise=0.3)
     said = "2 trials were completed after ensemble e was built"
     assert said in right("submit", "e", "--out", "s").stdout
@@ -168,9 +188,14 @@ def test_an_older_registered_version_is_said_with_the_command(world: World) -> N
     assert stale_models(world.home, ensemble) == []
     assert "earlier build" not in build("e").output
     world.add("first", "newer", seed=77, noise=0.3)
-    for done in (build("e"), right("submit", "e", "--out", "s"), right("report", "first", "--out", "r")):
+    for done in (
+        build("e"),
+        right("submit", "e", "--out", "s"),
+        right("report", "first", "--out", "r"),
+    ):
         assert (
-            "odels:/e/1 is of an earlier build of ensemble e; to register this one: va-search register e" in done.stdout
+            "odels:/e/1 is of an earlier build of ensemble e; to register this one: va-search register e"
+            in done.stdout
         )
         assert "va-search register e --name other" in done.stdout
 
@@ -183,14 +208,18 @@ def test_another_ensembles_submission_is_replaced_only_when_asked(world: World) 
     assert right("submit", "a", "--out", "s").stdout.startswith("replaced ")
     refused = call("submit", "b", "--out", "s")
     assert refused.exit_code == 2 and (Path("s") / "x1.csv").read_bytes() == before
-    assert "holds the submission of ensemble 'a', and this is the submission of 'b'" in refused.stderr
+    assert (
+        "holds the submission of ensemble 'a', and this is the submission of 'b'" in refused.stderr
+    )
     assert "--replace" in refused.stderr and "remove" not in refused.stderr
     assert right("submit", "b", "--out", "s", "--replace").stdout.startswith("replaced ")
     assert read_json(Path("s/.submission.json"))["ensemble"] == "b"
     foreign = Path("mine")
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("years")
-    assert call("submit", "a", "--out", "mine", "--replace").exit_code == 2, "never what is not ours"
+    assert call("submit", "a", "--out", "mine", "--replace").exit_code == 2, (
+        "never what is not ours"
+    )
     assert (foreign / "thesis.txt").read_text() == "years"
 
 
@@ -217,7 +246,9 @@ def test_the_next_submission_goes_where_it_is_not_refused(world: World) -> None:
     right(*words)
 
 
-def test_commands_are_printed_for_the_home_they_were_called_on(world: World, tmp_path: Path) -> None:
+def test_commands_are_printed_for_the_home_they_were_called_on(
+    world: World, tmp_path: Path
+) -> None:
     shutil.move("va-home", tmp_path / "else where")
     home = ["--home", str(tmp_path / "else where")]
     done = right("ensemble", "first", "--recipe", "mean", "--name", "e", "--no-tracking", *home)
@@ -233,17 +264,31 @@ def test_without_test_recordings_the_report_is_advised(world: World) -> None:
     right(*words[1:])
 
 
-def test_a_recipe_with_the_very_scores_of_the_advised_one_is_not_said_to_be_higher(world: World) -> None:
+def test_a_recipe_with_the_very_scores_of_the_advised_one_is_not_said_to_be_higher(
+    world: World,
+) -> None:
     materials = gather(world.home, ["first"], world.store, outside=True)
     single, mean = (compare([load_recipe(name)], materials)[0] for name in ("best", "mean"))
     default, auto = replace(mean, recipe="bagged_greedy"), replace(single, recipe="auto")
     advised, verdict = advised_row([auto, single, default], materials)
-    assert advised == "best" and "recipe bagged_greedy is" in verdict and "higher than" not in verdict
+    assert (
+        advised == "best" and "recipe bagged_greedy is" in verdict and "higher than" not in verdict
+    )
 
 
-def test_other_test_predictions_of_an_outside_model_are_another_content(world: World, tmp_path: Path) -> None:
+def test_other_test_predictions_of_an_outside_model_are_another_content(
+    world: World, tmp_path: Path
+) -> None:
     write_outside(tmp_path / "teams" / "red", world, seed=4)
-    add = ("bank", "add", "first", "--from", str(tmp_path / "teams"), "--data", str(world.store.path))
+    add = (
+        "bank",
+        "add",
+        "first",
+        "--from",
+        str(tmp_path / "teams"),
+        "--data",
+        str(world.store.path),
+    )
     right(*add)
     build("e")
     before = read_ensemble(world.home, "e")
@@ -255,7 +300,10 @@ def test_other_test_predictions_of_an_outside_model_are_another_content(world: W
     file.write_text("\n".join([*file.read_text().splitlines()[:-1], moved]) + "\n")
     assert "replaced" in right(*add).stdout
     refused = call("submit", "e", "--out", "s")
-    assert refused.exit_code == 2 and "outside-red of study first was replaced since ensemble 'e'" in refused.stderr
+    assert (
+        refused.exit_code == 2
+        and "outside-red of study first was replaced since ensemble 'e'" in refused.stderr
+    )
     build("e")
     right("submit", "e", "--out", "s")
     after = read_ensemble(world.home, "e")

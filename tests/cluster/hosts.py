@@ -1,14 +1,15 @@
-"""Several hosts on one machine: network namespaces with an sshd each, for tests of Ray's cluster launcher.
+"""Several hosts on one machine: network namespaces with an sshd each, for tests of Ray's cluster
+launcher.
 
-A host has its own network address (10.77.0.2, 10.77.0.3, …; this machine is 10.77.0.1), process tree, host name, home
-folder (root's), /tmp and /mnt; of the rest of the disk it sees what this machine sees. A folder can be mounted on all
-of them, as NFS would. Nothing leads out: the hosts reach one another and 10.77.0.1 through a bridge, and nobody
-forwards their packets.
+A host has its own network address (10.77.0.2, 10.77.0.3, …; this machine is 10.77.0.1), process
+tree, host name, home folder (root's), /tmp and /mnt; of the rest of the disk it sees what this
+machine sees. A folder can be mounted on all of them, as NFS would. Nothing leads out: the hosts
+reach one another and 10.77.0.1 through a bridge, and nobody forwards their packets.
 
-Needs root, iproute2, util-linux, openssh-server and rsync (`lacking` names what is absent). The namespaces have no
-names: they end with the processes in them, and these with this one, however it ends. What a kill can leave is the
-bridge, which the next `Hosts` removes. One `Hosts` at a time: a lock file in /run tells.
-"""
+Needs root, iproute2, util-linux, openssh-server and rsync (`lacking` names what is absent). The
+namespaces have no names: they end with the processes in them, and these with this one, however it
+ends. What a kill can leave is the bridge, which the next `Hosts` removes. One `Hosts` at a time: a
+lock file in /run tells."""
 
 from __future__ import annotations
 
@@ -67,7 +68,9 @@ def lacking() -> str | None:
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if os.geteuid() != 0:
         return "network namespaces need root"
-    return f"absent: {', '.join(absent)} (Debian: iproute2, openssh-server, rsync)" if absent else None
+    return (
+        f"absent: {', '.join(absent)} (Debian: iproute2, openssh-server, rsync)" if absent else None
+    )
 
 
 @dataclass
@@ -92,7 +95,11 @@ class Host:
         if self.process is None:
             return []
         namespace = _namespace(self.process.pid)
-        found = [int(one.name) for one in Path("/proc").glob("[0-9]*") if namespace == _namespace(one.name)]
+        found = [
+            int(one.name)
+            for one in Path("/proc").glob("[0-9]*")
+            if namespace == _namespace(one.name)
+        ]
         return found if namespace else []
 
     def power_off(self) -> None:
@@ -100,7 +107,8 @@ class Host:
         if self.process is None:
             return
         before = self.processes()
-        self.process.kill()  # its child is the host's first process, which dies with it and takes the others along
+        # its child is the host's first process, which dies with it and takes the others along
+        self.process.kill()
         self.process.wait()
         until = time.monotonic() + STARTING_SECONDS
         while any(Path(f"/proc/{pid}").exists() for pid in before):
@@ -113,14 +121,16 @@ class Host:
 class Hosts:
     """The hosts of one test and the key that opens them; made by `running_hosts`.
 
-    `mounts`: folders of this machine by where the hosts have them, needed below /tmp, /mnt and root's home.
-    """
+    `mounts`: folders of this machine by where the hosts have them, needed below /tmp, /mnt and
+    root's home."""
 
     def __init__(self, folder: Path, names: Sequence[str], mounts: Mapping[Path, Path]) -> None:
         self.folder = folder
         self.key = folder / "key"
         self.mounts = {folder: folder, **mounts}
-        self.hosts = [Host(name, f"{NETWORK}.{n}", folder / name) for n, name in enumerate(names, start=2)]
+        self.hosts = [
+            Host(name, f"{NETWORK}.{n}", folder / name) for n, name in enumerate(names, start=2)
+        ]
 
     def __getitem__(self, name: str) -> Host:
         return next(host for host in self.hosts if host.name == name)
@@ -134,7 +144,18 @@ class Hosts:
         for host in self.hosts:
             for name in OWN:
                 (host.folder / name).mkdir(parents=True)
-            _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", host.name, "-f", str(host.folder / "host_key"))
+            _run(
+                "ssh-keygen",
+                "-q",
+                "-t",
+                "ed25519",
+                "-N",
+                "",
+                "-C",
+                host.name,
+                "-f",
+                str(host.folder / "host_key"),
+            )
             shutil.copy(self.key.with_suffix(".pub"), host.folder / "authorized_keys")
             (host.folder / "sshd_config").write_text(SSHD.format(folder=host.folder))
             (host.home / ".bashrc").touch()  # the launcher sources it
@@ -146,8 +167,20 @@ class Hosts:
 
     def power_on(self, host: Host) -> None:
         """Start a host; returns when its sshd answers."""
-        script = INSIDE.format(binds=self._binds(host), folder=host.folder, hosts=self.folder / "hosts", name=host.name)
-        spaces = ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        script = INSIDE.format(
+            binds=self._binds(host), folder=host.folder, hosts=self.folder / "hosts", name=host.name
+        )
+        spaces = [
+            "unshare",
+            "--net",
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]
         with open(host.folder / "sshd.log", "ab") as log:
             host.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *spaces, "sh", "-c", script],
@@ -160,7 +193,9 @@ class Hosts:
         until = time.monotonic() + STARTING_SECONDS
         while not _answers(host.address, 22):
             if not host.running or time.monotonic() > until:
-                raise AssertionError(f"{host.name}: no sshd: {(host.folder / 'sshd.log').read_text()}")
+                raise AssertionError(
+                    f"{host.name}: no sshd: {(host.folder / 'sshd.log').read_text()}"
+                )
             time.sleep(0.05)
 
     def _binds(self, host: Host) -> str:
@@ -171,8 +206,12 @@ class Hosts:
                 place = host.folder / name / seen.relative_to(OWN[name])
                 place.mkdir(parents=True, exist_ok=True)
                 lines.append(f"mount --bind {path} {place}")
-        last = sorted(OWN, key=lambda name: self.folder.is_relative_to(OWN[name]))  # it hides what the others come from
-        return "\n".join([*lines, *(f"mount --rbind {host.folder / name} {OWN[name]}" for name in last)])
+        last = sorted(
+            OWN, key=lambda name: self.folder.is_relative_to(OWN[name])
+        )  # it hides what the others come from
+        return "\n".join(
+            [*lines, *(f"mount --rbind {host.folder / name} {OWN[name]}" for name in last)]
+        )
 
     def _connect(self, host: Host) -> None:
         assert host.process is not None
@@ -189,19 +228,32 @@ class Hosts:
             ["address", "add", f"{host.address}/24", "dev", "eth0"],
             ["link", "set", "lo", "up"],
             ["link", "set", "eth0", "up"],
-            ["route", "add", "default", "dev", "eth0"],  # Ray finds its address by it; nobody answers beyond the bridge
+            [
+                "route",
+                "add",
+                "default",
+                "dev",
+                "eth0",
+            ],  # Ray finds its address by it; nobody answers beyond the bridge
         ):
             _run("nsenter", "--target", pid, "--net", "ip", *words)
 
     def ssh(self, host: Host) -> list[str]:
         """The ssh command that reaches a host with the test's key, and reads nobody's settings."""
-        never = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "LogLevel=ERROR"]
+        never = [
+            "StrictHostKeyChecking=no",
+            "UserKnownHostsFile=/dev/null",
+            "IdentitiesOnly=yes",
+            "LogLevel=ERROR",
+        ]
         options = [word for one in never for word in ("-o", one)]
         return ["ssh", "-F", "/dev/null", "-i", str(self.key), *options, f"root@{host.address}"]
 
 
 @contextmanager
-def running_hosts(folder: Path, names: Sequence[str], *, mounts: Mapping[Path, Path]) -> Iterator[Hosts]:
+def running_hosts(
+    folder: Path, names: Sequence[str], *, mounts: Mapping[Path, Path]
+) -> Iterator[Hosts]:
     """Hosts that run for as long as the context, and leave nothing."""
     with open(LOCK, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -216,7 +268,9 @@ def running_hosts(folder: Path, names: Sequence[str], *, mounts: Mapping[Path, P
             with _uninterrupted():
                 for host in hosts.hosts:
                     host.power_off()
-                for link in left_links():  # the kernel removes a namespace's cable some time after its last process
+                for link in (
+                    left_links()
+                ):  # the kernel removes a namespace's cable some time after its last process
                     remove_link(link)
 
 
@@ -233,7 +287,11 @@ def left_links() -> list[str]:
 
 def left_mounts(folder: Path) -> list[str]:
     """Mounts below a folder, as this machine sees them."""
-    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {folder}" in line]
+    return [
+        line
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if f" {folder}" in line
+    ]
 
 
 @contextmanager

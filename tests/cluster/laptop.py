@@ -1,4 +1,5 @@
-"""The user's machine in the tests of the cluster launcher: a home with a token, the launcher's file, its commands."""
+"""The user's machine in the tests of the cluster launcher: a home with a token, the launcher's
+file, its commands."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ class Laptop:
         self.home = folder / "laptop"
         (self.home / "tmp").mkdir(parents=True)
         self.cluster = self.home / "on_premises.yaml"
-        self.environment = {name: value for name, value in os.environ.items() if name not in DROPPED} | {
+        self.environment = {
+            name: value for name, value in os.environ.items() if name not in DROPPED
+        } | {
             "HOME": str(self.home),
             "PATH": f"{ENVIRONMENT / 'bin'}:{os.environ['PATH']}",
             "TMPDIR": str(self.home / "tmp"),
@@ -41,11 +44,14 @@ class Laptop:
         }
 
     def configure(self) -> None:
-        """The shipped file with this cluster's addresses, user and key; all else is what the repository ships."""
+        """The shipped file with this cluster's addresses, user and key; all else is what the
+        repository ships."""
         document = yaml.safe_load(SHIPPED.read_text())
         head, *workers = [host.address for host in self.hosts.hosts]
         own: dict[tuple[str, ...], Any] = {
-            ("cluster_name",): f"va-search-test-{os.getpid()}",  # names the launcher's sockets below /tmp
+            (
+                "cluster_name",
+            ): f"va-search-test-{os.getpid()}",  # names the launcher's sockets below /tmp
             ("provider", "head_ip"): head,
             ("provider", "worker_ips"): workers,
             ("max_workers",): len(workers),
@@ -61,7 +67,8 @@ class Laptop:
         self.cluster.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def run(self, *command: str, timeout: float = 120.0, expect: int = 0) -> str:
-        """Run a command in the repository's folder; its standard output, after its exit code is as expected."""
+        """Run a command in the repository's folder; its standard output, after its exit code is as
+        expected."""
         done = subprocess.run(
             command,
             cwd=REPOSITORY,
@@ -78,11 +85,20 @@ class Laptop:
 
     @contextmanager
     def tunnel(self, remote: int) -> Iterator[int]:
-        """`ray dashboard` for as long as the context: a port of ours that leads to one of the head's own."""
+        """`ray dashboard` for as long as the context: a port of ours that leads to one of the
+        head's own."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port: int = free.getsockname()[1]
-        command = ["ray", "dashboard", str(self.cluster), "--port", str(port), "--remote-port", str(remote)]
+        command = [
+            "ray",
+            "dashboard",
+            str(self.cluster),
+            "--port",
+            str(port),
+            "--remote-port",
+            str(remote),
+        ]
         log = self.home / f"tunnel-{remote}.log"
         with open(log, "ab") as out:
             process = subprocess.Popen(
@@ -120,10 +136,11 @@ def control_path(cluster_name: str) -> Path:
 
 
 def install(hosts: Hosts) -> None:
-    """What the file's install step would find done: this Python environment at ~/.va-search, from these versions.
+    """What the file's install step would find done: this Python environment at ~/.va-search, from
+    these versions.
 
-    The hosts have no way to a package index. The package itself is the source that `ray up` copies to them.
-    """
+    The hosts have no way to a package index. The package itself is the source that `ray up` copies
+    to them."""
     for host in hosts.hosts:
         at = host.home / ".va-search"
         at.mkdir()

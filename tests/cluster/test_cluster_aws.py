@@ -1,7 +1,8 @@
-"""ray_cluster.yaml through Ray's own code for AWS, against moto's EC2 and IAM: what would really be asked for.
+"""ray_cluster.yaml through Ray's own code for AWS, against moto's EC2 and IAM: what would really be
+asked for.
 
-Also what the check says of Ray's behaviour where the file leaves something out: the open group, the wide role.
-"""
+Also what the check says of Ray's behaviour where the file leaves something out: the open group, the
+wide role."""
 
 import copy
 import functools
@@ -15,7 +16,10 @@ import yaml
 pytest.importorskip("moto")
 pytest.importorskip("boto3")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # Ray's and moto's AWS take long to import
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]  # Ray's and moto's AWS take long to import
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAME = "va-search"
@@ -34,9 +38,13 @@ def aws(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-west-2")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(config.time, "sleep", lambda seconds: None)
-    caches = [one for module in (config, utils) for one in vars(module).values() if isinstance(one, CACHE)]
+    caches = [
+        one for module in (config, utils) for one in vars(module).values() if isinstance(one, CACHE)
+    ]
     assert caches
-    for cache in caches:  # Ray keeps its connections, and what they said, for as long as its process lives
+    for (
+        cache
+    ) in caches:  # Ray keeps its connections, and what they said, for as long as its process lives
         cache.cache_clear()
     with mock_aws(config={"iam": {"load_aws_managed_policies": True}}):
         yield boto3
@@ -45,7 +53,8 @@ def aws(monkeypatch, tmp_path):
 
 
 def filled_in(boto3) -> tuple[dict, str]:
-    """The shipped file with the names of things that exist in moto's account; and the group's id."""
+    """The shipped file with the names of things that exist in moto's account; and the group's
+    id."""
     ec2, iam = boto3.client("ec2"), boto3.client("iam")
     vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
     group = ec2.create_security_group(GroupName=NAME, Description=NAME, VpcId=vpc)["GroupId"]
@@ -53,7 +62,12 @@ def filled_in(boto3) -> tuple[dict, str]:
     for name in ("va-search-head", "va-search-worker"):
         iam.create_instance_profile(InstanceProfileName=name)
     image = ec2.describe_images(Owners=["amazon"])["Images"][0]["ImageId"]
-    text = (REPOSITORY / "ray_cluster.yaml").read_text().replace("ami-FILL-IN", image).replace("sg-FILL-IN", group)
+    text = (
+        (REPOSITORY / "ray_cluster.yaml")
+        .read_text()
+        .replace("ami-FILL-IN", image)
+        .replace("sg-FILL-IN", group)
+    )
     return yaml.safe_load(text), group
 
 
@@ -89,21 +103,37 @@ def test_shipped_file_asks_for_what_it_says(aws):
         assert [one["GroupId"] for one in instance["SecurityGroups"]] == [group]
         assert instance["IamInstanceProfile"]["Arn"].endswith(f"/{profile}")
         assert {tag["Key"]: tag["Value"] for tag in instance["Tags"]}.items() >= TAGS.items()
-    assert len(aws.client("ec2").describe_security_groups()["SecurityGroups"]) == before, "Ray made a group of its own"
-    assert aws.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"] == []
+    assert len(aws.client("ec2").describe_security_groups()["SecurityGroups"]) == before, (
+        "Ray made a group of its own"
+    )
+    assert (
+        aws.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0][
+            "IpPermissions"
+        ]
+        == []
+    )
     assert aws.client("iam").list_roles()["Roles"] == [], "Ray made a role of its own"
 
 
 def test_without_a_group_ray_opens_ssh_to_the_world_whatever_the_file_says(aws):
     document, _ = filled_in(aws)
-    narrow = {"FromPort": 22, "ToPort": 22, "IpProtocol": "tcp", "IpRanges": [{"CidrIp": "203.0.113.7/32"}]}
+    narrow = {
+        "FromPort": 22,
+        "ToPort": 22,
+        "IpProtocol": "tcp",
+        "IpRanges": [{"CidrIp": "203.0.113.7/32"}],
+    }
     document["provider"]["security_group"] = {"GroupName": "other", "IpPermissions": [narrow]}
     for node in document["available_node_types"].values():
         del node["node_config"]["SecurityGroupIds"]
     head = launched(document, "head")
     ids = [one["GroupId"] for one in head["SecurityGroups"]]
-    rules = aws.client("ec2").describe_security_groups(GroupIds=ids)["SecurityGroups"][0]["IpPermissions"]
-    spans = {span["CidrIp"] for rule in rules if rule.get("FromPort") == 22 for span in rule["IpRanges"]}
+    rules = aws.client("ec2").describe_security_groups(GroupIds=ids)["SecurityGroups"][0][
+        "IpPermissions"
+    ]
+    spans = {
+        span["CidrIp"] for rule in rules if rule.get("FromPort") == 22 for span in rule["IpRanges"]
+    }
     assert "0.0.0.0/0" in spans
 
 
@@ -113,7 +143,9 @@ def test_without_a_profile_ray_makes_a_role_that_may_do_everything_and_gives_wor
         del node["node_config"]["IamInstanceProfile"]
     head = launched(document, "head")
     assert "IamInstanceProfile" in head
-    attached = aws.client("iam").list_attached_role_policies(RoleName="ray-autoscaler-v1")["AttachedPolicies"]
+    attached = aws.client("iam").list_attached_role_policies(RoleName="ray-autoscaler-v1")[
+        "AttachedPolicies"
+    ]
     assert {one["PolicyName"] for one in attached} == {"AmazonEC2FullAccess", "AmazonS3FullAccess"}
     assert "IamInstanceProfile" not in launched(document, "gpu_worker")
 
@@ -121,7 +153,9 @@ def test_without_a_profile_ray_makes_a_role_that_may_do_everything_and_gives_wor
 def policies() -> list[dict]:
     """The policies of docs/cluster.md."""
     page = (REPOSITORY / "docs/cluster.md").read_text()
-    blocks = re.findall(r'^    \{\n      "Version".*?^    \}$', page, flags=re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r'^    \{\n      "Version".*?^    \}$', page, flags=re.MULTILINE | re.DOTALL
+    )
     return [json.loads(block) for block in blocks]
 
 
@@ -129,14 +163,21 @@ def test_documented_policies_are_policies_and_narrow(aws):
     worker, head = policies()
     iam = aws.client("iam")
     for name, policy in (("worker", worker), ("head", head)):
-        iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy))  # moto refuses malformed ones
+        iam.create_policy(
+            PolicyName=name, PolicyDocument=json.dumps(policy)
+        )  # moto refuses malformed ones
         for statement in policy["Statement"]:
-            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            actions = (
+                statement["Action"]
+                if isinstance(statement["Action"], list)
+                else [statement["Action"]]
+            )
             assert not any("*" in action for action in actions)
             only_looks = all("Describe" in action for action in actions)
             assert only_looks or statement["Resource"] != "*" or "Condition" in statement
     assert not any(
-        "ec2:" in json.dumps(statement) or "iam:" in json.dumps(statement) for statement in worker["Statement"]
+        "ec2:" in json.dumps(statement) or "iam:" in json.dumps(statement)
+        for statement in worker["Statement"]
     )
 
 
@@ -147,7 +188,9 @@ def test_head_policy_covers_what_the_head_asks_of_ec2(aws):
     allowed = {
         action
         for statement in policies()[1]["Statement"]
-        for action in (statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]])
+        for action in (
+            statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        )
     }
     document, _ = filled_in(aws)
     from ray.autoscaler._private.aws.config import bootstrap_aws
@@ -166,7 +209,9 @@ def test_head_policy_covers_what_the_head_asks_of_ec2(aws):
         patch.setattr(botocore.client.BaseClient, "_make_api_call", listening)
         provider = AWSNodeProvider(config["provider"], config["cluster_name"])
         provider.create_node(
-            config["available_node_types"]["gpu_worker"]["node_config"], {"ray-node-type": "worker"}, 1
+            config["available_node_types"]["gpu_worker"]["node_config"],
+            {"ray-node-type": "worker"},
+            1,
         )
         (node,) = provider.non_terminated_nodes({})
         provider.set_node_tags(node, {"ray-node-status": "up-to-date"})

@@ -1,7 +1,8 @@
-"""`va-search cluster check`: each fault planted in tests/cluster/bad is found at its line, and nothing else is.
+"""`va-search cluster check`: each fault planted in tests/cluster/bad is found at its line, and
+nothing else is.
 
-A planted file says itself what must be found, in a comment at the line: `# FOUND: rule level, rule level`.
-"""
+A planted file says itself what must be found, in a comment at the line: `# FOUND: rule level, rule
+level`."""
 
 import copy
 import json
@@ -29,7 +30,8 @@ PYTHON = "3.11"  # that of the planted and the shipped files; the tests run on a
 
 @pytest.fixture(autouse=True)
 def prepared(tmp_path, monkeypatch):
-    """A user's machine after the docs' first steps: a token, keys; and what goes wrong with them beside."""
+    """A user's machine after the docs' first steps: a token, keys; and what goes wrong with them
+    beside."""
     for name, content, mode in (
         (".ray/auth_token", "token", 0o600),
         (".ray/readable", "token", 0o644),
@@ -68,7 +70,10 @@ def test_there_are_planted_files():
     rules = {rule for path in BAD for _, rule, _ in planted(path)}
     sources = "".join(path.read_text() for path in (REPOSITORY / "va_search/cluster").glob("*.py"))
     quoted = set(
-        re.findall(r'(?:find\(|, )"([a-z]+(?:-[a-z]+)+|dashboard|mlflow|resources|shape|kind|provider|idle)"', sources)
+        re.findall(
+            r'(?:find\(|, )"([a-z]+(?:-[a-z]+)+|dashboard|mlflow|resources|shape|kind|provider|idle)"',
+            sources,
+        )
     )
     assert quoted - rules - {"va-home"} == set(), "a rule without a planted file"
 
@@ -106,7 +111,9 @@ def test_shipped_files_leave_no_section_to_the_defaults(name):
     assert set(defaults(given["provider"]["type"])) <= set(given)
 
 
-@pytest.mark.parametrize("path", [path for path in BAD if "kuberay" not in path.stem], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in BAD if "kuberay" not in path.stem], ids=lambda path: path.stem
+)
 def test_what_ray_refuses_is_an_error_here(path):
     from jsonschema import ValidationError
     from ray.autoscaler._private.util import prepare_config, validate_config
@@ -204,7 +211,8 @@ DELETED = object()
 
 @pytest.fixture
 def changed(monkeypatch):
-    """All findings about a shipped file with another value at a place, or without it; none where it is refused."""
+    """All findings about a shipped file with another value at a place, or without it; none where it
+    is refused."""
 
     def check(document: Document, place: tuple[str | int, ...], value: object) -> list[Finding]:
         data = around = copy.deepcopy(document.data)
@@ -240,7 +248,9 @@ def test_a_value_of_a_wrong_type_is_the_schemas_finding(name, place, taken, valu
 
 
 @pytest.mark.parametrize("value", WRONG, ids=repr)
-@pytest.mark.parametrize("inner", [("headService", "spec", "type"), ("template", "spec", "containers", 1, "args")])
+@pytest.mark.parametrize(
+    "inner", [("headService", "spec", "type"), ("template", "spec", "containers", 1, "args")]
+)
 def test_what_the_schema_leaves_to_kubectl_may_be_anything(inner, value, changed):
     assert changed(Document.read(Path("clusters/kuberay.yaml")), (*HEAD, *inner), value)
 
@@ -280,7 +290,12 @@ def test_nothing_heavy_is_imported():
         "sys.exit(str(heavy) if heavy else 0)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

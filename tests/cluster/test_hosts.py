@@ -1,4 +1,5 @@
-"""The hosts that the launcher's test stands on: they end with the process that made them, however it ends."""
+"""The hosts that the launcher's test stands on: they end with the process that made them, however
+it ends."""
 
 from __future__ import annotations
 

@@ -15,7 +15,9 @@ from va_search.errors import InputError, JobError
 
 
 def test_an_address_that_is_none() -> None:
-    with pytest.raises(InputError, match=r"'auto': expected http://127\.0\.0\.1:8265.*ray dashboard"):
+    with pytest.raises(
+        InputError, match=r"'auto': expected http://127\.0\.0\.1:8265.*ray dashboard"
+    ):
         run_on_head("auto", ["va-search"])
 
 

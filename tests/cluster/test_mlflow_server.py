@@ -1,4 +1,5 @@
-"""The head's MLflow server, started and stopped by the shipped script: once, again when it dies, and gone."""
+"""The head's MLflow server, started and stopped by the shipped script: once, again when it dies,
+and gone."""
 
 import os
 import signal
@@ -24,10 +25,17 @@ def server(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "MLFLOW_FOLDER": str(tmp_path), "MLFLOW_PORT": str(port)}
+    environment = {
+        **os.environ,
+        "PATH": path,
+        "MLFLOW_FOLDER": str(tmp_path),
+        "MLFLOW_PORT": str(port),
+    }
 
     def run(word):
-        return subprocess.run(["bash", SCRIPT, word], env=environment, check=False, timeout=60, capture_output=True)
+        return subprocess.run(
+            ["bash", SCRIPT, word], env=environment, check=False, timeout=60, capture_output=True
+        )
 
     yield run, port, tmp_path
     run("stop")
@@ -80,9 +88,13 @@ def test_listens_on_this_machine_only(server):
     run("start")
     wait_for(lambda: healthy(port), 120)
     listening = {
-        line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"
+        line.split()[1]
+        for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+        if line.split()[3] == "0A"
     }
-    assert {address for address in listening if address.endswith(f":{port:04X}")} == {f"0100007F:{port:04X}"}
+    assert {address for address in listening if address.endswith(f":{port:04X}")} == {
+        f"0100007F:{port:04X}"
+    }
     six = Path("/proc/net/tcp6")
     assert not six.exists() or f":{port:04X} " not in six.read_text()
 

@@ -1,9 +1,10 @@
-"""The five commands of docs/cluster.md on three hosts, with clusters/on_premises.yaml as it is shipped.
+"""The five commands of docs/cluster.md on three hosts, with clusters/on_premises.yaml as it is
+shipped.
 
-Real: `ray up` over SSH, a token on every host, Ray Jobs through the tunnel, the head's MLflow, a worker host whose plug
-is pulled. Not real: the hosts are network namespaces of this machine, /mnt/va-search is one of its folders, and the
-Python environment that the file's install step would make is this test's own.
-"""
+Real: `ray up` over SSH, a token on every host, Ray Jobs through the tunnel, the head's MLflow, a
+worker host whose plug is pulled. Not real: the hosts are network namespaces of this machine,
+/mnt/va-search is one of its folders, and the Python environment that the file's install step would
+make is this test's own."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ def spaces(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The laptop's folder of search spaces: what is sent along with a job."""
     folder = tmp_path_factory.mktemp("spaces")
     write_space(folder / "first.yaml", shared / "store", rates=str(RATES), epochs=60)
-    others = [rate * 1.01 for rate in RATES]  # one home: trials of the same settings would not be trained again
+    others = [
+        rate * 1.01 for rate in RATES
+    ]  # one home: trials of the same settings would not be trained again
     write_space(folder / "second.yaml", shared / "store", rates=str(others), epochs=200)
     return folder
 
@@ -70,7 +73,9 @@ def laptop(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
             up(laptop)
             yield laptop
             laptop.run("ray", "down", "--yes", str(laptop.cluster))
-            wait_for(lambda: not raylets(hosts), 120)  # the workers end when they have missed their head for a minute
+            wait_for(
+                lambda: not raylets(hosts), 120
+            )  # the workers end when they have missed their head for a minute
         finally:
             laptop.clean()
     assert machines.left_links() == []
@@ -81,7 +86,9 @@ def _without_jobs() -> str | None:
     """Ray Jobs is in ray[default], which one machine does not need."""
     from importlib.util import find_spec
 
-    absent = [name for name in ("aiohttp_cors", "opencensus", "smart_open") if find_spec(name) is None]
+    absent = [
+        name for name in ("aiohttp_cors", "opencensus", "smart_open") if find_spec(name) is None
+    ]
     return f"absent: {', '.join(absent)} (pip install 'va-search[cluster]')" if absent else None
 
 
@@ -107,7 +114,9 @@ def joined(laptop: Laptop) -> int:
     """Workers that are part of the cluster, as the head counts them."""
     head = laptop.hosts["head"]
     ask = "export RAY_AUTH_MODE=token; ~/.va-search/bin/ray list nodes --format json --filter state=ALIVE"
-    said = subprocess.run([*laptop.hosts.ssh(head), ask], capture_output=True, text=True, timeout=60, check=False)
+    said = subprocess.run(
+        [*laptop.hosts.ssh(head), ask], capture_output=True, text=True, timeout=60, check=False
+    )
     start = said.stdout.find("[")
     nodes = json.loads(said.stdout[start:]) if start >= 0 and said.returncode == 0 else []
     return sum(not node["is_head_node"] for node in nodes)
@@ -134,27 +143,49 @@ def job_ended(laptop: Laptop, tunnel: int, job: str) -> str | None:
 
 def status(laptop: Laptop, tunnel: int, study: str) -> dict[str, Any]:
     """`va-search status` from outside."""
-    said = laptop.run("va-search", "status", study, "--address", f"http://127.0.0.1:{tunnel}", "--json")
+    said = laptop.run(
+        "va-search", "status", study, "--address", f"http://127.0.0.1:{tunnel}", "--json"
+    )
     document: dict[str, Any] = json.loads(said)
     return document
 
 
 def searched_here(spaces: Path, shared: Path, home: Path) -> dict[str, dict[str, Any]]:
     """The trials of the same search on this machine, without a cluster."""
-    where = ["--data", str(shared / "store"), "--study", "first", "--home", str(home), "--concurrent", "2"]
-    command = [sys.executable, "-m", "va_search.cli.main", "search", str(spaces / "first.yaml"), *where]
+    where = [
+        "--data",
+        str(shared / "store"),
+        "--study",
+        "first",
+        "--home",
+        str(home),
+        "--concurrent",
+        "2",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "va_search.cli.main",
+        "search",
+        str(spaces / "first.yaml"),
+        *where,
+    ]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     subprocess.run(command, check=True, capture_output=True, timeout=240, env=environment)
     return trials(home, "first")
 
 
-def test_five_commands_with_a_worker_lost(laptop: Laptop, shared: Path, spaces: Path, tmp_path: Path) -> None:
+def test_five_commands_with_a_worker_lost(
+    laptop: Laptop, shared: Path, spaces: Path, tmp_path: Path
+) -> None:
     hosts: Hosts = laptop.hosts
     home = shared / "home"
     with laptop.tunnel(8265) as tunnel:
         job = submit(laptop, tunnel, spaces, "first")
     with laptop.tunnel(8265) as tunnel:  # the laptop was closed, and is open again
-        wait_for(lambda: {one["node"] for one in trials(home, "first").values()} == {"one", "two"}, 240)
+        wait_for(
+            lambda: {one["node"] for one in trials(home, "first").values()} == {"one", "two"}, 240
+        )
         hosts["two"].power_off()
         before = set(trials(home, "first"))
         assert len(before) < 20, "the worker was to be lost in the middle of the study"
@@ -174,7 +205,8 @@ def test_five_commands_with_a_worker_lost(laptop: Laptop, shared: Path, spaces: 
             assert math.isclose(record["best"][name]["ccc"], here["ccc"], abs_tol=1e-6)
     assert {record["node"] for record in found.values()} == {"one", "two"}
     asked = [
-        json.loads(line)["trial"] for line in (home / "studies" / "first" / "asked.jsonl").read_text().splitlines()
+        json.loads(line)["trial"]
+        for line in (home / "studies" / "first" / "asked.jsonl").read_text().splitlines()
     ]
     assert sorted(asked) == sorted(found), "each trial was handed out once"
     with laptop.tunnel(5000) as tunnel:
@@ -184,9 +216,15 @@ def test_five_commands_with_a_worker_lost(laptop: Laptop, shared: Path, spaces: 
 def runs_in_mlflow(tunnel: int, study: str) -> int:
     """Trials of a study in the head's MLflow, asked through the tunnel."""
     address = f"http://127.0.0.1:{tunnel}/api/2.0/mlflow"
-    with urllib.request.urlopen(f"{address}/experiments/get-by-name?experiment_name={study}", timeout=30) as answer:
+    with urllib.request.urlopen(
+        f"{address}/experiments/get-by-name?experiment_name={study}", timeout=30
+    ) as answer:
         experiment = json.load(answer)["experiment"]["experiment_id"]
-    body = {"experiment_ids": [experiment], "filter": "tags.`va_search.role` = 'trial'", "max_results": 100}
+    body = {
+        "experiment_ids": [experiment],
+        "filter": "tags.`va_search.role` = 'trial'",
+        "max_results": 100,
+    }
     ask = urllib.request.Request(
         f"{address}/runs/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
@@ -195,7 +233,8 @@ def runs_in_mlflow(tunnel: int, study: str) -> int:
 
 
 def test_job_stopped_and_head_restarted(laptop: Laptop, shared: Path, spaces: Path) -> None:
-    """`ray job stop` ends a search as Ctrl-C does; the head's Ray dies under the next one; the third finishes."""
+    """`ray job stop` ends a search as Ctrl-C does; the head's Ray dies under the next one; the
+    third finishes."""
     home = shared / "home"
     if not laptop.hosts["two"].running:
         laptop.hosts.power_on(laptop.hosts["two"])
@@ -210,16 +249,22 @@ def test_job_stopped_and_head_restarted(laptop: Laptop, shared: Path, spaces: Pa
         stopped = trials(home, "second")
         assert len(stopped) < 20, "it was to be stopped in the middle of the study"
         submit(laptop, tunnel, spaces, "second")
-        before = wait_for(lambda: len(found := trials(home, "second")) > len(stopped) and found, 240)
+        before = wait_for(
+            lambda: len(found := trials(home, "second")) > len(stopped) and found, 240
+        )
         laptop.run("ray", "exec", str(laptop.cluster), "ray stop --force")
-        assert len(trials(home, "second")) < 20, "the head was to be lost in the middle of the study"
+        assert len(trials(home, "second")) < 20, (
+            "the head was to be lost in the middle of the study"
+        )
     up(laptop)
     with laptop.tunnel(8265) as tunnel:
         job = submit(laptop, tunnel, spaces, "second")
         wait_for(lambda: job_ended(laptop, tunnel, job), 400)
     found = trials(home, "second")
     assert len(found) == 20
-    assert {trial: found[trial] for trial in before} == before, "what was complete was not trained again"
+    assert {trial: found[trial] for trial in before} == before, (
+        "what was complete was not trained again"
+    )
 
 
 def test_status_in_plain_words(laptop: Laptop) -> None:

@@ -43,9 +43,15 @@ def test_sixteen_videos_hold_two_persons_who_share_all_but_themselves() -> None:
     assert len(seconds) == 16
     for one in seconds:
         other = firsts[one.video]
-        assert (one.split, one.frames, one.frames_per_second) == (other.split, other.frames, other.frames_per_second)
+        assert (one.split, one.frames, one.frames_per_second) == (
+            other.split,
+            other.frames,
+            other.frames_per_second,
+        )
         assert one.subject != other.subject and {one.persons, other.persons} == {2}
-    assert any(one.name.endswith("_left") and firsts[one.video].name == one.video for one in seconds)  # as in the data
+    assert any(
+        one.name.endswith("_left") and firsts[one.video].name == one.video for one in seconds
+    )  # as in the data
 
 
 def test_no_subject_or_video_stands_in_two_splits() -> None:
@@ -64,12 +70,16 @@ def test_unlabelled_rows_and_the_constant_recording() -> None:
     assert [one.split for one in shape if one.constant_valence] == ["validation"]
 
 
-@pytest.mark.parametrize(("scale", "counts"), [(0.25, (178, 38, 81)), (0.01, (36, 8, 16)), (0.001, (12, 4, 5))])
+@pytest.mark.parametrize(
+    ("scale", "counts"), [(0.25, (178, 38, 81)), (0.01, (36, 8, 16)), (0.001, (12, 4, 5))]
+)
 def test_scale_is_the_share_of_frames(scale: float, counts: tuple[int, int, int]) -> None:
     shape = affwild2_shape(scale, seed=3)
     assert tuple(len(of(shape, split)) for split in SPLITS) == counts
     assert sum(one.frames for one in shape) == pytest.approx(2_993_081 * scale, rel=0.02)
-    assert any(one.place for one in of(shape, "train")) and any(one.unlabelled for one in of(shape, "validation"))
+    assert any(one.place for one in of(shape, "train")) and any(
+        one.unlabelled for one in of(shape, "validation")
+    )
     assert affwild2_shape(scale, seed=3) == shape != affwild2_shape(scale, seed=4)
 
 

@@ -22,7 +22,9 @@ def test_small_divisions_are_the_best_there_are() -> None:
 def test_improving_beats_the_random_divisions_it_starts_from() -> None:
     amounts = np.random.default_rng(2).lognormal(0.0, 1.0, (60, 8))
     random = [np.random.default_rng(seed).integers(5, size=60) for seed in range(300)]
-    assert cost(amounts, divide(amounts, 5, tries=10), 5) < 0.2 * min(cost(amounts, one, 5) for one in random)
+    assert cost(amounts, divide(amounts, 5, tries=10), 5) < 0.2 * min(
+        cost(amounts, one, 5) for one in random
+    )
 
 
 def test_many_groups_are_moved_without_exchanges() -> None:

@@ -22,7 +22,9 @@ SPLITS = ("train", "train", "validation", "test")
 
 
 def sources() -> list[Source]:
-    return [Source(f"r{i}", f"s{i}", f"v{i}", split, None, 20.0, ()) for i, split in enumerate(SPLITS)]
+    return [
+        Source(f"r{i}", f"s{i}", f"v{i}", split, None, 20.0, ()) for i, split in enumerate(SPLITS)
+    ]
 
 
 def parts() -> list[Part]:
@@ -30,11 +32,18 @@ def parts() -> list[Part]:
     for index, split in enumerate(SPLITS):
         random = np.random.default_rng(index)
         labels = None if split == "test" else random.uniform(0.5, 9.5, (FRAMES, 2))
-        made.append(Part({"face": random.normal(size=(FRAMES, 3)), "voice": random.normal(size=(FRAMES, 1))}, labels))
+        made.append(
+            Part(
+                {"face": random.normal(size=(FRAMES, 3)), "voice": random.normal(size=(FRAMES, 1))},
+                labels,
+            )
+        )
     return made
 
 
-def store_of(tmp_path: Path, made: Sequence[Part], who: list[Source] | None = None, remarks: Any = ()) -> Store:
+def store_of(
+    tmp_path: Path, made: Sequence[Part], who: list[Source] | None = None, remarks: Any = ()
+) -> Store:
     sets = {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ("v",))}
     draft = Draft(tmp_path / "store", Description("tiny", (0.5, 9.5), sets), who or sources())
     draft.remarks = list(remarks)
@@ -44,7 +53,11 @@ def store_of(tmp_path: Path, made: Sequence[Part], who: list[Source] | None = No
 
 
 def found(report: Report, level: str, where: str) -> list[str]:
-    return [finding.text for finding in report.findings if (finding.level, finding.where) == (level, where)]
+    return [
+        finding.text
+        for finding in report.findings
+        if (finding.level, finding.where) == (level, where)
+    ]
 
 
 def test_a_clean_store_has_no_findings_and_right_counts(tmp_path: Path) -> None:
@@ -67,7 +80,12 @@ def test_a_clean_store_has_no_findings_and_right_counts(tmp_path: Path) -> None:
     assert valence.mean == pytest.approx(pair[:, 0].mean(), abs=1e-5)
     assert sum(valence.histogram) == 114
     assert valence.histogram == tuple(np.histogram(pair[:, 0], 10, (0.5, 9.5))[0])
-    assert report.feature_sets[0] == {"name": "face", "modality": "visual", "dim": 3, "dtype": "float32"}
+    assert report.feature_sets[0] == {
+        "name": "face",
+        "modality": "visual",
+        "dim": 3,
+        "dtype": "float32",
+    }
 
 
 def test_constant_labels(tmp_path: Path) -> None:
@@ -93,7 +111,9 @@ def test_labels_outside_the_range(tmp_path: Path) -> None:
     assert made[0].annotations is not None
     made[0].annotations[5, 0] = 10.0
     (text,) = found(check(store_of(tmp_path, made)), "error", "recording r0")
-    assert text.startswith("valence runs from ") and text.endswith("to 10, outside the range [0.5, 9.5]")
+    assert text.startswith("valence runs from ") and text.endswith(
+        "to 10, outside the range [0.5, 9.5]"
+    )
 
 
 def test_values_that_are_not_finite(tmp_path: Path) -> None:
@@ -119,7 +139,9 @@ def test_constant_column(tmp_path: Path) -> None:
     for part in made:
         part.features["face"][:, 2] = 7.0
     report = check(store_of(tmp_path, made))
-    assert found(report, "warning", "feature set face") == ["column c is 7 in every frame of every recording"]
+    assert found(report, "warning", "feature set face") == [
+        "column c is 7 in every frame of every recording"
+    ]
 
 
 def test_recording_missing_from_a_feature_set(tmp_path: Path) -> None:
@@ -137,10 +159,14 @@ def test_outliers_name_count_column_and_worst(tmp_path: Path) -> None:
     made[2].features["voice"][9, 0] = 14.0
     report = check(store_of(tmp_path, made))
     (text,) = found(report, "warning", "feature set face")
-    assert text.startswith("column a: 2 values beyond 20 MAD, the worst -700 in recording r2 (median ")
+    assert text.startswith(
+        "column a: 2 values beyond 20 MAD, the worst -700 in recording r2 (median "
+    )
     values = np.concatenate([part.features["voice"] for part in made])
     mad = np.median(np.abs(values - np.median(values)))
-    assert bool(found(report, "warning", "feature set voice")) == bool(14.0 - np.median(values) > 20 * mad)
+    assert bool(found(report, "warning", "feature set voice")) == bool(
+        14.0 - np.median(values) > 20 * mad
+    )
 
 
 def test_a_leaking_subject_is_an_error_and_a_shared_video_a_warning(tmp_path: Path) -> None:
@@ -150,7 +176,9 @@ def test_a_leaking_subject_is_an_error_and_a_shared_video_a_warning(tmp_path: Pa
     assert found(report, "error", "subject s0") == [
         "stands in train and validation; leakage: give each subject one split"
     ]
-    assert found(report, "warning", "video v1") == ["stands in train and validation; its sound and place are in both"]
+    assert found(report, "warning", "video v1") == [
+        "stands in train and validation; its sound and place are in both"
+    ]
     assert report.count("error") == 1
     assert report.findings[0].level == "error"
 
@@ -159,8 +187,12 @@ def test_a_subject_in_two_folds_is_a_warning(tmp_path: Path) -> None:
     who = [replace(source, fold=index) for index, source in enumerate(sources())]
     who[1], who[3] = replace(who[1], subject="s0"), replace(who[3], subject="s2")
     report = check(store_of(tmp_path, parts(), who))
-    assert found(report, "warning", "subject s0") == ["stands in folds 0, 1; leakage as soon as one of them validates"]
-    assert found(report, "warning", "subject s2") == []  # r3 is in the test split: its fold is never used
+    assert found(report, "warning", "subject s0") == [
+        "stands in folds 0, 1; leakage as soon as one of them validates"
+    ]
+    assert (
+        found(report, "warning", "subject s2") == []
+    )  # r3 is in the test split: its fold is never used
 
 
 def test_import_warnings_gaps_and_faces_are_told(tmp_path: Path) -> None:
@@ -175,7 +207,11 @@ def test_import_warnings_gaps_and_faces_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("file", "where"),
-    [("features/face.arrow", "feature set face"), ("frames.arrow", "annotations"), ("recordings.arrow", "recordings")],
+    [
+        ("features/face.arrow", "feature set face"),
+        ("frames.arrow", "annotations"),
+        ("recordings.arrow", "recordings"),
+    ],
 )
 def test_a_store_changed_on_the_disk_is_an_error(tmp_path: Path, file: str, where: str) -> None:
     store = store_of(tmp_path, parts())
@@ -197,17 +233,23 @@ def test_many_bad_columns_are_summed_up(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     values = random.normal(size=(FRAMES, 40))
     values[:, :10] = 1.0
-    draft = Draft(tmp_path / "wide", Description("wide", (-1, 1), {"face": ("visual", ())}), sources())
+    draft = Draft(
+        tmp_path / "wide", Description("wide", (-1, 1), {"face": ("visual", ())}), sources()
+    )
     for index in range(4):
         draft.add(index, Part({"face": values + 0 * index}, None))
     texts = found(check(draft.finish()), "warning", "feature set face")
     assert texts[-1] == "7 more constant columns" and len(texts) == 4
 
 
-def test_chunks_change_nothing_and_bound_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing_and_bound_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     frames, dim = 20_000, 64
     random = np.random.default_rng(1)
-    draft = Draft(tmp_path / "big", Description("big", (-1, 1), {"face": ("visual", ())}), sources())
+    draft = Draft(
+        tmp_path / "big", Description("big", (-1, 1), {"face": ("visual", ())}), sources()
+    )
     for index in range(4):
         values = random.normal(size=(frames, dim)).astype(np.float32)
         values[index * 1000, index] = 100.0
@@ -232,7 +274,9 @@ def test_chunks_change_nothing_and_bound_the_memory(tmp_path: Path, monkeypatch:
 def test_the_case_recordings(case_folder: Path, tmp_path: Path) -> None:
     report = check(import_table(case_folder, tmp_path / "case"))
     assert report.count("error") == 0
-    constant = [finding for finding in report.findings if "its own CCC is undefined" in finding.text]
+    constant = [
+        finding for finding in report.findings if "its own CCC is undefined" in finding.text
+    ]
     assert 5 < len(constant) < 60
     (worst,) = found(report, "warning", "feature set respiration")
     assert "column RESP" in worst and "beyond 20 MAD" in worst

@@ -22,13 +22,20 @@ from va_search.errors import InputError
 
 
 def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
-    """`count` labelled recordings as long as the paper's, some of one person or in one video, and their labels."""
+    """`count` labelled recordings as long as the paper's, some of one person or in one video, and
+    their labels."""
     random = np.random.default_rng(seed)
     shape = [one for one in affwild2_shape(1.0, seed) if one.split != "test"]
     shape = [shape[index] for index in sorted(random.choice(len(shape), count, replace=False))]
-    recordings, histograms, moments = [], np.zeros((count, 2, folding.BINS)), np.zeros((count, 2, 3))
+    recordings, histograms, moments = (
+        [],
+        np.zeros((count, 2, folding.BINS)),
+        np.zeros((count, 2, 3)),
+    )
     for index, one in enumerate(shape):
-        recordings.append(Recording(one.name, one.subject, one.video, one.split, None, 0, one.frames, 30.0))
+        recordings.append(
+            Recording(one.name, one.subject, one.video, one.split, None, 0, one.frames, 30.0)
+        )
         for dimension in (0, 1):
             values = np.tanh(random.normal(0.2, 0.4) + 0.3 * random.standard_normal(one.frames))
             histograms[index, dimension] = np.histogram(values, folding.BINS, (-1, 1))[0]
@@ -42,14 +49,18 @@ def store_of(to: Path, sources: list[Source], test_label: float = np.nan, seed: 
     draft = Draft(to, Description("made", (-1.0, 1.0), {"face": ("visual", ("0",))}), sources)
     for index, source in enumerate(sources):
         frames = int(random.integers(20, 200))
-        labels = np.tanh(random.standard_normal(2) * 0.5 + 0.3 * random.standard_normal((frames, 2)))
+        labels = np.tanh(
+            random.standard_normal(2) * 0.5 + 0.3 * random.standard_normal((frames, 2))
+        )
         if source.split == "test":
             labels[:] = test_label
         draft.add(index, Part({"face": random.standard_normal((frames, 1))}, labels))
     return draft.finish()
 
 
-def sources(train: int = 20, validation: int = 5, test: int = 5, fold: int | None = None) -> list[Source]:
+def sources(
+    train: int = 20, validation: int = 5, test: int = 5, fold: int | None = None
+) -> list[Source]:
     """Two recordings a person; the first persons of a split share their videos."""
     found = []
     for split, count in (("train", train), ("validation", validation), ("test", test)):
@@ -60,7 +71,9 @@ def sources(train: int = 20, validation: int = 5, test: int = 5, fold: int | Non
     return found
 
 
-def assert_nobody_twice(recordings: list[Recording] | tuple[Recording, ...], folds: dict[str, int]) -> None:
+def assert_nobody_twice(
+    recordings: list[Recording] | tuple[Recording, ...], folds: dict[str, int]
+) -> None:
     for kind in ("subject", "video"):
         of: dict[str, set[int]] = {}
         for one in recordings:
@@ -80,9 +93,13 @@ def test_300_recordings_fall_into_even_folds_with_nobody_in_two(keep: bool) -> N
     made = rows[:5] if keep else rows
     frames = np.array([row.frames for row in made])
     assert np.abs(frames / frames.mean() - 1).max() < 0.01
-    assert max(row.distance for row in made) < 0.05 and not uneven(recordings, folds, rows, keep_validation=keep)
+    assert max(row.distance for row in made) < 0.05 and not uneven(
+        recordings, folds, rows, keep_validation=keep
+    )
     if keep:
-        assert {one.name for one in recordings if one.split == "validation"} == {n for n, k in folds.items() if k == 6}
+        assert {one.name for one in recordings if one.split == "validation"} == {
+            n for n, k in folds.items() if k == 6
+        }
     assert sum(row.frames for row in rows) == sum(one.frames for one in recordings)
 
 
@@ -90,8 +107,12 @@ def test_the_best_of_many_is_far_more_even_than_a_random_split() -> None:
     recordings, labels = described(300, seed=1)
     folds, _ = fold_recordings(recordings, labels, k=6)
     random = np.random.default_rng(0)
-    chance = [dict(zip(folds, random.integers(1, 7, len(folds)).tolist(), strict=True)) for _ in range(20)]
-    worst = [max(row.distance for row in fold_rows(recordings, labels, one)) for one in (folds, *chance)]
+    chance = [
+        dict(zip(folds, random.integers(1, 7, len(folds)).tolist(), strict=True)) for _ in range(20)
+    ]
+    worst = [
+        max(row.distance for row in fold_rows(recordings, labels, one)) for one in (folds, *chance)
+    ]
     assert worst[0] < 0.5 * min(worst[1:])
 
 
@@ -103,18 +124,32 @@ def test_the_same_seed_makes_the_same_folds() -> None:
 
 def test_one_person_with_too_many_frames_is_told() -> None:
     recordings, labels = described(40)
-    recordings = [replace(one, subject="p0" if index < 3 else one.subject) for index, one in enumerate(recordings)]
+    recordings = [
+        replace(one, subject="p0" if index < 3 else one.subject)
+        for index, one in enumerate(recordings)
+    ]
     recordings[0] = replace(recordings[0], frames=400_000)
     folds, _ = fold_recordings(recordings, labels, k=5)
     (told,) = uneven(recordings, folds, fold_rows(recordings, labels, folds), keep_validation=False)
-    assert "p0" in told and "stay together" in told and f"fold {folds[recordings[0].name]} has +" in told
+    assert (
+        "p0" in told
+        and "stay together" in told
+        and f"fold {folds[recordings[0].name]} has +" in told
+    )
 
 
 def test_videos_that_connect_everyone_leave_subjects(tmp_path: Path) -> None:
-    clips = [Source(f"s{s}_c{c}", f"s{s}", f"clip{c}", "train", None, 30.0, ()) for s in range(6) for c in range(2)]
+    clips = [
+        Source(f"s{s}_c{c}", f"s{s}", f"clip{c}", "train", None, 30.0, ())
+        for s in range(6)
+        for c in range(2)
+    ]
     made = make_folds(store_of(tmp_path / "store", clips).path, k=3, tries=20)
     assert made.kept_together == "subject"
-    assert all(len({fold for name, fold in made.folds.items() if name.startswith(f"s{s}_")}) == 1 for s in range(6))
+    assert all(
+        len({fold for name, fold in made.folds.items() if name.startswith(f"s{s}_")}) == 1
+        for s in range(6)
+    )
 
 
 def test_the_store_has_the_folds_and_old_trials_stay_what_they_were(tmp_path: Path) -> None:
@@ -127,8 +162,12 @@ def test_the_store_has_the_folds_and_old_trials_stay_what_they_were(tmp_path: Pa
     assert_nobody_twice(store.labelled, made.folds)
     assert all(one.fold is None for one in store.split("test"))
     assert store.data_hash(["face"]) == before.data_hash(["face"]) != store.data_hash(["face"], 2)
-    assert not {one.name for one in store.fold(2).validation} & {one.name for one in store.fold(2).train}
-    assert [finding for finding in check(store).findings if finding.where in ("recordings", "folds")] == []
+    assert not {one.name for one in store.fold(2).validation} & {
+        one.name for one in store.fold(2).train
+    }
+    assert [
+        finding for finding in check(store).findings if finding.where in ("recordings", "folds")
+    ] == []
     assert sum(check(store).folds.values()) == 25
 
 
@@ -154,7 +193,9 @@ def test_twice_is_fine_otherwise_is_refused(tmp_path: Path) -> None:
     again = make_folds(store.path, k=4, tries=20)
     assert again.already_there and replace(again, already_there=False) == first
     for other in ({"k": 5}, {"seed": 1}, {"keep_validation": True}):
-        with pytest.raises(InputError, match=r"folds already, made with --k 4 --seed 0 .* copy the store"):
+        with pytest.raises(
+            InputError, match=r"folds already, made with --k 4 --seed 0 .* copy the store"
+        ):
             make_folds(store.path, **{"k": 4, "tries": 20, **other})
     assert (store.path / "folds.json").read_bytes() == written
 

@@ -1,4 +1,5 @@
-"""Every value on the frame that its row names, or refused: random files against a slow, obvious reference."""
+"""Every value on the frame that its row names, or refused: random files against a slow, obvious
+reference."""
 
 from __future__ import annotations
 
@@ -39,7 +40,11 @@ def make_store(folder: Path, kind: str) -> Store:
         Source(name, name, name, split, None, rate, ())
         for name, split in (("v1", "validation"), ("x1", "test"), ("x2", "test"))
     ]
-    draft = Draft(folder, Description("s", (-1.0, 1.0), {"face": ("visual", ("a",))}, "float32", column), sources)
+    draft = Draft(
+        folder,
+        Description("s", (-1.0, 1.0), {"face": ("visual", ("a",))}, "float32", column),
+        sources,
+    )
     for index in draft.missing():
         times = begin + np.arange(FRAMES) * step if column else None
         labels = np.linspace([-0.9, 0.9], [0.9, -0.9], FRAMES) if index == 0 else None
@@ -58,7 +63,8 @@ def value_of(frame: int) -> tuple[float, float]:
     return round(0.03 * frame - 0.4, 4), round(0.37 - 0.029 * frame, 4)
 
 
-# how a column may name frame `f` (from 0) of recording x1, at `rate` frames per second from `begin` seconds on
+# how a column may name frame `f` (from 0) of recording x1, at `rate` frames per second from `begin`
+# seconds on
 FRAME_NAMES: dict[str, Callable[[int], str]] = {
     "frame": lambda f: str(f + 1),
     "Frame": lambda f: f"{f + 1}.0",
@@ -104,7 +110,11 @@ class Member:
 
     def write(self, file: Path) -> Path:
         pair = [value_of(frame) for frame in self.frames]
-        columns = {**self.columns, "arousal": [str(a) for _, a in pair], "valence": [str(v) for v, _ in pair]}
+        columns = {
+            **self.columns,
+            "arousal": [str(a) for _, a in pair],
+            "valence": [str(v) for v, _ in pair],
+        }
         lines = [
             self.separator.join(columns),
             *(self.separator.join(cells) for cells in zip(*columns.values(), strict=True)),
@@ -116,7 +126,11 @@ class Member:
 @st.composite
 def members(draw: st.DrawFn, begin: float, rate: float, taken: str | None) -> Member:
     """A random member: which frames, in which order, named by which columns, with which fault."""
-    frames = sorted(draw(st.sets(st.integers(0, FRAMES - 1), min_size=5)) if draw(st.booleans()) else range(FRAMES))
+    frames = sorted(
+        draw(st.sets(st.integers(0, FRAMES - 1), min_size=5))
+        if draw(st.booleans())
+        else range(FRAMES)
+    )
     order = draw(st.sampled_from(["sorted", "reversed", "text", "shuffled"]))
     if order == "reversed":
         frames = frames[::-1]
@@ -127,7 +141,9 @@ def members(draw: st.DrawFn, begin: float, rate: float, taken: str | None) -> Me
     separator = draw(st.sampled_from([",", ",", ",", ";", "\t"]))
     member = Member(list(frames), rate=rate, separator=separator)
     numbers = draw(st.sets(st.sampled_from(list(FRAME_NAMES)), max_size=2))
-    clocks = draw(st.sets(st.sampled_from([name for name in CLOCK_NAMES if name != taken]), max_size=1))
+    clocks = draw(
+        st.sets(st.sampled_from([name for name in CLOCK_NAMES if name != taken]), max_size=1)
+    )
     fault = draw(st.sampled_from(FAULTS))
     if fault == "frame twice":
         member.frames.append(member.frames[0])
@@ -135,7 +151,9 @@ def members(draw: st.DrawFn, begin: float, rate: float, taken: str | None) -> Me
     for name in sorted(numbers):
         member.columns[name] = [FRAME_NAMES[name](frame) for frame in member.frames]
     for name in sorted(clocks):
-        member.columns[name] = [CLOCK_NAMES[name](begin + frame / used_rate) for frame in member.frames]
+        member.columns[name] = [
+            CLOCK_NAMES[name](begin + frame / used_rate) for frame in member.frames
+        ]
     member.named = bool(member.columns)
     if draw(st.booleans()):
         name = draw(st.sampled_from(list(OWN_NAMES)))
@@ -147,7 +165,9 @@ def members(draw: st.DrawFn, begin: float, rate: float, taken: str | None) -> Me
     return member
 
 
-def damage(draw: st.DrawFn, member: Member, fault: str, numbers: set[str], clocks: set[str]) -> None:
+def damage(
+    draw: st.DrawFn, member: Member, fault: str, numbers: set[str], clocks: set[str]
+) -> None:
     """Put the fault into the file where it can be put; else there is none."""
     row = draw(st.integers(0, len(member.frames) - 1))
     counted = [name for name in member.columns if name in FRAME_NAMES]
@@ -156,7 +176,9 @@ def damage(draw: st.DrawFn, member: Member, fault: str, numbers: set[str], clock
         member.columns = {name: cells[:-1] for name, cells in member.columns.items()}
         return
     if fault == "other recording":
-        member.columns["clip"] = ["x1"] * row + ["x1_left"] + ["x1"] * (len(member.frames) - row - 1)
+        member.columns["clip"] = (
+            ["x1"] * row + ["x1_left"] + ["x1"] * (len(member.frames) - row - 1)
+        )
     elif fault == "frame beyond" and counted:
         member.columns[counted[0]][row] = FRAME_NAMES[counted[0]](FRAMES + 5)
     elif fault == "columns disagree" and len(counted) > 1:
@@ -168,7 +190,9 @@ def damage(draw: st.DrawFn, member: Member, fault: str, numbers: set[str], clock
         member.columns["face_id"] = ["0"] * row + ["1"] + ["0"] * (len(member.frames) - row - 1)
         if len(member.frames) == 1:
             return
-    elif fault not in ("frame twice", "clock of another rate") or (fault == "clock of another rate" and not clocks):
+    elif fault not in ("frame twice", "clock of another rate") or (
+        fault == "clock of another rate" and not clocks
+    ):
         return
     member.fault = fault
 
@@ -181,7 +205,8 @@ def must_be_right(member: Member) -> bool:
 
 
 def check(member: Member, read: Callable[[], np.ndarray]) -> None:
-    """`read` gives (frames, 2), NaN where the file has no row: every value is on its frame, or the file is refused."""
+    """`read` gives (frames, 2), NaN where the file has no row: every value is on its frame, or the
+    file is refused."""
     try:
         values = read()
     except InputError as error:
@@ -201,12 +226,17 @@ def times_in_seconds(kind: str) -> tuple[float, float, str | None]:
 
 
 QUICK = settings(
-    max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
 @pytest.mark.parametrize("kind", list(STORES))
-def test_predictions_are_on_their_frames_or_refused(stores: dict[str, Store], tmp_path: Path, kind: str) -> None:
+def test_predictions_are_on_their_frames_or_refused(
+    stores: dict[str, Store], tmp_path: Path, kind: str
+) -> None:
     store = stores[kind]
     recording = store.recordings[1]
 
@@ -214,7 +244,9 @@ def test_predictions_are_on_their_frames_or_refused(stores: dict[str, Store], tm
     @given(members(*times_in_seconds(kind)))
     def holds(member: Member) -> None:
         def read() -> np.ndarray:
-            values, filled, _ = _read_recording(member.write(tmp_path / "x1.csv"), recording, store, 1)
+            values, filled, _ = _read_recording(
+                member.write(tmp_path / "x1.csv"), recording, store, 1
+            )
             assert filled == FRAMES - len(set(member.frames))
             blank = np.setdiff1d(np.arange(FRAMES), member.frames)
             values[blank] = np.nan
@@ -226,7 +258,9 @@ def test_predictions_are_on_their_frames_or_refused(stores: dict[str, Store], tm
 
 
 @pytest.mark.parametrize("kind", list(STORES))
-def test_labels_to_score_by_are_on_their_frames_or_refused(stores: dict[str, Store], tmp_path: Path, kind: str) -> None:
+def test_labels_to_score_by_are_on_their_frames_or_refused(
+    stores: dict[str, Store], tmp_path: Path, kind: str
+) -> None:
     store = stores[kind]
 
     def values_of(file: Path) -> Any:
@@ -269,13 +303,15 @@ def test_features_are_on_their_frames_or_refused(tmp_path: Path) -> None:
 def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
     stores: dict[str, Store], tmp_path: Path
 ) -> None:
-    """Nothing is known of `Nummer`; in the rows' order it is harmless, in another it names something."""
+    """Nothing is known of `Nummer`; in the rows' order it is harmless, in another it names
+    something."""
     store = stores["none"]
     recording = store.recordings[1]
     for name in COUNTERS:
         backward = Member(list(range(FRAMES))[::-1], {name: [str(f) for f in range(FRAMES)][::-1]})
         with pytest.raises(
-            InputError, match=f"column '{name}' is not used, but by its numbers the rows are in another order"
+            InputError,
+            match=f"column '{name}' is not used, but by its numbers the rows are in another order",
         ):
             _read_recording(backward.write(tmp_path / "x1.csv"), recording, store, 1)
         forward = Member(list(range(FRAMES)), {name: [str(f) for f in range(FRAMES)]})
@@ -295,7 +331,13 @@ def test_what_runs_evenly() -> None:
     ):
         assert runs_evenly(numbers)
     values = np.random.default_rng(1).normal(size=40).round(4)
-    for numbers in (values, np.ones(9), np.array([0.0, 1.0]), np.arange(9.0) % 4, np.array([0.0, 1.0, np.nan, 3.0])):
+    for numbers in (
+        values,
+        np.ones(9),
+        np.array([0.0, 1.0]),
+        np.arange(9.0) % 4,
+        np.array([0.0, 1.0, np.nan, 3.0]),
+    ):
         assert not runs_evenly(numbers)
 
 
@@ -321,7 +363,14 @@ def test_units_and_recordings_in_names() -> None:
         "s", "ms", "µs", "ns", None, "s",
     ]  # fmt: skip
     names = ["v1", "v1.mp4", "/data/v1.WAV", "C:\\videos\\v1.avi", "10-60-1280x720", "v1.left"]
-    assert [recording_name(name) for name in names] == ["v1", "v1", "v1", "v1", "10-60-1280x720", "v1.left"]
+    assert [recording_name(name) for name in names] == [
+        "v1",
+        "v1",
+        "v1",
+        "v1",
+        "10-60-1280x720",
+        "v1.left",
+    ]
 
 
 def by_count() -> np.ndarray:
@@ -340,16 +389,34 @@ def place(tmp_path: Path, text: str, timeline: RecordingFrames) -> list[int]:
             "video,frame,a\nv1_right,1,0\n",
             "v1.csv:2: column 'video' names 'v1_right' ('v1_right'), but the file is of ",
         ),
-        ("image_location,a\nv1/00001.jpg,0\nv2/00002.jpg,0\n", "v1.csv:3: column 'image_location' names 'v2'"),
-        ("frame,image,a\n1,00001.jpg,0\n2,00003.jpg,0\n", "v1.csv:3: column 'frame' says frame 2 and column 'image' f"),
+        (
+            "image_location,a\nv1/00001.jpg,0\nv2/00002.jpg,0\n",
+            "v1.csv:3: column 'image_location' names 'v2'",
+        ),
+        (
+            "frame,image,a\n1,00001.jpg,0\n2,00003.jpg,0\n",
+            "v1.csv:3: column 'frame' says frame 2 and column 'image' f",
+        ),
         (
             "frame,time,a\n1,0.0,0\n2,0.0333,0\n9,0.2333,0\n10,0.3,0\n",
             "v1.csv:4: column 'frame' says frame 9 and colum",
         ),
-        ("frame,time,a\n1,0.5,0\n2,0.11,0\n", "v1.csv:3: time 0.11 of frame 2 after 0.5 of frame 1; times must incre"),
-        ("frame,a\n1,0\n11,0\n", "v1.csv:3: frame 11, but the recording has 10 frames, numbered from 1 to 10"),
-        ("frame,a\n2,0\n2,0\n", "v1.csv:3: frame 2 has two rows, by column 'frame'; expected one row a frame"),
-        ("frame,a\n0,0\n1,0\n", "v1.csv:2: frame 0, expected a whole number from 1; frame 1 is the first (image 0"),
+        (
+            "frame,time,a\n1,0.5,0\n2,0.11,0\n",
+            "v1.csv:3: time 0.11 of frame 2 after 0.5 of frame 1; times must incre",
+        ),
+        (
+            "frame,a\n1,0\n11,0\n",
+            "v1.csv:3: frame 11, but the recording has 10 frames, numbered from 1 to 10",
+        ),
+        (
+            "frame,a\n2,0\n2,0\n",
+            "v1.csv:3: frame 2 has two rows, by column 'frame'; expected one row a frame",
+        ),
+        (
+            "frame,a\n0,0\n1,0\n",
+            "v1.csv:2: frame 0, expected a whole number from 1; frame 1 is the first (image 0",
+        ),
         ("frame,a\n1.5,0\n", "v1.csv:2: frame 1.5, expected a whole number from 1"),
         ("frame,a\n1,0\n,0\n", "v1.csv:3: frame nan, expected a whole number from 1"),
         ("frame,a\n1e300,0\n", "v1.csv:2: frame 1e+300, expected a whole number from 1"),
@@ -357,9 +424,15 @@ def place(tmp_path: Path, text: str, timeline: RecordingFrames) -> list[int]:
             "frame,face_id,a\n1,0,0\n1,1,0\n",
             "column 'face_id' tells 2 people apart ('0', '1'), several of them in one f",
         ),
-        ("time,a\n0,0\n0.3333,0\n", "v1.csv:3: time 0.3333 is no frame's time; the recording has 10 frames from 0 to "),
+        (
+            "time,a\n0,0\n0.3333,0\n",
+            "v1.csv:3: time 0.3333 is no frame's time; the recording has 10 frames from 0 to ",
+        ),
         ("Zeit (time),time 2,a\n1,1,1\n", "the file names its rows"),
-        ("image,a\nface.jpg,0\n", "v1.csv:2: image 'face.jpg', expected an image such as 00001.jpg"),
+        (
+            "image,a\nface.jpg,0\n",
+            "v1.csv:2: image 'face.jpg', expected an image such as 00001.jpg",
+        ),
         ("video,a\n102,0\n", "v1.csv:2: column 'video' names '102'"),
     ],
 )
@@ -373,51 +446,76 @@ def test_the_stores_own_time_column_must_fit_even_beside_frame_numbers(tmp_path:
     recording = RecordingFrames(("v1",), 10, 20.0, "store", np.arange(10) * 50.0, "zeit")
     assert place(tmp_path, "frame,zeit,a\n3,100,0\n1,0,0\n", recording) == [2, 0]
     with pytest.raises(
-        InputError, match=r"v1\.csv:2: zeit 110 is no frame's time; the recording has 10 frames from 0 to"
+        InputError,
+        match=r"v1\.csv:2: zeit 110 is no frame's time; the recording has 10 frames from 0 to",
     ):
         place(tmp_path, "frame,zeit,a\n3,110,0\n1,0,0\n", recording)
-    with pytest.raises(InputError, match=r"v1\.csv:2: column 'frame' says frame 2 and column 'zeit' frame 3"):
+    with pytest.raises(
+        InputError, match=r"v1\.csv:2: column 'frame' says frame 2 and column 'zeit' frame 3"
+    ):
         place(tmp_path, "frame,zeit,a\n2,100,0\n1,0,0\n", recording)
 
 
 def test_a_clock_at_another_rate_is_named(tmp_path: Path) -> None:
     times = "".join(f"{frame / 24:.4f},0\n" for frame in range(8))
-    with pytest.raises(InputError, match="at 30 frames per second, and 'timestamp' steps as 24 rows per second do"):
+    with pytest.raises(
+        InputError, match="at 30 frames per second, and 'timestamp' steps as 24 rows per second do"
+    ):
         place(tmp_path, f"timestamp,a\n{times}", RecordingFrames(("v1",), 10, 30.0))
 
 
-def test_numbers_of_rows_at_another_rate_than_the_frames_are_refused_by_their_clock(tmp_path: Path) -> None:
-    """openSMILE's frameIndex counts its own frames; OpenFace's frame those of a video whose rate was not given."""
+def test_numbers_of_rows_at_another_rate_than_the_frames_are_refused_by_their_clock(
+    tmp_path: Path,
+) -> None:
+    """openSMILE's frameIndex counts its own frames; OpenFace's frame those of a video whose rate
+    was not given."""
     lines = "".join(f"{row + 1},{row / 12.5:.2f},0\n" for row in range(40))
     with pytest.raises(
-        InputError, match=r"'frameTime' steps as 12.5 frames per second do, but 30 are taken, and its fr"
+        InputError,
+        match=r"'frameTime' steps as 12.5 frames per second do, but 30 are taken, and its fr",
     ):
         place(tmp_path, f"frameIndex,frameTime,a\n{lines}", RecordingFrames(("v1",), 96, 30.0))
     lines = "".join(f"{row + 1},{row / 25:.3f},0\n" for row in range(96))
-    assert place(tmp_path, f"frame,timestamp,a\n{lines}", RecordingFrames(("v1",), 96, 30.0)) == list(range(96))
+    assert place(
+        tmp_path, f"frame,timestamp,a\n{lines}", RecordingFrames(("v1",), 96, 30.0)
+    ) == list(range(96))
 
 
 def test_times_of_a_rounded_rate_and_with_few_digits_are_their_frames(tmp_path: Path) -> None:
     frames = list(range(0, 2000, 7))
     for rate, exact in ((29.97, 30000 / 1001), (23.98, 24000 / 1001), (30.0, 30.0)):
         few = "".join(f"{frame / exact:.2f},0\n" for frame in frames[:100])
-        assert place(tmp_path, f"time,a\n{few}", RecordingFrames(("v1",), 2000, rate)) == frames[:100]
+        assert (
+            place(tmp_path, f"time,a\n{few}", RecordingFrames(("v1",), 2000, rate)) == frames[:100]
+        )
         many = "".join(f"{frame / exact:.6f},0\n" for frame in frames[:120])
-        assert place(tmp_path, f"time,a\n{many}", RecordingFrames(("v1",), 2000, rate)) == frames[:120]
+        assert (
+            place(tmp_path, f"time,a\n{many}", RecordingFrames(("v1",), 2000, rate)) == frames[:120]
+        )
 
 
-def test_labels_count_from_0_only_where_every_file_does(stores: dict[str, Store], tmp_path: Path) -> None:
+def test_labels_count_from_0_only_where_every_file_does(
+    stores: dict[str, Store], tmp_path: Path
+) -> None:
     def write(name: str, first: int, frames: range) -> None:
-        rows = "".join(f"{frame + first},{value_of(frame)[0]},{value_of(frame)[1]}\n" for frame in frames)
+        rows = "".join(
+            f"{frame + first},{value_of(frame)[0]},{value_of(frame)[1]}\n" for frame in frames
+        )
         (tmp_path / f"{name}.csv").write_text(f"frame,valence,arousal\n{rows}")
 
     write("x1", 0, range(FRAMES))
     write("x2", 0, range(FRAMES - 3))
     labels = read_labels(tmp_path, stores["none"])
-    np.testing.assert_allclose(labels[FRAMES : 2 * FRAMES - 3], [value_of(frame) for frame in range(FRAMES - 3)])
+    np.testing.assert_allclose(
+        labels[FRAMES : 2 * FRAMES - 3], [value_of(frame) for frame in range(FRAMES - 3)]
+    )
     assert np.isnan(labels[2 * FRAMES - 3 :]).all()
-    write("x2", 0, range(1, FRAMES))  # 1 to 23 of 24: from 0 with the first left out, or from 1 without the last
-    with pytest.raises(InputError, match=r"x1\.csv:2: frame 0, expected a whole number from 1; .* add 1 to each"):
+    write(
+        "x2", 0, range(1, FRAMES)
+    )  # 1 to 23 of 24: from 0 with the first left out, or from 1 without the last
+    with pytest.raises(
+        InputError, match=r"x1\.csv:2: frame 0, expected a whole number from 1; .* add 1 to each"
+    ):
         read_labels(tmp_path, stores["none"])
 
 

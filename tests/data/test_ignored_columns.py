@@ -1,4 +1,5 @@
-"""What the columns say that dataset.yaml ignores: rows in another order, of another recording or person are refused."""
+"""What the columns say that dataset.yaml ignores: rows in another order, of another recording or
+person are refused."""
 
 from __future__ import annotations
 
@@ -17,8 +18,16 @@ ORDER = [3, 0, 7, 1, 11, 2, 10, 4, 9, 5, 8, 6]
 SPLITS = {"1": "train", "2": "validation", "3": "test"}
 
 
-def write(folder: Path, column: str, cell: Callable[[str, int], str], order: list[int], *, time: bool = False) -> Path:
-    """Recordings 1 to 3 of subjects 1 to 3, rows in `order`, with an ignored column whose cells are `cell`'s."""
+def write(
+    folder: Path,
+    column: str,
+    cell: Callable[[str, int], str],
+    order: list[int],
+    *,
+    time: bool = False,
+) -> Path:
+    """Recordings 1 to 3 of subjects 1 to 3, rows in `order`, with an ignored column whose cells are
+    `cell`'s."""
     (folder / "recordings").mkdir(parents=True)
     for name in SPLITS:
         lines = [f"t,{column},a,valence,arousal"]
@@ -27,7 +36,11 @@ def write(folder: Path, column: str, cell: Callable[[str, int], str], order: lis
         (folder / "recordings" / f"{name}.csv").write_text("\n".join(lines) + "\n")
     rows = [f"{name},{name},{split}" for name, split in SPLITS.items()]
     (folder / "recordings.csv").write_text("\n".join(["recording,subject,split", *rows]) + "\n")
-    clock = f"time_column: t\nignored_columns: ['{column}']\n" if time else f"ignored_columns: [t, '{column}']\n"
+    clock = (
+        f"time_column: t\nignored_columns: ['{column}']\n"
+        if time
+        else f"ignored_columns: [t, '{column}']\n"
+    )
     (folder / "dataset.yaml").write_text(
         f"name: d\nlabel_range: [-1, 1]\nframes_per_second: 25\n{clock}features: {{f: {{modality: m, columns: [a]}}}}\n"
     )
@@ -50,20 +63,28 @@ NAMES_OF_FRAMES: dict[str, Callable[[str, int], str]] = {
 
 
 @pytest.mark.parametrize("column", NAMES_OF_FRAMES)
-def test_rows_in_another_order_than_an_ignored_column_are_refused(tmp_path: Path, column: str) -> None:
+def test_rows_in_another_order_than_an_ignored_column_are_refused(
+    tmp_path: Path, column: str
+) -> None:
     cell = NAMES_OF_FRAMES[column]
     with pytest.raises(InputError) as error:
         imported(write(tmp_path / "shuffled", column, cell, ORDER))
-    assert f"column {column!r} is ignored, but by its numbers the rows are in another order" in str(error.value)
+    assert f"column {column!r} is ignored, but by its numbers the rows are in another order" in str(
+        error.value
+    )
     assert "1.csv:3" in str(error.value)
     store = imported(write(tmp_path / "sorted", column, cell, sorted(ORDER)))
     np.testing.assert_array_equal(store.features("f")[:FRAMES, 0], np.arange(FRAMES) + 0.5)
 
 
-def test_a_declared_time_orders_rows_and_a_counter_that_begins_again_does_not(tmp_path: Path) -> None:
+def test_a_declared_time_orders_rows_and_a_counter_that_begins_again_does_not(
+    tmp_path: Path,
+) -> None:
     source = write(tmp_path / "timed", "frame", NAMES_OF_FRAMES["frame"], ORDER, time=True)
     assert imported(source).frames == 3 * FRAMES
-    restarted = write(tmp_path / "other" / "again", "frame", lambda _, frame: str(frame % 6), sorted(ORDER))
+    restarted = write(
+        tmp_path / "other" / "again", "frame", lambda _, frame: str(frame % 6), sorted(ORDER)
+    )
     assert imported(restarted).frames == 3 * FRAMES
 
 
@@ -71,7 +92,11 @@ def test_a_declared_time_orders_rows_and_a_counter_that_begins_again_does_not(tm
     ("column", "own", "other"),
     [
         ("recording", lambda name, _: f"r/{name}.csv", lambda name, _: f"r/{4 - int(name)}.csv"),
-        ("image_location", lambda name, frame: f"{name}/{frame}.jpg", lambda _, frame: f"2/{frame}.jpg"),
+        (
+            "image_location",
+            lambda name, frame: f"{name}/{frame}.jpg",
+            lambda _, frame: f"2/{frame}.jpg",
+        ),
         ("subject", lambda name, _: name, lambda _name, _frame: "3"),
         ("face_id", lambda _name, _frame: "0", lambda _, frame: str(frame % 2)),
     ],
@@ -85,7 +110,9 @@ def test_rows_of_another_recording_or_person_are_refused(
 
 
 @pytest.mark.parametrize("column", ["video", "speaker", "frame", "face_id"])
-def test_numbers_of_stimuli_speakers_and_frames_are_no_names_of_others(tmp_path: Path, column: str) -> None:
+def test_numbers_of_stimuli_speakers_and_frames_are_no_names_of_others(
+    tmp_path: Path, column: str
+) -> None:
     """Recordings and subjects are called 1 to 3 here, and so are these."""
     cells = {"frame": lambda _, frame: str(frame + 1), "face_id": lambda _name, _frame: "1"}
     cell = cells.get(column, lambda _, frame: str(frame % 2 + 1))

@@ -107,13 +107,20 @@ def test_same_import_twice_opens_the_store_and_reads_nothing(source: Path, tmp_p
     import_table(source, tmp_path / "store")
     before = (tmp_path / "store" / "manifest.json").stat().st_mtime_ns
     read: list[str] = []
-    store = import_table(source, tmp_path / "store", progress=lambda done, total, what: read.append(what))
+    store = import_table(
+        source, tmp_path / "store", progress=lambda done, total, what: read.append(what)
+    )
     assert read == [] and (tmp_path / "store" / "manifest.json").stat().st_mtime_ns == before
     assert store.frames == 19
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["my source", "store"]  # no lock, no draft
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "my source",
+        "store",
+    ]  # no lock, no draft
 
 
-def test_relative_and_absolute_source_are_one(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_and_absolute_source_are_one(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import_table(source, tmp_path / "store")
     monkeypatch.chdir(source)
     assert import_table(Path(), tmp_path / "store").frames == 19
@@ -182,14 +189,23 @@ def test_many_problems_are_capped_and_counted(source: Path) -> None:
         (HEADER + "\n0,1,2,3,4,5\n50,1,2", "a.csv:3: 3 cells, expected 6 as in the header"),
         (HEADER.replace("pulse", "rate") + "\n0,1,2,3,4,5\n", "column 'rate' stands twice"),
         (HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n", "column 'pulse' is missing"),
-        (HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n", "unknown column 'puls'; did you mean 'pulse'?"),
+        (
+            HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n",
+            "unknown column 'puls'; did you mean 'pulse'?",
+        ),
         (HEADER + "\n0,1,2,3,4,5\n50, ,2,3,4,5\n", "a.csv:3: column 'rate' is empty or NaN"),
         (HEADER + ",mood\n0,1,2,3,4,5,6\n", "unknown column 'mood'"),
-        (HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n", "columns 'valence', 'arousal' are missing"),
+        (
+            HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n",
+            "columns 'valence', 'arousal' are missing",
+        ),
         (HEADER.removesuffix(",arousal") + "\n0,1,2,3,4\n", "column 'arousal' is missing"),
         (HEADER + "\n0,1,2,3,4,5\n50,1,2,3,4,5\n50,1,2,3,4,5\n", "a.csv:4: time 50 after 50"),
         (HEADER + "\n0,1,2,3,4,5\n,1,2,3,4,5\n", "a.csv:3: time is empty"),
-        (HEADER + "\n0,1,2,3,4,5\n90,1,2,3,4,5\n", "time steps by 90, which fits 20 frames per second in no unit"),
+        (
+            HEADER + "\n0,1,2,3,4,5\n90,1,2,3,4,5\n",
+            "time steps by 90, which fits 20 frames per second in no unit",
+        ),
         (HEADER + "\n0,1,2,3,4,5\n\n50,1,2,3,-1,5\n", "a.csv:3: empty line"),
     ],
 )
@@ -200,8 +216,12 @@ def test_bad_files(source: Path, content: str, message: str) -> None:
 
 def test_an_empty_cell_of_the_only_column_is_not_passed_over(source: Path) -> None:
     dataset = DATASET[: DATASET.index("time_column")] + "ignored_columns: [time, rate, pulse]\n"
-    (source / "dataset.yaml").write_text(dataset + "features: {skin: {modality: body, columns: [level]}}\n")
-    (source / "recordings.csv").write_text("recording,subject,split\na,s1,train\nb,s2,validation\nc,s3,test\n")
+    (source / "dataset.yaml").write_text(
+        dataset + "features: {skin: {modality: body, columns: [level]}}\n"
+    )
+    (source / "recordings.csv").write_text(
+        "recording,subject,split\na,s1,train\nb,s2,validation\nc,s3,test\n"
+    )
     cells = ["" if frame == 20 else str(frame) for frame in range(40)]
     (source / "recordings" / "c.csv").write_text("\n".join(["level", *cells]) + "\n")
     assert "c.csv:22: empty line; every row is a frame" in problems(source)
@@ -218,7 +238,9 @@ def test_binary_and_broken_files(source: Path) -> None:
 def test_byte_order_mark_and_windows_lines_are_fine(source: Path, tmp_path: Path) -> None:
     plain = import_table(source, tmp_path / "plain")
     file = source / "recordings" / "a.csv"
-    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n").replace(b",rate", b", rate"))
+    file.write_bytes(
+        b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n").replace(b",rate", b", rate")
+    )
     assert import_table(source, tmp_path / "dressed").hashes == plain.hashes
 
 
@@ -233,11 +255,19 @@ def test_ignored_columns(source: Path, tmp_path: Path) -> None:
     [
         ("name: mine", "nam: mine", "dataset.yaml:1: unknown key 'nam'; did you mean 'name'?"),
         ("name: mine", "nam: mine", "key 'name' is missing"),
-        ("[0, 10]", "[10, 0]", "dataset.yaml:2: label_range: `low < high` must hold, but got [10, 0]"),
+        (
+            "[0, 10]",
+            "[10, 0]",
+            "dataset.yaml:2: label_range: `low < high` must hold, but got [10, 0]",
+        ),
         ("[0, 10]", "[0, ten]", "dataset.yaml:2: label_range.1"),
         ("frames_per_second: 20", "frames_per_second: -1", "dataset.yaml:3: frames_per_second"),
         ("frames_per_second: 20", "", "no frames_per_second here nor in dataset.yaml"),
-        ("columns: [level]", "column: [level]", "dataset.yaml:9: unknown key 'column'; did you mean 'columns'?"),
+        (
+            "columns: [level]",
+            "column: [level]",
+            "dataset.yaml:9: unknown key 'column'; did you mean 'columns'?",
+        ),
         ("columns: [level]", "columns: [rate]", "column 'rate' is in two places"),
         ("columns: [level]", "columns: [valence]", "column 'valence' is in two places"),
         ("heart:", "../heart:", "feature set '../heart' can't be used as a file name"),
@@ -255,10 +285,16 @@ def test_bad_dataset(source: Path, old: str, new: str, message: str) -> None:
     [
         ("a,s1,clip,0,train,8", "recordings.csv:5: recording 'a' is in line 2 already"),
         ("d,s1,clip,0,train,8", "recordings.csv:5: recording 'd': expected d.csv or d.parquet in"),
-        ("../c,s1,clip,0,train,8", "recordings.csv:5: recording '../c' can't be used as a file name"),
+        (
+            "../c,s1,clip,0,train,8",
+            "recordings.csv:5: recording '../c' can't be used as a file name",
+        ),
         (",s1,clip,0,train,8", "recordings.csv:5: recording is empty"),
         ("x,s1,clip,first,train,8", "recordings.csv:5: fold 'first', expected a whole number"),
-        ("x,s1,clip,0,dev,8", "recordings.csv:5: recording 'x': split 'dev', allowed: train, validation, test"),
+        (
+            "x,s1,clip,0,dev,8",
+            "recordings.csv:5: recording 'x': split 'dev', allowed: train, validation, test",
+        ),
         ("x,s1,clip,0,train,9", "x.csv: 8 rows, but recordings.csv says rows = 9"),
         ("x,s1,clip,0,train", "recordings.csv:5: 5 cells, expected 6"),
     ],
@@ -280,21 +316,29 @@ def test_file_without_a_row_is_a_warning(source: Path, tmp_path: Path) -> None:
     write(source / "recordings" / "z.csv", rows(3))
     store = import_table(source, tmp_path / "store")
     assert len(store.recordings) == 3
-    assert "z.csv: no row in recordings.csv, so not imported" in (tmp_path / "store" / "manifest.json").read_text()
+    assert (
+        "z.csv: no row in recordings.csv, so not imported"
+        in (tmp_path / "store" / "manifest.json").read_text()
+    )
 
 
 def test_frame_labelled_in_one_dimension_counts_as_unlabelled(source: Path, tmp_path: Path) -> None:
     spoil(source, "a", 4, 5, "")
     store = import_table(source, tmp_path / "store")
     assert np.isnan(store.annotations[3]).all() and not np.isnan(store.annotations[4]).any()
-    assert "recording 'a': 1 frame labelled in one dimension only" in (tmp_path / "store/manifest.json").read_text()
+    assert (
+        "recording 'a': 1 frame labelled in one dimension only"
+        in (tmp_path / "store/manifest.json").read_text()
+    )
 
 
 @pytest.mark.parametrize("unit", [50, 0.05, 50_000, 5e7])
 def test_gaps_in_any_unit(source: Path, tmp_path: Path, unit: float) -> None:
     table = rows(8)
     for frame, row in enumerate(table):
-        row[0] = round((frame + (3 if frame >= 5 else 0) + (0.4 if frame >= 2 else 0)) * unit, 5)  # 1.4 is no gap
+        row[0] = round(
+            (frame + (3 if frame >= 5 else 0) + (0.4 if frame >= 2 else 0)) * unit, 5
+        )  # 1.4 is no gap
     write(source / "recordings" / "a.csv", table)
     store = import_table(source, tmp_path / "store")
     assert store.recordings[0].gaps == (5,)
@@ -302,7 +346,9 @@ def test_gaps_in_any_unit(source: Path, tmp_path: Path, unit: float) -> None:
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])
-def test_times_that_would_lose_digits_are_refused(source: Path, tmp_path: Path, format: str) -> None:
+def test_times_that_would_lose_digits_are_refused(
+    source: Path, tmp_path: Path, format: str
+) -> None:
     epoch = 1_690_000_000_123_456_789
     file = source / "recordings" / "a.csv"
     write(file, [[epoch + 50_000_000 * frame, *row[1:]] for frame, row in enumerate(rows(8))])
@@ -320,11 +366,18 @@ def test_times_that_would_lose_digits_are_refused(source: Path, tmp_path: Path, 
 
 
 def test_frame_rate_of_a_recording_overrides_the_dataset(source: Path, tmp_path: Path) -> None:
-    lines = ["recording,subject,split,frames_per_second,video", "a,s1,train,25,film", "b,s2,validation,,film"]
+    lines = [
+        "recording,subject,split,frames_per_second,video",
+        "a,s1,train,25,film",
+        "b,s2,validation,,film",
+    ]
     (source / "recordings.csv").write_text("\n".join(lines) + "\n")
     contradiction = "a.csv: column 'time' steps by 50 milliseconds, 20 frames per second, but 25 are declared; write"
     assert contradiction in problems(source)
-    write(source / "recordings" / "a.csv", [[frame * 40, *row[1:]] for frame, row in enumerate(rows(8))])
+    write(
+        source / "recordings" / "a.csv",
+        [[frame * 40, *row[1:]] for frame, row in enumerate(rows(8))],
+    )
     store = import_table(source, tmp_path / "store")
     assert [r.frames_per_second for r in store.recordings] == [25.0, 20.0]
     assert {r.video for r in store.recordings} == {"film"}
@@ -333,24 +386,37 @@ def test_frame_rate_of_a_recording_overrides_the_dataset(source: Path, tmp_path:
 def clocked(source: Path, times: list[float], more: str = "", column: str = "time") -> None:
     """Give recording a these times, and dataset.yaml more lines; the other recordings go."""
     (source / "recordings.csv").write_text("recording,subject,split\na,s1,train\n")
-    (source / "dataset.yaml").write_text(DATASET.replace("time_column: time", f"time_column: {column}") + more)
+    (source / "dataset.yaml").write_text(
+        DATASET.replace("time_column: time", f"time_column: {column}") + more
+    )
     table = [[time, *row[1:]] for time, row in zip(times, rows(len(times)), strict=True)]
     write(source / "recordings" / "a.csv", table, HEADER.replace("time", column, 1))
 
 
 @pytest.mark.parametrize("first", [0, 1])
-def test_steps_of_one_are_taken_for_frames_only_when_that_is_said(source: Path, tmp_path: Path, first: int) -> None:
+def test_steps_of_one_are_taken_for_frames_only_when_that_is_said(
+    source: Path, tmp_path: Path, first: int
+) -> None:
     times = [first + frame + (3 if frame >= 5 else 0) for frame in range(8)]
     clocked(source, times)
     found = problems(source)
-    assert "a.csv: column 'time' steps by 1, and nothing says in what: as frame numbers it fits 20 frames" in found
+    assert (
+        "a.csv: column 'time' steps by 1, and nothing says in what: as frame numbers it fits 20 frames"
+        in found
+    )
     clocked(source, times, "time_unit: frames\n")
     assert import_table(source, tmp_path / "declared").recordings[0].gaps == (5,)
     clocked(source, times, column="frame_id")
     assert import_table(source, tmp_path / "named").recordings[0].gaps == (5,)
     clocked(source, times, "time_unit: seconds\n")
-    assert "1 frames per second, but 20 are declared; write `frames_per_second: 1` in" in problems(source)
-    text = (source / "dataset.yaml").read_text().replace("frames_per_second: 20", "frames_per_second: 1")
+    assert "1 frames per second, but 20 are declared; write `frames_per_second: 1` in" in problems(
+        source
+    )
+    text = (
+        (source / "dataset.yaml")
+        .read_text()
+        .replace("frames_per_second: 20", "frames_per_second: 1")
+    )
     (source / "dataset.yaml").write_text(text)  # as advised
     assert import_table(source, tmp_path / "advised").recordings[0].gaps == (5,)
 
@@ -359,13 +425,31 @@ def test_steps_of_one_are_taken_for_frames_only_when_that_is_said(source: Path, 
     ("times", "more", "message"),
     [
         ([0, 2, 4, 6], "time_unit: frames\n", "frame numbers step by 2, expected 1"),
-        ([0, 1, 2.5, 3], "time_unit: frames\n", "a.csv:4: column 'time' is 2.5, expected whole frame numbers"),
-        ([0, 40, 80], "", "column 'time' steps by 40 milliseconds, 25 frames per second, but 20 are declared"),
-        ([0, 50, 100], "time_unit: seconds\n", "column 'time' steps by 50 seconds, 0.02 frames per second, but 20"),
-        ([0, 50, 100], "time_unit: sek\n", "dataset.yaml:10: time_unit: expected one of seconds, milliseconds"),
+        (
+            [0, 1, 2.5, 3],
+            "time_unit: frames\n",
+            "a.csv:4: column 'time' is 2.5, expected whole frame numbers",
+        ),
+        (
+            [0, 40, 80],
+            "",
+            "column 'time' steps by 40 milliseconds, 25 frames per second, but 20 are declared",
+        ),
+        (
+            [0, 50, 100],
+            "time_unit: seconds\n",
+            "column 'time' steps by 50 seconds, 0.02 frames per second, but 20",
+        ),
+        (
+            [0, 50, 100],
+            "time_unit: sek\n",
+            "dataset.yaml:10: time_unit: expected one of seconds, milliseconds",
+        ),
     ],
 )
-def test_clocks_that_contradict_what_is_declared(source: Path, times: list[float], more: str, message: str) -> None:
+def test_clocks_that_contradict_what_is_declared(
+    source: Path, times: list[float], more: str, message: str
+) -> None:
     clocked(source, times, more)
     assert message in problems(source)
 
@@ -376,12 +460,18 @@ def test_a_rounded_or_unsteady_clock_is_no_contradiction(source: Path, tmp_path:
     unsteady = np.cumsum(random.uniform(0.7, 1.3, 400) / 20).round(4).tolist()
     for index, (times, rate) in enumerate([(rounded, 30), (unsteady, 20)]):
         clocked(source, times)
-        text = (source / "dataset.yaml").read_text().replace("frames_per_second: 20", f"frames_per_second: {rate}")
+        text = (
+            (source / "dataset.yaml")
+            .read_text()
+            .replace("frames_per_second: 20", f"frames_per_second: {rate}")
+        )
         (source / "dataset.yaml").write_text(text)
         assert import_table(source, tmp_path / f"store{index}").recordings[0].gaps == ()
 
 
-def test_after_a_refusal_only_the_bad_recordings_are_read_again(source: Path, tmp_path: Path) -> None:
+def test_after_a_refusal_only_the_bad_recordings_are_read_again(
+    source: Path, tmp_path: Path
+) -> None:
     spoil(source, "b", 2, 4, 99)
     problems(source)
     spoil(source, "b", 2, 4, 9)
@@ -390,7 +480,9 @@ def test_after_a_refusal_only_the_bad_recordings_are_read_again(source: Path, tm
     assert seen == [(2, 3, ""), (3, 3, "b")]
 
 
-def test_changed_frame_rate_or_rows_is_not_taken_from_an_old_draft(source: Path, tmp_path: Path) -> None:
+def test_changed_frame_rate_or_rows_is_not_taken_from_an_old_draft(
+    source: Path, tmp_path: Path
+) -> None:
     spoil(source, "b", 2, 4, 99)
     problems(source)
     text = (source / "recordings.csv").read_text()
@@ -430,7 +522,9 @@ def many(folder: Path, count: int) -> None:
     (folder / "recordings.csv").write_text("\n".join(lines) + "\n")
 
 
-def test_killed_import_goes_on_and_ends_as_if_nothing_had_been(source: Path, tmp_path: Path) -> None:
+def test_killed_import_goes_on_and_ends_as_if_nothing_had_been(
+    source: Path, tmp_path: Path
+) -> None:
     many(source, 200)
     whole = import_table(source, tmp_path / "whole")
     to = tmp_path / "store"
@@ -452,11 +546,15 @@ def test_killed_import_goes_on_and_ends_as_if_nothing_had_been(source: Path, tmp
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.004, 0.01, 0.03])
-def test_kill_while_the_store_is_laid_leaves_none_or_a_whole_one(source: Path, tmp_path: Path, delay: float) -> None:
+def test_kill_while_the_store_is_laid_leaves_none_or_a_whole_one(
+    source: Path, tmp_path: Path, delay: float
+) -> None:
     many(source, 24)
     whole = import_table(source, tmp_path / "whole")
     to = tmp_path / "store"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(source), str(to)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(source), str(to)], stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith("24 "):
@@ -474,7 +572,9 @@ def test_kill_while_the_store_is_laid_leaves_none_or_a_whole_one(source: Path, t
 def test_two_imports_at_once_into_one_store_are_refused(source: Path, tmp_path: Path) -> None:
     many(source, 200)
     to = tmp_path / "store"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(source), str(to)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(source), str(to)], stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     child.stdout.readline()
     os.kill(child.pid, signal.SIGSTOP)
@@ -498,15 +598,21 @@ def test_the_case_recordings(case_folder: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     assert store.frames == 240 * 1001
     for recording in store.recordings:
-        labelled = int((~np.isnan(store.annotations[recording.start : recording.stop])).all(axis=1).sum())
+        labelled = int(
+            (~np.isnan(store.annotations[recording.start : recording.stop])).all(axis=1).sum()
+        )
         assert labelled == (0 if recording.split == "test" else 601)
         assert recording.gaps == ()
     first = store.recordings[0]
     assert store.features("cardiac")[first.start].tolist() == pytest.approx([64.21748, 14.90939])
 
 
-@pytest.mark.parametrize(("separator", "words"), [(";", "semicolons"), ("\t", "tabs"), ("|", "'|'")])
-def test_other_separators_are_used_and_reported_once(source: Path, tmp_path: Path, separator: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("separator", "words"), [(";", "semicolons"), ("\t", "tabs"), ("|", "'|'")]
+)
+def test_other_separators_are_used_and_reported_once(
+    source: Path, tmp_path: Path, separator: str, words: str
+) -> None:
     plain = import_table(source, tmp_path / "plain")
     for file in [source / "recordings.csv", *(source / "recordings").iterdir()]:
         file.write_text(file.read_text().replace(",", separator))
@@ -531,19 +637,29 @@ def test_decimal_commas_are_named(source: Path) -> None:
     file = source / "recordings" / "a.csv"
     file.write_text(file.read_text().replace(",", ";").replace(".", ","))
     assert re.search(
-        r"a\.csv:2: column 'rate': '-?\d,\d+' is not a number \(and 7 more\); a decimal comma\?", problems(source)
+        r"a\.csv:2: column 'rate': '-?\d,\d+' is not a number \(and 7 more\); a decimal comma\?",
+        problems(source),
     )
 
 
-@pytest.mark.parametrize("spelling", ["", " ", "   ", "NA", "nan", "NaN", "null", "-", "N/A", " NaN", "None"])
-def test_known_spellings_of_a_missing_label_are_alike(source: Path, tmp_path: Path, spelling: str) -> None:
+@pytest.mark.parametrize(
+    "spelling", ["", " ", "   ", "NA", "nan", "NaN", "null", "-", "N/A", " NaN", "None"]
+)
+def test_known_spellings_of_a_missing_label_are_alike(
+    source: Path, tmp_path: Path, spelling: str
+) -> None:
     spoil(source, "a", 4, 4, spelling)
     spoil(source, "a", 4, 5, spelling)
     store = import_table(source, tmp_path / "store")
-    assert np.isnan(store.annotations[:8]).all(axis=1).tolist() == [True, False, False, True] + [False] * 4
+    assert (
+        np.isnan(store.annotations[:8]).all(axis=1).tolist()
+        == [True, False, False, True] + [False] * 4
+    )
 
 
-@pytest.mark.parametrize("spelling", ["n.a.", "missing", "?", "1_0", "0x10", "12:30:01", "2024-05-01"])
+@pytest.mark.parametrize(
+    "spelling", ["n.a.", "missing", "?", "1_0", "0x10", "12:30:01", "2024-05-01"]
+)
 def test_other_texts_are_no_numbers(source: Path, spelling: str) -> None:
     spoil(source, "a", 4, 4, spelling)
     assert f"a.csv:5: column 'valence': {spelling!r} is not a number" in problems(source)
@@ -557,12 +673,19 @@ def test_labels_that_rounding_put_outside_are_clipped(source: Path, tmp_path: Pa
     store = import_table(source, tmp_path / "store")
     assert np.nanmax(store.annotations) == 1 and np.nanmin(store.annotations) == -1
     spoil(source, "a", 3, 4, 1.00002)
-    assert "a.csv:4: valence 1.00002 is outside the label range [-1, 1]" in problems(source, tmp_path / "other")
+    assert "a.csv:4: valence 1.00002 is outside the label range [-1, 1]" in problems(
+        source, tmp_path / "other"
+    )
 
 
 def test_whole_numbers_as_pandas_writes_them(source: Path, tmp_path: Path) -> None:
     plain = import_table(source, tmp_path / "plain")
-    lines = ["recording,subject,split,fold,rows", "a,s1,train,0.0,8.0", "b,s2,validation,1.,6.00", "c,s3,test,nan,"]
+    lines = [
+        "recording,subject,split,fold,rows",
+        "a,s1,train,0.0,8.0",
+        "b,s2,validation,1.,6.00",
+        "c,s3,test,nan,",
+    ]
     (source / "recordings.csv").write_text("\n".join(lines) + "\n")
     store = import_table(source, tmp_path / "store")
     assert [r.fold for r in store.recordings] == [0, 1, None] and store.frames == plain.frames
@@ -575,13 +698,19 @@ def test_whole_numbers_as_pandas_writes_them(source: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("files", "written", "message"),
     [
-        (["001"], "1", "there is none, but 001.csv: a spreadsheet or pandas reads 001 as a number and writes 1; write"),
+        (
+            ["001"],
+            "1",
+            "there is none, but 001.csv: a spreadsheet or pandas reads 001 as a number and writes 1; write",
+        ),
         (["7"], "7.0", "there is none, but 7.csv"),
         (["S01"], "s01", "there is none, but S01.csv: write S01 in recordings.csv"),
         (["talk_left"], "talk_lft", "there is none; did you mean 'talk_left'?"),
     ],
 )
-def test_files_under_a_like_name_are_named(source: Path, files: list[str], written: str, message: str) -> None:
+def test_files_under_a_like_name_are_named(
+    source: Path, files: list[str], written: str, message: str
+) -> None:
     for name in files:
         write(source / "recordings" / f"{name}.csv", rows(8))
     (source / "recordings.csv").write_text(f"recording,subject,split\n{written},s1,train\n")
@@ -591,20 +720,34 @@ def test_files_under_a_like_name_are_named(source: Path, files: list[str], writt
 def test_a_file_of_another_format_is_named(source: Path) -> None:
     (source / "recordings" / "d.h5").write_bytes(b"x")
     (source / "recordings.csv").write_text("recording,subject,split\nd,s1,train\n")
-    assert "there is none; d.h5 is there, which is not read: write it as CSV or Parquet" in problems(source)
+    assert (
+        "there is none; d.h5 is there, which is not read: write it as CSV or Parquet"
+        in problems(source)
+    )
 
 
 def test_media_endings_are_understood(source: Path, tmp_path: Path) -> None:
-    (source / "recordings.csv").write_text("recording,subject,split\na.mp4,s1,train\nb.WAV,s2,validation\n")
+    (source / "recordings.csv").write_text(
+        "recording,subject,split\na.mp4,s1,train\nb.WAV,s2,validation\n"
+    )
     assert [r.name for r in import_table(source, tmp_path / "store").recordings] == ["a", "b"]
-    (source / "recordings.csv").write_text("recording,subject,split\na.mp4,s1,train\na,s2,validation\n")
-    assert "recordings.csv:3: recording 'a' is in line 2 already" in problems(source, tmp_path / "other")
+    (source / "recordings.csv").write_text(
+        "recording,subject,split\na.mp4,s1,train\na,s2,validation\n"
+    )
+    assert "recordings.csv:3: recording 'a' is in line 2 already" in problems(
+        source, tmp_path / "other"
+    )
 
 
 @pytest.mark.parametrize(("one", "two"), [("1", "1.0"), ("01", "1"), ("Anna", "anna")])
 def test_one_person_under_two_spellings_is_refused(source: Path, one: str, two: str) -> None:
-    (source / "recordings.csv").write_text(f"recording,subject,split\na,{one},train\nb,{two},validation\n")
-    assert f"recordings.csv:3: subject {two!r}, but {one!r} in line 2; the same subject?" in problems(source)
+    (source / "recordings.csv").write_text(
+        f"recording,subject,split\na,{one},train\nb,{two},validation\n"
+    )
+    assert (
+        f"recordings.csv:3: subject {two!r}, but {one!r} in line 2; the same subject?"
+        in problems(source)
+    )
 
 
 def test_names_that_yaml_reads_otherwise_are_refused(source: Path) -> None:
@@ -620,8 +763,14 @@ def test_everything_wrong_with_a_first_folder_is_reported_at_once(source: Path) 
     (source / "recordings.csv").write_text("\n".join(lines) + "\n")
     found = problems(source)
     assert "dataset.yaml:3: unknown key 'fps'; did you mean 'frames_per_second'?" in found
-    assert "recording 'a': split 'training', allowed: train, validation, test; did you mean 'train'?" in found
-    assert "recording 'b': split 'val', allowed: train, validation, test; did you mean 'validation'?" in found
+    assert (
+        "recording 'a': split 'training', allowed: train, validation, test; did you mean 'train'?"
+        in found
+    )
+    assert (
+        "recording 'b': split 'val', allowed: train, validation, test; did you mean 'validation'?"
+        in found
+    )
     assert "recordings.csv:4: recording 'x': expected x.csv or x.parquet" in found
     (source / "dataset.yaml").unlink()
     (source / "recordings.csv").unlink()
@@ -635,27 +784,40 @@ def test_a_wrong_list_of_recordings_and_wrong_columns_are_reported_together(sour
     for name in "abc":
         file = source / "recordings" / f"{name}.csv"
         head, *body = file.read_text().splitlines()
-        cells = [head.replace("pulse", "puls") + "," + ",".join(names), *(line + ",0" * 8 for line in body)]
+        cells = [
+            head.replace("pulse", "puls") + "," + ",".join(names),
+            *(line + ",0" * 8 for line in body),
+        ]
         file.write_text("\n".join(cells) + "\n")
     with pytest.raises(InputError) as refused:
         import_table(source, source.parent / "store")
     found = refused.value.problems
-    assert "recordings.csv:2: no frames_per_second here nor in dataset.yaml (and 2 more rows)" in found[0]
+    assert (
+        "recordings.csv:2: no frames_per_second here nor in dataset.yaml (and 2 more rows)"
+        in found[0]
+    )
     assert len(found) == 4  # columns of a and b are alike, c has no labels
-    assert "9 columns that dataset.yaml does not name: 'puls' (did you mean 'pulse'?), 'extra0'" in "\n".join(found)
+    assert (
+        "9 columns that dataset.yaml does not name: 'puls' (did you mean 'pulse'?), 'extra0'"
+        in "\n".join(found)
+    )
     assert all(f"'{name}'" in "\n".join(found) for name in names)
 
 
 def test_a_place_that_is_no_store_is_never_to_be_removed(source: Path, tmp_path: Path) -> None:
     stores = tmp_path / "stores"
     import_table(source, stores / "first")
-    with pytest.raises(InputError, match="is a folder with other things in it and not a store; choose a new path"):
+    with pytest.raises(
+        InputError, match="is a folder with other things in it and not a store; choose a new path"
+    ):
         import_table(source, stores)
     (tmp_path / "empty").mkdir()
     assert import_table(source, tmp_path / "empty").frames == 19
     with pytest.raises(InputError, match=r"stores are in it; give one of them: .*first"):
         Store.open(stores)
-    with pytest.raises(InputError, match=r"folder of source files; import it with `va-search data import table .*"):
+    with pytest.raises(
+        InputError, match=r"folder of source files; import it with `va-search data import table .*"
+    ):
         Store.open(source)
     with pytest.raises(InputError, match="if the store was moved, give the folder where it is now"):
         Store.open(tmp_path / "gone")
@@ -666,16 +828,24 @@ def test_an_ignored_clock_is_reported(source: Path, tmp_path: Path) -> None:
     (source / "dataset.yaml").write_text(text)
     import_table(source, tmp_path / "store")
     (warning,) = read_json(tmp_path / "store" / "manifest.json")["warnings"]
-    assert "column 'time' is ignored" in warning and "`time_column: time` would find gaps" in warning
+    assert (
+        "column 'time' is ignored" in warning and "`time_column: time` would find gaps" in warning
+    )
 
 
-@pytest.mark.parametrize(("column", "meant"), [("fps", "frames_per_second"), ("Fold", "fold"), ("VIDEO", "video")])
-def test_a_column_of_recordings_csv_in_another_spelling_is_refused(tmp_path: Path, column: str, meant: str) -> None:
+@pytest.mark.parametrize(
+    ("column", "meant"), [("fps", "frames_per_second"), ("Fold", "fold"), ("VIDEO", "video")]
+)
+def test_a_column_of_recordings_csv_in_another_spelling_is_refused(
+    tmp_path: Path, column: str, meant: str
+) -> None:
     (tmp_path / "recordings").mkdir()
     (tmp_path / "recordings" / "r.csv").write_text("a,valence,arousal\n1,0,0\n2,0,0\n")
     (tmp_path / "recordings.csv").write_text(f"recording,subject,split,{column}\nr,s,train,50\n")
     (tmp_path / "dataset.yaml").write_text(
         "name: d\nlabel_range: [-1, 1]\nframes_per_second: 25\nfeatures: {f: {modality: m, columns: [a]}}\n"
     )
-    with pytest.raises(InputError, match=f"recordings.csv:1: column '{column}' is not read; did you mean '{meant}'"):
+    with pytest.raises(
+        InputError, match=f"recordings.csv:1: column '{column}' is not read; did you mean '{meant}'"
+    ):
         import_table(tmp_path, tmp_path / "store")

@@ -30,7 +30,9 @@ def test_only_so_many_names_are_compared_with_every_file(tmp_path: Path) -> None
     nearby = Nearby(tmp_path, (".csv",))
     found = [nearby.instead_of([f"recording_{index}"]) != "" for index in range(MOST_NAMES + 3)]
     assert sum(found) == MOST_NAMES and not any(found[MOST_NAMES:])
-    assert nearby.instead_of(["Recording-x"]).startswith("; recording_x.csv is there"), "spelling is looked up"
+    assert nearby.instead_of(["Recording-x"]).startswith("; recording_x.csv is there"), (
+        "spelling is looked up"
+    )
 
 
 def test_a_column_with_brackets_in_its_name_is_named_as_it_is() -> None:

@@ -17,8 +17,12 @@ PEOPLE = [("a", "ann", "train"), ("b", "ann", "train"), ("c", "bob", "train"), (
 
 
 def store_of(folder: Path, values: dict[str, np.ndarray], dtype: str = "float32") -> Store:
-    description = Description("tiny", (-1.0, 1.0), {"x": ("visual", ()), "y": ("audio", ())}, dtype=dtype)
-    sources = [Source(name, subject, name, split, None, 30.0, ()) for name, subject, split in PEOPLE]
+    description = Description(
+        "tiny", (-1.0, 1.0), {"x": ("visual", ()), "y": ("audio", ())}, dtype=dtype
+    )
+    sources = [
+        Source(name, subject, name, split, None, 30.0, ()) for name, subject, split in PEOPLE
+    ]
     draft = Draft(folder, description, sources)
     for index, source in enumerate(sources):
         x = values[source.name]
@@ -36,7 +40,9 @@ def stats(store: Store, how: str, by: str = "mean_std") -> normalise.Normalisati
     return normalisation(store, ["x", "y"], store.fold("official"), normalise=how, normalise_by=by)
 
 
-def test_training_statistics_are_those_of_the_training_frames(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+def test_training_statistics_are_those_of_the_training_frames(
+    tmp_path: Path, values: dict[str, np.ndarray]
+) -> None:
     found = stats(store_of(tmp_path / "s", values), "train")
     train = np.concatenate([values[name] for name in "abc"]).astype(np.float32).astype(np.float64)
     assert found.shift.shape == (1, 4)
@@ -47,7 +53,9 @@ def test_training_statistics_are_those_of_the_training_frames(tmp_path: Path, va
     assert set(found.group) == set("abcdef")
 
 
-def test_every_recording_or_subject_has_its_own(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+def test_every_recording_or_subject_has_its_own(
+    tmp_path: Path, values: dict[str, np.ndarray]
+) -> None:
     store = store_of(tmp_path / "s", values)
     by_recording = stats(store, "recording", "median_mad")
     assert sorted(by_recording.group.values()) == [0, 1, 2, 3, 4, 5]
@@ -55,7 +63,9 @@ def test_every_recording_or_subject_has_its_own(tmp_path: Path, values: dict[str
         shift = by_recording.shift[by_recording.group[name], :3]
         assert shift == pytest.approx(np.median(values[name], axis=0), rel=1e-5)
         mad = np.median(np.abs(values[name] - np.median(values[name], axis=0)), axis=0)
-        assert by_recording.scale[by_recording.group[name], :3] == pytest.approx(1 / (1.4826 * mad), rel=1e-4)
+        assert by_recording.scale[by_recording.group[name], :3] == pytest.approx(
+            1 / (1.4826 * mad), rel=1e-4
+        )
     by_subject = stats(store, "subject")
     assert by_subject.group["a"] == by_subject.group["b"] != by_subject.group["c"]
     both = np.concatenate([values["a"], values["b"]])
@@ -92,15 +102,21 @@ def test_a_second_trial_reads_no_feature_again(
     assert (first.scale == again.scale).all()
 
 
-def test_a_subject_on_two_sides_has_statistics_for_each(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
+def test_a_subject_on_two_sides_has_statistics_for_each(
+    tmp_path: Path, values: dict[str, np.ndarray]
+) -> None:
     people = [("a", "ann", "train"), ("d", "ann", "validation")]
     description = Description("tiny", (-1.0, 1.0), {"x": ("visual", ())})
-    sources = [Source(name, subject, name, split, None, 30.0, ()) for name, subject, split in people]
+    sources = [
+        Source(name, subject, name, split, None, 30.0, ()) for name, subject, split in people
+    ]
     draft = Draft(tmp_path / "s", description, sources)
     for index, source in enumerate(sources):
         draft.add(index, Part({"x": values[source.name]}))
     store = draft.finish()
-    found = normalisation(store, ["x"], store.fold("official"), normalise="subject", normalise_by="mean_std")
+    found = normalisation(
+        store, ["x"], store.fold("official"), normalise="subject", normalise_by="mean_std"
+    )
     assert found.shift[found.group["a"]] == pytest.approx(values["a"].mean(axis=0), rel=1e-5)
     assert found.shift[found.group["d"]] == pytest.approx(values["d"].mean(axis=0), rel=1e-5)
 
@@ -138,7 +154,9 @@ def test_float16_is_summed_in_float64() -> None:
     assert spread[0] == pytest.approx(0.5)
 
 
-def test_medians_of_few_frames_are_exact_and_of_many_from_an_even_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_medians_of_few_frames_are_exact_and_of_many_from_an_even_sample(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert sample_rows([(0, 3), (10, 12)]).tolist() == [0, 1, 2, 10, 11]
     assert sample_rows([(0, 10), (20, 30)], most=5).tolist() == [0, 4, 8, 22, 26]
     x = np.random.default_rng(1).normal(size=(300_000, 2)).astype(np.float32)
@@ -148,4 +166,6 @@ def test_medians_of_few_frames_are_exact_and_of_many_from_an_even_sample(monkeyp
     assert centre == pytest.approx(0, abs=0.02)
     assert spread == pytest.approx(1, abs=0.02)
     monkeypatch.setattr(normalise, "BLOCK", 1000)  # many small blocks give the same
-    assert centre_and_spread(x[:5000], [(0, 5000)], robust=True)[0] == pytest.approx(np.median(x[:5000], axis=0))
+    assert centre_and_spread(x[:5000], [(0, 5000)], robust=True)[0] == pytest.approx(
+        np.median(x[:5000], axis=0)
+    )

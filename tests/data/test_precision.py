@@ -1,4 +1,5 @@
-"""What float32 can't hold is kept in float64 and trained on exactly; everything else stays as it was."""
+"""What float32 can't hold is kept in float64 and trained on exactly; everything else stays as it
+was."""
 
 from __future__ import annotations
 
@@ -24,11 +25,16 @@ def store_of(to: Path, blocks: list[Floats]) -> Store:
     """A store of four recordings with one feature set, values as given."""
     file = to.with_name("source.csv")
     file.write_text("x")
-    sources = [Source(f"r{i}", f"s{i // 2}", f"v{i}", split, None, 25.0, (file,)) for i, split in enumerate(SPLITS)]
+    sources = [
+        Source(f"r{i}", f"s{i // 2}", f"v{i}", split, None, 25.0, (file,))
+        for i, split in enumerate(SPLITS)
+    ]
     draft = Draft(to, Description("d", (-1, 1), {"f": ("m", ("a", "b"))}), sources)
     labels = np.random.default_rng(9).uniform(-1, 1, (FRAMES, 2))
     for index, block in enumerate(blocks):
-        draft.add(index, Part({"f": block}, None if SPLITS[index] == "test" else labels[: len(block)]))
+        draft.add(
+            index, Part({"f": block}, None if SPLITS[index] == "test" else labels[: len(block)])
+        )
     return draft.finish()
 
 
@@ -39,21 +45,35 @@ def small(seed: int = 0) -> list[Floats]:
 
 @pytest.mark.parametrize(
     ("offset", "unit"),
-    [(2_147_483_639, 1.0), (1.69e9, 0.04), (8_388_608, 0.01), (0.0, 1e-42), (0.0, 1e37), (-3e15, 1.0)],
+    [
+        (2_147_483_639, 1.0),
+        (1.69e9, 0.04),
+        (8_388_608, 0.01),
+        (0.0, 1e-42),
+        (0.0, 1e37),
+        (-3e15, 1.0),
+    ],
 )
-def test_values_that_float32_merges_come_back_exactly(tmp_path: Path, offset: float, unit: float) -> None:
+def test_values_that_float32_merges_come_back_exactly(
+    tmp_path: Path, offset: float, unit: float
+) -> None:
     blocks = [block * [unit, 1.0] + [offset, 0.0] for block in small()]
     store = store_of(tmp_path / "store", blocks)
     assert store.feature_sets["f"].dtype == "float64"
     np.testing.assert_array_equal(store.features("f"), np.concatenate(blocks))
     (remark,) = [
-        text for text in (tmp_path / "store" / "manifest.json").read_text().splitlines() if "float64, " in text
+        text
+        for text in (tmp_path / "store" / "manifest.json").read_text().splitlines()
+        if "float64, " in text
     ]
     assert "too much of column a" in remark
 
 
 def test_constants_of_recordings_that_float32_merges_are_kept_apart(tmp_path: Path) -> None:
-    blocks = [np.stack([np.full(FRAMES, 2e9 + index), block[:, 1]], axis=1) for index, block in enumerate(small())]
+    blocks = [
+        np.stack([np.full(FRAMES, 2e9 + index), block[:, 1]], axis=1)
+        for index, block in enumerate(small())
+    ]
     store = store_of(tmp_path / "store", blocks)
     assert np.unique(store.features("f")[:, 0]).tolist() == [2e9, 2e9 + 1, 2e9 + 2, 2e9 + 3]
 
@@ -72,7 +92,9 @@ def test_values_that_float32_holds_are_kept_in_it_as_before(tmp_path: Path, spre
     assert store.features("f").dtype == np.float32
     np.testing.assert_array_equal(store.features("f"), np.concatenate(blocks).astype(np.float32))
     as_float32 = store_of(tmp_path / "again", [block.astype(np.float32) for block in blocks])
-    assert as_float32.feature_sets == store.feature_sets  # with the hash of the values: trials keep their ids
+    assert (
+        as_float32.feature_sets == store.feature_sets
+    )  # with the hash of the values: trials keep their ids
 
 
 def test_two_levels_far_apart_do_not_hide_what_is_lost_at_one_of_them() -> None:
@@ -83,9 +105,13 @@ def test_two_levels_far_apart_do_not_hide_what_is_lost_at_one_of_them() -> None:
 
 @pytest.mark.parametrize("normalise", ["train", "recording", "subject"])
 @pytest.mark.parametrize("frame_step", [1, 3])
-def test_training_sees_the_same_with_and_without_an_offset(tmp_path: Path, normalise: str, frame_step: int) -> None:
+def test_training_sees_the_same_with_and_without_an_offset(
+    tmp_path: Path, normalise: str, frame_step: int
+) -> None:
     plain = store_of(tmp_path / "plain", small())
-    far = store_of(tmp_path / "far", [block + np.array([2_147_483_600.0, 0.0]) for block in small()])
+    far = store_of(
+        tmp_path / "far", [block + np.array([2_147_483_600.0, 0.0]) for block in small()]
+    )
     assert (plain.feature_sets["f"].dtype, far.feature_sets["f"].dtype) == ("float32", "float64")
     inputs = [inputs_of(store, normalise, frame_step) for store in (plain, far)]
     assert inputs[0].dtype == inputs[1].dtype == torch.float32
@@ -98,7 +124,9 @@ def inputs_of(store: Store, normalise: str, frame_step: int) -> torch.Tensor:
     fold = store.fold("official")
     statistics = normalisation(store, ["f"], fold, normalise=normalise, normalise_by="mean_std")
     sets = [store.feature_sets["f"]]
-    gather = Gather(store, sets, statistics, frame_step=frame_step, clip=None, device=torch.device("cpu"))
+    gather = Gather(
+        store, sets, statistics, frame_step=frame_step, clip=None, device=torch.device("cpu")
+    )
     steps = Steps.of(store, store.recordings, frame_step, statistics.group)
     segments, _ = steps.segments(20, 20)
     return gather.inputs(steps, segments)[0].clone()

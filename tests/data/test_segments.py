@@ -69,7 +69,9 @@ def test_a_frame_in_no_segment_is_refused() -> None:
         stitch(np.zeros((1, 4, 2)), np.array([[0, 4]]), 6)
 
 
-@pytest.mark.parametrize(("frames", "length", "stride"), [(-1, 4, 2), (10, 0, 0), (10, 4, 5), (10, 4, 0)])
+@pytest.mark.parametrize(
+    ("frames", "length", "stride"), [(-1, 4, 2), (10, 0, 0), (10, 4, 5), (10, 4, 0)]
+)
 def test_sizes_that_would_lose_frames_are_refused(frames: int, length: int, stride: int) -> None:
     with pytest.raises(ValueError, match="must hold, but got"):
         cut(frames, length, stride)

@@ -1,4 +1,5 @@
-"""The simulated Aff-Wild2: repeatable, shaped as the paper's data, its test labels only where they are hidden."""
+"""The simulated Aff-Wild2: repeatable, shaped as the paper's data, its test labels only where they
+are hidden."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ SCALE = 0.001
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     folder = tmp_path_factory.mktemp("like")
-    return simulate_affwild2(folder / "store", scale=SCALE, hidden=folder / "hidden"), folder / "hidden"
+    return simulate_affwild2(
+        folder / "store", scale=SCALE, hidden=folder / "hidden"
+    ), folder / "hidden"
 
 
 def test_it_has_the_papers_feature_sets_in_float16_and_no_folds(made: tuple[Store, Path]) -> None:
@@ -40,7 +43,9 @@ def test_it_has_the_papers_feature_sets_in_float16_and_no_folds(made: tuple[Stor
         found[one.modality][one.name] = one.dim
         assert one.dtype == "float16"
     assert found == PAPERS
-    assert store.fold_numbers == [] and store.time_column is None and store.label_range == (-1.0, 1.0)
+    assert (
+        store.fold_numbers == [] and store.time_column is None and store.label_range == (-1.0, 1.0)
+    )
 
 
 def test_the_audit_finds_what_the_real_data_has_and_no_error(made: tuple[Store, Path]) -> None:
@@ -84,7 +89,9 @@ def test_test_labels_are_hidden_and_not_in_the_store(made: tuple[Store, Path]) -
     assert empty == sum(plan[one.name].unlabelled for one in tests) > 0
 
 
-def test_two_persons_of_a_video_share_its_sound_and_not_their_faces(made: tuple[Store, Path]) -> None:
+def test_two_persons_of_a_video_share_its_sound_and_not_their_faces(
+    made: tuple[Store, Path],
+) -> None:
     store, _ = made
     second = next(one for one in affwild2_shape(SCALE) if one.place == 1)
     one, other = [recording for recording in store.recordings if recording.video == second.video]
@@ -96,7 +103,11 @@ def test_two_persons_of_a_video_share_its_sound_and_not_their_faces(made: tuple[
 
 def test_frames_without_a_face_take_the_nearest_in_pictures_only() -> None:
     longest = sorted(affwild2_shape(0.003), key=lambda one: -one.frames)
-    part = next(part for part in (film(one, 0) for one in longest) if part.valid is not None and not part.valid.all())
+    part = next(
+        part
+        for part in (film(one, 0) for one in longest)
+        if part.valid is not None and not part.valid.all()
+    )
     assert part.valid is not None
     lost, known = np.flatnonzero(~part.valid), np.flatnonzero(part.valid)
     near = known[np.abs(known[None, :] - lost[:, None]).argmin(axis=1)]
@@ -121,25 +132,33 @@ def test_folds_can_be_made(made: tuple[Store, Path], tmp_path: Path) -> None:
 
 
 def test_which_sets_tell_more_depends_on_the_dimension(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ridge regression on second-long means, learnt on the training recordings, on those of validation and test."""
+    """Ridge regression on second-long means, learnt on the training recordings, on those of
+    validation and test."""
     of_valence, of_arousal = ("densenet", "ms_va", "compare"), ("ires100", "mae", "hubert")
     names = (*of_valence, *of_arousal, "vggish")
-    monkeypatch.setattr(simulate_affwild2_module, "SENSORS", {name: SENSORS[name] for name in names})
+    monkeypatch.setattr(
+        simulate_affwild2_module, "SENSORS", {name: SENSORS[name] for name in names}
+    )
     plans = affwild2_shape(0.01)
     sides = [
-        [(film(one, 0), labels_of(one, 0)) for one in plans if (one.split == "train") == train] for train in (1, 0)
+        [(film(one, 0), labels_of(one, 0)) for one in plans if (one.split == "train") == train]
+        for train in (1, 0)
     ]
     found = {name: _told(sides, name) for name in names}
     leaning = {name: valence - arousal for name, (valence, arousal) in found.items()}
-    assert np.mean([leaning[name] for name in of_valence]) > np.mean([leaning[name] for name in of_arousal]) + 0.1, (
-        found
-    )
-    assert sum(found["vggish"]) < min(sum(told) for name, told in found.items() if name != "vggish"), found
+    assert (
+        np.mean([leaning[name] for name in of_valence])
+        > np.mean([leaning[name] for name in of_arousal]) + 0.1
+    ), found
+    assert sum(found["vggish"]) < min(
+        sum(told) for name, told in found.items() if name != "vggish"
+    ), found
     assert max(max(told) for told in found.values()) < 0.8, found  # no set tells all
 
 
 def _told(sides: list[list[tuple[Part, np.ndarray]]], name: str) -> list[float]:
-    """Correlations of valence and arousal with what feature set `name` tells of them on the second side."""
+    """Correlations of valence and arousal with what feature set `name` tells of them on the second
+    side."""
     pairs = []
     for side in sides:
         x = np.concatenate([_seconds(part.features[name]) for part, _ in side])

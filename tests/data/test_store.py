@@ -24,7 +24,10 @@ def sources(tmp_path: Path) -> list[Source]:
     if not file.exists():
         file.write_text("x")
     rows = zip(SPLITS, (0, 1, 1, 2), strict=True)
-    return [Source(f"r{i}", f"s{i}", f"v{i}", split, fold, 20.0, (file,)) for i, (split, fold) in enumerate(rows)]
+    return [
+        Source(f"r{i}", f"s{i}", f"v{i}", split, fold, 20.0, (file,))
+        for i, (split, fold) in enumerate(rows)
+    ]
 
 
 def part(index: int) -> Part:
@@ -32,12 +35,22 @@ def part(index: int) -> Part:
     n = LENGTHS[index]
     labels = None if SPLITS[index] == "test" else rng.uniform(0.5, 9.5, size=(n, 2))
     features = {"face": rng.normal(size=(n, 3)), "voice": rng.normal(size=(n, 2)) + 100}
-    return Part(features, labels, times=np.arange(n) * 50.0, valid=np.arange(n) != 1, gaps=(2,) if index == 1 else ())
+    return Part(
+        features,
+        labels,
+        times=np.arange(n) * 50.0,
+        valid=np.arange(n) != 1,
+        gaps=(2,) if index == 1 else (),
+    )
 
 
 def make(tmp_path: Path, dtype: str = "float32", to: str = "store") -> Store:
     description = Description(
-        "tiny", (0.5, 9.5), {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ())}, dtype, "time"
+        "tiny",
+        (0.5, 9.5),
+        {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ())},
+        dtype,
+        "time",
     )
     draft = Draft(tmp_path / to, description, sources(tmp_path))
     for index in draft.missing():
@@ -52,7 +65,9 @@ def test_what_goes_in_comes_out(tmp_path: Path, dtype: str) -> None:
     assert store.features("face").dtype == np.dtype(dtype)
     np.testing.assert_array_equal(store.features("face"), expected)
     labels = [part(i).annotations for i in range(3)]
-    np.testing.assert_allclose(store.annotations[:21], np.concatenate([a for a in labels if a is not None]), rtol=1e-6)
+    np.testing.assert_allclose(
+        store.annotations[:21], np.concatenate([a for a in labels if a is not None]), rtol=1e-6
+    )
     assert np.isnan(store.annotations[21:]).all()
     assert store.recordings[1].gaps == (2,)
     assert (store.recordings[1].start, store.recordings[1].stop, store.frames) == (5, 14, 25)
@@ -70,7 +85,8 @@ def test_features_are_mapped_and_read_only(tmp_path: Path) -> None:
 
 
 def test_reading_imports_no_pandas(tmp_path: Path) -> None:
-    """28 MiB and half a second of every process that reads a store; Arrow's own conversions import it."""
+    """28 MiB and half a second of every process that reads a store; Arrow's own conversions import
+    it."""
     program = f"""
 import sys
 from va_search.data.store import Store
@@ -78,7 +94,9 @@ store = Store.open({str(make(tmp_path).path)!r})
 print(store.features("face").shape, store.annotations.shape, store.times.shape, store.valid.sum())
 assert "pandas" not in sys.modules
 """
-    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+    said = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
     assert said == "(25, 3) (25, 2) (25,) 21\n"
 
 
@@ -95,7 +113,9 @@ def test_folds_never_touch_the_test_split(tmp_path: Path) -> None:
     assert [r.name for r in fold.validation] == ["r1", "r2"]
     assert [r.name for r in fold.train] == ["r0"]
     assert [r.name for r in fold.test] == ["r3"]
-    with pytest.raises(InputError, match=r"unknown fold 2 \(known: 0, 1, official, train_val_mix\)"):
+    with pytest.raises(
+        InputError, match=r"unknown fold 2 \(known: 0, 1, official, train_val_mix\)"
+    ):
         store.fold(2)
 
 
@@ -111,9 +131,15 @@ def test_the_data_hash_tells_what_a_trial_reads(tmp_path: Path) -> None:
     assert first.data_hash(["face"]) != first.data_hash(["face", "voice"])
     assert first.data_hash(["face"]) != make(tmp_path, "float16", "half").data_hash(["face"])
     moved = replace(
-        first, feature_sets={**first.feature_sets, "face": replace(first.feature_sets["face"], modality="x")}
+        first,
+        feature_sets={
+            **first.feature_sets,
+            "face": replace(first.feature_sets["face"], modality="x"),
+        },
     )
-    assert moved.data_hash(["face"]) != first.data_hash(["face"])  # late fusion gives each modality an encoder
+    assert moved.data_hash(["face"]) != first.data_hash(
+        ["face"]
+    )  # late fusion gives each modality an encoder
     assert moved.data_hash(["voice"]) == first.data_hash(["voice"])
 
 
@@ -141,9 +167,12 @@ def test_an_import_killed_half_way_goes_on(tmp_path: Path) -> None:
 
 
 def test_parts_of_other_options_are_never_taken(tmp_path: Path) -> None:
-    """A kill while an old draft is removed can leave its parts without the note of what they are."""
+    """A kill while an old draft is removed can leave its parts without the note of what they
+    are."""
     draft = Draft(
-        tmp_path / "store", Description("tiny", (0.5, 9.5), {"face": ("visual", ("a", "b"))}), sources(tmp_path)
+        tmp_path / "store",
+        Description("tiny", (0.5, 9.5), {"face": ("visual", ("a", "b"))}),
+        sources(tmp_path),
     )
     draft.add(0, part(0))
     (draft.folder / "draft.json").unlink()
@@ -154,15 +183,27 @@ def test_parts_of_other_options_are_never_taken(tmp_path: Path) -> None:
 def test_the_same_import_twice_is_one_and_another_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
     description = Description(
-        "tiny", (0.5, 9.5), {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ())}, "float32", "time"
+        "tiny",
+        (0.5, 9.5),
+        {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ())},
+        "float32",
+        "time",
     )
     assert Draft(tmp_path / "store", description, sources(tmp_path)).already_finished()
     with pytest.raises(InputError, match="made from other sources or options"):
-        Draft(tmp_path / "store", Description("other", (-1, 1), {"face": ("visual", ())}), sources(tmp_path))
+        Draft(
+            tmp_path / "store",
+            Description("other", (-1, 1), {"face": ("visual", ())}),
+            sources(tmp_path),
+        )
 
 
 def test_float16_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
-    draft = Draft(tmp_path / "s", Description("x", (-1, 1), {"face": ("visual", ())}, "float16"), sources(tmp_path)[:1])
+    draft = Draft(
+        tmp_path / "s",
+        Description("x", (-1, 1), {"face": ("visual", ())}, "float16"),
+        sources(tmp_path)[:1],
+    )
     with pytest.raises(InputError, match="does not fit float16"):
         draft.add(0, Part({"face": np.full((5, 3), 1e6)}))
 
@@ -170,7 +211,12 @@ def test_float16_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
 def test_float16_tells_what_it_rounds_away(tmp_path: Path) -> None:
     sets = {name: ("visual", ()) for name in ("fine", "tiny", "far", "still")}
     draft = Draft(tmp_path / "s", Description("x", (-1, 1), sets, "float16"), sources(tmp_path)[:2])
-    columns = (np.linspace(-1, 1, 5), np.linspace(1e-9, 2e-8, 5), np.linspace(30_000, 30_005, 5), np.full(5, 0.1))
+    columns = (
+        np.linspace(-1, 1, 5),
+        np.linspace(1e-9, 2e-8, 5),
+        np.linspace(30_000, 30_005, 5),
+        np.full(5, 0.1),
+    )
     draft.add(0, Part({name: column[:, None] for name, column in zip(sets, columns, strict=True)}))
     said = "float16 rounds away more than a tenth of a column's spread in 1 of 2 recordings; import with float32"
     assert draft.warnings() == [f"feature set 'tiny': {said}", f"feature set 'far': {said}"]
@@ -193,7 +239,9 @@ def test_what_is_no_whole_store_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_feature_sets_are_answered_with_the_known(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"unknown feature set 'fce'; did you mean 'face'\? \(known: face, voice\)"):
+    with pytest.raises(
+        InputError, match=r"unknown feature set 'fce'; did you mean 'face'\? \(known: face, voice\)"
+    ):
         make(tmp_path).features("fce")
 
 

@@ -1,4 +1,5 @@
-"""Intervals: drawn by groups, widened by Student's t, and holding the truth as often as they say."""
+"""Intervals: drawn by groups, widened by Student's t, and holding the truth as often as they
+say."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ def test_an_interval_holds_the_estimate_and_is_wider_for_fewer_groups() -> None:
         widths.append(high - low)
     assert widths[0] > 2 * widths[-1]
     pair = interval([of(0, 48), of(1, 48)], samples(groups, 48), 48)
-    assert pair is not None and pair[1] - pair[0] < widths[-1] * 1.1  # a mean of two varies less than each
+    assert (
+        pair is not None and pair[1] - pair[0] < widths[-1] * 1.1
+    )  # a mean of two varies less than each
 
 
 def test_no_interval_where_there_is_nothing_to_draw() -> None:
@@ -80,9 +83,14 @@ def benchmark() -> ModuleType:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("people", "each", "recipe"), [(4, 4, "greedy"), (6, 8, "bagged"), (20, 3, "mean")])
-def test_the_interval_holds_the_truth_90_to_99_times_in_100(people: int, each: int, recipe: str) -> None:
-    """200 simulated samples: 90 % can come out two standard errors (4 %) lower by chance, so 88 is asked for."""
+@pytest.mark.parametrize(
+    ("people", "each", "recipe"), [(4, 4, "greedy"), (6, 8, "bagged"), (20, 3, "mean")]
+)
+def test_the_interval_holds_the_truth_90_to_99_times_in_100(
+    people: int, each: int, recipe: str
+) -> None:
+    """200 simulated samples: 90 % can come out two standard errors (4 %) lower by chance, so 88 is
+    asked for."""
     found = benchmark().cell(people, each, recipe, 0.4, 200)
     assert 0.88 <= found["widened"][0] <= 0.99, found
     assert found["recordings"][0] < found["widened"][0]

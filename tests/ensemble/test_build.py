@@ -35,22 +35,35 @@ def test_scores_are_those_of_the_weighted_predictions(world: World) -> None:
         part = built.dimensions[dimension]
         assert sum(member.weight for member in part.members) == pytest.approx(1.0)
         columns = [
-            world.bank.column(m.study, m.trial, "validation", dimension, frames_hash=built.frames_hash)
+            world.bank.column(
+                m.study, m.trial, "validation", dimension, frames_hash=built.frames_hash
+            )
             for m in part.members
         ]
-        total = sum(m.weight * column.astype(np.float64) for m, column in zip(part.members, columns, strict=True))
+        total = sum(
+            m.weight * column.astype(np.float64)
+            for m, column in zip(part.members, columns, strict=True)
+        )
         truth = world.labels[:, index]
         assert part.scores.in_sample == pytest.approx(ccc(np.asarray(total), truth), abs=1e-9)
-        assert [m.ccc for m in part.members] == pytest.approx([ccc(column, truth) for column in columns], abs=1e-9)
+        assert [m.ccc for m in part.members] == pytest.approx(
+            [ccc(column, truth) for column in columns], abs=1e-9
+        )
         assert part.best_single.trial == best_trial(world, dimension)
         assert part.scores.in_sample > part.best_single.scores.in_sample
-        assert part.scores.out_of_fold is not None and part.scores.out_of_fold < part.scores.in_sample
+        assert (
+            part.scores.out_of_fold is not None and part.scores.out_of_fold < part.scores.in_sample
+        )
         weights = [member.weight for member in part.members]
         assert weights == sorted(weights, reverse=True)
     for measured in ("in_sample", "out_of_fold"):
         both = built.scores[measured]
         assert both is not None and both["score"] == score(both["valence"], both["arousal"])
-    assert (built.measured_on.fold, built.measured_on.recordings, built.measured_on.folds) == ("official", 6, 4)
+    assert (built.measured_on.fold, built.measured_on.recordings, built.measured_on.folds) == (
+        "official",
+        6,
+        4,
+    )
     assert built.measured_on.labelled_frames == int((~np.isnan(world.labels[:, 0])).sum())
     assert built.store == str(world.store.path.resolve()) and built.candidates == 6
 
@@ -88,10 +101,15 @@ def test_what_is_saved_gives_the_in_sample_score_again(world: World) -> None:
     found = predict(saved, world.bank, "validation", world.validation)
     for index, (dimension, part) in enumerate(saved.dimensions.items()):
         assert part.post.delay_seconds == 0.1 and part.post.scale != 1.0 and len(part.members) <= 4
-        assert ccc(found[:, index], world.labels[:, index]) == pytest.approx(part.scores.in_sample, abs=1e-9)
+        assert ccc(found[:, index], world.labels[:, index]) == pytest.approx(
+            part.scores.in_sample, abs=1e-9
+        )
         interval = part.scores.interval
         assert interval is not None and saved.intervals is not None
-        assert saved.intervals["ensemble"] is not None and saved.intervals["ensemble"][dimension] == interval
+        assert (
+            saved.intervals["ensemble"] is not None
+            and saved.intervals["ensemble"][dimension] == interval
+        )
         assert interval[0] < part.scores.out_of_fold < interval[1]  # type: ignore[operator]
         assert part.per_recording is not None and part.per_recording.recordings == 6
         assert all(member.gain is not None for member in part.members)
@@ -125,7 +143,10 @@ def test_several_studies_each_trial_once(world: World) -> None:
     world.add("second", "b0", seed=50, noise=0.7)
     world.bank.adopt("second", "a0", source="first")
     built = build(world.home, ["first", "second", "first"], MEAN, "m")
-    assert {(m.study, m.trial) for m in built.dimensions["arousal"].members} >= {("second", "b0"), ("first", "a0")}
+    assert {(m.study, m.trial) for m in built.dimensions["arousal"].members} >= {
+        ("second", "b0"),
+        ("first", "a0"),
+    }
     assert built.candidates == 7
     assert built.left_out == {"same trial in two of the studies, counted once": 1}
 
@@ -133,18 +154,31 @@ def test_several_studies_each_trial_once(world: World) -> None:
 def test_trials_of_other_folds_are_left_out_and_counted(world: World) -> None:
     predictions = world.predict(9, 1.0)
     fold = world.store.fold(0).validation
-    world.bank.write("first", "z0", world.bank.record("first", "a0"), {**predictions, "validation": _other(fold)})
+    world.bank.write(
+        "first", "z0", world.bank.record("first", "a0"), {**predictions, "validation": _other(fold)}
+    )
     del predictions["test"]
     world.bank.write("first", "z1", world.bank.record("first", "a0"), predictions)
     built = build(world.home, ["first"], MEAN, "m")
     assert built.candidates == 6
-    assert built.left_out == {"validated on fold 0": 1, "no predictions of this store's test recordings": 1}
+    assert built.left_out == {
+        "validated on fold 0": 1,
+        "no predictions of this store's test recordings": 1,
+    }
 
 
 def test_trials_on_data_that_changed_are_told(world: World) -> None:
     assert build(world.home, ["first"], MEAN, "m").notes == []
     world.add("second", "b0", seed=50, noise=0.7, data_hash="that of the day before")
-    world.add("second", "b1", seed=51, noise=0.7, source="outside", settings=None, data_hash="that of the day before")
+    world.add(
+        "second",
+        "b1",
+        seed=51,
+        noise=0.7,
+        source="outside",
+        settings=None,
+        data_hash="that of the day before",
+    )
     built = build(world.home, ["first", "second"], MEAN, "n")
     assert (built.candidates, built.left_out) == (8, {})
     assert built.notes == ["1 of 8 candidates: trained on data that changed since"]
@@ -162,15 +196,25 @@ def test_the_fold_with_most_trials_is_judged_on(world: World) -> None:
     for index in range(7):
         other = _other(fold)
         other.values[:] = 5 + rng.normal(size=other.values.shape)
-        world.bank.write("first", f"z{index}", record, {**world.predict(index, 1.0), "validation": other})
+        world.bank.write(
+            "first", f"z{index}", record, {**world.predict(index, 1.0), "validation": other}
+        )
     built = build(world.home, ["first"], MEAN, "m")
     assert (built.measured_on.fold, built.candidates) == (0, 7)
     assert built.left_out == {"validated on fold official": 6}
 
 
 def test_nothing_that_lines_up_is_an_error(world: World) -> None:
-    world.bank.write("other", "z0", world.bank.record("first", "a0"), {"validation": _other(world.store.split("test"))})
-    with pytest.raises(InputError, match=r"no trial's predictions line up.*1 left out: validated on other recordings"):
+    world.bank.write(
+        "other",
+        "z0",
+        world.bank.record("first", "a0"),
+        {"validation": _other(world.store.split("test"))},
+    )
+    with pytest.raises(
+        InputError,
+        match=r"no trial's predictions line up.*1 left out: validated on other recordings",
+    ):
         build(world.home, ["other"], MEAN, "m")
     assert known_ensembles(world.home) == []
 
@@ -193,7 +237,9 @@ def test_the_same_again_takes_new_trials_in(world: World) -> None:
 
 def test_another_recipe_under_a_name_needs_force(world: World) -> None:
     before = build(world.home, ["first"], GREEDY, "e")
-    with pytest.raises(InputError, match=r"ensemble 'e' exists, of recipe greedy and studies first.*--force"):
+    with pytest.raises(
+        InputError, match=r"ensemble 'e' exists, of recipe greedy and studies first.*--force"
+    ):
         build(world.home, ["first"], MEAN, "e")
     assert read_ensemble(world.home, "e") == before
     assert build(world.home, ["first"], MEAN, "e", force=True).recipe == "mean"
@@ -229,7 +275,10 @@ def test_a_store_that_moved_is_asked_for(world: World, tmp_path: Path) -> None:
 
 def test_trials_of_two_stores_need_data(world: World) -> None:
     world.add("first", "c0", seed=5, noise=1.0, store_path=str(world.store.path / "x"))
-    with pytest.raises(InputError, match=r"made on 2 stores: .*\(6 trials\), .*\(1 trial\); .* say with --data STORE"):
+    with pytest.raises(
+        InputError,
+        match=r"made on 2 stores: .*\(6 trials\), .*\(1 trial\); .* say with --data STORE",
+    ):
         build(world.home, ["first"], GREEDY, "e")
     assert build(world.home, ["first"], GREEDY, "e", world.store).candidates == 7
 
@@ -242,10 +291,15 @@ def test_annotations_that_changed_are_told(world: World) -> None:
     assert len(notes) == 1 and "first/a2: its record says valence" in notes[0]
 
 
-def test_no_labels_or_constant_labels_are_errors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_labels_or_constant_labels_are_errors(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     constant = world.store.annotations.copy()
     constant[~np.isnan(constant[:, 1]), 1] = 3.0
-    for labels, said in ((constant, "arousal has the same value"), (constant * np.nan, "no labelled frame")):
+    for labels, said in (
+        (constant, "arousal has the same value"),
+        (constant * np.nan, "no labelled frame"),
+    ):
         store = Store(**{f: getattr(world.store, f) for f in Store.__dataclass_fields__})
         store.__dict__["annotations"] = labels  # the cached property's value
         with pytest.raises(InputError, match=said):
@@ -261,7 +315,9 @@ def test_nan_in_the_bank_is_refused_by_name(world: World) -> None:
     table = table.set_column(0, "valence", pa.array(valence, from_pandas=False))
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(InputError, match="member first/a3: NaN or infinite predictions in 1 recordings"):
+    with pytest.raises(
+        InputError, match="member first/a3: NaN or infinite predictions in 1 recordings"
+    ):
         build(world.home, ["first"], GREEDY, "e")
 
 
@@ -290,7 +346,9 @@ def test_one_subject_gives_in_sample_only_and_says_so(world: World, tmp_path: Pa
 def make_one_subject(folder: Path) -> World:
     import ensemble_world
 
-    rows = tuple((name, "s", video, split, fold, n) for name, _, video, split, fold, n in ensemble_world.ROWS)
+    rows = tuple(
+        (name, "s", video, split, fold, n) for name, _, video, split, fold, n in ensemble_world.ROWS
+    )
     original, ensemble_world.ROWS = ensemble_world.ROWS, rows
     try:
         return make_world(folder, trials=2)
@@ -308,5 +366,7 @@ def test_a_recipe_may_leave_outside_models_out(world: World) -> None:
     everyone = build(world.home, ["first"], read_recipe("all", {"method": "best"}), "all")
     assert everyone.dimensions["valence"].members[0].trial == "outside-x"
     with pytest.raises(InputError, match="no member left"):
-        world.add("teams", "outside-x", seed=9, noise=0.1, source="outside", settings=None, content="c")
+        world.add(
+            "teams", "outside-x", seed=9, noise=0.1, source="outside", settings=None, content="c"
+        )
         build(world.home, ["teams"], recipe, "none")

@@ -41,7 +41,9 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def lines_of(world: World, *studies: str) -> LineUp:
-    return line_up(find_candidates(world.bank, studies or ("first",), outside=True)[0], world.store, {})
+    return line_up(
+        find_candidates(world.bank, studies or ("first",), outside=True)[0], world.store, {}
+    )
 
 
 def kept(world: World, dimension: str = "valence", **given: object) -> Statistics:
@@ -57,7 +59,9 @@ def direct(world: World, dimension: str = "valence") -> Statistics:
         for c in lines.candidates
     ]
     recordings = [(r.name, r.frames) for r in lines.recordings]
-    return measure(columns, world.labels[:, column], recordings, [c.label for c in lines.candidates])
+    return measure(
+        columns, world.labels[:, column], recordings, [c.label for c in lines.candidates]
+    )
 
 
 def same(one: Statistics, other: Statistics) -> None:
@@ -89,7 +93,9 @@ def test_new_trials_are_added_to_what_is_known(world: World, passes: list[tuple[
     assert passes == [(5, 0), (7, 5)]
 
 
-def test_a_deleted_trial_is_left_out_and_may_come_back(world: World, passes: list[tuple[int, int]]) -> None:
+def test_a_deleted_trial_is_left_out_and_may_come_back(
+    world: World, passes: list[tuple[int, int]]
+) -> None:
     kept(world)
     folder = world.bank.folder("first", "a2")
     aside = folder.rename(folder.parent.parent / "aside")
@@ -119,16 +125,23 @@ def test_a_change_that_keeps_size_and_time_is_seen(world: World) -> None:
     same(kept(world), direct(world))
 
 
-def test_other_annotations_are_other_statistics(world: World, passes: list[tuple[int, int]]) -> None:
+def test_other_annotations_are_other_statistics(
+    world: World, passes: list[tuple[int, int]]
+) -> None:
     annotation = world.labels[:, 0].copy()
     lines = lines_of(world)
     statistics_for(world.home, lines, "valence", annotation)
     annotation[np.flatnonzero(~np.isnan(annotation))[3]] += 0.25
     again = statistics_for(world.home, lines, "valence", annotation)
     true = direct(world)
-    assert again.total().label_mean == pytest.approx(true.total().label_mean + 0.25 / true.counts.sum(), abs=1e-7)
+    assert again.total().label_mean == pytest.approx(
+        true.total().label_mean + 0.25 / true.counts.sum(), abs=1e-7
+    )
     annotation[np.flatnonzero(~np.isnan(annotation))[3]] = np.nan
-    assert statistics_for(world.home, lines, "valence", annotation).counts.sum() == true.counts.sum() - 1
+    assert (
+        statistics_for(world.home, lines, "valence", annotation).counts.sum()
+        == true.counts.sum() - 1
+    )
     assert passes == [(5, 0)] * 3
 
 
@@ -153,7 +166,9 @@ def test_a_damaged_file_is_computed_anew(world: World, damage: str) -> None:
     same(kept(world), direct(world))
 
 
-def test_a_home_that_takes_no_file_still_gives_statistics(world: World, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_home_that_takes_no_file_still_gives_statistics(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     folder = world.home.study("first") / "statistics"
     folder.parent.mkdir(parents=True)
     folder.write_text("in the way")
@@ -161,17 +176,23 @@ def test_a_home_that_takes_no_file_still_gives_statistics(world: World, caplog: 
     assert "not kept" in caplog.text
 
 
-def test_blocks_follow_the_budget_and_the_folds(world: World, passes: list[tuple[int, int]]) -> None:
+def test_blocks_follow_the_budget_and_the_folds(
+    world: World, passes: list[tuple[int, int]]
+) -> None:
     parts = [[0, 1, 2], [3, 4, 5]]
     assert kept(world).recordings == 6
     grouped = kept(world, parts=parts, budget=2 * 25 * BLOCK)
-    assert grouped.groups == ((0, 1, 2), (3, 4, 5)) and len(passes) == 1  # summed from single recordings
+    assert (
+        grouped.groups == ((0, 1, 2), (3, 4, 5)) and len(passes) == 1
+    )  # summed from single recordings
     same(grouped, direct(world).grouped(parts))
     other = [[0, 3], [1, 2, 4, 5]]
     same(kept(world, parts=other, budget=2 * 25 * BLOCK), direct(world).grouped(other))
 
 
-def test_studies_together_and_alone_are_kept_apart(world: World, passes: list[tuple[int, int]]) -> None:
+def test_studies_together_and_alone_are_kept_apart(
+    world: World, passes: list[tuple[int, int]]
+) -> None:
     world.add("second", "b0", seed=30, noise=0.4)
     lines = lines_of(world, "first", "second")
     both = statistics_for(world.home, lines, "valence", world.labels[:, 0])
@@ -189,7 +210,10 @@ def test_old_files_and_half_written_ones_go(world: World) -> None:
         (folder / f"valence-{index:016x}.npz").write_text("old")
         os.utime(folder / f"valence-{index:016x}.npz", (1000 + index, 1000 + index))
     (folder / "arousal-0.npz").write_text("other")
-    for name, second in ((".valence-1.npz.aa.partial", 1000.0), (".valence-2.npz.bb.partial", time.time())):
+    for name, second in (
+        (".valence-1.npz.aa.partial", 1000.0),
+        (".valence-2.npz.bb.partial", time.time()),
+    ):
         (folder / name).write_text("half")
         os.utime(folder / name, (second, second))
     kept(world)
@@ -212,14 +236,21 @@ def test_nan_predictions_are_refused_by_name_and_nothing_is_kept(world: World) -
     with pa.OSFile(str(file), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table)
     for _ in range(2):
-        with pytest.raises(InputError, match="member first/a1: NaN or infinite predictions in 1 recordings"):
+        with pytest.raises(
+            InputError, match="member first/a1: NaN or infinite predictions in 1 recordings"
+        ):
             kept(world)
     assert not list(world.home.root.glob("studies/*/statistics/*"))
 
 
 def test_missing_files_and_constant_annotations_are_input_errors(world: World) -> None:
     with pytest.raises(InputError, match="arousal has the same value in all"):
-        statistics_for(world.home, lines_of(world), "arousal", np.full(len(world.labels), 3.0, dtype=np.float32))
+        statistics_for(
+            world.home,
+            lines_of(world),
+            "arousal",
+            np.full(len(world.labels), 3.0, dtype=np.float32),
+        )
     lines = lines_of(world)
     (world.bank.folder("first", "a1") / "validation.arrow").unlink()
     with pytest.raises(InputError, match=r"a1.*missing"):

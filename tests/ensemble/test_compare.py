@@ -50,12 +50,17 @@ def gather_again(materials: Materials) -> Materials:
     return Materials(materials.lines, materials.dimensions, materials.labelled_frames, [])
 
 
-def test_a_row_is_what_the_built_ensemble_says(world: World, materials: Materials, recipes: list[Recipe]) -> None:
+def test_a_row_is_what_the_built_ensemble_says(
+    world: World, materials: Materials, recipes: list[Recipe]
+) -> None:
     by_name = {recipe.name: recipe for recipe in recipes}
     rows = {row.recipe: row for row in compare.compare(recipes, materials)}
     for name in ("greedy", "bagged_greedy", "auto"):
         built = build(world.home, ["first"], by_name[name], name)
-        assert built.scores == {"in_sample": rows[name].in_sample, "out_of_fold": rows[name].out_of_fold}
+        assert built.scores == {
+            "in_sample": rows[name].in_sample,
+            "out_of_fold": rows[name].out_of_fold,
+        }
         assert built.intervals is not None and built.intervals["ensemble"] == rows[name].intervals
 
 
@@ -87,30 +92,50 @@ def test_models_from_elsewhere_are_left_to_the_recipes_that_want_them(world: Wor
 
 
 def test_auto_without_models_from_elsewhere_is_not_judged_by_others_fits(world: World) -> None:
-    world.add("first", "outside-x", seed=9, noise=0.01, source="outside", settings=None, content="c")
+    world.add(
+        "first", "outside-x", seed=9, noise=0.01, source="outside", settings=None, content="c"
+    )
     materials = gather(world.home, ["first"], None, outside=True)
     mean, best = load_recipe("mean"), load_recipe("best")
-    auto = read_recipe("auto_own", {"method": "auto", "among": ["best", "mean"], "members": {"outside": False}})
-    row = next(one for one in compare.compare([mean, best, auto], materials) if one.recipe == "auto_own")
+    auto = read_recipe(
+        "auto_own", {"method": "auto", "among": ["best", "mean"], "members": {"outside": False}}
+    )
+    row = next(
+        one for one in compare.compare([mean, best, auto], materials) if one.recipe == "auto_own"
+    )
     alone = compare.compare([auto], gather(world.home, ["first"], None, outside=False))[0]
-    assert (row.out_of_fold, row.in_sample, row.takes) == (alone.out_of_fold, alone.in_sample, alone.takes)
+    assert (row.out_of_fold, row.in_sample, row.takes) == (
+        alone.out_of_fold,
+        alone.in_sample,
+        alone.takes,
+    )
 
 
-def test_a_recipe_of_the_same_name_is_not_taken_for_another(world: World, materials: Materials) -> None:
+def test_a_recipe_of_the_same_name_is_not_taken_for_another(
+    world: World, materials: Materials
+) -> None:
     mine = read_recipe("best", {"method": "mean"})
     auto = read_recipe("auto", {"method": "auto", "among": ["best", "top_k"]})
     row = next(one for one in compare.compare([mine, auto], materials) if one.recipe == "auto")
     alone = compare.compare([auto], materials)[0]
-    assert (row.out_of_fold, row.in_sample, row.takes) == (alone.out_of_fold, alone.in_sample, alone.takes)
+    assert (row.out_of_fold, row.in_sample, row.takes) == (
+        alone.out_of_fold,
+        alone.in_sample,
+        alone.takes,
+    )
 
 
 def test_what_auto_took_is_explained_by_the_candidates_it_had(world: World) -> None:
-    world.add("first", "outside-x", seed=9, noise=0.01, source="outside", settings=None, content="c")
+    world.add(
+        "first", "outside-x", seed=9, noise=0.01, source="outside", settings=None, content="c"
+    )
     materials = gather(world.home, ["first"], None, outside=True)
     for name in ("mean", "best"):
         text = f"method: {name}\nmembers: {{outside: false}}\n"
         (world.home.root / f"own_{name}.yaml").write_text(text)
-    auto = read_recipe("auto", {"method": "auto", "among": ["own_mean", "own_best"]}, beside=world.home.root)
+    auto = read_recipe(
+        "auto", {"method": "auto", "among": ["own_mean", "own_best"]}, beside=world.home.root
+    )
     built = build(world.home, ["first"], auto, "a")
     for dimension, one in explain_ensemble(built, materials).items():
         taken = load_recipe(world.home.root / f"{built.dimensions[dimension].takes}.yaml")
@@ -141,7 +166,9 @@ def test_only_constant_members_are_an_error_with_their_names(tmp_path: Path) -> 
     for one in predictions.values():
         one.values[:, 1] = 4.0
     world.bank.write("first", "flat", record, predictions)
-    with pytest.raises(InputError, match=r"every member's arousal predictions are constant \(first/flat\)"):
+    with pytest.raises(
+        InputError, match=r"every member's arousal predictions are constant \(first/flat\)"
+    ):
         gather(world.home, ["first"], None, outside=True)
 
 
@@ -156,5 +183,7 @@ def test_the_spread_leaves_out_what_is_not_defined() -> None:
     assert spread is not None
     assert (spread.recordings, spread.undefined) == (4, 1)  # the fifth has no labelled frame
     each = sums.ccc(found[:3])
-    assert (spread.low, spread.median, spread.high) == pytest.approx(np.quantile(each, [0.25, 0.5, 0.75]))
+    assert (spread.low, spread.median, spread.high) == pytest.approx(
+        np.quantile(each, [0.25, 0.5, 0.75])
+    )
     assert compare.spread(None) is None

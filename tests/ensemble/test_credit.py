@@ -1,4 +1,5 @@
-"""What a trial adds to the ensemble: copies little, what is different much, whatever its own score."""
+"""What a trial adds to the ensemble: copies little, what is different much, whatever its own
+score."""
 
 from __future__ import annotations
 
@@ -25,13 +26,16 @@ def world(tmp_path: Path) -> World:
 
 
 def put(world: World, trial: str, bias: float, seed: int, noise: float, study: str = "s") -> float:
-    """A trial that is off by `bias` in every other recording and by noise of its own; its mean CCC."""
+    """A trial that is off by `bias` in every other recording and by noise of its own; its mean
+    CCC."""
     rng = np.random.default_rng(seed)
     found = {}
     for split in ("validation", "test"):
         recordings = world.store.split(split)
         truth = np.nan_to_num(world.store.annotations[positions(recordings)], nan=5.0)
-        off = np.concatenate([np.full((r.frames, 2), bias * (-1) ** i) for i, r in enumerate(recordings)])
+        off = np.concatenate(
+            [np.full((r.frames, 2), bias * (-1) ** i) for i, r in enumerate(recordings)]
+        )
         values = truth + off + rng.normal(size=truth.shape) * noise
         found[split] = Predictions(values.astype(np.float32), frames_hash(recordings))
     world.bank.write(study, trial, {"source": "trained", "settings": None, "best": {}}, found)
@@ -64,7 +68,10 @@ def test_credit_is_what_the_ensemble_loses_out_of_fold(world: World) -> None:
 
     def judged(members: list[str], index: int, dimension: str) -> float:
         y = world.labels[:, index]
-        columns = [world.bank.column("s", name, "validation", dimension, frames_hash=place) for name in members]
+        columns = [
+            world.bank.column("s", name, "validation", dimension, frames_hash=place)
+            for name in members
+        ]
         recordings = [(r.name, r.frames) for r in world.validation]
         statistics = measure(columns, y, recordings, members)
         ends = np.cumsum([0, *(r.frames for r in world.validation)])
@@ -74,12 +81,16 @@ def test_credit_is_what_the_ensemble_loses_out_of_fold(world: World) -> None:
             weights = greedy(statistics.total(statistics.without(part)), room.STEPS, room.START)
             for recording in part:
                 rows = slice(ends[recording], ends[recording + 1])
-                predicted[rows] = sum(w * column[rows] for w, column in zip(weights, columns, strict=True))
+                predicted[rows] = sum(
+                    w * column[rows] for w, column in zip(weights, columns, strict=True)
+                )
         return ccc(predicted, y)
 
     for name in names:
         others = [other for other in names if other != name]
-        lost = [judged(names, i, d) - judged(others, i, d) for i, d in enumerate(("valence", "arousal"))]
+        lost = [
+            judged(names, i, d) - judged(others, i, d) for i, d in enumerate(("valence", "arousal"))
+        ]
         assert found["s", name] == pytest.approx(np.mean(lost), abs=1e-6)
     assert max(found.values()) > 0.003
 
@@ -88,15 +99,21 @@ def test_there_is_no_credit_before_three_and_none_for_what_does_not_line_up(worl
     for index in range(3):
         put(world, f"t{index}", 0.5, index, 0.3)
     values = np.zeros((4, 2), dtype=np.float32)
-    world.bank.write("s", "elsewhere", {"source": "trained"}, {"validation": Predictions(values, "other frames")})
+    world.bank.write(
+        "s", "elsewhere", {"source": "trained"}, {"validation": Predictions(values, "other frames")}
+    )
     world.bank.write("s", "mix", {"source": "trained"}, {})
     credits = Credits(world.home, world.store)
-    assert credits([("s", "t0"), ("s", "t1"), ("s", "elsewhere"), ("s", "mix"), ("s", "gone")]) == {}
+    assert (
+        credits([("s", "t0"), ("s", "t1"), ("s", "elsewhere"), ("s", "mix"), ("s", "gone")]) == {}
+    )
     assert set(credits([("s", "t2")])) == {("s", "t2")}
     assert set(credits([("s", "t0"), ("s", "elsewhere")])) == {("s", "t0")}
 
 
-def test_a_pool_keeps_who_has_weight_and_the_best(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_keeps_who_has_weight_and_the_best(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(room, "POOL", 5)
     names = [("s", f"t{index:02}") for index in range(17)]
     for index, (_, name) in enumerate(names):
@@ -135,4 +152,6 @@ def test_one_recording_is_judged_in_sample(world: World) -> None:
         world.bank.write("s", f"t{index}", {"source": "trained"}, found)
     contest = Contest(world.bank, frames_hash(recordings), "valence", recordings, annotation)
     contest.enter([("s", f"t{index}") for index in range(3)])
-    assert contest.credit(("s", "t1")) == pytest.approx(0.0, abs=1e-9)  # the two others' mean is as good
+    assert contest.credit(("s", "t1")) == pytest.approx(
+        0.0, abs=1e-9
+    )  # the two others' mean is as good

@@ -1,4 +1,5 @@
-"""Why an ensemble: shares of weight, correlation, and what each part adds, on predictions whose answer is known."""
+"""Why an ensemble: shares of weight, correlation, and what each part adds, on predictions whose
+answer is known."""
 
 from __future__ import annotations
 
@@ -18,10 +19,17 @@ from va_search.ensemble.statistics import Statistics, measure
 FRAMES = 900
 
 
-def candidate(trial: str, encoder: str | None = "lstm", features: tuple[str, ...] = ("face",)) -> Candidate:
+def candidate(
+    trial: str, encoder: str | None = "lstm", features: tuple[str, ...] = ("face",)
+) -> Candidate:
     if encoder is None:
         return Candidate("night", trial, {"source": "outside"})
-    settings = {"encoder": encoder, "fusion": "concat", "features": list(features), "seed": len(trial)}
+    settings = {
+        "encoder": encoder,
+        "fusion": "concat",
+        "features": list(features),
+        "seed": len(trial),
+    }
     return Candidate("night", trial, {"source": "trained", "settings": settings})
 
 
@@ -34,7 +42,9 @@ def predict(candidates: list[Candidate], shares_of_label: list[float], seed: int
     return measure(columns, labels, [("r0", FRAMES // 2), ("r1", FRAMES - FRAMES // 2)], names)
 
 
-def explained(candidates: list[Candidate], statistics: Statistics, weights: Any = None) -> Explanation:
+def explained(
+    candidates: list[Candidate], statistics: Statistics, weights: Any = None
+) -> Explanation:
     """With the greedy recipe, in-sample."""
 
     def judge(keep: Any) -> float:
@@ -46,12 +56,16 @@ def explained(candidates: list[Candidate], statistics: Statistics, weights: Any 
 
 
 def test_the_part_that_knows_the_label_adds_and_the_rest_does_not() -> None:
-    candidates = [candidate("a", "lstm", ("face",)), candidate("b", "gru", ("face", "voice")), candidate("c", None)]
+    candidates = [
+        candidate("a", "lstm", ("face",)),
+        candidate("b", "gru", ("face", "voice")),
+        candidate("c", None),
+    ]
     one = explained(candidates, predict(candidates, [0.0, 0.9, 0.0]))
     adds = {(a.kind, a.name): a for a in one.additions}
-    assert [a.kind for a in one.additions] == ["feature set"] * 2 + ["encoder"] * 2 + ["source"] + ["member"] * len(
-        one.labels
-    )
+    assert [a.kind for a in one.additions] == ["feature set"] * 2 + ["encoder"] * 2 + ["source"] + [
+        "member"
+    ] * len(one.labels)
     assert adds["encoder", "gru"].gain == pytest.approx(adds["feature set", "voice"].gain)
     assert adds["encoder", "gru"].gain > 0.5
     assert adds["encoder", "gru"].gain == pytest.approx(one.ccc - adds["encoder", "gru"].without)
@@ -69,7 +83,12 @@ def test_gains_of_single_members_are_those_given() -> None:
         gains={"night/a": 0.2},
     )  # fmt: skip
     first, second = (a for a in one.additions if a.kind == "member")
-    assert (first.name, first.weight, first.gain, first.without) == ("night/a", 0.7, 0.2, pytest.approx(0.3))
+    assert (first.name, first.weight, first.gain, first.without) == (
+        "night/a",
+        0.7,
+        0.2,
+        pytest.approx(0.3),
+    )
     assert (second.name, second.gain, second.without) == ("night/b", None, None)
 
 
@@ -116,7 +135,10 @@ def test_shares_add_up_by_everything_that_is_shared() -> None:
 
 def test_correlation_is_that_of_numpy_and_undefined_for_a_constant_member() -> None:
     rng = np.random.default_rng(0)
-    columns = [*(rng.normal(size=(3, FRAMES)) + rng.normal(size=FRAMES) + 1000.0), np.full(FRAMES, 7.0)]
+    columns = [
+        *(rng.normal(size=(3, FRAMES)) + rng.normal(size=FRAMES) + 1000.0),
+        np.full(FRAMES, 7.0),
+    ]
     names = [f"m{index}" for index in range(4)]
     found = correlation(measure(columns, rng.normal(size=FRAMES), [("r", FRAMES)], names).total())
     np.testing.assert_allclose(found[:3, :3], np.corrcoef(columns[:3]), atol=1e-9)
@@ -126,7 +148,9 @@ def test_correlation_is_that_of_numpy_and_undefined_for_a_constant_member() -> N
 def test_a_judge_that_cannot_judge_leaves_gaps_not_numbers() -> None:
     candidates = [candidate("a"), candidate("b", "gru")]
     statistics = predict(candidates, [0.9, 0.5])
-    one = explain(candidates, np.array([0.5, 0.5]), statistics.total(), lambda _: None, measured="out_of_fold")
+    one = explain(
+        candidates, np.array([0.5, 0.5]), statistics.total(), lambda _: None, measured="out_of_fold"
+    )
     assert one.ccc is None
     assert {a.gain for a in one.additions} == {None}
 
@@ -135,7 +159,8 @@ def test_a_judge_that_cannot_judge_leaves_gaps_not_numbers() -> None:
 def test_pictures_of_any_size_are_drawn_and_readable(tmp_path: Path, members: int) -> None:
     long = ("a_very_long_feature_set_name", "face", "voice")
     candidates = [
-        candidate(f"{index:016x}", ("lstm", "gru")[index % 2], long[: 1 + index % 3]) for index in range(members)
+        candidate(f"{index:016x}", ("lstm", "gru")[index % 2], long[: 1 + index % 3])
+        for index in range(members)
     ]
     candidates[-1] = candidate("outside-team", None)
     statistics = predict(candidates, np.linspace(0.2, 0.9, members).tolist())

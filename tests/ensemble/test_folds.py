@@ -18,13 +18,26 @@ def fold_of(parts: tuple[tuple[int, ...], ...]) -> dict[int, int]:
 
 
 def test_subjects_and_videos_stay_together() -> None:
-    rows = [("a", "1"), ("b", "1"), ("a", "2"), ("c", "3"), ("d", "4"), ("e", "5"), ("e", "6"), ("f", "7")]
+    rows = [
+        ("a", "1"),
+        ("b", "1"),
+        ("a", "2"),
+        ("c", "3"),
+        ("d", "4"),
+        ("e", "5"),
+        ("e", "6"),
+        ("f", "7"),
+    ]
     folds = make_folds(recordings(rows), [50] * 8)
     where = fold_of(folds.parts)
     assert sorted(where) == list(range(8))
     assert where[0] == where[1] == where[2]  # b shares video 1 with a, who is also in video 2
     assert where[5] == where[6]
-    assert len(folds.parts) == 5 and folds.kept_together == "subject and video" and folds.reason is None
+    assert (
+        len(folds.parts) == 5
+        and folds.kept_together == "subject and video"
+        and folds.reason is None
+    )
     assert sorted(folds.groups) == [(0, 1, 2), (3,), (4,), (5, 6), (7,)]
 
 

@@ -1,4 +1,5 @@
-"""Out-of-fold scores are what a slow computation on frames gives, with nothing of a fold seen by what judges it."""
+"""Out-of-fold scores are what a slow computation on frames gives, with nothing of a fold seen by
+what judges it."""
 
 from __future__ import annotations
 
@@ -57,7 +58,15 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 def recordings(people: int = PEOPLE, each: int = EACH) -> list[Recording]:
     return [
         Recording(
-            f"r{i:02}", f"s{i // each}", f"v{i}", "validation", None, i * FRAMES, FRAMES, 10.0 + 5 * (i % 2), (20,)
+            f"r{i:02}",
+            f"s{i // each}",
+            f"v{i}",
+            "validation",
+            None,
+            i * FRAMES,
+            FRAMES,
+            10.0 + 5 * (i % 2),
+            (20,),
         )
         for i in range(people * each)
     ]
@@ -70,7 +79,9 @@ def material(seed: int = 3, people: int = PEOPLE, grouped: bool = False) -> Mate
     person = np.repeat(rng.normal(size=(people, MEMBERS)), EACH * FRAMES, axis=0)
     y = 100.0 + rng.normal(size=n).cumsum() / 6
     found = [
-        (100 + (y - 100) * 0.5 + person[:, i] + (0.5 + i / 4) * rng.normal(size=n)).astype(np.float32)
+        (100 + (y - 100) * 0.5 + person[:, i] + (0.5 + i / 4) * rng.normal(size=n)).astype(
+            np.float32
+        )
         for i in range(MEMBERS)
     ]
     y[::7] = np.nan
@@ -81,7 +92,9 @@ def material(seed: int = 3, people: int = PEOPLE, grouped: bool = False) -> Mate
     budget = 8 * MEMBERS**2 * (len(folds.parts) if grouped else len(recs))
     pairs = [(r.name, r.frames) for r in recs]
     statistics = measure(found, y, pairs, names, parts=folds.parts, budget=budget)
-    candidates = [Candidate("s", f"m{i}", {"source": "trained", "settings": {}}) for i in range(MEMBERS)]
+    candidates = [
+        Candidate("s", f"m{i}", {"source": "trained", "settings": {}}) for i in range(MEMBERS)
+    ]
     return Material(statistics, candidates, found.__getitem__, y, recs, folds)
 
 
@@ -99,13 +112,16 @@ def on_frames(of: Material, fit: Fit) -> np.ndarray:
 
 
 def rows(of: Material, part: int) -> np.ndarray:
-    return np.concatenate([np.arange(of.recordings[i].start, of.recordings[i].stop) for i in of.folds.parts[part]])
+    return np.concatenate(
+        [np.arange(of.recordings[i].start, of.recordings[i].stop) for i in of.folds.parts[part]]
+    )
 
 
 @pytest.mark.parametrize("name", list(DOCUMENTS))
 @pytest.mark.parametrize("grouped", [False, True])
 def test_out_of_fold_is_the_computation_on_frames(name: str, grouped: bool) -> None:
-    """Each part predicted, frame by frame, by the recipe fitted to a material that holds only the others."""
+    """Each part predicted, frame by frame, by the recipe fitted to a material that holds only the
+    others."""
     of = material(grouped=grouped)
     judged = fits(of, DOCUMENTS[name])
     joined = np.empty(len(of.annotation))
@@ -119,7 +135,8 @@ def test_out_of_fold_is_the_computation_on_frames(name: str, grouped: bool) -> N
 
 @pytest.mark.parametrize("name", list(DOCUMENTS))
 def test_what_a_fit_leaves_out_does_not_matter_to_it(name: str) -> None:
-    """Other annotations and other predictions in the part left out: the very same fit, choices included."""
+    """Other annotations and other predictions in the part left out: the very same fit, choices
+    included."""
     of = material()
     one = fits(of, DOCUMENTS[name]).fit(frozenset({1}))
     inside = rows(of, 1)
@@ -130,7 +147,9 @@ def test_what_a_fit_leaves_out_does_not_matter_to_it(name: str) -> None:
         column[inside] += rng.normal(size=len(inside)).astype(np.float32) * 50
     pairs = [(r.name, r.frames) for r in of.recordings]
     statistics = measure(columns, y, pairs, of.statistics.labels)
-    other = dataclasses.replace(of, statistics=statistics, annotation=y, columns=columns.__getitem__)
+    other = dataclasses.replace(
+        of, statistics=statistics, annotation=y, columns=columns.__getitem__
+    )
     again = fits(other, DOCUMENTS[name]).fit(frozenset({1}))
     np.testing.assert_allclose(again.weights, one.weights, atol=1e-9)
     assert again.shrink == one.shrink and again.post.window_seconds == one.post.window_seconds
@@ -190,7 +209,9 @@ def test_without_folds_there_is_no_out_of_fold_score() -> None:
     of = material(people=1)
     judged = fits(of, DOCUMENTS["all chosen"])
     assert judged.out_of_fold() is None and judged.gains([0]) is None
-    assert np.isfinite(value(judged.in_sample())) and judged.choice(frozenset()) == judged.choices[0]
+    assert (
+        np.isfinite(value(judged.in_sample())) and judged.choice(frozenset()) == judged.choices[0]
+    )
 
 
 @pytest.mark.parametrize("name", ["greedy", "ridge_matched", "all chosen"])
@@ -213,7 +234,9 @@ def test_gains_are_what_is_lost_without_a_member(name: str) -> None:
                 p, y = found[used], of.annotation[used]
                 found = (found - p.mean()) * y.std() / p.std() + y.mean()
             joined[rows(of, part)] = found[rows(of, part)]
-        assert gains[member] == pytest.approx(value(judged.out_of_fold()) - ccc(joined, of.annotation), abs=1e-9)
+        assert gains[member] == pytest.approx(
+            value(judged.out_of_fold()) - ccc(joined, of.annotation), abs=1e-9
+        )
 
 
 def test_a_member_with_all_the_weight_has_no_gain() -> None:

@@ -37,17 +37,23 @@ LEAST = 0.005
 
 def recordings_of(people: int) -> list[Recording]:
     return [
-        Recording(f"r{i:02}", f"s{i // EACH:02}", f"v{i:02}", "validation", None, i * FRAMES, FRAMES, 25.0)
+        Recording(
+            f"r{i:02}", f"s{i // EACH:02}", f"v{i:02}", "validation", None, i * FRAMES, FRAMES, 25.0
+        )
         for i in range(people * EACH)
     ]
 
 
 def draw(seed: int, people: int, good: int) -> tuple[Vector, Vector]:
-    """Annotations (frame,) and predictions (frame, member) of members that are each right in their own way."""
+    """Annotations (frame,) and predictions (frame, member) of members that are each right in their
+    own way."""
     rng = np.random.default_rng(seed)
     frames = people * EACH * FRAMES
     y = rng.normal(size=frames) + np.repeat(rng.normal(size=people), EACH * FRAMES)
-    errors = rng.normal(size=(frames, good)) + np.repeat(rng.normal(size=(people * EACH, good)), FRAMES, axis=0) / 2
+    errors = (
+        rng.normal(size=(frames, good))
+        + np.repeat(rng.normal(size=(people * EACH, good)), FRAMES, axis=0) / 2
+    )
     return y, rng.uniform(0.6, 1.2, good) * y[:, None] + errors + rng.normal(0.0, 0.3, good)
 
 
@@ -140,7 +146,9 @@ def test_the_order_of_members_changes_nothing(seed: int, people: int, good: int)
     first = fit(material(y, members, names))
     second = fit(material(y, members[:, order], [names[i] for i in order]))
     np.testing.assert_allclose(second.weights, first.weights[order], atol=1e-12)
-    assert second.post.scale == pytest.approx(first.post.scale) and second.weights.sum() == pytest.approx(1.0)
+    assert second.post.scale == pytest.approx(
+        first.post.scale
+    ) and second.weights.sum() == pytest.approx(1.0)
 
 
 def test_scales_and_offsets_of_members_hardly_matter() -> None:
@@ -158,7 +166,9 @@ def test_one_excellent_member_among_poor_ones_keeps_the_weight() -> None:
     """Halfway to equal weights on all of them would halve the CCC."""
     y, poor = draw(3, 8, 7)
     rng = np.random.default_rng(4)
-    members = np.hstack([0.15 * poor + rng.normal(size=poor.shape), (y + rng.normal(0.0, 0.3, len(y)))[:, None]])
+    members = np.hstack(
+        [0.15 * poor + rng.normal(size=poor.shape), (y + rng.normal(0.0, 0.3, len(y)))[:, None]]
+    )
     fits = Fits(material(y, members), DEFAULT.plans["valence"])
     assert fits.fit().weights[-1] * 1.0 > 0.8
     found = fits.out_of_fold()
@@ -177,11 +187,15 @@ def test_candidates_all_worse_than_a_constant_are_refused_with_their_cccs(tmp_pa
     with pytest.raises(InputError) as error:
         build(world.home, ["first"], DEFAULT, "e")
     assert [problem.split(":")[0] for problem in error.value.problems] == ["valence", "arousal"]
-    records = {record["trial"]: record["best"]["arousal"]["ccc"] for record in world.bank.records("first")}
+    records = {
+        record["trial"]: record["best"]["arousal"]["ccc"] for record in world.bank.records("first")
+    }
     best = max(records, key=lambda trial: records[trial])
     assert records[best] < -0.2
     assert f"6 recordings: first/{best} {records[best]:.3f}, first/" in error.value.problems[1]
-    assert "no candidate is better than a constant" in str(error.value) and "and 2 more" in str(error.value)
+    assert "no candidate is better than a constant" in str(error.value) and "and 2 more" in str(
+        error.value
+    )
     assert not world.home.ensemble("e").exists()
 
 
@@ -199,15 +213,25 @@ def test_the_command_says_who_gets_no_weight_and_refuses_what_would_do_harm(tmp_
     command = ["ensemble", "first", "--name", "e", "--no-tracking", "--home", str(world.home.root)]
     shown = CliRunner().invoke(app, command)
     assert shown.exit_code == 0
-    assert "valence: 12 of 15 candidates get no weight, no better than a constant (CCC 0)" in shown.output
+    assert (
+        "valence: 12 of 15 candidates get no weight, no better than a constant (CCC 0)"
+        in shown.output
+    )
     saved = json.loads(world.home.ensemble("e").read_text())
     for dimension in ("valence", "arousal"):
         members = saved["dimensions"][dimension]["members"]
         assert {member["trial"] for member in members} <= {"a0", "a1", "a2"}
         scores = saved["dimensions"][dimension]
-        assert scores["scores"]["out_of_fold"] > scores["best_single"]["scores"]["out_of_fold"] - LEAST
+        assert (
+            scores["scores"]["out_of_fold"] > scores["best_single"]["scores"]["out_of_fold"] - LEAST
+        )
     world = flipped_world(tmp_path / "none")
     refused = CliRunner().invoke(app, [*command[:-1], str(world.home.root)])
     assert refused.exit_code == 2 and "no candidate is better than a constant" in refused.output
-    compared = CliRunner().invoke(app, ["ensemble", "first", "--compare", "--home", str(world.home.root)])
-    assert compared.exit_code == 2 and "arousal: no candidate is better than a constant" in compared.output
+    compared = CliRunner().invoke(
+        app, ["ensemble", "first", "--compare", "--home", str(world.home.root)]
+    )
+    assert (
+        compared.exit_code == 2
+        and "arousal: no candidate is better than a constant" in compared.output
+    )

@@ -31,7 +31,9 @@ def read(world: World, trial: str, split: str) -> np.ndarray:
     return world.bank.read("first", trial, split, frames_hash=frames_hash(world.store.split(split)))
 
 
-@pytest.mark.parametrize(("rows", "time"), [("labelled", True), ("labelled", False), ("all", True), ("all", False)])
+@pytest.mark.parametrize(
+    ("rows", "time"), [("labelled", True), ("labelled", False), ("all", True), ("all", False)]
+)
 def test_rows_find_their_frames(world: World, tmp_path: Path, rows: str, time: bool) -> None:
     write_outside(tmp_path / "teams" / "red", world, seed=4, rows=rows, time=time)
     (added,) = add_outside(world.bank, "first", tmp_path / "teams", world.store)
@@ -42,7 +44,9 @@ def test_rows_find_their_frames(world: World, tmp_path: Path, rows: str, time: b
     covered = labelled if rows == "labelled" else np.ones(len(labelled), dtype=bool)
     np.testing.assert_allclose(found[covered], expected[covered], atol=1e-4)
     filled = int((~covered).sum()) + (20 if rows == "labelled" and time else 0)
-    assert added.filled_frames == filled == world.bank.record("first", "outside-red")["filled_frames"]
+    assert (
+        added.filled_frames == filled == world.bank.record("first", "outside-red")["filled_frames"]
+    )
     assert added.best["valence"] == pytest.approx(ccc(expected[:, 0], world.labels[:, 0]), abs=1e-4)
 
 
@@ -51,7 +55,9 @@ def test_frames_without_row_take_the_nearest_rows_value(world: World, tmp_path: 
     add_outside(world.bank, "first", tmp_path / "teams", world.store)
     test = read(world, "outside-red", "test")
     np.testing.assert_array_equal(test[:5], np.repeat(test[5:6], 5, axis=0))
-    np.testing.assert_array_equal(test[28:33], np.repeat(test[27:28], 5, axis=0))  # x1 has 33 frames
+    np.testing.assert_array_equal(
+        test[28:33], np.repeat(test[27:28], 5, axis=0)
+    )  # x1 has 33 frames
 
 
 def test_rows_in_any_order_by_time(world: World, tmp_path: Path) -> None:
@@ -71,10 +77,17 @@ def test_the_record_and_an_ensemble_with_it(world: World, tmp_path: Path) -> Non
     add_outside(world.bank, "first", tmp_path / "teams", world.store)
     record = world.bank.record("first", "outside-red")
     assert (record["source"], record["settings"], record["history"]) == ("outside", None, [])
-    assert record["store_path"] == str(world.store.path.resolve()) and record["best"]["valence"]["epoch"] is None
+    assert (
+        record["store_path"] == str(world.store.path.resolve())
+        and record["best"]["valence"]["epoch"] is None
+    )
     assert record["data_hash"] == world.store.data_hash([])
     built = build(world.home, ["first"], read_recipe("mean", {"method": "mean"}), "m")
-    assert [m.source for m in built.dimensions["valence"].members] == ["trained", "trained", "outside"]
+    assert [m.source for m in built.dimensions["valence"].members] == [
+        "trained",
+        "trained",
+        "outside",
+    ]
     assert built.notes == []
 
 
@@ -83,7 +96,9 @@ def test_the_same_again_and_a_corrected_model(world: World, tmp_path: Path) -> N
     write_outside(tmp_path / "teams" / "blue", world, seed=5)
 
     def states() -> list[str]:
-        return [one.state for one in add_outside(world.bank, "first", tmp_path / "teams", world.store)]
+        return [
+            one.state for one in add_outside(world.bank, "first", tmp_path / "teams", world.store)
+        ]
 
     assert states() == ["new", "new"]
     assert states() == ["unchanged", "unchanged"]
@@ -104,7 +119,9 @@ def damage(file: Path, line: int, text: str) -> None:
     file.write_text("\n".join(lines) + "\n")
 
 
-def test_all_problems_of_all_models_at_once_and_nothing_written(world: World, tmp_path: Path) -> None:
+def test_all_problems_of_all_models_at_once_and_nothing_written(
+    world: World, tmp_path: Path
+) -> None:
     for index, team in enumerate(("blue", "green", "red")):
         write_outside(tmp_path / "teams" / team, world, seed=index)
     red, blue = tmp_path / "teams" / "red", tmp_path / "teams" / "blue"
@@ -123,7 +140,10 @@ def test_all_problems_of_all_models_at_once_and_nothing_written(world: World, tm
     assert f"{red / 'v3.csv'}:5: column 'valence': 'abc' is not a number" in text
     assert f"{red / 'v4.csv'}:7: valence is empty or NaN, expected a number" in text
     assert f"{blue / 'v1.csv'}:4: arousal -77 is far outside the label range [0.5, 9.5]" in text
-    assert f"{blue / 'x1.csv'}:3: time 301 is no frame's time; the recording has 33 frames from 0 to 1600" in text
+    assert (
+        f"{blue / 'x1.csv'}:3: time 301 is no frame's time; the recording has 33 frames from 0 to 1600"
+        in text
+    )
     assert f"{blue / 'v5.csv'}:3: time 450 stands twice" in text
     assert f"{blue / 'v2.csv'}:2: arousal is infinite" in text
     assert "green" not in text
@@ -147,7 +167,10 @@ def test_row_counts_that_fit_nothing_without_times(world: World, tmp_path: Path)
     with pytest.raises(InputError) as error:
         add_outside(world.bank, "first", tmp_path / "teams", world.store)
     text = str(error.value)
-    assert "v3.csv: 60 rows, expected 70 (all frames) or 63 (the labelled ones); with the column 'time'" in text
+    assert (
+        "v3.csv: 60 rows, expected 70 (all frames) or 63 (the labelled ones); with the column 'time'"
+        in text
+    )
     assert "x1.csv: 30 rows, expected 33 (all frames); with" in text
 
 
@@ -161,7 +184,9 @@ def test_row_counts_that_fit_nothing_without_times(world: World, tmp_path: Path)
         ("time,valence,valence,arousal\n0,1,1,1\n", "stands twice"),
     ],
 )
-def test_files_that_are_no_predictions(world: World, tmp_path: Path, content: str, said: str) -> None:
+def test_files_that_are_no_predictions(
+    world: World, tmp_path: Path, content: str, said: str
+) -> None:
     write_outside(tmp_path / "teams" / "red", world, seed=1)
     (tmp_path / "teams" / "red" / "v1.csv").write_text(content)
     with pytest.raises(InputError) as error:
@@ -188,14 +213,28 @@ def test_folders_that_hold_no_models(world: World, tmp_path: Path) -> None:
 def test_the_ten_challenge_entries_of_case(case_folder: Path, tmp_path: Path) -> None:
     store: Store = import_table(case_folder, tmp_path / "case")
     home = Home(tmp_path / "home")
-    added = {one.model: one for one in add_outside(Bank(home.bank), "teams", case_folder / "team_predictions", store)}
+    added = {
+        one.model: one
+        for one in add_outside(Bank(home.bank), "teams", case_folder / "team_predictions", store)
+    }
     assert len(added) == 10
-    expected = {"CARElab": (0.440, 0.671), "shubham": (0.404, 0.459), "UBA": (0.143, 0.367), "SAIL": (0.189, 0.238)}
+    expected = {
+        "CARElab": (0.440, 0.671),
+        "shubham": (0.404, 0.459),
+        "UBA": (0.143, 0.367),
+        "SAIL": (0.189, 0.238),
+    }
     for model, pair in expected.items():
         assert tuple(added[model].best.values()) == pytest.approx(pair, abs=6e-4)
-    assert {one.filled_frames for one in added.values()} == {400 * 96}  # 601 of 1001 rows, 96 recordings
-    mean = build(home, ["teams"], read_recipe("mean", {"method": "mean"}), "mean").scores["in_sample"]
-    assert mean is not None and (mean["valence"], mean["arousal"]) == pytest.approx((0.200, 0.247), abs=6e-4)
+    assert {one.filled_frames for one in added.values()} == {
+        400 * 96
+    }  # 601 of 1001 rows, 96 recordings
+    mean = build(home, ["teams"], read_recipe("mean", {"method": "mean"}), "mean").scores[
+        "in_sample"
+    ]
+    assert mean is not None and (mean["valence"], mean["arousal"]) == pytest.approx(
+        (0.200, 0.247), abs=6e-4
+    )
     assert np.isnan(store.annotations[positions(store.split("test"))]).all()
 
 
@@ -205,13 +244,16 @@ def truth(world: World, name: str) -> np.ndarray:
         start = 0
         for recording in world.store.split(split):
             if recording.name == name:
-                return world.predict(4, 1.0)[split].values[start : start + recording.frames].round(4)
+                return (
+                    world.predict(4, 1.0)[split].values[start : start + recording.frames].round(4)
+                )
             start += recording.frames
     raise AssertionError(name)
 
 
 def write_named(folder: Path, world: World, header: str, cell: Callable[[str, int], str]) -> None:
-    """All frames of all recordings, last frame first, named by `cell`; arousal stands before valence."""
+    """All frames of all recordings, last frame first, named by `cell`; arousal stands before
+    valence."""
     folder.mkdir(parents=True, exist_ok=True)
     for recording in (*world.store.split("validation"), *world.store.split("test")):
         values = truth(world, recording.name)
@@ -219,7 +261,9 @@ def write_named(folder: Path, world: World, header: str, cell: Callable[[str, in
             f"{cell(recording.name, frame)},{values[frame, 1]:.4f},{values[frame, 0]:.4f}"
             for frame in reversed(range(recording.frames))
         ]
-        (folder / f"{recording.name}.csv").write_text("\n".join([f"{header},arousal,valence", *rows]) + "\n")
+        (folder / f"{recording.name}.csv").write_text(
+            "\n".join([f"{header},arousal,valence", *rows]) + "\n"
+        )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +287,9 @@ def test_rows_are_named_in_many_ways(
     (added,) = add_outside(world.bank, "first", tmp_path / "red", world.store)
     expected = np.concatenate([truth(world, recording.name) for recording in world.validation])
     np.testing.assert_allclose(read(world, "outside-red", "validation"), expected, atol=1e-6)
-    np.testing.assert_allclose(read(world, "outside-red", "test")[:33], truth(world, "x1"), atol=1e-6)
+    np.testing.assert_allclose(
+        read(world, "outside-red", "test")[:33], truth(world, "x1"), atol=1e-6
+    )
     remarks = "\n".join(added.remarks)
     assert ("column Unnamed: 0 is not used" in remarks) == ("Unnamed" in header)
     assert ("frames count from 0 in it" in remarks) == (header == "frame_id")
@@ -257,8 +303,9 @@ def test_a_column_that_would_be_ignored_though_it_orders_rows_is_refused_by_name
     with pytest.raises(InputError) as error:
         add_outside(world.bank, "first", tmp_path / "red", world.store)
     assert len(error.value.problems) == 8
-    assert f"x1.csv:3: column '{header}' is not used, but by its numbers the rows are in another order" in str(
-        error.value
+    assert (
+        f"x1.csv:3: column '{header}' is not used, but by its numbers the rows are in another order"
+        in str(error.value)
     )
 
 
@@ -271,9 +318,7 @@ def test_two_persons_of_a_video_that_changed_places(world: World, tmp_path: Path
     with pytest.raises(InputError) as error:
         add_outside(world.bank, "first", tmp_path / "red", world.store)
     left, right = error.value.problems
-    said = (
-        "column 'image' names {} ({}), but the file is of recording {}; expected rows of one recording, the file's own"
-    )
+    said = "column 'image' names {} ({}), but the file is of recording {}; expected rows of one recording, the file's own"
     assert left == f"{first}:2: " + said.format("'v1_left'", "'v1_left/00080.jpg'", "'v1'")
     assert right == f"{second}:2: " + said.format("'v1'", "'v1/00060.jpg'", "'v1_left'")
 
@@ -292,7 +337,10 @@ def test_predictions_on_another_scale_are_refused(
     folder = tmp_path / "red"
     folder.mkdir()
     for recording in (*world.validation, *world.store.split("test")):
-        rows = [f"{valence:.4f},{arousal:.4f}" for valence, arousal in bring(truth(world, recording.name))]
+        rows = [
+            f"{valence:.4f},{arousal:.4f}"
+            for valence, arousal in bring(truth(world, recording.name))
+        ]
         (folder / f"{recording.name}.csv").write_text("\n".join(["valence,arousal", *rows]) + "\n")
     with pytest.raises(InputError) as error:
         add_outside(world.bank, "first", folder, world.store)
@@ -301,7 +349,8 @@ def test_predictions_on_another_scale_are_refused(
 
 
 def test_a_scale_inside_the_labels_range_is_asked_for(world: World, tmp_path: Path) -> None:
-    """Labels go from .5 to 9.5: a perfect prediction on 1 to 5 can't be told from a careful one, but is reported."""
+    """Labels go from .5 to 9.5: a perfect prediction on 1 to 5 can't be told from a careful one,
+    but is reported."""
     folder = tmp_path / "red"
     folder.mkdir()
     for recording in (*world.validation, *world.store.split("test")):
@@ -311,7 +360,8 @@ def test_a_scale_inside_the_labels_range_is_asked_for(world: World, tmp_path: Pa
     (added,) = add_outside(world.bank, "first", folder, world.store)
     (remark,) = added.remarks
     assert (
-        f"{folder}: valence correlates 1.00 with the labels but its CCC is 0." in remark and "another scale?" in remark
+        f"{folder}: valence correlates 1.00 with the labels but its CCC is 0." in remark
+        and "another scale?" in remark
     )
 
 
@@ -327,16 +377,25 @@ def test_what_lies_there_in_place_of_predictions_is_named(world: World, tmp_path
         add_outside(world.bank, "first", tmp_path / "teams", world.store)
     found = str(error.value)
     assert (
-        f"{red}: no file for 2 validation or test recordings: v2, x1; there are files of no recording of the" in found
+        f"{red}: no file for 2 validation or test recordings: v2, x1; there are files of no recording of the"
+        in found
     )
-    assert "no v2.csv; V02.csv is there: is it meant?" in found and "no x1.csv; x1.tsv is there, allowed: .csv" in found
+    assert (
+        "no v2.csv; V02.csv is there: is it meant?" in found
+        and "no x1.csv; x1.tsv is there, allowed: .csv" in found
+    )
     assert "pandas.read_csv('x1.tsv', sep='\\t').to_csv('x1.csv', index=False)" in found
-    assert f"{red / 'v3.csv'} and v3.npy: two files of one recording; keep one" in found and "v3.log" not in found
+    assert (
+        f"{red / 'v3.csv'} and v3.npy: two files of one recording; keep one" in found
+        and "v3.log" not in found
+    )
     (red / "V02.csv").rename(red / "v2.csv")
     (red / "x1.tsv").rename(red / "x1.csv")
     (red / "v3.npy").unlink()
     (added,) = add_outside(world.bank, "first", tmp_path / "teams", world.store)
-    assert added.remarks == (f"{red}: the store has no recording of these names, so they are not read: other.csv",)
+    assert added.remarks == (
+        f"{red}: the store has no recording of these names, so they are not read: other.csv",
+    )
 
 
 def test_arrays_alone_are_told_with_how_to_convert_them(world: World, tmp_path: Path) -> None:
@@ -346,9 +405,15 @@ def test_arrays_alone_are_told_with_how_to_convert_them(world: World, tmp_path: 
     with pytest.raises(InputError) as error:
         add_outside(world.bank, "first", tmp_path / "teams", world.store)
     found = str(error.value)
-    assert "no CSV in it, expected one per recording (such as v1.csv); found v1.npy, v1_left.npy" in found
+    assert (
+        "no CSV in it, expected one per recording (such as v1.csv); found v1.npy, v1_left.npy"
+        in found
+    )
     assert "no v1.csv; v1.npy is there, allowed: .csv" in found
-    assert "pandas.DataFrame(np.load('v1.npy'), columns=['valence', 'arousal']).to_csv('v1.csv', index=False)" in found
+    assert (
+        "pandas.DataFrame(np.load('v1.npy'), columns=['valence', 'arousal']).to_csv('v1.csv', index=False)"
+        in found
+    )
 
 
 @pytest.mark.parametrize(
@@ -359,7 +424,10 @@ def test_arrays_alone_are_told_with_how_to_convert_them(world: World, tmp_path: 
         (lambda frame, row: row, True),
         (lambda frame, row: row + 5000, True),  # of a table of all recordings
         (lambda frame, row: row + 2, False),
-        (lambda frame, row: row + 2 * (row > 9), False),  # other frames than the labelled ones were left out
+        (
+            lambda frame, row: row + 2 * (row > 9),
+            False,
+        ),  # other frames than the labelled ones were left out
     ],
 )
 def test_row_numbers_go_with_the_labelled_frames_or_are_refused(
@@ -372,13 +440,18 @@ def test_row_numbers_go_with_the_labelled_frames_or_are_refused(
     frames = np.flatnonzero(~np.isnan(labels).all(axis=1)).tolist()
     assert frames[0] > 2 and len(frames) < v3.frames
     header, *rows = file.read_text().splitlines()
-    numbered = [f"{number(frame, row)},{text}" for row, (frame, text) in enumerate(zip(frames, rows, strict=True))]
+    numbered = [
+        f"{number(frame, row)},{text}"
+        for row, (frame, text) in enumerate(zip(frames, rows, strict=True))
+    ]
     file.write_text("\n".join([f",{header}", *numbered]) + "\n")
     if fits:
         (added,) = add_outside(world.bank, "first", tmp_path / "teams", world.store)
         assert added.state == "new"
         return
-    with pytest.raises(InputError, match=r"v3.csv: .* but column '', which is not used, numbers them"):
+    with pytest.raises(
+        InputError, match=r"v3.csv: .* but column '', which is not used, numbers them"
+    ):
         add_outside(world.bank, "first", tmp_path / "teams", world.store)
 
 
@@ -387,8 +460,12 @@ def test_predictions_for_another_person_are_refused(world: World, tmp_path: Path
     file = tmp_path / "teams" / "red" / "v3.csv"
     people = {recording.name: recording.subject for recording in world.store.recordings}
     header, *rows = file.read_text().splitlines()
-    file.write_text("\n".join([f"subject,{header}", *(f"{people['v3']},{row}" for row in rows)]) + "\n")
+    file.write_text(
+        "\n".join([f"subject,{header}", *(f"{people['v3']},{row}" for row in rows)]) + "\n"
+    )
     add_outside(world.bank, "first", tmp_path / "teams", world.store)
-    file.write_text("\n".join([f"subject,{header}", *(f"{people['v1']},{row}" for row in rows)]) + "\n")
+    file.write_text(
+        "\n".join([f"subject,{header}", *(f"{people['v1']},{row}" for row in rows)]) + "\n"
+    )
     with pytest.raises(InputError, match=f"v3.csv:2: column 'subject' names '{people['v1']}'"):
         add_outside(world.bank, "first", tmp_path / "teams", world.store)

@@ -1,4 +1,5 @@
-"""Configurations over folds: each recording from the trial that did not train on it, whole or not there at all."""
+"""Configurations over folds: each recording from the trial that did not train on it, whole or not
+there at all."""
 
 from __future__ import annotations
 
@@ -37,7 +38,9 @@ def test_the_store_is_as_case_is(world: FoldsWorld) -> None:
     assert (world.store.fold_numbers, world.store.official_fold) == ([0, 1, 2, 3], 3)
 
 
-def test_every_labelled_recording_is_from_the_trial_that_did_not_train_on_it(world: FoldsWorld) -> None:
+def test_every_labelled_recording_is_from_the_trial_that_did_not_train_on_it(
+    world: FoldsWorld,
+) -> None:
     together = put_together(world.home, ["first"], world.store)
     assert (len(together.entries), together.made, together.left_out) == (3, 3, {})
     labelled, test = world.store.labelled, world.store.split("test")
@@ -51,14 +54,20 @@ def test_every_labelled_recording_is_from_the_trial_that_did_not_train_on_it(wor
             fold = world.store.fold(recording.fold)  # type: ignore[arg-type]
             assert recording not in fold.train
             own = world.bank.read(
-                "first", record["trials"][str(recording.fold)], "validation", frames_hash=frames_hash(fold.validation)
+                "first",
+                record["trials"][str(recording.fold)],
+                "validation",
+                frames_hash=frames_hash(fold.validation),
             )
             before = sum(one.frames for one in fold.validation[: fold.validation.index(recording)])
             np.testing.assert_array_equal(
                 values[start : start + recording.frames], own[before : before + recording.frames]
             )
             start += recording.frames
-        tests = [world.bank.read("first", t, "test", frames_hash=frames_hash(test)) for t in record["trials"].values()]
+        tests = [
+            world.bank.read("first", t, "test", frames_hash=frames_hash(test))
+            for t in record["trials"].values()
+        ]
         np.testing.assert_allclose(
             bank.read("first", entry.trial, "test", frames_hash=frames_hash(test)),
             np.mean(np.array(tests, dtype=np.float64), axis=0),
@@ -75,9 +84,15 @@ def test_what_is_not_complete_is_counted_and_named(world: FoldsWorld) -> None:
     world.train("first", 8, (0, 1, 2))
     world.train("first", 9, (1, "official"))
     world.train("first", 3, (MIX,))
-    record = {**world.bank.record("first", world.bank.trials("first")[0]), "source": "outside", "settings": None}
+    record = {
+        **world.bank.record("first", world.bank.trials("first")[0]),
+        "source": "outside",
+        "settings": None,
+    }
     validation = world.store.split("validation")
-    world.bank.write("first", "outside-x", record, {"validation": world.predicted(validation, [5], 1.0)})
+    world.bank.write(
+        "first", "outside-x", record, {"validation": world.predicted(validation, [5], 1.0)}
+    )
     together = put_together(world.home, ["first"], world.store)
     assert len(together.entries) == 3
     assert together.left_out == {
@@ -95,15 +110,23 @@ def test_nothing_is_made_twice_and_what_changed_is_made_anew(world: FoldsWorld) 
         for one in first.entries
     }
     assert put_together(world.home, ["first"], world.store).made == 0
-    os.link(*(world.bank.folder("first", world.bank.trials("first")[0]) / name for name in ("test.arrow", "link")))
-    assert put_together(world.home, ["first"], world.store).made == 0  # a study that adopts a trial changes nothing
+    os.link(
+        *(
+            world.bank.folder("first", world.bank.trials("first")[0]) / name
+            for name in ("test.arrow", "link")
+        )
+    )
+    assert (
+        put_together(world.home, ["first"], world.store).made == 0
+    )  # a study that adopts a trial changes nothing
     world.train("first", 1, (2,), again=1)
     again = put_together(world.home, ["first"], world.store)
     assert again.made == 1
     changed = [
         one.trial
         for one in again.entries
-        if (world.configurations.folder("first", one.trial) / "validation.arrow").stat() != kept[one.trial]
+        if (world.configurations.folder("first", one.trial) / "validation.arrow").stat()
+        != kept[one.trial]
     ]
     assert len(changed) == 1
 
@@ -146,7 +169,9 @@ def slow(*given):
 bank.write_json = slow
 put_together(Home(Path({str(world.home.root)!r})), ["first"], Store.open(Path({str(world.store.path)!r})))
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "one\n"
         os.kill(process.pid, signal.SIGKILL)
     assert list(world.home.configurations.glob("first/*/validation.arrow"))
@@ -154,41 +179,59 @@ put_together(Home(Path({str(world.home.root)!r})), ["first"], Store.open(Path({s
     assert put_together(world.home, ["first"], world.store).made == 3
 
 
-def test_a_store_without_folds_and_unknown_studies_are_refused(world: FoldsWorld, tmp_path: Path) -> None:
+def test_a_store_without_folds_and_unknown_studies_are_refused(
+    world: FoldsWorld, tmp_path: Path
+) -> None:
     bare = make_store(tmp_path / "bare", folds=False)
     with pytest.raises(InputError, match=r"it has no folds; make some with `va-search data folds"):
         put_together(world.home, ["first"], bare)
     name = world.store.labelled[0].name
-    recordings = [replace(one, fold=None) if one.name == name else one for one in world.store.recordings]
-    with pytest.raises(InputError, match="1 labelled recording is in no fold, expected each of them in one"):
+    recordings = [
+        replace(one, fold=None) if one.name == name else one for one in world.store.recordings
+    ]
+    with pytest.raises(
+        InputError, match="1 labelled recording is in no fold, expected each of them in one"
+    ):
         put_together(world.home, ["first"], replace(world.store, recordings=tuple(recordings)))
     with pytest.raises(InputError, match="unknown study 'frist'; did you mean 'first'"):
         put_together(world.home, ["frist"], world.store)
     with pytest.raises(
-        InputError, match=r"no configuration is complete on all folds .*2 left out: trained on train_val"
+        InputError,
+        match=r"no configuration is complete on all folds .*2 left out: trained on train_val",
     ):
         build(world.home, ["mix"], GREEDY, "e", world.store)
 
 
 def test_folds_made_anew_are_other_folds(world: FoldsWorld, tmp_path: Path) -> None:
     put_together(world.home, ["first"], world.store)
-    folds = {one.name: (one.fold + 1) % 4 if one.fold is not None else None for one in world.store.labelled}
+    folds = {
+        one.name: (one.fold + 1) % 4 if one.fold is not None else None
+        for one in world.store.labelled
+    }
     swapped = {"p0_a": folds["p1_a"], "p1_a": folds["p0_a"]}
     (world.store.path / "folds.json").write_text(json.dumps({"folds": {**folds, **swapped}}))
     other = type(world.store).open(world.store.path)
     together = put_together(world.home, ["first"], other)
-    assert together.entries == () and any("no fold of this store" in reason for reason in together.left_out)
+    assert together.entries == () and any(
+        "no fold of this store" in reason for reason in together.left_out
+    )
 
 
 def test_an_ensemble_over_folds_is_measured_on_all_labelled_recordings(world: FoldsWorld) -> None:
     built = build(world.home, ["first"], GREEDY, "e")
     measured = built.measured_on
-    assert (measured.fold, measured.recordings, measured.split) == ("all", 10, "train and validation")
+    assert (measured.fold, measured.recordings, measured.split) == (
+        "all",
+        10,
+        "train and validation",
+    )
     assert measured.groups == 8 and measured.kept_together == "subject and video"
     assert built.scores["out_of_fold"] and built.candidates == 3
     member = built.dimensions["valence"].members[0]
     assert (
-        member.source == "folds" and list(member.trials or {}) == ["0", "1", "2", "3"] and member.features == ["face"]
+        member.source == "folds"
+        and list(member.trials or {}) == ["0", "1", "2", "3"]
+        and member.features == ["face"]
     )
     assert built.notes == []  # the records' scores are those measured now
     materials = gather(world.home, ["first"], None, outside=True, folds="all")
@@ -196,7 +239,9 @@ def test_an_ensemble_over_folds_is_measured_on_all_labelled_recordings(world: Fo
     assert sum(map(len, people)) == 8 == len(set.union(*people))
     official = gather(world.home, ["first"], None, outside=True, folds="official")
     assert len(official.lines.recordings) == len(world.store.split("validation"))
-    files = sorted(path.name for path in (world.home.study("first") / "statistics").glob("valence-*.npz"))
+    files = sorted(
+        path.name for path in (world.home.study("first") / "statistics").glob("valence-*.npz")
+    )
     assert len(files) == 2  # never mixed up
 
 
@@ -207,11 +252,16 @@ def test_its_submission_is_the_mean_of_the_folds(world: FoldsWorld, tmp_path: Pa
     expected = np.zeros(sum(one.frames for one in test))
     for member in built.dimensions["valence"].members:
         for trial in (member.trials or {}).values():
-            values = world.bank.read("first", trial, "test", frames_hash=frames_hash(test))[:, 0].astype(float)
+            values = world.bank.read("first", trial, "test", frames_hash=frames_hash(test))[
+                :, 0
+            ].astype(float)
             expected += member.weight / 4 * values
     np.testing.assert_allclose(predict(built, world.bank, "test", test)[:, 0], expected, atol=1e-6)
     values = world.configurations.read(
-        "first", built.dimensions["valence"].members[0].trial, "validation", frames_hash=built.frames_hash
+        "first",
+        built.dimensions["valence"].members[0].trial,
+        "validation",
+        frames_hash=built.frames_hash,
     )
     world.configurations.write(
         "first",
@@ -226,7 +276,12 @@ def test_its_submission_is_the_mean_of_the_folds(world: FoldsWorld, tmp_path: Pa
 def test_the_official_split_may_be_asked_for(world: FoldsWorld) -> None:
     for number in range(5, 9):
         world.train("first", number, (1,))
-    assert build(world.home, ["first"], read_recipe("mean", {"method": "mean"}), "most").measured_on.fold == 1
+    assert (
+        build(
+            world.home, ["first"], read_recipe("mean", {"method": "mean"}), "most"
+        ).measured_on.fold
+        == 1
+    )
     asked = read_recipe("mean", {"method": "mean"}).over("official")
     built = build(world.home, ["first"], asked, "asked")
     assert (built.measured_on.fold, built.candidates) == ("official", 3)

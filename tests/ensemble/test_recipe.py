@@ -20,7 +20,9 @@ def test_the_menu_has_options_for_every_method() -> None:
     for name, options in OPTIONS.items():
         assert options().method == name
         taken = set(inspect.signature(weigh.METHODS[name]).parameters) - {"statistics", "each"}
-        assert taken == {"members" if key == "member_part" else key for key in options.model_fields} - {"method"}
+        assert taken == {
+            "members" if key == "member_part" else key for key in options.model_fields
+        } - {"method"}
 
 
 def test_the_shipped_recipes() -> None:
@@ -37,7 +39,9 @@ def test_shipped_recipes_say_what_they_do(path: Path) -> None:
     assert path.read_text().startswith("# ") and recipe.name == path.stem
 
 
-def test_a_bare_name_is_looked_up_in_ensembles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bare_name_is_looked_up_in_ensembles(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "ensembles").mkdir()
     (tmp_path / "ensembles" / "mine.yaml").write_text("method: mean\n")
     monkeypatch.chdir(tmp_path)
@@ -46,7 +50,10 @@ def test_a_bare_name_is_looked_up_in_ensembles(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "ensembles" / "best.yaml").write_text("method: top_k\nk: 1\n")
     assert load_recipe("best").plans["valence"].method == "top_k"
     assert known_recipes()["best"] == Path("ensembles/best.yaml")
-    with pytest.raises(InputError, match=r"unknown recipe 'mein'; did you mean 'mine'\?.*known: auto, bagged_greedy"):
+    with pytest.raises(
+        InputError,
+        match=r"unknown recipe 'mein'; did you mean 'mine'\?.*known: auto, bagged_greedy",
+    ):
         load_recipe("mein")
     with pytest.raises(InputError, match=r"elsewhere/mine\.yaml: no such recipe file"):
         load_recipe("elsewhere/mine.yaml")
@@ -59,14 +66,20 @@ def test_the_papers_five_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert set(recipes) == {"ensemble_1", "ensemble_2", "train_val_mix", "ensemble_3", "six_fold"}
     assert all(path.read_text().startswith("# Submission ") for path in files)
     first, second = recipes["ensemble_1"], recipes["ensemble_2"]
-    assert {d: plan.options for d, plan in first.plans.items()} == {"valence": TopK(k=7), "arousal": TopK(k=12)}
+    assert {d: plan.options for d, plan in first.plans.items()} == {
+        "valence": TopK(k=7),
+        "arousal": TopK(k=12),
+    }
     assert [second.plans[d].shared.prune.top for d in ("valence", "arousal")] == [7, 12]
     assert {one.members.folds for one in (first, second)} == {"official"}
     assert [(share, one.name) for share, one in recipes["ensemble_3"].of] == [
         (0.5, "ensemble_1"),
         (0.5, "train_val_mix"),
     ]
-    assert recipes["six_fold"].members.folds == "all" and recipes["train_val_mix"].members.folds == "train_val_mix"
+    assert (
+        recipes["six_fold"].members.folds == "all"
+        and recipes["train_val_mix"].members.folds == "train_val_mix"
+    )
     assert not set(recipes) & set(known_recipes())  # --compare ranks those beside the folder only
     (tmp_path / "ensembles" / "paper").mkdir(parents=True)
     (tmp_path / "ensembles" / "paper" / "six_fold.yaml").write_text("method: best\n")
@@ -85,9 +98,17 @@ def test_a_recipe_over_other_folds_says_so() -> None:
 
 
 def test_a_dimension_may_differ() -> None:
-    document = {"method": "greedy", "steps": 9, "valence": {"steps": 3}, "arousal": {"method": "top_k", "k": 2}}
+    document = {
+        "method": "greedy",
+        "steps": 9,
+        "valence": {"steps": 3},
+        "arousal": {"method": "top_k", "k": 2},
+    }
     recipe = read_recipe("r", document)
-    assert {d: plan.options for d, plan in recipe.plans.items()} == {"valence": Greedy(steps=3), "arousal": TopK(k=2)}
+    assert {d: plan.options for d, plan in recipe.plans.items()} == {
+        "valence": Greedy(steps=3),
+        "arousal": TopK(k=2),
+    }
     assert recipe.members.outside
 
 
@@ -105,9 +126,15 @@ def test_what_every_method_shares() -> None:
     valence, arousal = plans["valence"].shared, plans["arousal"].shared
     assert 0.5 in valence.shrink and len(valence.shrink) > 2 and arousal.shrink == [0.0]
     assert (valence.match, valence.prune.top, arousal.prune.top) == ([True], 5, 5)
-    assert plans["valence"].filters == [Filter("none", 0.0, 0.5), Filter("savitzky_golay", 2.0, 0.5)]
+    assert plans["valence"].filters == [
+        Filter("none", 0.0, 0.5),
+        Filter("savitzky_golay", 2.0, 0.5),
+    ]
     assert plans["arousal"].filters == [Filter("none", 0.0, 0.5)]
-    assert read_recipe("r", {"method": "mean", "match": "auto"}).plans["valence"].shared.match == [True, False]
+    assert read_recipe("r", {"method": "mean", "match": "auto"}).plans["valence"].shared.match == [
+        True,
+        False,
+    ]
 
 
 def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
@@ -136,22 +163,52 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
             "steps: 3\n",
             "`method` is missing; allowed: best, mean, top_k, greedy, bagged_greedy, exact, ridge",
         ),
-        ("method: best\nshrink: 2\n", "bad.yaml:2: `shrink.0`: input should be less than or equal to 1"),
-        ("method: best\nprune:\n  tp: 3\n", "bad.yaml:3: unknown key of prune 'tp'; did you mean 'top'?"),
-        ("method: best\nsmooth:\n  kind: mean\n  seconds: 1\n", "bad.yaml:3: `smooth.kind`: input should be"),
-        ("method: best\nsmooth: {seconds: [0, -1]}\n", "bad.yaml:2: `smooth.seconds.1`: input should be greater"),
-        ("method: best\nmatch: maybe\n", "bad.yaml:2: `match.0`: input should be True, False or 'partial', but got"),
+        (
+            "method: best\nshrink: 2\n",
+            "bad.yaml:2: `shrink.0`: input should be less than or equal to 1",
+        ),
+        (
+            "method: best\nprune:\n  tp: 3\n",
+            "bad.yaml:3: unknown key of prune 'tp'; did you mean 'top'?",
+        ),
+        (
+            "method: best\nsmooth:\n  kind: mean\n  seconds: 1\n",
+            "bad.yaml:3: `smooth.kind`: input should be",
+        ),
+        (
+            "method: best\nsmooth: {seconds: [0, -1]}\n",
+            "bad.yaml:2: `smooth.seconds.1`: input should be greater",
+        ),
+        (
+            "method: best\nmatch: maybe\n",
+            "bad.yaml:2: `match.0`: input should be True, False or 'partial', but got",
+        ),
         ("method: ridge\nmatch_members: true\n", "bad.yaml:2: method ridge has negative weights"),
-        ("method: best\ntoward: greedy\n", "bad.yaml:2: `toward`: input should be 'equal' or 'nnls', but got 'greedy'"),
-        ("method: best\nprune: {helpfull: true}\n", "unknown key of prune 'helpfull'; did you mean 'helpful'?"),
-        ("method: mean\nmatch_members: true\nmembers: {folds: train_val_mix}\n", "bad.yaml:2: members trained on"),
+        (
+            "method: best\ntoward: greedy\n",
+            "bad.yaml:2: `toward`: input should be 'equal' or 'nnls', but got 'greedy'",
+        ),
+        (
+            "method: best\nprune: {helpfull: true}\n",
+            "unknown key of prune 'helpfull'; did you mean 'helpful'?",
+        ),
+        (
+            "method: mean\nmatch_members: true\nmembers: {folds: train_val_mix}\n",
+            "bad.yaml:2: members trained on",
+        ),
         ("method: best\ndelay: 3\n", "bad.yaml:2: `delay`: input should be"),
         ("method: auto\n", "`among`: field required"),
         ("method: auto\namong: [best]\n", "`among`: list should have at least 2 items"),
-        ("method: auto\namong:\n- best\n- men\n", "bad.yaml:4: unknown recipe 'men'; did you mean 'mean'?"),
+        (
+            "method: auto\namong:\n- best\n- men\n",
+            "bad.yaml:4: unknown recipe 'men'; did you mean 'mean'?",
+        ),
         ("method: auto\namong: [best, best]\n", "stands twice"),
         ("method: auto\namong: [best, auto]\n", "is of method auto itself"),
-        ("method: auto\namong: [best, mean]\nvalence: {k: 3}\n", "auto chooses for each dimension by itself"),
+        (
+            "method: auto\namong: [best, mean]\nvalence: {k: 3}\n",
+            "auto chooses for each dimension by itself",
+        ),
         ("method: best\nvalence: {method: auto}\n", "stands at the top of a file"),
         ("method: best\nk: 3\n", "unknown key of method best 'k'"),
         ("method: [best]\n", "unknown method"),
@@ -159,11 +216,23 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("method: best\nmembers: 3\n", "valid dictionary"),
         ("method: best\nmethod: mean\n", "stands twice"),
         ("method: [best\n", "not YAML"),
-        ("method: best\nmembers: {folds: al}\n", "bad.yaml:2: `folds`: input should be 'official', 'all' or"),
-        ("method: top_k\nmembers: {folds: train_val_mix}\n", "bad.yaml:1: members trained on train_val_mix"),
-        ("method: mean\nmatch: true\nmembers: {folds: train_val_mix}\n", "bad.yaml:2: members trained on"),
+        (
+            "method: best\nmembers: {folds: al}\n",
+            "bad.yaml:2: `folds`: input should be 'official', 'all' or",
+        ),
+        (
+            "method: top_k\nmembers: {folds: train_val_mix}\n",
+            "bad.yaml:1: members trained on train_val_mix",
+        ),
+        (
+            "method: mean\nmatch: true\nmembers: {folds: train_val_mix}\n",
+            "bad.yaml:2: members trained on",
+        ),
         ("method: mean\nprune: {top: 3}\nmembers: {folds: train_val_mix}\n", "so `prune` can't be"),
-        ("method: mean\nsmooth: {seconds: [0, 1]}\nmembers: {folds: train_val_mix}\n", "give one window"),
+        (
+            "method: mean\nsmooth: {seconds: [0, 1]}\nmembers: {folds: train_val_mix}\n",
+            "give one window",
+        ),
         (
             "method: auto\namong: [best, mean]\nmembers: {folds: train_val_mix}\n",
             "nothing can be chosen; allowed: mean",
@@ -171,11 +240,23 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("method: auto\namong: [best, over_folds]\n", "says its members' folds itself"),
         ("method: blend\n", "`of`: field required"),
         ("method: blend\nof: {best: 1}\n", "at least 2 items"),
-        ("method: blend\nof: {best: 0.5, mean: 0.6}\n", "bad.yaml:2: shares must sum to 1, but got 1.1"),
-        ("method: blend\nof: {best: 1.5, mean: -0.5}\n", "`of.mean`: input should be greater than 0"),
-        ("method: blend\nof:\n  best: 0.5\n  men: 0.5\n", "bad.yaml:4: unknown recipe 'men'; did you mean 'mean'?"),
+        (
+            "method: blend\nof: {best: 0.5, mean: 0.6}\n",
+            "bad.yaml:2: shares must sum to 1, but got 1.1",
+        ),
+        (
+            "method: blend\nof: {best: 1.5, mean: -0.5}\n",
+            "`of.mean`: input should be greater than 0",
+        ),
+        (
+            "method: blend\nof:\n  best: 0.5\n  men: 0.5\n",
+            "bad.yaml:4: unknown recipe 'men'; did you mean 'mean'?",
+        ),
         ("method: blend\nof: {best: 0.5, bad: 0.5}\n", "is a blend itself"),
-        ("method: blend\nof: {best: 0.5, mean: 0.5}\nmembers: {folds: all}\n", "bad.yaml:3: the parts of a blend say"),
+        (
+            "method: blend\nof: {best: 0.5, mean: 0.5}\nmembers: {folds: all}\n",
+            "bad.yaml:3: the parts of a blend say",
+        ),
         ("method: best\nvalence: {method: blend}\n", "stands at the top of a file"),
     ],
 )
@@ -190,5 +271,7 @@ def test_what_is_refused(tmp_path: Path, text: str, said: str) -> None:
 def test_a_search_space_given_as_a_recipe_is_called_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("sampler: grid\nsettings: {features: all}\n")
-    with pytest.raises(InputError, match=r"mine\.yaml: this is a search space .* expected a recipe"):
+    with pytest.raises(
+        InputError, match=r"mine\.yaml: this is a search space .* expected a recipe"
+    ):
         load_recipe(path)

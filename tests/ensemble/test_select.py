@@ -18,7 +18,9 @@ from va_search.metrics import ccc
 N = 400
 
 
-def predictions(seed: int = 0, members: int = 8) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+def predictions(
+    seed: int = 0, members: int = 8
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
     y = rng.normal(size=N).cumsum() / 10
     shared = rng.normal(size=N)
@@ -31,14 +33,22 @@ def moments_of(found: list[NDArray[np.float64]], y: NDArray[np.float64]) -> Mome
     return measure(found, y, [("r", len(y))], [str(i) for i in range(len(found))]).total()
 
 
-def greedy_on_frames(found: list[NDArray[np.float64]], y: NDArray[np.float64], steps: int, start: int) -> list[float]:
-    """The definition, slowly: every candidate's ensemble is made frame by frame and scored with the metric."""
+def greedy_on_frames(
+    found: list[NDArray[np.float64]], y: NDArray[np.float64], steps: int, start: int
+) -> list[float]:
+    """The definition, slowly: every candidate's ensemble is made frame by frame and scored with the
+    metric."""
     order = sorted(range(len(found)), key=lambda i: (-ccc(found[i], y), i))
-    starts = [ccc(np.mean([found[i] for i in order[: n + 1]], axis=0), y) for n in range(min(start, len(found)))]
+    starts = [
+        ccc(np.mean([found[i] for i in order[: n + 1]], axis=0), y)
+        for n in range(min(start, len(found)))
+    ]
     chosen = order[: int(np.argmax(starts)) + 1]
     best = (ccc(np.mean([found[i] for i in chosen], axis=0), y), list(chosen))
     for _ in range(steps):
-        scores = [ccc(np.mean([found[i] for i in [*chosen, j]], axis=0), y) for j in range(len(found))]
+        scores = [
+            ccc(np.mean([found[i] for i in [*chosen, j]], axis=0), y) for j in range(len(found))
+        ]
         chosen = [*chosen, int(np.argmax(scores))]
         if max(scores) > best[0] + 1e-12:
             best = (max(scores), list(chosen))
@@ -64,7 +74,9 @@ def test_greedy_uses_the_best_ensemble_of_its_path() -> None:
 def test_greedy_takes_a_member_again() -> None:
     weights = select.greedy(moments_of(*predictions(1)), 50)
     taken = weights[weights > 0]
-    assert len(np.unique(np.round(taken, 9))) > 1  # counts differ, so some were taken more than once
+    assert (
+        len(np.unique(np.round(taken, 9))) > 1
+    )  # counts differ, so some were taken more than once
 
 
 def test_best_and_top_k_rank_by_ccc() -> None:
@@ -76,7 +88,9 @@ def test_best_and_top_k_rank_by_ccc() -> None:
     np.testing.assert_allclose(select.top_k(moments, 99), select.mean(moments))
 
 
-@pytest.mark.parametrize("rule", [select.best, lambda m: select.greedy(m, 0), lambda m: select.top_k(m, 1)])
+@pytest.mark.parametrize(
+    "rule", [select.best, lambda m: select.greedy(m, 0), lambda m: select.top_k(m, 1)]
+)
 def test_ties_go_to_the_first_member(rule: Callable[[Moments], NDArray[np.float64]]) -> None:
     found, y = predictions()
     best = int(np.argmax([ccc(p, y) for p in found]))
@@ -86,12 +100,21 @@ def test_ties_go_to_the_first_member(rule: Callable[[Moments], NDArray[np.float6
 
 
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), members=st.integers(1, 10), start=st.integers(1, 12), offset=st.floats(-50, 50))
-def test_greedy_reaches_the_ccc_of_greedy_on_frames(seed: int, members: int, start: int, offset: float) -> None:
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    members=st.integers(1, 10),
+    start=st.integers(1, 12),
+    offset=st.floats(-50, 50),
+)
+def test_greedy_reaches_the_ccc_of_greedy_on_frames(
+    seed: int, members: int, start: int, offset: float
+) -> None:
     found, y = predictions(seed, members)
     found = [p + offset for p in found]
     expected = np.array(greedy_on_frames(found, y, steps=12, start=start))
     moments = moments_of(found, y)
     weights = select.greedy(moments, 12, start)
-    assert moments.ccc(weights) == pytest.approx(ccc(np.tensordot(expected, found, axes=1), y), abs=1e-9)
+    assert moments.ccc(weights) == pytest.approx(
+        ccc(np.tensordot(expected, found, axes=1), y), abs=1e-9
+    )
     np.testing.assert_allclose(weights, expected, atol=1e-9)

@@ -24,7 +24,9 @@ def moments_of(seed: int, members: int, twins: bool = False, offset: float = 0.0
     x += rng.normal(size=(members, 1)) * 0.5 + rng.normal(size=(members, n)) * rng.uniform(0.1, 2.0)
     if twins:
         x = np.vstack([x, x])
-    return measure(list(x + offset), y + offset, [("r", n)], [str(i) for i in range(len(x))]).total()
+    return measure(
+        list(x + offset), y + offset, [("r", n)], [str(i) for i in range(len(x))]
+    ).total()
 
 
 @settings(max_examples=40, deadline=None)
@@ -54,7 +56,14 @@ def test_a_general_optimiser_finds_nothing_better(seed: int) -> None:
 
     rows = {"type": "eq", "fun": lambda w: w.sum() - 1.0}
     start = np.full(6, 1 / 6)
-    other = minimize(worse, start, bounds=[(0, 1)] * 6, constraints=[rows], method="SLSQP", options={"ftol": 1e-14})
+    other = minimize(
+        worse,
+        start,
+        bounds=[(0, 1)] * 6,
+        constraints=[rows],
+        method="SLSQP",
+        options={"ftol": 1e-14},
+    )
     found = maximise_ccc(moments, select.best(moments))
     assert found.ccc == pytest.approx(-other.fun, abs=1e-7)
     assert found.ccc >= -other.fun - 1e-12

@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from va_search.data.store import Recording
 from va_search.ensemble.apply import PostProcessing, combine, finished
-from va_search.ensemble.smooth import delayed, moving_average, savitzky_golay, smoothed, stretches, window_frames
+from va_search.ensemble.smooth import (
+    delayed,
+    moving_average,
+    savitzky_golay,
+    smoothed,
+    stretches,
+    window_frames,
+)
 
 KINDS = ("moving_average", "savitzky_golay")
 
@@ -41,7 +48,9 @@ def test_smoothing_the_sum_is_the_sum_of_smoothed_members(
     post = PostProcessing(kind, window, delay)  # type: ignore[arg-type]
     each = np.stack([finished(members[:, i], RECORDINGS, post) for i in range(4)], axis=1)
     together = combine(weights, list(members.T), RECORDINGS, post)
-    np.testing.assert_allclose(together, each @ weights, rtol=1e-9, atol=1e-9 * max(1.0, abs(offset)))
+    np.testing.assert_allclose(
+        together, each @ weights, rtol=1e-9, atol=1e-9 * max(1.0, abs(offset))
+    )
     np.testing.assert_allclose(finished(members, RECORDINGS, post), each, rtol=1e-12, atol=1e-9)
 
 
@@ -105,7 +114,9 @@ def test_windows_and_delays_are_seconds_at_the_recordings_own_rate() -> None:
 def test_scale_and_offset_come_last_and_the_default_changes_nothing() -> None:
     values = np.random.default_rng(3).normal(size=71)
     np.testing.assert_array_equal(finished(values, RECORDINGS, PostProcessing()), values)
-    both = finished(values, RECORDINGS, PostProcessing("moving_average", 0.5, 0.3, scale=2.0, offset=-1.0))
+    both = finished(
+        values, RECORDINGS, PostProcessing("moving_average", 0.5, 0.3, scale=2.0, offset=-1.0)
+    )
     plain = finished(values, RECORDINGS, PostProcessing("moving_average", 0.5, 0.3))
     np.testing.assert_allclose(both, 2.0 * plain - 1.0)
 

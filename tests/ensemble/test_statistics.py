@@ -1,4 +1,5 @@
-"""The statistics say what a computation over all frames says, for any offset, subset and weighting."""
+"""The statistics say what a computation over all frames says, for any offset, subset and
+weighting."""
 
 from __future__ import annotations
 
@@ -16,11 +17,16 @@ from va_search.metrics import ccc
 Frames = tuple[list[NDArray[np.float32]], NDArray[np.float32], list[int]]
 
 
-def frames(seed: int = 0, members: int = 4, lengths: tuple[int, ...] = (40, 7, 90), offset: float = 0.0) -> Frames:
+def frames(
+    seed: int = 0, members: int = 4, lengths: tuple[int, ...] = (40, 7, 90), offset: float = 0.0
+) -> Frames:
     rng = np.random.default_rng(seed)
     n = sum(lengths)
     y = rng.normal(size=n).cumsum() / 5
-    predictions = [(y * rng.uniform(0.3, 1) + rng.normal(size=n) + rng.normal() + offset) for _ in range(members)]
+    predictions = [
+        (y * rng.uniform(0.3, 1) + rng.normal(size=n) + rng.normal() + offset)
+        for _ in range(members)
+    ]
     y = y + offset
     y[rng.random(n) < 0.2] = np.nan
     y[0] = offset  # never without a label
@@ -33,8 +39,12 @@ def blocks(data: Frames) -> Statistics:
     return measure(predictions, y, [(f"r{i}", n) for i, n in enumerate(lengths)], names)
 
 
-def summed(predictions: list[NDArray[np.float32]], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    return sum((w * p.astype(np.float64) for w, p in zip(weights, predictions, strict=True)), np.zeros(()))
+def summed(
+    predictions: list[NDArray[np.float32]], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return sum(
+        (w * p.astype(np.float64) for w, p in zip(weights, predictions, strict=True)), np.zeros(())
+    )
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0, 1e4])
@@ -43,7 +53,9 @@ def test_ccc_of_weights_is_the_metrics_ccc_at_any_offset(offset: float) -> None:
     moments = blocks(data).total()
     for seed in range(5):
         weights = np.random.default_rng(seed).dirichlet(np.ones(4))
-        assert moments.ccc(weights) == pytest.approx(ccc(summed(data[0], weights), data[1]), abs=1e-9)
+        assert moments.ccc(weights) == pytest.approx(
+            ccc(summed(data[0], weights), data[1]), abs=1e-9
+        )
     np.testing.assert_allclose(moments.ccc_of_each(), [ccc(p, data[1]) for p in data[0]], atol=1e-9)
 
 
@@ -51,7 +63,9 @@ def test_ccc_of_weights_is_the_metrics_ccc_at_any_offset(offset: float) -> None:
 @given(
     seed=st.integers(0, 2**32 - 1),
     members=st.integers(1, 6),
-    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=6).filter(lambda lengths: sum(lengths) > 4),
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=6).filter(
+        lambda lengths: sum(lengths) > 4
+    ),
     offset=st.floats(-1e4, 1e4),
 )
 def test_any_shape_any_offset(seed: int, members: int, lengths: list[int], offset: float) -> None:
@@ -65,7 +79,9 @@ def test_any_shape_any_offset(seed: int, members: int, lengths: list[int], offse
 @given(
     seed=st.integers(0, 2**32 - 1),
     members=st.integers(1, 7),
-    lengths=st.lists(st.integers(1, 60), min_size=2, max_size=7).filter(lambda lengths: sum(lengths) > 9),
+    lengths=st.lists(st.integers(1, 60), min_size=2, max_size=7).filter(
+        lambda lengths: sum(lengths) > 9
+    ),
     offset=st.floats(-1e4, 1e4),
     known=st.integers(0, 7),
     rows=st.integers(1, 50),
@@ -84,9 +100,14 @@ def test_moments_are_the_direct_ones_in_any_order_and_any_number_of_passes(
     def close(statistics: Statistics, order: list[int]) -> None:
         moments = statistics.total()
         np.testing.assert_allclose(moments.mean, x.mean(axis=1)[order], rtol=1e-12, atol=1e-9)
-        error = np.abs(moments.covariance - (centred @ centred.T / label.size)[np.ix_(order, order)])
+        error = np.abs(
+            moments.covariance - (centred @ centred.T / label.size)[np.ix_(order, order)]
+        )
         assert (error <= 1e-9 * spread[np.ix_(order, order)] + 1e-12).all()
-        assert (np.abs(moments.with_label - (centred @ wanted / label.size)[order]) <= 1e-9 * (1 + label.var())).all()
+        assert (
+            np.abs(moments.with_label - (centred @ wanted / label.size)[order])
+            <= 1e-9 * (1 + label.var())
+        ).all()
         assert moments.label_variance == pytest.approx(label.var(), rel=1e-9, abs=1e-12)
 
     names = [f"m{i}" for i in range(members)]
@@ -100,12 +121,17 @@ def test_moments_are_the_direct_ones_in_any_order_and_any_number_of_passes(
         close(measure(shuffled, y, recordings, ours), order)
         some = sorted(rng.permutation(members)[:known].tolist())
         if some:
-            before = measure([predictions[i] for i in some], y, recordings, [names[i] for i in some])
+            before = measure(
+                [predictions[i] for i in some], y, recordings, [names[i] for i in some]
+            )
             close(measure(shuffled, y, recordings, ours, known=before), order)
     pieces = np.split(np.arange(len(y)), np.cumsum(lengths)[:-1])
     turned = rng.permutation(len(lengths)).tolist()
     at = np.concatenate([pieces[i] for i in turned])
-    close(measure([p[at] for p in predictions], y[at], [recordings[i] for i in turned], names), list(range(members)))
+    close(
+        measure([p[at] for p in predictions], y[at], [recordings[i] for i in turned], names),
+        list(range(members)),
+    )
 
 
 def test_only_new_rows_and_columns_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +141,9 @@ def test_only_new_rows_and_columns_are_computed(monkeypatch: pytest.MonkeyPatch)
     sizes = []
     product = np.matmul
 
-    def watched(left: NDArray[np.float64], right: NDArray[np.float64], **given: NDArray[np.float64]) -> object:
+    def watched(
+        left: NDArray[np.float64], right: NDArray[np.float64], **given: NDArray[np.float64]
+    ) -> object:
         sizes.append((left.shape[0], right.shape[1]))
         return product(left, right, **given)
 
@@ -125,7 +153,15 @@ def test_only_new_rows_and_columns_are_computed(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.undo()
     assert set(sizes) == {(2, 5)}
     whole = measure([predictions[i] for i in order], y, recordings, names)
-    for field in ("counts", "sums", "products", "with_label", "label_sums", "label_squares", "shifts"):
+    for field in (
+        "counts",
+        "sums",
+        "products",
+        "with_label",
+        "label_sums",
+        "label_squares",
+        "shifts",
+    ):
         np.testing.assert_allclose(getattr(after, field), getattr(whole, field), atol=1e-10)
     fewer = measure([predictions[2], predictions[0]], y, recordings, ["e", "a"], known=before)
     np.testing.assert_array_equal(fewer.products, before.subset(np.array([2, 0])).products)
@@ -140,14 +176,26 @@ def test_recordings_are_grouped_within_parts_where_memory_asks_for_it() -> None:
     assert alone.groups == tuple((i,) for i in range(12))
     a_block = 4 * 4 * 8
     for blocks_ in (4, 8, 11):
-        grouped = measure(predictions, y, recordings, list("abcd"), parts=parts, budget=blocks_ * a_block)
+        grouped = measure(
+            predictions, y, recordings, list("abcd"), parts=parts, budget=blocks_ * a_block
+        )
         assert grouped.recordings <= blocks_
         assert sorted(index for group in grouped.groups for index in group) == list(range(12))
         for part in parts:
             np.testing.assert_allclose(
-                grouped.total(grouped.without(part)).covariance, alone.total(alone.without(part)).covariance, atol=1e-12
+                grouped.total(grouped.without(part)).covariance,
+                alone.total(alone.without(part)).covariance,
+                atol=1e-12,
             )
-        again = measure(predictions, y, recordings, list("abcd"), parts=parts, budget=blocks_ * a_block, known=alone)
+        again = measure(
+            predictions,
+            y,
+            recordings,
+            list("abcd"),
+            parts=parts,
+            budget=blocks_ * a_block,
+            known=alone,
+        )
         np.testing.assert_allclose(again.products, grouped.products, atol=1e-10)
     with pytest.raises(ValueError, match="cuts"):
         grouped.without([0])
@@ -156,8 +204,15 @@ def test_recordings_are_grouped_within_parts_where_memory_asks_for_it() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(members=st.integers(1, 60), more=st.integers(0, 60), count=st.integers(1, 40), budget=st.integers(1, 100_000))
-def test_groups_of_more_members_are_unions_of_groups_of_fewer(members: int, more: int, count: int, budget: int) -> None:
+@given(
+    members=st.integers(1, 60),
+    more=st.integers(0, 60),
+    count=st.integers(1, 40),
+    budget=st.integers(1, 100_000),
+)
+def test_groups_of_more_members_are_unions_of_groups_of_fewer(
+    members: int, more: int, count: int, budget: int
+) -> None:
     parts = [list(range(k, count, 3)) for k in range(3) if k < count]
     budget = max(budget, len(parts) * 8 * (members + more) ** 2)
     few = module.groups_within(budget, [5] * count, members, parts)
@@ -175,7 +230,9 @@ def test_subsets_and_sums_of_blocks_are_what_they_say() -> None:
     fewer = blocks(([data[0][3], data[0][1]], data[1], data[2]))
     assert part.labels == ("m3", "m1")
     np.testing.assert_allclose(part.total().covariance, fewer.total().covariance, atol=1e-12)
-    np.testing.assert_allclose(statistics.total().subset(chosen).ccc_of_each(), part.total().ccc_of_each(), atol=1e-12)
+    np.testing.assert_allclose(
+        statistics.total().subset(chosen).ccc_of_each(), part.total().ccc_of_each(), atol=1e-12
+    )
     joined = statistics.grouped([[2], [0, 1]])
     assert joined.names == ("r2", "r0") and joined.groups == ((2,), (0, 1))
     np.testing.assert_allclose(joined.total().covariance, statistics.total().covariance, atol=1e-12)
@@ -200,7 +257,9 @@ def test_moments_are_population_moments() -> None:
     assert moments.frames == labelled.sum()
     np.testing.assert_allclose(moments.mean, x.mean(axis=1))
     np.testing.assert_allclose(moments.covariance, np.cov(x, bias=True), atol=1e-12)
-    np.testing.assert_allclose(moments.with_label, ((x.T - x.mean(axis=1)).T * (y - y.mean())).mean(axis=1))
+    np.testing.assert_allclose(
+        moments.with_label, ((x.T - x.mean(axis=1)).T * (y - y.mean())).mean(axis=1)
+    )
     assert (moments.label_mean, moments.label_variance) == pytest.approx((y.mean(), y.var()))
 
 
@@ -209,7 +268,9 @@ def test_a_subset_or_repetition_of_recordings_needs_no_frame() -> None:
     pieces = np.split(np.arange(sum(lengths)), np.cumsum(lengths)[:-1])
     rows = np.concatenate([pieces[0], pieces[2], pieces[2], pieces[2]])
     moments = blocks((predictions, y, lengths)).total(np.array([1.0, 0.0, 3.0]))
-    np.testing.assert_allclose(moments.ccc_of_each(), [ccc(p[rows], y[rows]) for p in predictions], atol=1e-12)
+    np.testing.assert_allclose(
+        moments.ccc_of_each(), [ccc(p[rows], y[rows]) for p in predictions], atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
@@ -217,8 +278,12 @@ def test_pooled_ccc_of_recordings_predicted_with_their_own_weights(offset: float
     predictions, y, lengths = frames(offset=offset)
     weights = np.random.default_rng(1).dirichlet(np.ones(4), size=3)
     pieces = np.split(np.arange(sum(lengths)), np.cumsum(lengths)[:-1])
-    joined = np.concatenate([summed([p[rows] for p in predictions], weights[i]) for i, rows in enumerate(pieces)])
-    assert blocks((predictions, y, lengths)).pooled_ccc(weights) == pytest.approx(ccc(joined, y), abs=1e-9)
+    joined = np.concatenate(
+        [summed([p[rows] for p in predictions], weights[i]) for i, rows in enumerate(pieces)]
+    )
+    assert blocks((predictions, y, lengths)).pooled_ccc(weights) == pytest.approx(
+        ccc(joined, y), abs=1e-9
+    )
 
 
 def test_long_recordings_are_added_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +336,9 @@ def test_matched_members_have_the_annotations_mean_and_variance() -> None:
     np.testing.assert_allclose(scale, [*expected, 1.0], rtol=1e-9)
     moments = matched.total(each)
     np.testing.assert_allclose(moments.mean, y[counted].mean(), rtol=1e-9)
-    np.testing.assert_allclose(np.diag(moments.covariance), [y[counted].var(), y[counted].var(), 0.0], atol=1e-7)
+    np.testing.assert_allclose(
+        np.diag(moments.covariance), [y[counted].var(), y[counted].var(), 0.0], atol=1e-7
+    )
     whole = matched.total()
     on_frames = expected[0] * (members[0] - members[0, counted].mean()) + y[counted].mean()
     assert whole.ccc_of_each()[0] == pytest.approx(ccc(on_frames, y), abs=1e-9)

@@ -15,7 +15,8 @@ from va_search.metrics import ccc
 
 FRAMES = (20, 1, 33, 15)
 RECORDINGS = [
-    Recording(f"r{i}", f"s{i}", f"v{i}", "validation", None, sum(FRAMES[:i]), n, 25.0) for i, n in enumerate(FRAMES)
+    Recording(f"r{i}", f"s{i}", f"v{i}", "validation", None, sum(FRAMES[:i]), n, 25.0)
+    for i, n in enumerate(FRAMES)
 ]
 ENDS = np.cumsum(FRAMES)
 
@@ -46,7 +47,9 @@ def test_both_ways_to_make_them_give_the_frames_ccc(seed: int, offset: float) ->
         p = members @ weights[:, index]
         assert sums.ccc(quick[index].sum(axis=0)) == pytest.approx(ccc(p, y), abs=1e-8)
         for r, (low, high) in enumerate(zip([0, *ENDS], ENDS, strict=False)):
-            np.testing.assert_allclose(sums.ccc(slow[index, r]), ccc(p[low:high], y[low:high]), atol=1e-8)
+            np.testing.assert_allclose(
+                sums.ccc(slow[index, r]), ccc(p[low:high], y[low:high]), atol=1e-8
+            )
 
 
 @settings(deadline=None)
@@ -62,11 +65,15 @@ def test_matched_sums_are_the_sums_of_matched_predictions(seed: int, offset: flo
     assert p[known].std() == pytest.approx(y[known].std(), abs=1e-6)
     correlation = np.corrcoef(members[known, 0], y[known])[0, 1]
     assert sums.ccc(matched.sum(axis=0)) == pytest.approx(ccc(p, y), abs=1e-7)
-    assert sums.ccc(matched.sum(axis=0)) == pytest.approx(correlation, abs=1e-7)  # the highest there is
+    assert sums.ccc(matched.sum(axis=0)) == pytest.approx(
+        correlation, abs=1e-7
+    )  # the highest there is
 
 
 def test_a_constant_prediction_or_annotation_is_left_alone() -> None:
-    scale, offset = matching(np.array([2.0, 2.0, 2.0]), np.array([0.0, 1e-20, 4.0]), np.zeros(3), np.array([1, 1, 0.0]))
+    scale, offset = matching(
+        np.array([2.0, 2.0, 2.0]), np.array([0.0, 1e-20, 4.0]), np.zeros(3), np.array([1, 1, 0.0])
+    )
     np.testing.assert_array_equal(scale, np.ones(3))
     np.testing.assert_array_equal(offset, np.zeros(3))
 
@@ -78,11 +85,15 @@ def test_what_has_no_frames_has_no_ccc() -> None:
 
 
 def people(number: int, gap: float) -> tuple[np.ndarray, np.ndarray, list[Recording]]:
-    """Predictions (frame, 2) with a third of the annotation's spread, `gap` below it; one recording a person."""
+    """Predictions (frame, 2) with a third of the annotation's spread, `gap` below it; one recording
+    a person."""
     rng = np.random.default_rng(8)
     y = rng.normal(size=20 * number) + np.repeat(rng.normal(0.0, 0.5, number), 20)
     p = np.stack([0.3 * y - gap, 0.3 * y], axis=1) + rng.normal(0.0, 0.1, (len(y), 2))
-    recordings = [Recording(f"r{i}", f"s{i}", f"v{i}", "validation", None, 20 * i, 20, 25.0) for i in range(number)]
+    recordings = [
+        Recording(f"r{i}", f"s{i}", f"v{i}", "validation", None, 20 * i, 20, 25.0)
+        for i in range(number)
+    ]
     return p, y, recordings
 
 
@@ -100,7 +111,10 @@ def test_matching_in_part_goes_as_far_as_the_groups_agree() -> None:
             log_scales.append(np.log(y[kept].std() / one[kept].std()))
             gaps.append(y[kept].mean() - one[kept].mean())
         parts = []
-        for change, without in ((np.log(y.std() / one.std()), log_scales), (y.mean() - one.mean(), gaps)):
+        for change, without in (
+            (np.log(y.std() / one.std()), log_scales),
+            (y.mean() - one.mean(), gaps),
+        ):
             error = 3 / 4 * ((np.array(without) - np.mean(without)) ** 2).sum()
             parts.append(change * change**2 / (change**2 + sums.DOUBT * error))
         scale = np.exp(parts[0])

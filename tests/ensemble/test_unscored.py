@@ -1,4 +1,5 @@
-"""What can't be chosen or judged says so: the mean of Train-Val-Mix trials, and blends of whole ensembles."""
+"""What can't be chosen or judged says so: the mean of Train-Val-Mix trials, and blends of whole
+ensembles."""
 
 from __future__ import annotations
 
@@ -41,12 +42,21 @@ def test_train_val_mix_counts_all_alike_and_has_no_score(world: FoldsWorld) -> N
     assert "no validation is left" in str(built.measured_on.reason)
     for part in built.dimensions.values():
         assert [member.weight for member in part.members] == [0.5, 0.5]
-        assert part.best_single is None and part.scores.in_sample is None and part.members[0].ccc is None
+        assert (
+            part.best_single is None
+            and part.scores.in_sample is None
+            and part.members[0].ccc is None
+        )
     assert built.left_out == {"trained on fold 0": 3, "trained on fold 1": 3, "trained on fold 2": 3,
                               "trained on fold official": 3}  # fmt: skip
     test = world.store.split("test")
-    each = [world.bank.read("mix", t, "test", frames_hash=frames_hash(test)) for t in world.bank.trials("mix")]
-    np.testing.assert_allclose(predict(built, world.bank, "test", test), np.mean(np.array(each, float), axis=0))
+    each = [
+        world.bank.read("mix", t, "test", frames_hash=frames_hash(test))
+        for t in world.bank.trials("mix")
+    ]
+    np.testing.assert_allclose(
+        predict(built, world.bank, "test", test), np.mean(np.array(each, float), axis=0)
+    )
 
 
 def test_train_val_mix_trials_on_data_that_changed_are_left_out(world: FoldsWorld) -> None:
@@ -55,21 +65,32 @@ def test_train_val_mix_trials_on_data_that_changed_are_left_out(world: FoldsWorl
     for number in range(3):
         stale = {**old, "data_hash": "that of the day before"}
         world.bank.write(
-            "old", f"a{number}", stale, {"test": world.predicted(world.store.split("test"), [number], 1.0)}
+            "old",
+            f"a{number}",
+            stale,
+            {"test": world.predicted(world.store.split("test"), [number], 1.0)},
         )
     recipe = load_recipe("paper/train_val_mix")
     built = build(world.home, [*STUDIES, "old"], recipe, "both")
     assert built.left_out == {**now.left_out, "trained on data that changed since": 3}
     assert built.dimensions == now.dimensions and built.candidates == 2
-    with pytest.raises(InputError, match=r"no trial of fold train_val_mix in old \(3 left out: trained on data that"):
+    with pytest.raises(
+        InputError,
+        match=r"no trial of fold train_val_mix in old \(3 left out: trained on data that",
+    ):
         build(world.home, ["old"], recipe, "none")
 
 
 def test_train_val_mix_may_be_smoothed_but_nothing_chosen(world: FoldsWorld) -> None:
     document = {"method": "mean", "members": {"folds": "train_val_mix"}, "smooth": {"seconds": 0.5}}
-    plain, smooth = paper(world, "train_val_mix"), build(world.home, STUDIES, read_recipe("s", document), "s")
+    plain, smooth = (
+        paper(world, "train_val_mix"),
+        build(world.home, STUDIES, read_recipe("s", document), "s"),
+    )
     test = world.store.split("test")
-    expected = finished(predict(plain, world.bank, "test", test), test, smooth.dimensions["valence"].post)
+    expected = finished(
+        predict(plain, world.bank, "test", test), test, smooth.dimensions["valence"].post
+    )
     np.testing.assert_allclose(predict(smooth, world.bank, "test", test), expected)
     assert smooth.dimensions["valence"].post.window_seconds == 0.5
     with pytest.raises(InputError, match="can't be chosen from, compared or explained"):
@@ -77,39 +98,68 @@ def test_train_val_mix_may_be_smoothed_but_nothing_chosen(world: FoldsWorld) -> 
 
 
 def test_no_trial_of_the_mix_is_said(world: FoldsWorld) -> None:
-    with pytest.raises(InputError, match=r"no trial of fold train_val_mix in first .*3 left out: trained on fold 0"):
+    with pytest.raises(
+        InputError, match=r"no trial of fold train_val_mix in first .*3 left out: trained on fold 0"
+    ):
         build(world.home, ["first"], load_recipe("paper/train_val_mix"), "e")
 
 
 def test_mix_trials_are_no_candidates_of_other_recipes(world: FoldsWorld) -> None:
     built = paper(world, "ensemble_1")
     assert built.left_out["trained on train_val_mix, which leaves nothing to validate on"] == 2
-    with pytest.raises(InputError, match=r"line up with a validation fold .*leaves nothing to validate on"):
+    with pytest.raises(
+        InputError, match=r"line up with a validation fold .*leaves nothing to validate on"
+    ):
         build(world.home, ["mix"], read_recipe("mean", {"method": "mean"}), "e")
 
 
-def test_a_blend_is_the_weighted_mean_of_finished_ensembles(world: FoldsWorld, tmp_path: Path) -> None:
+def test_a_blend_is_the_weighted_mean_of_finished_ensembles(
+    world: FoldsWorld, tmp_path: Path
+) -> None:
     built = paper(world, "ensemble_3")
-    assert [(part.share, part.ensemble.recipe) for part in built.parts] == [(0.5, "ensemble_1"), (0.5, "train_val_mix")]
+    assert [(part.share, part.ensemble.recipe) for part in built.parts] == [
+        (0.5, "ensemble_1"),
+        (0.5, "train_val_mix"),
+    ]
     assert built.dimensions == {} and built.scores == {"in_sample": None, "out_of_fold": None}
-    assert "train_val_mix has no validation score, so the blend has none" in str(built.measured_on.reason)
+    assert "train_val_mix has no validation score, so the blend has none" in str(
+        built.measured_on.reason
+    )
     test = world.store.split("test")
-    halves = [predict(paper(world, name), world.bank, "test", test) for name in ("ensemble_1", "train_val_mix")]
-    np.testing.assert_allclose(predict(built, world.bank, "test", test), (halves[0] + halves[1]) / 2)
-    assert submit(built, world.store, world.bank, format="recordings", out=tmp_path / "out").recordings == 2
-    assert dict(ensemble_metrics(built.model_dump(mode="json"))) == {"members_valence": 5.0, "members_arousal": 5.0}
+    halves = [
+        predict(paper(world, name), world.bank, "test", test)
+        for name in ("ensemble_1", "train_val_mix")
+    ]
+    np.testing.assert_allclose(
+        predict(built, world.bank, "test", test), (halves[0] + halves[1]) / 2
+    )
+    assert (
+        submit(built, world.store, world.bank, format="recordings", out=tmp_path / "out").recordings
+        == 2
+    )
+    assert dict(ensemble_metrics(built.model_dump(mode="json"))) == {
+        "members_valence": 5.0,
+        "members_arousal": 5.0,
+    }
 
 
 def blend(world: FoldsWorld, tmp_path: Path, name: str = "both", **parts: str) -> Ensemble:
     for part, text in parts.items():
         (tmp_path / f"{part}.yaml").write_text(text)
     share = 1 / len(parts)
-    (tmp_path / f"{name}.yaml").write_text(f"method: blend\nof: {json.dumps(dict.fromkeys(parts, share))}\n")
+    (tmp_path / f"{name}.yaml").write_text(
+        f"method: blend\nof: {json.dumps(dict.fromkeys(parts, share))}\n"
+    )
     return build(world.home, STUDIES, load_recipe(tmp_path / f"{name}.yaml"), name)
 
 
 def test_a_blend_of_scored_ensembles_is_scored_in_sample(world: FoldsWorld, tmp_path: Path) -> None:
-    built = blend(world, tmp_path, one="method: greedy\nmatch: true\n", two="method: mean\nsmooth: {seconds: 0.3}\n")
+    built = blend(
+        world,
+        tmp_path,
+        one="method: greedy\nmatch: true\n",
+        two="method: mean\nsmooth: {seconds: 0.3}\n",
+    )
     validation = world.store.split("validation")
     found = predict(built, world.bank, "validation", validation)
     labels = world.store.annotations[positions(validation)]
@@ -118,20 +168,27 @@ def test_a_blend_of_scored_ensembles_is_scored_in_sample(world: FoldsWorld, tmp_
     assert "see its parts' out-of-fold scores" in str(built.measured_on.reason)
 
 
-def test_a_blend_of_parts_on_other_recordings_is_not_scored(world: FoldsWorld, tmp_path: Path) -> None:
-    built = blend(world, tmp_path, one="method: mean\n", two="method: mean\nmembers: {folds: all}\n")
+def test_a_blend_of_parts_on_other_recordings_is_not_scored(
+    world: FoldsWorld, tmp_path: Path
+) -> None:
+    built = blend(
+        world, tmp_path, one="method: mean\n", two="method: mean\nmembers: {folds: all}\n"
+    )
     assert built.scores["in_sample"] is None
     assert "one on fold official, two on fold all" in str(built.measured_on.reason)
     test = world.store.split("test")
     halves = [predict(part.ensemble, world.bank, "test", test) for part in built.parts]
-    np.testing.assert_allclose(predict(built, world.bank, "test", test), (halves[0] + halves[1]) / 2)
+    np.testing.assert_allclose(
+        predict(built, world.bank, "test", test), (halves[0] + halves[1]) / 2
+    )
 
 
 def test_a_blend_whose_part_changed_is_not_submitted(world: FoldsWorld, tmp_path: Path) -> None:
     built = paper(world, "ensemble_3")
     world.train("first", 0, ("official",), again=1)
     with pytest.raises(
-        InputError, match=r"'ensemble_1': valence CCC in-sample is .* a member or the annotations changed"
+        InputError,
+        match=r"'ensemble_1': valence CCC in-sample is .* a member or the annotations changed",
     ):
         submit(built, world.store, world.bank, format="recordings", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

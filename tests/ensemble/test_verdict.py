@@ -1,4 +1,5 @@
-"""The verdict on an ensemble: against the best single trial, paired over the groups that folds keep together."""
+"""The verdict on an ensemble: against the best single trial, paired over the groups that folds keep
+together."""
 
 from __future__ import annotations
 
@@ -37,7 +38,13 @@ def certain(low: float, high: float) -> dict[str, Difference]:
 @pytest.mark.parametrize(
     ("score", "single", "interval", "outcome", "said"),
     [
-        (0.65, 0.59, (0.01, 0.10), "better", "is better than the best single trial per target: score 0.650 against"),
+        (
+            0.65,
+            0.59,
+            (0.01, 0.10),
+            "better",
+            "is better than the best single trial per target: score 0.650 against",
+        ),
         (0.65, 0.59, (-0.02, 0.14), "ahead", "is not certainly better than"),
         (0.59, 0.59, (0.0, 0.0), "same", "is as good as"),
         (0.255, 0.354, (-0.2, 0.01), "behind", "is not better than"),
@@ -90,7 +97,9 @@ def test_the_recipe_best_is_the_best_single_trial_per_target_itself(world: World
 def test_the_best_trial_for_both_is_that_of_the_trials_own_scores(world: World) -> None:
     """What a search calls its best score: the highest mean of the two CCCs of one trial."""
     ensemble = build(world.home, ["first"], load_recipe("mean"), "mean")
-    records = {trial: world.bank.record("first", trial)["best"] for trial in world.bank.trials("first")}
+    records = {
+        trial: world.bank.record("first", trial)["best"] for trial in world.bank.trials("first")
+    }
     best = max(records, key=lambda trial: records[trial]["score"]["value"])
     both = ensemble.best_for_both
     assert both is not None and (both.study, both.trial) == ("first", best)
@@ -101,15 +110,20 @@ def test_the_best_trial_for_both_is_that_of_the_trials_own_scores(world: World) 
         assert in_sample[dimension] == pytest.approx(records[best][dimension]["ccc"], abs=1e-6)
 
 
-def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it_is_judged_on(world: World) -> None:
-    """A slow reference from the frames: every part predicted by the trial that is best on the other parts."""
+def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it_is_judged_on(
+    world: World,
+) -> None:
+    """A slow reference from the frames: every part predicted by the trial that is best on the other
+    parts."""
     materials = gather(world.home, ["first"], None, outside=True)
     both = paired.best_for_both(materials)
     assert both is not None and both.predicted is not None
     ends = np.cumsum([0, *(recording.frames for recording in materials.lines.recordings)])
     trials = [candidate.trial for candidate in materials.lines.candidates]
     columns = {
-        trial: world.bank.read("first", trial, "validation", frames_hash=materials.lines.frames_hash)
+        trial: world.bank.read(
+            "first", trial, "validation", frames_hash=materials.lines.frames_hash
+        )
         for trial in trials
     }
     mixed = np.full(world.labels.shape, np.nan)
@@ -126,7 +140,9 @@ def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it
 
     for index, dimension in enumerate(DIMENSIONS):
         expected = ccc(mixed[:, index], world.labels[:, index])
-        assert float(sums.ccc(both.predicted[dimension].sum(axis=0))) == pytest.approx(expected, abs=1e-6)
+        assert float(sums.ccc(both.predicted[dimension].sum(axis=0))) == pytest.approx(
+            expected, abs=1e-6
+        )
 
 
 def sums_of(prediction: np.ndarray, annotation: np.ndarray) -> np.ndarray:
@@ -138,10 +154,14 @@ def sums_of(prediction: np.ndarray, annotation: np.ndarray) -> np.ndarray:
 
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(0, 2**31), st.integers(3, 20), st.floats(0.0, 2.0), st.floats(0.0, 2.0))
-def test_a_difference_and_its_reverse_mirror_each_other(seed: int, people: int, one: float, other: float) -> None:
+def test_a_difference_and_its_reverse_mirror_each_other(
+    seed: int, people: int, one: float, other: float
+) -> None:
     rng = np.random.default_rng(seed)
     truth = rng.normal(size=(people, 40)) + rng.normal(size=(people, 1))
-    first, second = (sums_of(truth + noise * rng.normal(size=truth.shape), truth) for noise in (one, other))
+    first, second = (
+        sums_of(truth + noise * rng.normal(size=truth.shape), truth) for noise in (one, other)
+    )
     drawn = bootstrap.samples([(index,) for index in range(people)], people, number=200)
     value, interval = bootstrap.difference([first], [second], drawn, people)
     back, reverse = bootstrap.difference([second], [first], drawn, people)
@@ -152,7 +172,8 @@ def test_a_difference_and_its_reverse_mirror_each_other(seed: int, people: int, 
 
 
 def test_pairing_finds_what_two_intervals_hide() -> None:
-    """People differ widely, the two models hardly: each interval is wide, that of the difference excludes 0."""
+    """People differ widely, the two models hardly: each interval is wide, that of the difference
+    excludes 0."""
     rng = np.random.default_rng(5)
     people = 30
     ease = rng.uniform(0.2, 3.0, size=(people, 1))
@@ -182,7 +203,9 @@ def test_one_group_has_no_interval() -> None:
         (0.9, 0.0, "but often at another level or scale"),
     ],
 )
-def test_whether_time_is_followed_within_a_recording_is_said(follows: float, level: float, said: str) -> None:
+def test_whether_time_is_followed_within_a_recording_is_said(
+    follows: float, level: float, said: str
+) -> None:
     """`level`: the share of each recording's own mean that is predicted."""
     rng = np.random.default_rng(3)
     means = 4.0 * rng.normal(size=(40, 1))
@@ -204,8 +227,12 @@ def test_without_folds_the_reason_is_said(tmp_path: Path) -> None:
     alone = ensemble.model_copy(
         update={
             "scores": {**ensemble.scores, "out_of_fold": None},
-            "measured_on": ensemble.measured_on.model_copy(update={"reason": "only one labelled recording"}),
+            "measured_on": ensemble.measured_on.model_copy(
+                update={"reason": "only one labelled recording"}
+            ),
         }
     )
     verdict = verdict_of(alone)
-    assert verdict.outcome == "unknown" and "is not known: only one labelled recording" in verdict.text
+    assert (
+        verdict.outcome == "unknown" and "is not known: only one labelled recording" in verdict.text
+    )

@@ -20,16 +20,21 @@ Frames = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def frames(seed: int = 0, members: int = 8) -> Frames:
-    """(member, frame) predictions and the annotation; each member has errors of its own and in each recording."""
+    """(member, frame) predictions and the annotation; each member has errors of its own and in each
+    recording."""
     rng = np.random.default_rng(seed)
     n = sum(LENGTHS)
     y = rng.normal(size=n).cumsum() / 10
     bias = np.repeat(rng.normal(size=(members, len(LENGTHS))), LENGTHS, axis=1)
     noise = rng.uniform(0.2, 1.5, size=(members, 1))
-    return 0.6 * y + 0.3 * bias + noise * (rng.normal(size=(members, n)) + 0.5 * rng.normal(size=n)), y
+    return 0.6 * y + 0.3 * bias + noise * (
+        rng.normal(size=(members, n)) + 0.5 * rng.normal(size=n)
+    ), y
 
 
-def statistics_of(data: Frames, members: list[str] | None = None, order: list[int] | None = None) -> Statistics:
+def statistics_of(
+    data: Frames, members: list[str] | None = None, order: list[int] | None = None
+) -> Statistics:
     """`order`: the recordings' order, r0 to r5 keeping their names and frames."""
     x, y = data
     order = list(range(len(LENGTHS))) if order is None else order
@@ -99,12 +104,17 @@ def test_odd_members_are_tolerated(name: str) -> None:
         statistics = statistics_of((predictions, y))
         weights = METHODS[name](statistics)
         check(f"{name}", weights, len(predictions))
-        assert not (what == "a constant member" and name not in ("mean", "top_k", "exact") and weights[0] > 0.5)
+        assert not (
+            what == "a constant member"
+            and name not in ("mean", "top_k", "exact")
+            and weights[0] > 0.5
+        )
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_constant_annotation_still_gives_weights(name: str) -> None:
-    """A fold's others may be constant although the whole is not; the whole is refused where statistics are made."""
+    """A fold's others may be constant although the whole is not; the whole is refused where
+    statistics are made."""
     x, y = frames(7)
     check(name, METHODS[name](statistics_of((x, np.full(len(y), 2.0)))), len(x))
 
@@ -149,7 +159,9 @@ def test_bagged_greedy_is_fast_on_many_members() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(size=3000)
     members = [y + rng.normal(size=3000) for _ in range(500)]
-    statistics = measure(members, y, [(f"r{i}", 300) for i in range(10)], [str(i) for i in range(500)])
+    statistics = measure(
+        members, y, [(f"r{i}", 300) for i in range(10)], [str(i) for i in range(500)]
+    )
     seconds = []
     for _ in range(3):
         start = time.process_time()
@@ -173,7 +185,9 @@ def test_ridge_and_nnls_are_least_squares_to_the_annotation() -> None:
 def test_a_strong_ridge_only_asks_for_the_covariance() -> None:
     statistics = statistics_of(frames(13))
     direction = statistics.total().with_label
-    np.testing.assert_allclose(weigh.ridge(statistics, strength=1e9), direction / direction.sum(), atol=1e-6)
+    np.testing.assert_allclose(
+        weigh.ridge(statistics, strength=1e9), direction / direction.sum(), atol=1e-6
+    )
 
 
 def test_shrinkage_goes_from_the_weights_to_others() -> None:

@@ -1,4 +1,5 @@
-"""The similarity transform against planted ones, the warp against bilinear interpolation written out in numpy."""
+"""The similarity transform against planted ones, the warp against bilinear interpolation written
+out in numpy."""
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def test_finds_the_planted_transform(degrees, scale, x, y):
 
 
 def test_is_the_least_squares_fit_on_noisy_points():
-    """Against the normal equations of (a, b, x, y), which know neither a singular value nor a rotation."""
+    """Against the normal equations of (a, b, x, y), which know neither a singular value nor a
+    rotation."""
     random = np.random.default_rng(0)
     source = random.normal(size=(5, 2)) * 30
     target = source @ planted(25, 1.7, [0, 0])[:, :2].T + [3, -8] + random.normal(size=(5, 2)) * 4
@@ -35,7 +37,9 @@ def test_is_the_least_squares_fit_on_noisy_points():
         rows += [[x, -y, 1, 0], [y, x, 0, 1]]
         values += [u, v]
     a, b, shift_x, shift_y = np.linalg.lstsq(np.array(rows), np.array(values), rcond=None)[0]
-    np.testing.assert_allclose(similarity(source, target), [[a, -b, shift_x], [b, a, shift_y]], atol=1e-9)
+    np.testing.assert_allclose(
+        similarity(source, target), [[a, -b, shift_x], [b, a, shift_y]], atol=1e-9
+    )
 
 
 def test_a_mirrored_face_is_turned_not_mirrored():
@@ -74,7 +78,8 @@ def test_identity_keeps_every_pixel_and_outside_is_black():
 
 @pytest.mark.parametrize("size", [112, 224])
 def test_landmarks_land_on_the_template(size):
-    """White spots drawn at the landmarks of a turned and scaled face are found at the template's places."""
+    """White spots drawn at the landmarks of a turned and scaled face are found at the template's
+    places."""
     place = planted(-20, 2.0, [60, 130])
     landmarks = TEMPLATE @ place[:, :2].T + place[:, 2]
     picture = np.zeros((480, 480, 3), np.uint8)
@@ -85,7 +90,9 @@ def test_landmarks_land_on_the_template(size):
     assert face is not None
     rows, columns = np.mgrid[:size, :size]
     for x, y in TEMPLATE * (size / 112):
-        near = ((columns - x) ** 2 + (rows - y) ** 2 < (9 * size / 112) ** 2) * face[..., 0].astype(float)
+        near = ((columns - x) ** 2 + (rows - y) ** 2 < (9 * size / 112) ** 2) * face[..., 0].astype(
+            float
+        )
         centre = [(near * columns).sum() / near.sum(), (near * rows).sum() / near.sum()]
         np.testing.assert_allclose(centre, [x, y], atol=0.4)
 

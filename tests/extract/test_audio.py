@@ -72,12 +72,19 @@ def test_pitch_is_that_of_the_windows_centre(slope: float) -> None:
     pitch = found.values[:, extractor.columns.index("F0final_sma")]
     inside = slice(150, 650)
     early = (pitch[inside] - 250) / slope + 4 - found.centres[inside]
-    assert abs(float(np.mean(early))) < 0.015  # a row's pitch is biased by up to half a hertz, 12 ms here
+    assert (
+        abs(float(np.mean(early))) < 0.015
+    )  # a row's pitch is biased by up to half a hertz, 12 ms here
 
 
-@pytest.mark.parametrize(("before", "after"), [((300, 0.1), (1500, 0.4)), ((2500, 0.5), (250, 0.2))])
-def test_zero_crossings_and_energy_step_at_the_same_time(before: tuple[int, float], after: tuple[int, float]) -> None:
-    """A tone that steps in pitch and level at 2 s: each column is halfway between its two values there."""
+@pytest.mark.parametrize(
+    ("before", "after"), [((300, 0.1), (1500, 0.4)), ((2500, 0.5), (250, 0.2))]
+)
+def test_zero_crossings_and_energy_step_at_the_same_time(
+    before: tuple[int, float], after: tuple[int, float]
+) -> None:
+    """A tone that steps in pitch and level at 2 s: each column is halfway between its two values
+    there."""
     t = np.arange(4 * RATE) / RATE
     parts = [level * np.sin(2 * np.pi * pitch * t) for pitch, level in (before, after)]
     extractor, _ = EXTRACTORS["compare_deltas"]
@@ -100,15 +107,23 @@ def test_deltas_are_those_of_opensmile() -> None:
 
     sound = tone(5.0)
     extractor, _ = EXTRACTORS["compare"]
-    plain = opensmile.Smile(opensmile.FeatureSet.ComParE_2016, opensmile.FeatureLevel.LowLevelDescriptors)
-    theirs = opensmile.Smile(opensmile.FeatureSet.ComParE_2016, opensmile.FeatureLevel.LowLevelDescriptors_Deltas)
+    plain = opensmile.Smile(
+        opensmile.FeatureSet.ComParE_2016, opensmile.FeatureLevel.LowLevelDescriptors
+    )
+    theirs = opensmile.Smile(
+        opensmile.FeatureSet.ComParE_2016, opensmile.FeatureLevel.LowLevelDescriptors_Deltas
+    )
     ours = deltas(plain(sound, RATE)[0].T)
     other = theirs(sound, RATE)[0].T[: len(ours)]
     same = slice(6, len(ours) - 6)
     error = np.abs(ours[same] - other[same]).max(axis=0) / (ours.std(axis=0) + 1e-9)
-    differing = [name for name, value in zip(extractor.columns, error, strict=False) if value > 1e-3]
+    differing = [
+        name for name, value in zip(extractor.columns, error, strict=False) if value > 1e-3
+    ]
     assert len(differing) <= 6
-    assert all(name.startswith(("F0", "voicing", "jitter", "shimmer", "logHNR")) for name in differing)
+    assert all(
+        name.startswith(("F0", "voicing", "jitter", "shimmer", "logHNR")) for name in differing
+    )
 
 
 def test_sound_shorter_than_a_window_gives_no_window() -> None:
@@ -124,19 +139,27 @@ def _by_hand(
     rows = []
     for at, time in enumerate(times):
         step = times[at + 1] - time if at + 1 < len(times) else time - times[at - 1]
-        low, high = (time, time + step) if seconds is None else (time - seconds / 2, time + seconds / 2)
+        low, high = (
+            (time, time + step) if seconds is None else (time - seconds / 2, time + seconds / 2)
+        )
         inside = (centres >= low) & (centres < high) & mean
-        rows.append(values[inside].mean(axis=0) if inside.any() else values[np.abs(centres - time).argmin()])
+        rows.append(
+            values[inside].mean(axis=0) if inside.any() else values[np.abs(centres - time).argmin()]
+        )
     return np.array(rows)
 
 
 @pytest.mark.parametrize(("mean", "seconds"), [(False, None), (True, None), (True, 0.3)])
 @pytest.mark.parametrize("delay", [0.0, 0.5])
-def test_pooling_in_blocks_is_pooling_by_hand(mean: bool, seconds: float | None, delay: float) -> None:
+def test_pooling_in_blocks_is_pooling_by_hand(
+    mean: bool, seconds: float | None, delay: float
+) -> None:
     random = np.random.default_rng(1)
     times = np.cumsum(random.uniform(0.02, 0.08, 100))
     centres = np.arange(500) * 0.01 + 0.0125
-    centres = centres[(centres < 2.0) | (centres > 2.5)]  # a hole, where frames take the nearest row
+    centres = centres[
+        (centres < 2.0) | (centres > 2.5)
+    ]  # a hole, where frames take the nearest row
     values = random.normal(size=(len(centres), 3)).astype(np.float32)
     pooler = Pooler(times, mean=mean, seconds=seconds, delay=delay)
     for start in range(0, len(centres), 37):
@@ -174,7 +197,8 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 0.5])
 def test_ctrl_c_is_heard_and_loses_no_row(seconds: float) -> None:
-    """openSMILE calls Python for each row; an interrupt in such a call would vanish, and the row with it."""
+    """openSMILE calls Python for each row; an interrupt in such a call would vanish, and the row
+    with it."""
     process = subprocess.Popen([sys.executable, "-c", INTERRUPTED], stdout=-1, stderr=-1, text=True)
     try:
         assert process.stdout is not None

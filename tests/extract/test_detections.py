@@ -1,4 +1,5 @@
-"""Decoding of YuNet's and SCRFD's outputs: faces planted into tensors cell by cell come out where they were planted."""
+"""Decoding of YuNet's and SCRFD's outputs: faces planted into tensors cell by cell come out where
+they were planted."""
 
 import numpy as np
 import pytest
@@ -15,7 +16,10 @@ def blank(kind):
     for stride in (8, 16, 32):
         cells = (SIZE[0] // stride) * (SIZE[1] // stride)
         if kind == "yunet":
-            outputs |= {f"cls_{stride}": np.zeros((1, cells, 1)), f"obj_{stride}": np.zeros((1, cells, 1))}
+            outputs |= {
+                f"cls_{stride}": np.zeros((1, cells, 1)),
+                f"obj_{stride}": np.zeros((1, cells, 1)),
+            }
         else:
             cells *= 2
             outputs[f"score_{stride}"] = np.zeros((cells, 1))
@@ -42,7 +46,9 @@ def plant_scrfd(outputs, stride, row, column, box, landmarks, score, anchor=0):
     prior = (row * (SIZE[1] // stride) + column) * 2 + anchor
     x, y = column * stride, row * stride
     outputs[f"score_{stride}"][prior] = score
-    outputs[f"bbox_{stride}"][prior] = np.array([x - box[0], y - box[1], box[2] - x, box[3] - y]) / stride
+    outputs[f"bbox_{stride}"][prior] = (
+        np.array([x - box[0], y - box[1], box[2] - x, box[3] - y]) / stride
+    )
     outputs[f"kps_{stride}"][prior] = ((np.asarray(landmarks) - [x, y]) / stride).ravel()
 
 
@@ -69,7 +75,9 @@ def test_outputs_are_told_apart_by_shape_whatever_their_names_and_order():
     outputs = blank("scrfd")
     plant_scrfd(outputs, 8, 2, 3, (20, 10, 60, 55), LANDMARKS, 0.8)
     shuffled = {str(number): value[None] for number, value in enumerate(reversed(outputs.values()))}
-    np.testing.assert_allclose(decode("scrfd", shuffled, SIZE, 0.5, 0.4).boxes, [[20, 10, 60, 55]], atol=1e-4)
+    np.testing.assert_allclose(
+        decode("scrfd", shuffled, SIZE, 0.5, 0.4).boxes, [[20, 10, 60, 55]], atol=1e-4
+    )
 
 
 def test_the_better_of_two_that_overlap_is_kept_and_weak_ones_are_not():
@@ -90,22 +98,29 @@ def test_overlap_counts_area():
 
 
 def test_suppression_agrees_with_the_definition_on_random_boxes():
-    """A box is kept exactly when no kept box with a better score overlaps it by more than the limit."""
+    """A box is kept exactly when no kept box with a better score overlaps it by more than the
+    limit."""
     random = np.random.default_rng(3)
     corners = random.uniform(0, 60, size=(80, 2))
-    boxes = np.concatenate([corners, corners + random.uniform(5, 40, size=(80, 2))], axis=1).astype(np.float32)
+    boxes = np.concatenate([corners, corners + random.uniform(5, 40, size=(80, 2))], axis=1).astype(
+        np.float32
+    )
     scores = random.permutation(80).astype(np.float32)
     kept = list(suppress(boxes, scores, 0.3))
     assert list(scores[kept]) == sorted(scores[kept], reverse=True)
     for place in range(80):
         better = [other for other in kept if scores[other] > scores[place]]
-        covered = len(better) > 0 and (intersection_over_union(boxes[place], boxes[better]) > 0.3).any()
+        covered = (
+            len(better) > 0 and (intersection_over_union(boxes[place], boxes[better]) > 0.3).any()
+        )
         assert (place in kept) != covered
 
 
 def test_a_network_that_is_no_such_detector_is_told_with_what_it_has():
     outputs = blank("scrfd")
-    with pytest.raises(InputError, match=r"not those of a yunet detector.*score_8.*expected 12 outputs"):
+    with pytest.raises(
+        InputError, match=r"not those of a yunet detector.*score_8.*expected 12 outputs"
+    ):
         decode("yunet", outputs, SIZE, 0.5, 0.3)
     for stride in (8, 16, 32):
         del outputs[f"kps_{stride}"]

@@ -1,4 +1,5 @@
-"""The command for real: Ray's actors, kill -9, a decoder that crashes; and videos → store → search → ensemble."""
+"""The command for real: Ray's actors, kill -9, a decoder that crashes; and videos → store → search
+→ ensemble."""
 
 from __future__ import annotations
 
@@ -57,15 +58,23 @@ def say(text: str, folder: Path) -> NDArray[np.float32]:
     subprocess.run(["espeak-ng", "-w", str(path), text], check=True, capture_output=True)
     resampler = av.AudioResampler(format="flt", layout="mono", rate=RATE)
     with av.open(str(path)) as container:
-        blocks = [part.to_ndarray()[0] for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+        blocks = [
+            part.to_ndarray()[0]
+            for frame in container.decode(audio=0)
+            for part in resampler.resample(frame)
+        ]
     return np.concatenate(blocks)
 
 
 def tones_of_labels(rate: float, number: int) -> NDArray[np.float32]:
-    """Two tones for 8 s, as loud as the valence and the arousal that `write_labels` gives the frames."""
+    """Two tones for 8 s, as loud as the valence and the arousal that `write_labels` gives the
+    frames."""
     time = np.arange(8 * RATE) / RATE
     label_time = time * rate / 30
-    valence, arousal = 0.5 * np.sin(0.5 * label_time + number), 0.5 * np.cos(0.3 * label_time + number)
+    valence, arousal = (
+        0.5 * np.sin(0.5 * label_time + number),
+        0.5 * np.cos(0.3 * label_time + number),
+    )
     low, high = np.sin(2 * np.pi * 400 * time), np.sin(2 * np.pi * 2500 * time)
     return (0.3 * (0.5 + valence) * low + 0.3 * (0.5 + arousal) * high).astype(np.float32)
 
@@ -76,10 +85,18 @@ def world(tmp_path: Path) -> Path:
     for number in range(6):
         rate = (30.0, 24000 / 1001, 25.0, 15.0, 30000 / 1001, 30.0)[number]
         frames = round(8 * rate)
-        speech = np.resize(say(f"This is recording number {number}, and it moves me. " * 3, tmp_path), 8 * RATE)
+        speech = np.resize(
+            say(f"This is recording number {number}, and it moves me. " * 3, tmp_path), 8 * RATE
+        )
         sound = 0.2 * speech + tones_of_labels(rate, number)
         write_video(tmp_path / "videos" / f"v{number}.mp4", np.arange(frames) / rate, sound)
-        write_labels(tmp_path / "labels", f"v{number}", frames, "Train_Set" if number < 4 else "Validation_Set", number)
+        write_labels(
+            tmp_path / "labels",
+            f"v{number}",
+            frames,
+            "Train_Set" if number < 4 else "Validation_Set",
+            number,
+        )
         write_crops(tmp_path / "crops" / f"v{number}", range(1, frames + 1, 2))
     write_recipe(tmp_path / "recipe.yaml", RECIPE)
     write_recipe(tmp_path / "space.yaml", SPACE)
@@ -87,20 +104,38 @@ def world(tmp_path: Path) -> Path:
 
 
 def command(world: Path, *more: str) -> list[str]:
-    where = ["--videos", "videos", "--annotations", "labels", "--to", "store", "--workers", "2", "--json"]
+    where = [
+        "--videos",
+        "videos",
+        "--annotations",
+        "labels",
+        "--to",
+        "store",
+        "--workers",
+        "2",
+        "--json",
+    ]
     return [sys.executable, "-m", "va_search.cli.main", "extract", "recipe.yaml", *where, *more]
 
 
 def call(world: Path, *words: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "va_search.cli.main", *words], cwd=world, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "va_search.cli.main", *words],
+        cwd=world,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_videos_become_a_store_a_search_and_an_ensemble_and_a_kill_loses_little(world: Path) -> None:
-    running = subprocess.Popen(command(world), cwd=world, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+def test_videos_become_a_store_a_search_and_an_ensemble_and_a_kill_loses_little(
+    world: Path,
+) -> None:
+    running = subprocess.Popen(
+        command(world), cwd=world, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
     parts = world / "store.partial" / "parts"
     until = time.monotonic() + 240
     while not list(parts.glob("*.npz")) and running.poll() is None and time.monotonic() < until:

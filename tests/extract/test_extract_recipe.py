@@ -1,4 +1,5 @@
-"""Feature recipes: every problem with its line, weights checked together, hashes that follow the meaning."""
+"""Feature recipes: every problem with its line, weights checked together, hashes that follow the
+meaning."""
 
 from __future__ import annotations
 
@@ -58,7 +59,9 @@ def test_every_problem_stands_with_its_line(tmp_path: Path) -> None:
     assert numbers == sorted(numbers)
 
 
-@pytest.mark.parametrize("text", ["", "- 1", "feature_sets: []", "feature_sets: {a: 1}", "feature_sets: [3]"])
+@pytest.mark.parametrize(
+    "text", ["", "- 1", "feature_sets: []", "feature_sets: {a: 1}", "feature_sets: [3]"]
+)
 def test_what_is_no_recipe_is_told(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"recipe\.yaml"):
         load_recipe(write_recipe(tmp_path / "recipe.yaml", text))
@@ -71,7 +74,8 @@ def test_all_missing_and_changed_weights_are_named_together(tmp_path: Path) -> N
     digest = hashlib.sha256(b"other").hexdigest()
     path = write_recipe(
         tmp_path / "recipe.yaml",
-        "feature_sets:\n" + "".join(entry.format(name, digest, more) for name in ("one", "two", "there")),
+        "feature_sets:\n"
+        + "".join(entry.format(name, digest, more) for name in ("one", "two", "there")),
     )
     with pytest.raises(InputError) as caught:
         load_recipe(path)
@@ -89,6 +93,16 @@ def test_the_hash_follows_what_comes_out_and_not_where_the_recipe_lies(tmp_path:
 
     one = "feature_sets: [{name: a, extractor: fbank}]"
     assert hashes("x", one) == hashes("y", one)
-    assert hashes("x", one) == hashes("x", "feature_sets: [{name: a, extractor: fbank, pooling: mean, delay: 0}]")
-    for other in ("delay: 0.1", "pooling: nearest", "pooling: {window: 1}", "settings: {bins: 40}", "modality: voice"):
-        assert hashes("x", one) != hashes("x", f"feature_sets: [{{name: a, extractor: fbank, {other}}}]")
+    assert hashes("x", one) == hashes(
+        "x", "feature_sets: [{name: a, extractor: fbank, pooling: mean, delay: 0}]"
+    )
+    for other in (
+        "delay: 0.1",
+        "pooling: nearest",
+        "pooling: {window: 1}",
+        "settings: {bins: 40}",
+        "modality: voice",
+    ):
+        assert hashes("x", one) != hashes(
+            "x", f"feature_sets: [{{name: a, extractor: fbank, {other}}}]"
+        )

@@ -1,4 +1,5 @@
-"""The code on docs/features.md, run as it stands: five kinds of network to ONNX, pickles to safetensors."""
+"""The code on docs/features.md, run as it stands: five kinds of network to ONNX, pickles to
+safetensors."""
 
 import hashlib
 import re
@@ -37,7 +38,10 @@ class DenseLayers(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(1, 4, 7, stride=4)
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(4 + 4 * n), nn.ReLU(), nn.Conv2d(4 + 4 * n, 4, 3, padding=1)) for n in range(2)
+            nn.Sequential(
+                nn.BatchNorm2d(4 + 4 * n), nn.ReLU(), nn.Conv2d(4 + 4 * n, 4, 3, padding=1)
+            )
+            for n in range(2)
         )
 
     def forward(self, images):
@@ -53,7 +57,9 @@ class IResNet(nn.Module):
     def __init__(self):
         super().__init__()
         self.first = nn.Sequential(nn.Conv2d(3, 6, 5, stride=8), nn.BatchNorm2d(6), nn.PReLU(6))
-        self.block = nn.Sequential(nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, padding=1), nn.PReLU(6), nn.BatchNorm2d(6))
+        self.block = nn.Sequential(
+            nn.BatchNorm2d(6), nn.Conv2d(6, 6, 3, padding=1), nn.PReLU(6), nn.BatchNorm2d(6)
+        )
         self.last = nn.Sequential(nn.Dropout(0.4), nn.Linear(6 * 14 * 14, 16), nn.BatchNorm1d(16))
 
     def forward(self, images):
@@ -89,14 +95,20 @@ class Mae(nn.Module):
     def __init__(self):
         super().__init__()
         self.patches = nn.Conv2d(3, 16, 32, stride=32)
-        self.token, self.positions = nn.Parameter(torch.randn(1, 1, 16)), nn.Parameter(torch.randn(1, 50, 16))
+        self.token, self.positions = (
+            nn.Parameter(torch.randn(1, 1, 16)),
+            nn.Parameter(torch.randn(1, 50, 16)),
+        )
         self.norm, self.qkv, self.out = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 16)
 
     def forward_features(self, images):
         tokens = self.patches(images).flatten(2).transpose(1, 2)  # (images, 49, 16)
-        tokens = torch.cat([self.token.expand(images.shape[0], -1, -1), tokens], dim=1) + self.positions
+        tokens = (
+            torch.cat([self.token.expand(images.shape[0], -1, -1), tokens], dim=1) + self.positions
+        )
         query, key, value = (
-            part.reshape(-1, 50, 2, 8).transpose(1, 2) for part in self.qkv(self.norm(tokens)).chunk(3, dim=-1)
+            part.reshape(-1, 50, 2, 8).transpose(1, 2)
+            for part in self.qkv(self.norm(tokens)).chunk(3, dim=-1)
         )
         seen = nn.functional.scaled_dot_product_attention(query, key, value)
         return tokens + self.out(seen.transpose(1, 2).reshape(-1, 50, 16))
@@ -115,7 +127,13 @@ def alive(network):
 def exported(tmp_path_factory):
     """The page's lines, run in a folder of their own: (folder, networks)."""
     torch.manual_seed(0)
-    kinds = {"densenet": Dense, "ires100": IResNet, "fau": ActionUnits, "mobilenet": MobileNet, "mae": Mae}
+    kinds = {
+        "densenet": Dense,
+        "ires100": IResNet,
+        "fau": ActionUnits,
+        "mobilenet": MobileNet,
+        "mae": Mae,
+    }
     networks = {name: alive(kind()) for name, kind in kinds.items()}
     folder = tmp_path_factory.mktemp("exported")
     with pytest.MonkeyPatch.context() as patch:
@@ -125,11 +143,27 @@ def exported(tmp_path_factory):
 
 
 WANTED = {
-    "densenet": ("densenet", lambda net, x: torch.relu(net.features(x)).mean((2, 3)), {"size": 64, "colour": "grey"}),
-    "ires100": ("ires100", lambda net, x: net(x), {"size": 112, "scale": 1.0, "mean": 127.5, "std": 127.5}),
-    "fau": ("fau", lambda net, x: net.backbone(x), {"size": 112, "scale": 1.0, "mean": 127.5, "std": 127.5}),
+    "densenet": (
+        "densenet",
+        lambda net, x: torch.relu(net.features(x)).mean((2, 3)),
+        {"size": 64, "colour": "grey"},
+    ),
+    "ires100": (
+        "ires100",
+        lambda net, x: net(x),
+        {"size": 112, "scale": 1.0, "mean": 127.5, "std": 127.5},
+    ),
+    "fau": (
+        "fau",
+        lambda net, x: net.backbone(x),
+        {"size": 112, "scale": 1.0, "mean": 127.5, "std": 127.5},
+    ),
     "ms_va": ("mobilenet", lambda net, x: net.features(x).mean((2, 3)), {"size": 224}),
-    "mae": ("mae", lambda net, x: net.forward_features(x)[:, 1:].mean(1), {"size": 224, "resample": "bicubic"}),
+    "mae": (
+        "mae",
+        lambda net, x: net.forward_features(x)[:, 1:].mean(1),
+        {"size": 224, "resample": "bicubic"},
+    ),
 }
 
 
@@ -141,7 +175,11 @@ def test_each_kind_of_network_gives_torchs_numbers(exported, name):
     weights = {"path": path, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     extractor = OnnxImage(OnnxImageSettings.model_validate({"weights": weights, **declared}))
     extractor.prepare()
-    pictures = list(np.random.default_rng(0).integers(0, [[[[64]]], [[[128]]], [[[256]]]], (3, 80, 80, 3), np.uint8))
+    pictures = list(
+        np.random.default_rng(0).integers(
+            0, [[[[64]]], [[[128]]], [[[256]]]], (3, 80, 80, 3), np.uint8
+        )
+    )
     batch = torch.from_numpy(extractor.settings.batch(pictures))
     with torch.inference_mode():
         expected = features(networks[network], batch).numpy()
@@ -177,11 +215,19 @@ def test_an_old_checkpoint_of_transformers_becomes_safetensors(tmp_path, monkeyp
     """With the names that checkpoints of its time have: weight_g and weight_v."""
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
-    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    tiny = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     tiny |= {"conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
     model = transformers.HubertModel(transformers.HubertConfig(**tiny)).eval()
     model.config.save_pretrained(tmp_path)
-    old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+    old = {
+        "parametrizations.weight.original0": "weight_g",
+        "parametrizations.weight.original1": "weight_v",
+    }
     state = model.state_dict()
     for new, name in old.items():
         state = {key.replace(new, name): value for key, value in state.items()}
@@ -189,7 +235,9 @@ def test_an_old_checkpoint_of_transformers_becomes_safetensors(tmp_path, monkeyp
     torch.save(state, "pytorch_model.bin")
     exec(CONVERT, {"torch": torch})
     weights = {"path": tmp_path / "model.safetensors", "sha256": "0" * 64}
-    extractor = TransformersAudio(TransformersAudioSettings.model_validate({"weights": weights, "normalise": False}))
+    extractor = TransformersAudio(
+        TransformersAudioSettings.model_validate({"weights": weights, "normalise": False})
+    )
     extractor.prepare()
     sound = np.random.default_rng(0).normal(size=8_000).astype(np.float32)
     with torch.inference_mode():

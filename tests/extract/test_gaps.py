@@ -1,4 +1,5 @@
-"""Holes, rates and lengths: where time jumps there is a gap, rates are those of regular stretches, rows are frames."""
+"""Holes, rates and lengths: where time jumps there is a gap, rates are those of regular stretches,
+rows are frames."""
 
 from __future__ import annotations
 
@@ -36,10 +37,15 @@ LABELS = Path("labels") / "v.txt"
 
 @st.composite
 def timelines(draw: st.DrawFn) -> tuple[Timeline, float, list[int]]:
-    """A timeline, its true rate, and the frames before which it jumps, put there one after another."""
+    """A timeline, its true rate, and the frames before which it jumps, put there one after
+    another."""
     rate = draw(st.sampled_from(RATES))
     count = draw(st.integers(12, 200))
-    jumps = draw(st.dictionaries(st.integers(1, count - 1), st.sampled_from([2.0, 3.0, 17.3, 500.0]), max_size=4))
+    jumps = draw(
+        st.dictionaries(
+            st.integers(1, count - 1), st.sampled_from([2.0, 3.0, 17.3, 500.0]), max_size=4
+        )
+    )
     jitter = draw(st.sampled_from([0.0, 0.05, 0.15]))
     begin = draw(st.sampled_from([0.0, -0.5, 1.4, 40_000.0]))
     ticks = draw(st.sampled_from([1000, 90_000, 1_000_000]))
@@ -60,7 +66,8 @@ def test_gaps_and_rate_are_those_that_the_timeline_was_made_of(
     timeline, rate, jumps = made
     count = len(timeline.frames)
     assert list(timeline.gaps(count)) == jumps
-    # The ends of each regular stretch are moved by up to 0.15 of a step in all, which few steps do not even out.
+    # The ends of each regular stretch are moved by up to 0.15 of a step in all, which few steps do
+    # not even out.
     regular_steps = count - 1 - len(jumps)
     assert timeline.rate == pytest.approx(rate, rel=0.02 + 0.15 * (len(jumps) + 1) / regular_steps)
     half = count // 2
@@ -108,7 +115,10 @@ def test_a_row_or_two_more_or_fewer_are_taken_and_stand_at_the_frames_times(
 def test_more_than_a_second_is_refused_on_either_side(more: int) -> None:
     timeline = Timeline(np.arange(300) / 30, 30.0)
     side = "more" if more > 0 else "fewer"
-    with pytest.raises(InputError, match=rf"300 frames .* but {300 + more} annotation rows: 1.3 s {side}, and at most"):
+    with pytest.raises(
+        InputError,
+        match=rf"300 frames .* but {300 + more} annotation rows: 1.3 s {side}, and at most",
+    ):
         timeline.rows(300 + more, Path("v.mp4"), LABELS)
     assert len(timeline.rows(300 + more // 2, Path("v.mp4"), LABELS)) == 300 + more // 2
 
@@ -116,14 +126,17 @@ def test_more_than_a_second_is_refused_on_either_side(more: int) -> None:
 def test_an_annotation_that_counts_the_time_of_a_hole_is_told_to_leave_it_out() -> None:
     timeline = Timeline(film(30.0, 8.0, (1.5, 6.5)), 30.0)
     with pytest.raises(
-        InputError, match=r"30 rows a second would fit it.*leave out those of frames that are not there"
+        InputError,
+        match=r"30 rows a second would fit it.*leave out those of frames that are not there",
     ):
         timeline.rows(240, Path("v.mp4"), LABELS)
     assert len(timeline.rows(90, Path("v.mp4"), LABELS)) == 90
 
 
 def test_the_mean_of_a_frame_before_a_gap_hears_nothing_of_the_gap() -> None:
-    times = np.concatenate([np.arange(10) / 10, 6 + np.arange(1) / 10])  # a gap of 5 s, and one frame behind it
+    times = np.concatenate(
+        [np.arange(10) / 10, 6 + np.arange(1) / 10]
+    )  # a gap of 5 s, and one frame behind it
     centres = np.arange(0, 8, 0.05)
     values = np.where((centres >= 1.0) & (centres < 6.0), 100.0, 1.0).astype(np.float32)[:, None]
     pooled = {}
@@ -144,9 +157,14 @@ def film(rate: float, seconds: float, *holes: tuple[float, float]) -> NDArray[np
 
 
 def extracted(
-    folder: Path, times: NDArray[np.float64], video: str = "v.mkv", text: str = FBANK, **more: object
+    folder: Path,
+    times: NDArray[np.float64],
+    video: str = "v.mkv",
+    text: str = FBANK,
+    **more: object,
 ) -> Store:
-    """A store of one training and one validation recording whose frames stand at `times`; one row a frame."""
+    """A store of one training and one validation recording whose frames stand at `times`; one row a
+    frame."""
     seconds = float(times[-1]) + 0.1
     for name, split in (("v", "Train_Set"), ("w", "Validation_Set")):
         path = folder / "videos" / video.replace("v", name, 1)
@@ -160,9 +178,19 @@ def extracted(
     ("rate", "holes", "video"),
     [
         (30.0, [(1.5, 6.5)], "v.mkv"),
-        pytest.param(24000 / 1001, [(0.04, 3.0)], "v.mp4", marks=pytest.mark.slow, id="behind the first frame"),
         pytest.param(
-            30000 / 1001, [(1.0, 1.5), (2.0, 4.97)], "v.mov", marks=pytest.mark.slow, id="before the last frame too"
+            24000 / 1001,
+            [(0.04, 3.0)],
+            "v.mp4",
+            marks=pytest.mark.slow,
+            id="behind the first frame",
+        ),
+        pytest.param(
+            30000 / 1001,
+            [(1.0, 1.5), (2.0, 4.97)],
+            "v.mov",
+            marks=pytest.mark.slow,
+            id="before the last frame too",
         ),
     ],
 )
@@ -201,7 +229,9 @@ def test_a_video_that_begins_late_and_holds_reordered_frames_keeps_its_gaps(tmp_
     np.testing.assert_allclose(store.times[:100], times, atol=1e-3)
 
 
-def test_an_annotation_at_25_rows_a_second_is_refused_by_name_and_one_of_the_frames_is_taken(tmp_path: Path) -> None:
+def test_an_annotation_at_25_rows_a_second_is_refused_by_name_and_one_of_the_frames_is_taken(
+    tmp_path: Path,
+) -> None:
     times = np.arange(300) / 30
     write_labels(tmp_path / "labels", "v", 250)
     write_labels(tmp_path / "labels", "w", 300, "Validation_Set")
@@ -209,7 +239,9 @@ def test_an_annotation_at_25_rows_a_second_is_refused_by_name_and_one_of_the_fra
         write_video(tmp_path / "videos" / f"{name}.mp4", times, tone(10.0))
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", FBANK))
     places = Places(tmp_path / "videos", tmp_path / "labels")
-    with pytest.raises(InputError, match=r"v\.mp4: 300 frames .*v\.txt: 25 rows a second would fit it") as caught:
+    with pytest.raises(
+        InputError, match=r"v\.mp4: 300 frames .*v\.txt: 25 rows a second would fit it"
+    ) as caught:
         extract(recipe, places, tmp_path / "store")
     assert "recording 'w'" not in str(caught.value)
     store = extract(recipe, places, tmp_path / "store", leave_out_broken=True).store
@@ -219,28 +251,39 @@ def test_an_annotation_at_25_rows_a_second_is_refused_by_name_and_one_of_the_fra
 def test_sound_and_frames_agree_behind_a_hole(tmp_path: Path) -> None:
     times = film(30.0, 8.0, (2.0, 6.0))
     video = write_video(
-        tmp_path / "videos" / "v.mkv", times, clicks(8.0, np.array([1.0, 4.0, 7.0])), audio_codec="pcm_s16le"
+        tmp_path / "videos" / "v.mkv",
+        times,
+        clicks(8.0, np.array([1.0, 4.0, 7.0])),
+        audio_codec="pcm_s16le",
     )
     write_labels(tmp_path / "labels", "v", len(times))
     write_video(tmp_path / "videos" / "w.mkv", times, clicks(8.0, np.array([1.0])))
     write_labels(tmp_path / "labels", "w", len(times), "Validation_Set")
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", FBANK))
-    store = extract(recipe, Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store").store
+    store = extract(
+        recipe, Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
+    ).store
     assert read_timeline(video).gaps(len(times)) == (60,)
     loud = store.features("mel")[: len(times)].astype(float).mean(axis=1)
     heard = np.flatnonzero(loud > np.median(loud) + 3)
-    np.testing.assert_allclose(np.unique(np.round(times[heard])), [1.0, 7.0])  # not the one within the hole
+    np.testing.assert_allclose(
+        np.unique(np.round(times[heard])), [1.0, 7.0]
+    )  # not the one within the hole
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs Debian's ffmpeg")
-def test_a_clock_that_starts_again_is_refused_and_the_conversion_that_is_advised_helps(tmp_path: Path) -> None:
+def test_a_clock_that_starts_again_is_refused_and_the_conversion_that_is_advised_helps(
+    tmp_path: Path,
+) -> None:
     once, joined, out = tmp_path / "once.mpg", tmp_path / "joined.mpg", tmp_path / "out.mp4"
     run = ["ffmpeg", "-v", "error"]
     inputs = ["-f", "lavfi", "-i", "testsrc=d=3:r=25:s=64x48", "-f", "lavfi", "-i", "sine=d=3"]
     subprocess.run([*run, *inputs, "-c:v", "mpeg2video", "-bf", "2", str(once)], check=True)
     joined.write_bytes(once.read_bytes() * 2)
-    with pytest.raises(InputError, match=r"joined\.mpg: its clock goes back from .* ffmpeg -i IN OUT\.mp4"):
+    with pytest.raises(
+        InputError, match=r"joined\.mpg: its clock goes back from .* ffmpeg -i IN OUT\.mp4"
+    ):
         read_timeline(joined)
     assert len(read_timeline(once).frames) == 75
     subprocess.run([*run, "-i", str(joined), str(out)], check=True)
@@ -272,7 +315,8 @@ def test_a_store_made_before_gaps_were_found_is_added_to_and_says_so(tmp_path: P
     assert [recording.gaps for recording in made.store.recordings] == [(), ()]
     warnings = read_json(store.path / "manifest.json")["warnings"]
     assert any(
-        "recording 'v' (and 1 more): the gaps in time are others than its video has" in text for text in warnings
+        "recording 'v' (and 1 more): the gaps in time are others than its video has" in text
+        for text in warnings
     )
 
 

@@ -13,7 +13,9 @@ PICTURE = np.random.default_rng(0).integers(0, 256, size=(8, 6, 3), dtype=np.uin
 
 
 def test_values_colours_and_layout_are_as_declared():
-    declared = ImageInput(size=(8, 6), colour="bgr", layout="nchw", scale=2, mean=(1, 2, 3), std=(4, 5, 6))
+    declared = ImageInput(
+        size=(8, 6), colour="bgr", layout="nchw", scale=2, mean=(1, 2, 3), std=(4, 5, 6)
+    )
     batch = declared.batch([PICTURE, PICTURE[::-1]])
     assert (batch.dtype, batch.shape) == (np.float32, (2, 3, 8, 6))
     for place, channel in enumerate((2, 1, 0)):
@@ -25,15 +27,21 @@ def test_values_colours_and_layout_are_as_declared():
 
 
 def test_grey_is_one_channel():
-    declared = ImageInput(size=(8, 6), colour="grey", layout="nhwc", scale=1, mean=131.0754, std=47.858177)
+    declared = ImageInput(
+        size=(8, 6), colour="grey", layout="nhwc", scale=1, mean=131.0754, std=47.858177
+    )
     grey = PICTURE @ [0.299, 0.587, 0.114]
-    np.testing.assert_allclose(declared.batch([PICTURE])[0, ..., 0], (grey - 131.0754) / 47.858177, atol=0.02)
+    np.testing.assert_allclose(
+        declared.batch([PICTURE])[0, ..., 0], (grey - 131.0754) / 47.858177, atol=0.02
+    )
     assert declared.shape(None) == (None, 8, 6, 1)
 
 
 def test_one_number_stands_for_all_channels():
     declared = ImageInput(size=(8, 6), scale=1, mean=127.5, std=128)
-    np.testing.assert_allclose(declared.batch([PICTURE])[0], (PICTURE.transpose(2, 0, 1) - 127.5) / 128, atol=1e-6)
+    np.testing.assert_allclose(
+        declared.batch([PICTURE])[0], (PICTURE.transpose(2, 0, 1) - 127.5) / 128, atol=1e-6
+    )
 
 
 def test_images_of_any_size_are_resampled_with_antialiasing():

@@ -1,4 +1,5 @@
-"""The front ends against their formulas written out another way: sums for the spectrum, loops for the filters."""
+"""The front ends against their formulas written out another way: sums for the spectrum, loops for
+the filters."""
 
 import numpy as np
 import pytest
@@ -15,7 +16,12 @@ SOUND = (np.random.default_rng(0).normal(size=1_500) * 0.1).astype(np.float32)
 def spectrum(frame, length):
     """|DFT| at the points 0 to length / 2, by its definition."""
     times = np.arange(len(frame))
-    return np.array([abs(np.sum(frame * np.exp(-2j * np.pi * k * times / length))) for k in range(length // 2 + 1)])
+    return np.array(
+        [
+            abs(np.sum(frame * np.exp(-2j * np.pi * k * times / length)))
+            for k in range(length // 2 + 1)
+        ]
+    )
 
 
 def triangle(hertz, low, centre, high):
@@ -31,7 +37,10 @@ def filtered(spectrum, bins, low, high, rate=RATE):
     hertz = np.arange(len(spectrum)) * rate / 2 / (len(spectrum) - 1)
     return np.array(
         [
-            sum(triangle(f, *edges[b : b + 3]) * value for f, value in zip(hertz[1:], spectrum[1:], strict=True))
+            sum(
+                triangle(f, *edges[b : b + 3]) * value
+                for f, value in zip(hertz[1:], spectrum[1:], strict=True)
+            )
             for b in range(bins)
         ]
     )
@@ -50,8 +59,8 @@ def test_log_mel_is_its_formula(power, offset):
 
 @pytest.mark.parametrize("taper", ["povey", "hamming"])
 def test_kaldi_fbank_is_its_formula(taper):
-    """Kaldi's: constant part taken off, pre-emphasis 0.97, Hann window to the power of 0.85, 20 Hz to half the rate,
-    power spectrum, natural logarithm; sound as 16-bit integers."""
+    """Kaldi's: constant part taken off, pre-emphasis 0.97, Hann window to the power of 0.85, 20 Hz
+    to half the rate, power spectrum, natural logarithm; sound as 16-bit integers."""
     found = KaldiFbank(kind="fbank", taper=taper).rows(SOUND)
     assert found.shape == (1 + (1500 - 400) // 160, 80)
     turns = np.cos(2 * np.pi * np.arange(400) / 399)
@@ -65,7 +74,10 @@ def test_kaldi_fbank_is_its_formula(taper):
         hertz = np.arange(256) * RATE / 512
         for band in range(80):
             weights = [triangle(f, *edges[band : band + 3]) for f in hertz]
-            assert found[row, band] == pytest.approx(np.log(np.dot(weights, power)), abs=2e-3), (row, band)
+            assert found[row, band] == pytest.approx(np.log(np.dot(weights, power)), abs=2e-3), (
+                row,
+                band,
+            )
 
 
 def test_mel_scale_has_a_thousand_mel_at_a_thousand_hertz():
@@ -84,13 +96,25 @@ def test_a_tone_is_loudest_in_the_bin_around_it():
 
 def test_filters_overlap_to_one_between_the_first_and_the_last_centre():
     weights = filters(20, 2049, RATE, 100, 7000)
-    places, centres = mel(np.linspace(0, RATE / 2, 2049)), np.linspace(mel(100.0), mel(7000.0), 22)[1:-1]
+    places, centres = (
+        mel(np.linspace(0, RATE / 2, 2049)),
+        np.linspace(mel(100.0), mel(7000.0), 22)[1:-1],
+    )
     within = (places > centres[0]) & (places < centres[-1])
     np.testing.assert_allclose(weights[within].sum(axis=1), 1, atol=1e-9)
     assert not weights[0].any()
 
 
 def test_sound_shorter_than_a_window_has_no_rows():
-    parts = {"rate": RATE, "window": 400, "step": 160, "bins": 8, "low": 100, "high": 7000, "offset": 0.01, "power": 1}
+    parts = {
+        "rate": RATE,
+        "window": 400,
+        "step": 160,
+        "bins": 8,
+        "low": 100,
+        "high": 7000,
+        "offset": 0.01,
+        "power": 1,
+    }
     assert log_mel(SOUND[:399], **parts).shape == (0, 8)
     assert log_mel(SOUND[:400], **parts).shape == (1, 8)

@@ -1,4 +1,5 @@
-"""What is opened and what is not: play lists, programs and bombs that look like videos or crops; turned pictures."""
+"""What is opened and what is not: play lists, programs and bombs that look like videos or crops;
+turned pictures."""
 
 import shutil
 import subprocess
@@ -35,7 +36,9 @@ def test_a_play_list_named_mp4_opens_no_other_file(content, tmp_path):
 
 
 def test_a_crop_is_a_jpeg_or_png_of_a_sensible_size(tmp_path):
-    (tmp_path / "00001.jpg").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
+    (tmp_path / "00001.jpg").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n"
+    )
     Image.new("1", (20_000, 20_000)).save(tmp_path / "00002.png")
     Image.new("1", (5_000, 5_000)).save(tmp_path / "00003.png")
     (tmp_path / "00004.jpg").write_bytes(b"")
@@ -48,7 +51,10 @@ def test_crops_after_the_annotation_but_within_the_video_are_left_out(tmp_path):
     """An annotation may end before its video; crops beyond both are of something else."""
     folder = write_crops(tmp_path / "v", range(1, 31))
     assert [frame for frame, _ in crop_files(folder, 20, 30, tmp_path / "v.mp4")] == list(range(20))
-    with pytest.raises(InputError, match=r"00027.jpg: a crop beyond the video's end, 4 such; .* 25 frames, .* 20 rows"):
+    with pytest.raises(
+        InputError,
+        match=r"00027.jpg: a crop beyond the video's end, 4 such; .* 25 frames, .* 20 rows",
+    ):
         crop_files(folder, 20, 25, tmp_path / "v.mp4")
 
 
@@ -64,7 +70,8 @@ def test_a_video_that_its_header_turns_is_seen_as_ffmpeg_shows_it(tmp_path):
     lying = write_video(tmp_path / "lying.mp4", TIMES, codec="libx264")
     run = ["ffmpeg", "-v", "error", "-i"]
     made = subprocess.run(
-        [*run, str(lying), "-c", "copy", "-metadata:s:v", "rotate=90", str(tmp_path / "up.mp4")], check=False
+        [*run, str(lying), "-c", "copy", "-metadata:s:v", "rotate=90", str(tmp_path / "up.mp4")],
+        check=False,
     )
     if made.returncode or Image.open(shot(tmp_path / "up.mp4")).size != (48, 64):
         pytest.skip("this ffmpeg turns videos by another option")
@@ -75,7 +82,9 @@ def test_a_video_that_its_header_turns_is_seen_as_ffmpeg_shows_it(tmp_path):
 
 def shot(video):
     path = video.with_suffix(".png")
-    subprocess.run(["ffmpeg", "-v", "error", "-y", "-i", str(video), "-frames:v", "1", str(path)], check=True)
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-y", "-i", str(video), "-frames:v", "1", str(path)], check=True
+    )
     return path
 
 
@@ -84,11 +93,19 @@ def test_sound_and_frames_of_an_avi_agree(codec, tmp_path):
     """Aff-Wild2 has such files, whose frames carry no time stamps of display."""
     rate, at = 25.0, np.array([2.0, 5.0, 8.0])
     video = write_video(
-        tmp_path / "v.avi", np.arange(250) / rate, clicks(10.0, at), bright=(at * rate).astype(int), audio_codec=codec
+        tmp_path / "v.avi",
+        np.arange(250) / rate,
+        clicks(10.0, at),
+        bright=(at * rate).astype(int),
+        audio_codec=codec,
     )
     timeline = read_timeline(video)
     sound = read_sound(video, timeline, 16_000, tmp_path)
-    lit = [timeline.frames[place] for place, image in video_frames(video, timeline) if image.mean() > 100]
+    lit = [
+        timeline.frames[place]
+        for place, image in video_frames(video, timeline)
+        if image.mean() > 100
+    ]
     loud = np.flatnonzero(np.abs(sound.samples) > 0.3) / 16_000 + sound.begin
     heard = [loud[np.abs(loud - when).argmin()] for when in lit]
     assert len(lit) == 3

@@ -1,4 +1,5 @@
-"""Patches of sound through an ONNX network: values, middles, seams between chunks, and what does not fit."""
+"""Patches of sound through an ONNX network: values, middles, seams between chunks, and what does
+not fit."""
 
 import hashlib
 
@@ -18,8 +19,16 @@ from va_search.extract.media import Sound, windows
 from va_search.extract.onnx_audio import KaldiFbank, LogMel, OnnxAudio, OnnxAudioSettings
 
 SOUND = (np.random.default_rng(0).normal(size=16_000 * 5) * 0.1).astype(np.float32)
-VGGISH = {"front": {"kind": "log_mel"}, "patch": {"frames": 96, "every": 24}, "layout": "channel_frames_bins"}
-SPEAKER = {"front": {"kind": "fbank"}, "patch": {"frames": 150, "every": 10, "mean": True}, "layout": "frames_bins"}
+VGGISH = {
+    "front": {"kind": "log_mel"},
+    "patch": {"frames": 96, "every": 24},
+    "layout": "channel_frames_bins",
+}
+SPEAKER = {
+    "front": {"kind": "fbank"},
+    "patch": {"frames": 150, "every": 10, "mean": True},
+    "layout": "frames_bins",
+}
 
 
 def averages(path, axes, shape):
@@ -28,13 +37,21 @@ def averages(path, axes, shape):
         helper.make_node("ReduceMean", ["sound"], ["means"], axes=axes, keepdims=0),
         helper.make_node("Mul", ["means", "two"], ["features"]),
     ]
-    return save(path, nodes, [("sound", shape)], [("features", [None, None])], [("two", np.float32(2))])
+    return save(
+        path, nodes, [("sound", shape)], [("features", [None, None])], [("two", np.float32(2))]
+    )
 
 
 def last_rows(path):
     """Takes the last row of a patch: (patches, frames, bins) to (patches, bins)."""
     node = helper.make_node("Gather", ["sound", "last"], ["features"], axis=1)
-    return save(path, [node], [("sound", [None, 150, 80])], [("features", [None, 80])], [("last", np.int64(149))])
+    return save(
+        path,
+        [node],
+        [("sound", [None, 150, 80])],
+        [("features", [None, 80])],
+        [("last", np.int64(149))],
+    )
 
 
 def settings(path, given, **other):
@@ -58,19 +75,28 @@ def test_each_patch_is_seen_once_and_placed_at_its_middle(vggish):
     found = extractor.windows(SOUND)
     rows = LogMel(kind="log_mel").rows(SOUND)  # 498 rows of 64 bins
     starts = range(0, len(rows) - 96 + 1, 24)
-    np.testing.assert_allclose(found.values, [2 * rows[start : start + 96].mean(axis=0) for start in starts], atol=1e-4)
+    np.testing.assert_allclose(
+        found.values, [2 * rows[start : start + 96].mean(axis=0) for start in starts], atol=1e-4
+    )
     assert extractor.columns == tuple(f"features_{number}" for number in range(64))
-    np.testing.assert_allclose(found.centres, [start * 0.01 + (95 * 0.01 + 0.025) / 2 for start in starts])
+    np.testing.assert_allclose(
+        found.centres, [start * 0.01 + (95 * 0.01 + 0.025) / 2 for start in starts]
+    )
 
 
 def test_speaker_patches_have_their_mean_taken_off(tmp_path):
     found = built(last_rows(tmp_path / "a.onnx"), SPEAKER).windows(SOUND)
     rows = KaldiFbank(kind="fbank").rows(SOUND)
-    expected = [rows[start + 149] - rows[start : start + 150].mean(axis=0) for start in range(0, len(rows) - 149, 10)]
+    expected = [
+        rows[start + 149] - rows[start : start + 150].mean(axis=0)
+        for start in range(0, len(rows) - 149, 10)
+    ]
     np.testing.assert_allclose(found.values, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("layout", ["frames_bins", "bins_frames", "channel_frames_bins", "frames_bins_channel"])
+@pytest.mark.parametrize(
+    "layout", ["frames_bins", "bins_frames", "channel_frames_bins", "frames_bins_channel"]
+)
 def test_bins_and_frames_lie_where_the_layout_says(layout, tmp_path):
     axes, shape = {
         "frames_bins": ([1], [None, 96, 64]),
@@ -78,19 +104,29 @@ def test_bins_and_frames_lie_where_the_layout_says(layout, tmp_path):
         "channel_frames_bins": ([1, 2], [None, 1, 96, 64]),
         "frames_bins_channel": ([1, 3], [None, 96, 64, 1]),
     }[layout]
-    found = built(averages(tmp_path / "a.onnx", axes, shape), VGGISH, layout=layout).windows(SOUND[:32_000])
-    np.testing.assert_allclose(found.values[0], 2 * LogMel(kind="log_mel").rows(SOUND)[:96].mean(axis=0), atol=1e-4)
+    found = built(averages(tmp_path / "a.onnx", axes, shape), VGGISH, layout=layout).windows(
+        SOUND[:32_000]
+    )
+    np.testing.assert_allclose(
+        found.values[0], 2 * LogMel(kind="log_mel").rows(SOUND)[:96].mean(axis=0), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("name", ["vggish", "speaker"])
 def test_chunks_give_what_the_whole_gives(name, vggish, tmp_path):
     """A patch depends on its own sound alone, so the seams leave no trace."""
-    extractor = built(*((vggish, VGGISH) if name == "vggish" else (last_rows(tmp_path / "a.onnx"), SPEAKER)))
+    extractor = built(
+        *((vggish, VGGISH) if name == "vggish" else (last_rows(tmp_path / "a.onnx"), SPEAKER))
+    )
     whole = extractor.windows(SOUND)
     for chunk in (0.5, 1.3, 2.0):
         parts = list(windows(Sound(SOUND, extractor.rate, 0.0), extractor, chunk))
-        np.testing.assert_allclose(np.concatenate([part.centres for part in parts]), whole.centres, atol=1e-9)
-        np.testing.assert_allclose(np.concatenate([part.values for part in parts]), whole.values, atol=1e-4)
+        np.testing.assert_allclose(
+            np.concatenate([part.centres for part in parts]), whole.centres, atol=1e-9
+        )
+        np.testing.assert_allclose(
+            np.concatenate([part.values for part in parts]), whole.values, atol=1e-4
+        )
 
 
 def test_a_file_of_a_fixed_batch_gets_whole_batches(tmp_path):
@@ -107,7 +143,10 @@ def test_short_sound_has_no_windows(vggish):
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"layout": "frames_bins"}, r"shape \[free, 1, 96, 64\].*96 × 64, layout frames_bins.* makes \[4, 96, 64\]"),
+        (
+            {"layout": "frames_bins"},
+            r"shape \[free, 1, 96, 64\].*96 × 64, layout frames_bins.* makes \[4, 96, 64\]",
+        ),
         ({"front": {"kind": "log_mel", "bins": 128}}, r"makes \[4, 1, 96, 128\]"),
         ({"output": "embedding"}, "unknown output 'embedding'"),
     ],
@@ -119,8 +158,13 @@ def test_a_declaration_that_does_not_fit_is_one_clear_error(vggish, other, said)
 
 def test_an_output_of_rows_in_time_is_refused(tmp_path):
     node = helper.make_node("Relu", ["sound"], ["features"])
-    path = save(tmp_path / "a.onnx", [node], [("sound", [None, 150, 80])], [("features", [None, 150, 80])])
-    with pytest.raises(InputError, match=r"output 'features' has shape \[2, 150, 80\] for 2 patches; expected one row"):
+    path = save(
+        tmp_path / "a.onnx", [node], [("sound", [None, 150, 80])], [("features", [None, 150, 80])]
+    )
+    with pytest.raises(
+        InputError,
+        match=r"output 'features' has shape \[2, 150, 80\] for 2 patches; expected one row",
+    ):
         _ = OnnxAudio(settings(path, SPEAKER)).columns
 
 

@@ -1,4 +1,5 @@
-"""A small torch network exported to ONNX gives torch's numbers; a file that does not fit its declaration is refused."""
+"""A small torch network exported to ONNX gives torch's numbers; a file that does not fit its
+declaration is refused."""
 
 import hashlib
 
@@ -20,12 +21,15 @@ from va_search.extract.onnx_image import OnnxImage, OnnxImageSettings
 
 
 class Small(nn.Module):
-    """A convolutional network with batch normalisation and two outputs, as a face model with a head has."""
+    """A convolutional network with batch normalisation and two outputs, as a face model with a head
+    has."""
 
     def __init__(self):
         super().__init__()
         torch.manual_seed(0)
-        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.PReLU(), nn.AdaptiveAvgPool2d(1))
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.PReLU(), nn.AdaptiveAvgPool2d(1)
+        )
         self.head = nn.Linear(8, 2)
 
     def forward(self, images):
@@ -35,7 +39,12 @@ class Small(nn.Module):
 
 def settings(path, **other):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    given = {"weights": {"path": path, "sha256": digest}, "size": (24, 20), "output": "features", "batch_size": 4}
+    given = {
+        "weights": {"path": path, "sha256": digest},
+        "size": (24, 20),
+        "output": "features",
+        "batch_size": 4,
+    }
     return OnnxImageSettings.model_validate(given | other)
 
 
@@ -74,7 +83,9 @@ def test_gives_the_numbers_of_torch(network, path):
     features, affect = by_torch(network, PICTURES)
     for output, expected in {"features": features, "affect": affect}.items():
         extractor = OnnxImage(settings(path, output=output, **DECLARED))
-        assert extractor.columns == tuple(f"{output}_{number}" for number in range(expected.shape[1]))
+        assert extractor.columns == tuple(
+            f"{output}_{number}" for number in range(expected.shape[1])
+        )
         extractor.prepare()
         found = extractor.images(PICTURES)
         assert found.dtype == np.float32
@@ -85,8 +96,12 @@ def test_a_file_of_a_fixed_batch_gets_whole_batches(network, tmp_path):
     fixed = exported(network, tmp_path / "fixed.onnx", images=4, free=False)
     extractor = OnnxImage(settings(fixed, **DECLARED))
     extractor.prepare()
-    np.testing.assert_allclose(extractor.images(PICTURES), by_torch(network, PICTURES)[0].numpy(), atol=1e-5)
-    with pytest.raises(InputError, match=r"fixed.onnx.*shape \[4, 3, 24, 20\].*batch_size 8 makes \[8, 3, 24, 20\]"):
+    np.testing.assert_allclose(
+        extractor.images(PICTURES), by_torch(network, PICTURES)[0].numpy(), atol=1e-5
+    )
+    with pytest.raises(
+        InputError, match=r"fixed.onnx.*shape \[4, 3, 24, 20\].*batch_size 8 makes \[8, 3, 24, 20\]"
+    ):
         OnnxImage(settings(fixed, batch_size=8))
 
 
@@ -112,17 +127,23 @@ def test_what_only_shows_when_it_runs_is_found_before_anything_is_extracted(netw
         [("features", [None, 3, None, None])],
     )
     with pytest.raises(
-        InputError, match=r"output 'features' has shape \[2, 3, 24, 20\] for 2 images; expected one row"
+        InputError,
+        match=r"output 'features' has shape \[2, 3, 24, 20\] for 2 images; expected one row",
     ):
         _ = OnnxImage(settings(maps)).columns
     narrow = save(
         tmp_path / "narrow.onnx",
-        [helper.make_node("Flatten", ["images"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["features"])],
+        [
+            helper.make_node("Flatten", ["images"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["features"]),
+        ],
         [("images", [None, 3, None, None])],
         [("features", [None, 2])],
         [("w", np.zeros((300, 2), np.float32))],
     )
-    with pytest.raises(InputError, match=r"narrow.onnx: the network fails on an input of shape \[2, 3, 24, 20\]"):
+    with pytest.raises(
+        InputError, match=r"narrow.onnx: the network fails on an input of shape \[2, 3, 24, 20\]"
+    ):
         _ = OnnxImage(settings(narrow)).columns
 
 
@@ -138,7 +159,9 @@ def test_a_network_that_was_exported_for_one_image_is_told_how_to_be_used(tmp_pa
         [("features", [None, 2])],
         [("one", np.array([1, 1440])), ("w", np.ones((1440, 2), np.float32))],
     )
-    with pytest.raises(InputError, match=r"one.onnx: the network fails on .*for a single one, say batch_size: 1"):
+    with pytest.raises(
+        InputError, match=r"one.onnx: the network fails on .*for a single one, say batch_size: 1"
+    ):
         _ = OnnxImage(settings(path)).columns
     extractor = OnnxImage(settings(path, batch_size=1, scale=1.0))
     assert len(extractor.columns) == 2
@@ -147,7 +170,11 @@ def test_a_network_that_was_exported_for_one_image_is_told_how_to_be_used(tmp_pa
 
 
 def test_files_that_are_no_networks_are_named(path, tmp_path):
-    for name, content in {"text.onnx": b"weights", "empty.onnx": b"", "cut.onnx": path.read_bytes()[:700]}.items():
+    for name, content in {
+        "text.onnx": b"weights",
+        "empty.onnx": b"",
+        "cut.onnx": path.read_bytes()[:700],
+    }.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=rf"{name}: not an ONNX file, or cut short"):
             OnnxImage(settings(tmp_path / name))
@@ -172,7 +199,9 @@ def with_data_in(path, location):
 def test_tensors_in_other_files_are_refused(location, tmp_path):
     """Nothing of them is in the digest that was checked."""
     (tmp_path / "data.bin").write_bytes(np.arange(4, dtype=np.float32).tobytes())
-    with pytest.raises(InputError, match=rf"1 of its tensors lie in other files \('{location}'\).*SHA-256"):
+    with pytest.raises(
+        InputError, match=rf"1 of its tensors lie in other files \('{location}'\).*SHA-256"
+    ):
         OnnxImage(settings(with_data_in(tmp_path / "a.onnx", location), batch_size=1))
 
 

@@ -1,4 +1,5 @@
-"""Own videos, no crops: faces found by an ONNX detector, cut out and written as crops, then seen by an ONNX network."""
+"""Own videos, no crops: faces found by an ONNX detector, cut out and written as crops, then seen by
+an ONNX network."""
 
 import hashlib
 import shutil
@@ -30,11 +31,17 @@ def digest(path):
 
 
 def write_moving_face(path, frames=30, hidden=HIDDEN):
-    """A white square of 32 pixels that wanders over black, 160 × 128, and is away in the frames `hidden`."""
+    """A white square of 32 pixels that wanders over black, 160 × 128, and is away in the frames
+    `hidden`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 160, 128, "yuv420p", 4_000_000
+        stream.width, stream.height, stream.pix_fmt, stream.bit_rate = (
+            160,
+            128,
+            "yuv420p",
+            4_000_000,
+        )
         for number in range(frames):
             image = np.zeros((128, 160, 3), np.uint8)
             if number not in hidden:
@@ -46,8 +53,13 @@ def write_moving_face(path, frames=30, hidden=HIDDEN):
 
 
 def brightness(path):
-    """A network that puts out the average of the whole crop and of its middle: (free, 3, 112, 112) to (free, 2)."""
-    constants = [("begin", np.array([30, 30])), ("end", np.array([80, 80])), ("axes", np.array([2, 3]))]
+    """A network that puts out the average of the whole crop and of its middle: (free, 3, 112, 112)
+    to (free, 2)."""
+    constants = [
+        ("begin", np.array([30, 30])),
+        ("end", np.array([80, 80])),
+        ("axes", np.array([2, 3])),
+    ]
     nodes = [
         helper.make_node("Slice", ["input", "begin", "end", "axes"], ["middle"]),
         helper.make_node("ReduceMean", ["middle"], ["inner"], axes=[1, 2, 3], keepdims=1),
@@ -60,7 +72,10 @@ def brightness(path):
 
 @pytest.fixture
 def world(tmp_path):
-    detector, network = bright_square_detector(tmp_path / "squares.onnx"), brightness(tmp_path / "brightness.onnx")
+    detector, network = (
+        bright_square_detector(tmp_path / "squares.onnx"),
+        brightness(tmp_path / "brightness.onnx"),
+    )
     recipe = f"""
 faces:
   extractor: detector
@@ -95,11 +110,15 @@ def test_videos_without_crops_become_a_store(world):
     assert outer[10] == outer[9]  # a frame without a face takes the nearest one's features
     assert outer[14] == outer[15]
     crops = sorted(path.name for path in next(to.with_name("store.crops").rglob("one")).iterdir())
-    assert crops == [*(f"{number + 1:05d}.jpg" for number in range(30) if number not in HIDDEN), "video.json"]
+    assert crops == [
+        *(f"{number + 1:05d}.jpg" for number in range(30) if number not in HIDDEN),
+        "video.json",
+    ]
 
 
 def test_crops_are_cut_once(world):
-    """The crops are there when the features are asked for again, and a crop that someone mended stays so."""
+    """The crops are there when the features are asked for again, and a crop that someone mended
+    stays so."""
     recipe, places, to = world
     extract(load_recipe(recipe), places, to)
     folder = next(to.with_name("store.crops").rglob("one"))
@@ -118,13 +137,16 @@ def test_a_set_on_other_faces_is_another_set(world):
     extract(load_recipe(recipe), places, to)
     recipe.write_text(recipe.read_text().replace("same: 0.1", "same: 0.2"))
     with pytest.raises(
-        InputError, match=r"'bright' is there already and was made otherwise \(settings, weights, faces"
+        InputError,
+        match=r"'bright' is there already and was made otherwise \(settings, weights, faces",
     ):
         extract(load_recipe(recipe), places, to)
     recipe.write_text(recipe.read_text().replace("same: 0.2", "same: 0.1"))
     assert extract(load_recipe(recipe), places, to).made == ()
     with pytest.raises(InputError, match=r"'bright' is there already and was made otherwise"):
-        extract(load_recipe(recipe), replace(places, crops=next(to.parent.glob("store.crops/*"))), to)
+        extract(
+            load_recipe(recipe), replace(places, crops=next(to.parent.glob("store.crops/*"))), to
+        )
 
 
 def test_faces_are_nothing_to_crops_that_are_given(world):
@@ -142,7 +164,9 @@ def test_crops_of_a_video_that_was_replaced_are_cut_anew(world):
     shutil.rmtree(to)
     write_moving_face(places.videos / "one.mp4", hidden=range(20, 25))
     store = extract(load_recipe(recipe), places, to).store
-    np.testing.assert_array_equal(np.flatnonzero(~store.valid), [*range(20, 25), *(30 + number for number in HIDDEN)])
+    np.testing.assert_array_equal(
+        np.flatnonzero(~store.valid), [*range(20, 25), *(30 + number for number in HIDDEN)]
+    )
 
 
 def test_crops_of_which_no_video_is_told_are_cut_anew(world):
@@ -158,7 +182,9 @@ def test_crops_of_which_no_video_is_told_are_cut_anew(world):
 def test_a_detector_that_does_not_fit_is_told_before_any_video_is_read(world):
     recipe, places, to = world
     recipe.write_text(recipe.read_text().replace("format: yunet", "format: scrfd"))
-    with pytest.raises(InputError, match=r"^\S+squares.onnx: the outputs are not those of a scrfd detector"):
+    with pytest.raises(
+        InputError, match=r"^\S+squares.onnx: the outputs are not those of a scrfd detector"
+    ):
         extract(load_recipe(recipe), places, to)
     assert not to.exists()
 
@@ -169,7 +195,11 @@ def test_a_video_without_any_face_is_told_and_stops_no_other(world):
         stream = container.add_stream("mpeg4", rate=25)
         stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
         for _ in range(30):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((128, 160, 3), np.uint8), format="rgb24")))
+            container.mux(
+                stream.encode(
+                    av.VideoFrame.from_ndarray(np.zeros((128, 160, 3), np.uint8), format="rgb24")
+                )
+            )
         container.mux(stream.encode())
     with pytest.raises(InputError, match=r"two.mp4: no face found in any of 30 frames") as told:
         extract(load_recipe(recipe), places, to)

@@ -1,4 +1,5 @@
-"""feature_recipes/paper.yaml: all weights missing in one message; with stand-ins of the right shape it extracts."""
+"""feature_recipes/paper.yaml: all weights missing in one message; with stand-ins of the right shape
+it extracts."""
 
 import hashlib
 import re
@@ -48,7 +49,9 @@ SETS += ["egemaps", "compare", "fbank", "vggish", "wav2vec", "hubert", "ecapatdn
 def stand_in(path, shape, dim):
     """The average of the input times a row of numbers: (free, *shape) to (free, dim)."""
     nodes = [
-        helper.make_node("ReduceMean", ["input"], ["mean"], axes=list(range(1, len(shape) + 1)), keepdims=0),
+        helper.make_node(
+            "ReduceMean", ["input"], ["mean"], axes=list(range(1, len(shape) + 1)), keepdims=0
+        ),
         helper.make_node("Unsqueeze", ["mean", "one"], ["column"]),
         helper.make_node("MatMul", ["column", "row"], ["features"]),
     ]
@@ -57,14 +60,20 @@ def stand_in(path, shape, dim):
 
 
 def checkpoint(folder, config, model):
-    tiny = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    tiny = {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 16,
+    }
     tiny |= {"conv_dim": [8] * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 2}
     model(config(**tiny)).save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory):
-    """The recipe with stand-ins in the place of the weights and their digests in the place of the noughts."""
+    """The recipe with stand-ins in the place of the weights and their digests in the place of the
+    noughts."""
     weights = tmp_path_factory.mktemp("recipes") / "weights"
     weights.mkdir(parents=True)
     for name, (shape, dim) in NETWORKS.items():
@@ -88,14 +97,18 @@ def test_every_missing_file_is_told_at_once():
         load_recipe(PAPER)
     assert len(told.value.problems) == 9
     for name in [*NETWORKS, "wav2vec", "hubert"]:
-        assert re.search(rf"weights/{name}(\.onnx|/model\.safetensors): no such weights file", str(told.value)), name
+        assert re.search(
+            rf"weights/{name}(\.onnx|/model\.safetensors): no such weights file", str(told.value)
+        ), name
 
 
 @pytest.mark.slow
 def test_noughts_are_answered_with_the_digest_that_was_found(filled):
     noughts = filled.with_name("noughts.yaml")
     shutil.copy(PAPER, noughts)
-    with pytest.raises(InputError, match=r"hubert/model.safetensors: SHA-256 [0-9a-f]{64}, expected 0{64}"):
+    with pytest.raises(
+        InputError, match=r"hubert/model.safetensors: SHA-256 [0-9a-f]{64}, expected 0{64}"
+    ):
         load_recipe(noughts)
 
 
@@ -104,7 +117,9 @@ def test_all_twelve_are_extracted_into_one_store(filled, tmp_path):
     for name, split in {"one": "Train_Set", "two": "Validation_Set"}.items():
         write_video(tmp_path / "videos" / f"{name}.mp4", np.arange(130) / 25, tone(5.4))
         write_labels(tmp_path / "labels", name, 130, split)
-        write_crops(tmp_path / "crops" / name, [number for number in range(1, 131) if number not in (7, 8)])
+        write_crops(
+            tmp_path / "crops" / name, [number for number in range(1, 131) if number not in (7, 8)]
+        )
     recipe = load_recipe(filled)
     places = Places(tmp_path / "videos", tmp_path / "labels", tmp_path / "crops")
     store = extract(recipe, places, tmp_path / "store").store
@@ -115,8 +130,11 @@ def test_all_twelve_are_extracted_into_one_store(filled, tmp_path):
     for name in SETS:
         values = store.features(name)
         assert np.isfinite(values).all(), name
-        assert np.ptp(values, axis=0).max() > 0, name  # it follows the sound, or the crops' brightness
+        assert np.ptp(values, axis=0).max() > 0, (
+            name
+        )  # it follows the sound, or the crops' brightness
     assert np.flatnonzero(~store.valid).tolist() == [6, 7, 136, 137]
-    # the crops' brightness is their number + 50: (pixel - 127.5) / 127.5 times the row's last number, which is 1
+    # the crops' brightness is their number + 50: (pixel - 127.5) / 127.5 times the row's last
+    # number, which is 1
     expected = (np.array([56, 56, 59, 59]) - 127.5) / 127.5
     np.testing.assert_allclose(store.features("ires100")[5:9, -1], expected, atol=0.01)

@@ -33,7 +33,8 @@ MORE = FBANK + "- {name: face, extractor: colour}\n"
 
 
 class MeanColour:
-    """An image extractor of the tests' own: the mean of each colour, NaN for an image of brightness 99."""
+    """An image extractor of the tests' own: the mean of each colour, NaN for an image of brightness
+    99."""
 
     Settings = Settings
     kind = "image"
@@ -63,13 +64,24 @@ def places(tmp_path: Path) -> Places:
     for number in range(3):
         times = np.arange(96) * 1001 / 24000
         write_video(tmp_path / "videos" / f"v{number}.mp4", times, tone(4.0, seed=number))
-        write_labels(tmp_path / "labels", f"v{number}", 97, "Train_Set" if number < 2 else "Validation_Set", number)
+        write_labels(
+            tmp_path / "labels",
+            f"v{number}",
+            97,
+            "Train_Set" if number < 2 else "Validation_Set",
+            number,
+        )
         write_crops(tmp_path / "crops" / f"v{number}", range(1, 97, 2))
     return Places(tmp_path / "videos", tmp_path / "labels", tmp_path / "crops")
 
 
 def run(tmp_path: Path, places: Places, text: str = FBANK, **more: object) -> Extracted:
-    return extract(load_recipe(write_recipe(tmp_path / "recipe.yaml", text)), places, tmp_path / "store", **more)  # type: ignore[arg-type]
+    return extract(
+        load_recipe(write_recipe(tmp_path / "recipe.yaml", text)),
+        places,
+        tmp_path / "store",
+        **more,
+    )  # type: ignore[arg-type]
 
 
 def check_warnings(store: Store) -> list[str]:
@@ -88,7 +100,10 @@ def kept(tmp_path: Path) -> int:
 
 
 def test_a_store_of_sound_and_crops(tmp_path: Path, places: Places) -> None:
-    text = FBANK + "- {name: face, extractor: colour}\n- {name: scene, extractor: colour, images: frames}\n"
+    text = (
+        FBANK
+        + "- {name: face, extractor: colour}\n- {name: scene, extractor: colour, images: frames}\n"
+    )
     seen: list[Progress] = []
     made = run(tmp_path, places, text, watch=seen.append)
     store = Store.open(tmp_path / "store")
@@ -142,13 +157,17 @@ def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places:
     np.testing.assert_array_equal(first.features("mel"), mapped)  # whoever had it open reads on
     assert made.store.valid.sum() == 3 * 48
     assert check(made.store).count("error") == 0
-    with pytest.raises(InputError, match="feature set 'mel' is there already and was made otherwise"):
+    with pytest.raises(
+        InputError, match="feature set 'mel' is there already and was made otherwise"
+    ):
         run(tmp_path, places, FBANK.replace("8", "9"))
     alone = extract(load_recipe(tmp_path / "recipe.yaml"), places, tmp_path / "other").store
     assert alone.feature_sets["mel"].dim == 9
 
 
-def test_a_command_with_nothing_to_do_leaves_what_another_has_finished(tmp_path: Path, places: Places) -> None:
+def test_a_command_with_nothing_to_do_leaves_what_another_has_finished(
+    tmp_path: Path, places: Places
+) -> None:
     def killed(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
         yield worker(indexes[0])
         raise KeyboardInterrupt
@@ -172,7 +191,9 @@ def test_a_kill_right_after_adding_is_not_in_the_way_of_the_next_set(
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, places, MORE)
     assert run(tmp_path, places, MORE).made == ()
-    assert run(tmp_path, places, MORE + "- {name: late, extractor: colour, delay: 0.1}\n").made == ("late",)
+    assert run(tmp_path, places, MORE + "- {name: late, extractor: colour, delay: 0.1}\n").made == (
+        "late",
+    )
     assert not list(tmp_path.glob("store.*"))
 
 
@@ -202,7 +223,10 @@ def write_sample(tmp_path: Path, rows: int = 97) -> Path:
         write_video(tmp_path / "videos" / "v3.mp4", np.arange(96) * 1001 / 24000, tone(4.0, seed=3))
         write_crops(tmp_path / "crops" / "v3", range(1, 97, 2))
     path = tmp_path / "sample.csv"
-    path.write_text("image_location,valence,arousal\n" + "".join(f"v3/{i + 1:05d}.jpg,0,0\n" for i in range(rows)))
+    path.write_text(
+        "image_location,valence,arousal\n"
+        + "".join(f"v3/{i + 1:05d}.jpg,0,0\n" for i in range(rows))
+    )
     return path
 
 
@@ -210,15 +234,25 @@ def not_run(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
     raise AssertionError("nothing should be extracted")
 
 
-def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(tmp_path: Path, places: Places) -> None:
+def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(
+    tmp_path: Path, places: Places
+) -> None:
     run(tmp_path, places)
     tested = replace(places, sample=write_sample(tmp_path))
-    with pytest.raises(InputError, match="no recording 'v3', which is in what is given now") as caught:
+    with pytest.raises(
+        InputError, match="no recording 'v3', which is in what is given now"
+    ) as caught:
         run(tmp_path, tested, MORE, engine=not_run)
-    assert "give the --videos, --annotations, --sample and --subjects it was made from" in caught.value.problems[-1]
+    assert (
+        "give the --videos, --annotations, --sample and --subjects it was made from"
+        in caught.value.problems[-1]
+    )
     labels = tmp_path / "labels" / "Train_Set" / "v0.txt"
     labels.rename(tmp_path / "labels" / "Validation_Set" / "v0.txt")
-    with pytest.raises(InputError, match=r"recording 'v0': split train in \S+store, validation in what is given now"):
+    with pytest.raises(
+        InputError,
+        match=r"recording 'v0': split train in \S+store, validation in what is given now",
+    ):
         run(tmp_path, places, MORE, engine=not_run)
     (tmp_path / "labels" / "Validation_Set" / "v0.txt").rename(tmp_path / "v0.txt")
     with pytest.raises(InputError, match="store: recording 'v0' is not in what is given now"):
@@ -227,29 +261,42 @@ def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(t
     assert run(tmp_path, places, MORE).made == ("face",)
 
 
-def test_other_test_lengths_are_told_before_a_set_is_extracted(tmp_path: Path, places: Places) -> None:
+def test_other_test_lengths_are_told_before_a_set_is_extracted(
+    tmp_path: Path, places: Places
+) -> None:
     tested = replace(places, sample=write_sample(tmp_path))
     run(tmp_path, tested)
     write_sample(tmp_path, 96)
-    with pytest.raises(InputError, match=r"recording 'v3': frames 97 in \S+store, 96 in what is given now"):
+    with pytest.raises(
+        InputError, match=r"recording 'v3': frames 97 in \S+store, 96 in what is given now"
+    ):
         run(tmp_path, tested, MORE, engine=not_run)
 
 
-def test_a_store_is_not_taken_for_one_of_other_labels_or_splits(tmp_path: Path, places: Places) -> None:
+def test_a_store_is_not_taken_for_one_of_other_labels_or_splits(
+    tmp_path: Path, places: Places
+) -> None:
     run(tmp_path, places)
     with pytest.raises(InputError, match="no recording 'v3', which is in what is given now"):
         run(tmp_path, replace(places, sample=write_sample(tmp_path)))
     people = tmp_path / "people.csv"
     people.write_text("recording,subject\nv0,anna\nv1,anna\nv2,v2\n")
-    with pytest.raises(InputError, match=r"recording 'v0': subject v0 in \S+store, anna in what is given now"):
+    with pytest.raises(
+        InputError, match=r"recording 'v0': subject v0 in \S+store, anna in what is given now"
+    ):
         run(tmp_path, replace(places, subjects=people))
-    with pytest.raises(InputError, match="feature set 'mel' is there as float32, not as float16; give --dtype float32"):
+    with pytest.raises(
+        InputError,
+        match="feature set 'mel' is there as float32, not as float16; give --dtype float32",
+    ):
         run(tmp_path, places, dtype="float16")
     labels = tmp_path / "labels" / "Train_Set" / "v1.txt"
     lines = labels.read_text().splitlines()
     labels.write_text("\n".join([*lines[:3], "-5,-5", "0.1,0.1", *lines[5:]]) + "\n")
     for text in (FBANK, MORE):
-        with pytest.raises(InputError, match=r"v1\.txt:4: another label than in the store \(and 1 more\)"):
+        with pytest.raises(
+            InputError, match=r"v1\.txt:4: another label than in the store \(and 1 more\)"
+        ):
             run(tmp_path, places, text, engine=not_run)
     labels.write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(InputError, match=r"v1\.txt: 96 labels, 97 in the store"):
@@ -283,7 +330,9 @@ def test_sets_that_the_store_refuses_are_not_in_the_way_of_the_next(
     assert run(tmp_path, places, MORE).made == ("face",)
 
 
-def test_a_recording_broken_while_adding_can_not_be_left_out(tmp_path: Path, places: Places) -> None:
+def test_a_recording_broken_while_adding_can_not_be_left_out(
+    tmp_path: Path, places: Places
+) -> None:
     run(tmp_path, places)
     (tmp_path / "crops" / "v1" / "00003.jpg").write_bytes(b"")
     with pytest.raises(InputError) as caught:
@@ -295,7 +344,9 @@ def test_a_recording_broken_while_adding_can_not_be_left_out(tmp_path: Path, pla
     assert run(tmp_path, places, MORE).recordings == 1
 
 
-def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(tmp_path: Path, places: Places) -> None:
+def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(
+    tmp_path: Path, places: Places
+) -> None:
     video = tmp_path / "videos" / "v0.mp4"
     whole = video.read_bytes()
     video.write_bytes(whole[: len(whole) // 2])
@@ -311,7 +362,9 @@ def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(tmp_path:
     assert run(tmp_path, places).recordings == 2
 
 
-def test_a_store_without_what_is_broken_is_made_where_asked_for(tmp_path: Path, places: Places) -> None:
+def test_a_store_without_what_is_broken_is_made_where_asked_for(
+    tmp_path: Path, places: Places
+) -> None:
     video = tmp_path / "videos" / "v0.mp4"
     video.write_bytes(video.read_bytes()[:5000])
     assert "--leave-out-broken" in refused(tmp_path, places)[-1]
@@ -319,7 +372,9 @@ def test_a_store_without_what_is_broken_is_made_where_asked_for(tmp_path: Path, 
     assert (made.left_out, made.recordings) == (("v0",), 0), "the others' parts are used"
     assert [one.name for one in made.store.recordings] == ["v1", "v2"]
     (warning,) = [text for text in check_warnings(made.store) if "left out" in text]
-    assert warning.startswith(f"recording 'v0' is left out: {video}: 5,000 bytes that are no whole video")
+    assert warning.startswith(
+        f"recording 'v0' is left out: {video}: 5,000 bytes that are no whole video"
+    )
     assert not list(tmp_path.glob("store.partial"))
     again = run(tmp_path, places)
     assert (again.made, again.left_out) == ((), ("v0",))
@@ -341,7 +396,10 @@ def test_what_is_broken_inside_is_left_out_too_but_never_all_nor_a_test_recordin
     (labels / "Train_Set" / "v1.txt").rename(labels / "Validation_Set" / "v1.txt")
     (labels / "Validation_Set" / "v2.txt").unlink()
     sample = tmp_path / "sample.txt"
-    sample.write_text("image_location,valence,arousal\n" + "".join(f"v2/{i:05d}.jpg,-5,-5\n" for i in range(1, 97)))
+    sample.write_text(
+        "image_location,valence,arousal\n"
+        + "".join(f"v2/{i:05d}.jpg,-5,-5\n" for i in range(1, 97))
+    )
     tested = replace(places, sample=sample)
     with pytest.raises(InputError) as caught:
         run(tmp_path, tested, face, leave_out_broken=True)
@@ -359,11 +417,15 @@ def test_where_processes_died_nothing_is_left_out(tmp_path: Path, places: Places
     assert not (tmp_path / "store").exists()
 
 
-def test_a_video_replaced_since_is_told_before_anything_is_mixed(tmp_path: Path, places: Places) -> None:
+def test_a_video_replaced_since_is_told_before_anything_is_mixed(
+    tmp_path: Path, places: Places
+) -> None:
     run(tmp_path, places)
     write_video(tmp_path / "videos" / "v1.mp4", np.arange(96) * 1001 / 24000, tone(4.0, seed=9))
     for text in (FBANK, MORE):
-        with pytest.raises(InputError, match=r"v1\.mp4: [\d,]+ bytes, [\d,]+ when .*store was made from it"):
+        with pytest.raises(
+            InputError, match=r"v1\.mp4: [\d,]+ bytes, [\d,]+ when .*store was made from it"
+        ):
             run(tmp_path, places, text)
 
 
@@ -393,19 +455,29 @@ def test_values_that_are_not_finite_name_frame_and_column(
     assert "nan in frame 1, column 1" in problems[0]
 
 
-def test_sound_shorter_than_the_video_is_held_and_told_by_the_audit(tmp_path: Path, places: Places) -> None:
+def test_sound_shorter_than_the_video_is_held_and_told_by_the_audit(
+    tmp_path: Path, places: Places
+) -> None:
     times = np.arange(96) * 1001 / 24000
     write_video(tmp_path / "videos" / "v0.mp4", times, tone(2.0))
     store = run(tmp_path, places).store
     mel = store.features("mel")[:97]
     np.testing.assert_array_equal(mel[60], mel[96])
     texts = [f"{finding.where}: {finding.text}" for finding in check(store).findings]
-    assert any("v0: its sound is 1.9" in text or "v0: its sound is 2.0" in text for text in texts), texts
+    assert any(
+        "v0: its sound is 1.9" in text or "v0: its sound is 2.0" in text for text in texts
+    ), texts
 
 
-def test_a_wrong_folder_or_a_missing_video_is_told_before_anything_is_read(tmp_path: Path, places: Places) -> None:
-    assert "expected videos" in refused(tmp_path, Places(tmp_path / "crops", tmp_path / "labels"))[0]
-    assert "no such folder" in refused(tmp_path, Places(tmp_path / "nowhere", tmp_path / "labels"))[0]
+def test_a_wrong_folder_or_a_missing_video_is_told_before_anything_is_read(
+    tmp_path: Path, places: Places
+) -> None:
+    assert (
+        "expected videos" in refused(tmp_path, Places(tmp_path / "crops", tmp_path / "labels"))[0]
+    )
+    assert (
+        "no such folder" in refused(tmp_path, Places(tmp_path / "nowhere", tmp_path / "labels"))[0]
+    )
     write_labels(tmp_path / "labels", "gone", 50)
     write_labels(tmp_path / "labels", "lost_left", 50)
     problems = refused(tmp_path, places)
@@ -435,7 +507,11 @@ def test_a_full_disk_stops_the_job_and_keeps_what_is_done(tmp_path: Path, places
     if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         pytest.skip("mounting a small disk needs root")
     try:
-        recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", "feature_sets: [{name: face, extractor: colour}]"))
+        recipe = load_recipe(
+            write_recipe(
+                tmp_path / "recipe.yaml", "feature_sets: [{name: face, extractor: colour}]"
+            )
+        )
         (disk / "filler").write_bytes(bytes(44_000))
         with pytest.raises(JobError, match=r"(?i)no space left"):
             extract(recipe, places, disk / "store", engine=in_turn)

@@ -1,4 +1,5 @@
-"""Which tracks and channels are used: chosen in the recipe, or the container's default, and then reported."""
+"""Which tracks and channels are used: chosen in the recipe, or the container's default, and then
+reported."""
 
 from __future__ import annotations
 
@@ -27,13 +28,21 @@ TIMES = np.arange(60) / 30
 
 
 def sine(pitch: float, seconds: float = 2.0) -> NDArray[np.float32]:
-    return (0.5 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+    return (0.5 * np.sin(2 * np.pi * pitch * np.arange(round(seconds * RATE)) / RATE)).astype(
+        np.float32
+    )
 
 
 def write_tracks(
-    path: Path, sounds: list[NDArray[np.float32]], *, default: int | None = None, layout: str = "mono", cover: int = 0
+    path: Path,
+    sounds: list[NDArray[np.float32]],
+    *,
+    default: int | None = None,
+    layout: str = "mono",
+    cover: int = 0,
 ) -> Path:
-    """A video with several audio tracks, (channels, samples) each; `default` is the place, from 0, of the flagged one.
+    """A video with several audio tracks, (channels, samples) each; `default` is the place, from 0,
+    of the flagged one.
 
     `cover`: 1 for a picture that comes before the video, 2 for one after it, 0 for none.
     """
@@ -52,7 +61,9 @@ def write_tracks(
         voices = [container.add_stream("pcm_s16le", rate=RATE, layout=layout) for _ in sounds]
         picture.disposition = av.stream.Disposition(0)
         for place, voice in enumerate(voices):
-            voice.disposition = av.stream.Disposition.default if place == default else av.stream.Disposition(0)
+            voice.disposition = (
+                av.stream.Disposition.default if place == default else av.stream.Disposition(0)
+            )
         for stream in covers:
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 200, np.uint8), format="rgb24")
             frame.pts, frame.time_base = 0, Fraction(1, 1)
@@ -60,12 +71,18 @@ def write_tracks(
             container.mux(stream.encode())
         for number in range(len(TIMES)):
             container.mux(
-                picture.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), number, np.uint8), format="rgb24"))
+                picture.encode(
+                    av.VideoFrame.from_ndarray(
+                        np.full((48, 64, 3), number, np.uint8), format="rgb24"
+                    )
+                )
             )
         container.mux(picture.encode())
         for voice, sound in zip(voices, sounds, strict=True):
             whole = (np.atleast_2d(sound).T * 32767).astype(np.int16).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(whole), format="s16", layout=layout)
+            frame = av.AudioFrame.from_ndarray(
+                np.ascontiguousarray(whole), format="s16", layout=layout
+            )
             frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
             container.mux(voice.encode(frame))
             container.mux(voice.encode())
@@ -86,7 +103,9 @@ def test_the_default_track_is_the_flagged_one_else_the_first(
     video = write_tracks(tmp_path / "v.mkv", [sine(300), sine(700), sine(1100)], default=default)
     assert heard(video, tmp_path) == expected
     assert [heard(video, tmp_path, number=number) for number in (1, 2, 3)] == [300, 700, 1100]
-    with pytest.raises(InputError, match=r"v\.mkv: no audio track 4, which the recipe names; it has 1 \(mono"):
+    with pytest.raises(
+        InputError, match=r"v\.mkv: no audio track 4, which the recipe names; it has 1 \(mono"
+    ):
         heard(video, tmp_path, number=4)
 
 
@@ -103,14 +122,17 @@ def test_one_channel_is_heard_alone(layout: str, channels: int, tmp_path: Path) 
     pitches = [heard(video, tmp_path, channel=channel + 1) for channel in range(channels)]
     assert pitches == [300 + 200 * channel for channel in range(channels)]
     with pytest.raises(
-        InputError, match=rf"no channel {channels + 1}, which the recipe names, .* expected 1 to {channels}"
+        InputError,
+        match=rf"no channel {channels + 1}, which the recipe names, .* expected 1 to {channels}",
     ):
         heard(video, tmp_path, channel=channels + 1)
 
 
 @pytest.mark.parametrize("cover", [1, 2])
 def test_cover_art_is_not_the_video(cover: int, tmp_path: Path) -> None:
-    video = write_tracks(tmp_path / "v.mp4" if cover == 2 else tmp_path / "v.mkv", [sine(300)], cover=cover)
+    video = write_tracks(
+        tmp_path / "v.mp4" if cover == 2 else tmp_path / "v.mkv", [sine(300)], cover=cover
+    )
     timeline = read_timeline(video)
     assert len(timeline.frames) == 60 and timeline.others == 0
     places = [(place, int(image.mean())) for place, image in video_frames(video, timeline)]
@@ -129,7 +151,9 @@ def world(folder: Path, layout: str = "mono", sounds: int = 2) -> Places:
 
 
 def warnings_of(folder: Path, places: Places, *sets: str) -> list[str]:
-    text = "feature_sets:\n" + "".join(f"- {{name: mel{n}, extractor: fbank, {more}}}\n" for n, more in enumerate(sets))
+    text = "feature_sets:\n" + "".join(
+        f"- {{name: mel{n}, extractor: fbank, {more}}}\n" for n, more in enumerate(sets)
+    )
     recipe = load_recipe(write_recipe(folder / "recipe.yaml", text))
     made = extract(recipe, places, folder / "store")
     texts = read_json(made.store.path / "manifest.json")["warnings"]
@@ -139,7 +163,9 @@ def warnings_of(folder: Path, places: Places, *sets: str) -> list[str]:
 def test_the_track_that_is_used_is_reported_unless_the_recipe_names_it(tmp_path: Path) -> None:
     places = world(tmp_path)
     (text,) = warnings_of(tmp_path, places, "settings: {bins: 8}")
-    assert text.startswith("2 audio tracks in recordings v, w: 1 (mono), 2 (mono, default); track 2 is used")
+    assert text.startswith(
+        "2 audio tracks in recordings v, w: 1 (mono), 2 (mono, default); track 2 is used"
+    )
     both = ("settings: {bins: 8}, track: 1", "settings: {bins: 8}, track: 2")
     named = tmp_path / "named"
     named.mkdir()
@@ -153,7 +179,9 @@ def test_the_track_that_is_used_is_reported_unless_the_recipe_names_it(tmp_path:
 def test_the_mean_of_channels_is_reported_unless_the_recipe_says_so(tmp_path: Path) -> None:
     places = world(tmp_path, "stereo", sounds=1)
     (text,) = warnings_of(tmp_path, places, "channel: 1", "pooling: mean")
-    assert text.startswith("sound has 2 channels in recordings v, w; the mean of the channels is used")
+    assert text.startswith(
+        "sound has 2 channels in recordings v, w; the mean of the channels is used"
+    )
     said = tmp_path / "said"
     said.mkdir()
     assert warnings_of(said, places, "channel: mean", "channel: 2") == []
@@ -178,7 +206,9 @@ def test_a_definition_changes_with_another_choice_and_not_with_the_default(tmp_p
     ],
 )
 def test_tracks_and_channels_count_from_one(more: str, problem: str, tmp_path: Path) -> None:
-    path = write_recipe(tmp_path / "recipe.yaml", f"feature_sets:\n- name: mel\n  extractor: fbank\n  {more}\n")
+    path = write_recipe(
+        tmp_path / "recipe.yaml", f"feature_sets:\n- name: mel\n  extractor: fbank\n  {more}\n"
+    )
     with pytest.raises(InputError) as caught:
         load_recipe(path)
     assert f"recipe.yaml:4: feature_sets[0].{problem}" in str(caught.value)
@@ -203,8 +233,17 @@ def test_two_videos_in_one_file_are_reported(tmp_path: Path) -> None:
                 for copy in copies:
                     again = av.Packet(content)
                     again.pts = again.dts = pts
-                    again.time_base, again.is_keyframe, again.stream = base, packet.is_keyframe, copy
+                    again.time_base, again.is_keyframe, again.stream = (
+                        base,
+                        packet.is_keyframe,
+                        copy,
+                    )
                     to.mux(again)
         write_labels(tmp_path / "labels", name, 60, split)
-    (text,) = warnings_of(tmp_path, Places(tmp_path / "videos", tmp_path / "labels"), "settings: {bins: 8}")
-    assert "2 video tracks; the one that is flagged as the default is used, else the first (and 1 more)" in text
+    (text,) = warnings_of(
+        tmp_path, Places(tmp_path / "videos", tmp_path / "labels"), "settings: {bins: 8}"
+    )
+    assert (
+        "2 video tracks; the one that is flagged as the default is used, else the first (and 1 more)"
+        in text
+    )

@@ -1,8 +1,9 @@
-"""Tiny HuBERT, wav2vec 2.0 and WavLM checkpoints, saved by transformers: layers, places, seams, what is refused.
+"""Tiny HuBERT, wav2vec 2.0 and WavLM checkpoints, saved by transformers: layers, places, seams,
+what is refused.
 
-What chunks can promise, tested below: convolutions with layer norm, to the last digit; with group norm, up to the
-chunk's own volume; layers of a transformer, nearer to the whole the more context is dropped, as attention sees a chunk.
-"""
+What chunks can promise, tested below: convolutions with layer norm, to the last digit; with group
+norm, up to the chunk's own volume; layers of a transformer, nearer to the whole the more context is
+dropped, as attention sees a chunk."""
 
 import hashlib
 import json
@@ -67,10 +68,14 @@ def by_hand(model, samples, normalise=True):
     if normalise:
         values = (values - values.mean()) / torch.sqrt(values.var(unbiased=False) + 1e-7)
     caught = []
-    hooks = [model.encoder.layers[0].register_forward_pre_hook(lambda _, given: caught.append(given[0]))]
+    hooks = [
+        model.encoder.layers[0].register_forward_pre_hook(lambda _, given: caught.append(given[0]))
+    ]
     for layer in model.encoder.layers:
         hooks.append(
-            layer.register_forward_hook(lambda _, __, out: caught.append(out[0] if isinstance(out, tuple) else out))
+            layer.register_forward_hook(
+                lambda _, __, out: caught.append(out[0] if isinstance(out, tuple) else out)
+            )
         )
     with torch.inference_mode():
         last = model(values.float()[None]).last_hidden_state
@@ -98,7 +103,8 @@ def test_columns_are_known_before_the_weights_are_loaded(tmp_path):
 
 
 def test_a_window_stands_at_the_middle_of_the_samples_it_sees(tmp_path):
-    """A click changes exactly the convolutional windows whose field it lies in; they are centred around it."""
+    """A click changes exactly the convolutional windows whose field it lies in; they are centred
+    around it."""
     checkpoint(tmp_path)
     extractor = built(tmp_path, layer="convolutional", normalise=False)
     assert (extractor.step, extractor.field) == (STEP, FIELD)
@@ -116,15 +122,21 @@ def test_sound_is_normalised_as_the_checkpoint_says(tmp_path):
     plain = by_hand(model, SOUND[:16_000], normalise=False)[-1]
     normalised = by_hand(model, SOUND[:16_000])[-1]
     assert np.abs(plain - normalised).max() > 0.01
-    np.testing.assert_allclose(built(tmp_path).windows(SOUND[:16_000]).values, normalised, atol=1e-4)
+    np.testing.assert_allclose(
+        built(tmp_path).windows(SOUND[:16_000]).values, normalised, atol=1e-4
+    )
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
     np.testing.assert_allclose(built(tmp_path).windows(SOUND[:16_000]).values, plain, atol=1e-4)
-    np.testing.assert_allclose(built(tmp_path, normalise=True).windows(SOUND[:16_000]).values, normalised, atol=1e-4)
+    np.testing.assert_allclose(
+        built(tmp_path, normalise=True).windows(SOUND[:16_000]).values, normalised, atol=1e-4
+    )
 
 
 def chunked(extractor, chunk):
     parts = list(windows(Sound(SOUND, 16_000, 0.0), extractor, chunk))
-    return np.concatenate([part.values for part in parts]), np.concatenate([part.centres for part in parts])
+    return np.concatenate([part.values for part in parts]), np.concatenate(
+        [part.centres for part in parts]
+    )
 
 
 def test_convolutions_with_layer_norm_show_no_seams(tmp_path):
@@ -137,8 +149,8 @@ def test_convolutions_with_layer_norm_show_no_seams(tmp_path):
 
 
 def test_context_that_is_dropped_brings_chunks_near_to_the_whole(tmp_path):
-    """On 12 s in chunks of 2 s, the worst window: under a tenth of the features' spread with 2 s of context, more than
-    that without; every window is there once, at its place."""
+    """On 12 s in chunks of 2 s, the worst window: under a tenth of the features' spread with 2 s of
+    context, more than that without; every window is there once, at its place."""
     checkpoint(tmp_path, norm="layer")
     worst = {}
     for context in (0.0, 2.0):
@@ -169,9 +181,14 @@ def test_sound_shorter_than_a_window_has_none(tmp_path):
 def test_other_kinds_of_files_are_refused(tmp_path):
     checkpoint(tmp_path)
     digest = "0" * 64
-    for name, said in {"pytorch_model.bin": "may run code", "other.safetensors": "named model.safetensors"}.items():
+    for name, said in {
+        "pytorch_model.bin": "may run code",
+        "other.safetensors": "named model.safetensors",
+    }.items():
         with pytest.raises(ValidationError, match=said):
-            TransformersAudioSettings.model_validate({"weights": {"path": tmp_path / name, "sha256": digest}})
+            TransformersAudioSettings.model_validate(
+                {"weights": {"path": tmp_path / name, "sha256": digest}}
+            )
 
 
 def test_a_checkpoint_that_does_not_fit_its_config_is_refused_not_filled_up(tmp_path):
@@ -179,7 +196,9 @@ def test_a_checkpoint_that_does_not_fit_its_config_is_refused_not_filled_up(tmp_
     checkpoint(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 4}))
-    with pytest.raises(InputError, match=r"model.safetensors: \d+ tensors are missing, among them encoder.layers.3"):
+    with pytest.raises(
+        InputError, match=r"model.safetensors: \d+ tensors are missing, among them encoder.layers.3"
+    ):
         built(tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config | {"hidden_size": 32}))
     with pytest.raises(InputError, match="can't load this checkpoint"):
@@ -192,8 +211,12 @@ def test_a_folder_that_is_no_such_model_is_told(tmp_path):
     for layer in (4, -5, [1, 9]):
         with pytest.raises(InputError, match="it has layers 0 to 3, counted from the end -1 to -4"):
             TransformersAudio(settings(tmp_path, layer=layer))
-    (tmp_path / "config.json").write_text(json.dumps(config | {"model_type": "bert", "auto_map": {"AutoModel": "a.B"}}))
-    with pytest.raises(InputError, match=r"config.json: unknown model_type 'bert'.*known: data2vec-audio, hubert"):
+    (tmp_path / "config.json").write_text(
+        json.dumps(config | {"model_type": "bert", "auto_map": {"AutoModel": "a.B"}})
+    )
+    with pytest.raises(
+        InputError, match=r"config.json: unknown model_type 'bert'.*known: data2vec-audio, hubert"
+    ):
         TransformersAudio(settings(tmp_path))
     (tmp_path / "config.json").unlink()
     with pytest.raises(InputError, match=r"config.json: no such file"):
@@ -212,7 +235,9 @@ def test_the_model_below_a_head_is_taken(tmp_path):
     """A fine-tuned checkpoint, HubertForCTC, holds the model under a prefix."""
     torch.manual_seed(0)
     tuned = transformers.HubertForCTC(
-        transformers.HubertConfig(**TINY, vocab_size=8, feat_extract_norm="layer", do_stable_layer_norm=True)
+        transformers.HubertConfig(
+            **TINY, vocab_size=8, feat_extract_norm="layer", do_stable_layer_norm=True
+        )
     )
     tuned.save_pretrained(tmp_path / "tuned")
     tuned.hubert.save_pretrained(tmp_path / "bare")
@@ -221,7 +246,8 @@ def test_the_model_below_a_head_is_taken(tmp_path):
 
 
 def test_nothing_that_a_config_could_fetch_or_run_is_followed(tmp_path):
-    """Code, kernels, other weights and an adapter beside the checkpoint: the numbers stay those of its tensors."""
+    """Code, kernels, other weights and an adapter beside the checkpoint: the numbers stay those of
+    its tensors."""
     checkpoint(tmp_path)
     before = built(tmp_path).windows(SOUND[:16_000]).values
     path = tmp_path / "config.json"
@@ -235,7 +261,9 @@ def test_nothing_that_a_config_could_fetch_or_run_is_followed(tmp_path):
     }
     path.write_text(json.dumps(json.loads(path.read_text()) | planted))
     (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "someone/model", "peft_type": "LORA"}')
+    (tmp_path / "adapter_config.json").write_text(
+        '{"base_model_name_or_path": "someone/model", "peft_type": "LORA"}'
+    )
     np.testing.assert_array_equal(built(tmp_path).windows(SOUND[:16_000]).values, before)
     assert not (tmp_path / "ran").exists()
 
@@ -244,13 +272,17 @@ def test_a_changed_config_is_another_definition(tmp_path):
     checkpoint(tmp_path)
     chosen = settings(tmp_path)
     before = chosen.beside()
-    assert set(before) == {"config.json", "preprocessor_config.json"} and not before["preprocessor_config.json"]
+    assert (
+        set(before) == {"config.json", "preprocessor_config.json"}
+        and not before["preprocessor_config.json"]
+    )
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"do_normalize": False}))
     assert chosen.beside() != before
 
 
 def test_tensors_named_as_older_checkpoints_have_them_are_found(tmp_path):
-    """weight_g and weight_v of the convolution that tells places, as the published base models name them."""
+    """weight_g and weight_v of the convolution that tells places, as the published base models name
+    them."""
     from safetensors.torch import load_file, save_file
 
     checkpoint(tmp_path)

@@ -13,7 +13,15 @@ from va_search.models.fusion import FUSIONS
 from va_search.models.heads import HEADS
 from va_search.training.settings import CARRIED, TrialSettings
 
-SMALL = Sizes(width=8, layers=2, attention_heads=2, feed_forward=16, hidden_size=6, recurrent_layers=2, dropout=0.3)
+SMALL = Sizes(
+    width=8,
+    layers=2,
+    attention_heads=2,
+    feed_forward=16,
+    hidden_size=6,
+    recurrent_layers=2,
+    dropout=0.3,
+)
 RECURRENT = [("lstm", "early"), ("gru", "early"), ("lstm", "late"), ("gru", "late")]
 
 
@@ -24,7 +32,9 @@ def small(encoder: str, fusion: str = "early", heads: str = "separate") -> Estim
 
 
 @pytest.mark.parametrize(
-    ("menu", "setting"), [(ENCODERS, "encoder"), (FUSIONS, "fusion"), (HEADS, "heads")], ids=lambda one: str(one)[:12]
+    ("menu", "setting"),
+    [(ENCODERS, "encoder"), (FUSIONS, "fusion"), (HEADS, "heads")],
+    ids=lambda one: str(one)[:12],
 )
 def test_menus_are_the_names_the_settings_allow(menu: dict[str, object], setting: str) -> None:
     assert set(menu) == set(get_args(TrialSettings.model_fields[setting].annotation))
@@ -32,11 +42,27 @@ def test_menus_are_the_names_the_settings_allow(menu: dict[str, object], setting
 
 def test_sizes_default_to_the_settings_defaults() -> None:
     sizes, settings = Sizes(), TrialSettings(features=("a",))
-    for name in ("width", "layers", "attention_heads", "feed_forward", "hidden_size", "recurrent_layers"):
+    for name in (
+        "width",
+        "layers",
+        "attention_heads",
+        "feed_forward",
+        "hidden_size",
+        "recurrent_layers",
+    ):
         assert getattr(sizes, name) == getattr(settings, name)
     assert sizes.dropout == settings.encoder_dropout
-    assert (settings.width, settings.layers, settings.attention_heads, settings.encoder_dropout) == (1024, 4, 4, 0.3)
-    assert (settings.segment_length, settings.head_sizes, settings.head_dropout) == (150, (512, 256), 0.1)
+    assert (
+        settings.width,
+        settings.layers,
+        settings.attention_heads,
+        settings.encoder_dropout,
+    ) == (1024, 4, 4, 0.3)
+    assert (settings.segment_length, settings.head_sizes, settings.head_dropout) == (
+        150,
+        (512, 256),
+        0.1,
+    )
 
 
 def test_the_papers_transformer_has_its_29_million_parameters() -> None:
@@ -48,7 +74,9 @@ def test_the_papers_transformer_has_its_29_million_parameters() -> None:
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("heads", HEADS)
-def test_two_values_between_minus_one_and_one_per_step(encoder: str, fusion: str, heads: str) -> None:
+def test_two_values_between_minus_one_and_one_per_step(
+    encoder: str, fusion: str, heads: str
+) -> None:
     x = torch.randn(4, 7, 5) * 50
     y, states = small(encoder, fusion, heads)(x, torch.ones(4, 7, dtype=torch.bool))
     assert y.shape == (4, 7, 2)
@@ -123,7 +151,9 @@ def test_the_transformer_knows_where_a_step_stands() -> None:
 def test_positions_are_the_published_sinusoids() -> None:
     table = sinusoids(50, 8)
     assert table[7, 0] == pytest.approx(torch.sin(torch.tensor(7.0)).item())
-    assert table[7, 3] == pytest.approx(torch.cos(torch.tensor(7.0 / 10000 ** (2 / 8))).item(), abs=1e-6)
+    assert table[7, 3] == pytest.approx(
+        torch.cos(torch.tensor(7.0 / 10000 ** (2 / 8))).item(), abs=1e-6
+    )
     assert sinusoids(5, 7).shape == (5, 7)
 
 

@@ -19,18 +19,29 @@ LENGTHS = ([7, 5, 7], [4, 6, 2], [6, 6, 6])  # real steps of each row, by model
 STEPS = 7
 
 
-def models(fusion: str = "early", heads: str = "separate", encoder: str = "transformer") -> list[Estimator]:
+def models(
+    fusion: str = "early", heads: str = "separate", encoder: str = "transformer"
+) -> list[Estimator]:
     made = []
     for seed in range(3):
         torch.manual_seed(seed)
-        sizes = {"encoder": encoder, "fusion": fusion, "heads": heads, "head_sizes": (5, 4), "head_dropout": 0.2}
+        sizes = {
+            "encoder": encoder,
+            "fusion": fusion,
+            "heads": heads,
+            "head_sizes": (5, 4),
+            "head_dropout": 0.2,
+        }
         made.append(Estimator([3, 2], SIZES, **sizes))  # type: ignore[arg-type]
     return made
 
 
 def stack_of(each: list[Estimator]) -> tuple[Stack, dict[str, Tensor]]:
     named = [dict(one.named_parameters()) for one in each]
-    stacked = {name: torch.stack([one[name].detach() for one in named]).requires_grad_() for name in named[0]}
+    stacked = {
+        name: torch.stack([one[name].detach() for one in named]).requires_grad_()
+        for name in named[0]
+    }
     return Stack(each[0], stacked), stacked
 
 
@@ -57,12 +68,16 @@ def test_evaluation_is_each_models_own(fusion: str, heads: str) -> None:
         together = stack_of(each)[0](x, mask, None)
         for row, found in alone(each, x, mask):
             real = mask[row, :, : found.shape[1]]
-            torch.testing.assert_close(together[row, :, : found.shape[1]][real], found[real], atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(
+                together[row, :, : found.shape[1]][real], found[real], atol=1e-6, rtol=1e-5
+            )
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 @pytest.mark.parametrize("heads", HEADS)
-def test_training_drops_the_units_and_has_the_gradients_of_each_alone(fusion: str, heads: str) -> None:
+def test_training_drops_the_units_and_has_the_gradients_of_each_alone(
+    fusion: str, heads: str
+) -> None:
     each = [model.train() for model in models(fusion, heads)]
     x, mask = inputs()
     stack, stacked = stack_of(each)
@@ -71,11 +86,15 @@ def test_training_drops_the_units_and_has_the_gradients_of_each_alone(fusion: st
     (together**2 * mask[..., None]).sum().backward()
     for row, found in alone(each, x, mask):
         real = mask[row, :, : found.shape[1]]
-        torch.testing.assert_close(together[row, :, : found.shape[1]][real], found[real], atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            together[row, :, : found.shape[1]][real], found[real], atol=1e-6, rtol=1e-5
+        )
         (found**2 * real[..., None]).sum().backward()
         for name, parameter in each[row].named_parameters():
             assert parameter.grad is not None
-            torch.testing.assert_close(stacked[name].grad[row], parameter.grad, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(
+                stacked[name].grad[row], parameter.grad, atol=1e-5, rtol=1e-4
+            )
 
 
 def test_a_model_of_nan_spoils_no_other() -> None:

@@ -18,7 +18,9 @@ RECORD = {"source": "trained", "settings": {"seed": 1}}
 
 
 def pair(seed: int = 0, frames: int = 12) -> Predictions:
-    return Predictions(np.random.default_rng(seed).normal(size=(frames, 2)).astype(np.float32), "lines-up")
+    return Predictions(
+        np.random.default_rng(seed).normal(size=(frames, 2)).astype(np.float32), "lines-up"
+    )
 
 
 @pytest.fixture
@@ -29,7 +31,9 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def test_what_goes_in_comes_out(bank: Bank) -> None:
-    np.testing.assert_array_equal(bank.read("s", "t1", "validation", frames_hash="lines-up"), pair(1).values)
+    np.testing.assert_array_equal(
+        bank.read("s", "t1", "validation", frames_hash="lines-up"), pair(1).values
+    )
     column = bank.column("s", "t1", "test", "arousal", frames_hash="lines-up")
     np.testing.assert_array_equal(column, pair(2, 5).values[:, 1])
     assert column.dtype == np.float32 and not column.flags.writeable
@@ -70,7 +74,9 @@ def test_predictions_that_are_no_numbers_are_never_written(bank: Bank, value: fl
     with pytest.raises(ValueError, match="finite"):
         bank.write("s", "t2", RECORD, {"validation": wrong})
     with pytest.raises(ValueError, match="finite and"):
-        bank.write("s", "t2", RECORD, {"validation": Predictions(np.zeros((3, 1), np.float32), "h")})
+        bank.write(
+            "s", "t2", RECORD, {"validation": Predictions(np.zeros((3, 1), np.float32), "h")}
+        )
     assert not bank.is_complete("s", "t2")
 
 
@@ -90,7 +96,9 @@ def test_a_trial_is_adopted_without_a_second_copy(bank: Bank) -> None:
     record = bank.record("other", "t1")
     assert (record["study"], record["trained_in"]) == ("other", "s")
     bank.adopt("other", "t1", source="s")  # again changes nothing
-    np.testing.assert_array_equal(bank.read("other", "t1", "validation", frames_hash="lines-up"), pair(1).values)
+    np.testing.assert_array_equal(
+        bank.read("other", "t1", "validation", frames_hash="lines-up"), pair(1).values
+    )
 
 
 def test_a_trial_is_adopted_with_files_of_its_own_where_they_travel(bank: Bank) -> None:
@@ -121,7 +129,9 @@ for index in range(10_000):
     bank.write("s", f"t{{index}}", {{}}, {{"validation": Predictions(values, "h"), "test": Predictions(values, "h")}})
     print(index, flush=True)
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None
         while process.stdout.readline() not in ("4\n", ""):
             pass

@@ -25,7 +25,8 @@ def call(words: list[str]) -> Result:
 
 
 def filled(folder: Path, store: Store | None = None) -> World:
-    """A study of three single configurations on the official fold: no folds, no ablation, no ensemble."""
+    """A study of three single configurations on the official fold: no folds, no ablation, no
+    ensemble."""
     world = make_world(folder)
     if store is not None:
         world = World(world.home, store)
@@ -45,7 +46,9 @@ def report_of(world: World, out: Path) -> dict[str, str]:
     return {table["title"].split(":")[0]: table["command"] for table in tables if table["missing"]}
 
 
-def test_every_printed_command_runs_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_printed_command_runs_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     world = filled(tmp_path)
     commands = report_of(world, Path("out"))
@@ -65,7 +68,9 @@ def test_every_printed_command_runs_as_printed(tmp_path: Path, monkeypatch: pyte
     assert planned["plan"]["trials"] == 9, "four feature sets: together, all but each, each alone"
 
 
-def test_a_store_without_folds_is_told_how_to_get_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_without_folds_is_told_how_to_get_some(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     world = filled(tmp_path / "world", simulate(tmp_path / "mine", size="tiny"))
     command = report_of(world, Path("out"))["Table 4"]

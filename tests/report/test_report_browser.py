@@ -1,4 +1,5 @@
-"""The page in a real browser (Debian's chromium): a phone in light, a desktop in dark; nothing overflows."""
+"""The page in a real browser (Debian's chromium): a phone in light, a desktop in dark; nothing
+overflows."""
 
 from __future__ import annotations
 
@@ -22,8 +23,19 @@ from va_search import report
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
 FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update", "--virtual-time-budget=5000"),
+    *(
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        "--no-first-run",
+        "--disable-sync",
+    ),
+    *(
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--virtual-time-budget=5000",
+    ),
 )
 LIGHT, DARK = "--blink-settings=preferredColorScheme=1", "--blink-settings=preferredColorScheme=0"
 PHONE, DESKTOP = 360, 1280
@@ -60,7 +72,11 @@ def browse(tmp_path: Path, *arguments: str) -> str:
         pytest.skip("chromium is not installed (apt-get install chromium)")
     command = [chromium, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", *arguments]
     browser = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     )
     try:
         return browser.communicate(timeout=100)[0]

@@ -95,9 +95,17 @@ def test_trials_of_another_store_are_left_out(tmp_path: Path, tiny_store: Store)
 
 def test_trials_on_data_that_changed_are_left_out_and_counted(tmp_path: Path) -> None:
     world = World(Home(tmp_path / "home"), make_store(tmp_path / "store", feature=2.0))
-    each = [world.settings(*features, fold=fold) for features in (("fau",), ("fau", "mae")) for fold in (1, "official")]
+    each = [
+        world.settings(*features, fold=fold)
+        for features in (("fau",), ("fau", "mae"))
+        for fold in (1, "official")
+    ]
     world.begin(
-        "old", {"sampler": "grid", "settings": {"features": {"choice": [["fau"], ["mae"], ["hubert"], [PIPED]]}}}
+        "old",
+        {
+            "sampler": "grid",
+            "settings": {"features": {"choice": [["fau"], ["mae"], ["hubert"], [PIPED]]}},
+        },
     )
     old = [world.add("old", settings, 0.9) for settings in each]
     outside = {**world.bank.record("old", old[0]), "source": "outside", "settings": None}
@@ -108,16 +116,24 @@ def test_trials_on_data_that_changed_are_left_out_and_counted(tmp_path: Path) ->
         world.add("new", settings)
     alone, both = gather(world.home, ["new"]), gather(world.home, ["old", "new"])
     names = ", ".join(sorted(old)[:3])
-    assert both.left_out == (f"study old: 4 trials trained on data that changed since ({names} and 1 more)",)
+    assert both.left_out == (
+        f"study old: 4 trials trained on data that changed since ({names} and 1 more)",
+    )
     assert [len(one.trials) for one in configurations(both.trials)] == [1] * 5
-    assert folds_table(both) == folds_table(alone) and ablation_tables(both) == ablation_tables(alone)
+    assert folds_table(both) == folds_table(alone) and ablation_tables(both) == ablation_tables(
+        alone
+    )
     notes = studies_table(both).notes
     assert f"Left out of all tables: {both.left_out[0]}." in notes
     assert not any("not begun" in note for note in notes)
 
 
 def test_planned_trials_come_from_the_space(world: World) -> None:
-    space = {"sampler": "grid", "seeds": [0, 1], "settings": {"features": {"choice": [["fau"], ["mae"]]}}}
+    space = {
+        "sampler": "grid",
+        "seeds": [0, 1],
+        "settings": {"features": {"choice": [["fau"], ["mae"]]}},
+    }
     assert planned_trials(space, world.store) == 4
     assert planned_trials({"sampler": "no such"}, world.store) is None
 

@@ -1,4 +1,5 @@
-"""Markdown and HTML: whole, escaped, without a network; the files and the function that writes them."""
+"""Markdown and HTML: whole, escaped, without a network; the files and the function that writes
+them."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ class Checker(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         said = dict(attrs)
         self.tags.append(tag)
-        self.addresses += [str(value) for name, value in attrs if name in ("href", "src", "xlink:href")]
+        self.addresses += [
+            str(value) for name, value in attrs if name in ("href", "src", "xlink:href")
+        ]
         self.ids += [str(said["id"])] if "id" in said else []
         if tag in ("svg", "img") and not (said.get("aria-label") or said.get("alt")):
             self.silent.append(tag)
@@ -98,7 +101,12 @@ def test_names_from_data_are_escaped(page: str, whole: Report) -> None:
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in plain
     assert r"a\|b\_&lt;i&gt;&amp;c" in plain
     assert "a|b_&lt;i&gt;&amp;c" in page
-    assert PIPED in {name for table in whole.tables() for row in table.rows for name in row.cells[0].text.split(" + ")}
+    assert PIPED in {
+        name
+        for table in whole.tables()
+        for row in table.rows
+        for name in row.cells[0].text.split(" + ")
+    }
 
 
 def test_the_six_tables_are_there_and_filled(whole: Report) -> None:
@@ -116,7 +124,11 @@ def test_the_figures_are_drawn(whole: Report) -> None:
 def test_the_same_data_gives_the_same_pictures(world: World, whole: Report) -> None:
     found = gather(world.home, ["main", "ablation", "folds", "mix"])
     again = [training.learning_curves(found), settings.parallel_coordinates(found)]
-    first = [figure for figure in whole.figures() if figure.title in ("Learning curves", "Parallel coordinates")]
+    first = [
+        figure
+        for figure in whole.figures()
+        if figure.title in ("Learning curves", "Parallel coordinates")
+    ]
     assert [figure.pictures for figure in again] == [figure.pictures for figure in first]
 
 
@@ -141,7 +153,11 @@ def small() -> Report:
         notes=("Underlined: late fusion.",),
     )
     empty = Table("Table 8: none", missing=Missing("Nothing yet.", "va-search plan `x`"))
-    return Report("A & B", "two", (Section("One", ("Text.",), (table, empty), (Figure("F", missing=Missing("No.")),)),))
+    return Report(
+        "A & B",
+        "two",
+        (Section("One", ("Text.",), (table, empty), (Figure("F", missing=Missing("No.")),)),),
+    )
 
 
 def test_markdown_of_a_small_report() -> None:
@@ -177,7 +193,9 @@ def test_writing_replaces_a_report_and_nothing_else(tmp_path: Path) -> None:
         save(small(), out / "other.txt")
 
 
-def test_a_failure_in_between_leaves_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_in_between_leaves_the_old_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     save(small(), tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 

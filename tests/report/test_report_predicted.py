@@ -1,4 +1,5 @@
-"""Whose predictions the figures show: the ensemble's where it has any on annotations, else the best trial's."""
+"""Whose predictions the figures show: the ensemble's where it has any on annotations, else the best
+trial's."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def found_for(world: World, studies: list[str], ensemble: str | None = None) -> 
 
 @pytest.fixture(scope="module")
 def folded(tmp_path_factory: pytest.TempPathFactory) -> World:
-    """Two configurations on all folds, two trials without validation, and three of the paper's strategies."""
+    """Two configurations on all folds, two trials without validation, and three of the paper's
+    strategies."""
     world = make_world(tmp_path_factory.mktemp("folded"))
     world.begin("all")
     for encoder in ("lstm", "gru"):
@@ -36,7 +38,13 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> World:
             world.add("all", world.settings("fau", encoder=encoder, fold=fold), 0.2)
         world.add("all", world.settings("fau", encoder=encoder, fold=MIX))
     for name in ("ensemble_1", "six_fold", "train_val_mix", "ensemble_3"):
-        build(world.home, ["all"], load_recipe(shipped(f"ensembles/paper/{name}.yaml")), name, world.store)
+        build(
+            world.home,
+            ["all"],
+            load_recipe(shipped(f"ensembles/paper/{name}.yaml")),
+            name,
+            world.store,
+        )
     return world
 
 
@@ -44,7 +52,9 @@ def test_an_ensembles_predictions_have_its_own_score(world: World) -> None:
     found, saved = found_for(world, ["ablation", "folds"]), read_ensemble(world.home, "best")
     assert found.who == "ensemble best"
     for index, dimension in enumerate(("valence", "arousal")):
-        assert found.pooled(index) == pytest.approx(saved.dimensions[dimension].scores.in_sample, abs=0.01)
+        assert found.pooled(index) == pytest.approx(
+            saved.dimensions[dimension].scores.in_sample, abs=0.01
+        )
     assert [part.recording.split for part in found.parts] == ["validation"] * 4
 
 
@@ -65,7 +75,9 @@ def test_without_validation_the_best_trial_is_shown(folded: World, name: str) ->
 
 @pytest.mark.parametrize("name", [None, "six_fold", "train_val_mix", "ensemble_3"])
 def test_tables_2_and_3_cope_with_every_strategy(folded: World, name: str | None) -> None:
-    table = members_table(gather(folded.home, ["all"]), choose(folded.home, ["all"], name), "valence")
+    table = members_table(
+        gather(folded.home, ["all"]), choose(folded.home, ["all"], name), "valence"
+    )
     assert ("ensemble_1" if name is None else name) in table.lead
     models = {row.cells[0].text for row in table.rows}
     assert ("LSTM over 3 folds" in models) == (name == "six_fold")
@@ -74,7 +86,8 @@ def test_tables_2_and_3_cope_with_every_strategy(folded: World, name: str | None
 def test_recordings_without_a_ccc_are_named(world: World) -> None:
     found = found_for(world, ["ablation", "folds"])
     flat = [
-        part if i else Part(part.recording, part.prediction, 0 * part.annotation) for i, part in enumerate(found.parts)
+        part if i else Part(part.recording, part.prediction, 0 * part.annotation)
+        for i, part in enumerate(found.parts)
     ]
     none = [
         part if i != 1 else Part(part.recording, part.prediction, np.nan * part.annotation)

@@ -17,7 +17,13 @@ from va_search.files import write_json
 from va_search.report.chosen import choose
 from va_search.report.gather import Gathered, gather
 from va_search.report.model import Table
-from va_search.report.tables.ablation import ablation_tables, coefficients, effects, largest_group, t_interval
+from va_search.report.tables.ablation import (
+    ablation_tables,
+    coefficients,
+    effects,
+    largest_group,
+    t_interval,
+)
 from va_search.report.tables.folds import folds_table
 from va_search.report.tables.members import members_table
 from va_search.report.tables.overall import overall_table
@@ -42,7 +48,12 @@ def everything(world: World) -> Gathered:
 def test_table_1_is_over_seeds_with_a_column_per_modality(everything: Gathered) -> None:
     table = overall_table(everything)
     assert table.title.startswith("Table 1: ")
-    assert [one.name for one in table.columns[:4]] == ["Model", "Visual features", "Audio features", "Fusion"]
+    assert [one.name for one in table.columns[:4]] == [
+        "Model",
+        "Visual features",
+        "Audio features",
+        "Fusion",
+    ]
     scores = [float(text.split(" ")[0]) for text in column(table, "Score")]
     assert scores == sorted(scores, reverse=True)
     late = [one for one in everything.trials if one.settings and one.settings.fusion == "late"]
@@ -75,7 +86,10 @@ def test_table_1_says_why_it_is_empty(tmp_path: Path) -> None:
 
 
 def test_tables_2_and_3_have_members_best_single_and_ensemble(world: World) -> None:
-    found, chosen = gather(world.home, ["ablation", "folds"]), choose(world.home, ["ablation", "folds"])
+    found, chosen = (
+        gather(world.home, ["ablation", "folds"]),
+        choose(world.home, ["ablation", "folds"]),
+    )
     saved = read_ensemble(world.home, "best")
     for number, dimension in ((2, "valence"), (3, "arousal")):
         table = members_table(found, chosen, dimension)
@@ -88,7 +102,10 @@ def test_tables_2_and_3_have_members_best_single_and_ensemble(world: World) -> N
         assert (last[0], last[-3]) == ("Ensemble", f"{part.scores.in_sample:.3f}")
         assert texts(table)[-2][0] == f"Best single trial for {dimension}"
         assert texts(table)[-3][0] == "Best single trial for both"
-        assert saved.best_for_both is not None and saved.best_for_both.trial == texts(table)[-3][-1].split("/")[1]
+        assert (
+            saved.best_for_both is not None
+            and saved.best_for_both.trial == texts(table)[-3][-1].split("/")[1]
+        )
         assert f"{part.scores.out_of_fold:.3f}" in last[-2]
 
 
@@ -98,7 +115,9 @@ def test_late_fusion_is_marked(world: World, tmp_path: Path) -> None:
     other = make_world(tmp_path)
     other.add("ablation", other.settings("fau"))
     write_json(other.home.ensemble("late"), {**saved, "studies": ["ablation"]})
-    table = members_table(gather(other.home, ["ablation"]), choose(other.home, ["ablation"]), "valence")
+    table = members_table(
+        gather(other.home, ["ablation"]), choose(other.home, ["ablation"]), "valence"
+    )
     assert table.rows[0].cells[0].mark
     assert not any(row.cells[0].mark for row in table.rows[1:])
 
@@ -107,8 +126,18 @@ def blend(world: World) -> dict[str, Any]:
     """Half of the ensemble `best`, half of one whose members have no score."""
     saved = read_ensemble(world.home, "best").model_dump(mode="json")
     nothing = {"in_sample": None, "out_of_fold": None}
-    unscored = {**saved, "name": "mixed", "scores": nothing, "best_single": nothing, "intervals": None}
-    unscored["measured_on"] = {**saved["measured_on"], "fold": MIX, "reason": "nothing to validate on"}
+    unscored = {
+        **saved,
+        "name": "mixed",
+        "scores": nothing,
+        "best_single": nothing,
+        "intervals": None,
+    }
+    unscored["measured_on"] = {
+        **saved["measured_on"],
+        "fold": MIX,
+        "reason": "nothing to validate on",
+    }
     unscored["dimensions"] = {
         name: {
             **part,
@@ -126,17 +155,24 @@ def test_a_blend_shows_its_parts_and_no_score(world: World, tmp_path: Path) -> N
     other = make_world(tmp_path)
     other.add("one", other.settings("fau"))
     write_json(other.home.ensemble("blend"), blend(world))
-    table = members_table(gather(other.home, ["one"]), choose(other.home, ["one"], "blend"), "valence")
+    table = members_table(
+        gather(other.home, ["one"]), choose(other.home, ["one"], "blend"), "valence"
+    )
     groups = [row.cells[0].text for row in table.rows if row.kind == "group"]
     assert groups == ["best, 50% of the whole", "mixed, 50% of the whole"]
-    assert sum(float(text) for text in column(table, "Weight")[:-1]) == pytest.approx(1.0, abs=0.005)
+    assert sum(float(text) for text in column(table, "Weight")[:-1]) == pytest.approx(
+        1.0, abs=0.005
+    )
     assert texts(table)[-1][0] == "Ensemble (no validation to score it on)"
 
 
 def test_without_an_ensemble_the_command_stands_there(world: World) -> None:
     table = members_table(gather(world.home, ["main"]), choose(world.home, ["main"]), "valence")
     assert table.missing is not None
-    assert table.missing.command == f"va-search ensemble main --name main-best --home {world.home.root}"
+    assert (
+        table.missing.command
+        == f"va-search ensemble main --name main-best --home {world.home.root}"
+    )
 
 
 def test_table_4_has_folds_average_spread_and_what_is_not_there(everything: Gathered) -> None:
@@ -151,7 +187,9 @@ def test_table_4_has_folds_average_spread_and_what_is_not_there(everything: Gath
     assert by_name["Fold 3 (official)"][1] == "4"
     assert by_name["Fold 4 (test)"][2] == "withheld"
     means = [float(by_name[name][2].split(" ")[0]) for name in ("Fold 1", "Fold 3 (official)")]
-    assert float(by_name["Average of 2 of 3 folds"][2]) == pytest.approx(statistics.mean(means), abs=0.001)
+    assert float(by_name["Average of 2 of 3 folds"][2]) == pytest.approx(
+        statistics.mean(means), abs=0.001
+    )
     spread = float(by_name["Spread over folds"][2].removeprefix("± "))
     assert spread == pytest.approx(statistics.stdev(means), abs=0.001)
 
@@ -178,11 +216,15 @@ def test_effects_are_those_of_least_squares(everything: Gathered) -> None:
     found = {effect.names: effect for effect in effects(group, "valence")}
     per_seed = []
     for seed in (0, 1, 2):
-        some = {t.settings.features: t.valence for t in group if t.settings and t.settings.seed == seed}
+        some = {
+            t.settings.features: t.valence for t in group if t.settings and t.settings.seed == seed
+        }
         low = [("fau",), ("fau", "hubert")]
         high = [("fau", "mae"), ("fau", "hubert", "mae")]
         assert set(some) == {*low, *high}
-        per_seed.append(np.mean([some[one] or 0 for one in high]) - np.mean([some[one] or 0 for one in low]))
+        per_seed.append(
+            np.mean([some[one] or 0 for one in high]) - np.mean([some[one] or 0 for one in low])
+        )
     effect = found["mae",]
     assert effect.mean == pytest.approx(np.mean(per_seed))
     assert effect.interval == pytest.approx(

@@ -17,14 +17,22 @@ from va_search.training.settings import TrialSettings
 
 
 def made(number: int, home: Home | None = None, **changes: Any) -> dict[str, Any]:
-    """A trial's light record; whole in the bank of `home`. Valence grows with its number, arousal falls."""
+    """A trial's light record; whole in the bank of `home`. Valence grows with its number, arousal
+    falls."""
     settings = TrialSettings(
-        features=("fau", "hubert") if number % 2 else ("fau",), seed=0, learning_rate=1e-3 / (number + 1)
+        features=("fau", "hubert") if number % 2 else ("fau",),
+        seed=0,
+        learning_rate=1e-3 / (number + 1),
     )
     valence, arousal = number / 100, 0.5 - number / 200
     best = {"valence": {"ccc": valence, "epoch": 1}, "arousal": {"ccc": arousal, "epoch": 1}}
     best["score"] = {"value": (valence + arousal) / 2, "epoch": 1}
-    names = {"trial": f"{number:016x}", "study": "s", "source": "trained", "settings": settings.model_dump(mode="json")}
+    names = {
+        "trial": f"{number:016x}",
+        "study": "s",
+        "source": "trained",
+        "settings": settings.model_dump(mode="json"),
+    }
     when = {"finished_at": f"2025-01-02T10:{number // 60:02}:{number % 60:02}+00:00"}
     record = {**names, "best": best, "history": [], "predictions": {}, **when, **changes}
     if home is not None:
@@ -64,7 +72,9 @@ def test_a_long_study_is_read_in_part(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(module, "SAMPLE", 20)
     read: list[str] = []
     record = Bank.record
-    monkeypatch.setattr(Bank, "record", lambda bank, study, trial: read.append(trial) or record(bank, study, trial))
+    monkeypatch.setattr(
+        Bank, "record", lambda bank, study, trial: read.append(trial) or record(bank, study, trial)
+    )
     page = study_page(home, "s", "score", None, records)["study.html"]
     assert len(read) == 17 + module.BEST
     assert "over one in 3 of 50 trials, evenly by score" in page
@@ -90,14 +100,20 @@ def test_damaged_records_are_left_out(tmp_path: Path) -> None:
 
 
 def test_the_whole_world(world: World) -> None:
-    records = [light(record) for study in ("ablation", "folds") for record in world.bank.records(study)]
+    records = [
+        light(record) for study in ("ablation", "folds") for record in world.bank.records(study)
+    ]
     page = study_page(world.home, "ablation", "score", world.store, records)["study.html"]
     assert "<script" not in page and page.count("<svg") >= 2
 
 
 def test_the_best_so_far_never_falls() -> None:
     (shown,) = history_figure([made(number) for number in (3, 1, 2)]).pictures
-    assert "valence 0.030" in shown.alt and "arousal 0.495" in shown.alt and "over 3 trials" in shown.alt
+    assert (
+        "valence 0.030" in shown.alt
+        and "arousal 0.495" in shown.alt
+        and "over 3 trials" in shown.alt
+    )
     assert history_figure([]).missing is not None
 
 

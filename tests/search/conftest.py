@@ -20,7 +20,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def space(tmp_path: Path, store: Path) -> Callable[..., Path]:
-    def write(rates: str = "[0.001, 0.003]", epochs: int = 2, extra: str = "", file: str = "space.yaml") -> Path:
+    def write(
+        rates: str = "[0.001, 0.003]", epochs: int = 2, extra: str = "", file: str = "space.yaml"
+    ) -> Path:
         return write_space(tmp_path / file, store, rates=rates, epochs=epochs, extra=extra)
 
     return write
@@ -32,7 +34,9 @@ def started() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes: list[subprocess.Popen[str]] = []
 
     def start(*arguments: Any) -> subprocess.Popen[str]:
-        process = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         processes.append(process)
         return process
 

@@ -1,4 +1,5 @@
-"""What ends a search, takes it up again or only looks: stop, retry, budgets, --dry-run; no Ray is started."""
+"""What ends a search, takes it up again or only looks: stop, retry, budgets, --dry-run; no Ray is
+started."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ Make = Callable[..., Session]
 def make(tmp_path: Path, tiny_store: Store) -> Make:
     """A session of study s on the same home each time, whose space has another budget."""
 
-    def session(budget: str = "{trials: 6}", sampler: str = "grid", study: str = "s", **options: Any) -> Session:
+    def session(
+        budget: str = "{trials: 6}", sampler: str = "grid", study: str = "s", **options: Any
+    ) -> Session:
         file = tmp_path / "space.yaml"
         file.write_text(SPACE.format(budget=budget, sampler=sampler))
         space = load_space(file, tiny_store)
@@ -123,7 +126,9 @@ def test_a_better_trial_that_was_running_starts_the_count_anew(make: Make) -> No
 
 def test_without_validation_nothing_improves(tmp_path: Path, tiny_store: Store) -> None:
     file = tmp_path / "space.yaml"
-    file.write_text(SPACE.format(sampler="grid", budget="{no_improvement: 2}") + "folds: [train_val_mix]\n")
+    file.write_text(
+        SPACE.format(sampler="grid", budget="{no_improvement: 2}") + "folds: [train_val_mix]\n"
+    )
     with pytest.raises(InputError, match=r"no_improvement.*goes by"):
         load_space(file, tiny_store)
 
@@ -139,7 +144,9 @@ def test_a_raised_budget_goes_on(make: Make) -> None:
     assert take(more) not in done and more.next_trial() is None
 
 
-def test_a_request_to_stop_is_heeded_soon_and_only_by_a_search(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_to_stop_is_heeded_soon_and_only_by_a_search(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = [0.0]
     monkeypatch.setattr(session_module.time, "monotonic", lambda: clock[0])
     session = make()
@@ -190,7 +197,9 @@ def nothing_written(folder: Path) -> Iterator[None]:
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 
-def test_a_preview_says_what_would_be_trained_and_writes_nothing(make: Make, tmp_path: Path) -> None:
+def test_a_preview_says_what_would_be_trained_and_writes_nothing(
+    make: Make, tmp_path: Path
+) -> None:
     other = make(study="other")
     shared = take(other)
     finish(other, shared)
@@ -243,17 +252,25 @@ def invoke(*arguments: str) -> tuple[int, dict[str, Any], str]:
     return result.exit_code, json.loads(result.stdout), result.stderr
 
 
-def test_a_password_of_the_tracking_uri_is_neither_told_nor_kept(make: Make, tmp_path: Path) -> None:
+def test_a_password_of_the_tracking_uri_is_neither_told_nor_kept(
+    make: Make, tmp_path: Path
+) -> None:
     session = make("{trials: 1}")
     finish(session, take(session))
     ended(session)
     where = ["--data", str(session.store.path), "--home", str(tmp_path / "home")]
     uri = "http://user:se%5Ecret@127.0.0.1:9/logs"
-    code, document, text = invoke("search", str(tmp_path / "space.yaml"), "--study", "s", *where, "--tracking-uri", uri)
+    code, document, text = invoke(
+        "search", str(tmp_path / "space.yaml"), "--study", "s", *where, "--tracking-uri", uri
+    )
     assert (code, document["undelivered"]) == (0, 1)
     assert document["tracking_problem"].startswith("MLflow at http://127.0.0.1:9/logs: ")
     assert "tracking: MLflow at http://127.0.0.1:9/logs: " in text
-    kept = [file.read_bytes().decode(errors="replace") for file in (tmp_path / "home").rglob("*") if file.is_file()]
+    kept = [
+        file.read_bytes().decode(errors="replace")
+        for file in (tmp_path / "home").rglob("*")
+        if file.is_file()
+    ]
     for said in (json.dumps(document), text, *kept):
         assert "cret" not in said and "user:" not in said
 
@@ -289,17 +306,35 @@ def test_a_search_that_ended_too_soon_is_not_done(
     where = ["--data", str(session.store.path), "--study", "s", "--home", str(tmp_path / "home")]
     code, document, text = invoke("search", str(tmp_path / "space.yaml"), *where)
     assert (code, document["exit_code"]) == (1, 1)
-    assert (document["planned"], document["complete"], document["missing"]) == (6, complete, 6 - complete)
+    assert (document["planned"], document["complete"], document["missing"]) == (
+        6,
+        complete,
+        6 - complete,
+    )
     assert f"missing: {6 - complete} of 6 trials" in document["error"] and document["error"] in text
-    assert (f"next: va-search ensemble s --name s-best --home {tmp_path / 'home'}\n" in text) == (complete > 0)
+    assert (f"next: va-search ensemble s --name s-best --home {tmp_path / 'home'}\n" in text) == (
+        complete > 0
+    )
 
 
 def test_a_dry_run_of_many_says_how_many_it_does_not_show(make: Make, tmp_path: Path) -> None:
     session = make()
     file = tmp_path / "space.yaml"
-    file.write_text(file.read_text().replace("[0.1,", str([round(0.001 * k, 3) for k in range(1, 21)])[:-1] + ", 0.1,"))
+    file.write_text(
+        file.read_text().replace(
+            "[0.1,", str([round(0.001 * k, 3) for k in range(1, 21)])[:-1] + ", 0.1,"
+        )
+    )
     file.write_text(file.read_text().replace("trials: 6", "trials: 25"))
-    where = ["--data", str(session.store.path), "--study", "s", "--home", str(tmp_path / "home"), "--dry-run"]
+    where = [
+        "--data",
+        str(session.store.path),
+        "--study",
+        "s",
+        "--home",
+        str(tmp_path / "home"),
+        "--dry-run",
+    ]
     code, document, text = invoke("search", str(file), *where)
     assert (code, len(document["next"]), document["to_train"]) == (0, 25, 25)
     assert "… and 15 more, which --json lists" in text

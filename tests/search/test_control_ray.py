@@ -23,7 +23,10 @@ def other(*arguments: Any) -> tuple[int, dict[str, Any], str]:
 
 
 def test_stop_from_another_shell_saves_everything_and_an_old_request_stops_nothing(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    space: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     home, file = tmp_path / "home", space(rates="[0.001]", epochs=150)
     process = started(file, store, home)
@@ -36,7 +39,9 @@ def test_stop_from_another_shell_saves_everything_and_an_old_request_stops_nothi
     assert len(list((home / "studies" / "s" / "running").glob("*/checkpoint.safetensors"))) == 2
     assert not (home / "studies" / "s" / "stop").exists()
     assert other("stop", "s", "--home", home)[1]["searching"] is False
-    (home / "studies" / "s" / "stop").write_text("{}")  # as if it had come when the search had just ended
+    (home / "studies" / "s" / "stop").write_text(
+        "{}"
+    )  # as if it had come when the search had just ended
     code, document, text = other("retry", "s", "--home", home)
     assert (code, document["trained"], document["failed"]) == (0, 2, 0), text
     assert all(record["resumed_at"] for record in trials(home).values())
@@ -46,7 +51,9 @@ def test_retry_trains_what_could_not_be_trained_without_the_space(
     space: Callable[..., Path], store: Path, tmp_path: Path
 ) -> None:
     home, file = tmp_path / "home", space()
-    done = subprocess.run([*command(file, store, home), "--dry-run"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [*command(file, store, home), "--dry-run"], capture_output=True, text=True, check=True
+    )
     planned = [one["trial"] for one in json.loads(done.stdout)["next"]]
     assert len(planned) == 4 and not home.exists()
     in_the_way = home / "bank" / "s" / planned[1]

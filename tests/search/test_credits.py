@@ -33,7 +33,9 @@ class Given:
 def test_without_credits_the_measures_are_told() -> None:
     assert Told("both", None).of(record("0", 0.4)) == (0.4, 0.4)
     assert Told("ensemble", None).of(record("0", 0.4)) == (0.4,)
-    assert Told("score", Given()).of_all([record("0", 0.4), {"trial": "mix", "best": {}}]) == {"0": (0.4,)}
+    assert Told("score", Given()).of_all([record("0", 0.4), {"trial": "mix", "best": {}}]) == {
+        "0": (0.4,)
+    }
 
 
 def test_the_score_until_there_are_credits_and_then_all_anew() -> None:

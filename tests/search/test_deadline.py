@@ -43,8 +43,12 @@ def test_a_process_ends_in_time_even_if_it_does_not_listen(stubborn: bool, print
 
 
 def test_a_deadline_is_heard_in_a_shells_background_too() -> None:
-    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + WAITING.format(stubborn=False)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    program = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)\n" + WAITING.format(
+        stubborn=False
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50
+    )
     assert (done.returncode, done.stdout.strip()) == (TimeIsUp.exit_code, "TimeIsUp")
 
 
@@ -58,7 +62,9 @@ with ending_in(60.0):
         os._exit(0)
     os.wait()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -97,13 +103,23 @@ def test_what_ends_before_is_left_alone() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("5400", 5400), ("90m", 5400), ("1h30m", 5400), ("2d", 172_800), ("1D2H", 93_600), ("1h30", 3630), ("1.5s", 1.5)],
+    [
+        ("5400", 5400),
+        ("90m", 5400),
+        ("1h30m", 5400),
+        ("2d", 172_800),
+        ("1D2H", 93_600),
+        ("1h30", 3630),
+        ("1.5s", 1.5),
+    ],
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     assert seconds_of(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "0", "-5", "1:30:00", "30m1h", "1.5.2", "nan", "5 h 3 x", "1e3"])
+@pytest.mark.parametrize(
+    "text", ["", "soon", "0", "-5", "1:30:00", "30m1h", "1.5.2", "nan", "5 h 3 x", "1e3"]
+)
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(BadParameter, match=r"expected a time"):
         seconds_of(text)

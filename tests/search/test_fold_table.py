@@ -1,4 +1,5 @@
-"""Fold tables: which folds of a configuration are there, what they reached, and what is missing or failed."""
+"""Fold tables: which folds of a configuration are there, what they reached, and what is missing or
+failed."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ FOLDS: dict[str | int, str | int] = {1: 1, 2: 2, 3: "official"}
 
 def trial(fold: str | int, value: float | None, seed: int = 0, **changes: object) -> dict[str, Any]:
     """A complete trial with this valence (arousal .1 more); a failed one without value."""
-    settings = TrialSettings(**{"features": ("face",), "encoder": "gru", "fold": fold, "seed": seed, **changes})
+    settings = TrialSettings(
+        **{"features": ("face",), "encoder": "gru", "fold": fold, "seed": seed, **changes}
+    )
     document: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
     if value is None:
         return {**document, "failed": "x"}
@@ -64,7 +67,10 @@ def test_a_failure_that_was_made_good_is_none() -> None:
 
 
 def test_a_configuration_that_only_failed_has_a_row_and_the_complete_come_first() -> None:
-    records = [trial(1, 0.9, hidden_size=8), *(trial(fold, 0.2, hidden_size=16) for fold in FOLDS.values())]
+    records = [
+        trial(1, 0.9, hidden_size=8),
+        *(trial(fold, 0.2, hidden_size=16) for fold in FOLDS.values()),
+    ]
     rows = fold_table(records, [trial(1, None, hidden_size=32)], FOLDS)
     assert [row.settings["hidden_size"] for row in rows] == [16, 8, 32]
     assert rows[2].average == {} and rows[2].cells[1].state == "failed"
@@ -85,7 +91,12 @@ def test_what_is_in_no_fold_is_in_no_row() -> None:
     mixed = {**trial("train_val_mix", 0.0), "best": {}}
     outside = {"settings": None, "best": {}}
     other_version = {"settings": {"forgotten": 1}, "best": {}}
-    assert fold_table([mixed, outside, other_version, trial(9, 0.5)], [trial("train_val_mix", None)], FOLDS) == []
+    assert (
+        fold_table(
+            [mixed, outside, other_version, trial(9, 0.5)], [trial("train_val_mix", None)], FOLDS
+        )
+        == []
+    )
 
 
 def test_labels() -> None:

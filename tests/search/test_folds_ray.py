@@ -1,4 +1,5 @@
-"""Real searches over a store's folds and on train_val_mix, through the command line, on real Ray."""
+"""Real searches over a store's folds and on train_val_mix, through the command line, on real
+Ray."""
 
 from __future__ import annotations
 
@@ -57,14 +58,19 @@ def test_every_fold_is_trained_and_a_lost_one_alone_again(tmp_path: Path, store:
     assert "--recipe over_folds" in text
     bank = Bank(tmp_path / "home" / "bank")
     records = bank.records("s")
-    assert sorted(str(record["settings"]["fold"]) for record in records) == sorted(map(str, [*keys, *keys]))
+    assert sorted(str(record["settings"]["fold"]) for record in records) == sorted(
+        map(str, [*keys, *keys])
+    )
     for record in records:
         fold = store.fold(record["settings"]["fold"])
         assert record["predictions"]["validation"]["frames_hash"] == frames_hash(fold.validation)
     lost = records[0]
     (bank.folder("s", lost["trial"]) / "trial.json").unlink()
     found, text = va_search("status", "s", "--home", tmp_path / "home")
-    assert sorted(row["complete"] for row in found["folds"]) == [False, True] and "missing folds:" in text
+    assert (
+        sorted(row["complete"] for row in found["folds"]) == [False, True]
+        and "missing folds:" in text
+    )
     again, _ = search(tmp_path, store, "all")
     assert (again["trained"], again["found"]) == (1, 2 * len(keys) - 1)
     trained_anew = bank.record("s", lost["trial"])
@@ -73,9 +79,13 @@ def test_every_fold_is_trained_and_a_lost_one_alone_again(tmp_path: Path, store:
     assert [row["complete"] for row in found["folds"]] == [True, True] and "sd of folds" in text
 
 
-def test_train_val_mix_predicts_test_alone_and_everything_says_so(tmp_path: Path, store: Store) -> None:
+def test_train_val_mix_predicts_test_alone_and_everything_says_so(
+    tmp_path: Path, store: Store
+) -> None:
     (tmp_path / "space.yaml").write_text(SPACE.format(folds="[train_val_mix]"))
-    made, text = va_search("plan", tmp_path / "space.yaml", "--data", store.path, "--home", tmp_path / "home")
+    made, text = va_search(
+        "plan", tmp_path / "space.yaml", "--data", store.path, "--home", tmp_path / "home"
+    )
     assert (made["trials"], made["folds"]) == (2, ["train_val_mix"])
     assert made["seconds_per_trial"] > 0 and "nothing is validated" in text
     summary, text = search(tmp_path, store, "[train_val_mix]")

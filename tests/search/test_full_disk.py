@@ -1,4 +1,5 @@
-"""A home on a full disk: a real one, of a few megabytes (needs root to mount it; skips, visibly, without)."""
+"""A home on a full disk: a real one, of a few megabytes (needs root to mount it; skips, visibly,
+without)."""
 
 from __future__ import annotations
 
@@ -33,7 +34,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)],
+        check=False,
+        capture_output=True,
     )
     if mounted.returncode != 0:
         pytest.skip("mounting a small disk needs root")
@@ -51,8 +54,27 @@ def test_a_full_disk_is_said_and_after_making_room_the_study_goes_on(
     space = tmp_path / "space.yaml"
     space.write_text(SPACE)  # a trial's two weight files take over 2 MB
     log = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    where = ["--data", str(tiny_store.path), "--study", "s", "--home", str(small_disk / "home"), "--tracking-uri", log]
-    command = [sys.executable, "-m", "va_search.cli.main", "search", str(space), *where, "--json", "--concurrent", "1"]
+    where = [
+        "--data",
+        str(tiny_store.path),
+        "--study",
+        "s",
+        "--home",
+        str(small_disk / "home"),
+        "--tracking-uri",
+        log,
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "va_search.cli.main",
+        "search",
+        str(space),
+        *where,
+        "--json",
+        "--concurrent",
+        "1",
+    ]
 
     early = subprocess.run(command, capture_output=True, text=True, check=False)
     assert early.returncode == 2 and "4 trials do not fit; make room" in early.stderr, early.stderr
@@ -62,7 +84,10 @@ def test_a_full_disk_is_said_and_after_making_room_the_study_goes_on(
     resize(small_disk, "32m")
     search = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until = time.monotonic() + 120
-    while not (small_disk / "home" / "studies" / "s" / "asked.jsonl").exists() and time.monotonic() < until:
+    while (
+        not (small_disk / "home" / "studies" / "s" / "asked.jsonl").exists()
+        and time.monotonic() < until
+    ):
         time.sleep(0.05)
     resize(small_disk, "4m")
     _, said = search.communicate()

@@ -1,4 +1,5 @@
-"""Groups of seeds: what is handed out together, where it is refused, an actor that trains one; no Ray is started."""
+"""Groups of seeds: what is handed out together, where it is refused, an actor that trains one; no
+Ray is started."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ def seeds(drawn: list[tuple[str, TrialSettings]]) -> list[tuple[float, Any, int]
 
 
 def test_every_encoder_that_carries_no_state_can_be_fused() -> None:
-    assert set(STACKED) | set(CARRIED) == set(get_args(TrialSettings.model_fields["encoder"].annotation))
+    assert set(STACKED) | set(CARRIED) == set(
+        get_args(TrialSettings.model_fields["encoder"].annotation)
+    )
     assert not set(STACKED) & set(CARRIED)
 
 
@@ -112,11 +115,19 @@ def test_what_another_process_trains_is_left_to_it(make: Make) -> None:
     ("changes", "said"),
     [
         ({"seeds": "[7]"}, "the space has one seed, 7"),
-        ({"encoder": "{choice: [gru, lstm]}"}, "encoder gru and lstm can't be trained as one model"),
-        ({"extra": "early_stopping: {grace_epochs: 2, reduction_factor: 2}\n"}, "leave out `early_stopping`"),
+        (
+            {"encoder": "{choice: [gru, lstm]}"},
+            "encoder gru and lstm can't be trained as one model",
+        ),
+        (
+            {"extra": "early_stopping: {grace_epochs: 2, reduction_factor: 2}\n"},
+            "leave out `early_stopping`",
+        ),
     ],
 )
-def test_where_nothing_can_be_fused_it_is_refused(make: Make, changes: dict[str, Any], said: str) -> None:
+def test_where_nothing_can_be_fused_it_is_refused(
+    make: Make, changes: dict[str, Any], said: str
+) -> None:
     space = make(**changes).space
     check_fusing(space, 1)
     with pytest.raises(InputError, match=said):
@@ -126,7 +137,9 @@ def test_where_nothing_can_be_fused_it_is_refused(make: Make, changes: dict[str,
 def actor_of(session: Session, drawn: list[tuple[str, TrialSettings]]) -> FusedActor:
     """What Ray would make of a group, without its process."""
     config = task(session, *drawn[0], device="cpu", threads=1)
-    config["group"] = [{"trial": one, "settings": each.model_dump(mode="json")} for one, each in drawn]
+    config["group"] = [
+        {"trial": one, "settings": each.model_dump(mode="json")} for one, each in drawn
+    ]
     actor = FusedActor.__new__(FusedActor)
     actor.setup({**config, "checkpoint_seconds": 0.0})
     return actor
@@ -146,7 +159,9 @@ def test_each_trial_of_a_group_is_complete_and_as_trained_alone(make: Make) -> N
     for trial, settings in group(single, 3):
         to_its_end(actor_of(single, [(trial, settings)]))
         one, other = (each.study.bank.record("s", trial) for each in (session, single))
-        assert one["best"]["score"]["value"] == pytest.approx(other["best"]["score"]["value"], abs=2e-4)
+        assert one["best"]["score"]["value"] == pytest.approx(
+            other["best"]["score"]["value"], abs=2e-4
+        )
         assert one["epochs"] == 4 and "2 other seeds" in one["remarks"][0]
     for trial, _ in drawn:
         session.ended(trial, None)
@@ -200,11 +215,15 @@ def test_a_group_that_ends_in_the_middle_goes_on_from_its_checkpoints(
         record = session.study.bank.record("s", trial)
         assert record["resumed_at"] == [1]
         assert [epoch["epoch"] for epoch in record["history"]] == [1, 2, 3, 4]
-        values = session.study.bank.read("s", trial, "test", frames_hash=record["predictions"]["test"]["frames_hash"])
+        values = session.study.bank.read(
+            "s", trial, "test", frames_hash=record["predictions"]["test"]["frames_hash"]
+        )
         assert np.isfinite(values).all()
 
 
-def test_a_group_that_finds_no_room_is_only_written_the_next_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_group_that_finds_no_room_is_only_written_the_next_time(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = make(rates="0.001")
     drawn = group(session, 3)
     write = fused_trial.write_trial
@@ -220,11 +239,15 @@ def test_a_group_that_finds_no_room_is_only_written_the_next_time(make: Make, mo
         while "outage" not in (report := actor.step()):
             pass
     assert report["outage"]["kind"] == "disk" and not report["done"]
-    trial = SimpleNamespace(trial_id="1", last_result=report, config={"group": [{"trial": one} for one, _ in drawn]})
+    trial = SimpleNamespace(
+        trial_id="1", last_result=report, config={"group": [{"trial": one} for one, _ in drawn]}
+    )
     watched = Progressing(session, lambda progress: None, lambda: None)
     watched.on_trial_result(0, [], trial, report)
     watched.on_trial_error(0, [], trial)  # its process ends
-    assert session.finished == {drawn[0][0]} and not session.reasons and session.study.failures() == []
+    assert (
+        session.finished == {drawn[0][0]} and not session.reasons and session.study.failures() == []
+    )
     assert session.hopeless is not None and "No space left" in session.hopeless
     session.claims.release_all()
     again = make(rates="0.001")

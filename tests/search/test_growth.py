@@ -35,7 +35,10 @@ def session(tmp_path: Path, tiny_store: Store) -> Session:
 
 
 def record(session: Session, settings: dict[str, Any], value: float) -> dict[str, Any]:
-    best: dict[str, Any] = {"valence": {"ccc": value, "epoch": 1}, "arousal": {"ccc": value / 2, "epoch": 1}}
+    best: dict[str, Any] = {
+        "valence": {"ccc": value, "epoch": 1},
+        "arousal": {"ccc": value / 2, "epoch": 1},
+    }
     epoch = {"epoch": 1, "loss": 0.5, "score": value}
     return {
         "trial": "", "study": "s", "source": "trained", "settings": settings, "seconds": 1.0, "predictions": {},

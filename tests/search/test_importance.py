@@ -9,13 +9,18 @@ from va_search.training.settings import TrialSettings
 
 
 def trials(number: int = 40) -> list[tuple[TrialSettings, float]]:
-    """The learning rate decides, a feature set helps a little, dropout does nothing, layers can't for an LSTM."""
+    """The learning rate decides, a feature set helps a little, dropout does nothing, layers can't
+    for an LSTM."""
     found = []
     for index in range(number):
         rate = (1e-4, 3e-4, 1e-3, 2e-3, 3e-3)[index % 5]
         features = ("fau", "mae") if index % 3 else ("fau",)
         settings = TrialSettings(
-            features=features, width=64, encoder=("lstm", "transformer")[index % 2], learning_rate=rate, seed=index % 2
+            features=features,
+            width=64,
+            encoder=("lstm", "transformer")[index % 2],
+            learning_rate=rate,
+            seed=index % 2,
         )
         found.append((settings, 0.5 - abs(rate - 1e-3) * 100 + 0.02 * len(features)))
     return found

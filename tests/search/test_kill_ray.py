@@ -1,4 +1,5 @@
-"""A night of power cuts: the driver of a study is killed with all its processes ten times and then let finish."""
+"""A night of power cuts: the driver of a study is killed with all its processes ten times and then
+let finish."""
 
 from __future__ import annotations
 
@@ -45,7 +46,9 @@ def kill_all(process: subprocess.Popen[Any]) -> None:
 def begins(process: subprocess.Popen[Any], home: Path, before: float) -> bool:
     """Whether an actor has taken a trial since `before` (or the search is over)."""
     locks = (home / "claims" / "training").glob("*.lock")
-    return process.poll() is not None or any(lock.stat().st_mtime > before for lock in locks if lock.exists())
+    return process.poll() is not None or any(
+        lock.stat().st_mtime > before for lock in locks if lock.exists()
+    )
 
 
 def begun(home: Path) -> dict[str, int]:
@@ -75,7 +78,11 @@ def assert_tracked_once(home: Path, records: dict[str, dict[str, Any]]) -> None:
     client = open_client(Home(home).tracking_uri)
     experiment = client.get_experiment_by_name("s")
     assert experiment is not None
-    runs = [run for run in every_run(client, experiment.experiment_id) if "va_search.trial" in run.data.tags]
+    runs = [
+        run
+        for run in every_run(client, experiment.experiment_id)
+        if "va_search.trial" in run.data.tags
+    ]
     assert sorted(run.data.tags["va_search.trial"] for run in runs) == sorted(records)
     for one in runs:
         epochs = records[one.data.tags["va_search.trial"]]["epochs"]
@@ -87,9 +94,13 @@ def assert_tracked_once(home: Path, records: dict[str, dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_ten_kills_cost_the_running_epochs_alone(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+def test_ten_kills_cost_the_running_epochs_alone(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
-    file = space(rates=str([round(0.001 * (1 + i / 5), 4) for i in range(TRIALS // 2)]), epochs=EPOCHS)
+    file = space(
+        rates=str([round(0.001 * (1 + i / 5), 4) for i in range(TRIALS // 2)]), epochs=EPOCHS
+    )
     chance = random.Random(5)
     done: dict[str, tuple[int, ...]] = {}
     owed: dict[str, int] = {}
@@ -104,7 +115,9 @@ def test_ten_kills_cost_the_running_epochs_alone(space: Callable[..., Path], sto
         else:
             wait_for(partial(begins, process, home, began))
             until = time.monotonic() + chance.uniform(0.1, 3.0)
-            while time.monotonic() < until and len(trials(home)) < len(done) + 2:  # something is left on any machine
+            while (
+                time.monotonic() < until and len(trials(home)) < len(done) + 2
+            ):  # something is left on any machine
                 time.sleep(0.01)
         kill_all(process)
         found = read_bank(home)

@@ -22,12 +22,26 @@ def test_a_subject_in_two_splits_is_refused_before_anything_starts(tmp_path: Pat
         Source(f"r{k}", subject, f"v{k}", split, None, 25.0, (tmp_path / "source",))
         for k, (subject, split) in enumerate(people)
     ]
-    draft = Draft(tmp_path / "store", Description("x", (-1.0, 1.0), {"face": ("visual", ("a", "b"))}), sources)
+    draft = Draft(
+        tmp_path / "store", Description("x", (-1.0, 1.0), {"face": ("visual", ("a", "b"))}), sources
+    )
     for index in draft.missing():
-        draft.add(index, Part({"face": np.random.default_rng(index).normal(size=(30, 2))}, np.zeros((30, 2))))
+        draft.add(
+            index,
+            Part({"face": np.random.default_rng(index).normal(size=(30, 2))}, np.zeros((30, 2))),
+        )
     store = draft.finish()
-    (tmp_path / "space.yaml").write_text("sampler: grid\nsettings: {features: [face], encoder: gru, width: 8}\n")
+    (tmp_path / "space.yaml").write_text(
+        "sampler: grid\nsettings: {features: [face], encoder: gru, width: 8}\n"
+    )
     space = load_space(tmp_path / "space.yaml", store)
     with pytest.raises(InputError, match="subject anna stands in train and validation; leakage"):
-        run_search(Home(tmp_path / "home"), space, store, study="s", options=Options(), watch=lambda progress: None)
+        run_search(
+            Home(tmp_path / "home"),
+            space,
+            store,
+            study="s",
+            options=Options(),
+            watch=lambda progress: None,
+        )
     assert not (tmp_path / "home").exists()

@@ -19,7 +19,9 @@ def preloaded(options: Options) -> str | None:
         return os.environ.get(PRELOAD)
 
 
-def test_only_the_start_of_a_ray_of_our_own_preloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_the_start_of_a_ray_of_our_own_preloads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(machine, "NVIDIA", tmp_path / "no-gpu")
     before = dict(os.environ)
     assert preloaded(Options(concurrent=3)) == machine.PRELOADED

@@ -13,7 +13,9 @@ from va_search.search.nodes import Expected
 from va_search.search.trial import problems_of
 
 
-def test_an_unfit_node_whose_name_has_no_address_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unfit_node_whose_name_has_no_address_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nowhere(name: str) -> str:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -22,7 +24,11 @@ def test_an_unfit_node_whose_name_has_no_address_is_told(tmp_path: Path, monkeyp
     place = str(tmp_path / "home")
     wanted = Expected(__version__, "3.11.0", home=place, token="t", store=place, manifest="")
     said = problems_of({"wanted": asdict(wanted)})
-    assert said is not None and said.startswith("node worker-7 ") and f"does not see the home {place}" in said
+    assert (
+        said is not None
+        and said.startswith("node worker-7 ")
+        and f"does not see the home {place}" in said
+    )
     monkeypatch.setattr(socket, "gethostbyname", lambda name: "10.0.0.7")
     said = problems_of({"wanted": asdict(wanted)})
     assert said is not None and said.startswith("node 10.0.0.7 (worker-7) ")

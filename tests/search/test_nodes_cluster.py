@@ -1,4 +1,5 @@
-"""Several nodes on one machine: who may train, who joins late, who dies; nothing is trained twice, nothing is lost."""
+"""Several nodes on one machine: who may train, who joins late, who dies; nothing is trained twice,
+nothing is lost."""
 
 from __future__ import annotations
 
@@ -50,8 +51,11 @@ def nodes() -> Iterator[Nodes]:
 
 
 @pytest.fixture
-def search(nodes: Nodes, store: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a search on the cluster, from a folder without the package: Ray gives workers the driver's folder."""
+def search(
+    nodes: Nodes, store: Path, tmp_path: Path
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a search on the cluster, from a folder without the package: Ray gives workers the
+    driver's folder."""
     processes: list[subprocess.Popen[str]] = []
 
     def start(space: Path, *more: str) -> subprocess.Popen[str]:
@@ -94,7 +98,10 @@ def test_a_node_lost_in_the_middle_and_one_that_joins_late(
     assert (summary["complete"], summary["failed"]) == (4, 0), text
     records = trials(home)
     assert len(records) == 4 and summary["recovered"] >= 1
-    assert before.items() <= {trial: record["finished_at"] for trial, record in records.items()}.items()
+    assert (
+        before.items()
+        <= {trial: record["finished_at"] for trial, record in records.items()}.items()
+    )
     for trial in interrupted - before.keys():
         assert records[trial].get("resumed_at"), "it began again from nothing"
     assert all(len(record["history"]) == 60 for record in records.values())
@@ -105,7 +112,9 @@ def test_a_cluster_grows_and_more_trials_run_at_a_time(
     nodes: Nodes, store: Path, space: Callable[..., Path], tmp_path: Path
 ) -> None:
     """Without a node the search says what it waits for; each that joins trains."""
-    arguments = command(space(rates="[0.001, 0.003, 0.01]", epochs=60), store, tmp_path / "home", "s")
+    arguments = command(
+        space(rates="[0.001, 0.003, 0.01]", epochs=60), store, tmp_path / "home", "s"
+    )
     arguments = [word for word in arguments if word not in ("--concurrent", "2")]
     with open(tmp_path / "error", "w+") as error:
         process = subprocess.Popen(
@@ -130,7 +139,12 @@ def test_a_node_without_a_gpu_is_waited_for_and_ctrl_c_is_heard(
 ) -> None:
     nodes.add()
     process = search(space(), "--gpus-per-trial", "1")
-    wait_for(lambda: (tmp_path / "home" / "studies" / "s" / "asked.jsonl").exists() or process.poll() is not None)
+    wait_for(
+        lambda: (
+            (tmp_path / "home" / "studies" / "s" / "asked.jsonl").exists()
+            or process.poll() is not None
+        )
+    )
     time.sleep(8)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -159,40 +173,62 @@ def other_package(tmp_path: Path) -> Path:
     import va_search
 
     folder = tmp_path / "other"
-    shutil.copytree(Path(va_search.__file__).parent, folder / "va_search", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(va_search.__file__).parent,
+        folder / "va_search",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     (folder / "va_search" / "__init__.py").write_text('"""Another."""\n\n__version__ = "0.0.1"\n')
     return folder
 
 
 def test_a_node_with_another_version_is_refused_by_name(
-    nodes: Nodes, search: Callable[..., Any], space: Callable[..., Path], other_package: Path, tmp_path: Path
+    nodes: Nodes,
+    search: Callable[..., Any],
+    space: Callable[..., Path],
+    other_package: Path,
+    tmp_path: Path,
 ) -> None:
     nodes.add()
     nodes.add(env_vars={"PYTHONPATH": str(other_package)})
     code, said, text = ended(search(space()))
     assert code == 2, text
-    assert "has va_search 0.0.1, expected" in said["error"] and said["error"].startswith("node "), text
+    assert "has va_search 0.0.1, expected" in said["error"] and said["error"].startswith("node "), (
+        text
+    )
     assert trials(tmp_path / "home") == {} and not list((tmp_path / "home").glob("probe-*"))
 
 
 def test_one_that_joins_with_another_version_ends_the_search_and_costs_no_trial(
-    nodes: Nodes, search: Callable[..., Any], space: Callable[..., Path], other_package: Path, tmp_path: Path
+    nodes: Nodes,
+    search: Callable[..., Any],
+    space: Callable[..., Path],
+    other_package: Path,
+    tmp_path: Path,
 ) -> None:
     good = nodes.add()
-    rates = "[0.001, 0.002, 0.003, 0.004, 0.005]"  # trials that take longer than a node's first process: Tune gives
-    process = search(space(rates=rates, epochs=200), "--concurrent", "2")  # what waits for it to one that is free
+    # trials that take longer than a node's first process: Tune gives
+    rates = "[0.001, 0.002, 0.003, 0.004, 0.005]"
+    process = search(
+        space(rates=rates, epochs=200), "--concurrent", "2"
+    )  # what waits for it to one that is free
     wait_for(lambda: trials(tmp_path / "home") or process.poll() is not None)
     nodes.add(env_vars={"PYTHONPATH": str(other_package)})
     code, said, text = ended(process)
     assert code == 1 and "has va_search 0.0.1, expected" in said["error"], text
     before = trials(tmp_path / "home")
-    assert before and not list((tmp_path / "home" / "studies" / "s").glob("failures/*")) and good is not None
+    assert (
+        before
+        and not list((tmp_path / "home" / "studies" / "s").glob("failures/*"))
+        and good is not None
+    )
 
 
 def test_a_home_or_store_that_a_node_does_not_see_is_refused(
     nodes: Nodes, space: Callable[..., Path], store: Path, tmp_path: Path
 ) -> None:
-    """What nodes of one machine share, they see: the probe is asked for folders that are not there."""
+    """What nodes of one machine share, they see: the probe is asked for folders that are not
+    there."""
     from dataclasses import replace
 
     from va_search.data.store import Store
@@ -230,7 +266,9 @@ def test_mlflow_out_of_reach_for_a_while(
 
     def answers() -> bool:
         try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200
+            return (
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2).status == 200
+            )
         except OSError:
             return False
 
@@ -242,11 +280,18 @@ def test_mlflow_out_of_reach_for_a_while(
         time.sleep(60)
         os.killpg(server.pid, signal.SIGCONT)
         code, summary, text = ended(process)
-        assert (code, summary["complete"], summary["failed"], summary["undelivered"]) == (0, 4, 0, 0), text
+        assert (code, summary["complete"], summary["failed"], summary["undelivered"]) == (
+            0,
+            4,
+            0,
+            0,
+        ), text
         client = open_client(f"http://127.0.0.1:{port}")
         experiment = client.get_experiment_by_name("s")
         runs = client.search_runs([experiment.experiment_id], "tags.`va_search.role` = 'trial'")
-        assert sorted(run.data.tags["va_search.trial"] for run in runs) == sorted(trials(tmp_path / "home"))
+        assert sorted(run.data.tags["va_search.trial"] for run in runs) == sorted(
+            trials(tmp_path / "home")
+        )
         assert {run.info.status for run in runs} == {"FINISHED"}
         assert {len(client.get_metric_history(run.info.run_id, "score")) for run in runs} == {20}
     finally:

@@ -44,10 +44,30 @@ def search(
 ) -> tuple[dict[str, Any], str]:
     """The summary of a search and what it said on standard error."""
     name = sorted(path.stem for path in (store / "features").glob("*.arrow"))[0]
-    text = SPACE.replace("NAME", name).replace("OBJECTIVE", objective).replace("TRIALS", str(trials))
+    text = (
+        SPACE.replace("NAME", name).replace("OBJECTIVE", objective).replace("TRIALS", str(trials))
+    )
     (folder / "space.yaml").write_text(text)
-    where = ["--data", str(store), "--study", study, "--home", str(folder / "home"), "--json", "--concurrent", "2"]
-    command = [sys.executable, "-m", "va_search.cli.main", "search", str(folder / "space.yaml"), *where, *more]
+    where = [
+        "--data",
+        str(store),
+        "--study",
+        study,
+        "--home",
+        str(folder / "home"),
+        "--json",
+        "--concurrent",
+        "2",
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "va_search.cli.main",
+        "search",
+        str(folder / "space.yaml"),
+        *where,
+        *more,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
@@ -58,7 +78,9 @@ def records(folder: Path, study: str) -> dict[str, dict[str, Any]]:
     return {path.parent.name: json.loads(path.read_text()) for path in found}
 
 
-def test_both_dimensions_are_searched_together_and_a_search_resumes(store: Path, tmp_path: Path) -> None:
+def test_both_dimensions_are_searched_together_and_a_search_resumes(
+    store: Path, tmp_path: Path
+) -> None:
     first, _ = search(store, tmp_path, "both", 8, "s")
     assert (first["complete"], first["failed"]) == (8, 0)
     whole, _ = search(store, tmp_path, "both", 12, "s")
@@ -66,7 +88,9 @@ def test_both_dimensions_are_searched_together_and_a_search_resumes(store: Path,
     found = records(tmp_path, "s")
     assert len(found) == 12
     stopped = [record for record in found.values() if record["stopped"]]
-    assert stopped and len(stopped) < 12  # half of those at a rung were behind on either; fewer on both
+    assert (
+        stopped and len(stopped) < 12
+    )  # half of those at a rung were behind on either; fewer on both
     front = {one["trial"] for one in whole["pareto"]}
     for name in ("valence", "arousal"):
         best = max(found, key=lambda trial: found[trial]["best"][name]["ccc"])
@@ -78,12 +102,19 @@ def test_both_dimensions_are_searched_together_and_a_search_resumes(store: Path,
 def test_a_search_for_an_ensemble_credits_its_trials(store: Path, tmp_path: Path) -> None:
     first, _ = search(store, tmp_path, "ensemble", 6, "s")
     whole, text = search(store, tmp_path, "ensemble", 9, "s")
-    assert (first["complete"], whole["complete"], whole["trained"], whole["failed"]) == (6, 9, 3, 0), text
+    assert (first["complete"], whole["complete"], whole["trained"], whole["failed"]) == (
+        6,
+        9,
+        3,
+        0,
+    ), text
     assert whole["pareto"] is None
     assert any(record["stopped"] for record in records(tmp_path, "s").values())
 
 
-def test_a_warm_start_is_told_remembered_and_refused_where_it_is_none(store: Path, tmp_path: Path) -> None:
+def test_a_warm_start_is_told_remembered_and_refused_where_it_is_none(
+    store: Path, tmp_path: Path
+) -> None:
     search(store, tmp_path, "score", 4, "old")
     first, _ = search(store, tmp_path, "both", 3, "new", "--warm-start", "old")
     expected = [{"study": "old", "used": 4, "outside": 0, "unscored": 0, "other_data": 0}]

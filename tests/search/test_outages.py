@@ -1,4 +1,5 @@
-"""Whose failure it is, the machine's or the trial's: real full disks, real errors of libraries; no Ray is started."""
+"""Whose failure it is, the machine's or the trial's: real full disks, real errors of libraries; no
+Ray is started."""
 
 from __future__ import annotations
 
@@ -61,7 +62,9 @@ def full(number: int = errno.ENOSPC) -> OSError:
         (ZeroDivisionError("division by zero"), None),
     ],
 )
-def test_a_failure_is_the_machines_by_its_type_and_number(error: Exception, kind: str | None) -> None:
+def test_a_failure_is_the_machines_by_its_type_and_number(
+    error: Exception, kind: str | None
+) -> None:
     outage = outage_of(raised(error))
     assert (None if outage is None else outage.kind) == kind
 
@@ -79,7 +82,9 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(disk)],
+        check=False,
+        capture_output=True,
     )
     if mounted.returncode != 0:
         pytest.skip("mounting a small disk needs root")
@@ -87,17 +92,28 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_whatever_is_written_a_full_disk_is_known_by_its_number(full_disk: Path, tiny_store: Store) -> None:
+def test_whatever_is_written_a_full_disk_is_known_by_its_number(
+    full_disk: Path, tiny_store: Store
+) -> None:
     settings = open_settings(tiny_store)
     bank = Bank(full_disk / "bank")
 
     def weights() -> None:
         tensor = {"a": torch.zeros(100_000)}
-        save_model(full_disk / "x.safetensors", tensor, settings=settings, store=tiny_store, statistics=None, about={})  # type: ignore[arg-type]
+        save_model(
+            full_disk / "x.safetensors",
+            tensor,
+            settings=settings,
+            store=tiny_store,
+            statistics=None,
+            about={},
+        )  # type: ignore[arg-type]
 
     writers: list[Callable[[], Any]] = [
         weights,
-        lambda: bank.write("s", "t", {}, {"test": Predictions(np.zeros((50_000, 2), np.float32), "hash")}),
+        lambda: bank.write(
+            "s", "t", {}, {"test": Predictions(np.zeros((50_000, 2), np.float32), "hash")}
+        ),
         lambda: write_json(full_disk / "a.json", ["x" * 100] * 1000),
     ]
     for write in writers:

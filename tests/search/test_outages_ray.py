@@ -1,4 +1,5 @@
-"""Machines that fail in the middle of a real search: nobody is charged with it, and the same command goes on after."""
+"""Machines that fail in the middle of a real search: nobody is charged with it, and the same
+command goes on after."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ trial.REPORT_SECONDS = 0.0
 from va_search.cli.main import app
 app()
 """
-"""The command line with actors whose GPU breaks after the first epoch: once in one process, or in every one."""
+"""The command line with actors whose GPU breaks after the first epoch: once in one process, or in
+every one."""
 
 
 def failures(home: Path) -> list[Path]:
@@ -48,7 +50,10 @@ def failures(home: Path) -> list[Path]:
 
 
 def checkpoints(home: Path) -> set[str]:
-    return {path.parent.name for path in (home / "studies" / "s" / "running").glob("*/checkpoint.safetensors")}
+    return {
+        path.parent.name
+        for path in (home / "studies" / "s" / "running").glob("*/checkpoint.safetensors")
+    }
 
 
 def run_faulty(tmp_path: Path, *arguments: Any, lasting: bool) -> tuple[int, dict[str, Any], str]:
@@ -56,13 +61,20 @@ def run_faulty(tmp_path: Path, *arguments: Any, lasting: bool) -> tuple[int, dic
     script.write_text(FAULTY.format(flag=str(tmp_path / "broken"), lasting=lasting))
     options = command(*arguments)[3:]
     done = subprocess.run(
-        [sys.executable, str(script), *options], capture_output=True, text=True, check=False, timeout=400
+        [sys.executable, str(script), *options],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
     )
     return done.returncode, json.loads(done.stdout or "{}"), done.stderr
 
 
 def test_a_store_that_vanishes_stops_the_study_and_costs_no_trial(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    space: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     home, here, away = tmp_path / "home", tmp_path / "here", tmp_path / "away"
     subprocess.run(["cp", "-r", str(store), str(here)], check=True)
@@ -92,7 +104,9 @@ def small_bank(tmp_path: Path) -> Iterator[Path]:
     bank = tmp_path / "home" / "bank"
     bank.mkdir(parents=True)
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", str(bank)], check=False, capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=80k", "tmpfs", str(bank)],
+        check=False,
+        capture_output=True,
     )
     if mounted.returncode != 0:
         pytest.skip("mounting a small disk needs root")
@@ -143,13 +157,18 @@ def test_a_broken_gpu_costs_its_process_or_stops_the_study_but_no_trial(
 
 
 def test_a_search_is_over_when_its_time_is_up_and_goes_on_later(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    space: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     """Where the machine is so busy that nothing began to train in that time, with more of it."""
     file = space(epochs=100_000)
     for allowed in (30, 60, 120):
         home, began = tmp_path / f"home-{allowed}", time.monotonic()
-        process = started(file, store, home, "s", "--stop-after", f"{allowed}s", "--checkpoint-seconds", "1")
+        process = started(
+            file, store, home, "s", "--stop-after", f"{allowed}s", "--checkpoint-seconds", "1"
+        )
         out, text = process.communicate(timeout=200)
         took = time.monotonic() - began
         assert process.returncode == 3, text
@@ -157,5 +176,9 @@ def test_a_search_is_over_when_its_time_is_up_and_goes_on_later(
         assert trials(home) == {} and failures(home) == []
         if checkpoints(home):
             break
-    assert json.loads(out)["exit_code"] == 3 and "--stop-after" in text and "goes on from there" in text
+    assert (
+        json.loads(out)["exit_code"] == 3
+        and "--stop-after" in text
+        and "goes on from there" in text
+    )
     assert checkpoints(home)

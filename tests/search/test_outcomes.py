@@ -10,13 +10,21 @@ from va_search.search.outcomes import measures, objective, pareto, values
 
 
 def record(trial: str, valence: float, arousal: float) -> dict[str, Any]:
-    best = {"valence": {"ccc": valence}, "arousal": {"ccc": arousal}, "score": {"value": (valence + arousal) / 2}}
+    best = {
+        "valence": {"ccc": valence},
+        "arousal": {"ccc": arousal},
+        "score": {"value": (valence + arousal) / 2},
+    }
     return {"trial": trial, "best": best}
 
 
 def test_an_objective_has_one_measure_or_two() -> None:
     one = record("a", 0.25, 0.75)
-    assert [values(one, name) for name in ("score", "valence", "both")] == [(0.5,), (0.25,), (0.25, 0.75)]
+    assert [values(one, name) for name in ("score", "valence", "both")] == [
+        (0.5,),
+        (0.25,),
+        (0.25, 0.75),
+    ]
     assert objective(one, "both") == 0.5
     assert measures("both") == ("valence", "arousal") and measures("arousal") == ("arousal",)
     assert values({"trial": "mix", "best": {}}, "both") is None
@@ -33,5 +41,7 @@ def test_the_pareto_set_is_what_no_other_dominates() -> None:
     }
     front = pareto([*records, {"trial": "mix", "best": {}}])
     assert {one["trial"] for one in front} == expected and len(front) == len(expected)
-    assert [one["valence"] for one in front] == sorted((one["valence"] for one in front), reverse=True)
+    assert [one["valence"] for one in front] == sorted(
+        (one["valence"] for one in front), reverse=True
+    )
     assert pareto([]) == []

@@ -57,10 +57,22 @@ def test_what_is_replaced_is_told_in_the_file(tmp_path: Path) -> None:
 
 def test_without_test_recordings_there_is_no_train_val_mix(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", PAPER, ("train", "train", "validation"))
-    assert [fitted.name for fitted in fitted_spaces(store, "small")] == ["paper", "paper_ablation", "paper_folds"]
+    assert [fitted.name for fitted in fitted_spaces(store, "small")] == [
+        "paper",
+        "paper_ablation",
+        "paper_folds",
+    ]
 
 
 def test_an_ablation_has_each_alone_each_left_out_and_all() -> None:
     assert ablation(["a"]) == [["a"]]
     assert ablation(["a", "b"]) == [["a"], ["b"], ["a", "b"]]
-    assert ablation(["a", "b", "c"]) == [["a"], ["b"], ["c"], ["b", "c"], ["a", "c"], ["a", "b"], ["a", "b", "c"]]
+    assert ablation(["a", "b", "c"]) == [
+        ["a"],
+        ["b"],
+        ["c"],
+        ["b", "c"],
+        ["a", "c"],
+        ["a", "b"],
+        ["a", "b", "c"],
+    ]

@@ -29,7 +29,8 @@ RATES = ", ".join(f"{n}.0e-6" for n in range(1, 401))
 
 
 def large(tmp_path: Path, store: Store, epochs: str, order: str = "first") -> Space:
-    """A grid of 2,400 configurations, with few or many epochs first, or the epochs varying fastest."""
+    """A grid of 2,400 configurations, with few or many epochs first, or the epochs varying
+    fastest."""
     text = LARGE.format(epochs=epochs, rates=RATES)
     if order == "last":
         line = f"  epochs: {{choice: {epochs}}}\n"
@@ -62,7 +63,9 @@ def test_a_large_grid_is_timed_alike_in_any_order(
     assert all(seconds == pytest.approx(101 * 5 / 3, rel=0.1) for seconds in found.values()), found
 
 
-def test_a_budget_trains_the_first_of_a_grid_and_these_are_timed(tmp_path: Path, tiny_store: Store) -> None:
+def test_a_budget_trains_the_first_of_a_grid_and_these_are_timed(
+    tmp_path: Path, tiny_store: Store
+) -> None:
     path = tmp_path / "space.yaml"
     for epochs, expected in (("[2, 200]", 2.0), ("[200, 2]", 200.0)):
         path.write_text(
@@ -72,7 +75,9 @@ def test_a_budget_trains_the_first_of_a_grid_and_these_are_timed(tmp_path: Path,
         assert mean_epochs(load_space(path, tiny_store), tiny_store) == expected
 
 
-def test_the_configurations_that_are_timed_do_not_depend_on_the_order(tmp_path: Path, tiny_store: Store) -> None:
+def test_the_configurations_that_are_timed_do_not_depend_on_the_order(
+    tmp_path: Path, tiny_store: Store
+) -> None:
     path = tmp_path / "space.yaml"
     spread = []
     for widths in ("[8, 64, 512]", "[512, 8, 64]"):
@@ -95,9 +100,13 @@ def fast_space(tmp_path: Path, header: str = "") -> Path:
     return path
 
 
-def test_the_whole_has_rays_start_in_it_and_hours_are_no_estimate(tmp_path: Path, tiny_store: Store) -> None:
+def test_the_whole_has_rays_start_in_it_and_hours_are_no_estimate(
+    tmp_path: Path, tiny_store: Store
+) -> None:
     home = Home(tmp_path / "home")
-    made = make_plan(home, load_space(fast_space(tmp_path, "budget: {hours: 5}\n"), tiny_store), tiny_store)
+    made = make_plan(
+        home, load_space(fast_space(tmp_path, "budget: {hours: 5}\n"), tiny_store), tiny_store
+    )
     assert made.seconds is not None and made.seconds_per_trial is not None and made.hours == 5
     assert START_SECONDS + made.seconds_per_trial <= made.seconds < 5 * 3600
     unknown = make_plan(home, load_space(fast_space(tmp_path, "budget: {hours: 5}\n"), tiny_store), tiny_store,
@@ -110,27 +119,47 @@ def plan_text(tmp_path: Path, store: Store, text: str | None = None) -> str:
     if text is not None:
         path.write_text(text)
     made = CliRunner().invoke(
-        app, ["plan", str(path), "--data", str(store.path), "--home", str(tmp_path / "home"), "--concurrent", "1"]
+        app,
+        [
+            "plan",
+            str(path),
+            "--data",
+            str(store.path),
+            "--home",
+            str(tmp_path / "home"),
+            "--concurrent",
+            "1",
+        ],
     )
     assert made.exit_code == 0, made.output
     return made.stdout
 
 
-def test_plan_says_what_it_knows_and_calls_nothing_a_bound_that_is_none(tmp_path: Path, tiny_store: Store) -> None:
+def test_plan_says_what_it_knows_and_calls_nothing_a_bound_that_is_none(
+    tmp_path: Path, tiny_store: Store
+) -> None:
     said = plan_text(tmp_path, tiny_store)
     assert "space      3 configurations × 1 seed × 1 fold (official)\n" in said
-    assert "hours      0.5: after 30 min no trial begins; those that run are trained to their end\n" in said
+    assert (
+        "hours      0.5: after 30 min no trial begins; those that run are trained to their end\n"
+        in said
+    )
     assert "on an idle machine, 1 trial at a time" in said
     assert "at most" not in said
 
 
-def test_an_endless_space_names_the_setting_that_makes_it_so(tmp_path: Path, tiny_store: Store) -> None:
+def test_an_endless_space_names_the_setting_that_makes_it_so(
+    tmp_path: Path, tiny_store: Store
+) -> None:
     said = plan_text(
         tmp_path, tiny_store,
         "sampler: random\nbudget: {trials: 4}\nseeds: [0, 1]\nsettings:\n  features: [face]\n  encoder: gru\n"
         "  width: 8\n  hidden_size: 8\n  epochs: 1\n  learning_rate: {float: [0.1, 0.2]}\n",
     )  # fmt: skip
-    assert "space      unlimited configurations (learning_rate: a range of decimal numbers) × 2 seeds × 1 fold" in said
+    assert (
+        "space      unlimited configurations (learning_rate: a range of decimal numbers) × 2 seeds × 1 fold"
+        in said
+    )
 
 
 def progress(**changes: Any) -> Progress:

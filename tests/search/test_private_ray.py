@@ -31,18 +31,24 @@ except InputError as error:
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_another_searchs_ray_is_refused() -> None:
-    """Both run in processes of their own: Ray reads its token once in a process, and this one may have had another."""
+    """Both run in processes of their own: Ray reads its token once in a process, and this one may
+    have had another."""
     with tempfile.TemporaryDirectory(prefix="va") as folder:
-        # Whoever uses clusters has one token for all; without, Ray makes one in the home folder for each user.
+        # Whoever uses clusters has one token for all; without, Ray makes one in the home folder for
+        # each user.
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "1" * 64}
         env = os.environ | token | {"RAY_TMPDIR": folder}
-        owner = subprocess.Popen([sys.executable, "-c", OWNER], stdin=-1, stdout=-1, stderr=-3, text=True, env=env)
+        owner = subprocess.Popen(
+            [sys.executable, "-c", OWNER], stdin=-1, stdout=-1, stderr=-3, text=True, env=env
+        )
         try:
             assert owner.stdout is not None
             found = next(line.split()[1] for line in owner.stdout if line.startswith("at "))
             env["RAY_ADDRESS"] = found  # what auto would find, were it the only one here
             other = [sys.executable, "-c", OTHER]
-            done = subprocess.run(other, stdout=-1, stderr=-2, text=True, env=env, timeout=120, check=False)
+            done = subprocess.run(
+                other, stdout=-1, stderr=-2, text=True, env=env, timeout=120, check=False
+            )
         finally:
             owner.communicate("\n", timeout=60)
     assert "refused: " in done.stdout, done.stdout

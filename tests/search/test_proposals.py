@@ -22,7 +22,8 @@ CELLS = """settings:
   encoder: {choice: [gru, transformer]}
   layers: {int: [1, 3], when: {encoder: [transformer]}}
 """
-"""2 feature choices × (gru + transformer × 3 layers) = 8 configurations, 16 trials with two seeds."""
+"""2 feature choices × (gru + transformer × 3 layers) = 8 configurations, 16 trials with two
+seeds."""
 
 
 @pytest.fixture
@@ -50,7 +51,9 @@ def draw(proposals: Proposals, most: int = 100) -> list[tuple[str, TrialSettings
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
-def test_a_finite_space_is_drawn_whole_and_nothing_twice(space: Callable[..., Space], sampler: str) -> None:
+def test_a_finite_space_is_drawn_whole_and_nothing_twice(
+    space: Callable[..., Space], sampler: str
+) -> None:
     proposals = Proposals(space(sampler), ident)
     drawn = []
     for _ in range(100):
@@ -73,7 +76,9 @@ def test_the_order_repeats(space: Callable[..., Space], sampler: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
-def test_resuming_brings_the_unfinished_first_and_the_finished_never(space: Callable[..., Space], sampler: str) -> None:
+def test_resuming_brings_the_unfinished_first_and_the_finished_never(
+    space: Callable[..., Space], sampler: str
+) -> None:
     before = draw(Proposals(space(sampler), ident), 6)
     proposals = Proposals(space(sampler), ident)
     proposals.learn([(trial, settings, (0.1,)) for trial, settings in before[:4]])
@@ -100,7 +105,10 @@ def test_tpe_looks_where_it_went_well(space: Callable[..., Space]) -> None:
 
 def test_tpe_learns_from_finished_trials_of_an_earlier_run(space: Callable[..., Space]) -> None:
     floats = "settings:\n  features: [face]\n  encoder: gru\n  learning_rate: {float: [1.0e-5, 1.0e-1], log: true}\n"
-    earlier = [TrialSettings(features=("face",), encoder="gru", learning_rate=10 ** -(1 + k / 10)) for k in range(41)]
+    earlier = [
+        TrialSettings(features=("face",), encoder="gru", learning_rate=10 ** -(1 + k / 10))
+        for k in range(41)
+    ]
     finished = [(ident(s), s, (1.0 if 1e-3 < s.learning_rate < 1e-2 else 0.0,)) for s in earlier]
     proposals = Proposals(space("tpe", floats), ident)
     proposals.learn(finished)
@@ -121,7 +129,9 @@ RATES = "settings:\n  features: [face]\n  encoder: gru\n  learning_rate: {float:
 
 
 @pytest.mark.parametrize("unfinished", [0, 60])
-def test_a_random_search_goes_on_past_what_it_had(space: Callable[..., Space], unfinished: int) -> None:
+def test_a_random_search_goes_on_past_what_it_had(
+    space: Callable[..., Space], unfinished: int
+) -> None:
     whole = draw(Proposals(space("random", RATES), ident), 300)
     proposals = Proposals(space("random", RATES), ident)
     done = len(whole) - 50 - unfinished
@@ -130,7 +140,9 @@ def test_a_random_search_goes_on_past_what_it_had(space: Callable[..., Space], u
     assert draw(proposals, 50 + unfinished) == whole[done:]
 
 
-@pytest.mark.parametrize("rate", ["{choice: [0.1, 0.2, 0.3, 0.4]}", "{float: [1.0e-5, 1.0e-1], log: true}"])
+@pytest.mark.parametrize(
+    "rate", ["{choice: [0.1, 0.2, 0.3, 0.4]}", "{float: [1.0e-5, 1.0e-1], log: true}"]
+)
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_sampler_that_is_stuck_in_a_large_space_is_helped_out(
     space: Callable[..., Space], monkeypatch: pytest.MonkeyPatch, rate: str
@@ -140,10 +152,16 @@ def test_a_sampler_that_is_stuck_in_a_large_space_is_helped_out(
     proposals = Proposals(large, ident)
     first = proposals.next()
     assert first is not None and proposals._sampler is not None
-    monkeypatch.setattr(Space, "configurations", lambda self: pytest.fail("a large space is never listed whole"))
+    monkeypatch.setattr(
+        Space, "configurations", lambda self: pytest.fail("a large space is never listed whole")
+    )
     always_the_same = proposals._sampler.study.trials[0].params
     rest = optuna.samplers.RandomSampler(seed=0)
-    monkeypatch.setattr(proposals._sampler.study, "sampler", optuna.samplers.PartialFixedSampler(always_the_same, rest))
+    monkeypatch.setattr(
+        proposals._sampler.study,
+        "sampler",
+        optuna.samplers.PartialFixedSampler(always_the_same, rest),
+    )
     drawn = draw(proposals, 5)
     assert len({trial for trial, _ in drawn}) == 5 and first not in drawn
 
@@ -170,7 +188,9 @@ def test_both_looks_between_the_two_peaks(space: Callable[..., Space]) -> None:
 
 
 RANDOM_RATES = [
-    TrialSettings(features=("face",), encoder="gru", learning_rate=10 ** -(1 + 4 * ((k * 0.618) % 1)))
+    TrialSettings(
+        features=("face",), encoder="gru", learning_rate=10 ** -(1 + 4 * ((k * 0.618) % 1))
+    )
     for k in range(40)
 ]
 
@@ -179,13 +199,17 @@ def test_both_learns_both_values_of_an_earlier_run(space: Callable[..., Space]) 
     proposals = Proposals(space("tpe", RATES, "both"), ident)
     proposals.learn([(ident(one), one, two_peaks(one)) for one in RANDOM_RATES])
     assert proposals._sampler is not None
-    assert [trial.values for trial in proposals._sampler.study.trials] == [list(two_peaks(one)) for one in RANDOM_RATES]
+    assert [trial.values for trial in proposals._sampler.study.trials] == [
+        list(two_peaks(one)) for one in RANDOM_RATES
+    ]
     rates = [settings.learning_rate for _, settings in draw(proposals, 80)]
     assert sum(1e-4 / 1.3 < rate < 1e-2 * 1.3 for rate in rates) > 56  # 44 would be chance
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
-def test_both_draws_a_finite_space_whole_and_nothing_twice(space: Callable[..., Space], sampler: str) -> None:
+def test_both_draws_a_finite_space_whole_and_nothing_twice(
+    space: Callable[..., Space], sampler: str
+) -> None:
     proposals = Proposals(space(sampler, CELLS, "both"), ident)
     drawn = []
     while (entry := proposals.next()) is not None:
@@ -198,14 +222,22 @@ def test_both_draws_a_finite_space_whole_and_nothing_twice(space: Callable[..., 
 def test_what_was_told_can_be_told_anew_while_trials_run(space: Callable[..., Space]) -> None:
     """First rates around 10^-1.5 are said to be good, then those around 10^-4.5."""
     proposals = Proposals(space("tpe", RATES), ident)
-    proposals.learn([(ident(one), one, (-abs(math.log10(one.learning_rate) + 1.5),)) for one in RANDOM_RATES])
+    proposals.learn(
+        [(ident(one), one, (-abs(math.log10(one.learning_rate) + 1.5),)) for one in RANDOM_RATES]
+    )
     settings = {ident(one): one for one in RANDOM_RATES}
     running = draw(proposals, 5)  # two and a half configurations
     proposals.tell(running[0][0], (0.0,))
-    late = [(trial, one) for trial, one in draw(proposals, 20) if -2 < math.log10(one.learning_rate) < -1]
+    late = [
+        (trial, one)
+        for trial, one in draw(proposals, 20)
+        if -2 < math.log10(one.learning_rate) < -1
+    ]
     assert len(late) > 10  # 5 would be chance
     settings |= dict(running[:1])
-    proposals.retell({trial: (-abs(math.log10(one.learning_rate) + 4.5),) for trial, one in settings.items()})
+    proposals.retell(
+        {trial: (-abs(math.log10(one.learning_rate) + 4.5),) for trial, one in settings.items()}
+    )
     assert proposals._sampler is not None
     states = [trial.state.name for trial in proposals._sampler.study.trials]
     assert (states.count("COMPLETE"), states.count("RUNNING")) == (40, 13)
@@ -236,7 +268,9 @@ def test_what_is_left_of_a_space_is_found_however_much_is_finished(
 ) -> None:
     left = 7
     searched = space(sampler, grid_of(finished + left))
-    every = [(ident(one), one) for cell in searched.configurations() for one in searched.trials(cell)]
+    every = [
+        (ident(one), one) for cell in searched.configurations() for one in searched.trials(cell)
+    ]
     open_still = set(random.Random(finished).sample(range(finished + left), left))
     done = [(trial, one, (0.1,)) for trial, one in every if one.hidden_size - 1 not in open_still]
     proposals = Proposals(searched, ident)
@@ -245,19 +279,27 @@ def test_what_is_left_of_a_space_is_found_however_much_is_finished(
     while (entry := proposals.next()) is not None:
         drawn.append(entry)
         proposals.tell(entry[0], (0.2,))
-    assert {trial for trial, _ in drawn} == {trial for trial, _ in every} - {trial for trial, _, _ in done}
+    assert {trial for trial, _ in drawn} == {trial for trial, _ in every} - {
+        trial for trial, _, _ in done
+    }
     assert len(drawn) == 2 * left and proposals.exhausted
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
-def test_a_wider_space_goes_on_with_what_is_new_in_it(space: Callable[..., Space], sampler: str) -> None:
+def test_a_wider_space_goes_on_with_what_is_new_in_it(
+    space: Callable[..., Space], sampler: str
+) -> None:
     narrow = space(sampler, grid_of(300))
-    done = [(ident(one), one, (0.1,)) for cell in narrow.configurations() for one in narrow.trials(cell)]
+    done = [
+        (ident(one), one, (0.1,)) for cell in narrow.configurations() for one in narrow.trials(cell)
+    ]
     wide = space(sampler, grid_of(305))
     proposals = Proposals(wide, ident)
     proposals.learn(done)
     drawn = draw(proposals)
-    assert sorted(one.hidden_size for _, one in drawn) == [one for one in range(301, 306) for _ in (0, 1)]
+    assert sorted(one.hidden_size for _, one in drawn) == [
+        one for one in range(301, 306) for _ in (0, 1)
+    ]
 
 
 def test_a_grid_goes_on_past_thousands_that_it_had_in_a_moment(space: Callable[..., Space]) -> None:
@@ -271,7 +313,11 @@ def test_a_grid_goes_on_past_thousands_that_it_had_in_a_moment(space: Callable[.
         return ident(settings)
 
     proposals = Proposals(searched, counted)
-    done = [(ident(one), one, (0.1,)) for cell in searched.configurations() for one in searched.trials(cell)][:-2]
+    done = [
+        (ident(one), one, (0.1,))
+        for cell in searched.configurations()
+        for one in searched.trials(cell)
+    ][:-2]
     proposals.learn(done)
     assert len(draw(proposals)) == 2
     assert looked_at == 2 * 5001
@@ -279,7 +325,8 @@ def test_a_grid_goes_on_past_thousands_that_it_had_in_a_moment(space: Callable[.
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_an_endless_space_always_has_one_more(space: Callable[..., Space], sampler: str) -> None:
-    """Most of these can't be put together: four of five widths are no multiple of the attention heads."""
+    """Most of these can't be put together: four of five widths are no multiple of the attention
+    heads."""
     endless = """settings:
   features: [face]
   encoder: transformer
@@ -293,7 +340,9 @@ def test_an_endless_space_always_has_one_more(space: Callable[..., Space], sampl
     assert {one.width % 5 for _, one in drawn} == {0}
 
 
-def test_the_last_of_a_large_space_is_found(space: Callable[..., Space], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_last_of_a_large_space_is_found(
+    space: Callable[..., Space], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(proposals_module, "OTHERS", 50)
     searched = space("random", grid_of(400))
     every = {ident(one): one for cell in searched.configurations() for one in searched.trials(cell)}

@@ -41,9 +41,14 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def held(place: Path) -> tuple[subprocess.Popen[str], Path, int]:
-    """A process that holds a private folder in which another one, of a session of its own, writes."""
+    """A process that holds a private folder in which another one, of a session of its own,
+    writes."""
     holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER], stdin=-1, stdout=-1, text=True, env=os.environ | {"TMPDIR": str(place)}
+        [sys.executable, "-c", HOLDER],
+        stdin=-1,
+        stdout=-1,
+        text=True,
+        env=os.environ | {"TMPDIR": str(place)},
     )
     assert holder.stdout is not None
     folder, child = holder.stdout.readline().split()
@@ -79,20 +84,29 @@ def test_rays_shared_folder_is_never_used(short: Path) -> None:
     assert (short / "ray").exists()
 
 
-def test_where_no_place_will_do_each_is_named_with_the_way_out(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_place_will_do_each_is_named_with_the_way_out(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     long = short / ("long" * 20)
     long.mkdir()
     monkeypatch.setattr(ray_folder, "_places", lambda: [long, Path("/proc/nowhere")])
     with pytest.raises(JobError) as refused, private_folder():
         pass
     message = str(refused.value)
-    assert f"{long}: the path is" in message and "/proc/nowhere: No such file or directory" in message
-    assert "set RAY_TMPDIR to a folder on a local disk that you may write, with a path of at most" in message
+    assert (
+        f"{long}: the path is" in message and "/proc/nowhere: No such file or directory" in message
+    )
+    assert (
+        "set RAY_TMPDIR to a folder on a local disk that you may write, with a path of at most"
+        in message
+    )
     limit = int(message.rsplit("at most ", 1)[1].split(maxsplit=1)[0])
     assert len(f"{'x' * limit}/va-ray-12345678/{SESSION_NAME}") == ray_folder.LONGEST_SOCKET
 
 
-def test_when_its_process_is_killed_what_writes_there_is_ended_and_the_folder_removed(short: Path) -> None:
+def test_when_its_process_is_killed_what_writes_there_is_ended_and_the_folder_removed(
+    short: Path,
+) -> None:
     holder, folder, child = held(short)
     assert list(processes_in(folder)) and processes_in(folder)[child] == "sleep"
     reader = subprocess.Popen(["tail", "-f", str(folder / "raylet.out")], stdout=subprocess.DEVNULL)
@@ -106,7 +120,9 @@ def test_when_its_process_is_killed_what_writes_there_is_ended_and_the_folder_re
         reader.wait()
 
 
-def test_what_a_killed_guard_left_is_removed_by_the_next_search_and_what_is_held_stays(short: Path) -> None:
+def test_what_a_killed_guard_left_is_removed_by_the_next_search_and_what_is_held_stays(
+    short: Path,
+) -> None:
     holder, folder, child = held(short)
     other, living, living_child = held(short)
     try:

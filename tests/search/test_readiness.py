@@ -34,10 +34,17 @@ Ready = Callable[..., Readiness]
 
 
 def make_store(folder: Path, frames: int = 60, **labels: Any) -> Store:
-    """Two recordings to train on, one to validate, one to test; `valence` and `arousal` of a split may be given."""
+    """Two recordings to train on, one to validate, one to test; `valence` and `arousal` of a split
+    may be given."""
     splits = ("train", "train", "validation", "test")
-    sources = [Source(f"r{k}", f"s{k}", f"r{k}", split, None, 25.0, ()) for k, split in enumerate(splits)]
-    draft = Draft(folder, Description("x", (-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}), sources)
+    sources = [
+        Source(f"r{k}", f"s{k}", f"r{k}", split, None, 25.0, ()) for k, split in enumerate(splits)
+    ]
+    draft = Draft(
+        folder,
+        Description("x", (-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}),
+        sources,
+    )
     generator = np.random.default_rng(3)
     for index, split in enumerate(splits):
         annotation = np.clip(generator.normal(0, 0.3, (frames, 2)), -1, 1)
@@ -45,7 +52,10 @@ def make_store(folder: Path, frames: int = 60, **labels: Any) -> Store:
             value = labels.get(f"{target}_{split}", labels.get(target, ...))
             if value is not ...:
                 annotation[:, column] = value
-        values = {name: generator.normal(size=(frames, 3)).astype(np.float32) for name in ("face", "voice")}
+        values = {
+            name: generator.normal(size=(frames, 3)).astype(np.float32)
+            for name in ("face", "voice")
+        }
         draft.add(index, Part(values, annotation))
     return draft.finish()
 
@@ -53,7 +63,12 @@ def make_store(folder: Path, frames: int = 60, **labels: Any) -> Store:
 @pytest.fixture
 def ready(tmp_path: Path) -> Ready:
     def check(
-        store: Store | None = None, *, header: str = "", settings: str = "", home: Path | None = None, **options: Any
+        store: Store | None = None,
+        *,
+        header: str = "",
+        settings: str = "",
+        home: Path | None = None,
+        **options: Any,
     ) -> Readiness:
         store = store or make_store(tmp_path / "store")
         path = tmp_path / "space.yaml"
@@ -79,18 +94,30 @@ def test_a_store_that_is_fine_is_ready(ready: Ready, tmp_path: Path) -> None:
 # -- store
 
 
-def test_labels_are_needed_on_every_side_and_all_that_lacks_is_said(ready: Ready, tmp_path: Path) -> None:
+def test_labels_are_needed_on_every_side_and_all_that_lacks_is_said(
+    ready: Ready, tmp_path: Path
+) -> None:
     store = make_store(tmp_path / "bare", valence_train=np.nan, arousal_validation=np.nan)
     found = problems(lambda: ready(store))
-    assert any("0 frames are labelled for valence in the 2 training recordings" in text for text in found)
-    assert any("0 frames are labelled for arousal in the one validation recording" in text for text in found)
+    assert any(
+        "0 frames are labelled for valence in the 2 training recordings" in text for text in found
+    )
+    assert any(
+        "0 frames are labelled for arousal in the one validation recording" in text
+        for text in found
+    )
     assert len(found) == 2
 
 
-def test_a_target_that_never_changes_is_refused_unless_nobody_looks_at_it(ready: Ready, tmp_path: Path) -> None:
+def test_a_target_that_never_changes_is_refused_unless_nobody_looks_at_it(
+    ready: Ready, tmp_path: Path
+) -> None:
     store = make_store(tmp_path / "flat", arousal=0.25)
     found = problems(lambda: ready(store))
-    assert any("arousal is 0.25 in all 120 labelled frames of the 2 training recordings" in text for text in found)
+    assert any(
+        "arousal is 0.25 in all 120 labelled frames of the 2 training recordings" in text
+        for text in found
+    )
     assert any("objective: valence" in text for text in found)
     ready(store, header="objective: valence\n")
     assert problems(lambda: ready(store, header="objective: arousal\n"))
@@ -102,10 +129,15 @@ def test_a_target_without_weight_needs_no_labels_to_train_on(ready: Ready, tmp_p
     assert problems(lambda: ready(store, header="objective: valence\n"))
 
 
-def test_steps_longer_than_every_recording_are_refused_and_some_are_said(ready: Ready, tmp_path: Path) -> None:
+def test_steps_longer_than_every_recording_are_refused_and_some_are_said(
+    ready: Ready, tmp_path: Path
+) -> None:
     store = make_store(tmp_path / "short", frames=40)
     [problem] = problems(lambda: ready(store, settings="  frame_step: {choice: [40, 90]}\n"))
-    assert "the longest stretch without a gap has 40 frames" in problem and "give less than 40" in problem
+    assert (
+        "the longest stretch without a gap has 40 frames" in problem
+        and "give less than 40" in problem
+    )
     remarks = ready(
         store, settings="  frame_step: {choice: [2, 90]}\n  segment_length: {choice: [20, 30, 5]}\n"
     ).remarks
@@ -115,7 +147,9 @@ def test_steps_longer_than_every_recording_are_refused_and_some_are_said(ready: 
 
 
 def test_what_means_the_same_is_said(ready: Ready) -> None:
-    remarks = ready(settings="  normalise: {choice: [subject, recording]}\n  fusion: {choice: [early, late]}\n").remarks
+    remarks = ready(
+        settings="  normalise: {choice: [subject, recording]}\n  fusion: {choice: [early, late]}\n"
+    ).remarks
     assert any("recording and subject mean the same here" in text for text in remarks)
     assert not any("early and late" in text for text in remarks)  # two modalities
 
@@ -125,9 +159,17 @@ def test_what_means_the_same_is_said(ready: Ready) -> None:
 
 @pytest.mark.parametrize(
     ("grace", "epochs", "fine"),
-    [(5, "4", False), (5, "5", False), (5, "6", True), (5, "{choice: [3, 9]}", True), (9, "{int: [2, 9]}", False)],
+    [
+        (5, "4", False),
+        (5, "5", False),
+        (5, "6", True),
+        (5, "{choice: [3, 9]}", True),
+        (9, "{int: [2, 9]}", False),
+    ],
 )
-def test_early_stopping_must_be_able_to_stop(ready: Ready, grace: int, epochs: str, fine: bool) -> None:
+def test_early_stopping_must_be_able_to_stop(
+    ready: Ready, grace: int, epochs: str, fine: bool
+) -> None:
     header, settings = f"early_stopping: {{grace_epochs: {grace}}}\n", f"  epochs: {epochs}\n"
     if fine:
         ready(header=header, settings=settings)
@@ -138,8 +180,12 @@ def test_early_stopping_must_be_able_to_stop(ready: Ready, grace: int, epochs: s
 
 def test_hours_in_base_60_are_refused_with_file_and_line(ready: Ready) -> None:
     [problem] = problems(lambda: ready(header="budget: {hours: 1:30}\n"))
-    assert problem.endswith('space.yaml:2: YAML reads 1:30 as 90 (base 60); write 1.5, 90, or "1:30" for a text')
-    found = problems(lambda: ready(header="budget: {hours: 24:00:00}\n", settings="  epochs: 010\n  layrs: 3\n"))
+    assert problem.endswith(
+        'space.yaml:2: YAML reads 1:30 as 90 (base 60); write 1.5, 90, or "1:30" for a text'
+    )
+    found = problems(
+        lambda: ready(header="budget: {hours: 24:00:00}\n", settings="  epochs: 010\n  layrs: 3\n")
+    )
     assert len(found) == 3  # along with what else is wrong in the file
 
 
@@ -152,20 +198,27 @@ def test_the_default_grace_and_the_default_epochs_count_as_well(ready: Ready) ->
 # -- machine
 
 
-def test_a_gpu_that_is_not_there_is_refused_before_ray_starts(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_is_not_there_is_refused_before_ray_starts(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 0}')
     [problem] = problems(lambda: ready(gpus_per_trial=1.0))
     assert problem.startswith("--gpus-per-trial 1: this machine has no GPU that Ray can use")
 
 
 @pytest.mark.slow  # PyTorch is tried in a process of its own
-def test_a_gpu_that_ray_finds_and_torch_can_not_use_is_refused(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_ray_finds_and_torch_can_not_use_is_refused(
+    ready: Ready, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if torch_problem() is None:
         pytest.skip("PyTorch can use a GPU here")
     monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
     assert gpus_seen() == 2
     [problem] = problems(ready)
-    assert "this machine has a GPU, but PyTorch can't use it" in problem and "--gpus-per-trial 0" in problem
+    assert (
+        "this machine has a GPU, but PyTorch can't use it" in problem
+        and "--gpus-per-trial 0" in problem
+    )
     assert "CUDA_VISIBLE_DEVICES=-1" in problem  # for commands without that option
     ready(gpus_per_trial=0.0)  # a choice
     with pytest.raises(InputError, match="PyTorch can't use it"):
@@ -173,7 +226,9 @@ def test_a_gpu_that_ray_finds_and_torch_can_not_use_is_refused(ready: Ready, mon
     assert gpus_each(0.0, 2) == 0.0 and gpus_each(None, 0) == 0.0
 
 
-def test_gpus_are_counted_as_the_machine_lists_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_are_counted_as_the_machine_lists_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(devices, "DEVICES", tmp_path)
     for name in ("RAY_OVERRIDE_RESOURCES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
@@ -200,13 +255,17 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]
     def pretend(available: int, limit: int | None) -> None:
         monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 0}')
         monkeypatch.setattr(readiness, "memory_available", lambda: available * MIB)
-        monkeypatch.setattr(readiness, "memory_limit", lambda: None if limit is None else limit * MIB)
+        monkeypatch.setattr(
+            readiness, "memory_limit", lambda: None if limit is None else limit * MIB
+        )
         monkeypatch.setattr(readiness, "cores", lambda: 8)
 
     return pretend
 
 
-def test_as_many_trials_at_a_time_as_memory_bears(ready: Ready, memory: Callable[..., None]) -> None:
+def test_as_many_trials_at_a_time_as_memory_bears(
+    ready: Ready, memory: Callable[..., None]
+) -> None:
     memory(64_000, None)
     assert ready().concurrent is None
     memory(1_400, None)
@@ -214,13 +273,19 @@ def test_as_many_trials_at_a_time_as_memory_bears(ready: Ready, memory: Callable
     assert found.concurrent is not None and 2 <= found.concurrent <= 3
     assert any("fewer than cores" in text for text in found.remarks)
     asked = ready(concurrent=6)
-    assert asked.concurrent is None and any(text.startswith("--concurrent 6: 1,400 MiB") for text in asked.remarks)
+    assert asked.concurrent is None and any(
+        text.startswith("--concurrent 6: 1,400 MiB") for text in asked.remarks
+    )
 
 
-def test_what_a_container_can_never_hold_is_refused(ready: Ready, memory: Callable[..., None]) -> None:
+def test_what_a_container_can_never_hold_is_refused(
+    ready: Ready, memory: Callable[..., None]
+) -> None:
     memory(1_400, 1_500)
     [problem] = problems(lambda: ready(concurrent=64))
-    assert "64 trials at a time do not fit" in problem and "the container may use 1,500 MiB" in problem
+    assert (
+        "64 trials at a time do not fit" in problem and "the container may use 1,500 MiB" in problem
+    )
     advised = int(problem.split("--concurrent ")[1].split()[0])
     assert 1 <= advised <= 4
     ready(concurrent=advised)
@@ -242,7 +307,9 @@ def test_sizes_count_the_weights_that_a_model_has(tmp_path: Path) -> None:
                 assert number_of_weights(settings, store) == weights, (encoder, fusion, heads)
 
 
-def test_a_model_that_no_machine_can_train_is_one_trials_failure_and_no_reason_to_refuse(ready: Ready) -> None:
+def test_a_model_that_no_machine_can_train_is_one_trials_failure_and_no_reason_to_refuse(
+    ready: Ready,
+) -> None:
     settings = "  weight_decay: {choice: [0.1, 0.2]}\n"
     small = ready(settings=settings).concurrent
     huge = ready(settings=settings + "  recurrent_layers: {choice: [1, 1000000000000]}\n")
@@ -253,7 +320,9 @@ def test_memory_of_a_trial_grows_with_its_model(tmp_path: Path) -> None:
     store, path = make_store(tmp_path / "s"), tmp_path / "space.yaml"
     sizes = []
     for width in (8, 2048):
-        path.write_text(f"sampler: grid\nsettings: {{features: [face], width: {width}, attention_heads: 2}}\n")
+        path.write_text(
+            f"sampler: grid\nsettings: {{features: [face], width: {width}, attention_heads: 2}}\n"
+        )
         sizes.append(memory_of_trial(load_space(path, store), store))
     assert sizes[1] > 2 * sizes[0] > 400 * MIB
 
@@ -267,7 +336,9 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)],
+        capture_output=True,
+        check=False,
     )
     if made.returncode != 0:
         pytest.skip("no file system can be mounted here")
@@ -280,7 +351,9 @@ def test_what_trials_write_must_fit_the_disk(ready: Ready, tiny_disk: Path) -> N
     many = "seeds: [" + ", ".join(map(str, range(400))) + "]\n"
     [problem] = problems(lambda: ready(header=many, settings=settings, home=tiny_disk / "home"))
     assert "1,200 trials do not fit" in problem and f"1.0 MiB are free at {tiny_disk}" in problem
-    remarks = ready(header=many + "budget: {hours: 1}\n", settings=settings, home=tiny_disk / "home").remarks
+    remarks = ready(
+        header=many + "budget: {hours: 1}\n", settings=settings, home=tiny_disk / "home"
+    ).remarks
     assert any("there is room for about" in text for text in remarks)
     ready(settings=settings, home=tiny_disk)
     assert not list(tiny_disk.iterdir())
@@ -319,7 +392,9 @@ def test_addresses_that_are_not_used_are_said_and_passwords_are_not(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://anna:secret@server:5000")
     remarks = ready().remarks
     assert any(text.startswith("RAY_ADDRESS (10.0.0.9:6379) is not used") for text in remarks)
-    assert any(text.startswith("MLFLOW_TRACKING_URI (http://server:5000) is not used") for text in remarks)
+    assert any(
+        text.startswith("MLFLOW_TRACKING_URI (http://server:5000) is not used") for text in remarks
+    )
     assert "secret" not in " ".join(remarks)
     assert not any("MLFLOW" in text for text in ready(tracking_uri="http://other:5000").remarks)
 
@@ -328,7 +403,8 @@ def test_addresses_that_are_not_used_are_said_and_passwords_are_not(
 
 
 @pytest.mark.parametrize(
-    "command", ["plan", "search --dry-run --study s", "search --study s", "retry s", "reproduce paper"]
+    "command",
+    ["plan", "search --dry-run --study s", "search --study s", "retry s", "reproduce paper"],
 )
 def test_every_command_refuses_alike_before_ray_starts(tmp_path: Path, command: str) -> None:
     store = make_store(tmp_path / "bare", valence=np.nan, arousal=np.nan)
@@ -346,7 +422,10 @@ def test_every_command_refuses_alike_before_ray_starts(tmp_path: Path, command: 
     if words[0] != "reproduce":  # it makes folds first, which such a store has none of
         for side in ("the 2 training recordings", "the one validation recording"):
             for target in ("valence", "arousal"):
-                assert f"0 frames are labelled for {target} in {side}, expected at least 2" in made.stderr
+                assert (
+                    f"0 frames are labelled for {target} in {side}, expected at least 2"
+                    in made.stderr
+                )
         assert not (home / "bank").exists()
 
 
@@ -354,7 +433,16 @@ def test_a_refusal_needs_neither_ray_nor_torch(tmp_path: Path) -> None:
     store = make_store(tmp_path / "bare", valence=np.nan, arousal=np.nan)
     space = tmp_path / "space.yaml"
     space.write_text(SPACE.format(header="", settings=""))
-    words = ["search", str(space), "--data", str(store.path), "--study", "s", "--home", str(tmp_path / "home")]
+    words = [
+        "search",
+        str(space),
+        "--data",
+        str(store.path),
+        "--study",
+        "s",
+        "--home",
+        str(tmp_path / "home"),
+    ]
     code = (
         "import sys\nfrom va_search.cli.main import app\n"
         f"try:\n    app({words!r})\nexcept SystemExit as end:\n    code = end.code\n"
@@ -365,8 +453,14 @@ def test_a_refusal_needs_neither_ray_nor_torch(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # opens MLflow's database
-def test_a_changed_space_is_said_before_training_and_noted_if_it_stops_at_once(tmp_path: Path) -> None:
-    store, path, home = make_store(tmp_path / "store"), tmp_path / "space.yaml", Home(tmp_path / "home")
+def test_a_changed_space_is_said_before_training_and_noted_if_it_stops_at_once(
+    tmp_path: Path,
+) -> None:
+    store, path, home = (
+        make_store(tmp_path / "store"),
+        tmp_path / "space.yaml",
+        Home(tmp_path / "home"),
+    )
     path.write_text(SPACE.format(header="", settings="  epochs: 3\n"))
     named = Study(home, "s")
     named.begin(store, load_space(path, store).document)
@@ -378,7 +472,15 @@ def test_a_changed_space_is_said_before_training_and_noted_if_it_stops_at_once(t
         named.ask_to_stop()
 
     with pytest.raises(Interrupted):
-        run_search(home, load_space(path, store), store, study="s", options=Options(), watch=lambda _: None, note=note)
+        run_search(
+            home,
+            load_space(path, store),
+            store,
+            study="s",
+            options=Options(),
+            watch=lambda _: None,
+            note=note,
+        )
     assert noted[-1] == "space changed: settings.epochs was 3, now is 4"
     [changed] = read_json(named.folder / "study.json")["space_changes"]
     assert changed["changes"] == ["settings.epochs was 3, now is 4"] and changed["at"]

@@ -36,7 +36,10 @@ def resumed(home: Path) -> dict[str, dict[str, Any]]:
 def assert_whole(record: dict[str, Any]) -> None:
     """Every epoch once, whoever trained it."""
     epochs = [epoch["epoch"] for epoch in record["history"]]
-    assert epochs == list(range(1, record["epochs"] + 1)) and record["epochs"] == record["settings"]["epochs"]
+    assert (
+        epochs == list(range(1, record["epochs"] + 1))
+        and record["epochs"] == record["settings"]["epochs"]
+    )
 
 
 def predictions(home: Path, trial: str) -> np.ndarray:
@@ -85,14 +88,22 @@ def test_a_worker_killed_again_and_again_fails_and_search_again_goes_on(
     assert len(before) >= 6  # each trial three times
     code, again, text = run(file, store, home)
     assert (code, again["trained"], again["failed"]) == (0, 2, 0), text
-    assert resumed(home) and not checkpoints(home) and not any((home / "studies" / "s" / "failures").iterdir())
+    assert (
+        resumed(home)
+        and not checkpoints(home)
+        and not any((home / "studies" / "s" / "failures").iterdir())
+    )
     for record in trials(home).values():
         assert_whole(record)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_search_that_ended_in_the_middle_goes_on_there(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Started, number: signal.Signals
+    space: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    started: Started,
+    number: signal.Signals,
 ) -> None:
     home, file = tmp_path / "home", space(rates="[0.001]", epochs=200)
     often = OFTEN if number == signal.SIGKILL else ()

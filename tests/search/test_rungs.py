@@ -69,5 +69,12 @@ def test_finished_trials_of_an_earlier_run_count() -> None:
 
 def test_trials_without_validation_teach_nothing() -> None:
     rungs = Rungs(1, 2, ["score"])
-    rungs.learn([{"trial": "mix", "history": [{"epoch": 1, "ccc_valence": None, "ccc_arousal": None, "score": None}]}])
+    rungs.learn(
+        [
+            {
+                "trial": "mix",
+                "history": [{"epoch": 1, "ccc_valence": None, "ccc_arousal": None, "score": None}],
+            }
+        ]
+    )
     assert not rungs.behind("b", 1, {"score": -1.0})

@@ -1,4 +1,5 @@
-"""Settings that mean the same on a store: what is said to be the same trains the same, and counts once."""
+"""Settings that mean the same on a store: what is said to be the same trains the same, and counts
+once."""
 
 from __future__ import annotations
 
@@ -31,18 +32,27 @@ SMALL: dict[str, Any] = {
 
 
 def make_store(folder: Path, subjects: tuple[str, ...]) -> Store:
-    """Three recordings to train on, one to validate and one to test, shorter than 24 frames, the first with a gap."""
+    """Three recordings to train on, one to validate and one to test, shorter than 24 frames, the
+    first with a gap."""
     splits = ("train", "train", "train", "validation", "test")
     sources = [
         Source(f"r{k}", subject, f"r{k}", split, None, 25.0, ())
         for k, (subject, split) in enumerate(zip(subjects, splits, strict=True))
     ]
-    draft = Draft(folder, Description("x", (-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}), sources)
+    draft = Draft(
+        folder,
+        Description("x", (-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}),
+        sources,
+    )
     generator = np.random.default_rng(7)
     for index, frames in enumerate(FRAMES):
-        values = {name: generator.normal(index, 1 + index, (frames, 2)) for name in ("face", "voice")}
+        values = {
+            name: generator.normal(index, 1 + index, (frames, 2)) for name in ("face", "voice")
+        }
         labels = np.clip(np.cumsum(generator.normal(0, 0.2, (frames, 2)), axis=0), -1, 1)
-        draft.add(index, Part({name: part.astype(np.float32) for name, part in values.items()}, labels))
+        draft.add(
+            index, Part({name: part.astype(np.float32) for name, part in values.items()}, labels)
+        )
     return draft.finish()
 
 
@@ -60,7 +70,9 @@ def trained(store: Store, **changes: Any) -> np.ndarray[Any, Any]:
     """Test predictions (frames, 2) after all epochs."""
     fit = Fit(TrialSettings(**{**SMALL, **changes}), store)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # torch's, of epochs in which no batch had two labelled steps
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # torch's, of epochs in which no batch had two labelled steps
         while not fit.finished:
             fit.run_epoch()
     return np.asarray(fit.predictions()["test"].values)
@@ -102,24 +114,36 @@ OTHER: list[tuple[dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("one", "other"), SAME)
-def test_what_means_the_same_trains_the_same(own: Store, one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_what_means_the_same_trains_the_same(
+    own: Store, one: dict[str, Any], other: dict[str, Any]
+) -> None:
     meaning = sameness_of(own, ["official"]).meaning
-    assert meaning(TrialSettings(**{**SMALL, **one})) == meaning(TrialSettings(**{**SMALL, **other}))
+    assert meaning(TrialSettings(**{**SMALL, **one})) == meaning(
+        TrialSettings(**{**SMALL, **other})
+    )
     np.testing.assert_allclose(trained(own, **one), trained(own, **other), atol=1e-6)
 
 
 @pytest.mark.parametrize(("one", "other"), OTHER)
-def test_what_trains_otherwise_is_another_trial(own: Store, one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_what_trains_otherwise_is_another_trial(
+    own: Store, one: dict[str, Any], other: dict[str, Any]
+) -> None:
     meaning = sameness_of(own, ["official"]).meaning
-    assert meaning(TrialSettings(**{**SMALL, **one})) != meaning(TrialSettings(**{**SMALL, **other}))
+    assert meaning(TrialSettings(**{**SMALL, **one})) != meaning(
+        TrialSettings(**{**SMALL, **other})
+    )
     assert not np.allclose(trained(own, **one), trained(own, **other), atol=1e-6)
 
 
 def test_where_a_person_has_two_recordings_recording_and_subject_are_two(shared: Store) -> None:
     sameness = sameness_of(shared, ["official"])
-    recording, subject = (TrialSettings(**{**SMALL, "normalise": name}) for name in ("recording", "subject"))
+    recording, subject = (
+        TrialSettings(**{**SMALL, "normalise": name}) for name in ("recording", "subject")
+    )
     assert not sameness.own_subjects and sameness.meaning(recording) != sameness.meaning(subject)
-    assert not np.allclose(trained(shared, normalise="recording"), trained(shared, normalise="subject"), atol=1e-6)
+    assert not np.allclose(
+        trained(shared, normalise="recording"), trained(shared, normalise="subject"), atol=1e-6
+    )
 
 
 CHOICES: dict[str, list[Any]] = {
@@ -137,16 +161,24 @@ CHOICES: dict[str, list[Any]] = {
 }
 
 
-@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(
-    start=st.fixed_dictionaries({name: st.sampled_from(values) for name, values in CHOICES.items()}),
+    start=st.fixed_dictionaries(
+        {name: st.sampled_from(values) for name, values in CHOICES.items()}
+    ),
     changed=st.lists(st.sampled_from(sorted(CHOICES)), min_size=1, max_size=2, unique=True),
     data=st.data(),
 )
 def test_random_settings_of_one_meaning_train_the_same(
     own: Store, start: dict[str, Any], changed: list[str], data: Any
 ) -> None:
-    """The reference is the training itself; only pairs of one meaning are trained, for others may agree by chance."""
+    """The reference is the training itself; only pairs of one meaning are trained, for others may
+    agree by chance."""
     other = start | {name: data.draw(st.sampled_from(CHOICES[name])) for name in changed}
     try:
         pair = [TrialSettings(**{**SMALL, **values, "epochs": 2}) for values in (start, other)]
@@ -168,14 +200,18 @@ SPACE = """sampler: {sampler}
 """
 
 
-def space_of(tmp_path: Path, store: Store, settings_text: str, sampler: str = "grid", header: str = "") -> Space:
+def space_of(
+    tmp_path: Path, store: Store, settings_text: str, sampler: str = "grid", header: str = ""
+) -> Space:
     path = tmp_path / "space.yaml"
     path.write_text(SPACE.format(sampler=sampler, settings=settings_text, header=header))
     return load_space(path, store)
 
 
 def test_a_space_counts_each_meaning_once(tmp_path: Path, own: Store, shared: Store) -> None:
-    text = "normalise: {choice: [recording, subject, train]}\n  segment_length: {choice: [30, 60, 10]}"
+    text = (
+        "normalise: {choice: [recording, subject, train]}\n  segment_length: {choice: [30, 60, 10]}"
+    )
     assert space_of(tmp_path, own, text).size() == 2 * 2 * 2
     assert space_of(tmp_path, shared, text).size() == 2 * 3 * 2
 
@@ -184,7 +220,11 @@ def test_a_trial_under_either_name_lies_in_the_space(tmp_path: Path, own: Store)
     space = space_of(tmp_path, own, "normalise: subject\n  segment_length: 30")
     for name, length in (("subject", 30), ("recording", 30), ("recording", 99)):
         trial = TrialSettings(
-            features=("face",), encoder="gru", learning_rate=0.1, normalise=name, segment_length=length
+            features=("face",),
+            encoder="gru",
+            learning_rate=0.1,
+            normalise=name,
+            segment_length=length,
         )
         assert space.contains(trial), (name, length)
     train = trial.model_copy(update={"normalise": "train"})
@@ -192,13 +232,19 @@ def test_a_trial_under_either_name_lies_in_the_space(tmp_path: Path, own: Store)
 
 
 def test_alternatives_are_the_same_trial_under_other_settings(tmp_path: Path, own: Store) -> None:
-    space = space_of(tmp_path, own, "normalise: {choice: [recording, subject]}\n  segment_length: {choice: [30, 60]}")
+    space = space_of(
+        tmp_path,
+        own,
+        "normalise: {choice: [recording, subject]}\n  segment_length: {choice: [30, 60]}",
+    )
     [first, *_] = (space.trials(configuration)[0] for configuration in space.configurations())
     found = {(other.normalise, other.segment_length) for other in space.alternatives(first)}
     assert found == {("subject", 30), ("recording", 60), ("subject", 60)}
 
 
-def session_of(tmp_path: Path, store: Store, settings_text: str, study: str = "s", sampler: str = "grid") -> Session:
+def session_of(
+    tmp_path: Path, store: Store, settings_text: str, study: str = "s", sampler: str = "grid"
+) -> Session:
     header = "" if sampler == "grid" else "budget: {trials: 8}\n"
     space = space_of(tmp_path, store, settings_text, sampler, header)
     named = Study(Home(tmp_path / "home"), study)
@@ -244,7 +290,9 @@ def test_one_trial_of_each_meaning_is_trained(tmp_path: Path, own: Store, sample
     assert len(again.finished) == 2 and not drain(again)
 
 
-def test_a_bank_from_before_keeps_its_ids_and_each_pair_counts_once(tmp_path: Path, own: Store) -> None:
+def test_a_bank_from_before_keeps_its_ids_and_each_pair_counts_once(
+    tmp_path: Path, own: Store
+) -> None:
     session = session_of(tmp_path, own, BOTH)
     for name in ("recording", "subject"):
         old = TrialSettings(features=("face",), encoder="gru", learning_rate=0.1, normalise=name)
@@ -256,7 +304,9 @@ def test_a_bank_from_before_keeps_its_ids_and_each_pair_counts_once(tmp_path: Pa
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
-def test_another_study_s_trial_under_the_other_name_counts(tmp_path: Path, own: Store, sampler: str) -> None:
+def test_another_study_s_trial_under_the_other_name_counts(
+    tmp_path: Path, own: Store, sampler: str
+) -> None:
     first = session_of(tmp_path, own, "normalise: subject", study="first")
     assert [each.normalise for each in drain(first)] == ["subject"] * 2
     second = session_of(tmp_path, own, "normalise: recording", study="second", sampler=sampler)

@@ -43,7 +43,9 @@ def test_the_best_are_kept_and_of_the_others_some_of_every_time() -> None:
     left = kept([(point, {str(index): (value,)}) for index, value in enumerate(values)])
     numbers = [int(next(iter(trials))) for _, trials in left]
     assert len(numbers) == KEPT and numbers == sorted(set(numbers))
-    assert {float(value) for value in np.sort(values)[-BEST:]} <= {float(values[number]) for number in numbers}
+    assert {float(value) for value in np.sort(values)[-BEST:]} <= {
+        float(values[number]) for number in numbers
+    }
     assert np.bincount(np.array(numbers) // 500).tolist() == pytest.approx([62] * 4, abs=15)
 
 
@@ -54,7 +56,9 @@ def test_of_two_measures_what_is_not_dominated_is_best() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
-def test_a_long_study_stays_cheap_and_keeps_what_it_knows(tmp_path: Path, tiny_store: Store) -> None:
+def test_a_long_study_stays_cheap_and_keeps_what_it_knows(
+    tmp_path: Path, tiny_store: Store
+) -> None:
     sampler = Sampler(read(tmp_path, tiny_store), "tpe", 0)
     told(sampler, 2000)
     open_ones = [sampler.ask()[0] for _ in range(3)]

@@ -1,4 +1,5 @@
-"""When a running trial's checkpoint is written, who may train, and what an actor goes on from; no Ray is started."""
+"""When a running trial's checkpoint is written, who may train, and what an actor goes on from; no
+Ray is started."""
 
 from __future__ import annotations
 
@@ -120,7 +121,9 @@ def to_its_end(actor: TrialActor) -> dict[str, Any]:
 
 def values(home: Path, store: Store) -> np.ndarray:
     record = Bank(home / "bank").record("s", "t1")
-    return Bank(home / "bank").read("s", "t1", "test", frames_hash=record["predictions"]["test"]["frames_hash"])
+    return Bank(home / "bank").read(
+        "s", "t1", "test", frames_hash=record["predictions"]["test"]["frames_hash"]
+    )
 
 
 def test_a_killed_actors_trial_goes_on_and_its_checkpoint_goes(
@@ -143,10 +146,14 @@ def test_a_killed_actors_trial_goes_on_and_its_checkpoint_goes(
     assert record["seconds"] >= sum(epoch["seconds"] for epoch in record["history"]) - 0.001
     to_its_end(start("undisturbed"))
     assert "resumed_at" not in read_json(tmp_path / "undisturbed/bank/s/t1/trial.json")
-    assert (values(tmp_path / "home", tiny_store) == values(tmp_path / "undisturbed", tiny_store)).all()
+    assert (
+        values(tmp_path / "home", tiny_store) == values(tmp_path / "undisturbed", tiny_store)
+    ).all()
 
 
-def test_an_actor_that_is_stopped_saves_first(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_actor_that_is_stopped_saves_first(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = start(checkpoint_seconds=1000.0)
     one_epoch(first, monkeypatch)
     assert not (tmp_path / "home/studies").exists()
@@ -159,7 +166,9 @@ def test_short_trials_leave_no_checkpoint(start: Start, tmp_path: Path) -> None:
     assert not (tmp_path / "home/studies").exists()
 
 
-def test_a_training_that_fails_starts_again(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_training_that_fails_starts_again(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = start()
     one_epoch(first, monkeypatch)
     monkeypatch.setattr(first._fit, "run_epoch", lambda: 1 / 0)
@@ -168,7 +177,9 @@ def test_a_training_that_fails_starts_again(start: Start, tmp_path: Path, monkey
     assert one_epoch(start(), monkeypatch)["epoch"] == 1
 
 
-@pytest.mark.parametrize("wrong", [{"store": "/not/mounted"}, {"data_hash": "other"}, {"device": "cuda:99"}])
+@pytest.mark.parametrize(
+    "wrong", [{"store": "/not/mounted"}, {"data_hash": "other"}, {"device": "cuda:99"}]
+)
 def test_a_training_that_does_not_begin_keeps_its_checkpoint(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
 ) -> None:
@@ -211,7 +222,9 @@ def test_only_one_process_trains_a_trial(start: Start, monkeypatch: pytest.Monke
     assert one_epoch(first, monkeypatch)["epoch"] == 2
 
 
-def test_what_another_process_completed_meanwhile_is_left_alone(start: Start, tmp_path: Path) -> None:
+def test_what_another_process_completed_meanwhile_is_left_alone(
+    start: Start, tmp_path: Path
+) -> None:
     to_its_end(start())
     before = (tmp_path / "home/bank/s/t1/trial.json").stat()
     result = start().step()
@@ -241,7 +254,11 @@ def test_a_training_that_is_done_and_finds_no_room_is_only_written_the_next_time
     with monkeypatch.context() as patch:
         patch.setattr(Bank, "write", no_room)
         result = first.step()
-    assert result["outage"]["kind"] == "disk" and "quota" in result["outage"]["reason"] and not result["done"]
+    assert (
+        result["outage"]["kind"] == "disk"
+        and "quota" in result["outage"]["reason"]
+        and not result["done"]
+    )
     assert (tmp_path / "home/studies/s/running/t1/checkpoint.safetensors").is_file()
     second = start()
     monkeypatch.setattr(type(open_fit(second._task)), "run_epoch", lambda self: 1 / 0)
@@ -265,19 +282,27 @@ def test_a_broken_gpu_keeps_the_checkpoint_before_and_the_process_trains_no_more
 
     monkeypatch.setattr(first._fit, "run_epoch", broken)
     result = first.step()
-    assert result["outage"]["kind"] == "gpu" and "illegal memory access" in result["outage"]["reason"]
+    assert (
+        result["outage"]["kind"] == "gpu" and "illegal memory access" in result["outage"]["reason"]
+    )
     assert not result["done"]  # the next step is the one that ends the process
     with pytest.raises(RuntimeError, match="no process of Ray's"):
         first.step()
     assert one_epoch(start(), monkeypatch)["epoch"] == 2
 
 
-def test_too_little_memory_leaves_the_process_as_it_is(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_leaves_the_process_as_it_is(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = start()
     one_epoch(first, monkeypatch)
     monkeypatch.setattr(first._fit, "run_epoch", lambda: torch.empty(1 << 60, dtype=torch.uint8))
     result = first.step()
-    assert result["outage"]["kind"] == "memory" and result["done"] and "allocate memory" in result["failed"]
+    assert (
+        result["outage"]["kind"] == "memory"
+        and result["done"]
+        and "allocate memory" in result["failed"]
+    )
     assert one_epoch(start(), monkeypatch)["epoch"] == 2
 
 

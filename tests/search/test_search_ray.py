@@ -1,4 +1,5 @@
-"""Real searches on real Ray, through the command line, with real signals: what a deadline night looks like."""
+"""Real searches on real Ray, through the command line, with real signals: what a deadline night
+looks like."""
 
 from __future__ import annotations
 
@@ -22,7 +23,12 @@ def test_a_search_finishes_resumes_and_is_shared_between_studies(
     home = tmp_path / "home"
     code, first, text = run(space(), store, home)
     assert code == 0, text
-    assert (first["trained"], first["complete"], first["failed"], first["undelivered"]) == (4, 4, 0, 0)
+    assert (first["trained"], first["complete"], first["failed"], first["undelivered"]) == (
+        4,
+        4,
+        0,
+        0,
+    )
     before = trials(home)
     assert {record["epochs"] for record in before.values()} == {2}
 
@@ -39,7 +45,10 @@ def test_a_search_finishes_resumes_and_is_shared_between_studies(
 
 
 def test_control_c_saves_what_is_finished_and_the_same_command_goes_on(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    space: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     home, file = tmp_path / "home", space(rates="[0.001, 0.002, 0.003, 0.004]", epochs=6)
     process = started(file, store, home)
@@ -56,7 +65,10 @@ def test_control_c_saves_what_is_finished_and_the_same_command_goes_on(
 
 
 def test_sigterm_saves_like_control_c(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    space: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     process = started(space(epochs=3000), store, tmp_path / "home")
     wait_for(lambda: children(process.pid, "ray::ResourceTrainable"))
@@ -74,20 +86,30 @@ def test_a_gpu_share_without_a_gpu_is_refused_not_waited_for(
     assert code == 2 and "--gpus-per-trial" in document["error"]
 
 
-def test_nothing_complete_is_a_failure(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+def test_nothing_complete_is_a_failure(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
     code, document, text = run(space(rates="[1.0e+35]"), store, tmp_path / "home")
     assert (code, document["exit_code"]) == (1, 1), text
     assert "no trial is complete, 2 failed" in text
 
 
 def test_a_killed_search_loses_nothing_and_leaves_no_process(
-    space: Callable[..., Path], store: Path, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    space: Callable[..., Path],
+    store: Path,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
 ) -> None:
     home, file = tmp_path / "home", space(rates="[0.001, 0.002, 0.003, 0.004]", epochs=6)
     process = started(file, store, home)
     wait_for(lambda: trials(home))
-    own_end = {*children(process.pid, "ray::DashboardAgent"), *children(process.pid, "ray::RuntimeEnvAgent")}
-    pids = set(children(process.pid, "")) - own_end  # Ray's two agents look for their parent only every so often
+    own_end = {
+        *children(process.pid, "ray::DashboardAgent"),
+        *children(process.pid, "ray::RuntimeEnvAgent"),
+    }
+    pids = (
+        set(children(process.pid, "")) - own_end
+    )  # Ray's two agents look for their parent only every so often
     process.kill()
     process.wait()
     before = trials(home)
@@ -104,12 +126,17 @@ def test_a_diverging_trial_is_recorded_and_the_study_goes_on(
     home = tmp_path / "home"
     code, summary, text = run(space(rates="[0.001, 1.0e+35]"), store, home)
     assert (code, summary["trained"], summary["failed"]) == (0, 2, 2), text
-    failures = [json.loads(path.read_text()) for path in (home / "studies" / "s" / "failures").glob("*.json")]
+    failures = [
+        json.loads(path.read_text())
+        for path in (home / "studies" / "s" / "failures").glob("*.json")
+    ]
     assert all("Traceback" in failure["failed"] for failure in failures)
     assert all(failure["settings"]["learning_rate"] == 1e35 for failure in failures)
 
 
-def test_out_of_memory_is_one_trials_failure(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+def test_out_of_memory_is_one_trials_failure(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
     home, file = tmp_path / "home", space(rates="[0.001]")
     file.write_text(file.read_text().replace("hidden_size: 8", "hidden_size: 20000000"))
     code, summary, text = run(file, store, home)
@@ -140,7 +167,9 @@ def test_early_stopping_keeps_what_a_stopped_trial_reached(
     assert all("validation" in record["predictions"] for record in stopped)
 
 
-def test_a_store_that_changed_under_a_study_is_refused(space: Callable[..., Path], store: Path, tmp_path: Path) -> None:
+def test_a_store_that_changed_under_a_study_is_refused(
+    space: Callable[..., Path], store: Path, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     assert run(space(), store, home)[0] == 0
     other = simulate(tmp_path / "other", size="tiny", seed=9, hidden=None).path

@@ -1,4 +1,5 @@
-"""A session without Ray: what is handed out, what counts, what stops it; real files, real second processes."""
+"""A session without Ray: what is handed out, what counts, what stops it; real files, real second
+processes."""
 
 from __future__ import annotations
 
@@ -59,7 +60,11 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         credit: Credit | None = None,
     ) -> Session:
         file = tmp_path / "space.yaml"
-        file.write_text(SPACE.format(rates=rates, trials=trials, sampler=sampler, folds=folds, objective=objective))
+        file.write_text(
+            SPACE.format(
+                rates=rates, trials=trials, sampler=sampler, folds=folds, objective=objective
+            )
+        )
         space = load_space(file, tiny_store)
         named = Study(Home(tmp_path / "home"), study)
         named.begin(tiny_store, space.document)
@@ -141,7 +146,9 @@ def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
     assert second.adopted == 1 and trial in second.finished
     record = second.study.bank.record("two", trial)
     assert (record["study"], record["trained_in"]) == ("two", "one")
-    here, there = (second.study.bank.folder(study, trial) / "validation.arrow" for study in ("one", "two"))
+    here, there = (
+        second.study.bank.folder(study, trial) / "validation.arrow" for study in ("one", "two")
+    )
     assert here.stat().st_ino == there.stat().st_ino  # no second copy on the disk
 
 
@@ -172,7 +179,9 @@ def test_a_trial_stopped_early_is_adopted_only_where_trials_are_stopped_early(ma
 
 def test_what_another_process_is_training_is_left_to_it(make: Make) -> None:
     first = make("one")
-    trial = take(first)  # claimed by this process; flock is per open file, so the same process stands for another
+    trial = take(
+        first
+    )  # claimed by this process; flock is per open file, so the same process stands for another
     second = make("two")
     handed_out = []
     for _ in range(8):
@@ -219,7 +228,10 @@ def test_one_reason_for_all_failures_stops_but_only_then(make: Make) -> None:
     for number in range(SAME_REASON):
         assert session.hopeless is None
         session.ended(take(session), f"Traceback {number}\nOSError: no such store")
-    assert session.hopeless == f"all {SAME_REASON} trials failed for one reason: OSError: no such store"
+    assert (
+        session.hopeless
+        == f"all {SAME_REASON} trials failed for one reason: OSError: no such store"
+    )
     assert session.next_trial() is None and not session.waiting
 
     mixed = make("mixed", rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
@@ -245,17 +257,23 @@ def test_what_fails_again_as_before_does_not_keep_a_study_from_going_on(make: Ma
 
     elsewhere = make(rates=rates, trials=6)
     for _ in range(SAME_REASON):
-        elsewhere.ended(take(elsewhere), "OSError: no such store")  # for another reason than before: it counts
+        elsewhere.ended(
+            take(elsewhere), "OSError: no such store"
+        )  # for another reason than before: it counts
     assert elsewhere.hopeless is not None
 
 
-def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_with_it(make: Make) -> None:
+def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_with_it(
+    make: Make,
+) -> None:
     """Tune would take the exception for the trial's own and train it again."""
     session = make()
     trial = take(session)
     failures = session.study.folder / "failures"
     failures.write_text("a file where a folder must be")
-    ended = SimpleNamespace(trial_id="1", last_result={"failed": "OSError: no"}, config={"trial": trial})
+    ended = SimpleNamespace(
+        trial_id="1", last_result={"failed": "OSError: no"}, config={"trial": trial}
+    )
     Progressing(session, lambda progress: None, lambda: None).on_trial_complete(0, [], ended)
     assert session.stopping and "failures" in str(session.hopeless)
     assert session.next_trial() is None
@@ -267,7 +285,9 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
 def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:
     session = make()
     finish(session, take(session))
-    session.failed_by_machine([take(session)], Outage("disk", "bank/x: no space left on the disk", "Traceback …"))
+    session.failed_by_machine(
+        [take(session)], Outage("disk", "bank/x: no space left on the disk", "Traceback …")
+    )
     assert session.hopeless is not None and "bank/x: no space left on the disk" in session.hopeless
     assert session.next_trial() is None and not session.waiting
     assert session.study.failures() == [] and not session.reasons
@@ -297,7 +317,9 @@ def test_trials_of_another_version_neither_count_nor_stop_a_study(make: Make) ->
     first.running[unknown_setting]["forgotten_setting"] = 1
     finish(first, unknown_setting)
     first.study.ask("0123456789abcdef", {**settings, "forgotten_setting": 1})
-    first.running["fedcba9876543210"] = settings  # the same settings under the id of other training code
+    first.running["fedcba9876543210"] = (
+        settings  # the same settings under the id of other training code
+    )
     finish(first, "fedcba9876543210")
     first.claims.release_all()
     second = make()
@@ -305,7 +327,9 @@ def test_trials_of_another_version_neither_count_nor_stop_a_study(make: Make) ->
     assert {take(second) for _ in range(3)} >= {other_meaning}
 
 
-def test_a_damaged_record_blocks_nothing_but_its_own_trial(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_record_blocks_nothing_but_its_own_trial(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
     first = make()
     trials = [take(first) for _ in range(3)]
     for trial in trials:
@@ -359,7 +383,9 @@ def test_a_training_that_ends_without_a_trial_in_the_bank_failed(make: Make) -> 
     assert len(session.study.failures()) == 1
 
 
-def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_times(make: Make) -> None:
+def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_times(
+    make: Make,
+) -> None:
     session = make(rates="[0.1]", trials=1)
     trial = take(session)
     for _ in range(LOSSES):
@@ -374,7 +400,10 @@ def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_ti
 def test_reasons_that_differ_in_numbers_alone_are_one(make: Make) -> None:
     session = make()
     for number in range(SAME_REASON):
-        session.ended(take(session), f"ActorDiedError: actor 6f{number}ab died, pid={number + 70}, {number}.5 GB")
+        session.ended(
+            take(session),
+            f"ActorDiedError: actor 6f{number}ab died, pid={number + 70}, {number}.5 GB",
+        )
     assert session.hopeless is not None and f"all {SAME_REASON} trials failed" in session.hopeless
 
 
@@ -402,7 +431,11 @@ def test_time_is_a_budget_too(make: Make, tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text(file.read_text().replace("{trials: 4}", "{hours: 0.5}"))
     timed = Session(
-        session.study, load_space(file, session.store), session.store, deliver=lambda record: None, spent=1800
+        session.study,
+        load_space(file, session.store),
+        session.store,
+        deliver=lambda record: None,
+        spent=1800,
     )
     assert timed.out_of_time and timed.next_trial() is None and not timed.waiting
 
@@ -465,7 +498,9 @@ def test_a_fold_whose_entry_was_removed_is_trained_again_alone(make: Make, tmp_p
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
-def test_a_configuration_that_was_cut_off_gets_its_other_folds_first(make: Make, sampler: str) -> None:
+def test_a_configuration_that_was_cut_off_gets_its_other_folds_first(
+    make: Make, sampler: str
+) -> None:
     first = make(folds="all", trials=1, sampler=sampler)
     each = first.space.trials_each
     assert first.progress().planned == each  # the budget's end is that of a configuration
@@ -512,7 +547,11 @@ def test_a_search_for_both_tells_and_resumes_with_two_values(make: Make) -> None
     second = make(sampler="tpe", objective="both")
     for session in (first, second):
         assert session.proposals._sampler is not None
-        told = [trial.values for trial in session.proposals._sampler.study.trials if trial.state.is_finished()]
+        told = [
+            trial.values
+            for trial in session.proposals._sampler.study.trials
+            if trial.state.is_finished()
+        ]
         assert told == [[0.7, 0.7]]
     assert take(second) != done
 
@@ -524,7 +563,11 @@ def test_a_search_for_an_ensemble_tells_credits_and_resumes_with_them(make: Make
 
     def told(session: Session) -> list[float]:
         assert session.proposals._sampler is not None
-        return sorted(trial.values[0] for trial in session.proposals._sampler.study.trials if trial.state.is_finished())
+        return sorted(
+            trial.values[0]
+            for trial in session.proposals._sampler.study.trials
+            if trial.state.is_finished()
+        )
 
     known: set[tuple[str, str]] = set()
     first = make(sampler="tpe", objective="ensemble", credit=credit)
@@ -547,7 +590,9 @@ def outage(kind: Any = "gpu", reason: str = "on n1: CUDA error") -> Outage:
 
 
 @pytest.mark.parametrize("kind", ["store", "files", "gpu"])
-def test_the_machines_failures_in_a_row_stop_the_study_and_charge_nobody(make: Make, kind: str) -> None:
+def test_the_machines_failures_in_a_row_stop_the_study_and_charge_nobody(
+    make: Make, kind: str
+) -> None:
     session = make(rates=MANY, trials=40, sampler="tpe")
     finish(session, take(session))
     trials = []
@@ -592,7 +637,9 @@ def test_other_kinds_in_between_are_no_row(make: Make) -> None:
     assert session.hopeless is not None
 
 
-def test_a_trial_that_the_machine_fails_again_and_again_is_left_to_the_next_search(make: Make) -> None:
+def test_a_trial_that_the_machine_fails_again_and_again_is_left_to_the_next_search(
+    make: Make,
+) -> None:
     session = make(rates="[0.1, 0.2, 0.3, 0.4]", trials=4)
     unlucky, *others = [take(session) for _ in range(4)]
     for number in range(LOSSES + 1):
@@ -611,8 +658,13 @@ def test_everything_that_fails_alike_stops_a_study_that_has_finished_trials_too(
     finish(session, take(session))
     for number in range(IN_A_ROW):
         assert session.hopeless is None, number
-        session.ended(take(session), f"Traceback\nRuntimeError: process {number} has no library to train with")
-    assert session.hopeless is not None and f"the last {IN_A_ROW} trials failed for one reason" in session.hopeless
+        session.ended(
+            take(session), f"Traceback\nRuntimeError: process {number} has no library to train with"
+        )
+    assert (
+        session.hopeless is not None
+        and f"the last {IN_A_ROW} trials failed for one reason" in session.hopeless
+    )
 
 
 def test_one_success_between_them_begins_the_count_anew(make: Make) -> None:
@@ -627,16 +679,26 @@ def test_one_success_between_them_begins_the_count_anew(make: Make) -> None:
     assert session.hopeless is not None
 
 
-def test_bad_settings_in_a_row_are_no_reason_to_stop(make: Make, tmp_path: Path, tiny_store: Store) -> None:
-    """A whole block of a grid diverges, and then another whole block fails for the one value that it shares."""
+def test_bad_settings_in_a_row_are_no_reason_to_stop(
+    make: Make, tmp_path: Path, tiny_store: Store
+) -> None:
+    """A whole block of a grid diverges, and then another whole block fails for the one value that
+    it shares."""
     diverging = make(rates=MANY, trials=40)
     finish(diverging, take(diverging))
     for number in range(2 * IN_A_ROW):
-        diverging.ended(take(diverging), f"va_search.training.epochs.Diverged: the loss became nan in epoch {number}")
+        diverging.ended(
+            take(diverging),
+            f"va_search.training.epochs.Diverged: the loss became nan in epoch {number}",
+        )
     assert diverging.hopeless is None
 
     file = tmp_path / "space.yaml"
-    file.write_text(file.read_text().replace("encoder: gru", "encoder: {choice: [gru, lstm]}").replace("40}", "80}"))
+    file.write_text(
+        file.read_text()
+        .replace("encoder: gru", "encoder: {choice: [gru, lstm]}")
+        .replace("40}", "80}")
+    )
     named = Study(diverging.study.home, "blocks")
     space = load_space(file, tiny_store)
     named.begin(tiny_store, space.document)
@@ -659,7 +721,9 @@ def test_a_trial_without_memory_beside_others_is_tried_by_itself_at_the_end(make
     finish(session, beside)
     assert take(session) and take(session)
     rest = [trial for trial in session.running if trial != other]
-    assert session.next_trial() is None and session.waiting  # all are handed out, and the hungry one waits for them
+    assert (
+        session.next_trial() is None and session.waiting
+    )  # all are handed out, and the hungry one waits for them
     for trial in [other, *rest]:
         finish(session, trial)
     assert take(session) == hungry
@@ -673,7 +737,9 @@ def test_after_a_kill_for_memory_fewer_run_side_by_side(make: Make) -> None:
     session = make(rates=MANY, trials=8)
     running = [take(session) for _ in range(3)]
     session.died([running[0]], KILLED, for_memory=True)
-    assert session.next_trial() is None and session.waiting  # two run, and two is what the memory bears
+    assert (
+        session.next_trial() is None and session.waiting
+    )  # two run, and two is what the memory bears
     finish(session, running[1])
     again = take(session)
     assert session.next_trial() is None
@@ -688,15 +754,24 @@ def test_after_a_kill_for_memory_fewer_run_side_by_side(make: Make) -> None:
     assert len(session.finished) == 8 and not session.reasons
 
 
-def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_charged(make: Make) -> None:
+def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_charged(
+    make: Make,
+) -> None:
     session = make(rates=MANY, trials=8)
     for _ in range(SAME_REASON):
         assert session.hopeless is None
         session.died([take(session)], KILLED, for_memory=True)
-    assert session.hopeless is not None and "memory" in session.hopeless and "--concurrent" in session.hopeless
+    assert (
+        session.hopeless is not None
+        and "memory" in session.hopeless
+        and "--concurrent" in session.hopeless
+    )
     with pytest.raises(Unfinished, match="stopped early") as caught:
         summary_of(session, 0, [], [], None)
-    assert (caught.value.summary.missing, caught.value.summary.reason) == (8, None) and not session.reasons
+    assert (caught.value.summary.missing, caught.value.summary.reason) == (
+        8,
+        None,
+    ) and not session.reasons
 
 
 def test_a_process_that_dies_again_and_again_is_its_trials_failure(make: Make) -> None:
@@ -741,7 +816,11 @@ def test_a_search_is_done_when_its_budget_or_its_space_is_at_an_end(
 
     file = tmp_path / "space.yaml"
     monkeypatch.setattr(proposals_module, "OTHERS", 200)
-    rounded = file.read_text().replace("{choice: [0.1, 0.2]}", "{float: [0.1, 0.1002]}").replace("grid", "random")
+    rounded = (
+        file.read_text()
+        .replace("{choice: [0.1, 0.2]}", "{float: [0.1, 0.1002]}")
+        .replace("grid", "random")
+    )
     file.write_text(rounded.replace("trials: 2", "trials: 20"))
     named = Study(whole.study.home, "few")
     space = load_space(file, whole.store)
@@ -755,7 +834,8 @@ def test_a_search_is_done_when_its_budget_or_its_space_is_at_an_end(
 
 
 @pytest.mark.parametrize(
-    ("sampler", "finished"), [("grid", 0), ("grid", 1), ("grid", 100), ("grid", 101), ("random", 101), ("tpe", 101)]
+    ("sampler", "finished"),
+    [("grid", 0), ("grid", 1), ("grid", 100), ("grid", 101), ("random", 101), ("tpe", 101)],
 )
 def test_a_study_goes_on_when_its_budget_grows_and_the_dry_run_lists_that(
     make: Make, sampler: str, finished: int

@@ -43,7 +43,9 @@ threading.Thread(target=start).start()
 
 
 def started(program: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, stderr=-2, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", program], stdin=-1, stdout=-1, stderr=-2, text=True
+    )
 
 
 @pytest.mark.parametrize("number", STOP_SIGNALS)

@@ -18,11 +18,19 @@ from va_search.search.session import planned_trials
 from va_search.search.space import Space, load_space
 from va_search.training.settings import TrialSettings
 
-SETS = {"densenet": "visual", "fau": "visual", "mae": "visual", "hubert": "audio", "vggish": "audio"}
+SETS = {
+    "densenet": "visual",
+    "fau": "visual",
+    "mae": "visual",
+    "hubert": "audio",
+    "vggish": "audio",
+}
 SHIPPED = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
 PAPER = {
     **dict.fromkeys(["densenet", "ires100", "fau", "ms_va", "mae"], "visual"),
-    **dict.fromkeys(["fbank", "egemaps", "compare", "vggish", "wav2vec", "hubert", "ecapatdnn"], "audio"),
+    **dict.fromkeys(
+        ["fbank", "egemaps", "compare", "vggish", "wav2vec", "hubert", "ecapatdnn"], "audio"
+    ),
 }
 CASE = {
     **dict.fromkeys(["cardiac", "electrodermal", "respiration", "temperature"], "autonomic"),
@@ -50,14 +58,20 @@ SIX_FOLDS = ("train", "train", "train", "train", "train", "validation", "test")
 
 
 def write_store(
-    folder: Path, sets: dict[str, str], splits: tuple[str, ...] = ("train", "train", "validation"), frames: int = 400
+    folder: Path,
+    sets: dict[str, str],
+    splits: tuple[str, ...] = ("train", "train", "validation"),
+    frames: int = 400,
 ) -> Store:
-    """A store with these feature sets by modality, one recording of so many frames per split entry, folds 0, 1, …"""
+    """A store with these feature sets by modality, one recording of so many frames per split entry,
+    folds 0, 1, …"""
     sources = [
         Source(f"r{i}", f"s{i}", f"r{i}", split, None if split == "test" else i, 25.0, ())
         for i, split in enumerate(splits)
     ]
-    description = Description("tiny", (-1.0, 1.0), {name: (modality, ()) for name, modality in sets.items()})
+    description = Description(
+        "tiny", (-1.0, 1.0), {name: (modality, ()) for name, modality in sets.items()}
+    )
     draft = Draft(folder, description, sources)
     for index in range(len(sources)):
         draft.add(index, Part({name: np.zeros((frames, 2), dtype=np.float32) for name in sets}))
@@ -71,9 +85,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def read(tmp_path: Path, store: Store) -> Any:
-    """Read a space from its text; `settings` are indented below features, which stand first unless given."""
+    """Read a space from its text; `settings` are indented below features, which stand first unless
+    given."""
 
-    def load(settings: str = "", header: str = "sampler: grid", features: str = "features: [fau]") -> Space:
+    def load(
+        settings: str = "", header: str = "sampler: grid", features: str = "features: [fau]"
+    ) -> Space:
         lines = [features, *settings.strip("\n").splitlines()]
         path = tmp_path / "space.yaml"
         path.write_text(header + "\nsettings:\n" + "".join(f"  {line}\n" for line in lines))
@@ -91,14 +108,22 @@ def problems(read: Any, *arguments: str, **named: str) -> list[str]:
 RANDOM = "sampler: random\nbudget: {trials: 5}"
 
 
-# -- what is in a space ----------------------------------------------------------------------------------------------
+# -- what is in a space
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_space_of_plain_values_has_one_configuration(read: Any) -> None:
     space = read("epochs: 3\nlearning_rate: 1e-4")
-    assert list(space.configurations()) == [{"features": ["fau"], "epochs": 3, "learning_rate": 0.0001}]
+    assert list(space.configurations()) == [
+        {"features": ["fau"], "epochs": 3, "learning_rate": 0.0001}
+    ]
     assert space.size() == 1
-    assert (space.sampler, space.objective, space.seeds, space.folds) == ("grid", "score", [0], ["official"])
+    assert (space.sampler, space.objective, space.seeds, space.folds) == (
+        "grid",
+        "score",
+        [0],
+        ["official"],
+    )
     assert space.budget.trials is None
     assert space.early_stopping is None
 
@@ -110,7 +135,9 @@ def test_grid_order_is_the_declared_order_with_the_last_fastest(read: Any) -> No
 
 
 def test_conditional_settings_exist_only_where_their_condition_holds(read: Any) -> None:
-    space = read("layers: {int: [1, 3], when: {encoder: transformer}}\nencoder: {choice: [gru, transformer]}")
+    space = read(
+        "layers: {int: [1, 3], when: {encoder: transformer}}\nencoder: {choice: [gru, transformer]}"
+    )
     found = list(space.configurations())
     assert [each.get("layers") for each in found if each["encoder"] == "gru"] == [None]
     assert [each["layers"] for each in found if each["encoder"] == "transformer"] == [1, 2, 3]
@@ -118,7 +145,9 @@ def test_conditional_settings_exist_only_where_their_condition_holds(read: Any) 
 
 
 def test_a_setting_out_of_play_takes_the_default(read: Any) -> None:
-    space = read("encoder: {choice: [gru, transformer]}\nlayers: {value: 7, when: {encoder: transformer}}")
+    space = read(
+        "encoder: {choice: [gru, transformer]}\nlayers: {value: 7, when: {encoder: transformer}}"
+    )
     trials = [space.trials(each)[0] for each in space.configurations()]
     assert {trial.encoder: trial.layers for trial in trials} == {"gru": 4, "transformer": 7}
 
@@ -131,7 +160,10 @@ def test_trials_are_folds_times_seeds(read: Any) -> None:
 
 
 def test_configurations_that_compute_the_same_are_one(read: Any) -> None:
-    late = read("fusion: {choice: [early, late]}", features="features: {choice: [[fau], [fau, mae], [fau, hubert]]}")
+    late = read(
+        "fusion: {choice: [early, late]}",
+        features="features: {choice: [[fau], [fau, mae], [fau, hubert]]}",
+    )
     assert late.size() == 4  # only the two modalities together have a late fusion
     unused = read("encoder: gru\nlayers: {int: [1, 6]}\nstride: {choice: [null, 50, 150]}")
     assert unused.size() == 1
@@ -162,12 +194,15 @@ def test_a_range_of_numbers_makes_a_space_infinite(read: Any) -> None:
 
 
 def test_large_spaces_are_bounded_from_above_and_not_walked(read: Any) -> None:
-    space = read("epochs: {int: [1, 1000]}\nwidth: {int: [1, 1000]}\nencoder: gru\nlayers: {choice: [1, 2]}")
+    space = read(
+        "epochs: {int: [1, 1000]}\nwidth: {int: [1, 1000]}\nencoder: gru\nlayers: {choice: [1, 2]}"
+    )
     assert space.size() == 2_000_000
     assert not space.size_is_exact
 
 
-# -- feature sets ----------------------------------------------------------------------------------------------------
+# -- feature sets
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_all_stands_for_every_feature_set_of_the_store(read: Any) -> None:
@@ -175,25 +210,36 @@ def test_all_stands_for_every_feature_set_of_the_store(read: Any) -> None:
 
 
 def test_subsets_are_bounded_per_modality_and_in_all(read: Any) -> None:
-    text = "features: {subset: {visual: {of: all, min: 1, max: 2}, audio: [hubert, vggish]}, max: 3}"
+    text = (
+        "features: {subset: {visual: {of: all, min: 1, max: 2}, audio: [hubert, vggish]}, max: 3}"
+    )
     space = read(features=text)
     found = [tuple(each["features"]) for each in space.configurations()]
     visual = [sum(SETS[name] == "visual" for name in names) for names in found]
-    assert len(found) == len(set(found)) == space.size() == 6 * 1 + 6 * 2 + 3 * 1  # audio: none, one, two
+    assert (
+        len(found) == len(set(found)) == space.size() == 6 * 1 + 6 * 2 + 3 * 1
+    )  # audio: none, one, two
     assert set(visual) == {1, 2}
     assert max(map(len, found)) == 3
 
 
 def test_a_subset_is_never_empty(read: Any) -> None:
-    space = read(features="features: {subset: {visual: {of: [fau], max: 1}, audio: {of: [hubert], max: 1}}}")
-    assert [each["features"] for each in space.configurations()] == [["hubert"], ["fau"], ["fau", "hubert"]]
+    space = read(
+        features="features: {subset: {visual: {of: [fau], max: 1}, audio: {of: [hubert], max: 1}}}"
+    )
+    assert [each["features"] for each in space.configurations()] == [
+        ["hubert"],
+        ["fau"],
+        ["fau", "hubert"],
+    ]
 
 
 def test_all_with_a_larger_maximum_fits_small_stores(read: Any) -> None:
     assert read(features="features: {subset: all, min: 1, max: 40}").size() == 2**5 - 1
 
 
-# -- proposals -------------------------------------------------------------------------------------------------------
+# -- proposals
+# -------------------------------------------------------------------------------------------------------
 
 RICH = """
 encoder: {choice: [gru, transformer, transformer_lstm]}
@@ -209,10 +255,17 @@ SUBSET = "features: {subset: {visual: {of: all, min: 0, max: 2}, audio: {of: all
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_proposals_lie_in_the_space_and_come_back_from_their_parameters(read: Any, sampler: str) -> None:
-    space = read(RICH, header=f"sampler: {sampler}\nbudget: {{trials: 5}}\nseeds: [0, 1]", features=SUBSET)
+def test_proposals_lie_in_the_space_and_come_back_from_their_parameters(
+    read: Any, sampler: str
+) -> None:
+    space = read(
+        RICH, header=f"sampler: {sampler}\nbudget: {{trials: 5}}\nseeds: [0, 1]", features=SUBSET
+    )
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    samplers = {"random": optuna.samplers.RandomSampler(seed=0), "tpe": optuna.samplers.TPESampler(seed=0)}
+    samplers = {
+        "random": optuna.samplers.RandomSampler(seed=0),
+        "tpe": optuna.samplers.TPESampler(seed=0),
+    }
     study = optuna.create_study(sampler=samplers[sampler])
     for number in range(60):
         asked = study.ask()
@@ -228,7 +281,9 @@ def test_proposals_lie_in_the_space_and_come_back_from_their_parameters(read: An
             again = space.optuna_parameters(trial.model_dump(mode="json"))
             assert again is not None
             optuna.trial.create_trial(params=again[0], distributions=again[1], value=0.5)
-            assert space.trials(space.suggest(optuna.trial.FixedTrial(again[0])))[trial.seed] == trial
+            assert (
+                space.trials(space.suggest(optuna.trial.FixedTrial(again[0])))[trial.seed] == trial
+            )
         study.tell(asked, number % 7)
 
 
@@ -255,15 +310,28 @@ def test_tpe_learns_which_feature_set_pays(read: Any) -> None:
 
 
 def test_what_lies_outside_has_no_parameters(read: Any) -> None:
-    space = read("epochs: {int: [1, 9], step: 2}\nencoder: {choice: [gru, lstm]}", header="sampler: grid\nseeds: [4]")
+    space = read(
+        "epochs: {int: [1, 9], step: 2}\nencoder: {choice: [gru, lstm]}",
+        header="sampler: grid\nseeds: [4]",
+    )
     inside = {"features": ["fau"], "epochs": 3, "encoder": "gru"}
     assert space.optuna_parameters(inside) is not None
-    for change in ({"epochs": 4}, {"epochs": 11}, {"encoder": "transformer"}, {"features": ["mae"]}, {"width": 4}):
+    for change in (
+        {"epochs": 4},
+        {"epochs": 11},
+        {"encoder": "transformer"},
+        {"features": ["mae"]},
+        {"width": 4},
+    ):
         assert space.optuna_parameters({**inside, **change}) is None
     assert space.contains(TrialSettings(features=("fau",), epochs=3, encoder="gru", seed=4))
     assert not space.contains(TrialSettings(features=("fau",), epochs=3, encoder="gru", seed=0))
-    assert not space.contains(TrialSettings(features=("fau",), epochs=3, encoder="gru", seed=4, fold=1))
-    assert not space.contains(TrialSettings(features=("fau",), epochs=3, encoder="gru", seed=4, width=8))
+    assert not space.contains(
+        TrialSettings(features=("fau",), epochs=3, encoder="gru", seed=4, fold=1)
+    )
+    assert not space.contains(
+        TrialSettings(features=("fau",), epochs=3, encoder="gru", seed=4, width=8)
+    )
 
 
 def test_every_trial_of_a_grid_is_contained_in_it(read: Any) -> None:
@@ -286,7 +354,8 @@ def test_changes_are_told_in_plain_words(read: Any) -> None:
     assert new.changes(new.document) == []
 
 
-# -- what is refused -------------------------------------------------------------------------------------------------
+# -- what is refused
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -373,36 +442,73 @@ def test_wrong_settings_are_refused_with_their_line(read: Any, settings: str, to
         ("epochs: 3", "2: settings: `features` is missing"),
     ],
 )  # fmt: skip
-def test_wrong_feature_sets_are_refused_with_their_line(read: Any, features: str, told: str) -> None:
-    assert any(told in problem for problem in problems(read, features=features)), problems(read, features=features)
+def test_wrong_feature_sets_are_refused_with_their_line(
+    read: Any, features: str, told: str
+) -> None:
+    assert any(told in problem for problem in problems(read, features=features)), problems(
+        read, features=features
+    )
 
 
 @pytest.mark.parametrize(
     ("header", "told"),
     [
         ("sampler: bayes", "1: sampler: found 'bayes', expected 'grid', 'random' or 'tpe'"),
-        ("objective: score", "1: `sampler` is missing; one of grid (every configuration), random, tpe"),
-        ("sampler: grid\nobjektive: score", "2: objektive: unknown key 'objektive'; did you mean 'objective'?"),
+        (
+            "objective: score",
+            "1: `sampler` is missing; one of grid (every configuration), random, tpe",
+        ),
+        (
+            "sampler: grid\nobjektive: score",
+            "2: objektive: unknown key 'objektive'; did you mean 'objective'?",
+        ),
         ("sampler: grid\nseeds: []", "2: seeds: expected a list of 1 or more, found []"),
         ("sampler: grid\nseeds: [0, -1]", "2: seeds[1]: expected a number of 0 or more, found -1"),
         ("sampler: grid\nseeds: [0, 0]", "`seeds` [0, 0]: one stands twice"),
         ("sampler: grid\nseeds: 3", "2: seeds: expected a list, found 3"),
-        ("sampler: grid\nfolds: [7]", "2: folds[0]: unknown fold 7 (known: 0, 1, 2, official, train_val_mix)"),
+        (
+            "sampler: grid\nfolds: [7]",
+            "2: folds[0]: unknown fold 7 (known: 0, 1, 2, official, train_val_mix)",
+        ),
         ("sampler: grid\nfolds: [offical]", "unknown fold 'offical'; did you mean 'official'?"),
-        ("sampler: grid\nbudget: {trials: 0}", "2: budget.trials: expected a number of 1 or more, found 0"),
-        ("sampler: grid\nbudget: {hours: -1}", "2: budget.hours: expected a number above 0, found -1"),
-        ("sampler: grid\nbudget: {hour: 1}", "2: budget.hour: unknown key 'hour'; did you mean 'hours'?"),
+        (
+            "sampler: grid\nbudget: {trials: 0}",
+            "2: budget.trials: expected a number of 1 or more, found 0",
+        ),
+        (
+            "sampler: grid\nbudget: {hours: -1}",
+            "2: budget.hours: expected a number above 0, found -1",
+        ),
+        (
+            "sampler: grid\nbudget: {hour: 1}",
+            "2: budget.hour: unknown key 'hour'; did you mean 'hours'?",
+        ),
         ("sampler: grid\nbudget: 5", "2: budget: expected a mapping (key: value), found 5"),
-        ("sampler: grid\nearly_stopping: {grace_epochs: 0}", "early_stopping.grace_epochs: expected a number of 1"),
-        ("sampler: grid\nearly_stopping: {reduction_factor: 1}", "reduction_factor: expected a number of 2 or more"),
+        (
+            "sampler: grid\nearly_stopping: {grace_epochs: 0}",
+            "early_stopping.grace_epochs: expected a number of 1",
+        ),
+        (
+            "sampler: grid\nearly_stopping: {reduction_factor: 1}",
+            "reduction_factor: expected a number of 2 or more",
+        ),
         ("sampler: tpe", "`budget.trials` must be given for sampler tpe"),
         ("sampler: random\nbudget: {hours: 1}", "`budget.trials` must be given for sampler random"),
         ("sampler: grid\nsampler: tpe", "2: key 'sampler' stands twice"),
-        ("sampler: grid\nfolds: every", "2: folds: expected all, or a list such as [official]; found 'every'"),
+        (
+            "sampler: grid\nfolds: every",
+            "2: folds: expected all, or a list such as [official]; found 'every'",
+        ),
         ("sampler: grid\nfolds: [2, official]", "2: folds: fold 2 of "),
         ("sampler: grid\nfolds: [train_val_mix]", "has no test recordings"),
-        ("sampler: tpe\nbudget: {trials: 3}\nfolds: [train_val_mix]", "sampler tpe goes by: take sampler grid"),
-        ("sampler: grid\nfolds: [0, train_val_mix]\nearly_stopping: {}", "which `early_stopping` goes by"),
+        (
+            "sampler: tpe\nbudget: {trials: 3}\nfolds: [train_val_mix]",
+            "sampler tpe goes by: take sampler grid",
+        ),
+        (
+            "sampler: grid\nfolds: [0, train_val_mix]\nearly_stopping: {}",
+            "which `early_stopping` goes by",
+        ),
         (
             "sampler: grid\nobjective: ensemble",
             "objective ensemble tells the sampler what trials add, but grid learns nothing",
@@ -410,11 +516,15 @@ def test_wrong_feature_sets_are_refused_with_their_line(read: Any, features: str
     ],
 )
 def test_wrong_headers_are_refused_with_their_line(read: Any, header: str, told: str) -> None:
-    assert any(told in problem for problem in problems(read, header=header)), problems(read, header=header)
+    assert any(told in problem for problem in problems(read, header=header)), problems(
+        read, header=header
+    )
 
 
 def test_all_problems_come_at_once_in_the_order_of_their_lines(read: Any) -> None:
-    found = problems(read, "epoch: 3\nwidth: {int: [9, 3]}\nencoder: rnn", "sampler: bayes", "features: [fua]")
+    found = problems(
+        read, "epoch: 3\nwidth: {int: [9, 3]}\nencoder: rnn", "sampler: bayes", "features: [fua]"
+    )
     assert [problem.split(":")[0] for problem in found] == ["1", "3", "4", "5", "6"]
 
 
@@ -426,7 +536,9 @@ def test_a_fold_without_training_recordings_is_refused(tmp_path: Path) -> None:
         load_space(path, store)
 
 
-@pytest.mark.parametrize("text", ["", "- a\n", "sampler: [\n", "\x00", "settings: 3\nsampler: grid\n"])
+@pytest.mark.parametrize(
+    "text", ["", "- a\n", "sampler: [\n", "\x00", "settings: 3\nsampler: grid\n"]
+)
 def test_what_is_no_space_is_refused(tmp_path: Path, store: Store, text: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(text)
@@ -439,7 +551,8 @@ def test_a_missing_file_is_refused(tmp_path: Path, store: Store) -> None:
         load_space(tmp_path / "nowhere.yaml", store)
 
 
-# -- the spaces that are shipped -------------------------------------------------------------------------------------
+# -- the spaces that are shipped
+# -------------------------------------------------------------------------------------
 
 
 def test_every_shipped_space_has_a_fitting_store_here() -> None:
@@ -448,7 +561,9 @@ def test_every_shipped_space_has_a_fitting_store_here() -> None:
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_spaces_have_as_many_trials_as_their_header_says(tmp_path: Path, path: Path) -> None:
+def test_shipped_spaces_have_as_many_trials_as_their_header_says(
+    tmp_path: Path, path: Path
+) -> None:
     space = load_space(path, write_store(tmp_path / "store", FITTING[path.stem], SIX_FOLDS))
     configurations, trials = EXPECTED[path.stem]
     assert (space.size(), planned_trials(space)) == (configurations, trials)
@@ -460,16 +575,30 @@ def test_the_ablation_differs_in_features_alone(tmp_path: Path) -> None:
     path = SHIPPED[[one.stem for one in SHIPPED].index("paper_ablation")]
     space = load_space(path, write_store(tmp_path / "store", PAPER, SIX_FOLDS))
     found = [space.trials(one) for one in space.configurations()]
-    assert len({trial.model_copy(update={"features": ("x",)}) for trials in found for trial in trials}) == 3  # seeds
-    assert ("ecapatdnn", "fau", "fbank", "ms_va", "wav2vec") in [trials[0].features for trials in found]
+    assert (
+        len({trial.model_copy(update={"features": ("x",)}) for trials in found for trial in trials})
+        == 3
+    )  # seeds
+    assert ("ecapatdnn", "fau", "fbank", "ms_va", "wav2vec") in [
+        trials[0].features for trials in found
+    ]
     assert all(trial == TrialSettings(features=trial.features, normalise="none", seed=trial.seed)
                for trials in found for trial in trials)  # fmt: skip  # 4.2 are the defaults
 
 
 def test_the_papers_folds_end_with_the_official_one_and_the_mix_has_none(tmp_path: Path) -> None:
     store = write_store(tmp_path / "store", PAPER, SIX_FOLDS)
-    folds, mix = (load_space(SHIPPED[0].parent / f"paper_{name}.yaml", store) for name in ("folds", "mix"))
-    assert [trial.fold for one in folds.configurations() for trial in folds.trials(one)] == [0, 1, 2, 3, 4, "official"]
+    folds, mix = (
+        load_space(SHIPPED[0].parent / f"paper_{name}.yaml", store) for name in ("folds", "mix")
+    )
+    assert [trial.fold for one in folds.configurations() for trial in folds.trials(one)] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        "official",
+    ]
     mixed = [trial for one in mix.configurations() for trial in mix.trials(one)]
     assert {(trial.fold, trial.averaged_epochs) for trial in mixed} == {("train_val_mix", (16, 25))}
     assert all(mix.contains(trial) for trial in mixed)
@@ -481,9 +610,17 @@ def test_shipped_spaces_fit_and_propose(tmp_path: Path, path: Path) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found = {trial for _ in range(60) for trial in space.trials(space.suggest(study.ask()))}
     every = {"lstm", "gru", "transformer", "transformer_lstm"}
-    fixed = {"paper_ablation": {"transformer"}, "paper_folds": {"transformer"}, "paper_mix": every - {"gru"}}
-    assert {trial.encoder for trial in found} == {**fixed, "case_recurrent": {"lstm", "gru"}}.get(path.stem, every)
-    assert {trial.fusion for trial in found} == ({"early"} if path.stem in {"any", *fixed} else {"early", "late"})
+    fixed = {
+        "paper_ablation": {"transformer"},
+        "paper_folds": {"transformer"},
+        "paper_mix": every - {"gru"},
+    }
+    assert {trial.encoder for trial in found} == {**fixed, "case_recurrent": {"lstm", "gru"}}.get(
+        path.stem, every
+    )
+    assert {trial.fusion for trial in found} == (
+        {"early"} if path.stem in {"any", *fixed} else {"early", "late"}
+    )
     assert all(space.contains(trial) for trial in found)
 
 
@@ -505,5 +642,7 @@ def test_the_case_space_fits_the_recordings(case_folder: Path, tmp_path: Path) -
 def test_a_recipe_given_as_a_search_space_is_called_one(tmp_path: Path, store: Store) -> None:
     path = tmp_path / "greedy.yaml"
     path.write_text("method: greedy\nsteps: 20\n")
-    with pytest.raises(InputError, match=r"greedy\.yaml: this is a recipe .* expected a search space"):
+    with pytest.raises(
+        InputError, match=r"greedy\.yaml: this is a recipe .* expected a search space"
+    ):
         load_space(path, store)

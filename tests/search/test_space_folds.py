@@ -1,4 +1,5 @@
-"""Which folds a space trains on: all of the store's, the official split never twice, and the one without validation."""
+"""Which folds a space trains on: all of the store's, the official split never twice, and the one
+without validation."""
 
 from __future__ import annotations
 
@@ -46,7 +47,9 @@ def folds_of(space: Space) -> list[str | int]:
     return [trial.fold for trial in space.trials(configuration) if trial.seed == 0]
 
 
-def test_all_are_the_stores_folds_with_the_official_one_under_its_name(load: Callable[..., Space]) -> None:
+def test_all_are_the_stores_folds_with_the_official_one_under_its_name(
+    load: Callable[..., Space],
+) -> None:
     space = load("all")
     assert space.folds == folds_of(space) == [1, 2, "official"]
     assert space.document["folds"] == "all"
@@ -57,28 +60,40 @@ def test_all_without_an_official_fold_are_the_numbers(load: Callable[..., Space]
     assert folds_of(load("all", numbers=[1, 2, 1, 2, None])) == [1, 2]
 
 
-def test_the_number_of_the_official_split_is_trained_as_official(load: Callable[..., Space]) -> None:
+def test_the_number_of_the_official_split_is_trained_as_official(
+    load: Callable[..., Space],
+) -> None:
     space = load("[3, 1]")
     assert folds_of(space) == ["official", 1]
     settings = TrialSettings(features=("face",), encoder="gru", epochs=6)
     assert space.contains(settings)
-    assert not space.contains(settings.model_copy(update={"fold": 3}))  # its id is another one: it would count twice
+    assert not space.contains(
+        settings.model_copy(update={"fold": 3})
+    )  # its id is another one: it would count twice
     assert space.contains(settings.model_copy(update={"fold": 1}))
 
 
-def test_all_of_a_store_without_folds_says_how_to_make_some(load: Callable[..., Space], tmp_path: Path) -> None:
+def test_all_of_a_store_without_folds_says_how_to_make_some(
+    load: Callable[..., Space], tmp_path: Path
+) -> None:
     with pytest.raises(InputError) as caught:
         load("all", numbers=[None] * 5)
     assert caught.value.problems == [
         f"{tmp_path / 'space.yaml'}:3: folds: {tmp_path / 'store'} has no folds; make some: "
         f"va-search data folds {tmp_path / 'store'} --k 4 --keep-validation"
     ]
-    make_folds(tmp_path / "store", k=4, keep_validation=True)  # 6 would be refused: there are too few people
+    make_folds(
+        tmp_path / "store", k=4, keep_validation=True
+    )  # 6 would be refused: there are too few people
 
 
-def test_folds_that_are_the_same_are_a_change_only_where_the_file_says_other(load: Callable[..., Space]) -> None:
+def test_folds_that_are_the_same_are_a_change_only_where_the_file_says_other(
+    load: Callable[..., Space],
+) -> None:
     assert load("all").changes(load("all").document) == []
-    assert load("all").changes({**load("all").document, "folds": ["official"]}) == ["folds was [official], now is all"]
+    assert load("all").changes({**load("all").document, "folds": ["official"]}) == [
+        "folds was [official], now is all"
+    ]
 
 
 def test_train_val_mix_stands_alone_or_beside_others(load: Callable[..., Space]) -> None:
@@ -97,7 +112,9 @@ def test_what_train_val_mix_cant_have_is_no_configuration_of_it(load: Callable[.
     patience = ", patience: {choice: [null, 2]}"
     assert load("[train_val_mix]", patience).size() == 1
     assert load("[official]", patience).size() == 2
-    with pytest.raises(InputError, match=r"no configuration is valid.*`patience` and schedule plateau need"):
+    with pytest.raises(
+        InputError, match=r"no configuration is valid.*`patience` and schedule plateau need"
+    ):
         load("[train_val_mix]", ", patience: 2")
 
 
@@ -109,6 +126,8 @@ def test_mixed_configurations_differ_by_their_averaged_epochs(load: Callable[...
 @pytest.mark.parametrize(("trials", "planned"), [(1, 6), (6, 6), (7, 12), (100, 12)])
 def test_a_budget_ends_at_whole_configurations(tmp_path: Path, trials: int, planned: int) -> None:
     store = write_store(tmp_path / "store", [1, 2, 2, 3, None])
-    text = GRID.format("all", ", hidden_size: {choice: [8, 16]}") + f"budget: {{trials: {trials}}}\n"
+    text = (
+        GRID.format("all", ", hidden_size: {choice: [8, 16]}") + f"budget: {{trials: {trials}}}\n"
+    )
     (tmp_path / "space.yaml").write_text(text)
     assert planned_trials(load_space(tmp_path / "space.yaml", store)) == planned

@@ -63,5 +63,7 @@ def test_it_is_honoured(
     monkeypatch.setattr(HomeCopy, "merge", stopped)
     monkeypatch.setattr(run, "ray_running", start)
     with pytest.raises(Interrupted, match="stopped by `va-search stop s`: 0 trials are complete"):
-        run.run_search(home, space, tiny_store, study="s", options=Options(), watch=lambda progress: None)
+        run.run_search(
+            home, space, tiny_store, study="s", options=Options(), watch=lambda progress: None
+        )
     assert not study.stop_asked and Remote(str(home.url)).find("studies/s/stop") is None

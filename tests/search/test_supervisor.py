@@ -29,7 +29,8 @@ def nothing_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder in which a gcs_server and a raylet write logs: the program sleep under these names."""
+    """A folder in which a gcs_server and a raylet write logs: the program sleep under these
+    names."""
     sleep = shutil.which("sleep")
     assert sleep is not None
     logs = tmp_path / "session_2026-01-01_00-00-00_000000_1" / "logs"
@@ -61,12 +62,19 @@ def test_results_and_errors_come_back_from_rays_thread() -> None:
 
 
 @pytest.mark.parametrize(("name", "title"), [("raylet", "raylet"), ("gcs_server", "GCS")])
-def test_a_call_that_hangs_ends_when_a_process_of_rays_is_killed(folder: Path, name: str, title: str) -> None:
+def test_a_call_that_hangs_ends_when_a_process_of_rays_is_killed(
+    folder: Path, name: str, title: str
+) -> None:
     supervisor = Supervisor(folder)
     hang = threading.Event()
-    victim, other = (named(folder, each) for each in sorted(("raylet", "gcs_server"), key=lambda each: each != name))
+    victim, other = (
+        named(folder, each)
+        for each in sorted(("raylet", "gcs_server"), key=lambda each: each != name)
+    )
     threading.Timer(1.5, os.kill, (victim, signal.SIGKILL)).start()
-    with pytest.raises(RayLost, match=f"Ray's {title} process on this machine was ended by SIGKILL"):
+    with pytest.raises(
+        RayLost, match=f"Ray's {title} process on this machine was ended by SIGKILL"
+    ):
         supervisor.call(hang.wait)
     assert supervisor.abandoned and not alive(other), "the rest of Ray goes on"
     supervisor.close(lambda: None)  # does not wait for the thread that hangs
@@ -76,7 +84,9 @@ def test_a_call_that_hangs_ends_when_a_process_of_rays_is_killed(folder: Path, n
 def test_an_error_that_comes_of_a_dead_ray_says_so(folder: Path) -> None:
     supervisor = Supervisor(folder)
     log = folder / "session_2026-01-01_00-00-00_000000_1" / "logs" / "raylet.out"
-    log.write_text("[2026-01-01 00:00:00,000 E 12 12] (raylet) main.cc:1: no room for the object store\n")
+    log.write_text(
+        "[2026-01-01 00:00:00,000 E 12 12] (raylet) main.cc:1: no room for the object store\n"
+    )
 
     def die() -> None:
         supervisor.lost()  # what lives is seen
@@ -116,8 +126,13 @@ with command() as output:
         raise JobError(f"lost: {error}")
 """
     began = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50)
-    assert (done.returncode, done.stderr.strip()) == (1, "error: lost: Ray did not answer within 0 s")
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (done.returncode, done.stderr.strip()) == (
+        1,
+        "error: lost: Ray did not answer within 0 s",
+    )
     assert time.monotonic() - began < 45
 
 
@@ -128,15 +143,18 @@ def test_deaths_are_told_apart(tmp_path: Path) -> None:
     deaths = Deaths(tmp_path)
     logs = tmp_path / "session_2026-01-01_00-00-00_000000_1" / "logs"
     logs.mkdir(parents=True)
-    crash = (
-        '*** SIGSEGV received at time=1 ***\nFatal Python error\n\n  File "/a/net.py", line 7 in forward\n  File "b"'
-    )
+    crash = '*** SIGSEGV received at time=1 ***\nFatal Python error\n\n  File "/a/net.py", line 7 in forward\n  File "b"'
     (logs / "worker-abc-ffffffff-4711.err").write_text(crash)
     crashed = deaths.explain(SAID.format(4711))
     assert not crashed.for_memory
-    assert crashed.reason == "the trial's process crashed: SIGSEGV (invalid memory access) at /a/net.py:7 in forward"
+    assert (
+        crashed.reason
+        == "the trial's process crashed: SIGSEGV (invalid memory access) at /a/net.py:7 in forward"
+    )
     assert "by hand or by another program" in deaths.explain(SAID.format(4712)).reason
-    without_details = "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task."
+    without_details = (
+        "ray.exceptions.ActorDiedError: The actor died unexpectedly before finishing this task."
+    )
     assert deaths.explain(without_details, 4711) == crashed
     assert deaths.explain(SAID.format(4711), 4712) == crashed
     monitor = "Task was killed due to the node running low on memory."
@@ -144,12 +162,16 @@ def test_deaths_are_told_apart(tmp_path: Path) -> None:
     assert "Ray's memory monitor" in monitored.reason and monitored.for_memory
     by_hand = deaths.explain(f"Failure # 1\n{monitor}\nFailure # 2\n{SAID.format(1)}")
     assert "by hand" in by_hand.reason and not by_hand.for_memory
-    assert "its node" in deaths.explain("The actor died because its node has died. Node Id: ab").reason
+    assert (
+        "its node" in deaths.explain("The actor died because its node has died. Node Id: ab").reason
+    )
     of_ray = "Worker exits. Possible: (1) The process is killed by SIGKILL by OOM killer due to high memory usage"
     assert not deaths.explain(of_ray).for_memory
 
 
-def test_each_kill_that_the_kernel_counts_explains_one_death(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_kill_that_the_kernel_counts_explains_one_death(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     counters = [{"container": 3, "machine": 9}, {"container": 5, "machine": 11, "new": 40}]
     monkeypatch.setattr(worker_deaths, "kernel_kills", lambda: counters[0])
     monkeypatch.setattr(worker_deaths, "kernel_log", lambda: "")
@@ -174,7 +196,10 @@ def test_a_process_that_the_kernel_kills_for_memory_is_said_to_be() -> None:
         program = f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid())); bytearray(300 * 2**20)"
         victim = subprocess.Popen([sys.executable, "-c", program])
         assert victim.wait() == -signal.SIGKILL and kernel_kills() != before
-        assert "killed by the kernel: no memory was left" in deaths.explain(SAID.format(victim.pid)).reason
+        assert (
+            "killed by the kernel: no memory was left"
+            in deaths.explain(SAID.format(victim.pid)).reason
+        )
     finally:
         wait_for(lambda: not (group / "cgroup.procs").read_text(), seconds=10)
         group.rmdir()

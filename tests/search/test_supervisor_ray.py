@@ -1,8 +1,8 @@
-"""Searches whose Ray is hit: by signals to one process or all, by kills of Ray's own processes and of workers.
+"""Searches whose Ray is hit: by signals to one process or all, by kills of Ray's own processes and
+of workers.
 
-What holds in each: it ends soon, in our words, nothing of Ray is left, running trials keep their checkpoints and
-nothing is counted as failed.
-"""
+What holds in each: it ends soon, in our words, nothing of Ray is left, running trials keep their
+checkpoints and nothing is counted as failed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Search:
 
     def __init__(self, arguments: list[str], home: Path) -> None:
         self.home = home
-        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run under nohup ignores it, its child would too
+        before = signal.signal(
+            signal.SIGHUP, signal.SIG_DFL
+        )  # a test run under nohup ignores it, its child would too
         self.process = subprocess.Popen(arguments, stdout=-1, stderr=-1, text=True)
         signal.signal(signal.SIGHUP, before)
         self.processes: list[int] = []
@@ -95,7 +97,9 @@ def start(space: Callable[..., Path], store: Path, tmp_path: Path) -> Any:
     def begin(*more: str, training: bool = True) -> Search:
         home = tmp_path / "home"
         file = space(rates="[0.001, 0.002]", epochs=LONG)
-        searches.append(Search(command(file, store, home, "s", "--checkpoint-seconds", "0.5", *more), home))
+        searches.append(
+            Search(command(file, store, home, "s", "--checkpoint-seconds", "0.5", *more), home)
+        )
         if training:
             wait_for(lambda: len(searches[-1].checkpoints) == 2)
             searches[-1].look()
@@ -112,14 +116,21 @@ def start(space: Callable[..., Path], store: Path, tmp_path: Path) -> Any:
     ("name", "all_processes"),
     [("SIGUSR1", False), ("SIGUSR2", True), ("SIGHUP", True), ("SIGTERM", True)],
 )
-def test_a_signal_to_one_process_or_all_stops_as_ctrl_c_does(start: Start, name: str, all_processes: bool) -> None:
+def test_a_signal_to_one_process_or_all_stops_as_ctrl_c_does(
+    start: Start, name: str, all_processes: bool
+) -> None:
     search = start()
     search.signal(getattr(signal, name), all_processes=all_processes)
     code, document, text, seconds = search.ended()
     assert (code, document["exit_code"]) == (130, 130), text
-    assert f"interrupted by {name}: 0 trials are complete and saved" in text and "Traceback" not in text, text
+    assert (
+        f"interrupted by {name}: 0 trials are complete and saved" in text
+        and "Traceback" not in text
+    ), text
     assert seconds < 15
-    assert len(search.checkpoints) == 2 and not list((search.home / "studies" / "s").glob("failures/*"))
+    assert len(search.checkpoints) == 2 and not list(
+        (search.home / "studies" / "s").glob("failures/*")
+    )
     assert search.parent_status() == "KILLED"
 
 
@@ -139,9 +150,14 @@ def test_when_a_process_of_rays_own_dies_the_search_ends_and_nobody_is_charged(
     os.kill(search.named(name), signal.SIGKILL)
     code, document, text, seconds = search.ended()
     assert (code, document["exit_code"]) == (1, 1), text
-    assert f"Ray's {title} process on this machine was ended by SIGKILL; finished trials are saved" in text, text
+    assert (
+        f"Ray's {title} process on this machine was ended by SIGKILL; finished trials are saved"
+        in text
+    ), text
     assert "Traceback" not in text and seconds < 30
-    assert len(search.checkpoints) == 2 and not list((search.home / "studies" / "s").glob("failures/*"))
+    assert len(search.checkpoints) == 2 and not list(
+        (search.home / "studies" / "s").glob("failures/*")
+    )
     assert search.parent_status() == "FAILED"
 
 
@@ -156,7 +172,9 @@ def test_a_raylet_that_dies_while_ray_starts_is_named(start: Start) -> None:
 def test_a_killed_search_leaves_no_process_and_no_folder(start: Start) -> None:
     search = start()
     files = [link.readlink() for link in Path(f"/proc/{search.process.pid}/fd").iterdir()]
-    (lock,) = [path for path in files if path.name == "lock" and path.parent.name.startswith("va-ray-")]
+    (lock,) = [
+        path for path in files if path.name == "lock" and path.parent.name.startswith("va-ray-")
+    ]
     search.process.kill()
     code, _, _, _ = search.ended()
     assert code == -signal.SIGKILL
@@ -165,8 +183,11 @@ def test_a_killed_search_leaves_no_process_and_no_folder(start: Start) -> None:
 
 
 @pytest.mark.parametrize("milliseconds", [10000, 0])
-def test_who_killed_a_trials_process_is_said(start: Start, monkeypatch: pytest.MonkeyPatch, milliseconds: int) -> None:
-    """Ray waits this long for the details of a death; on a busy machine they come later, and it names no process."""
+def test_who_killed_a_trials_process_is_said(
+    start: Start, monkeypatch: pytest.MonkeyPatch, milliseconds: int
+) -> None:
+    """Ray waits this long for the details of a death; on a busy machine they come later, and it
+    names no process."""
     monkeypatch.setenv("RAY_timeout_ms_task_wait_for_death_info", str(milliseconds))
     search = start()
     workers = children(search.process.pid, "ray::Resource")
@@ -195,6 +216,8 @@ def test_a_cluster_that_no_longer_answers_ends_the_search(start: Start) -> None:
         code, _, text, seconds = search.ended()
         assert code == 1, text
         assert f"the Ray cluster at {address} has not answered for" in text and seconds < 75
-        assert len(search.checkpoints) == 2 and not list((search.home / "studies" / "s").glob("failures/*"))
+        assert len(search.checkpoints) == 2 and not list(
+            (search.home / "studies" / "s").glob("failures/*")
+        )
     finally:
         cluster.shutdown()

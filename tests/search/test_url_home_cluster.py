@@ -1,4 +1,5 @@
-"""A study whose home and store lie on S3: found again from anywhere, though every cache is empty."""
+"""A study whose home and store lie on S3: found again from anywhere, though every cache is
+empty."""
 
 from __future__ import annotations
 
@@ -76,7 +77,11 @@ def cli(*arguments: str) -> list[str]:
 
 def times(remote: Remote) -> dict[str, int]:
     """When each trial was put there: once."""
-    return {name: found.time for name, found in remote.list("bank").items() if name.endswith("trial.json")}
+    return {
+        name: found.time
+        for name, found in remote.list("bank").items()
+        if name.endswith("trial.json")
+    }
 
 
 def test_from_the_search_to_the_submission_on_several_machines(
@@ -85,21 +90,52 @@ def test_from_the_search_to_the_submission_on_several_machines(
     file = space()
     home = f"{s3.url}/{file.parent.name}"
     summary, _ = ended(on("head", searching(file, s3)))
-    assert (summary["trained"], summary["complete"], summary["failed"], summary["undelivered"]) == (4, 4, 0, 0)
+    assert (summary["trained"], summary["complete"], summary["failed"], summary["undelivered"]) == (
+        4,
+        4,
+        0,
+        0,
+    )
     remote, before = Remote(home), times(Remote(home))
-    assert len(before) == 4 and remote.find("lease.json") is None and not remote.list("studies/s/running")
+    assert (
+        len(before) == 4
+        and remote.find("lease.json") is None
+        and not remote.list("studies/s/running")
+    )
 
     status, _ = ended(on("laptop", cli("status", "s", "--home", home)))
-    assert len(status["complete"]) == 4 and not status["searching"] and status["store_path"] == f"{s3.url}/store"
+    assert (
+        len(status["complete"]) == 4
+        and not status["searching"]
+        and status["store_path"] == f"{s3.url}/store"
+    )
     again, _ = ended(on("new head", searching(file, s3)))
     assert (again["trained"], again["found"], again["undelivered"]) == (0, 4, 0)
     assert times(remote) == before
 
-    ended(on("laptop", cli("ensemble", "s", "--recipe", "greedy", "--name", "e", "--no-tracking", "--home", home)))
+    ended(
+        on(
+            "laptop",
+            cli(
+                "ensemble",
+                "s",
+                "--recipe",
+                "greedy",
+                "--name",
+                "e",
+                "--no-tracking",
+                "--home",
+                home,
+            ),
+        )
+    )
     submitted, _ = ended(on("other laptop", cli("submit", "e", "--out", "sub", "--home", home)))
     assert submitted["recordings"] > 0
     predicted, _ = ended(
-        on("third laptop", cli("predict", "e", "--data", f"{s3.url}/store", "--out", "p", "--home", home))
+        on(
+            "third laptop",
+            cli("predict", "e", "--data", f"{s3.url}/store", "--out", "p", "--home", home),
+        )
     )
     assert predicted["from_bank"] < 1e-3
 

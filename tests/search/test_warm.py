@@ -1,4 +1,5 @@
-"""Warm start: what earlier studies tell a sampler, what they don't, and that it changes nothing else."""
+"""Warm start: what earlier studies tell a sampler, what they don't, and that it changes nothing
+else."""
 
 from __future__ import annotations
 
@@ -47,13 +48,18 @@ def bank(tmp_path: Path) -> Bank:
 
 
 def put(bank: Bank, store: Store, study: str, *, scored: bool = True, **settings: Any) -> str:
-    """A complete trial, the better the nearer its rate is to 10^-2.5; valence is best at 10^-3.5."""
+    """A complete trial, the better the nearer its rate is to 10^-2.5; valence is best at
+    10^-3.5."""
     made = TrialSettings(**{"features": ("face",), "encoder": "gru", **settings})
     data_hash = store.data_hash(made.features, made.fold)
     trial = trial_id(made, data_hash)
     rate = math.log10(made.learning_rate)
     valence, arousal = 1 - abs(rate + 3.5) / 4, 1 - abs(rate + 1.5) / 4
-    best = {"valence": {"ccc": valence}, "arousal": {"ccc": arousal}, "score": {"value": 1 - abs(rate + 2.5) / 4}}
+    best = {
+        "valence": {"ccc": valence},
+        "arousal": {"ccc": arousal},
+        "score": {"value": 1 - abs(rate + 2.5) / 4},
+    }
     record = {
         "source": "trained",
         "settings": made.model_dump(mode="json"),
@@ -78,7 +84,9 @@ def session(tmp_path: Path, space: Space, store: Store, *warm: str) -> Session:
 
 def told(of: Session) -> list[list[float]]:
     assert of.proposals._sampler is not None
-    return [trial.values for trial in of.proposals._sampler.study.trials if trial.state.is_finished()]
+    return [
+        trial.values for trial in of.proposals._sampler.study.trials if trial.state.is_finished()
+    ]
 
 
 def test_tpe_begins_where_an_earlier_study_went_well(
@@ -88,7 +96,9 @@ def test_tpe_begins_where_an_earlier_study_went_well(
     warm = session(tmp_path, space(), tiny_store, "old")
     assert len(told(warm)) == 40 and not warm.finished
     drawn = [warm.next_trial() for _ in range(20)]
-    good = [each for each in drawn if each is not None and -3 < math.log10(each[1].learning_rate) < -2]
+    good = [
+        each for each in drawn if each is not None and -3 < math.log10(each[1].learning_rate) < -2
+    ]
     assert len(good) > 10  # 5 would be chance
     assert len({each[0] for each in drawn if each is not None}) == 20
 
@@ -97,7 +107,9 @@ def test_two_objectives_learn_two_values(
     tmp_path: Path, bank: Bank, tiny_store: Store, space: Callable[..., Space]
 ) -> None:
     put(bank, tiny_store, "old", learning_rate=10**-2.5)
-    assert told(session(tmp_path, space(objective="both"), tiny_store, "old")) == [pytest.approx([0.75, 0.75])]
+    assert told(session(tmp_path, space(objective="both"), tiny_store, "old")) == [
+        pytest.approx([0.75, 0.75])
+    ]
 
 
 def test_what_tells_nothing_is_counted(
@@ -110,10 +122,18 @@ def test_what_tells_nothing_is_counted(
     put(bank, tiny_store, "old", learning_rate=0.01, scored=False)
     bank.write("old", "outside-model", {"source": "outside", "settings": None, "best": {}}, {})
     (warm,) = warm_start_from(bank, ["old"], space(), tiny_store, study="new")
-    assert warm.counts() == {"study": "old", "used": 2, "outside": 3, "unscored": 1, "other_data": 0}
+    assert warm.counts() == {
+        "study": "old",
+        "used": 2,
+        "outside": 3,
+        "unscored": 1,
+        "other_data": 0,
+    }
 
 
-def test_other_data_is_told_of(bank: Bank, tiny_store: Store, space: Callable[..., Space], tmp_path: Path) -> None:
+def test_other_data_is_told_of(
+    bank: Bank, tiny_store: Store, space: Callable[..., Space], tmp_path: Path
+) -> None:
     other = simulate(tmp_path / "other", size="tiny", seed=5)
     fill(bank, other, "old", 3)
     (warm,) = warm_start_from(bank, ["old", "old"], space(), tiny_store, study="new")
@@ -152,15 +172,23 @@ def test_a_study_remembers_what_it_started_from(
     assert study.warm_start == []
     for names in (["one"], [], ["two", "one"]):
         study.begin(tiny_store, space().document, warm_start=names)
-    assert study.warm_start == read_json(study.folder / "study.json")["warm_start"] == ["one", "two"]
+    assert (
+        study.warm_start == read_json(study.folder / "study.json")["warm_start"] == ["one", "two"]
+    )
 
 
-def test_what_can_not_be_is_refused_at_once(bank: Bank, tiny_store: Store, space: Callable[..., Space]) -> None:
+def test_what_can_not_be_is_refused_at_once(
+    bank: Bank, tiny_store: Store, space: Callable[..., Space]
+) -> None:
     fill(bank, tiny_store, "first", 1)
     with pytest.raises(InputError) as caught:
         warm_start_from(bank, ["frist", "new"], space("random"), tiny_store, study="new")
     text = str(caught.value)
-    assert "did you mean 'first'" in text and "from its own trials" in text and "sampler random" in text
+    assert (
+        "did you mean 'first'" in text
+        and "from its own trials" in text
+        and "sampler random" in text
+    )
 
 
 def test_a_preview_says_what_is_learnt_first_and_refuses_what_a_search_refuses(
@@ -170,7 +198,9 @@ def test_a_preview_says_what_is_learnt_first_and_refuses_what_a_search_refuses(
     put(bank, tiny_store, "old", learning_rate=0.5)
     home = Home(tmp_path / "home")
     preview = make_preview(home, space(), tiny_store, study="new", warm_start=["old"])
-    assert [(one["study"], one["used"], one["outside"]) for one in preview.warm_start] == [("old", 1, 1)]
+    assert [(one["study"], one["used"], one["outside"]) for one in preview.warm_start] == [
+        ("old", 1, 1)
+    ]
     assert not Study(home, "new").exists()
     with pytest.raises(InputError, match="nowhere"):
         make_preview(home, space(), tiny_store, study="new", warm_start=["nowhere"])

@@ -1,4 +1,5 @@
-"""Predicting anew with configurations over folds and with blends; what keeps no weights is refused by name."""
+"""Predicting anew with configurations over folds and with blends; what keeps no weights is refused
+by name."""
 
 from __future__ import annotations
 
@@ -26,12 +27,15 @@ CONFIGURATIONS = (
     {"features": ("face",), "encoder": "gru", "epochs": 1},
     {"features": ("voice",), "encoder": "lstm", "epochs": 1},
 )
-MEAN = read_recipe("mean", {"method": "mean", "members": {"folds": "all"}, "smooth": {"seconds": 0.2}})
+MEAN = read_recipe(
+    "mean", {"method": "mean", "members": {"folds": "all"}, "smooth": {"seconds": 0.2}}
+)
 
 
 @pytest.fixture(scope="module")
 def folded(tmp_path_factory: pytest.TempPathFactory) -> Served:
-    """Two configurations trained on three folds, the last of them the official split; and one trial of the mix."""
+    """Two configurations trained on three folds, the last of them the official split; and one trial
+    of the mix."""
     folder = tmp_path_factory.mktemp("folded")
     path = write_store(folder / "store").path
     (path / "folds.json").write_text(json.dumps({"folds": FOLDS}))
@@ -42,27 +46,39 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> Served:
             train(Bank(home.bank), store, "first", f"c{number}-{fold}", {**settings, "fold": fold})
     record = Bank(home.bank).record("first", "c0-official")
     test = store.split("test")
-    values = np.random.default_rng(0).uniform(1, 9, size=(sum(one.frames for one in test), 2)).astype(np.float32)
+    values = (
+        np.random.default_rng(0)
+        .uniform(1, 9, size=(sum(one.frames for one in test), 2))
+        .astype(np.float32)
+    )
     mixed = {**record, "settings": {**record["settings"], "fold": MIX}, "best": {}}
     Bank(home.bank).write("mix", "m0", mixed, {"test": Predictions(values, frames_hash(test))})
     return Served(home, store, build(home, ["first"], MEAN, "over"))
 
 
-def test_a_configuration_over_folds_is_predicted_by_its_folds_models(folded: Served, tmp_path: Path) -> None:
+def test_a_configuration_over_folds_is_predicted_by_its_folds_models(
+    folded: Served, tmp_path: Path
+) -> None:
     weights = members_of(folded.ensemble)
     assert len(weights) == 6
     assert all(one.by_dimension["valence"] == (pytest.approx(1 / 6),) for one in weights)
     submit(folded.ensemble, folded.store, folded.bank, format="recordings", out=tmp_path / "bank")
-    written = write_predictions(folded.ensemble, folded.bank, folded.store, "test", tmp_path / "weights")
+    written = write_predictions(
+        folded.ensemble, folded.bank, folded.store, "test", tmp_path / "weights"
+    )
     assert written.members == 6 and written.from_bank is not None and written.from_bank < 1e-5
     found = [read_folder(tmp_path / name, folded.store) for name in ("bank", "weights")]
     assert np.abs(found[0] - found[1]).max() < 1e-5 and np.ptp(found[0], axis=0).min() > 0.01
-    validation = write_predictions(folded.ensemble, folded.bank, folded.store, "validation", tmp_path / "validation")
+    validation = write_predictions(
+        folded.ensemble, folded.bank, folded.store, "validation", tmp_path / "validation"
+    )
     assert validation.from_bank is None  # the bank has each recording from one trial only
 
 
 def test_a_blend_is_predicted_part_by_part_and_served(folded: Served, tmp_path: Path) -> None:
-    (tmp_path / "folds.yaml").write_text("method: mean\nmembers: {folds: all}\nsmooth: {seconds: 0.3}\n")
+    (tmp_path / "folds.yaml").write_text(
+        "method: mean\nmembers: {folds: all}\nsmooth: {seconds: 0.3}\n"
+    )
     (tmp_path / "one.yaml").write_text("method: best\nmatch: true\nmembers: {folds: official}\n")
     (tmp_path / "both.yaml").write_text("method: blend\nof: {folds: 0.25, one: 0.75}\n")
     built = build(folded.home, ["first"], load_recipe(tmp_path / "both.yaml"), "both")
@@ -83,14 +99,17 @@ def test_members_without_weights_are_named(folded: Served, tmp_path: Path) -> No
     built = build(folded.home, ["mix"], recipe, "mix")
     submit(built, folded.store, folded.bank, format="recordings", out=tmp_path / "bank")
     with pytest.raises(
-        InputError, match=r"members of fold train_val_mix, whose .* keep no weights: mix/m0 \(weight in"
+        InputError,
+        match=r"members of fold train_val_mix, whose .* keep no weights: mix/m0 \(weight in",
     ):
         write_predictions(built, folded.bank, folded.store, "test", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_ensemble_of_single_trials_has_one_weight_each(own: Served) -> None:
-    ensemble = make_ensemble(own.home, own.store, {"valence": {"a": 1.0}, "arousal": {"a": 0.5, "b": 0.5}}, "two")
+    ensemble = make_ensemble(
+        own.home, own.store, {"valence": {"a": 1.0}, "arousal": {"a": 0.5, "b": 0.5}}, "two"
+    )
     assert {one.trial: one.by_dimension for one in members_of(ensemble)} == {
         "a": {"valence": (1.0,), "arousal": (0.5,)},
         "b": {"arousal": (0.5,)},

@@ -1,4 +1,5 @@
-"""Predicting stores from weights: equal to the bank on the study's own store, refused where anything does not fit."""
+"""Predicting stores from weights: equal to the bank on the study's own store, refused where
+anything does not fit."""
 
 from __future__ import annotations
 
@@ -22,7 +23,12 @@ from va_search.submission.folder import MARK
 
 
 def write(served: Served, out: Path, **changed: Any) -> Written:
-    given: dict[str, Any] = {"ensemble": served.ensemble, "store": served.store, "split": "test", **changed}
+    given: dict[str, Any] = {
+        "ensemble": served.ensemble,
+        "store": served.store,
+        "split": "test",
+        **changed,
+    }
     return write_predictions(given["ensemble"], served.bank, given["store"], given["split"], out)
 
 
@@ -37,7 +43,9 @@ POST = {
 
 
 @pytest.mark.parametrize("post", [None, POST])
-def test_the_test_split_equals_the_submission(own: Served, tmp_path: Path, post: dict[str, Any] | None) -> None:
+def test_the_test_split_equals_the_submission(
+    own: Served, tmp_path: Path, post: dict[str, Any] | None
+) -> None:
     ensemble = make_ensemble(own.home, own.store, WEIGHTS, post=post)
     submit(ensemble, own.store, own.bank, format="recordings", out=tmp_path / "bank")
     written = write(own, tmp_path / "weights", ensemble=ensemble)
@@ -49,14 +57,18 @@ def test_the_test_split_equals_the_submission(own: Served, tmp_path: Path, post:
     assert written.from_bank is not None and written.from_bank <= 1e-5
     for name in there - {MARK}:
         rows = [rows_of(tmp_path / folder / name) for folder in ("bank", "weights")]
-        assert [row[0] for row in rows[0]] == [row[0] for row in rows[1]]  # header and times, as they stood
+        assert [row[0] for row in rows[0]] == [
+            row[0] for row in rows[1]
+        ]  # header and times, as they stood
 
 
 def test_the_validation_split_equals_the_bank(served: Served, tmp_path: Path) -> None:
     write(served, tmp_path / "out", split="validation")
     validation = served.store.split("validation")
     expected = predict(served.ensemble, served.bank, "validation", validation)
-    assert np.abs(read_folder(tmp_path / "out", served.store, "validation") - expected).max() <= 1e-5
+    assert (
+        np.abs(read_folder(tmp_path / "out", served.store, "validation") - expected).max() <= 1e-5
+    )
     assert json.loads((tmp_path / "out" / MARK).read_text())["split"] == "validation"
 
 
@@ -67,11 +79,17 @@ def test_a_few_subjects_at_a_time_give_the_same(
     monkeypatch.setattr(members, "PART", 1)
     test = served.store.split("test")
     found = list(parts(test))
-    assert [[one.name for one in part] for _, part in found] == [["r07", "r09"], ["r08"], ["r10"]]  # subjects whole
+    assert [[one.name for one in part] for _, part in found] == [
+        ["r07", "r09"],
+        ["r08"],
+        ["r10"],
+    ]  # subjects whole
     assert sorted(np.concatenate([rows for rows, _ in found])) == list(range(239))
     assert all(len(rows) == len(positions(part)) for rows, part in found)
     write(served, tmp_path / "in-parts")
-    at_once, in_parts = (read_folder(tmp_path / name, served.store) for name in ("at-once", "in-parts"))
+    at_once, in_parts = (
+        read_folder(tmp_path / name, served.store) for name in ("at-once", "in-parts")
+    )
     assert np.abs(at_once - in_parts).max() <= 1e-5
 
 
@@ -83,10 +101,17 @@ def test_another_store_needs_only_the_members_feature_sets(served: Served, tmp_p
     write(served, tmp_path / "own")
     header, *_ = rows_of(tmp_path / "out" / "n07.csv")
     assert header == ["valence", "arousal"]
-    assert np.abs(read_folder(tmp_path / "out", other) - read_folder(tmp_path / "own", served.store)).max() <= 1e-5
+    assert (
+        np.abs(
+            read_folder(tmp_path / "out", other) - read_folder(tmp_path / "own", served.store)
+        ).max()
+        <= 1e-5
+    )
 
 
-def test_no_other_feature_set_is_read(served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_other_feature_set_is_read(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: set[str] = set()
     features = Store.features
 
@@ -101,8 +126,12 @@ def test_no_other_feature_set_is_read(served: Served, tmp_path: Path, monkeypatc
 
 def test_a_model_stands_once_where_one_epoch_is_best_of_both(served: Served) -> None:
     loaded = {member.weights.trial: member for member in load_members(served.ensemble, served.bank)}
-    assert [sorted(loaded), [one.trial for one in members_of(served.ensemble)]] == [["a", "b", "c"]] * 2
-    assert [dimensions for _, dimensions in loaded["c"].models] == [["valence", "arousal"]]  # trained for one epoch
+    assert [sorted(loaded), [one.trial for one in members_of(served.ensemble)]] == [
+        ["a", "b", "c"]
+    ] * 2
+    assert [dimensions for _, dimensions in loaded["c"].models] == [
+        ["valence", "arousal"]
+    ]  # trained for one epoch
     best = served.bank.record("first", "b")["best"]
     assert (best["valence"]["epoch"] == best["arousal"]["epoch"]) == (len(loaded["b"].models) == 1)
     assert [dimensions for _, dimensions in loaded["a"].models] == [["valence"]]
@@ -111,7 +140,12 @@ def test_a_model_stands_once_where_one_epoch_is_best_of_both(served: Served) -> 
 def test_the_watch_counts_to_the_end(served: Served, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     write_predictions(
-        served.ensemble, served.bank, served.store, "test", tmp_path / "out", watch=lambda *one: seen.append(one)
+        served.ensemble,
+        served.bank,
+        served.store,
+        "test",
+        tmp_path / "out",
+        watch=lambda *one: seen.append(one),
     )
     assert seen[0][0] == "first/a" and seen[-1][0] == "first/c"
     assert all(done <= frames for _, done, frames in seen) and seen[-1][1] == len(seen) * 239
@@ -164,7 +198,9 @@ def test_stores_that_do_not_fit(
     other = write_store(tmp_path / "other", sets=sets, dims=dims)
     with pytest.raises(InputError) as error:
         write(served, tmp_path / "out", store=other)
-    assert [one.split("feature set ")[1] for one in error.value.problems] == said  # once, whoever needs it
+    assert [
+        one.split("feature set ")[1] for one in error.value.problems
+    ] == said  # once, whoever needs it
     assert not (tmp_path / "out").exists()
 
 
@@ -174,12 +210,20 @@ def test_unnamed_columns_fit_named_ones(served: Served, tmp_path: Path) -> None:
 
 
 def test_members_from_elsewhere_are_named(own: Served, tmp_path: Path) -> None:
-    weights = {"valence": {"outside-red": 0.25, "b": 0.75}, "arousal": {"b": 0.5, "outside-blue": 0.5}}
-    ensemble = make_ensemble(own.home, own.store, weights, "mixed", outside=("outside-red", "outside-blue"))
+    weights = {
+        "valence": {"outside-red": 0.25, "b": 0.75},
+        "arousal": {"b": 0.5, "outside-blue": 0.5},
+    }
+    ensemble = make_ensemble(
+        own.home, own.store, weights, "mixed", outside=("outside-red", "outside-blue")
+    )
     with pytest.raises(InputError) as error:
         write(own, tmp_path / "out", ensemble=ensemble)
     (text,) = error.value.problems
-    assert "first/outside-red (weight in valence 0.250), first/outside-blue (weight in arousal 0.500)" in text
+    assert (
+        "first/outside-red (weight in valence 0.250), first/outside-blue (weight in arousal 0.500)"
+        in text
+    )
     assert "`members: {outside: false}`" in text
 
 
@@ -200,7 +244,11 @@ def test_a_member_that_predicts_nan_is_named(own: Served, tmp_path: Path) -> Non
     path = own.weights("a")
     with safe_open(str(path), framework="pt") as file:
         metadata, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    save_file({name: tensor * float("nan") for name, tensor in tensors.items()}, str(path), metadata=metadata)
+    save_file(
+        {name: tensor * float("nan") for name, tensor in tensors.items()},
+        str(path),
+        metadata=metadata,
+    )
     with pytest.raises(JobError, match="first/a: its valence model predicts NaN"):
         write(own, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -217,7 +265,10 @@ def test_weights_of_another_version_and_label_range(own: Served, tmp_path: Path)
     from safetensors import safe_open
     from safetensors.torch import save_file
 
-    changes: list[tuple[str, dict[str, Any]]] = [("a", {"format": 2}), ("b", {"label_range": [-1, 1]})]
+    changes: list[tuple[str, dict[str, Any]]] = [
+        ("a", {"format": 2}),
+        ("b", {"label_range": [-1, 1]}),
+    ]
     changes.append(("c", {"settings": {"features": ["face"], "encoder": "mamba"}}))
     for trial, change in changes:
         path = own.weights(trial)
@@ -228,7 +279,13 @@ def test_weights_of_another_version_and_label_range(own: Served, tmp_path: Path)
     with pytest.raises(InputError) as error:
         write(own, tmp_path / "out")
     text = str(error.value)
-    assert "a/valence.safetensors: weights of another program or version, expected va-search format 1" in text
-    assert "b/valence.safetensors: trained on label range [-1, 1], the ensemble is of [0.5, 9.5]" in text
+    assert (
+        "a/valence.safetensors: weights of another program or version, expected va-search format 1"
+        in text
+    )
+    assert (
+        "b/valence.safetensors: trained on label range [-1, 1], the ensemble is of [0.5, 9.5]"
+        in text
+    )
     assert "c/valence.safetensors: not weights this version can read" in text and "mamba" in text
     assert len(error.value.problems) == 3

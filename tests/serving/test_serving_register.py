@@ -1,4 +1,5 @@
-"""An ensemble in MLflow's registry, really served: `mlflow models predict` gives the submission's numbers."""
+"""An ensemble in MLflow's registry, really served: `mlflow models predict` gives the submission's
+numbers."""
 
 from __future__ import annotations
 
@@ -42,7 +43,12 @@ def table_of(store: Store, names: list[str]) -> pd.DataFrame:
     for one in store.split("test"):
         gap = np.zeros(one.frames, dtype=bool)
         gap[list(one.gaps)] = True
-        table = {"recording": one.name, "subject": one.subject, "frames_per_second": one.frames_per_second, "gap": gap}
+        table = {
+            "recording": one.name,
+            "subject": one.subject,
+            "frames_per_second": one.frames_per_second,
+            "gap": gap,
+        }
         for name in names:
             values = store.features(name)[one.start : one.stop].astype(np.float32)
             columns = store.feature_sets[name].columns
@@ -53,14 +59,25 @@ def table_of(store: Store, names: list[str]) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    """A simulated challenge, trained trials, an ensemble `mix`, its submission, and the registered model."""
+    """A simulated challenge, trained trials, an ensemble `mix`, its submission, and the registered
+    model."""
     folder = tmp_path_factory.mktemp("registered")
     home, store = Home(folder / "home"), simulate(folder / "store", size="tiny")
     for trial, settings in TRIALS.items():
         train(Bank(home.bank), store, "first", trial, settings)
     call(home, "ensemble", "first", "--recipe", recipe("mean"), "--name", "mix", "--no-tracking")
     call(home, "submit", "mix", "--out", str(folder / "submission"))
-    call(home, "predict", "mix", "--data", str(store.path), "--out", str(folder / "predicted"), "--device", "cpu")
+    call(
+        home,
+        "predict",
+        "mix",
+        "--data",
+        str(store.path),
+        "--out",
+        str(folder / "predicted"),
+        "--device",
+        "cpu",
+    )
     return home
 
 
@@ -71,15 +88,27 @@ def registered(home: Home) -> dict[str, object]:
 
 def environment(home: Home) -> dict[str, str]:
     quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-    quiet["PYTHONDONTWRITEBYTECODE"] = "1"  # lest what loads the model leave .pyc files beside its code
+    quiet["PYTHONDONTWRITEBYTECODE"] = (
+        "1"  # lest what loads the model leave .pyc files beside its code
+    )
     return {**os.environ, **quiet, "MLFLOW_TRACKING_URI": home.tracking_uri, "OMP_NUM_THREADS": "1"}
 
 
-def test_mlflow_predicts_what_is_submitted(home: Home, registered: dict[str, object], tmp_path: Path) -> None:
+def test_mlflow_predicts_what_is_submitted(
+    home: Home, registered: dict[str, object], tmp_path: Path
+) -> None:
     store = Store.open(home.root.parent / "store")
     table = table_of(store, ["face", "voice"])
     table.to_csv(tmp_path / "features.csv", index=False)
-    command = [str(BIN / "mlflow"), "models", "predict", "-m", str(registered["uri"]), "--env-manager", "local"]
+    command = [
+        str(BIN / "mlflow"),
+        "models",
+        "predict",
+        "-m",
+        str(registered["uri"]),
+        "--env-manager",
+        "local",
+    ]
     command += ["-t", "csv", "-i", "features.csv", "-o", "out.json"]
     subprocess.run(command, cwd=tmp_path, env=environment(home), check=True, capture_output=True)
     found = pd.DataFrame(read_json(tmp_path / "out.json")["predictions"])
@@ -91,9 +120,13 @@ def test_mlflow_predicts_what_is_submitted(home: Home, registered: dict[str, obj
     assert not (tmp_path / "mlflow.db").exists() and not (tmp_path / "mlruns").exists()
 
 
-def test_the_model_brings_its_code_and_no_pickle(home: Home, registered: dict[str, object], tmp_path: Path) -> None:
+def test_the_model_brings_its_code_and_no_pickle(
+    home: Home, registered: dict[str, object], tmp_path: Path
+) -> None:
     files = [path for path in home.artifacts.rglob("*") if path.is_file()]
-    assert not [path for path in files if path.suffix in (".pkl", ".pickle", ".pt", ".pyc", ".joblib")]
+    assert not [
+        path for path in files if path.suffix in (".pkl", ".pickle", ".pt", ".pyc", ".joblib")
+    ]
     assert len([path for path in files if path.suffix == ".safetensors"]) >= 3
     program = f"""
 import mlflow, pandas
@@ -107,9 +140,16 @@ except Exception as error:
     print(error)
 """
     run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment(home), check=True, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment(home),
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    assert str(home.artifacts) in run.stdout  # the model's copy of the package, not the installed one
+    assert (
+        str(home.artifacts) in run.stdout
+    )  # the model's copy of the package, not the installed one
     said = "12 ['recording', 'valence', 'arousal'] ['recording', 'subject', 'frames_per_second', 'gap']"
     assert said in run.stdout and "Model is missing inputs ['face.face_1']" in run.stdout
 
@@ -120,10 +160,22 @@ def test_the_same_content_keeps_its_version(home: Home, registered: dict[str, ob
     assert registered["version"] == 1 and registered["new"] is True
     again = json.loads(call(home, "register", "mix"))
     assert again["version"] == 1 and again["new"] is False
-    given = ["ensemble", "first", "--recipe", recipe("best"), "--name", "mix", "--force", "--home", str(home.root)]
+    given = [
+        "ensemble",
+        "first",
+        "--recipe",
+        recipe("best"),
+        "--name",
+        "mix",
+        "--force",
+        "--home",
+        str(home.root),
+    ]
     rebuilt = CliRunner().invoke(app, [*given, "--no-tracking"])
     assert "models:/mix/1 is of an earlier build of ensemble mix" in rebuilt.stdout
-    (home.ensemble("mix").with_suffix("") / "registered.json").unlink()  # as another machine, or version, left it
+    (
+        home.ensemble("mix").with_suffix("") / "registered.json"
+    ).unlink()  # as another machine, or version, left it
     rebuilt = CliRunner().invoke(app, given)
     assert "models:/mix/1 is of an earlier build of ensemble mix" in rebuilt.stderr
     newer = json.loads(call(home, "register", "mix"))

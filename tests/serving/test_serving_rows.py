@@ -1,4 +1,5 @@
-"""Recordings as tables: the same numbers as from the store, rows in their order, refused where they can't be meant."""
+"""Recordings as tables: the same numbers as from the store, rows in their order, refused where they
+can't be meant."""
 
 from __future__ import annotations
 
@@ -26,7 +27,12 @@ def table_of(store: Store, split: str = "test") -> pd.DataFrame:
     for one in store.split(split):
         gap = np.zeros(one.frames, dtype=bool)
         gap[list(one.gaps)] = True
-        table: dict[str, Any] = {"recording": one.name, "subject": one.subject, "gap": gap, "frames_per_second": 25.0}
+        table: dict[str, Any] = {
+            "recording": one.name,
+            "subject": one.subject,
+            "gap": gap,
+            "frames_per_second": 25.0,
+        }
         for name in ("face", "voice"):
             columns = store.feature_sets[name].columns or range(store.feature_sets[name].dim)
             values = store.features(name)[one.start : one.stop]
@@ -43,7 +49,9 @@ def opened(served: Served, tmp_path: Path) -> serving.Served:
     return serving.Served.open(folder)
 
 
-def test_a_table_is_predicted_as_the_store_is(served: Served, opened: serving.Served, tmp_path: Path) -> None:
+def test_a_table_is_predicted_as_the_store_is(
+    served: Served, opened: serving.Served, tmp_path: Path
+) -> None:
     write_predictions(served.ensemble, served.bank, served.store, "test", tmp_path / "out")
     expected = read_folder(tmp_path / "out", served.store)
     table = table_of(served.store)
@@ -55,7 +63,9 @@ def test_a_table_is_predicted_as_the_store_is(served: Served, opened: serving.Se
 
 def test_rows_of_several_recordings_may_be_mixed(served: Served, opened: serving.Served) -> None:
     table = table_of(served.store)
-    order = np.argsort(table.groupby("recording").cumcount().to_numpy(), kind="stable")  # frame by frame
+    order = np.argsort(
+        table.groupby("recording").cumcount().to_numpy(), kind="stable"
+    )  # frame by frame
     mixed = table.iloc[order]
     expected = opened.predict(table)
     pd.testing.assert_frame_equal(opened.predict(mixed), expected.iloc[order], atol=1e-6)
@@ -63,7 +73,9 @@ def test_rows_of_several_recordings_may_be_mixed(served: Served, opened: serving
 
 
 def test_gap_subject_and_rate_matter(own: Served, tmp_path: Path) -> None:
-    post = {d: {"smoothing": "moving_average", "window_seconds": 0.4} for d in ("valence", "arousal")}
+    post = {
+        d: {"smoothing": "moving_average", "window_seconds": 0.4} for d in ("valence", "arousal")
+    }
     ensemble = make_ensemble(own.home, own.store, WEIGHTS, post=post)
     (tmp_path / "m").mkdir()
     serving.write_served(tmp_path / "m", ensemble, own.bank, None)
@@ -71,8 +83,15 @@ def test_gap_subject_and_rate_matter(own: Served, tmp_path: Path) -> None:
     table = table_of(own.store)
     whole = opened.predict(table)[["valence", "arousal"]].to_numpy()
     first = (table["recording"] == "r07").to_numpy()
-    assert np.abs(opened.predict(table[first])[["valence", "arousal"]].to_numpy() - whole[first]).max() > 1e-4
-    changes: dict[str, Any] = {"gap": False, "subject": table["recording"], "frames_per_second": 50.0}
+    assert (
+        np.abs(opened.predict(table[first])[["valence", "arousal"]].to_numpy() - whole[first]).max()
+        > 1e-4
+    )
+    changes: dict[str, Any] = {
+        "gap": False,
+        "subject": table["recording"],
+        "frames_per_second": 50.0,
+    }
     for column, value in changes.items():
         other = opened.predict(table.assign(**{column: value}))[["valence", "arousal"]].to_numpy()
         assert np.abs(other - whole).max() > 1e-4, column
@@ -82,10 +101,14 @@ def test_gap_subject_and_rate_matter(own: Served, tmp_path: Path) -> None:
 
 def test_without_smoothing_and_delay_no_rate_is_asked_for(served: Served, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
-    serving.write_served(tmp_path / "m", served.ensemble, served.bank, None)  # the study's recordings had several
+    serving.write_served(
+        tmp_path / "m", served.ensemble, served.bank, None
+    )  # the study's recordings had several
     opened = serving.Served.open(tmp_path / "m")
     table = table_of(served.store)
-    pd.testing.assert_frame_equal(opened.predict(table.drop(columns="frames_per_second")), opened.predict(table))
+    pd.testing.assert_frame_equal(
+        opened.predict(table.drop(columns="frames_per_second")), opened.predict(table)
+    )
 
 
 def test_an_empty_table_gives_an_empty_one(served: Served, opened: serving.Served) -> None:
@@ -96,16 +119,30 @@ def test_an_empty_table_gives_an_empty_one(served: Served, opened: serving.Serve
 def test_the_folder_needs_nothing_else_and_has_no_pickle(served: Served, tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     serving.write_served(tmp_path / "model", served.ensemble, served.bank, None)
-    files = {str(path.relative_to(tmp_path / "model")) for path in (tmp_path / "model").rglob("*") if path.is_file()}
+    files = {
+        str(path.relative_to(tmp_path / "model"))
+        for path in (tmp_path / "model").rglob("*")
+        if path.is_file()
+    }
     weights = {"a": ["valence"], "b": ["valence", "arousal"], "c": ["valence", "arousal"]}
-    expected = {f"bank/first/{trial}/{name}.safetensors" for trial, names in weights.items() for name in names}
+    expected = {
+        f"bank/first/{trial}/{name}.safetensors"
+        for trial, names in weights.items()
+        for name in names
+    }
     assert files == {"ensemble.json", "serving.json", *expected}
 
 
 def small(**changed: Any) -> pd.DataFrame:
-    table: dict[str, Any] = {"recording": ["a", "a", "b"], "face.smile": [1.0, 2, 3], "face.gaze.x": [1.0, 2, 3]}
+    table: dict[str, Any] = {
+        "recording": ["a", "a", "b"],
+        "face.smile": [1.0, 2, 3],
+        "face.gaze.x": [1.0, 2, 3],
+    }
     table |= {"voice.0": [4.0, 5, 6], "voice.1": [4.0, 5, 6]}
-    return pd.DataFrame({**table, **changed}).drop(columns=[name for name, value in changed.items() if value is None])
+    return pd.DataFrame({**table, **changed}).drop(
+        columns=[name for name, value in changed.items() if value is None]
+    )
 
 
 def laid_out(table: pd.DataFrame, rate: float | None = 25.0) -> tuple[Any, Any]:
@@ -113,15 +150,32 @@ def laid_out(table: pd.DataFrame, rate: float | None = 25.0) -> tuple[Any, Any]:
 
 
 def test_a_table_as_a_store() -> None:
-    store, order = laid_out(small(recording=["b", "a", "b"], gap=[True, False, True], frames_per_second=[30, None, 30]))
+    store, order = laid_out(
+        small(recording=["b", "a", "b"], gap=[True, False, True], frames_per_second=[30, None, 30])
+    )
     assert order.tolist() == [0, 2, 1]
     b, a = store.recordings
-    assert (b.name, b.subject, b.start, b.frames, b.gaps, b.frames_per_second) == ("b", "b", 0, 2, (1,), 30.0)
+    assert (b.name, b.subject, b.start, b.frames, b.gaps, b.frames_per_second) == (
+        "b",
+        "b",
+        0,
+        2,
+        (1,),
+        30.0,
+    )
     assert (a.name, a.start, a.stop, a.gaps, a.frames_per_second) == ("a", 2, 3, (), 25.0)
     assert store.features("voice").tolist() == [[4, 4], [6, 6], [5, 5]]
-    assert np.isnan(store.annotations).all() and store.annotations.shape == (3, 2) and store.valid.all()
+    assert (
+        np.isnan(store.annotations).all()
+        and store.annotations.shape == (3, 2)
+        and store.valid.all()
+    )
     other, _ = laid_out(small(recording=["b", "a", "b"]))
-    assert other.feature_sets["voice"].hash == store.feature_sets["voice"].hash != store.feature_sets["face"].hash
+    assert (
+        other.feature_sets["voice"].hash
+        == store.feature_sets["voice"].hash
+        != store.feature_sets["face"].hash
+    )
 
 
 def test_from_a_store_and_back(served: Served) -> None:
@@ -132,7 +186,12 @@ def test_from_a_store_and_back(served: Served) -> None:
     store, order = to_store(table, sets, label_range=(0.5, 9.5), frames_per_second=None)
     assert order.tolist() == list(range(239))
     for one, other in zip(store.recordings, served.store.split("test"), strict=True):
-        assert (one.name, one.subject, one.frames, one.gaps) == (other.name, other.subject, other.frames, other.gaps)
+        assert (one.name, one.subject, one.frames, one.gaps) == (
+            other.name,
+            other.subject,
+            other.frames,
+            other.gaps,
+        )
 
 
 @pytest.mark.parametrize(

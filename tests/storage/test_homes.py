@@ -1,4 +1,5 @@
-"""Two machines (two caches) and one home at a URL: what one completes the other has, and nothing is lost between."""
+"""Two machines (two caches) and one home at a URL: what one completes the other has, and nothing is
+lost between."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def complete(home: Home, study: str, trial: str) -> None:
     folder = bank.folder(study, trial)
     folder.mkdir(parents=True)
     (folder / "valence.safetensors").write_bytes(b"weights")
-    made = {split: Predictions(np.full((5, 2), 0.5, np.float32), "h") for split in ("validation", "test")}
+    made = {
+        split: Predictions(np.full((5, 2), 0.5, np.float32), "h")
+        for split in ("validation", "test")
+    }
     bank.write(study, trial, {"best": {}}, made)
 
 
@@ -53,7 +57,9 @@ def test_a_home_at_a_path_is_what_it_was(tmp_path: Path) -> None:
     assert home == Home(tmp_path / "home") and copy_of(home) is None and not home.root.exists()
 
 
-def test_what_one_machine_completed_another_reads_as_far_as_it_needs(machine: Machine, url: str) -> None:
+def test_what_one_machine_completed_another_reads_as_far_as_it_needs(
+    machine: Machine, url: str
+) -> None:
     one, other = machine("one"), machine("other")
     assert (one.home.url, one.home.place) == (url, url) and one.home.root != other.home.root
     complete(one.home, "s", "t1")
@@ -71,7 +77,9 @@ def test_what_one_machine_completed_another_reads_as_far_as_it_needs(machine: Ma
     assert (other.home.bank / "s" / "t1" / "valence.safetensors").read_bytes() == b"weights"
 
 
-def test_an_entry_is_complete_there_only_with_its_last_file(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_is_complete_there_only_with_its_last_file(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one, other = machine("one"), machine("other")
     complete(one.home, "s", "t1")
     put = Remote.put
@@ -159,7 +167,9 @@ def test_a_search_that_begins_while_a_report_is_brought_keeps_its_files(
     other.merge(Need.RECORDS)
     get, study, search = Remote.get, Study(one.home, "s"), ExitStack()
 
-    def first_a_search_begins(self: Remote, name: str, to: Path, found: Found | None = None) -> None:
+    def first_a_search_begins(
+        self: Remote, name: str, to: Path, found: Found | None = None
+    ) -> None:
         get(self, name, to, found)
         if name.endswith("test.arrow"):
             search.enter_context(study.searching())

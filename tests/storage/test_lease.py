@@ -1,4 +1,5 @@
-"""One search at a time on a home at a URL; a dead one's lease is taken over, a stop is heard from elsewhere."""
+"""One search at a time on a home at a URL; a dead one's lease is taken over, a stop is heard from
+elsewhere."""
 
 from __future__ import annotations
 
@@ -33,13 +34,16 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of_another_host(url: str) -> None:
     document = json.loads(Remote(url).read("lease.json"))
-    Remote(url).write("lease.json", json.dumps({**document, "host": "elsewhere", "boot": "b"}).encode())
+    Remote(url).write(
+        "lease.json", json.dumps({**document, "host": "elsewhere", "boot": "b"}).encode()
+    )
 
 
 def test_a_second_search_is_refused_while_the_first_one_lives(url: str) -> None:
     with keeper.kept(home_at(url), "s", lost=print, need=Need.RECORDS):
         with pytest.raises(
-            InputError, match=rf"is searched by process {os.getpid()} on .* \(study 's'\); at a URL one"
+            InputError,
+            match=rf"is searched by process {os.getpid()} on .* \(study 's'\); at a URL one",
         ):
             Lease(Remote(url), "other").take()
         assert searched(home_at(url), "s") and not searched(home_at(url), "other")
@@ -55,7 +59,9 @@ def test_what_died_is_taken_over(url: str, caplog: pytest.LogCaptureFixture) -> 
     assert not first.held
 
 
-def test_a_dead_process_of_this_machine_is_not_waited_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_process_of_this_machine_is_not_waited_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lease, "SILENCE", 1000.0)
     Lease(Remote(url), "s").take()
     document = json.loads(Remote(url).read("lease.json"))
@@ -72,7 +78,9 @@ def test_who_lost_the_home_is_told(url: str) -> None:
     assert other.held, "the loser left the winner's lease alone"
 
 
-def test_a_search_that_brings_for_long_is_not_taken_for_dead(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_brings_for_long_is_not_taken_for_dead(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     merge = HomeCopy.merge
 
     def long(self: HomeCopy, need: Need, **given: Any) -> None:
@@ -100,7 +108,9 @@ def test_who_lost_the_home_puts_nothing_over_the_winners_files(url: str) -> None
         study.ask("t2", {})
         wait_for(lambda: told, 10)
         study.record_failure("t2", {}, "boom")
-    assert {name: remote.read(name) for name in remote.list("studies")} == {"studies/s/asked.jsonl": b"the winner's"}
+    assert {name: remote.read(name) for name in remote.list("studies")} == {
+        "studies/s/asked.jsonl": b"the winner's"
+    }
     assert len(told) == 1
 
 
@@ -116,10 +126,14 @@ def test_study_files_are_there_soon_and_at_the_end(url: str) -> None:
         study.ask("t3", {})
         study.forget_failure("t2")
     assert set(remote.list("studies")) == expected - {"studies/s/failures/t2.json"}
-    assert remote.read("studies/s/asked.jsonl").count(b"\n") == 2 and remote.find("lease.json") is None
+    assert (
+        remote.read("studies/s/asked.jsonl").count(b"\n") == 2 and remote.find("lease.json") is None
+    )
 
 
-def test_a_stop_from_elsewhere_is_heard(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_from_elsewhere_is_heard(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = home_at(url)
     with keeper.kept(home, "s", lost=print, need=Need.RECORDS):
         monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / "laptop"))
@@ -128,7 +142,9 @@ def test_a_stop_from_elsewhere_is_heard(url: str, tmp_path: Path, monkeypatch: p
     assert not ask_elsewhere(home_at(url), "s")
 
 
-def test_a_stop_is_heard_from_the_moment_the_search_is_seen(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_is_heard_from_the_moment_the_search_is_seen(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home = home_at(url)
     Remote(url).write("studies/s/stop", b"{}")  # meant a search that died
     with keeper.kept(home, "s", lost=print, need=Need.RECORDS):

@@ -1,4 +1,5 @@
-"""Files below a URL, on a real S3 server and in a folder: whole, verified, asked for again while there is no answer."""
+"""Files below a URL, on a real S3 server and in a folder: whole, verified, asked for again while
+there is no answer."""
 
 from __future__ import annotations
 
@@ -18,7 +19,11 @@ from va_search.storage.remote import Remote, checked_below
 
 @pytest.fixture(params=["s3", "file"])
 def remote(request: pytest.FixtureRequest, s3: S3, tmp_path: Path) -> Remote:
-    return Remote(f"{s3.url}/{request.node.name}/x" if request.param == "s3" else f"file://{tmp_path}/far away/x")
+    return Remote(
+        f"{s3.url}/{request.node.name}/x"
+        if request.param == "s3"
+        else f"file://{tmp_path}/far away/x"
+    )
 
 
 def test_what_is_put_comes_back_whole(remote: Remote, tmp_path: Path) -> None:
@@ -37,8 +42,11 @@ def test_what_is_put_comes_back_whole(remote: Remote, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("later", [b"one\ntwo\n", b"o"])
-def test_what_changed_since_it_was_listed_comes_as_it_is_now(remote: Remote, tmp_path: Path, later: bytes) -> None:
-    """A living search adds lines to its study's files while another command brings hundreds of others."""
+def test_what_changed_since_it_was_listed_comes_as_it_is_now(
+    remote: Remote, tmp_path: Path, later: bytes
+) -> None:
+    """A living search adds lines to its study's files while another command brings hundreds of
+    others."""
     remote.write("log", b"one\n")
     listed = remote.list()["log"]
     remote.write("log", later)
@@ -61,7 +69,9 @@ def test_what_is_not_there(remote: Remote, tmp_path: Path) -> None:
 
 def test_a_bucket_that_is_not_there_is_refused_at_once(s3: S3, tmp_path: Path) -> None:
     began = time.monotonic()
-    with pytest.raises(InputError, match=r"s3://no-such-bucket/x/one \(write\): refused .*check bucket"):
+    with pytest.raises(
+        InputError, match=r"s3://no-such-bucket/x/one \(write\): refused .*check bucket"
+    ):
         Remote("s3://no-such-bucket/x").write("one", b"1")
     assert time.monotonic() - began < 5
 
@@ -82,7 +92,9 @@ def test_a_wrong_url_is_refused(url: str, said: str) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_one_spelling_and_one_cache_folder_for_a_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_one_spelling_and_one_cache_folder_for_a_url(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path))
     assert checked_url("s3://b/x/") == "s3://b/x"
     assert cache_folder("homes", "s3://b/x").parent == tmp_path / "homes"
@@ -122,7 +134,9 @@ def test_pauses_grow_and_what_is_no_outage_passes(monkeypatch: pytest.MonkeyPatc
     assert pauses == [0.5, 1.0, 2.0]
 
 
-@pytest.mark.parametrize("name", ["../outside.json", "bank/../../outside", "/etc/passwd", "a//b", "..\\outside"])
+@pytest.mark.parametrize(
+    "name", ["../outside.json", "bank/../../outside", "/etc/passwd", "a//b", "..\\outside"]
+)
 def test_a_name_that_would_leave_its_folder_is_refused(name: str) -> None:
     """Whoever may write to a bucket must not write to the disks of those who read it."""
     with pytest.raises(InputError, match="remove it there"):

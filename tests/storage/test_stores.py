@@ -1,4 +1,5 @@
-"""A store at a URL: brought once to a machine, whole, by one of several processes; a changed one beside the old."""
+"""A store at a URL: brought once to a machine, whole, by one of several processes; a changed one
+beside the old."""
 
 from __future__ import annotations
 
@@ -35,7 +36,9 @@ def test_a_store_at_a_url_is_the_same_store(url: str, tiny_store: Store) -> None
     assert tiny_store.url is None and tiny_store.place == str(tiny_store.path.resolve())
 
 
-def test_of_several_processes_one_brings_it(url: str, tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_several_processes_one_brings_it(
+    url: str, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upload(tiny_store.path, url)
     got: list[str] = []
     get = Remote.get
@@ -50,7 +53,9 @@ def test_of_several_processes_one_brings_it(url: str, tiny_store: Store, monkeyp
     assert len(folders) == 1 and len(got) == len(set(got)) and got[-1] == "manifest.json"
 
 
-def test_a_store_that_changed_is_brought_beside_the_old(url: str, tiny_store: Store, tmp_path: Path) -> None:
+def test_a_store_that_changed_is_brought_beside_the_old(
+    url: str, tiny_store: Store, tmp_path: Path
+) -> None:
     remote = upload(tiny_store.path, url)
     before = Store.open(url)
     changed = tmp_path / "changed"
@@ -76,7 +81,9 @@ def test_a_broken_or_missing_store_is_refused(url: str, tiny_store: Store, s3: S
     assert f"{url}/recordings.arrow: missing" in str(refused.value)
 
 
-def test_a_killed_download_is_gone_on_with(url: str, tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_download_is_gone_on_with(
+    url: str, tiny_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     upload(tiny_store.path, url)
     get, left = Remote.get, [2]
 
@@ -93,7 +100,9 @@ def test_a_killed_download_is_gone_on_with(url: str, tiny_store: Store, monkeypa
     assert Store.open(url).recordings == tiny_store.recordings
 
 
-def test_a_manifest_that_names_files_elsewhere_is_refused(url: str, tiny_store: Store, tmp_path: Path) -> None:
+def test_a_manifest_that_names_files_elsewhere_is_refused(
+    url: str, tiny_store: Store, tmp_path: Path
+) -> None:
     remote = upload(tiny_store.path, url)
     manifest = json.loads((tiny_store.path / "manifest.json").read_text())
     manifest["bytes"]["../../outside.arrow"] = 3

@@ -1,4 +1,5 @@
-"""Test labels: read whole and right or refused with every problem; the CCC is pooled over what was written."""
+"""Test labels: read whole and right or refused with every problem; the CCC is pooled over what was
+written."""
 
 from __future__ import annotations
 
@@ -24,7 +25,11 @@ def write_labels(folder: Path, store: Store, seed: int = 0) -> np.ndarray:
     folder.mkdir()
     parts = []
     for index, recording in enumerate(store.split("test")):
-        values = np.random.default_rng([seed, index]).uniform(*RANGE, size=(recording.frames, 2)).round(4)
+        values = (
+            np.random.default_rng([seed, index])
+            .uniform(*RANGE, size=(recording.frames, 2))
+            .round(4)
+        )
         values[:5] = np.nan
         cells = [",".join("" if np.isnan(x) else f"{x:.4f}" for x in row) for row in values]
         (folder / f"{recording.name}.csv").write_text("\n".join(["valence,arousal", *cells]) + "\n")
@@ -57,31 +62,45 @@ def test_every_problem_is_told_at_once(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InputError) as error:
         read_labels(folder, store)
     found = "\n".join(error.value.problems)
-    assert f"{folder / 'x0.csv'}: {len(lines) - 2} rows, expected {len(lines) - 1}, one per frame" in found
-    assert f"{folder / 'x0.csv'}:9: valence -5 is outside the label range [0.5, 9.5]; leave frames without" in found
+    assert (
+        f"{folder / 'x0.csv'}: {len(lines) - 2} rows, expected {len(lines) - 1}, one per frame"
+        in found
+    )
+    assert (
+        f"{folder / 'x0.csv'}:9: valence -5 is outside the label range [0.5, 9.5]; leave frames without"
+        in found
+    )
     assert "arousal -5" in found and f"{folder / 'x1.csv'}: no such file" in found
     write_labels(tmp_path / "empty", store)
     for file in (tmp_path / "empty").iterdir():
         rows = file.read_text().splitlines()
         file.write_text("\n".join([rows[0], *(["5,"] * (len(rows) - 1))]) + "\n")
-    with pytest.raises(InputError, match="no test frame has a label of arousal; nothing can be scored"):
+    with pytest.raises(
+        InputError, match="no test frame has a label of arousal; nothing can be scored"
+    ):
         read_labels(tmp_path / "empty", store)
 
 
 def test_labels_by_their_frames_in_any_order(store: Store, tmp_path: Path) -> None:
     expected = write_labels(tmp_path / "labels", store)
     remarks: list[str] = []
-    for name, clock in (("x0", lambda frame: f"{frame * 0.05:.2f}"), ("x1", lambda frame: f"{frame * 50}")):
+    for name, clock in (
+        ("x0", lambda frame: f"{frame * 0.05:.2f}"),
+        ("x1", lambda frame: f"{frame * 50}"),
+    ):
         file = tmp_path / "labels" / f"{name}.csv"
         rows = file.read_text().splitlines()[1:]
-        named = [f"{clock(frame)},{name},{row},{-frame}" for frame, row in enumerate(rows) if frame >= 5]
+        named = [
+            f"{clock(frame)},{name},{row},{-frame}" for frame, row in enumerate(rows) if frame >= 5
+        ]
         file.write_text("\n".join(["timestamp,video,valence,arousal,note", *sorted(named)]))
     np.testing.assert_array_equal(read_labels(tmp_path / "labels", store, remarks), expected)
     assert remarks == [f"{tmp_path / 'labels'}: column note is not used"]
     rows = file.read_text().replace("x1,", "x0,")
     file.write_text(rows)
     with pytest.raises(
-        InputError, match=r"x1\.csv:2: column 'video' names 'x0' \('x0'\), but the file is of recording"
+        InputError,
+        match=r"x1\.csv:2: column 'video' names 'x0' \('x0'\), but the file is of recording",
     ):
         read_labels(tmp_path / "labels", store)
 
@@ -97,11 +116,16 @@ def test_labels_under_another_name_or_ending_are_named(store: Store, tmp_path: P
     assert "x1.csv: no such file; x1.txt is there, allowed: .csv" in found
 
 
-def test_a_submission_whose_rows_were_moved_is_read_by_its_times(store: Store, tmp_path: Path) -> None:
+def test_a_submission_whose_rows_were_moved_is_read_by_its_times(
+    store: Store, tmp_path: Path
+) -> None:
     expected = []
     for index, recording in enumerate(store.split("test")):
         values = np.random.default_rng(index).uniform(*RANGE, size=(recording.frames, 2)).round(4)
-        rows = [f"{frame * 50},{values[frame, 1]},{values[frame, 0]}" for frame in range(recording.frames)]
+        rows = [
+            f"{frame * 50},{values[frame, 1]},{values[frame, 0]}"
+            for frame in range(recording.frames)
+        ]
         lines = ["time,arousal,valence", *reversed(rows)]
         (tmp_path / f"{recording.name}.csv").write_text("\n".join(lines))
         expected.append(values)
@@ -111,7 +135,9 @@ def test_a_submission_whose_rows_were_moved_is_read_by_its_times(store: Store, t
         read_submission(tmp_path, store)
 
 
-def test_labels_that_only_rounding_put_outside_the_range_are_in_it(store: Store, tmp_path: Path) -> None:
+def test_labels_that_only_rounding_put_outside_the_range_are_in_it(
+    store: Store, tmp_path: Path
+) -> None:
     expected = write_labels(tmp_path / "labels", store)
     lines = (tmp_path / "labels" / "x0.csv").read_text().splitlines()
     lines[7] = "9.500000000000002,0.4999999999999999"

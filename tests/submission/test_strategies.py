@@ -1,4 +1,5 @@
-"""The paper's five submissions: Table 6 filled, scored on what was written, and blind to test annotations."""
+"""The paper's five submissions: Table 6 filled, scored on what was written, and blind to test
+annotations."""
 
 from __future__ import annotations
 
@@ -65,7 +66,9 @@ def test_all_five_are_written_and_scored(world: FoldsWorld, tmp_path: Path) -> N
         written = read_submission(tmp_path / "out" / row.recipe, world.store)
         assert row.test == scores_of(written, labels)
         ensemble = read_ensemble(world.home, str(row.ensemble))
-        expected = np.clip(predict(ensemble, world.bank, "test", world.store.split("test")), 0.5, 9.5)
+        expected = np.clip(
+            predict(ensemble, world.bank, "test", world.store.split("test")), 0.5, 9.5
+        )
         np.testing.assert_allclose(written, expected, atol=1e-6)
     saved = json.loads((world.home.study("first") / "submissions.json").read_text())
     assert saved == made.document() and saved["studies"] == STUDIES
@@ -81,20 +84,29 @@ def test_the_same_call_again_replaces_all(world: FoldsWorld, tmp_path: Path) -> 
     assert again.rows[0].in_sample != first.rows[0].in_sample and again.rows[0].test is not None
 
 
-def test_a_strategy_without_trials_is_a_row_with_its_problem(world: FoldsWorld, tmp_path: Path) -> None:
+def test_a_strategy_without_trials_is_a_row_with_its_problem(
+    world: FoldsWorld, tmp_path: Path
+) -> None:
     world.train("official", 0, ("official",))
     made = write_submissions(world.home, ["official"], out=tmp_path / "out", prefix="p")
     problems = {row.recipe: row.problem for row in made.rows}
     assert problems["ensemble_1"] is None and problems["ensemble_2"] is None
     assert "no trial of fold train_val_mix in official" in str(problems["train_val_mix"])
     assert "no trial of fold train_val_mix in official" in str(problems["ensemble_3"])
-    assert "configuration not trained on folds 0, 1 and 2 (use folds: all)" in str(problems["six_fold"])
+    assert "configuration not trained on folds 0, 1 and 2 (use folds: all)" in str(
+        problems["six_fold"]
+    )
     assert {row.ensemble for row in made.rows} == {"p-ensemble_1", "p-ensemble_2", None}
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["ensemble_1", "ensemble_2"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "ensemble_1",
+        "ensemble_2",
+    ]
     assert {one.name for one in made.ensembles} == {"p-ensemble_1", "p-ensemble_2"}
 
 
-def test_wrong_input_is_refused_before_anything_is_written(world: FoldsWorld, tmp_path: Path) -> None:
+def test_wrong_input_is_refused_before_anything_is_written(
+    world: FoldsWorld, tmp_path: Path
+) -> None:
     (tmp_path / "out" / "six_fold").mkdir(parents=True)
     (tmp_path / "out" / "six_fold" / "mine.txt").write_text("mine")
     world.home.ensemble("first-ensemble_2").parent.mkdir(parents=True)
@@ -115,7 +127,8 @@ def test_wrong_input_is_refused_before_anything_is_written(world: FoldsWorld, tm
 
 
 def test_annotations_of_test_recordings_are_never_seen(tmp_path: Path) -> None:
-    """Poison: the same trials, said to be of a store whose test recordings carry wild labels, judged on that store."""
+    """Poison: the same trials, said to be of a store whose test recordings carry wild labels,
+    judged on that store."""
     world = make_folds_world(tmp_path, complete=4)
     poisoned = make_store(tmp_path / "poisoned", test_labels=1e3)
     test = poisoned.split("test")
@@ -128,10 +141,16 @@ def test_annotations_of_test_recordings_are_never_seen(tmp_path: Path) -> None:
             record = json.loads(path.read_text())
             settings = record["settings"]
             path.write_text(
-                json.dumps({**record, "data_hash": store.data_hash(settings["features"], settings["fold"])})
+                json.dumps(
+                    {**record, "data_hash": store.data_hash(settings["features"], settings["fold"])}
+                )
             )
-        made = write_submissions(home, STUDIES, out=tmp_path / f"out-{name}", store=store, prefix="e")
-        documents = [one.model_dump(mode="json", exclude={"created_at", "store"}) for one in made.ensembles]
+        made = write_submissions(
+            home, STUDIES, out=tmp_path / f"out-{name}", store=store, prefix="e"
+        )
+        documents = [
+            one.model_dump(mode="json", exclude={"created_at", "store"}) for one in made.ensembles
+        ]
         for document in documents:
             for part in document["parts"]:
                 del part["ensemble"]["created_at"], part["ensemble"]["store"]

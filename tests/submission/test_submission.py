@@ -1,4 +1,5 @@
-"""A submission is the ensemble's test predictions, complete, in the asked order, and never over someone's files."""
+"""A submission is the ensemble's test predictions, complete, in the asked order, and never over
+someone's files."""
 
 from __future__ import annotations
 
@@ -53,13 +54,18 @@ def expected(world: World, built: Ensemble) -> np.ndarray:
         total = np.zeros(33 + 48)
         for member in built.dimensions[dimension].members:
             seed = int(member.trial[1:])
-            total += member.weight * world.predict(seed, 0.6 + 0.25 * seed)["test"].values[:, index].astype(float)
+            total += member.weight * world.predict(seed, 0.6 + 0.25 * seed)["test"].values[
+                :, index
+            ].astype(float)
         columns.append(total)
     return np.clip(np.stack(columns, axis=1), 0.5, 9.5)
 
 
 def sample(
-    tmp_path: Path, rows: list[str], name: str = "sample.txt", header: str = "image_location,valence,arousal"
+    tmp_path: Path,
+    rows: list[str],
+    name: str = "sample.txt",
+    header: str = "image_location,valence,arousal",
 ) -> Path:
     path = tmp_path / name
     path.write_text("\n".join([header, *rows]) + "\n")
@@ -67,18 +73,27 @@ def sample(
 
 
 def locations(*recordings: tuple[str, int]) -> list[str]:
-    return [f"{name}/{frame:05d}.jpg" for name, frames in recordings for frame in range(1, frames + 1)]
+    return [
+        f"{name}/{frame:05d}.jpg" for name, frames in recordings for frame in range(1, frames + 1)
+    ]
 
 
 def test_recordings_format(world: World, built: Ensemble, tmp_path: Path) -> None:
     written = write(world, built, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [MARK, "x1.csv", "x2.csv"]
-    assert (written.recordings, written.rows, written.unasked, written.replaced) == (2, 81, 0, False)
+    assert (written.recordings, written.rows, written.unasked, written.replaced) == (
+        2,
+        81,
+        0,
+        False,
+    )
     found = []
     for name, frames in (("x1", 33), ("x2", 48)):
         header, rows = read(tmp_path / "out" / f"{name}.csv")
         assert header == ["time", "valence", "arousal"]
-        assert [row[0] for row in rows] == [str(50 * i) for i in range(frames)]  # integers stay integers
+        assert [row[0] for row in rows] == [
+            str(50 * i) for i in range(frames)
+        ]  # integers stay integers
         found += [[float(cell) for cell in row[1:]] for row in rows]
     np.testing.assert_allclose(np.array(found), expected(world, built), atol=1e-6)
 
@@ -106,17 +121,28 @@ def test_values_outside_the_range_are_clipped_and_counted(world: World, tmp_path
     assert [float(row[1]) for row in rows[:4]] == [0.5, 9.5, 0.5, 9.5]
     assert (
         written.clipped
-        == int((predict(built, world.bank, "test", world.store.split("test")) != expected_clip(world, built)).sum())
+        == int(
+            (
+                predict(built, world.bank, "test", world.store.split("test"))
+                != expected_clip(world, built)
+            ).sum()
+        )
         >= 2
     )
 
 
 def expected_clip(world: World, built: Ensemble) -> np.ndarray:
-    return np.clip(predict(built, world.bank, "test", world.store.split("test")), *world.store.label_range)
+    return np.clip(
+        predict(built, world.bank, "test", world.store.split("test")), *world.store.label_range
+    )
 
 
-@pytest.mark.parametrize(("name", "file"), [("sample.txt", "predictions.txt"), ("sample.csv", "predictions.csv")])
-def test_abaw_format_in_the_samples_order(world: World, built: Ensemble, tmp_path: Path, name: str, file: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "file"), [("sample.txt", "predictions.txt"), ("sample.csv", "predictions.csv")]
+)
+def test_abaw_format_in_the_samples_order(
+    world: World, built: Ensemble, tmp_path: Path, name: str, file: str
+) -> None:
     asked = locations(("x2", 48), ("x1", 33))
     path = sample(tmp_path, [f"{location},-5,-5" for location in asked], name)
     written = write(world, built, tmp_path / "out", format="abaw", sample=path)
@@ -128,8 +154,14 @@ def test_abaw_format_in_the_samples_order(world: World, built: Ensemble, tmp_pat
     assert written.files == (file,) and written.rows == 81
 
 
-def test_frames_the_sample_leaves_out_are_counted(world: World, built: Ensemble, tmp_path: Path) -> None:
-    asked = [f"{location},0,0" for location in locations(("x1", 33), ("x2", 48)) if not location.endswith("00007.jpg")]
+def test_frames_the_sample_leaves_out_are_counted(
+    world: World, built: Ensemble, tmp_path: Path
+) -> None:
+    asked = [
+        f"{location},0,0"
+        for location in locations(("x1", 33), ("x2", 48))
+        if not location.endswith("00007.jpg")
+    ]
     written = write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, asked))
     assert (written.rows, written.unasked) == (79, 2)
 
@@ -139,7 +171,10 @@ def test_a_sample_that_is_not_the_stores(world: World, built: Ensemble, tmp_path
     with pytest.raises(InputError) as error:
         write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
     text = str(error.value)
-    assert "unknown test recording 'y'" in text and "test recording 'x2' of the store has no row" in text
+    assert (
+        "unknown test recording 'y'" in text
+        and "test recording 'x2' of the store has no row" in text
+    )
     assert "frame 34 of 'x1', but the store has 33 frames of it" in text
     assert not (tmp_path / "out").exists()
     twice = [f"{location},0,0" for location in [*locations(("x1", 33), ("x2", 48)), "x2/00048.jpg"]]
@@ -148,9 +183,12 @@ def test_a_sample_that_is_not_the_stores(world: World, built: Ensemble, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"), [([], "no rows"), (["x1/abc.jpg,0,0"], r"sample\.txt:2: image_location 'x1/abc\.jpg'")]
+    ("rows", "said"),
+    [([], "no rows"), (["x1/abc.jpg,0,0"], r"sample\.txt:2: image_location 'x1/abc\.jpg'")],
 )
-def test_a_sample_that_is_none(world: World, built: Ensemble, tmp_path: Path, rows: list[str], said: str) -> None:
+def test_a_sample_that_is_none(
+    world: World, built: Ensemble, tmp_path: Path, rows: list[str], said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
     with pytest.raises(InputError, match="no such file"):
@@ -166,7 +204,9 @@ def test_options_that_do_not_go_together(world: World, built: Ensemble, tmp_path
         write(world, built, tmp_path / "out", sample=sample(tmp_path, []))
 
 
-def test_an_earlier_submission_is_replaced_and_nothing_else(world: World, built: Ensemble, tmp_path: Path) -> None:
+def test_an_earlier_submission_is_replaced_and_nothing_else(
+    world: World, built: Ensemble, tmp_path: Path
+) -> None:
     out = tmp_path / "deep" / "out"
     out.mkdir(parents=True)
     assert not write(world, built, out).replaced  # an empty folder is fine
@@ -185,7 +225,9 @@ def test_an_earlier_submission_is_replaced_and_nothing_else(world: World, built:
     assert (out / "notes.txt").read_text() == "mine"
 
 
-def test_someone_elses_folder_or_file_is_refused(world: World, built: Ensemble, tmp_path: Path) -> None:
+def test_someone_elses_folder_or_file_is_refused(
+    world: World, built: Ensemble, tmp_path: Path
+) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "x1.csv").write_text("time,valence,arousal\n0,1,1\n")
     (tmp_path / "file").write_text("x")
@@ -210,10 +252,14 @@ def test_what_does_not_read_back_is_not_submitted(
     assert not any("out" in path.name for path in tmp_path.iterdir())
 
 
-def test_a_bank_that_changed_since_is_refused(world: World, built: Ensemble, tmp_path: Path) -> None:
+def test_a_bank_that_changed_since_is_refused(
+    world: World, built: Ensemble, tmp_path: Path
+) -> None:
     trial = built.dimensions["valence"].members[0].trial
     world.add("first", trial, seed=99, noise=2.0)
-    with pytest.raises(InputError, match=r"valence CCC in-sample is .* now and was .*build it again"):
+    with pytest.raises(
+        InputError, match=r"valence CCC in-sample is .* now and was .*build it again"
+    ):
         write(world, built, tmp_path / "out")
     (world.bank.folder("first", trial) / "test.arrow").unlink()
     (world.bank.folder("first", trial) / "validation.arrow").unlink()
@@ -233,19 +279,32 @@ def test_another_store_is_refused(
         submit(built, other, world.bank, format="recordings", out=tmp_path / "out")
     monkeypatch.setattr(ensemble_world, "ROWS", ensemble_world.ROWS[:-2])
     with pytest.raises(InputError, match="the store has no test recordings"):
-        submit(built, make_store(tmp_path / "none"), world.bank, format="recordings", out=tmp_path / "out")
+        submit(
+            built,
+            make_store(tmp_path / "none"),
+            world.bank,
+            format="recordings",
+            out=tmp_path / "out",
+        )
 
 
-def test_a_store_of_another_label_range_is_refused(world: World, built: Ensemble, tmp_path: Path) -> None:
-    corrected = make_store(tmp_path / "corrected", label_range=(0.0, 10.0))  # the same frames and labels
+def test_a_store_of_another_label_range_is_refused(
+    world: World, built: Ensemble, tmp_path: Path
+) -> None:
+    corrected = make_store(
+        tmp_path / "corrected", label_range=(0.0, 10.0)
+    )  # the same frames and labels
     with pytest.raises(
-        InputError, match=r"label range \[0\.0, 10\.0\], ensemble 'e' is of \[0\.5, 9\.5\]; build it again"
+        InputError,
+        match=r"label range \[0\.0, 10\.0\], ensemble 'e' is of \[0\.5, 9\.5\]; build it again",
     ):
         submit(built, corrected, world.bank, format="recordings", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_killed_while_writing_leaves_nothing_that_looks_finished(world: World, built: Ensemble, tmp_path: Path) -> None:
+def test_killed_while_writing_leaves_nothing_that_looks_finished(
+    world: World, built: Ensemble, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     program = f"""
 import time
@@ -266,7 +325,9 @@ home = Home(Path({str(world.home.root)!r}))
 store = Store.open(Path({str(world.store.path)!r}))
 submit(read_ensemble(home, "e"), store, Bank(home.bank), format="recordings", out=Path({str(out)!r}))
 """
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "one\n"
         os.kill(process.pid, signal.SIGKILL)
     time.sleep(0.05)

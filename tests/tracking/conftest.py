@@ -70,7 +70,10 @@ def failed(number: int, reason: str = "ValueError: the loss became nan") -> Reco
     """A failed trial's record."""
     whole = trained(number)
     keys = ("trial", "study", "source", "settings", "package_version", "finished_at")
-    return {**{key: whole[key] for key in keys}, "failed": f"Traceback (most recent call last):\n  …\n{reason}\n"}
+    return {
+        **{key: whole[key] for key in keys},
+        "failed": f"Traceback (most recent call last):\n  …\n{reason}\n",
+    }
 
 
 def outside(name: str, ccc: float = 0.4) -> Record:
@@ -79,7 +82,14 @@ def outside(name: str, ccc: float = 0.4) -> Record:
     best = {"valence": pair, "arousal": pair, "score": {"value": ccc, "epoch": None}}
     keys = ("study", "data_hash", "package_version", "finished_at")
     whole = {key: value for key, value in trained(0).items() if key in keys}
-    return {**whole, "trial": name, "source": "outside", "settings": None, "best": best, "history": []}
+    return {
+        **whole,
+        "trial": name,
+        "source": "outside",
+        "settings": None,
+        "best": best,
+        "history": [],
+    }
 
 
 @pytest.fixture
@@ -94,7 +104,11 @@ def records() -> Any:
     return Records
 
 
-PARENT = {"params": {"sampler": "tpe", "store": "tiny"}, "tags": {}, "artifacts": {"space.yaml": {"sampler": "tpe"}}}
+PARENT = {
+    "params": {"sampler": "tpe", "store": "tiny"},
+    "tags": {},
+    "artifacts": {"space.yaml": {"sampler": "tpe"}},
+}
 
 
 @pytest.fixture
@@ -105,7 +119,8 @@ def parent() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An SQLite store with MLflow's tables and nothing in them; making one takes seconds, copying it none."""
+    """An SQLite store with MLflow's tables and nothing in them; making one takes seconds, copying
+    it none."""
     path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     open_client(f"sqlite:///{path}")
     return path
@@ -132,10 +147,19 @@ class Server:
             *("--backend-store-uri", self.store),
             *("--artifacts-destination", str(self.folder / "artifacts")),
         ]
-        environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment = {
+            **os.environ,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        }
         log = open(self.folder / "server.log", "ab")  # noqa: SIM115
         self._process = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment, cwd=self.folder, start_new_session=True
+            command,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            cwd=self.folder,
+            start_new_session=True,
         )
         until = time.monotonic() + 60
         while not self._answers():

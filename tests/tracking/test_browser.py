@@ -1,4 +1,5 @@
-"""What a person sees: a real MLflow page in a real browser (Debian's chromium), without a network."""
+"""What a person sees: a real MLflow page in a real browser (Debian's chromium), without a
+network."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ FLAGS = [
 
 @pytest.fixture
 def page(tmp_path: Path) -> Callable[[str, str], str]:
-    """Gives a page's elements after its scripts have run; asks again while what is wanted is not there yet."""
+    """Gives a page's elements after its scripts have run; asks again while what is wanted is not
+    there yet."""
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("chromium is not installed (apt-get install chromium)")
@@ -49,7 +51,11 @@ def page(tmp_path: Path) -> Callable[[str, str], str]:
 
 def _output(command: list[str]) -> str:
     browser = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
     )
     try:
         return browser.communicate(timeout=80)[0]
@@ -59,7 +65,11 @@ def _output(command: list[str]) -> str:
 
 
 def test_the_experiment_page_shows_the_trials(
-    make_server: Callable[[], Any], page: Callable[[str, str], str], parent: Any, records: Any, empty_store: Path
+    make_server: Callable[[], Any],
+    page: Callable[[str, str], str],
+    parent: Any,
+    records: Any,
+    empty_store: Path,
 ) -> None:
     server = make_server()
     shutil.copyfile(empty_store, server.folder / "mlflow.db")
@@ -75,7 +85,9 @@ def test_the_experiment_page_shows_the_trials(
     listed = page(f"{server.uri}/#/experiments", ">night<")
     assert ">night<" in listed
 
-    query = urllib.parse.urlencode({"workflowType": "machine_learning", "viewStateShareKey": TRIALS_VIEW})
+    query = urllib.parse.urlencode(
+        {"workflowType": "machine_learning", "viewStateShareKey": TRIALS_VIEW}
+    )
     best = run_name(put[-1])
     shown = page(f"{server.uri}/#/experiments/{experiment}/runs?{query}", best)
     for record in put:
@@ -87,18 +99,31 @@ def test_the_experiment_page_shows_the_trials(
 
 
 def table_address(server: Any, experiment: str, **more: str) -> str:
-    query = urllib.parse.urlencode({"workflowType": "machine_learning", "viewStateShareKey": TRIALS_VIEW, **more})
+    query = urllib.parse.urlencode(
+        {"workflowType": "machine_learning", "viewStateShareKey": TRIALS_VIEW, **more}
+    )
     return f"{server.uri}/#/experiments/{experiment}/runs?{query}"
 
 
 def test_the_parent_run_shows_the_table_and_the_page(
-    make_server: Callable[[], Any], page: Callable[[str, str], str], parent: Any, records: Any, empty_store: Path
+    make_server: Callable[[], Any],
+    page: Callable[[str, str], str],
+    parent: Any,
+    records: Any,
+    empty_store: Path,
 ) -> None:
     server = make_server()
     shutil.copyfile(empty_store, server.folder / "mlflow.db")
     store = f"sqlite:///{server.folder / 'mlflow.db'}"
-    made = {"study.html": "<h1>Study</h1>", "best.json": {"columns": ["trial"], "data": [["the very best"]]}}
-    place = {"artifacts": server.folder / "artifacts", "parent": parent, "pictures": lambda known: made}
+    made = {
+        "study.html": "<h1>Study</h1>",
+        "best.json": {"columns": ["trial"], "data": [["the very best"]]},
+    }
+    place = {
+        "artifacts": server.folder / "artifacts",
+        "parent": parent,
+        "pictures": lambda known: made,
+    }
     delivery = Delivery(store, study="night", **place)
     delivery.put(records.trained(1))
     assert delivery.close(60) == []
@@ -116,7 +141,11 @@ def test_the_parent_run_shows_the_table_and_the_page(
 @pytest.mark.slow
 @pytest.mark.timeout(500)
 def test_a_study_of_a_thousand_trials_opens_as_table_and_as_charts(
-    make_server: Callable[[], Any], page: Callable[[str, str], str], parent: Any, records: Any, empty_store: Path
+    make_server: Callable[[], Any],
+    page: Callable[[str, str], str],
+    parent: Any,
+    records: Any,
+    empty_store: Path,
 ) -> None:
     """About 100 s on two busy cores, most of it delivery; the pages take seconds."""
     server = make_server()

@@ -37,8 +37,15 @@ def home(tmp_path: Path, empty_store: Path) -> Path:
     return folder
 
 
-def deliver(home: Path, parent: dict[str, Any], *put: dict[str, Any], status: str = "FINISHED") -> list[str]:
-    delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent)
+def deliver(
+    home: Path, parent: dict[str, Any], *put: dict[str, Any], status: str = "FINISHED"
+) -> list[str]:
+    delivery = Delivery(
+        f"sqlite:///{home / 'mlflow.db'}",
+        study="night",
+        artifacts=home / "artifacts",
+        parent=parent,
+    )
     for record in put:
         delivery.put(record)
     waiting = delivery.close(50, status=status)
@@ -49,7 +56,9 @@ def deliver(home: Path, parent: dict[str, Any], *put: dict[str, Any], status: st
 def runs(uri: str, condition: str = "") -> list[Run]:
     client = open_client(uri)
     experiment = client.get_experiment_by_name("night")
-    return list(client.search_runs([experiment.experiment_id], filter_string=condition, max_results=1000))
+    return list(
+        client.search_runs([experiment.experiment_id], filter_string=condition, max_results=1000)
+    )
 
 
 def stored(home: Path, condition: str = "") -> list[Run]:
@@ -62,7 +71,9 @@ def by_trial(found: list[Run]) -> dict[str, Run]:
     return named
 
 
-def test_a_study_is_a_parent_run_with_a_child_for_each_trial(home: Path, parent: Any, records: Any) -> None:
+def test_a_study_is_a_parent_run_with_a_child_for_each_trial(
+    home: Path, parent: Any, records: Any
+) -> None:
     put = [*(records.trained(n) for n in range(3)), records.failed(3), records.outside("SAIL")]
     assert deliver(home, parent, *put) == []
     (study,) = stored(home, "tags.`va_search.role` = 'study'")
@@ -73,17 +84,25 @@ def test_a_study_is_a_parent_run_with_a_child_for_each_trial(home: Path, parent:
     found = by_trial(stored(home, TRIAL))
     assert set(found) == {record["trial"] for record in put}
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {study.info.run_id}
-    assert len({frozenset(run.data.params) for run in found.values()}) == 1, "params must have the same keys everywhere"
+    assert len({frozenset(run.data.params) for run in found.values()}) == 1, (
+        "params must have the same keys everywhere"
+    )
     assert {run.info.status for run in found.values()} == {"FINISHED", "FAILED"}
     assert found[f"{3:016x}"].info.status == "FAILED"
 
 
-def test_a_child_has_its_history_its_best_and_its_settings(home: Path, parent: Any, records: Any) -> None:
+def test_a_child_has_its_history_its_best_and_its_settings(
+    home: Path, parent: Any, records: Any
+) -> None:
     deliver(home, parent, records.trained(1))
     client = open_client(f"sqlite:///{home / 'mlflow.db'}")
     (child,) = stored(home, TRIAL)
     history = client.get_metric_history(child.info.run_id, "ccc_arousal")
-    assert [(point.step, round(point.value, 3)) for point in history] == [(1, 0.21), (2, 0.41), (3, 0.61)]
+    assert [(point.step, round(point.value, 3)) for point in history] == [
+        (1, 0.21),
+        (2, 0.41),
+        (3, 0.61),
+    ]
     assert child.data.metrics["best_ccc_arousal"] == pytest.approx(0.61)
     assert child.info.end_time - child.info.start_time == 6000
     (settings,) = (home / "artifacts").glob(f"night/{child.info.run_id}/artifacts/settings.json")
@@ -96,9 +115,14 @@ def test_trials_without_validation_are_whole_runs_and_the_parent_has_no_best(
     home: Path, parent: Any, records: Any
 ) -> None:
     first = records.trained(1)
-    history = [{**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None} for epoch in first["history"]]
+    history = [
+        {**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None}
+        for epoch in first["history"]
+    ]
     settings = {**first["settings"], "fold": "train_val_mix", "averaged_epochs": [2, 3]}
-    assert deliver(home, parent, {**first, "settings": settings, "best": {}, "history": history}) == []
+    assert (
+        deliver(home, parent, {**first, "settings": settings, "best": {}, "history": history}) == []
+    )
     (child,) = stored(home, TRIAL)
     assert child.info.status == "FINISHED" and child.data.tags["va_search.validation"] == "none"
     assert "loss" in child.data.metrics and not {"score", "best_score"} & child.data.metrics.keys()
@@ -115,7 +139,9 @@ def test_delivering_again_adds_nothing(home: Path, parent: Any, records: Any) ->
     assert len(stored(home)) == 4
 
 
-def test_a_failed_trial_that_is_complete_now_keeps_its_run(home: Path, parent: Any, records: Any) -> None:
+def test_a_failed_trial_that_is_complete_now_keeps_its_run(
+    home: Path, parent: Any, records: Any
+) -> None:
     deliver(home, parent, records.failed(1))
     (before,) = stored(home, TRIAL)
     deliver(home, parent, records.trained(1))
@@ -126,9 +152,13 @@ def test_a_failed_trial_that_is_complete_now_keeps_its_run(home: Path, parent: A
     assert after.data.metrics["best_score"] == pytest.approx(0.46)
 
 
-def test_a_model_from_elsewhere_that_was_replaced_is_updated(home: Path, parent: Any, records: Any) -> None:
+def test_a_model_from_elsewhere_that_was_replaced_is_updated(
+    home: Path, parent: Any, records: Any
+) -> None:
     deliver(home, parent, records.outside("SAIL", 0.2))
-    deliver(home, parent, {**records.outside("SAIL", 0.6), "finished_at": "2025-01-03T10:00:00+00:00"})
+    deliver(
+        home, parent, {**records.outside("SAIL", 0.6), "finished_at": "2025-01-03T10:00:00+00:00"}
+    )
     (after,) = stored(home, TRIAL)
     assert after.data.metrics["best_score"] == pytest.approx(0.6)
 
@@ -137,11 +167,15 @@ def test_an_unfinished_run_is_gone_on_with(home: Path, parent: Any, records: Any
     deliver(home, parent, records.trained(1))
     client = open_client(f"sqlite:///{home / 'mlflow.db'}")
     (before,) = stored(home, TRIAL)
-    client.update_run(before.info.run_id, status="RUNNING")  # as a kill before the last step leaves it
+    client.update_run(
+        before.info.run_id, status="RUNNING"
+    )  # as a kill before the last step leaves it
     deliver(home, parent, records.trained(1))
     (after,) = stored(home, TRIAL)
     assert (after.info.run_id, after.info.status) == (before.info.run_id, "FINISHED")
-    assert len(client.get_metric_history(after.info.run_id, "loss")) == 3, "the history must not double"
+    assert len(client.get_metric_history(after.info.run_id, "loss")) == 3, (
+        "the history must not double"
+    )
 
 
 def test_long_histories_go_in_several_batches(home: Path, parent: Any, records: Any) -> None:
@@ -151,7 +185,9 @@ def test_long_histories_go_in_several_batches(home: Path, parent: Any, records: 
     assert len(client.get_metric_history(child.info.run_id, "learning_rate")) == 450
 
 
-def test_what_changed_under_the_studys_name_is_told_by_a_tag(home: Path, parent: Any, records: Any) -> None:
+def test_what_changed_under_the_studys_name_is_told_by_a_tag(
+    home: Path, parent: Any, records: Any
+) -> None:
     deliver(home, parent)
     changed = {**parent, "params": {"sampler": "grid", "store": "tiny", "seeds": "0 1"}}
     deliver(home, changed, records.trained(1), status="KILLED")
@@ -169,9 +205,16 @@ def test_a_deleted_experiment_comes_back(home: Path, parent: Any, records: Any) 
     assert len(by_trial(stored(home, TRIAL))) == 2
 
 
-def test_one_record_that_cannot_be_delivered_stops_no_other(home: Path, parent: Any, records: Any) -> None:
+def test_one_record_that_cannot_be_delivered_stops_no_other(
+    home: Path, parent: Any, records: Any
+) -> None:
     broken = records.trained(1, best={"valence": {}})
-    delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent)
+    delivery = Delivery(
+        f"sqlite:///{home / 'mlflow.db'}",
+        study="night",
+        artifacts=home / "artifacts",
+        parent=parent,
+    )
     for record in (broken, records.trained(2), records.trained(3)):
         delivery.put(record)
     assert delivery.close(50) == [broken["trial"]]
@@ -179,7 +222,9 @@ def test_one_record_that_cannot_be_delivered_stops_no_other(home: Path, parent: 
     assert {f"{n:016x}" for n in (2, 3)} <= set(by_trial(stored(home, TRIAL)))
 
 
-def test_put_and_close_never_wait_for_a_server_that_is_away(home: Path, parent: Any, records: Any) -> None:
+def test_put_and_close_never_wait_for_a_server_that_is_away(
+    home: Path, parent: Any, records: Any
+) -> None:
     began = time.monotonic()
     delivery = Delivery("http://127.0.0.1:9", study="night", artifacts=None, parent=parent)
     for number in range(50):
@@ -193,7 +238,12 @@ def test_put_and_close_never_wait_for_a_server_that_is_away(home: Path, parent: 
 def test_ctrl_c_ends_the_wait_for_a_server_that_is_silent(parent: Any, records: Any) -> None:
     """All is in the bank by then: who waits is told for how many trials, and may go."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        delivery = Delivery(f"http://127.0.0.1:{silent.getsockname()[1]}", study="night", artifacts=None, parent=parent)
+        delivery = Delivery(
+            f"http://127.0.0.1:{silent.getsockname()[1]}",
+            study="night",
+            artifacts=None,
+            parent=parent,
+        )
         delivery.put(records.trained(1))
         heard: list[int] = []
 
@@ -202,7 +252,9 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_is_silent(parent: Any, records: 
             if len(heard) == 2:
                 signal.raise_signal(signal.SIGINT)
 
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background jobs
+        before = signal.signal(
+            signal.SIGINT, signal.default_int_handler
+        )  # ignored in a shell's background jobs
         try:
             began = time.monotonic()
             assert delivery.close(50, watch=ctrl_c) == [f"{1:016x}"]
@@ -211,17 +263,27 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_is_silent(parent: Any, records: 
             signal.signal(signal.SIGINT, before)
 
 
-def test_a_store_that_is_no_database_is_told_and_stops_nothing(home: Path, parent: Any, records: Any) -> None:
+def test_a_store_that_is_no_database_is_told_and_stops_nothing(
+    home: Path, parent: Any, records: Any
+) -> None:
     (home / "mlflow.db").write_text("this is no database" * 100)
-    delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent)
+    delivery = Delivery(
+        f"sqlite:///{home / 'mlflow.db'}",
+        study="night",
+        artifacts=home / "artifacts",
+        parent=parent,
+    )
     delivery.put(records.trained(1))
     assert delivery.close(50) == [f"{1:016x}"]
     assert delivery.problem is not None
     assert "not a database" in delivery.problem
 
 
-def test_no_picture_is_left_being_drawn_when_the_waiting_ends(home: Path, parent: Any, records: Any) -> None:
-    """A process that ends while a thread is in matplotlib's C++ is aborted, with everything done and exit code -6."""
+def test_no_picture_is_left_being_drawn_when_the_waiting_ends(
+    home: Path, parent: Any, records: Any
+) -> None:
+    """A process that ends while a thread is in matplotlib's C++ is aborted, with everything done
+    and exit code -6."""
     drawn: list[str] = []
 
     def pictures(_: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -230,7 +292,12 @@ def test_no_picture_is_left_being_drawn_when_the_waiting_ends(home: Path, parent
         drawn.append("done")
         return {}
 
-    place: dict[str, Any] = {"study": "night", "artifacts": home / "artifacts", "parent": parent, "pictures": pictures}
+    place: dict[str, Any] = {
+        "study": "night",
+        "artifacts": home / "artifacts",
+        "parent": parent,
+        "pictures": pictures,
+    }
     delivery = Delivery(f"sqlite:///{home / 'mlflow.db'}", **place)
     delivery.put(records.trained(1))
     delivery.end()
@@ -258,7 +325,12 @@ assert delivery.close(50) == [], delivery.problem
 def test_mlflow_is_quiet_and_leaves_nothing_else_behind(tmp_path: Path) -> None:
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW")}
     done = subprocess.run(
-        [sys.executable, "-c", QUIET], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", QUIET],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert {path.name for path in tmp_path.iterdir()} <= {"home.db", "artifacts"}
@@ -266,7 +338,9 @@ def test_mlflow_is_quiet_and_leaves_nothing_else_behind(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-def test_a_server_that_comes_late_gets_everything(make_server: Callable[[], Any], parent: Any, records: Any) -> None:
+def test_a_server_that_comes_late_gets_everything(
+    make_server: Callable[[], Any], parent: Any, records: Any
+) -> None:
     server = make_server()
     delivery = Delivery(server.uri, study="night", artifacts=None, parent=parent)
     for number in range(5):
@@ -304,13 +378,19 @@ def test_a_server_that_dies_is_caught_up_with_by_the_next_search(
     found = by_trial(runs(server.uri, TRIAL))
     assert len(found) == 15
     assert {run.info.status for run in found.values()} == {"FINISHED"}
-    assert all(len(run.data.params) == len(found[f"{0:016x}"].data.params) for run in found.values())
+    assert all(
+        len(run.data.params) == len(found[f"{0:016x}"].data.params) for run in found.values()
+    )
     client = open_client(server.uri)
-    assert {len(client.get_metric_history(run.info.run_id, "loss")) for run in found.values()} == {3}
+    assert {len(client.get_metric_history(run.info.run_id, "loss")) for run in found.values()} == {
+        3
+    }
     assert len(list((server.folder / "artifacts").glob("*/*/artifacts/settings.json"))) == 15
 
 
-def test_records_are_read_when_they_are_delivered_not_kept(home: Path, parent: Any, records: Any) -> None:
+def test_records_are_read_when_they_are_delivered_not_kept(
+    home: Path, parent: Any, records: Any
+) -> None:
     bank = {record["trial"]: record for record in (records.trained(n) for n in range(3))}
     read: list[str] = []
 
@@ -346,7 +426,9 @@ def artifact(home: Path, name: str) -> list[Path]:
     return list((home / "artifacts").glob(f"night/*/artifacts/{name}"))
 
 
-def test_the_parent_run_has_the_pictures_of_all_records(home: Path, parent: Any, records: Any) -> None:
+def test_the_parent_run_has_the_pictures_of_all_records(
+    home: Path, parent: Any, records: Any
+) -> None:
     asked: list[list[str]] = []
 
     def pictures(known: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -359,12 +441,16 @@ def test_the_parent_run_has_the_pictures_of_all_records(home: Path, parent: Any,
     for record in put:
         delivery.put(record)
     assert delivery.close(50) == [] and delivery.problem is None
-    assert asked == [[record["trial"] for record in put]], "once, at the end: a minute has not passed"
+    assert asked == [[record["trial"] for record in put]], (
+        "once, at the end: a minute has not passed"
+    )
     (study,) = stored(home, "tags.`va_search.role` = 'study'")
     (page,) = artifact(home, "study.html")
     assert page.parent.parent.name == study.info.run_id
     assert page.read_text() == "<p>2 trials"
-    assert json.loads(study.data.tags["mlflow.loggedArtifacts"]) == [{"path": "best.json", "type": "table"}]
+    assert json.loads(study.data.tags["mlflow.loggedArtifacts"]) == [
+        {"path": "best.json", "type": "table"}
+    ]
     again = drawn(home, parent, pictures)
     for record in put:
         again.put(record)
@@ -401,8 +487,12 @@ def test_pictures_are_renewed_while_a_search_goes_on_and_not_too_often(
     assert all(later - sooner >= 1 for sooner, later in itertools.pairwise(moments[:-1]))
 
 
-def test_pictures_that_take_long_are_drawn_less_often(home: Path, parent: Any, records: Any) -> None:
-    delivery = drawn(home, parent, lambda seen: time.sleep(4) or {})  # 4 s, at most a twentieth of the time: 80 s
+def test_pictures_that_take_long_are_drawn_less_often(
+    home: Path, parent: Any, records: Any
+) -> None:
+    delivery = drawn(
+        home, parent, lambda seen: time.sleep(4) or {}
+    )  # 4 s, at most a twentieth of the time: 80 s
     delivery._next_pictures = 0.0
     delivery.put(records.trained(1))
     while delivery._next_pictures == 0.0:
@@ -427,7 +517,9 @@ def test_a_failure_to_draw_is_a_warning_and_stops_nothing(
     assert study.info.status == "FINISHED"
 
 
-def test_an_interrupted_search_does_not_wait_for_pictures(home: Path, parent: Any, records: Any) -> None:
+def test_an_interrupted_search_does_not_wait_for_pictures(
+    home: Path, parent: Any, records: Any
+) -> None:
     asked: list[int] = []
     delivery = drawn(home, parent, lambda seen: asked.append(len(seen)) or {})
     delivery.put(records.trained(1))
@@ -469,17 +561,23 @@ def test_a_search_without_trouble_takes_back_what_an_earlier_one_reported(
 ) -> None:
     reported: list[str | None] = []
     uri = f"sqlite:///{home / 'mlflow.db'}"
-    delivery = Delivery(uri, study="night", artifacts=home / "artifacts", parent=parent, report=reported.append)
+    delivery = Delivery(
+        uri, study="night", artifacts=home / "artifacts", parent=parent, report=reported.append
+    )
     for number in (1, 2):
         delivery.put(records.trained(number))
     assert delivery.close(50) == [] and reported == [None]
 
 
-def test_two_homes_with_a_study_of_one_name_never_mix(home: Path, parent: dict[str, Any], records: Any) -> None:
+def test_two_homes_with_a_study_of_one_name_never_mix(
+    home: Path, parent: dict[str, Any], records: Any
+) -> None:
     uri = f"sqlite:///{home / 'mlflow.db'}"
 
     def search(owner: str, number: int) -> None:
-        delivery = Delivery(uri, study="night", artifacts=home / "artifacts", parent=parent, owner=owner)
+        delivery = Delivery(
+            uri, study="night", artifacts=home / "artifacts", parent=parent, owner=owner
+        )
         delivery.put(records.trained(number))
         assert delivery.close(50) == []
 
@@ -490,10 +588,15 @@ def test_two_homes_with_a_study_of_one_name_never_mix(home: Path, parent: dict[s
     for name in ("night", "night (bbbbbb)"):
         experiment = client.get_experiment_by_name(name)
         found = client.search_runs([experiment.experiment_id])
-        trials[name] = sorted(by_trial([run for run in found if "va_search.trial" in run.data.tags]))
+        trials[name] = sorted(
+            by_trial([run for run in found if "va_search.trial" in run.data.tags])
+        )
         parents = [run for run in found if run.data.tags.get("va_search.role") == "study"]
         assert [run.data.metrics["trials_complete"] for run in parents] == [1]
-    assert trials == {"night": [f"{1:016x}", f"{4:016x}"], "night (bbbbbb)": [f"{2:016x}", f"{3:016x}"]}
+    assert trials == {
+        "night": [f"{1:016x}", f"{4:016x}"],
+        "night (bbbbbb)": [f"{2:016x}", f"{3:016x}"],
+    }
 
 
 def test_an_experiment_made_before_homes_were_told_apart_is_gone_on_with(
@@ -501,7 +604,11 @@ def test_an_experiment_made_before_homes_were_told_apart_is_gone_on_with(
 ) -> None:
     deliver(home, parent, records.trained(1))
     delivery = Delivery(
-        f"sqlite:///{home / 'mlflow.db'}", study="night", artifacts=home / "artifacts", parent=parent, owner="c" * 32
+        f"sqlite:///{home / 'mlflow.db'}",
+        study="night",
+        artifacts=home / "artifacts",
+        parent=parent,
+        owner="c" * 32,
     )
     delivery.put(records.trained(2))
     assert delivery.close(50) == []

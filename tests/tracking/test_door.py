@@ -20,10 +20,14 @@ HOME = Home(Path("va-home"))
 
 
 def test_a_home_tracks_to_its_own_store() -> None:
-    assert tracking_place(HOME, None) == Place("sqlite:///va-home/mlflow.db", Path("va-home/mlflow-artifacts"))
+    assert tracking_place(HOME, None) == Place(
+        "sqlite:///va-home/mlflow.db", Path("va-home/mlflow-artifacts")
+    )
 
 
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000", "https://host/mlflow", "postgresql+psycopg2://u@h/db"])
+@pytest.mark.parametrize(
+    "uri", ["http://127.0.0.1:5000", "https://host/mlflow", "postgresql+psycopg2://u@h/db"]
+)
 def test_a_server_keeps_its_artifacts_itself(uri: str) -> None:
     assert tracking_place(HOME, uri) == Place(uri, None, HOME)
 
@@ -59,6 +63,9 @@ def test_a_kill_while_the_store_is_made_leaves_no_half_of_it(tmp_path: Path) -> 
     time.sleep(0.3)
     process.kill()
     process.wait()
-    assert list(tmp_path.glob("home/.mlflow.db.*.partial")) and not (tmp_path / "home" / "mlflow.db").exists()
+    assert (
+        list(tmp_path.glob("home/.mlflow.db.*.partial"))
+        and not (tmp_path / "home" / "mlflow.db").exists()
+    )
     assert open_client(uri).create_experiment("e")
     assert open_client(uri).get_experiment_by_name("e") is not None

@@ -42,7 +42,11 @@ def test_metrics_have_their_epoch_and_a_time_that_repeats(records: Any) -> None:
 def test_best_values_stand_once_at_their_epoch(records: Any) -> None:
     metrics = trial_entries(records.trained(2), ()).metrics
     best = {name: (value, step) for name, value, _, step in metrics if name.startswith("best_")}
-    assert best == {"best_ccc_valence": (0.32, 3), "best_ccc_arousal": (0.62, 3), "best_score": (0.47, 3)}
+    assert best == {
+        "best_ccc_valence": (0.32, 3),
+        "best_ccc_arousal": (0.62, 3),
+        "best_score": (0.47, 3),
+    }
     assert sum(name.startswith("best_") for name, *_ in metrics) == 3
 
 
@@ -72,7 +76,11 @@ def test_names_tell_trials_apart(records: Any) -> None:
     assert names[1] == "gru face+voice seed 1 (000000)"
     assert len(set(names)) == 8
     many = records.trained(1)
-    many["settings"] = {**many["settings"], "features": [f"feature_set_{i}" for i in range(9)], "fold": 3}
+    many["settings"] = {
+        **many["settings"],
+        "features": [f"feature_set_{i}" for i in range(9)],
+        "fold": 3,
+    }
     assert run_name(many) == "gru 9 feature sets seed 1 fold 3 (000000)"
     assert run_name(records.outside("SAIL")) == "SAIL"
 
@@ -84,13 +92,24 @@ def test_times_are_those_of_the_training(records: Any) -> None:
 
 
 def test_values_as_people_read_them() -> None:
-    assert [text(value) for value in (None, True, 5e-05, ["a", 2], "x")] == ["none", "true", "5e-05", "a+2", "x"]
+    assert [text(value) for value in (None, True, 5e-05, ["a", 2], "x")] == [
+        "none",
+        "true",
+        "5e-05",
+        "a+2",
+        "x",
+    ]
 
 
 def test_a_trial_without_validation_logs_its_loss_and_says_so(records: Any) -> None:
     record = unvalidated(records.trained(2))
     entries = trial_entries(record, ())
-    assert {name for name, *_ in entries.metrics} == {"loss", "learning_rate", "frames_per_second", "seconds"}
+    assert {name for name, *_ in entries.metrics} == {
+        "loss",
+        "learning_rate",
+        "frames_per_second",
+        "seconds",
+    }
     assert [step for name, _, _, step in entries.metrics if name == "loss"] == [1, 2, 3]
     assert entries.tags["va_search.validation"] == "none"
     assert entries.tags["va_search.fold"] == "train_val_mix"
@@ -101,6 +120,15 @@ def test_a_trial_without_validation_logs_its_loss_and_says_so(records: Any) -> N
 
 def unvalidated(record: dict[str, Any]) -> dict[str, Any]:
     """The record as a trial on train_val_mix leaves it."""
-    history = [{**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None} for epoch in record["history"]]
+    history = [
+        {**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None}
+        for epoch in record["history"]
+    ]
     settings = {**record["settings"], "fold": "train_val_mix", "averaged_epochs": [2, 3]}
-    return {**record, "settings": settings, "best": {}, "history": history, "averaged_epochs": [2, 3]}
+    return {
+        **record,
+        "settings": settings,
+        "best": {},
+        "history": history,
+        "averaged_epochs": [2, 3],
+    }

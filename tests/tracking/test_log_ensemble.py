@@ -14,7 +14,8 @@ from va_search.tracking.ensembles import ensemble_metrics, log_ensemble
 
 
 def ensemble(valence: float = 0.6, recipe: str = "greedy") -> dict[str, Any]:
-    """The parts of an ensemble's document that tracking reads; out-of-fold scores were impossible for the single."""
+    """The parts of an ensemble's document that tracking reads; out-of-fold scores were impossible
+    for the single."""
     member = {"study": "night", "trial": "0" * 16, "weight": 1.0}
     return {
         "name": "best-of-night",
@@ -25,7 +26,10 @@ def ensemble(valence: float = 0.6, recipe: str = "greedy") -> dict[str, Any]:
             "in_sample": {"valence": valence, "arousal": 0.7, "score": (valence + 0.7) / 2},
             "out_of_fold": {"valence": valence - 0.1, "arousal": 0.6, "score": (valence + 0.5) / 2},
         },
-        "best_single": {"in_sample": {"valence": 0.5, "arousal": 0.6, "score": 0.55}, "out_of_fold": None},
+        "best_single": {
+            "in_sample": {"valence": 0.5, "arousal": 0.6, "score": 0.55},
+            "out_of_fold": None,
+        },
     }
 
 
@@ -45,7 +49,9 @@ def test_every_score_says_what_it_was_measured_on() -> None:
     })  # fmt: skip
 
 
-def test_an_ensemble_is_a_run_in_its_first_studys_experiment(tmp_path: Path, empty_store: Path) -> None:
+def test_an_ensemble_is_a_run_in_its_first_studys_experiment(
+    tmp_path: Path, empty_store: Path
+) -> None:
     shutil.copyfile(empty_store, tmp_path / "mlflow.db")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
     place = Place(uri, tmp_path / "artifacts")

@@ -27,12 +27,15 @@ def binaries() -> Path | None:
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     found = shutil.which("pg_ctl")
     folders += [Path(found).resolve().parent] if found else []
-    return next((one for one in folders if (one / "initdb").exists() and (one / "pg_ctl").exists()), None)
+    return next(
+        (one for one in folders if (one / "initdb").exists() and (one / "pg_ctl").exists()), None
+    )
 
 
 @pytest.fixture
 def database() -> Iterator[str]:
-    """The URI of an empty Postgres of its own, which ends with the test. Postgres refuses to run as root."""
+    """The URI of an empty Postgres of its own, which ends with the test. Postgres refuses to run as
+    root."""
     at = binaries()
     if at is None:
         pytest.skip("Postgres is not installed (apt-get install postgresql)")
@@ -49,7 +52,11 @@ def database() -> Iterator[str]:
 
     def run(*command: object) -> None:
         done = subprocess.run(
-            [*prefix, *map(str, command)], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False
+            [*prefix, *map(str, command)],
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
 
@@ -74,7 +81,11 @@ def test_two_searches_at_once_deliver_to_a_server_on_postgres(
 
     def search(study: str) -> None:
         delivery = Delivery(
-            server.uri, study=study, artifacts=None, parent=parent, pictures=lambda known: {"a.txt": study}
+            server.uri,
+            study=study,
+            artifacts=None,
+            parent=parent,
+            pictures=lambda known: {"a.txt": study},
         )
         for number in range(6):
             delivery.put({**records.trained(number, epochs=30), "study": study})
@@ -99,7 +110,9 @@ def test_two_searches_at_once_deliver_to_a_server_on_postgres(
         assert "a.txt" in {found.path for found in client.list_artifacts(whole.info.run_id)}
 
 
-def test_a_postgres_without_a_server_will_do(database: str, tmp_path: Path, parent: Any, records: Any) -> None:
+def test_a_postgres_without_a_server_will_do(
+    database: str, tmp_path: Path, parent: Any, records: Any
+) -> None:
     for count in (3, 5):  # the second time three are there already
         delivery = Delivery(database, study="night", artifacts=tmp_path, parent=parent)
         for number in range(count):

@@ -47,9 +47,21 @@ def test_a_uri_is_shown_without_user_and_password(uri: str, expected: str) -> No
 @pytest.mark.parametrize(
     ("uri", "said", "expected"),
     [
-        (URI, f"cannot open {URI}\nand a long story", "cannot open postgresql+psycopg2://host:5432/db"),
-        (URI, "user 'user', password 's3@cret', as s3%40cret", "user 'user', password '***', as ***"),
-        ("http://u:a^b@h", "401 for url: http://u:a%5eb@h/api?x=1", "401 for url: http://h/api?x=1"),
+        (
+            URI,
+            f"cannot open {URI}\nand a long story",
+            "cannot open postgresql+psycopg2://host:5432/db",
+        ),
+        (
+            URI,
+            "user 'user', password 's3@cret', as s3%40cret",
+            "user 'user', password '***', as ***",
+        ),
+        (
+            "http://u:a^b@h",
+            "401 for url: http://u:a%5eb@h/api?x=1",
+            "401 for url: http://h/api?x=1",
+        ),
         ("mysql://u:p@secret@h/db", 'no host "secret@h"', 'no host "***@h"'),
         ("postgresql:///db?password=a%2Fb", "password=a/b is wrong", "password=*** is wrong"),
         (URI, "", "ValueError"),
@@ -62,17 +74,23 @@ def test_a_password_is_cut_out_of_what_a_driver_says(uri: str, said: str, expect
 
 
 def test_a_refused_uri_is_told_without_its_password() -> None:
-    with pytest.raises(InputError, match=re.escape("tracking URI 'postgres://host/db': expected")) as refused:
+    with pytest.raises(
+        InputError, match=re.escape("tracking URI 'postgres://host/db': expected")
+    ) as refused:
         tracking_place(Home(Path("va-home")), "postgres://user:secret@host/db")
     assert "secret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("kind", [MlflowException, SQLAlchemyError])  # of a server, of a database that is away
+@pytest.mark.parametrize(
+    "kind", [MlflowException, SQLAlchemyError]
+)  # of a server, of a database that is away
 def test_what_the_registry_says_has_no_password(kind: type[Exception]) -> None:
     with pytest.raises(JobError) as told, answered(URI):
         raise kind(f"cannot open {URI}")
     place = "postgresql+psycopg2://host:5432/db"
-    assert str(told.value) == f"MLflow at {place}: cannot open {place}; the same command tries again"
+    assert (
+        str(told.value) == f"MLflow at {place}: cannot open {place}; the same command tries again"
+    )
 
 
 def test_a_delivery_tells_where_it_fails_without_the_password(

@@ -18,14 +18,25 @@ FRAMES = [97, 120, 83, 131, 64, 110, 90, 71, 113, 55, 101]
 MakeStore = Callable[..., Store]
 
 
-def write_store(folder: Path, *, dtype: str = "float32", change: Callable[[int, Part], Part] | None = None) -> Store:
-    """Eleven recordings of uneven length; `face` (visual) follows valence, `voice` (audio) arousal, with noise.
+def write_store(
+    folder: Path, *, dtype: str = "float32", change: Callable[[int, Part], Part] | None = None
+) -> Store:
+    """Eleven recordings of uneven length; `face` (visual) follows valence, `voice` (audio) arousal,
+    with noise.
 
-    The first and last tenth of every recording is unlabelled, the fourth recording has a gap, test has no labels.
-    """
+    The first and last tenth of every recording is unlabelled, the fourth recording has a gap, test
+    has no labels."""
     sets = {"face": ("visual", ("f0", "f1", "f2")), "voice": ("audio", ("v0", "v1"))}
     sources = [
-        Source(f"r{i:02d}", f"s{i // 2}", f"r{i:02d}", split, i % 3 if split != "test" else None, 25.0, ())
+        Source(
+            f"r{i:02d}",
+            f"s{i // 2}",
+            f"r{i:02d}",
+            split,
+            i % 3 if split != "test" else None,
+            25.0,
+            (),
+        )
         for i, split in enumerate(SPLITS)
     ]
     draft = Draft(folder, Description("tiny", LABEL_RANGE, sets, dtype=dtype), sources)
@@ -38,7 +49,9 @@ def write_store(folder: Path, *, dtype: str = "float32", change: Callable[[int, 
 def _part(index: int, frames: int, *, labelled: bool) -> Part:
     rng = np.random.default_rng(index)
     walk = np.cumsum(rng.normal(size=(frames, 2)), axis=0)
-    truth = 5.0 + 3.0 * np.tanh((walk - walk.mean(axis=0)) / walk.std(axis=0))  # (frames, 2) on the source's scale
+    truth = 5.0 + 3.0 * np.tanh(
+        (walk - walk.mean(axis=0)) / walk.std(axis=0)
+    )  # (frames, 2) on the source's scale
     face = truth[:, :1] * [1.0, -0.5, 0.0] + rng.normal(size=(frames, 3)) + 20
     voice = truth[:, 1:] * [0.1, 0.0] + rng.normal(size=(frames, 2)) * 0.1
     annotations = truth.copy()

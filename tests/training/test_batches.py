@@ -23,7 +23,11 @@ def gathered(
     """Steps of one recording, and x, mask, label of all its segments of 8 steps."""
     sets = in_order(list(store.feature_sets.values()))
     statistics = normalisation(
-        store, [one.name for one in sets], store.fold("official"), normalise="recording", normalise_by="mean_std"
+        store,
+        [one.name for one in sets],
+        store.fold("official"),
+        normalise="recording",
+        normalise_by="mean_std",
     )
     steps = Steps.of(store, (recording,), frame_step, statistics.group)
     gather = Gather(store, sets, statistics, frame_step=frame_step, clip=clip, device=CPU)
@@ -31,10 +35,14 @@ def gathered(
     return steps, x.numpy(), mask.numpy(), label.numpy()
 
 
-def expected(store: Store, recording: Recording, frame_step: int, clip: float | None) -> list[np.ndarray]:
+def expected(
+    store: Store, recording: Recording, frame_step: int, clip: float | None
+) -> list[np.ndarray]:
     """Features of every step, one plain mean at a time."""
     rows = slice(recording.start, recording.stop)
-    columns = np.concatenate([store.features("voice")[rows], store.features("face")[rows]], axis=1).astype(float)
+    columns = np.concatenate(
+        [store.features("voice")[rows], store.features("face")[rows]], axis=1
+    ).astype(float)
     columns = (columns - columns.mean(axis=0)) / columns.std(axis=0)
     if clip is not None:
         columns = np.clip(columns, -clip, clip)
@@ -118,16 +126,26 @@ def test_steps_come_back_to_every_frame(tiny: Store, frame_step: int) -> None:
     assert frames.shape == (len(wanted), 2)
     inner = np.ones(len(wanted), bool)  # up to half a step from a stretch's ends it is constant
     for recording in recordings:
-        for edge in (recording.start, recording.stop, *(recording.start + gap for gap in recording.gaps)):
+        for edge in (
+            recording.start,
+            recording.stop,
+            *(recording.start + gap for gap in recording.gaps),
+        ):
             inner &= np.abs(wanted + 0.5 - edge) > frame_step / 2
     assert frames[inner, 0] == pytest.approx(wanted[inner])
-    assert np.abs(frames[:, 0] - wanted).max() <= (frame_step - 1) / 2  # nothing bleeds across recordings
+    assert (
+        np.abs(frames[:, 0] - wanted).max() <= (frame_step - 1) / 2
+    )  # nothing bleeds across recordings
     assert (frames[:, 1] == -frames[:, 0]).all()
 
 
 def test_counts_of_labels_and_frames_by_segment(tiny: Store) -> None:
-    steps = Steps.of(tiny, tiny.split("train"), 4, {recording.name: 0 for recording in tiny.recordings})
+    steps = Steps.of(
+        tiny, tiny.split("train"), 4, {recording.name: 0 for recording in tiny.recordings}
+    )
     table, _ = steps.segments(10, 10)
     plain = [(~np.isnan(steps.label[start:stop])).sum(axis=0).tolist() for start, stop in table]
     assert steps.labelled(table).tolist() == plain
-    assert steps.frames_in(table).sum() == sum(recording.frames for recording in tiny.split("train"))
+    assert steps.frames_in(table).sum() == sum(
+        recording.frames for recording in tiny.split("train")
+    )

@@ -1,4 +1,5 @@
-"""A training that is killed goes on from its checkpoint, and nothing tells it from one that was not."""
+"""A training that is killed goes on from its checkpoint, and nothing tells it from one that was
+not."""
 
 from __future__ import annotations
 
@@ -32,7 +33,10 @@ def settings(**changes: object) -> TrialSettings:
 
 def numbers(fit: Fit) -> list[dict[str, Any]]:
     clocks = ("seconds", "frames_per_second", "outside_share")
-    return [{name: value for name, value in asdict(epoch).items() if name not in clocks} for epoch in fit.history]
+    return [
+        {name: value for name, value in asdict(epoch).items() if name not in clocks}
+        for epoch in fit.history
+    ]
 
 
 def assert_same(one: Fit, other: Fit, tmp_path: Path) -> None:
@@ -45,12 +49,15 @@ def assert_same(one: Fit, other: Fit, tmp_path: Path) -> None:
     one.save_weights(tmp_path / "one")
     other.save_weights(tmp_path / "other")
     for dimension in one.best:
-        files = [load_file(tmp_path / name / f"{dimension}.safetensors") for name in ("one", "other")]
+        files = [
+            load_file(tmp_path / name / f"{dimension}.safetensors") for name in ("one", "other")
+        ]
         assert all((files[0][name] == files[1][name]).all() for name in files[0])
 
 
 def interrupted(trial: TrialSettings, store: Store, folder: Path, *, every: int) -> Fit:
-    """Trained in pieces of `every` epochs, each by a new Fit that knows nothing but the checkpoint."""
+    """Trained in pieces of `every` epochs, each by a new Fit that knows nothing but the
+    checkpoint."""
     while True:
         fit = Fit(trial, store)
         assert fit.resume(folder) == bool(list(folder.glob("*")))
@@ -79,7 +86,9 @@ def test_every_encoder_goes_on_bit_for_bit(tiny: Store, tmp_path: Path, encoder:
 @pytest.mark.parametrize("schedule", sorted(SCHEDULES))
 def test_every_schedule_goes_on_bit_for_bit(tiny: Store, tmp_path: Path, schedule: str) -> None:
     rate = 0.5 if schedule == "plateau" else 0.02  # too high to get better, so that the rate drops
-    trial = settings(schedule=schedule, schedule_epochs=1, schedule_factor=0.5, epochs=6, learning_rate=rate)
+    trial = settings(
+        schedule=schedule, schedule_epochs=1, schedule_factor=0.5, epochs=6, learning_rate=rate
+    )
     fit, straight = interrupted(trial, tiny, tmp_path / "running", every=2), whole(trial, tiny)
     if schedule != "constant":
         assert len({epoch.learning_rate for epoch in straight.history}) > 1
@@ -101,7 +110,9 @@ def test_the_mean_of_epochs_goes_on_bit_for_bit(tiny: Store, tmp_path: Path, eve
     assert_same(fit, straight, tmp_path)
 
 
-def test_seconds_count_what_processes_before_gave(tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_seconds_count_what_processes_before_gave(
+    tiny: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter(np.arange(0, 10_000, 7.0))
     monkeypatch.setattr(fit_module, "perf_counter", lambda: float(next(clock)))
     first = Fit(settings(), tiny)
@@ -117,7 +128,9 @@ def test_seconds_count_what_processes_before_gave(tiny: Store, tmp_path: Path, m
     assert third.seconds_before == second.seconds_before + 7.0
 
 
-def test_one_file_without_leftovers_and_the_weights_of_an_epoch_once(tiny: Store, tmp_path: Path) -> None:
+def test_one_file_without_leftovers_and_the_weights_of_an_epoch_once(
+    tiny: Store, tmp_path: Path
+) -> None:
     fit = Fit(settings(), tiny)
     fit.run_epoch()
     fit.save(tmp_path)
@@ -153,7 +166,11 @@ def of_another_size(path: Path) -> None:
         about = file.metadata()
     tensors = load_file(path)
     name = next(name for name in tensors if name.startswith("model."))
-    save_file({**tensors, name: tensors[name].repeat(2, *[1] * (tensors[name].dim() - 1))}, str(path), about)
+    save_file(
+        {**tensors, name: tensors[name].repeat(2, *[1] * (tensors[name].dim() - 1))},
+        str(path),
+        about,
+    )
 
 
 def without_history(path: Path) -> None:
@@ -162,8 +179,12 @@ def without_history(path: Path) -> None:
     save_file(load_file(path), str(path), {KEY: about})
 
 
-@pytest.mark.parametrize("damage", [half, text, foreign, without_a_moment, of_another_size, without_history])
-def test_a_damaged_checkpoint_is_passed_over_with_a_remark(tiny: Store, tmp_path: Path, damage: Any) -> None:
+@pytest.mark.parametrize(
+    "damage", [half, text, foreign, without_a_moment, of_another_size, without_history]
+)
+def test_a_damaged_checkpoint_is_passed_over_with_a_remark(
+    tiny: Store, tmp_path: Path, damage: Any
+) -> None:
     first = Fit(settings(), tiny)
     first.run_epoch()
     first.save(tmp_path / "running")

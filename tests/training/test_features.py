@@ -1,7 +1,8 @@
-"""Features mapped, resident or streamed: the same batches, and what stays in a device's memory for the next trial.
+"""Features mapped, resident or streamed: the same batches, and what stays in a device's memory for
+the next trial.
 
-A GPU is stood in for by the CPU with a limit of its own; what differs on one (pinned memory) needs one to run.
-"""
+A GPU is stood in for by the CPU with a limit of its own; what differs on one (pinned memory) needs
+one to run."""
 
 from __future__ import annotations
 
@@ -49,20 +50,31 @@ def test_a_cpu_reads_the_mapped_files_and_a_limit_decides_elsewhere(tiny: Store)
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 @pytest.mark.parametrize(("frame_step", "clip"), [(1, None), (4, 1.5)])
-def test_batches_are_the_same_bit_for_bit(make_store, dtype: str, frame_step: int, clip: float | None) -> None:
+def test_batches_are_the_same_bit_for_bit(
+    make_store, dtype: str, frame_step: int, clip: float | None
+) -> None:
     store = make_store(dtype=dtype)
     fold, sets = store.fold("official"), in_order(list(store.feature_sets.values()))
-    statistics = normalisation(store, [one.name for one in sets], fold, normalise="recording", normalise_by="mean_std")
+    statistics = normalisation(
+        store, [one.name for one in sets], fold, normalise="recording", normalise_by="mean_std"
+    )
     steps = Steps.of(store, fold.train, frame_step, statistics.group)
     segments, _ = steps.segments(12, 9)
     batches = []
     for most in (None, PLENTY, 0):
         features = placed(store, most)
-        assert {rows.dtype for rows in features.rows(torch.tensor([0, 5]))} == {getattr(torch, dtype)}
-        gather = Gather(store, sets, statistics, frame_step=frame_step, clip=clip, device=CPU, features=features)
+        assert {rows.dtype for rows in features.rows(torch.tensor([0, 5]))} == {
+            getattr(torch, dtype)
+        }
+        gather = Gather(
+            store, sets, statistics, frame_step=frame_step, clip=clip, device=CPU, features=features
+        )
         batches.append(gather.inputs(steps, segments[[3, 0, len(segments) - 1]]))
     for other in batches[1:]:
-        assert all(torch.equal(a.nan_to_num(9), b.nan_to_num(9)) for a, b in zip(batches[0], other, strict=True))
+        assert all(
+            torch.equal(a.nan_to_num(9), b.nan_to_num(9))
+            for a, b in zip(batches[0], other, strict=True)
+        )
 
 
 @pytest.mark.parametrize("most", [PLENTY, 0])
@@ -87,9 +99,13 @@ def test_what_lies_there_serves_the_next_trial_and_what_it_does_not_read_goes(ti
     again = placed(tiny, PLENTY)
     assert {id(one) for one in again._tensors} == {id(one) for one in first._tensors}  # type: ignore[attr-defined]
     placed(tiny, PLENTY, ("voice",))
-    assert [key for key in lying if key in features_module._resident] == [(tiny.feature_sets["voice"].hash, "cpu")]
+    assert [key for key in lying if key in features_module._resident] == [
+        (tiny.feature_sets["voice"].hash, "cpu")
+    ]
     mapped = shared_tensor(tiny.features("voice"))
-    assert lying[tiny.feature_sets["voice"].hash, "cpu"].data_ptr() != mapped.data_ptr(), "a copy, not the mapped file"
+    assert lying[tiny.feature_sets["voice"].hash, "cpu"].data_ptr() != mapped.data_ptr(), (
+        "a copy, not the mapped file"
+    )
 
 
 def test_what_does_not_fit_leaves_what_lies_there(tiny: Store) -> None:

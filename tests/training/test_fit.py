@@ -1,4 +1,5 @@
-"""A trial in training: learns, repeats bit for bit, keeps the two best epochs, and leaks and loses nothing."""
+"""A trial in training: learns, repeats bit for bit, keeps the two best epochs, and leaks and loses
+nothing."""
 
 from __future__ import annotations
 
@@ -51,9 +52,13 @@ def test_every_encoder_learns(tiny: Store, encoder: str) -> None:
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("frame_step", [1, 4])
-def test_predictions_are_of_every_frame_and_score_what_was_reported(tiny: Store, encoder: str, frame_step: int) -> None:
+def test_predictions_are_of_every_frame_and_score_what_was_reported(
+    tiny: Store, encoder: str, frame_step: int
+) -> None:
     stride = 10 if encoder == "transformer" else None
-    fit = trained(settings(encoder=encoder, frame_step=frame_step, stride=stride, fusion="late"), tiny)
+    fit = trained(
+        settings(encoder=encoder, frame_step=frame_step, stride=stride, fusion="late"), tiny
+    )
     predictions = fit.predictions()
     for split in ("validation", "test"):
         found = predictions[split]
@@ -66,7 +71,9 @@ def test_predictions_are_of_every_frame_and_score_what_was_reported(tiny: Store,
     truth = tiny.annotations[positions(tiny.split("validation"))]
     for column, dimension in enumerate(("valence", "arousal")):
         best = fit.best[dimension]
-        assert ccc(predictions["validation"].values[:, column], truth[:, column]) == pytest.approx(best.ccc, abs=1e-6)
+        assert ccc(predictions["validation"].values[:, column], truth[:, column]) == pytest.approx(
+            best.ccc, abs=1e-6
+        )
         reported = [getattr(epoch, f"ccc_{dimension}") for epoch in fit.history]
         assert best.ccc == max(reported)
         assert reported.index(best.ccc) + 1 == best.epoch
@@ -100,7 +107,9 @@ def test_another_seed_is_another_run_and_the_callers_random_numbers_stay(tiny: S
 
 @pytest.mark.parametrize("normalise", ["none", "train", "recording", "subject"])
 @pytest.mark.parametrize("encoder", ["gru", "transformer"])
-def test_nothing_of_validation_or_test_reaches_training(make_store, normalise: str, encoder: str) -> None:
+def test_nothing_of_validation_or_test_reaches_training(
+    make_store, normalise: str, encoder: str
+) -> None:
     def scrambled(index: int, part: Part) -> Part:
         if index < 6:
             return part
@@ -117,16 +126,23 @@ def test_nothing_of_validation_or_test_reaches_training(make_store, normalise: s
 
 
 @pytest.mark.parametrize(("edge", "matters"), [(1.0, False), (1.5, True)])
-def test_segments_without_labels_teach_a_transformer_nothing(make_store, edge: float, matters: bool) -> None:
-    """Only the unlabelled edges differ between the stores, once cut off at a segment's border and once reaching in."""
+def test_segments_without_labels_teach_a_transformer_nothing(
+    make_store, edge: float, matters: bool
+) -> None:
+    """Only the unlabelled edges differ between the stores, once cut off at a segment's border and
+    once reaching in."""
 
     def other_start(index: int, part: Part) -> Part:
         last = int(part.frames // 10 // 2 * 2 * edge)
-        features = {name: np.concatenate([v[:last] + 9, v[last:]]) for name, v in part.features.items()}
+        features = {
+            name: np.concatenate([v[:last] + 9, v[last:]]) for name, v in part.features.items()
+        }
         return dataclasses.replace(part, features=features) if index < 6 else part
 
     trial = settings(encoder="transformer", normalise="none", segment_length=2, epochs=1)
-    first, second = (Fit(trial, store) for store in (make_store("a"), make_store("b", change=other_start)))
+    first, second = (
+        Fit(trial, store) for store in (make_store("a"), make_store("b", change=other_start))
+    )
     assert (first.run_epoch().loss != second.run_epoch().loss) == matters
     assert len(first.predictions()["test"].values) == 156
 
@@ -134,19 +150,27 @@ def test_segments_without_labels_teach_a_transformer_nothing(make_store, edge: f
 def test_a_recordings_prediction_does_not_depend_on_its_neighbours(make_store) -> None:
     def others_changed(index: int, part: Part) -> Part:
         if index in (7, 8):
-            return dataclasses.replace(part, features={n: v[::-1] + 9 for n, v in part.features.items()})
+            return dataclasses.replace(
+                part, features={n: v[::-1] + 9 for n, v in part.features.items()}
+            )
         return part
 
     for encoder in ENCODERS:
         first, second = (
-            trained(settings(encoder=encoder, epochs=1), store).predictions()["validation"].values[:90]
-            for store in (make_store(f"a-{encoder}"), make_store(f"b-{encoder}", change=others_changed))
+            trained(settings(encoder=encoder, epochs=1), store)
+            .predictions()["validation"]
+            .values[:90]
+            for store in (
+                make_store(f"a-{encoder}"),
+                make_store(f"b-{encoder}", change=others_changed),
+            )
         )
         assert first == pytest.approx(second, abs=1e-5)
 
 
 def test_state_is_reset_at_a_gap(make_store) -> None:
-    """Two recordings' worth of frames with a gap between are predicted as two recordings would be."""
+    """Two recordings' worth of frames with a gap between are predicted as two recordings would
+    be."""
 
     def with_gap(index: int, part: Part) -> Part:
         return dataclasses.replace(part, gaps=(40,)) if index == 6 else part
@@ -155,11 +179,15 @@ def test_state_is_reset_at_a_gap(make_store) -> None:
         part = with_gap(index, part)
         if index != 6:
             return part
-        features = {name: np.concatenate([v[:40] * -2 + 5, v[40:]]) for name, v in part.features.items()}
+        features = {
+            name: np.concatenate([v[:40] * -2 + 5, v[40:]]) for name, v in part.features.items()
+        }
         return dataclasses.replace(part, features=features)
 
     first, second = (
-        trained(settings(encoder="gru", epochs=1), make_store(name, change=change)).predictions()["validation"].values
+        trained(settings(encoder="gru", epochs=1), make_store(name, change=change))
+        .predictions()["validation"]
+        .values
         for name, change in (("a", with_gap), ("b", changed_before_it))
     )
     assert first[40:90] == pytest.approx(second[40:90], abs=1e-6)
@@ -167,17 +195,23 @@ def test_state_is_reset_at_a_gap(make_store) -> None:
 
 
 @pytest.mark.parametrize("encoder", ["lstm", "gru"])
-def test_predictions_carry_state_from_segment_to_segment(tiny: Store, tmp_path: Path, encoder: str) -> None:
+def test_predictions_carry_state_from_segment_to_segment(
+    tiny: Store, tmp_path: Path, encoder: str
+) -> None:
     fit = trained(settings(encoder=encoder, epochs=1, segment_length=10), tiny)
     fit.save_weights(tmp_path)
     in_segments = load_model(tmp_path, "valence")
-    whole = dataclasses.replace(in_segments, settings=settings(encoder=encoder, epochs=1, segment_length=500))
+    whole = dataclasses.replace(
+        in_segments, settings=settings(encoder=encoder, epochs=1, segment_length=500)
+    )
     found = in_segments.predict(tiny, tiny.recordings)
     assert found == pytest.approx(whole.predict(tiny, tiny.recordings), abs=1e-4)
 
 
 @pytest.mark.parametrize("encoder", ["lstm", "gru", "transformer_lstm"])
-def test_training_carries_state_by_row_and_starts_recordings_without(tiny: Store, encoder: str) -> None:
+def test_training_carries_state_by_row_and_starts_recordings_without(
+    tiny: Store, encoder: str
+) -> None:
     fit = Fit(settings(encoder=encoder, segment_length=10), tiny)
     given: list[torch.Tensor | None] = []
     left: list[torch.Tensor] = []
@@ -195,14 +229,19 @@ def test_training_carries_state_by_row_and_starts_recordings_without(tiny: Store
 
 
 def test_float16_stores_train_as_well(make_store) -> None:
-    half, full = (trained(settings(epochs=2), make_store(dtype, dtype=dtype)) for dtype in ("float16", "float32"))
+    half, full = (
+        trained(settings(epochs=2), make_store(dtype, dtype=dtype))
+        for dtype in ("float16", "float32")
+    )
     assert half.history[-1].loss == pytest.approx(full.history[-1].loss, abs=0.05)
 
 
 def test_patience_counts_epochs_without_a_better_valence_or_arousal(
     tiny: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pairs = iter([(0.1, 0.1), (0.2, 0.0), (0.0, 0.0), (0.0, 0.15), (0.2, 0.15), (0.1, 0.1), (0.9, 0.9)])
+    pairs = iter(
+        [(0.1, 0.1), (0.2, 0.0), (0.0, 0.0), (0.0, 0.15), (0.2, 0.15), (0.1, 0.1), (0.9, 0.9)]
+    )
     monkeypatch.setattr(Fit, "_validated", lambda self, number: next(pairs))
     fit = trained(settings(epochs=30, patience=2), tiny)
     assert len(fit.history) == 6  # the best arousal was in epoch 4; an equal one is not better
@@ -210,7 +249,9 @@ def test_patience_counts_epochs_without_a_better_valence_or_arousal(
     assert (fit.best["valence"].epoch, fit.best["arousal"].epoch) == (2, 4)
 
 
-def test_each_dimension_is_predicted_by_its_own_best_epoch(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_dimension_is_predicted_by_its_own_best_epoch(
+    tiny: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def scored(*pairs: tuple[float, float]) -> Fit:
         """A Fit of as many epochs, told its CCCs."""
         left = iter(pairs)
@@ -271,8 +312,14 @@ def test_wrong_settings_for_a_store_are_refused_all_at_once(make_store) -> None:
     problems = caught.value.problems
     assert "unknown feature set 'fase'; did you mean 'face'? (known: face, voice)" in problems[0]
     assert "unknown feature set 'x'" in problems[1]
-    assert any("0 frames labelled for valence in the 6 training recordings" in problem for problem in problems)
-    assert any("0 frames labelled for arousal in the 3 validation recordings" in problem for problem in problems)
+    assert any(
+        "0 frames labelled for valence in the 6 training recordings" in problem
+        for problem in problems
+    )
+    assert any(
+        "0 frames labelled for arousal in the 3 validation recordings" in problem
+        for problem in problems
+    )
     with pytest.raises(InputError, match="unknown fold 7"):
         Fit(settings(fold=7), make_store("b"))
 
@@ -284,7 +331,9 @@ def test_a_fold_validates_on_its_own_recordings(tiny: Store) -> None:
     assert len(found.values) == sum(recording.frames for recording in validation)
 
 
-def test_gpu_settings_on_a_cpu_train_in_float32_and_say_so(tiny: Store, caplog: pytest.LogCaptureFixture) -> None:
+def test_gpu_settings_on_a_cpu_train_in_float32_and_say_so(
+    tiny: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, logger=fit_module.__name__):
         fit = trained(settings(precision="bf16", compile=True, epochs=1), tiny)
     assert len(fit.remarks) == 2
@@ -312,7 +361,9 @@ def test_the_time_of_an_epoch_is_foretold_from_a_few_batches(tiny: Store, encode
     assert fit.history == []
 
 
-def test_what_was_measured_is_scaled_up_without_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_measured_is_scaled_up_without_the_warm_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = [0.0]
     monkeypatch.setattr(fit_module, "perf_counter", lambda: now[0])
 
@@ -329,11 +380,16 @@ def test_what_was_measured_is_scaled_up_without_the_warm_up(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("normalise", ["none", "train", "recording", "subject"])
-def test_saved_weights_predict_the_same_numbers(tiny: Store, tmp_path: Path, normalise: str) -> None:
+def test_saved_weights_predict_the_same_numbers(
+    tiny: Store, tmp_path: Path, normalise: str
+) -> None:
     trial = settings(encoder="lstm", fusion="late", normalise=normalise, frame_step=2, clip=3.0)
     fit = trained(trial, tiny)
     fit.save_weights(tmp_path / "trial")
-    assert sorted(p.name for p in (tmp_path / "trial").iterdir()) == ["arousal.safetensors", "valence.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "trial").iterdir()) == [
+        "arousal.safetensors",
+        "valence.safetensors",
+    ]
     for column, dimension in enumerate(("valence", "arousal")):
         model = load_model(tmp_path / "trial", dimension)
         assert model.settings == trial

@@ -1,4 +1,5 @@
-"""Trials trained as one model are the trials trained alone, each with its own order, rate, schedule, best and end."""
+"""Trials trained as one model are the trials trained alone, each with its own order, rate,
+schedule, best and end."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from va_search.training.settings import TrialSettings
 from va_search.training.weights import load_model
 
 CLOSE = 2e-4
-"""Losses and CCCs may differ by so much, predictions by this share of the label range: rounding, after some epochs."""
+"""Losses and CCCs may differ by so much, predictions by this share of the label range: rounding,
+after some epochs."""
 
 VARIATIONS = [(0, 5e-3), (1, 5e-3), (2, 1e-3)]
 
@@ -54,7 +56,9 @@ def assert_same(one: Fit, other: Fit) -> None:
         assert values[0] == pytest.approx(values[1], abs=CLOSE), name
     rates = [[epoch.learning_rate for epoch in fit.history] for fit in (one, other)]
     assert rates[0] == rates[1]
-    assert {name: best.epoch for name, best in one.best.items()} == {n: best.epoch for n, best in other.best.items()}
+    assert {name: best.epoch for name, best in one.best.items()} == {
+        n: best.epoch for n, best in other.best.items()
+    }
     for split, found in one.predictions().items():
         np.testing.assert_allclose(found.values, other.predictions()[split].values, atol=9 * CLOSE)
         assert found.frames_hash == other.predictions()[split].frames_hash
@@ -65,8 +69,20 @@ def assert_same(one: Fit, other: Fit) -> None:
     [
         {},
         {"fusion": "late", "heads": "shared", "optimiser": "adamw", "schedule": "one_cycle"},
-        {"frame_step": 4, "segment_length": 10, "stride": 4, "schedule": "plateau", "schedule_epochs": 1, "clip": 2.0},
-        {"schedule": "warmup_cosine", "normalise": "recording", "encoder_dropout": 0.0, "clip_gradient": None},
+        {
+            "frame_step": 4,
+            "segment_length": 10,
+            "stride": 4,
+            "schedule": "plateau",
+            "schedule_epochs": 1,
+            "clip": 2.0,
+        },
+        {
+            "schedule": "warmup_cosine",
+            "normalise": "recording",
+            "encoder_dropout": 0.0,
+            "clip_gradient": None,
+        },
     ],
     ids=lambda one: one.get("schedule", "constant"),
 )
@@ -102,7 +118,10 @@ def test_train_val_mix_averages_the_same_predictions(tiny: Store) -> None:
 
 
 def test_one_that_is_finished_earlier_leaves_the_others_as_they_are(tiny: Store) -> None:
-    trials = [settings(seed, rate, patience=1, epochs=12) for seed, rate in [(0, 1e-6), (1, 5e-3), (3, 1e-3)]]
+    trials = [
+        settings(seed, rate, patience=1, epochs=12)
+        for seed, rate in [(0, 1e-6), (1, 5e-3), (3, 1e-3)]
+    ]
     fits = together(trials, tiny).fits
     assert len({len(fit.history) for fit in fits}) > 1, "all ended together: this tests nothing"
     for fit, trial in zip(fits, trials, strict=True):
@@ -126,7 +145,9 @@ def test_a_killed_group_goes_on_from_the_checkpoints_of_each(tiny: Store, tmp_pa
     first.fits[0].save(tmp_path / "0")
     first.run_epoch()
     for at in (1, 2):
-        first.fits[at].save(tmp_path / str(at))  # killed between the first's checkpoint and the others'
+        first.fits[at].save(
+            tmp_path / str(at)
+        )  # killed between the first's checkpoint and the others'
     again = Fused(fits_of(trials, tiny))
     assert [fit.resume(tmp_path / str(at)) for at, fit in enumerate(again.fits)] == [True] * 3
     assert [len(fit.history) for fit in again.fits] == [1, 2, 2]
@@ -136,7 +157,9 @@ def test_a_killed_group_goes_on_from_the_checkpoints_of_each(tiny: Store, tmp_pa
         assert_same(fit, alone(trial, tiny))
 
 
-def test_a_fused_trials_checkpoint_goes_on_alone_and_one_of_alone_fused(tiny: Store, tmp_path: Path) -> None:
+def test_a_fused_trials_checkpoint_goes_on_alone_and_one_of_alone_fused(
+    tiny: Store, tmp_path: Path
+) -> None:
     trials = [settings(seed) for seed in range(2)]
     group = Fused(fits_of(trials, tiny))
     group.run_epoch()
@@ -145,7 +168,9 @@ def test_a_fused_trials_checkpoint_goes_on_alone_and_one_of_alone_fused(tiny: St
     assert single.resume(tmp_path / "fused")
     single.run_epoch()
     single.save(tmp_path / "alone")
-    assert (tmp_path / "alone" / NAME).stat().st_size == pytest.approx((tmp_path / "fused" / NAME).stat().st_size, 0.1)
+    assert (tmp_path / "alone" / NAME).stat().st_size == pytest.approx(
+        (tmp_path / "fused" / NAME).stat().st_size, 0.1
+    )
     group = Fused(fits_of(trials, tiny))
     assert group.fits[0].resume(tmp_path / "alone")
     while not group.finished:
@@ -179,20 +204,29 @@ def test_torchs_own_generator_is_left_as_it_was(tiny: Store) -> None:
 
 @pytest.mark.parametrize("encoder", ["lstm", "gru", "transformer_lstm"])
 def test_recurrent_encoders_are_refused(tiny: Store, encoder: str) -> None:
-    with pytest.raises(InputError, match=f"encoder {encoder} can't be fused \\(allowed: transformer\\)"):
+    with pytest.raises(
+        InputError, match=f"encoder {encoder} can't be fused \\(allowed: transformer\\)"
+    ):
         fits_of([settings(0, encoder=encoder), settings(1, encoder=encoder)], tiny)
 
 
 def test_trials_of_two_configurations_or_one_twice_are_refused() -> None:
     assert unfusable([settings(0), settings(1, 1e-4)]) == []
-    assert "may differ in seed and learning_rate only" in unfusable([settings(0), settings(1, width=32)])[0]
+    assert (
+        "may differ in seed and learning_rate only"
+        in unfusable([settings(0), settings(1, width=32)])[0]
+    )
     assert "may differ" in unfusable([settings(0), settings(1, fold=0)])[0]
     assert "the same" in unfusable([settings(0), settings(0)])[0]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-@pytest.mark.parametrize("changes", [{"encoder_dropout": 0.0, "head_dropout": 0.0}, {"precision": "bf16"}])
-def test_on_a_gpu_a_group_trains_as_alone_where_nothing_is_dropped(tiny: Store, changes: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"encoder_dropout": 0.0, "head_dropout": 0.0}, {"precision": "bf16"}]
+)
+def test_on_a_gpu_a_group_trains_as_alone_where_nothing_is_dropped(
+    tiny: Store, changes: dict[str, object]
+) -> None:
     trials = [settings(seed, rate, epochs=8, **changes) for seed, rate in VARIATIONS]
     fused = Fused(fits_of(trials, tiny, device="cuda"))
     while not fused.finished:

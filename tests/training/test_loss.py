@@ -20,14 +20,20 @@ def pairs(n: int = 16, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("n", [2, 16, 150])
 def test_a_perfect_prediction_costs_nothing(n: int) -> None:
     y, _ = pairs(n)
-    assert ccc_loss(y, y).item() == pytest.approx(0.0, abs=1e-5)  # n - 1 in the variances only: 0.125 at n = 16
+    assert ccc_loss(y, y).item() == pytest.approx(
+        0.0, abs=1e-5
+    )  # n - 1 in the variances only: 0.125 at n = 16
 
 
 def test_it_is_one_minus_the_official_metric_pooled_over_the_batch() -> None:
     p, y = pairs(48)
     expected = [1 - ccc(p[:, k].numpy(), y[:, k].numpy()) for k in range(2)]
-    assert ccc_loss(p.view(4, 12, 2), y.view(4, 12, 2)).item() == pytest.approx(sum(expected), abs=1e-5)
-    assert ccc_loss(p, y, alpha=2.0, beta=0.5).item() == pytest.approx(2 * expected[0] + expected[1] / 2, abs=1e-5)
+    assert ccc_loss(p.view(4, 12, 2), y.view(4, 12, 2)).item() == pytest.approx(
+        sum(expected), abs=1e-5
+    )
+    assert ccc_loss(p, y, alpha=2.0, beta=0.5).item() == pytest.approx(
+        2 * expected[0] + expected[1] / 2, abs=1e-5
+    )
     assert ccc_loss(p, y, alpha=0.0).item() == pytest.approx(expected[1], abs=1e-5)
 
 

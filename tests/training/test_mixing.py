@@ -1,4 +1,5 @@
-"""Train-Val-Mix (paper 4.7): no validation, test predictions averaged over epochs, and no label of test is seen."""
+"""Train-Val-Mix (paper 4.7): no validation, test predictions averaged over epochs, and no label of
+test is seen."""
 
 from __future__ import annotations
 
@@ -39,8 +40,12 @@ def test_test_predictions_are_the_mean_over_the_epochs(tiny: Store) -> None:
     while not fit.finished:
         fit.run_epoch()
         after.append(fit._predict(fit.model, fit.data.test).astype(np.float64))
-    assert len(fit.history) == 4  # nothing behind the last averaged epoch, though the schedule counts all six
-    assert [epoch.learning_rate for epoch in fit.history] == pytest.approx([5e-3 * (1 - e / 6) for e in range(4)])
+    assert (
+        len(fit.history) == 4
+    )  # nothing behind the last averaged epoch, though the schedule counts all six
+    assert [epoch.learning_rate for epoch in fit.history] == pytest.approx(
+        [5e-3 * (1 - e / 6) for e in range(4)]
+    )
     found = fit.predictions()
     assert found.keys() == {"test"}
     assert found["test"].frames_hash == frames_hash(tiny.split("test"))
@@ -87,9 +92,13 @@ def test_predictions_before_the_averaged_epochs_are_a_mistake(tiny: Store) -> No
         fit.predictions()
 
 
-def test_a_prediction_that_is_no_number_ends_the_trial(tiny: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_prediction_that_is_no_number_ends_the_trial(
+    tiny: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fit = Fit(settings(), tiny)
-    monkeypatch.setattr(fit, "_predict", lambda model, steps: np.full((len(steps), 2), np.nan, np.float32))
+    monkeypatch.setattr(
+        fit, "_predict", lambda model, steps: np.full((len(steps), 2), np.nan, np.float32)
+    )
     fit.run_epoch()  # not among those averaged, so nothing is predicted
     with pytest.raises(Diverged, match="NaN in epoch 2"):
         fit.run_epoch()
@@ -97,11 +106,17 @@ def test_a_prediction_that_is_no_number_ends_the_trial(tiny: Store, monkeypatch:
 
 def test_a_store_without_test_recordings_is_refused(tmp_path: Path) -> None:
     sources = [
-        Source(f"r{i}", f"s{i}", f"r{i}", split, None, 25.0, ()) for i, split in enumerate(("train", "validation"))
+        Source(f"r{i}", f"s{i}", f"r{i}", split, None, 25.0, ())
+        for i, split in enumerate(("train", "validation"))
     ]
-    draft = Draft(tmp_path / "store", Description("x", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources)
+    draft = Draft(
+        tmp_path / "store", Description("x", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources
+    )
     for index in range(2):
-        draft.add(index, Part({"face": np.random.default_rng(index).normal(size=(40, 1))}, np.zeros((40, 2))))
+        draft.add(
+            index,
+            Part({"face": np.random.default_rng(index).normal(size=(40, 1))}, np.zeros((40, 2))),
+        )
     store = draft.finish()
     with pytest.raises(InputError, match="predicts test recordings alone, and this store has none"):
         Fit(settings(features=("face",)), store)
@@ -129,7 +144,8 @@ def test_a_mean_is_added_up_in_float64() -> None:
 @pytest.mark.parametrize("fold", ["train_val_mix", 1])
 @pytest.mark.parametrize("encoder", ["gru", "transformer"])
 def test_poisoned_test_labels_change_nothing(make_store, fold: str | int, encoder: str) -> None:
-    """The annotations of test recordings are wild numbers in one store and not there in the other."""
+    """The annotations of test recordings are wild numbers in one store and not there in the
+    other."""
 
     def poisoned(index: int, part: Part) -> Part:
         if index < 9:
@@ -139,8 +155,14 @@ def test_poisoned_test_labels_change_nothing(make_store, fold: str | int, encode
 
     clean, poison = make_store("clean"), make_store("poison", change=poisoned)
     assert np.isfinite(poison.annotations[poison.split("test")[0].start :]).all()
-    fits = [trained(settings(fold=fold, encoder=encoder, normalise="subject"), store) for store in (clean, poison)]
-    first, second = ([(e.loss, e.ccc_valence, e.ccc_arousal, e.learning_rate) for e in fit.history] for fit in fits)
+    fits = [
+        trained(settings(fold=fold, encoder=encoder, normalise="subject"), store)
+        for store in (clean, poison)
+    ]
+    first, second = (
+        [(e.loss, e.ccc_valence, e.ccc_arousal, e.learning_rate) for e in fit.history]
+        for fit in fits
+    )
     assert first == second
     found = [fit.predictions() for fit in fits]
     assert found[0].keys() == found[1].keys()

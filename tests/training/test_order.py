@@ -16,11 +16,15 @@ def chains_of(counts: list[int]) -> Chains:
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=20), st.integers(1, 7), st.integers(0, 3))
-def test_chains_go_through_whole_and_in_order(counts: list[int], batch_size: int, seed: int) -> None:
+def test_chains_go_through_whole_and_in_order(
+    counts: list[int], batch_size: int, seed: int
+) -> None:
     chains = chains_of(counts)
     batches = list(side_by_side(chains, batch_size, torch.Generator().manual_seed(seed)))
     assert len(batches) == chains.batches_in(batch_size)
-    assert sorted(np.concatenate([b.segments for b in batches]).tolist()) == list(range(sum(counts)))
+    assert sorted(np.concatenate([b.segments for b in batches]).tolist()) == list(
+        range(sum(counts))
+    )
     starts = set(chains.first.tolist())
     before = np.array([], dtype=np.int64)
     for batch in batches:

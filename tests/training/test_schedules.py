@@ -47,13 +47,22 @@ def test_epoch_wise_schedules() -> None:
     assert by_epoch(schedule="step", schedule_epochs=2, schedule_factor=0.1) == pytest.approx(
         [1, 1, 0.1, 0.1, 0.01, 0.01]
     )
-    assert by_epoch(schedule="exponential", schedule_factor=0.5) == pytest.approx([0.5**e for e in range(6)])
+    assert by_epoch(schedule="exponential", schedule_factor=0.5) == pytest.approx(
+        [0.5**e for e in range(6)]
+    )
     assert by_epoch(schedule="linear") == pytest.approx([1 - e / 6 for e in range(6)])
-    assert by_epoch(schedule="cosine") == pytest.approx([(1 + math.cos(math.pi * e / 6)) / 2 for e in range(6)])
+    assert by_epoch(schedule="cosine") == pytest.approx(
+        [(1 + math.cos(math.pi * e / 6)) / 2 for e in range(6)]
+    )
 
 
 def test_plateau_drops_after_epochs_without_a_better_score() -> None:
-    found = by_epoch(schedule="plateau", schedule_epochs=1, schedule_factor=0.1, scores=[0.1, 0.2, 0.2, 0.2, 0.3, 0.3])
+    found = by_epoch(
+        schedule="plateau",
+        schedule_epochs=1,
+        schedule_factor=0.1,
+        scores=[0.1, 0.2, 0.2, 0.2, 0.3, 0.3],
+    )
     assert found == pytest.approx([1, 1, 1, 1, 0.1, 0.1])
 
 
@@ -84,7 +93,9 @@ def test_short_trials_run_through(schedule: str, epochs: int, batches: int, warm
 
 @pytest.mark.filterwarnings("error")
 def test_batches_without_labels_count_once_something_is_learnt() -> None:
-    trial = TrialSettings(features=("a",), learning_rate=1.0, epochs=1, schedule="warmup_cosine", warmup=0.5)
+    trial = TrialSettings(
+        features=("a",), learning_rate=1.0, epochs=1, schedule="warmup_cosine", warmup=0.5
+    )
     optimiser = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     schedule = Schedule(optimiser, trial, 10)
     begin = schedule.learning_rate

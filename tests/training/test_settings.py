@@ -27,7 +27,14 @@ def test_settings_without_effect_do_not_make_another_trial() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"fold": 2}, {"learning_rate": 1e-4}, {"features": ("a",)}, {"encoder": "gru"}, {"clip": 5}],
+    [
+        {"seed": 1},
+        {"fold": 2},
+        {"learning_rate": 1e-4},
+        {"features": ("a",)},
+        {"encoder": "gru"},
+        {"clip": 5},
+    ],
 )
 def test_settings_with_effect_do(changes: dict[str, object]) -> None:
     assert trial_id(make(**changes), "data") != trial_id(make(), "data")
@@ -35,7 +42,9 @@ def test_settings_with_effect_do(changes: dict[str, object]) -> None:
 
 def test_other_data_is_another_trial_and_the_id_is_stable() -> None:
     assert trial_id(make(), "data") != trial_id(make(), "other")
-    assert trial_id(make(), "data") == trial_id(TrialSettings(**make().model_dump(mode="json")), "data")
+    assert trial_id(make(), "data") == trial_id(
+        TrialSettings(**make().model_dump(mode="json")), "data"
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,14 +66,26 @@ def test_wrong_settings_are_refused(changes: dict[str, object], message: str) ->
 
 def test_defaults_are_the_papers() -> None:
     paper = make()
-    found = (paper.width, paper.layers, paper.attention_heads, paper.encoder_dropout, paper.segment_length)
+    found = (
+        paper.width,
+        paper.layers,
+        paper.attention_heads,
+        paper.encoder_dropout,
+        paper.segment_length,
+    )
     assert found == (1024, 4, 4, 0.3, 150)
     assert (paper.head_sizes, paper.head_dropout, paper.epochs) == ((512, 256), 0.1, 30)
 
 
 def test_the_ids_of_trials_that_homes_have_already_stay() -> None:
-    """Golden: ids computed before train_val_mix came. When one changes, every home trains everything again."""
-    late: dict[str, object] = {"features": ("a",), "encoder": "transformer_lstm", "fusion": "late", "schedule": "step"}
+    """Golden: ids computed before train_val_mix came. When one changes, every home trains
+    everything again."""
+    late: dict[str, object] = {
+        "features": ("a",),
+        "encoder": "transformer_lstm",
+        "fusion": "late",
+        "schedule": "step",
+    }
     found = [
         make(),
         make(
@@ -73,14 +94,25 @@ def test_the_ids_of_trials_that_homes_have_already_stay() -> None:
         ),
         make(**late, patience=4, epochs=12),
     ]  # fmt: skip
-    assert [trial_id(one, "data") for one in found] == ["be9b3a4f65a99866", "e6b7f27cfdf78cb6", "96686017add7424a"]
+    assert [trial_id(one, "data") for one in found] == [
+        "be9b3a4f65a99866",
+        "e6b7f27cfdf78cb6",
+        "96686017add7424a",
+    ]
 
 
 def test_a_mixed_trial_is_another_one_and_its_epochs_count() -> None:
     mixed = make(fold="train_val_mix")
     assert mixed.averaged_epochs == (16, 25)
-    assert trial_id(mixed, "data") == trial_id(make(fold="train_val_mix", averaged_epochs=[16, 25]), "data")
-    assert len({trial_id(one, "data") for one in (mixed, make(), mixed.model_copy(update={"seed": 1}))}) == 3
+    assert trial_id(mixed, "data") == trial_id(
+        make(fold="train_val_mix", averaged_epochs=[16, 25]), "data"
+    )
+    assert (
+        len(
+            {trial_id(one, "data") for one in (mixed, make(), mixed.model_copy(update={"seed": 1}))}
+        )
+        == 3
+    )
     with pytest.raises(ValidationError, match="`patience` and schedule plateau need"):
         make(fold="train_val_mix", patience=3)
 
@@ -100,5 +132,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         ({"data_hash": "that of the day before", "source": "outside", "settings": None}, True),
     ],
 )
-def test_a_trial_is_of_the_data_that_it_read(world: World, changes: dict[str, Any], same: bool) -> None:
+def test_a_trial_is_of_the_data_that_it_read(
+    world: World, changes: dict[str, Any], same: bool
+) -> None:
     assert of_this_data({**world.bank.record("first", "a0"), **changes}, world.store) is same

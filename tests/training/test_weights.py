@@ -19,7 +19,9 @@ from va_search.training.weights import load_model
 
 @pytest.fixture
 def saved(tiny: Store, tmp_path: Path) -> Path:
-    trial = TrialSettings(features=("face",), encoder="gru", width=8, hidden_size=8, head_sizes=(4,), epochs=1)
+    trial = TrialSettings(
+        features=("face",), encoder="gru", width=8, hidden_size=8, head_sizes=(4,), epochs=1
+    )
     fit = Fit(trial, tiny)
     fit.run_epoch()
     fit.save_weights(tmp_path / "trial")
@@ -56,7 +58,9 @@ def test_the_same_weights_are_the_same_bytes(tiny: Store, saved: Path, tmp_path:
 
 
 def test_a_store_that_does_not_fit_is_refused(saved: Path, tmp_path: Path) -> None:
-    description = Description("other", (-1.0, 1.0), {"face": ("visual", ()), "pose": ("visual", ())})
+    description = Description(
+        "other", (-1.0, 1.0), {"face": ("visual", ()), "pose": ("visual", ())}
+    )
     draft = Draft(tmp_path / "other", description, [Source("a", "s", "a", "test", None, 30.0, ())])
     draft.add(0, Part({"face": np.zeros((9, 7)), "pose": np.zeros((9, 2))}))
     store = draft.finish()
@@ -66,4 +70,6 @@ def test_a_store_that_does_not_fit_is_refused(saved: Path, tmp_path: Path) -> No
 
 def test_saving_before_training_is_a_mistake(tiny: Store, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="run_epoch"):
-        Fit(TrialSettings(features=("face",), width=8, head_sizes=(4,)), tiny).save_weights(tmp_path)
+        Fit(TrialSettings(features=("face",), width=8, head_sizes=(4,)), tiny).save_weights(
+            tmp_path
+        )

@@ -1,8 +1,7 @@
 """Which command comes next: one that works as it is printed, on this home, from this folder.
 
-Conventions: a printed name is either new or may be built again without `--force`; a printed folder is either new or
-holds the same ensemble's output.
-"""
+Conventions: a printed name is either new or may be built again without `--force`; a printed folder
+is either new or holds the same ensemble's output."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ def after_ensemble(home: Home, built: Ensemble, verdict: Verdict, given: Sequenc
     """Submit the ensemble; or, where the best single trial is not worse, build or submit that one.
 
     Of a store without test recordings nothing can be submitted: its report is what comes next.
-    `given`: options of the command that built it (such as `--data STORE`), which the next one needs too.
-    """
+    `given`: options of the command that built it (such as `--data STORE`), which the next one needs
+    too."""
     if not verdict.use_best:
         return _use_command(home, built)
     recipe = _recipe_for(BEST, built)
@@ -35,20 +34,30 @@ def after_ensemble(home: Home, built: Ensemble, verdict: Verdict, given: Sequenc
     return ensemble_command(home, built.studies, recipe, f"{built.studies[0]}-single", given)
 
 
-def ensemble_command(home: Home, studies: Sequence[str], recipe: Recipe, name: str, given: Sequence[str] = ()) -> str:
+def ensemble_command(
+    home: Home, studies: Sequence[str], recipe: Recipe, name: str, given: Sequence[str] = ()
+) -> str:
     """Build an ensemble of this recipe, under a name that is free for it."""
     folds = [] if recipe.members.folds is None else ["--folds", str(recipe.members.folds)]
     free = _free_name(home, name, recipe, studies)
-    return home.command("ensemble", *studies, "--recipe", recipe.name, *folds, "--name", free, *given)
+    return home.command(
+        "ensemble", *studies, "--recipe", recipe.name, *folds, "--name", free, *given
+    )
 
 
 def _use_command(home: Home, ensemble: Ensemble) -> str:
-    """Write the ensemble's submission, to a folder that is new or holds an earlier one of it; or else its report."""
+    """Write the ensemble's submission, to a folder that is new or holds an earlier one of it; or
+    else its report."""
     from va_search.submission.folder import SUBMISSION, free_folder
 
     if ensemble.test_frames_hash is None:
         return home.command(
-            "report", *ensemble.studies, "--ensemble", ensemble.name, "--out", f"{ensemble.name}-report"
+            "report",
+            *ensemble.studies,
+            "--ensemble",
+            ensemble.name,
+            "--out",
+            f"{ensemble.name}-report",
         )
     out = free_folder(Path(f"{ensemble.name}-submission"), ensemble.name, SUBMISSION)
     return home.command("submit", ensemble.name, "--format", "recordings", "--out", str(out))
@@ -64,7 +73,8 @@ def _recipe_for(name: str, built: Ensemble) -> Recipe:
 
 
 def _built_already(home: Home, built: Ensemble, recipe: Recipe) -> Ensemble | None:
-    """An ensemble of this recipe of the same studies, on the same recordings, with all trials that there are."""
+    """An ensemble of this recipe of the same studies, on the same recordings, with all trials that
+    there are."""
     from va_search.ensemble.fresh import newer_trials
     from va_search.ensemble.saved import known_ensembles, read_ensemble
     from va_search.errors import InputError
@@ -81,7 +91,9 @@ def _built_already(home: Home, built: Ensemble, recipe: Recipe) -> Ensemble | No
 
 
 def _same_make(ensemble: Ensemble, recipe: Recipe, studies: Sequence[str]) -> bool:
-    return ensemble.recipe_document == recipe.document and sorted(ensemble.studies) == sorted(studies)
+    return ensemble.recipe_document == recipe.document and sorted(ensemble.studies) == sorted(
+        studies
+    )
 
 
 def _free_name(home: Home, name: str, recipe: Recipe, studies: Sequence[str]) -> str:

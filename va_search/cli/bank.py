@@ -21,7 +21,9 @@ ADD_EXAMPLE = "Example: va-search bank add first --from team_predictions --data 
 
 NO_VALIDATION = "none: no validation (train_val_mix), only test predictions"
 
-app = typer.Typer(help="Predictions of finished trials, and of models from elsewhere.", no_args_is_help=True)
+app = typer.Typer(
+    help="Predictions of finished trials, and of models from elsewhere.", no_args_is_help=True
+)
 
 
 @app.command(name="list", epilog=LIST_EXAMPLE)
@@ -43,7 +45,15 @@ def list_(
         output.show(_listed(study, records))
         if not all(record["best"] for record in records):
             output.show(NO_VALIDATION)
-        kept = ("trial", "source", "settings", "best", "predictions", "filled_frames", "finished_at")
+        kept = (
+            "trial",
+            "source",
+            "settings",
+            "best",
+            "predictions",
+            "filled_frames",
+            "finished_at",
+        )
         output.done([{key: record[key] for key in kept if key in record} for record in records])
 
 
@@ -66,7 +76,11 @@ def _listed(study: str, records: list[dict[str, Any]]) -> Table:
         model = f"{settings['encoder']}, {settings['fusion']}" if settings else "outside"
         features = ", ".join(settings.get("features", ["–"]))
         places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
-        scores = [number(record["best"][dimension]["ccc"]) for dimension in ("valence", "arousal") if record["best"]]
+        scores = [
+            number(record["best"][dimension]["ccc"])
+            for dimension in ("valence", "arousal")
+            if record["best"]
+        ]
         scores = scores or ["none", "none"]
         table.add_row(record["trial"], model, features, *places, *scores)
     return table
@@ -75,12 +89,15 @@ def _listed(study: str, records: list[dict[str, Any]]) -> Table:
 @app.command(epilog=ADD_EXAMPLE)
 def add(
     study: Annotated[str, typer.Argument(help="The study to add to; a new name makes one.")],
-    source: Annotated[Path, typer.Option("--from", help="A folder per model, in it a CSV per recording.")],
+    source: Annotated[
+        Path, typer.Option("--from", help="A folder per model, in it a CSV per recording.")
+    ],
     data: Annotated[str, typer.Option("--data", help="The store the predictions are for.")],
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the predictions of models from elsewhere into the bank; the same command again changes nothing."""
+    """Put the predictions of models from elsewhere into the bank; the same command again changes
+    nothing."""
     with command(as_json) as output, opened(home, writes=True) as at:
         from va_search.data.store import Store
         from va_search.ensemble.outside import add_outside
@@ -89,24 +106,32 @@ def add(
 
         bank = Bank(at.bank)
         before = bank.studies()
-        added = add_outside(bank, study, source, Store.open(data), lambda model: output.note(f"reading {model}"))
+        added = add_outside(
+            bank, study, source, Store.open(data), lambda model: output.note(f"reading {model}")
+        )
         if study not in before and before:
             output.note(f"{study!r} is new in the bank (others there: {', '.join(before)})")
         output.show(_added(study, added))
         filled = {one.filled_frames for one in added} - {0}
         if filled:
-            output.note(f"up to {max(filled)} unlabelled frames a model had no row and took the nearest row's value")
+            output.note(
+                f"up to {max(filled)} unlabelled frames a model had no row and took the nearest row's value"
+            )
         for model in added:
             for remark in model.remarks:
                 output.note(f"warning: {remark}")
-        output.show(f"next: {ensemble_command(at, [study], load_recipe(DEFAULT_RECIPE), f'{study}-best')}")
+        output.show(
+            f"next: {ensemble_command(at, [study], load_recipe(DEFAULT_RECIPE), f'{study}-best')}"
+        )
         output.done({"study": study, "added": [vars(one) for one in added]})
 
 
 def _added(study: str, added: list[Any]) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{counted(len(added), 'outside model')} in study {study}", title_justify="left")
+    table = Table(
+        title=f"{counted(len(added), 'outside model')} in study {study}", title_justify="left"
+    )
     table.add_column("trial", overflow="fold")
     table.add_column("state")
     for name in ("valence", "arousal"):

@@ -13,7 +13,8 @@ from va_search.errors import counted
 CHECK_EXAMPLE = "Example: va-search cluster check ray_cluster.yaml"
 
 app = typer.Typer(
-    help="Look at the files that launch clusters; docs/cluster.md has the commands.", no_args_is_help=True
+    help="Look at the files that launch clusters; docs/cluster.md has the commands.",
+    no_args_is_help=True,
 )
 
 
@@ -22,7 +23,8 @@ def check(
     file: Annotated[Path, typer.Argument(help="A file for `ray up`, or a RayJob of KubeRay.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Say in plain words what is wrong, open to others or expensive in a cluster file; errors end with code 2."""
+    """Say in plain words what is wrong, open to others or expensive in a cluster file; errors end
+    with code 2."""
     with command(as_json) as output:
         from dataclasses import asdict
 

@@ -1,4 +1,5 @@
-"""`va-search demo`: the whole job on a simulated challenge, scored on the labels that a challenge would withhold."""
+"""`va-search demo`: the whole job on a simulated challenge, scored on the labels that a challenge
+would withhold."""
 
 from __future__ import annotations
 
@@ -9,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.ensemble import DEFAULT_RECIPE, log
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.output import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Output,
+    command,
+    duration,
+    number,
+)
 from va_search.cli.places import opened
 from va_search.cli.search import run
 from va_search.errors import counted
@@ -29,10 +38,13 @@ NAME = "demo"
 
 def demo(
     home: HomeOption = DEFAULT_HOME,
-    folder: Annotated[Path, typer.Option(help="Where the simulated challenge and the submission go.")] = Path("demo"),
+    folder: Annotated[
+        Path, typer.Option(help="Where the simulated challenge and the submission go.")
+    ] = Path("demo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a challenge, audit it, search it, build an ensemble per dimension and score its submission."""
+    """Simulate a challenge, audit it, search it, build an ensemble per dimension and score its
+    submission."""
     with command(as_json) as output, opened(home, "predictions", writes=True) as where:
         from va_search.data.simulate import simulate
 
@@ -54,8 +66,12 @@ def _audit(output: Output, store: Store) -> None:
     from va_search.data.check import check
 
     report = check(store)
-    counts = " · ".join(f"{len(store.split(name))} {name}" for name in ("train", "validation", "test"))
-    sets = ", ".join(f"{name} ({entry.modality}, {entry.dim})" for name, entry in store.feature_sets.items())
+    counts = " · ".join(
+        f"{len(store.split(name))} {name}" for name in ("train", "validation", "test")
+    )
+    sets = ", ".join(
+        f"{name} ({entry.modality}, {entry.dim})" for name, entry in store.feature_sets.items()
+    )
     output.show(f"1 data      {store.path}: {counts} recordings, {store.frames:,} frames; {sets}")
     levels = [finding.level for finding in report.findings]
     found = ", ".join(counted(levels.count(level), level) for level in ("error", "warning", "note"))
@@ -68,7 +84,9 @@ def _search(output: Output, home: Home, store: Store) -> None:
     from va_search.search.space import load_space
 
     space = load_space(shipped("search_spaces/demo.yaml"), store)
-    output.show(f"3 search    search_spaces/demo.yaml, {space.budget.trials} trials with Ray on this machine")
+    output.show(
+        f"3 search    search_spaces/demo.yaml, {space.budget.trials} trials with Ray on this machine"
+    )
     run(output, home, space, store, study=NAME, options=Options())
 
 
@@ -80,7 +98,9 @@ def _ensemble(output: Output, home: Home, store: Store) -> Ensemble:
     recipe = load_recipe(str(shipped(f"ensembles/{DEFAULT_RECIPE}.yaml")))
     ensemble = build(home, [NAME], recipe, NAME, store, force=True)
     log(output, home, ensemble, None)
-    members = ", ".join(f"{name} {len(chosen.members)}" for name, chosen in ensemble.dimensions.items())
+    members = ", ".join(
+        f"{name} {len(chosen.members)}" for name, chosen in ensemble.dimensions.items()
+    )
     output.show(
         f"4 ensemble  recipe {recipe.name}, members: {members}, chosen on validation, of {ensemble.candidates} trials"
     )
@@ -92,15 +112,23 @@ def _submit(output: Output, home: Home, store: Store, ensemble: Ensemble, out: P
     from va_search.submission import submit
 
     submit(ensemble, store, Bank(home.bank), format="recordings", out=out)
-    output.show(f"5 submit    {out}: {len(store.split('test'))} test recordings, complete, finite, read back")
+    output.show(
+        f"5 submit    {out}: {len(store.split('test'))} test recordings, complete, finite, read back"
+    )
 
 
-def _scores(home: Home, store: Store, ensemble: Ensemble, submission: Path, hidden: Path) -> dict[str, Any]:
-    """Best single and ensemble: in-sample, out-of-fold and test CCC, per dimension and their mean."""
+def _scores(
+    home: Home, store: Store, ensemble: Ensemble, submission: Path, hidden: Path
+) -> dict[str, Any]:
+    """Best single and ensemble: in-sample, out-of-fold and test CCC, per dimension and their
+    mean."""
     from va_search.submission.scoring import read_labels, read_submission, scores_of
 
     labels = read_labels(hidden, store)
-    single, submitted = _best_single_on_test(home, store, ensemble), read_submission(submission, store)
+    single, submitted = (
+        _best_single_on_test(home, store, ensemble),
+        read_submission(submission, store),
+    )
     return {
         "best single": {**ensemble.best_single, "test": scores_of(single, labels)},
         "ensemble": {**ensemble.scores, "test": scores_of(submitted, labels)},
@@ -117,7 +145,9 @@ def _best_single_on_test(home: Home, store: Store, ensemble: Ensemble) -> NDArra
     for index, name in enumerate(("valence", "arousal")):
         best = ensemble.dimensions[name].best_single
         assert best is not None  # members have validation here
-        values = Bank(home.bank).read(best.study, best.trial, "test", frames_hash=frames_hash(store.split("test")))
+        values = Bank(home.bank).read(
+            best.study, best.trial, "test", frames_hash=frames_hash(store.split("test"))
+        )
         columns.append(values[:, index])
     return np.stack(columns, axis=1)
 
@@ -138,7 +168,9 @@ def _table(scores: dict[str, Any]) -> Table:
     for name in ("valence", "arousal", "score"):
         for who, by_measure in scores.items():
             cells = (number((by_measure[measure] or {}).get(name)) for measure in measures)
-            table.add_row(name if who == "best single" else "", who, *cells, end_section=who == "ensemble")
+            table.add_row(
+                name if who == "best single" else "", who, *cells, end_section=who == "ensemble"
+            )
     return table
 
 
@@ -152,4 +184,6 @@ def _next(output: Output, home: Home, folder: Path) -> None:
     output.show(
         "  .venv/bin/va-search data import table YOUR_FOLDER --to stores/mine    your own recordings (docs/data.md)"
     )
-    output.show("  .venv/bin/va-search search search_spaces/any.yaml --data stores/mine --study first")
+    output.show(
+        "  .venv/bin/va-search search search_spaces/any.yaml --data stores/mine --study first"
+    )

@@ -1,4 +1,5 @@
-"""`va-search ensemble`: the best weights per dimension out of one or several studies, and their honest scores."""
+"""`va-search ensemble`: the best weights per dimension out of one or several studies, and their
+honest scores."""
 
 from __future__ import annotations
 
@@ -35,33 +36,55 @@ DEFAULT_RECIPE = "bagged_greedy"
 
 
 def ensemble(
-    studies: Annotated[list[str], typer.Argument(help="One study or several; their trials are the candidates.")],
+    studies: Annotated[
+        list[str], typer.Argument(help="One study or several; their trials are the candidates.")
+    ],
     *,
     recipe: Annotated[
         str, typer.Option("--recipe", help="A recipe file, or the name of one in ensembles/.")
     ] = DEFAULT_RECIPE,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name of the ensemble. If it exists, it is rebuilt with the same recipe."),
+        typer.Option(
+            "--name", help="Name of the ensemble. If it exists, it is rebuilt with the same recipe."
+        ),
     ] = None,
-    compare: Annotated[bool, typer.Option("--compare", help="Rank all recipes out-of-fold; saves nothing.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Rank all recipes out-of-fold; saves nothing.")
+    ] = False,
     folds: Annotated[
         Folds | None,
-        typer.Option("--folds", help="official: judge on its validation; all: on all folds; default: the recipe's."),
+        typer.Option(
+            "--folds",
+            help="official: judge on its validation; all: on all folds; default: the recipe's.",
+        ),
     ] = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Also explain it: what members share, what each part adds; tables, pictures."),
+        typer.Option(
+            "--explain",
+            help="Also explain it: what members share, what each part adds; tables, pictures.",
+        ),
     ] = False,
-    data: Annotated[str | None, typer.Option("--data", help="The store to judge on; default: the trials' own.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an ensemble of another recipe or studies.")] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The store to judge on; default: the trials' own.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an ensemble of another recipe or studies.")
+    ] = False,
     tracking: Annotated[bool, typer.Option(help="Log the ensemble to MLflow.")] = True,
-    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose members and weights per dimension from finished trials; scores are out-of-fold and in-sample."""
-    with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
+    """Choose members and weights per dimension from finished trials; scores are out-of-fold and
+    in-sample."""
+    with (
+        command(as_json) as output,
+        opened(home, "predictions", studies=studies, writes=True) as at,
+    ):
         from va_search.data.store import Store
         from va_search.errors import InputError
         from va_search.report.standing import searched_now
@@ -74,16 +97,24 @@ def ensemble(
             output.note(sentence)
         if compare:
             if name is not None:
-                raise InputError(f"--compare saves nothing; leave out --name {name}, or leave out --compare")
+                raise InputError(
+                    f"--compare saves nothing; leave out --name {name}, or leave out --compare"
+                )
             if explain:
-                raise InputError("--explain explains one ensemble; leave it out, or leave out --compare")
+                raise InputError(
+                    "--explain explains one ensemble; leave it out, or leave out --compare"
+                )
             _compare(output, at, studies, store, folds=folds, given=given)
             return
         if name is None:
-            raise InputError("--name is missing: what the ensemble is to be called, or --compare to rank all recipes")
+            raise InputError(
+                "--name is missing: what the ensemble is to be called, or --compare to rank all recipes"
+            )
         if explain:
             _refuse_unexplained(recipe)
-        built = _build(output, at, studies, recipe=recipe, folds=folds, name=name, store=store, force=force)
+        built = _build(
+            output, at, studies, recipe=recipe, folds=folds, name=name, store=store, force=force
+        )
         folder = _explain(output, at, built, store) if explain else None
         _conclude(output, at, built, given)
         if tracking:
@@ -147,13 +178,23 @@ def _refuse_unexplained(recipe: str) -> None:
     chosen = load_recipe(recipe)
     if chosen.of:
         parts = ", ".join(one.name for _, one in chosen.of)
-        raise InputError(f"--explain explains one choice of members; recipe {recipe} blends several: explain {parts}")
+        raise InputError(
+            f"--explain explains one choice of members; recipe {recipe} blends several: explain {parts}"
+        )
     if chosen.members.folds == MIX:
-        raise InputError(f"--explain measures on validation, which members of recipe {recipe} have none of")
+        raise InputError(
+            f"--explain measures on validation, which members of recipe {recipe} have none of"
+        )
 
 
 def _compare(
-    output: Output, home: Home, studies: list[str], store: Store | None, *, folds: Folds | None, given: list[str]
+    output: Output,
+    home: Home,
+    studies: list[str],
+    store: Store | None,
+    *,
+    folds: Folds | None,
+    given: list[str],
 ) -> None:
     from va_search.ensemble.compare import compare
     from va_search.ensemble.material import gather
@@ -161,7 +202,9 @@ def _compare(
     from va_search.ensemble.saved import MeasuredOn
 
     known = [load_recipe(path) for path in known_recipes().values()]
-    recipes = [one for one in known if one.members.folds is None and not one.of]  # those that any members go into
+    recipes = [
+        one for one in known if one.members.folds is None and not one.of
+    ]  # those that any members go into
     outside = any(one.members.outside for one in recipes)
     materials = gather(home, studies, store, outside=outside, folds=folds and folds.value)
     rows = compare(recipes, materials)
@@ -189,9 +232,9 @@ def _compare(
 def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
     """The recipe to take, and why, in a sentence.
 
-    The default one, or the best single trial where that has the higher score, unless another recipe is better than this
-    one by more than chance: with few people the highest of several close scores is highest by luck.
-    """
+    The default one, or the best single trial where that has the higher score, unless another recipe
+    is better than this one by more than chance: with few people the highest of several close scores
+    is highest by luck."""
     from va_search.cli.advice import BEST
     from va_search.ensemble.paired import differences
     from va_search.ensemble.verdict import judge
@@ -199,11 +242,18 @@ def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
     known = {row.recipe: row for row in rows}
     default, single = known.get(DEFAULT_RECIPE), known.get(BEST)
     first = rows[0]
-    if default is None or single is None or default.out_of_fold is None or single.out_of_fold is None:
+    if (
+        default is None
+        or single is None
+        or default.out_of_fold is None
+        or single.out_of_fold is None
+    ):
         chosen = (default or first).recipe  # in-sample scores are highest for what fits most
         return chosen, f"There are no folds to compare recipes on; recipe {chosen} is the default."
     against_single = differences(default.predicted, single.predicted, materials)
-    verdict = judge(default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}")
+    verdict = judge(
+        default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}"
+    )
     reference = single if verdict.use_best else default
     if first is reference or first.out_of_fold is None or reference.out_of_fold is None:
         return reference.recipe, verdict.text
@@ -222,8 +272,15 @@ def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
     )
 
 
-def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, explanation: Path | None = None) -> bool:
-    """Log to MLflow, after everything is on the screen and saved; a failure is a warning, the ensemble stands.
+def log(
+    output: Output,
+    home: Home,
+    built: Ensemble,
+    tracking_uri: str | None,
+    explanation: Path | None = None,
+) -> bool:
+    """Log to MLflow, after everything is on the screen and saved; a failure is a warning, the
+    ensemble stands.
 
     Says which registered models are of an earlier build. Returns whether it is logged.
     """
@@ -241,7 +298,9 @@ def log(output: Output, home: Home, built: Ensemble, tracking_uri: str | None, e
         older = older_versions(place.uri, run, content_id(built), built.created_at)
     except Exception as error:
         why = reason(error, place.uri)
-        output.note(f"warning: not logged to MLflow ({why}); the ensemble is saved; the same command tries again")
+        output.note(
+            f"warning: not logged to MLflow ({why}); the ensemble is saved; the same command tries again"
+        )
         return False
     for model in older:
         if model not in stale_models(home, built):  # those are named already

@@ -1,7 +1,8 @@
-"""What `va-search ensemble` shows: members, scores, what they were measured on, and all recipes compared.
+"""What `va-search ensemble` shows: members, scores, what they were measured on, and all recipes
+compared.
 
-Conventions: a table says of every CCC what it was measured on; an interval follows its score in brackets.
-"""
+Conventions: a table says of every CCC what it was measured on; an interval follows its score in
+brackets."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def show(output: Output, built: Ensemble) -> None:
     if built.scores["in_sample"]:
         output.show(scores_table(built))
     if built.parts:
-        output.show(f"ensemble {built.name}: {', '.join(f'{p.share:g} × {p.ensemble.name}' for p in built.parts)}")
+        output.show(
+            f"ensemble {built.name}: {', '.join(f'{p.share:g} × {p.ensemble.name}' for p in built.parts)}"
+        )
     tell_measured(output, built.measured_on)
     for dimension, weighted in built.dimensions.items():
         spread = weighted.per_recording
@@ -73,10 +76,14 @@ def tell_measured(output: Output, measured: MeasuredOn) -> None:
     if not measured.recordings:
         output.show(f"no validation score: {measured.reason}")
         return
-    where = f"fold {measured.fold}" if measured.fold != "official" else "the official validation split"
+    where = (
+        f"fold {measured.fold}" if measured.fold != "official" else "the official validation split"
+    )
     if measured.fold == "all":
         where = "all folds, each recording predicted by the trial that did not train on it"
-    labelled = f"{measured.labelled_frames} labelled frame{'' if measured.labelled_frames == 1 else 's'}"
+    labelled = (
+        f"{measured.labelled_frames} labelled frame{'' if measured.labelled_frames == 1 else 's'}"
+    )
     output.show(f"measured on {where}: {counted(measured.recordings, 'recording')}, {labelled}")
     if measured.reason:
         output.show(
@@ -96,19 +103,24 @@ def _finishing(built: Ensemble, dimension: str) -> str:
     part, post = built.dimensions[dimension], built.dimensions[dimension].post
     said = [f"recipe {part.takes}"] if part.takes else []
     if part.shrink:
-        toward = {"nnls": "those of least squares"}.get(part.recipe.get("toward", "equal"), "equal ones")
+        toward = {"nnls": "those of least squares"}.get(
+            part.recipe.get("toward", "equal"), "equal ones"
+        )
         said.append(f"weights shrunk {part.shrink:g} of the way to {toward}")
     if post.smoothing != "none" and post.window_seconds:
         said.append(f"smoothed ({post.smoothing.replace('_', ' ')}, {post.window_seconds:g} s)")
     if post.delay_seconds:
         said.append(f"delayed by {post.delay_seconds:g} s")
     if post.scale != 1.0 or post.offset != 0.0:
-        said.append(f"matched (× {post.scale:.3f} {'−' if post.offset < 0 else '+'} {abs(post.offset):.3f})")
+        said.append(
+            f"matched (× {post.scale:.3f} {'−' if post.offset < 0 else '+'} {abs(post.offset):.3f})"
+        )
     return f"{dimension}: {', '.join(said) or 'the weighted sum as it is'}"
 
 
 def members_table(built: Ensemble, dimension: str) -> Table:
-    """One row per member with weight; its CCC is in-sample, on the recordings the ensemble is measured on."""
+    """One row per member with weight; its CCC is in-sample, on the recordings the ensemble is
+    measured on."""
     from rich.table import Table
 
     members = built.dimensions[dimension].members
@@ -127,7 +139,15 @@ def members_table(built: Ensemble, dimension: str) -> Table:
         model = "–" if member.encoder is None else f"{member.encoder}, {member.fusion}"
         features = ", ".join(member.features or ["–"])
         seed = "–" if member.seed is None else str(member.seed)
-        table.add_row(trial, model, features, seed, number(member.weight), number(member.ccc), _signed(member.gain))
+        table.add_row(
+            trial,
+            model,
+            features,
+            seed,
+            number(member.weight),
+            number(member.ccc),
+            _signed(member.gain),
+        )
     return table
 
 
@@ -136,10 +156,11 @@ def _signed(value: float | None) -> str:
 
 
 def scores_table(built: Ensemble) -> Table:
-    """The best single trials against the ensemble: out-of-fold with its interval first, then in-sample.
+    """The best single trials against the ensemble: out-of-fold with its interval first, then
+    in-sample.
 
-    Per target is each dimension's own best trial, for both is one trial, by its mean; a difference is paired.
-    """
+    Per target is each dimension's own best trial, for both is one trial, by its mean; a difference
+    is paired."""
     from rich.table import Table
 
     over = ", every recording by its own fold's trial" if built.measured_on.fold == "all" else ""
@@ -176,12 +197,16 @@ def _difference(difference: Difference | None) -> str:
     return f"{difference.value:+.3f}{between}"
 
 
-def _cells(scores: Mapping[str, float] | None, intervals: Mapping[str, Interval | None] | None) -> list[str]:
+def _cells(
+    scores: Mapping[str, float] | None, intervals: Mapping[str, Interval | None] | None
+) -> list[str]:
     """Three scores, each with its interval where there is one."""
     cells = []
     for name in SCORES:
         interval = (intervals or {}).get(name)
-        between = "" if interval is None else f" ({number(interval[0], 2)} to {number(interval[1], 2)})"
+        between = (
+            "" if interval is None else f" ({number(interval[0], 2)} to {number(interval[1], 2)})"
+        )
         cells.append(number((scores or {}).get(name)) + between)
     return cells
 
@@ -191,7 +216,8 @@ def comparison_table(rows: Sequence[Row], candidates: int) -> Table:
     from rich.table import Table
 
     table = Table(
-        title=f"all recipes on {counted(candidates, 'candidate')}, CCC on validation, out-of-fold", title_justify="left"
+        title=f"all recipes on {counted(candidates, 'candidate')}, CCC on validation, out-of-fold",
+        title_justify="left",
     )
     table.add_column("recipe", no_wrap=True)
     for name in SCORES:

@@ -1,4 +1,5 @@
-"""`va-search ensemble … --explain`: tables on the screen, as CSV and JSON, and pictures, under the ensemble's name."""
+"""`va-search ensemble … --explain`: tables on the screen, as CSV and JSON, and pictures, under the
+ensemble's name."""
 
 from __future__ import annotations
 
@@ -25,9 +26,8 @@ SHOWN = 8
 def explain(output: Output, home: Home, built: Ensemble, materials: Materials) -> Path:
     """Explain `built` on what it was made from; returns the folder the tables and pictures are in.
 
-    `ensembles/<name>/` under home: explain.json, weight.csv, adds.csv, correlation-<dimension>.csv, and the same as
-    PNG. A picture that can't be drawn is a warning.
-    """
+    `ensembles/<name>/` under home: explain.json, weight.csv, adds.csv, correlation-<dimension>.csv,
+    and the same as PNG. A picture that can't be drawn is a warning."""
     from va_search.ensemble.explain import explain_ensemble
     from va_search.ensemble.fresh import explanation_folder
 
@@ -60,17 +60,33 @@ def save(explained: Mapping[str, Explanation], built: Ensemble, folder: Path) ->
         "dimensions": {dimension: one.document() for dimension, one in explained.items()},
     }
     write_json(folder / "explain.json", document)
-    weight = [(d, s.what, s.value, s.members, s.weight) for d, one in explained.items() for s in one.shares]
+    weight = [
+        (d, s.what, s.value, s.members, s.weight)
+        for d, one in explained.items()
+        for s in one.shares
+    ]
     _write(folder / "weight.csv", ("dimension", "what", "value", "members", "weight"), weight)
     adds = [
         (d, one.measured, a.kind, a.name, a.candidates, a.weight, one.ccc, a.without, a.gain)
         for d, one in explained.items()
         for a in one.additions
     ]
-    heading = ("dimension", "measured", "kind", "name", "candidates", "weight", "ccc", "without", "gain")
+    heading = (
+        "dimension",
+        "measured",
+        "kind",
+        "name",
+        "candidates",
+        "weight",
+        "ccc",
+        "without",
+        "gain",
+    )
     _write(folder / "adds.csv", heading, adds)
     for dimension, one in explained.items():
-        rows = [(label, *row) for label, row in zip(one.labels, one.correlation.tolist(), strict=True)]
+        rows = [
+            (label, *row) for label, row in zip(one.labels, one.correlation.tolist(), strict=True)
+        ]
         _write(folder / f"correlation-{dimension}.csv", ("member", *one.labels), rows)
 
 
@@ -90,7 +106,8 @@ def shares_table(dimension: str, one: Explanation) -> Table:
 
 
 def adds_table(dimension: str, one: Explanation) -> Table:
-    """The recipe without each feature set and encoder; what single members add is in their own table."""
+    """The recipe without each feature set and encoder; what single members add is in their own
+    table."""
     from rich.table import Table
 
     measured = one.measured.replace("_", "-")
@@ -130,7 +147,9 @@ def _draw(output: Output, explained: Mapping[str, Explanation], folder: Path) ->
     try:
         draw(explained, folder)
     except ImportError as error:
-        output.note(f"warning: no pictures ({error}); `pip install matplotlib` and run it again; the tables are there")
+        output.note(
+            f"warning: no pictures ({error}); `pip install matplotlib` and run it again; the tables are there"
+        )
 
 
 def _write(path: Path, heading: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

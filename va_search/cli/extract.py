@@ -31,11 +31,19 @@ def extract(
     recipe: Annotated[Path, typer.Argument(help="What is extracted, a YAML file.")],
     *,
     videos: Annotated[Path, typer.Option(help="Folder of videos; subfolders are searched too.")],
-    annotations: Annotated[Path, typer.Option(help="Folder with Train_Set and Validation_Set, or its parent.")],
+    annotations: Annotated[
+        Path, typer.Option(help="Folder with Train_Set and Validation_Set, or its parent.")
+    ],
     to: Annotated[Path, typer.Option("--to", help="The store to make, or to add feature sets to.")],
-    crops: Annotated[Path | None, typer.Option(help="cropped_aligned: a folder of face crops per recording.")] = None,
-    sample: Annotated[Path | None, typer.Option(help="The organisers' sample file: test recordings.")] = None,
-    subjects: Annotated[Path | None, typer.Option(help="CSV recording,subject; else a subject each.")] = None,
+    crops: Annotated[
+        Path | None, typer.Option(help="cropped_aligned: a folder of face crops per recording.")
+    ] = None,
+    sample: Annotated[
+        Path | None, typer.Option(help="The organisers' sample file: test recordings.")
+    ] = None,
+    subjects: Annotated[
+        Path | None, typer.Option(help="CSV recording,subject; else a subject each.")
+    ] = None,
     dtype: DTypeOption = DType.float32,
     leave_out_broken: Annotated[
         bool,
@@ -45,13 +53,19 @@ def extract(
         ),
     ] = False,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Recordings at once; default: one per core; 1: no Ray.")
+        int | None,
+        typer.Option(min=1, help="Recordings at once; default: one per core; 1: no Ray."),
     ] = None,
-    gpus: Annotated[float, typer.Option(min=0, help="GPU share of a worker, e.g. 0.25: four on one.")] = 0.0,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
+    gpus: Annotated[
+        float, typer.Option(min=0, help="GPU share of a worker, e.g. 0.25: four on one.")
+    ] = 0.0,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Extract feature sets into a store, aligned by the videos' own time stamps; the same command again goes on."""
+    """Extract feature sets into a store, aligned by the videos' own time stamps; the same command
+    again goes on."""
     with command(as_json) as output:
         from va_search.extract.cluster import OnRay
         from va_search.extract.pipeline import extract as run
@@ -70,14 +84,22 @@ def extract(
             if address is None and not gpus and (workers == 1 or len(indexes) == 1):
                 yield from in_turn(worker, indexes)  # Ray takes longer to start than it saves
                 return
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # else Ray tells what it thinks of its own ray.data
+            os.environ.setdefault(
+                "RAY_BACKEND_LOG_LEVEL", "fatal"
+            )  # else Ray tells what it thinks of its own ray.data
             with ray_running(options) as ray:
                 count = workers or side_by_side(ray.resources, gpus, 1)
                 yield from ray.supervisor.each(OnRay(count, gpus)(worker, indexes))
 
         with progress(output) as watch:
             made = run(
-                read, places, to, dtype=dtype.value, leave_out_broken=leave_out_broken, engine=engine, watch=watch
+                read,
+                places,
+                to,
+                dtype=dtype.value,
+                leave_out_broken=leave_out_broken,
+                engine=engine,
+                watch=watch,
             )
         _show(output, made, time.monotonic() - began)
 
@@ -114,12 +136,15 @@ def _show(output: Output, made: Extracted, seconds: float) -> None:
 
 @contextmanager
 def progress(output: Output) -> Iterator[Watch]:
-    """Recordings done and time left, as a bar on a terminal and as a line now and then elsewhere."""
+    """Recordings done and time left, as a bar on a terminal and as a line now and then
+    elsewhere."""
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("extracting"), BarColumn(), TextColumn("{task.fields[said]}"))
-    with Bar(*columns, console=output.error, transient=True, disable=not output.error.is_terminal) as bar:
+    with Bar(
+        *columns, console=output.error, transient=True, disable=not output.error.is_terminal
+    ) as bar:
         task = bar.add_task("extracting", total=1.0, said="reading time stamps")
         began = last = time.monotonic()
 
@@ -130,7 +155,9 @@ def progress(output: Output) -> Iterator[Watch]:
                 began = now
             said = f"{state.done} of {state.total} recordings{time_left(state, now - began)} {state.name}"
             bar.update(task, completed=state.footage, total=state.all_footage or 1.0, said=said)
-            if not output.error.is_terminal and (now - last > LINE_SECONDS or state.done == state.total):
+            if not output.error.is_terminal and (
+                now - last > LINE_SECONDS or state.done == state.total
+            ):
                 output.note(said)
                 last = now
 
@@ -138,7 +165,8 @@ def progress(output: Output) -> Iterator[Watch]:
 
 
 def time_left(state: Progress, seconds: float) -> str:
-    """What is left at the pace so far, by seconds of video rather than by recordings; "" before the first is done."""
+    """What is left at the pace so far, by seconds of video rather than by recordings; "" before the
+    first is done."""
     if not state.footage or state.footage >= state.all_footage:
         return ""
     return f", {duration(seconds * (state.all_footage / state.footage - 1))} left"

@@ -19,9 +19,13 @@ SHOWN = 3
 
 
 def show_folds(
-    output: Output, document: dict[str, Any], records: list[dict[str, Any]], failures: list[dict[str, Any]]
+    output: Output,
+    document: dict[str, Any],
+    records: list[dict[str, Any]],
+    failures: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Show the fold tables of a study that has several folds; all of them as plain data, none where there is one fold.
+    """Show the fold tables of a study that has several folds; all of them as plain data, none where
+    there is one fold.
 
     `document` is study.json; the store it names tells the folds' numbers, where it is still there.
     """
@@ -35,7 +39,9 @@ def show_folds(
         for line in lacking(row, folds):
             output.show(line)
     if len(rows) > SHOWN:
-        output.show(f"{len(rows) - SHOWN} more configurations have trials on these folds: --json lists them")
+        output.show(
+            f"{len(rows) - SHOWN} more configurations have trials on these folds: --json lists them"
+        )
     return [plain(row) for row in rows]
 
 
@@ -53,8 +59,8 @@ def _store(document: dict[str, Any]) -> Store | None:
 def study_folds(
     document: dict[str, Any], trials: list[dict[str, Any]], store: Store | None
 ) -> dict[str | int, str | int]:
-    """The folds that a study's space asks for or its trials have, by number where the store tells it, without
-    train_val_mix."""
+    """The folds that a study's space asks for or its trials have, by number where the store tells
+    it, without train_val_mix."""
     from va_search.data.store import MIX, OFFICIAL
     from va_search.search.fold_table import store_folds
 
@@ -76,13 +82,19 @@ def table_of(row: FoldRow, folds: Mapping[str | int, str | int]) -> Table:
     said = row.settings
     seeds = f"{len(row.seeds)} seeds, mean ± sd" if len(row.seeds) > 1 else f"seed {row.seeds[0]}"
     title = f"{said['encoder']}, {said['fusion']} fusion, {'+'.join(said['features'])}; {seeds} ({row.configuration})"
-    table = Table(title=title + "\nvalidation CCC on each fold, best epoch: in-sample", title_justify="left")
+    table = Table(
+        title=title + "\nvalidation CCC on each fold, best epoch: in-sample", title_justify="left"
+    )
     table.add_column("fold")
     for name in ("valence", "arousal", "mean"):
         table.add_column(name, justify="right")
     table.add_column("state")
     for label, cell in row.cells.items():
-        table.add_row(label_of(label, folds), *(_said(cell.values.get(one)) for one in MEASURES), _state(cell, row))
+        table.add_row(
+            label_of(label, folds),
+            *(_said(cell.values.get(one)) for one in MEASURES),
+            _state(cell, row),
+        )
     table.add_section()
     over = [row.average.get(one) for one in MEASURES]
     there = f"{over[0].n if over[0] else 0} of {len(row.cells)} folds"
@@ -96,7 +108,10 @@ def lacking(row: FoldRow, folds: Mapping[str | int, str | int]) -> list[str]:
     from va_search.search.fold_table import label_of
 
     lines = []
-    for state, hint in (("failed", "search again tries them alone"), ("missing", "search again goes on with them")):
+    for state, hint in (
+        ("failed", "search again tries them alone"),
+        ("missing", "search again goes on with them"),
+    ):
         names = [label_of(label, folds) for label, cell in row.cells.items() if cell.state == state]
         if names:
             lines.append(f"{state} folds: {', '.join(names)}; {hint}")
@@ -111,9 +126,15 @@ def plain(row: FoldRow) -> dict[str, Any]:
 def _said(spread: Spread | None) -> str:
     if spread is None:
         return "–"
-    return number(spread.mean) if spread.sd is None else f"{number(spread.mean)} ± {number(spread.sd)}"
+    return (
+        number(spread.mean) if spread.sd is None else f"{number(spread.mean)} ± {number(spread.sd)}"
+    )
 
 
 def _state(cell: Cell, row: FoldRow) -> str:
     there = cell.values["score"].n if cell.values else 0
-    return cell.state if there in (0, len(row.seeds)) else f"{cell.state}, {there} of {len(row.seeds)} seeds there"
+    return (
+        cell.state
+        if there in (0, len(row.seeds))
+        else f"{cell.state}, {there} of {len(row.seeds)} seeds there"
+    )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def show_contents(output: Output, home: Home) -> None:
-    """Show and hand out the home's studies and ensembles; InputError where the home does not exist."""
+    """Show and hand out the home's studies and ensembles; InputError where the home does not
+    exist."""
     from va_search.errors import InputError
 
     if home.url is None and not home.root.is_dir():
@@ -31,14 +32,17 @@ def show_contents(output: Output, home: Home) -> None:
         output.show(_studies_table(studies))
     if ensembles:
         output.show(_ensembles_table(ensembles))
-    output.show(f"{counted(len(studies), 'study', 'studies')}, {counted(len(ensembles), 'ensemble')}")
+    output.show(
+        f"{counted(len(studies), 'study', 'studies')}, {counted(len(ensembles), 'ensemble')}"
+    )
     if studies:
         output.show(f"next: {home.command('status', studies[0].study)}")
     output.done({"studies": [asdict(one) for one in studies], "ensembles": ensembles})
 
 
 def _study(home: Home, name: str) -> Progress:
-    """Where a study stands; damaged records are not counted here, the study's own status names them.
+    """Where a study stands; damaged records are not counted here, the study's own status names
+    them.
 
     No store is brought from a URL for this: a home may have studies of many.
     """
@@ -68,7 +72,12 @@ def _ensembles(home: Home) -> list[dict[str, Any]]:
         except InputError as error:
             found.append({"name": name, "problem": error.problems[0]})
             continue
-        about = {"name": name, "studies": one.studies, "recipe": one.recipe, "built_at": one.created_at}
+        about = {
+            "name": name,
+            "studies": one.studies,
+            "recipe": one.recipe,
+            "built_at": one.created_at,
+        }
         found.append({**about, "out_of_fold": one.scores.get("out_of_fold")})
     return found
 
@@ -100,5 +109,7 @@ def _ensembles_table(ensembles: list[dict[str, Any]]) -> Table:
             table.add_row(one["name"], "–", "can't be read", "–", "–")
             continue
         score = (one["out_of_fold"] or {}).get("score")
-        table.add_row(one["name"], ", ".join(one["studies"]), one["recipe"], one["built_at"], number(score))
+        table.add_row(
+            one["name"], ", ".join(one["studies"]), one["recipe"], one["built_at"], number(score)
+        )
     return table

@@ -1,4 +1,5 @@
-"""The command `va-search`: one subcommand a file; nothing heavy is imported before a command needs it."""
+"""The command `va-search`: one subcommand a file; nothing heavy is imported before a command needs
+it."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ class Commands(TyperGroup):
         """Run the command line `args`, sys.argv's by default, and end the process."""
         words = sys.argv[1:] if args is None else list(args)
         if "--json" not in words or not standalone_mode:
-            return super().main(args, prog_name, complete_var, standalone_mode, windows_expand_args, **extra)
+            return super().main(
+                args, prog_name, complete_var, standalone_mode, windows_expand_args, **extra
+            )
         try:
             code = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.Abort:
@@ -98,7 +101,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     """Options before the command."""
 
@@ -108,7 +113,10 @@ def _add(panel: str, module: ModuleType, run: Callable[..., None]) -> None:
 
 
 app.add_typer(
-    data.app, name="data", rich_help_panel=FIRST, epilog="Example: va-search data import table SOURCE --to stores/mine"
+    data.app,
+    name="data",
+    rich_help_panel=FIRST,
+    epilog="Example: va-search data import table SOURCE --to stores/mine",
 )
 _add(FIRST, plan, plan.plan)
 _add(FIRST, search, search.search)
@@ -118,20 +126,25 @@ _add(FIRST, report, report.report)
 _add(FIRST, submit, submit.submit)
 _add(STUDY, stop, stop.stop)
 _add(STUDY, retry, retry.retry)
-app.add_typer(bank.app, name="bank", rich_help_panel=STUDY, epilog="Example: va-search bank list first")
+app.add_typer(
+    bank.app, name="bank", rich_help_panel=STUDY, epilog="Example: va-search bank list first"
+)
 _add(STUDY, submissions, submissions.submissions)
 _add(ENSEMBLE, predict, predict.predict)
 _add(ENSEMBLE, register, register.register)
 _add(ALL, demo, demo.demo)
 _add(ALL, extract, extract.extract)
 app.add_typer(
-    cluster.app, name="cluster", rich_help_panel=ALL, epilog="Example: va-search cluster check ray_cluster.yaml"
+    cluster.app,
+    name="cluster",
+    rich_help_panel=ALL,
+    epilog="Example: va-search cluster check ray_cluster.yaml",
 )
 _add(ALL, reproduce, reproduce.reproduce)
 
 
-# A process that ends looks once more for garbage among all that was imported (torch, Ray, MLflow): about a second, in
-# which the user waits for nothing. What is frozen is not looked at.
+# A process that ends looks once more for garbage among all that was imported (torch, Ray, MLflow):
+# about a second, in which the user waits for nothing. What is frozen is not looked at.
 atexit.register(gc.freeze)
 
 

@@ -1,9 +1,9 @@
 """What every command shares: the home and --json options, where output goes, and exit codes.
 
-Conventions: with --json one JSON document goes to standard output and everything else to standard error; without
-it the result is for people, on standard output, and progress on standard error. Exit codes: 0 done, 1 the job
-failed, 2 the input is wrong, 3 the time of `--stop-after` is up, 130 interrupted; state is saved by both.
-"""
+Conventions: with --json one JSON document goes to standard output and everything else to standard
+error; without it the result is for people, on standard output, and progress on standard error. Exit
+codes: 0 done, 1 the job failed, 2 the input is wrong, 3 the time of `--stop-after` is up, 130
+interrupted; state is saved by both."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from va_search.errors import VaSearchError
 
 HomeOption = Annotated[
     str,
-    typer.Option("--home", envvar=files.HOME_VARIABLE, help="Folder or URL of studies, bank, ensembles and MLflow."),
+    typer.Option(
+        "--home",
+        envvar=files.HOME_VARIABLE,
+        help="Folder or URL of studies, bank, ensembles and MLflow.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 DEFAULT_HOME = files.DEFAULT_HOME
@@ -37,7 +41,8 @@ WIDTH = 120
 
 
 class Output:
-    """Where one command prints: `note` for progress and remarks, `show` and `done` for its result."""
+    """Where one command prints: `note` for progress and remarks, `show` and `done` for its
+    result."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
@@ -54,7 +59,8 @@ class Output:
         return _CURRENT.get()
 
     def name_home(self, words: str, place: str) -> None:
-        """Say once which home the command reads or makes; with --json the document has its `place` too."""
+        """Say once which home the command reads or makes; with --json the document has its `place`
+        too."""
         if self.home is None:
             self.note(words)
         self.home = place
@@ -80,7 +86,9 @@ class Output:
 
     def failed(self, message: str, exit_code: int) -> typer.Exit:
         """Say what went wrong, with --json as a document too; the exception to raise."""
-        self.error.print(message if exit_code in (3, 130) else f"error: {message}", markup=False, soft_wrap=True)
+        self.error.print(
+            message if exit_code in (3, 130) else f"error: {message}", markup=False, soft_wrap=True
+        )
         self.done({"error": message, "exit_code": exit_code})
         return typer.Exit(exit_code)
 
@@ -103,8 +111,8 @@ def finite(document: Any) -> Any:
 def command(as_json: bool = False) -> Iterator[Output]:
     """Run a command's body; errors become a message on standard error and an exit code.
 
-    SIGTERM and its like act as Ctrl-C does. Where Ray hangs the process ends here, without waiting for it.
-    """
+    SIGTERM and its like act as Ctrl-C does. Where Ray hangs the process ends here, without waiting
+    for it."""
     from va_search.search.signals import signals_interrupt
 
     with _left_at_once(), signals_interrupt(), _errors_shown(as_json) as output:
@@ -113,7 +121,8 @@ def command(as_json: bool = False) -> Iterator[Output]:
 
 @contextmanager
 def _left_at_once() -> Iterator[None]:
-    """Context at whose end the process is left if a thread of it hangs in Ray, which would hang or abort it."""
+    """Context at whose end the process is left if a thread of it hangs in Ray, which would hang or
+    abort it."""
     try:
         yield
     finally:
@@ -137,7 +146,9 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
     except KeyboardInterrupt:
         from va_search.search.signals import interrupted_by
 
-        raise output.failed(f"{interrupted_by()}; the same command goes on from what is finished", 130) from None
+        raise output.failed(
+            f"{interrupted_by()}; the same command goes on from what is finished", 130
+        ) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except OSError as error:

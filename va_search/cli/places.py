@@ -1,4 +1,5 @@
-"""What every command does with its home: name it, say what is in it, and for one at a URL bring and put its files."""
+"""What every command does with its home: name it, say what is in it, and for one at a URL bring and
+put its files."""
 
 from __future__ import annotations
 
@@ -20,10 +21,15 @@ Needed = Literal["records", "predictions", "weights"]
 
 @contextmanager
 def opened(
-    place: str, need: Needed = "records", *, studies: Collection[str] | None = None, writes: bool = False
+    place: str,
+    need: Needed = "records",
+    *,
+    studies: Collection[str] | None = None,
+    writes: bool = False,
 ) -> Iterator[Home]:
-    """The home at a path as it is; of one at a URL this machine's copy, brought now and, if the command `writes`, put
-    there at its end. `need`: how much of finished trials is read, of these studies where some are named."""
+    """The home at a path as it is; of one at a URL this machine's copy, brought now and, if the
+    command `writes`, put there at its end. `need`: how much of finished trials is read, of these
+    studies where some are named."""
     from va_search.storage.places import is_url
 
     if not is_url(place):
@@ -46,13 +52,16 @@ def opened(
 
 
 def bring_members(home: Home, ensemble: Ensemble, need: Needed) -> None:
-    """Bring what an ensemble's members predicted, or their weights too; nothing to do for a home at a path."""
+    """Bring what an ensemble's members predicted, or their weights too; nothing to do for a home at
+    a path."""
     from va_search.metrics import DIMENSIONS
     from va_search.storage.homes import Need, copy_of
 
     copy = copy_of(home)
     if copy is not None:
-        parts = [piece.dimensions[dimension] for _, piece in ensemble.pieces for dimension in DIMENSIONS]
+        parts = [
+            piece.dimensions[dimension] for _, piece in ensemble.pieces for dimension in DIMENSIONS
+        ]
         copy.merge(Need[need.upper()], {member.study for part in parts for member in part.members})
 
 
@@ -73,7 +82,8 @@ def home_words(home: Home) -> str:
 
 
 def open_store(noted: str, given: str | None) -> Store:
-    """The store that a home's file notes, or the one given; InputError, with what to do, where it moved."""
+    """The store that a home's file notes, or the one given; InputError, with what to do, where it
+    moved."""
     from va_search.data.store import Store
     from va_search.errors import InputError
 
@@ -83,19 +93,25 @@ def open_store(noted: str, given: str | None) -> Store:
         return Store.open(noted)
     except InputError as error:
         first = error.problems[0].partition(";")[0]
-        raise InputError(f"{first}; if the store was moved, say where it is with --data STORE") from error
+        raise InputError(
+            f"{first}; if the store was moved, say where it is with --data STORE"
+        ) from error
 
 
 def studies_of(home: Home) -> list[str]:
-    """Names of the home's studies: those that were searched, and those with trials from elsewhere only."""
+    """Names of the home's studies: those that were searched, and those with trials from elsewhere
+    only."""
     from va_search.predictions.bank import Bank
 
     searched = (path.parent.name for path in home.studies.glob("*/study.json"))
     return sorted({*Bank(home.bank).studies(), *searched})
 
 
-def check_studies(home: Home, names: Sequence[str], instead: Callable[[str, list[str]], str]) -> None:
-    """InputError for names that are no study of the home: what they are instead, and what the home holds.
+def check_studies(
+    home: Home, names: Sequence[str], instead: Callable[[str, list[str]], str]
+) -> None:
+    """InputError for names that are no study of the home: what they are instead, and what the home
+    holds.
 
     `instead(ensemble, studies)` is the command that takes the ensemble of that name.
     """
@@ -110,15 +126,20 @@ def check_studies(home: Home, names: Sequence[str], instead: Callable[[str, list
         if name in ensembles:
             ensemble = read_ensemble(home, name)
             of = f"built of {counted(len(ensemble.studies), 'study', 'studies')} {', '.join(ensemble.studies)}"
-            problems.append(f"{name!r} is an ensemble ({of}), not a study; try: {instead(name, ensemble.studies)}")
+            problems.append(
+                f"{name!r} is an ensemble ({of}), not a study; try: {instead(name, ensemble.studies)}"
+            )
         else:
-            problems.append(f"{unknown_name('study', name, studies)}; {_holds(home, studies, ensembles)}")
+            problems.append(
+                f"{unknown_name('study', name, studies)}; {_holds(home, studies, ensembles)}"
+            )
     if problems:
         raise InputError(*problems)
 
 
 def check_complete(home: Home, studies: Sequence[str]) -> None:
-    """InputError for studies of the home that have no complete trial yet, with where their searches stand."""
+    """InputError for studies of the home that have no complete trial yet, with where their searches
+    stand."""
     from va_search.errors import InputError
     from va_search.predictions.bank import Bank
     from va_search.report.standing import is_searched
@@ -129,14 +150,17 @@ def check_complete(home: Home, studies: Sequence[str]) -> None:
     for name in studies:
         if not bank.trials(name):
             failed = counted(len(Study(home, name).failures()), "trial")
-            state = "it is being searched now" if is_searched(home, name) else "nothing searches it now"
+            state = (
+                "it is being searched now" if is_searched(home, name) else "nothing searches it now"
+            )
             problems.append(f"study {name!r} has no complete trial yet ({failed} failed, {state})")
     if problems:
         raise InputError(*problems)
 
 
 def check_ensemble(home: Home, name: str, instead: Callable[[str], str]) -> None:
-    """InputError for a name that is no ensemble of the home; `instead(ensemble)` is the command for another one."""
+    """InputError for a name that is no ensemble of the home; `instead(ensemble)` is the command for
+    another one."""
     from va_search.ensemble.saved import known_ensembles, read_ensemble
     from va_search.errors import InputError, unknown_name
 
@@ -145,7 +169,9 @@ def check_ensemble(home: Home, name: str, instead: Callable[[str], str]) -> None
         return
     if name not in studies:
         build = "" if ensembles else "; build one with `va-search ensemble STUDY --name NAME`"
-        raise InputError(f"{unknown_name('ensemble', name, ensembles)}{build}; {_holds(home, studies, ensembles)}")
+        raise InputError(
+            f"{unknown_name('ensemble', name, ensembles)}{build}; {_holds(home, studies, ensembles)}"
+        )
     own = []
     for ensemble in ensembles:
         try:
@@ -157,7 +183,9 @@ def check_ensemble(home: Home, name: str, instead: Callable[[str], str]) -> None
         names = ", ".join(own)
         hint = f"its {'ensemble is' if len(own) == 1 else 'ensembles are'} {names}; try: {instead(own[0])}"
     else:
-        hint = f"build its ensemble first: {home.command('ensemble', name, '--name', f'{name}-best')}"
+        hint = (
+            f"build its ensemble first: {home.command('ensemble', name, '--name', f'{name}-best')}"
+        )
     raise InputError(f"{name!r} is a study, not an ensemble; {hint}")
 
 

@@ -21,10 +21,13 @@ def plan(
     space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
     data: Annotated[str, typer.Option("--data", help="The store to train on, a folder or a URL.")],
     home: HomeOption = DEFAULT_HOME,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: one a core.")] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials side by side; default: one a core.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count the trials of a space and estimate their time from a few trained batches or finished trials."""
+    """Count the trials of a space and estimate their time from a few trained batches or finished
+    trials."""
     with command(as_json) as output, opened(home) as at:
         from va_search.data.store import Store
         from va_search.search.machine import Options
@@ -46,13 +49,25 @@ def show_plan(output: Output, made: Plan, searched: Space) -> None:
         output.show(f"note       {remark}")
     output.show(f"space      {size_text(made, searched)}")
     trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
-    output.show(f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already")
-    if searched.budget.trials is not None and made.trials is not None and made.trials > searched.budget.trials:
+    output.show(
+        f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already"
+    )
+    if (
+        searched.budget.trials is not None
+        and made.trials is not None
+        and made.trials > searched.budget.trials
+    ):
         whole = f"whole configurations of {made.trials_each} trials"
         output.show(f"           budget.trials {searched.budget.trials} is rounded up to {whole}")
     if MIX in made.folds:
-        output.show(f"           on fold {MIX} nothing is validated: those trials predict test and have no score")
-    known = "not known" if made.seconds_per_trial is None else f"about {duration(made.seconds_per_trial)}"
+        output.show(
+            f"           on fold {MIX} nothing is validated: those trials predict test and have no score"
+        )
+    known = (
+        "not known"
+        if made.seconds_per_trial is None
+        else f"about {duration(made.seconds_per_trial)}"
+    )
     output.show(f"one trial  {known} ({made.basis})")
     output.show(f"in all     {whole_text(made, searched)}")
     if made.hours is not None:
@@ -66,17 +81,29 @@ def size_text(made: Plan, searched: Space) -> str:
     folds = "1 fold" if len(made.folds) == 1 else f"{len(made.folds)} folds"
     beside = f"× {seeds} × {folds} ({', '.join(map(str, made.folds))})"
     if made.configurations is None:
-        ranges = [name for name, setting in searched.settings.items() if setting.domain.count() is None]
-        return f"unlimited configurations ({', '.join(ranges)}: a range of decimal numbers) {beside}"
-    configurations = "1 configuration" if made.configurations == 1 else f"{made.configurations:,} configurations"
+        ranges = [
+            name for name, setting in searched.settings.items() if setting.domain.count() is None
+        ]
+        return (
+            f"unlimited configurations ({', '.join(ranges)}: a range of decimal numbers) {beside}"
+        )
+    configurations = (
+        "1 configuration" if made.configurations == 1 else f"{made.configurations:,} configurations"
+    )
     return f"{'' if made.exact else 'at most '}{configurations} {beside}"
 
 
 def whole_text(made: Plan, searched: Space) -> str:
     """The time of the whole search, and what it depends on."""
-    side_by_side = "1 trial at a time" if made.concurrent == 1 else f"{made.concurrent} trials side by side"
+    side_by_side = (
+        "1 trial at a time" if made.concurrent == 1 else f"{made.concurrent} trials side by side"
+    )
     if made.seconds is None:
-        end = "not known" if made.seconds_per_trial is None else "until the hours are spent, or it is stopped"
+        end = (
+            "not known"
+            if made.seconds_per_trial is None
+            else "until the hours are spent, or it is stopped"
+        )
         return f"{end}, {side_by_side}"
     ends_early = searched.early_stopping is not None or "patience" in searched.settings
     less = ", less where trials end early" if ends_early else ""

@@ -18,7 +18,9 @@ from va_search.errors import counted
 if TYPE_CHECKING:
     from va_search.serving.predict import Written
 
-EXAMPLE = "Example: va-search predict first-best --data stores/new --split test --out new-predictions"
+EXAMPLE = (
+    "Example: va-search predict first-best --data stores/new --split test --out new-predictions"
+)
 
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""
@@ -30,18 +32,26 @@ TOLERANCE = 1e-4
 def predict(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
     *,
-    data: Annotated[str, typer.Option("--data", help="The store to predict; it needs the members' feature sets.")],
+    data: Annotated[
+        str,
+        typer.Option("--data", help="The store to predict; it needs the members' feature sets."),
+    ],
     split: Annotated[str, typer.Option("--split", help="test, validation or train.")] = "test",
     out: Annotated[
         Path,
-        typer.Option("--out", help="The folder to write; this ensemble's earlier predictions are replaced."),
+        typer.Option(
+            "--out", help="The folder to write; this ensemble's earlier predictions are replaced."
+        ),
     ],
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or a torch device such as cuda:0.")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu or a torch device such as cuda:0.")
+    ] = "auto",
     replace: ReplaceOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict recordings from the members' weights: one CSV per recording, on the label scale, clipped."""
+    """Predict recordings from the members' weights: one CSV per recording, on the label scale,
+    clipped."""
     with command(as_json) as output, opened(home) as at_home:
         from va_search.data.store import Store
         from va_search.ensemble.saved import read_ensemble
@@ -59,7 +69,14 @@ def predict(
 
             at = checked_device(device)
             written = write_predictions(
-                found, Bank(at_home.bank), store, split, out, device=at, replace=replace, watch=watch
+                found,
+                Bank(at_home.bank),
+                store,
+                split,
+                out,
+                device=at,
+                replace=replace,
+                watch=watch,
             )
         show(output, written, found.label_range)
         remarks = out_of_date(at_home, found)
@@ -82,14 +99,18 @@ def show(output: Output, written: Written, label_range: tuple[float, float]) -> 
     if written.clipped:
         output.show(clipped_words(written.clipped))
     if written.from_bank is not None:
-        output.show(f"the bank has predictions of these recordings: the largest difference is {written.from_bank:.1e}")
+        output.show(
+            f"the bank has predictions of these recordings: the largest difference is {written.from_bank:.1e}"
+        )
         low, high = label_range
         if written.from_bank > TOLERANCE * (high - low):
             output.note(
                 "warning: that is more than rounding: weights or features changed since, or trials were trained in bf16"
             )
     if written.split != "test":
-        output.show(f"if these {written.split} recordings are the study's own, scores on them are too high")
+        output.show(
+            f"if these {written.split} recordings are the study's own, scores on them are too high"
+        )
 
 
 @contextmanager
@@ -99,7 +120,9 @@ def progress(output: Output) -> Iterator[Callable[[str, int, int], None]]:
 
     def line(label: str, done: int, frames: int) -> str:
         left = (time.monotonic() - began) * (frames - done) / max(done, 1)
-        return f"predicting: {done / max(frames, 1):.0%}, member {label}, about {duration(left)} left"
+        return (
+            f"predicting: {done / max(frames, 1):.0%}, member {label}, about {duration(left)} left"
+        )
 
     if output.error.is_terminal:
         with output.error.status("reading weights …") as status:

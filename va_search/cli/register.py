@@ -20,12 +20,17 @@ EXAMPLE = "Example: va-search register first-best"
 def register(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
     *,
-    name: Annotated[str | None, typer.Option("--name", help="The model's name; default: the ensemble's.")] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="The model's name; default: the ensemble's.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Put an ensemble with its members' weights into MLflow's model registry; a new version only if it changed."""
+    """Put an ensemble with its members' weights into MLflow's model registry; a new version only if
+    it changed."""
     with command(as_json) as output, opened(home, writes=True) as at:
         from va_search.ensemble.saved import read_ensemble
         from va_search.report.standing import out_of_date
@@ -54,5 +59,10 @@ def show(output: Output, registered: Registered, given: str | None) -> None:
     uri = shlex.quote(registered.tracking_uri)
     output.show("predict a table of unseen recordings:")
     hidden = given not in (None, registered.tracking_uri)
-    output.show(f"  export MLFLOW_TRACKING_URI={uri}" + ("  # with your user and password" if hidden else ""))
-    output.show(f"  mlflow models predict -m {registered.uri} --env-manager local -t csv -i features.csv -o out.json")
+    output.show(
+        f"  export MLFLOW_TRACKING_URI={uri}"
+        + ("  # with your user and password" if hidden else "")
+    )
+    output.show(
+        f"  mlflow models predict -m {registered.uri} --env-manager local -t csv -i features.csv -o out.json"
+    )

@@ -1,4 +1,5 @@
-"""`va-search report`: the paper's tables and figures out of studies, as Markdown and as one HTML page."""
+"""`va-search report`: the paper's tables and figures out of studies, as Markdown and as one HTML
+page."""
 
 from __future__ import annotations
 
@@ -18,14 +19,24 @@ EXAMPLE = "Example: va-search report first --out first-report"
 
 
 def report(
-    studies: Annotated[list[str], typer.Argument(help="One study or several; their trials fill the tables.")],
+    studies: Annotated[
+        list[str], typer.Argument(help="One study or several; their trials fill the tables.")
+    ],
     *,
-    out: Annotated[Path, typer.Option("--out", help="The folder for report.md and report.html; replaced there.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="The folder for report.md and report.html; replaced there."),
+    ],
     ensemble: Annotated[
         str | None,
-        typer.Option("--ensemble", help="The ensemble of Tables 2 and 3; default: the newest of these studies."),
+        typer.Option(
+            "--ensemble",
+            help="The ensemble of Tables 2 and 3; default: the newest of these studies.",
+        ),
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="The store; default: the one of the studies.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The store; default: the one of the studies.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +47,11 @@ def report(
         from va_search.report.write import check_place, save
 
         check_place(out)
-        check_studies(at, studies, lambda name, of: at.command("report", *of, "--ensemble", name, "--out", str(out)))
+        check_studies(
+            at,
+            studies,
+            lambda name, of: at.command("report", *of, "--ensemble", name, "--out", str(out)),
+        )
         if ensemble is not None:
             words = ["report", *studies, "--out", str(out)]
             check_ensemble(at, ensemble, lambda name: at.command(*words, "--ensemble", name))
@@ -54,14 +69,19 @@ def report(
                 "summary": list(made.sections[0].paragraphs),
                 "tables": [table.document() for table in made.tables()],
                 "figures": [
-                    {"title": figure.title, "missing": None if figure.missing is None else figure.missing.why}
+                    {
+                        "title": figure.title,
+                        "missing": None if figure.missing is None else figure.missing.why,
+                    }
                     for figure in made.figures()
                 ],
             }
         )
 
 
-def _command(studies: list[str], out: Path, ensemble: str | None, data: str | None, home: str) -> str:
+def _command(
+    studies: list[str], out: Path, ensemble: str | None, data: str | None, home: str
+) -> str:
     words = ["va-search", "report", *studies, "--out", str(out)]
     words += ["--ensemble", ensemble] if ensemble is not None else []
     words += ["--data", data] if data is not None else []

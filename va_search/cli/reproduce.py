@@ -1,4 +1,5 @@
-"""`va-search reproduce paper`: the paper's searches, folds, five submissions and tables, on any store."""
+"""`va-search reproduce paper`: the paper's searches, folds, five submissions and tables, on any
+store."""
 
 from __future__ import annotations
 
@@ -43,19 +44,32 @@ class Size(StrEnum):
 def reproduce(
     what: Annotated[What, typer.Argument(help="What to reproduce.")],
     *,
-    data: Annotated[Path, typer.Option("--data", help="The store; folds are made in it where it has none.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the report, the spaces and the submissions.")],
+    data: Annotated[
+        Path, typer.Option("--data", help="The store; folds are made in it where it has none.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the report, the spaces and the submissions.")
+    ],
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Test labels, <recording>.csv each; without them Table 6 has none.")
+        Path | None,
+        typer.Option(
+            "--labels", help="Test labels, <recording>.csv each; without them Table 6 has none."
+        ),
     ] = None,
     size: Annotated[
-        Size, typer.Option(help="paper: the paper's models; small: for CPUs; auto: paper where a GPU is.")
+        Size,
+        typer.Option(
+            help="paper: the paper's models; small: for CPUs; auto: paper where a GPU is."
+        ),
     ] = Size.auto,
-    study: Annotated[str, typer.Option("--study", help="The four studies' names begin so.")] = "paper",
+    study: Annotated[
+        str, typer.Option("--study", help="The four studies' names begin so.")
+    ] = "paper",
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Search, ablation, folds, Train-Val-Mix, five submissions, and a report with the paper's six tables.
+    """Search, ablation, folds, Train-Val-Mix, five submissions, and a report with the paper's six
+    tables.
 
     The same command again goes on from what is finished.
     """
@@ -79,7 +93,13 @@ def reproduce(
         made = None
         if store.split("test"):
             made = submissions.make(
-                output, where, studies, out=out / "submissions", store=store, labels=labels, prefix=study
+                output,
+                where,
+                studies,
+                out=out / "submissions",
+                store=store,
+                labels=labels,
+                prefix=study,
             )
             submissions.log(output, where, made, None)
         else:
@@ -89,7 +109,9 @@ def reproduce(
         written = write(where, studies, store=store, out=out, command=said)
         output.show(f"report     {written}")
         output.show(f"the whole reproduction took {duration(time.monotonic() - started)}")
-        output.done({"report": str(written), "studies": studies, "submissions": made and made.document()})
+        output.done(
+            {"report": str(written), "studies": studies, "submissions": made and made.document()}
+        )
 
 
 def _with_folds(output: Output, store: Store) -> Store:
@@ -97,7 +119,9 @@ def _with_folds(output: Output, store: Store) -> Store:
     from va_search.data.store import Store
 
     if store.fold_numbers:
-        output.show(f"folds      {store.path} has {len(store.fold_numbers)} with labels: {_numbers(store)}")
+        output.show(
+            f"folds      {store.path} has {len(store.fold_numbers)} with labels: {_numbers(store)}"
+        )
         return store
     make_folds(store.path, k=FOLDS, keep_validation=True)
     found = Store.open(store.path)
@@ -106,7 +130,9 @@ def _with_folds(output: Output, store: Store) -> Store:
 
 
 def _numbers(store: Store) -> str:
-    return ", ".join(f"{n} (official)" if n == store.official_fold else str(n) for n in store.fold_numbers)
+    return ", ".join(
+        f"{n} (official)" if n == store.official_fold else str(n) for n in store.fold_numbers
+    )
 
 
 def _size(output: Output, size: Size) -> Literal["small", "paper"]:
@@ -116,11 +142,15 @@ def _size(output: Output, size: Size) -> Literal["small", "paper"]:
 
     if torch.cuda.is_available():
         return "paper"
-    output.show("size       small, since this machine has no GPU; --size paper trains the paper's own models")
+    output.show(
+        "size       small, since this machine has no GPU; --size paper trains the paper's own models"
+    )
     return "small"
 
 
-def _spaces(output: Output, store: Store, size: Literal["small", "paper"], folder: Path) -> dict[str, Space]:
+def _spaces(
+    output: Output, store: Store, size: Literal["small", "paper"], folder: Path
+) -> dict[str, Space]:
     """The fitted spaces by name, checked on the store; their files are in `folder`."""
     from va_search.search.paper import fitted_spaces
     from va_search.search.session import planned_trials
@@ -138,7 +168,9 @@ def _spaces(output: Output, store: Store, size: Literal["small", "paper"], folde
     return found
 
 
-def _command(data: Path, out: Path, *, labels: Path | None, size: Size, study: str, home: str) -> str:
+def _command(
+    data: Path, out: Path, *, labels: Path | None, size: Size, study: str, home: str
+) -> str:
     """What the report says it was made by: what differs from the defaults, too."""
     words = ["va-search", "reproduce", "paper", "--data", str(data), "--out", str(out)]
     words += ["--labels", str(labels)] if labels is not None else []

@@ -15,13 +15,25 @@ EXAMPLE = "Example: va-search retry first --failed"
 def retry(
     study: Annotated[str, typer.Argument(help="The study's name.")],
     *,
-    failed: Annotated[bool, typer.Option("--failed", help="Failed trials alone, not those left unfinished.")] = False,
-    data: Annotated[str | None, typer.Option("--data", help="The store; default: where it was.")] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Failed trials alone, not those left unfinished.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The store; default: where it was.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: all that fit.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials side by side; default: all that fit.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.output import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Output,
+    command,
+    duration,
+    number,
+)
 from va_search.cli.places import name_home, opened
 from va_search.errors import counted
 
@@ -42,21 +50,37 @@ def search(
     space: Annotated[Path, typer.Argument(help="The search space, a YAML file.")],
     *,
     data: Annotated[str, typer.Option("--data", help="The store to train on, a folder or a URL.")],
-    study: Annotated[str, typer.Option("--study", help="The study's name; the same name again resumes it.")],
+    study: Annotated[
+        str, typer.Option("--study", help="The study's name; the same name again resumes it.")
+    ],
     home: HomeOption = DEFAULT_HOME,
-    concurrent: Annotated[int | None, typer.Option(min=1, help="Trials side by side; default: all that fit.")] = None,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")] = None,
-    address: Annotated[str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")] = None,
-    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be trained; train nothing.")] = False,
+    concurrent: Annotated[
+        int | None, typer.Option(min=1, help="Trials side by side; default: all that fit.")
+    ] = None,
+    gpus_per_trial: Annotated[
+        float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
+    ] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be trained; train nothing.")
+    ] = False,
     checkpoint_seconds: Annotated[
         float, typer.Option(min=0, help="Seconds between a running trial's checkpoints.")
     ] = 30.0,
     fuse_seeds: Annotated[
-        int, typer.Option("--fuse-seeds", min=1, help="Train so many seeds as one model; meant for a GPU.")
+        int,
+        typer.Option(
+            "--fuse-seeds", min=1, help="Train so many seeds as one model; meant for a GPU."
+        ),
     ] = 1,
     warm_start: Annotated[
-        list[str] | None, typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable.")
+        list[str] | None,
+        typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable."),
     ] = None,
     stop_after: Annotated[
         float | None,
@@ -69,12 +93,12 @@ def search(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing finished.
+    """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing
+    finished.
 
-    The budget's `hours` limit when trials may begin: those that run then are trained to their end. To limit the whole
-    search, such as to the time of a SLURM job, give --stop-after: running trials keep their checkpoints, and the same
-    command goes on from there.
-    """
+    The budget's `hours` limit when trials may begin: those that run then are trained to their end.
+    To limit the whole search, such as to the time of a SLURM job, give --stop-after: running trials
+    keep their checkpoints, and the same command goes on from there."""
     with command(as_json) as output:
         from va_search.data.store import Store
         from va_search.search.machine import Options
@@ -94,7 +118,9 @@ def search(
         )
         if dry_run:
             with opened(home) as at:
-                preview = make_preview(at, searched, store, study=study, options=options, warm_start=warm_start or ())
+                preview = make_preview(
+                    at, searched, store, study=study, options=options, warm_start=warm_start or ()
+                )
                 show_preview(output, preview, searched)
             return
         at = home_at(home)
@@ -137,13 +163,17 @@ def run(
     following: str | None = None,
     **more: Any,
 ) -> Summary:
-    """Search with progress on standard error, then show what it did, and the command that may follow if a trial is
-    complete; `more` goes to `run_search`. Unfinished is raised after the same is shown."""
+    """Search with progress on standard error, then show what it did, and the command that may
+    follow if a trial is complete; `more` goes to `run_search`. Unfinished is raised after the same
+    is shown."""
     from va_search.search.run import run_search
     from va_search.search.summary import Unfinished
 
     name_home(home)
-    more |= {"credit": credit_for(home, space, store), "pictures": pictures_for(home, space, store, study)}
+    more |= {
+        "credit": credit_for(home, space, store),
+        "pictures": pictures_for(home, space, store, study),
+    }
     with progress_line(output) as watch:
         more |= {"options": options, "watch": watch, "note": output.note}
         try:
@@ -190,12 +220,15 @@ def show_preview(output: Output, preview: Preview, searched: Space) -> None:
     parts = [f"{count} {words[status]}" for status, count in preview.statuses.items()]
     to_train = "as many as the time allows" if preview.to_train is None else f"{preview.to_train:,}"
     linked = f", {preview.elsewhere} taken from other studies" if preview.elsewhere else ""
-    output.show(f"study      {preview.study}: {preview.complete} complete{linked}, {to_train} to train")
+    output.show(
+        f"study      {preview.study}: {preview.complete} complete{linked}, {to_train} to train"
+    )
     if preview.reason:
         output.show(f"           none would begin: {preview.reason}")
     if parts:
         output.show(
-            f"first      {', '.join(parts)}" + (", then as the sampler chooses" if searched.sampler == "tpe" else "")
+            f"first      {', '.join(parts)}"
+            + (", then as the sampler chooses" if searched.sampler == "tpe" else "")
         )
     for one in preview.next[:PREVIEWED]:
         said = ", ".join(f"{name} {value}" for name, value in one["settings"].items())
@@ -207,13 +240,22 @@ def show_preview(output: Output, preview: Preview, searched: Space) -> None:
 
 def warm_text(study: str, used: int, outside: int, unscored: int, other_data: int) -> str:
     """What an earlier study told the sampler."""
-    left = [f"{outside} outside this space"] * bool(outside) + [f"{unscored} without a score"] * bool(unscored)
-    text = f"warm start from {study}: {counted(used, 'trial')} learnt" + (f" ({', '.join(left)})" if left else "")
-    return text + (f"; {other_data} are of other data, of which only the ranking is meaningful" if other_data else "")
+    left = [f"{outside} outside this space"] * bool(outside) + [
+        f"{unscored} without a score"
+    ] * bool(unscored)
+    text = f"warm start from {study}: {counted(used, 'trial')} learnt" + (
+        f" ({', '.join(left)})" if left else ""
+    )
+    return text + (
+        f"; {other_data} are of other data, of which only the ranking is meaningful"
+        if other_data
+        else ""
+    )
 
 
 def recipe_for(study: str, folds: list[int | str], store: Store) -> list[str]:
-    """The options of `va-search ensemble` that suit what was searched: a score to choose by, all folds, or none."""
+    """The options of `va-search ensemble` that suit what was searched: a score to choose by, all
+    folds, or none."""
     if folds == ["train_val_mix"]:
         return ["--recipe", "paper/train_val_mix", "--name", f"{study}-mix"]
     every = {store.canonical_fold(number) for number in store.fold_numbers}
@@ -245,14 +287,20 @@ def show_summary(output: Output, summary: Summary, home: Home) -> None:
     _show_counts(output, summary)
     for name, (trial, value) in summary.best.items():
         which = "  best single trial for both" if name == "score" else ""
-        output.show(f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}{which}")
+        output.show(
+            f"best {name:8} {number(value)}  validation, in-sample best epoch  trial {trial}{which}"
+        )
     if summary.pareto:
-        output.show("Pareto set: no other trial beats these on one dimension without losing on the other")
+        output.show(
+            "Pareto set: no other trial beats these on one dimension without losing on the other"
+        )
     for one in summary.pareto or ():
         pair = f"valence {number(one['valence'])}  arousal {number(one['arousal'])}"
         output.show(f"  {pair}  validation, in-sample best epoch  trial {one['trial']}")
     if summary.complete and not summary.best:
-        output.show("no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions")
+        output.show(
+            "no validation (train_val_mix): nothing to rank by; the bank has each trial's test predictions"
+        )
     if summary.recovered:
         output.show(
             f"{counted(summary.recovered, 'time')} a trial's process ended before it and another one went on with it"
@@ -269,7 +317,9 @@ def show_tracking(output: Output, summary: Summary) -> None:
     """Show what MLflow did not take, and why; nothing where it has everything."""
     if summary.undelivered:
         them = "it" if summary.undelivered == 1 else "them"
-        output.show(f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers {them}")
+        output.show(
+            f"MLflow lacks {counted(summary.undelivered, 'trial')}; the next search delivers {them}"
+        )
         output.show(f"tracking: {summary.tracking_problem or 'too slow to take them all'}")
     elif summary.tracking_problem:
         output.show(f"tracking: {summary.tracking_problem}")
@@ -287,7 +337,8 @@ def _show_counts(output: Output, summary: Summary) -> None:
 
 @contextmanager
 def progress_line(output: Output) -> Iterator[Callable[[Progress], None]]:
-    """One line that keeps itself up to date on a terminal, a line now and then elsewhere; always on standard error."""
+    """One line that keeps itself up to date on a terminal, a line now and then elsewhere; always on
+    standard error."""
     remarked = 0
 
     def print_remarks(progress: Progress) -> None:
@@ -334,7 +385,9 @@ def progress_text(progress: Progress) -> str:
     if progress.best_valence is not None or progress.best_arousal is not None:
         pair = f"best valence {number(progress.best_valence)} · best arousal {number(progress.best_arousal)}"
         reached = f" · {pair} (validation)"
-    left = "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} left"
+    left = (
+        "" if progress.seconds_left is None else f" · about {duration(progress.seconds_left)} left"
+    )
     return (
         f"{progress.finished}{planned} finished · {progress.running} running{on} · {progress.failed} failed{reached} · "
         f"{duration(progress.seconds)}{left}"

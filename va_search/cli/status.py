@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration, number
+from va_search.cli.output import (
+    DEFAULT_HOME,
+    HomeOption,
+    JsonOption,
+    Output,
+    command,
+    duration,
+    number,
+)
 from va_search.cli.places import check_studies, opened
 from va_search.errors import counted
 
@@ -21,14 +29,18 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: va-search status first; without a name: the home's studies and ensembles"
 
 AddressOption = Annotated[
-    str | None, typer.Option(help="Ask a cluster's head, through the tunnel: http://127.0.0.1:8265.")
+    str | None,
+    typer.Option(help="Ask a cluster's head, through the tunnel: http://127.0.0.1:8265."),
 ]
 
 
 def status(
     context: typer.Context,
     study: Annotated[
-        str | None, typer.Argument(help="The study's name; without one, the home's studies and ensembles are listed.")
+        str | None,
+        typer.Argument(
+            help="The study's name; without one, the home's studies and ensembles are listed."
+        ),
     ] = None,
     *,
     home: HomeOption = DEFAULT_HOME,
@@ -36,7 +48,8 @@ def status(
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a study's finished and failed trials, its best ones, and what each fold gave; it may be searching now."""
+    """Show a study's finished and failed trials, its best ones, and what each fold gave; it may be
+    searching now."""
     if address is not None:
         given = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
         ask_head(address, study, home if given else None, best, as_json)
@@ -59,7 +72,11 @@ def _show_study(output: Output, home: Home, study: str, best: int) -> None:
     found = Study(home, study)
     if not found.exists():
         check_studies(home, [study], lambda name, of: home.command("status", of[0]))
-    never_searched: dict[str, Any] = {"study": study, "space": {}, "seconds": 0.0}  # it has models from elsewhere only
+    never_searched: dict[str, Any] = {
+        "study": study,
+        "space": {},
+        "seconds": 0.0,
+    }  # it has models from elsewhere only
     document = found.document() if found.exists() else never_searched
     records = found.bank.records(study)
     failures = found.failures()
@@ -73,7 +90,9 @@ def _show_study(output: Output, home: Home, study: str, best: int) -> None:
     if len(scored) < len(records):
         without = len(records) - len(scored)
         have = "has" if without == 1 else "have"
-        output.show(f"{counted(without, 'trial')} {have} no validation (train_val_mix): test predictions only")
+        output.show(
+            f"{counted(without, 'trial')} {have} no validation (train_val_mix): test predictions only"
+        )
     folds = show_folds(output, document, records, failures)
     show_failures(output, failures)
     front = pareto(records) if document["space"].get("objective") == "both" else None
@@ -106,13 +125,16 @@ def progress_text(progress: Progress, spent: float) -> str:
     state = "searching now" if progress.searching else "not searching"
     if progress.running is not None:
         state += f" ({progress.running:,} running)"
-    left = "" if progress.seconds_left is None else f"; about {duration(progress.seconds_left)} left"
+    left = (
+        "" if progress.seconds_left is None else f"; about {duration(progress.seconds_left)} left"
+    )
     counts = f"{complete}, {progress.failed:,} failed, {state}"
     return f"study {progress.study}: {counts}; {duration(spent)} spent{left}"
 
 
 def ask_head(address: str, study: str | None, home: str | None, best: int, as_json: bool) -> None:
-    """Show what the same command says on a cluster's head, where the home is the head's own unless one is named."""
+    """Show what the same command says on a cluster's head, where the home is the head's own unless
+    one is named."""
     with command(as_json) as output:
         from va_search.cluster.jobs import run_on_head
         from va_search.errors import InputError, JobError
@@ -125,25 +147,36 @@ def ask_head(address: str, study: str | None, home: str | None, best: int, as_js
             str(best),
             *([] if home is None else ["--home", home]),
         ]
-        ran = run_on_head(address, [*words, *(["--json"] if as_json else [])], with_errors=not as_json)
+        ran = run_on_head(
+            address, [*words, *(["--json"] if as_json else [])], with_errors=not as_json
+        )
         said = ran.output.strip()
         document: dict[str, Any] = {}
         if as_json:
             with suppress(ValueError):  # a defect on the head, whose words went to standard error
                 document = json.loads(said)
         if ran.exit_code or (as_json and not document):
-            why = document.get("error") or said.removeprefix("error: ") or f"exit code {ran.exit_code}"
-            raise (InputError if ran.exit_code == 2 else JobError)(f"on the head of {address}: {why}")
+            why = (
+                document.get("error")
+                or said.removeprefix("error: ")
+                or f"exit code {ran.exit_code}"
+            )
+            raise (InputError if ran.exit_code == 2 else JobError)(
+                f"on the head of {address}: {why}"
+            )
         if not as_json:
             output.show(said)
         output.done(document)
 
 
 def best_table(records: list[dict[str, Any]], count: int) -> Table:
-    """The best of trials that have a score; CCCs are each trial's best epoch on validation, so in-sample."""
+    """The best of trials that have a score; CCCs are each trial's best epoch on validation, so
+    in-sample."""
     from rich.table import Table
 
-    table = Table(title="best trials (validation CCC of each dimension's best epoch)", title_justify="left")
+    table = Table(
+        title="best trials (validation CCC of each dimension's best epoch)", title_justify="left"
+    )
     for name in ("trial", "encoder", "fusion", "features", "seed", "fold"):
         table.add_column(name, overflow="fold")
     for name in ("valence", "arousal", "score"):
@@ -155,15 +188,20 @@ def best_table(records: list[dict[str, Any]], count: int) -> Table:
         best = record["best"]
         values = [best["valence"]["ccc"], best["arousal"]["ccc"], best["score"]["value"]]
         features = "+".join(settings.get("features", ["–"]))
-        table.add_row(record["trial"], *named, features, *places, *(number(value) for value in values))
+        table.add_row(
+            record["trial"], *named, features, *places, *(number(value) for value in values)
+        )
     return table
 
 
 def pareto_table(front: list[dict[str, Any]]) -> Table:
-    """The trials that no other beats on one dimension without losing on the other; for objective both."""
+    """The trials that no other beats on one dimension without losing on the other; for objective
+    both."""
     from rich.table import Table
 
-    table = Table(title="Pareto set (validation CCC of each dimension's best epoch)", title_justify="left")
+    table = Table(
+        title="Pareto set (validation CCC of each dimension's best epoch)", title_justify="left"
+    )
     table.add_column("trial", overflow="fold")
     for name in ("valence", "arousal"):
         table.add_column(name, justify="right")

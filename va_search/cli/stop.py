@@ -17,7 +17,8 @@ def stop(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running search of a study to stop as after Ctrl-C: everything is saved, its exit code is 130."""
+    """Ask the running search of a study to stop as after Ctrl-C: everything is saved, its exit code
+    is 130."""
     with command(as_json) as output, opened(home) as at:
         from va_search.search.study import Study
         from va_search.storage.lease import ask_elsewhere
@@ -28,7 +29,9 @@ def stop(
         searching = found.ask_to_stop() or ask_elsewhere(at, study)
         if searching:
             status = at.command("status", study)
-            output.show(f"study {study}: asked its search to stop; it does within seconds ({status})")
+            output.show(
+                f"study {study}: asked its search to stop; it does within seconds ({status})"
+            )
         else:
             output.show(f"study {study}: nothing is searching it")
         output.done({"study": study, "searching": searching})

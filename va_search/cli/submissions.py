@@ -1,4 +1,5 @@
-"""`va-search submissions`: the paper's five submission strategies on one or several studies, and Table 6."""
+"""`va-search submissions`: the paper's five submission strategies on one or several studies, and
+Table 6."""
 
 from __future__ import annotations
 
@@ -25,28 +26,48 @@ SCORES = ("valence", "arousal", "score")
 
 
 def submissions(
-    studies: Annotated[list[str], typer.Argument(help="One study or several; their trials are the candidates.")],
+    studies: Annotated[
+        list[str], typer.Argument(help="One study or several; their trials are the candidates.")
+    ],
     *,
-    out: Annotated[Path, typer.Option("--out", help="A folder per strategy goes there; earlier ones are replaced.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="A folder per strategy goes there; earlier ones are replaced."),
+    ],
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Test labels to score on, a CSV per recording; default: withheld.")
+        Path | None,
+        typer.Option(
+            "--labels", help="Test labels to score on, a CSV per recording; default: withheld."
+        ),
     ] = None,
     prefix: Annotated[
         str | None,
-        typer.Option("--prefix", help="The ensembles are named PREFIX-<strategy>; default: the first study."),
+        typer.Option(
+            "--prefix", help="The ensembles are named PREFIX-<strategy>; default: the first study."
+        ),
     ] = None,
-    data: Annotated[str | None, typer.Option("--data", help="The store; default: the trials' own.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The store; default: the trials' own.")
+    ] = None,
     tracking: Annotated[bool, typer.Option(help="Log the ensembles to MLflow.")] = True,
-    tracking_uri: Annotated[str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")] = None,
+    tracking_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the paper's five ensembles, write their submissions, and print Table 6; names strategies without trials."""
-    with command(as_json) as output, opened(home, "predictions", studies=studies, writes=True) as at:
+    """Build the paper's five ensembles, write their submissions, and print Table 6; names
+    strategies without trials."""
+    with (
+        command(as_json) as output,
+        opened(home, "predictions", studies=studies, writes=True) as at,
+    ):
         from va_search.data.store import Store
         from va_search.report.standing import searched_now
 
-        check_studies(at, studies, lambda name, of: at.command("submissions", *of, "--out", str(out)))
+        check_studies(
+            at, studies, lambda name, of: at.command("submissions", *of, "--out", str(out))
+        )
         check_complete(at, studies)
         for sentence in searched_now(at, studies):
             output.note(sentence)
@@ -73,7 +94,9 @@ def make(
     def watch(strategy: str) -> None:
         output.note(f"{strategy} …")
 
-    made = write_submissions(home, studies, out=out, store=store, labels=labels, prefix=prefix, watch=watch)
+    made = write_submissions(
+        home, studies, out=out, store=store, labels=labels, prefix=prefix, watch=watch
+    )
     for remark in made.remarks:
         output.note(f"warning: {remark}")
     show(output, made)
@@ -82,7 +105,8 @@ def make(
 
 
 def show(output: Output, made: Submissions) -> None:
-    """Table 6, what its validation scores were measured on, and why a strategy could not be made."""
+    """Table 6, what its validation scores were measured on, and why a strategy could not be
+    made."""
     output.show(table_6(made))
     for measured in dict.fromkeys(_measured(row) for row in made.rows):
         if measured:
@@ -95,20 +119,34 @@ def show(output: Output, made: Submissions) -> None:
 
 
 def table_6(made: Submissions) -> Table:
-    """One row per submission; scores are valence / arousal / mean on validation, and columns on test."""
+    """One row per submission; scores are valence / arousal / mean on validation, and columns on
+    test."""
     from rich.table import Table
 
     table = Table(title="Table 6: the five submissions, CCC", title_justify="left")
     for name in ("", "strategy"):
         table.add_column(name, no_wrap=True)
-    for name in ("members\nV / A", "validation, in-sample\nV / A / mean", "validation, out-of-fold\nV / A / mean"):
+    for name in (
+        "members\nV / A",
+        "validation, in-sample\nV / A / mean",
+        "validation, out-of-fold\nV / A / mean",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("test\nvalence", "test\narousal", "test\nmean"):
         table.add_column(name, justify="right")
     for row in made.rows:
-        members = "–" if row.members is None else f"{row.members['valence']} / {row.members['arousal']}"
+        members = (
+            "–" if row.members is None else f"{row.members['valence']} / {row.members['arousal']}"
+        )
         test = _test(row, withheld=made.labels is None)
-        table.add_row(str(row.submission), row.strategy, members, _three(row.in_sample), _three(row.out_of_fold), *test)
+        table.add_row(
+            str(row.submission),
+            row.strategy,
+            members,
+            _three(row.in_sample),
+            _three(row.out_of_fold),
+            *test,
+        )
     return table
 
 
@@ -119,7 +157,11 @@ def _three(scores: Mapping[str, float | None] | None) -> str:
 def _test(row: Row, *, withheld: bool) -> list[str]:
     if row.problem:
         return ["–"] * len(SCORES)
-    return ["withheld"] * len(SCORES) if withheld else [number((row.test or {}).get(name)) for name in SCORES]
+    return (
+        ["withheld"] * len(SCORES)
+        if withheld
+        else [number((row.test or {}).get(name)) for name in SCORES]
+    )
 
 
 def _measured(row: Row) -> str:
@@ -137,7 +179,8 @@ def _measured(row: Row) -> str:
 
 
 def log(output: Output, home: Home, made: Submissions, tracking_uri: str | None) -> None:
-    """Log the ensembles to MLflow; the first failure is a warning and ends it, since the next would fail alike."""
+    """Log the ensembles to MLflow; the first failure is a warning and ends it, since the next would
+    fail alike."""
     from va_search.cli.ensemble import log as log_one
 
     for ensemble in made.ensembles:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: va-search submit first-best --format recordings --out first-submission"
 
 ReplaceOption = Annotated[
-    bool, typer.Option("--replace", help="Replace what another ensemble or another command wrote to --out.")
+    bool,
+    typer.Option(
+        "--replace", help="Replace what another ensemble or another command wrote to --out."
+    ),
 ]
 
 
@@ -28,18 +31,30 @@ def submit(
     ensemble: Annotated[str, typer.Argument(help="The ensemble's name.")],
     *,
     out: Annotated[
-        Path, typer.Option("--out", help="The folder to write; this ensemble's earlier submission is replaced.")
+        Path,
+        typer.Option(
+            "--out", help="The folder to write; this ensemble's earlier submission is replaced."
+        ),
     ],
     format: Annotated[
-        str, typer.Option("--format", help="abaw: one file in the sample's order; recordings: a CSV per recording.")
+        str,
+        typer.Option(
+            "--format",
+            help="abaw: one file in the sample's order; recordings: a CSV per recording.",
+        ),
     ] = "recordings",
-    sample: Annotated[Path | None, typer.Option("--sample", help="abaw: the organisers' sample file.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="The store; default: the one of the ensemble.")] = None,
+    sample: Annotated[
+        Path | None, typer.Option("--sample", help="abaw: the organisers' sample file.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The store; default: the one of the ensemble.")
+    ] = None,
     replace: ReplaceOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the ensemble's test predictions on the label scale, clip them, then check that the files are complete."""
+    """Write the ensemble's test predictions on the label scale, clip them, then check that the
+    files are complete."""
     with command(as_json) as output, opened(home) as at:
         from va_search.ensemble.saved import read_ensemble
         from va_search.ensemble.verdict import verdict_of
@@ -51,7 +66,9 @@ def submit(
         found = read_ensemble(at, ensemble)
         bring_members(at, found, "predictions")
         store = open_store(found.store, data)
-        written = write(found, store, Bank(at.bank), format=format, out=out, sample=sample, replace=replace)
+        written = write(
+            found, store, Bank(at.bank), format=format, out=out, sample=sample, replace=replace
+        )
         show(output, found, written)
         verdict = verdict_of(found)
         remarks = out_of_date(at, found)
@@ -60,8 +77,11 @@ def submit(
         output.done({**document, "verdict": verdict.document(), "remarks": remarks})
 
 
-def conclude(output: Output, home: Home, ensemble: Ensemble, verdict: Verdict, remarks: list[str]) -> None:
-    """The verdict on what was written, what is out of date, and the better command where there is one."""
+def conclude(
+    output: Output, home: Home, ensemble: Ensemble, verdict: Verdict, remarks: list[str]
+) -> None:
+    """The verdict on what was written, what is out of date, and the better command where there is
+    one."""
     from va_search.cli.advice import after_ensemble
 
     output.show(f"verdict: {verdict.text}")
@@ -82,7 +102,9 @@ def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
         output.show(clipped_words(written.clipped))
     if written.unasked:
         are, were = ("is", "was") if written.unasked == 1 else ("are", "were")
-        output.show(f"{counted(written.unasked, 'frame')} of the store {are} not in the sample and {were} left out")
+        output.show(
+            f"{counted(written.unasked, 'frame')} of the store {are} not in the sample and {were} left out"
+        )
     if not ensemble.measured_on.recordings:
         output.show(f"no validation score: {ensemble.measured_on.reason}")
         return

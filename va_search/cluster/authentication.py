@@ -1,8 +1,9 @@
-"""Token authentication in a launcher's file: on every node, in every command, and the token really there.
+"""Token authentication in a launcher's file: on every node, in every command, and the token really
+there.
 
-Without it whoever reaches a port of Ray runs what they like on the machines. Ray 2.60 turns it on by itself where it
-finds a token and refuses what has none, so that a node or command left out does not join or answer.
-"""
+Without it whoever reaches a port of Ray runs what they like on the machines. Ray 2.60 turns it on
+by itself where it finds a token and refuses what has none, so that a node or command left out does
+not join or answer."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ MAKE = "make it on this machine: ray get-auth-token --generate"
 
 
 def token(document: Document) -> Iterator[Finding]:
-    """Commands without the token's mode, a token that is not brought to the nodes, or not there to be brought."""
+    """Commands without the token's mode, a token that is not brought to the nodes, or not there to
+    be brought."""
     yield from _commands(document)
     yield from _shells(document)
     yield from _mounted(document)
@@ -40,7 +42,9 @@ def _commands(document: Document) -> Iterator[Finding]:
 def _shells(document: Document) -> Iterator[Finding]:
     set_up = [command.text for command in document.commands if "setup" in str(command.place[-2])]
     set_up += [command.text for command in document.commands_of("initialization_commands")]
-    if any(ON.search(text) for text in set_up) and any(file in text for text in set_up for file in PROFILES):
+    if any(ON.search(text) for text in set_up) and any(
+        file in text for text in set_up for file in PROFILES
+    ):
         return
     text = (
         "nothing puts RAY_AUTH_MODE=token into the shells of the nodes (~/.bashrc): `ray exec`, and the `ray stop` "
@@ -63,7 +67,9 @@ def _mounted(document: Document) -> Iterator[Finding]:
     local = local_path(str(mounts[remote]))
     if not local.is_file() or not local.read_text(encoding="utf-8", errors="replace").strip():
         state = "is empty" if local.is_file() else "is not there"
-        yield document.find("token-file", "error", ("file_mounts", remote), f"{local} {state}; {MAKE}")
+        yield document.find(
+            "token-file", "error", ("file_mounts", remote), f"{local} {state}; {MAKE}"
+        )
     elif local.stat().st_mode & 0o077:
         text = f"{local} can be read by others on this machine, who could then run anything there: chmod 600 {local}"
         yield document.find("token-readable", "warning", ("file_mounts", remote), text)

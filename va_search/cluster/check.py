@@ -37,13 +37,17 @@ class Checked:
 def check_cluster(path: Path) -> Checked:
     """Everything that can be told about a cluster file without asking a cloud.
 
-    Paths in it are looked for from the current folder, as `ray up` does. InputError when the file can't be read.
-    """
+    Paths in it are looked for from the current folder, as `ray up` does. InputError when the file
+    can't be read."""
     document = Document.read(path)
     kind = "kuberay" if {"apiVersion", "kind"} & set(document.data) else "launcher"
     found = list(kuberay(document) if kind == "kuberay" else _launcher(document))
     found += _to_fill_in(document)
-    return Checked(str(path), kind, sorted(set(found), key=lambda one: (one.line, one.level, one.rule, one.text)))
+    return Checked(
+        str(path),
+        kind,
+        sorted(set(found), key=lambda one: (one.line, one.level, one.rule, one.text)),
+    )
 
 
 def _launcher(document: Document) -> Iterator[Finding]:

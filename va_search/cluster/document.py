@@ -1,8 +1,8 @@
 """A cluster file as read: its values, where each stands, and the shell commands in it.
 
-Conventions: a place in the file is a tuple of keys and indices, such as ("provider", "type"); lines count from 1. A
-value of a wrong type is told once, by the schema; everything else reads it as if it were not there.
-"""
+Conventions: a place in the file is a tuple of keys and indices, such as ("provider", "type"); lines
+count from 1. A value of a wrong type is told once, by the schema; everything else reads it as if it
+were not there."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ SETTING = re.compile(r"""(?<![\w$])([A-Z][A-Z0-9_]+)=("[^"]*"|'[^']*'|[^\s;&|'"]
 class Finding:
     """One thing that is wrong (error) or that the user should know before paying for it (warning).
 
-    `rule` is the finding's short name, the same from release to release; `line` the line in the file, from 1; `text`
-    says what was found, what would happen and what to write instead.
-    """
+    `rule` is the finding's short name, the same from release to release; `line` the line in the
+    file, from 1; `text` says what was found, what would happen and what to write instead."""
 
     rule: str
     level: Level
@@ -65,10 +64,13 @@ class Document:
 
     @classmethod
     def read(cls, path: Path) -> Document:
-        """The file at `path`; InputError, with the line, when it is missing, not YAML or not a mapping."""
+        """The file at `path`; InputError, with the line, when it is missing, not YAML or not a
+        mapping."""
         data, lines = read_yaml(path, any_yaml=True)
         if not isinstance(data, dict):
-            raise InputError(f"{path}:1: expected a cluster file, a mapping of sections; found {type(data).__name__}")
+            raise InputError(
+                f"{path}:1: expected a cluster file, a mapping of sections; found {type(data).__name__}"
+            )
         return cls(path, data, lines)
 
     def at(self, *place: str | int, kind: type = dict) -> Any:
@@ -106,7 +108,11 @@ class Document:
     def commands_of(self, *place: str | int) -> list[Command]:
         """The shell commands of one section."""
         texts = self.at(*place, kind=list)
-        return [Command((*place, index), text) for index, text in enumerate(texts) if isinstance(text, str)]
+        return [
+            Command((*place, index), text)
+            for index, text in enumerate(texts)
+            if isinstance(text, str)
+        ]
 
     def settings(self, name: str) -> list[tuple[Place, str]]:
         """Where commands set an environment variable, and to what."""

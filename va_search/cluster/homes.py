@@ -14,11 +14,16 @@ SHARED = "an s3:// or gs:// URL, or a folder that a setup command mounts on ever
 
 
 def homes(document: Document) -> Iterator[Finding]:
-    """A home that only the head would see, none at all, or a bucket that the workers may not read."""
+    """A home that only the head would see, none at all, or a bucket that the workers may not
+    read."""
     if not has_workers(document):
         return
     said = document.settings("VA_SEARCH_HOME")
-    said += [(command.place, home) for command in document.commands for home in HOME_OPTION.findall(command.text)]
+    said += [
+        (command.place, home)
+        for command in document.commands
+        for home in HOME_OPTION.findall(command.text)
+    ]
     if not said:
         text = (
             "no home is said, and the default, ./va-home, would lie on the head alone; put VA_SEARCH_HOME into the "
@@ -53,7 +58,5 @@ def _may_read(document: Document, place: Place) -> Iterator[Finding]:
         return
     for name in worker_types(document):
         if "IamInstanceProfile" not in document.at(TYPES, name, "node_config"):
-            text = (
-                f"{name} has no IamInstanceProfile (Ray gives one to the head only): its trials can't reach the bucket"
-            )
+            text = f"{name} has no IamInstanceProfile (Ray gives one to the head only): its trials can't reach the bucket"
             yield document.find("no-bucket-role", "error", (TYPES, name, "node_config"), text)

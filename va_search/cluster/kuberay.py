@@ -1,7 +1,7 @@
 """A RayJob or RayCluster of KubeRay: the same questions as for the launcher, in Kubernetes' words.
 
-Of KubeRay's resource this knows what a search needs (fields of release 1.5.1 and later); what it does not know, such as
-the rest of a pod's template, it leaves to `kubectl apply --dry-run=server`.
+Of KubeRay's resource this knows what a search needs (fields of release 1.5.1 and later); what it
+does not know, such as the rest of a pod's template, it leaves to `kubectl apply --dry-run=server`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def kuberay(document: Document) -> Iterator[Finding]:
     yield from _versions(document, cluster)
     yield from _homes(document, cluster)
     for place, _ in _containers(document, cluster):
-        parts = [part for key in ("command", "args") for part in document.at(*place, key, kind=list)]
+        parts = [
+            part for key in ("command", "args") for part in document.at(*place, key, kind=list)
+        ]
         said = " ".join(map(str, parts))
         yield from open_mlflow(document, place, said)
 
@@ -49,7 +51,10 @@ def _job(document: Document) -> Iterator[Finding]:
 
 def _groups(document: Document, cluster: Place) -> list[Place]:
     workers = document.at(*cluster, "workerGroupSpecs", kind=list)
-    return [(*cluster, "headGroupSpec"), *((*cluster, "workerGroupSpecs", index) for index in range(len(workers)))]
+    return [
+        (*cluster, "headGroupSpec"),
+        *((*cluster, "workerGroupSpecs", index) for index in range(len(workers))),
+    ]
 
 
 def _containers(document: Document, cluster: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
@@ -62,7 +67,11 @@ def _containers(document: Document, cluster: Place) -> Iterator[tuple[Place, dic
 
 def _environment(container: dict[str, Any]) -> dict[str, dict[str, Any]]:
     entries = container.get("env")
-    return {str(one.get("name")): one for one in entries if isinstance(one, dict)} if isinstance(entries, list) else {}
+    return (
+        {str(one.get("name")): one for one in entries if isinstance(one, dict)}
+        if isinstance(entries, list)
+        else {}
+    )
 
 
 def _token(document: Document, cluster: Place) -> Iterator[Finding]:
@@ -87,19 +96,20 @@ def _token(document: Document, cluster: Place) -> Iterator[Finding]:
 
 def _head(document: Document, cluster: Place) -> Iterator[Finding]:
     head = (*cluster, "headGroupSpec")
-    for service in (document.at(*head).get("serviceType"), document.at(*head, "headService", "spec").get("type")):
+    for service in (
+        document.at(*head).get("serviceType"),
+        document.at(*head, "headService", "spec").get("type"),
+    ):
         if isinstance(service, str) and service in OPEN_SERVICES:
-            text = (
-                f"serviceType {service} opens dashboard and Ray to the outside; ClusterIP, and `kubectl port-forward`"
-            )
+            text = f"serviceType {service} opens dashboard and Ray to the outside; ClusterIP, and `kubectl port-forward`"
             yield document.find("world-port", "error", (*head, "serviceType"), text)
     if document.at(*head).get("enableIngress"):
-        text = "an ingress opens the dashboard to the outside; leave it out and `kubectl port-forward`"
+        text = (
+            "an ingress opens the dashboard to the outside; leave it out and `kubectl port-forward`"
+        )
         yield document.find("world-port", "error", (*head, "enableIngress"), text)
     if str(document.at(*head, "rayStartParams").get("num-cpus")) != "0":
-        text = (
-            'the head has its CPUs for trials, which then starve the search and MLflow; rayStartParams: {num-cpus: "0"}'
-        )
+        text = 'the head has its CPUs for trials, which then starve the search and MLflow; rayStartParams: {num-cpus: "0"}'
         yield document.find("head-cpus", "warning", (*head, "rayStartParams"), text)
 
 
@@ -118,7 +128,9 @@ def _workers(document: Document, cluster: Place) -> Iterator[Finding]:
             text = f"{least} of {name} run from start to end, with or without trials; write minReplicas: 0"
             yield document.find("always-on", "warning", (*place, "minReplicas"), text)
         if not grows and most > now:
-            text = f"{name} stays at {now}: without enableInTreeAutoscaling: true nothing makes more"
+            text = (
+                f"{name} stays at {now}: without enableInTreeAutoscaling: true nothing makes more"
+            )
             yield document.find("no-workers", "warning" if now else "error", place, text)
         if "spot" not in str(document.at(*place, "template", "spec")).lower():
             text = f"{name} asks for no spot nodes (nodeSelector), which cost far less; lost trials go on elsewhere"
@@ -136,7 +148,9 @@ def _versions(document: Document, cluster: Place) -> Iterator[Finding]:
 
 def _homes(document: Document, cluster: Place) -> Iterator[Finding]:
     entry = document.at("spec", "entrypoint", kind=str)
-    said: list[tuple[Place, str]] = [(("spec", "entrypoint"), home) for home in HOME_OPTION.findall(entry)]
+    said: list[tuple[Place, str]] = [
+        (("spec", "entrypoint"), home) for home in HOME_OPTION.findall(entry)
+    ]
     for place, container in _containers(document, cluster):
         home = _environment(container).get("VA_SEARCH_HOME", {}).get("value")
         said += [(place, str(home))] if home else []
@@ -144,7 +158,9 @@ def _homes(document: Document, cluster: Place) -> Iterator[Finding]:
         text = f"no home is said, and ./va-home would lie in the head's pod alone; VA_SEARCH_HOME in env: {SHARED}"
         yield document.find("no-home", "warning", (*cluster, "headGroupSpec"), text)
     for place, home in said:
-        if "://" not in home and not all(_claims(document, group, home) for group in _groups(document, cluster)):
+        if "://" not in home and not all(
+            _claims(document, group, home) for group in _groups(document, cluster)
+        ):
             text = f"the home {home} is a folder of each pod by itself; give an s3:// or gs:// URL, or one claim in all"
             yield document.find("local-home", "error", place, text)
 
@@ -158,7 +174,8 @@ def _claims(document: Document, group: Place, home: str) -> bool:
         if isinstance(one, dict) and {"persistentVolumeClaim", "nfs", "csi"} & set(one)
     }
     return any(
-        mount.get("name") in shared and f"{home}/".startswith(f"{str(mount.get('mountPath')).rstrip('/')}/")
+        mount.get("name") in shared
+        and f"{home}/".startswith(f"{str(mount.get('mountPath')).rstrip('/')}/")
         for mount in document.at(*pod, "containers", 0, "volumeMounts", kind=list)
         if isinstance(mount, dict)
     )

@@ -33,7 +33,12 @@ STARTING = {"rayStartParams": {"type": "object", "additionalProperties": TEXT}, 
 
 
 def _closed(required: list[str], properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": required, "properties": properties, "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": required,
+        "properties": properties,
+        "additionalProperties": False,
+    }
 
 
 CLUSTER = _closed(

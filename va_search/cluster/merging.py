@@ -1,4 +1,5 @@
-"""What Ray fills in where a launcher's file says nothing: its defaults replace whole sections, not single values."""
+"""What Ray fills in where a launcher's file says nothing: its defaults replace whole sections, not
+single values."""
 
 from __future__ import annotations
 
@@ -12,8 +13,16 @@ STOPPING = {"aws", "azure", "gcp", "aliyun"}
 """Providers that stop machines instead of ending them, unless told otherwise."""
 
 BY_COMMAND = (
-    ("ray-wheels/latest", "default-nightly", "installs a nightly build of Ray, another version than yours"),
-    ("--dashboard-host=0.0.0.0", "default-dashboard", "opens the dashboard to the network (0.0.0.0), without a token"),
+    (
+        "ray-wheels/latest",
+        "default-nightly",
+        "installs a nightly build of Ray, another version than yours",
+    ),
+    (
+        "--dashboard-host=0.0.0.0",
+        "default-dashboard",
+        "opens the dashboard to the network (0.0.0.0), without a token",
+    ),
     ("ray start", "default-start", "starts nodes without RAY_AUTH_MODE=token"),
 )
 """What Ray's default commands may hold, the finding's rule, and what it does."""
@@ -24,8 +33,16 @@ BY_SECTION: dict[str, tuple[str, Level, str]] = {
         "error",
         "Ray's default is its own choice of machines, without GPUs and with disks of its own size; write your own",
     ),
-    "max_workers": ("default-number", "warning", "Ray's default is {value}; say what you want to pay for"),
-    "idle_timeout_minutes": ("default-number", "warning", "Ray's default is {value}; say what you want to pay for"),
+    "max_workers": (
+        "default-number",
+        "warning",
+        "Ray's default is {value}; say what you want to pay for",
+    ),
+    "idle_timeout_minutes": (
+        "default-number",
+        "warning",
+        "Ray's default is {value}; say what you want to pay for",
+    ),
     "setup_commands": (
         "default-setup",
         "warning",
@@ -49,14 +66,23 @@ def merging(document: Document) -> Iterator[Finding]:
         if told is not None:
             yield document.find(*told[:2], place, told[2])
     if provider in STOPPING and document.at("provider").get("cache_stopped_nodes") is not False:
-        said = "is true" if document.has("provider", "cache_stopped_nodes") else "is left out, and true by default"
+        said = (
+            "is true"
+            if document.has("provider", "cache_stopped_nodes")
+            else "is left out, and true by default"
+        )
         text = f"cache_stopped_nodes {said}: machines are stopped, not ended, and their disks billed on; write false"
         yield document.find("kept-disks", "warning", ("provider", "cache_stopped_nodes"), text)
 
 
 def _told(section: str, value: Any) -> tuple[str, Level, str] | None:
-    """Rule, level and text for a section that is not in the file; None where Ray's default does no harm."""
-    commands = " ".join(value) if isinstance(value, list) and all(isinstance(one, str) for one in value) else ""
+    """Rule, level and text for a section that is not in the file; None where Ray's default does no
+    harm."""
+    commands = (
+        " ".join(value)
+        if isinstance(value, list) and all(isinstance(one, str) for one in value)
+        else ""
+    )
     for sign, rule, text in BY_COMMAND:
         if sign in commands:
             return rule, "error", f"no {section}: Ray's default {text}; write your own"
@@ -64,5 +90,9 @@ def _told(section: str, value: Any) -> tuple[str, Level, str] | None:
         rule, level, text = BY_SECTION[section]
         return rule, level, f"no {section}: {text}".format(value=value)
     if commands:
-        return "default-commands", "warning", f"no {section}: Ray's default runs `{commands}`; write [] or your own"
+        return (
+            "default-commands",
+            "warning",
+            f"no {section}: Ray's default runs `{commands}`; write [] or your own",
+        )
     return None

@@ -1,4 +1,5 @@
-"""The machines of a launcher's file: head, workers, what they cost, how many, and by which key they are reached."""
+"""The machines of a launcher's file: head, workers, what they cost, how many, and by which key they
+are reached."""
 
 from __future__ import annotations
 
@@ -27,7 +28,11 @@ def worker_types(document: Document) -> dict[str, dict[str, Any]]:
     head = document.at("head_node_type", kind=str)
     if head not in document.at(TYPES):
         return {}
-    return {name: node for name, node in document.at(TYPES).items() if name != head and isinstance(node, dict)}
+    return {
+        name: node
+        for name, node in document.at(TYPES).items()
+        if name != head and isinstance(node, dict)
+    }
 
 
 def has_workers(document: Document) -> bool:
@@ -43,17 +48,25 @@ def _head(document: Document) -> Iterator[Finding]:
         text = f"head_node_type {name!r} is not one of available_node_types ({', '.join(document.at(TYPES))})"
         yield document.find("head-type", "error", ("head_node_type",), text)
         return
-    starts = [command for command in document.commands_of("head_start_ray_commands") if "ray start" in command.text]
+    starts = [
+        command
+        for command in document.commands_of("head_start_ray_commands")
+        if "ray start" in command.text
+    ]
     for command in starts:
         if "--autoscaling-config" not in command.text:
-            text = (
-                "`ray start` without --autoscaling-config=~/ray_bootstrap_config.yaml: no worker would ever be started"
-            )
+            text = "`ray start` without --autoscaling-config=~/ray_bootstrap_config.yaml: no worker would ever be started"
             yield document.find("no-workers", "error", command.place, text)
-    told = any("--num-cpus=0" in command.text or "--num-cpus 0" in command.text for command in starts)
+    told = any(
+        "--num-cpus=0" in command.text or "--num-cpus 0" in command.text for command in starts
+    )
     cpus = document.at(TYPES, name, "resources").get("CPU")
     if cpus != 0 and not told and has_workers(document):
-        place = (TYPES, name, "resources") if document.has(TYPES, name) else ("head_start_ray_commands",)
+        place = (
+            (TYPES, name, "resources")
+            if document.has(TYPES, name)
+            else ("head_start_ray_commands",)
+        )
         text = (
             f"the head has {'all its' if cpus is None else cpus} CPUs for trials, which then starve the search and "
             'MLflow; write resources: {"CPU": 0} (provider local: ray start --head --num-cpus=0)'
@@ -67,7 +80,8 @@ def is_spot(config: dict[str, Any]) -> bool:
     scheduling = config.get("scheduling")
     asked = scheduling if isinstance(scheduling, list) else [scheduling]
     return (isinstance(market, dict) and market.get("MarketType") == "spot") or any(
-        isinstance(one, dict) and (one.get("provisioningModel") == "SPOT" or one.get("preemptible")) for one in asked
+        isinstance(one, dict) and (one.get("provisioningModel") == "SPOT" or one.get("preemptible"))
+        for one in asked
     )
 
 
@@ -107,7 +121,9 @@ def _counts(document: Document) -> Iterator[Finding]:
         yield document.find("worker-counts", "error", ("max_workers",), text)
     bounds = [_whole(node.get("max_workers"), most) for node in worker_types(document).values()]
     if bounds and sum(bounds) < most:
-        text = f"max_workers {most} is never reached: those of the node types add up to {sum(bounds)}"
+        text = (
+            f"max_workers {most} is never reached: those of the node types add up to {sum(bounds)}"
+        )
         yield document.find("worker-counts", "warning", ("max_workers",), text)
 
 
@@ -127,7 +143,9 @@ def _addresses(document: Document) -> Iterator[Finding]:
     least = document.data.get("min_workers", len(hosts))
     if isinstance(most, int) and isinstance(least, int) and hosts and most != len(hosts):
         text = f"max_workers {most}, but worker_ips names {len(hosts)} hosts, of which {least} start at once"
-        yield document.find("worker-counts", "error" if least > most else "warning", ("max_workers",), text)
+        yield document.find(
+            "worker-counts", "error" if least > most else "warning", ("max_workers",), text
+        )
     if provider.get("head_ip") in hosts:
         text = "the head stands among worker_ips too, where a second Ray would stop the first"
         yield document.find("addresses", "error", ("provider", "worker_ips"), text)
@@ -146,22 +164,30 @@ def _key(document: Document) -> Iterator[Finding]:
         text = f"{key} is taken from wherever a command is run; write it from ~ or absolute"
         yield document.find("ssh-key", "error", place, text)
     elif not path.is_file():
-        how = f"ssh-keygen -t ed25519 -N '' -f {path}" if provider != "aws" else "download that of the key pair KeyName"
+        how = (
+            f"ssh-keygen -t ed25519 -N '' -f {path}"
+            if provider != "aws"
+            else "download that of the key pair KeyName"
+        )
         yield document.find("ssh-key", "error", place, f"{path} is not there ({how})")
     elif path.stat().st_mode & 0o077:
         yield document.find(
-            "ssh-key", "error", place, f"{path} can be read by others, so ssh refuses it: chmod 600 {path}"
+            "ssh-key",
+            "error",
+            place,
+            f"{path} can be read by others, so ssh refuses it: chmod 600 {path}",
         )
     for name in document.at(TYPES) if provider == "aws" else ():
         if not {"KeyName", "UserData"} & set(document.at(TYPES, name, "node_config")):
-            text = (
-                f"{name} has no KeyName: with ssh_private_key in auth Ray wants the key pair's name for every node type"
-            )
+            text = f"{name} has no KeyName: with ssh_private_key in auth Ray wants the key pair's name for every node type"
             yield document.find("ssh-key", "error", (TYPES, name, "node_config"), text)
 
 
 def _cloud(document: Document) -> Iterator[Finding]:
-    provider, head = document.at("provider", "type", kind=str), document.at("head_node_type", kind=str)
+    provider, head = (
+        document.at("provider", "type", kind=str),
+        document.at("head_node_type", kind=str),
+    )
     config = document.at(TYPES, head, "node_config")
     role = {"aws": "IamInstanceProfile", "gcp": "serviceAccounts"}.get(provider)
     if role and config and role not in config:
@@ -170,11 +196,11 @@ def _cloud(document: Document) -> Iterator[Finding]:
             "gcp": "it gets the account that Ray makes in any case, which may do everything with all machines and all "
             "buckets of the project",
         }
-        text = f"the head has no {role}: {wide[provider]}; docs/cluster.md has one that may do little"
+        text = (
+            f"the head has no {role}: {wide[provider]}; docs/cluster.md has one that may do little"
+        )
         yield document.find("wide-role", "warning", (TYPES, head, "node_config"), text)
     for name in document.at(TYPES) if provider == "aws" else ():
         if not document.at(TYPES, name, "node_config").get("ImageId"):
-            text = (
-                f"{name} has no ImageId: Ray's default is an image of Ubuntu 18.04, with Python 3.8 and an old driver"
-            )
+            text = f"{name} has no ImageId: Ray's default is an image of Ubuntu 18.04, with Python 3.8 and an old driver"
             yield document.find("default-image", "warning", (TYPES, name, "node_config"), text)

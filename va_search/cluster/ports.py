@@ -40,7 +40,13 @@ def _open(document: Document, place: Place, rule: dict[str, Any], span: str) -> 
     if (first, last) == (22, 22):
         text = f"SSH (22) is open to the whole world ({span}); {NARROW}"
         return document.find("world-ssh", "warning", place, text)
-    named = "every port" if first in (-1, 0) else f"port {first}" if first == last else f"ports {first} to {last}"
+    named = (
+        "every port"
+        if first in (-1, 0)
+        else f"port {first}"
+        if first == last
+        else f"ports {first} to {last}"
+    )
     text = f"{named} open to the whole world ({span}); leave the rule out: dashboard and MLflow come through SSH"
     return document.find("world-port", "error", place, text)
 
@@ -55,7 +61,9 @@ def _own_group(document: Document) -> Iterator[Finding]:
                 f"{name} names no SecurityGroupIds: Ray makes a security group with SSH (22) open to 0.0.0.0/0, "
                 "whatever provider.security_group says; make one of your own (docs/cluster.md) and name it here"
             )
-            yield document.find("ray-group", "warning", ("available_node_types", name, "node_config"), text)
+            yield document.find(
+                "ray-group", "warning", ("available_node_types", name, "node_config"), text
+            )
 
 
 def open_dashboard(document: Document, place: Place, text: str) -> Iterator[Finding]:

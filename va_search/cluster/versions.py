@@ -1,4 +1,5 @@
-"""Versions on the nodes against those here: Ray and Python must be the same, or nodes and jobs are refused.
+"""Versions on the nodes against those here: Ray and Python must be the same, or nodes and jobs are
+refused.
 
 Ray compares its own version to the last digit and Python's to the second (3.11).
 """
@@ -24,7 +25,9 @@ RAY_INSTALL = re.compile(
 CONSTRAINTS = re.compile(r"""(?:-c|--constraint|-r)[=\s]+["']?([^\s"';]+)""")
 PYTHON = re.compile(r"(?:\bpython(?=\d)|--python[=\s]|\bpython=)(\d+\.\d+)")
 IMAGE = re.compile(r"\bray(?:project/ray(?:-ml|-llm)?)?:(\d+\.\d+\.\d+)?[\w.]*(?:-py(\d)(\d+))?")
-NIGHTLY = re.compile(r"ray-wheels/(?:latest|master)|ray-\d+\.\d+\.\d+\.dev|rayproject/ray[\w-]*:(?:latest|nightly)")
+NIGHTLY = re.compile(
+    r"ray-wheels/(?:latest|master)|ray-\d+\.\d+\.\d+\.dev|rayproject/ray[\w-]*:(?:latest|nightly)"
+)
 
 
 def versions(document: Document) -> Iterator[Finding]:
@@ -38,7 +41,9 @@ def versions(document: Document) -> Iterator[Finding]:
     for command in commands:
         if NIGHTLY.search(command.text):
             said["ray"] = True
-            text = f"a Ray that changes from day to day, while {_ray()} is here; pin it: ray=={_ray()}"
+            text = (
+                f"a Ray that changes from day to day, while {_ray()} is here; pin it: ray=={_ray()}"
+            )
             yield document.find("ray-version", "error", command.place, text)
             continue
         for name, found in _pins(document, command):
@@ -84,7 +89,8 @@ def _pins(document: Document, command: Command) -> Iterator[tuple[str, str]]:
 
 
 def _from_constraints(document: Document, command: Command) -> list[str]:
-    """Ray's versions in the files that an install is held to, read from where file_mounts takes them."""
+    """Ray's versions in the files that an install is held to, read from where file_mounts takes
+    them."""
     found: list[str] = []
     for remote in CONSTRAINTS.findall(command.text):
         path = _source(document, remote)

@@ -1,9 +1,10 @@
-"""Feature sets of one store added to another of the same recordings, without a moment in which the store is half.
+"""Feature sets of one store added to another of the same recordings, without a moment in which the
+store is half.
 
-Conventions: new files are laid beside the old ones, which stay as they are; the manifest, written last with one
-rename, is what makes them part of the store. Whoever reads the store meanwhile goes on reading what it opened; hashes
-of the feature sets that were there, and so the ids of trials on them, stay what they were.
-"""
+Conventions: new files are laid beside the old ones, which stay as they are; the manifest, written
+last with one rename, is what makes them part of the store. Whoever reads the store meanwhile goes
+on reading what it opened; hashes of the feature sets that were there, and so the ids of trials on
+them, stay what they were."""
 
 from __future__ import annotations
 
@@ -24,23 +25,30 @@ from va_search.files import read_json, whole_file, write_json
 
 
 def add_feature_sets(to: Path, new: Path) -> Store:
-    """Add the feature sets of the store at `new` to the one at `to`; the same call again finds them there.
+    """Add the feature sets of the store at `new` to the one at `to`; the same call again finds them
+    there.
 
-    Frames that have no face in `new` have none in the result; times are taken where `to` has none. InputError when
-    the recordings, their splits, subjects, lengths or annotations differ, or a name is taken by other values.
-    """
+    Frames that have no face in `new` have none in the result; times are taken where `to` has none.
+    InputError when the recordings, their splits, subjects, lengths or annotations differ, or a name
+    is taken by other values."""
     old, more = Store.open(to), Store.open(new)
     _check_same_recordings(old, more)
     taken = [name for name, one in more.feature_sets.items() if _other(old, name, one.hash)]
     if taken:
         raise InputError(
-            *(f"{to}: feature set {name!r} is there with other values; name it otherwise" for name in taken)
+            *(
+                f"{to}: feature set {name!r} is there with other values; name it otherwise"
+                for name in taken
+            )
         )
     for name in more.feature_sets:
         if name not in old.feature_sets:
             _lay(new / "features" / f"{name}.arrow", to / "features" / f"{name}.arrow")
     _add_frames(old, more)
-    write_json(to / "manifest.json", _merged(read_json(to / "manifest.json"), read_json(new / "manifest.json"), to))
+    write_json(
+        to / "manifest.json",
+        _merged(read_json(to / "manifest.json"), read_json(new / "manifest.json"), to),
+    )
     return Store.open(to)
 
 
@@ -56,19 +64,30 @@ def _check_same_recordings(old: Store, more: Store) -> None:
     refuse(problems)
 
 
-def differences(store: Store, given: Mapping[str, tuple[str, str, int | None]], where: str) -> list[str]:
-    """How the recordings given, of which `where` tells, differ from the store's; none when all is the same, in order.
+def differences(
+    store: Store, given: Mapping[str, tuple[str, str, int | None]], where: str
+) -> list[str]:
+    """How the recordings given, of which `where` tells, differ from the store's; none when all is
+    the same, in order.
 
     `given` maps a name to split, subject and frames, None where it would have to be read first.
     """
     there = {one.name: (one.split, one.subject, one.frames) for one in store.recordings}
-    problems = [f"{store.path}: recording {name!r} is not in {where}" for name in there if name not in given]
-    problems += [f"{store.path}: no recording {name!r}, which is in {where}" for name in given if name not in there]
+    problems = [
+        f"{store.path}: recording {name!r} is not in {where}" for name in there if name not in given
+    ]
+    problems += [
+        f"{store.path}: no recording {name!r}, which is in {where}"
+        for name in given
+        if name not in there
+    ]
     problems += [
         f"recording {name!r}: {what} {before} in {store.path}, {now} in {where}"
         for name in there
         if name in given
-        for what, before, now in zip(("split", "subject", "frames"), there[name], given[name], strict=True)
+        for what, before, now in zip(
+            ("split", "subject", "frames"), there[name], given[name], strict=True
+        )
         if now is not None and now != before
     ]
     if not problems and list(there) != list(given):

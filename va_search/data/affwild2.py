@@ -6,9 +6,8 @@
     AUDIO/<feature set>/<recording>.npy|.csv|.parquet      found under the full name first, then without _left/_right
     CROPS/<recording>/00001.jpg …    which frames have a face
 
-Conventions: labels are in [-1, 1]; -5,-5 is an unlabelled frame, which stays in the store as NaN so that nothing
-shifts; row i belongs to image i, both from 1.
-"""
+Conventions: labels are in [-1, 1]; -5,-5 is an unlabelled frame, which stays in the store as NaN so
+that nothing shifts; row i belongs to image i, both from 1."""
 
 from __future__ import annotations
 
@@ -47,11 +46,12 @@ def import_affwild2(
     workers: int | None = None,
     progress: Progress = quiet,
 ) -> Store:
-    """Read annotations and feature files into a store at `to`; a second call finds the store and opens it.
+    """Read annotations and feature files into a store at `to`; a second call finds the store and
+    opens it.
 
-    `frame_rates` is a CSV recording,frames_per_second (else 30 is taken, with a warning), `subjects` a CSV
-    recording,subject (else each recording is a subject of its own). InputError with all problems together.
-    """
+    `frame_rates` is a CSV recording,frames_per_second (else 30 is taken, with a warning),
+    `subjects` a CSV recording,subject (else each recording is a subject of its own). InputError
+    with all problems together."""
     places = Places(annotations, visual, audio, sample, crops, frame_rates, subjects)
     warnings: list[str] = []
     recordings = find_sources(places, warnings)
@@ -74,16 +74,22 @@ def import_affwild2(
 
 
 def _description(places: Places, first: Affwild2Source, dtype: str) -> Description:
-    """Dims and column names come from the first recording's files; the others are held to them while reading."""
+    """Dims and column names come from the first recording's files; the others are held to them
+    while reading."""
     files = dict(first.features)
-    named = {name: (modality, width(files[name])) for name, (modality, _) in feature_sets(places).items()}
+    named = {
+        name: (modality, width(files[name])) for name, (modality, _) in feature_sets(places).items()
+    }
     source = f"affwild2 {places.annotations.resolve()}"
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
 
 
 def _bookkeeping(recordings: list[Affwild2Source], description: Description) -> list[str]:
-    """Remarks on columns that are no features, each once; files that can't be read are told while they are read."""
-    visual = {name for name, (modality, _) in description.feature_sets.items() if modality == "visual"}
+    """Remarks on columns that are no features, each once; files that can't be read are told while
+    they are read."""
+    visual = {
+        name for name, (modality, _) in description.feature_sets.items() if modality == "visual"
+    }
     remarks: dict[str, None] = {}
     for recording in recordings:
         for name, file in recording.features:
@@ -95,12 +101,15 @@ def _bookkeeping(recordings: list[Affwild2Source], description: Description) -> 
 
 
 def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
-    """The number of the first frame in a feature set's files; all are looked at only where the first has a frame 0."""
+    """The number of the first frame in a feature set's files; all are looked at only where the
+    first has a frame 0."""
     files: dict[Path, RecordingFrames] = {}
     for recording in recordings:
         file = dict(recording.features)[feature_set]
         if file.suffix != ".npy":
-            files[file] = RecordingFrames((recording.name, recording.video), 0, recording.frames_per_second)
+            files[file] = RecordingFrames(
+                (recording.name, recording.video), 0, recording.frames_per_second
+            )
     leading = dict(recordings[0].features)[feature_set]
     if leading in files and first_number({leading: files[leading]}) == 0:
         return first_number(files)
@@ -108,7 +117,10 @@ def _first_number(recordings: list[Affwild2Source], feature_set: str) -> int:
 
 
 def read_part(
-    recording: Affwild2Source, description: Description, firsts: Mapping[str, int], people: frozenset[str] = frozenset()
+    recording: Affwild2Source,
+    description: Description,
+    firsts: Mapping[str, int],
+    people: frozenset[str] = frozenset(),
 ) -> Part:
     """One recording read and checked; InputError with everything wrong in its files.
 
@@ -124,13 +136,22 @@ def read_part(
     warnings: list[str] = []
     for name, file in recording.features:
         visual = description.feature_sets[name][0] == "visual"
-        names = (recording.name,) if visual else (recording.name, recording.video)  # persons share their video's sound
+        names = (
+            (recording.name,) if visual else (recording.name, recording.video)
+        )  # persons share their video's sound
         others = people if visual else frozenset()
         known = RecordingFrames(
-            names, frames, recording.frames_per_second, str(recording.labels), person=recording.subject, people=others
+            names,
+            frames,
+            recording.frames_per_second,
+            str(recording.labels),
+            person=recording.subject,
+            people=others,
         )
         try:
-            rows = read_rows(file, known, recording.crops if visual else None, faces=visual, first=firsts[name])
+            rows = read_rows(
+                file, known, recording.crops if visual else None, faces=visual, first=firsts[name]
+            )
             _check_columns(file, rows, name, description)
         except InputError as error:
             problems += error.problems
@@ -151,11 +172,14 @@ def _check_columns(file: Path, rows: FrameRows, name: str, description: Descript
         )
     unnamed = file.suffix == ".npy" or expected == tuple(map(str, range(len(expected))))
     if not unnamed and width(file) != expected:
-        raise InputError(f"{file}: columns under other names, or in another order, than in the first file of {name!r}")
+        raise InputError(
+            f"{file}: columns under other names, or in another order, than in the first file of {name!r}"
+        )
 
 
 def read_labels(file: Path) -> NDArray[np.float64]:
-    """(frames, 2) of an official label file, NaN where it says -5,-5; InputError with file and line otherwise."""
+    """(frames, 2) of an official label file, NaN where it says -5,-5; InputError with file and line
+    otherwise."""
     header = read_header(file)
     if header != list(DIMENSIONS):
         raise InputError(f"{file}:1: header {','.join(header)!r}, expected 'valence,arousal'")
@@ -163,7 +187,9 @@ def read_labels(file: Path) -> NDArray[np.float64]:
     problems = empty_lines(file)
     empty = np.flatnonzero(np.isnan(pair).any(axis=1))
     if empty.size:
-        problems.append(f"{where(file, int(empty[0]))}: empty label{and_more(empty.size - 1)}; unlabelled is -5,-5")
+        problems.append(
+            f"{where(file, int(empty[0]))}: empty label{and_more(empty.size - 1)}; unlabelled is -5,-5"
+        )
     fives = (pair == UNLABELLED).sum(axis=1)
     halves = np.flatnonzero(fives == 1)
     if halves.size:

@@ -1,8 +1,9 @@
-"""What an Aff-Wild2 import reads: label files of the official folders, the sample's test recordings, feature files.
+"""What an Aff-Wild2 import reads: label files of the official folders, the sample's test
+recordings, feature files.
 
-Conventions: a recording is the stem of its label file; its video is that name without _left or _right. Feature files
-are found by name, audio under the recording's name first and then under its video's.
-"""
+Conventions: a recording is the stem of its label file; its video is that name without _left or
+_right. Feature files are found by name, audio under the recording's name first and then under its
+video's."""
 
 from __future__ import annotations
 
@@ -28,13 +29,16 @@ FOLDERS = {"train": "Train_Set", "validation": "Validation_Set"}
 SUFFIXES = (".npy", ".csv", ".parquet")
 PERSON = re.compile(r"_(left|right)$")
 
-Entry = tuple[str, str, Path, int | None]  # recording, split, where its length comes from, frames if known
+Entry = tuple[
+    str, str, Path, int | None
+]  # recording, split, where its length comes from, frames if known
 Sets = dict[str, tuple[str, Path]]  # feature set -> modality, folder
 
 
 @dataclass(frozen=True)
 class Places:
-    """The folders and files the user named; `frame_rates` and `subjects` are CSVs keyed by recording."""
+    """The folders and files the user named; `frame_rates` and `subjects` are CSVs keyed by
+    recording."""
 
     annotations: Path
     visual: Path | None = None
@@ -47,7 +51,8 @@ class Places:
 
 @dataclass(frozen=True)
 class Affwild2Source(Source):
-    """A recording with its label file (test: the sample file), its feature files by set, and its folder of crops."""
+    """A recording with its label file (test: the sample file), its feature files by set, and its
+    folder of crops."""
 
     labels: Path = Path()
     frames: int | None = None  # test: as many as the sample has
@@ -61,7 +66,8 @@ def video_of(recording: str) -> str:
 
 
 def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
-    """Training, validation, then test recordings in the sample's order; InputError with everything missing.
+    """Training, validation, then test recordings in the sample's order; InputError with everything
+    missing.
 
     Feature sets of a recording come in one order, the same for all. `warnings` is added to.
     """
@@ -77,7 +83,9 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         problems += error.problems
     try:
         people = {} if places.subjects is None else people_of(places.subjects, names)
-        warnings += _other_columns(places.frame_rates, "frames_per_second") + _other_columns(places.subjects, "subject")
+        warnings += _other_columns(places.frame_rates, "frames_per_second") + _other_columns(
+            places.subjects, "subject"
+        )
     except InputError as error:
         problems += error.problems
     folders = {name: Nearby(folder, SUFFIXES, _stems(names)) for name, (_, folder) in sets.items()}
@@ -92,7 +100,11 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         files = (labels, *(file for _, file in features), *([crops] if crops else []))
         subject, rate = people.get(name, name), rates.get(name, FRAMES_PER_SECOND)
         source = Source(name, subject, video_of(name), split, None, rate, files)
-        recordings.append(Affwild2Source(**vars(source), labels=labels, frames=frames, features=features, crops=crops))
+        recordings.append(
+            Affwild2Source(
+                **vars(source), labels=labels, frames=frames, features=features, crops=crops
+            )
+        )
     conversions: dict[str, str] = {}
     for feature_set, folder in folders.items():
         warnings += _strangers(feature_set, folder)
@@ -107,7 +119,9 @@ def _strangers(feature_set: str, folder: Nearby) -> list[str]:
     if not strangers:
         return []
     which = "1 file is" if len(strangers) == 1 else f"{len(strangers)} files are"
-    return [f"feature set {feature_set!r}: {which} of no recording and not imported: {_first_names(strangers)}"]
+    return [
+        f"feature set {feature_set!r}: {which} of no recording and not imported: {_first_names(strangers)}"
+    ]
 
 
 def _stems(names: Sequence[str]) -> set[str]:
@@ -116,25 +130,36 @@ def _stems(names: Sequence[str]) -> set[str]:
 
 
 def feature_sets(places: Places) -> Sets:
-    """Name -> (modality, folder) of every feature set; InputError when there are none or a name stands twice."""
+    """Name -> (modality, folder) of every feature set; InputError when there are none or a name
+    stands twice."""
     visual, audio = _subfolders(places.visual, "visual"), _subfolders(places.audio, "audio")
     refuse(
-        [f"feature set {name!r} stands under visual and audio; names must differ" for name in visual if name in audio]
+        [
+            f"feature set {name!r} stands under visual and audio; names must differ"
+            for name in visual
+            if name in audio
+        ]
     )
     if not visual and not audio:
-        raise InputError("no features: give --visual or --audio, a folder with one subfolder per feature set")
+        raise InputError(
+            "no features: give --visual or --audio, a folder with one subfolder per feature set"
+        )
     return visual | audio
 
 
 def label_files(annotations: Path) -> list[Entry]:
     """Label files of the official folders, which may lie one level down."""
     if not annotations.is_dir():
-        raise InputError(f"{annotations}: no such folder, expected one with {' and '.join(FOLDERS.values())}")
+        raise InputError(
+            f"{annotations}: no such folder, expected one with {' and '.join(FOLDERS.values())}"
+        )
     roots = [annotations, *sorted(path for path in annotations.iterdir() if path.is_dir())]
     roots = [root for root in roots if all((root / folder).is_dir() for folder in FOLDERS.values())]
     if not roots:
         inside = ", ".join(sorted(path.name for path in annotations.iterdir())[:8]) or "nothing"
-        raise InputError(f"{annotations}: found {inside}, expected {' and '.join(FOLDERS.values())} here or one below")
+        raise InputError(
+            f"{annotations}: found {inside}, expected {' and '.join(FOLDERS.values())} here or one below"
+        )
     entries: list[Entry] = []
     for split, folder in FOLDERS.items():
         files = sorted((roots[0] / folder).glob("*.txt"))
@@ -151,7 +176,9 @@ def sample_entries(sample: Path | None, warnings: list[str]) -> list[Entry]:
     if sample is None:
         warnings.append("no sample file (--sample), so the store has no test recordings")
         return []
-    return [(name, "test", sample.resolve(), frames) for name, frames in read_sample(sample, warnings)]
+    return [
+        (name, "test", sample.resolve(), frames) for name, frames in read_sample(sample, warnings)
+    ]
 
 
 def _subfolders(folder: Path | None, modality: str) -> Sets:
@@ -159,14 +186,18 @@ def _subfolders(folder: Path | None, modality: str) -> Sets:
     if folder is None:
         return {}
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, expected one subfolder per {modality} feature set")
+        raise InputError(
+            f"{folder}: no such folder, expected one subfolder per {modality} feature set"
+        )
     sets = {path.name: (modality, path) for path in sorted(folder.iterdir()) if path.is_dir()}
     if not sets:
         raise InputError(f"{folder}: no subfolder in it, expected one per {modality} feature set")
     return {checked_name(name, "feature set"): entry for name, entry in sets.items()}
 
 
-def _feature_files(name: str, sets: Sets, folders: dict[str, Nearby]) -> tuple[tuple[str, Path], ...]:
+def _feature_files(
+    name: str, sets: Sets, folders: dict[str, Nearby]
+) -> tuple[tuple[str, Path], ...]:
     """A recording's file in each feature set; InputError naming every set that lacks it."""
     checked_name(name, "recording")
     files, problems = [], []
@@ -200,7 +231,8 @@ def _crops(name: str, crops: Path | None) -> Path | None:
 
 
 def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str, float]:
-    """Frames per second of each recording; a row may name the video instead, whose persons then share its rate."""
+    """Frames per second of each recording; a row may name the video instead, whose persons then
+    share its rate."""
     if path is None:
         if names:
             warnings.append(
@@ -212,7 +244,9 @@ def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str
     problems = []
     for name, text in given.items():
         if text and not 0 < _number(text) < math.inf:
-            problems.append(f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0")
+            problems.append(
+                f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0"
+            )
     texts: dict[str, str] = {}
     try:
         texts = values_by_recording(path, "frames_per_second", names, videos=True)[0]
@@ -234,9 +268,9 @@ def values_by_recording(
 ) -> tuple[dict[str, str], dict[str, int]]:
     """`column` of a small CSV for each of the recordings `names`, and its line.
 
-    Rows name recordings, as paths or media files too (`videos/v1.mp4` is v1); with `videos` a row may name the video of
-    several persons. InputError for rows that name no recording, with the nearest name, and recordings without a row.
-    """
+    Rows name recordings, as paths or media files too (`videos/v1.mp4` is v1); with `videos` a row
+    may name the video of several persons. InputError for rows that name no recording, with the
+    nearest name, and recordings without a row."""
     texts, lines, problems = _rows_by_recording(path, column)
     wanted = set(names)
     values: dict[str, str] = {}
@@ -245,10 +279,16 @@ def values_by_recording(
         for given, text in texts.items():
             name = given if given in wanted else recording_name(given)
             own = [name] if name in wanted else []
-            persons = [other for other in names if video_of(other) == name and other not in own] if videos else []
+            persons = (
+                [other for other in names if video_of(other) == name and other not in own]
+                if videos
+                else []
+            )
             if exact and not own and not persons:
                 near = nearest_recording(name, names)
-                hint = f"; did you mean {near!r}?" if near else f" (recordings: {_first_names(names)})"
+                hint = (
+                    f"; did you mean {near!r}?" if near else f" (recordings: {_first_names(names)})"
+                )
                 problems.append(f"{path}:{lines[given]}: unknown recording {given!r}{hint}")
             for recording in own if exact else persons:
                 if exact and recording in values:
@@ -268,14 +308,22 @@ def values_by_recording(
 
 
 def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """The subject of each recording; InputError as `values_by_recording`, and where one has two spellings."""
+    """The subject of each recording; InputError as `values_by_recording`, and where one has two
+    spellings."""
     people, lines = values_by_recording(path, "subject", names)
-    refuse(two_spellings(path, "subject", sorted(zip(people.values(), lines.values(), strict=True), key=itemgetter(1))))
+    refuse(
+        two_spellings(
+            path,
+            "subject",
+            sorted(zip(people.values(), lines.values(), strict=True), key=itemgetter(1)),
+        )
+    )
     return people
 
 
 def nearest_recording(name: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that differs in case, zeros or signs only, or is a person of that video, else the nearest."""
+    """The one of `names` that differs in case, zeros or signs only, or is a person of that video,
+    else the nearest."""
     same = [other for other in names if plain(other) == plain(name)]
     persons = [other for other in names if video_of(other) == name]
     return next(iter(same or persons), None) or nearest_name(name, names)
@@ -293,10 +341,13 @@ def _other_columns(path: Path | None, column: str) -> list[str]:
 
 
 def _rows_by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
-    """recording -> `column`, its line, and a problem for each empty cell and each repeated recording."""
+    """recording -> `column`, its line, and a problem for each empty cell and each repeated
+    recording."""
     missing = [name for name in ("recording", column) if name not in read_header(path)]
     if missing:
-        raise InputError(f"{path}: column {missing[0]!r} is missing, expected the header recording,{column}")
+        raise InputError(
+            f"{path}: column {missing[0]!r} is missing, expected the header recording,{column}"
+        )
     pairs: dict[str, str] = {}
     lines: dict[str, int] = {}
     problems = []

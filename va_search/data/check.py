@@ -1,9 +1,9 @@
 """The audit of a store: what is in it, and what in it would spoil a study.
 
-Conventions: an error must be put right before a search (leaking subjects, a recording under two names in two splits,
-values that are not finite, a store changed on the disk); a warning may be meant (constant labels, outliers); a note is
-only worth knowing. Every feature value is read once, in chunks, so memory stays bounded for files larger than it.
-"""
+Conventions: an error must be put right before a search (leaking subjects, a recording under two
+names in two splits, values that are not finite, a store changed on the disk); a warning may be
+meant (constant labels, outliers); a note is only worth knowing. Every feature value is read once,
+in chunks, so memory stays bounded for files larger than it."""
 
 from __future__ import annotations
 
@@ -98,7 +98,12 @@ def quiet(feature_set: str) -> None:
 
 def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
     """Audit the whole store; reads every value once. Findings come errors first."""
-    findings = [*_store_findings(store), *leaks(store), *_label_findings(store), *_recording_findings(store)]
+    findings = [
+        *_store_findings(store),
+        *leaks(store),
+        *_label_findings(store),
+        *_recording_findings(store),
+    ]
     findings += _footage_findings(store)
     frames = FrameHashes(np.zeros(store.frames, np.uint64))
     for name in store.feature_sets:
@@ -114,12 +119,19 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
         label_range=store.label_range,
         splits=split_counts(store),
         frame_rates=dict(sorted(rates.items())),
-        labels=tuple(_label_counts(store, split, index) for split in SPLITS if store.split(split) for index in (0, 1)),
+        labels=tuple(
+            _label_counts(store, split, index)
+            for split in SPLITS
+            if store.split(split)
+            for index in (0, 1)
+        ),
         feature_sets=tuple(
             {"name": entry.name, "modality": entry.modality, "dim": entry.dim, "dtype": entry.dtype}
             for entry in store.feature_sets.values()
         ),
-        folds=dict(sorted(Counter(one.fold for one in store.labelled if one.fold is not None).items())),
+        folds=dict(
+            sorted(Counter(one.fold for one in store.labelled if one.fold is not None).items())
+        ),
         findings=tuple(findings),
     )
 
@@ -137,13 +149,17 @@ def _counts(store: Store, split: str) -> SplitCounts:
         recordings=len(recordings),
         subjects=len({recording.subject for recording in recordings}),
         frames=sum(lengths),
-        labelled=sum(int((~np.isnan(_labels(store, recording))).all(axis=1).sum()) for recording in recordings),
+        labelled=sum(
+            int((~np.isnan(_labels(store, recording))).all(axis=1).sum())
+            for recording in recordings
+        ),
         without_face=sum(int((~store.valid[r.start : r.stop]).sum()) for r in recordings),
         gaps=sum(len(recording.gaps) for recording in recordings),
         shortest=min(lengths),
         median=float(np.median(lengths)),
         longest=max(lengths),
-        hours=sum(recording.frames / recording.frames_per_second for recording in recordings) / 3600,
+        hours=sum(recording.frames / recording.frames_per_second for recording in recordings)
+        / 3600,
     )
 
 
@@ -152,7 +168,9 @@ def _labels(store: Store, recording: Recording) -> NDArray[np.float32]:
 
 
 def _label_counts(store: Store, split: str, index: int) -> LabelCounts:
-    values = np.concatenate([_labels(store, recording)[:, index] for recording in store.split(split)])
+    values = np.concatenate(
+        [_labels(store, recording)[:, index] for recording in store.split(split)]
+    )
     known = values[~np.isnan(values)].astype(np.float64)
     none = float("nan")
     return LabelCounts(
@@ -169,13 +187,20 @@ def _label_counts(store: Store, split: str, index: int) -> LabelCounts:
 
 
 def _store_findings(store: Store) -> Iterator[Finding]:
-    """The import's own warnings, and whether recordings and annotations are still what was imported."""
+    """The import's own warnings, and whether recordings and annotations are still what was
+    imported."""
     manifest = read_json(store.path / "manifest.json")
     for text in manifest["warnings"]:
         yield Finding("warning", "import", text)
-    made = store.folds_hash is not None  # folds that are not the source's: those of labelled recordings
+    made = (
+        store.folds_hash is not None
+    )  # folds that are not the source's: those of labelled recordings
     rows = [
-        {**vars(one), "gaps": list(one.gaps), "fold": None if made and one.split != "test" else one.fold}
+        {
+            **vars(one),
+            "gaps": list(one.gaps),
+            "fold": None if made and one.split != "test" else one.fold,
+        }
         for one in store.recordings
     ]
     if digest(rows) != store.hashes["recordings"]:
@@ -191,7 +216,8 @@ def _changed(what: str) -> Finding:
 
 
 def leaks(store: Store) -> Iterator[Finding]:
-    """A subject in two splits or folds leaks; persons of one video in two splits share its sound and place.
+    """A subject in two splits or folds leaks; persons of one video in two splits share its sound
+    and place.
 
     Reads no features: cheap enough to be told with every import.
     """
@@ -223,7 +249,11 @@ def _label_findings(store: Store) -> Iterator[Finding]:
     low, high = store.label_range
     for split in ("train", "validation"):
         if not store.split(split):
-            yield Finding("warning", split, "no recording is in this split, so the official split can't be searched")
+            yield Finding(
+                "warning",
+                split,
+                "no recording is in this split, so the official split can't be searched",
+            )
     for recording in store.recordings:
         pair = _labels(store, recording)
         labelled = pair[~np.isnan(pair).all(axis=1)]
@@ -238,7 +268,9 @@ def _label_findings(store: Store) -> Iterator[Finding]:
             if np.nanmin(values) < low - slack or np.nanmax(values) > high + slack:
                 found = f"{exact(float(np.nanmin(values)))} to {exact(float(np.nanmax(values)))}"
                 yield Finding(
-                    "error", where, f"{dimension} runs from {found}, outside the range [{exact(low)}, {exact(high)}]"
+                    "error",
+                    where,
+                    f"{dimension} runs from {found}, outside the range [{exact(low)}, {exact(high)}]",
                 )
             if len(values) > 1 and np.nanmin(values) == np.nanmax(values):
                 frames = counted(len(values), "labelled frame")
@@ -249,7 +281,11 @@ def _label_findings(store: Store) -> Iterator[Finding]:
 def _recording_findings(store: Store) -> Iterator[Finding]:
     tests = [r for r in store.split("test") if not np.isnan(_labels(store, r)).all()]
     if tests:
-        yield Finding("note", "test", f"{counted(len(tests), 'test recording')} with labels; no training reads them")
+        yield Finding(
+            "note",
+            "test",
+            f"{counted(len(tests), 'test recording')} with labels; no training reads them",
+        )
     people = {recording.subject for recording in store.recordings}
     if len(people) == len(store.recordings) > 1:
         text = "each recording has a subject of its own, so that normalise recording and subject mean the same here"
@@ -258,12 +294,16 @@ def _recording_findings(store: Store) -> Iterator[Finding]:
     if gaps:
         count = sum(len(recording.gaps) for recording in gaps)
         yield Finding(
-            "note", "time", f"{counted(count, 'gap')} in {counted(len(gaps), 'recording')}, the first in {gaps[0].name}"
+            "note",
+            "time",
+            f"{counted(count, 'gap')} in {counted(len(gaps), 'recording')}, the first in {gaps[0].name}",
         )
     for recording in store.recordings:
         share = 1 - float(store.valid[recording.start : recording.stop].mean())
         if share > 0.5:
-            text = f"{share:.0%} of its frames have no face and stand for their nearest frame with one"
+            text = (
+                f"{share:.0%} of its frames have no face and stand for their nearest frame with one"
+            )
             yield Finding("warning", f"recording {recording.name}", text)
 
 
@@ -274,7 +314,8 @@ def _footage_findings(store: Store) -> Iterator[Finding]:
 
 
 def _copies(store: Store, frames: FrameHashes) -> Iterator[Finding]:
-    """A recording under two names, or a good part of one: an error in two splits, where it leaks, else a warning."""
+    """A recording under two names, or a good part of one: an error in two splits, where it leaks,
+    else a warning."""
     for leaks, where, text in copied_recordings(store, frames.values):
         yield Finding("error" if leaks else "warning", where, text)
 

@@ -1,9 +1,9 @@
 """Reading a time column: its unit, the frame rate it means, and where it jumps.
 
-Conventions: `rate` is the declared frames per second. A unit of time is confirmed by the rate: steps of 40 at 25 frames
-per second are milliseconds. Frame numbers step by 1 at every rate, so nothing confirms them: the unit must be declared
-(`time_unit: frames`) or be in the column's name. A gap is a step of more than `GAP` frame intervals.
-"""
+Conventions: `rate` is the declared frames per second. A unit of time is confirmed by the rate:
+steps of 40 at 25 frames per second are milliseconds. Frame numbers step by 1 at every rate, so
+nothing confirms them: the unit must be declared (`time_unit: frames`) or be in the column's name. A
+gap is a step of more than `GAP` frame intervals."""
 
 from __future__ import annotations
 
@@ -30,19 +30,22 @@ SPELLINGS = {
 UNITS = {spelling: unit for unit, spellings in SPELLINGS.items() for spelling in spellings}
 EXACT = 2.0**53  # from here on float64 does not hold every whole number
 TOLERANCE = 0.01
-"""Share by which the clock's rate may differ from the declared one; more where its steps vary or are rounded."""
+"""Share by which the clock's rate may differ from the declared one; more where its steps vary or
+are rounded."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The time column of a source: its name, and its unit if it is declared or in the name; None: the rate decides."""
+    """The time column of a source: its name, and its unit if it is declared or in the name; None:
+    the rate decides."""
 
     column: str
     unit: str | None = None
 
 
 def unit_in_name(column: str) -> str | None:
-    """The unit that a column's name has as a word of its own: `time_ms`, `frame`, `timestamp (s)`; None otherwise.
+    """The unit that a column's name has as a word of its own: `time_ms`, `frame`, `timestamp (s)`;
+    None otherwise.
 
     `frameTime` (openSMILE) is a time, not a number of a frame.
     """
@@ -53,11 +56,13 @@ def unit_in_name(column: str) -> str | None:
     return units.pop() if len(units) == 1 else None
 
 
-def find_gaps(file: Path, times: NDArray[np.float64], rate: float, clock: Clock) -> tuple[tuple[int, ...], list[str]]:
+def find_gaps(
+    file: Path, times: NDArray[np.float64], rate: float, clock: Clock
+) -> tuple[tuple[int, ...], list[str]]:
     """Frames before which time jumps by more than 1.5 frame intervals, and remarks.
 
-    InputError when time is missing, too large to be kept exactly, or does not increase; when its unit is neither known
-    nor confirmed by `rate`; and when its steps mean another rate than `rate`.
+    InputError when time is missing, too large to be kept exactly, or does not increase; when its
+    unit is neither known nor confirmed by `rate`; and when its steps mean another rate than `rate`.
     """
     _refuse_disorder(file, times)
     steps = np.diff(times)
@@ -81,7 +86,9 @@ def find_gaps(file: Path, times: NDArray[np.float64], rate: float, clock: Clock)
 def _refuse_disorder(file: Path, times: NDArray[np.float64]) -> None:
     holes = np.flatnonzero(~np.isfinite(times))
     if holes.size:
-        raise InputError(f"{where(file, int(holes[0]))}: time is empty or not finite{and_more(holes.size - 1)}")
+        raise InputError(
+            f"{where(file, int(holes[0]))}: time is empty or not finite{and_more(holes.size - 1)}"
+        )
     large = np.flatnonzero(np.abs(times) >= EXACT)  # nanoseconds since 1970, for one
     if large.size:
         row = int(large[0])
@@ -101,7 +108,8 @@ def _refuse_disorder(file: Path, times: NDArray[np.float64]) -> None:
 def _confirmed_unit(
     file: Path, times: NDArray[np.float64], median: float, step: float, *, rate: float, column: str
 ) -> str:
-    """The unit of time in which `step` is about one frame; InputError where there is none, or frame numbers fit too."""
+    """The unit of time in which `step` is about one frame; InputError where there is none, or frame
+    numbers fit too."""
     unit = min(PER_SECOND, key=lambda name: abs(np.log(step * rate / PER_SECOND[name])))
     ratio = step * rate / PER_SECOND[unit]
     numbered = abs(median - 1) < TOLERANCE and bool((times == np.floor(times)).all())
@@ -113,7 +121,9 @@ def _confirmed_unit(
             "`frames_per_second: 1000`"
         )
     if not 1 / GAP < ratio < GAP:
-        readings = ", ".join(f"{PER_SECOND[name] / step:.6g} in {name}" for name in ("seconds", "milliseconds"))
+        readings = ", ".join(
+            f"{PER_SECOND[name] / step:.6g} in {name}" for name in ("seconds", "milliseconds")
+        )
         raise InputError(
             f"{file}: column {column!r}: time steps by {step:.6g}, which fits {rate:g} frames per second in no unit "
             f"(expected {1 / rate:g} s or {1e3 / rate:g} ms); frames per second would be {readings}: correct "
@@ -138,9 +148,16 @@ def _refuse_no_frames(file: Path, times: NDArray[np.float64], median: float, col
 
 
 def _compare_rates(
-    file: Path, times: NDArray[np.float64], regular: NDArray[np.float64], *, rate: float, unit: str, column: str
+    file: Path,
+    times: NDArray[np.float64],
+    regular: NDArray[np.float64],
+    *,
+    rate: float,
+    unit: str,
+    column: str,
 ) -> list[str]:
-    """A remark where the clock's rate differs a little from the declared one; InputError where it contradicts it."""
+    """A remark where the clock's rate differs a little from the declared one; InputError where it
+    contradicts it."""
     step = float(regular.mean())
     meant = PER_SECOND[unit] / step
     difference = abs(rate / meant - 1)

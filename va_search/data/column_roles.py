@@ -1,10 +1,10 @@
-"""What the columns of a sheet are by their names: values, or bookkeeping that names a frame, a time, a recording.
+"""What the columns of a sheet are by their names: values, or bookkeeping that names a frame, a
+time, a recording.
 
-Conventions: a name is cut into lower-case words at camelCase, digits and signs, and run-together words of the
-vocabulary are cut apart (`frameTime`, `Time (s)`, `image_location`, `timestamp_ms`, `face id`). A column has a role
-only where every word of its name belongs to that role's vocabulary: `image_17` and `MeanVoicedSegmentLengthSec` are
-values.
-"""
+Conventions: a name is cut into lower-case words at camelCase, digits and signs, and run-together
+words of the vocabulary are cut apart (`frameTime`, `Time (s)`, `image_location`, `timestamp_ms`,
+`face id`). A column has a role only where every word of its name belongs to that role's vocabulary:
+`image_17` and `MeanVoicedSegmentLengthSec` are values."""
 
 from __future__ import annotations
 
@@ -16,11 +16,34 @@ from functools import cache
 FRAME = {"frame", "frames"}
 IMAGE = {"image", "images", "img", "imgs", "picture", "photo", "crop", "jpg", "png"}
 FILE = {"file", "files", "name", "names", "path", "location", "url"}
-RECORDING = {"recording", "recordings", "video", "videos", "vid", "clip", "movie", "session", "sequence"}
+RECORDING = {
+    "recording",
+    "recordings",
+    "video",
+    "videos",
+    "vid",
+    "clip",
+    "movie",
+    "session",
+    "sequence",
+}
 SUBJECT = {"subject", "participant"}
 PERSON = SUBJECT | {"person", "speaker"}
 TRACK = {"face", "track", "person"}
-TIME = {"time", "times", "timestamp", "timestamps", "stamp", "clock", "timecode", "pts", "datetime", "onset", "t", "ts"}
+TIME = {
+    "time",
+    "times",
+    "timestamp",
+    "timestamps",
+    "stamp",
+    "clock",
+    "timecode",
+    "pts",
+    "datetime",
+    "onset",
+    "t",
+    "ts",
+}
 ENDS = {"start", "begin", "end", "stop", "onset"}
 TIME_QUALIFIERS = {
     "in", "mid", "middle", "center", "centre", "elapsed", "relative", "rel", "abs", "absolute", "since", "from", "the",
@@ -33,13 +56,28 @@ UNITS = {
     **dict.fromkeys(("us", "µs", "usec", "usecs", "micros", "microsecond", "microseconds"), "µs"),
     **dict.fromkeys(("ns", "nsec", "nsecs", "nanos", "nanosecond", "nanoseconds"), "ns"),
 }
-NUMBERING = {"id", "ids", "index", "idx", "ix", "number", "num", "no", "nr", "n", "count", "counter"}
+NUMBERING = {
+    "id",
+    "ids",
+    "index",
+    "idx",
+    "ix",
+    "number",
+    "num",
+    "no",
+    "nr",
+    "n",
+    "count",
+    "counter",
+}
 ROW = {"row", "rows", "line", "lines", "index", "idx", "id", "ids", "key"}
 SUCCESS = {"success", "valid", "detected"}
 CONFIDENCE = {"confidence", "conf"}
 FACE_QUALIFIERS = {"is", "has", "face", "detection", "ok"}
 PART = {"segment", "chunk", "split", "fold", "partition", "subset", "fps"}
-ROW_NUMBERS = re.compile(r"|#|Unnamed: \d+(_level_\d+)?|__index_level_\d+__|level_\d+|\.\.\.\d+|X\.\d+")
+ROW_NUMBERS = re.compile(
+    r"|#|Unnamed: \d+(_level_\d+)?|__index_level_\d+__|level_\d+|\.\.\.\d+|X\.\d+"
+)
 """How pandas and R write row numbers that have no name."""
 
 VOCABULARY = (
@@ -52,10 +90,9 @@ VOCABULARY = (
 class Roles:
     """The columns of one file: `values` are those of no other role, the others in the file's order.
 
-    `frames` number frames (or name images), `texts` name images or the recording, `clocks` are times, `people` tell
-    faces or persons apart, `success` is 0 where no face was found, `rows` number rows, `parts` are segments, splits or
-    bounds of them, and `others` are confidences.
-    """
+    `frames` number frames (or name images), `texts` name images or the recording, `clocks` are
+    times, `people` tell faces or persons apart, `success` is 0 where no face was found, `rows`
+    number rows, `parts` are segments, splits or bounds of them, and `others` are confidences."""
 
     values: tuple[str, ...] = ()
     frames: tuple[str, ...] = ()
@@ -69,7 +106,8 @@ class Roles:
 
 
 def roles_of(header: Iterable[str], values: Iterable[str] = (), clock: str | None = None) -> Roles:
-    """The roles of a header's columns; those in `values` are values and `clock` is a time, whatever they are called."""
+    """The roles of a header's columns; those in `values` are values and `clock` is a time, whatever
+    they are called."""
     wanted = set(values)
     columns: dict[str, list[str]] = {}
     for name in header:
@@ -86,7 +124,9 @@ def role_of(name: str) -> str:
     words = set(words_of(name))
     if not words:
         return "values"
-    if words & TRACK and words & NUMBERING and words <= TRACK | NUMBERING:  # `face` alone may well be a value
+    if (
+        words & TRACK and words & NUMBERING and words <= TRACK | NUMBERING
+    ):  # `face` alone may well be a value
         return "people"
     for role, needed, allowed in _RULES:
         if words & needed and words <= allowed:
@@ -107,7 +147,8 @@ def is_like_a_time(name: str) -> bool:
 
 @cache
 def words_of(name: str) -> tuple[str, ...]:
-    """The words of a column's name, lower case; kept, since wide files have the same thousands of names."""
+    """The words of a column's name, lower case; kept, since wide files have the same thousands of
+    names."""
     apart = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip())
     words: list[str] = []
     for word in re.split(r"[^a-z0-9µ]+", apart.lower()):

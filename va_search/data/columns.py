@@ -1,9 +1,10 @@
-"""The columns of one feature set, audited in one pass: finite, constant, outliers, and the hash of all values.
+"""The columns of one feature set, audited in one pass: finite, constant, outliers, and the hash of
+all values.
 
-Conventions: an outlier is farther than 20 MAD (median absolute deviation) from its column's median, over all
-recordings. Median and MAD are exact up to 32 million values a feature set; beyond that they come from evenly spaced
-frames. A column whose MAD is 0 (half its values are equal) has no outliers by this measure.
-"""
+Conventions: an outlier is farther than 20 MAD (median absolute deviation) from its column's median,
+over all recordings. Median and MAD are exact up to 32 million values a feature set; beyond that
+they come from evenly spaced frames. A column whose MAD is 0 (half its values are equal) has no
+outliers by this measure."""
 
 from __future__ import annotations
 
@@ -80,7 +81,8 @@ class ColumnFindings:
         yield from _others(constant.size, "constant columns")
 
     def missing(self) -> Iterator[str]:
-        """Recordings in which no column moves: the feature set was missing there, or its sensor was dead."""
+        """Recordings in which no column moves: the feature set was missing there, or its sensor was
+        dead."""
         everywhere = self.low.min(axis=0) == self.high.max(axis=0)
         still = (self.low == self.high).all(axis=1)
         still &= np.array([recording.frames > 1 for recording in self.recordings])
@@ -175,7 +177,9 @@ def _add(found: ColumnFindings, index: int, block: NDArray[np.floating]) -> NDAr
     beyond = (distance > OUTLIER * found.mad) & (found.mad > 0)
     found.beyond += beyond.sum(axis=0)
     row, columns = distance.argmax(axis=0), np.arange(block.shape[1])
-    far = np.divide(distance[row, columns], found.mad, out=np.zeros(block.shape[1]), where=found.mad > 0)
+    far = np.divide(
+        distance[row, columns], found.mad, out=np.zeros(block.shape[1]), where=found.mad > 0
+    )
     worse = far > found.worst
     found.worst = np.where(worse, far, found.worst)
     found.worst_value = np.where(worse, block[row, columns], found.worst_value)

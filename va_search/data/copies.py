@@ -1,10 +1,11 @@
-"""Copies that spoil a study: a recording (or a part of it) under two names, and a feature that is a label.
+"""Copies that spoil a study: a recording (or a part of it) under two names, and a feature that is a
+label.
 
-Conventions: frames are alike when the values of all feature sets are equal, bit by bit; each frame has a 64-bit hash of
-them (wrapping sums of the bits times random odd numbers). A run of `WINDOW` alike frames in two recordings, in which at
-least `CHANGES` frames differ from the one before, is taken as copied: stills, dropped sensors and padding are not.
-Recordings shorter than a window are compared whole.
-"""
+Conventions: frames are alike when the values of all feature sets are equal, bit by bit; each frame
+has a 64-bit hash of them (wrapping sums of the bits times random odd numbers). A run of `WINDOW`
+alike frames in two recordings, in which at least `CHANGES` frames differ from the one before, is
+taken as copied: stills, dropped sensors and padding are not. Recordings shorter than a window are
+compared whole."""
 
 from __future__ import annotations
 
@@ -21,13 +22,14 @@ from va_search.metrics import DIMENSIONS
 WINDOW = 16
 CHANGES = 8
 COPY = 0.9999
-"""A correlation from which a feature is a label in other units: no measured signal follows an annotation so closely."""
+"""A correlation from which a feature is a label in other units: no measured signal follows an
+annotation so closely."""
 LEAST_LABELLED = 10
 """Labelled frames from which a recording's own correlation says something."""
 PAIRS_SHOWN = 10
 LEAKING_SHARE = 0.25
-"""Share of the shorter recording from which equal frames in two splits are leakage. A common beginning, such as a title
-or the same words of a synthetic voice, is less."""
+"""Share of the shorter recording from which equal frames in two splits are leakage. A common
+beginning, such as a title or the same words of a synthetic voice, is less."""
 Hashes = NDArray[np.uint64]
 
 
@@ -53,7 +55,9 @@ class FrameHashes:
 
     def begin(self, dim: int) -> None:
         """Draw the factors of the next feature set."""
-        self.factors = self.random.integers(0, 2**63, dim, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        self.factors = self.random.integers(0, 2**63, dim, dtype=np.uint64) * np.uint64(
+            2
+        ) + np.uint64(1)
 
     def add(self, start: int, block: NDArray[np.floating]) -> None:
         """Add a block (n, dim) that begins at frame `start` of the store."""
@@ -62,10 +66,13 @@ class FrameHashes:
 
 
 def copied_recordings(store: Store, hashes: Hashes) -> Iterator[tuple[bool, str, str]]:
-    """(leaks, recordings, text) for each pair of recordings that share frames, the longest copies first."""
+    """(leaks, recordings, text) for each pair of recordings that share frames, the longest copies
+    first."""
     pairs = _whole_copies(store, hashes) | _shared_runs(store, hashes)
     recordings = store.recordings
-    leaking = {pair: _leaks(recordings[pair[0]], recordings[pair[1]], run) for pair, run in pairs.items()}
+    leaking = {
+        pair: _leaks(recordings[pair[0]], recordings[pair[1]], run) for pair, run in pairs.items()
+    }
     order = sorted(pairs, key=lambda pair: (not leaking[pair], -pairs[pair].frames, pair))
     for first, second in order[:PAIRS_SHOWN]:
         a, b = store.recordings[first], store.recordings[second]
@@ -113,7 +120,9 @@ def _shared_runs(store: Store, hashes: Hashes) -> Pairs:
         return {}
     lengths = stops[many] - starts[many]
     firsts = np.repeat(order[starts[many]], lengths - 1)
-    others = np.concatenate([order[start + 1 : stop] for start, stop in zip(starts[many], stops[many], strict=True)])
+    others = np.concatenate(
+        [order[start + 1 : stop] for start, stop in zip(starts[many], stops[many], strict=True)]
+    )
     apart = owners[firsts] != owners[others]
     firsts, others = firsts[apart], others[apart]
     keys = np.stack([owners[firsts], owners[others], windows[others] - windows[firsts]], axis=1)
@@ -121,7 +130,9 @@ def _shared_runs(store: Store, hashes: Hashes) -> Pairs:
     earliest = np.full(len(unique), np.iinfo(np.int64).max)
     np.minimum.at(earliest, inverse.ravel(), windows[firsts])
     pairs: Pairs = {}
-    for (a, b, distance), count, begin in zip(unique.tolist(), number.tolist(), earliest.tolist(), strict=True):
+    for (a, b, distance), count, begin in zip(
+        unique.tolist(), number.tolist(), earliest.tolist(), strict=True
+    ):
         at_b = begin + distance - store.recordings[b].start
         run = Run(count + WINDOW - 1, begin - store.recordings[a].start, at_b)
         pairs[a, b] = max(pairs.get((a, b), run), run)
@@ -134,14 +145,18 @@ def _windows(store: Store, hashes: Hashes) -> tuple[Hashes, NDArray[np.int64], N
     if frames < WINDOW:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     count = frames - WINDOW + 1
-    mixed = hashes ^ (hashes >> np.uint64(29))  # so that frames in another order are no equal window
+    mixed = hashes ^ (
+        hashes >> np.uint64(29)
+    )  # so that frames in another order are no equal window
     total = np.zeros(count, np.uint64)
     factor = np.uint64(0x9E3779B97F4A7C15)
     for step in range(WINDOW):
         total = total * factor + mixed[step : step + count]
     changes = np.concatenate([[0], np.cumsum(hashes[1:] != hashes[:-1])])
     moving = changes[WINDOW - 1 :] - changes[:count] >= CHANGES
-    owner = np.repeat(np.arange(len(store.recordings)), [recording.frames for recording in store.recordings])
+    owner = np.repeat(
+        np.arange(len(store.recordings)), [recording.frames for recording in store.recordings]
+    )
     within = owner[WINDOW - 1 :] == owner[:count]
     at = np.flatnonzero(moving & within)
     return total[at], at, owner[at]
@@ -160,12 +175,17 @@ def _extent(a: Recording, b: Recording, run: Run) -> str:
         extent = f"about {run.frames} frames have equal features, {begins}"
     splits = f"both in {a.split}" if a.split == b.split else f"in {a.split} and {b.split}"
     if a.split != b.split:
-        splits += ": leakage" if _leaks(a, b, run) else ": leakage, unless it is a common beginning, such as a title"
+        splits += (
+            ": leakage"
+            if _leaks(a, b, run)
+            else ": leakage, unless it is a common beginning, such as a title"
+        )
     return f"{extent} ({splits})"
 
 
 def _labels_of_copies(store: Store, a: Recording, b: Recording, run: Run) -> str:
-    """ ", with other labels" where frames that both have labelled differ in their labels, or nothing."""
+    """ ", with other labels" where frames that both have labelled differ in their labels, or
+    nothing."""
     one = store.annotations[a.start + run.at_first : a.stop][: run.frames]
     two = store.annotations[b.start + run.at_second : b.stop][: run.frames]
     length = min(len(one), len(two))
@@ -176,11 +196,11 @@ def _labels_of_copies(store: Store, a: Recording, b: Recording, run: Run) -> str
 
 @dataclass
 class LabelCopies:
-    """How closely each column of one feature set follows each label: sums over labelled frames, (dim, 2) each.
+    """How closely each column of one feature set follows each label: sums over labelled frames,
+    (dim, 2) each.
 
-    `weakest` is the smallest |r| of a recording with enough labelled frames, so that a copy in units of each recording
-    is found too.
-    """
+    `weakest` is the smallest |r| of a recording with enough labelled frames, so that a copy in
+    units of each recording is found too."""
 
     store: Store
     dim: int
@@ -194,21 +214,28 @@ class LabelCopies:
         self.pooled, self.single = _Sums.empty(self.dim), _Sums.empty(self.dim)
         self.weakest = np.ones((self.dim, 2))
 
-    def add(self, index: int, start: int, block: NDArray[np.floating], centre: NDArray[np.float64]) -> None:
-        """Count a block (n, dim) of recording `index` that begins at frame `start`; `centre` (dim,) is taken off."""
+    def add(
+        self, index: int, start: int, block: NDArray[np.floating], centre: NDArray[np.float64]
+    ) -> None:
+        """Count a block (n, dim) of recording `index` that begins at frame `start`; `centre` (dim,)
+        is taken off."""
         if index != self.recording:
             self._end_recording()
             self.recording = index
         pair = self.store.annotations[start : start + len(block)]
         labelled = ~np.isnan(pair).any(axis=1)
         if labelled.any():
-            self.single.add(block[labelled].astype(np.float64) - centre, pair[labelled].astype(np.float64))
+            self.single.add(
+                block[labelled].astype(np.float64) - centre, pair[labelled].astype(np.float64)
+            )
 
     def _end_recording(self) -> None:
         if self.single.count >= LEAST_LABELLED:
             strength = np.abs(self.single.correlation())
             known = ~np.isnan(strength)
-            self.weakest = np.where(known, np.minimum(self.weakest, np.nan_to_num(strength)), self.weakest)
+            self.weakest = np.where(
+                known, np.minimum(self.weakest, np.nan_to_num(strength)), self.weakest
+            )
             self.compared += 1
         self.pooled.merge(self.single)
         self.single = _Sums.empty(self.dim)
@@ -224,7 +251,11 @@ class LabelCopies:
         in_each = varies & (self.weakest >= COPY) & (self.compared >= 2)
         enough = self.pooled.count >= LEAST_LABELLED
         for column, label in np.argwhere((copied | in_each) & enough).tolist():
-            how = f"r = {pooled[column, label]:.5f}" if copied[column, label] else "|r| = 1 within each recording"
+            how = (
+                f"r = {pooled[column, label]:.5f}"
+                if copied[column, label]
+                else "|r| = 1 within each recording"
+            )
             yield column, DIMENSIONS[label], how
 
 

@@ -1,9 +1,10 @@
-"""What a `table` source says of itself: dataset.yaml and recordings.csv, checked whole before any recording is read.
+"""What a `table` source says of itself: dataset.yaml and recordings.csv, checked whole before any
+recording is read.
 
-dataset.yaml: name, label_range, frames_per_second, time_column, time_unit, features (name -> {modality, columns}) and
-ignored_columns. recordings.csv: recording, subject, split; and if wanted fold, rows, frames_per_second, video
-(recordings of one video) and stimulus (ignored: people who watched one clip are not in one video).
-"""
+dataset.yaml: name, label_range, frames_per_second, time_column, time_unit, features (name ->
+{modality, columns}) and ignored_columns. recordings.csv: recording, subject, split; and if wanted
+fold, rows, frames_per_second, video (recordings of one video) and stimulus (ignored: people who
+watched one clip are not in one video)."""
 
 from __future__ import annotations
 
@@ -63,8 +64,8 @@ class Features(BaseModel):
 
 
 class Dataset(BaseModel):
-    """dataset.yaml. `label_range` is the scale of both dimensions; `time_unit` is needed where the frame rate can't
-    confirm the unit of `time_column` (clock.py)."""
+    """dataset.yaml. `label_range` is the scale of both dimensions; `time_unit` is needed where the
+    frame rate can't confirm the unit of `time_column` (clock.py)."""
 
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1)
@@ -105,7 +106,11 @@ class Dataset(BaseModel):
     @model_validator(mode="after")
     def _columns_once(self) -> Dataset:
         own = [name for features in self.features.values() for name in features.columns]
-        own += [*DIMENSIONS, *self.ignored_columns, *([self.time_column] if self.time_column else [])]
+        own += [
+            *DIMENSIONS,
+            *self.ignored_columns,
+            *([self.time_column] if self.time_column else []),
+        ]
         twice = sorted(name for name, count in Counter(own).items() if count > 1)
         if twice:
             raise ValueError(
@@ -122,7 +127,8 @@ class Dataset(BaseModel):
 
     @property
     def clock(self) -> Clock | None:
-        """The time column and its unit as declared, or as the column's name has it; None without a time column."""
+        """The time column and its unit as declared, or as the column's name has it; None without a
+        time column."""
         if self.time_column is None:
             return None
         return Clock(self.time_column, self.time_unit or unit_in_name(self.time_column))
@@ -144,11 +150,15 @@ def read_dataset(path: Path) -> Dataset:
     """dataset.yaml, validated whole; InputError with every problem and its line."""
     with yaml_document(path) as (document, lines):
         if not isinstance(document, dict):
-            raise InputError(f"{path}: expected keys ({', '.join(Dataset.model_fields)}), found {document!r}")
+            raise InputError(
+                f"{path}: expected keys ({', '.join(Dataset.model_fields)}), found {document!r}"
+            )
         try:
             return Dataset.model_validate(document)
         except ValidationError as error:
-            raise InputError(*(_explain(path, lines, problem) for problem in error.errors())) from error
+            raise InputError(
+                *(_explain(path, lines, problem) for problem in error.errors())
+            ) from error
 
 
 def _explain(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) -> str:
@@ -168,13 +178,18 @@ def _explain(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) 
     if problem["type"] == "string_type" and isinstance(found, str | int | float):
         # YAML reads 010, 1:30, no and 1.0 as other values than the file's names have.
         return f"{place}: {key}: YAML reads a name without quotes as {found!r}; put it in quotes, as the files have it"
-    shown = f", found {found!r}{number_hint(found)}" if isinstance(found, str | int | float | None) else ""
+    shown = (
+        f", found {found!r}{number_hint(found)}"
+        if isinstance(found, str | int | float | None)
+        else ""
+    )
     return f"{place}: {key + ': ' if key else ''}{text}{shown}"
 
 
 @dataclass
 class Listing:
-    """What recordings.csv names: recordings in its order, warnings, and everything wrong, with its line."""
+    """What recordings.csv names: recordings in its order, warnings, and everything wrong, with its
+    line."""
 
     recordings: list[TableSource] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -182,7 +197,8 @@ class Listing:
 
 
 def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
-    """Read recordings.csv and find the recordings' files; without a dataset (it is wrong) frame rates are not asked."""
+    """Read recordings.csv and find the recordings' files; without a dataset (it is wrong) frame
+    rates are not asked."""
     path = source / "recordings.csv"
     listing = Listing()
     try:
@@ -220,7 +236,9 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
         first.setdefault(recording.name, line)
         listing.recordings.append(recording)
     if without_rate and dataset is not None:
-        more = f" (and {counted(len(without_rate) - 1, 'more row')})" if len(without_rate) > 1 else ""
+        more = (
+            f" (and {counted(len(without_rate) - 1, 'more row')})" if len(without_rate) > 1 else ""
+        )
         listing.problems.append(
             f"{path}:{without_rate[0]}: no frames_per_second here nor in dataset.yaml{more}; give it in one of them"
         )
@@ -232,7 +250,8 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
 
 
 def _misspelled(path: Path, unused: list[str]) -> list[str]:
-    """Problems for columns that are one of `OPTIONAL` in another spelling: `fps`, `Fold`, `frame_rate`."""
+    """Problems for columns that are one of `OPTIONAL` in another spelling: `fps`, `Fold`,
+    `frame_rate`."""
     problems = []
     for name in unused:
         meant = OTHER_KEYS.get(name.lower())
@@ -245,7 +264,8 @@ def _misspelled(path: Path, unused: list[str]) -> list[str]:
 
 
 def _rows_of(path: Path) -> tuple[list[dict[str, str]], list[int]]:
-    """The rows of recordings.csv and their lines; InputError where columns or all rows are missing."""
+    """The rows of recordings.csv and their lines; InputError where columns or all rows are
+    missing."""
     header = read_header(path)
     missing = [name for name in REQUIRED if name not in header]
     if missing:
@@ -275,10 +295,14 @@ class Folder:
 
 def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
     """One row of recordings.csv; InputError with everything wrong in it."""
-    row = {column: "" if column in OPTIONAL and cell in EMPTY else cell for column, cell in row.items()}
+    row = {
+        column: "" if column in OPTIONAL and cell in EMPTY else cell for column, cell in row.items()
+    }
     problems = [f"{name} is empty" for name in REQUIRED if not row[name]]
     if row["subject"].lower() == "nan":
-        problems.append("subject is 'nan': a missing value that pandas wrote? Give the person's name")
+        problems.append(
+            "subject is 'nan': a missing value that pandas wrote? Give the person's name"
+        )
     name = row["recording"]
     if name and not folder.files(name) and folder.files(MEDIA.sub("", name)):
         name = MEDIA.sub("", name)  # v1.mp4 is the recording whose features lie in v1.csv
@@ -295,7 +319,9 @@ def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> 
         problems += [problem for problem in _split_problem(row["split"]) if row["split"]]
         raise InputError(*problems)
     video = row.get("video") or name
-    return TableSource(name, row["subject"], video, row["split"], fold, rate, (file.resolve(),), rows)
+    return TableSource(
+        name, row["subject"], video, row["split"], fold, rate, (file.resolve(),), rows
+    )
 
 
 def _split_problem(split: str) -> list[str]:
@@ -314,8 +340,14 @@ def _file_of(folder: Folder, name: str) -> Path:
 
 def _like_named(folder: Folder, name: str) -> str:
     """The file that may be meant, and why it has another name; nothing where none is alike."""
-    stems = {Path(file).stem: file for file in sorted(folder.names) if Path(file).suffix in SUFFIXES}
-    other = sorted(file for file in folder.names if file.startswith(name + ".") and Path(file).stem not in stems)
+    stems = {
+        Path(file).stem: file for file in sorted(folder.names) if Path(file).suffix in SUFFIXES
+    }
+    other = sorted(
+        file
+        for file in folder.names
+        if file.startswith(name + ".") and Path(file).stem not in stems
+    )
     if other:
         return f"; {other[0]} is there, which is not read: write it as CSV or Parquet"
     for stem, file in stems.items():
@@ -364,7 +396,9 @@ def _whole(row: dict[str, str], column: str, problems: list[str]) -> int | None:
     text = row.get(column, "")
     match = WHOLE.fullmatch(text)
     if text and (not match or len(match[1]) > DIGITS):
-        problems.append(f"{column} {text!r}, expected a whole number from 0, of at most {DIGITS} digits")
+        problems.append(
+            f"{column} {text!r}, expected a whole number from 0, of at most {DIGITS} digits"
+        )
         return None
     return int(match[1]) if match else None
 
@@ -386,8 +420,15 @@ def _frame_rate(row: dict[str, str], dataset: Dataset | None, problems: list[str
 def _strangers(folder: Folder, recordings: list[TableSource]) -> list[str]:
     """Warnings for data files that no row of recordings.csv names."""
     known = {recording.files[0].name for recording in recordings}
-    strangers = [name for name in sorted(folder.names) if Path(name).suffix in SUFFIXES and name not in known]
-    texts = [f"{folder.path / name}: no row in recordings.csv, so not imported" for name in strangers[:STRANGERS_SHOWN]]
+    strangers = [
+        name for name in sorted(folder.names) if Path(name).suffix in SUFFIXES and name not in known
+    ]
+    texts = [
+        f"{folder.path / name}: no row in recordings.csv, so not imported"
+        for name in strangers[:STRANGERS_SHOWN]
+    ]
     if len(strangers) > STRANGERS_SHOWN:
-        texts.append(f"{folder.path}: {len(strangers) - STRANGERS_SHOWN} more files without a row in recordings.csv")
+        texts.append(
+            f"{folder.path}: {len(strangers) - STRANGERS_SHOWN} more files without a row in recordings.csv"
+        )
     return texts

@@ -1,9 +1,10 @@
-"""A store being written: recordings go in one by one, survive a kill, and become a store at the end.
+"""A store being written: recordings go in one by one, survive a kill, and become a store at the
+end.
 
-A draft lives in `<store>.partial` beside the store's place. Each recording is one part, written whole; an import
-that was killed finds its parts and reads only the sources that are new or changed. `finish` lays all parts into
-the store's files, writes the manifest last and moves the folder into place with one rename.
-"""
+A draft lives in `<store>.partial` beside the store's place. Each recording is one part, written
+whole; an import that was killed finds its parts and reads only the sources that are new or changed.
+`finish` lays all parts into the store's files, writes the manifest last and moves the folder into
+place with one rename."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from va_search.data.precision import constants, largest, merged_constants, rounded_columns, too_small
+from va_search.data.precision import (
+    constants,
+    largest,
+    merged_constants,
+    rounded_columns,
+    too_small,
+)
 from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
@@ -56,14 +63,16 @@ class Source:
     files: tuple[Path, ...]
 
     def fingerprint(self) -> str:
-        """Changes when any source file changes size or modification time, or what is known of the recording does."""
+        """Changes when any source file changes size or modification time, or what is known of the
+        recording does."""
         stats = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in self.files]
         return digest([repr(self), stats])
 
 
 @dataclass(frozen=True)
 class Part:
-    """One recording, read: features by set (frames, dim); annotations (frames, 2) or None; times (frames,) or None."""
+    """One recording, read: features by set (frames, dim); annotations (frames, 2) or None; times
+    (frames,) or None."""
 
     features: dict[str, NDArray[np.floating]]
     annotations: NDArray[np.floating] | None = None
@@ -71,7 +80,9 @@ class Part:
     valid: NDArray[np.bool_] | None = None
     gaps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = field(default=())
-    notes: dict[str, Any] = field(default_factory=dict)  # what an audit wants to know of the recording, JSON-able
+    notes: dict[str, Any] = field(
+        default_factory=dict
+    )  # what an audit wants to know of the recording, JSON-able
     kinds: tuple[str, ...] = ()  # remarks that many files share, reported once with their number
 
     @property
@@ -83,8 +94,8 @@ class Part:
 class Description:
     """What holds for the whole store; `feature_sets` maps a name to (modality, column names).
 
-    `definitions` are hashes of how feature sets were extracted, kept in the manifest; empty for imported ones.
-    """
+    `definitions` are hashes of how feature sets were extracted, kept in the manifest; empty for
+    imported ones."""
 
     name: str
     label_range: tuple[float, float]
@@ -92,7 +103,9 @@ class Description:
     dtype: str = "float32"
     time_column: str | None = None
     source: str = ""
-    definitions: dict[str, str] = field(default_factory=dict, repr=False)  # told by `source` where they matter
+    definitions: dict[str, str] = field(
+        default_factory=dict, repr=False
+    )  # told by `source` where they matter
 
 
 class Draft:
@@ -106,7 +119,9 @@ class Draft:
         self.remarks: list[str] = []  # warnings of the importer on the source as a whole
         self.left_out: list[str] = []  # recordings that the source has and the store has not
         self._fingerprints = [source.fingerprint() for source in self.recordings]
-        self.signature = digest([repr(description), self._fingerprints, [repr(s) for s in self.recordings]])
+        self.signature = digest(
+            [repr(description), self._fingerprints, [repr(s) for s in self.recordings]]
+        )
         self._kind = digest([repr(description)])
         self._begin()
 
@@ -127,7 +142,9 @@ class Draft:
                 "--to, or remove this store to make it anew"
             )
         if not self.to.is_dir():
-            raise InputError(f"{self.to}: a file, and a store is a folder; choose another path for --to")
+            raise InputError(
+                f"{self.to}: a file, and a store is a folder; choose another path for --to"
+            )
         if any(self.to.iterdir()):
             raise InputError(
                 f"{self.to} is a folder with other things in it and not a store; choose a new path for --to, such as "
@@ -152,7 +169,8 @@ class Draft:
         return self._part(index).is_file()
 
     def add(self, index: int, part: Part) -> None:
-        """Write one recording's part, whole. Safe to call from several processes, for different recordings."""
+        """Write one recording's part, whole. Safe to call from several processes, for different
+        recordings."""
         dtype = np.dtype(self.description.dtype)
         arrays: dict[str, Any] = {}
         coarse = []
@@ -161,7 +179,8 @@ class Draft:
             if _is_coarse(values, cast):
                 coarse.append(name)
             if dtype == np.float32 and not np.array_equal(cast, values, equal_nan=True):
-                # Only all recordings together decide whether float32 is enough: until then nothing is rounded.
+                # Only all recordings together decide whether float32 is enough: until then nothing
+                # is rounded.
                 cast = np.ascontiguousarray(values, dtype=np.float64)
                 finite = cast if np.isfinite(cast).all() else np.where(np.isfinite(cast), cast, 0.0)
                 arrays[f"rounded.{name}"] = rounded_columns(finite)
@@ -169,7 +188,9 @@ class Draft:
                 arrays[f"largest.{name}"] = largest(finite)
             arrays[f"f.{name}"] = cast
         n = part.frames
-        arrays["annotations"] = np.full((n, 2), np.nan) if part.annotations is None else part.annotations
+        arrays["annotations"] = (
+            np.full((n, 2), np.nan) if part.annotations is None else part.annotations
+        )
         arrays["times"] = np.full(n, np.nan) if part.times is None else part.times
         arrays["valid"] = np.ones(n, dtype=bool) if part.valid is None else part.valid
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
@@ -203,7 +224,8 @@ class Draft:
         return found
 
     def _rounded(self, name: str) -> NDArray[np.bool_]:
-        """(dim,) True for the columns of a feature set for which float32 is not enough; (0,) where all fit it."""
+        """(dim,) True for the columns of a feature set for which float32 is not enough; (0,) where
+        all fit it."""
         rounded, constant, magnitude = [], [], []
         for index in range(len(self.recordings)):
             if not self.has(index):
@@ -215,7 +237,11 @@ class Draft:
                     magnitude.append(part[f"largest.{name}"])
         if not rounded:
             return np.zeros(0, dtype=bool)
-        of_all = np.any(rounded, axis=0) | merged_constants(np.stack(constant)) | too_small(np.stack(magnitude))
+        of_all = (
+            np.any(rounded, axis=0)
+            | merged_constants(np.stack(constant))
+            | too_small(np.stack(magnitude))
+        )
         return np.asarray(of_all, dtype=bool)
 
     def _precision_remark(self, name: str) -> list[str]:
@@ -223,7 +249,9 @@ class Draft:
         if not columns.size:
             return []
         names = self.description.feature_sets[name][1]
-        shown = ", ".join(names[column] if names else str(column) for column in columns[:COLUMNS_SHOWN].tolist())
+        shown = ", ".join(
+            names[column] if names else str(column) for column in columns[:COLUMNS_SHOWN].tolist()
+        )
         more = f" and {columns.size - COLUMNS_SHOWN} more" if columns.size > COLUMNS_SHOWN else ""
         return [
             f"feature set {name!r} is kept in float64, twice the space: float32 would round too much of column {shown}"
@@ -243,7 +271,9 @@ class Draft:
         hashes["annotations"] = self._write_frames(build)
         feature_sets = []
         for name in self.description.feature_sets:
-            feature_sets.append(self._write_feature_set(build, name, rows[-1]["start"] + rows[-1]["frames"]))
+            feature_sets.append(
+                self._write_feature_set(build, name, rows[-1]["start"] + rows[-1]["frames"])
+            )
         self._write_manifest(build, feature_sets, hashes)
         os.replace(build, self.to)
         remove_folder(self.folder)
@@ -281,7 +311,8 @@ class Draft:
         return hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
 
     def _write_feature_set(self, build: Path, name: str, frames: int) -> FeatureSet:
-        """One pass over the parts into a mapped scratch file, then one record batch, so memory stays flat."""
+        """One pass over the parts into a mapped scratch file, then one record batch, so memory
+        stays flat."""
         dtype = np.dtype("float64" if self._rounded(name).any() else self.description.dtype)
         modality, columns = self.description.feature_sets[name]
         dim = self._load(0, f"f.{name}").shape[1]
@@ -293,13 +324,17 @@ class Draft:
                 sha.update(block.data)
                 handle.write(block.data)
         with pa.memory_map(str(scratch), "r") as source:
-            values = pa.Array.from_buffers(pa.from_numpy_dtype(dtype), frames * dim, [None, source.read_buffer()])
+            values = pa.Array.from_buffers(
+                pa.from_numpy_dtype(dtype), frames * dim, [None, source.read_buffer()]
+            )
             rows = pa.FixedSizeListArray.from_arrays(values, dim)
             write_arrow(build / "features" / f"{name}.arrow", pa.table({name: rows}))
         scratch.unlink()
         return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns)
 
-    def _write_manifest(self, build: Path, feature_sets: list[FeatureSet], hashes: dict[str, str]) -> None:
+    def _write_manifest(
+        self, build: Path, feature_sets: list[FeatureSet], hashes: dict[str, str]
+    ) -> None:
         files = sorted(build.rglob("*.arrow"))
         manifest = {
             "layout": LAYOUT,
@@ -309,7 +344,8 @@ class Draft:
             "source": self.description.source,
             "signature": self.signature,
             "feature_sets": [
-                {**vars(feature_set), "columns": list(feature_set.columns)} for feature_set in feature_sets
+                {**vars(feature_set), "columns": list(feature_set.columns)}
+                for feature_set in feature_sets
             ],
             "hashes": hashes,
             "bytes": {str(path.relative_to(build)): path.stat().st_size for path in files},
@@ -326,7 +362,8 @@ class Draft:
 
 
 def check_sources(sources: Iterable[Source]) -> list[str]:
-    """Problems that need no reading: repeated recordings, unknown splits, frame rates that are not positive."""
+    """Problems that need no reading: repeated recordings, unknown splits, frame rates that are not
+    positive."""
     problems: list[str] = []
     seen: set[str] = set()
     for source in sources:
@@ -336,7 +373,9 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
         if source.split not in SPLITS:
             meant = OTHER_SPLITS.get(source.split.lower())
             hint = f"; did you mean {meant!r}?" if meant else ""
-            problems.append(f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}{hint}")
+            problems.append(
+                f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}{hint}"
+            )
         if source.frames_per_second <= 0:
             problems.append(
                 f"recording {source.name!r}: frames_per_second {source.frames_per_second}, expected above 0"
@@ -352,12 +391,15 @@ def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDAr
         lost = np.isinf(cast) & np.isfinite(values)
         if lost.any():
             most = np.abs(values[lost]).max()
-            raise InputError(f"feature set {name!r}: |value| {most:g} does not fit float16; import with float32")
+            raise InputError(
+                f"feature set {name!r}: |value| {most:g} does not fit float16; import with float32"
+            )
     return cast
 
 
 def _is_coarse(values: NDArray[np.floating], cast: NDArray[Any]) -> bool:
-    """Whether float16 rounded away more than a tenth of a column's spread (tiny units, large offsets)."""
+    """Whether float16 rounded away more than a tenth of a column's spread (tiny units, large
+    offsets)."""
     if cast.dtype != np.float16 or values.dtype == np.float16 or not len(values):
         return False
     for column in range(values.shape[1]):

@@ -1,10 +1,11 @@
-"""Rows of a feature file laid against the frames of a recording; frames without a row take the nearest one.
+"""Rows of a feature file laid against the frames of a recording; frames without a row take the
+nearest one.
 
-Conventions: columns that are bookkeeping by their names (column_roles.py) are no features: they name frames, say
-whether there was a face (`success`), or are left out. Where no column names frames, rows are matched to the existing
-crops when there is one crop a row, else one row is one frame. Frames without a face take the nearest frame with one,
-the earlier where two are equally near (paper 3.1), and are marked not valid.
-"""
+Conventions: columns that are bookkeeping by their names (column_roles.py) are no features: they
+name frames, say whether there was a face (`success`), or are left out. Where no column names
+frames, rows are matched to the existing crops when there is one crop a row, else one row is one
+frame. Frames without a face take the nearest frame with one, the earlier where two are equally near
+(paper 3.1), and are marked not valid."""
 
 from __future__ import annotations
 
@@ -16,9 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.column_roles import Roles, is_like_a_time, roles_of
-from va_search.data.frame_rows import CROP, RecordingFrames, name_rows, nearest, refuse_repeated, runs_evenly
+from va_search.data.frame_rows import (
+    CROP,
+    RecordingFrames,
+    name_rows,
+    nearest,
+    refuse_repeated,
+    runs_evenly,
+)
 from va_search.data.importing import refuse
-from va_search.data.sheet import and_more, empty_lines, not_finite, read_header, read_npy, read_numbers, where
+from va_search.data.sheet import (
+    and_more,
+    empty_lines,
+    not_finite,
+    read_header,
+    read_npy,
+    read_numbers,
+    where,
+)
 from va_search.errors import InputError
 
 COUNTER_ROWS = 10
@@ -27,7 +43,8 @@ COUNTER_ROWS = 10
 
 @dataclass(frozen=True)
 class FrameRows:
-    """Features (frames, dim); valid (frames,) False where a frame took another's row; remarks on the file."""
+    """Features (frames, dim); valid (frames,) False where a frame took another's row; remarks on
+    the file."""
 
     features: NDArray[np.floating]
     valid: NDArray[np.bool_]
@@ -51,14 +68,15 @@ def feature_columns(file: Path) -> tuple[str, ...]:
 
 
 def face_column(roles: Roles, *, faces: bool) -> str | None:
-    """The column that is 0 where no face was found: `success`, or for want of it, where features look at `faces`, a
-    confidence."""
+    """The column that is 0 where no face was found: `success`, or for want of it, where features
+    look at `faces`, a confidence."""
     columns = (*roles.success, *(roles.others if faces else ()))
     return columns[0] if columns else None
 
 
 def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[str]:
-    """Remarks on the columns of a file that are no features and name no frames, and what is done with them."""
+    """Remarks on the columns of a file that are no features and name no frames, and what is done
+    with them."""
     if file.suffix == ".npy":
         return []
     roles = roles_of(read_header(file))
@@ -82,16 +100,22 @@ def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[st
 
 
 def width(file: Path) -> tuple[str, ...]:
-    """Column names of a feature file, from its header alone; those of a .npy file are their numbers from 0."""
-    return tuple(map(str, range(read_npy(file).shape[1]))) if file.suffix == ".npy" else feature_columns(file)
+    """Column names of a feature file, from its header alone; those of a .npy file are their numbers
+    from 0."""
+    return (
+        tuple(map(str, range(read_npy(file).shape[1])))
+        if file.suffix == ".npy"
+        else feature_columns(file)
+    )
 
 
-def read_rows(file: Path, recording: RecordingFrames, crops: Path | None, *, faces: bool, first: int = 1) -> FrameRows:
+def read_rows(
+    file: Path, recording: RecordingFrames, crops: Path | None, *, faces: bool, first: int = 1
+) -> FrameRows:
     """The rows of `file` laid against the recording's frames; InputError with all problems.
 
-    `faces` is whether the features look at faces, so that fewer rows may be frames without one; `first` is the number
-    of the first frame.
-    """
+    `faces` is whether the features look at faces, so that fewer rows may be frames without one;
+    `first` is the number of the first frame."""
     if file.suffix == ".npy":
         rows: NDArray[np.floating] = read_npy(file)
         refuse(not_finite(file, rows, ()))
@@ -114,7 +138,9 @@ def read_rows(file: Path, recording: RecordingFrames, crops: Path | None, *, fac
         problems += error.problems
     if file.suffix == ".csv" and frames is None:
         problems += empty_lines(file)
-    finite = rows if kept.all() else np.where(kept[:, None], rows, 0.0)  # OpenFace writes what it likes without a face
+    finite = (
+        rows if kept.all() else np.where(kept[:, None], rows, 0.0)
+    )  # OpenFace writes what it likes without a face
     refuse(problems + not_finite(file, finite, columns))
     remarks += _counters(file, columns, rows, named=frames is not None)
     if frames is None and kept.all():
@@ -124,8 +150,12 @@ def read_rows(file: Path, recording: RecordingFrames, crops: Path | None, *, fac
             frames, _ = _frames_by_count(file, rows, recording, crops, faces=faces)
         laid = _by_frame(file, rows, frames, recording, kept)
         lacking = int((~laid.valid).sum())
-        if lacking and not faces:  # of faces the number of frames without one is told for the whole store
-            remarks += (f"{file}: {lacking} of {recording.frames} frames have no row and take the nearest one",)
+        if (
+            lacking and not faces
+        ):  # of faces the number of frames without one is told for the whole store
+            remarks += (
+                f"{file}: {lacking} of {recording.frames} frames have no row and take the nearest one",
+            )
     return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
 
 
@@ -134,7 +164,8 @@ def _is_unnamed(name: str) -> bool:
 
 
 def _with_face(file: Path, roles: Roles, *, faces: bool) -> NDArray[np.bool_]:
-    """(rows,) False where a column says that there was no face; InputError where it says neither that nor another."""
+    """(rows,) False where a column says that there was no face; InputError where it says neither
+    that nor another."""
     column = face_column(roles, faces=faces)
     if column is None:
         return np.ones(1, dtype=bool)
@@ -142,7 +173,11 @@ def _with_face(file: Path, roles: Roles, *, faces: bool) -> NDArray[np.bool_]:
     bad = np.flatnonzero(~(found >= 0) | ((found != 0) & (found != 1) & (column in roles.success)))
     if bad.size:
         row = int(bad[0])
-        expected = "1 or 0 (no face in the frame)" if column in roles.success else "0 (no face in the frame) or more"
+        expected = (
+            "1 or 0 (no face in the frame)"
+            if column in roles.success
+            else "0 (no face in the frame) or more"
+        )
         raise InputError(
             f"{where(file, row)}: {column} {found[row]:g}{and_more(bad.size - 1)}, expected {expected}; a feature "
             "needs another name"
@@ -153,7 +188,8 @@ def _with_face(file: Path, roles: Roles, *, faces: bool) -> NDArray[np.bool_]:
 
 
 def _clock_problems(file: Path, columns: Sequence[str], rows: NDArray[np.floating]) -> list[str]:
-    """Columns called something like a time that also run like one: they would become features that tell the time."""
+    """Columns called something like a time that also run like one: they would become features that
+    tell the time."""
     return [
         f"{file}: column {name!r} is called like a time and runs like one, in equal steps; a time that names frames is "
         "called `time`, and a feature needs another name"
@@ -162,7 +198,9 @@ def _clock_problems(file: Path, columns: Sequence[str], rows: NDArray[np.floatin
     ]
 
 
-def _counters(file: Path, columns: Sequence[str], rows: NDArray[np.floating], *, named: bool) -> tuple[str, ...]:
+def _counters(
+    file: Path, columns: Sequence[str], rows: NDArray[np.floating], *, named: bool
+) -> tuple[str, ...]:
     """A remark on features that number the rows, whatever they are called.
 
     InputError where they number them in another order and no column has `named` the frames.
@@ -174,7 +212,9 @@ def _counters(file: Path, columns: Sequence[str], rows: NDArray[np.floating], *,
         numbers = np.asarray(rows[:, index], dtype=np.float64)
         if not runs_evenly(numbers):
             continue
-        remarks.append(f"{file}: column {columns[index]!r} numbers the rows, and is taken as a feature")
+        remarks.append(
+            f"{file}: column {columns[index]!r} numbers the rows, and is taken as a feature"
+        )
         back = np.flatnonzero(np.diff(numbers) < 0)
         if back.size and not named:
             row = int(back[0]) + 1
@@ -196,9 +236,15 @@ def _crop_frames(crops: Path | None) -> list[int]:
 
 
 def _frames_by_count(
-    file: Path, values: NDArray[np.floating], recording: RecordingFrames, crops: Path | None, *, faces: bool
+    file: Path,
+    values: NDArray[np.floating],
+    recording: RecordingFrames,
+    crops: Path | None,
+    *,
+    faces: bool,
 ) -> tuple[NDArray[np.int64], bool]:
-    """(rows,) frames where nothing names them, and whether crops told them; InputError for counts that fit nothing."""
+    """(rows,) frames where nothing names them, and whether crops told them; InputError for counts
+    that fit nothing."""
     existing = _crop_frames(crops)
     rows, dim = values.shape
     if rows != recording.frames and len(existing) == rows:
@@ -209,12 +255,15 @@ def _frames_by_count(
     if crops is not None:
         counts += f" and {crops} {len(existing)} crops"
     if dim == recording.frames:
-        raise InputError(f"{file}: {counts}; it has {dim} columns, as many as frames: rows and columns changed places?")
+        raise InputError(
+            f"{file}: {counts}; it has {dim} columns, as many as frames: rows and columns changed places?"
+        )
     raise InputError(f"{file}: {counts}; {_count_advice(rows, recording, crops, faces=faces)}")
 
 
 def _count_advice(rows: int, recording: RecordingFrames, crops: Path | None, *, faces: bool) -> str:
-    """Words on the rate that a number of rows looks like, and how to bring the rows to the frames."""
+    """Words on the rate that a number of rows looks like, and how to bring the rows to the
+    frames."""
     rate = _likely_rate(rows, recording)
     expected = "expected one row per frame" + (" or one per crop" if crops is not None else "")
     fps = f"{recording.frames_per_second:g}"
@@ -230,7 +279,8 @@ def _count_advice(rows: int, recording: RecordingFrames, crops: Path | None, *, 
 
 
 def _likely_rate(rows: int, recording: RecordingFrames) -> float:
-    """The roundest number of rows per second that gives so many rows, or one more or less, in the recording's time."""
+    """The roundest number of rows per second that gives so many rows, or one more or less, in the
+    recording's time."""
     seconds = recording.frames / recording.frames_per_second
     low, high = (rows - 1) / seconds, (rows + 1) / seconds
     for step in (100, 50, 25, 10, 5, 1, 0.5, 0.1):
@@ -241,7 +291,12 @@ def _likely_rate(rows: int, recording: RecordingFrames) -> float:
 
 
 def _by_count(
-    file: Path, rows: NDArray[np.floating], recording: RecordingFrames, crops: Path | None, *, faces: bool
+    file: Path,
+    rows: NDArray[np.floating],
+    recording: RecordingFrames,
+    crops: Path | None,
+    *,
+    faces: bool,
 ) -> FrameRows:
     """Rows laid down one a frame, or one a crop."""
     count, frames = len(rows), recording.frames
@@ -268,7 +323,8 @@ def _by_frame(
     recording: RecordingFrames,
     kept: NDArray[np.bool_],
 ) -> FrameRows:
-    """Rows laid on the frames that they name, those of `kept` (rows,) only; the other frames take the nearest row."""
+    """Rows laid on the frames that they name, those of `kept` (rows,) only; the other frames take
+    the nearest row."""
     frames = recording.frames
     if found.max() > frames:
         last = int(found.argmax())
@@ -277,7 +333,9 @@ def _by_frame(
             "one apart, so they are not of the same recording or not at the same frame rate"
         )
     inside = found < frames
-    one_more = f"{file}: a row for frame {frames + 1}, one more than {recording.source} has; dropped"
+    one_more = (
+        f"{file}: a row for frame {frames + 1}, one more than {recording.source} has; dropped"
+    )
     remarks = () if inside.all() else (one_more,)
     chosen = np.flatnonzero(inside & kept)
     if not chosen.size:

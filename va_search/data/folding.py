@@ -1,12 +1,12 @@
 """The paper's folds (4.5): made once, kept in the store as folds.json, never changed under a study.
 
-Conventions: folds are numbered from 1. With `keep_validation` the official validation recordings are fold k, as in
-Table 4, and the training recordings are divided into k - 1; without, all labelled recordings are divided into k. What
-must stay together does (data/grouping): a subject's recordings and a video's. Balanced are the frames and the label
-histograms of valence and arousal: the division has the lowest cost found, where the cost is the sum over folds of
-(2·(frames / mean − 1))² + Σ over bins of (fold's labelled frames in the bin − whole's / folds)², in units of a fold's
-labelled frames (data/balance). Labels of the test split are never looked at.
-"""
+Conventions: folds are numbered from 1. With `keep_validation` the official validation recordings
+are fold k, as in Table 4, and the training recordings are divided into k - 1; without, all labelled
+recordings are divided into k. What must stay together does (data/grouping): a subject's recordings
+and a video's. Balanced are the frames and the label histograms of valence and arousal: the division
+has the lowest cost found, where the cost is the sum over folds of (2·(frames / mean − 1))² + Σ over
+bins of (fold's labelled frames in the bin − whole's / folds)², in units of a fold's labelled frames
+(data/balance). Labels of the test split are never looked at."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ MEANING = 1
 
 @dataclass(frozen=True)
 class Labels:
-    """Of each recording: histograms (recording, 2, bin) of labelled frames, and (recording, 2, 3) of their count, sum
-    and sum of squares."""
+    """Of each recording: histograms (recording, 2, bin) of labelled frames, and (recording, 2, 3)
+    of their count, sum and sum of squares."""
 
     histograms: NDArray[np.float64]
     moments: NDArray[np.float64]
@@ -47,21 +47,26 @@ class Labels:
     @classmethod
     def of(cls, store: Store, recordings: Sequence[Recording]) -> Labels:
         """Of these recordings alone; no other frame's label is looked at."""
-        histograms, moments = np.zeros((len(recordings), 2, BINS)), np.zeros((len(recordings), 2, 3))
+        histograms, moments = (
+            np.zeros((len(recordings), 2, BINS)),
+            np.zeros((len(recordings), 2, 3)),
+        )
         for index, recording in enumerate(recordings):
             pair = store.annotations[recording.start : recording.stop].astype(np.float64)
             for dimension in (0, 1):
                 known = pair[~np.isnan(pair[:, dimension]), dimension]
-                histograms[index, dimension] = np.histogram(known, bins=BINS, range=store.label_range)[0]
+                histograms[index, dimension] = np.histogram(
+                    known, bins=BINS, range=store.label_range
+                )[0]
                 moments[index, dimension] = len(known), known.sum(), np.square(known).sum()
         return cls(histograms, moments)
 
 
 @dataclass(frozen=True)
 class FoldRow:
-    """One fold: counts, its share of all frames, (mean, spread) of valence and arousal (NaN without labels), and how
-    far its label histograms are from the whole's: the share of labels that would have to change bins (0 to 1), mean of
-    both dimensions."""
+    """One fold: counts, its share of all frames, (mean, spread) of valence and arousal (NaN without
+    labels), and how far its label histograms are from the whole's: the share of labels that would
+    have to change bins (0 to 1), mean of both dimensions."""
 
     fold: int
     recordings: int
@@ -76,7 +81,8 @@ class FoldRow:
 
 @dataclass(frozen=True)
 class Folding:
-    """Folds as they stand in the store: the fold of each labelled recording, a row for each, what is kept together."""
+    """Folds as they stand in the store: the fold of each labelled recording, a row for each, what
+    is kept together."""
 
     folds: dict[str, int]
     rows: tuple[FoldRow, ...]
@@ -88,7 +94,8 @@ class Folding:
 def make_folds(
     path: Path, *, k: int = FOLDS, keep_validation: bool = False, seed: int = 0, tries: int = TRIES
 ) -> Folding:
-    """Make folds for the store at `path` and write its folds.json, once; the same call again finds them.
+    """Make folds for the store at `path` and write its folds.json, once; the same call again finds
+    them.
 
     InputError when the store has folds of its own, or made otherwise, or too few people for k.
     """
@@ -96,19 +103,24 @@ def make_folds(
     lock = path / ".folds.lock"
     with only_one(lock, f"{path}: making its folds"):
         try:
-            return _make(store, {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries})
+            return _make(
+                store, {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries}
+            )
         finally:
             lock.unlink(missing_ok=True)
 
 
 def folds_command(store: Store) -> str | None:
-    """The command that makes folds of a store without any; None where it has too few people, or is at a URL."""
+    """The command that makes folds of a store without any; None where it has too few people, or is
+    at a URL."""
     others = [index for index, one in enumerate(store.labelled) if one.split != "validation"]
     groups, _ = kept_together(store.labelled, others)
     if store.url is not None or not groups or len(others) == len(store.labelled):
         return None
     k = min(FOLDS, len(groups) + 1)
-    return shlex.join(["va-search", "data", "folds", str(store.path), "--k", str(k), "--keep-validation"])
+    return shlex.join(
+        ["va-search", "data", "folds", str(store.path), "--k", str(k), "--keep-validation"]
+    )
 
 
 def _make(store: Store, options: dict[str, Any]) -> Folding:
@@ -124,12 +136,17 @@ def _make(store: Store, options: dict[str, Any]) -> Folding:
         document = there
     rows = fold_rows(recordings, labels, document["folds"])
     warnings = _seen(recordings, document["folds"])
-    warnings += uneven(recordings, document["folds"], rows, keep_validation=options["keep_validation"])
-    return Folding(document["folds"], rows, document["kept_together"], tuple(warnings), there is not None)
+    warnings += uneven(
+        recordings, document["folds"], rows, keep_validation=options["keep_validation"]
+    )
+    return Folding(
+        document["folds"], rows, document["kept_together"], tuple(warnings), there is not None
+    )
 
 
 def _found(store: Store, place: Path, made_with: dict[str, Any]) -> dict[str, Any] | None:
-    """The document of folds made with these very options; None where the store has no folds; InputError otherwise."""
+    """The document of folds made with these very options; None where the store has no folds;
+    InputError otherwise."""
     if place.is_file():
         there: dict[str, Any] = read_json(place)
         if there.get("made_with") == made_with:
@@ -165,7 +182,8 @@ def fold_recordings(
     seed: int = 0,
     tries: int = TRIES,
 ) -> tuple[dict[str, int], str]:
-    """The fold of each of the labelled `recordings` (in their order, as `labels`), and what was kept together.
+    """The fold of each of the labelled `recordings` (in their order, as `labels`), and what was
+    kept together.
 
     InputError, with all reasons, where k folds are impossible.
     """
@@ -173,22 +191,30 @@ def fold_recordings(
     free = sorted({*range(len(recordings))} - {*fixed})
     groups, together = kept_together(recordings, free)
     parts = k - 1 if keep_validation else k
-    problems = _problems(k, parts, len(groups), together, keep_validation=keep_validation, fixed=len(fixed))
+    problems = _problems(
+        k, parts, len(groups), together, keep_validation=keep_validation, fixed=len(fixed)
+    )
     if problems:
         raise InputError(*problems)
     amounts = _amounts(recordings, labels, groups, parts)
     fold = dict.fromkeys(fixed, k)
-    for group, part in zip(groups, divide(amounts, parts, seed=seed, tries=tries).tolist(), strict=True):
+    for group, part in zip(
+        groups, divide(amounts, parts, seed=seed, tries=tries).tolist(), strict=True
+    ):
         fold |= dict.fromkeys(group, part + 1)
     return {one.name: fold[i] for i, one in enumerate(recordings)}, together
 
 
-def _problems(k: int, parts: int, groups: int, together: str, *, keep_validation: bool, fixed: int) -> list[str]:
+def _problems(
+    k: int, parts: int, groups: int, together: str, *, keep_validation: bool, fixed: int
+) -> list[str]:
     problems = []
     if k < 2:
         problems.append(f"--k {k}: expected at least 2 folds")
     if keep_validation and not fixed:
-        problems.append("--keep-validation: the store has no validation recording to keep as a fold")
+        problems.append(
+            "--keep-validation: the store has no validation recording to keep as a fold"
+        )
     if parts > groups:
         most = groups + 1 if keep_validation else groups
         of = "training" if keep_validation else "labelled"
@@ -202,22 +228,31 @@ def _problems(k: int, parts: int, groups: int, together: str, *, keep_validation
 def _amounts(
     recordings: Sequence[Recording], labels: Labels, groups: Sequence[tuple[int, ...]], parts: int
 ) -> NDArray[np.float64]:
-    """(group, 1 + 2 bins): frames in units of a fold's, weighted, and labelled frames by bin in units of a fold's."""
+    """(group, 1 + 2 bins): frames in units of a fold's, weighted, and labelled frames by bin in
+    units of a fold's."""
     frames = np.array([one.frames for one in recordings], dtype=np.float64)
     each = np.array([[frames[list(group)].sum()] for group in groups])
-    bins = np.array([labels.histograms[list(group)].sum(axis=0) for group in groups])  # [group, 2, bin]
+    bins = np.array(
+        [labels.histograms[list(group)].sum(axis=0) for group in groups]
+    )  # [group, 2, bin]
     labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]
     each, bins = each * parts / each.sum() * FRAMES_WEIGHT, bins * parts / labelled
     return np.concatenate([each, bins.reshape(len(groups), -1)], axis=1)
 
 
-def fold_rows(recordings: Sequence[Recording], labels: Labels, folds: dict[str, int]) -> tuple[FoldRow, ...]:
+def fold_rows(
+    recordings: Sequence[Recording], labels: Labels, folds: dict[str, int]
+) -> tuple[FoldRow, ...]:
     """What each fold holds; `labels` in the order of `recordings`."""
     numbers = np.array([folds[one.name] for one in recordings])
-    return tuple(_row(int(number), recordings, labels, numbers == number) for number in np.unique(numbers))
+    return tuple(
+        _row(int(number), recordings, labels, numbers == number) for number in np.unique(numbers)
+    )
 
 
-def _row(number: int, recordings: Sequence[Recording], labels: Labels, inside: NDArray[np.bool_]) -> FoldRow:
+def _row(
+    number: int, recordings: Sequence[Recording], labels: Labels, inside: NDArray[np.bool_]
+) -> FoldRow:
     held = [recordings[index] for index in np.flatnonzero(inside).tolist()]
     frames = sum(one.frames for one in held)
     moments = labels.moments[inside].sum(axis=0)
@@ -247,11 +282,15 @@ def _distance(histograms: NDArray[np.float64], whole: NDArray[np.float64]) -> fl
     counts = histograms.sum(axis=1, keepdims=True)
     if not counts.all():
         return float("nan")
-    return float(np.abs(histograms / counts - whole / whole.sum(axis=1, keepdims=True)).sum(axis=1).mean() / 2)
+    return float(
+        np.abs(histograms / counts - whole / whole.sum(axis=1, keepdims=True)).sum(axis=1).mean()
+        / 2
+    )
 
 
 def _seen(recordings: Sequence[Recording], folds: dict[str, int]) -> list[str]:
-    """A warning when subjects stand in two folds all the same: of training and the kept validation set."""
+    """A warning when subjects stand in two folds all the same: of training and the kept validation
+    set."""
     of: dict[str, set[int]] = {}
     for one in recordings:
         of.setdefault(one.subject, set()).add(folds[one.name])
@@ -267,16 +306,23 @@ def _seen(recordings: Sequence[Recording], folds: dict[str, int]) -> list[str]:
 
 
 def uneven(
-    recordings: Sequence[Recording], folds: dict[str, int], rows: Sequence[FoldRow], *, keep_validation: bool
+    recordings: Sequence[Recording],
+    folds: dict[str, int],
+    rows: Sequence[FoldRow],
+    *,
+    keep_validation: bool,
 ) -> list[str]:
-    """Warnings on made folds whose frames differ from their mean by more than 10 %, and why; a kept one is as it is."""
+    """Warnings on made folds whose frames differ from their mean by more than 10 %, and why; a kept
+    one is as it is."""
     made = [row for row in rows if not (keep_validation and row is rows[-1])]
     numbers = {row.fold for row in made}
     mean = sum(row.frames for row in made) / len(made)
     far = [row for row in made if abs(row.frames / mean - 1) > UNEVEN]
     if not far:
         return []
-    groups, together = kept_together(recordings, [i for i, one in enumerate(recordings) if folds[one.name] in numbers])
+    groups, together = kept_together(
+        recordings, [i for i, one in enumerate(recordings) if folds[one.name] in numbers]
+    )
     sizes = [sum(recordings[i].frames for i in group) for group in groups]
     largest = groups[int(np.argmax(sizes))]
     who = ", ".join(sorted({recordings[i].subject for i in largest})[:3])

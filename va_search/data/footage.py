@@ -1,8 +1,9 @@
-"""What `data check` tells of recordings extracted from videos: lengths that differ, rates, silence, missing faces.
+"""What `data check` tells of recordings extracted from videos: lengths that differ, rates, silence,
+missing faces.
 
-Conventions: from the notes that extraction keeps in the manifest, lengths in seconds and rates in frames per second;
-nothing where a store was imported. The first are the worst, and no more than `MOST` recordings of a kind are named.
-"""
+Conventions: from the notes that extraction keeps in the manifest, lengths in seconds and rates in
+frames per second; nothing where a store was imported. The first are the worst, and no more than
+`MOST` recordings of a kind are named."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ def footage_findings(store: Store, notes: dict[str, Notes]) -> Iterator[tuple[st
     if not notes:
         return
     for kind in (_silent, _sound, _annotation, _rate, _variable):
-        told = [(found, name) for name, entry in notes.items() if (found := kind(entry)) is not None]
+        told = [
+            (found, name) for name, entry in notes.items() if (found := kind(entry)) is not None
+        ]
         told.sort(key=lambda one: (-one[0][0], one[1]))
         for (_, text), name in told[:MOST]:
             yield "warning", f"recording {name}", text
@@ -66,7 +69,9 @@ def _annotation(entry: Notes) -> Told | None:
     lacking = entry["video_seconds"] - entry["annotation_seconds"]
     if abs(lacking) <= APART:
         return None
-    text = f"its annotation is {entry['annotation_seconds']:.1f} s ({entry['rows']} rows), its video"
+    text = (
+        f"its annotation is {entry['annotation_seconds']:.1f} s ({entry['rows']} rows), its video"
+    )
     return abs(lacking), f"{text} {entry['video_seconds']:.1f} s ({entry['video_frames']} frames)"
 
 
@@ -75,7 +80,10 @@ def _rate(entry: Notes) -> Told | None:
     if entry["nominal_rate"] is None or abs(entry["rate"] / entry["nominal_rate"] - 1) <= NOMINAL:
         return None
     away = abs(entry["rate"] / entry["nominal_rate"] - 1)
-    return away, f"declares {entry['nominal_rate']:g} frames per second, has {entry['rate']:.3f} by its time stamps"
+    return (
+        away,
+        f"declares {entry['nominal_rate']:g} frames per second, has {entry['rate']:.3f} by its time stamps",
+    )
 
 
 def _variable(entry: Notes) -> Told | None:

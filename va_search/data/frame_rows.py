@@ -1,8 +1,10 @@
-"""Which row of a file is which frame of a recording: the one reader for features, predictions, labels and samples.
+"""Which row of a file is which frame of a recording: the one reader for features, predictions,
+labels and samples.
 
-A file's own columns say it (column_roles.py): a number of the frame (`frame`), an image (`image_location`, such as
-v1/00001.jpg), or a time (`timestamp`, `Time (s)`). Where it has several they must agree. Where it has none the caller
-may go by row counts, once `refuse_shuffled` has seen no sign of another order.
+A file's own columns say it (column_roles.py): a number of the frame (`frame`), an image
+(`image_location`, such as v1/00001.jpg), or a time (`timestamp`, `Time (s)`). Where it has several
+they must agree. Where it has none the caller may go by row counts, once `refuse_shuffled` has seen
+no sign of another order.
 
 Conventions: frames count from 1 in files (frame i is image `{i:05d}.jpg`) and from 0 in arrays.
 """
@@ -19,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.column_roles import FRAME, IMAGE, NUMBERING, SUBJECT, Roles, roles_of, words_of
-from va_search.data.frame_times import FrameTimes, Times, frames_at, rate_of, times_of_rate, times_of_store
+from va_search.data.frame_times import (
+    FrameTimes,
+    Times,
+    frames_at,
+    rate_of,
+    times_of_rate,
+    times_of_store,
+)
 from va_search.data.importing import refuse
 from va_search.data.sheet import (
     and_more,
@@ -38,15 +47,26 @@ from va_search.errors import InputError
 
 CROP = re.compile(r"(\d+)\.(jpg|jpeg|png)", re.IGNORECASE)
 IMAGE_NAME = re.compile(
-    r"(?P<prefix>.*?)[ _.-]*(?P<number>\d{1,9})(?P<ending>\.(jpg|jpeg|png|bmp|webp))?", re.IGNORECASE
+    r"(?P<prefix>.*?)[ _.-]*(?P<number>\d{1,9})(?P<ending>\.(jpg|jpeg|png|bmp|webp))?",
+    re.IGNORECASE,
 )
 IMAGE_PREFIXES = {"", "frame", "frames", "img", "image", "crop", "face"}
 MEDIA = re.compile(
-    r"\.(mp4|avi|mkv|mov|webm|m4v|mpg|mpeg|wmv|flv|wav|mp3|flac|m4a|ogg|csv|txt|npy|parquet)$", re.IGNORECASE
+    r"\.(mp4|avi|mkv|mov|webm|m4v|mpg|mpeg|wmv|flv|wav|mp3|flac|m4a|ogg|csv|txt|npy|parquet)$",
+    re.IGNORECASE,
 )
 NO_NAME = {"unknown", "'unknown'"}
 """How openSMILE writes the name of a recording that it was not told."""
-GENERAL_FOLDERS = {"frames", "images", "faces", "crops", "cropped", "aligned", "cropped_aligned", "."}
+GENERAL_FOLDERS = {
+    "frames",
+    "images",
+    "faces",
+    "crops",
+    "cropped",
+    "aligned",
+    "cropped_aligned",
+    ".",
+}
 RATE_APART = 0.005
 """Share by which a clock's rate may lie away from the recording's before it is reported."""
 REACHED = 0.98
@@ -66,10 +86,10 @@ Numbers = NDArray[np.float64]
 class RecordingFrames:
     """The frames of one recording, as the rows of a file may name them.
 
-    `names` are what rows may call the recording, its own name first. `source` says in messages where `frames` is from.
-    `times` is the store's time column, (frames,) as it stood at the source, None where there is none; frame i is then
-    at i / frames_per_second seconds. `people` are all of the data's people: rows of others than `person` are refused.
-    """
+    `names` are what rows may call the recording, its own name first. `source` says in messages
+    where `frames` is from. `times` is the store's time column, (frames,) as it stood at the source,
+    None where there is none; frame i is then at i / frames_per_second seconds. `people` are all of
+    the data's people: rows of others than `person` are refused."""
 
     names: tuple[str, ...]
     frames: int
@@ -93,7 +113,11 @@ class RecordingFrames:
     @property
     def has_times(self) -> bool:
         """True when the store has a time for every frame."""
-        return self.times is not None and self.time_column is not None and not np.isnan(self.times).any()
+        return (
+            self.times is not None
+            and self.time_column is not None
+            and not np.isnan(self.times).any()
+        )
 
     @property
     def frame_times(self) -> FrameTimes:
@@ -102,14 +126,15 @@ class RecordingFrames:
         return times_of_store(self.times, self.time_column, self.frames_per_second)
 
     def roles_of(self, header: Iterable[str], values: Iterable[str] = ()) -> Roles:
-        """The roles of a file's columns, where the store's own time column is a clock whatever its name."""
+        """The roles of a file's columns, where the store's own time column is a clock whatever its
+        name."""
         return roles_of(header, values, self.time_column if self.has_times else None)
 
 
 @dataclass(frozen=True)
 class NamedRows:
-    """`frames` (rows,) from 0 as the columns `by` name them, None where nothing does; `unused` are the other columns
-    that are no values, `remarks` what a reader of the result should know."""
+    """`frames` (rows,) from 0 as the columns `by` name them, None where nothing does; `unused` are
+    the other columns that are no values, `remarks` what a reader of the result should know."""
 
     frames: Frames | None
     by: tuple[str, ...] = ()
@@ -119,7 +144,8 @@ class NamedRows:
 
 @dataclass(frozen=True)
 class PlacedRows:
-    """`frames` (rows,) of the recording from 0, each once; `unused` columns, and remarks on the file."""
+    """`frames` (rows,) of the recording from 0, each once; `unused` columns, and remarks on the
+    file."""
 
     frames: Frames
     unused: tuple[str, ...]
@@ -129,10 +155,9 @@ class PlacedRows:
 def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: int = 1) -> NamedRows:
     """The frame of each row of a CSV or Parquet file, by every column of it that names frames.
 
-    Frames may lie outside the recording; whether that is an error is the caller's business. `first` is the number of
-    the first frame. InputError for rows of another recording, of several people, columns that contradict each other, a
-    time that is no frame's.
-    """
+    Frames may lie outside the recording; whether that is an error is the caller's business. `first`
+    is the number of the first frame. InputError for rows of another recording, of several people,
+    columns that contradict each other, a time that is no frame's."""
     named: dict[str, Frames] = {}
     problems: list[str] = []
     for column in (*roles.frames, *roles.texts):
@@ -151,20 +176,36 @@ def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: in
     _refuse_contradictions(file, named, first)
     frames = next(iter(named.values()), None)
     _refuse_several_people(file, roles.people, frames)
-    refuse(_rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people))
-    rest = (*roles.frames, *roles.clocks, *roles.people, *roles.success, *roles.rows, *roles.parts, *roles.others)
-    unused = tuple(name for name in rest if name not in named)  # texts that are no images name the recording
+    refuse(
+        _rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people)
+    )
+    rest = (
+        *roles.frames,
+        *roles.clocks,
+        *roles.people,
+        *roles.success,
+        *roles.rows,
+        *roles.parts,
+        *roles.others,
+    )
+    unused = tuple(
+        name for name in rest if name not in named
+    )  # texts that are no images name the recording
     return NamedRows(frames, tuple(named), unused, tuple(remarks))
 
 
 def place_rows(
-    file: Path, recording: RecordingFrames, values: Sequence[str], by_count: Callable[[], Frames], *, first: int = 1
+    file: Path,
+    recording: RecordingFrames,
+    values: Sequence[str],
+    by_count: Callable[[], Frames],
+    *,
+    first: int = 1,
 ) -> PlacedRows:
     """The frame of each row of a sheet of the columns `values`.
 
-    `by_count` is asked where no column names frames. InputError for frames outside the recording, frames with two
-    rows, and whatever `name_rows` and `refuse_shuffled` refuse.
-    """
+    `by_count` is asked where no column names frames. InputError for frames outside the recording,
+    frames with two rows, and whatever `name_rows` and `refuse_shuffled` refuse."""
     roles = recording.roles_of(read_header(file), values)
     named = name_rows(file, roles, recording, first=first)
     unused = (*(name for name in roles.values if name not in values), *named.unused)
@@ -192,7 +233,9 @@ def refuse_repeated(file: Path, frames: Frames, by: tuple[str, ...]) -> None:
         )
 
 
-def refuse_outside(file: Path, frames: Frames, recording: RecordingFrames, *, first: int = 1) -> None:
+def refuse_outside(
+    file: Path, frames: Frames, recording: RecordingFrames, *, first: int = 1
+) -> None:
     """InputError where rows name frames before the first of the recording or behind its last."""
     outside = np.flatnonzero((frames < 0) | (frames >= recording.frames))
     if outside.size:
@@ -206,10 +249,9 @@ def refuse_outside(file: Path, frames: Frames, recording: RecordingFrames, *, fi
 def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str, Numbers]:
     """InputError where a column that nobody uses shows that rows do not stand in the frames' order.
 
-    A column that numbers rows or segments by its name must not go back from row to row, nor must any other that is not
-    in `values` and runs in equal steps: it names something that row counts would ignore. Those that number rows are
-    returned, (rows,) each.
-    """
+    A column that numbers rows or segments by its name must not go back from row to row, nor must
+    any other that is not in `values` and runs in equal steps: it names something that row counts
+    would ignore. Those that number rows are returned, (rows,) each."""
     problems = []
     numbered = {}
     others = [name for name in roles.values if name not in values][:MOST_COLUMNS]
@@ -232,18 +274,28 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str
 
 
 def refuse_ignored(
-    file: Path, columns: Sequence[str], recording: RecordingFrames, recordings: Collection[str], *, ordered: bool
+    file: Path,
+    columns: Sequence[str],
+    recording: RecordingFrames,
+    recordings: Collection[str],
+    *,
+    ordered: bool,
 ) -> None:
-    """InputError where columns that are to be ignored show that rows are not the recording's frames, one by one.
+    """InputError where columns that are to be ignored show that rows are not the recording's
+    frames, one by one.
 
-    Rows of another of `recordings`, of another person or of several are refused, and, unless the rows are `ordered` by
-    a time anyway, numbers that are all different and go back: frames, times or row numbers of rows in another order.
-    """
+    Rows of another of `recordings`, of another person or of several are refused, and, unless the
+    rows are `ordered` by a time anyway, numbers that are all different and go back: frames, times
+    or row numbers of rows in another order."""
     roles = roles_of(columns)
     cells = first_cells(file, columns)
-    people = tuple(name for name in roles.people if "speaker" not in words_of(name))  # who speaks may change
+    people = tuple(
+        name for name in roles.people if "speaker" not in words_of(name)
+    )  # who speaks may change
     texts = [name for name in (*roles.texts, *roles.frames) if not is_number(cells.get(name, ""))]
-    problems = _rows_of_another(file, _subjects(roles), recording, {recording.person}, recording.people)
+    problems = _rows_of_another(
+        file, _subjects(roles), recording, {recording.person}, recording.people
+    )
     problems += _rows_of_another(file, texts, recording, recording.names, recordings)
     try:
         _refuse_several_people(file, people, None)
@@ -266,14 +318,20 @@ def refuse_ignored(
 
 
 def _subjects(roles: Roles) -> list[str]:
-    """The columns that name subjects as recordings do: a `face_id` or a `speaker` may have numbers of its own."""
+    """The columns that name subjects as recordings do: a `face_id` or a `speaker` may have numbers
+    of its own."""
     return [name for name in roles.people if set(words_of(name)) & SUBJECT]
 
 
 def _rows_of_another(
-    file: Path, columns: Iterable[str], recording: RecordingFrames, own: Collection[str], known: Collection[str]
+    file: Path,
+    columns: Iterable[str],
+    recording: RecordingFrames,
+    own: Collection[str],
+    known: Collection[str],
 ) -> list[str]:
-    """A problem for each column with a row that names one of the `known` people or recordings that is not an `own`.
+    """A problem for each column with a row that names one of the `known` people or recordings that
+    is not an `own`.
 
     The name may be a part of a path.
     """
@@ -291,18 +349,24 @@ def _rows_of_another(
     return problems
 
 
-def _refuse_other_rows(file: Path, numbered: Mapping[str, Numbers], frames: Frames, recording: RecordingFrames) -> None:
-    """InputError where rows laid by their count on some of the frames have numbers that tell of other frames.
+def _refuse_other_rows(
+    file: Path, numbered: Mapping[str, Numbers], frames: Frames, recording: RecordingFrames
+) -> None:
+    """InputError where rows laid by their count on some of the frames have numbers that tell of
+    other frames.
 
-    Numbers in steps of 1 from 0 or 1, or beyond the recording's frames (of a table of several recordings), only count
-    the rows; all others must go with the frames.
-    """
+    Numbers in steps of 1 from 0 or 1, or beyond the recording's frames (of a table of several
+    recordings), only count the rows; all others must go with the frames."""
     if len(frames) == recording.frames or len(frames) < FEW_ROWS:
         return
     for column, numbers in numbered.items():
-        counts = bool((np.diff(numbers) == 1).all()) and (numbers[0] in (0, 1) or numbers[-1] > recording.frames)
+        counts = bool((np.diff(numbers) == 1).all()) and (
+            numbers[0] in (0, 1) or numbers[-1] > recording.frames
+        )
         apart = numbers - frames
-        goes_along = bool((apart == apart[0]).all()) and (apart[0] in (0, 1) or numbers[-1] > recording.frames)
+        goes_along = bool((apart == apart[0]).all()) and (
+            apart[0] in (0, 1) or numbers[-1] > recording.frames
+        )
         if not (counts or goes_along):
             raise InputError(
                 f"{file}: {len(numbers)} rows, as many as frames have a label, but column {column!r}, which is not "
@@ -314,23 +378,27 @@ def _refuse_other_rows(file: Path, numbered: Mapping[str, Numbers], frames: Fram
 def _orderings(
     file: Path, columns: Sequence[str], cells: Mapping[str, str], by_name: Sequence[str]
 ) -> dict[str, Numbers]:
-    """What `_ordering` finds of each column, those of numbers read at once; `cells` are those of the first row.
+    """What `_ordering` finds of each column, those of numbers read at once; `cells` are those of
+    the first row.
 
-    Texts of columns that are not `by_name` bookkeeping are looked at only where they begin with a time.
-    """
+    Texts of columns that are not `by_name` bookkeeping are looked at only where they begin with a
+    time."""
     numeric = [name for name in columns if is_number(cells.get(name, ""))]
     texts = [name for name in columns if name not in numeric]
     orderings: dict[str, Numbers | None] = {}
     try:
         sheet = read_numbers(file, numeric) if numeric else np.empty((0, 0))
         orderings = {
-            name: None if np.isnan(column).any() else column for name, column in zip(numeric, sheet.T, strict=True)
+            name: None if np.isnan(column).any() else column
+            for name, column in zip(numeric, sheet.T, strict=True)
         }
     except InputError:  # some column has a text further down
         texts += [name for name in numeric if name in by_name]
     for name in texts:
         if name in by_name or seconds_of(cells.get(name, "")) is not None:
-            orderings[name] = _ordering(file, name) if name in numeric else _ordering_of_texts(file, name)
+            orderings[name] = (
+                _ordering(file, name) if name in numeric else _ordering_of_texts(file, name)
+            )
     return {name: numbers for name, numbers in orderings.items() if numbers is not None}
 
 
@@ -353,7 +421,8 @@ def _ordering_of_texts(file: Path, column: str) -> Numbers | None:
 
 
 def runs_evenly(numbers: Numbers) -> bool:
-    """True for values that, sorted, are all different and in equal steps but for holes: row numbers or a clock."""
+    """True for values that, sorted, are all different and in equal steps but for holes: row numbers
+    or a clock."""
     if len(numbers) < FEW_ROWS or not np.isfinite(numbers).all():
         return False
     steps = np.diff(np.sort(numbers))
@@ -367,14 +436,15 @@ def runs_evenly(numbers: Numbers) -> bool:
 def first_number(files: Mapping[Path, RecordingFrames]) -> int:
     """0 where every file that numbers frames begins at 0; else 1, as the challenge counts.
 
-    One file alone can't tell: where frame 0 is left out, 1 to n − 1 are frames counted from either. So one file without
-    a frame 0 makes it 1 for all, and those with a frame 0 are then refused.
-    """
+    One file alone can't tell: where frame 0 is left out, 1 to n − 1 are frames counted from either.
+    So one file without a frame 0 makes it 1 for all, and those with a frame 0 are then refused."""
     numbered = False
     for file, recording in files.items():
         try:
             roles = recording.roles_of(read_header(file))
-            columns = [_numbered(file, column, recording, 0) for column in (*roles.frames, *roles.texts)]
+            columns = [
+                _numbered(file, column, recording, 0) for column in (*roles.frames, *roles.texts)
+            ]
         except InputError:  # what is wrong with the file is told where it is read
             return 1
         for frames in columns:
@@ -388,7 +458,9 @@ def first_number(files: Mapping[Path, RecordingFrames]) -> int:
 
 def recording_name(text: str) -> str:
     """A recording's name out of a path or a media file's name: `/data/v1.mp4` is v1."""
-    last = text.strip().strip("'").replace("\\", "/").rstrip("/").rpartition("/")[2]  # openSMILE writes 'v1'
+    last = (
+        text.strip().strip("'").replace("\\", "/").rstrip("/").rpartition("/")[2]
+    )  # openSMILE writes 'v1'
     return unicodedata.normalize("NFC", MEDIA.sub("", last))
 
 
@@ -398,7 +470,8 @@ def frame_numbers(file: Path, column: str) -> list[float]:
 
 
 def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
-    """For each of `frames` frames, the position in `known` (increasing frame numbers) of the nearest; ties go back."""
+    """For each of `frames` frames, the position in `known` (increasing frame numbers) of the
+    nearest; ties go back."""
     wanted = np.arange(frames)
     after = np.searchsorted(known, wanted).clip(0, len(known) - 1)
     before = (after - 1).clip(0)
@@ -407,7 +480,8 @@ def nearest(known: NDArray[np.int64], frames: int) -> NDArray[np.int64]:
 
 
 def _numbered(file: Path, column: str, recording: RecordingFrames, first: int) -> Frames | None:
-    """(rows,) frames from 0 by a column of numbers or images; None where it names the recording and no frame."""
+    """(rows,) frames from 0 by a column of numbers or images; None where it names the recording and
+    no frame."""
     words = set(words_of(column))
     counts_frames = bool(words & FRAME) or bool(words & IMAGE and words <= IMAGE | NUMBERING)
     if counts_frames:
@@ -418,7 +492,9 @@ def _numbered(file: Path, column: str, recording: RecordingFrames, first: int) -
 
 
 def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Frames:
-    bad = np.flatnonzero(~(numbers >= first) | (numbers != np.floor(numbers)) | (numbers >= 2.0**53))
+    bad = np.flatnonzero(
+        ~(numbers >= first) | (numbers != np.floor(numbers)) | (numbers >= 2.0**53)
+    )
     if bad.size:
         row = int(bad[0])
         hint = ""
@@ -431,22 +507,37 @@ def _whole_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Fra
     return numbers.astype(np.int64) - first
 
 
-def _images(file: Path, column: str, recording: RecordingFrames, first: int, *, needs_frames: bool) -> Frames | None:
-    """(rows,) frames by images such as v1/00001.jpg; None where all rows name the recording itself."""
+def _images(
+    file: Path, column: str, recording: RecordingFrames, first: int, *, needs_frames: bool
+) -> Frames | None:
+    """(rows,) frames by images such as v1/00001.jpg; None where all rows name the recording
+    itself."""
     texts = read_strings(file, column)
     own = {unicodedata.normalize("NFC", name) for name in recording.names}
     numbers = np.zeros(len(texts), dtype=np.int64)
     named = np.zeros(len(texts), dtype=bool)
-    expected = "an image such as 00001.jpg" if needs_frames else "the recording's name or an image such as 00001.jpg"
+    expected = (
+        "an image such as 00001.jpg"
+        if needs_frames
+        else "the recording's name or an image such as 00001.jpg"
+    )
     for row, text in enumerate(texts):
         if text in NO_NAME:
             continue
-        if not needs_frames and (recording_name(text) in own or unicodedata.normalize("NFC", text) in own):
+        if not needs_frames and (
+            recording_name(text) in own or unicodedata.normalize("NFC", text) in own
+        ):
             continue
         folder, number, other = _parse_image(text, own, needs_frames=needs_frames)
         if number is None and not needs_frames and text:
             other = recording_name(text)
-        stranger = other if other is not None else folder if folder is not None and folder not in own else None
+        stranger = (
+            other
+            if other is not None
+            else folder
+            if folder is not None and folder not in own
+            else None
+        )
         if stranger is not None:
             raise InputError(
                 f"{where(file, row)}: column {column!r} names {stranger!r} ({text!r}), but the file is of recording "
@@ -459,12 +550,17 @@ def _images(file: Path, column: str, recording: RecordingFrames, first: int, *, 
         return None
     if not named.all():
         row = int(np.argmin(named))
-        raise InputError(f"{where(file, row)}: {column} {texts[row]!r}, expected {expected} as in other rows")
+        raise InputError(
+            f"{where(file, row)}: {column} {texts[row]!r}, expected {expected} as in other rows"
+        )
     return numbers
 
 
-def _parse_image(text: str, own: set[str], *, needs_frames: bool) -> tuple[str | None, int | None, str | None]:
-    """(folder, frame number, another recording's name) of an image's path, each None where it is not told."""
+def _parse_image(
+    text: str, own: set[str], *, needs_frames: bool
+) -> tuple[str | None, int | None, str | None]:
+    """(folder, frame number, another recording's name) of an image's path, each None where it is
+    not told."""
     *folders, last = [part for part in text.replace("\\", "/").split("/") if part] or [""]
     telling = [recording_name(part) for part in folders if part.lower() not in GENERAL_FOLDERS]
     folder = telling[-1] if telling else None
@@ -483,11 +579,12 @@ def _parse_image(text: str, own: set[str], *, needs_frames: bool) -> tuple[str |
 def _clocks(
     file: Path, columns: tuple[str, ...], recording: RecordingFrames, known: Frames | None
 ) -> tuple[dict[str, Frames], list[str]]:
-    """(rows,) frames by each column of times that fits the frames' times, and remarks on those that do not.
+    """(rows,) frames by each column of times that fits the frames' times, and remarks on those that
+    do not.
 
-    The store's own time column must fit, and so must one clock where no `known` frames are named by other columns.
-    Beside known frames another clock, of another beginning or a rate that is not exactly known, only has to increase.
-    """
+    The store's own time column must fit, and so must one clock where no `known` frames are named by
+    other columns. Beside known frames another clock, of another beginning or a rate that is not
+    exactly known, only has to increase."""
     own = recording.time_column if recording.has_times else None
     if own in columns:  # whatever other clocks say
         columns = tuple(name for name in columns if name == own)
@@ -512,7 +609,9 @@ def _clocks(
     return fitting, remarks
 
 
-def _other_rate(file: Path, column: str, rate: float | None, recording: RecordingFrames) -> list[str]:
+def _other_rate(
+    file: Path, column: str, rate: float | None, recording: RecordingFrames
+) -> list[str]:
     """A remark where the times of frames are at another rate than the recording's."""
     if rate is None or abs(rate / recording.frames_per_second - 1) <= RATE_APART:
         return []
@@ -523,11 +622,11 @@ def _other_rate(file: Path, column: str, rate: float | None, recording: Recordin
 
 
 def _ends_early(known: Frames, recording: RecordingFrames, remarks: list[str]) -> list[str]:
-    """A problem where frames of another rate, on which there are `remarks`, end before the recording does.
+    """A problem where frames of another rate, on which there are `remarks`, end before the
+    recording does.
 
-    Numbers of rows at another rate (openSMILE's frameIndex) do; numbers of frames of a video whose rate was not given
-    reach the recording's end.
-    """
+    Numbers of rows at another rate (openSMILE's frameIndex) do; numbers of frames of a video whose
+    rate was not given reach the recording's end."""
     last = int(known.max()) + 1
     if not remarks or last >= min(REACHED * recording.frames, recording.frames - 2):
         return []

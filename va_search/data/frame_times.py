@@ -1,10 +1,9 @@
 """Rows of a file brought to the frames whose times they name.
 
-Conventions: frames count from 0. The frames' times are the store's own time column, as it stood at the source, or
-frame i at i / frames_per_second seconds where there is none. A time is a frame's where it lies within 1 % of a frame
-interval of it, or as near as the digits of both (0.033 for 1/30 s) and of the rate allow, never farther than a quarter
-interval.
-"""
+Conventions: frames count from 0. The frames' times are the store's own time column, as it stood at
+the source, or frame i at i / frames_per_second seconds where there is none. A time is a frame's
+where it lies within 1 % of a frame interval of it, or as near as the digits of both (0.033 for 1/30
+s) and of the rate allow, never farther than a quarter interval."""
 
 from __future__ import annotations
 
@@ -24,7 +23,8 @@ SAME_TIME = 0.01
 FARTHEST = 0.25
 """So far apart, in frame intervals, two times may be when their digits allow no better."""
 RATE_ROUNDED = 2e-4
-"""Share by which a frame rate may be rounded (23.98 for 23.976): times made from the exact one drift so much."""
+"""Share by which a frame rate may be rounded (23.98 for 23.976): times made from the exact one
+drift so much."""
 PER_SECOND = {"s": 1.0, "ms": 1e3, "µs": 1e6, "ns": 1e9}
 MOST_DIGITS = 9
 
@@ -40,7 +40,8 @@ class FrameTimes:
     unit: str
     frames_per_second: float
     column: str | None = None
-    """The store's time column, whose own values are taken as they are; None where the times come from the rate."""
+    """The store's time column, whose own values are taken as they are; None where the times come
+    from the rate."""
 
     @property
     def interval(self) -> float:
@@ -57,7 +58,9 @@ class FrameTimes:
 def times_of_store(times: Times, column: str, frames_per_second: float) -> FrameTimes:
     """The store's own times; their unit is the one in which they step nearest to the frame rate."""
     step = float(np.median(np.diff(np.sort(times)))) if len(times) > 1 else 1.0 / frames_per_second
-    intervals = {unit: count / frames_per_second for unit, count in PER_SECOND.items()} | {"frames": 1.0}
+    intervals = {unit: count / frames_per_second for unit, count in PER_SECOND.items()} | {
+        "frames": 1.0
+    }
     unit = min(intervals, key=lambda name: abs(np.log(max(step, 1e-12) / intervals[name])))
     return FrameTimes(times, unit, frames_per_second, column)
 
@@ -68,10 +71,11 @@ def times_of_rate(frames: int, frames_per_second: float) -> FrameTimes:
 
 
 def frames_at(file: Path, column: str, given: Times, known: FrameTimes) -> Frames:
-    """(rows,) the frame of each row by its time; InputError where a time is no frame's, or stands twice.
+    """(rows,) the frame of each row by its time; InputError where a time is no frame's, or stands
+    twice.
 
-    The unit is the one in the column's name; without one it is found as the only one in which every row is a frame's.
-    """
+    The unit is the one in the column's name; without one it is found as the only one in which every
+    row is a frame's."""
     readings: dict[bytes, Frames] = {}
     first_error: InputError | None = None
     units: dict[bytes, str] = {}
@@ -95,7 +99,8 @@ def frames_at(file: Path, column: str, given: Times, known: FrameTimes) -> Frame
 
 
 def rate_of(given: Times, frames: Frames, column: str) -> float | None:
-    """Frames per second that rows of known frames tell by their times; None where there is nothing to tell."""
+    """Frames per second that rows of known frames tell by their times; None where there is nothing
+    to tell."""
     order = np.argsort(frames)
     steps, moves = np.diff(given[order]), np.diff(frames[order])
     if len(steps) < 1 or not np.isfinite(steps).all() or not (moves > 0).all():
@@ -104,7 +109,9 @@ def rate_of(given: Times, frames: Frames, column: str) -> float | None:
     regular = np.abs(steps / moves - middle) <= 0.5 * abs(middle)
     if middle <= 0 or not regular.any():
         return None
-    interval = float(steps[regular].sum() / moves[regular].sum())  # rounded times (0.033, 0.067) are right on average
+    interval = float(
+        steps[regular].sum() / moves[regular].sum()
+    )  # rounded times (0.033, 0.067) are right on average
     unit = unit_of(column)
     if unit is not None:
         return PER_SECOND[unit] / interval
@@ -121,9 +128,17 @@ def _possible_units(column: str, given: Times, known: FrameTimes) -> Iterator[tu
     named = unit_of(column)
     units = list(PER_SECOND) if named is None else [named]
     if named is None:
-        step = float(np.median(np.diff(np.unique(given[np.isfinite(given)])))) if len(np.unique(given)) > 1 else 1.0
+        step = (
+            float(np.median(np.diff(np.unique(given[np.isfinite(given)]))))
+            if len(np.unique(given)) > 1
+            else 1.0
+        )
         second = known.units_per_second
-        units.sort(key=lambda unit: abs(np.log(max(step, 1e-12) * second / PER_SECOND[unit] / known.interval)))
+        units.sort(
+            key=lambda unit: abs(
+                np.log(max(step, 1e-12) * second / PER_SECOND[unit] / known.interval)
+            )
+        )
         if known.unit == "frames":
             units.insert(0, "frames")
     largest = float(np.abs(given[np.isfinite(given)]).max(initial=0.0))
@@ -134,7 +149,9 @@ def _possible_units(column: str, given: Times, known: FrameTimes) -> Iterator[tu
         yield unit, factor
 
 
-def _nearest_frames(file: Path, column: str, given: Times, factor: float, known: FrameTimes) -> Frames:
+def _nearest_frames(
+    file: Path, column: str, given: Times, factor: float, known: FrameTimes
+) -> Frames:
     order = np.argsort(known.times, kind="stable")
     ordered = known.times[order]
     wanted = given * factor
@@ -182,7 +199,9 @@ def _reach(given: Times, wanted: Times, factor: float, known: FrameTimes) -> NDA
 def _digits(values: Times) -> int:
     """Decimals with which the values are written."""
     for digits in range(MOST_DIGITS):
-        if np.allclose(values, np.round(values, digits), rtol=0, atol=10.0 ** -(digits + 3), equal_nan=True):
+        if np.allclose(
+            values, np.round(values, digits), rtol=0, atol=10.0 ** -(digits + 3), equal_nan=True
+        ):
             return digits
     return MOST_DIGITS
 

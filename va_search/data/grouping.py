@@ -1,9 +1,9 @@
 """Recordings that must stay together when recordings are divided: one subject's, and one video's.
 
-Conventions: a model that has seen a subject's labels knows the subject, and two persons of one video share its sound
-and place. Recordings are joined while they share a subject or a video, over others too. Where videos connect everyone
-with everyone (all watched the same clips, say) that would leave a single group, and subjects alone are kept together.
-"""
+Conventions: a model that has seen a subject's labels knows the subject, and two persons of one
+video share its sound and place. Recordings are joined while they share a subject or a video, over
+others too. Where videos connect everyone with everyone (all watched the same clips, say) that would
+leave a single group, and subjects alone are kept together."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from collections.abc import Sequence
 from va_search.data.store import Recording
 
 
-def kept_together(recordings: Sequence[Recording], used: Sequence[int]) -> tuple[list[tuple[int, ...]], str]:
-    """Groups of the indexes `used` into `recordings`, and what they keep together: "subject and video" or "subject".
+def kept_together(
+    recordings: Sequence[Recording], used: Sequence[int]
+) -> tuple[list[tuple[int, ...]], str]:
+    """Groups of the indexes `used` into `recordings`, and what they keep together: "subject and
+    video" or "subject".
 
     One group is left where all are of one subject.
     """

@@ -1,8 +1,8 @@
-"""The loop every importer shares: read the recordings that are not there yet, on all cores, and finish the store.
+"""The loop every importer shares: read the recordings that are not there yet, on all cores, and
+finish the store.
 
-Threads, not processes: parsing and writing are C code without the interpreter lock, and a small import must not
-wait seconds for processes to start.
-"""
+Threads, not processes: parsing and writing are C code without the interpreter lock, and a small
+import must not wait seconds for processes to start."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ PLACE = re.compile(r".+?\.(csv|parquet|txt|npy)(:\d+| row \d+)?: ")
 
 
 def quiet(done: int, total: int, what: str) -> None:
-    """The progress callback that shows nothing: recordings done, recordings in all, the one just read."""
+    """The progress callback that shows nothing: recordings done, recordings in all, the one just
+    read."""
 
 
 def refuse(problems: list[str]) -> None:
-    """Raise one InputError with the first 50 of `problems` and the count of the others; nothing when there are none.
+    """Raise one InputError with the first 50 of `problems` and the count of the others; nothing
+    when there are none.
 
     The same problem of several files is one.
     """
@@ -42,7 +44,8 @@ def refuse(problems: list[str]) -> None:
 
 
 def alike_once(problems: list[str]) -> list[str]:
-    """The problems in their order; those that say the same of several files are one, which names three of them."""
+    """The problems in their order; those that say the same of several files are one, which names
+    three of them."""
     places: dict[str, list[str]] = {}
     for problem in problems:
         match = PLACE.match(problem)
@@ -72,14 +75,21 @@ def drafting(to: Path, description: Description, recordings: list[Source]) -> It
 
 
 def read_all(
-    draft: Draft, read: Callable[[int], Part], *, workers: int | None = None, progress: Progress = quiet
+    draft: Draft,
+    read: Callable[[int], Part],
+    *,
+    workers: int | None = None,
+    progress: Progress = quiet,
 ) -> Store:
-    """Read what the draft lacks and finish it; InputError with the problems of all recordings together.
+    """Read what the draft lacks and finish it; InputError with the problems of all recordings
+    together.
 
-    Recordings that were read stay in the draft whatever happens, so a second import reads only the others.
-    """
+    Recordings that were read stay in the draft whatever happens, so a second import reads only the
+    others."""
     if draft.already_finished():
-        remove_folder(draft.folder)  # left when a kill came between the store's rename and this line
+        remove_folder(
+            draft.folder
+        )  # left when a kill came between the store's rename and this line
         return Store.open(draft.to)
     total, missing = len(draft.recordings), draft.missing()
     problems: dict[int, list[str]] = {}
@@ -105,9 +115,13 @@ def _read_one(draft: Draft, read: Callable[[int], Part], index: int) -> list[str
     except InputError as error:
         return error.problems
     except MemoryError:
-        return [f"recording {draft.recordings[index].name!r}: not enough memory to read it; cut it, or use --workers 1"]
+        return [
+            f"recording {draft.recordings[index].name!r}: not enough memory to read it; cut it, or use --workers 1"
+        ]
     try:
         draft.add(index, part)
     except InputError as error:
-        return [f"recording {draft.recordings[index].name!r}: {problem}" for problem in error.problems]
+        return [
+            f"recording {draft.recordings[index].name!r}: {problem}" for problem in error.problems
+        ]
     return []

@@ -1,7 +1,8 @@
-"""A store whose arrays lie in memory: what a trained model predicts when features come as a table, not as files.
+"""A store whose arrays lie in memory: what a trained model predicts when features come as a table,
+not as files.
 
-Conventions: as in `store`; annotations and times are NaN, every frame is valid. Nothing is read or written.
-"""
+Conventions: as in `store`; annotations and times are NaN, every frame is valid. Nothing is read or
+written."""
 
 from __future__ import annotations
 
@@ -33,8 +34,8 @@ class MemoryStore(Store):
         recordings: Sequence[Recording],
         label_range: tuple[float, float],
     ) -> MemoryStore:
-        """A store named `name` in messages; the feature sets' hashes are made from the arrays, as statistics of
-        frames are remembered by them."""
+        """A store named `name` in messages; the feature sets' hashes are made from the arrays, as
+        statistics of frames are remembered by them."""
         sets = {
             one.name: replace(
                 one,

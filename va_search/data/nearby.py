@@ -1,4 +1,5 @@
-"""What lies where an expected file is not: the same name with another ending, or a name that is nearly the same.
+"""What lies where an expected file is not: the same name with another ending, or a name that is
+nearly the same.
 
 Conventions: nothing found is read for its data; of archives only the list of their arrays is.
 """
@@ -17,7 +18,8 @@ from va_search.errors import nearest_name
 MOST_FILES = 20_000
 """Of a folder with more files, only the expected name with other endings is looked for."""
 MOST_NAMES = 200
-"""So many names are compared with all files for the nearest one; a message shows fewer, and each takes milliseconds."""
+"""So many names are compared with all files for the nearest one; a message shows fewer, and each
+takes milliseconds."""
 
 CONVERSIONS = {
     ".npz": "np.save('{stem}.npy', np.load('{name}')['{array}'])",
@@ -35,14 +37,22 @@ CONVERSIONS = {
     ".feather": "pandas.read_feather('{name}').to_csv('{stem}.csv', index=False)",
 }
 """One or two lines of Python, or a command, for each ending that `instead_of` may find."""
-SAME_FORMAT = {".hdf5": ".h5", ".hdf": ".h5", ".pickle": ".pkl", ".p": ".pkl", ".pth": ".pt", ".xls": ".xlsx"}
+SAME_FORMAT = {
+    ".hdf5": ".h5",
+    ".hdf": ".h5",
+    ".pickle": ".pkl",
+    ".p": ".pkl",
+    ".pth": ".pt",
+    ".xls": ".xlsx",
+}
 
 
 class Nearby:
     """The files of one folder, asked for what is there in place of expected ones."""
 
     def __init__(self, folder: Path, allowed: Sequence[str], taken: Iterable[str] = ()) -> None:
-        """`taken` are the stems that are expected anyway: no file of theirs is meant to be another's."""
+        """`taken` are the stems that are expected anyway: no file of theirs is meant to be
+        another's."""
         self.folder = folder
         self.allowed = tuple(allowed)
         self.taken = set(taken)
@@ -51,7 +61,8 @@ class Nearby:
         self._compared = 0
 
     def instead_of(self, expected: Iterable[str]) -> str:
-        """Words such as "; v1.npz is there, allowed is .csv", or "" where nothing like the names is there."""
+        """Words such as "; v1.npz is there, allowed is .csv", or "" where nothing like the names is
+        there."""
         for stem in expected:
             same = [name for name in self._by_stem.get(stem, []) if not self._is_allowed(name)]
             if same:
@@ -74,7 +85,11 @@ class Nearby:
 
     def strangers(self) -> list[str]:
         """Files in an allowed format that nobody expects."""
-        return [name for name in self.names if self._is_allowed(name) and self._stem(name) not in self.taken]
+        return [
+            name
+            for name in self.names
+            if self._is_allowed(name) and self._stem(name) not in self.taken
+        ]
 
     def conversions(self) -> dict[str, str]:
         """How to convert each kind of file that was found in place of another, by its ending."""
@@ -84,7 +99,9 @@ class Nearby:
         """The first names in the folder, for a message."""
         if not self.names:
             return "nothing"
-        return ", ".join(self.names[:5]) + (f" and {len(self.names) - 5} more" if len(self.names) > 5 else "")
+        return ", ".join(self.names[:5]) + (
+            f" and {len(self.names) - 5} more" if len(self.names) > 5 else ""
+        )
 
     def _is_allowed(self, name: str) -> bool:
         return name.endswith(self.allowed)
@@ -139,9 +156,13 @@ class Nearby:
             self._converted.setdefault(suffix, f"to rename such a file: mv {name} {stem}{suffix}")
         elif kind in CONVERSIONS:
             arrays = self._arrays(name) if kind == ".npz" else []
-            way = CONVERSIONS[kind].format(name=name, stem=stem, array=arrays[0] if len(arrays) == 1 else "NAME")
+            way = CONVERSIONS[kind].format(
+                name=name, stem=stem, array=arrays[0] if len(arrays) == 1 else "NAME"
+            )
             way += f", NAME one of {', '.join(arrays[:5])}" if len(arrays) > 1 else ""
-            self._converted.setdefault(kind, f"to convert a file such as {self.folder / name} (in its folder): {way}")
+            self._converted.setdefault(
+                kind, f"to convert a file such as {self.folder / name} (in its folder): {way}"
+            )
 
     def _arrays(self, name: str) -> list[str]:
         """Names of the arrays in an .npz file; none where it can't be read."""
@@ -153,6 +174,7 @@ class Nearby:
 
 
 def plain(name: str) -> str:
-    """A name without case, signs and leading zeros of its numbers: what is equal in it was probably meant to be."""
+    """A name without case, signs and leading zeros of its numbers: what is equal in it was probably
+    meant to be."""
     words = re.findall(r"\d+|[^\W\d_]+", name.casefold())
     return ".".join(word.lstrip("0") or "0" if word.isdecimal() else word for word in words)

@@ -1,19 +1,20 @@
 """Normalisation: what is taken off each column and what it is divided by, from whose frames.
 
-Conventions: a normalised value is (x - shift) * scale, then clipped by the trial if it asks for that. Statistics use
-features only, never labels, and never a frame of another side (training, validation, test) than the recording being
-normalised, with one exception by design: "train" applies the training recordings' statistics to all.
+Conventions: a normalised value is (x - shift) * scale, then clipped by the trial if it asks for
+that. Statistics use features only, never labels, and never a frame of another side (training,
+validation, test) than the recording being normalised, with one exception by design: "train" applies
+the training recordings' statistics to all.
 
     none        shift 0, scale 1
     train       from all training recordings of the fold
     recording   from the recording's own frames
     subject     from all frames of the recording's subject on the same side
 
-mean_std: mean and population standard deviation, accumulated in float64. median_mad: median and 1.4826 times the
-median absolute deviation, so that it equals the standard deviation of normal data; exact up to SAMPLE frames, beyond
-that from SAMPLE evenly strided ones. Where half of the values are equal the MAD is 0 and the standard deviation takes
-its place; a constant column gets scale 1, never an infinite one.
-"""
+mean_std: mean and population standard deviation, accumulated in float64. median_mad: median and
+1.4826 times the median absolute deviation, so that it equals the standard deviation of normal data;
+exact up to SAMPLE frames, beyond that from SAMPLE evenly strided ones. Where half of the values are
+equal the MAD is 0 and the standard deviation takes its place; a constant column gets scale 1, never
+an infinite one."""
 
 from __future__ import annotations
 
@@ -39,8 +40,8 @@ _seen: dict[tuple[str, tuple[tuple[int, int], ...], bool], tuple[Column, Column]
 
 @dataclass(frozen=True)
 class Normalisation:
-    """`shift` and `scale` (groups, columns) float32, float64 where a feature set is kept in it; `group` maps a
-    recording's name to its row."""
+    """`shift` and `scale` (groups, columns) float32, float64 where a feature set is kept in it;
+    `group` maps a recording's name to its row."""
 
     shift: NDArray[np.floating]
     scale: NDArray[np.floating]
@@ -48,7 +49,10 @@ class Normalisation:
 
     @classmethod
     def same_for_all(
-        cls, shift: NDArray[np.floating], scale: NDArray[np.floating], recordings: Sequence[Recording]
+        cls,
+        shift: NDArray[np.floating],
+        scale: NDArray[np.floating],
+        recordings: Sequence[Recording],
     ) -> Normalisation:
         """One row, (columns,) each, for every recording."""
         return cls(shift[None, :], scale[None, :], {recording.name: 0 for recording in recordings})
@@ -57,7 +61,8 @@ class Normalisation:
 def normalisation(
     store: Store, features: Sequence[str], fold: Fold, *, normalise: str, normalise_by: str
 ) -> Normalisation:
-    """Statistics for every recording of the fold; columns are those of `features`, one set after another."""
+    """Statistics for every recording of the fold; columns are those of `features`, one set after
+    another."""
     everyone = (*fold.train, *fold.validation, *fold.test)
     columns = sum(store.feature_sets[name].dim for name in features)
     if normalise == "none":
@@ -72,7 +77,9 @@ def normalisation(
     empty = np.zeros((0, columns), _precision(store, features))
     if not rows:
         return Normalisation(empty, empty, group)
-    return Normalisation(np.stack([shift for shift, _ in rows]), np.stack([scale for _, scale in rows]), group)
+    return Normalisation(
+        np.stack([shift for shift, _ in rows]), np.stack([scale for _, scale in rows]), group
+    )
 
 
 def _groups(fold: Fold, normalise: str) -> list[list[Recording]]:
@@ -90,20 +97,26 @@ def _statistics(
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Shift and scale (columns,) of all feature sets, from these recordings' frames."""
     ranges = _joined(recordings)
-    parts = [_remembered(store, name, ranges, robust=normalise_by == "median_mad") for name in features]
+    parts = [
+        _remembered(store, name, ranges, robust=normalise_by == "median_mad") for name in features
+    ]
     centre, spread = (np.concatenate(pair) for pair in zip(*parts, strict=True))
     dtype = _precision(store, features)
     return centre.astype(dtype), (1.0 / spread).astype(dtype)
 
 
 def _precision(store: Store, features: Sequence[str]) -> type[np.floating]:
-    """float64 where a feature set is kept in it, since float32 would round its offsets; float32 otherwise."""
+    """float64 where a feature set is kept in it, since float32 would round its offsets; float32
+    otherwise."""
     wide = any(store.feature_sets[name].dtype == "float64" for name in features)
     return np.float64 if wide else np.float32
 
 
-def _remembered(store: Store, name: str, ranges: list[tuple[int, int]], *, robust: bool) -> tuple[Column, Column]:
-    """A pass over a large store takes longer than an epoch on a GPU: a process makes it once for all its trials."""
+def _remembered(
+    store: Store, name: str, ranges: list[tuple[int, int]], *, robust: bool
+) -> tuple[Column, Column]:
+    """A pass over a large store takes longer than an epoch on a GPU: a process makes it once for
+    all its trials."""
     key = (store.feature_sets[name].hash, tuple(ranges), robust)
     found = _seen.get(key)
     if found is None:
@@ -127,7 +140,8 @@ def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:
 def centre_and_spread(
     values: NDArray[np.floating], ranges: Sequence[tuple[int, int]], *, robust: bool
 ) -> tuple[Column, Column]:
-    """Centre and spread (columns,) float64 of the rows in `ranges` of (frames, columns); spread 1 where constant."""
+    """Centre and spread (columns,) float64 of the rows in `ranges` of (frames, columns); spread 1
+    where constant."""
     mean, deviation, constant = _moments(values, ranges)
     if not robust:
         return mean, np.where(constant, 1.0, deviation)
@@ -159,15 +173,20 @@ def _moments(
     return first + mean, np.sqrt(variance), constant | (variance < smallest)
 
 
-def _blocks(values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]) -> Iterator[NDArray[np.floating]]:
+def _blocks(
+    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]
+) -> Iterator[NDArray[np.floating]]:
     rows = max(1, BLOCK // max(1, values.shape[1]))
     for start, stop in ranges:
         for at in range(start, stop, rows):
             yield values[at : min(at + rows, stop)]
 
 
-def _robust(values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]) -> tuple[Column, Column]:
-    """Median and median absolute deviation (columns,), a few columns at a time so that memory stays flat."""
+def _robust(
+    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]
+) -> tuple[Column, Column]:
+    """Median and median absolute deviation (columns,), a few columns at a time so that memory stays
+    flat."""
     rows = sample_rows(ranges)
     step = max(1, BLOCK // len(rows))
     medians, mads = [], []

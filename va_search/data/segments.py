@@ -1,11 +1,11 @@
 """Segments: the windows a recording is trained and predicted in, and the way back to frames.
 
-Conventions: lengths and positions count frames, or model steps where several frames make one step. A range is a pair
-`[start, stop)`. Source: the paper's section 3.3: given length l and stride p, a video with n frames is split into
-[n/p] + 1 segments, the i-th of which (from 1) holds frames (i-1)*p + 1 to (i-1)*p + l, here `[(i-1)*p, (i-1)*p + l)`.
-Where p divides n the last of these would be empty; it is dropped. Segments that reach over the end are short: they
-are padded and masked, never filled with frames of another recording.
-"""
+Conventions: lengths and positions count frames, or model steps where several frames make one step.
+A range is a pair `[start, stop)`. Source: the paper's section 3.3: given length l and stride p, a
+video with n frames is split into [n/p] + 1 segments, the i-th of which (from 1) holds frames
+(i-1)*p + 1 to (i-1)*p + l, here `[(i-1)*p, (i-1)*p + l)`. Where p divides n the last of these would
+be empty; it is dropped. Segments that reach over the end are short: they are padded and masked,
+never filled with frames of another recording."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def cut(frames: int, length: int, stride: int) -> Ranges:
 
 
 def padded(segments: Ranges) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Positions (segments, longest) and a mask of the same shape; padding repeats the last position, masked False."""
+    """Positions (segments, longest) and a mask of the same shape; padding repeats the last
+    position, masked False."""
     start, stop = segments[:, :1], segments[:, 1:]
     longest = int((stop - start).max(initial=0))
     position = start + np.arange(longest, dtype=np.int64)
@@ -41,7 +42,8 @@ def padded(segments: Ranges) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
 
 
 def stitch(values: NDArray[np.floating], segments: Ranges, frames: int) -> NDArray[np.float64]:
-    """Inverse of cutting: (segments, length, k) values to (frames, k), the mean where segments overlap.
+    """Inverse of cutting: (segments, length, k) values to (frames, k), the mean where segments
+    overlap.
 
     Values behind a segment's end (padding) are ignored. ValueError when a frame lies in no segment.
     """
@@ -50,8 +52,13 @@ def stitch(values: NDArray[np.floating], segments: Ranges, frames: int) -> NDArr
     found = values[:, : position.shape[1]][mask].astype(np.float64)
     n = np.bincount(flat, minlength=frames)
     if frames and n.min() == 0:
-        raise ValueError(f"{int((n == 0).sum())} of {frames} frames lie in no segment, first {int(n.argmin())}")
-    sums = [np.bincount(flat, weights=found[:, column], minlength=frames) for column in range(values.shape[2])]
+        raise ValueError(
+            f"{int((n == 0).sum())} of {frames} frames lie in no segment, first {int(n.argmin())}"
+        )
+    sums = [
+        np.bincount(flat, weights=found[:, column], minlength=frames)
+        for column in range(values.shape[2])
+    ]
     joined: NDArray[np.float64] = np.stack(sums, axis=1) / np.maximum(n, 1)[:, None]
     return joined
 
@@ -59,7 +66,11 @@ def stitch(values: NDArray[np.floating], segments: Ranges, frames: int) -> NDArr
 def stretches(recording: Recording) -> list[tuple[int, int]]:
     """Gap-free runs of a recording as store positions `[start, stop)`.
 
-    No segment crosses from one to the next, and state that an encoder carries is reset between them.
-    """
+    No segment crosses from one to the next, and state that an encoder carries is reset between
+    them."""
     borders = [0, *recording.gaps, recording.frames]
-    return [(recording.start + start, recording.start + stop) for start, stop in pairwise(borders) if stop > start]
+    return [
+        (recording.start + start, recording.start + stop)
+        for start, stop in pairwise(borders)
+        if stop > start
+    ]

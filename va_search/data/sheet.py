@@ -1,10 +1,11 @@
-"""Reading one CSV, Parquet or .npy file of numbers, fast when it is fine and exact about what is wrong when not.
+"""Reading one CSV, Parquet or .npy file of numbers, fast when it is fine and exact about what is
+wrong when not.
 
-Conventions: a sheet is (rows, columns) float64. Cells are separated by commas, semicolons, tabs or `|`: the header
-decides. A missing value (an empty cell, spaces, or a spelling of `EMPTY`) becomes NaN; whether NaN is allowed is the
-importer's business. Decimal commas are refused. Every row counts, so an empty line is an error wherever a row follows;
-empty lines at the end are none. Lines count from 1 with the header as line 1; rows of Parquet and .npy count from 1.
-"""
+Conventions: a sheet is (rows, columns) float64. Cells are separated by commas, semicolons, tabs or
+`|`: the header decides. A missing value (an empty cell, spaces, or a spelling of `EMPTY`) becomes
+NaN; whether NaN is allowed is the importer's business. Decimal commas are refused. Every row
+counts, so an empty line is an error wherever a row follows; empty lines at the end are none. Lines
+count from 1 with the header as line 1; rows of Parquet and .npy count from 1."""
 
 from __future__ import annotations
 
@@ -38,44 +39,56 @@ EMPTY = (
 )  # fmt: skip
 """Spellings of a missing value: pandas' own, and a dash."""
 FREQUENT = ("", " ", "NaN", "nan", "NA")
-"""What the fast parser knows in a table of more than `FEW_COLUMNS`: each spelling costs it 300 bytes a column."""
+"""What the fast parser knows in a table of more than `FEW_COLUMNS`: each spelling costs it 300
+bytes a column."""
 FEW_COLUMNS = 1_000
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 PROBLEMS_OF_A_FILE = 8
 NAMES_SHOWN = 40
 NAMES_COMPARED = 2_000
 """More known names than these are not searched for one that is alike: that takes seconds."""
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE)
+NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE
+)
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|(\d+ days? )?\d\d?:\d\d.*")
 TIME_OF_DAY = re.compile(
     r"((?P<date>\d{4}-\d\d-\d\d)[T ]|(?P<days>\d+) days? )?"
     r"(?P<hours>\d+):(?P<minutes>\d\d)(:(?P<seconds>\d\d(\.\d+)?))?"
 )
-"""How clocks, pandas and ffmpeg write times: 00:01:02.5, 0 days 00:01:02.500000, 2024-05-01 10:01:02.5."""
+"""How clocks, pandas and ffmpeg write times: 00:01:02.5, 0 days 00:01:02.500000, 2024-05-01
+10:01:02.5."""
 BLOCK_BYTES = (4 << 20, 64 << 20)
-"""Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds many rows."""
+"""Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds
+many rows."""
 VALUES_AT_ONCE = 1 << 22
 TEXT_ENCODING = "utf-8-sig"
 
 
 def read_header(file: Path) -> list[str]:
-    """Column names of a CSV or Parquet file; InputError for an empty, unreadable or headerless file."""
-    names = list(_parquet_schema(file).names) if file.suffix == ".parquet" else _csv_head(file).names
+    """Column names of a CSV or Parquet file; InputError for an empty, unreadable or headerless
+    file."""
+    names = (
+        list(_parquet_schema(file).names) if file.suffix == ".parquet" else _csv_head(file).names
+    )
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        shown = ", ".join(map(repr, twice[:PROBLEMS_OF_A_FILE])) + and_more(len(twice) - PROBLEMS_OF_A_FILE)
+        shown = ", ".join(map(repr, twice[:PROBLEMS_OF_A_FILE])) + and_more(
+            len(twice) - PROBLEMS_OF_A_FILE
+        )
         raise InputError(f"{file}: column {shown} stands twice in the header; keep one")
     return names
 
 
 def separator(file: Path) -> str:
-    """The character between the cells of a text file, as its header has it; a comma where it has one column."""
+    """The character between the cells of a text file, as its header has it; a comma where it has
+    one column."""
     return _csv_head(file).separator
 
 
 def read_numbers(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
-    """(rows, len(columns)) of a CSV or Parquet file; InputError for no rows, text in a column, or ragged lines.
+    """(rows, len(columns)) of a CSV or Parquet file; InputError for no rows, text in a column, or
+    ragged lines.
 
     Memory is that of the result and a block of rows.
     """
@@ -83,9 +96,15 @@ def read_numbers(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
     known = set(header)
     missing = [name for name in columns if name not in known]
     if missing:
-        problems = [f"{file}: {unknown_column(name, header)}" for name in missing[:PROBLEMS_OF_A_FILE]]
+        problems = [
+            f"{file}: {unknown_column(name, header)}" for name in missing[:PROBLEMS_OF_A_FILE]
+        ]
         raise InputError(*problems, *_and_more_lines(len(missing) - PROBLEMS_OF_A_FILE))
-    numbers = _read_parquet(file, columns) if file.suffix == ".parquet" else _read_csv(file, header, columns)
+    numbers = (
+        _read_parquet(file, columns)
+        if file.suffix == ".parquet"
+        else _read_csv(file, header, columns)
+    )
     if len(numbers) == 0:
         raise InputError(f"{file}: a header and no rows, expected one row per frame")
     if file.suffix != ".parquet" and np.isnan(numbers).all(axis=1).any():
@@ -97,13 +116,16 @@ def read_numbers(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
 
 
 def read_strings(file: Path, column: str) -> list[str]:
-    """Cells of one column as texts without surrounding spaces, in the order of `read_numbers`' rows."""
+    """Cells of one column as texts without surrounding spaces, in the order of `read_numbers`'
+    rows."""
     if file.suffix == ".parquet":
         try:
             table = pyarrow.parquet.read_table(file, columns=[column], use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{file}: not a Parquet file, or cut short ({error})") from error
-        return ["" if text is None else str(text).strip() for text in table.column(column).to_pylist()]
+        return [
+            "" if text is None else str(text).strip() for text in table.column(column).to_pylist()
+        ]
     header = read_header(file)
     refused = empty_lines(file)
     if refused:
@@ -125,8 +147,12 @@ def first_cells(file: Path, columns: Sequence[str]) -> dict[str, str]:
     """The texts of the first row's cells, by column; empty where there is no whole row."""
     if file.suffix == ".parquet":
         with pyarrow.parquet.ParquetFile(file) as source:
-            batch = next(source.iter_batches(batch_size=1, columns=list(columns), use_threads=False), None)
-        return {} if batch is None else {name: str(batch.column(name)[0].as_py()) for name in columns}
+            batch = next(
+                source.iter_batches(batch_size=1, columns=list(columns), use_threads=False), None
+            )
+        return (
+            {} if batch is None else {name: str(batch.column(name)[0].as_py()) for name in columns}
+        )
     header = read_header(file)
     cells = next((cells for _, cells in _csv_rows(file)), [])
     row = dict(zip(header, cells, strict=False))
@@ -139,13 +165,15 @@ def is_number(cell: str) -> bool:
 
 
 def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
-    """Rows of a small CSV as texts by column name, and the line of each; InputError for ragged or empty lines and
-    repeated columns."""
+    """Rows of a small CSV as texts by column name, and the line of each; InputError for ragged or
+    empty lines and repeated columns."""
     header = read_header(file)
     rows, lines, problems = [], [], empty_lines(file)
     for line, cells in _csv_rows(file):
         if len(cells) != len(header):
-            problems.append(f"{file}:{line}: {counted(len(cells), 'cell')}, expected {len(header)} as in the header")
+            problems.append(
+                f"{file}:{line}: {counted(len(cells), 'cell')}, expected {len(header)} as in the header"
+            )
             continue
         rows.append({name: cell.strip() for name, cell in zip(header, cells, strict=True)})
         lines.append(line)
@@ -157,24 +185,38 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
 UNREADABLE_ARRAY = (
     ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, tokenize.TokenError, zipfile.BadZipFile,
 )  # fmt: skip
-"""What NumPy raises for files that hold no array: damaged headers, and archives under the name of an array."""
+"""What NumPy raises for files that hold no array: damaged headers, and archives under the name of
+an array."""
 
 
 def read_npy(file: Path) -> NDArray[np.floating]:
-    """(rows, dim) of a .npy file of numbers, mapped from the disk; nothing pickled is ever loaded."""
+    """(rows, dim) of a .npy file of numbers, mapped from the disk; nothing pickled is ever
+    loaded."""
     check_regular(file, "a .npy file")
     try:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except UNREADABLE_ARRAY as error:
         raise InputError(f"{file}: not a .npy array of numbers ({error})") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in "fiu" or 0 in array.shape:
-        found = f"shape {array.shape}, {array.dtype}" if isinstance(array, np.ndarray) else "several arrays"
-        raise InputError(f"{file}: {found}; expected numbers of shape (frames, dim), neither of them 0")
+    if (
+        not isinstance(array, np.ndarray)
+        or array.ndim != 2
+        or array.dtype.kind not in "fiu"
+        or 0 in array.shape
+    ):
+        found = (
+            f"shape {array.shape}, {array.dtype}"
+            if isinstance(array, np.ndarray)
+            else "several arrays"
+        )
+        raise InputError(
+            f"{file}: {found}; expected numbers of shape (frames, dim), neither of them 0"
+        )
     return array
 
 
 def where(file: Path, row: int) -> str:
-    """Words for data row `row` (from 0) of a file: `file:line` for text, `file row n` otherwise. May read the file."""
+    """Words for data row `row` (from 0) of a file: `file:line` for text, `file row n` otherwise.
+    May read the file."""
     if file.suffix in (".parquet", ".npy"):
         return f"{file} row {row + 1}"
     if not _has_quotes(file):  # then a row is a line
@@ -195,11 +237,17 @@ def seconds_of(text: str) -> float | None:
             days = date.fromisoformat(match["date"]).toordinal()
         except ValueError:
             return None
-    return 86_400 * days + 3_600 * int(match["hours"]) + 60 * int(match["minutes"]) + float(match["seconds"] or 0)
+    return (
+        86_400 * days
+        + 3_600 * int(match["hours"])
+        + 60 * int(match["minutes"])
+        + float(match["seconds"] or 0)
+    )
 
 
 def exact(value: float) -> str:
-    """A number in the fewest digits that are still this very number: 1.0000000000000002, but 0.5 and 1e+06."""
+    """A number in the fewest digits that are still this very number: 1.0000000000000002, but 0.5
+    and 1e+06."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 
@@ -215,19 +263,24 @@ def not_finite(file: Path, values: NDArray[np.floating], columns: Sequence[str])
         found = "infinite" if np.isinf(values[row, index]) else "empty or NaN"
         name = repr(columns[index]) if columns else str(index)
         count = and_more(int(bad.sum()) - 1)
-        problems.append(f"{where(file, row)}: column {name} is {found}{count}; features must be finite numbers")
+        problems.append(
+            f"{where(file, row)}: column {name} is {found}{count}; features must be finite numbers"
+        )
     return [*problems, *_and_more_lines(len(wrong) - PROBLEMS_OF_A_FILE)]
 
 
 def empty_lines(file: Path) -> list[str]:
-    """A problem when a text file has an empty line (or one of spaces) before a row: rows behind it would shift."""
+    """A problem when a text file has an empty line (or one of spaces) before a row: rows behind it
+    would shift."""
     if file.suffix == ".parquet":
         return []
     lines = list(itertools.islice(_empty_lines(file), 1_000_000))
     if not lines:
         return []
     more = and_more(len(lines) - 1)
-    return [f"{file}:{lines[0]}: empty line{more}; every row is a frame, so those behind it would shift: remove it"]
+    return [
+        f"{file}:{lines[0]}: empty line{more}; every row is a frame, so those behind it would shift: remove it"
+    ]
 
 
 def and_more(count: int) -> str:
@@ -246,7 +299,9 @@ def not_used(file: Path, columns: Sequence[str]) -> list[str]:
     if not columns:
         return []
     names = listed([name or "without a name" for name in columns], NAMES_SHOWN, quoted=False)
-    return [f"{file}: {f'columns {names} are' if len(columns) > 1 else f'column {names} is'} not used"]
+    return [
+        f"{file}: {f'columns {names} are' if len(columns) > 1 else f'column {names} is'} not used"
+    ]
 
 
 def near_name(name: str, known: Collection[str]) -> str:
@@ -259,7 +314,9 @@ def unknown_column(name: str, known: Collection[str]) -> str:
     """Message for a column that is not known: the nearest name and the first of the known ones."""
     near = nearest_name(name, known, most=NAMES_COMPARED)
     hint = "" if near is None else f"; did you mean {near!r}?"
-    return f"unknown column {name!r}{hint} (known: {listed(sorted(known), NAMES_SHOWN, quoted=False)})"
+    return (
+        f"unknown column {name!r}{hint} (known: {listed(sorted(known), NAMES_SHOWN, quoted=False)})"
+    )
 
 
 def first_few(problems: Sequence[str], limit: int) -> list[str]:
@@ -275,7 +332,8 @@ def _and_more_lines(count: int) -> list[str]:
 
 @dataclass(frozen=True)
 class _Head:
-    """The header of a text file: column names, how many lines and bytes it takes, and the separator of cells."""
+    """The header of a text file: column names, how many lines and bytes it takes, and the separator
+    of cells."""
 
     names: list[str]
     lines: int
@@ -308,10 +366,15 @@ def _without_header(file: Path, rest: str) -> str:
 
 
 def _separator(header: str, lines: list[str]) -> str:
-    """The separator that cuts the header into columns; where several do, the one that cuts the rows alike."""
+    """The separator that cuts the header into columns; where several do, the one that cuts the rows
+    alike."""
     counts = {sign: _cells(header, sign) for sign in SEPARATORS}
     able = [sign for sign, count in counts.items() if count > 1]
-    alike = [sign for sign in able if all(_cells(line, sign) == counts[sign] for line in lines if line.strip())]
+    alike = [
+        sign
+        for sign in able
+        if all(_cells(line, sign) == counts[sign] for line in lines if line.strip())
+    ]
     return (alike or able or [","])[0]
 
 
@@ -340,7 +403,9 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
             reader = csv.reader(handle, delimiter=head.separator)
             next(reader)
             for cells in reader:
-                if not cells or (sole_space and len(cells) == 1 and len(head.names) > 1 and not cells[0].strip()):
+                if not cells or (
+                    sole_space and len(cells) == 1 and len(head.names) > 1 and not cells[0].strip()
+                ):
                     continue
                 yield reader.line_num, cells
     except (UnicodeDecodeError, csv.Error) as error:
@@ -354,7 +419,8 @@ def _has_quotes(file: Path) -> bool:
 
 
 def _content_end(handle: BinaryIO, *, one_column: bool) -> int:
-    """Where the last row ends: empty lines behind it are none. With one column only its own line end is left out."""
+    """Where the last row ends: empty lines behind it are none. With one column only its own line
+    end is left out."""
     size = handle.seek(0, os.SEEK_END)
     handle.seek(max(0, size - (1 << 16)))
     tail = handle.read()
@@ -372,7 +438,10 @@ def _empty_lines(file: Path) -> Iterator[int]:
         return
     spaces = rb" *" if head.separator == "\t" else rb"[ \t]*"
     empty = re.compile(rb"(?:\n|\r(?!\n))" + spaces + rb"(?=\r\n|\n|\r)")
-    with open(file, "rb") as handle, mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with (
+        open(file, "rb") as handle,
+        mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
         end = _content_end(handle, one_column=len(head.names) == 1)
         line, seen = 1, 0
         for match in empty.finditer(content, 0, min(end + 1, len(content))):
@@ -430,7 +499,8 @@ def _read_csv(file: Path, header: list[str], columns: Sequence[str]) -> NDArray[
             if "straddl" in str(error) and block < most:  # a row is longer than a block
                 block *= 4
                 continue
-        # The slow second look: exact about what is wrong, and able to read numbers that the parser doesn't know.
+        # The slow second look: exact about what is wrong, and able to read numbers that the parser
+        # doesn't know.
         return _read_csv_slowly(file, header, columns)
 
 
@@ -443,7 +513,9 @@ def _parse_csv(file: Path, head: _Head, columns: Sequence[str], block: int) -> N
         column_types=dict.fromkeys(columns, pa.float64()), include_columns=list(columns),
         null_values=list(spellings),
     )  # fmt: skip
-    read = pyarrow.csv.ReadOptions(use_threads=False, column_names=head.names, skip_rows=head.lines, block_size=block)
+    read = pyarrow.csv.ReadOptions(
+        use_threads=False, column_names=head.names, skip_rows=head.lines, block_size=block
+    )
     parse = pyarrow.csv.ParseOptions(delimiter=head.separator, ignore_empty_lines=False)
     with open(file, "rb") as handle:
         end = _content_end(handle, one_column=len(head.names) == 1)
@@ -460,11 +532,16 @@ def _parse_csv(file: Path, head: _Head, columns: Sequence[str], block: int) -> N
 
 
 def _add_rows(numbers: NDArray[np.float64], filled: int, columns: list[NDArray[np.float64]]) -> int:
-    """Put a block of columns behind the `filled` rows of `numbers`; the rows that are filled then."""
+    """Put a block of columns behind the `filled` rows of `numbers`; the rows that are filled
+    then."""
     stop = filled + len(columns[0])
     if stop > len(numbers):
-        raise pa.ArrowInvalid("more rows than lines: line ends of several kinds")  # left to the slow second look
-    numbers[filled:stop] = np.stack(columns).T  # one pass: a column at a time would touch every row for each
+        raise pa.ArrowInvalid(
+            "more rows than lines: line ends of several kinds"
+        )  # left to the slow second look
+    numbers[filled:stop] = np.stack(
+        columns
+    ).T  # one pass: a column at a time would touch every row for each
     return stop
 
 
@@ -510,7 +587,8 @@ def _free_memory() -> int | None:
 
 
 def _read_csv_slowly(file: Path, header: list[str], columns: Sequence[str]) -> NDArray[np.float64]:
-    """As `_parse_csv`, cell by cell; InputError naming empty and ragged lines and each column with text."""
+    """As `_parse_csv`, cell by cell; InputError naming empty and ragged lines and each column with
+    text."""
     position = {name: index for index, name in enumerate(header)}
     wanted = [position[name] for name in columns]
     problems = empty_lines(file)
@@ -532,10 +610,16 @@ def _read_csv_slowly(file: Path, header: list[str], columns: Sequence[str]) -> N
         problems.append(_ragged_problem(file, ragged, len(header)))
     for index, (line, cell) in sorted(texts.items()):
         more = and_more(text_counts[index] - 1)
-        problems.append(f"{file}:{line}: column {header[index]!r}: {cell!r} is not a number{more}{_hint(cell)}")
+        problems.append(
+            f"{file}:{line}: column {header[index]!r}: {cell!r} is not a number{more}{_hint(cell)}"
+        )
     if problems:
         raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
-    return np.frombuffer(numbers, np.float64).reshape(-1, len(columns)) if numbers else np.empty((0, len(columns)))
+    return (
+        np.frombuffer(numbers, np.float64).reshape(-1, len(columns))
+        if numbers
+        else np.empty((0, len(columns)))
+    )
 
 
 def _ragged_problem(file: Path, ragged: list[tuple[int, int]], expected: int) -> str:
@@ -544,7 +628,9 @@ def _ragged_problem(file: Path, ragged: list[tuple[int, int]], expected: int) ->
     if count == 2 * expected and separator(file) == ",":
         hint = "; numbers with a decimal comma? Write them with a point"
     more = and_more(len(ragged) - 1)
-    return f"{file}:{line}: {counted(count, 'cell')}, expected {expected} as in the header{more}{hint}"
+    return (
+        f"{file}:{line}: {counted(count, 'cell')}, expected {expected} as in the header{more}{hint}"
+    )
 
 
 def _number(cell: str) -> float | None:
@@ -583,7 +669,9 @@ def _read_parquet(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
             problems.append(
                 f"{file}: column {name!r} holds {kind}, expected numbers; write seconds from the recording's start"
             )
-        elif not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)):
+        elif not (
+            pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind)
+        ):
             problems.append(f"{file}: column {name!r} holds {kind}, expected numbers")
     if problems:
         raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
@@ -592,7 +680,9 @@ def _read_parquet(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
             numbers = _room(file, source.metadata.num_rows, len(columns))
             rows = max(1, VALUES_AT_ONCE // len(columns))
             filled = 0
-            for batch in source.iter_batches(batch_size=rows, columns=list(columns), use_threads=False):
+            for batch in source.iter_batches(
+                batch_size=rows, columns=list(columns), use_threads=False
+            ):
                 arrays = [batch.column(name).cast(pa.float64(), safe=False) for name in columns]
                 filled = _add_rows(numbers, filled, [_values(column) for column in arrays])
     except (pa.ArrowInvalid, OSError) as error:

@@ -1,8 +1,8 @@
 """Signals of the simulated challenge: latent valence and arousal, and how a feature set sees them.
 
-Conventions: arrays are (frames, columns) float64; latents lie in (-1, 1), valence first. Slow signals are white noise
-through a second-order low pass, scaled to unit variance, and forget themselves within about `slowness` frames.
-"""
+Conventions: arrays are (frames, columns) float64; latents lie in (-1, 1), valence first. Slow
+signals are white noise through a second-order low pass, scaled to unit variance, and forget
+themselves within about `slowness` frames."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Array = NDArray[np.float64]
 class Sensor:
     """How one feature set sees the latent pair.
 
-    `gain` scales valence and arousal; `error` is the standard deviation of slow errors per dimension, which no
-    temporal model can average away; `noise` is per frame and column; `delay` is in frames.
-    """
+    `gain` scales valence and arousal; `error` is the standard deviation of slow errors per
+    dimension, which no temporal model can average away; `noise` is per frame and column; `delay` is
+    in frames."""
 
     modality: str
     dim: int
@@ -40,7 +40,8 @@ def slow(random: np.random.Generator, frames: int, slowness: float, columns: int
 
 
 def latent_pair(random: np.random.Generator, frames: int, slowness: float) -> Array:
-    """(frames, 2) valence and arousal in (-1, 1): a mood of the recording and what happens in it, a little tied."""
+    """(frames, 2) valence and arousal in (-1, 1): a mood of the recording and what happens in it, a
+    little tied."""
     mood = random.standard_normal(2) * (0.45, 0.35) + (0.15, 0.1)
     course = slow(random, frames, slowness, 2) * (0.45, 0.5)
     course[:, 1] += 0.3 * course[:, 0]
@@ -49,7 +50,8 @@ def latent_pair(random: np.random.Generator, frames: int, slowness: float) -> Ar
 
 @dataclass(frozen=True)
 class Mixing:
-    """What is the same for all frames of one feature set and person: weights, units, and the person's offset."""
+    """What is the same for all frames of one feature set and person: weights, units, and the
+    person's offset."""
 
     weights: Array  # (4, dim) from the seen pair and its squares
     scale: Array  # (dim,) columns have very different units
@@ -57,7 +59,8 @@ class Mixing:
 
 
 def mixing_of(sensor: Sensor, name: str, subject: str, seed: int) -> Mixing:
-    """The mixing of feature set `name` for `subject`; weights and units are the same for every subject."""
+    """The mixing of feature set `name` for `subject`; weights and units are the same for every
+    subject."""
     world = np.random.default_rng([seed, 2, *name.encode()])
     person = np.random.default_rng([seed, 3, *name.encode(), *subject.encode()])
     weights = world.standard_normal((4, sensor.dim))
@@ -65,8 +68,11 @@ def mixing_of(sensor: Sensor, name: str, subject: str, seed: int) -> Mixing:
     return Mixing(weights, scale, 3.0 + 0.6 * person.standard_normal(sensor.dim))
 
 
-def sense(random: np.random.Generator, latent: Array, sensor: Sensor, mixing: Mixing, slowness: float) -> Array:
-    """(frames, dim) features: the delayed latent pair with slow errors, bent, mixed into columns, with noise."""
+def sense(
+    random: np.random.Generator, latent: Array, sensor: Sensor, mixing: Mixing, slowness: float
+) -> Array:
+    """(frames, dim) features: the delayed latent pair with slow errors, bent, mixed into columns,
+    with noise."""
     frames = len(latent)
     late = latent[np.maximum(np.arange(frames) - sensor.delay, 0)]
     seen = late * sensor.gain + slow(random, frames, slowness, 2) * 0.5 * np.asarray(sensor.error)

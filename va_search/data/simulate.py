@@ -1,10 +1,11 @@
-"""A challenge made up from latent valence and arousal: for the demo, the tests and a first look at the tool.
+"""A challenge made up from latent valence and arousal: for the demo, the tests and a first look at
+the tool.
 
-What it imitates: recordings of uneven length; feature sets that see valence, arousal or nothing, each through slow
-errors of its own, so that sets complement each other; features that differ from person to person far more than with
-emotion; two persons sharing one video and its sound; frames without a face; unlabelled frames; a jump in time; test
-labels that are withheld. Conventions: labels in [-1, 1], 25 frames per second, `time` in milliseconds.
-"""
+What it imitates: recordings of uneven length; feature sets that see valence, arousal or nothing,
+each through slow errors of its own, so that sets complement each other; features that differ from
+person to person far more than with emotion; two persons sharing one video and its sound; frames
+without a face; unlabelled frames; a jump in time; test labels that are withheld. Conventions:
+labels in [-1, 1], 25 frames per second, `time` in milliseconds."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ FRAMES_PER_SECOND = 25.0
 
 @dataclass(frozen=True)
 class Size:
-    """How many groups of people (one in three is a pair sharing videos) per split, frames and folds."""
+    """How many groups of people (one in three is a pair sharing videos) per split, frames and
+    folds."""
 
     groups: dict[str, int]
     frames: tuple[int, int]
@@ -65,11 +67,11 @@ def simulate(
     hidden: Path | None = None,
     progress: Progress = quiet,
 ) -> Store:
-    """Make the challenge at `to`, the same for the same size and seed; a second call finds it and opens it.
+    """Make the challenge at `to`, the same for the same size and seed; a second call finds it and
+    opens it.
 
-    `hidden` is a folder for the withheld test labels: <recording>.csv with valence,arousal, a row per frame, empty
-    where unlabelled.
-    """
+    `hidden` is a folder for the withheld test labels: <recording>.csv with valence,arousal, a row
+    per frame, empty where unlabelled."""
     shape = SIZES[size]
     videos = list(_videos(shape, seed))
     parts = {source.name: part for video in videos for source, part in _film(video, shape, seed)}
@@ -80,7 +82,9 @@ def simulate(
         for name, sensor in shape.sensors.items()
     }
     about = f"simulate size={size} seed={seed}"
-    description = Description(f"simulated-{size}", (-1.0, 1.0), sets, time_column="time", source=about)
+    description = Description(
+        f"simulated-{size}", (-1.0, 1.0), sets, time_column="time", source=about
+    )
     if hidden is not None:
         for name in (source.name for source in sources if source.split == "test"):
             withhold(hidden, name, parts[name].annotations)
@@ -98,7 +102,8 @@ class Video:
 
 
 def _videos(shape: Size, seed: int) -> Iterator[Video]:
-    """Groups of one person, or of two sharing their videos; a group stays in one split and one fold."""
+    """Groups of one person, or of two sharing their videos; a group stays in one split and one
+    fold."""
     random = np.random.default_rng([seed, 0])
     key = person = 0
     load = np.zeros(shape.folds)  # frames per fold, for balance
@@ -113,7 +118,15 @@ def _videos(shape: Size, seed: int) -> Iterator[Video]:
                 video = f"video{key:02d}"
                 names = [video] if persons == 1 else [f"{video}_left", f"{video}_right"]
                 sources = tuple(
-                    Source(name, f"person{person + place:02d}", video, split, fold, FRAMES_PER_SECOND, ())
+                    Source(
+                        name,
+                        f"person{person + place:02d}",
+                        video,
+                        split,
+                        fold,
+                        FRAMES_PER_SECOND,
+                        (),
+                    )
                     for place, name in enumerate(names)
                 )
                 yield Video(sources, frames, key)
@@ -127,7 +140,13 @@ def _film(video: Video, shape: Size, seed: int) -> Iterator[tuple[Source, Part]]
     latents = [latent_pair(random, video.frames, shape.slowness) for _ in video.sources]
     room = np.mean(latents, axis=0)
     sound = {
-        name: sense(random, room, sensor, mixing_of(sensor, name, video.sources[0].subject, seed), shape.slowness)
+        name: sense(
+            random,
+            room,
+            sensor,
+            mixing_of(sensor, name, video.sources[0].subject, seed),
+            shape.slowness,
+        )
         for name, sensor in shape.sensors.items()
         if sensor.modality == "audio"
     }
@@ -140,11 +159,19 @@ def _film(video: Video, shape: Size, seed: int) -> Iterator[tuple[Source, Part]]
         valid = _faces(random, video.frames)
         taken = np.flatnonzero(valid)[nearest(np.flatnonzero(valid), video.frames)]
         sight = {
-            name: sense(random, latent, sensor, mixing_of(sensor, name, source.subject, seed), shape.slowness)[taken]
+            name: sense(
+                random,
+                latent,
+                sensor,
+                mixing_of(sensor, name, source.subject, seed),
+                shape.slowness,
+            )[taken]
             for name, sensor in shape.sensors.items()
             if sensor.modality == "visual"
         }
-        features: dict[str, NDArray[np.floating]] = {name: (sight | sound)[name] for name in shape.sensors}
+        features: dict[str, NDArray[np.floating]] = {
+            name: (sight | sound)[name] for name in shape.sensors
+        }
         yield source, Part(features, _annotate(random, latent), times, valid, gaps)
 
 
@@ -159,7 +186,8 @@ def _faces(random: np.random.Generator, frames: int) -> NDArray[np.bool_]:
 
 
 def _annotate(random: np.random.Generator, latent: Array) -> Array:
-    """(frames, 2) labels with three decimals; a stretch in one of six recordings is unlabelled (NaN)."""
+    """(frames, 2) labels with three decimals; a stretch in one of six recordings is unlabelled
+    (NaN)."""
     labels: Array = np.clip(latent, -1.0, 1.0).round(3)
     if random.random() < 1 / 6:
         start = int(random.integers(len(labels)))
@@ -173,8 +201,11 @@ def _shown(source: Source, parts: dict[str, Part]) -> Part:
 
 
 def withhold(folder: Path, name: str, annotations: NDArray[np.floating] | None) -> None:
-    """Write the labels (frames, 2) of recording `name` to <folder>/<name>.csv, empty where unlabelled."""
+    """Write the labels (frames, 2) of recording `name` to <folder>/<name>.csv, empty where
+    unlabelled."""
     pairs = [] if annotations is None else annotations.tolist()
-    rows = ["," if np.isnan(valence) else f"{valence:.4g},{arousal:.4g}" for valence, arousal in pairs]
+    rows = [
+        "," if np.isnan(valence) else f"{valence:.4g},{arousal:.4g}" for valence, arousal in pairs
+    ]
     with whole_file(folder / f"{name}.csv") as beside:
         beside.write_text("\n".join([",".join(DIMENSIONS), *rows]) + "\n", encoding="utf-8")

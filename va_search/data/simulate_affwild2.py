@@ -1,14 +1,17 @@
-"""A simulated challenge at the paper's shape: Aff-Wild2's recordings (affwild2_shape) and the paper's feature sets.
+"""A simulated challenge at the paper's shape: Aff-Wild2's recordings (affwild2_shape) and the
+paper's feature sets.
 
-Annotations are made up from latent valence and arousal; a share of them no feature tells. Each feature set sees the
-rest through slow errors: its own and its modality's, of different size in valence and in arousal, so that which sets
-are best depends on the dimension and models on different sets complement each other (Tables 1-3). Features are as deep
-ones are: about unit scale, low rank (what is seen, and as much that has nothing to do with emotion), offsets of the
-person, noise per frame; they are learnt as they are, with `normalise: none`. Two persons of one video share its sound.
+Annotations are made up from latent valence and arousal; a share of them no feature tells. Each
+feature set sees the rest through slow errors: its own and its modality's, of different size in
+valence and in arousal, so that which sets are best depends on the dimension and models on different
+sets complement each other (Tables 1-3). Features are as deep ones are: about unit scale, low rank
+(what is seen, and as much that has nothing to do with emotion), offsets of the person, noise per
+frame; they are learnt as they are, with `normalise: none`. Two persons of one video share its
+sound.
 
-Conventions: labels in [-1, 1], NaN unlabelled; features float16; no time column, no folds (`data folds` makes them).
-A recording is made when it is read, from its video's number and the seed alone: memory holds one per worker.
-"""
+Conventions: labels in [-1, 1], NaN unlabelled; features float16; no time column, no folds (`data
+folds` makes them). A recording is made when it is read, from its video's number and the seed alone:
+memory holds one per worker."""
 
 from __future__ import annotations
 
@@ -51,7 +54,8 @@ SHARED = 0.25
 STEADY = 0.1
 """Share of the variance of emotion and errors that stays the same all through a recording."""
 NUISANCE, NUISANCE_SPREAD = 10, 0.45
-"""Directions in a feature set that move and have nothing to do with emotion, and how far beside those that have."""
+"""Directions in a feature set that move and have nothing to do with emotion, and how far beside
+those that have."""
 DIRECTIONS = 3 + NUISANCE
 PERSON = 0.2
 """Spread of persons' offsets, per column."""
@@ -62,18 +66,28 @@ CHUNK = 4096
 
 
 def simulate_affwild2(
-    to: Path, *, scale: float = 0.01, seed: int = 0, hidden: Path | None = None, progress: Progress = quiet
+    to: Path,
+    *,
+    scale: float = 0.01,
+    seed: int = 0,
+    hidden: Path | None = None,
+    progress: Progress = quiet,
 ) -> Store:
-    """Make the challenge at `to`, the same for the same scale and seed; a second call finds it and opens it.
+    """Make the challenge at `to`, the same for the same scale and seed; a second call finds it and
+    opens it.
 
-    `scale` is the share of Aff-Wild2's frames, 0.01 to 1 (about 33 GB); `hidden` a folder for the withheld test labels:
-    <recording>.csv with valence,arousal, a row per frame, empty where unlabelled. InputError for a scale outside.
-    """
+    `scale` is the share of Aff-Wild2's frames, 0.01 to 1 (about 33 GB); `hidden` a folder for the
+    withheld test labels: <recording>.csv with valence,arousal, a row per frame, empty where
+    unlabelled. InputError for a scale outside."""
     shape = affwild2_shape(scale, seed)
-    sources = [Source(p.name, p.subject, p.video, p.split, None, p.frames_per_second, ()) for p in shape]
+    sources = [
+        Source(p.name, p.subject, p.video, p.split, None, p.frames_per_second, ()) for p in shape
+    ]
     sets = {name: (one.modality, tuple(map(str, range(one.dim)))) for name, one in SENSORS.items()}
     about = f"simulate like=affwild2 scale={scale:g} seed={seed} meaning={MEANING}"
-    description = Description("simulated-affwild2", (-1.0, 1.0), sets, dtype="float16", source=about)
+    description = Description(
+        "simulated-affwild2", (-1.0, 1.0), sets, dtype="float16", source=about
+    )
     if hidden is not None:
         for planned in shape:
             if planned.split == "test":
@@ -97,7 +111,11 @@ def film(planned: Planned, seed: int) -> Part:
     features: dict[str, NDArray[np.floating]] = {}
     for name, sensor in SENSORS.items():
         heard = sensor.modality == "audio"
-        random, seen, who = (sound, room, planned.video) if heard else (sight, latent[planned.place], planned.subject)
+        random, seen, who = (
+            (sound, room, planned.video)
+            if heard
+            else (sight, latent[planned.place], planned.subject)
+        )
         state = _state(random, seen, shared[sensor.modality], sensor, _slowness(planned))
         values = _columns(random, state, sensor, _mixing(sensor, name, who, seed))
         features[name] = values if heard else values[taken]
@@ -125,7 +143,8 @@ def _slowness(planned: Planned) -> float:
 
 
 def _told(planned: Planned, place: int, seed: int) -> Array:
-    """(frames, 2) unit variance: what features can tell of the emotion of the `place`-th person of the video."""
+    """(frames, 2) unit variance: what features can tell of the emotion of the `place`-th person of
+    the video."""
     random = np.random.default_rng([seed, 11, planned.key, place])
     return _course(random, planned.frames, _slowness(planned))
 
@@ -147,13 +166,18 @@ def _faces(random: np.random.Generator, frames: int) -> NDArray[np.bool_]:
     return valid
 
 
-def _state(random: np.random.Generator, seen: Array, shared: Array, sensor: Sensor, slowness: float) -> Array:
-    """(frames, 3 + nuisance): valence and arousal with errors, their product, and what has nothing to do with them."""
+def _state(
+    random: np.random.Generator, seen: Array, shared: Array, sensor: Sensor, slowness: float
+) -> Array:
+    """(frames, 3 + nuisance): valence and arousal with errors, their product, and what has nothing
+    to do with them."""
     frames = len(seen)
     wrong = np.sqrt(SHARED) * shared + np.sqrt(1.0 - SHARED) * _course(random, frames, slowness)
     pair = (seen + wrong * sensor.error) / np.sqrt(1.0 + np.square(sensor.error))
     nuisance = slow(random, frames, slowness, NUISANCE)
-    return np.column_stack([pair * sensor.gain, 0.5 * pair.prod(axis=1), NUISANCE_SPREAD * nuisance])
+    return np.column_stack(
+        [pair * sensor.gain, 0.5 * pair.prod(axis=1), NUISANCE_SPREAD * nuisance]
+    )
 
 
 def _mixing(sensor: Sensor, name: str, who: str, seed: int) -> Mixing:
@@ -165,8 +189,11 @@ def _mixing(sensor: Sensor, name: str, who: str, seed: int) -> Mixing:
     return Mixing(weights, np.ones(sensor.dim), offset)
 
 
-def _columns(random: np.random.Generator, state: Array, sensor: Sensor, mixing: Mixing) -> NDArray[np.float16]:
-    """(frames, dim): the state mixed into columns with the offset and noise; made in chunks, in single precision."""
+def _columns(
+    random: np.random.Generator, state: Array, sensor: Sensor, mixing: Mixing
+) -> NDArray[np.float16]:
+    """(frames, dim): the state mixed into columns with the offset and noise; made in chunks, in
+    single precision."""
     weights, offset = mixing.weights.astype(np.float32), mixing.offset.astype(np.float32)
     values = np.empty((len(state), sensor.dim), dtype=np.float16)
     for start in range(0, len(state), CHUNK):

@@ -1,14 +1,14 @@
-"""Importer of the `table` layout: one CSV or Parquet file per recording, described by two small files.
+"""Importer of the `table` layout: one CSV or Parquet file per recording, described by two small
+files.
 
     SOURCE/
       dataset.yaml                name, label range, frame rate, time column, feature sets and their columns
       recordings.csv              recording, subject, split, and if wanted fold, rows, frames_per_second, video
       recordings/<recording>.csv  or .parquet: time column, feature columns, valence and arousal
 
-Conventions: labels are on the source's scale; an empty cell is an unlabelled frame; test recordings may lack the
-label columns. A frame labelled in one dimension only counts as unlabelled. A step in time of more than 1.5 frame
-intervals is a gap, which no segment crosses.
-"""
+Conventions: labels are on the source's scale; an empty cell is an unlabelled frame; test recordings
+may lack the label columns. A frame labelled in one dimension only counts as unlabelled. A step in
+time of more than 1.5 frame intervals is a gap, which no segment crosses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,15 @@ from va_search.data.column_roles import role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
 from va_search.data.draft import Description, Part
 from va_search.data.frame_rows import RecordingFrames, refuse_ignored
-from va_search.data.importing import PROBLEMS_SHOWN, Progress, alike_once, drafting, quiet, read_all, refuse
+from va_search.data.importing import (
+    PROBLEMS_SHOWN,
+    Progress,
+    alike_once,
+    drafting,
+    quiet,
+    read_all,
+    refuse,
+)
 from va_search.data.sheet import (
     PROBLEMS_OF_A_FILE,
     SEPARATORS,
@@ -43,20 +51,29 @@ from va_search.errors import InputError, counted
 from va_search.metrics import DIMENSIONS
 
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
-"""Share of the label range's size by which a label may be outside it: what float32 and decimals round."""
+"""Share of the label range's size by which a label may be outside it: what float32 and decimals
+round."""
 NAMES_SHOWN = 40
 
 
 def import_table(
-    source: Path, to: Path, *, dtype: str = "float32", workers: int | None = None, progress: Progress = quiet
+    source: Path,
+    to: Path,
+    *,
+    dtype: str = "float32",
+    workers: int | None = None,
+    progress: Progress = quiet,
 ) -> Store:
-    """Read the `table` layout at `source` into a store at `to`; a second call finds the store and opens it.
+    """Read the `table` layout at `source` into a store at `to`; a second call finds the store and
+    opens it.
 
-    InputError with the problems of all recordings together; what was read before a kill is not read again.
-    """
+    InputError with the problems of all recordings together; what was read before a kill is not read
+    again."""
     if not source.is_dir():
         found = "it is a file" if source.exists() else "no such folder"
-        raise InputError(f"{source}: {found}, expected a folder with dataset.yaml, recordings.csv and recordings/")
+        raise InputError(
+            f"{source}: {found}, expected a folder with dataset.yaml, recordings.csv and recordings/"
+        )
     dataset, recordings, warnings = _read_description(source)
     names = frozenset(recording.name for recording in recordings)
     people = frozenset(recording.subject for recording in recordings)
@@ -70,7 +87,8 @@ def import_table(
 
 
 def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[str]]:
-    """dataset.yaml, the recordings, and warnings; InputError with what is wrong in both and in the files' headers."""
+    """dataset.yaml, the recordings, and warnings; InputError with what is wrong in both and in the
+    files' headers."""
     dataset: Dataset | None = None
     problems: list[str] = []
     try:
@@ -80,7 +98,11 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
     listing = read_recordings(source, dataset)
     problems += listing.problems
     if dataset is not None and not problems:
-        return dataset, listing.recordings, listing.warnings + _clocks_not_used(dataset) + _bookkeeping(dataset)
+        return (
+            dataset,
+            listing.recordings,
+            listing.warnings + _clocks_not_used(dataset) + _bookkeeping(dataset),
+        )
     if dataset is not None:  # look at the headers too, so that everything is reported at once
         for recording in listing.recordings:
             problems += _header_problems(recording, dataset)
@@ -96,7 +118,8 @@ def _header_problems(recording: TableSource, dataset: Dataset) -> list[str]:
 
 
 def _clocks_not_used(dataset: Dataset) -> list[str]:
-    """A warning where no time column is declared and an ignored column's name is that of a clock."""
+    """A warning where no time column is declared and an ignored column's name is that of a
+    clock."""
     if dataset.time_column:
         return []
     clocks = [name for name in dataset.ignored_columns if role_of(name) in ("clocks", "frames")]
@@ -122,7 +145,9 @@ def _description(source: Path, dataset: Dataset, dtype: str) -> Description:
     return Description(
         name=dataset.name,
         label_range=dataset.label_range,
-        feature_sets={name: (entry.modality, tuple(entry.columns)) for name, entry in dataset.features.items()},
+        feature_sets={
+            name: (entry.modality, tuple(entry.columns)) for name, entry in dataset.features.items()
+        },
         dtype=dtype,
         time_column=dataset.time_column,
         source=f"table {source.resolve()}",
@@ -137,8 +162,8 @@ def read_part(
 ) -> Part:
     """One recording read and checked; InputError with everything wrong in its file.
 
-    `recordings` and `people` are the names of all: no ignored column may name another than the recording's own.
-    """
+    `recordings` and `people` are the names of all: no ignored column may name another than the
+    recording's own."""
     file = recording.files[0]
     header = read_header(file)
     refuse(_column_problems(file, header, dataset, recording.split))
@@ -146,7 +171,9 @@ def read_part(
     clock = dataset.clock
     numbers = read_numbers(file, [*dataset.columns, *labels, *([clock.column] if clock else [])])
     width = len(dataset.columns)
-    problems = _row_problem(recording, len(numbers)) + not_finite(file, numbers[:, :width], dataset.columns)
+    problems = _row_problem(recording, len(numbers)) + not_finite(
+        file, numbers[:, :width], dataset.columns
+    )
     pair = numbers[:, width : width + 2] if labels else None
     warnings = []
     if pair is not None:
@@ -169,7 +196,11 @@ def read_part(
 
 
 def _ignored_problems(
-    recording: TableSource, dataset: Dataset, header: list[str], recordings: frozenset[str], people: frozenset[str]
+    recording: TableSource,
+    dataset: Dataset,
+    header: list[str],
+    recordings: frozenset[str],
+    people: frozenset[str],
 ) -> list[str]:
     """What ignored columns say against the rows being the recording's frames, one after another."""
     ignored = set(dataset.ignored_columns)
@@ -177,7 +208,9 @@ def _ignored_problems(
     names, rate = (recording.name,), recording.frames_per_second
     known = RecordingFrames(names, 0, rate, person=recording.subject, people=people)
     try:
-        refuse_ignored(recording.files[0], columns, known, recordings, ordered=dataset.time_column is not None)
+        refuse_ignored(
+            recording.files[0], columns, known, recordings, ordered=dataset.time_column is not None
+        )
     except InputError as error:
         return error.problems
     return []
@@ -193,7 +226,8 @@ def _by_set(numbers: NDArray[np.float64], dataset: Dataset) -> dict[str, NDArray
 
 
 def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str) -> list[str]:
-    """At most two problems: the columns that are missing, and those that dataset.yaml does not name."""
+    """At most two problems: the columns that are missing, and those that dataset.yaml does not
+    name."""
     wanted = [*dataset.columns, *([dataset.time_column] if dataset.time_column else [])]
     if split != "test" or any(name in header for name in DIMENSIONS):
         wanted += DIMENSIONS
@@ -203,7 +237,11 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
     problems = []
     if missing:
         found = listed(header, PROBLEMS_OF_A_FILE, quoted=False)
-        text = f"column {missing[0]!r} is" if len(missing) == 1 else f"columns {listed(missing, NAMES_SHOWN)} are"
+        text = (
+            f"column {missing[0]!r} is"
+            if len(missing) == 1
+            else f"columns {listed(missing, NAMES_SHOWN)} are"
+        )
         problems.append(f"{file}: {text} missing (found: {found}){_spaces_hint(header, missing)}")
     advice = "put {} into a feature set of dataset.yaml or into ignored_columns"
     if len(unknown) == 1:
@@ -229,7 +267,9 @@ def _row_problem(recording: TableSource, frames: int) -> list[str]:
     return [f"{recording.files[0]}: {frames} rows, but recordings.csv says rows = {recording.rows}"]
 
 
-def label_problems(file: Path, pair: NDArray[np.float64], label_range: tuple[float, float]) -> list[str]:
+def label_problems(
+    file: Path, pair: NDArray[np.float64], label_range: tuple[float, float]
+) -> list[str]:
     """One problem per dimension with labels outside the range; NaN is unlabelled and fine.
 
     Labels that only rounding put outside (1.0000000000000002) are clipped, in place.
@@ -257,7 +297,9 @@ def _unlabel_halves(name: str, pair: NDArray[np.float64]) -> list[str]:
     pair[halves] = np.nan
     count = int(halves.sum())
     return (
-        [f"recording {name!r}: {counted(count, 'frame')} labelled in one dimension only, taken as unlabelled"]
+        [
+            f"recording {name!r}: {counted(count, 'frame')} labelled in one dimension only, taken as unlabelled"
+        ]
         if count
         else []
     )

@@ -1,1 +1,2 @@
-"""Ensembles per dimension from the prediction bank. NumPy and SciPy (Matplotlib for pictures): no torch, no Ray."""
+"""Ensembles per dimension from the prediction bank. NumPy and SciPy (Matplotlib for pictures): no
+torch, no Ray."""

@@ -1,8 +1,9 @@
-"""An ensemble from the bank: candidates -> statistics -> weights per dimension -> honest scores -> saved.
+"""An ensemble from the bank: candidates -> statistics -> weights per dimension -> honest scores ->
+saved.
 
-Conventions: everything is chosen on the validation recordings alone (with `folds: all` on every labelled recording,
-out-of-fold). Test predictions are not read here. What can't be judged is made in unscored.py.
-"""
+Conventions: everything is chosen on the validation recordings alone (with `folds: all` on every
+labelled recording, out-of-fold). Test predictions are not read here. What can't be judged is made
+in unscored.py."""
 
 from __future__ import annotations
 
@@ -17,7 +18,16 @@ from va_search.ensemble.compare import Interval, Outcome
 from va_search.ensemble.fresh import complete_trials, forget_explanation
 from va_search.ensemble.material import Material, Materials, gather
 from va_search.ensemble.recipe import Recipe
-from va_search.ensemble.saved import Both, Ensemble, MeasuredOn, Scores, Single, Spread, Weighted, read_ensemble
+from va_search.ensemble.saved import (
+    Both,
+    Ensemble,
+    MeasuredOn,
+    Scores,
+    Single,
+    Spread,
+    Weighted,
+    read_ensemble,
+)
 from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
 from va_search.files import Home, write_json
@@ -32,17 +42,27 @@ GAINS = 20
 
 
 def build(
-    home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None = None, *, force: bool = False
+    home: Home,
+    studies: Sequence[str],
+    recipe: Recipe,
+    name: str,
+    store: Store | None = None,
+    *,
+    force: bool = False,
 ) -> Ensemble:
     """Build the ensemble `name` from complete trials of `studies`, and save it under home.
 
-    The store is the one the trials' records name, or `store`. The same name again is built anew where recipe and
-    studies are the same (new trials then come in), and refused otherwise unless `force`. InputError as in `gather`.
-    """
+    The store is the one the trials' records name, or `store`. The same name again is built anew
+    where recipe and studies are the same (new trials then come in), and refused otherwise unless
+    `force`. InputError as in `gather`."""
     notes = _same_again(home, name, recipe, studies, force)
-    complete = complete_trials(home, studies)  # before they are read: what ends meanwhile counts as newer
+    complete = complete_trials(
+        home, studies
+    )  # before they are read: what ends meanwhile counts as newer
     ensemble = _built(home, studies, recipe, name, store)
-    ensemble = ensemble.model_copy(update={"notes": [*notes, *ensemble.notes], "complete": complete})
+    ensemble = ensemble.model_copy(
+        update={"notes": [*notes, *ensemble.notes], "complete": complete}
+    )
     removed = forget_explanation(home, name, ensemble)
     if removed:
         ensemble = ensemble.model_copy(update={"notes": [removed, *ensemble.notes]})
@@ -50,7 +70,9 @@ def build(
     return ensemble
 
 
-def _built(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None) -> Ensemble:
+def _built(
+    home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None
+) -> Ensemble:
     """The ensemble of any recipe, not saved."""
     if recipe.of:
         parts = [(share, _built(home, studies, one, one.name, store)) for share, one in recipe.of]
@@ -60,16 +82,24 @@ def _built(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store:
     return _chosen(home, studies, recipe, name, store)
 
 
-def _chosen(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None) -> Ensemble:
+def _chosen(
+    home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None
+) -> Ensemble:
     """Members and weights chosen on the materials, and judged."""
-    materials = gather(home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds)
+    materials = gather(
+        home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds
+    )
     outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
     intervals = {
         "ensemble": compare.intervals(outcomes, materials),
         "best_single": compare.intervals(singles, materials),
     }
-    changed = [text for dimension, material in materials.items() for text in _changed(material, dimension)]
-    useless = [text for dimension, outcome in outcomes.items() for text in _no_weight(outcome, dimension)]
+    changed = [
+        text for dimension, material in materials.items() for text in _changed(material, dimension)
+    ]
+    useless = [
+        text for dimension, outcome in outcomes.items() for text in _no_weight(outcome, dimension)
+    ]
     lines = materials.lines
     return Ensemble(
         **heading(recipe, name, studies, lines.store),
@@ -79,12 +109,17 @@ def _chosen(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store
         left_out=lines.left_out,
         notes=[*materials.notes, *changed, *useless],
         measured_on=MeasuredOn.model_validate(materials.measured_on()),
-        dimensions={d: _weighted(d, outcomes[d], singles[d], intervals, bool(recipe.among)) for d in DIMENSIONS},
+        dimensions={
+            d: _weighted(d, outcomes[d], singles[d], intervals, bool(recipe.among))
+            for d in DIMENSIONS
+        },
         scores=_both(outcomes),
         best_single=_both(singles),
         intervals=intervals if materials.folds.parts else None,
         best_for_both=_for_both(materials),
-        differences=paired.differences(compare.predicted_by(outcomes), compare.predicted_by(singles), materials),
+        differences=paired.differences(
+            compare.predicted_by(outcomes), compare.predicted_by(singles), materials
+        ),
     )
 
 
@@ -102,7 +137,9 @@ def _for_both(materials: Materials) -> Both | None:
     return Both(study=best.study, trial=best.trial, scores=scores, intervals=intervals)
 
 
-def _same_again(home: Home, name: str, recipe: Recipe, studies: Sequence[str], force: bool) -> list[str]:
+def _same_again(
+    home: Home, name: str, recipe: Recipe, studies: Sequence[str], force: bool
+) -> list[str]:
     path = home.ensemble(name)
     if not path.is_file():
         return []
@@ -112,12 +149,16 @@ def _same_again(home: Home, name: str, recipe: Recipe, studies: Sequence[str], f
         if force:
             return [f"{path} was not readable and is replaced"]
         raise InputError(f"{path}: exists and can't be read; --force replaces it") from None
-    if not force and (old.recipe_document != recipe.document or sorted(old.studies) != sorted(studies)):
+    if not force and (
+        old.recipe_document != recipe.document or sorted(old.studies) != sorted(studies)
+    ):
         raise InputError(
             f"ensemble {name!r} exists, of recipe {old.recipe} and studies {', '.join(old.studies)}; "
             "choose another --name, or replace it with --force"
         )
-    return [f"replaces the ensemble {name!r} of {old.created_at} ({old.candidates} candidates then)"]
+    return [
+        f"replaces the ensemble {name!r} of {old.created_at} ({old.candidates} candidates then)"
+    ]
 
 
 def _weighted(
@@ -129,16 +170,23 @@ def _weighted(
 ) -> Weighted:
     fit, material = outcome.fit, outcome.fits.material
     each = np.nan_to_num(material.statistics.total().ccc_of_each())
-    order = [int(i) for i in np.lexsort((-each, -fit.weights)) if fit.weights[i] != 0.0]  # by weight, then by CCC
+    order = [
+        int(i) for i in np.lexsort((-each, -fit.weights)) if fit.weights[i] != 0.0
+    ]  # by weight, then by CCC
     gains = _gains(outcome, order)
     best = single.fits.material.candidates[int(np.argmax(single.fit.weights))]
     spread = compare.spread(outcome.predicted)
     return Weighted(
         recipe=outcome.fits.plan.document(),
-        members=[member_of(material.candidates[i], float(fit.weights[i]), float(each[i]), gains.get(i)) for i in order],
+        members=[
+            member_of(material.candidates[i], float(fit.weights[i]), float(each[i]), gains.get(i))
+            for i in order
+        ],
         scores=_scores(outcome, intervals["ensemble"], dimension),
         best_single=Single(
-            study=best.study, trial=best.trial, scores=_scores(single, intervals["best_single"], dimension)
+            study=best.study,
+            trial=best.trial,
+            scores=_scores(single, intervals["best_single"], dimension),
         ),
         post=fit.post,
         shrink=fit.shrink,
@@ -149,13 +197,20 @@ def _weighted(
 
 
 def _gains(outcome: Outcome, order: Sequence[int]) -> dict[int, float]:
-    """What the members with most weight add; nothing where one has all the weight, or there are no folds."""
+    """What the members with most weight add; nothing where one has all the weight, or there are no
+    folds."""
     measured = list(order[:GAINS])
     found = outcome.fits.gains(measured) if len(order) > 1 else None
-    return {} if found is None else {i: gain for i, gain in zip(measured, found, strict=True) if np.isfinite(gain)}
+    return (
+        {}
+        if found is None
+        else {i: gain for i, gain in zip(measured, found, strict=True) if np.isfinite(gain)}
+    )
 
 
-def _scores(outcome: Outcome, intervals: Mapping[str, Interval | None] | None, dimension: str) -> Scores:
+def _scores(
+    outcome: Outcome, intervals: Mapping[str, Interval | None] | None, dimension: str
+) -> Scores:
     interval = None if intervals is None else intervals[dimension]
     return Scores(in_sample=outcome.in_sample, out_of_fold=outcome.out_of_fold, interval=interval)
 
@@ -163,7 +218,9 @@ def _scores(outcome: Outcome, intervals: Mapping[str, Interval | None] | None, d
 def _changed(material: Material, dimension: str) -> list[str]:
     """Trials whose record tells another CCC than the bank and the store give now."""
     notes = []
-    for candidate, now in zip(material.candidates, material.statistics.total().ccc_of_each(), strict=True):
+    for candidate, now in zip(
+        material.candidates, material.statistics.total().ccc_of_each(), strict=True
+    ):
         then = candidate.record.get("best", {}).get(dimension, {}).get("ccc")
         if then is not None and abs(then - now) > CHANGED:
             notes.append(

@@ -2,11 +2,11 @@
 
     studies/<study>/statistics/<dimension>-<key>.npz    the key stands for the studies and the validation frames
 
-Conventions: what is kept is used for a member as long as its prediction file is the very one that was read (size,
-inode and both times of the file) and the annotations, recordings and format are the same (SHA-256); everything else
-is computed from the frames. A file that can't be read, whatever the reason, is computed anew and replaced: the kept
-statistics only ever save time. Files appear whole and hold no pickle.
-"""
+Conventions: what is kept is used for a member as long as its prediction file is the very one that
+was read (size, inode and both times of the file) and the annotations, recordings and format are the
+same (SHA-256); everything else is computed from the frames. A file that can't be read, whatever the
+reason, is computed anew and replaced: the kept statistics only ever save time. Files appear whole
+and hold no pickle."""
 
 from __future__ import annotations
 
@@ -47,39 +47,49 @@ def statistics_for(
     parts: Sequence[Sequence[int]] = (),
     budget: int = BUDGET,
 ) -> Statistics:
-    """Statistics of the candidates' validation predictions of one dimension, in the candidates' order.
+    """Statistics of the candidates' validation predictions of one dimension, in the candidates'
+    order.
 
-    `annotation`: (frames,) of the recordings of `lines`, NaN unlabelled. `parts`, `budget`: as in `measure`. What is
-    kept of earlier calls under `home` is used, only the rows and columns of new members are computed, and the result
-    is kept. InputError when the dimension's annotation is constant, and as in `measure`.
-    """
+    `annotation`: (frames,) of the recordings of `lines`, NaN unlabelled. `parts`, `budget`: as in
+    `measure`. What is kept of earlier calls under `home` is used, only the rows and columns of new
+    members are computed, and the result is kept. InputError when the dimension's annotation is
+    constant, and as in `measure`."""
     known = annotation[~np.isnan(annotation)]
     if not known.size or known.min() == known.max():
         raise InputError(
             f"{lines.store.path}: {dimension} has the same value in all {known.size} labelled validation frames; "
             "its CCC is not defined"
         )
-    prints = {c.label: fingerprint(lines.bank(home), c) for c in lines.candidates}  # before the files are opened
+    prints = {
+        c.label: fingerprint(lines.bank(home), c) for c in lines.candidates
+    }  # before the files are opened
     path, about = _place(home, lines, dimension), _about(lines, annotation)
     kept, kept_prints = _read(path, about)
     if kept is not None:
-        groups = groups_within(budget, [recording.frames for recording in lines.recordings], len(prints), parts)
+        groups = groups_within(
+            budget, [recording.frames for recording in lines.recordings], len(prints), parts
+        )
         kept = _still_true(kept, kept_prints, prints, groups)
     if kept is not None and kept.labels == tuple(prints):
         return kept
-    statistics = _measured(home, lines, dimension, annotation, kept=kept, parts=parts, budget=budget)
+    statistics = _measured(
+        home, lines, dimension, annotation, kept=kept, parts=parts, budget=budget
+    )
     if kept is None or len(kept.labels) < len(prints):
         _keep(path, statistics, {**about, "prints": prints})
     return statistics
 
 
 def fingerprint(bank: Bank, candidate: Candidate) -> list[int]:
-    """What tells a candidate's validation file from any other and from itself after a change; InputError if missing."""
+    """What tells a candidate's validation file from any other and from itself after a change;
+    InputError if missing."""
     path = bank.folder(candidate.study, candidate.trial) / "validation.arrow"
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; the trial's predictions are not there any more") from None
+        raise InputError(
+            f"{path}: missing; the trial's predictions are not there any more"
+        ) from None
     return [found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
 
 
@@ -95,7 +105,8 @@ def _measured(
 ) -> Statistics:
     bank = lines.bank(home)
     columns = [
-        bank.column(c.study, c.trial, "validation", dimension, frames_hash=lines.frames_hash) for c in lines.candidates
+        bank.column(c.study, c.trial, "validation", dimension, frames_hash=lines.frames_hash)
+        for c in lines.candidates
     ]
     recordings = [(recording.name, recording.frames) for recording in lines.recordings]
     labels = [c.label for c in lines.candidates]
@@ -104,7 +115,9 @@ def _measured(
 
 def _place(home: Home, lines: LineUp, dimension: str) -> Path:
     studies = sorted({candidate.study for candidate in lines.candidates})
-    what = [studies, lines.frames_hash] + ([ALL] if lines.fold == ALL else [])  # never mixed up with trials'
+    what = [studies, lines.frames_hash] + (
+        [ALL] if lines.fold == ALL else []
+    )  # never mixed up with trials'
     key = digest(what)[:16]
     return home.study(studies[0]) / "statistics" / f"{dimension}-{key}.npz"
 
@@ -122,7 +135,8 @@ def _still_true(
     now: dict[str, list[int]],
     groups: Groups,
 ) -> Statistics | None:
-    """The kept statistics of members whose files did not change, in today's order and blocks; None without any."""
+    """The kept statistics of members whose files did not change, in today's order and blocks; None
+    without any."""
     place = {label: index for index, label in enumerate(kept.labels)}
     same = [label for label in now if then.get(label) == now[label]]
     if not same:
@@ -145,14 +159,22 @@ def _keep(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
             np.savez(handle, head=np.frombuffer(head, dtype=np.uint8), **arrays)
         _tidy(path)
     except Exception as error:
-        log.warning("%s: statistics are not kept (%s); the next ensemble computes them again", path, error)
+        log.warning(
+            "%s: statistics are not kept (%s); the next ensemble computes them again", path, error
+        )
 
 
 def _tidy(path: Path) -> None:
-    """Remove all but the last files of the dimension, and what killed processes left half written."""
+    """Remove all but the last files of the dimension, and what killed processes left half
+    written."""
     age = {file: file.stat().st_mtime for file in path.parent.iterdir()}
-    whole = sorted((file for file in age if file.match(f"{path.name.split('-')[0]}-*.npz")), key=lambda f: age[f])
-    half = [file for file in age if file.match(".*.partial") and age[file] < time.time() - ABANDONED]
+    whole = sorted(
+        (file for file in age if file.match(f"{path.name.split('-')[0]}-*.npz")),
+        key=lambda f: age[f],
+    )
+    half = [
+        file for file in age if file.match(".*.partial") and age[file] < time.time() - ABANDONED
+    ]
     for file in [*whole[:-KEPT], *half]:
         file.unlink(missing_ok=True)
 
@@ -186,6 +208,9 @@ def _whole(statistics: Statistics) -> bool:
     return (
         statistics.products.shape == (blocks, members, members)
         and statistics.sums.shape == statistics.with_label.shape == (blocks, members)
-        and statistics.counts.shape == statistics.label_sums.shape == statistics.label_squares.shape == (blocks,)
+        and statistics.counts.shape
+        == statistics.label_sums.shape
+        == statistics.label_squares.shape
+        == (blocks,)
         and statistics.shifts.shape == (members,)
     )

@@ -1,10 +1,10 @@
-"""Which trials may be members: complete, of the studies asked for, and on the same validation frames.
+"""Which trials may be members: complete, of the studies asked for, and on the same validation
+frames.
 
 (Or configurations over folds, which over_folds.py puts together, on all labelled frames.)
 
-Conventions: candidates stand in the order of their trial ids, which is how ties break. Nothing is dropped silently:
-what is left out is counted by its reason.
-"""
+Conventions: candidates stand in the order of their trial ids, which is how ties break. Nothing is
+dropped silently: what is left out is counted by its reason."""
 
 from __future__ import annotations
 
@@ -45,15 +45,18 @@ class Candidate:
 
     @property
     def fold(self) -> Any:
-        """What it was trained on: a key of the store's folds, "all", or None for a model from elsewhere."""
+        """What it was trained on: a key of the store's folds, "all", or None for a model from
+        elsewhere."""
         return (self.record.get("settings") or {}).get("fold")
 
 
 @dataclass(frozen=True)
 class LineUp:
-    """Candidates whose predictions line up: on fold `fold`'s validation recordings and the test recordings.
+    """Candidates whose predictions line up: on fold `fold`'s validation recordings and the test
+    recordings.
 
-    Fold "all": on every labelled recording. `notes`: what a reader should know of the candidates."""
+    Fold "all": on every labelled recording. `notes`: what a reader should know of the
+    candidates."""
 
     store: Store
     fold: str | int
@@ -69,10 +72,17 @@ class LineUp:
         return Bank(home.configurations if self.fold == ALL else home.bank)
 
 
-def find_candidates(bank: Bank, studies: Sequence[str], *, outside: bool) -> tuple[list[Candidate], dict[str, int]]:
-    """Candidates of the studies, each trial once, and what was left out by reason; InputError for unknown studies."""
+def find_candidates(
+    bank: Bank, studies: Sequence[str], *, outside: bool
+) -> tuple[list[Candidate], dict[str, int]]:
+    """Candidates of the studies, each trial once, and what was left out by reason; InputError for
+    unknown studies."""
     known = bank.studies()
-    problems = [unknown_name("study", study, known) for study in dict.fromkeys(studies) if study not in known]
+    problems = [
+        unknown_name("study", study, known)
+        for study in dict.fromkeys(studies)
+        if study not in known
+    ]
     if problems:
         raise InputError(*problems)
     found: dict[tuple[str, str], Candidate] = {}
@@ -86,7 +96,10 @@ def find_candidates(bank: Bank, studies: Sequence[str], *, outside: bool) -> tup
             if record["source"] == "outside" and not outside:
                 left_out["outside model, and the recipe says `outside: false`"] += 1
                 continue
-            same = (trial, record.get("content", ""))  # a trial's id stands for its settings and data
+            same = (
+                trial,
+                record.get("content", ""),
+            )  # a trial's id stands for its settings and data
             if same in found:
                 left_out["same trial in two of the studies, counted once"] += 1
                 continue
@@ -95,16 +108,21 @@ def find_candidates(bank: Bank, studies: Sequence[str], *, outside: bool) -> tup
 
 
 def find_store(candidates: Sequence[Candidate]) -> Store:
-    """The store the candidates' records name; InputError when there is none, or when they name several."""
+    """The store the candidates' records name; InputError when there is none, or when they name
+    several."""
     named = Counter(str(c.record["store_path"]) for c in candidates if c.record.get("store_path"))
     if len(named) > 1:
-        trials = ", ".join(f"{path} ({counted(count, 'trial')})" for path, count in sorted(named.items()))
+        trials = ", ".join(
+            f"{path} ({counted(count, 'trial')})" for path, count in sorted(named.items())
+        )
         raise InputError(
             f"the trials were made on {len(named)} stores: {trials}; an ensemble is of trials of one store: name only "
             "its studies, or say with --data STORE which one to judge on (trials of other recordings are then left out)"
         )
     if not named:
-        raise InputError("the trials' records name no store; say with --data STORE which one to judge on")
+        raise InputError(
+            "the trials' records name no store; say with --data STORE which one to judge on"
+        )
     place = next(iter(named))
     if not is_url(place) and not Path(place).exists():
         raise InputError(
@@ -114,9 +132,14 @@ def find_store(candidates: Sequence[Candidate]) -> Store:
 
 
 def line_up(
-    candidates: Sequence[Candidate], store: Store, left_out: dict[str, int], *, fold: str | int | None = None
+    candidates: Sequence[Candidate],
+    store: Store,
+    left_out: dict[str, int],
+    *,
+    fold: str | int | None = None,
 ) -> LineUp:
-    """Keep the candidates on one fold: `fold`, or the one with most, the official split where that is a tie.
+    """Keep the candidates on one fold: `fold`, or the one with most, the official split where that
+    is a tie.
 
     InputError when none lines up with any fold of the store.
     """
@@ -127,7 +150,9 @@ def line_up(
     counted = Counter(candidate.lines_up_with("validation") for candidate in candidates)
     asked = fold
     if fold is None:
-        fold = max(hashes, key=lambda key: counted[hashes[key]]) if hashes else OFFICIAL  # the first where equal
+        fold = (
+            max(hashes, key=lambda key: counted[hashes[key]]) if hashes else OFFICIAL
+        )  # the first where equal
     counts = Counter(left_out)
     kept = []
     for candidate in candidates:
@@ -139,11 +164,16 @@ def line_up(
     if not kept:
         why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
         which = "a validation fold" if asked is None else f"fold {asked}"
-        raise InputError(f"{store.path}: no trial's predictions line up with {which} of this store ({why})")
-    # told, but not left out: their predictions are judged on the annotations of now, as a model from elsewhere
+        raise InputError(
+            f"{store.path}: no trial's predictions line up with {which} of this store ({why})"
+        )
+    # told, but not left out: their predictions are judged on the annotations of now, as a model
+    # from elsewhere
     older = sum(not of_this_data(candidate.record, store) for candidate in kept)
     notes = (f"{older} of {len(kept)} candidates: {OTHER_DATA}",) if older else ()
-    return LineUp(store, fold, folds[fold], hashes[fold], test_hash, tuple(kept), dict(counts), notes)
+    return LineUp(
+        store, fold, folds[fold], hashes[fold], test_hash, tuple(kept), dict(counts), notes
+    )
 
 
 def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]:
@@ -155,14 +185,20 @@ def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]
     return found
 
 
-def _reason(candidate: Candidate, fold: str | int, hashes: dict[str | int, str], test_hash: str | None) -> str | None:
+def _reason(
+    candidate: Candidate, fold: str | int, hashes: dict[str | int, str], test_hash: str | None
+) -> str | None:
     """Why a candidate can't be a member; None when it can."""
     if candidate.fold == MIX:
         return NO_VALIDATION
     found = candidate.lines_up_with("validation")
     if found != hashes.get(fold):
         other = next((key for key, value in hashes.items() if value == found), None)
-        return "validated on other recordings (another store)" if other is None else f"validated on fold {other}"
+        return (
+            "validated on other recordings (another store)"
+            if other is None
+            else f"validated on fold {other}"
+        )
     if test_hash is not None and candidate.lines_up_with("test") != test_hash:
         return "no predictions of this store's test recordings"
     return None

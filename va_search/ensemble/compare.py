@@ -1,10 +1,10 @@
 """A recipe carried out and judged, and several of them ranked.
 
-Conventions: `in_sample` is measured on the recordings everything was chosen on, so too high; `out_of_fold` repeats all
-of it without the recordings judged (honest.py), for `auto` the choice of the recipe too. Intervals are 95 % ones over
-what is kept together in folds (bootstrap.py). The ranking is by the out-of-fold score, the mean of the two CCCs;
-recipes without one stand last, by their in-sample score.
-"""
+Conventions: `in_sample` is measured on the recordings everything was chosen on, so too high;
+`out_of_fold` repeats all of it without the recordings judged (honest.py), for `auto` the choice of
+the recipe too. Intervals are 95 % ones over what is kept together in folds (bootstrap.py). The
+ranking is by the out-of-fold score, the mean of the two CCCs; recipes without one stand last, by
+their in-sample score."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ LISTED = 10
 
 @dataclass(frozen=True)
 class Outcome:
-    """One dimension of a carried-out recipe. `recipe`: whose plan it is, of those `auto` chose from.
+    """One dimension of a carried-out recipe. `recipe`: whose plan it is, of those `auto` chose
+    from.
 
     `predicted` (recording, 6): sums of the out-of-fold predictions; None where there are no folds.
     """
@@ -55,9 +56,9 @@ class Outcome:
 class Spread:
     """CCCs of single recordings, out-of-fold: quartiles of the defined ones.
 
-    Undefined (and counted) where a recording's annotation, or prediction and annotation, do not vary.
-    `correlation`: the median correlation within a recording, which says whether time is followed there.
-    """
+    Undefined (and counted) where a recording's annotation, or prediction and annotation, do not
+    vary. `correlation`: the median correlation within a recording, which says whether time is
+    followed there."""
 
     low: float | None
     median: float | None
@@ -69,7 +70,8 @@ class Spread:
 
 @dataclass(frozen=True)
 class Row:
-    """One recipe's scores: {valence, arousal, score} each; None where impossible. `takes`: recipes `auto` took.
+    """One recipe's scores: {valence, arousal, score} each; None where impossible. `takes`: recipes
+    `auto` took.
 
     `predicted`: sums of the out-of-fold predictions, by which two recipes are compared.
     """
@@ -92,7 +94,8 @@ class Row:
 def carry_out(
     recipe: Recipe, materials: Materials, known: Mapping[str, dict[str, Fits]] | None = None
 ) -> dict[str, Outcome]:
-    """The outcome of each dimension; `known` are fits by recipe (`_key`), made before on these very materials.
+    """The outcome of each dimension; `known` are fits by recipe (`_key`), made before on these very
+    materials.
 
     InputError as in `refuse_harm`.
     """
@@ -113,7 +116,8 @@ def carry_out(
 
 
 def refuse_harm(materials: Materials) -> None:
-    """InputError for each dimension where no candidate's CCC is above 0, which is what a constant has.
+    """InputError for each dimension where no candidate's CCC is above 0, which is what a constant
+    has.
 
     Every weighted mean of such candidates is no better than a constant either, whatever the recipe.
     """
@@ -144,13 +148,18 @@ def best_single(materials: Materials) -> dict[str, Outcome]:
 
 
 def compare(recipes: Sequence[Recipe], materials: Materials) -> list[Row]:
-    """Every recipe carried out on the same materials, the one with the highest out-of-fold score first."""
+    """Every recipe carried out on the same materials, the one with the highest out-of-fold score
+    first."""
     known: dict[str, dict[str, Fits]] = {}
     rows = []
-    for recipe in sorted(recipes, key=lambda one: bool(one.among)):  # `auto` last: the others' fits are there then
+    for recipe in sorted(
+        recipes, key=lambda one: bool(one.among)
+    ):  # `auto` last: the others' fits are there then
         outcomes = carry_out(recipe, materials, known)
         if not recipe.among and recipe.members.outside:
-            known[_key(recipe)] = {dimension: outcome.fits for dimension, outcome in outcomes.items()}
+            known[_key(recipe)] = {
+                dimension: outcome.fits for dimension, outcome in outcomes.items()
+            }
         rows.append(row(recipe, outcomes, materials))
     return sorted(rows, key=_rank)
 
@@ -164,7 +173,9 @@ def row(recipe: Recipe, outcomes: Mapping[str, Outcome], materials: Materials) -
         out_of_fold=out_of_fold(outcomes),
         intervals=intervals(outcomes, materials),
         spread={dimension: spread(outcome.predicted) for dimension, outcome in outcomes.items()},
-        takes={dimension: outcome.recipe for dimension, outcome in outcomes.items()} if recipe.among else None,
+        takes={dimension: outcome.recipe for dimension, outcome in outcomes.items()}
+        if recipe.among
+        else None,
         predicted=predicted_by(outcomes),
     )
 
@@ -185,12 +196,17 @@ def named(valence: float, arousal: float) -> dict[str, float]:
     return {"valence": valence, "arousal": arousal, "score": score(valence, arousal)}
 
 
-def intervals(outcomes: Mapping[str, Outcome], materials: Materials) -> dict[str, Interval | None] | None:
-    """95 % intervals of {valence, arousal, score}, from the same bootstrap samples; None where there are no folds."""
+def intervals(
+    outcomes: Mapping[str, Outcome], materials: Materials
+) -> dict[str, Interval | None] | None:
+    """95 % intervals of {valence, arousal, score}, from the same bootstrap samples; None where
+    there are no folds."""
     return intervals_of(predicted_by(outcomes), materials)
 
 
-def intervals_of(predicted: Mapping[str, Vector | None], materials: Materials) -> dict[str, Interval | None] | None:
+def intervals_of(
+    predicted: Mapping[str, Vector | None], materials: Materials
+) -> dict[str, Interval | None] | None:
     """As `intervals`, of sums of out-of-fold predictions by dimension."""
     both = [predicted[dimension] for dimension in DIMENSIONS]
     known = [one for one in both if one is not None]
@@ -198,7 +214,8 @@ def intervals_of(predicted: Mapping[str, Vector | None], materials: Materials) -
         return None
     drawn, groups = materials.drawn, len(materials.folds.groups)
     found = {
-        dimension: bootstrap.interval([one], drawn, groups) for dimension, one in zip(DIMENSIONS, known, strict=True)
+        dimension: bootstrap.interval([one], drawn, groups)
+        for dimension, one in zip(DIMENSIONS, known, strict=True)
     }
     return {**found, "score": bootstrap.interval(known, drawn, groups)}
 
@@ -224,12 +241,15 @@ def _allowed(material: Material, one: Recipe) -> Material:
         return material
     own = material.own()
     if not own.candidates:
-        raise InputError(f"recipe {one.name}: no member left: all candidates are models from elsewhere")
+        raise InputError(
+            f"recipe {one.name}: no member left: all candidates are models from elsewhere"
+        )
     return own
 
 
 def _key(recipe: Recipe) -> str:
-    """What tells two recipes apart: two files may have one name, as one of the user's beside the shipped one."""
+    """What tells two recipes apart: two files may have one name, as one of the user's beside the
+    shipped one."""
     return json.dumps([recipe.name, recipe.document], sort_keys=True)
 
 

@@ -1,14 +1,16 @@
-"""What a trial adds to the greedy ensemble of those known so far, which a search may look for (objective ensemble).
+"""What a trial adds to the greedy ensemble of those known so far, which a search may look for
+(objective ensemble).
 
-Conventions: a trial's credit is how much CCC the ensemble would lose without it, the mean of both dimensions. The
-ensemble is greedy (Caruana et al. 2004), chosen per dimension, and judged out-of-fold: members and weights are chosen
-without the recordings they are judged on (in-sample where there are no folds). A trial without weight in any fold has
-credit 0; a copy of another one has about 0, since the other takes its place; below 0 is one that spoils the choice.
+Conventions: a trial's credit is how much CCC the ensemble would lose without it, the mean of both
+dimensions. The ensemble is greedy (Caruana et al. 2004), chosen per dimension, and judged
+out-of-fold: members and weights are chosen without the recordings they are judged on (in-sample
+where there are no folds). A trial without weight in any fold has credit 0; a copy of another one
+has about 0, since the other takes its place; below 0 is one that spoils the choice.
 
-Only the `POOL` trials that are most useful per dimension are kept (those with weight, then those with the highest
-CCC), as sums over the folds' recordings: a newcomer costs one pass over the kept trials' frames, and nothing is read
-twice. Trials that are validated on different frames (folds) are credited apart, each within its own fold.
-"""
+Only the `POOL` trials that are most useful per dimension are kept (those with weight, then those
+with the highest CCC), as sums over the folds' recordings: a newcomer costs one pass over the kept
+trials' frames, and nothing is read twice. Trials that are validated on different frames (folds) are
+credited apart, each within its own fold."""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ Name = tuple[str, str]
 
 
 class Credits:
-    """Credits of the trials in a home's bank that are validated on folds of a store; call it with new ones."""
+    """Credits of the trials in a home's bank that are validated on folds of a store; call it with
+    new ones."""
 
     def __init__(self, home: Home, store: Store) -> None:
         self._bank = Bank(home.bank)
@@ -52,9 +55,8 @@ class Credits:
     def __call__(self, trials: Sequence[Name]) -> dict[Name, float]:
         """The credits of these trials, after making all of them known.
 
-        Without credit are those that validate on no fold of the store, whose predictions can't be read, and all while
-        fewer than `FEWEST` are known of a fold.
-        """
+        Without credit are those that validate on no fold of the store, whose predictions can't be
+        read, and all while fewer than `FEWEST` are known of a fold."""
         arrived: dict[str, list[Name]] = {}
         for name in dict.fromkeys(trials):
             if name not in self._place and (place := self._placed(name)) is not None:
@@ -90,7 +92,9 @@ class Credits:
 
     def _counts(self, name: Name) -> bool:
         place = self._place.get(name)
-        return place is not None and all(one.known >= FEWEST for one in self._contests[place].values())
+        return place is not None and all(
+            one.known >= FEWEST for one in self._contests[place].values()
+        )
 
     def _credit(self, name: Name) -> float:
         contests = self._contests[self._place[name]].values()
@@ -125,7 +129,9 @@ class Contest:
         for low in range(0, len(names), POOL):
             some = list(names[low : low + POOL])
             self._columns += [
-                self._bank.column(study, trial, "validation", self._dimension, frames_hash=self._place)
+                self._bank.column(
+                    study, trial, "validation", self._dimension, frames_hash=self._place
+                )
                 for study, trial in some
             ]
             self._pool += some
@@ -145,7 +151,8 @@ class Contest:
         lost = self._ccc - self._judged(self._chosen(others))
         return float(lost) if np.isfinite(lost) else 0.0
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    # -- inside
+    # ------------------------------------------------------------------------------------------------------
 
     def _measure(self) -> None:
         """Statistics with rows for those that are new, and the ensemble of all."""
@@ -165,12 +172,15 @@ class Contest:
     def _choose(self) -> None:
         assert self._statistics is not None
         found = self._statistics
-        self._moments = [found.total(found.without(part)) for part in self._parts] or [found.total()]
+        self._moments = [found.total(found.without(part)) for part in self._parts] or [
+            found.total()
+        ]
         self._weights = self._chosen(np.arange(len(self._pool)))
         self._ccc = self._judged(self._weights)
 
     def _chosen(self, members: NDArray[np.intp]) -> list[Vector]:
-        """The ensemble's weights among some of the members, for each part chosen without that part."""
+        """The ensemble's weights among some of the members, for each part chosen without that
+        part."""
         found = []
         for moments in self._moments:
             weights = np.zeros(len(self._pool))
@@ -210,4 +220,6 @@ def _varies(store: Store, recordings: tuple[Recording, ...]) -> bool:
 
 def _folds(recordings: Sequence[Recording], annotation: NDArray[np.float32]) -> Folds:
     ends = np.cumsum([recording.frames for recording in recordings])
-    return make_folds(recordings, [int((~np.isnan(part)).sum()) for part in np.split(annotation, ends[:-1])])
+    return make_folds(
+        recordings, [int((~np.isnan(part)).sum()) for part in np.split(annotation, ends[:-1])]
+    )

@@ -1,12 +1,13 @@
-"""Why this ensemble: how alike its members are, where its weight lies, and what each part of it is worth.
+"""Why this ensemble: how alike its members are, where its weight lies, and what each part of it is
+worth.
 
-Conventions: one dimension at a time. What a group of members adds is the CCC of the whole recipe minus the CCC of the
-recipe built again without the group, both out-of-fold (in-sample where that is impossible; `measured` says which): it
-may be negative, and a part that other members can replace adds little, even with a large weight. Groups: every feature
-set and every encoder among the candidates, and models from elsewhere. What single members add is the ensemble's own
-`gain`: the others keep their weights' proportions. Of a recipe `auto`, the recipe it took is explained. Weights may be
-negative (ridge); they sum to 1, and so do shares.
-"""
+Conventions: one dimension at a time. What a group of members adds is the CCC of the whole recipe
+minus the CCC of the recipe built again without the group, both out-of-fold (in-sample where that is
+impossible; `measured` says which): it may be negative, and a part that other members can replace
+adds little, even with a large weight. Groups: every feature set and every encoder among the
+candidates, and models from elsewhere. What single members add is the ensemble's own `gain`: the
+others keep their weights' proportions. Of a recipe `auto`, the recipe it took is explained. Weights
+may be negative (ridge); they sum to 1, and so do shares."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ from va_search.ensemble.plan import OPTIONS, Plan, Shared
 from va_search.ensemble.saved import Ensemble
 
 Judge = Callable[[NDArray[np.bool_]], float | None]
-"""(member,) which candidates may be members -> the recipe's CCC; None where it can't be built or judged."""
+"""(member,) which candidates may be members -> the recipe's CCC; None where it can't be built or
+judged."""
 
 SHARED = ("encoder", "features", "fusion", "seed")
 """What members may have in common, in the order it is told."""
@@ -37,7 +39,8 @@ ELSEWHERE = "from elsewhere"
 
 @dataclass(frozen=True)
 class Share:
-    """Weight of the members that have `value` (of an encoder, a combination of feature sets, …) in common."""
+    """Weight of the members that have `value` (of an encoder, a combination of feature sets, …) in
+    common."""
 
     what: str
     value: str
@@ -49,9 +52,8 @@ class Share:
 class Addition:
     """What a group adds: `gain` = the CCC − the CCC `without` the group's candidates.
 
-    `candidates`: how many are in the group, `weight` what they have in the ensemble. None where nothing is left
-    without them, or it was not measured.
-    """
+    `candidates`: how many are in the group, `weight` what they have in the ensemble. None where
+    nothing is left without them, or it was not measured."""
 
     kind: str  # feature set, encoder, source, member
     name: str
@@ -63,8 +65,9 @@ class Addition:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One dimension. `labels` are the members with weight, most weight first, and `models` what they are; `correlation`
-    (label, label) is over the labelled frames, NaN for a constant member."""
+    """One dimension. `labels` are the members with weight, most weight first, and `models` what
+    they are; `correlation` (label, label) is over the labelled frames, NaN for a constant
+    member."""
 
     measured: str
     ccc: float | None
@@ -77,13 +80,18 @@ class Explanation:
 
     def document(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        values = [[None if math.isnan(x) else round(x, 6) for x in row] for row in self.correlation.tolist()]
+        values = [
+            [None if math.isnan(x) else round(x, 6) for x in row]
+            for row in self.correlation.tolist()
+        ]
         return {
             "measured": self.measured,
             "ccc": self.ccc,
             "members": [
                 {"member": member, "model": model, "weight": weight}
-                for member, model, weight in zip(self.labels, self.models, self.weights, strict=True)
+                for member, model, weight in zip(
+                    self.labels, self.models, self.weights, strict=True
+                )
             ],
             "correlation": values,
             "weight": [asdict(share) for share in self.shares],
@@ -100,14 +108,19 @@ def explain(
     measured: str,
     gains: Mapping[str, float] | None = None,
 ) -> Explanation:
-    """Explain the `weights` (candidate,) of one dimension; `moments` are the candidates' over all labelled frames.
+    """Explain the `weights` (candidate,) of one dimension; `moments` are the candidates' over all
+    labelled frames.
 
     `gains`: what single members add, by label, where that is known.
     """
-    members = np.array([i for i in np.lexsort((np.arange(len(weights)), -weights)) if weights[i]], dtype=np.intp)
+    members = np.array(
+        [i for i in np.lexsort((np.arange(len(weights)), -weights)) if weights[i]], dtype=np.intp
+    )
     everyone = judge(np.ones(len(candidates), dtype=bool))
     additions = [_addition(group, weights, everyone, judge) for group in groups(candidates)]
-    additions += [_single(candidates[i].label, float(weights[i]), everyone, gains or {}) for i in members]
+    additions += [
+        _single(candidates[i].label, float(weights[i]), everyone, gains or {}) for i in members
+    ]
     return Explanation(
         measured=measured,
         ccc=everyone,
@@ -129,7 +142,10 @@ def model(candidate: Candidate) -> str:
 
 def explain_ensemble(ensemble: Ensemble, materials: Materials) -> dict[str, Explanation]:
     """Explain both dimensions of a saved ensemble on what it was made from."""
-    return {dimension: _explain_dimension(ensemble, material, dimension) for dimension, material in materials.items()}
+    return {
+        dimension: _explain_dimension(ensemble, material, dimension)
+        for dimension, material in materials.items()
+    }
 
 
 def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -> Explanation:
@@ -137,7 +153,9 @@ def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -
     material = material if weighted.outside else material.own()
     plan = read_plan(weighted.recipe)
     given = {f"{member.study}/{member.trial}": member for member in weighted.members}
-    weights = np.array([given[c.label].weight if c.label in given else 0.0 for c in material.candidates])
+    weights = np.array(
+        [given[c.label].weight if c.label in given else 0.0 for c in material.candidates]
+    )
     gains = {label: member.gain for label, member in given.items() if member.gain is not None}
 
     def judge(keep: NDArray[np.bool_]) -> float | None:
@@ -146,7 +164,14 @@ def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -
         return None if found is None else float(sums.ccc(found.sum(axis=0)))
 
     measured = "out_of_fold" if material.folds.parts else "in_sample"
-    return explain(material.candidates, weights, material.statistics.total(), judge, measured=measured, gains=gains)
+    return explain(
+        material.candidates,
+        weights,
+        material.statistics.total(),
+        judge,
+        measured=measured,
+        gains=gains,
+    )
 
 
 def read_plan(document: dict[str, Any]) -> Plan:
@@ -166,7 +191,8 @@ def correlation(moments: Moments) -> Vector:
 
 
 def shares(candidates: Sequence[Candidate], weights: Vector) -> Iterator[Share]:
-    """Weight by encoder, by combination of feature sets, by fusion and by seed, most weight first."""
+    """Weight by encoder, by combination of feature sets, by fusion and by seed, most weight
+    first."""
     for what in SHARED:
         found: dict[str, list[float]] = {}
         for candidate, weight in zip(candidates, weights.tolist(), strict=True):
@@ -177,7 +203,8 @@ def shares(candidates: Sequence[Candidate], weights: Vector) -> Iterator[Share]:
 
 
 def groups(candidates: Sequence[Candidate]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """(kind, name, (candidate,) who is in it) of everything that is left out to see what it adds."""
+    """(kind, name, (candidate,) who is in it) of everything that is left out to see what it
+    adds."""
     used = [_settings(candidate).get("features") or [] for candidate in candidates]
     for name in sorted({name for names in used for name in names}):
         yield "feature set", name, np.array([name in names for names in used])
@@ -194,11 +221,15 @@ def _addition(
 ) -> Addition:
     kind, name, who = group
     without = None if who.all() else judge(~who)
-    gain = None if without is None or everyone is None else round(everyone - without, 12) + 0.0  # no negative zero
+    gain = (
+        None if without is None or everyone is None else round(everyone - without, 12) + 0.0
+    )  # no negative zero
     return Addition(kind, name, int(who.sum()), float(weights[who].sum()), without, gain)
 
 
-def _single(label: str, weight: float, everyone: float | None, gains: Mapping[str, float]) -> Addition:
+def _single(
+    label: str, weight: float, everyone: float | None, gains: Mapping[str, float]
+) -> Addition:
     gain = gains.get(label)
     without = None if gain is None or everyone is None else everyone - gain
     return Addition("member", label, 1, weight, without, gain)

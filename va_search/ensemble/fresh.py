@@ -1,12 +1,12 @@
-"""Is what was made from an ensemble still of this ensemble? Its content, explanation, registered model and trials.
+"""Is what was made from an ensemble still of this ensemble? Its content, explanation, registered
+model and trials.
 
     ensembles/<name>/explain.json       the explanation; `content` says of which build
     ensembles/<name>/registered.json    the versions in MLflow's registry, by model name; `content` says of which build
 
-Conventions: the content of an ensemble is what it predicts and how good that is: members, weights, post-processing and
-scores, not when it was built. The same trials and recipe again have the same content. All of this reads a few small
-files, no prediction.
-"""
+Conventions: the content of an ensemble is what it predicts and how good that is: members, weights,
+post-processing and scores, not when it was built. The same trials and recipe again have the same
+content. All of this reads a few small files, no prediction."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def _content(ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _weighted(part: Weighted) -> dict[str, Any]:
-    members = [[member.study, member.trial, member.weight, member.trials] for member in part.members]
+    members = [
+        [member.study, member.trial, member.weight, member.trials] for member in part.members
+    ]
     about: dict[str, Any] = {"members": members, "post": asdict(part.post), "recipe": part.recipe}
     replaceable = [member.content for member in part.members if member.content is not None]
     return {**about, "contents": replaceable} if replaceable else about
@@ -79,14 +81,17 @@ def stale_explanation(home: Home, ensemble: Ensemble) -> bool:
         return True
     if "content" in document:
         return bool(document["content"] != content_id(ensemble))
-    return bool(document.get("created_at") != ensemble.created_at)  # written before contents were noted
+    return bool(
+        document.get("created_at") != ensemble.created_at
+    )  # written before contents were noted
 
 
 def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
-    """Remove the explanation of another build; what was done, in words, or None where there was nothing to do.
+    """Remove the explanation of another build; what was done, in words, or None where there was
+    nothing to do.
 
-    That of a home at a URL stays, and is reported as an earlier build's: other machines would bring it back.
-    """
+    That of a home at a URL stays, and is reported as an earlier build's: other machines would bring
+    it back."""
     if home.url is not None or not stale_explanation(home, ensemble):
         return None
     folder = explanation_folder(home, name)
@@ -95,7 +100,9 @@ def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
     return f"removed the explanation of the earlier build ({folder}); --explain makes it again"
 
 
-def note_registered(home: Home, ensemble: Ensemble, *, model: str, version: int, tracking_uri: str) -> None:
+def note_registered(
+    home: Home, ensemble: Ensemble, *, model: str, version: int, tracking_uri: str
+) -> None:
     """Note which version of the registry is of this build."""
     versions = _registered(home, ensemble.name)
     about = {"version": version, "tracking_uri": tracking_uri, "content": content_id(ensemble)}
@@ -103,10 +110,13 @@ def note_registered(home: Home, ensemble: Ensemble, *, model: str, version: int,
 
 
 def stale_models(home: Home, ensemble: Ensemble) -> list[str]:
-    """`models:/NAME/VERSION` of the registered models that are of an earlier build of this ensemble."""
+    """`models:/NAME/VERSION` of the registered models that are of an earlier build of this
+    ensemble."""
     content = content_id(ensemble)
     versions = _registered(home, ensemble.name).items()
-    return [f"models:/{name}/{one['version']}" for name, one in versions if one["content"] != content]
+    return [
+        f"models:/{name}/{one['version']}" for name, one in versions if one["content"] != content
+    ]
 
 
 def _registered_path(home: Home, name: str) -> Path:
@@ -114,13 +124,18 @@ def _registered_path(home: Home, name: str) -> Path:
 
 
 def _registered(home: Home, name: str) -> dict[str, Any]:
-    """The versions noted for the ensemble by model name; none where the file is missing or damaged."""
+    """The versions noted for the ensemble by model name; none where the file is missing or
+    damaged."""
     try:
         models = read_json(_registered_path(home, name))["models"]
     except (InputError, KeyError, TypeError):
         return {}
     known = models.items() if isinstance(models, dict) else ()
-    return {model: one for model, one in known if isinstance(one, dict) and {"version", "content"} <= one.keys()}
+    return {
+        model: one
+        for model, one in known
+        if isinstance(one, dict) and {"version", "content"} <= one.keys()
+    }
 
 
 def complete_trials(home: Home, studies: Iterable[str]) -> dict[str, int]:
@@ -134,7 +149,8 @@ def complete_trials(home: Home, studies: Iterable[str]) -> dict[str, int]:
 
 
 def newer_trials(home: Home, ensemble: Ensemble) -> int | None:
-    """How many trials were completed since the ensemble was built; None where it did not note them."""
+    """How many trials were completed since the ensemble was built; None where it did not note
+    them."""
     if ensemble.complete is None:
         return None
     now = complete_trials(home, ensemble.complete)

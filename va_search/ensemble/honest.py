@@ -1,13 +1,14 @@
 """Honest scores: the whole recipe repeated without the recordings it is judged on.
 
-`Fits` fits one plan to one dimension, without any of the folds' parts, and remembers every fit. Out-of-fold, part k
-is predicted by the fit without k: pruning, weights, shrinkage, matching, smoothing and delay are all made again there.
-What a plan leaves open (lists of candidates) is chosen inside each fit, again out-of-fold: without k, part j is
-predicted by the fit without j and k. `nested` does the same with the choice of a recipe on top.
+`Fits` fits one plan to one dimension, without any of the folds' parts, and remembers every fit.
+Out-of-fold, part k is predicted by the fit without k: pruning, weights, shrinkage, matching,
+smoothing and delay are all made again there. What a plan leaves open (lists of candidates) is
+chosen inside each fit, again out-of-fold: without k, part j is predicted by the fit without j and
+k. `nested` does the same with the choice of a recipe on top.
 
-Conventions: predictions out-of-fold are kept as per-recording sums (sums.py), of one dimension. They are not clipped
-to the label range. What clips, a submission, can only be nearer to the annotation.
-"""
+Conventions: predictions out-of-fold are kept as per-recording sums (sums.py), of one dimension.
+They are not clipped to the label range. What clips, a submission, can only be nearer to the
+annotation."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ from va_search.ensemble.worth import ccc_and_worth, helping
 
 @dataclass(frozen=True)
 class Fit:
-    """What a plan comes to on some recordings: weights (member,), how far they were shrunk, what is done to the sum."""
+    """What a plan comes to on some recordings: weights (member,), how far they were shrunk, what is
+    done to the sum."""
 
     weights: Vector
     shrink: float
@@ -38,7 +40,8 @@ class Fit:
 
 @dataclass(frozen=True)
 class Choice:
-    """One of the possibilities that a plan leaves open; `shrink` is an index into the plan's list."""
+    """One of the possibilities that a plan leaves open; `shrink` is an index into the plan's
+    list."""
 
     shrink: int
     match: Match
@@ -54,7 +57,9 @@ class Fits:
         shared = plan.shared
         self.choices = [
             Choice(index, match, filter)
-            for filter, match, index in product(plan.filters, shared.match, range(len(shared.shrink)))
+            for filter, match, index in product(
+                plan.filters, shared.match, range(len(shared.shrink))
+            )
         ]
         self._weights: dict[Without, Vector] = {}
         self._series: dict[Without, Vector] = {}
@@ -69,10 +74,13 @@ class Fits:
         o = float(offset[choice.shrink]) + centre - s * centre  # sums are relative to the centre
         how = choice.filter
         post = PostProcessing(how.smoothing, how.window_seconds, how.delay_seconds, s, o)
-        return Fit(self.weights(without)[:, choice.shrink], self.plan.shared.shrink[choice.shrink], post)
+        return Fit(
+            self.weights(without)[:, choice.shrink], self.plan.shared.shrink[choice.shrink], post
+        )
 
     def out_of_fold(self, without: Without = NOTHING) -> Vector | None:
-        """(recording, 6) sums of out-of-fold predictions of every part not in `without`, zeros elsewhere.
+        """(recording, 6) sums of out-of-fold predictions of every part not in `without`, zeros
+        elsewhere.
 
         None where fewer than two parts are left.
         """
@@ -94,16 +102,18 @@ class Fits:
         return sums.affine(one, scale[choice.shrink], offset[choice.shrink])
 
     def choice(self, without: Without) -> Choice:
-        """The possibility with the highest CCC out-of-fold among the parts not in `without`; the first wins ties."""
+        """The possibility with the highest CCC out-of-fold among the parts not in `without`; the
+        first wins ties."""
         if without not in self._chosen:
             self._chosen[without] = self._choose(without)
         return self._chosen[without]
 
     def gains(self, members: Sequence[int]) -> list[float] | None:
-        """What each member adds: the CCC out-of-fold less that without it, the others keeping their proportions.
+        """What each member adds: the CCC out-of-fold less that without it, the others keeping their
+        proportions.
 
-        Weights are not chosen again, scale and offset are. NaN for a member that has all the weight of a fold.
-        """
+        Weights are not chosen again, scale and offset are. NaN for a member that has all the weight
+        of a fold."""
         all_of_it = self.out_of_fold()
         if all_of_it is None:
             return None
@@ -141,22 +151,30 @@ class Fits:
         return self._weights[without]
 
     def _weigh(self, without: Without) -> Vector:
-        """(member, shrink) weights: pruned, matched, weighed and shrunk on the recordings not left out."""
+        """(member, shrink) weights: pruned, matched, weighed and shrunk on the recordings not left
+        out."""
         material, shared = self.material, self.plan.shared
         each = material.blocks(without)
         kept = self._kept(each)
-        chosen = material.statistics if len(kept) == material.statistics.members else material.statistics.subset(kept)
+        chosen = (
+            material.statistics
+            if len(kept) == material.statistics.members
+            else material.statistics.subset(kept)
+        )
         scale = np.ones(len(kept))
         if shared.match_members:
             chosen, scale = chosen.matched(each)
         weights = _unscaled(self.plan.options.weigh(chosen, each), scale)
         toward = _unscaled(TOWARD[shared.toward](chosen, each), scale)
         found = np.zeros((material.statistics.members, len(shared.shrink)))
-        found[kept] = np.stack([shrink(weights, toward, amount) for amount in shared.shrink], axis=1)
+        found[kept] = np.stack(
+            [shrink(weights, toward, amount) for amount in shared.shrink], axis=1
+        )
         return found
 
     def unhelpful(self) -> list[int]:
-        """Indexes of the members that `prune: {helpful: true}` leaves out, on all recordings; none without it."""
+        """Indexes of the members that `prune: {helpful: true}` leaves out, on all recordings; none
+        without it."""
         shared = self.plan.shared
         if not shared.prune.helpful:
             return []
@@ -201,13 +219,15 @@ class Fits:
         return self.choices[int(np.argmax(highest >= highest.max() - 1e-12))]
 
     def _matching(self, without: Without, filter: Filter, match: Match) -> tuple[Vector, Vector]:
-        """(shrink,) scale and offset, relative to the sums' centre, matched on the recordings not left out."""
+        """(shrink,) scale and offset, relative to the sums' centre, matched on the recordings not
+        left out."""
         if not match:
             return np.ones(len(self.plan.shared.shrink)), np.zeros(len(self.plan.shared.shrink))
         return self._matched(self._sums_of([without], filter)[0], without, match)
 
     def _matched(self, series: Vector, without: Without, match: Match) -> tuple[Vector, Vector]:
-        """(series,) scale and offset of sums (series, recording, 6), matched on the recordings not left out."""
+        """(series,) scale and offset of sums (series, recording, 6), matched on the recordings not
+        left out."""
         each = self.material.each(without)
         if match == "partial":
             return sums.match_in_part(series * each[:, None], self.material.folds.groups)
@@ -224,16 +244,24 @@ class Fits:
         missing = [without for without in withouts if (without, filter) not in self._sums]
         if missing:
             measured = np.split(self._measured(missing, filter), len(missing))
-            self._sums |= {(without, filter): one for without, one in zip(missing, measured, strict=True)}
+            self._sums |= {
+                (without, filter): one for without, one in zip(missing, measured, strict=True)
+            }
         return [self._sums[without, filter] for without in withouts]
 
     def _measured(self, withouts: list[Without], filter: Filter) -> Vector:
         """(fit and shrinkage, recording, 6), one fit after another."""
         material = self.material
         if not filter.changes and material.by_recording:
-            return sums.from_statistics(material.statistics, np.hstack([self.weights(w) for w in withouts]))
-        series = np.split(self._filtered(np.hstack(self._weighted(withouts)), filter), len(withouts), axis=1)
-        mixed = [part @ self._ends(without)[1] for part, without in zip(series, withouts, strict=True)]
+            return sums.from_statistics(
+                material.statistics, np.hstack([self.weights(w) for w in withouts])
+            )
+        series = np.split(
+            self._filtered(np.hstack(self._weighted(withouts)), filter), len(withouts), axis=1
+        )
+        mixed = [
+            part @ self._ends(without)[1] for part, without in zip(series, withouts, strict=True)
+        ]
         return self._of_series(np.hstack(mixed))
 
     def _filtered(self, series: Vector, filter: Filter) -> Vector:
@@ -242,10 +270,13 @@ class Fits:
 
     def _of_series(self, series: Vector) -> Vector:
         material = self.material
-        return sums.from_series(series, material.annotation, material.recordings, material.statistics.label_shift)
+        return sums.from_series(
+            series, material.annotation, material.recordings, material.statistics.label_shift
+        )
 
     def _ends(self, without: Without) -> tuple[Vector, Vector]:
-        """Weights of at most two series (member, series), and (series, shrink) how every shrinkage mixes them."""
+        """Weights of at most two series (member, series), and (series, shrink) how every shrinkage
+        mixes them."""
         weights, amounts = self.weights(without), np.array(self.plan.shared.shrink)
         low, high = int(np.argmin(amounts)), int(np.argmax(amounts))
         if amounts[high] == amounts[low]:
@@ -259,20 +290,24 @@ class Fits:
         if missing:
             ends = [self._ends(without)[0] for without in missing]
             together = self.material.weighted(np.hstack(ends))
-            for without, series in zip(missing, np.split(together, len(missing), axis=1), strict=True):
+            for without, series in zip(
+                missing, np.split(together, len(missing), axis=1), strict=True
+            ):
                 self._series[without] = series
         return [self._series[without] for without in withouts]
 
 
 def _unscaled(weights: Vector, scale: Vector) -> Vector:
-    """The weights of members as they are, from those of members times `scale`; they sum to 1 again."""
+    """The weights of members as they are, from those of members times `scale`; they sum to 1
+    again."""
     weights = weights * scale
     unscaled: Vector = weights / weights.sum()
     return unscaled
 
 
 def nested(several: Sequence[Fits], without: Without = NOTHING) -> Vector | None:
-    """(recording, 6) out-of-fold sums of `take the plan that wins out-of-fold`, the choice made again in each fold."""
+    """(recording, 6) out-of-fold sums of `take the plan that wins out-of-fold`, the choice made
+    again in each fold."""
     material = several[0].material
     parts = [part for part in range(len(material.folds.parts)) if part not in without]
     if len(parts) < 2:

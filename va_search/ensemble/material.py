@@ -1,8 +1,8 @@
-"""What ensembles are made from and judged on: one dimension's candidates, statistics, annotation and folds.
+"""What ensembles are made from and judged on: one dimension's candidates, statistics, annotation
+and folds.
 
-Conventions: everything is of the validation recordings of one fold of the store, or of all labelled recordings where
-members are configurations over folds. Test predictions are not read here.
-"""
+Conventions: everything is of the validation recordings of one fold of the store, or of all labelled
+recordings where members are configurations over folds. Test predictions are not read here."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ ROWS = 16384
 class Material:
     """One dimension's validation predictions: all that a fit may look at.
 
-    `columns(member)` gives a member's predictions (frames,), frames of `recordings` one after another; they are read
-    only where a plan smooths or delays, or the statistics' blocks hold several recordings (never of two folds).
-    `annotation` (frames,), NaN unlabelled. A set of the folds' parts says which recordings are left out.
-    """
+    `columns(member)` gives a member's predictions (frames,), frames of `recordings` one after
+    another; they are read only where a plan smooths or delays, or the statistics' blocks hold
+    several recordings (never of two folds). `annotation` (frames,), NaN unlabelled. A set of the
+    folds' parts says which recordings are left out."""
 
     statistics: Statistics
     candidates: Sequence[Candidate]
@@ -65,7 +65,9 @@ class Material:
 
     def blocks(self, without: Without) -> Vector:
         """(block,) as `each`, for the statistics."""
-        return self.statistics.without(index for part in without for index in self.folds.parts[part])
+        return self.statistics.without(
+            index for part in without for index in self.folds.parts[part]
+        )
 
     @cached_property
     def by_recording(self) -> bool:
@@ -74,7 +76,8 @@ class Material:
 
     @cached_property
     def independent(self) -> list[list[int]]:
-        """Blocks of each group that is kept together; where a block holds several groups, of each fold's part."""
+        """Blocks of each group that is kept together; where a block holds several groups, of each
+        fold's part."""
         if self.by_recording:
             return [list(group) for group in self.folds.groups]
         return [np.flatnonzero(self.statistics.only(part)).tolist() for part in self.folds.parts]
@@ -100,7 +103,8 @@ class Material:
         return self.subset(np.array(kept, dtype=np.intp))
 
     def weighted(self, weights: Vector) -> Vector:
-        """(frames, series) weighted sums of the members, `weights` (member, series), in one pass over the frames."""
+        """(frames, series) weighted sums of the members, `weights` (member, series), in one pass
+        over the frames."""
         used = np.flatnonzero(weights.any(axis=1))
         columns = [self.columns(int(member)) for member in used]
         found = np.zeros((len(self.annotation), weights.shape[1]))
@@ -112,7 +116,8 @@ class Material:
 
 @dataclass(frozen=True)
 class Materials(Mapping[str, Material]):
-    """Both dimensions. `notes`: what a reader should know, such as members left out of one dimension."""
+    """Both dimensions. `notes`: what a reader should know, such as members left out of one
+    dimension."""
 
     lines: LineUp
     dimensions: dict[str, Material]
@@ -156,20 +161,28 @@ class Materials(Mapping[str, Material]):
         for dimension, material in self.items():
             found[dimension] = material.own()
             if not found[dimension].candidates:
-                raise InputError(f"no member left: all {len(material.candidates)} are models from elsewhere")
+                raise InputError(
+                    f"no member left: all {len(material.candidates)} are models from elsewhere"
+                )
         return replace(self, dimensions=found)
 
 
 def gather(
-    home: Home, studies: Sequence[str], store: Store | None, *, outside: bool, folds: str | None = None
+    home: Home,
+    studies: Sequence[str],
+    store: Store | None,
+    *,
+    outside: bool,
+    folds: str | None = None,
 ) -> Materials:
-    """Candidates of the studies on the frames of one fold, with their statistics (kept under `home`).
+    """Candidates of the studies on the frames of one fold, with their statistics (kept under
+    `home`).
 
-    `folds`: "official", the official split; "all", configurations over folds on all labelled recordings; None, the
-    fold with most trials. The store is the one the trials' records name, or `store`.
-    InputError for unknown studies, nothing that lines up, no labelled frame, a dimension whose annotation is constant,
-    NaN predictions; a member whose predictions are constant is left out of that dimension and named in the notes.
-    """
+    `folds`: "official", the official split; "all", configurations over folds on all labelled
+    recordings; None, the fold with most trials. The store is the one the trials' records name, or
+    `store`. InputError for unknown studies, nothing that lines up, no labelled frame, a dimension
+    whose annotation is constant, NaN predictions; a member whose predictions are constant is left
+    out of that dimension and named in the notes."""
     lines = _lines(home, studies, store, outside=outside, folds=folds)
     annotations = lines.store.annotations[positions(lines.recordings)]
     labelled = _labelled(lines, annotations)
@@ -179,18 +192,26 @@ def gather(
         annotation = np.ascontiguousarray(annotations[:, index])
         statistics = statistics_for(home, lines, dimension, annotation, parts=parts.parts)
         columns = partial(_column, lines.bank(home), lines, dimension)
-        material = Material(statistics, lines.candidates, columns, annotation, lines.recordings, parts)
+        material = Material(
+            statistics, lines.candidates, columns, annotation, lines.recordings, parts
+        )
         dimensions[dimension], note = _varying(material, dimension)
         notes += note
     return Materials(lines, dimensions, sum(labelled), notes)
 
 
-def _lines(home: Home, studies: Sequence[str], store: Store | None, *, outside: bool, folds: str | None) -> LineUp:
+def _lines(
+    home: Home, studies: Sequence[str], store: Store | None, *, outside: bool, folds: str | None
+) -> LineUp:
     if folds == MIX:
-        raise InputError(f"trials {NO_VALIDATION}: they can't be chosen from, compared or explained")
+        raise InputError(
+            f"trials {NO_VALIDATION}: they can't be chosen from, compared or explained"
+        )
     candidates, left_out = find_candidates(Bank(home.bank), studies, outside=outside)
     if not candidates:
-        raise InputError(f"no member left: {', '.join(f'{n} × {why}' for why, n in left_out.items())}")
+        raise InputError(
+            f"no member left: {', '.join(f'{n} × {why}' for why, n in left_out.items())}"
+        )
     store = store or find_store(candidates)
     if folds == ALL:
         return over_folds.line_up(home, studies, store)
@@ -222,6 +243,10 @@ def _varying(material: Material, dimension: str) -> tuple[Material, list[str]]:
         return material, []
     names = ", ".join(material.statistics.labels[member] for member in constant)
     if len(constant) == material.statistics.members:
-        raise InputError(f"every member's {dimension} predictions are constant ({names}); their CCC is 0")
+        raise InputError(
+            f"every member's {dimension} predictions are constant ({names}); their CCC is 0"
+        )
     kept = np.setdiff1d(np.arange(material.statistics.members), constant)
-    return material.subset(kept), [f"left out of {dimension}, its predictions are constant: {names}"]
+    return material.subset(kept), [
+        f"left out of {dimension}, its predictions are constant: {names}"
+    ]

@@ -1,15 +1,16 @@
-"""What CCC(w) needs to know of the frames: moments over all of them, and additive statistics block by block.
+"""What CCC(w) needs to know of the frames: moments over all of them, and additive statistics block
+by block.
 
-Conventions: one dimension at a time; M members, R blocks, one block per recording or, where memory asks for it, per
-group of recordings. For p = sum of w_i p_i over the labelled frames
+Conventions: one dimension at a time; M members, R blocks, one block per recording or, where memory
+asks for it, per group of recordings. For p = sum of w_i p_i over the labelled frames
 
     CCC(w) = 2 w.c / (w' S w + v + (w.m - mu)^2)
 
-depends on the frames only through the member means m, their population covariance S, the covariance c with the
-annotation and the annotation's mean mu and variance v (all divide by n, as the challenge's metric does). Counts,
-sums and cross-products add up over recordings, so a fold, a bag or a bootstrap sample of recordings is a weighted
-sum of blocks and never reads a frame again. `each` is always (block,): how many times a block counts.
-"""
+depends on the frames only through the member means m, their population covariance S, the covariance
+c with the annotation and the annotation's mean mu and variance v (all divide by n, as the
+challenge's metric does). Counts, sums and cross-products add up over recordings, so a fold, a bag
+or a bootstrap sample of recordings is a weighted sum of blocks and never reads a frame again.
+`each` is always (block,): how many times a block counts."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ AT_ONCE = 2**28
 
 @dataclass(frozen=True)
 class Moments:
-    """Population moments of M members and the annotation over some frames: all that CCC(w) needs."""
+    """Population moments of M members and the annotation over some frames: all that CCC(w)
+    needs."""
 
     frames: float
     mean: Vector  # (member,)
@@ -44,11 +46,17 @@ class Moments:
         variance = float(weights @ self.covariance @ weights)
         bias = float(weights @ self.mean) - self.label_mean
         denominator = variance + self.label_variance + bias**2
-        return 2.0 * float(weights @ self.with_label) / denominator if denominator > 0.0 else float("nan")
+        return (
+            2.0 * float(weights @ self.with_label) / denominator
+            if denominator > 0.0
+            else float("nan")
+        )
 
     def ccc_of_each(self) -> Vector:
         """(member,) CCC of every member alone."""
-        denominator = np.diag(self.covariance) + self.label_variance + (self.mean - self.label_mean) ** 2
+        denominator = (
+            np.diag(self.covariance) + self.label_variance + (self.mean - self.label_mean) ** 2
+        )
         each: Vector = np.full(len(denominator), np.nan)
         np.divide(2.0 * self.with_label, denominator, out=each, where=denominator > 0.0)
         return each
@@ -67,7 +75,8 @@ class Moments:
 
 @dataclass(frozen=True)
 class Statistics:
-    """One block per recording, or group of recordings, of values relative to `shifts` and `label_shift`; additive."""
+    """One block per recording, or group of recordings, of values relative to `shifts` and
+    `label_shift`; additive."""
 
     counts: Vector  # (recording,) labelled frames
     sums: Vector  # (recording, member)
@@ -79,7 +88,8 @@ class Statistics:
     label_shift: float
     names: tuple[str, ...]  # (recording,) names of the recordings; of a group, its first one's
     labels: tuple[str, ...]  # (member,) names of the members
-    groups: Groups  # (recording,) which recordings, by their index in the split, each block is the sum of
+    # (recording,) which recordings, by their index in the split, each block is the sum of
+    groups: Groups
 
     @property
     def recordings(self) -> int:
@@ -91,7 +101,8 @@ class Statistics:
         return len(self.shifts)
 
     def total(self, weights: Vector | None = None) -> Moments:
-        """Moments over all recordings, or with each recording counted `weights` times (0 leaves it out)."""
+        """Moments over all recordings, or with each recording counted `weights` times (0 leaves it
+        out)."""
         each = np.ones(self.recordings) if weights is None else weights
         return self._moments(each, np.tensordot(each, self.products, axes=1))
 
@@ -131,13 +142,15 @@ class Statistics:
         )
 
     def matched(self, each: Vector | None = None) -> tuple[Statistics, Vector]:
-        """The statistics of members scaled and shifted to the annotation's mean and variance; (member,) the scales.
+        """The statistics of members scaled and shifted to the annotation's mean and variance;
+        (member,) the scales.
 
-        Mean and variance are those of the recordings that `each` counts. Where a member or the annotation does not
-        vary there, the member keeps its scale.
-        """
+        Mean and variance are those of the recordings that `each` counts. Where a member or the
+        annotation does not vary there, the member keeps its scale."""
         moments = self.total(each)
-        scale, _ = matching(moments.mean, np.diag(moments.covariance), moments.label_mean, moments.label_variance)
+        scale, _ = matching(
+            moments.mean, np.diag(moments.covariance), moments.label_mean, moments.label_variance
+        )
         matched = replace(
             self,
             sums=self.sums * scale,
@@ -150,13 +163,19 @@ class Statistics:
     def only(self, recordings: Iterable[int]) -> Vector:
         """The `each` that counts these recordings (indexes in the split) once and no others.
 
-        ValueError when a block holds some of them and others: blocks are made for given folds (`measure`'s `parts`).
-        """
+        ValueError when a block holds some of them and others: blocks are made for given folds
+        (`measure`'s `parts`)."""
         wanted = set(recordings)
         counted = [sum(index in wanted for index in group) for group in self.groups]
-        cut = [group for group, inside in zip(self.groups, counted, strict=True) if inside not in (0, len(group))]
+        cut = [
+            group
+            for group, inside in zip(self.groups, counted, strict=True)
+            if inside not in (0, len(group))
+        ]
         if cut:
-            raise ValueError(f"whole blocks of recordings are needed, but {sorted(wanted)} cuts {cut[:3]}")
+            raise ValueError(
+                f"whole blocks of recordings are needed, but {sorted(wanted)} cuts {cut[:3]}"
+            )
         return np.array([float(inside > 0) for inside in counted])
 
     def without(self, recordings: Iterable[int]) -> Vector:
@@ -164,7 +183,8 @@ class Statistics:
         return 1.0 - self.only(recordings)
 
     def grouped(self, parts: Sequence[Sequence[int]]) -> Statistics:
-        """One block per part, the sum of its recordings; those in no part are left out. ValueError as in `only`."""
+        """One block per part, the sum of its recordings; those in no part are left out. ValueError
+        as in `only`."""
         chosen = np.stack([self.only(part) for part in parts])
         return replace(
             self,
@@ -179,7 +199,8 @@ class Statistics:
         )
 
     def constant(self) -> list[int]:
-        """Indexes of the members that predict one value in all labelled frames (to float32's precision)."""
+        """Indexes of the members that predict one value in all labelled frames (to float32's
+        precision)."""
         moments = self.total()
         smallest = (np.finfo(np.float32).eps * np.maximum(np.abs(moments.mean), 1e-30)) ** 2
         return np.flatnonzero(np.diag(moments.covariance) <= smallest).tolist()
@@ -189,7 +210,9 @@ class Statistics:
 
         This is the score of out-of-fold predictions, without making one of them.
         """
-        offsets = weights @ self.shifts - self.label_shift  # (recording,) p = w.(x - shift) + offset, like y
+        offsets = (
+            weights @ self.shifts - self.label_shift
+        )  # (recording,) p = w.(x - shift) + offset, like y
         sums = np.einsum("rm,rm->r", weights, self.sums)
         squares = np.einsum("rm,rmk,rk->r", weights, self.products, weights, optimize=True)
         with_label = np.einsum("rm,rm->r", weights, self.with_label)

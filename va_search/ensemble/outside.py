@@ -1,13 +1,14 @@
-"""Models from elsewhere as members: their predictions, one CSV per recording, checked and put into the bank.
+"""Models from elsewhere as members: their predictions, one CSV per recording, checked and put into
+the bank.
 
     DIR/<model>/<recording>.csv     columns valence, arousal, and if wanted a column that names frames (frame_rows.py)
 
-Conventions: values are on the source's scale and kept as given (a submission clips them). A row belongs to the frame
-that its columns name, by number, image or time; where they name none, rows are all frames of the recording, or exactly
-its labelled ones. Frames that no row covers and that carry no label take the nearest covered frame's value (the earlier
-one where two are as near), and the record counts them as `filled_frames`. Only validation and test recordings are
-read. Nothing is written while any model has any problem.
-"""
+Conventions: values are on the source's scale and kept as given (a submission clips them). A row
+belongs to the frame that its columns name, by number, image or time; where they name none, rows are
+all frames of the recording, or exactly its labelled ones. Frames that no row covers and that carry
+no label take the nearest covered frame's value (the earlier one where two are as near), and the
+record counts them as `filled_frames`. Only validation and test recordings are read. Nothing is
+written while any model has any problem."""
 
 from __future__ import annotations
 
@@ -32,22 +33,24 @@ from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import PREDICTED, Bank, Predictions
 
 FAR = 1.0
-"""Values further outside the label range than this many of its widths are on another scale, or mark missing frames."""
+"""Values further outside the label range than this many of its widths are on another scale, or mark
+missing frames."""
 APART = 1 / 3
-"""Predictions whose middle lies so far from the labels' middle, in widths of the label range, are on another scale if
-the two don't overlap either."""
+"""Predictions whose middle lies so far from the labels' middle, in widths of the label range, are
+on another scale if the two don't overlap either."""
 CENTRAL = (0.05, 0.5, 0.95)
 """Quantiles: between the outer two lie the bulk of the values, the inner one is their middle."""
 FOLLOWS, FEWEST = 0.5, 30
-"""From this correlation on, and so many labelled frames, a CCC below its half makes one ask for the scale."""
+"""From this correlation on, and so many labelled frames, a CCC below its half makes one ask for the
+scale."""
 PROBLEMS = 40
 NAMES = 5
 
 
 @dataclass(frozen=True)
 class Outside:
-    """The predictions of one model: `values` (frames, 2) by split in the store's frame order, how many frames were
-    filled, and remarks on its files."""
+    """The predictions of one model: `values` (frames, 2) by split in the store's frame order, how
+    many frames were filled, and remarks on its files."""
 
     values: dict[str, NDArray[np.float32]]
     filled_frames: int
@@ -67,14 +70,18 @@ class Added:
 
 
 def add_outside(
-    bank: Bank, study: str, source: Path, store: Store, progress: Callable[[str], None] = lambda _: None
+    bank: Bank,
+    study: str,
+    source: Path,
+    store: Store,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> list[Added]:
-    """Put every model under `source` into `study` as trial `outside-<folder>`; the same again changes nothing.
+    """Put every model under `source` into `study` as trial `outside-<folder>`; the same again
+    changes nothing.
 
-    A model that is there with other predictions is replaced. InputError with the problems of all models together: a
-    validation or test recording without file, rows of another recording, frames that are not there or stand twice,
-    labelled frames not covered, text, NaN, another scale.
-    """
+    A model that is there with other predictions is replaced. InputError with the problems of all
+    models together: a validation or test recording without file, rows of another recording, frames
+    that are not there or stand twice, labelled frames not covered, text, NaN, another scale."""
     checked_name(study, "study name")
     read, problems = {}, []
     for folder in _models(source):
@@ -91,14 +98,20 @@ def add_outside(
 
 def _models(source: Path) -> list[Path]:
     if not source.is_dir():
-        raise InputError(f"{source}: {'not a folder' if source.exists() else 'no such folder'}, expected one per model")
-    folders = [path for path in sorted(source.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+        raise InputError(
+            f"{source}: {'not a folder' if source.exists() else 'no such folder'}, expected one per model"
+        )
+    folders = [
+        path for path in sorted(source.iterdir()) if path.is_dir() and not path.name.startswith(".")
+    ]
     if any(source.glob("*.csv")):
         return [source.resolve()]  # the folder of one model was given
     if not folders:
         inside = Nearby(source, (".csv",)).inside()
         found = "empty" if inside == "nothing" else f"found {inside}"
-        raise InputError(f"{source}: {found}, expected one folder per model with a CSV per recording")
+        raise InputError(
+            f"{source}: {found}, expected one folder per model with a CSV per recording"
+        )
     return folders
 
 
@@ -112,9 +125,14 @@ def _read_model(folder: Path, store: Store) -> Outside:
     problems = _missing_problems(folder, missing, strangers, nearby, store) if missing else []
     for recording in wanted:
         twins = nearby.in_other_formats(recording.name) if recording.name in files else []
-        problems += [f"{files[recording.name]} and {twin}: two files of one recording; keep one" for twin in twins]
+        problems += [
+            f"{files[recording.name]} and {twin}: two files of one recording; keep one"
+            for twin in twins
+        ]
     read = {files[recording.name]: recording for recording in wanted if recording.name in files}
-    first = first_number({file: RecordingFrames.of(recording, store) for file, recording in read.items()})
+    first = first_number(
+        {file: RecordingFrames.of(recording, store) for file, recording in read.items()}
+    )
     values: dict[str, list[NDArray[np.float64]]] = {split: [] for split in PREDICTED}
     filled = 0
     unused: dict[str, None] = {}
@@ -163,7 +181,9 @@ def _remarks(folder: Path, unused: list[str], strangers: list[str], first: int) 
     remarks = not_used(folder, unused)
     if strangers:
         names = _first_names([f"{name}.csv" for name in strangers])
-        remarks.append(f"{folder}: the store has no recording of these names, so they are not read: {names}")
+        remarks.append(
+            f"{folder}: the store has no recording of these names, so they are not read: {names}"
+        )
     if first == 0:
         remarks.append(f"{folder}: frames count from 0 in it, since every file begins at frame 0")
     return remarks
@@ -178,13 +198,17 @@ def _first_names(names: list[str]) -> str:
 
 
 def _example(store: Store) -> str:
-    return next((f"such as {r.name}.csv" for r in store.recordings if r.split in PREDICTED), "the store has none")
+    return next(
+        (f"such as {r.name}.csv" for r in store.recordings if r.split in PREDICTED),
+        "the store has none",
+    )
 
 
 def _read_recording(
     file: Path, recording: Recording, store: Store, first: int
 ) -> tuple[NDArray[np.float64], int, PlacedRows]:
-    """(frames, 2) of one recording, how many of its frames were filled, and how its rows were placed."""
+    """(frames, 2) of one recording, how many of its frames were filled, and how its rows were
+    placed."""
     pair = read_numbers(file, DIMENSIONS)
     _refuse_values(file, pair, store.label_range)
     annotations = store.annotations[recording.start : recording.stop]
@@ -193,7 +217,9 @@ def _read_recording(
     def by_count() -> NDArray[np.int64]:
         return _frames_by_count(file, len(pair), labelled, recording, store.time_column)
 
-    placed = place_rows(file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first)
+    placed = place_rows(
+        file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first
+    )
     covered = np.zeros(recording.frames, dtype=bool)
     covered[placed.frames] = True
     lacking = int((labelled & ~covered).sum())
@@ -209,7 +235,8 @@ def _read_recording(
 
 
 def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: Store) -> None:
-    """InputError where most values lie outside the label range, or in a part of it where no labels are."""
+    """InputError where most values lie outside the label range, or in a part of it where no labels
+    are."""
     low, high = store.label_range
     labels = store.annotations[positions(store.split("validation"))]
     problems = []
@@ -236,13 +263,16 @@ def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: S
 
 
 def _scale_remarks(folder: Path, values: dict[str, NDArray[np.float32]], store: Store) -> list[str]:
-    """A remark on each dimension that follows the labels of validation much better than it agrees with them."""
+    """A remark on each dimension that follows the labels of validation much better than it agrees
+    with them."""
     labels = store.annotations[positions(store.split("validation"))]
     remarks = []
     for index, dimension in enumerate(DIMENSIONS):
         labelled = ~np.isnan(labels[:, index])
         given, known = values["validation"][labelled, index], labels[labelled, index]
-        if known.size < FEWEST or np.ptp(given) == 0 or np.ptp(known) == 0:  # a constant has no correlation
+        if (
+            known.size < FEWEST or np.ptp(given) == 0 or np.ptp(known) == 0
+        ):  # a constant has no correlation
             continue
         correlation, agreement = float(np.corrcoef(given, known)[0, 1]), ccc(given, known)
         if correlation > FOLLOWS and agreement < correlation / 2:
@@ -254,7 +284,9 @@ def _scale_remarks(folder: Path, values: dict[str, NDArray[np.float32]], store: 
     return remarks
 
 
-def _refuse_values(file: Path, sheet: NDArray[np.float64], label_range: tuple[float, float]) -> None:
+def _refuse_values(
+    file: Path, sheet: NDArray[np.float64], label_range: tuple[float, float]
+) -> None:
     low, high = label_range
     reach = FAR * (high - low)
     problems = []
@@ -279,7 +311,11 @@ def _refuse_values(file: Path, sheet: NDArray[np.float64], label_range: tuple[fl
 
 
 def _frames_by_count(
-    file: Path, rows: int, labelled: NDArray[np.bool_], recording: Recording, time_column: str | None
+    file: Path,
+    rows: int,
+    labelled: NDArray[np.bool_],
+    recording: Recording,
+    time_column: str | None,
 ) -> NDArray[np.int64]:
     """All frames, or the labelled ones, whichever there are `rows` of."""
     for frames in (np.arange(recording.frames), np.flatnonzero(labelled)):
@@ -304,19 +340,26 @@ def _write(bank: Bank, study: str, model: str, outside: Outside, store: Store) -
             return Added(model, trial, "unchanged", best, filled, outside.remarks)
         state = "replaced"
         bank.retract(study, trial)
-    predictions = {split: Predictions(values[split], frames_hash(store.split(split))) for split in PREDICTED}
+    predictions = {
+        split: Predictions(values[split], frames_hash(store.split(split))) for split in PREDICTED
+    }
     bank.write(study, trial, record, predictions)
     return Added(model, trial, state, best, filled, outside.remarks)
 
 
 def _record(values: dict[str, NDArray[np.float32]], filled: int, store: Store) -> dict[str, Any]:
-    """What trial.json says of an outside model; `content` is a hash of its predictions, `best` is on validation."""
+    """What trial.json says of an outside model; `content` is a hash of its predictions, `best` is
+    on validation."""
     validation = store.split("validation")
     labels = np.concatenate([store.annotations[r.start : r.stop] for r in validation])
     pair = [_defined(ccc(values["validation"][:, i], labels[:, i])) for i in range(2)]
-    best: dict[str, Any] = {dimension: {"ccc": pair[i], "epoch": None} for i, dimension in enumerate(DIMENSIONS)}
+    best: dict[str, Any] = {
+        dimension: {"ccc": pair[i], "epoch": None} for i, dimension in enumerate(DIMENSIONS)
+    }
     best["score"] = {"value": score(*pair), "epoch": None}
-    content = hashlib.sha256(b"".join(np.ascontiguousarray(values[split]).tobytes() for split in PREDICTED))
+    content = hashlib.sha256(
+        b"".join(np.ascontiguousarray(values[split]).tobytes() for split in PREDICTED)
+    )
     return {
         "source": "outside",
         "settings": None,

@@ -1,15 +1,16 @@
-"""Configurations over folds: every labelled recording predicted by the fold's trial that did not train on it.
+"""Configurations over folds: every labelled recording predicted by the fold's trial that did not
+train on it.
 
     configurations/<study>/<configuration>/     an entry as in the bank, put together from the trials of all folds
       validation.arrow     every labelled recording, each from the trial that validated it
       test.arrow           the mean of the folds' test predictions
       trial.json           written last; `trials` tells whose they are, `best` is pooled over all labelled recordings
 
-Conventions: a configuration is settings with their seed, without fold; its trials are complete in one study. A trial
-belongs to the fold whose recordings it validated, so the official split counts as the fold that it is. An entry is
-used again while its trials' files, the recordings and the annotations are those it was made of, and made anew
-otherwise; entries that are not complete any more are taken away. Test annotations are not read.
-"""
+Conventions: a configuration is settings with their seed, without fold; its trials are complete in
+one study. A trial belongs to the fold whose recordings it validated, so the official split counts
+as the fold that it is. An entry is used again while its trials' files, the recordings and the
+annotations are those it was made of, and made anew otherwise; entries that are not complete any
+more are taken away. Test annotations are not read."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Together:
-    """What there is over all folds. `made`: how many entries were made anew; `left_out` counts by reason."""
+    """What there is over all folds. `made`: how many entries were made anew; `left_out` counts by
+    reason."""
 
     entries: tuple[Candidate, ...]
     left_out: dict[str, int]
@@ -52,7 +54,8 @@ class Together:
 
 @dataclass(frozen=True)
 class _Folds:
-    """The store's folds as trials are matched with them: validation recordings and their hash by number."""
+    """The store's folds as trials are matched with them: validation recordings and their hash by
+    number."""
 
     store: Store
     validation: dict[int, tuple[Recording, ...]]
@@ -73,7 +76,8 @@ class _Folds:
 
 
 def _why_not_folds(store: Store, in_none: int) -> str:
-    """Why nothing can be put together over the store's folds; `in_none`: labelled recordings that are in no fold."""
+    """Why nothing can be put together over the store's folds; `in_none`: labelled recordings that
+    are in no fold."""
     if not store.fold_numbers:
         make_some = folds_command(store)
         return "it has no folds" + (f"; make some with `{make_some}`" if make_some else "")
@@ -84,11 +88,12 @@ def _why_not_folds(store: Store, in_none: int) -> str:
 
 
 def put_together(home: Home, studies: Sequence[str], store: Store) -> Together:
-    """Put the configurations that are complete on all folds of the store together, anew only where needed.
+    """Put the configurations that are complete on all folds of the store together, anew only where
+    needed.
 
-    They lie in `Bank(home.configurations)`. The same configuration in two studies is an entry of both, and a candidate
-    once. InputError for unknown studies, a store without folds, trials' predictions that can't be read.
-    """
+    They lie in `Bank(home.configurations)`. The same configuration in two studies is an entry of
+    both, and a candidate once. InputError for unknown studies, a store without folds, trials'
+    predictions that can't be read."""
     folds = _Folds.of(store)
     find_candidates(Bank(home.bank), studies, outside=True)  # all unknown studies at once
     entries: dict[tuple[str, str], Candidate] = {}
@@ -109,11 +114,16 @@ def put_together(home: Home, studies: Sequence[str], store: Store) -> Together:
 
 
 def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
-    """The configurations as candidates on every labelled recording; InputError when none is complete."""
+    """The configurations as candidates on every labelled recording; InputError when none is
+    complete."""
     together = put_together(home, studies, store)
     if not together.entries:
-        why = "; ".join(f"{count} left out: {reason}" for reason, count in together.left_out.items())
-        raise InputError(f"no configuration is complete on all folds of {store.path} ({why or 'no trials'})")
+        why = "; ".join(
+            f"{count} left out: {reason}" for reason, count in together.left_out.items()
+        )
+        raise InputError(
+            f"no configuration is complete on all folds of {store.path} ({why or 'no trials'})"
+        )
     labelled, test = store.labelled, store.split("test")
     return LineUp(
         store=store,
@@ -126,11 +136,15 @@ def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
     )
 
 
-def _configurations(trials: Sequence[Candidate], folds: _Folds) -> tuple[dict[str, dict[int, Candidate]], Counter[str]]:
-    """Complete configurations by name, each with its trial of every fold; and what is left out, by reason."""
+def _configurations(
+    trials: Sequence[Candidate], folds: _Folds
+) -> tuple[dict[str, dict[int, Candidate]], Counter[str]]:
+    """Complete configurations by name, each with its trial of every fold; and what is left out, by
+    reason."""
     left_out: Counter[str] = Counter()
     found: dict[str, dict[int, Candidate]] = {}
-    # the last one counts: a trial of data that changed since gives way to another one of the same fold
+    # the last one counts: a trial of data that changed since gives way to another one of the same
+    # fold
     for trial in sorted(trials, key=lambda one: (of_this_data(one.record, folds.store), one.trial)):
         place = _place(trial, folds)
         if isinstance(place, str):
@@ -148,7 +162,8 @@ def _configurations(trials: Sequence[Candidate], folds: _Folds) -> tuple[dict[st
 
 
 def _untrained(missing: Sequence[str]) -> str:
-    """Why a configuration's trials are left out: `configuration not trained on folds 1, 2 and 3 (use folds: all)`."""
+    """Why a configuration's trials are left out: `configuration not trained on folds 1, 2 and 3
+    (use folds: all)`."""
     named = missing[-1] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
     return f"configuration not trained on fold{'s' if len(missing) > 1 else ''} {named} (use folds: all)"
 
@@ -198,7 +213,9 @@ def _made_of(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) -> dic
     store = folds.store
     splits = ("validation",) if folds.test_hash is None else ("validation", "test")
     files = {
-        str(number): [_print(bank.folder(one.study, one.trial) / f"{split}.arrow") for split in splits]
+        str(number): [
+            _print(bank.folder(one.study, one.trial) / f"{split}.arrow") for split in splits
+        ]
         for number, one in by_fold.items()
     }
     return {
@@ -212,16 +229,22 @@ def _made_of(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) -> dic
 
 
 def _print(path: Path) -> list[int]:
-    """Size, inode and time of a file; a further link to it changes none of them. InputError if missing."""
+    """Size, inode and time of a file; a further link to it changes none of them. InputError if
+    missing."""
     try:
         found = path.stat()
     except FileNotFoundError:
-        raise InputError(f"{path}: missing; the trial's predictions are not there any more") from None
+        raise InputError(
+            f"{path}: missing; the trial's predictions are not there any more"
+        ) from None
     return [found.st_size, found.st_ino, found.st_mtime_ns]
 
 
-def _predictions(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) -> dict[str, Predictions]:
-    """Every labelled recording from the fold that validated it; of the test recordings the mean over folds."""
+def _predictions(
+    bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds
+) -> dict[str, Predictions]:
+    """Every labelled recording from the fold that validated it; of the test recordings the mean
+    over folds."""
     labelled = folds.store.labelled
     parts: dict[str, Values] = {}
     for number, one in by_fold.items():
@@ -233,18 +256,26 @@ def _predictions(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) ->
     validation = np.concatenate([parts[recording.name] for recording in labelled])
     found = {"validation": Predictions(validation, frames_hash(labelled))}
     if folds.test_hash is not None:
-        test = [bank.read(one.study, one.trial, "test", frames_hash=folds.test_hash) for one in by_fold.values()]
+        test = [
+            bank.read(one.study, one.trial, "test", frames_hash=folds.test_hash)
+            for one in by_fold.values()
+        ]
         mean = np.asarray(np.mean(test, axis=0, dtype=np.float64), dtype=np.float32)
         found["test"] = Predictions(mean, folds.test_hash)
     return found
 
 
 def _record(by_fold: Mapping[int, Candidate], folds: _Folds, validation: Values) -> dict[str, Any]:
-    """What trial.json says; `best` is pooled over all labelled recordings, `content` stands for the trials."""
+    """What trial.json says; `best` is pooled over all labelled recordings, `content` stands for the
+    trials."""
     store, trials = folds.store, {str(number): one.trial for number, one in by_fold.items()}
     labels = store.annotations[positions(store.labelled)]
-    pair = [_defined(ccc(validation[:, index], labels[:, index])) for index in range(len(DIMENSIONS))]
-    best: dict[str, Any] = {dimension: {"ccc": pair[index]} for index, dimension in enumerate(DIMENSIONS)}
+    pair = [
+        _defined(ccc(validation[:, index], labels[:, index])) for index in range(len(DIMENSIONS))
+    ]
+    best: dict[str, Any] = {
+        dimension: {"ccc": pair[index]} for index, dimension in enumerate(DIMENSIONS)
+    }
     first = next(iter(by_fold.values()))
     return {
         "source": "folds",
@@ -268,7 +299,8 @@ def _defined(value: float) -> float:
 
 
 def _take_away(bank: Bank, study: str, complete: Mapping[str, Any]) -> None:
-    """Remove a study's entries that are not complete any more, and what a killed process left of one."""
+    """Remove a study's entries that are not complete any more, and what a killed process left of
+    one."""
     for folder in sorted((bank.root / study).glob("*/")):
         if folder.name not in complete:
             bank.retract(study, folder.name)  # first: nothing that looks whole is taken apart

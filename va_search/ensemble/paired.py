@@ -1,8 +1,9 @@
-"""Is an ensemble better than a single trial? Paired differences out-of-fold, and the best trial for both.
+"""Is an ensemble better than a single trial? Paired differences out-of-fold, and the best trial for
+both.
 
-Conventions: `sums` (recording, 6) of out-of-fold predictions, as in sums.py. Two models are compared on the same
-recordings and on the same bootstrap samples of people, so what makes a sample hard is hard for both and cancels.
-"""
+Conventions: `sums` (recording, 6) of out-of-fold predictions, as in sums.py. Two models are
+compared on the same recordings and on the same bootstrap samples of people, so what makes a sample
+hard is hard for both and cancels."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ Predicted = Mapping[str, Vector | None]
 
 @dataclass(frozen=True)
 class Both:
-    """The single trial with the highest mean of the two CCCs, chosen again in every fold for `predicted`."""
+    """The single trial with the highest mean of the two CCCs, chosen again in every fold for
+    `predicted`."""
 
     study: str
     trial: str
@@ -33,8 +35,11 @@ class Both:
     predicted: dict[str, Vector] | None
 
 
-def differences(one: Predicted, other: Predicted, materials: Materials) -> dict[str, Difference] | None:
-    """`one` less `other`, of {valence, arousal, score}, with paired 95 % intervals; None where there are no folds."""
+def differences(
+    one: Predicted, other: Predicted, materials: Materials
+) -> dict[str, Difference] | None:
+    """`one` less `other`, of {valence, arousal, score}, with paired 95 % intervals; None where
+    there are no folds."""
     pairs = []
     for dimension in DIMENSIONS:
         first, second = one[dimension], other[dimension]
@@ -43,7 +48,9 @@ def differences(one: Predicted, other: Predicted, materials: Materials) -> dict[
         pairs.append((first, second))
     named = dict(zip(DIMENSIONS, ([pair] for pair in pairs), strict=True))
     found = {name: _difference(each, materials) for name, each in {**named, "score": pairs}.items()}
-    return {name: difference for name, difference in found.items() if difference is not None} or None
+    return {
+        name: difference for name, difference in found.items() if difference is not None
+    } or None
 
 
 def _difference(pairs: Sequence[tuple[Vector, Vector]], materials: Materials) -> Difference | None:
@@ -55,10 +62,11 @@ def _difference(pairs: Sequence[tuple[Vector, Vector]], materials: Materials) ->
 
 
 def best_for_both(materials: Materials) -> Both | None:
-    """The one trial that is best for both dimensions together, judged as everything is; None where none predicts both.
+    """The one trial that is best for both dimensions together, judged as everything is; None where
+    none predicts both.
 
-    This is the trial of a search's `best score`; the best trial per dimension is `compare.best_single`.
-    """
+    This is the trial of a search's `best score`; the best trial per dimension is
+    `compare.best_single`."""
     shared = _predicting_both(materials)
     first = shared[DIMENSIONS[0]]
     if not first.candidates:
@@ -67,22 +75,34 @@ def best_for_both(materials: Materials) -> Both | None:
     ccc = [float(_ccc_of_each(material, NOTHING)[overall]) for material in shared.values()]
     in_sample = {**dict(zip(DIMENSIONS, ccc, strict=True)), "score": sum(ccc) / len(ccc)}
     best = first.candidates[overall]
-    return Both(best.study, best.trial, in_sample, _out_of_fold(shared) if len(first.folds.parts) > 1 else None)
+    return Both(
+        best.study,
+        best.trial,
+        in_sample,
+        _out_of_fold(shared) if len(first.folds.parts) > 1 else None,
+    )
 
 
 def _predicting_both(materials: Materials) -> dict[str, Material]:
     """Both dimensions with the candidates that are in both, in the same order."""
-    labels = [{candidate.label for candidate in material.candidates} for material in materials.values()]
+    labels = [
+        {candidate.label for candidate in material.candidates} for material in materials.values()
+    ]
     common = set.intersection(*labels)
     found = {}
     for dimension, material in materials.items():
-        kept = [index for index, candidate in enumerate(material.candidates) if candidate.label in common]
+        kept = [
+            index
+            for index, candidate in enumerate(material.candidates)
+            if candidate.label in common
+        ]
         found[dimension] = material.subset(np.array(kept, dtype=np.intp))
     return found
 
 
 def _out_of_fold(shared: Mapping[str, Material]) -> dict[str, Vector]:
-    """(recording, 6) by dimension: each part predicted by the trial that is best on the other parts."""
+    """(recording, 6) by dimension: each part predicted by the trial that is best on the other
+    parts."""
     found = {name: np.zeros((len(material.recordings), 6)) for name, material in shared.items()}
     parts = len(next(iter(shared.values())).folds.parts)
     for part in range(parts):
@@ -95,7 +115,8 @@ def _out_of_fold(shared: Mapping[str, Material]) -> dict[str, Vector]:
 
 
 def _chosen(shared: Mapping[str, Material], without: Without) -> int:
-    """Index of the candidate with the highest mean CCC on what is not left out; the first wins ties."""
+    """Index of the candidate with the highest mean CCC on what is not left out; the first wins
+    ties."""
     each = [np.nan_to_num(_ccc_of_each(material, without)) for material in shared.values()]
     mean = np.mean(each, axis=0)
     return int(np.argmax(mean >= mean.max() - 1e-12))

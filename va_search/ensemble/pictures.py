@@ -1,8 +1,8 @@
-"""Pictures of an explanation, as PNG files: correlation of members, weight by what they share, what each part adds.
+"""Pictures of an explanation, as PNG files: correlation of members, weight by what they share, what
+each part adds.
 
-Conventions: valence left, arousal right. Matplotlib is imported when a picture is drawn, and used without pyplot, so
-nothing of it is global. Long names are cut; the tables have them whole.
-"""
+Conventions: valence left, arousal right. Matplotlib is imported when a picture is drawn, and used
+without pyplot, so nothing of it is global. Long names are cut; the tables have them whole."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ def correlation_picture(explained: Explained) -> Figure:
         axis.set_yticks(range(len(labels)), labels, fontsize=7)
         pairs = values[np.triu_indices(len(labels), 1)]
         mean = f"mean {np.nanmean(pairs):.2f}" if np.isfinite(pairs).any() else "one member"
-        cut = f", the {MOST} with most weight of {len(one.labels)}" if len(one.labels) > MOST else ""
+        cut = (
+            f", the {MOST} with most weight of {len(one.labels)}" if len(one.labels) > MOST else ""
+        )
         axis.set_title(f"{dimension}: correlation of members ({mean}{cut})", fontsize=10)
         if len(labels) <= 12:
             _write_values(axis, values)
@@ -67,8 +69,13 @@ def correlation_picture(explained: Explained) -> Figure:
 
 def weight_picture(explained: Explained) -> Figure:
     """The share of weight by encoder, feature sets, fusion and seed."""
-    counts = [max(sum(s.what == what for s in one.shares) for one in explained.values()) for what in SHARED]
-    figure, axes = _figure(len(explained), len(SHARED), sum(0.6 + 0.27 * count for count in counts) + 1.5, counts)
+    counts = [
+        max(sum(s.what == what for s in one.shares) for one in explained.values())
+        for what in SHARED
+    ]
+    figure, axes = _figure(
+        len(explained), len(SHARED), sum(0.6 + 0.27 * count for count in counts) + 1.5, counts
+    )
     for column, (dimension, one) in enumerate(explained.items()):
         for row, what in enumerate(SHARED):
             axis = axes[row][column]
@@ -86,13 +93,17 @@ def weight_picture(explained: Explained) -> Figure:
 def adds_picture(explained: Explained) -> Figure:
     """What the recipe loses without each group; a bar to the left: it is better without."""
     shown = {dimension: _groups_and_first(one) for dimension, one in explained.items()}
-    figure, axes = _figure(len(explained), 1, 1.8 + 0.25 * max(len(some) for some in shown.values()))
+    figure, axes = _figure(
+        len(explained), 1, 1.8 + 0.25 * max(len(some) for some in shown.values())
+    )
     for axis, (dimension, one) in zip(axes[0], explained.items(), strict=True):
         additions = shown[dimension]
         known = dict(zip(one.labels, _names(one), strict=True))
         names = [_short(f"{a.kind} {known.get(a.name, a.name)}", 40) for a in additions]
         gains = [np.nan if a.gain is None else a.gain for a in additions]
-        bars = axis.barh(range(len(names)), np.nan_to_num(gains), color=[KINDS[a.kind] for a in additions])
+        bars = axis.barh(
+            range(len(names)), np.nan_to_num(gains), color=[KINDS[a.kind] for a in additions]
+        )
         axis.set_yticks(range(len(names)), names, fontsize=8)
         texts = ["–" if np.isnan(gain) else f"{gain:+.4f}" for gain in gains]
         axis.bar_label(bars, labels=texts, padding=3, fontsize=8)
@@ -111,7 +122,9 @@ def _groups_and_first(one: Explanation) -> list[Addition]:
     return groups + [addition for addition in one.additions if addition.kind == "member"][:SINGLE]
 
 
-def _figure(columns: int, rows: int, height: float, ratios: list[int] | None = None) -> tuple[Figure, Any]:
+def _figure(
+    columns: int, rows: int, height: float, ratios: list[int] | None = None
+) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -134,7 +147,9 @@ def _write_values(axis: Axes, values: Any) -> None:
         value = values[row, column]
         if np.isfinite(value):
             color = "white" if abs(value) > 0.6 else "black"
-            axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color)
+            axis.text(
+                column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color
+            )
 
 
 def _names(one: Explanation) -> list[str]:
@@ -147,7 +162,8 @@ def _names(one: Explanation) -> list[str]:
 
 
 def _short(name: str, most: int = 28) -> str:
-    """The name, cut where it is too long; of several feature sets, each is cut, so that they still differ."""
+    """The name, cut where it is too long; of several feature sets, each is cut, so that they still
+    differ."""
     if len(name) <= most:
         return name
     parts = name.split(" + ")

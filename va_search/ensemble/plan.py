@@ -1,10 +1,10 @@
-"""What a recipe may say: the methods' options, and what every method shares (pruning, shrinking, finishing).
+"""What a recipe may say: the methods' options, and what every method shares (pruning, shrinking,
+finishing).
 
-Conventions: options are named as `weigh`'s keyword arguments (but `member_part`, since `members` says who may be
-one). Where a list of candidates stands, one of them is
-chosen out-of-fold, on the recordings the weights are chosen on; the first in the list wins ties, and is taken where
-there are too few folds to choose.
-"""
+Conventions: options are named as `weigh`'s keyword arguments (but `member_part`, since `members`
+says who may be one). Where a list of candidates stands, one of them is chosen out-of-fold, on the
+recordings the weights are chosen on; the first in the list wins ties, and is taken where there are
+too few folds to choose."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class TopK(Options):
 
 
 class Greedy(Options):
-    """Greedy selection with replacement for `steps` steps, from the best mean of at most `start` top members."""
+    """Greedy selection with replacement for `steps` steps, from the best mean of at most `start`
+    top members."""
 
     method: Literal["greedy"] = "greedy"
     steps: Annotated[int, Field(ge=0, le=10_000)] = 50
@@ -64,7 +65,8 @@ class Greedy(Options):
 
 
 class BaggedGreedy(Options):
-    """The mean of `bags` greedy selections on resampled recordings, each from a random part of the members."""
+    """The mean of `bags` greedy selections on resampled recordings, each from a random part of the
+    members."""
 
     method: Literal["bagged_greedy"] = "bagged_greedy"
     bags: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -129,10 +131,11 @@ def _nothing(given: Any) -> Any:
 
 
 class Prune(Strict):
-    """Keep the `top` members by CCC, of one encoder and of one combination of feature sets at most so many.
+    """Keep the `top` members by CCC, of one encoder and of one combination of feature sets at most
+    so many.
 
-    `helpful`: only those whose CCC is more than its standard error above 0, which is what a constant has (worth.py).
-    """
+    `helpful`: only those whose CCC is more than its standard error above 0, which is what a
+    constant has (worth.py)."""
 
     top: Annotated[int, Field(ge=1)] | None = None
     per_encoder: Annotated[int, Field(ge=1)] | None = None
@@ -145,7 +148,9 @@ class Smooth(Strict):
 
     kind: Literal["moving_average", "savitzky_golay"] = "moving_average"
     seconds: Annotated[
-        list[Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]], Field(min_length=1), BeforeValidator(_listed)
+        list[Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)]],
+        Field(min_length=1),
+        BeforeValidator(_listed),
     ]
 
 
@@ -162,17 +167,20 @@ class Delay(Strict):
 class Shared(Strict):
     """What a recipe says beside its method, for any method.
 
-    `match_members`: scale and shift each member to the annotation's mean and variance before anything is chosen.
-    `toward`: what `shrink` goes toward, of `weigh.TOWARD`.
-    """
+    `match_members`: scale and shift each member to the annotation's mean and variance before
+    anything is chosen. `toward`: what `shrink` goes toward, of `weigh.TOWARD`."""
 
     match_members: bool = False
     prune: Prune = Prune()
     shrink: Annotated[
-        list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=20), BeforeValidator(_amounts)
+        list[Annotated[float, Field(ge=0, le=1)]],
+        Field(min_length=1, max_length=20),
+        BeforeValidator(_amounts),
     ] = [0.0]
     toward: Literal["equal", "nnls"] = "equal"
-    match: Annotated[list[Match], Field(min_length=1, max_length=3), BeforeValidator(_whether)] = [False]
+    match: Annotated[list[Match], Field(min_length=1, max_length=3), BeforeValidator(_whether)] = [
+        False
+    ]
     smooth: Annotated[Smooth | None, BeforeValidator(_nothing)] = None
     delay: Annotated[Delay | None, BeforeValidator(_nothing)] = None
 
@@ -207,7 +215,9 @@ class Plan:
         smooth, delay = self.shared.smooth, self.shared.delay
         windows: list[tuple[Any, float]] = [("none", 0.0)]
         if smooth is not None:
-            windows = [(smooth.kind, seconds) if seconds else ("none", 0.0) for seconds in smooth.seconds]
+            windows = [
+                (smooth.kind, seconds) if seconds else ("none", 0.0) for seconds in smooth.seconds
+            ]
         delays = [0.0] if delay is None else delay.seconds
         return [Filter(kind, seconds, later) for kind, seconds in windows for later in delays]
 

@@ -1,8 +1,8 @@
-"""Reading a recipe's parts: every problem of a file is gathered, with its line, before any is raised.
+"""Reading a recipe's parts: every problem of a file is gathered, with its line, before any is
+raised.
 
-Conventions: `lines` are those of `document.read_yaml`; a problem stands at the line of its key, or of the nearest key
-around it.
-"""
+Conventions: `lines` are those of `document.read_yaml`; a problem stands at the line of its key, or
+of the nearest key around it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,20 @@ class Reader:
         self.problems: list[str] = []
 
     def plan(self, shared: dict[Any, Any], own: Any, dimension: str) -> Any:
-        """The plan of one dimension: what the file says for both, and over it what the dimension's own part says."""
+        """The plan of one dimension: what the file says for both, and over it what the dimension's
+        own part says."""
         own = {} if own is None else own
         if not isinstance(own, dict):
             self.problem((dimension,), f"expected settings such as {{steps: 30}}, but got {own!r}")
             return None
         if "method" in shared and own.get("method", shared["method"]) != shared["method"]:
-            shared = {key: value for key, value in shared.items() if key in Shared.model_fields}  # other options
+            shared = {
+                key: value for key, value in shared.items() if key in Shared.model_fields
+            }  # other options
         given = {**shared, **own}
-        if not self._method(given.get("method"), (dimension, "method") if "method" in own else ("method",)):
+        if not self._method(
+            given.get("method"), (dimension, "method") if "method" in own else ("method",)
+        ):
             return None
         options = OPTIONS[given["method"]]
         common = {key: value for key, value in given.items() if key in Shared.model_fields}
@@ -52,7 +57,10 @@ class Reader:
         if chosen is None or finishing is None:
             return None
         if finishing.match_members and chosen.method == "ridge":
-            self.problem(place(("match_members",)), "method ridge has negative weights, which need members as they are")
+            self.problem(
+                place(("match_members",)),
+                "method ridge has negative weights, which need members as they are",
+            )
         return Plan(chosen, finishing)
 
     def _method(self, name: Any, at: Place) -> bool:
@@ -67,19 +75,31 @@ class Reader:
         return False
 
     def checked(
-        self, model: type[Strict], given: Any, place: Callable[[Place], Place], allowed: list[str] | None = None
+        self,
+        model: type[Strict],
+        given: Any,
+        place: Callable[[Place], Place],
+        allowed: list[str] | None = None,
     ) -> Any:
-        """An instance of `model`, or None with every problem noted; `place` tells where in the file a key stands."""
+        """An instance of `model`, or None with every problem noted; `place` tells where in the file
+        a key stands."""
         try:
             return model.model_validate(given)
         except ValidationError as error:
             for problem in error.errors():
-                self.problem(place(tuple(problem["loc"])), _said(problem, given, allowed or list(model.model_fields)))
+                self.problem(
+                    place(tuple(problem["loc"])),
+                    _said(problem, given, allowed or list(model.model_fields)),
+                )
         return None
 
     def problem(self, at: Place, text: str) -> None:
-        line = next((self.lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self.lines), None)
-        self.problems.append(f"{self.where}: {text}" if line is None else f"{self.where}:{line}: {text}")
+        line = next(
+            (self.lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in self.lines), None
+        )
+        self.problems.append(
+            f"{self.where}: {text}" if line is None else f"{self.where}:{line}: {text}"
+        )
 
 
 INSIDE: dict[str, type[Strict]] = {"prune": Prune, "smooth": Smooth, "delay": Delay}

@@ -21,13 +21,12 @@
     method: blend          # whole ensembles, each finished by itself, then averaged
     of: {greedy: 0.5, mean: 0.5}   # recipes by name, with shares that sum to 1
 
-`folds: all`: members are configurations that are complete on all folds of the store, judged on every labelled
-recording. `folds: train_val_mix`: members are trials that trained on all of them; nothing is left to judge on, so the
-method is `mean`, and nothing is chosen.
+`folds: all`: members are configurations that are complete on all folds of the store, judged on
+every labelled recording. `folds: train_val_mix`: members are trials that trained on all of them;
+nothing is left to judge on, so the method is `mean`, and nothing is chosen.
 
-Conventions: the menu is `weigh.METHODS`, and its options stand in plan.py; every problem of a file is reported at
-once, with its line. A list of candidates is chosen from out-of-fold.
-"""
+Conventions: the menu is `weigh.METHODS`, and its options stand in plan.py; every problem of a file
+is reported at once, with its line. A list of candidates is chosen from out-of-fold."""
 
 from __future__ import annotations
 
@@ -75,9 +74,8 @@ class Blend(Strict):
 class Recipe:
     """A checked recipe: its name, what the file said, and the plan of each dimension.
 
-    `among` are the recipes that `auto` chooses from, `of` shares and recipes of a blend; `plans` is empty then, and
-    both for any other.
-    """
+    `among` are the recipes that `auto` chooses from, `of` shares and recipes of a blend; `plans` is
+    empty then, and both for any other."""
 
     name: str
     document: dict[str, Any]
@@ -87,20 +85,24 @@ class Recipe:
     of: tuple[tuple[float, Recipe], ...] = ()
 
     def over(self, folds: Literal["official", "all"]) -> Recipe:
-        """The same recipe with members on these folds; InputError where its parts say that themselves."""
+        """The same recipe with members on these folds; InputError where its parts say that
+        themselves."""
         if self.of or self.members.folds == MIX:
             why = "its parts say that themselves" if self.of else f"trials {NO_VALIDATION}"
-            raise InputError(f"recipe {self.name}: its members' folds can't be changed to {folds}: {why}")
+            raise InputError(
+                f"recipe {self.name}: its members' folds can't be changed to {folds}: {why}"
+            )
         members = {**(self.document.get("members") or {}), "folds": folds}
         said = {**self.document, "members": members}
         return replace(self, document=said, members=Members.model_validate(members))
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """The recipe in a file, or of a name such as greedy or paper/six_fold: in ./ensembles, or the repository's own.
+    """The recipe in a file, or of a name such as greedy or paper/six_fold: in ./ensembles, or the
+    repository's own.
 
-    InputError with every problem and its line; an unknown name answers with the recipes that are there.
-    """
+    InputError with every problem and its line; an unknown name answers with the recipes that are
+    there."""
     path = _find(str(recipe))
     with yaml_document(path) as (document, lines):
         return read_recipe(path.stem, document, lines, where=str(path), beside=path.parent)
@@ -116,9 +118,15 @@ def known_recipes() -> dict[str, Path]:
 
 
 def read_recipe(
-    name: str, document: Any, lines: Lines | None = None, *, where: str = "recipe", beside: Path | None = None
+    name: str,
+    document: Any,
+    lines: Lines | None = None,
+    *,
+    where: str = "recipe",
+    beside: Path | None = None,
 ) -> Recipe:
-    """A recipe from plain data; `auto` looks in the folder `beside` first. InputError as in `load_recipe`."""
+    """A recipe from plain data; `auto` looks in the folder `beside` first. InputError as in
+    `load_recipe`."""
     if not isinstance(document, dict):
         raise InputError(f"{where}: expected keys such as `method: greedy`, found {document!r}")
     if {"sampler", "settings"} & document.keys() and "method" not in document:
@@ -139,7 +147,10 @@ def read_recipe(
     else:
         if "method" in shared:
             reader.plan(shared, None, "")  # also where both dimensions have methods of their own
-        plans = {dimension: reader.plan(shared, document.get(dimension), dimension) for dimension in DIMENSIONS}
+        plans = {
+            dimension: reader.plan(shared, document.get(dimension), dimension)
+            for dimension in DIMENSIONS
+        }
     if members is not None and members.folds == MIX:
         _refuse_choices(reader, plans)
     if reader.problems:
@@ -159,7 +170,10 @@ def _find(recipe: str) -> Path:
         known = known_recipes()
         if recipe in known:
             return known[recipe]
-        raise InputError(unknown_name("recipe", recipe, known) + f"; recipes are YAML files, looked up in {FOLDER}/")
+        raise InputError(
+            unknown_name("recipe", recipe, known)
+            + f"; recipes are YAML files, looked up in {FOLDER}/"
+        )
     raise InputError(f"{path}: no such recipe file")
 
 
@@ -171,11 +185,15 @@ def _shipped() -> Path | None:
         return None
 
 
-def _among(reader: Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None) -> tuple[Recipe, ...]:
+def _among(
+    reader: Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None
+) -> tuple[Recipe, ...]:
     """The recipes that `auto` chooses from."""
     for dimension in DIMENSIONS:
         if document.get(dimension) is not None:
-            reader.problem((dimension,), "method auto chooses for each dimension by itself; leave this out")
+            reader.problem(
+                (dimension,), "method auto chooses for each dimension by itself; leave this out"
+            )
     auto = reader.checked(Auto, shared, lambda at: at)
     known = _beside(beside)
     found: list[Recipe] = []
@@ -186,9 +204,13 @@ def _among(reader: Reader, document: dict[str, Any], shared: dict[str, Any], bes
         elif any(other.name == name for other in found):
             reader.problem(at, f"recipe {name!r} stands twice; keep one")
         elif (method := _method_of(known[name])) in ("auto", "blend"):
-            reader.problem(at, f"recipe {name!r} is of method {method} itself and can't be chosen from")
+            reader.problem(
+                at, f"recipe {name!r} is of method {method} itself and can't be chosen from"
+            )
         elif (recipe := load_recipe(known[name])).members.folds is not None:
-            reader.problem(at, f"recipe {name!r} says its members' folds itself and can't be chosen from")
+            reader.problem(
+                at, f"recipe {name!r} says its members' folds itself and can't be chosen from"
+            )
         else:
             found.append(recipe)
     return tuple(found)
@@ -202,7 +224,10 @@ def _of(
         if document.get(key) is not None:
             reader.problem((key,), "the parts of a blend say this themselves; leave it out")
     if isinstance(shared.get("of"), dict):  # YAML reads 1 as a whole number
-        shared = {**shared, "of": {k: float(v) if type(v) is int else v for k, v in shared["of"].items()}}
+        shared = {
+            **shared,
+            "of": {k: float(v) if type(v) is int else v for k, v in shared["of"].items()},
+        }
     blend = reader.checked(Blend, shared, lambda at: at)
     known = _beside(beside)
     found: list[tuple[float, Recipe]] = []
@@ -222,7 +247,9 @@ def _of(
 
 def _beside(folder: Path | None) -> dict[str, Path]:
     """Recipes that another may name: those in its own folder first."""
-    return known_recipes() | ({} if folder is None else {path.stem: path for path in folder.glob("*.yaml")})
+    return known_recipes() | (
+        {} if folder is None else {path.stem: path for path in folder.glob("*.yaml")}
+    )
 
 
 def _method_of(path: Path) -> Any:
@@ -250,4 +277,6 @@ def _refuse_choices(reader: Reader, plans: dict[str, Any]) -> None:
         for key in [key for key, is_there in given.items() if is_there]:
             reader.problem((key,), f"{why}, so `{key}` can't be; leave it out")
         if len(plan.filters) > 1:
-            reader.problem(("smooth",), f"{why}: give one window and one delay, not several to choose from")
+            reader.problem(
+                ("smooth",), f"{why}: give one window and one delay, not several to choose from"
+            )

@@ -1,15 +1,17 @@
-"""An ensemble as it is saved: `ensembles/<name>.json` under home, members, weights and scores per dimension.
+"""An ensemble as it is saved: `ensembles/<name>.json` under home, members, weights and scores per
+dimension.
 
-Conventions: a score is a pooled CCC over the labelled frames of the validation recordings `measured_on` tells of.
-`in_sample`: on the very recordings the weights were chosen on, so too high. `out_of_fold`: weights chosen again
-without the recordings they are judged on; null where that was impossible, with the reason in `measured_on`.
-Weights sum to 1 within a dimension and are positive (a recipe `ridge` may give negative ones too); predictions are on
-the source's scale. `post` is what is done to the weighted sum (`apply.combine`); files without it do nothing to it.
+Conventions: a score is a pooled CCC over the labelled frames of the validation recordings
+`measured_on` tells of. `in_sample`: on the very recordings the weights were chosen on, so too high.
+`out_of_fold`: weights chosen again without the recordings they are judged on; null where that was
+impossible, with the reason in `measured_on`. Weights sum to 1 within a dimension and are positive
+(a recipe `ridge` may give negative ones too); predictions are on the source's scale. `post` is what
+is done to the weighted sum (`apply.combine`); files without it do nothing to it.
 
-`measured_on.fold` is "all" where members are configurations over folds (over_folds.py), measured on every labelled
-recording, and "train_val_mix" where members trained on all of them: every score is null then, and all count alike.
-A blend has `parts`, whole ensembles with their shares, and no dimensions of its own.
-"""
+`measured_on.fold` is "all" where members are configurations over folds (over_folds.py), measured on
+every labelled recording, and "train_val_mix" where members trained on all of them: every score is
+null then, and all count alike. A blend has `parts`, whole ensembles with their shares, and no
+dimensions of its own."""
 
 from __future__ import annotations
 
@@ -28,9 +30,11 @@ class Document(BaseModel):
 
 
 class Scores(Document):
-    """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the out-of-fold one.
+    """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the
+    out-of-fold one.
 
-    `in_sample` is null where nothing can be measured: members trained on every labelled recording."""
+    `in_sample` is null where nothing can be measured: members trained on every labelled
+    recording."""
 
     in_sample: float | None
     out_of_fold: float | None
@@ -38,12 +42,13 @@ class Scores(Document):
 
 
 class Member(Document):
-    """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for outside models.
+    """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for
+    outside models.
 
-    A configuration over folds (source "folds") has the trials of its folds in `trials`, which count alike.
-    `gain`: the ensemble's CCC out-of-fold less that without this member, the others keeping their proportions.
-    `content` stands for the predictions of an outside model, which may be replaced under the same name.
-    """
+    A configuration over folds (source "folds") has the trials of its folds in `trials`, which count
+    alike. `gain`: the ensemble's CCC out-of-fold less that without this member, the others keeping
+    their proportions. `content` stands for the predictions of an outside model, which may be
+    replaced under the same name."""
 
     study: str
     trial: str
@@ -60,7 +65,8 @@ class Member(Document):
 
 
 class Single(Document):
-    """The best single trial: `in_sample` is the named trial's; for `out_of_fold` it was chosen again in every fold."""
+    """The best single trial: `in_sample` is the named trial's; for `out_of_fold` it was chosen
+    again in every fold."""
 
     study: str
     trial: str
@@ -68,7 +74,8 @@ class Single(Document):
 
 
 class Both(Document):
-    """The best single trial for both dimensions: one trial, by the mean of its two CCCs; scores as in `Ensemble`."""
+    """The best single trial for both dimensions: one trial, by the mean of its two CCCs; scores as
+    in `Ensemble`."""
 
     study: str
     trial: str
@@ -77,14 +84,16 @@ class Both(Document):
 
 
 class Difference(Document):
-    """The ensemble's out-of-fold CCC less that of the best single trial per dimension; `interval`: 95 %, paired."""
+    """The ensemble's out-of-fold CCC less that of the best single trial per dimension; `interval`:
+    95 %, paired."""
 
     value: float
     interval: tuple[float, float] | None
 
 
 class Spread(Document):
-    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and left out.
+    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and
+    left out.
 
     `correlation`: the median correlation of prediction and annotation within a recording.
     """
@@ -100,9 +109,9 @@ class Spread(Document):
 class Weighted(Document):
     """One dimension of an ensemble: how it was built, its members by weight, and its scores.
 
-    `shrink`: how far the weights are shrunk toward equal ones (that is in the weights already). `takes`: the recipe
-    that `auto` took here. `outside`: whether models from elsewhere were among those it could choose.
-    """
+    `shrink`: how far the weights are shrunk toward equal ones (that is in the weights already).
+    `takes`: the recipe that `auto` took here. `outside`: whether models from elsewhere were among
+    those it could choose."""
 
     recipe: dict[str, Any]
     members: Annotated[list[Member], Field(min_length=1)]
@@ -116,10 +125,11 @@ class Weighted(Document):
 
 
 class MeasuredOn(Document):
-    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are impossible.
+    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are
+    impossible.
 
-    `groups`: how many sets of recordings that are kept together there are, over which intervals are made.
-    """
+    `groups`: how many sets of recordings that are kept together there are, over which intervals are
+    made."""
 
     split: str
     fold: str | int
@@ -142,11 +152,10 @@ class Ensemble(Document):
     """A whole ensemble, or a blend of several.
 
     `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
-    `best_single` is the best trial per dimension, `best_for_both` one trial for both.
-    `intervals`: {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
+    `best_single` is the best trial per dimension, `best_for_both` one trial for both. `intervals`:
+    {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
     `differences`: {valence, arousal, score} -> the ensemble less the best trial per dimension.
-    `complete`: how many trials of each study were complete when it was built.
-    """
+    `complete`: how many trials of each study were complete when it was built."""
 
     name: str
     recipe: str
@@ -174,14 +183,20 @@ class Ensemble(Document):
 
     @property
     def pieces(self) -> list[tuple[float, Ensemble]]:
-        """(share, ensemble) of everything that has members: a blend's parts, or the ensemble itself with share 1."""
+        """(share, ensemble) of everything that has members: a blend's parts, or the ensemble itself
+        with share 1."""
         if not self.parts:
             return [(1.0, self)]
-        return [(part.share * share, piece) for part in self.parts for share, piece in part.ensemble.pieces]
+        return [
+            (part.share * share, piece)
+            for part in self.parts
+            for share, piece in part.ensemble.pieces
+        ]
 
 
 def read_ensemble(home: Home, name: str) -> Ensemble:
-    """The saved ensemble `name`; InputError, with the known names, when there is none, or when it is not whole."""
+    """The saved ensemble `name`; InputError, with the known names, when there is none, or when it
+    is not whole."""
     path = home.ensemble(name)
     if not path.is_file():
         known = known_ensembles(home)
@@ -190,10 +205,18 @@ def read_ensemble(home: Home, name: str) -> Ensemble:
     try:
         return Ensemble.model_validate(read_json(path))
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()[:5])
-        raise InputError(f"{path}: not an ensemble as va-search saves it ({found}); build it again") from error
+        found = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()[:5]
+        )
+        raise InputError(
+            f"{path}: not an ensemble as va-search saves it ({found}); build it again"
+        ) from error
 
 
 def known_ensembles(home: Home) -> list[str]:
     """Names of the ensembles under this home."""
-    return sorted(path.stem for path in Path(home.root, "ensembles").glob("*.json") if not path.name.startswith("."))
+    return sorted(
+        path.stem
+        for path in Path(home.root, "ensembles").glob("*.json")
+        if not path.name.startswith(".")
+    )

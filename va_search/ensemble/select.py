@@ -1,9 +1,9 @@
 """Ways to weigh members, each a pure function from moments to weights.
 
-Conventions: `moments` are those of M members in a fixed order (by trial id); the result is (member,) float64, not
-negative, summing to 1. Equal CCCs (to 1e-12) go to the member that stands first, so results repeat. A member whose
-CCC is not defined is never preferred. Only the moments are used: no method reads a frame.
-"""
+Conventions: `moments` are those of M members in a fixed order (by trial id); the result is
+(member,) float64, not negative, summing to 1. Equal CCCs (to 1e-12) go to the member that stands
+first, so results repeat. A member whose CCC is not defined is never preferred. Only the moments are
+used: no method reads a frame."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ def mean(moments: Moments) -> Vector:
 def greedy(moments: Moments, steps: int, start: int = 1) -> Vector:
     """Greedy selection with replacement (Caruana et al. 2004), O(members) per step.
 
-    Sorted start: the plain mean of the N best members with N in 1..`start` that scores highest. Then, `steps` times,
-    the member whose addition (again, perhaps) gives the highest CCC; at the end the path's best ensemble is used.
-    Weights are counts over their sum.
-    """
+    Sorted start: the plain mean of the N best members with N in 1..`start` that scores highest.
+    Then, `steps` times, the member whose addition (again, perhaps) gives the highest CCC; at the
+    end the path's best ensemble is used. Weights are counts over their sum."""
     order = ranking(moments)
     path = _Path(moments, order[: _sorted_start(moments, order[:start])])
     used, highest = len(path.taken), path.ccc
@@ -49,7 +48,8 @@ def greedy(moments: Moments, steps: int, start: int = 1) -> Vector:
 
 
 def ranking(moments: Moments) -> NDArray[np.intp]:
-    """Members from the highest CCC to the lowest; the earlier one first where they are equal, undefined ones last."""
+    """Members from the highest CCC to the lowest; the earlier one first where they are equal,
+    undefined ones last."""
     return from_highest(moments.ccc_of_each())
 
 
@@ -80,10 +80,10 @@ def _sorted_start(moments: Moments, order: NDArray[np.intp]) -> int:
 class _Path:
     """An ensemble that grows member by member, with the running sums that make a step O(members).
 
-    A step is a few array operations in place and takes microseconds: thousands of selections are made for one
-    ensemble. For k members taken whose sum has mean A (less the annotation's), variance V and covariance C with the
-    annotation, the CCC is 2kC / (V + k²v + A²); with member j, V grows by `spread[j]` = var(j) + 2 cov(sum, j).
-    """
+    A step is a few array operations in place and takes microseconds: thousands of selections are
+    made for one ensemble. For k members taken whose sum has mean A (less the annotation's),
+    variance V and covariance C with the annotation, the CCC is 2kC / (V + k²v + A²); with member j,
+    V grows by `spread[j]` = var(j) + 2 cov(sum, j)."""
 
     def __init__(self, moments: Moments, first: NDArray[np.intp]) -> None:
         covariance = moments.covariance

@@ -1,11 +1,12 @@
-"""Quadratic programs with nonnegative unknowns, and the weights with the highest CCC over the simplex.
+"""Quadratic programs with nonnegative unknowns, and the weights with the highest CCC over the
+simplex.
 
-Conventions: a quadratic is given by its Gram matrix (positive semidefinite) and its linear part: minimise
-w'Gw/2 - g.w over w >= 0, with or without sum(w) = 1. The solver is a primal active-set method (Lawson & Hanson 1974,
-in the Gram form of Bro & De Jong 1997) that takes up many members at a time; equal members share. The CCC is a ratio
-of a linear and a convex quadratic function, pseudo-concave where the covariance with the annotation is positive:
-Dinkelbach's iterations (1967), each one quadratic program, reach its one maximum.
-"""
+Conventions: a quadratic is given by its Gram matrix (positive semidefinite) and its linear part:
+minimise w'Gw/2 - g.w over w >= 0, with or without sum(w) = 1. The solver is a primal active-set
+method (Lawson & Hanson 1974, in the Gram form of Bro & De Jong 1997) that takes up many members at
+a time; equal members share. The CCC is a ratio of a linear and a convex quadratic function,
+pseudo-concave where the covariance with the annotation is positive: Dinkelbach's iterations (1967),
+each one quadratic program, reach its one maximum."""
 
 from __future__ import annotations
 
@@ -26,16 +27,17 @@ SMALLEST = 1e-14
 RISE = 1e-13
 """A rise of the CCC that is worth going on for although the gap did not shrink."""
 RIDGE = 1e-13
-"""Added to the Gram matrix's diagonal, relative to its largest element, so that equal members can be solved for."""
+"""Added to the Gram matrix's diagonal, relative to its largest element, so that equal members can
+be solved for."""
 
 
 @dataclass(frozen=True)
 class Optimum:
     """`weights` (member,) on the simplex, their `ccc`, and how far from optimal they can be.
 
-    `gap`: the largest gain in CCC, to first order, of moving weight to any one member (Karush-Kuhn-Tucker: 0 at the
-    optimum). `iterations` of Dinkelbach; 0 where no member covaries with the annotation and `weights` are `start`.
-    """
+    `gap`: the largest gain in CCC, to first order, of moving weight to any one member
+    (Karush-Kuhn-Tucker: 0 at the optimum). `iterations` of Dinkelbach; 0 where no member covaries
+    with the annotation and `weights` are `start`."""
 
     weights: Vector
     ccc: float
@@ -46,8 +48,8 @@ class Optimum:
 def maximise_ccc(moments: Moments, start: Vector, *, iterations: int = 50) -> Optimum:
     """The weights on the simplex with the highest CCC, from the feasible `start`.
 
-    Where no member's covariance with the annotation is positive there is nothing to gain: `start` comes back.
-    """
+    Where no member's covariance with the annotation is positive there is nothing to gain: `start`
+    comes back."""
     if not moments.with_label.max() > 0.0:
         return Optimum(start, moments.ccc(start), 0.0, 0)
     bias = moments.mean - moments.label_mean
@@ -67,7 +69,8 @@ def maximise_ccc(moments: Moments, start: Vector, *, iterations: int = 50) -> Op
 
 
 def kkt_gap(moments: Moments, weights: Vector) -> float:
-    """How much CCC can rise, to first order, by moving all weight toward one member; 0 at an optimum on the simplex."""
+    """How much CCC can rise, to first order, by moving all weight toward one member; 0 at an
+    optimum on the simplex."""
     bias = moments.mean - moments.label_mean
     spread = moments.covariance @ weights + bias * float(bias @ weights)
     denominator = float(weights @ spread) + moments.label_variance
@@ -77,25 +80,31 @@ def kkt_gap(moments: Moments, weights: Vector) -> float:
     return max(0.0, float(slope.max() - weights @ slope))
 
 
-def minimise(gram: Vector, linear: Vector, *, first: Vector | None = None, sum_to_one: bool = True) -> Vector:
+def minimise(
+    gram: Vector, linear: Vector, *, first: Vector | None = None, sum_to_one: bool = True
+) -> Vector:
     """w >= 0, with sum 1 unless told otherwise, that minimises w'Gw/2 - g.w.
 
-    `first`: a feasible place to start from; the nearer, the faster. Without it: the member with the highest gain.
-    """
+    `first`: a feasible place to start from; the nearer, the faster. Without it: the member with the
+    highest gain."""
     size = len(linear)
     gram = gram + np.eye(size) * (RIDGE * max(float(np.diag(gram).max()), np.finfo(float).tiny))
     weights = first.copy() if first is not None else np.zeros(size)
     if sum_to_one and not weights.any():
         weights[int(np.argmin(np.diag(gram) / 2.0 - linear))] = 1.0
     used = weights > 0.0
-    tolerance = GAP * max(float(np.abs(linear).max()), float(np.abs(np.diag(gram)).max()), np.finfo(float).tiny)
+    tolerance = GAP * max(
+        float(np.abs(linear).max()), float(np.abs(np.diag(gram)).max()), np.finfo(float).tiny
+    )
     value, many = np.inf, MANY
     for _ in range(3 * size + 30):
         weights, level = _settle(gram, linear, weights, used, sum_to_one)
         pull = gram[:, used] @ weights[used]
         gain = np.where(used, -np.inf, linear - pull - level)
         now = float(weights @ pull) / 2.0 - float(linear @ weights)
-        if used.all() or gain.max() <= tolerance or (many == 1 and now >= value):  # the last: nothing but rounding
+        if (
+            used.all() or gain.max() <= tolerance or (many == 1 and now >= value)
+        ):  # the last: nothing but rounding
             break
         many = many if now < value else 1
         value = now
@@ -104,8 +113,11 @@ def minimise(gram: Vector, linear: Vector, *, first: Vector | None = None, sum_t
     return weights
 
 
-def _settle(gram: Vector, linear: Vector, weights: Vector, used: Mask, sum_to_one: bool) -> tuple[Vector, float]:
-    """Optimal weights among the `used` members, dropping (in place) those that would turn negative; and the level."""
+def _settle(
+    gram: Vector, linear: Vector, weights: Vector, used: Mask, sum_to_one: bool
+) -> tuple[Vector, float]:
+    """Optimal weights among the `used` members, dropping (in place) those that would turn negative;
+    and the level."""
     level = 0.0
     while used.any():
         members = np.flatnonzero(used)
@@ -120,7 +132,8 @@ def _settle(gram: Vector, linear: Vector, weights: Vector, used: Mask, sum_to_on
 
 
 def _until_zero(now: Vector, wanted: Vector) -> tuple[Vector, Mask]:
-    """Go from `now` toward `wanted` until the first falling weight is zero; and which ones fell out by then."""
+    """Go from `now` toward `wanted` until the first falling weight is zero; and which ones fell out
+    by then."""
     falling = wanted <= 0.0
     if not falling.any():
         return wanted, falling

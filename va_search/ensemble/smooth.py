@@ -1,14 +1,15 @@
 """Smoothing and delaying predictions, within one recording and between its gaps.
 
-Conventions: a stretch is a recording, or what lies between two of its gaps; arrays are (frames,) or (frames, series)
-of one stretch, float64. Windows and delays are in seconds and become frames at the recording's own frame rate, to the
-nearest frame (a window: to the nearest odd number, so that it is centred). All functions are linear in the
-predictions, so smoothing the weighted sum is the weighted sum of smoothed members, and they keep a constant as it is.
+Conventions: a stretch is a recording, or what lies between two of its gaps; arrays are (frames,) or
+(frames, series) of one stretch, float64. Windows and delays are in seconds and become frames at the
+recording's own frame rate, to the nearest frame (a window: to the nearest odd number, so that it is
+centred). All functions are linear in the predictions, so smoothing the weighted sum is the weighted
+sum of smoothed members, and they keep a constant as it is.
 
-Edges. Moving average: the mean of those frames of the window that the stretch has. Savitzky–Golay (Savitzky & Golay
-1964): a quadratic is fitted to the window; at the edges the first (last) full window's quadratic is read off there.
-A stretch shorter than the window has it as its window (made odd). Delay: the first (last) value is held.
-"""
+Edges. Moving average: the mean of those frames of the window that the stretch has. Savitzky–Golay
+(Savitzky & Golay 1964): a quadratic is fitted to the window; at the edges the first (last) full
+window's quadratic is read off there. A stretch shorter than the window has it as its window (made
+odd). Delay: the first (last) value is held."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ DEGREE = 2
 
 
 def stretches(recordings: Sequence[Recording]) -> Iterator[tuple[slice, float]]:
-    """Rows and frame rate of each stretch, rows counted through all recordings one after another."""
+    """Rows and frame rate of each stretch, rows counted through all recordings one after
+    another."""
     start = 0
     for recording in recordings:
         for low, high in pairwise((0, *recording.gaps, recording.frames)):
@@ -45,7 +47,9 @@ def smoothed(values: Vector, kind: str, seconds: float, rate: float) -> Vector:
     window = window_frames(seconds, rate)
     if kind == "none" or window <= 1:
         return values
-    return {"moving_average": moving_average, "savitzky_golay": savitzky_golay}[kind](values, window)
+    return {"moving_average": moving_average, "savitzky_golay": savitzky_golay}[kind](
+        values, window
+    )
 
 
 def moving_average(values: Vector, window: int) -> Vector:
@@ -62,7 +66,8 @@ def moving_average(values: Vector, window: int) -> Vector:
 
 
 def savitzky_golay(values: Vector, window: int) -> Vector:
-    """A quadratic fitted to `window` (odd) frames around each, read off in the middle (SciPy's savgol_filter)."""
+    """A quadratic fitted to `window` (odd) frames around each, read off in the middle (SciPy's
+    savgol_filter)."""
     from scipy.signal import savgol_filter
 
     frames = len(values)

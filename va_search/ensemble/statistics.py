@@ -1,12 +1,13 @@
 """One streaming pass over the frames: the sufficient statistics of members and annotation.
 
-Conventions: `Moments` and `Statistics` say what they are and need. The pass reads every mapped column once, in row
-blocks, and holds one block in float64 beside the result: ROWS * M * 8 bytes. Every member is shifted by a constant
-(its mean over the first labelled stretch) and accumulated in float64: without it an offset of 1000 destroys the
-covariance's digits. Products are BLAS's symmetric rank-k updates. A block per recording takes R * M^2 * 8 bytes; where
-that is over the budget recordings are summed in groups, as small as memory allows and never across two folds.
-Unlabelled frames (NaN annotation) are left out; a NaN or infinite prediction is refused by the member's name.
-"""
+Conventions: `Moments` and `Statistics` say what they are and need. The pass reads every mapped
+column once, in row blocks, and holds one block in float64 beside the result: ROWS * M * 8 bytes.
+Every member is shifted by a constant (its mean over the first labelled stretch) and accumulated in
+float64: without it an offset of 1000 destroys the covariance's digits. Products are BLAS's
+symmetric rank-k updates. A block per recording takes R * M^2 * 8 bytes; where that is over the
+budget recordings are summed in groups, as small as memory allows and never across two folds.
+Unlabelled frames (NaN annotation) are left out; a NaN or infinite prediction is refused by the
+member's name."""
 
 from __future__ import annotations
 
@@ -41,14 +42,16 @@ def measure(
 ) -> Statistics:
     """Statistics in one pass over the frames.
 
-    `predictions`: one (frames,) array per member, mapped or not, read once and in order. `annotation`: (frames,),
-    NaN unlabelled. `recordings`: name and number of frames of each, in the order of the rows. `members`: their names,
-    each once. `parts`: the folds, as indexes of recordings, that no block may straddle; `budget`: see `groups_within`.
-    `known`: statistics of some of these members on the same frames, found by their names; only the rows and columns
-    of the others are then computed.
-    InputError when a labelled frame's prediction is NaN or infinite, naming all such members, and as `groups_within`.
-    """
-    if any(len(p) != len(annotation) for p in predictions) or sum(n for _, n in recordings) != len(annotation):
+    `predictions`: one (frames,) array per member, mapped or not, read once and in order.
+    `annotation`: (frames,), NaN unlabelled. `recordings`: name and number of frames of each, in the
+    order of the rows. `members`: their names, each once. `parts`: the folds, as indexes of
+    recordings, that no block may straddle; `budget`: see `groups_within`. `known`: statistics of
+    some of these members on the same frames, found by their names; only the rows and columns of the
+    others are then computed. InputError when a labelled frame's prediction is NaN or infinite,
+    naming all such members, and as `groups_within`."""
+    if any(len(p) != len(annotation) for p in predictions) or sum(n for _, n in recordings) != len(
+        annotation
+    ):
         raise ValueError(
             f"lengths must agree, but got annotation {len(annotation)}, recordings {sum(n for _, n in recordings)}, "
             f"predictions {sorted({len(p) for p in predictions})}"
@@ -73,12 +76,15 @@ def measure(
     return blocks
 
 
-def groups_within(budget: int, frames: Sequence[int], members: int, parts: Sequence[Sequence[int]] = ()) -> Groups:
-    """Which recordings are summed in one block: each is alone where that fits into `budget` bytes, else groups.
+def groups_within(
+    budget: int, frames: Sequence[int], members: int, parts: Sequence[Sequence[int]] = ()
+) -> Groups:
+    """Which recordings are summed in one block: each is alone where that fits into `budget` bytes,
+    else groups.
 
-    Groups are halves of halves of the `parts` (recordings in no part make one more part), as small as fits, so that
-    the groups of more members are unions of the groups of fewer. InputError when one block per part is too much.
-    """
+    Groups are halves of halves of the `parts` (recordings in no part make one more part), as small
+    as fits, so that the groups of more members are unions of the groups of fewer. InputError when
+    one block per part is too much."""
     most = budget // (8 * members**2)
     if len(frames) <= most:
         return tuple((index,) for index in range(len(frames)))
@@ -91,7 +97,9 @@ def groups_within(budget: int, frames: Sequence[int], members: int, parts: Seque
             f"{len(groups) * members**2 * 8 / 2**30:.1f} GiB, "
             f"the limit is {budget / 2**30:.1f} GiB; ensemble fewer trials (fewer studies at once)"
         )
-    while len(halves := [half for group in groups for half in _halved(group)]) <= most and len(halves) > len(groups):
+    while len(halves := [half for group in groups for half in _halved(group)]) <= most and len(
+        halves
+    ) > len(groups):
         groups = halves
     return tuple(tuple(group) for group in sorted(groups))
 
@@ -103,14 +111,17 @@ def _halved(group: list[int]) -> list[list[int]]:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Labelled frames that are read together: where they stand, and which block each stretch of them belongs to."""
+    """Labelled frames that are read together: where they stand, and which block each stretch of
+    them belongs to."""
 
     at: slice | Indexes
     size: int
     stretches: list[tuple[int, int, int]]  # block, from, to; within the rows
 
 
-def _row_blocks(annotation: Column, recordings: Sequence[tuple[str, int]], groups: Groups) -> Iterator[_Rows]:
+def _row_blocks(
+    annotation: Column, recordings: Sequence[tuple[str, int]], groups: Groups
+) -> Iterator[_Rows]:
     block_of = np.empty(len(recordings), dtype=np.intp)
     for block, group in enumerate(groups):
         block_of[list(group)] = block
@@ -120,7 +131,9 @@ def _row_blocks(annotation: Column, recordings: Sequence[tuple[str, int]], group
     while high < len(labelled):
         low, high = high, min(high + ROWS, len(labelled))
         edges = [0, *(np.flatnonzero(np.diff(blocks[low:high])) + 1).tolist(), high - low]
-        if high < len(labelled) and edges[-2] > ROWS // 2:  # end with a block: a product for each piece costs time
+        if (
+            high < len(labelled) and edges[-2] > ROWS // 2
+        ):  # end with a block: a product for each piece costs time
             edges.pop()
             high = low + edges[-1]
         rows, of_rows = labelled[low:high], blocks[low:high]
@@ -131,7 +144,8 @@ def _row_blocks(annotation: Column, recordings: Sequence[tuple[str, int]], group
 
 
 class _Pass:
-    """Adds up the members at `new` (indexes), alone and with those at `old`, whose own products are there already."""
+    """Adds up the members at `new` (indexes), alone and with those at `old`, whose own products are
+    there already."""
 
     def __init__(self, blocks: Statistics, new: list[int], old: list[int]) -> None:
         self.blocks = blocks
@@ -146,7 +160,9 @@ class _Pass:
         y = np.subtract(annotation[rows.at], blocks.label_shift, dtype=np.float64)
         x = self.values[:, : rows.size]
         for at, member in enumerate(self.order.tolist()):
-            np.subtract(predictions[member][rows.at], blocks.shifts[member], out=x[at], dtype=np.float64)
+            np.subtract(
+                predictions[member][rows.at], blocks.shifts[member], out=x[at], dtype=np.float64
+            )
         for block, low, high in rows.stretches:
             self._add(block, x[:, low:high], y[low:high])
 
@@ -189,7 +205,8 @@ def _empty(
 
 
 def _adopt(blocks: Statistics, known: Statistics, members: Sequence[int]) -> None:
-    """Copy what is known of `members` (indexes in `blocks`), block by block to hold nothing twice."""
+    """Copy what is known of `members` (indexes in `blocks`), block by block to hold nothing
+    twice."""
     place = {label: index for index, label in enumerate(known.labels)}
     here = np.array(members, dtype=np.intp)
     there = np.array([place[blocks.labels[member]] for member in members], dtype=np.intp)

@@ -1,10 +1,11 @@
-"""Per-recording sums of a prediction and the annotation: all that its CCC, matched or resampled, needs.
+"""Per-recording sums of a prediction and the annotation: all that its CCC, matched or resampled,
+needs.
 
-Conventions: sums are float64 arrays (…, recording, 6) or, added up over recordings, (…, 6), over labelled frames:
-n, Σp, Σy, Σp², Σpy, Σy², with p and y relative to one centre (the statistics' `label_shift`), which the CCC does not
-depend on. They add up: `each @ sums` counts every recording `each` times, so a fold is a sum, a bootstrap sample is a
-row of a matrix product, and out-of-fold predictions are the sums of differently weighted recordings put side by side.
-"""
+Conventions: sums are float64 arrays (…, recording, 6) or, added up over recordings, (…, 6), over
+labelled frames: n, Σp, Σy, Σp², Σpy, Σy², with p and y relative to one centre (the statistics'
+`label_shift`), which the CCC does not depend on. They add up: `each @ sums` counts every recording
+`each` times, so a fold is a sum, a bootstrap sample is a row of a matrix product, and out-of-fold
+predictions are the sums of differently weighted recordings put side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from va_search.ensemble.moments import Statistics
 
 Vector = NDArray[np.float64]
 DOUBT = 2.0
-"""How much a standard error counts against a change of scale or mean; chosen by `benchmarks/do_no_harm.py`."""
+"""How much a standard error counts against a change of scale or mean; chosen by
+`benchmarks/do_no_harm.py`."""
 
 
 def ccc(sums: Vector) -> Vector:
@@ -59,16 +61,19 @@ def match(total: Vector) -> tuple[Vector, Vector]:
 
 
 def match_in_part(counted: Vector, groups: Sequence[Sequence[int]]) -> tuple[Vector, Vector]:
-    """(scale, offset) of moment matching, the less of it the less sure it is; `counted` (…, recording, 6).
+    """(scale, offset) of moment matching, the less of it the less sure it is; `counted` (…,
+    recording, 6).
 
-    Mean and variance of few people's annotations are far from everybody's. So of the change that matching asks for, x
-    (the scale's logarithm, or the difference of the means), the part x² / (x² + DOUBT · e²) is made, where e is its
-    standard error over the groups (empirical Bayes). All of it is made with fewer than two groups.
-    """
+    Mean and variance of few people's annotations are far from everybody's. So of the change that
+    matching asks for, x (the scale's logarithm, or the difference of the means), the part x² / (x²
+    + DOUBT · e²) is made, where e is its standard error over the groups (empirical Bayes). All of
+    it is made with fewer than two groups."""
     total = counted.sum(axis=-2)
     scale, offset = match(total)
     without = [total - counted[..., list(group), :].sum(axis=-2) for group in groups]
-    without = [one for one in without if (one[..., 0] < total[..., 0]).any()]  # groups with frames that count
+    without = [
+        one for one in without if (one[..., 0] < total[..., 0]).any()
+    ]  # groups with frames that count
     if len(without) < 2:
         return scale, offset
     mean, label_mean, *_ = moments(total)
@@ -82,7 +87,8 @@ def match_in_part(counted: Vector, groups: Sequence[Sequence[int]]) -> tuple[Vec
 
 
 def _sure_part(change: Vector, without: Vector) -> Vector:
-    """So much of a change (…,) as is sure; `without` (group, …) is the change without each of the groups."""
+    """So much of a change (…,) as is sure; `without` (group, …) is the change without each of the
+    groups."""
     doubt = DOUBT * standard_error(without) ** 2
     share = np.ones(np.shape(change))
     np.divide(change**2, change**2 + doubt, out=share, where=doubt > 0.0)
@@ -90,7 +96,8 @@ def _sure_part(change: Vector, without: Vector) -> Vector:
 
 
 def standard_error(without: Vector) -> Vector:
-    """(…,) standard error of a figure from its values (group, …) without each of the groups (jackknife)."""
+    """(…,) standard error of a figure from its values (group, …) without each of the groups
+    (jackknife)."""
     groups = len(without)
     squares = (without - without.mean(axis=0)) ** 2
     return np.asarray(np.sqrt((groups - 1) / groups * squares.sum(axis=0)))
@@ -104,7 +111,9 @@ def from_statistics(statistics: Statistics, weights: Vector) -> Vector:
     sums = statistics.sums[:, used] @ weights  # (recording, series), of Σ w (x − shift)
     squares = ((products @ weights) * weights).sum(axis=1)
     with_label = statistics.with_label[:, used] @ weights
-    apart = weights.T @ statistics.shifts[used] - statistics.label_shift  # (series,) what is missing to p − centre
+    apart = (
+        weights.T @ statistics.shifts[used] - statistics.label_shift
+    )  # (series,) what is missing to p − centre
     n = np.broadcast_to(statistics.counts[:, None], sums.shape)
     y, yy = statistics.label_sums[:, None], statistics.label_squares[:, None]
     relative = np.stack(np.broadcast_arrays(n, sums, y, squares, with_label, yy), axis=-1)
@@ -114,7 +123,8 @@ def from_statistics(statistics: Statistics, weights: Vector) -> Vector:
 def from_series(
     series: Vector, annotation: NDArray[np.floating], recordings: Sequence[Recording], centre: float
 ) -> Vector:
-    """(series, recording, 6) sums of predictions (frames, series) that cover every frame of the recordings."""
+    """(series, recording, 6) sums of predictions (frames, series) that cover every frame of the
+    recordings."""
     labelled = ~np.isnan(annotation)
     y = annotation[labelled].astype(np.float64)[:, None] - centre
     p = series[labelled] - centre

@@ -1,10 +1,11 @@
-"""Ensembles that can't be chosen or judged on their own: the mean of Train-Val-Mix trials, and blends of ensembles.
+"""Ensembles that can't be chosen or judged on their own: the mean of Train-Val-Mix trials, and
+blends of ensembles.
 
-Conventions: trials of fold train_val_mix trained on every labelled recording (paper 4.7), so all of them count alike
-and every score is None. No score would show that one is of data that changed since, so such trials are left out. A
-blend is the weighted mean of whole ensembles, each with its own post-processing; where its parts were measured on the
-same recordings, it is measured there too, in-sample. Test predictions are not read here.
-"""
+Conventions: trials of fold train_val_mix trained on every labelled recording (paper 4.7), so all of
+them count alike and every score is None. No score would show that one is of data that changed
+since, so such trials are left out. A blend is the weighted mean of whole ensembles, each with its
+own post-processing; where its parts were measured on the same recordings, it is measured there too,
+in-sample. Test predictions are not read here."""
 
 from __future__ import annotations
 
@@ -57,12 +58,16 @@ def member_of(candidate: Candidate, weight: float, ccc: float | None, gain: floa
         gain=gain,
         source=candidate.record["source"],
         trials=candidate.record.get("trials"),
-        content=candidate.record.get("content") if candidate.record["source"] == "outside" else None,
+        content=candidate.record.get("content")
+        if candidate.record["source"] == "outside"
+        else None,
         **about,
     )
 
 
-def mean_of_mix(home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None) -> Ensemble:
+def mean_of_mix(
+    home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None
+) -> Ensemble:
     """The mean of the studies' trials of fold train_val_mix; InputError when there is none."""
     candidates, left_out = find_candidates(Bank(home.bank), studies, outside=recipe.members.outside)
     mixed = [candidate for candidate in candidates if candidate.fold == MIX]
@@ -71,7 +76,9 @@ def mean_of_mix(home: Home, studies: Sequence[str], recipe: Recipe, name: str, s
     test_hash = frames_hash(test) if test else None
     counts = Counter(left_out)
     counts.update(_other_fold(candidate) for candidate in candidates if candidate.fold != MIX)
-    predicting = [one for one in mixed if test_hash is None or one.lines_up_with("test") == test_hash]
+    predicting = [
+        one for one in mixed if test_hash is None or one.lines_up_with("test") == test_hash
+    ]
     kept = [one for one in predicting if of_this_data(one.record, store)]
     if len(predicting) < len(mixed):
         counts["no predictions of this store's test recordings"] += len(mixed) - len(predicting)
@@ -79,7 +86,9 @@ def mean_of_mix(home: Home, studies: Sequence[str], recipe: Recipe, name: str, s
         counts[OTHER_DATA] += len(predicting) - len(kept)
     if not kept:
         why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
-        raise InputError(f"no trial of fold train_val_mix in {', '.join(studies)} ({why or 'no trials'})")
+        raise InputError(
+            f"no trial of fold train_val_mix in {', '.join(studies)} ({why or 'no trials'})"
+        )
     weighted = {dimension: _equal(kept, recipe, dimension) for dimension in DIMENSIONS}
     return Ensemble(
         **heading(recipe, name, studies, store),
@@ -88,7 +97,9 @@ def mean_of_mix(home: Home, studies: Sequence[str], recipe: Recipe, name: str, s
         candidates=len(kept),
         left_out=dict(counts),
         notes=[],
-        measured_on=_nowhere(MIX, "members trained on train and validation, so no validation is left to score on"),
+        measured_on=_nowhere(
+            MIX, "members trained on train and validation, so no validation is left to score on"
+        ),
         dimensions=weighted,
         scores=UNSCORED,
         best_single=UNSCORED,
@@ -96,14 +107,21 @@ def mean_of_mix(home: Home, studies: Sequence[str], recipe: Recipe, name: str, s
 
 
 def blend(
-    home: Home, recipe: Recipe, name: str, studies: Sequence[str], parts: Sequence[tuple[float, Ensemble]]
+    home: Home,
+    recipe: Recipe,
+    name: str,
+    studies: Sequence[str],
+    parts: Sequence[tuple[float, Ensemble]],
 ) -> Ensemble:
-    """The weighted mean of whole ensembles; InputError when they are of different stores or test recordings."""
+    """The weighted mean of whole ensembles; InputError when they are of different stores or test
+    recordings."""
     ensembles = [ensemble for _, ensemble in parts]
     first = ensembles[0]
     if len({(one.store, one.test_frames_hash, one.label_range) for one in ensembles}) > 1:
         said = ", ".join(f"{one.name} of {one.store}" for one in ensembles)
-        raise InputError(f"recipe {recipe.name}: its parts are of different stores: {said}; say with --data which one")
+        raise InputError(
+            f"recipe {recipe.name}: its parts are of different stores: {said}; say with --data which one"
+        )
     store = Store.open(first.store)
     made = Ensemble(
         **heading(recipe, name, studies, store),
@@ -120,7 +138,9 @@ def blend(
     )
     if not made.measured_on.recordings:
         return made.model_copy(update={"frames_hash": frames_hash(())})
-    return made.model_copy(update={"scores": {**UNSCORED, "in_sample": in_sample(made, Bank(home.bank), store)}})
+    return made.model_copy(
+        update={"scores": {**UNSCORED, "in_sample": in_sample(made, Bank(home.bank), store)}}
+    )
 
 
 def measured_recordings(ensemble: Ensemble, store: Store) -> tuple[Recording, ...]:
@@ -133,18 +153,23 @@ def measured_recordings(ensemble: Ensemble, store: Store) -> tuple[Recording, ..
     fold = ensemble.measured_on.fold
     found = store.labelled if fold == ALL else store.fold(fold).validation
     if frames_hash(found) != ensemble.frames_hash:
-        raise InputError(f"{store.path}: its validation recordings are not those {ensemble.name!r} was built on")
+        raise InputError(
+            f"{store.path}: its validation recordings are not those {ensemble.name!r} was built on"
+        )
     return found
 
 
 def in_sample(ensemble: Ensemble, bank: Bank, store: Store) -> dict[str, float] | None:
-    """The CCCs in-sample and their mean as bank and store give them now; None where the ensemble was not measured."""
+    """The CCCs in-sample and their mean as bank and store give them now; None where the ensemble
+    was not measured."""
     recordings = measured_recordings(ensemble, store)
     if not recordings:
         return None
     predictions = predict(ensemble, bank, "validation", recordings)
     annotations = store.annotations[positions(recordings)]
-    return named(*(ccc(predictions[:, index], annotations[:, index]) for index in range(len(DIMENSIONS))))
+    return named(
+        *(ccc(predictions[:, index], annotations[:, index]) for index in range(len(DIMENSIONS)))
+    )
 
 
 def _other_fold(candidate: Candidate) -> str:
@@ -166,7 +191,13 @@ def _equal(kept: Sequence[Candidate], recipe: Recipe, dimension: str) -> Weighte
 
 def _nowhere(fold: str, reason: str) -> MeasuredOn:
     return MeasuredOn(
-        split="none", fold=fold, recordings=0, labelled_frames=0, folds=0, kept_together="subject", reason=reason
+        split="none",
+        fold=fold,
+        recordings=0,
+        labelled_frames=0,
+        folds=0,
+        kept_together="subject",
+        reason=reason,
     )
 
 
@@ -175,7 +206,9 @@ def _of_parts(parts: Sequence[Ensemble]) -> MeasuredOn:
     first = parts[0]
     unscored = [one.name for one in parts if not one.measured_on.recordings]
     if unscored:
-        return _nowhere("blend", f"part {', '.join(unscored)} has no validation score, so the blend has none")
+        return _nowhere(
+            "blend", f"part {', '.join(unscored)} has no validation score, so the blend has none"
+        )
     if len({one.frames_hash for one in parts}) > 1:
         said = ", ".join(f"{one.name} on fold {one.measured_on.fold}" for one in parts)
         return _nowhere("blend", f"its parts were measured on different recordings ({said})")

@@ -1,9 +1,10 @@
-"""Is an ensemble better than its best single trial? One verdict for the terminal, `submit` and the report.
+"""Is an ensemble better than its best single trial? One verdict for the terminal, `submit` and the
+report.
 
-Conventions: everything is out-of-fold. The best single trial is the best one per dimension, which is what the recipe
-`best` takes; it is chosen again in every fold, as the ensemble is. A difference is within chance where its paired 95 %
-interval holds 0. Ensembles saved by an earlier version have no such interval: there chance is not known.
-"""
+Conventions: everything is out-of-fold. The best single trial is the best one per dimension, which
+is what the recipe `best` takes; it is chosen again in every fold, as the ensemble is. A difference
+is within chance where its paired 95 % interval holds 0. Ensembles saved by an earlier version have
+no such interval: there chance is not known."""
 
 from __future__ import annotations
 
@@ -21,15 +22,17 @@ Outcome = Literal["better", "ahead", "same", "behind", "worse", "unknown"]
 SAME = 1e-9
 """A smaller difference is none."""
 FOLLOWS, FOLLOWS_A_LITTLE = 0.3, 0.1
-"""Median correlations within a recording from which on a model is said to follow time, or to follow it a little."""
+"""Median correlations within a recording from which on a model is said to follow time, or to follow
+it a little."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The ensemble's score against the best single trial's, and one sentence that says what it means.
+    """The ensemble's score against the best single trial's, and one sentence that says what it
+    means.
 
-    `use_best`: whether the recipe `best` is the better choice. `dimensions`: each dimension's outcome.
-    """
+    `use_best`: whether the recipe `best` is the better choice. `dimensions`: each dimension's
+    outcome."""
 
     outcome: Outcome
     ensemble: float | None
@@ -49,12 +52,15 @@ class Verdict:
 
 
 def verdict_of(ensemble: Ensemble) -> Verdict:
-    """The verdict on a saved ensemble; `unknown`, with the reason, where it has no out-of-fold score."""
+    """The verdict on a saved ensemble; `unknown`, with the reason, where it has no out-of-fold
+    score."""
     scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
     what = "configuration" if ensemble.measured_on.fold == ALL else "trial"
     if not scores or not single:
         reason = ensemble.measured_on.reason or "there is no out-of-fold score"
-        return _unknown(f"Whether this ensemble is better than a single {what} is not known: {reason}.")
+        return _unknown(
+            f"Whether this ensemble is better than a single {what} is not known: {reason}."
+        )
     return judge(scores, single, ensemble.differences, what=what)
 
 
@@ -66,8 +72,12 @@ def judge(
     who: str = "this ensemble",
     what: str = "trial",
 ) -> Verdict:
-    """The verdict on out-of-fold scores {valence, arousal, score} against those of the best single trial."""
-    outcomes = {name: _outcome(scores[name], single[name], differences, name) for name in (*DIMENSIONS, "score")}
+    """The verdict on out-of-fold scores {valence, arousal, score} against those of the best single
+    trial."""
+    outcomes = {
+        name: _outcome(scores[name], single[name], differences, name)
+        for name in (*DIMENSIONS, "score")
+    }
     difference = (differences or {}).get("score")
     value = scores["score"] - single["score"]
     interval = None if difference is None else difference.interval
@@ -88,14 +98,20 @@ def _unknown(text: str) -> Verdict:
     return Verdict("unknown", None, None, None, None, nothing, text)
 
 
-def _outcome(score: float, single: float, differences: Mapping[str, Difference] | None, name: str) -> Outcome:
+def _outcome(
+    score: float, single: float, differences: Mapping[str, Difference] | None, name: str
+) -> Outcome:
     difference = (differences or {}).get(name)
     value = score - single
     if not math.isfinite(value):
         return "unknown"
     if abs(value) < SAME:
         return "same"
-    certain = difference is not None and difference.interval is not None and _excludes_zero(difference.interval)
+    certain = (
+        difference is not None
+        and difference.interval is not None
+        and _excludes_zero(difference.interval)
+    )
     if value > 0.0:
         return "better" if certain else "ahead"
     return "worse" if certain else "behind"
@@ -107,7 +123,11 @@ def _excludes_zero(interval: tuple[float, float]) -> bool:
 
 
 def _sentence(
-    outcome: Outcome, scores: tuple[float, float], interval: tuple[float, float] | None, who: str, what: str
+    outcome: Outcome,
+    scores: tuple[float, float],
+    interval: tuple[float, float] | None,
+    who: str,
+    what: str,
 ) -> str:
     """`scores`: of the ensemble and of the best single trial."""
     if outcome == "unknown":
@@ -115,10 +135,14 @@ def _sentence(
     score, single = scores
     best = f"the best single {what} per target"
     if outcome == "same":
-        return f"On unseen people {who} is as good as {best}: score {score:.3f} out-of-fold for both."
+        return (
+            f"On unseen people {who} is as good as {best}: score {score:.3f} out-of-fold for both."
+        )
     chance = ", but chance is not known: build it again"
     if interval is not None:
-        chance = ", within chance" if outcome in ("ahead", "behind") else ", more than chance explains"
+        chance = (
+            ", within chance" if outcome in ("ahead", "behind") else ", more than chance explains"
+        )
     between = "" if interval is None else f" (95 % {signed(interval[0])} to {signed(interval[1])})"
     numbers = f"score {score:.3f} against {single:.3f}, difference {signed(score - single)}{between}{chance}"
     comparison = {
@@ -138,7 +162,8 @@ def signed(value: float) -> str:
 
 
 def within_recordings(dimension: str, pooled: float | None, spread: Spread) -> str:
-    """What the scores of single recordings mean, in one sentence: is time followed within a recording?"""
+    """What the scores of single recordings mean, in one sentence: is time followed within a
+    recording?"""
     correlation = spread.correlation
     if spread.median is None or pooled is None:
         return ""

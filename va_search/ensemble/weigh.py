@@ -1,14 +1,14 @@
 """The menu of methods: every way to weigh members, a pure function of the statistics.
 
-Conventions: a method is `(statistics, each) -> weights`. `each` (recording,) float64 counts every recording that many
-times (0 leaves it out), so the same method is run on all recordings, on a fold's others, or on a bag; None counts
-each once. The result is (member,) float64, finite, summing to 1, not negative except `ridge`'s. Members stand in the
-order of their trial ids and equal ones go to the first; what is random is drawn over the sorted names of recordings
-and members with a fixed seed, so results repeat and do not depend on an order. Options are keyword arguments
-(`functools.partial` fixes them). No method reads a frame, and none fails on odd input: where no member's CCC is
-defined or none covaries with the annotation, `best` (and with it the first member) is what is left.
-`each` without one labelled frame is the caller's mistake: ValueError.
-"""
+Conventions: a method is `(statistics, each) -> weights`. `each` (recording,) float64 counts every
+recording that many times (0 leaves it out), so the same method is run on all recordings, on a
+fold's others, or on a bag; None counts each once. The result is (member,) float64, finite, summing
+to 1, not negative except `ridge`'s. Members stand in the order of their trial ids and equal ones go
+to the first; what is random is drawn over the sorted names of recordings and members with a fixed
+seed, so results repeat and do not depend on an order. Options are keyword arguments
+(`functools.partial` fixes them). No method reads a frame, and none fails on odd input: where no
+member's CCC is defined or none covaries with the annotation, `best` (and with it the first member)
+is what is left. `each` without one labelled frame is the caller's mistake: ValueError."""
 
 from __future__ import annotations
 
@@ -42,8 +42,11 @@ def top_k(statistics: Statistics, each: Vector | None = None, *, k: int = 10) ->
     return select.top_k(statistics.total(each), k)
 
 
-def greedy(statistics: Statistics, each: Vector | None = None, *, steps: int = 50, start: int = 1) -> Vector:
-    """Greedy selection with replacement, sorted start, best of the path (Caruana et al. 2004); see `select.greedy`."""
+def greedy(
+    statistics: Statistics, each: Vector | None = None, *, steps: int = 50, start: int = 1
+) -> Vector:
+    """Greedy selection with replacement, sorted start, best of the path (Caruana et al. 2004); see
+    `select.greedy`."""
     return select.greedy(statistics.total(each), steps, start)
 
 
@@ -57,11 +60,12 @@ def bagged_greedy(
     members: float = 1.0,
     seed: int = 0,
 ) -> Vector:
-    """The mean weights of `bags` greedy selections, each on a bootstrap sample of the recordings (Caruana et al. 2006).
+    """The mean weights of `bags` greedy selections, each on a bootstrap sample of the recordings
+    (Caruana et al. 2006).
 
-    A bag draws as many recordings as there are, with replacement, among those that `each` counts. `members`: the part
-    of the members, drawn without replacement, that each bag may choose from (1: all of them).
-    """
+    A bag draws as many recordings as there are, with replacement, among those that `each` counts.
+    `members`: the part of the members, drawn without replacement, that each bag may choose from (1:
+    all of them)."""
     rng = np.random.default_rng(seed)
     drawn = _bags(statistics, each, bags, rng)
     order = np.argsort(np.array(statistics.labels), kind="stable")
@@ -79,11 +83,12 @@ def exact(statistics: Statistics, each: Vector | None = None) -> Vector:
 
 
 def ridge(statistics: Statistics, each: Vector | None = None, *, strength: float = 0.01) -> Vector:
-    """Least squares to the annotation with an intercept, scaled to sum 1; weights may be negative. Then match.
+    """Least squares to the annotation with an intercept, scaled to sum 1; weights may be negative.
+    Then match.
 
-    (S + strength * trace(S)/M * I)^-1 c: only the direction is meant, moment matching finds scale and offset.
-    Where the weights do not add up to something clearly positive there is no such scale: then as `nnls`.
-    """
+    (S + strength * trace(S)/M * I)^-1 c: only the direction is meant, moment matching finds scale
+    and offset. Where the weights do not add up to something clearly positive there is no such
+    scale: then as `nnls`."""
     moments = statistics.total(each)
     gram = _regular(moments, strength)
     if not np.diag(gram).min() > 0.0:
@@ -123,7 +128,8 @@ TOWARD: dict[str, Method] = {"equal": mean, "nnls": partial(nnls, strength=STREN
 
 
 def optimum(moments: Moments) -> Optimum:
-    """The highest CCC on the simplex, with its weights and Karush-Kuhn-Tucker gap; started from the best member."""
+    """The highest CCC on the simplex, with its weights and Karush-Kuhn-Tucker gap; started from the
+    best member."""
     return maximise_ccc(moments, select.best(moments))
 
 
@@ -135,15 +141,20 @@ def shrink(weights: Vector, toward: Vector, amount: float) -> Vector:
     return shrunk
 
 
-def _bags(statistics: Statistics, each: Vector | None, bags: int, rng: np.random.Generator) -> Vector:
-    """(bag, recording) how often each recording counts in each bag; every bag has a labelled frame."""
+def _bags(
+    statistics: Statistics, each: Vector | None, bags: int, rng: np.random.Generator
+) -> Vector:
+    """(bag, recording) how often each recording counts in each bag; every bag has a labelled
+    frame."""
     given = np.ones(statistics.recordings) if each is None else each
     order = np.argsort(np.array(statistics.names), kind="stable")
     usable = order[(given * statistics.counts)[order] > 0.0]
     if not usable.size:
         raise ValueError("at least one labelled frame is needed, but got none")
     drawn = np.zeros((bags, statistics.recordings))
-    drawn[:, usable] = rng.multinomial(len(usable), np.full(len(usable), 1.0 / len(usable)), size=bags)
+    drawn[:, usable] = rng.multinomial(
+        len(usable), np.full(len(usable), 1.0 / len(usable)), size=bags
+    )
     return drawn * given
 
 
@@ -155,6 +166,9 @@ def _some(order: Indexes, part: float, rng: np.random.Generator) -> Indexes:
 
 
 def _regular(moments: Moments, strength: float) -> Vector:
-    """The covariance with `strength` times its mean diagonal, and never less than rounding needs, added to it."""
+    """The covariance with `strength` times its mean diagonal, and never less than rounding needs,
+    added to it."""
     size = len(moments.mean)
-    return moments.covariance + np.eye(size) * (max(strength, 1e-12) * float(np.trace(moments.covariance)) / size)
+    return moments.covariance + np.eye(size) * (
+        max(strength, 1e-12) * float(np.trace(moments.covariance)) / size
+    )

@@ -1,9 +1,10 @@
-"""Aligned faces: a similarity transform of five landmarks to a template, and the picture warped by it (paper 3.1).
+"""Aligned faces: a similarity transform of five landmarks to a template, and the picture warped by
+it (paper 3.1).
 
-Conventions: pictures are uint8 (height, width, 3), RGB; points are (x, y) in pixels, the centre of the first pixel at
-(0, 0). The five landmarks, as they lie in the picture: the eye on the left, the eye on the right, the tip of the nose,
-the corner of the mouth on the left, the one on the right (the order of YuNet's and of SCRFD's outputs).
-"""
+Conventions: pictures are uint8 (height, width, 3), RGB; points are (x, y) in pixels, the centre of
+the first pixel at (0, 0). The five landmarks, as they lie in the picture: the eye on the left, the
+eye on the right, the tip of the nose, the corner of the mouth on the left, the one on the right
+(the order of YuNet's and of SCRFD's outputs)."""
 
 from __future__ import annotations
 
@@ -15,16 +16,24 @@ Points = NDArray[np.float64]
 
 TEMPLATE_SIZE = 112
 TEMPLATE: Points = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
 )
-"""(5, 2) where ArcFace's 112 × 112 crops, and models trained on them, have the landmarks (Deng et al., 2019)."""
+"""(5, 2) where ArcFace's 112 × 112 crops, and models trained on them, have the landmarks (Deng et
+al., 2019)."""
 
 
 def similarity(source: Points, target: Points) -> NDArray[np.float64]:
-    """(2, 3) rotation, uniform scale and shift that bring `source` nearest to `target`, both (points, 2).
+    """(2, 3) rotation, uniform scale and shift that bring `source` nearest to `target`, both
+    (points, 2).
 
-    Least squares in closed form (Umeyama, 1991), never a reflection. NaN where all of `source` is one point.
-    """
+    Least squares in closed form (Umeyama, 1991), never a reflection. NaN where all of `source` is
+    one point."""
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     source_centred, target_centred = source - source_mean, target - target_mean
     variance = (source_centred**2).sum() / len(source)
@@ -49,7 +58,9 @@ def warp(picture: Picture, matrix: NDArray[np.float64], size: int) -> Picture:
         raise ValueError(f"no way back through the transform {matrix.tolist()}")
     back = np.linalg.inv(matrix[:, :2])
     shift = -back @ matrix[:, 2]
-    shift = shift + 0.5 - back.sum(axis=1) * 0.5  # Pillow has the centre of the first pixel at (0.5, 0.5)
+    shift = (
+        shift + 0.5 - back.sum(axis=1) * 0.5
+    )  # Pillow has the centre of the first pixel at (0.5, 0.5)
     coefficients = np.column_stack([back, shift]).ravel().tolist()
     moved = Image.fromarray(picture).transform(
         (size, size), Image.Transform.AFFINE, coefficients, resample=Image.Resampling.BILINEAR
@@ -58,7 +69,8 @@ def warp(picture: Picture, matrix: NDArray[np.float64], size: int) -> Picture:
 
 
 def align(picture: Picture, landmarks: Points, size: int = TEMPLATE_SIZE) -> Picture | None:
-    """(size, size, 3) face with its `landmarks`, (5, 2), where the template has them; None when they fall together."""
+    """(size, size, 3) face with its `landmarks`, (5, 2), where the template has them; None when
+    they fall together."""
     matrix = similarity(landmarks, TEMPLATE * (size / TEMPLATE_SIZE))
     try:
         return warp(picture, matrix, size)

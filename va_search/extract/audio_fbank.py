@@ -1,8 +1,7 @@
 """Log mel filter banks as Kaldi computes them, by kaldi-native-fbank.
 
-Conventions: sound at 16 kHz, scaled to 16-bit integers as Kaldi does; windows of `window` milliseconds every `step`
-milliseconds, no dither, so the same sound gives the same numbers.
-"""
+Conventions: sound at 16 kHz, scaled to 16-bit integers as Kaldi does; windows of `window`
+milliseconds every `step` milliseconds, no dither, so the same sound gives the same numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +19,8 @@ INT16 = 32768.0
 
 
 class FbankSettings(Settings):
-    """`bins` filters; `window` and `step` in milliseconds; `taper`: the window's shape, Kaldi's own or Hamming's."""
+    """`bins` filters; `window` and `step` in milliseconds; `taper`: the window's shape, Kaldi's own
+    or Hamming's."""
 
     bins: int = Field(default=80, ge=4, le=256)
     window: float = Field(default=25.0, ge=5, le=500)

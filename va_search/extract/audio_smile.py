@@ -4,13 +4,13 @@ egemaps   level lld: 25 low-level descriptors every 10 ms; level functionals: 88
           every `step` seconds
 compare   65 low-level descriptors every 10 ms, or 130 with `deltas`
 
-Conventions: sound is resampled to 16 kHz. openSMILE's frames begin together: the spectral columns of row k look at
-20 ms from k·10 ms on, those of the voice (pitch, jitter, shimmer, harmonics) and ComParE's zero crossings at 60 ms. So
-that all columns of a row have one centre, k·10 ms + 10 ms, these are taken from the row two earlier (measured with
-rising, falling and stepping tones).
-Deltas are openSMILE's regression over two rows on either side; of the six voice columns too, where openSMILE's own
-depend on all voiced stretches before. Source: Eyben et al. 2016 (eGeMAPS), Schuller et al. 2016 (ComParE).
-"""
+Conventions: sound is resampled to 16 kHz. openSMILE's frames begin together: the spectral columns
+of row k look at 20 ms from k·10 ms on, those of the voice (pitch, jitter, shimmer, harmonics) and
+ComParE's zero crossings at 60 ms. So that all columns of a row have one centre, k·10 ms + 10 ms,
+these are taken from the row two earlier (measured with rising, falling and stepping tones). Deltas
+are openSMILE's regression over two rows on either side; of the six voice columns too, where
+openSMILE's own depend on all voiced stretches before. Source: Eyben et al. 2016 (eGeMAPS), Schuller
+et al. 2016 (ComParE)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ LONG = ("F0", "jitter", "shimmer", "HNR", "logHNR", "voicing", "logRelF0", "pcm_
 """How names of columns that look at 60 ms begin."""
 AMPLITUDE = "amplitudeLogRelF0"
 SMOOTHING = 4.0
-"""Seconds on either side after which the pitch tracker has forgotten: seams are bit for bit as in the whole."""
+"""Seconds on either side after which the pitch tracker has forgotten: seams are bit for bit as in
+the whole."""
 
 
 class EgemapsSettings(Settings):
@@ -60,8 +61,8 @@ class CompareSettings(Settings):
 def undisturbed() -> Iterator[None]:
     """Ctrl-C waits until openSMILE is done with its chunk, a second or two.
 
-    openSMILE hands over each row by calling Python; an exception there would be swallowed, and the row lost.
-    """
+    openSMILE hands over each row by calling Python; an exception there would be swallowed, and the
+    row lost."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -93,7 +94,11 @@ class Egemaps:
 
     @cached_property
     def _smile(self) -> Any:
-        level = opensmile.FeatureLevel.Functionals if self.functionals else opensmile.FeatureLevel.LowLevelDescriptors
+        level = (
+            opensmile.FeatureLevel.Functionals
+            if self.functionals
+            else opensmile.FeatureLevel.LowLevelDescriptors
+        )
         return opensmile.Smile(feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=level)
 
     @property
@@ -106,15 +111,22 @@ class Egemaps:
 
     @undisturbed()
     def windows(self, samples: NDArray[np.float32]) -> Windows:
-        """Rows every 10 ms, or functionals of windows every `step` seconds; short sound is one shorter window."""
+        """Rows every 10 ms, or functionals of windows every `step` seconds; short sound is one
+        shorter window."""
         if not self.functionals:
             return _descriptors(self._smile, samples)
         length = round(self.settings.window * RATE)
-        starts = range(0, max(len(samples) - length, 0) + 1, self.step) if len(samples) >= RATE // 10 else range(0)
+        starts = (
+            range(0, max(len(samples) - length, 0) + 1, self.step)
+            if len(samples) >= RATE // 10
+            else range(0)
+        )
         rows = [self._smile(samples[start : start + length], RATE)[0, :, 0] for start in starts]
         middle = min(length, len(samples)) / 2
         centres = np.array([(start + middle) / RATE for start in starts], dtype=np.float64)
-        return Windows(np.array(rows, dtype=np.float32).reshape(len(rows), len(self.columns)), centres)
+        return Windows(
+            np.array(rows, dtype=np.float32).reshape(len(rows), len(self.columns)), centres
+        )
 
 
 class Compare:
@@ -157,7 +169,9 @@ class Compare:
 def _descriptors(smile: Any, samples: NDArray[np.float32]) -> Windows:
     """(rows, columns) every 10 ms, those of 60 ms moved to the others' centre."""
     names = smile.feature_names
-    if len(samples) < RATE // 10:  # openSMILE gives one row of NaN for sound below its longest frame
+    if (
+        len(samples) < RATE // 10
+    ):  # openSMILE gives one row of NaN for sound below its longest frame
         return Windows(np.empty((0, len(names)), dtype=np.float32), np.empty(0))
     values = np.array(smile(samples, RATE)[0].T, dtype=np.float32, order="C")
     long = [at for at, name in enumerate(names) if name.startswith(LONG) or AMPLITUDE in name]
@@ -166,7 +180,8 @@ def _descriptors(smile: Any, samples: NDArray[np.float32]) -> Windows:
 
 
 def deltas(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(rows, columns) slopes per row, by regression over two rows on either side; edges repeat the first and last."""
+    """(rows, columns) slopes per row, by regression over two rows on either side; edges repeat the
+    first and last."""
     if not len(values):
         return values
     padded = np.pad(values.astype(np.float64), ((2, 2), (0, 0)), mode="edge")

@@ -14,7 +14,8 @@ from va_search.extract.sources import Job
 
 @dataclass(frozen=True)
 class Broken:
-    """What is wrong with recordings: with videos that can't be read, and what came of extracting the others."""
+    """What is wrong with recordings: with videos that can't be read, and what came of extracting
+    the others."""
 
     jobs: Sequence[Job]
     unread: Mapping[Path, list[str]]
@@ -23,12 +24,16 @@ class Broken:
     @property
     def problems(self) -> list[str]:
         """All of them, a video's once."""
-        return [one for told in (*self.unread.values(), *(o.problems for o in self.outcomes)) for one in told]
+        return [
+            one
+            for told in (*self.unread.values(), *(o.problems for o in self.outcomes))
+            for one in told
+        ]
 
     @property
     def can_go(self) -> bool:
-        """Whether a store can be made without them: predictions of test recordings are asked for, and where a process
-        died the recording need not be to blame."""
+        """Whether a store can be made without them: predictions of test recordings are asked for,
+        and where a process died the recording need not be to blame."""
         died = any(outcome.died for outcome in self.outcomes)
         return not died and all(job.split != "test" for job in self.jobs if job.name in self._told)
 

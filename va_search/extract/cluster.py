@@ -1,9 +1,10 @@
-"""The engine on Ray: a pool of actors, each with its own weights, to which ray.data hands recordings.
+"""The engine on Ray: a pool of actors, each with its own weights, to which ray.data hands
+recordings.
 
-Conventions: Ray is running already. A row of the dataset is one recording's index, a block one row, so that a recording
-goes to whichever actor is free and its outcome comes back at once. Parts are written by the actors: on a cluster the
-store's folder must be one that all nodes see, at the same path.
-"""
+Conventions: Ray is running already. A row of the dataset is one recording's index, a block one row,
+so that a recording goes to whichever actor is free and its outcome comes back at once. Parts are
+written by the actors: on a cluster the store's folder must be one that all nodes see, at the same
+path."""
 
 from __future__ import annotations
 
@@ -37,10 +38,15 @@ class OnRay:
         _quiet()
         options: dict[str, Any] = {"num_gpus": self.gpus} if self.gpus else {}
         size = max(1, min(self.workers, len(indexes)))
-        rows = ray.data.from_items([{"index": index} for index in indexes], override_num_blocks=len(indexes))
+        rows = ray.data.from_items(
+            [{"index": index} for index in indexes], override_num_blocks=len(indexes)
+        )
         outcomes = rows.map_batches(
             Actor,
-            fn_constructor_args=(replace(worker, device="cuda" if self.gpus else "cpu"), uuid.uuid4().hex[:8]),
+            fn_constructor_args=(
+                replace(worker, device="cuda" if self.gpus else "cpu"),
+                uuid.uuid4().hex[:8],
+            ),
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
             num_cpus=1,
@@ -75,7 +81,8 @@ class Actor:
         return {"outcome": np.array([json.dumps(asdict(outcome)) for outcome in outcomes])}
 
     def _tried(self, index: int) -> Outcome:
-        """The outcome of a recording, unless processes died at it before: each try leaves an empty file."""
+        """The outcome of a recording, unless processes died at it before: each try leaves an empty
+        file."""
         name = self.worker.jobs[index].name
         tries = self.worker.draft.folder / "tries"
         tries.mkdir(exist_ok=True)

@@ -1,8 +1,9 @@
-"""Crops found in a video, written as `cropped_aligned` has them: {i:05d}.jpg, from 1, where frame i has a face.
+"""Crops found in a video, written as `cropped_aligned` has them: {i:05d}.jpg, from 1, where frame i
+has a face.
 
-Conventions: the folder of a recording appears whole, by one rename, so a killed run leaves no half of it. `video.json`
-in it tells which video the crops are of: where another has taken its place, they are found anew.
-"""
+Conventions: the folder of a recording appears whole, by one rename, so a killed run leaves no half
+of it. `video.json` in it tells which video the crops are of: where another has taken its place,
+they are found anew."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ NOTE = "video.json"
 
 
 def find_crops(video: Path, timeline: Timeline, to: Path, finder: FaceFinder) -> None:
-    """Write the crops of a video to the folder `to`, unless they are there; InputError when no frame has a face."""
+    """Write the crops of a video to the folder `to`, unless they are there; InputError when no
+    frame has a face."""
     stat = video.stat()
     identity = {"bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
     if (to / NOTE).is_file() and read_json(to / NOTE) == identity:

@@ -1,11 +1,12 @@
-"""What face detectors put out, decoded: boxes, five landmarks and scores from the tensors of YuNet and of SCRFD.
+"""What face detectors put out, decoded: boxes, five landmarks and scores from the tensors of YuNet
+and of SCRFD.
 
-Conventions: pixels of the detector's input, (x, y), origin at its top left; a box is x1, y1, x2, y2. Both networks
-look at a grid of cells at several strides (8, 16, 32 pixels); cell k of a stride is row k // columns, column
-k % columns. YuNet (Wu et al., 2023): one prior a cell; score √(class · object); centre (cell + offset) · stride, size
-exp(·) · stride, landmarks (cell + offset) · stride. SCRFD (Guo et al., 2022): `anchors` priors a cell, at its top left;
-box sides and landmarks are distances from there in strides. Outputs are told apart by their shape, not by their place.
-"""
+Conventions: pixels of the detector's input, (x, y), origin at its top left; a box is x1, y1, x2,
+y2. Both networks look at a grid of cells at several strides (8, 16, 32 pixels); cell k of a stride
+is row k // columns, column k % columns. YuNet (Wu et al., 2023): one prior a cell; score √(class ·
+object); centre (cell + offset) · stride, size exp(·) · stride, landmarks (cell + offset) · stride.
+SCRFD (Guo et al., 2022): `anchors` priors a cell, at its top left; box sides and landmarks are
+distances from there in strides. Outputs are told apart by their shape, not by their place."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ BOX, LANDMARKS = 4, 10
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces of one picture, best first: boxes (faces, 4), landmarks (faces, 5, 2), scores (faces,) in [0, 1]."""
+    """Faces of one picture, best first: boxes (faces, 4), landmarks (faces, 5, 2), scores (faces,)
+    in [0, 1]."""
 
     boxes: Array
     landmarks: Array
@@ -38,12 +40,15 @@ class Faces:
 
     def scaled(self, factor: float) -> Faces:
         """The same faces in a picture `factor` times as large."""
-        return Faces(self.boxes * np.float32(factor), self.landmarks * np.float32(factor), self.scores)
+        return Faces(
+            self.boxes * np.float32(factor), self.landmarks * np.float32(factor), self.scores
+        )
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a detector's files look like: `strides` by the number of its outputs, colours, values, cells' priors."""
+    """What a detector's files look like: `strides` by the number of its outputs, colours, values,
+    cells' priors."""
 
     strides: dict[int, tuple[int, ...]]
     anchors: dict[int, int]
@@ -55,7 +60,9 @@ class Layout:
 
 
 LAYOUTS = {
-    "yunet": Layout(strides={12: (8, 16, 32)}, anchors={12: 1}, scores=2, colour="bgr", mean=0.0, scale=1.0),
+    "yunet": Layout(
+        strides={12: (8, 16, 32)}, anchors={12: 1}, scores=2, colour="bgr", mean=0.0, scale=1.0
+    ),
     "scrfd": Layout(
         strides={9: (8, 16, 32), 15: (8, 16, 32, 64, 128)},
         anchors={9: 2, 15: 1},
@@ -67,12 +74,15 @@ LAYOUTS = {
 }
 
 
-def decode(kind: str, outputs: dict[str, Array], size: tuple[int, int], least_score: float, overlap: float) -> Faces:
-    """Faces in a detector's `outputs` for an input of `size` (height, width) pixels, after non-maximum suppression.
+def decode(
+    kind: str, outputs: dict[str, Array], size: tuple[int, int], least_score: float, overlap: float
+) -> Faces:
+    """Faces in a detector's `outputs` for an input of `size` (height, width) pixels, after
+    non-maximum suppression.
 
-    Faces under `least_score` are left out, as are those that overlap a better one by more than `overlap` (their
-    intersection over their union). InputError where the outputs are not those of such a detector.
-    """
+    Faces under `least_score` are left out, as are those that overlap a better one by more than
+    `overlap` (their intersection over their union). InputError where the outputs are not those of
+    such a detector."""
     layout = LAYOUTS[kind]
     strides = layout.strides.get(len(outputs))
     if strides is None:
@@ -87,7 +97,10 @@ def decode(kind: str, outputs: dict[str, Array], size: tuple[int, int], least_sc
             raise InputError(_unlike(kind, outputs, size))
         parts.append(read(*tensors, cells, stride))
     faces = Faces(
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "landmarks", "scores"))
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("boxes", "landmarks", "scores")
+        )
     )
     faces = faces.at(np.flatnonzero(faces.scores >= least_score))
     return faces.at(suppress(faces.boxes, faces.scores, overlap))
@@ -100,8 +113,11 @@ def _cells(size: tuple[int, int], stride: int, anchors: int) -> Array:
     return np.repeat(np.stack([column.ravel(), row.ravel()], axis=1), anchors, axis=0)
 
 
-def _of_stride(outputs: dict[str, Array], priors: int, scores: int) -> tuple[Array, Array, Array] | None:
-    """Scores (priors, n), boxes (priors, 4), landmarks (priors, 10) of the stride with so many priors; None without."""
+def _of_stride(
+    outputs: dict[str, Array], priors: int, scores: int
+) -> tuple[Array, Array, Array] | None:
+    """Scores (priors, n), boxes (priors, 4), landmarks (priors, 10) of the stride with so many
+    priors; None without."""
     found: dict[int, list[Array]] = {1: [], BOX: [], LANDMARKS: []}
     for output in outputs.values():
         flat = output.reshape(-1, output.shape[-1]) if output.ndim >= 2 else output
@@ -114,7 +130,9 @@ def _of_stride(outputs: dict[str, Array], priors: int, scores: int) -> tuple[Arr
 
 def _yunet(scores: Array, boxes: Array, landmarks: Array, cells: Array, stride: int) -> Faces:
     likely = np.sqrt(np.clip(scores, 0, 1).prod(axis=1))
-    with np.errstate(over="ignore"):  # a planted or broken size; such a box is infinite and overlaps everything
+    with np.errstate(
+        over="ignore"
+    ):  # a planted or broken size; such a box is infinite and overlaps everything
         half = np.exp(boxes[:, 2:]) * stride / 2
     centre = (cells + boxes[:, :2]) * stride
     points = (landmarks.reshape(-1, 5, 2) + cells[:, None]) * stride
@@ -128,7 +146,8 @@ def _scrfd(scores: Array, boxes: Array, landmarks: Array, cells: Array, stride: 
 
 
 def suppress(boxes: Array, scores: Array, overlap: float) -> NDArray[np.intp]:
-    """Places of the boxes, (boxes, 4), to keep, best first: none overlaps a better one by more than `overlap`."""
+    """Places of the boxes, (boxes, 4), to keep, best first: none overlaps a better one by more than
+    `overlap`."""
     waiting = np.argsort(-scores, kind="stable")
     kept: list[int] = []
     while len(waiting):
@@ -139,7 +158,8 @@ def suppress(boxes: Array, scores: Array, overlap: float) -> NDArray[np.intp]:
 
 
 def intersection_over_union(box: Array, others: Array) -> Array:
-    """(others,) area that a box shares with each of `others`, (others, 4), over that of both together, in [0, 1]."""
+    """(others,) area that a box shares with each of `others`, (others, 4), over that of both
+    together, in [0, 1]."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     shared = np.clip(sides, 0, None).prod(axis=1)
     both = areas(box[None]) + areas(others) - shared

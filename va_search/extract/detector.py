@@ -1,10 +1,11 @@
-"""detector: one person's aligned face out of each frame of a video, by an ONNX detector of the user's.
+"""detector: one person's aligned face out of each frame of a video, by an ONNX detector of the
+user's.
 
-Conventions: a frame is scaled to fit into the detector's input and put at its top left, black beside it. Of several
-faces, `choose` takes the largest one of each frame, or one person's: the largest at first, then in each frame the face
-that overlaps the last one most. A track that is lost waits `patience` frames for its face, then begins anew with the
-largest; meanwhile there is no face, rather than another person's.
-"""
+Conventions: a frame is scaled to fit into the detector's input and put at its top left, black
+beside it. Of several faces, `choose` takes the largest one of each frame, or one person's: the
+largest at first, then in each frame the face that overlaps the last one most. A track that is lost
+waits `patience` frames for its face, then begins anew with the largest; meanwhile there is no face,
+rather than another person's."""
 
 from __future__ import annotations
 
@@ -26,8 +27,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class DetectorSettings(Settings):
-    """The detector's file, the format of its outputs and its input's (height, width); which faces count: `score` at
-    least, none that overlaps a better one by more than `overlap`; which one is taken; the side of a crop in pixels."""
+    """The detector's file, the format of its outputs and its input's (height, width); which faces
+    count: `score` at least, none that overlaps a better one by more than `overlap`; which one is
+    taken; the side of a crop in pixels."""
 
     format: Literal["yunet", "scrfd"]
     weights: Weights
@@ -77,10 +79,15 @@ class Detector:
         self._last, self._unseen = None, 0
 
     def crop(self, image: Image) -> Image | None:
-        """(size, size, 3) aligned face of the next frame, (height, width, 3); None where there is none."""
+        """(size, size, 3) aligned face of the next frame, (height, width, 3); None where there is
+        none."""
         faces = self.faces(image)
         chosen = self._largest(faces) if self.settings.choose == "largest" else self._follow(faces)
-        return None if chosen is None else align(image, faces.landmarks[chosen].astype(np.float64), self.settings.size)
+        return (
+            None
+            if chosen is None
+            else align(image, faces.landmarks[chosen].astype(np.float64), self.settings.size)
+        )
 
     def faces(self, image: Image) -> Faces:
         """All faces of an image, best first, in its own pixels."""
@@ -91,14 +98,22 @@ class Detector:
         outputs = dict(zip(self._file.outputs, self._run(np.ascontiguousarray(batch)), strict=True))
         try:
             faces = decode(
-                self.settings.format, outputs, self.settings.input, self.settings.score, self.settings.overlap
+                self.settings.format,
+                outputs,
+                self.settings.input,
+                self.settings.score,
+                self.settings.overlap,
             )
         except InputError as error:
-            raise InputError(*(f"{self._file.path}: {problem}" for problem in error.problems)) from None
+            raise InputError(
+                *(f"{self._file.path}: {problem}" for problem in error.problems)
+            ) from None
         return faces.scaled(1 / factor)
 
     def _run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        outputs: list[NDArray[np.float32]] = self._session.run(list(self._file.outputs), {self._file.input: batch})
+        outputs: list[NDArray[np.float32]] = self._session.run(
+            list(self._file.outputs), {self._file.input: batch}
+        )
         return outputs
 
     def _largest(self, faces: Faces) -> int | None:
@@ -109,7 +124,11 @@ class Detector:
             chosen = self._largest(faces)
         else:
             shares = intersection_over_union(self._last, faces.boxes)
-            chosen = int(np.argmax(shares)) if len(faces) and shares.max() >= self.settings.same else None
+            chosen = (
+                int(np.argmax(shares))
+                if len(faces) and shares.max() >= self.settings.same
+                else None
+            )
         if chosen is not None:
             self._last, self._unseen = faces.boxes[chosen], 0
             return chosen
@@ -121,14 +140,17 @@ class Detector:
 
 
 def fit(image: Image, size: tuple[int, int]) -> tuple[Image, float]:
-    """The image scaled by one factor to fit into `size` (height, width), at the top left of black; and the factor."""
+    """The image scaled by one factor to fit into `size` (height, width), at the top left of black;
+    and the factor."""
     from PIL import Image as Pillow
 
     factor = min(size[0] / image.shape[0], size[1] / image.shape[1])
     height, width = (max(1, round(side * factor)) for side in image.shape[:2])
     scaled = image
     if (height, width) != image.shape[:2]:
-        scaled = np.asarray(Pillow.fromarray(image).resize((width, height), Pillow.Resampling.BILINEAR))
+        scaled = np.asarray(
+            Pillow.fromarray(image).resize((width, height), Pillow.Resampling.BILINEAR)
+        )
     picture = np.zeros((*size, 3), np.uint8)
     picture[:height, :width] = scaled[: size[0], : size[1]]
     return picture, factor

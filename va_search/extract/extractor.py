@@ -1,12 +1,13 @@
 """What an extractor is, and the menu of their names.
 
-A recipe names an extractor and gives its settings; the pipeline brings sound or images and places what comes back on
-the annotation frames' times. Extractors know no files but their weights, no recordings and no annotations.
+A recipe names an extractor and gives its settings; the pipeline brings sound or images and places
+what comes back on the annotation frames' times. Extractors know no files but their weights, no
+recordings and no annotations.
 
-Conventions: times are seconds on the video's own clock; sound is mono float32 in [-1, 1]; images are RGB uint8
-(height, width, 3). An extractor is built in the driver and again in each worker: building it is cheap and checks
-settings and files' headers; `prepare` loads the weights, once per process, before the first call.
-"""
+Conventions: times are seconds on the video's own clock; sound is mono float32 in [-1, 1]; images
+are RGB uint8 (height, width, 3). An extractor is built in the driver and again in each worker:
+building it is cheap and checks settings and files' headers; `prepare` loads the weights, once per
+process, before the first call."""
 
 from __future__ import annotations
 
@@ -30,22 +31,24 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
     def beside(self) -> dict[str, str]:
-        """SHA-256 of small files that lie beside the weights and change the numbers too, by name; "" for one that is
-        not there. They are part of a feature set's definition, without being named in a recipe."""
+        """SHA-256 of small files that lie beside the weights and change the numbers too, by name;
+        "" for one that is not there. They are part of a feature set's definition, without being
+        named in a recipe."""
         return {}
 
 
 class Windows(NamedTuple):
-    """Analysis windows of a piece of sound: `values` (windows, dim) float32, and `centres` (windows,) float64, the
-    middle of each window in seconds from the first sample."""
+    """Analysis windows of a piece of sound: `values` (windows, dim) float32, and `centres`
+    (windows,) float64, the middle of each window in seconds from the first sample."""
 
     values: NDArray[np.float32]
     centres: NDArray[np.float64]
 
 
 class AudioExtractor(Protocol):
-    """Sound to windows. Long sound comes in chunks, each with `context` seconds before and after it whose windows are
-    thrown away; chunks begin at multiples of `step` samples, so that windows fall as in the whole."""
+    """Sound to windows. Long sound comes in chunks, each with `context` seconds before and after it
+    whose windows are thrown away; chunks begin at multiples of `step` samples, so that windows fall
+    as in the whole."""
 
     kind: Literal["audio"]
     rate: int
@@ -67,7 +70,8 @@ class AudioExtractor(Protocol):
 
 
 class ImageExtractor(Protocol):
-    """Images to rows; the pipeline leaves out frames without a face and hands on at most `batch` images at once."""
+    """Images to rows; the pipeline leaves out frames without a face and hands on at most `batch`
+    images at once."""
 
     kind: Literal["image"]
     batch: int
@@ -84,7 +88,8 @@ class ImageExtractor(Protocol):
 
 
 class FaceFinder(Protocol):
-    """Faces out of a video without crops: aligned crops in the order of frames, before any image extractor runs."""
+    """Faces out of a video without crops: aligned crops in the order of frames, before any image
+    extractor runs."""
 
     kind: Literal["faces"]
 
@@ -108,7 +113,8 @@ EXTRACTORS: dict[str, tuple[str, str]] = {
     "onnx_audio": ("va_search.extract.onnx_audio", "OnnxAudio"),
     "transformers_audio": ("va_search.extract.transformers_audio", "TransformersAudio"),
 }
-"""Name in a recipe -> module and class. The class has `Settings` (a model) and is built from one: `Class(settings)`."""
+"""Name in a recipe -> module and class. The class has `Settings` (a model) and is built from one:
+`Class(settings)`."""
 
 FACE_FINDERS: dict[str, tuple[str, str]] = {
     "detector": ("va_search.extract.detector", "Detector"),
@@ -117,7 +123,8 @@ FACE_FINDERS: dict[str, tuple[str, str]] = {
 
 
 def extractor_class(name: str, menu: dict[str, tuple[str, str]] = EXTRACTORS) -> Any:
-    """The class of an extractor, its module imported now; InputError for an unknown name or a missing package."""
+    """The class of an extractor, its module imported now; InputError for an unknown name or a
+    missing package."""
     if name not in menu:
         raise InputError(unknown_name("extractor", name, menu))
     module, attribute = menu[name]

@@ -1,10 +1,11 @@
-"""Log mel spectrograms as networks trained on them declare them: VGGish's by default (Hershey et al., 2017).
+"""Log mel spectrograms as networks trained on them declare them: VGGish's by default (Hershey et
+al., 2017).
 
-Conventions: mono sound in [-1, 1] at `rate` samples per second. A window of `window` samples every `step` samples, none
-reaching over either end, times a periodic Hann window, its spectrum padded to the next power of two. Mel is HTK's,
-1127 · ln(1 + f / 700); filters are triangles on that scale between `low` and `high`, with height 1, none on the
-constant part. Values are ln(filters · |spectrum|^power + offset).
-"""
+Conventions: mono sound in [-1, 1] at `rate` samples per second. A window of `window` samples every
+`step` samples, none reaching over either end, times a periodic Hann window, its spectrum padded to
+the next power of two. Mel is HTK's, 1127 · ln(1 + f / 700); filters are triangles on that scale
+between `low` and `high`, with height 1, none on the constant part. Values are ln(filters ·
+|spectrum|^power + offset)."""
 
 from __future__ import annotations
 
@@ -43,7 +44,8 @@ def log_mel(
     offset: float,
     power: float,
 ) -> Array:
-    """(windows, bins) float32 of (samples,), none where the sound is shorter than one; `window`, `step` in samples."""
+    """(windows, bins) float32 of (samples,), none where the sound is shorter than one; `window`,
+    `step` in samples."""
     if len(samples) < window:
         return np.zeros((0, bins), np.float32)
     frames = sliding_window_view(samples.astype(np.float64), window)[::step]

@@ -1,4 +1,5 @@
-"""onnx_image: any visual network as an ONNX file with a declared input; its output is one row of features an image."""
+"""onnx_image: any visual network as an ONNX file with a declared input; its output is one row of
+features an image."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from va_search.extract.weights import Weights
 
 
 class OnnxImageSettings(ImageInput):
-    """The network's input, and: its file, the output to read (the only one by default), images at once."""
+    """The network's input, and: its file, the output to read (the only one by default), images at
+    once."""
 
     weights: Weights
     output: str | None = None
@@ -26,7 +28,8 @@ class OnnxImageSettings(ImageInput):
 
 
 class OnnxImage:
-    """An ImageExtractor. Building reads the file's header; `columns` runs the network once on black images.
+    """An ImageExtractor. Building reads the file's header; `columns` runs the network once on black
+    images.
 
     InputError, when built or asked for `columns`, where the file does not fit the declared input.
     """
@@ -50,7 +53,10 @@ class OnnxImage:
         images = self._file.shape[0] if self._file.shape else None
         shape = self.settings.shape(images or min(self.batch, 2))
         values = self._file.try_out(tuple(size or 1 for size in shape), self._output)
-        return tuple(f"{self._output}_{number}" for number in range(self._rows(values, shape[0] or 1).shape[1]))
+        return tuple(
+            f"{self._output}_{number}"
+            for number in range(self._rows(values, shape[0] or 1).shape[1])
+        )
 
     def prepare(self, device: str = "cpu") -> None:
         """Load the network on "cpu" or "cuda"."""
@@ -67,7 +73,11 @@ class OnnxImage:
 
     def _rows(self, values: NDArray[Any], images: int) -> NDArray[np.float32]:
         """(images, dim) of (images, dim) or (images, dim, 1, 1)."""
-        if values.ndim < 2 or values.shape[0] != images or values.size != images * max(values.shape[1:]):
+        if (
+            values.ndim < 2
+            or values.shape[0] != images
+            or values.size != images * max(values.shape[1:])
+        ):
             raise InputError(
                 f"{self._file.path}: output {self._output!r} has shape {list(values.shape)} for {images} images; "
                 "expected one row an image, [images, dim]; export the network with its pooling (docs/features.md)"

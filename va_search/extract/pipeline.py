@@ -1,13 +1,14 @@
-"""From videos to a store: what is missing is extracted, recording by recording, and added with one rename.
+"""From videos to a store: what is missing is extracted, recording by recording, and added with one
+rename.
 
     STORE.partial/        parts of a store being made, one per recording, each whole
     STORE.adding.partial/ the same of feature sets being added to a store; they pass through STORE.adding
     STORE.crops/          crops that the recipe's `faces` found, by what found them
 
-Conventions: a killed run goes on with the recordings that have no part. A recording that is broken stops nothing: the
-others are extracted, then all problems are told and the store waits until they are put right, or is made without them
-where that was asked for. A feature set that the store has from the same definition is not extracted again.
-"""
+Conventions: a killed run goes on with the recordings that have no part. A recording that is broken
+stops nothing: the others are extracted, then all problems are told and the store waits until they
+are put right, or is made without them where that was asked for. A feature set that the store has
+from the same definition is not extracted again."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ READERS = 8
 
 @dataclass(frozen=True)
 class Progress:
-    """Recordings done of all; seconds of video done and in all, of this run; the one just done, "" at the start."""
+    """Recordings done of all; seconds of video done and in all, of this run; the one just done, ""
+    at the start."""
 
     done: int
     total: int
@@ -56,9 +58,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Extracted:
-    """The store, which feature sets were extracted now and which were there, what was left out of it, and how long the
-    recordings of this run took: `extracting` of the workers' `seconds` in the extractors, for `footage` seconds of
-    video."""
+    """The store, which feature sets were extracted now and which were there, what was left out of
+    it, and how long the recordings of this run took: `extracting` of the workers' `seconds` in the
+    extractors, for `footage` seconds of video."""
 
     store: Store
     made: tuple[str, ...]
@@ -91,10 +93,10 @@ def extract(
 ) -> Extracted:
     """Extract a recipe's feature sets into a store at `to`, or add to it those it lacks.
 
-    `leave_out_broken`: a new store is made without training and validation recordings whose files are broken.
-    InputError with everything missing before anything is read, or at the end with what is wrong in recordings;
-    JobError when the disk is full. What is finished is kept, and the same call goes on from there.
-    """
+    `leave_out_broken`: a new store is made without training and validation recordings whose files
+    are broken. InputError with everything missing before anything is read, or at the end with what
+    is wrong in recordings; JobError when the disk is full. What is finished is kept, and the same
+    call goes on from there."""
     definitions = recipe.definitions(finds_crops=places.crops is None)
     wanted, there = _wanted(recipe, definitions, to, dtype)
     warnings: list[str] = []
@@ -110,7 +112,8 @@ def extract(
     if not wanted.feature_sets:
         return Extracted(Store.open(to), (), there, 0, left_out)
     if places.crops is None:
-        recipe.finder()  # whatever is wrong with its detector is told now, not once for each recording
+        # whatever is wrong with its detector is told now, not once for each recording
+        recipe.finder()
     columns = {one.name: (one.modality, one.build().columns) for one in wanted.feature_sets}  # type: ignore[union-attr]
     with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
         timelines, unread = _timelines(jobs)
@@ -164,7 +167,8 @@ class Run:
     watch: Watch
 
     def through(self, engine: Engine) -> list[Outcome]:
-        """What came of every recording that had no part; the longest go first, lest one be left alone at the end."""
+        """What came of every recording that had no part; the longest go first, lest one be left
+        alone at the end."""
         missing = [] if self.draft.already_finished() else self.draft.missing()
         footage = {index: self._footage(index) for index in missing}
         whole, total = sum(footage.values()), len(self.jobs)
@@ -188,15 +192,26 @@ class Run:
     def _lost(self, missing: list[int], outcomes: list[Outcome]) -> list[Outcome]:
         """Recordings of which nothing was heard: the process that had them died."""
         heard = {outcome.index for outcome in outcomes}
-        lost = [(index, self.jobs[index]) for index in missing if index not in heard and not self.draft.has(index)]
+        lost = [
+            (index, self.jobs[index])
+            for index in missing
+            if index not in heard and not self.draft.has(index)
+        ]
         what = "ended without a word (killed, out of memory, or a crash in a library); the same command tries it again"
         return [
-            Outcome(index, job.name, (f"recording {job.name!r}: the process that read {job.video} {what}",), died=True)
+            Outcome(
+                index,
+                job.name,
+                (f"recording {job.name!r}: the process that read {job.video} {what}",),
+                died=True,
+            )
             for index, job in lost
         ]
 
 
-def _wanted(recipe: Recipe, definitions: dict[str, str], to: Path, dtype: str) -> tuple[Recipe, tuple[str, ...]]:
+def _wanted(
+    recipe: Recipe, definitions: dict[str, str], to: Path, dtype: str
+) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe without what the store has from the same definition, and the names of that."""
     if not to.exists():
         return recipe, ()
@@ -223,17 +238,22 @@ def _wanted(recipe: Recipe, definitions: dict[str, str], to: Path, dtype: str) -
             )
         )
     names = tuple(one.name for one in there)
-    return replace(recipe, feature_sets=tuple(one for one in recipe.feature_sets if one.name not in names)), names
+    return replace(
+        recipe, feature_sets=tuple(one for one in recipe.feature_sets if one.name not in names)
+    ), names
 
 
 def _check_same_recordings(store: Store, jobs: Sequence[Job]) -> None:
-    """InputError, before hours of work, when these are not the recordings and labels that the store was made from."""
+    """InputError, before hours of work, when these are not the recordings and labels that the store
+    was made from."""
     given = {job.name: (job.split, job.subject, job.rows) for job in jobs}
     problems = differences(store, given, "what is given now") or _other_videos(store, jobs)
     if not problems:
         pairs = [store.annotations[one.start : one.stop] for one in store.recordings]
         with ThreadPoolExecutor(READERS) as pool:
-            problems = [problem for found in pool.map(_other_labels, jobs, pairs) for problem in found]
+            problems = [
+                problem for found in pool.map(_other_labels, jobs, pairs) for problem in found
+            ]
     if problems:
         advice = (
             f"{store.path}: give the --videos, --annotations, --sample and --subjects it was made from, or extract "
@@ -243,9 +263,12 @@ def _check_same_recordings(store: Store, jobs: Sequence[Job]) -> None:
 
 
 def _other_videos(store: Store, jobs: Sequence[Job]) -> list[str]:
-    """Videos that were replaced since, by their size, which a copy keeps and a new encoding does not."""
+    """Videos that were replaced since, by their size, which a copy keeps and a new encoding does
+    not."""
     notes = read_json(store.path / "manifest.json").get("notes", {})
-    pairs = [(job, notes.get(job.name, {}).get("video_bytes"), job.video.stat().st_size) for job in jobs]
+    pairs = [
+        (job, notes.get(job.name, {}).get("video_bytes"), job.video.stat().st_size) for job in jobs
+    ]
     return [
         f"{job.video}: {now:,} bytes, {before:,} when {store.path} was made from it"
         for job, before, now in pairs
@@ -266,7 +289,9 @@ def _other_labels(job: Job, before: NDArray[np.float32]) -> list[str]:
     other = np.flatnonzero(((now != before) & ~(np.isnan(now) & np.isnan(before))).any(axis=1))
     if not other.size:
         return []
-    return [f"{where(job.labels, int(other[0]))}: another label than in the store{and_more(other.size - 1)}"]
+    return [
+        f"{where(job.labels, int(other[0]))}: another label than in the store{and_more(other.size - 1)}"
+    ]
 
 
 def _timelines(jobs: Sequence[Job]) -> tuple[dict[Path, Timeline], dict[Path, list[str]]]:
@@ -292,7 +317,9 @@ def _timeline(video: Path) -> Timeline | list[str]:
 
 def _remarks(recipe: Recipe, jobs: Sequence[Job], timelines: dict[Path, Timeline]) -> list[str]:
     """What to report of choices among tracks and channels that the recipe leaves open."""
-    remarks = sound_remarks(recipe.feature_sets, {job.name: timelines[job.video].tracks for job in jobs})
+    remarks = sound_remarks(
+        recipe.feature_sets, {job.name: timelines[job.video].tracks for job in jobs}
+    )
     several = [job for job in jobs if timelines[job.video].others]
     if several:
         count = timelines[several[0].video].others + 1
@@ -304,10 +331,13 @@ def _remarks(recipe: Recipe, jobs: Sequence[Job], timelines: dict[Path, Timeline
 
 
 def _other_gaps(store: Store, jobs: Sequence[Job], timelines: dict[Path, Timeline]) -> list[str]:
-    """What to report where a store that is added to has other gaps than its videos: it was made otherwise."""
+    """What to report where a store that is added to has other gaps than its videos: it was made
+    otherwise."""
     recordings = {one.name: one for one in store.recordings}
     other = [
-        job.name for job in jobs if timelines[job.video].gaps(recordings[job.name].frames) != recordings[job.name].gaps
+        job.name
+        for job in jobs
+        if timelines[job.video].gaps(recordings[job.name].frames) != recordings[job.name].gaps
     ]
     if not other:
         return []
@@ -319,7 +349,11 @@ def _other_gaps(store: Store, jobs: Sequence[Job], timelines: dict[Path, Timelin
 
 
 def _source(job: Job, timeline: Timeline) -> Source:
-    read = (job.labels, job.video, *([job.crops] if job.crops is not None and not job.finds_crops else []))
+    read = (
+        job.labels,
+        job.video,
+        *([job.crops] if job.crops is not None and not job.finds_crops else []),
+    )
     rate = round(timeline.rate, 4)
     return Source(job.name, job.subject, video_of(job.name), job.split, None, rate, read)
 
@@ -330,7 +364,9 @@ def _description(
     """Of the feature sets in `columns`."""
     definitions = {name: definitions[name] for name in columns}
     source = f"extract {digest(definitions)}"
-    return Description("affwild2", LABEL_RANGE, columns, dtype=dtype, source=source, definitions=definitions)
+    return Description(
+        "affwild2", LABEL_RANGE, columns, dtype=dtype, source=source, definitions=definitions
+    )
 
 
 def _added(place: Path, to: Path) -> bool:
@@ -342,7 +378,8 @@ def _added(place: Path, to: Path) -> bool:
 
 
 def _remove_scratch(to: Path) -> None:
-    """What kills left, now that the store is complete; only for who holds the lock, else it may be another's work.
+    """What kills left, now that the store is complete; only for who holds the lock, else it may be
+    another's work.
 
     The lock's file stays: who has it open would hold another lock than who makes it anew.
     """

@@ -5,10 +5,10 @@ mean            mean of the rows whose centres lie in the frame's interval, from
                 gap in time it is a usual interval long, so that nothing from within the gap counts
 {window: s}     mean of the rows whose centres lie within s seconds, half before and half after the frame's time
 
-Conventions: times and centres are seconds on the video's clock. A positive delay takes features from so many seconds
-before the annotation, which follows what is felt late. A frame with no row in its interval takes the nearest row. Rows
-come in any number of blocks of increasing centres; memory is that of the pooled frames and one block.
-"""
+Conventions: times and centres are seconds on the video's clock. A positive delay takes features
+from so many seconds before the annotation, which follows what is felt late. A frame with no row in
+its interval takes the nearest row. Rows come in any number of blocks of increasing centres; memory
+is that of the pooled frames and one block."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 Span = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def frame_intervals(times: NDArray[np.float64], gaps: Sequence[int] = (), usual: float = np.inf) -> Span:
+def frame_intervals(
+    times: NDArray[np.float64], gaps: Sequence[int] = (), usual: float = np.inf
+) -> Span:
     """(frames,) begin and end of each frame's interval; the last is as long as the one before it.
 
-    The frame before each of `gaps` (frames, from 0, before which time jumps) has the `usual` length in seconds.
-    """
+    The frame before each of `gaps` (frames, from 0, before which time jumps) has the `usual` length
+    in seconds."""
     if len(times) < 2:
         return times, times + np.inf
     ends = np.append(times[1:], 2 * times[-1] - times[-2])
@@ -41,7 +43,8 @@ def window_intervals(times: NDArray[np.float64], seconds: float) -> Span:
 
 
 class Pooler:
-    """Collects rows and pools them. `seconds` None with `mean`: the frame's interval; `mean` False: nearest.
+    """Collects rows and pools them. `seconds` None with `mean`: the frame's interval; `mean` False:
+    nearest.
 
     `gaps` and `usual` as `frame_intervals` has them.
     """
@@ -69,7 +72,8 @@ class Pooler:
         self.count = np.zeros(len(times), dtype=np.int64)
 
     def add(self, centres: NDArray[np.float64], values: NDArray[np.float32]) -> None:
-        """A block of rows: (rows,) centres that increase, within the block and from block to block, and (rows, dim)."""
+        """A block of rows: (rows,) centres that increase, within the block and from block to block,
+        and (rows, dim)."""
         if not len(centres):
             return
         if self.closest is None:
@@ -91,7 +95,9 @@ class Pooler:
         frames = np.flatnonzero(high > low)
         if not frames.size:
             return
-        sums = np.concatenate([np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)])
+        sums = np.concatenate(
+            [np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)]
+        )
         self.total[frames] += sums[high[frames]] - sums[low[frames]]
         self.count[frames] += high[frames] - low[frames]
 
@@ -105,7 +111,8 @@ class Pooler:
 
 
 def nearest(centres: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each of `times`, the position of the nearest of `centres` (increasing); ties go to the earlier."""
+    """For each of `times`, the position of the nearest of `centres` (increasing); ties go to the
+    earlier."""
     after = np.searchsorted(centres, times).clip(0, len(centres) - 1)
     before = (after - 1).clip(0)
     earlier = np.abs(times - centres[before]) <= np.abs(centres[after] - times)

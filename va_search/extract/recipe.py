@@ -14,9 +14,9 @@
         track: 2                 audio extractors: the audio track, from 1; unless said the container's default
         channel: mean            audio extractors: mean (of all channels), or one of them, from 1
 
-Conventions: pooling is `mean` for sound and `nearest` for images unless said. Every problem of a file is reported at
-once, with its line; then every missing or wrong weights file at once. Paths are relative to the recipe's folder.
-"""
+Conventions: pooling is `mean` for sound and `nearest` for images unless said. Every problem of a
+file is reported at once, with its line; then every missing or wrong weights file at once. Paths are
+relative to the recipe's folder."""
 
 from __future__ import annotations
 
@@ -73,10 +73,11 @@ class Declared(Strict):
 
 @dataclass(frozen=True)
 class FeatureRecipe:
-    """One feature set: how it is extracted and laid on the frames. `settings` is the extractor's own model.
+    """One feature set: how it is extracted and laid on the frames. `settings` is the extractor's
+    own model.
 
-    `track` and `channel` are those of the sound, from 1; None where the recipe names none, `mean` where it says so.
-    """
+    `track` and `channel` are those of the sound, from 1; None where the recipe names none, `mean`
+    where it says so."""
 
     name: str
     modality: str
@@ -101,10 +102,11 @@ class FeatureRecipe:
 
     @property
     def hash(self) -> str:
-        """Changes when other numbers would come out. Weights count by content, not by where they lie, and with what
-        lies beside them (a checkpoint's config.json)."""
+        """Changes when other numbers would come out. Weights count by content, not by where they
+        lie, and with what lies beside them (a checkpoint's config.json)."""
         said = {**vars(self), "settings": _by_content(self.settings.model_dump(mode="json"))}
-        # A choice that is the default counts as none: stores made before there was one are of the same definition.
+        # A choice that is the default counts as none: stores made before there was one are of the
+        # same definition.
         del said["track"], said["channel"]
         if self.track is not None:
             said["track"] = self.track
@@ -117,7 +119,8 @@ class FeatureRecipe:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe: its file's stem, its feature sets in order, and what finds faces, or None."""
+    """A checked recipe: its file's stem, its feature sets in order, and what finds faces, or
+    None."""
 
     name: str
     feature_sets: tuple[FeatureRecipe, ...]
@@ -125,27 +128,39 @@ class Recipe:
 
     def finder(self) -> Any:
         """What finds faces, without its weights; None where the recipe names none."""
-        return None if self.faces is None else extractor_class(self.faces[0], FACE_FINDERS)(self.faces[1])
+        return (
+            None
+            if self.faces is None
+            else extractor_class(self.faces[0], FACE_FINDERS)(self.faces[1])
+        )
 
     @property
     def faces_hash(self) -> str:
         """As `FeatureRecipe.hash`, of what finds faces."""
         assert self.faces is not None
         return digest(
-            {"meaning": MEANING, "faces": self.faces[0], **_by_content(self.faces[1].model_dump(mode="json"))}
+            {
+                "meaning": MEANING,
+                "faces": self.faces[0],
+                **_by_content(self.faces[1].model_dump(mode="json")),
+            }
         )
 
     def definitions(self, *, finds_crops: bool) -> dict[str, str]:
-        """Hash by feature set; where crops are found by `faces`, it is part of what the sets that look at them are."""
+        """Hash by feature set; where crops are found by `faces`, it is part of what the sets that
+        look at them are."""
         faces = self.faces_hash if finds_crops and self.faces is not None else None
         return {
-            one.name: digest([one.hash, faces]) if faces is not None and one.images == "crops" else one.hash
+            one.name: digest([one.hash, faces])
+            if faces is not None and one.images == "crops"
+            else one.hash
             for one in self.feature_sets
         }
 
 
 def load_recipe(path: Path) -> Recipe:
-    """The recipe in a YAML file; InputError with every problem and its line, or with every missing weights file."""
+    """The recipe in a YAML file; InputError with every problem and its line, or with every missing
+    weights file."""
     with yaml_document(path) as (document, lines):
         recipe = _read_recipe(path, document, lines)
     _check_weights(recipe)
@@ -184,13 +199,18 @@ class Reader:
         while known and known not in self.lines:
             known = known[:-1]
         line = self.lines.get(known, 1)
-        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(".")
+        where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in at).lstrip(
+            "."
+        )
         self.found.append((line, f"{self.path}:{line}: {where}: {text}"))
 
     def stop(self) -> None:
-        """InputError with every problem so far, in the order of lines; nothing when there is none."""
+        """InputError with every problem so far, in the order of lines; nothing when there is
+        none."""
         if self.found:
-            raise InputError(*dict.fromkeys(text for _, text in sorted(self.found, key=lambda one: one[0])))
+            raise InputError(
+                *dict.fromkeys(text for _, text in sorted(self.found, key=lambda one: one[0]))
+            )
 
     def feature_set(self, entry: Any, at: Place) -> FeatureRecipe | None:
         """One entry, checked with its extractor's settings; None when something in it is wrong."""
@@ -203,10 +223,15 @@ class Reader:
             return None
         kind, settings = found
         if kind != "image" and declared.images is not None:
-            self.problem((*at, "images"), f"extractor {declared.extractor!r} hears sound; leave `images` out")
+            self.problem(
+                (*at, "images"), f"extractor {declared.extractor!r} hears sound; leave `images` out"
+            )
         for name in ("track", "channel"):
             if kind != "audio" and getattr(declared, name) is not None:
-                self.problem((*at, name), f"extractor {declared.extractor!r} sees pictures; leave `{name}` out")
+                self.problem(
+                    (*at, name),
+                    f"extractor {declared.extractor!r} sees pictures; leave `{name}` out",
+                )
         pooling = declared.pooling or ("mean" if kind == "audio" else "nearest")
         return FeatureRecipe(
             name=declared.name,
@@ -254,8 +279,19 @@ class Reader:
             return model.model_validate(given, context={"folder": self.path.parent.resolve()})
         except ValidationError as error:
             for problem in error.errors():
-                inner = tuple(part for part in problem["loc"] if (*at, part) in self.lines or isinstance(part, int))
-                place = (*at, *(problem["loc"] if problem["type"] in ("extra_forbidden", "missing") else inner))
+                inner = tuple(
+                    part
+                    for part in problem["loc"]
+                    if (*at, part) in self.lines or isinstance(part, int)
+                )
+                place = (
+                    *at,
+                    *(
+                        problem["loc"]
+                        if problem["type"] in ("extra_forbidden", "missing")
+                        else inner
+                    ),
+                )
                 self.problem(place, _said(problem, model))
         return None
 
@@ -263,7 +299,11 @@ class Reader:
 def _said(problem: Any, model: type[BaseModel]) -> str:
     name = problem["loc"][-1] if problem["loc"] else ""
     if problem["type"] == "extra_forbidden":
-        return unknown_name("key", name, model.model_fields) if len(problem["loc"]) == 1 else f"unknown key {name!r}"
+        return (
+            unknown_name("key", name, model.model_fields)
+            if len(problem["loc"]) == 1
+            else f"unknown key {name!r}"
+        )
     if problem["type"] == "missing":
         return "missing; it must be given"
     message = str(problem["ctx"]["error"]) if problem["type"] == "value_error" else problem["msg"]
@@ -272,7 +312,8 @@ def _said(problem: Any, model: type[BaseModel]) -> str:
 
 
 def _check_weights(recipe: Recipe) -> None:
-    """InputError naming every weights file that is missing or another than was meant; each is read once."""
+    """InputError naming every weights file that is missing or another than was meant; each is read
+    once."""
     named = [weights for one in recipe.feature_sets for weights in weights_in(one.settings)]
     if recipe.faces is not None:
         named += weights_in(recipe.faces[1])

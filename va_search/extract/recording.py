@@ -1,8 +1,8 @@
-"""One recording from its video to a part of the store: the work of one worker, recording after recording.
+"""One recording from its video to a part of the store: the work of one worker, recording after
+recording.
 
-Conventions: a worker loads weights once and keeps them. What is wrong with a recording is told as problems and stops
-nothing else; a full disk stops the job. A part is written whole, last.
-"""
+Conventions: a worker loads weights once and keeps them. What is wrong with a recording is told as
+problems and stops nothing else; a full disk stops the job. A part is written whole, last."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ Features = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one recording: `problems` of its input (none: its part is written), `stop` what ends the whole job.
+    """What came of one recording: `problems` of its input (none: its part is written), `stop` what
+    ends the whole job.
 
-    `seconds` were spent on it, of which `extracting` in the extractors; `footage` is its video's length in seconds.
-    `died`: the process that had it, and more is not known.
-    """
+    `seconds` were spent on it, of which `extracting` in the extractors; `footage` is its video's
+    length in seconds. `died`: the process that had it, and more is not known."""
 
     index: int
     name: str
@@ -68,8 +68,8 @@ class Clock:
 
 @dataclass(frozen=True)
 class FrameTimes:
-    """When the annotated frames of a recording stand: (frames,) `seconds`, the frames before which time jumps, and the
-    usual step in seconds."""
+    """When the annotated frames of a recording stand: (frames,) `seconds`, the frames before which
+    time jumps, and the usual step in seconds."""
 
     seconds: NDArray[np.float64]
     gaps: tuple[int, ...]
@@ -123,7 +123,9 @@ class Worker:
                 "is put right, the same command goes on from what is finished"
             )
         except Exception as error:  # a defect, or a library's: the others go on
-            problems = [f"recording {job.name!r}: {type(error).__name__}: {error}\n{traceback.format_exc()}"]
+            problems = [
+                f"recording {job.name!r}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
+            ]
         return Outcome(
             index, job.name, tuple(problems), stop, time.perf_counter() - began, clock.extracting, footage
         )  # fmt: skip
@@ -167,7 +169,9 @@ class Worker:
         return self._loaded[one.name]
 
     def _of(self, kind: str, images: str = "") -> list[FeatureRecipe]:
-        return [one for one in self.recipe.feature_sets if one.kind == kind and one.images == images]
+        return [
+            one for one in self.recipe.feature_sets if one.kind == kind and one.images == images
+        ]
 
     def _sound(
         self, job: Job, timeline: Timeline, times: FrameTimes, clock: Clock
@@ -179,7 +183,9 @@ class Worker:
             key = (self._extractor(one).rate, one.track, one.one_channel)
             asked.setdefault(key, []).append(one)
         for (rate, number, channel), sets in asked.items():
-            sound = read_sound(job.video, timeline, rate, self.draft.folder, number=number, channel=channel)
+            sound = read_sound(
+                job.video, timeline, rate, self.draft.folder, number=number, channel=channel
+            )
             for one in sets:
                 pooler = times.pooler(one)
                 pieces = windows(sound, self._extractor(one))
@@ -192,7 +198,9 @@ class Worker:
                 pooled = pooler.finish()
                 if pooled is None:
                     seconds = len(sound.samples) / rate
-                    raise InputError(f"{job.video}: {seconds:.3f} s of sound are too short for {one.extractor!r}")
+                    raise InputError(
+                        f"{job.video}: {seconds:.3f} s of sound are too short for {one.extractor!r}"
+                    )
                 features[one.name] = pooled
         return features, np.ones(len(times), dtype=bool)
 
@@ -203,7 +211,11 @@ class Worker:
         sets = self._of("image", "frames")
         if not sets:
             return {}, np.ones(len(times), dtype=bool)
-        frames = ((place, image) for place, image in video_frames(job.video, timeline) if place < len(times))
+        frames = (
+            (place, image)
+            for place, image in video_frames(job.video, timeline)
+            if place < len(times)
+        )
         return self._images(sets, frames, times, clock, job.video)
 
     def _crops(
@@ -245,13 +257,17 @@ class Worker:
                 for start in range(0, len(batch), extractor.batch):
                     with clock.running():
                         values = extractor.images(batch[start : start + extractor.batch])
-                    poolers[one.name].add(times.seconds[places[start : start + extractor.batch]], values)
+                    poolers[one.name].add(
+                        times.seconds[places[start : start + extractor.batch]], values
+                    )
         if not seen.any():
             raise InputError(f"{where}: no image for any of the {len(times)} frames")
         return {name: pooler.finish() for name, pooler in poolers.items()}, seen  # type: ignore[misc]
 
 
-def _batches(images: Iterator[tuple[int, Image]], size: int) -> Iterator[tuple[list[int], list[Image]]]:
+def _batches(
+    images: Iterator[tuple[int, Image]], size: int
+) -> Iterator[tuple[list[int], list[Image]]]:
     places: list[int] = []
     batch: list[Image] = []
     for place, image in images:
@@ -265,7 +281,8 @@ def _batches(images: Iterator[tuple[int, Image]], size: int) -> Iterator[tuple[l
 
 
 def not_finite(name: str, values: NDArray[np.float32]) -> list[str]:
-    """What is wrong with (frames, dim) values that hold NaN or infinities; nothing when all are finite."""
+    """What is wrong with (frames, dim) values that hold NaN or infinities; nothing when all are
+    finite."""
     bad = ~np.isfinite(values)
     if not bad.any():
         return []
@@ -276,10 +293,12 @@ def not_finite(name: str, values: NDArray[np.float32]) -> list[str]:
     ]
 
 
-def notes(timeline: Timeline, times: NDArray[np.float64], video: Path, number: int | None = None) -> dict[str, Any]:
-    """What `data check` tells of a recording's lengths and rates, in seconds and frames per second; of the audio track
-    that was used, the recipe's `number` or the default; and the size of its video in bytes, which tells whether it was
-    replaced."""
+def notes(
+    timeline: Timeline, times: NDArray[np.float64], video: Path, number: int | None = None
+) -> dict[str, Any]:
+    """What `data check` tells of a recording's lengths and rates, in seconds and frames per second;
+    of the audio track that was used, the recipe's `number` or the default; and the size of its
+    video in bytes, which tells whether it was replaced."""
     tracks = timeline.tracks
     named = [track for track in tracks if track.number == number]
     track = named[0] if named else default_track(tracks)

@@ -5,9 +5,8 @@
     VIDEOS/**/<video>.mp4|.avi|… found under the recording's name first, then without _left/_right
     CROPS/<recording>/00001.jpg
 
-Conventions: everything that is missing is told at once, before anything is read; what is broken inside a video is told
-with the recording it belongs to, at the end.
-"""
+Conventions: everything that is missing is told at once, before anything is read; what is broken
+inside a video is told with the recording it belongs to, at the end."""
 
 from __future__ import annotations
 
@@ -16,7 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from va_search.data.affwild2 import LABEL_RANGE
-from va_search.data.affwild2_sources import label_files, nearest_recording, people_of, sample_entries, video_of
+from va_search.data.affwild2_sources import (
+    label_files,
+    nearest_recording,
+    people_of,
+    sample_entries,
+    video_of,
+)
 from va_search.data.importing import refuse
 from va_search.data.sheet import and_more
 from va_search.errors import InputError
@@ -41,8 +46,8 @@ class Places:
 
 @dataclass(frozen=True)
 class Job:
-    """One recording: `labels` tells its annotation rows, or `rows` does (test: None labels to read). `finds_crops`: its
-    folder of crops is made from the video first."""
+    """One recording: `labels` tells its annotation rows, or `rows` does (test: None labels to
+    read). `finds_crops`: its folder of crops is made from the video first."""
 
     name: str
     subject: str
@@ -55,7 +60,8 @@ class Job:
 
 
 def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[str]) -> list[Job]:
-    """Training, validation, then test recordings; InputError with everything missing. `warnings` is added to.
+    """Training, validation, then test recordings; InputError with everything missing. `warnings` is
+    added to.
 
     `found_crops` is where crops go that the recipe's `faces` finds.
     """
@@ -82,14 +88,24 @@ def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[
         else:
             resolved = None if crops is None else crops.resolve()
             jobs.append(
-                Job(name, people.get(name, name), split, labels, rows, video, resolved, resolved is not None and finds)
+                Job(
+                    name,
+                    people.get(name, name),
+                    split,
+                    labels,
+                    rows,
+                    video,
+                    resolved,
+                    resolved is not None and finds,
+                )
             )
     refuse(problems)
     return jobs
 
 
 def _videos(folder: Path) -> dict[str, Path]:
-    """Video by stem, subfolders included; InputError for a wrong folder or a stem that stands twice."""
+    """Video by stem, subfolders included; InputError for a wrong folder or a stem that stands
+    twice."""
     if not folder.is_dir():
         found = "it is a file" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {found}, expected a folder of videos")
@@ -98,7 +114,9 @@ def _videos(folder: Path) -> dict[str, Path]:
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in VIDEOS and path.is_file() and not path.name.startswith("."):
             if path.stem in found_videos:
-                problems.append(f"{found_videos[path.stem]} and {path}: two videos of one name; keep one")
+                problems.append(
+                    f"{found_videos[path.stem]} and {path}: two videos of one name; keep one"
+                )
             found_videos[path.stem] = path.resolve()
     refuse(problems)
     if not found_videos:
@@ -108,7 +126,8 @@ def _videos(folder: Path) -> dict[str, Path]:
 
 
 def _instead_of(name: str, videos: dict[str, Path], files: dict[str, Path]) -> str:
-    """Words on what is there in place of a recording's video: its name with another ending, or a name like it.
+    """Words on what is there in place of a recording's video: its name with another ending, or a
+    name like it.
 
     `files` are all files of the folder by stem, videos or not.
     """
@@ -120,13 +139,16 @@ def _instead_of(name: str, videos: dict[str, Path], files: dict[str, Path]) -> s
 
 
 def _finds_crops(places: Places, recipe: Recipe, names: Sequence[str]) -> bool:
-    """Whether faces are found in the videos; InputError when crops are needed and there is no way to them."""
+    """Whether faces are found in the videos; InputError when crops are needed and there is no way
+    to them."""
     needing = [one.name for one in recipe.feature_sets if one.images == "crops"]
     if not needing:
         return False
     if places.crops is not None:
         if not places.crops.is_dir():
-            raise InputError(f"{places.crops}: no such folder, expected one folder of crops per recording")
+            raise InputError(
+                f"{places.crops}: no such folder, expected one folder of crops per recording"
+            )
         return False
     if recipe.faces is None:
         raise InputError(
@@ -134,7 +156,9 @@ def _finds_crops(places: Places, recipe: Recipe, names: Sequence[str]) -> bool:
             "recipe's `faces` how they are found, or `images: frames` for the whole picture"
         )
     videos = [video_of(name) for name in names]
-    shared = sorted({name for name, video in zip(names, videos, strict=True) if videos.count(video) > 1})
+    shared = sorted(
+        {name for name, video in zip(names, videos, strict=True) if videos.count(video) > 1}
+    )
     if shared:
         raise InputError(
             f"recordings {', '.join(shared[:4])}{and_more(max(0, len(shared) - 4))} are persons of one video, whom a "

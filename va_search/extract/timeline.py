@@ -1,10 +1,10 @@
 """When the frames of a video stand, by the video's own time stamps.
 
-Conventions: seconds on the video's clock, on which its sound runs too; a clock need not begin at 0. Nothing is decoded:
-time stamps stand on the packets. Annotation row i belongs to the video's i-th frame in the order of display, both from
-1 (Aff-Wild2); rows may be a second more than frames, whose times then go on at the video's pace, or a second fewer.
-A step of more than `GAP` usual steps is a gap, as in `data import`; the frame rate is that of the regular steps.
-"""
+Conventions: seconds on the video's clock, on which its sound runs too; a clock need not begin at 0.
+Nothing is decoded: time stamps stand on the packets. Annotation row i belongs to the video's i-th
+frame in the order of display, both from 1 (Aff-Wild2); rows may be a second more than frames, whose
+times then go on at the video's pace, or a second fewer. A step of more than `GAP` usual steps is a
+gap, as in `data import`; the frame rate is that of the regular steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ BEYOND = 1.0
 FEW = 2
 """Rows by which they may differ whatever rate that looks like."""
 OTHER_RATE = 0.03
-"""Share by which a rate must differ from the video's to be another one (24 and 25 do, 29.97 and 30 do not)."""
+"""Share by which a rate must differ from the video's to be another one (24 and 25 do, 29.97 and 30
+do not)."""
 USUAL_RATES = (
     1.0, 2.0, 4.0, 5.0, 6.0, 7.5, 8.0, 10.0, 12.0, 12.5, 15.0, 16.0, 20.0, 24000 / 1001, 24.0, 25.0, 30000 / 1001, 30.0,
     40.0, 48.0, 50.0, 60000 / 1001, 60.0, 80.0, 90.0, 100.0, 120.0, 200.0, 240.0, 250.0, 500.0, 1000.0,
@@ -38,26 +39,33 @@ USUAL_RATES = (
 SHORT = 0.02
 """Share of its declared length that a file may lack."""
 UNEVEN = 0.25
-"""A step between frames that differs so much from the usual one, as a share of it, makes a frame rate variable."""
+"""A step between frames that differs so much from the usual one, as a share of it, makes a frame
+rate variable."""
 ROUNDING = 0.001
 """Seconds to which Matroska, FLV and ASF round time stamps."""
 DROPPED = 8
 """The longest step, in frames, that tells the rate of a video with dropped frames."""
 BACK = 0.5
-"""Seconds by which the clock of a file may go back from packet to packet before it counts as started again."""
+"""Seconds by which the clock of a file may go back from packet to packet before it counts as
+started again."""
 
-ALONE = {"protocol_whitelist": "file", "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv"}
-"""What FFmpeg may open: a video's own file. Play lists and the like, whatever their name, would read other files."""
+ALONE = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,avi,matroska,webm,mpeg,mpegts,mpegvideo,asf,flv",
+}
+"""What FFmpeg may open: a video's own file. Play lists and the like, whatever their name, would
+read other files."""
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Times of a video: `frames` (frames,), in the order of display, never decreasing; `tracks` those of its sound.
+    """Times of a video: `frames` (frames,), in the order of display, never decreasing; `tracks`
+    those of its sound.
 
-    `nominal` is the rate the container declares, NaN where it declares none. `stamped` is False where the times are
-    right only all together, not which frame has which. `stream` is the video's place among the container's streams,
-    `others` the number of further video tracks, cover art not counted.
-    """
+    `nominal` is the rate the container declares, NaN where it declares none. `stamped` is False
+    where the times are right only all together, not which frame has which. `stream` is the video's
+    place among the container's streams, `others` the number of further video tracks, cover art not
+    counted."""
 
     frames: NDArray[np.float64]
     nominal: float
@@ -74,7 +82,8 @@ class Timeline:
 
     @cached_property
     def step(self) -> float:
-        """The usual seconds from a frame to the next: the mean of the regular steps; 1/30 for a single frame.
+        """The usual seconds from a frame to the next: the mean of the regular steps; 1/30 for a
+        single frame.
 
         Regular steps are those near the median, so that neither holes nor bursts count.
         """
@@ -95,7 +104,9 @@ class Timeline:
     @property
     def variable(self) -> bool:
         """Whether steps differ: dropped frames, or a camera that slows down in the dark."""
-        return bool(len(self.frames) > 2 and (np.abs(np.diff(self.frames) / self.step - 1) > UNEVEN).any())
+        return bool(
+            len(self.frames) > 2 and (np.abs(np.diff(self.frames) / self.step - 1) > UNEVEN).any()
+        )
 
     @property
     def end(self) -> float:
@@ -108,15 +119,17 @@ class Timeline:
         return self.end - float(self.frames[0])
 
     def gaps(self, rows: int) -> tuple[int, ...]:
-        """Rows, from 0 and of the first `rows`, before which time jumps by more than `GAP` usual steps."""
+        """Rows, from 0 and of the first `rows`, before which time jumps by more than `GAP` usual
+        steps."""
         jumps = longer(np.diff(self.frames[:rows]), self.step)
         return tuple((np.flatnonzero(jumps) + 1).tolist())
 
     def rows(self, count: int, video: Path, labels: Path) -> NDArray[np.float64]:
-        """(count,) seconds of the annotation rows of `labels`; InputError when they are not one for each frame.
+        """(count,) seconds of the annotation rows of `labels`; InputError when they are not one for
+        each frame.
 
-        Up to a second more or less is taken, unless so many rows are those of another rate over the whole video.
-        """
+        Up to a second more or less is taken, unless so many rows are those of another rate over the
+        whole video."""
         more = count - len(self.frames)
         apart = abs(more) * self.step
         other = other_rate(count, self.seconds, self.rate)
@@ -127,7 +140,8 @@ class Timeline:
         return np.concatenate([self.frames, self.frames[-1] + self.step * np.arange(1, more + 1)])
 
     def _mismatch(self, count: int, video: Path, labels: Path, other: float | None) -> str:
-        """What to say of annotation rows that are not the video's frames, and which rate they fit."""
+        """What to say of annotation rows that are not the video's frames, and which rate they
+        fit."""
         frames = len(self.frames)
         more = count - frames
         difference = f"{abs(more) * self.step:.1f} s {'more' if more > 0 else 'fewer'}"
@@ -151,11 +165,13 @@ class Timeline:
 
 def usual_step(steps: NDArray[np.float64]) -> float:
     """The usual one of (steps,) seconds from frame to frame: the mean of those near the median."""
-    median = float(np.quantile(steps, 0.5, method="lower"))  # a step that is there, never the middle of two
+    median = float(
+        np.quantile(steps, 0.5, method="lower")
+    )  # a step that is there, never the middle of two
     regular = (steps >= median / GAP) & ~longer(steps, median)
     usual = float(steps[regular].mean())
-    # Where frames stand on a grid and some were dropped, steps of several frames tell the grid as well: rounded time
-    # stamps then weigh less.
+    # Where frames stand on a grid and some were dropped, steps of several frames tell the grid as
+    # well: rounded time stamps then weigh less.
     frames = np.rint(steps / usual)
     on_grid = np.abs(steps - frames * usual) <= 1.5 * ROUNDING
     if not on_grid[regular].all():
@@ -165,18 +181,21 @@ def usual_step(steps: NDArray[np.float64]) -> float:
 
 
 def longer(steps: NDArray[np.float64], usual: float) -> NDArray[np.bool_]:
-    """(steps,) which steps, in seconds, are gaps where so many are usual, but for the rounding of time stamps."""
+    """(steps,) which steps, in seconds, are gaps where so many are usual, but for the rounding of
+    time stamps."""
     return steps > GAP * usual + min(ROUNDING, usual / 4)
 
 
 def usual_rate(count: int, seconds: float) -> float | None:
-    """The usual rate that `count` rows have over so many seconds, to a second; None where there is none."""
+    """The usual rate that `count` rows have over so many seconds, to a second; None where there is
+    none."""
     nearest = min(USUAL_RATES, key=lambda rate: abs(count / rate - seconds))
     return nearest if abs(count / nearest - seconds) <= BEYOND else None
 
 
 def other_rate(count: int, seconds: float, rate: float) -> float | None:
-    """The usual rate other than `rate` that gives `count` rows, to a row, over so many seconds; None without one."""
+    """The usual rate other than `rate` that gives `count` rows, to a row, over so many seconds;
+    None without one."""
     others = [usual for usual in USUAL_RATES if abs(usual / rate - 1) > OTHER_RATE]
     nearest = min(others, key=lambda usual: abs(usual * seconds - count))
     return nearest if abs(nearest * seconds - count) <= 1 else None
@@ -184,7 +203,8 @@ def other_rate(count: int, seconds: float, rate: float) -> float | None:
 
 @contextmanager
 def opened(video: Path) -> Iterator[Any]:
-    """The container of a video; InputError, naming the file, for what can't be opened, read or decoded inside."""
+    """The container of a video; InputError, naming the file, for what can't be opened, read or
+    decoded inside."""
     try:
         with av.open(str(video), options=ALONE) as container:
             if not container.streams.video:
@@ -201,7 +221,8 @@ def opened(video: Path) -> Iterator[Any]:
 
 
 def read_timeline(video: Path) -> Timeline:
-    """The times of a video's frames and sound; InputError when the file is broken or cut short. Reads all packets."""
+    """The times of a video's frames and sound; InputError when the file is broken or cut short.
+    Reads all packets."""
     with opened(video) as container:
         packets = Packets(video)
         for packet in container.demux():
@@ -213,7 +234,9 @@ def read_timeline(video: Path) -> Timeline:
         stream = picture.index
         declared = (container.duration or 0) / av.time_base
         nominal = float(picture.guessed_rate or math.nan)
-        reordered = picture.codec_context.has_b_frames  # else the order in the file is that of display
+        reordered = (
+            picture.codec_context.has_b_frames
+        )  # else the order in the file is that of display
         # AVI has no times of display: what FFmpeg says of them is a guess
         unstamped = stream in packets.unstamped or container.format.name == "avi"
         tracks = packets.tracks(container.streams.audio)
@@ -277,7 +300,8 @@ class Packets:
         self._decoded[stream] = decoded
 
     def tracks(self, streams: Sequence[Any]) -> tuple[AudioTrack, ...]:
-        """Those of the audio streams that hold sound; a track's number is its place among all of them, from 1."""
+        """Those of the audio streams that hold sound; a track's number is its place among all of
+        them, from 1."""
         tracks: list[AudioTrack] = []
         for number, stream in enumerate(streams, start=1):
             begin, end = self.spans.get(stream.index, (math.inf, -math.inf))
@@ -285,5 +309,9 @@ class Packets:
                 continue
             layout = stream.layout.name if stream.channels else ""
             language = stream.metadata.get("language", "")
-            tracks.append(AudioTrack(number, stream.channels, layout, language, is_default(stream), begin, end))
+            tracks.append(
+                AudioTrack(
+                    number, stream.channels, layout, language, is_default(stream), begin, end
+                )
+            )
         return tuple(tracks)

@@ -1,10 +1,11 @@
-"""Which of a video's tracks are used: the audio tracks of a container, the default one, and what is said of the choice.
+"""Which of a video's tracks are used: the audio tracks of a container, the default one, and what is
+said of the choice.
 
-Conventions: audio tracks and channels count from 1, as players show them; seconds are on the video's clock. Where a
-recipe names no track, it is the one that the container flags as the default, the first of several such, and the first
-of all where none is flagged. Where a recipe names no channel, the mean of all channels is taken. Both choices are
-reported for recordings that have more than one.
-"""
+Conventions: audio tracks and channels count from 1, as players show them; seconds are on the
+video's clock. Where a recipe names no track, it is the one that the container flags as the default,
+the first of several such, and the first of all where none is flagged. Where a recipe names no
+channel, the mean of all channels is taken. Both choices are reported for recordings that have more
+than one."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ NAMED = 4
 
 @dataclass(frozen=True)
 class AudioTrack:
-    """One audio track: its `number` from 1, its layout and language as the container names them, "" where it does not,
-    and where its first packet begins and its last one ends, in seconds."""
+    """One audio track: its `number` from 1, its layout and language as the container names them, ""
+    where it does not, and where its first packet begins and its last one ends, in seconds."""
 
     number: int
     channels: int
@@ -52,7 +53,8 @@ def default_track(tracks: Sequence[AudioTrack]) -> AudioTrack | None:
 
 
 def choose_track(tracks: Sequence[AudioTrack], number: int | None, video: Path) -> AudioTrack:
-    """Audio track `number`, or the default one for None; InputError where the video has no such track."""
+    """Audio track `number`, or the default one for None; InputError where the video has no such
+    track."""
     if not tracks:
         raise InputError(
             f"{video}: no audio track, but audio feature sets are asked for. If it is silent, give it silence: ffmpeg "
@@ -63,7 +65,9 @@ def choose_track(tracks: Sequence[AudioTrack], number: int | None, video: Path) 
         track = next((one for one in tracks if one.number == number), None)
     if track is None:
         allowed = ", ".join(map(str, tracks))
-        raise InputError(f"{video}: no audio track {number}, which the recipe names; it has {allowed}")
+        raise InputError(
+            f"{video}: no audio track {number}, which the recipe names; it has {allowed}"
+        )
     return track
 
 
@@ -79,11 +83,12 @@ def check_channel(track: AudioTrack, channel: int | None, video: Path) -> None:
 def choose_picture(streams: Sequence[Any], frames: Mapping[int, int]) -> tuple[Any, int] | None:
     """The video stream that is the video, and how many others there are; None where there is none.
 
-    Pictures that stand still (cover art, thumbnails) are no videos. Of several, the one flagged as the default is
-    taken, else the first. `frames` are counted by stream index.
-    """
+    Pictures that stand still (cover art, thumbnails) are no videos. Of several, the one flagged as
+    the default is taken, else the first. `frames` are counted by stream index."""
     streams = [stream for stream in streams if not is_cover(stream) and frames.get(stream.index)]
-    streams = [stream for stream in streams if frames[stream.index] > 1] or streams  # a cover may not be flagged
+    streams = [
+        stream for stream in streams if frames[stream.index] > 1
+    ] or streams  # a cover may not be flagged
     flagged = [stream for stream in streams if is_default(stream)]
     if not streams:
         return None
@@ -91,7 +96,8 @@ def choose_picture(streams: Sequence[Any], frames: Mapping[int, int]) -> tuple[A
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether the container flags a video stream as cover art, a thumbnail or another picture that stands still."""
+    """Whether the container flags a video stream as cover art, a thumbnail or another picture that
+    stands still."""
     return bool(_flags(stream) & {"attached_pic", "timed_thumbnails", "still_image"})
 
 
@@ -104,8 +110,11 @@ def _flags(stream: Any) -> set[str]:
     return {flag.name for flag in stream.disposition}
 
 
-def sound_remarks(feature_sets: Sequence[FeatureRecipe], tracks: Mapping[str, Sequence[AudioTrack]]) -> list[str]:
-    """What to report of the choice of audio tracks and channels; `tracks` are those of each recording."""
+def sound_remarks(
+    feature_sets: Sequence[FeatureRecipe], tracks: Mapping[str, Sequence[AudioTrack]]
+) -> list[str]:
+    """What to report of the choice of audio tracks and channels; `tracks` are those of each
+    recording."""
     audio = [one for one in feature_sets if one.kind == "audio"]
     remarks: list[str] = []
     if any(one.track is None for one in audio):
@@ -113,7 +122,11 @@ def sound_remarks(feature_sets: Sequence[FeatureRecipe], tracks: Mapping[str, Se
     chosen: dict[int, list[str]] = {}
     for name, of_recording in tracks.items():
         numbers = [one.track for one in audio if one.channel is None]
-        used = {track.number: track for track in (_used(of_recording, number) for number in numbers) if track}
+        used = {
+            track.number: track
+            for track in (_used(of_recording, number) for number in numbers)
+            if track
+        }
         most = max((track.channels for track in used.values()), default=0)
         if most > 1:
             chosen.setdefault(most, []).append(name)
@@ -136,7 +149,11 @@ def _track_remarks(tracks: Mapping[str, Sequence[AudioTrack]]) -> list[str]:
         of_recording = tracks[names[0]]
         track = default_track(of_recording)
         assert track is not None
-        reason = "which its container flags as the default" if track.default else "the first, as none is the default"
+        reason = (
+            "which its container flags as the default"
+            if track.default
+            else "the first, as none is the default"
+        )
         remarks.append(
             f"{len(of_recording)} audio tracks in {_named(names)}: {', '.join(described)}; track {track.number} is "
             f"used, {reason}. To choose, say `track: {track.number}` or another in the recipe"

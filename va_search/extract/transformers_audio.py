@@ -1,11 +1,13 @@
-"""transformers_audio: wav2vec 2.0, HuBERT, WavLM and kin from a folder of the user's: config.json, model.safetensors.
+"""transformers_audio: wav2vec 2.0, HuBERT, WavLM and kin from a folder of the user's: config.json,
+model.safetensors.
 
-Conventions: mono sound at 16 kHz. The convolutions at the bottom look at `field` samples every `step` samples (400 and
-320 in the published models): a window is one such place, its centre the middle of its samples. What a window's features
-depend on: `layer: convolutional` on its own samples where the convolutions use layer norm, on the chunk's volume where
-they use group norm; a layer on all of the chunk it is heard in, by attention. Long sound comes in chunks (media.py),
-so such features are not to the last digit those of the whole; windows of the `context` on either side are dropped.
-"""
+Conventions: mono sound at 16 kHz. The convolutions at the bottom look at `field` samples every
+`step` samples (400 and 320 in the published models): a window is one such place, its centre the
+middle of its samples. What a window's features depend on: `layer: convolutional` on its own samples
+where the convolutions use layer norm, on the chunk's volume where they use group norm; a layer on
+all of the chunk it is heard in, by attention. Long sound comes in chunks (media.py), so such
+features are not to the last digit those of the whole; windows of the `context` on either side are
+dropped."""
 
 from __future__ import annotations
 
@@ -25,13 +27,15 @@ from va_search.files import read_json
 
 RATE = 16_000
 KINDS = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
-"""Values of model_type in config.json that have these convolutions and one row a window in every layer."""
+"""Values of model_type in config.json that have these convolutions and one row a window in every
+layer."""
 
 
 class TransformersAudioSettings(Settings):
-    """The checkpoint; which layer: 0 goes into the first transformer layer, 1 comes out of it, -1 out of the last; a
-    list is averaged; "convolutional" is what the convolutions put out. `normalise`: sound to mean 0 and variance 1
-    first; unset, as preprocessor_config.json beside the checkpoint says, and yes without one. `context` in seconds."""
+    """The checkpoint; which layer: 0 goes into the first transformer layer, 1 comes out of it, -1
+    out of the last; a list is averaged; "convolutional" is what the convolutions put out.
+    `normalise`: sound to mean 0 and variance 1 first; unset, as preprocessor_config.json beside the
+    checkpoint says, and yes without one. `context` in seconds."""
 
     weights: Weights
     layer: int | list[int] | Literal["convolutional"] = -1
@@ -40,8 +44,14 @@ class TransformersAudioSettings(Settings):
 
     def beside(self) -> dict[str, str]:
         """Of config.json and preprocessor_config.json."""
-        places = [self.weights.path.with_name(name) for name in ("config.json", "preprocessor_config.json")]
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "" for path in places}
+        places = [
+            self.weights.path.with_name(name)
+            for name in ("config.json", "preprocessor_config.json")
+        ]
+        return {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+            for path in places
+        }
 
     @field_validator("weights")
     @classmethod
@@ -62,7 +72,8 @@ class TransformersAudioSettings(Settings):
 
 
 class TransformersAudio:
-    """An AudioExtractor. Building reads config.json; InputError when it is another kind of model or lacks the layer."""
+    """An AudioExtractor. Building reads config.json; InputError when it is another kind of model or
+    lacks the layer."""
 
     Settings = TransformersAudioSettings
     kind: Literal["audio"] = "audio"
@@ -74,7 +85,9 @@ class TransformersAudio:
         self._config = _read_config(self.folder / "config.json")
         strides, kernels = self._config["conv_stride"], self._config["conv_kernel"]
         self.step = math.prod(strides)
-        self.field = 1 + sum((kernel - 1) * math.prod(strides[:at]) for at, kernel in enumerate(kernels))
+        self.field = 1 + sum(
+            (kernel - 1) * math.prod(strides[:at]) for at, kernel in enumerate(kernels)
+        )
         self.context = max(settings.context, self.field / RATE)
         self._layers = self._chosen()
         self._normalise = _normalise(settings, self.folder)
@@ -88,7 +101,8 @@ class TransformersAudio:
         return tuple(f"hidden_{number}" for number in range(dim))
 
     def prepare(self, device: str = "cpu") -> None:
-        """Load the checkpoint on "cpu" or "cuda"; InputError when tensors are missing or of another shape."""
+        """Load the checkpoint on "cpu" or "cuda"; InputError when tensors are missing or of another
+        shape."""
         from safetensors import SafetensorError
         from safetensors.torch import load_file
         from transformers import CONFIG_MAPPING, MODEL_MAPPING
@@ -99,7 +113,8 @@ class TransformersAudio:
         try:
             document = read_json(self.folder / "config.json")
             config = CONFIG_MAPPING[document["model_type"]](**_numbers(document))
-            # of all files that transformers would look for in a folder, it is given these two, opened here
+            # of all files that transformers would look for in a folder, it is given these two,
+            # opened here
             model, loaded = MODEL_MAPPING[type(config)].from_pretrained(
                 None,
                 config=config,
@@ -108,8 +123,12 @@ class TransformersAudio:
                 output_loading_info=True,
             )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            raise InputError(f"{self.folder}: transformers can't load this checkpoint: {error}") from error
-        missing = sorted(name for name in loaded["missing_keys"] if name != "masked_spec_embed")  # for training only
+            raise InputError(
+                f"{self.folder}: transformers can't load this checkpoint: {error}"
+            ) from error
+        missing = sorted(
+            name for name in loaded["missing_keys"] if name != "masked_spec_embed"
+        )  # for training only
         if missing:
             raise InputError(
                 f"{self.settings.weights.path}: {len(missing)} tensors are missing, among them "
@@ -127,7 +146,9 @@ class TransformersAudio:
         if count == 0:
             return Windows(np.zeros((0, len(self.columns)), np.float32), centres)
         if self._normalise:
-            samples = (samples - samples.mean(dtype=np.float64)) / np.sqrt(samples.var(dtype=np.float64) + 1e-7)
+            samples = (samples - samples.mean(dtype=np.float64)) / np.sqrt(
+                samples.var(dtype=np.float64) + 1e-7
+            )
         with torch.inference_mode():
             sound = torch.from_numpy(samples.astype(np.float32))[None].to(self._device)
             values = self._features(sound)[0].float().cpu().numpy()  # (windows, dim)
@@ -141,7 +162,10 @@ class TransformersAudio:
         if self._layers == [last]:
             return self._model(sound).last_hidden_state
         states = self._model(sound, output_hidden_states=True)
-        parts = [states.last_hidden_state if layer == last else states.hidden_states[layer] for layer in self._layers]
+        parts = [
+            states.last_hidden_state if layer == last else states.hidden_states[layer]
+            for layer in self._layers
+        ]
         return sum(parts[1:], parts[0]) / len(parts)
 
     def _chosen(self) -> list[int]:
@@ -177,10 +201,21 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _numbers(document: dict[str, Any]) -> dict[str, Any]:
-    """What config.json says of the network, without what would have transformers fetch, run or open something else."""
-    elsewhere = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config", "dtype")
+    """What config.json says of the network, without what would have transformers fetch, run or open
+    something else."""
+    elsewhere = (
+        "auto_map",
+        "attn_implementation",
+        "experts_implementation",
+        "quantization_config",
+        "dtype",
+    )
     left_out = (*elsewhere, "torch_dtype", "transformers_weights", "model_type", "architectures")
-    return {key: value for key, value in document.items() if not key.startswith("_") and key not in left_out}
+    return {
+        key: value
+        for key, value in document.items()
+        if not key.startswith("_") and key not in left_out
+    }
 
 
 def _normalise(settings: TransformersAudioSettings, folder: Path) -> bool:

@@ -1,8 +1,9 @@
-"""Weights files named in a recipe: the user's own, checked by SHA-256, never downloaded, never pickles.
+"""Weights files named in a recipe: the user's own, checked by SHA-256, never downloaded, never
+pickles.
 
-Conventions: a path is relative to the recipe's folder. A digest is 64 hex digits. A checkpoint of transformers is
-named by its file, such as wav2vec2/model.safetensors; its config.json lies beside it.
-"""
+Conventions: a path is relative to the recipe's folder. A digest is 64 hex digits. A checkpoint of
+transformers is named by its file, such as wav2vec2/model.safetensors; its config.json lies beside
+it."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ class Weights(BaseModel):
     @classmethod
     def _digest(cls, text: str) -> str:
         if not DIGEST.fullmatch(text.lower()):
-            raise ValueError(f"sha256 {text!r}: expected 64 hex digits, as `sha256sum FILE` prints them")
+            raise ValueError(
+                f"sha256 {text!r}: expected 64 hex digits, as `sha256sum FILE` prints them"
+            )
         return text.lower()
 
 
@@ -65,14 +68,19 @@ def weights_in(settings: Any) -> list[Weights]:
     if isinstance(settings, Weights):
         return [settings]
     if isinstance(settings, BaseModel):
-        return [found for name in type(settings).model_fields for found in weights_in(getattr(settings, name))]
+        return [
+            found
+            for name in type(settings).model_fields
+            for found in weights_in(getattr(settings, name))
+        ]
     if isinstance(settings, list | tuple):
         return [found for one in settings for found in weights_in(one)]
     return []
 
 
 def weights_problem(weights: Weights) -> str | None:
-    """What is wrong with the file (missing, other content); None when it is the one that was meant. Reads it whole."""
+    """What is wrong with the file (missing, other content); None when it is the one that was meant.
+    Reads it whole."""
     path = weights.path
     if not path.is_file():
         return f"{path}: no such weights file; nothing is downloaded, put it there"

@@ -1,10 +1,9 @@
 """Temporal encoders (paper 3.3): LSTM, GRU, Transformer, and a Transformer with an LSTM behind it.
 
-Conventions: input [batch, step, width], mask [batch, step] True where a step is real, output [batch, step, size].
-A row's real steps come first and there is at least one. State is a tuple of tensors [layers, batch, hidden], empty for
-an encoder that carries none; None means zeros. Recurrent encoders look back only, so that padding at a row's end
-changes nothing before it.
-"""
+Conventions: input [batch, step, width], mask [batch, step] True where a step is real, output
+[batch, step, size]. A row's real steps come first and there is at least one. State is a tuple of
+tensors [layers, batch, hidden], empty for an encoder that carries none; None means zeros. Recurrent
+encoders look back only, so that padding at a row's end changes nothing before it."""
 
 from __future__ import annotations
 
@@ -38,7 +37,13 @@ class Recurrent(nn.Module):
     def __init__(self, kind: type[nn.LSTM] | type[nn.GRU], sizes: Sizes) -> None:
         super().__init__()
         between = sizes.dropout if sizes.recurrent_layers > 1 else 0.0
-        self.cell = kind(sizes.width, sizes.hidden_size, sizes.recurrent_layers, batch_first=True, dropout=between)
+        self.cell = kind(
+            sizes.width,
+            sizes.hidden_size,
+            sizes.recurrent_layers,
+            batch_first=True,
+            dropout=between,
+        )
         self.dropout = nn.Dropout(sizes.dropout)
         self.size = sizes.hidden_size
 
@@ -68,7 +73,8 @@ class Gru(Recurrent):
 
 
 class Transformer(nn.Module):
-    """Formula 5: fixed sinusoid positions, then torch's encoder layers (norm behind each block, as in the original)."""
+    """Formula 5: fixed sinusoid positions, then torch's encoder layers (norm behind each block, as
+    in the original)."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -76,7 +82,9 @@ class Transformer(nn.Module):
             sizes.width, sizes.attention_heads, sizes.feed_forward, sizes.dropout, batch_first=True
         )
         self.layers = nn.TransformerEncoder(layer, sizes.layers, enable_nested_tensor=False)
-        for parameter in self.layers.parameters():  # layers start as copies of one another: draw each anew
+        for (
+            parameter
+        ) in self.layers.parameters():  # layers start as copies of one another: draw each anew
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
         self.register_buffer("positions", torch.empty(0, sizes.width), persistent=False)
@@ -93,7 +101,8 @@ class Transformer(nn.Module):
 
 
 class TransformerLstm(nn.Module):
-    """Formulas 6 and 7: local context by the Transformer within a segment, global context by the LSTM across them."""
+    """Formulas 6 and 7: local context by the Transformer within a segment, global context by the
+    LSTM across them."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -119,7 +128,8 @@ ENCODERS: dict[str, type[Lstm] | type[Gru] | type[Transformer] | type[Transforme
 
 
 def sinusoids(steps: int, width: int) -> Tensor:
-    """[step, width] fixed positions (Vaswani et al. 2017): sine in even columns, cosine in odd ones."""
+    """[step, width] fixed positions (Vaswani et al. 2017): sine in even columns, cosine in odd
+    ones."""
     step = torch.arange(steps, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(10000.0) / width))
     table = torch.zeros(steps, width)

@@ -1,8 +1,7 @@
 """The whole model: fusion with its encoders, then the heads.
 
-Conventions: `forward(x [batch, step, feature], mask [batch, step], states) -> (prediction [batch, step, 2], states)`,
-predictions in (-1, 1); what stands at masked steps has no meaning.
-"""
+Conventions: `forward(x [batch, step, feature], mask [batch, step], states) -> (prediction [batch,
+step, 2], states)`, predictions in (-1, 1); what stands at masked steps has no meaning."""
 
 from __future__ import annotations
 
@@ -16,7 +15,8 @@ from va_search.models.heads import HEADS
 
 
 class Estimator(nn.Module):
-    """Frame-level valence and arousal from features; `dims` are the columns of each modality, in order."""
+    """Frame-level valence and arousal from features; `dims` are the columns of each modality, in
+    order."""
 
     def __init__(
         self,
@@ -33,7 +33,9 @@ class Estimator(nn.Module):
         self.context = FUSIONS[fusion](dims, encoder, sizes)
         self.heads = HEADS[heads](self.context.size, head_sizes, head_dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, states: States | None = None) -> tuple[Tensor, States]:
+    def forward(
+        self, x: Tensor, mask: Tensor, states: States | None = None
+    ) -> tuple[Tensor, States]:
         """[batch, step, feature] to [batch, step, 2], and the states to carry on with."""
         y, states = self.context(x, mask, states)
         return self.heads(y), states

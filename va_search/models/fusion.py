@@ -1,8 +1,7 @@
 """Fusion of modalities (paper 3.2.3): before the encoder, or behind one encoder each.
 
-Conventions: the input [batch, step, feature] holds the columns of one modality after another, `dims` many each; the
-state is one encoder state per encoder.
-"""
+Conventions: the input [batch, step, feature] holds the columns of one modality after another,
+`dims` many each; the state is one encoder state per encoder."""
 
 from __future__ import annotations
 
@@ -32,7 +31,8 @@ class Early(nn.Module):
 
 
 class Late(nn.Module):
-    """Formula 2: per modality a linear layer to `width` and an encoder of its own; their outputs side by side."""
+    """Formula 2: per modality a linear layer to `width` and an encoder of its own; their outputs
+    side by side."""
 
     def __init__(self, dims: Sequence[int], encoder: str, sizes: Sizes) -> None:
         super().__init__()

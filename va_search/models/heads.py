@@ -40,7 +40,9 @@ class Shared(nn.Module):
 HEADS: dict[str, type[Separate] | type[Shared]] = {"separate": Separate, "shared": Shared}
 
 
-def regressor(size: int, head_sizes: Sequence[int], dropout: float, *, outputs: int) -> nn.Sequential:
+def regressor(
+    size: int, head_sizes: Sequence[int], dropout: float, *, outputs: int
+) -> nn.Sequential:
     """[…, size] to […, outputs] in (-1, 1)."""
     layers: list[nn.Module] = []
     for wide in head_sizes:

@@ -1,12 +1,13 @@
 """Several models of one shape computed as one: every layer is one batched product over all of them.
 
-Conventions: S models side by side, the first axis of everything: input [model, batch, step, feature], mask
-[model, batch, step] True where a step is real (None: everywhere), output [model, batch, step, 2]. Parameters have the
-names they have in one `Estimator`, each [model, …]. What one model computes never reaches another, NaN included.
+Conventions: S models side by side, the first axis of everything: input [model, batch, step,
+feature], mask [model, batch, step] True where a step is real (None: everywhere), output [model,
+batch, step, 2]. Parameters have the names they have in one `Estimator`, each [model, …]. What one
+model computes never reaches another, NaN included.
 
-The layers are written out rather than `vmap`ped over `Estimator`: each model can then draw its dropout from a generator
-of its own, in the order in which it would alone, and on a GPU attention keeps its fused kernels.
-"""
+The layers are written out rather than `vmap`ped over `Estimator`: each model can then draw its
+dropout from a generator of its own, in the order in which it would alone, and on a GPU attention
+keeps its fused kernels."""
 
 from __future__ import annotations
 
@@ -24,29 +25,35 @@ from va_search.models.fusion import Early
 from va_search.models.heads import Separate
 
 STACKED = ("transformer",)
-"""Encoders that can be stacked. Recurrent ones can't: their fused kernels (cuDNN, oneDNN) take one model at a time."""
+"""Encoders that can be stacked. Recurrent ones can't: their fused kernels (cuDNN, oneDNN) take one
+model at a time."""
 
 
 class Dropout(Protocol):
     """How units are dropped in training."""
 
     def units(self, x: Tensor, share: float, *, steps_first: bool = False) -> Tensor:
-        """x [model, batch, step, width] with a share of it zero, the rest scaled up; `steps_first`: torch keeps these
-        units as [step, batch, width], and draws in that order."""
+        """x [model, batch, step, width] with a share of it zero, the rest scaled up; `steps_first`:
+        torch keeps these units as [step, batch, width], and draws in that order."""
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float) -> Tensor:
-        """Attention [model, batch, head, step, size] with a share of its weights zero; mask [model, batch, 1, 1, step]
-        True where a step may be attended."""
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float
+    ) -> Tensor:
+        """Attention [model, batch, head, step, size] with a share of its weights zero; mask [model,
+        batch, 1, 1, step] True where a step may be attended."""
 
 
 class AtOnce:
-    """Dropout drawn for all models at once, from the device's own generator: fewest and fastest kernels."""
+    """Dropout drawn for all models at once, from the device's own generator: fewest and fastest
+    kernels."""
 
     def units(self, x: Tensor, share: float, *, steps_first: bool = False) -> Tensor:
         """See `Dropout`."""
         return functional.dropout(x, share)
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float) -> Tensor:
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float
+    ) -> Tensor:
         """See `Dropout`."""
         return attend(q, k, v, mask, share)
 
@@ -54,8 +61,8 @@ class AtOnce:
 class EachItsOwn:
     """Dropout drawn model by model on the CPU, exactly as each would draw it alone.
 
-    `generators` are the models' own; `steps` how many steps each model's batch has without the others' padding.
-    """
+    `generators` are the models' own; `steps` how many steps each model's batch has without the
+    others' padding."""
 
     def __init__(self, generators: Sequence[torch.Generator], steps: Sequence[int]) -> None:
         self._drawn = list(zip(generators, steps, strict=True))
@@ -69,7 +76,9 @@ class EachItsOwn:
             _draw(noise[model, :, :steps], share, generator, steps_first=steps_first)
         return x * noise
 
-    def attention(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float) -> Tensor:
+    def attention(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float
+    ) -> Tensor:
         """See `Dropout`."""
         if share == 0.0:
             return attend(q, k, v, mask, share)
@@ -83,7 +92,9 @@ class EachItsOwn:
         return (weights * noise) @ v
 
 
-def _draw(place: Tensor, share: float, generator: torch.Generator, *, steps_first: bool = False) -> None:
+def _draw(
+    place: Tensor, share: float, generator: torch.Generator, *, steps_first: bool = False
+) -> None:
     """Fill with torch's own dropout noise: 0 for a share, the rest 1 / (1 - share).
 
     Drawn in memory of its own, since torch draws in the order of memory.
@@ -94,7 +105,8 @@ def _draw(place: Tensor, share: float, generator: torch.Generator, *, steps_firs
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float = 0.0) -> Tensor:
-    """torch's attention over [model, batch, head, step, size], models and batch as one axis for its fused kernels."""
+    """torch's attention over [model, batch, head, step, size], models and batch as one axis for its
+    fused kernels."""
     allowed = None if mask is None else mask.flatten(0, 1)
     y = functional.scaled_dot_product_attention(
         q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), attn_mask=allowed, dropout_p=share
@@ -103,7 +115,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float = 
 
 
 class Stack:
-    """The function that S models of `like`'s shape compute together; `parameters` by name, each [model, …]."""
+    """The function that S models of `like`'s shape compute together; `parameters` by name, each
+    [model, …]."""
 
     def __init__(self, like: Estimator, parameters: dict[str, Tensor]) -> None:
         self._like, self._parameters = like, parameters
@@ -122,7 +135,9 @@ class Stack:
         for index, part in enumerate(torch.split(x, context.dims, dim=-1)):
             y = self._linear(f"context.affines.{index}", part)
             encoder = context.encoders[index]
-            outputs.append(self._transformer(f"context.encoders.{index}", encoder, y, mask, dropout))
+            outputs.append(
+                self._transformer(f"context.encoders.{index}", encoder, y, mask, dropout)
+            )
         return torch.cat(outputs, dim=-1)
 
     def _heads(self, x: Tensor, dropout: Dropout | None) -> Tensor:
@@ -132,7 +147,9 @@ class Stack:
         parts = [("heads.valence", heads.valence), ("heads.arousal", heads.arousal)]
         return torch.cat([self._sequence(name, part, x, dropout) for name, part in parts], dim=-1)
 
-    def _sequence(self, name: str, layers: nn.Sequential, x: Tensor, dropout: Dropout | None) -> Tensor:
+    def _sequence(
+        self, name: str, layers: nn.Sequential, x: Tensor, dropout: Dropout | None
+    ) -> Tensor:
         for index, layer in enumerate(layers):
             if isinstance(layer, nn.Linear):
                 x = self._linear(f"{name}.{index}", x)
@@ -146,7 +163,9 @@ class Stack:
         self, name: str, encoder: nn.Module, x: Tensor, mask: Tensor | None, dropout: Dropout | None
     ) -> Tensor:
         if not isinstance(encoder, Transformer):
-            raise TypeError(f"only {', '.join(STACKED)} can be stacked, not {type(encoder).__name__}")
+            raise TypeError(
+                f"only {', '.join(STACKED)} can be stacked, not {type(encoder).__name__}"
+            )
         if len(self._positions) < x.shape[2]:
             self._positions = sinusoids(x.shape[2], x.shape[3]).to(x.device)
         x = x + self._positions[: x.shape[2]]
@@ -155,19 +174,37 @@ class Stack:
             x = self._layer(f"{name}.layers.layers.{index}", layer, x, allowed, dropout)
         return x
 
-    def _layer(self, name: str, layer: nn.Module, x: Tensor, allowed: Tensor | None, dropout: Dropout | None) -> Tensor:
-        """torch's TransformerEncoderLayer as the encoders build it: the norm behind each block, ReLU."""
+    def _layer(
+        self,
+        name: str,
+        layer: nn.Module,
+        x: Tensor,
+        allowed: Tensor | None,
+        dropout: Dropout | None,
+    ) -> Tensor:
+        """torch's TransformerEncoderLayer as the encoders build it: the norm behind each block,
+        ReLU."""
         assert isinstance(layer, nn.TransformerEncoderLayer)
         share = float(layer.dropout.p)
         mixed = self._affine(f"{name}.self_attn.in_proj_", x)  # [model, batch, step, 3 * width]
-        q, k, v = mixed.view(*x.shape[:3], 3, layer.self_attn.num_heads, -1).permute(3, 0, 1, 4, 2, 5)
-        y = attend(q, k, v, allowed) if dropout is None else dropout.attention(q, k, v, allowed, share)
+        q, k, v = mixed.view(*x.shape[:3], 3, layer.self_attn.num_heads, -1).permute(
+            3, 0, 1, 4, 2, 5
+        )
+        y = (
+            attend(q, k, v, allowed)
+            if dropout is None
+            else dropout.attention(q, k, v, allowed, share)
+        )
         y = self._linear(f"{name}.self_attn.out_proj", y.transpose(2, 3).flatten(3))
         y = y if dropout is None else dropout.units(y, share, steps_first=True)
         x = self._norm(f"{name}.norm1", x + y, layer.norm1.eps)
         y = functional.relu(self._linear(f"{name}.linear1", x))
         y = self._linear(f"{name}.linear2", y if dropout is None else dropout.units(y, share))
-        return self._norm(f"{name}.norm2", x + (y if dropout is None else dropout.units(y, share)), layer.norm2.eps)
+        return self._norm(
+            f"{name}.norm2",
+            x + (y if dropout is None else dropout.units(y, share)),
+            layer.norm2.eps,
+        )
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         return self._affine(f"{name}.", x)
@@ -179,4 +216,7 @@ class Stack:
 
     def _norm(self, name: str, x: Tensor, eps: float) -> Tensor:
         weight, bias = self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"]
-        return functional.layer_norm(x, x.shape[-1:], eps=eps) * weight[:, None, None] + bias[:, None, None]
+        return (
+            functional.layer_norm(x, x.shape[-1:], eps=eps) * weight[:, None, None]
+            + bias[:, None, None]
+        )

@@ -5,9 +5,9 @@
       valence.safetensors, arousal.safetensors   weights of the two best epochs (trained trials that keep them)
       trial.json                          written last: its presence means complete
 
-Conventions: rows follow the store's own frame order, predictions are on the source's scale and finite; what they line
-up with is told by `frames_hash` (recordings and lengths) and checked on reading, so two trials can't be mixed up.
-"""
+Conventions: rows follow the store's own frame order, predictions are on the source's scale and
+finite; what they line up with is told by `frames_hash` (recordings and lengths) and checked on
+reading, so two trials can't be mixed up."""
 
 from __future__ import annotations
 
@@ -40,15 +40,16 @@ REPORTED: set[str] = set()
 
 @dataclass(frozen=True)
 class Predictions:
-    """One split's predictions: `values` (frames, 2) float32 on the source's scale, and what they line up with."""
+    """One split's predictions: `values` (frames, 2) float32 on the source's scale, and what they
+    line up with."""
 
     values: NDArray[np.float32]
     frames_hash: str
 
 
 def light(record: dict[str, Any]) -> dict[str, Any]:
-    """What of a record ranks and names its trial: a few hundred bytes, where settings and history take many times that
-    and are read again when they are needed."""
+    """What of a record ranks and names its trial: a few hundred bytes, where settings and history
+    take many times that and are read again when they are needed."""
     return {name: record[name] for name in LIGHT if name in record}
 
 
@@ -74,18 +75,26 @@ class Bank:
     def folder(self, study: str, trial: str) -> Path:
         return self.root / checked_name(study, "study name") / checked_name(trial, "trial")
 
-    def write(self, study: str, trial: str, record: dict[str, Any], predictions: Mapping[str, Predictions]) -> None:
-        """Write predictions by split, then `trial.json` with `record`: only now is the trial complete.
+    def write(
+        self, study: str, trial: str, record: dict[str, Any], predictions: Mapping[str, Predictions]
+    ) -> None:
+        """Write predictions by split, then `trial.json` with `record`: only now is the trial
+        complete.
 
-        `record` may hold anything JSON has; `trial`, `study` and `predictions` (frames and hash by split) are added.
-        Any other file the trial keeps (weights) must be in the folder before.
-        """
+        `record` may hold anything JSON has; `trial`, `study` and `predictions` (frames and hash by
+        split) are added. Any other file the trial keeps (weights) must be in the folder before."""
         folder = self.folder(study, trial)
         lines_up = {}
         for split, prediction in predictions.items():
             _write_split(folder / f"{split}.arrow", prediction)
-            lines_up[split] = {"frames": len(prediction.values), "frames_hash": prediction.frames_hash}
-        write_json(folder / "trial.json", {"trial": trial, "study": study, **record, "predictions": lines_up})
+            lines_up[split] = {
+                "frames": len(prediction.values),
+                "frames_hash": prediction.frames_hash,
+            }
+        write_json(
+            folder / "trial.json",
+            {"trial": trial, "study": study, **record, "predictions": lines_up},
+        )
 
     def is_complete(self, study: str, trial: str) -> bool:
         return (self.folder(study, trial) / "trial.json").is_file()
@@ -100,7 +109,8 @@ class Bank:
         return sorted(path.parent.name for path in (self.root / study).glob("*/trial.json"))
 
     def record(self, study: str, trial: str) -> dict[str, Any]:
-        """Return the content of a complete trial's `trial.json`; DamagedRecord when it can't be read as one."""
+        """Return the content of a complete trial's `trial.json`; DamagedRecord when it can't be
+        read as one."""
         folder = self.folder(study, trial)
         path = folder / "trial.json"
         try:
@@ -112,7 +122,8 @@ class Bank:
         return record
 
     def readable_record(self, study: str, trial: str) -> dict[str, Any] | None:
-        """Return the same; None, with a warning that says what to do, when the record is damaged."""
+        """Return the same; None, with a warning that says what to do, when the record is
+        damaged."""
         try:
             return self.record(study, trial)
         except DamagedRecord as error:
@@ -122,7 +133,8 @@ class Bank:
             return None
 
     def records(self, study: str) -> list[dict[str, Any]]:
-        """Return all complete trials' records, sorted by trial id; each damaged one is left out with a warning."""
+        """Return all complete trials' records, sorted by trial id; each damaged one is left out
+        with a warning."""
         return list(self.each_record(study))
 
     def each_record(self, study: str) -> Iterator[dict[str, Any]]:
@@ -138,35 +150,47 @@ class Bank:
         return sorted(path.parent.parent.name for path in records)
 
     def adopt(self, study: str, trial: str, *, source: str, link: bool = True) -> None:
-        """Make a trial that study `source` completed complete in `study` too, without a second copy on the disk.
+        """Make a trial that study `source` completed complete in `study` too, without a second copy
+        on the disk.
 
-        Not `link` for a home at a URL: a file there has the time it was put, and one file has one time for both names.
-        """
+        Not `link` for a home at a URL: a file there has the time it was put, and one file has one
+        time for both names."""
         here, there = self.folder(study, trial), self.folder(source, trial)
         here.mkdir(parents=True, exist_ok=True)
         for file in sorted(there.iterdir()):
             if file.name != "trial.json" and not file.name.startswith("."):
                 _take(file, here / file.name, link=link)
-        write_json(here / "trial.json", {**self.record(source, trial), "study": study, "trained_in": source})
+        write_json(
+            here / "trial.json",
+            {**self.record(source, trial), "study": study, "trained_in": source},
+        )
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
-        """(frames, 2) predictions of a split; InputError when missing, cut short, or made for other frames."""
+        """(frames, 2) predictions of a split; InputError when missing, cut short, or made for other
+        frames."""
         table = self._table(study, trial, split, frames_hash)
         return np.stack([_mapped(table, dimension) for dimension in DIMENSIONS], axis=1)
 
-    def column(self, study: str, trial: str, split: str, dimension: str, *, frames_hash: str) -> NDArray[np.float32]:
-        """(frames,) one dimension of a split's predictions, mapped from the file and read-only; errors as in `read`."""
+    def column(
+        self, study: str, trial: str, split: str, dimension: str, *, frames_hash: str
+    ) -> NDArray[np.float32]:
+        """(frames,) one dimension of a split's predictions, mapped from the file and read-only;
+        errors as in `read`."""
         return _mapped(self._table(study, trial, split, frames_hash), dimension)
 
     def _table(self, study: str, trial: str, split: str, frames_hash: str) -> pa.Table:
         path = self.folder(study, trial) / f"{split}.arrow"
         if not path.is_file():
-            raise InputError(f"{path}: missing; trial {trial} of study {study!r} has no {split} predictions")
+            raise InputError(
+                f"{path}: missing; trial {trial} of study {study!r} has no {split} predictions"
+            )
         try:
             with pa.memory_map(str(path), "r") as source:
                 table = pa.ipc.open_file(source).read_all()
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"{path}: not a whole Arrow file ({error}); remove the folder and search again") from error
+            raise InputError(
+                f"{path}: not a whole Arrow file ({error}); remove the folder and search again"
+            ) from error
         found = (table.schema.metadata or {}).get(b"frames_hash", b"").decode()
         if found != frames_hash:
             raise InputError(
@@ -176,7 +200,8 @@ class Bank:
         return table
 
     def retract(self, study: str, trial: str) -> None:
-        """Make a complete trial incomplete, so that it can be written anew; a kill in between leaves no mixture."""
+        """Make a complete trial incomplete, so that it can be written anew; a kill in between
+        leaves no mixture."""
         (self.folder(study, trial) / "trial.json").unlink(missing_ok=True)
 
     def discard(self, study: str, trial: str) -> None:
@@ -187,7 +212,8 @@ class Bank:
 
 
 def _mapped(table: pa.Table, dimension: str) -> NDArray[np.float32]:
-    """(frames,) without a copy; DLPack because Arrow's `to_numpy` imports pandas, a third of a second."""
+    """(frames,) without a copy; DLPack because Arrow's `to_numpy` imports pandas, a third of a
+    second."""
     chunks = table.column(dimension)
     if chunks.num_chunks == 0:  # a split without frames
         return np.empty(0, dtype=np.float32)
@@ -198,8 +224,12 @@ def _mapped(table: pa.Table, dimension: str) -> NDArray[np.float32]:
 def _write_split(path: Path, prediction: Predictions) -> None:
     values = prediction.values
     if values.ndim != 2 or values.shape[1] != 2 or not np.isfinite(values).all():
-        raise ValueError(f"predictions must be finite and (frames, 2), but got {values.shape} for {path.name}")
-    columns = {dimension: values[:, index].astype(np.float32) for index, dimension in enumerate(DIMENSIONS)}
+        raise ValueError(
+            f"predictions must be finite and (frames, 2), but got {values.shape} for {path.name}"
+        )
+    columns = {
+        dimension: values[:, index].astype(np.float32) for index, dimension in enumerate(DIMENSIONS)
+    }
     table = pa.table(columns).replace_schema_metadata({"frames_hash": prediction.frames_hash})
     with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
         with pa.ipc.new_file(sink, table.schema) as writer:
@@ -209,7 +239,9 @@ def _write_split(path: Path, prediction: Predictions) -> None:
 def _take(file: Path, to: Path, *, link: bool) -> None:
     to.unlink(missing_ok=True)
     if link:
-        with suppress(OSError):  # another file system, one without hard links, or another user's file
+        with suppress(
+            OSError
+        ):  # another file system, one without hard links, or another user's file
             os.link(file, to)
             return
     try:

@@ -36,9 +36,9 @@ def assemble(
 ) -> Report:
     """Gather the studies and make every table and figure; what can't be filled says why.
 
-    `out`: the report's folder, where the spaces of the commands that it names are written; without it none is named.
-    InputError for unknown studies, an unknown ensemble, studies of several stores.
-    """
+    `out`: the report's folder, where the spaces of the commands that it names are written; without
+    it none is named. InputError for unknown studies, an unknown ensemble, studies of several
+    stores."""
     gathered = gather(home, studies, store)
     chosen = choose(home, gathered.names, ensemble)
     names = " + ".join(gathered.names)
@@ -52,7 +52,9 @@ def assemble(
         _made(gathered, command, made),
     )
     return Report(
-        f"Report: {names}", f"{_counts(gathered)}{where}. Written {made} by va-search {__version__}.", sections
+        f"Report: {names}",
+        f"{_counts(gathered)}{where}. Written {made} by va-search {__version__}.",
+        sections,
     )
 
 
@@ -74,11 +76,15 @@ def _studied(gathered: Gathered) -> Section:
         )
     tables = [store_table(gathered), studies_table(gathered)]
     unfinished = unfinished_table(gathered)
-    return Section("What was studied", tuple(paragraphs), (*tables, *([unfinished] if unfinished else [])))
+    return Section(
+        "What was studied", tuple(paragraphs), (*tables, *([unfinished] if unfinished else []))
+    )
 
 
 def _results(gathered: Gathered, chosen: Chosen, out: Path | None) -> tuple[Section, ...]:
-    members = tuple(members_table(gathered, chosen, dimension) for dimension in ("valence", "arousal"))
+    members = tuple(
+        members_table(gathered, chosen, dimension) for dimension in ("valence", "arousal")
+    )
     return (
         Section("Overall results", tables=(overall_table(gathered),)),
         Section("Ensemble", tables=members, figures=(size.size_figure(gathered),)),
@@ -90,7 +96,11 @@ def _results(gathered: Gathered, chosen: Chosen, out: Path | None) -> tuple[Sect
 
 def _pictures(gathered: Gathered, chosen: Chosen) -> tuple[Section, ...]:
     found = find_predicted(gathered, chosen)
-    shown = (predictions.over_time(found), predictions.scatter(found), predictions.each_recording(found))
+    shown = (
+        predictions.over_time(found),
+        predictions.scatter(found),
+        predictions.each_recording(found),
+    )
     search = (
         training.learning_curves(gathered),
         settings.parallel_coordinates(gathered),
@@ -100,8 +110,12 @@ def _pictures(gathered: Gathered, chosen: Chosen) -> tuple[Section, ...]:
 
 
 def _made(gathered: Gathered, command: str, made: str) -> Section:
-    versions = {str(record.get("package_version")) for study in gathered.studies for record in study.records}
+    versions = {
+        str(record.get("package_version")) for study in gathered.studies for record in study.records
+    }
     trained = ", ".join(sorted(versions - {"None"})) or "unknown"
-    paragraphs = [f"Written {made} by va-search {__version__}; the trials were trained by version {trained}."]
+    paragraphs = [
+        f"Written {made} by va-search {__version__}; the trials were trained by version {trained}."
+    ]
     paragraphs += [f"Command: {command}"] if command else []
     return Section("How it was made", tuple(paragraphs), (settings_table(gathered),))

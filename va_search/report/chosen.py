@@ -15,7 +15,8 @@ PAPER_ORDER = ("ensemble_1", "ensemble_2", "ensemble_3", "six_fold", "train_val_
 
 @dataclass(frozen=True)
 class Chosen:
-    """`ensemble` is None where there is none; `others` are the names of those that were passed over."""
+    """`ensemble` is None where there is none; `others` are the names of those that were passed
+    over."""
 
     ensemble: Ensemble | None
     others: tuple[str, ...] = ()
@@ -23,11 +24,11 @@ class Chosen:
 
 
 def choose(home: Home, studies: Sequence[str], name: str | None = None) -> Chosen:
-    """The ensemble `name`, else the newest whose studies are among `studies`; those with a validation score first.
+    """The ensemble `name`, else the newest whose studies are among `studies`; those with a
+    validation score first.
 
-    InputError where `name` is unknown or can't be read. Where the newest is one of the paper's five strategies, the
-    newest of the first of them is taken, as in the paper.
-    """
+    InputError where `name` is unknown or can't be read. Where the newest is one of the paper's five
+    strategies, the newest of the first of them is taken, as in the paper."""
     if name is not None:
         return Chosen(read_ensemble(home, name))
     found, problems = [], []
@@ -44,7 +45,9 @@ def choose(home: Home, studies: Sequence[str], name: str | None = None) -> Chose
     best = max(found, key=lambda one: (_tier(one), one.created_at, one.name))
     if best.recipe in PAPER_ORDER:
         alike = [one for one in found if one.recipe in PAPER_ORDER and _tier(one) == _tier(best)]
-        best = max(alike, key=lambda one: (-PAPER_ORDER.index(one.recipe), one.created_at, one.name))
+        best = max(
+            alike, key=lambda one: (-PAPER_ORDER.index(one.recipe), one.created_at, one.name)
+        )
     others = tuple(one.name for one in found if one is not best)
     return Chosen(best, others, tuple(problems))
 

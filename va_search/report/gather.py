@@ -1,10 +1,11 @@
-"""What the studies hold: trials that are complete, failed, stopped early and missing, read from home and store.
+"""What the studies hold: trials that are complete, failed, stopped early and missing, read from
+home and store.
 
-Conventions: a trial's CCCs are those of its record, on validation and each of its dimension's best epoch (in-sample).
-Trials of fold `train_val_mix` have none. A trial that is part of several of the studies is counted in each and listed
-once. Damaged or foreign records, and trials on data that changed since, are left out of the tables and named, never an
-error: a report is asked for when something went wrong, too.
-"""
+Conventions: a trial's CCCs are those of its record, on validation and each of its dimension's best
+epoch (in-sample). Trials of fold `train_val_mix` have none. A trial that is part of several of the
+studies is counted in each and listed once. Damaged or foreign records, and trials on data that
+changed since, are left out of the tables and named, never an error: a report is asked for when
+something went wrong, too."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class Trial:
-    """A complete trial; `settings` is None for a model from elsewhere, a CCC None where it has no validation."""
+    """A complete trial; `settings` is None for a model from elsewhere, a CCC None where it has no
+    validation."""
 
     study: str
     trial: str
@@ -43,7 +45,11 @@ class Trial:
     @property
     def score(self) -> float | None:
         """Mean of the two CCCs, each of its own best epoch."""
-        return None if self.valence is None or self.arousal is None else (self.valence + self.arousal) / 2
+        return (
+            None
+            if self.valence is None or self.arousal is None
+            else (self.valence + self.arousal) / 2
+        )
 
     def ccc(self, dimension: str) -> float | None:
         """Of `valence`, `arousal` or their mean, `score`."""
@@ -56,7 +62,8 @@ class Trial:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A trial that was asked for and is not complete; `why`: the last line of its failure, None when there is none."""
+    """A trial that was asked for and is not complete; `why`: the last line of its failure, None
+    when there is none."""
 
     study: str
     trial: str
@@ -66,11 +73,11 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class StudyState:
-    """Where one study stands. `planned`: trials of the whole search, None where only time bounds it or unknown.
+    """Where one study stands. `planned`: trials of the whole search, None where only time bounds it
+    or unknown.
 
-    `records`: trial.json of `trials`; `failures`: of the trials whose last training failed. `outdated`: how many
-    complete trials are left out because the data changed since.
-    """
+    `records`: trial.json of `trials`; `failures`: of the trials whose last training failed.
+    `outdated`: how many complete trials are left out because the data changed since."""
 
     name: str
     trials: tuple[Trial, ...]
@@ -93,7 +100,8 @@ class StudyState:
 
 @dataclass(frozen=True)
 class Gathered:
-    """All of the studies; `store` is None, with the reason in `store_problem`, where it can't be opened."""
+    """All of the studies; `store` is None, with the reason in `store_problem`, where it can't be
+    opened."""
 
     home: Home
     studies: tuple[StudyState, ...]
@@ -107,11 +115,14 @@ class Gathered:
 
     @cached_property
     def trials(self) -> tuple[Trial, ...]:
-        """Every complete trial once, in the order of studies and trial ids; of other data or another version none."""
+        """Every complete trial once, in the order of studies and trial ids; of other data or
+        another version none."""
         once: dict[str, Trial] = {}
         for study in self.studies:
             for trial in study.trials:
-                once.setdefault(trial.trial if trial.settings else f"{trial.study}/{trial.trial}", trial)
+                once.setdefault(
+                    trial.trial if trial.settings else f"{trial.study}/{trial.trial}", trial
+                )
         return tuple(once.values())
 
     @property
@@ -125,7 +136,8 @@ class Gathered:
 
     @cached_property
     def main_fold(self) -> str | int:
-        """The fold that most scored trials were validated on; the official split where that is a tie."""
+        """The fold that most scored trials were validated on; the official split where that is a
+        tie."""
         counts: dict[str | int, int] = {OFFICIAL: 0}
         for trial in self.scored:
             counts[trial.fold] = counts.get(trial.fold, 0) + 1
@@ -144,10 +156,14 @@ def gather(home: Home, studies: Sequence[str], store: Store | None = None) -> Ga
     """
     names = list(dict.fromkeys(studies))
     bank = Bank(home.bank)
-    known = sorted({*bank.studies(), *(path.parent.name for path in home.studies.glob("*/study.json"))})
+    known = sorted(
+        {*bank.studies(), *(path.parent.name for path in home.studies.glob("*/study.json"))}
+    )
     problems = [unknown_name("study", name, known) for name in names if name not in known]
     if problems or not names:
-        raise InputError(*(f"{home.root}: {problem}" for problem in problems or ["no study was named"]))
+        raise InputError(
+            *(f"{home.root}: {problem}" for problem in problems or ["no study was named"])
+        )
     store, problem = (store, None) if store is not None else _find_store(home, bank, names)
     folds = None if store is None else _folds(store)
     left_out: list[str] = []
@@ -155,7 +171,9 @@ def gather(home: Home, studies: Sequence[str], store: Store | None = None) -> Ga
     return Gathered(home, states, store, problem, tuple(left_out))
 
 
-def _state(study: Study, store: Store | None, folds: set[str] | None, left_out: list[str]) -> StudyState:
+def _state(
+    study: Study, store: Store | None, folds: set[str] | None, left_out: list[str]
+) -> StudyState:
     problems: list[str] = []
     document: dict[str, Any] = {}
     if study.exists():
@@ -200,7 +218,8 @@ def _outdated(study: str, trials: list[str]) -> str:
 
 
 def as_trial(record: dict[str, Any], folds: set[str] | None) -> Trial:
-    """A record as a trial; InputError when it is of another version or was validated on other frames."""
+    """A record as a trial; InputError when it is of another version or was validated on other
+    frames."""
     settings = None
     if record.get("settings"):
         settings = _settings(record["settings"])
@@ -224,10 +243,16 @@ def as_trial(record: dict[str, Any], folds: set[str] | None) -> Trial:
     )
 
 
-def _unfinished(study: Study, complete: set[str], failures: list[dict[str, Any]]) -> list[Unfinished]:
-    """Trials asked for or failed and not complete, failed ones with their reason; in the order they were asked for."""
+def _unfinished(
+    study: Study, complete: set[str], failures: list[dict[str, Any]]
+) -> list[Unfinished]:
+    """Trials asked for or failed and not complete, failed ones with their reason; in the order they
+    were asked for."""
     failed = {str(record["trial"]): record for record in failures}
-    asked = {**{name: record.get("settings") for name, record in failed.items()}, **dict(study.asked())}
+    asked = {
+        **{name: record.get("settings") for name, record in failed.items()},
+        **dict(study.asked()),
+    }
     found = []
     for name, document in asked.items():
         if name not in complete:

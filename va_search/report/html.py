@@ -1,8 +1,9 @@
-"""A report as one HTML page: no script, no network, readable on a phone, light and dark as the reader's system is.
+"""A report as one HTML page: no script, no network, readable on a phone, light and dark as the
+reader's system is.
 
-Conventions: every text goes through `escape`; pictures are SVG elements made here (figures/drawing.py), with their
-texts escaped there. A table scrolls inside its own box where it is wider than the page.
-"""
+Conventions: every text goes through `escape`; pictures are SVG elements made here
+(figures/drawing.py), with their texts escaped there. A table scrolls inside its own box where it is
+wider than the page."""
 
 from __future__ import annotations
 
@@ -45,7 +46,10 @@ def render(report: Report) -> str:
         style=STYLE,
         title=escape(report.title),
         subtitle=escape(report.subtitle),
-        contents="".join(f'<li><a href="#{_id(one.title)}">{escape(one.title)}</a></li>' for one in report.sections),
+        contents="".join(
+            f'<li><a href="#{_id(one.title)}">{escape(one.title)}</a></li>'
+            for one in report.sections
+        ),
         sections="\n".join(line for section in report.sections for line in _section(section)),
     )
 
@@ -75,19 +79,26 @@ def _table(table: Table) -> Iterator[str]:
         yield f'<p class="lead">{escape(table.lead)}</p>'
     label = escape(table.title, quote=True)
     yield f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
-    heads = "".join(f'<th scope="col"{_side(column)}>{escape(column.name)}</th>' for column in table.columns)
+    heads = "".join(
+        f'<th scope="col"{_side(column)}>{escape(column.name)}</th>' for column in table.columns
+    )
     yield f"<thead><tr>{heads}</tr></thead><tbody>"
     for one in table.rows:
         yield _row(one, table.columns)
     yield "</tbody></table></div>"
     if table.notes:
-        yield "".join(["<ul class=notes>", *(f"<li>{escape(note)}</li>" for note in table.notes), "</ul>"])
+        yield "".join(
+            ["<ul class=notes>", *(f"<li>{escape(note)}</li>" for note in table.notes), "</ul>"]
+        )
 
 
 def _row(one: Row, columns: tuple[Column, ...]) -> str:
     if one.kind == "group":
         return f'<tr class="group"><th colspan="{len(columns)}" scope="colgroup">{escape(one.cells[0].text)}</th></tr>'
-    cells = "".join(f"<td{_side(column)}>{_cell(cell)}</td>" for cell, column in zip(one.cells, columns, strict=True))
+    cells = "".join(
+        f"<td{_side(column)}>{_cell(cell)}</td>"
+        for cell, column in zip(one.cells, columns, strict=True)
+    )
     kind = ' class="total"' if one.kind == "total" else ""
     return f"<tr{kind}>{cells}</tr>"
 
@@ -118,5 +129,7 @@ def _figure(figure: Figure) -> Iterator[str]:
 
 
 def _missing(missing: Missing) -> str:
-    command = "" if missing.command is None else f" To fill it: <code>{escape(missing.command)}</code>"
+    command = (
+        "" if missing.command is None else f" To fill it: <code>{escape(missing.command)}</code>"
+    )
     return f'<p class="missing">Not there: {escape(missing.why)}{command}</p>'

@@ -1,8 +1,8 @@
-"""A report as Markdown: all tables; of the figures title and what they show, the pictures are in the HTML file.
+"""A report as Markdown: all tables; of the figures title and what they show, the pictures are in
+the HTML file.
 
-Conventions: late fusion is in _italics_ where HTML underlines it; texts from data are escaped, so that nothing in them
-is taken for Markdown or HTML.
-"""
+Conventions: late fusion is in _italics_ where HTML underlines it; texts from data are escaped, so
+that nothing in them is taken for Markdown or HTML."""
 
 from __future__ import annotations
 

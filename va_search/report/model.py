@@ -1,8 +1,9 @@
-"""What a report is made of: sections of paragraphs, tables and figures. Both writers render this and nothing else.
+"""What a report is made of: sections of paragraphs, tables and figures. Both writers render this
+and nothing else.
 
-Conventions: every text is plain and may hold anything that stands in the data (`<script>`, `|`, line breaks); the
-writers escape it. A table without rows and a figure without pictures say in `missing` why, and how to fill them.
-"""
+Conventions: every text is plain and may hold anything that stands in the data (`<script>`, `|`,
+line breaks); the writers escape it. A table without rows and a figure without pictures say in
+`missing` why, and how to fill them."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ DASH = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. `mark`: late fusion (underlined, or in italics); `best`: the highest of its column; `code`: an id."""
+    """One cell. `mark`: late fusion (underlined, or in italics); `best`: the highest of its column;
+    `code`: an id."""
 
     text: str
     mark: bool = False
@@ -27,7 +29,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column of numbers, of short words, or of `texts`: lists of feature sets, and `wide` ones, of settings."""
+    """One column of numbers, of short words, or of `texts`: lists of feature sets, and `wide` ones,
+    of settings."""
 
     name: str
     number: bool = False
@@ -37,7 +40,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """As many cells as columns; a `group` has one cell that spans them all, a `total` closes what stands above it."""
+    """As many cells as columns; a `group` has one cell that spans them all, a `total` closes what
+    stands above it."""
 
     cells: tuple[Cell, ...]
     kind: Literal["plain", "group", "total"] = "plain"
@@ -45,7 +49,8 @@ class Row:
 
 @dataclass(frozen=True)
 class SpaceFile:
-    """A search space that is written with the report, for the command that names it; `path` is below the report's."""
+    """A search space that is written with the report, for the command that names it; `path` is
+    below the report's."""
 
     path: Path
     about: str
@@ -54,7 +59,8 @@ class SpaceFile:
 
 @dataclass(frozen=True)
 class Missing:
-    """Why there is nothing, in a sentence, and the command that changes it; it searches `space`, if any."""
+    """Why there is nothing, in a sentence, and the command that changes it; it searches `space`, if
+    any."""
 
     why: str
     command: str | None = None
@@ -87,7 +93,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG element without a namespace or an outside reference; `alt` says in words what it shows."""
+    """An SVG element without a namespace or an outside reference; `alt` says in words what it
+    shows."""
 
     alt: str
     svg: str

@@ -13,7 +13,8 @@ from va_search.errors import InputError
 
 
 def planned_trials(document: Any, store: Store | None) -> int | None:
-    """Trials of a whole search over the space; None where only time bounds it, or it can't be read on this store."""
+    """Trials of a whole search over the space; None where only time bounds it, or it can't be read
+    on this store."""
     if not isinstance(document, dict) or store is None:
         return None
     from va_search.search import session

@@ -1,4 +1,5 @@
-"""The predictions that figures show: the ensemble's, or the best trial's, on recordings that have annotations."""
+"""The predictions that figures show: the ensemble's, or the best trial's, on recordings that have
+annotations."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class Part:
     annotation: NDArray[np.float64]
 
     def ccc(self, dimension: int) -> float:
-        """Of this recording alone; NaN where nothing is labelled or the annotation does not vary."""
+        """Of this recording alone; NaN where nothing is labelled or the annotation does not
+        vary."""
         labels = self.annotation[:, dimension]
         known = labels[~np.isnan(labels)]
         if not known.size or known.var() <= CONSTANT:
@@ -62,7 +64,8 @@ class Predicted:
 
 
 def find_predicted(gathered: Gathered, chosen: Chosen) -> Predicted | str:
-    """The ensemble's predictions where it has any on annotated recordings, else the best trial's; else why not."""
+    """The ensemble's predictions where it has any on annotated recordings, else the best trial's;
+    else why not."""
     store = gathered.store
     if store is None:
         return f"The store can't be read: {gathered.store_problem}."
@@ -84,11 +87,14 @@ def find_predicted(gathered: Gathered, chosen: Chosen) -> Predicted | str:
     except InputError as error:
         return reason + f"{error.problems[0]}."
     where = "in-sample: its own best epochs on these recordings"
-    return Predicted(f"trial {best.trial}", where, _parts(store, recordings, values), store.label_range)
+    return Predicted(
+        f"trial {best.trial}", where, _parts(store, recordings, values), store.label_range
+    )
 
 
 def _of_ensemble(ensemble: Ensemble, gathered: Gathered, store: Store) -> Predicted:
-    """InputError where it has no predictions on annotated recordings, or they are not those of this store."""
+    """InputError where it has no predictions on annotated recordings, or they are not those of this
+    store."""
     pieces = [piece for _, piece in ensemble.pieces]
     folds = {piece.measured_on.fold for piece in pieces}
     if len(folds) > 1 or any(not piece.scores.get("in_sample") for piece in pieces):
@@ -101,7 +107,9 @@ def _of_ensemble(ensemble: Ensemble, gathered: Gathered, store: Store) -> Predic
     return Predicted(f"ensemble {ensemble.name}", where, parts, store.label_range)
 
 
-def _parts(store: Store, recordings: Sequence[Recording], values: NDArray[np.floating]) -> tuple[Part, ...]:
+def _parts(
+    store: Store, recordings: Sequence[Recording], values: NDArray[np.floating]
+) -> tuple[Part, ...]:
     annotations = store.annotations[positions(tuple(recordings))].astype(np.float64)
     ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
     return tuple(

@@ -1,7 +1,8 @@
-"""What a reader must know of a study or an ensemble before its numbers: is it still searched, is it out of date?
+"""What a reader must know of a study or an ensemble before its numbers: is it still searched, is it
+out of date?
 
-Conventions: every function returns sentences, none where nothing is to be said. They read a few small files.
-"""
+Conventions: every function returns sentences, none where nothing is to be said. They read a few
+small files."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from va_search.storage.places import is_url
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a study's search stands. `planned`, `running`, `seconds_left`: None where that is not known.
+    """Where a study's search stands. `planned`, `running`, `seconds_left`: None where that is not
+    known.
 
     `tracking`: why MLflow takes nothing, where a search noted that.
     """
@@ -52,7 +54,9 @@ def progress_of(
     """
     searching = is_searched(home, study)
     planned = planned_trials(home, study, brings_store=brings_store)
-    running = _running(home, study, {str(record["trial"]) for record in records}) if searching else None
+    running = (
+        _running(home, study, {str(record["trial"]) for record in records}) if searching else None
+    )
     left = None if planned is None else max(0, planned - len(records) - len(failures))
     return Progress(
         study=study,
@@ -72,7 +76,9 @@ def _running(home: Home, study: str, complete: set[str]) -> int:
     return sum((home.root / "claims" / f"{trial}.lock").is_file() for trial in open_still)
 
 
-def _seconds_left(records: Sequence[dict[str, Any]], left: int | None, running: int | None) -> float | None:
+def _seconds_left(
+    records: Sequence[dict[str, Any]], left: int | None, running: int | None
+) -> float | None:
     """From the mean time of the trials trained so far, with as many side by side as now."""
     times = [float(record["seconds"]) for record in records if record.get("seconds")]
     if not times or left is None or not running:
@@ -81,12 +87,14 @@ def _seconds_left(records: Sequence[dict[str, Any]], left: int | None, running: 
 
 
 def is_searched(home: Home, study: str) -> bool:
-    """Whether a process searches the study now, on this machine or, for a home at a URL, elsewhere."""
+    """Whether a process searches the study now, on this machine or, for a home at a URL,
+    elsewhere."""
     return Study(home, study).is_searched or searched(home, study)
 
 
 def searched_now(home: Home, studies: Sequence[str]) -> list[str]:
-    """A sentence for each study that is being searched, with how many of its trials are finished."""
+    """A sentence for each study that is being searched, with how many of its trials are
+    finished."""
     found = []
     for study in dict.fromkeys(studies):
         if is_searched(home, study):
@@ -107,7 +115,8 @@ def finished_of_planned(home: Home, study: str) -> str:
 
 
 def planned_trials(home: Home, study: str, *, brings_store: bool = True) -> int | None:
-    """How many trials the study's whole search has; None where only time bounds it, or its store is not there.
+    """How many trials the study's whole search has; None where only time bounds it, or its store is
+    not there.
 
     Without `brings_store` it is None for a store at a URL too.
     """
@@ -123,7 +132,8 @@ def planned_trials(home: Home, study: str, *, brings_store: bool = True) -> int 
 
 
 def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
-    """What is older than what it was made from: the ensemble itself, its explanation, its registered models."""
+    """What is older than what it was made from: the ensemble itself, its explanation, its
+    registered models."""
     found = searched_now(home, ensemble.studies)
     newer = newer_trials(home, ensemble)
     if newer:
@@ -136,16 +146,24 @@ def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
 
 
 def stale_of(home: Home, ensemble: Ensemble) -> list[str]:
-    """What was made from an earlier build of the ensemble: its explanation, its registered models."""
+    """What was made from an earlier build of the ensemble: its explanation, its registered
+    models."""
     found = []
     if stale_explanation(home, ensemble):
-        found.append(f"the explanation of ensemble {ensemble.name} is of an earlier build; --explain makes it again")
-    return found + [register_advice(home, ensemble, model) for model in stale_models(home, ensemble)]
+        found.append(
+            f"the explanation of ensemble {ensemble.name} is of an earlier build; --explain makes it again"
+        )
+    return found + [
+        register_advice(home, ensemble, model) for model in stale_models(home, ensemble)
+    ]
 
 
 def register_advice(home: Home, ensemble: Ensemble, model: str) -> str:
-    """That `models:/NAME/VERSION` is of an earlier build, and the command that registers this one."""
+    """That `models:/NAME/VERSION` is of an earlier build, and the command that registers this
+    one."""
     name = model.removeprefix("models:/").rpartition("/")[0]
     named = [] if name == ensemble.name else ["--name", name]
     again = home.command("register", ensemble.name, *named)
-    return f"{model} is of an earlier build of ensemble {ensemble.name}; to register this one: {again}"
+    return (
+        f"{model} is of an earlier build of ensemble {ensemble.name}; to register this one: {again}"
+    )

@@ -1,9 +1,10 @@
-"""A study while it is searched, for its parent run in MLflow: one page of pictures, and a table of the best trials.
+"""A study while it is searched, for its parent run in MLflow: one page of pictures, and a table of
+the best trials.
 
-Conventions: made from what ranks trials (`predictions.bank.light`), which the search has in memory; settings are read
-from the bank for no more than `SAMPLE` trials, every so many-th by rank, and the best. So its cost does not grow with a
-study. What can't be drawn yet says why; a damaged record is left out.
-"""
+Conventions: made from what ranks trials (`predictions.bank.light`), which the search has in memory;
+settings are read from the bank for no more than `SAMPLE` trials, every so many-th by rank, and the
+best. So its cost does not grow with a study. What can't be drawn yet says why; a damaged record is
+left out."""
 
 from __future__ import annotations
 
@@ -37,12 +38,15 @@ def study_page(
 ) -> dict[str, Any]:
     """`study.html`, everything in one page, and `best.json`, the best trials as columns and data.
 
-    `records`: of all complete and failed trials, light ones will do. `objective`: what the study looks for; trials are
-    ranked by valence or arousal where it is that, otherwise by score.
-    """
-    trained = [record for record in records if "failed" not in record and record.get("source") == "trained"]
+    `records`: of all complete and failed trials, light ones will do. `objective`: what the study
+    looks for; trials are ranked by valence or arousal where it is that, otherwise by score."""
+    trained = [
+        record for record in records if "failed" not in record and record.get("source") == "trained"
+    ]
     measure = objective if objective in ("valence", "arousal") else "score"
-    ranked = sorted((record for record in trained if record["best"]), key=lambda one: -_rank(one, measure))
+    ranked = sorted(
+        (record for record in trained if record["best"]), key=lambda one: -_rank(one, measure)
+    )
     step = max(1, math.ceil(len(ranked) / SAMPLE))
     bank = Bank(home.bank)
     state = StudyState(study, tuple(_read(bank, ranked[::step])), (), None, None, ())
@@ -50,7 +54,9 @@ def study_page(
     best = best_table(list(_read(bank, ranked[:BEST])), measure)
     progress = [history_figure(trained), *([pareto_figure(trained)] if objective == "both" else [])]
     settings = (parallel_coordinates(gathered), importance_figure(gathered, forests=False))
-    sampled = (f"Pictures of settings are over one in {step} of {len(ranked)} trials, evenly by {measure}.",)
+    sampled = (
+        f"Pictures of settings are over one in {step} of {len(ranked)} trials, evenly by {measure}.",
+    )
     sections = (
         Section("Best trials", tables=(best,)),
         Section("Progress", figures=tuple(progress)),
@@ -58,7 +64,10 @@ def study_page(
     )
     report = Report(f"Study {study}", _counts(records, trained, objective), sections)
     document = best.document()
-    return {"study.html": html.render(report), "best.json": {"columns": document["columns"], "data": document["rows"]}}
+    return {
+        "study.html": html.render(report),
+        "best.json": {"columns": document["columns"], "data": document["rows"]},
+    }
 
 
 def best_table(best: Sequence[Trial], measure: str) -> Table:
@@ -71,10 +80,15 @@ def best_table(best: Sequence[Trial], measure: str) -> Table:
     columns = (
         Column("trial"),
         *(Column(name, number=True) for name in ("score", "valence", "arousal")),
-        *(Column(name, texts=name == "features") for name in ("encoder", "features", "fusion", "seed", "fold")),
+        *(
+            Column(name, texts=name == "features")
+            for name in ("encoder", "features", "fusion", "seed", "fold")
+        ),
         *(Column(name) for name in names),
     )
-    return Table(title, columns, tuple(_row(trial, names) for trial in best if trial.settings), BEST_EPOCH)
+    return Table(
+        title, columns, tuple(_row(trial, names) for trial in best if trial.settings), BEST_EPOCH
+    )
 
 
 def _row(trial: Trial, names: Sequence[str]) -> Row:
@@ -100,8 +114,12 @@ def _read(bank: Bank, records: Iterable[dict[str, Any]]) -> Iterable[Trial]:
             continue
 
 
-def _counts(records: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]], objective: str) -> str:
+def _counts(
+    records: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]], objective: str
+) -> str:
     failed = sum("failed" in record for record in records)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     complete = f"{counted(len(trained), 'trial')} complete"
-    return f"{complete}{f', {failed} failed' if failed else ''}; objective {objective}. Drawn {made}."
+    return (
+        f"{complete}{f', {failed} failed' if failed else ''}; objective {objective}. Drawn {made}."
+    )

@@ -1,4 +1,5 @@
-"""How the page looks. Colours are few: text, faint lines, one accent; both themes keep a contrast of 4.5 or more."""
+"""How the page looks. Colours are few: text, faint lines, one accent; both themes keep a contrast
+of 4.5 or more."""
 
 STYLE = """
 :root { color-scheme: light dark; --text: #1d2025; --faint: #5b616b; --line: #d9dce1; --back: #fdfdfc; --band: #f3f4f2;

@@ -1,10 +1,11 @@
-"""How to fill what is not there: commands that work as printed on this very store, and the spaces they search.
+"""How to fill what is not there: commands that work as printed on this very store, and the spaces
+they search.
 
     OUT/spaces/<study>-folds.yaml, OUT/spaces/<study>-ablation.yaml    written with the report that names them
 
-Conventions: a command is only given where its space was checked on the store, and its study's name is free. The spaces
-are made of the best configuration there is, so that they need no feature set that the store lacks.
-"""
+Conventions: a command is only given where its space was checked on the store, and its study's name
+is free. The spaces are made of the best configuration there is, so that they need no feature set
+that the store lacks."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def fold_space(gathered: Gathered, why: str, out: Path | None) -> Missing:
     if best is None or store is None or out is None:
         return Missing(why)
     if store.url is not None and not store.fold_numbers:
-        return Missing(f"{why} They are made where the store is on a disk, before it is copied to a URL.")
+        return Missing(
+            f"{why} They are made where the store is on a disk, before it is copied to a URL."
+        )
     make_folds = "" if store.fold_numbers else folds_command(store)
     if make_folds is None:
         return Missing(f"{why} It has too few people, or no validation recordings, to make some.")
@@ -53,7 +56,9 @@ def ablation_space(gathered: Gathered, why: str, out: Path | None) -> Missing:
         return Missing(why)
     sets = list(dict.fromkeys([*best.features, *store.feature_sets]))[:MOST_SETS]
     if len(sets) < 2:
-        return Missing(f"{why} The store has one feature set only, so there is nothing to leave out.")
+        return Missing(
+            f"{why} The store has one feature set only, so there is nothing to leave out."
+        )
     settings = {**_fixed(best), "features": {"choice": _combinations(sets)}}
     document = {"sampler": "grid", "seeds": [best.seed], "folds": [OFFICIAL], "settings": settings}
     about = "the best configuration of the report, with and without each feature set"
@@ -88,7 +93,8 @@ def _searching(
     checked: dict[str, Any],
     out: Path,
 ) -> Missing:
-    """A search over the space in `document`; without a command where `checked` is refused on the store."""
+    """A search over the space in `document`; without a command where `checked` is refused on the
+    store."""
     store = gathered.store
     assert store is not None
     name = f"{gathered.names[0]}-{kind}"

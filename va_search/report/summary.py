@@ -30,8 +30,13 @@ def _of_ensemble(gathered: Gathered, ensemble: Ensemble) -> list[str]:
     scores = ensemble.scores.get("out_of_fold")
     if scores:
         intervals = (ensemble.intervals or {}).get("ensemble") or {}
-        expected = [f"{name} {_with_interval(scores[name], intervals.get(name))}" for name in (*DIMENSIONS, "score")]
-        paragraphs.append(f"Expected of it on unseen people (out-of-fold CCC, 95 % interval): {', '.join(expected)}.")
+        expected = [
+            f"{name} {_with_interval(scores[name], intervals.get(name))}"
+            for name in (*DIMENSIONS, "score")
+        ]
+        paragraphs.append(
+            f"Expected of it on unseen people (out-of-fold CCC, 95 % interval): {', '.join(expected)}."
+        )
     for dimension, weighted in ensemble.dimensions.items():
         if weighted.per_recording is not None:
             text = within_recordings(dimension, weighted.scores.out_of_fold, weighted.per_recording)

@@ -1,7 +1,7 @@
 """How configurations, settings and scores are written in tables.
 
-Conventions: a score has three digits; over several seeds it is their mean ± standard deviation (divided by n − 1).
-"""
+Conventions: a score has three digits; over several seeds it is their mean ± standard deviation
+(divided by n − 1)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ from va_search.report.gather import Trial
 from va_search.report.model import DASH
 from va_search.training.settings import TrialSettings, configuration_id, unused
 
-MODELS = {"lstm": "LSTM", "gru": "GRU", "transformer": "Transformer", "transformer_lstm": "Transformer-LSTM"}
+MODELS = {
+    "lstm": "LSTM",
+    "gru": "GRU",
+    "transformer": "Transformer",
+    "transformer_lstm": "Transformer-LSTM",
+}
 ELSEWHERE = "from elsewhere"
 OWN_COLUMNS = ("features", "encoder", "fusion", "seed", "fold", "averaged_epochs")
 """Settings that have columns of their own, or none."""
 MOST_MODALITIES = 4
 """With more of them, feature sets stand in one column."""
-BEST_EPOCH = "CCC on validation, of each trial's best epoch per dimension: in-sample, so a little too high."
+BEST_EPOCH = (
+    "CCC on validation, of each trial's best epoch per dimension: in-sample, so a little too high."
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,9 @@ class Over:
     n: int
 
     def __str__(self) -> str:
-        return number(self.mean) + ("" if self.deviation is None else f" ± {number(self.deviation)}")
+        return number(self.mean) + (
+            "" if self.deviation is None else f" ± {number(self.deviation)}"
+        )
 
 
 def over(values: Iterable[float | None]) -> Over | None:
@@ -43,7 +52,9 @@ def over(values: Iterable[float | None]) -> Over | None:
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return None
-    return Over(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known))
+    return Over(
+        statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known)
+    )
 
 
 def said(value: Over | None) -> str:
@@ -58,7 +69,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A difference, with its sign."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:+.{digits}f}".replace("-", "−")
+    return (
+        DASH
+        if value is None or not math.isfinite(value)
+        else f"{value:+.{digits}f}".replace("-", "−")
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +109,11 @@ def configurations(trials: Iterable[Trial]) -> list[Configuration]:
 
 def model_name(settings: TrialSettings | None, trial: str = "") -> str:
     """The encoder as the paper writes it."""
-    return f"{trial} ({ELSEWHERE})" if settings is None else MODELS.get(settings.encoder, settings.encoder)
+    return (
+        f"{trial} ({ELSEWHERE})"
+        if settings is None
+        else MODELS.get(settings.encoder, settings.encoder)
+    )
 
 
 def feature_columns(store: Store | None) -> list[str]:
@@ -110,7 +129,10 @@ def feature_cells(names: Sequence[str] | None, store: Store | None) -> list[str]
         return [", ".join(names or []) or DASH]
     sets = store.feature_sets
     known = {name: sets[name].modality for name in names or () if name in sets}
-    cells = [", ".join(name for name, modality in known.items() if modality == column) for column in modalities]
+    cells = [
+        ", ".join(name for name, modality in known.items() if modality == column)
+        for column in modalities
+    ]
     strangers = [name for name in names or () if name not in known]
     cells[-1] = ", ".join(filter(None, [cells[-1], *strangers]))
     return [cell or DASH for cell in cells]
@@ -124,7 +146,8 @@ def _modalities(store: Store | None) -> list[str]:
 
 
 def varying(several: Sequence[TrialSettings]) -> list[str]:
-    """Names of the settings, but those with columns of their own, that differ where they have an effect."""
+    """Names of the settings, but those with columns of their own, that differ where they have an
+    effect."""
     found: dict[str, set[str]] = {}
     for document in (settings.model_dump(mode="json") for settings in several):
         idle = unused(document)
@@ -140,7 +163,10 @@ def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:
         return DASH
     document = settings.model_dump(mode="json")
     idle = unused(document)
-    return ", ".join(f"{name} {value_text(document[name])}" for name in names if name not in idle) or DASH
+    return (
+        ", ".join(f"{name} {value_text(document[name])}" for name in names if name not in idle)
+        or DASH
+    )
 
 
 def value_text(value: Any) -> str:

@@ -1,4 +1,5 @@
-"""Writes a report: DIR/report.md, DIR/report.html and the spaces they name, each whole, replaced by the next call."""
+"""Writes a report: DIR/report.md, DIR/report.html and the spaces they name, each whole, replaced by
+the next call."""
 
 from __future__ import annotations
 
@@ -31,18 +32,21 @@ def write(
 ) -> Path:
     """Report on `studies` into the folder `out`; returns the path of report.html.
 
-    `store`: what they were made on; None takes the one they name. `ensemble`: the one that Tables 2 and 3 show; None
-    takes the newest that these studies feed. `command`: how the report says it was made. InputError for unknown
-    studies or ensembles, and for an `out` that holds a file of these names which is no report.
-    """
+    `store`: what they were made on; None takes the one they name. `ensemble`: the one that Tables 2
+    and 3 show; None takes the newest that these studies feed. `command`: how the report says it was
+    made. InputError for unknown studies or ensembles, and for an `out` that holds a file of these
+    names which is no report."""
     check_place(out)
     return save(assemble(home, studies, store, ensemble=ensemble, command=command, out=out), out)
 
 
 def save(report: Report, out: Path) -> Path:
-    """Write both files once both are made, and the spaces they name; other files in the folder stay."""
+    """Write both files once both are made, and the spaces they name; other files in the folder
+    stay."""
     check_place(out)
-    spaces = [table.missing.space for table in report.tables() if table.missing and table.missing.space]
+    spaces = [
+        table.missing.space for table in report.tables() if table.missing and table.missing.space
+    ]
     _refuse_others([out / space.path for space in spaces])
     for space in spaces:
         with whole_file(out / space.path) as beside:
@@ -59,16 +63,23 @@ def _refuse_others(paths: Sequence[Path]) -> None:
     """InputError for files under a space's name that a report did not write."""
     problems = []
     for path in paths:
-        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(SPACE_MARK):
-            problems.append(f"{path}: exists and is no space that a report wrote; choose another --out")
+        if path.exists() and not path.read_text(encoding="utf-8", errors="replace").startswith(
+            SPACE_MARK
+        ):
+            problems.append(
+                f"{path}: exists and is no space that a report wrote; choose another --out"
+            )
     if problems:
         raise InputError(*problems)
 
 
 def check_place(out: Path) -> None:
-    """InputError when `out` is a file or is named like one, or a file there under a report's name is none of ours."""
+    """InputError when `out` is a file or is named like one, or a file there under a report's name
+    is none of ours."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, expected a folder to write report.md and report.html to")
+        raise InputError(
+            f"{out}: is a file, expected a folder to write report.md and report.html to"
+        )
     if out.suffix.lower() in PAGES and not out.exists():
         raise InputError(
             f"{out}: a report is a folder with report.html and report.md in it, so {out.suffix} is no ending for its "
@@ -76,7 +87,11 @@ def check_place(out: Path) -> None:
         )
     problems = []
     for path in (out / name for name in NAMES):
-        if path.is_dir() or (path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:200]):
-            problems.append(f"{path}: exists and is no report that va-search wrote; choose another --out")
+        if path.is_dir() or (
+            path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace")[:200]
+        ):
+            problems.append(
+                f"{path}: exists and is no report that va-search wrote; choose another --out"
+            )
     if problems:
         raise InputError(*problems)

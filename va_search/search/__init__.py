@@ -1,1 +1,2 @@
-"""The search over trials: space, plan, study, trial. Ray Tune and Optuna live here and nowhere else."""
+"""The search over trials: space, plan, study, trial. Ray Tune and Optuna live here and nowhere
+else."""

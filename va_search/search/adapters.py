@@ -1,4 +1,5 @@
-"""Ray Tune's hooks, each thin: the searcher draws trials, the scheduler and the stopper stop, the callback reports."""
+"""Ray Tune's hooks, each thin: the searcher draws trials, the scheduler and the stopper stop, the
+callback reports."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ class Unsaved:
 class SessionSearcher(Unsaved, Searcher):
     """Draws at most `most` tasks from a session; `first` is a trial drawn before."""
 
-    def __init__(self, session: Session, first: Any, to_task: Callable[[str, Any], dict[str, Any]], most: int) -> None:
+    def __init__(
+        self, session: Session, first: Any, to_task: Callable[[str, Any], dict[str, Any]], most: int
+    ) -> None:
         super().__init__(metric="objective", mode="max")
         self._session = session
         self._first = first
@@ -49,7 +52,9 @@ class SessionSearcher(Unsaved, Searcher):
                 return self._to_task(*drawn)
         return None if self._session.waiting else Searcher.FINISHED
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """Tune: the callback does this, since it is told why a trial failed."""
 
     def save(self, checkpoint_path: str) -> None:
@@ -67,8 +72,8 @@ class SessionSearcher(Unsaved, Searcher):
 
 
 class Progressing(Unsaved, Callback):
-    """Tells the session what ended and how, and the watcher how it goes, at most once a second; `count` looks at the
-    nodes every few."""
+    """Tells the session what ended and how, and the watcher how it goes, at most once a second;
+    `count` looks at the nodes every few."""
 
     def __init__(
         self,
@@ -77,9 +82,12 @@ class Progressing(Unsaved, Callback):
         count: Callable[[], None],
         *,
         lost: Callable[[], str | None] = lambda: None,
-        explain: Callable[[str, int | None], Death] = lambda error, process: Death("the trial's process died"),
+        explain: Callable[[str, int | None], Death] = lambda error, process: Death(
+            "the trial's process died"
+        ),
     ) -> None:
-        """`lost` says why Ray itself can't go on; `explain` what killed a process, from Ray's message and its id."""
+        """`lost` says why Ray itself can't go on; `explain` what killed a process, from Ray's
+        message and its id."""
         self._session = session
         self._watch, self._count = watch, count
         self._lost, self._explain = lost, explain
@@ -98,13 +106,16 @@ class Progressing(Unsaved, Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """Tune: a step is over. One that reports a failure of its machine was the trial's last: its process ends."""
+        """Tune: a step is over. One that reports a failure of its machine was the trial's last: its
+        process ends."""
         if "outage" not in result or trial.trial_id in self._over:
             return
         self._over.add(trial.trial_id)
         ours = _trials(trial)
         # Of trials trained as one model some may have ended by themselves in that very step.
-        failures = {one: why for one, why in result.get("failures", {}).items() if why != result["failed"]}
+        failures = {
+            one: why for one, why in result.get("failures", {}).items() if why != result["failed"]
+        }
         left = [one for one in ours if one not in failures]
         with or_the_search_ends(self._session):
             for one, failed in failures.items():
@@ -144,7 +155,9 @@ class Progressing(Unsaved, Callback):
                 self._session.failed_by_machine(_trials(trial), outage)
                 return
             death = self._explain(error, (trial.last_result or {}).get("pid"))
-            self._session.died(_trials(trial), f"{error}\n{death.reason}", for_memory=death.for_memory)
+            self._session.died(
+                _trials(trial), f"{error}\n{death.reason}", for_memory=death.for_memory
+            )
             self._session.remarks.append(f"trial {trial.config['trial']}: {death.reason}")
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
@@ -158,23 +171,30 @@ class Progressing(Unsaved, Callback):
 
 @contextmanager
 def or_the_search_ends(session: Session) -> Iterator[None]:
-    """Tune takes a callback's exception for the trial's own, and would train it again, which may be complete; one of a
-    searcher ends it with a traceback."""
+    """Tune takes a callback's exception for the trial's own, and would train it again, which may be
+    complete; one of a searcher ends it with a traceback."""
     try:
         yield
-    except Exception as error:  # storage that does not answer, a full disk: the next search begins with the trial
+    except (
+        Exception
+    ) as error:  # storage that does not answer, a full disk: the next search begins with the trial
         outage = outage_of(error)
         plain = outage.reason if outage is not None else traceback.format_exc()
         session.ends.append(str(error) if isinstance(error, VaSearchError) else plain)
 
 
 def _error(trial: Any) -> str:
-    """Ray's messages on the failures of a trial, the last one at the end; empty where there is none.
+    """Ray's messages on the failures of a trial, the last one at the end; empty where there is
+    none.
 
     `trial.get_error` reads a copy that Tune makes later.
     """
     file = trial.error_file
-    return Path(file).read_text(encoding="utf-8", errors="replace") if file and Path(file).is_file() else ""
+    return (
+        Path(file).read_text(encoding="utf-8", errors="replace")
+        if file and Path(file).is_file()
+        else ""
+    )
 
 
 def _trials(trial: Any) -> list[str]:
@@ -183,7 +203,8 @@ def _trials(trial: Any) -> list[str]:
 
 
 class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]
-    """Early stopping: ends a trial that is behind at a rung; what it reached goes to the bank as complete."""
+    """Early stopping: ends a trial that is behind at a rung; what it reached goes to the bank as
+    complete."""
 
     def __init__(self, rungs: Rungs) -> None:
         super().__init__()
@@ -199,7 +220,11 @@ class StopBehind(Unsaved, FIFOScheduler):  # type: ignore[misc]
             self._behind(trial, result)
 
     def _behind(self, trial: Any, result: dict[str, Any]) -> bool:
-        best = {name.removeprefix("best_"): value for name, value in result.items() if name.startswith("best_")}
+        best = {
+            name.removeprefix("best_"): value
+            for name, value in result.items()
+            if name.startswith("best_")
+        }
         return self._rungs.behind(trial.config["trial"], result["epoch"], best)
 
 

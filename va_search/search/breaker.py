@@ -1,8 +1,8 @@
 """When a search had better train no more: what fails the trials would fail those to come as well.
 
-Conventions: failures of the machine (outages.py) and trials' own are counted apart. A trial that is completed in this
-run ends every row. What fails again as it did in an earlier run says nothing of the others, and is not counted.
-"""
+Conventions: failures of the machine (outages.py) and trials' own are counted apart. A trial that is
+completed in this run ends every row. What fails again as it did in an earlier run says nothing of
+the others, and is not counted."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from typing import Any
 from va_search.search.outages import ADVICE, Outage
 
 SAME_REASON = 3
-"""So many failures for one reason, with nothing trained, end the study: the rest would fail likewise. So do as many
-failures of the machine of one kind in a row, whatever was trained before."""
+"""So many failures for one reason, with nothing trained, end the study: the rest would fail
+likewise. So do as many failures of the machine of one kind in a row, whatever was trained
+before."""
 
 AT_ONCE = frozenset({"disk"})
 """Kinds of the machine's failures of which one is enough: what is trained can't be kept."""
 
 IN_A_ROW = 10
-"""So many trials' own failures for one reason in a row end a study in which trials were trained before."""
+"""So many trials' own failures for one reason in a row end a study in which trials were trained
+before."""
 
 OWN = "Diverged"
-"""The exception of a training whose settings are to blame, however many of its neighbours share them."""
+"""The exception of a training whose settings are to blame, however many of its neighbours share
+them."""
 
 
 class Breaker:
@@ -61,7 +64,9 @@ class Breaker:
     @property
     def reason(self) -> str | None:
         """Why to train no more; None while there is hope."""
-        return self._sick_machine() or (self._all_alike() if self._trained else self._none_trained())
+        return self._sick_machine() or (
+            self._all_alike() if self._trained else self._none_trained()
+        )
 
     def _sick_machine(self) -> str | None:
         """The last few failures of the machine are of one kind."""
@@ -85,8 +90,8 @@ class Breaker:
         return f"all {len(reasons)} trials failed for one reason: {reasons[0]}"
 
     def _all_alike(self) -> str | None:
-        """The same of the last ones, after some were trained; unless it is one value of a setting that fails: of a
-        grid, that is a whole block of trials in a row."""
+        """The same of the last ones, after some were trained; unless it is one value of a setting
+        that fails: of a grid, that is a whole block of trials in a row."""
         last = self._failures[-IN_A_ROW:]
         if len(last) < IN_A_ROW or len({alike(why) for why, _ in last}) != 1:
             return None

@@ -1,7 +1,8 @@
-"""Claims: which trials are being trained right now, so that two searches over one home never train the same one.
+"""Claims: which trials are being trained right now, so that two searches over one home never train
+the same one.
 
-A claim is a lock on a small file, held by the searching process; a process that dies in any way lets go of it.
-"""
+A claim is a lock on a small file, held by the searching process; a process that dies in any way
+lets go of it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """A search space: its configurations, how they are enumerated, proposed and recognised.
 
-Conventions: a configuration maps the names of the settings in play to plain values; settings out of play take the
-defaults of `TrialSettings`. Two configurations that would compute the same are one: unused settings count as their
-defaults, late fusion of feature sets of one modality is early fusion, and what else means the same on this store
-(sameness.py) counts once: the first in grid order, or whichever was trained.
-"""
+Conventions: a configuration maps the names of the settings in play to plain values; settings out of
+play take the defaults of `TrialSettings`. Two configurations that would compute the same are one:
+unused settings count as their defaults, late fusion of feature sets of one modality is early
+fusion, and what else means the same on this store (sameness.py) counts once: the first in grid
+order, or whichever was trained."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ class Space:
 
     @property
     def folds(self) -> list[int | str]:
-        """As trained: `all` stands for the store's folds, and "official" for the number of the official split."""
+        """As trained: `all` stands for the store's folds, and "official" for the number of the
+        official split."""
         return self.header.folds
 
     @property
@@ -82,7 +83,8 @@ class Space:
 
     @property
     def budget_trials(self) -> int | None:
-        """The budget of trials, rounded up to whole configurations: none is left with folds or seeds missing."""
+        """The budget of trials, rounded up to whole configurations: none is left with folds or
+        seeds missing."""
         trials = self.budget.trials
         return None if trials is None else -(-trials // self.trials_each) * self.trials_each
 
@@ -95,11 +97,12 @@ class Space:
         return self.header.early_stopping
 
     def size(self) -> int | None:
-        """Number of different, valid configurations; None when a range of numbers makes them infinitely many.
+        """Number of different, valid configurations; None when a range of numbers makes them
+        infinitely many.
 
-        Counted one by one where at most `COUNTED` combinations are declared. Above that it is the product of the
-        settings' counts: an upper bound, since conditions and equal configurations are not taken off.
-        """
+        Counted one by one where at most `COUNTED` combinations are declared. Above that it is the
+        product of the settings' counts: an upper bound, since conditions and equal configurations
+        are not taken off."""
         return self._size
 
     @property
@@ -108,7 +111,8 @@ class Space:
         return self._combinations is None or self._combinations <= COUNTED
 
     def configurations(self) -> Iterator[Configuration]:
-        """Every different, valid configuration in grid order: the setting declared last varies fastest.
+        """Every different, valid configuration in grid order: the setting declared last varies
+        fastest.
 
         ValueError for an infinite space.
         """
@@ -128,8 +132,11 @@ class Space:
             for other, values in self.settings[name].when.items()
         )
 
-    def combinations(self, names: list[str], chosen: Configuration | None = None) -> Iterator[Configuration]:
-        """All values of these settings (of a range of numbers its two ends) put together, conditions respected.
+    def combinations(
+        self, names: list[str], chosen: Configuration | None = None
+    ) -> Iterator[Configuration]:
+        """All values of these settings (of a range of numbers its two ends) put together,
+        conditions respected.
 
         `names` stand in the order of `settings`; what comes out may be invalid or equal to another.
         """
@@ -143,11 +150,13 @@ class Space:
                 yield from self.combinations(names[1:], {**chosen, names[0]: value})
 
     def declared(self, name: str) -> list[Any]:
-        """The values a setting may take, its default where the space does not name it; the first of very many."""
+        """The values a setting may take, its default where the space does not name it; the first of
+        very many."""
         return self._values(name) or [TrialSettings.model_fields[name].default]
 
     def drawn(self, generator: Random) -> Configuration:
-        """A configuration drawn at random, setting by setting; it may be invalid, or equal to another."""
+        """A configuration drawn at random, setting by setting; it may be invalid, or equal to
+        another."""
         chosen: Configuration = {}
         for name, setting in self.settings.items():
             if self.in_play(name, chosen):
@@ -166,7 +175,8 @@ class Space:
         return chosen
 
     def optuna_parameters(self, configuration: Mapping[str, Any]) -> Parameters | None:
-        """The Optuna parameters, and their distributions, that stand for a configuration; None outside the space.
+        """The Optuna parameters, and their distributions, that stand for a configuration; None
+        outside the space.
 
         The whole settings of a trial (with its seed and fold) may be given too.
         """
@@ -188,7 +198,8 @@ class Space:
         return (parameters, distributions) if chosen.keys() == configuration.keys() else None
 
     def trials(self, configuration: Mapping[str, Any]) -> list[TrialSettings]:
-        """One trial for each fold and seed. InputError when the configuration's settings are invalid together."""
+        """One trial for each fold and seed. InputError when the configuration's settings are
+        invalid together."""
         pairs = [(fold, seed) for fold in self.folds for seed in self.seeds]
         try:
             return [self._settings(configuration, fold=fold, seed=seed) for fold, seed in pairs]
@@ -196,13 +207,14 @@ class Space:
             raise InputError(*(_reason(each) for each in error.errors())) from None
 
     def contains(self, settings: TrialSettings) -> bool:
-        """Whether a trial with these settings is one of this space's, its seed and fold included."""
+        """Whether a trial with these settings is one of this space's, its seed and fold
+        included."""
         ours = settings.seed in self.seeds and any(same(settings.fold, fold) for fold in self.folds)
         return ours and self.configuration(settings) is not None
 
     def configuration(self, settings: TrialSettings) -> Configuration | None:
-        """A configuration whose trials have these settings, or such that mean the same, seed and fold aside; None when
-        there is none."""
+        """A configuration whose trials have these settings, or such that mean the same, seed and
+        fold aside; None when there is none."""
         target = settings.model_dump(mode="json")
         kind = [MIX if settings.fold == MIX else OFFICIAL]
         wanted = self._key(target, kind)
@@ -216,7 +228,8 @@ class Space:
         return _digest(self.sameness.meaning(settings).model_dump_json())
 
     def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
-        """Other settings of this space under which the same would be trained; a few of very many."""
+        """Other settings of this space under which the same would be trained; a few of very
+        many."""
         meant = self.meaning(settings)
         choices: dict[str, list[Any]] = {}
         for name in NAMES:
@@ -228,7 +241,9 @@ class Space:
         found = []
         for values_together in islice(product(*choices.values()), ALTERNATIVES):
             try:
-                other = TrialSettings(**settings.model_dump() | dict(zip(choices, values_together, strict=True)))
+                other = TrialSettings(
+                    **settings.model_dump() | dict(zip(choices, values_together, strict=True))
+                )
             except ValidationError:
                 continue
             if other != settings and other not in found and self.meaning(other) == meant:
@@ -236,7 +251,8 @@ class Space:
         return found
 
     def changes(self, old_document: Mapping[str, Any]) -> list[str]:
-        """What differs between an older document of the space and this one, one line each, in plain words."""
+        """What differs between an older document of the space and this one, one line each, in plain
+        words."""
         old, new = _flat(old_document), _flat(self.document)
         lines = []
         for name in dict.fromkeys([*new, *old]):
@@ -248,7 +264,8 @@ class Space:
                 lines.append(f"{name} was {_short(old[name])}, now is {_short(new[name])}")
         return lines
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    # -- inside
+    # ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _combinations(self) -> int | None:
@@ -262,9 +279,14 @@ class Space:
         return sum(1 for _ in self.configurations())
 
     def _matching(
-        self, names: list[str], chosen: Configuration, target: Mapping[str, Any], unused_names: set[str]
+        self,
+        names: list[str],
+        chosen: Configuration,
+        target: Mapping[str, Any],
+        unused_names: set[str],
     ) -> Iterator[Configuration]:
-        """Combinations that could stand for `target`: where a setting has no effect in it, any value may have stood."""
+        """Combinations that could stand for `target`: where a setting has no effect in it, any
+        value may have stood."""
         if not names:
             yield chosen
             return
@@ -275,7 +297,9 @@ class Space:
         for value in self._candidates(name, target, unused_names):
             yield from self._matching(names[1:], {**chosen, name: value}, target, unused_names)
 
-    def _candidates(self, name: str, target: Mapping[str, Any], unused_names: set[str]) -> list[Any]:
+    def _candidates(
+        self, name: str, target: Mapping[str, Any], unused_names: set[str]
+    ) -> list[Any]:
         domain = self.settings[name].domain
         values = [target[name]] if domain.contains(target[name]) else []
         if name == "stride" and target[name] is None and domain.contains(target["segment_length"]):
@@ -285,7 +309,11 @@ class Space:
             values += self.sameness.alternatives(settings, name, self._values(name))
         if name in unused_names:
             decides = any(name in setting.when for setting in self.settings.values())
-            values += [value for value in islice(domain.values(), 16 if decides else 1) if value not in values]
+            values += [
+                value
+                for value in islice(domain.values(), 16 if decides else 1)
+                if value not in values
+            ]
             values = values if decides else values[:1]
         return values
 
@@ -302,13 +330,17 @@ class Space:
 
     @cached_property
     def _kinds(self) -> list[str]:
-        """One fold of each kind that the space has: settings may be valid, or have an effect, for one of them only."""
+        """One fold of each kind that the space has: settings may be valid, or have an effect, for
+        one of them only."""
         return [MIX] * (MIX in self.folds) + [OFFICIAL] * any(fold != MIX for fold in self.folds)
 
     def _key(self, configuration: Mapping[str, Any], kinds: list[str]) -> str | None:
-        """Equal for configurations that compute the same on these kinds of folds; None for an invalid one."""
+        """Equal for configurations that compute the same on these kinds of folds; None for an
+        invalid one."""
         try:
-            settings = [self._settings({**configuration, "seed": 0, "fold": kind}) for kind in kinds]
+            settings = [
+                self._settings({**configuration, "seed": 0, "fold": kind}) for kind in kinds
+            ]
         except ValidationError:
             return None
         return _digest("".join(self.sameness.meaning(each).model_dump_json() for each in settings))
@@ -332,4 +364,6 @@ def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
 def _short(value: Any) -> str:
     import yaml
 
-    return str(yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip())
+    return str(
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+    )

@@ -1,9 +1,8 @@
 """Limits of a container: the processor time and the memory that it leaves a process of the machine.
 
-Conventions: control groups of version 2 (`cpu.max`, `memory.max`) and version 1 (`cpu.cfs_quota_us`,
-`memory.limit_in_bytes`) are read, each with those around it, since the tightest one holds. Memory is in bytes. None: no
-limit, or a system without control groups.
-"""
+Conventions: control groups of version 2 (`cpu.max`, `memory.max`) and version 1
+(`cpu.cfs_quota_us`, `memory.limit_in_bytes`) are read, each with those around it, since the
+tightest one holds. Memory is in bytes. None: no limit, or a system without control groups."""
 
 from __future__ import annotations
 
@@ -19,7 +18,8 @@ NO_LIMIT = 2**60
 
 
 def cores() -> int:
-    """The cores this process may use, at least 1: those of its affinity, or fewer by its container's quota."""
+    """The cores this process may use, at least 1: those of its affinity, or fewer by its
+    container's quota."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
     return here if quota is None else max(1, min(here, int(quota)))
@@ -42,8 +42,11 @@ def memory_limit(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> 
     return min((limit for limit, _ in _memory_groups(membership, root)), default=None)
 
 
-def memory_available(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS, meminfo: Path = MEMORY) -> int | None:
-    """Bytes that new processes may take: what the machine has available, or the container has left if that is less."""
+def memory_available(
+    membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS, meminfo: Path = MEMORY
+) -> int | None:
+    """Bytes that new processes may take: what the machine has available, or the container has left
+    if that is less."""
     left = [max(0, limit - used) for limit, used in _memory_groups(membership, root)]
     for line in _text(meminfo).splitlines():
         name, _, value = line.partition(":")
@@ -53,7 +56,8 @@ def memory_available(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS,
 
 
 def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[int, int]]:
-    """Limit and use of each group that has a limit; files that can be dropped any time are no use of memory."""
+    """Limit and use of each group that has a limit; files that can be dropped any time are no use
+    of memory."""
     for folder in _groups("memory", membership, root):
         second = (folder / "memory.max").is_file()
         limit = _text(folder / ("memory.max" if second else "memory.limit_in_bytes"))
@@ -69,7 +73,8 @@ def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[int, int]]:
 
 
 def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
-    """The folders of this process's group and of those around it, of either version of control groups."""
+    """The folders of this process's group and of those around it, of either version of control
+    groups."""
     for line in _text(membership).splitlines():
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")

@@ -1,10 +1,10 @@
 """What the sampler is told of finished trials: their measures, or what they add to an ensemble.
 
-Conventions: with objective `ensemble` a trial's value is its credit, what the greedy ensemble of the study's trials
-would lose without it (a callable that cli/ hands in: search knows no ensemble), plus `TIE` of its own score, which
-ranks the many whose credit is 0. While there are no credits yet it is the score. Credits age: what adds much to three
-members adds little to thirty. So all are told anew each time the study has grown by `GROWTH`, and on resume.
-"""
+Conventions: with objective `ensemble` a trial's value is its credit, what the greedy ensemble of
+the study's trials would lose without it (a callable that cli/ hands in: search knows no ensemble),
+plus `TIE` of its own score, which ranks the many whose credit is 0. While there are no credits yet
+it is the score. Credits age: what adds much to three members adds little to thirty. So all are told
+anew each time the study has grown by `GROWTH`, and on resume."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ GROWTH = 1.25
 
 
 class Told:
-    """Values of trials' records by objective `name`; without a `credit`, objective ensemble is the score."""
+    """Values of trials' records by objective `name`; without a `credit`, objective ensemble is the
+    score."""
 
     def __init__(self, name: str, credit: Credit | None) -> None:
         self._name = name
@@ -39,10 +40,15 @@ class Told:
         return self._credited([record], self._credit).get(str(record["trial"]))
 
     def of_all(self, records: Iterable[dict[str, Any]]) -> dict[str, Values]:
-        """What to tell of trials by their ids, all measured now; those without validation are left out."""
+        """What to tell of trials by their ids, all measured now; those without validation are left
+        out."""
         scored = [record for record in records if record["best"]]
         if self._credit is None:
-            return {str(one["trial"]): found for one in scored if (found := values(one, self._name)) is not None}
+            return {
+                str(one["trial"]): found
+                for one in scored
+                if (found := values(one, self._name)) is not None
+            }
         told = self._credited(scored, self._credit)
         self._known, self._due = len(scored), len(scored) * GROWTH
         return told
@@ -56,9 +62,14 @@ class Told:
         names = {(str(record["study"]), str(record["trial"])): record for record in records}
         credits = credit(list(names))
         if credits and not self._begun:
-            self._begun, self._due = True, 0.0  # from scores to credits: those told before don't compare
+            self._begun, self._due = (
+                True,
+                0.0,
+            )  # from scores to credits: those told before don't compare
         found: dict[str, Values] = {}
         for name, record in names.items():
             score = objective(record, self._name) or 0.0
-            found[name[1]] = (max(credits.get(name, 0.0), 0.0) + TIE * score if self._begun else score,)
+            found[name[1]] = (
+                max(credits.get(name, 0.0), 0.0) + TIE * score if self._begun else score,
+            )
         return found

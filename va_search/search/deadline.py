@@ -1,10 +1,10 @@
 """`--stop-after`: a bound of wall time that a search keeps, whatever it is doing then.
 
-Conventions: a search begins to stop `EARLY` seconds before its time, or a quarter of a short one, since running trials
-need some seconds to write their checkpoints and Ray to end. The first signal is the one of Ctrl-C; two thirds of that
-time later comes the second, which does not wait; and when the time is up the process ends at once. A search that is
-killed so loses no more than one that is killed otherwise: what running trials did since their last checkpoint.
-"""
+Conventions: a search begins to stop `EARLY` seconds before its time, or a quarter of a short one,
+since running trials need some seconds to write their checkpoints and Ray to end. The first signal
+is the one of Ctrl-C; two thirds of that time later comes the second, which does not wait; and when
+the time is up the process ends at once. A search that is killed so loses no more than one that is
+killed otherwise: what running trials did since their last checkpoint."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ class Deadline:
 
 @contextmanager
 def ending_in(seconds: float | None) -> Iterator[Deadline | None]:
-    """Around a search that may take so many seconds, None: any number. TimeIsUp when they did not suffice."""
+    """Around a search that may take so many seconds, None: any number. TimeIsUp when they did not
+    suffice."""
     if seconds is None:
         yield None
         return

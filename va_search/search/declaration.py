@@ -6,9 +6,9 @@
     learning_rate: {float: [1e-4, 3e-3], log: true}
     hidden_size: {value: 64, when: {encoder: [lstm, gru]}}    fixed, and only for some encoders
 
-`when` goes with every form: the setting is in play only when each setting named there is in play and has one of the
-values given; otherwise it takes its default. Features have forms of their own: features.py.
-"""
+`when` goes with every form: the setting is in play only when each setting named there is in play
+and has one of the values given; otherwise it takes its default. Features have forms of their own:
+features.py."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
 from va_search.search.problems import Place, Problems
 from va_search.search.values import checked_value, value_kinds
 
-FORMS: dict[str, tuple[str, ...]] = {"choice": (), "int": ("step", "log"), "float": ("log",), "value": ()}
+FORMS: dict[str, tuple[str, ...]] = {
+    "choice": (),
+    "int": ("step", "log"),
+    "float": ("log",),
+    "value": (),
+}
 """The forms of a declaration, and the options each takes beside `when`."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting may be, and when it is in play: by the name of another setting, the values that must have."""
+    """What a setting may be, and when it is in play: by the name of another setting, the values
+    that must have."""
 
     domain: Domain
     when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def read_domain(name: str, declared: Any, at: Place, problems: Problems) -> Domain | None:
-    """The domain declared for setting `name`; None when there was a problem, which then is recorded."""
+    """The domain declared for setting `name`; None when there was a problem, which then is
+    recorded."""
     if not isinstance(declared, dict):
         return read_choice([declared], at, problems, partial(checked_value, name), numbered=False)
     form = read_form(declared, FORMS, at, problems)
@@ -49,8 +56,11 @@ def read_domain(name: str, declared: Any, at: Place, problems: Problems) -> Doma
     return _range(name, form, declared, at, problems)
 
 
-def read_form(declared: dict[str, Any], forms: dict[str, tuple[str, ...]], at: Place, problems: Problems) -> str | None:
-    """Which one of `forms` a declaration has; None when it has none, several, or keys that don't go with it."""
+def read_form(
+    declared: dict[str, Any], forms: dict[str, tuple[str, ...]], at: Place, problems: Problems
+) -> str | None:
+    """Which one of `forms` a declaration has; None when it has none, several, or keys that don't go
+    with it."""
     present = [form for form in forms if form in declared]
     if len(present) != 1:
         found = ", ".join(map(str, declared)) or "nothing"
@@ -64,9 +74,15 @@ def read_form(declared: dict[str, Any], forms: dict[str, tuple[str, ...]], at: P
 
 
 def read_choice(
-    options: Any, at: Place, problems: Problems, check: Callable[[Any], Any], *, numbered: bool = True
+    options: Any,
+    at: Place,
+    problems: Problems,
+    check: Callable[[Any], Any],
+    *,
+    numbered: bool = True,
 ) -> Choice | None:
-    """A choice of the options that pass `check` (which raises ValueError); repeated options are a problem."""
+    """A choice of the options that pass `check` (which raises ValueError); repeated options are a
+    problem."""
     if not isinstance(options, list) or not options:
         problems.add(at, f"expected a list of one value or more, found {options!r}")
         return None
@@ -84,7 +100,9 @@ def read_choice(
     return Choice(tuple(values)) if len(values) == len(options) else None
 
 
-def _range(name: str, form: str, declared: dict[str, Any], at: Place, problems: Problems) -> Domain | None:
+def _range(
+    name: str, form: str, declared: dict[str, Any], at: Place, problems: Problems
+) -> Domain | None:
     ends = declared[form]
     before = len(problems.found)
     if not isinstance(ends, list) or len(ends) != 2:
@@ -92,7 +110,9 @@ def _range(name: str, form: str, declared: dict[str, Any], at: Place, problems: 
         return None
     kind = int if form == "int" else float
     if kind not in value_kinds(name):
-        problems.add((*at, form), f"`{name}` takes no range of {form}; its kind: {_kind_names(name)}")
+        problems.add(
+            (*at, form), f"`{name}` takes no range of {form}; its kind: {_kind_names(name)}"
+        )
         return None
     low, high = (_end(name, end, (*at, form, index), problems) for index, end in enumerate(ends))
     log, step = declared.get("log", False), declared.get("step", 1)
@@ -110,7 +130,11 @@ def _range(name: str, form: str, declared: dict[str, Any], at: Place, problems: 
         problems.add((*at, "step"), f"`step` can't go with log: true, but got (step={step})")
     if len(problems.found) > before:
         return None
-    return IntRange(low, high, step, log) if form == "int" else FloatRange(float(low), float(high), log)
+    return (
+        IntRange(low, high, step, log)
+        if form == "int"
+        else FloatRange(float(low), float(high), log)
+    )
 
 
 def _end(name: str, raw: Any, at: Place, problems: Problems) -> Any:
@@ -125,14 +149,26 @@ def _end(name: str, raw: Any, at: Place, problems: Problems) -> Any:
 
 
 def _kind_names(name: str) -> str:
-    words = {int: "whole numbers", float: "numbers", bool: "true or false", tuple: "lists", type(None): "null"}
+    words = {
+        int: "whole numbers",
+        float: "numbers",
+        bool: "true or false",
+        tuple: "lists",
+        type(None): "null",
+    }
     return " or ".join(sorted(words.get(kind, "names") for kind in value_kinds(name)))
 
 
-def read_when(declared: Any, domains: dict[str, Domain | None], at: Place, problems: Problems) -> dict[str, Any]:
-    """The condition of a setting: other settings' names to tuples of values each of them can have in this space."""
+def read_when(
+    declared: Any, domains: dict[str, Domain | None], at: Place, problems: Problems
+) -> dict[str, Any]:
+    """The condition of a setting: other settings' names to tuples of values each of them can have
+    in this space."""
     if not isinstance(declared, dict) or not declared:
-        problems.add(at, f"expected settings and their values, such as {{encoder: [gru, lstm]}}; found {declared!r}")
+        problems.add(
+            at,
+            f"expected settings and their values, such as {{encoder: [gru, lstm]}}; found {declared!r}",
+        )
         return {}
     condition: dict[str, Any] = {}
     for name, raw in declared.items():
@@ -140,7 +176,9 @@ def read_when(declared: Any, domains: dict[str, Domain | None], at: Place, probl
         if name not in domains:
             problems.add(place, unknown_name("setting of this space", name, domains))
         elif name == "features" or isinstance(domains[name], FloatRange):
-            problems.add(place, f"a condition needs a setting with separate values; `{name}` has none")
+            problems.add(
+                place, f"a condition needs a setting with separate values; `{name}` has none"
+            )
         elif domains[name] is not None:
             several = isinstance(raw, list)
             check = partial(_possible, name, domains[name])
@@ -152,5 +190,7 @@ def read_when(declared: Any, domains: dict[str, Domain | None], at: Place, probl
 def _possible(name: str, domain: Domain | None, raw: Any) -> Any:
     value = checked_value(name, raw)
     if domain is not None and not domain.contains(value):
-        raise ValueError(f"`{name}` never is {raw!r} in this space, so the condition would exclude everything")
+        raise ValueError(
+            f"`{name}` never is {raw!r} in this space, so the condition would exclude everything"
+        )
     return value

@@ -1,8 +1,8 @@
 """GPUs: how many Ray will find on this machine, and whether PyTorch can use them.
 
-A GPU that Ray finds and PyTorch can't use would train everything on the CPU, one trial at a time, without a word. So it
-is an error, and training on the CPU a choice: `--gpus-per-trial 0`, or CUDA_VISIBLE_DEVICES=-1 for every command.
-"""
+A GPU that Ray finds and PyTorch can't use would train everything on the CPU, one trial at a time,
+without a word. So it is an error, and training on the CPU a choice: `--gpus-per-trial 0`, or
+CUDA_VISIBLE_DEVICES=-1 for every command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from pathlib import Path
 from va_search.errors import InputError
 
 DEVICES = Path("/dev")
-"""Where a file `nvidia0`, `nvidia1`, … stands for each NVIDIA GPU, or `dxg` for those of Windows around a Linux."""
+"""Where a file `nvidia0`, `nvidia1`, … stands for each NVIDIA GPU, or `dxg` for those of Windows
+around a Linux."""
 
 PROBE = "import torch; torch.zeros(1, device='cuda').add_(1).item()"
 PROBE_SECONDS = 120.0
@@ -31,7 +32,9 @@ def gpus_seen() -> float:
         given = json.loads(os.environ.get("RAY_OVERRIDE_RESOURCES", "{}")).get("GPU")
         if given is not None:
             return float(given)
-    number = len([path for path in DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()])
+    number = len(
+        [path for path in DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
+    )
     if number == 0 and any((DEVICES / name).exists() for name in ("nvidiactl", "dxg")):
         number = 1
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -44,7 +47,8 @@ def hidden_by_user() -> bool:
 
 
 def gpu_problem(asked: float | None, seen: float) -> str | None:
-    """Describe what is wrong where trials take `asked` GPUs each (None: one, if there is one) and Ray has `seen`."""
+    """Describe what is wrong where trials take `asked` GPUs each (None: one, if there is one) and
+    Ray has `seen`."""
     if asked == 0 or (asked is None and (seen < 1 or hidden_by_user())):
         return None
     if asked is not None and seen <= 0:
@@ -61,23 +65,31 @@ ON_CPU = "train on the CPU: set CUDA_VISIBLE_DEVICES=-1 (or search with --gpus-p
 
 
 def gpus_each(asked: float | None, of_ray: float) -> float:
-    """GPUs that each trial takes on this machine, where Ray has found `of_ray`. InputError where it can't be so."""
+    """GPUs that each trial takes on this machine, where Ray has found `of_ray`. InputError where it
+    can't be so."""
     problem = gpu_problem(asked, of_ray)
     if problem is not None:
         raise InputError(problem)
     if asked is None:
         return 1.0 if of_ray >= 1 and not hidden_by_user() else 0.0
     if asked > of_ray:
-        raise InputError(f"--gpus-per-trial {asked:g}: this machine has {of_ray:g} that Ray can use; {LEAVE_OUT}")
+        raise InputError(
+            f"--gpus-per-trial {asked:g}: this machine has {of_ray:g} that Ray can use; {LEAVE_OUT}"
+        )
     return asked
 
 
 @cache
 def torch_problem() -> str | None:
-    """Try PyTorch on the GPU in another process, which a broken driver may end; the reason it fails, or None."""
+    """Try PyTorch on the GPU in another process, which a broken driver may end; the reason it
+    fails, or None."""
     try:
         probe = subprocess.run(  # noqa: S603 (our own interpreter)
-            [sys.executable, "-c", PROBE], capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
+            [sys.executable, "-c", PROBE],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return f"it did not answer within {PROBE_SECONDS:.0f} s"

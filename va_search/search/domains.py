@@ -1,9 +1,9 @@
-"""What one setting may be: a fixed value, one of several, a range of numbers. Subsets of feature sets: see subsets.py.
+"""What one setting may be: a fixed value, one of several, a range of numbers. Subsets of feature
+sets: see subsets.py.
 
-Conventions: values are plain JSON data (feature sets and head sizes are lists). A domain knows four things: its values
-in grid order, how Optuna proposes one, which Optuna parameters stand for a given one, and whether a value lies in it.
-A domain with a single value has no Optuna parameter.
-"""
+Conventions: values are plain JSON data (feature sets and head sizes are lists). A domain knows four
+things: its values in grid order, how Optuna proposes one, which Optuna parameters stand for a given
+one, and whether a value lies in it. A domain with a single value has no Optuna parameter."""
 
 from __future__ import annotations
 
@@ -78,13 +78,15 @@ class Choice:
         return {name: labels[index]}, {name: CategoricalDistribution(labels)}
 
     def _labels(self) -> list[str]:
-        """Optuna's choices as JSON texts: it takes no lists, and holds 1, 1.0 and true for one choice."""
+        """Optuna's choices as JSON texts: it takes no lists, and holds 1, 1.0 and true for one
+        choice."""
         return [json.dumps(option) for option in self.options]
 
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers low, low + step, … up to high, ends included; `log` draws each order of magnitude equally often."""
+    """Whole numbers low, low + step, … up to high, ends included; `log` draws each order of
+    magnitude equally often."""
 
     low: int
     high: int
@@ -113,7 +115,9 @@ class IntRange:
 
         if self.count() == 1:
             return {}, {}
-        return {name: value}, {name: IntDistribution(self.low, self._last(), step=self.step, log=self.log)}
+        return {name: value}, {
+            name: IntDistribution(self.low, self._last(), step=self.step, log=self.log)
+        }
 
     def _last(self) -> int:
         return range(self.low, self.high + 1, self.step)[-1]

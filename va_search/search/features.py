@@ -11,9 +11,8 @@
         audio: [hubert, vggish]
       max: 3                                       and so many in all
 
-`min` is 0 per modality and 1 in all where it is left out; `max` is all there are. `max` may be more than `all` has, so
-that one space fits many stores.
-"""
+`min` is 0 per modality and 1 in all where it is left out; `max` is all there are. `max` may be more
+than `all` has, so that one space fits many stores."""
 
 from __future__ import annotations
 
@@ -31,7 +30,8 @@ FORMS: dict[str, tuple[str, ...]] = {"choice": (), "subset": ("min", "max"), "va
 
 
 def read_features(declared: Any, store: Store, at: Place, problems: Problems) -> Domain | None:
-    """The domain declared for `features`, checked against the store; None when there was a problem."""
+    """The domain declared for `features`, checked against the store; None when there was a
+    problem."""
     if not isinstance(declared, dict):
         return read_choice([declared], at, problems, lambda raw: _sets(raw, store), numbered=False)
     form = read_form(declared, FORMS, at, problems)
@@ -42,17 +42,24 @@ def read_features(declared: Any, store: Store, at: Place, problems: Problems) ->
     if form == "subset":
         return _subset(declared, store, at, problems)
     options = declared[form] if form == "choice" else [declared[form]]
-    return read_choice(options, (*at, form), problems, lambda raw: _sets(raw, store), numbered=form == "choice")
+    return read_choice(
+        options, (*at, form), problems, lambda raw: _sets(raw, store), numbered=form == "choice"
+    )
 
 
 def _sets(raw: Any, store: Store) -> list[str]:
-    """Feature sets named by a list, one name, or `all`; sorted. ValueError for unknown or repeated ones."""
+    """Feature sets named by a list, one name, or `all`; sorted. ValueError for unknown or repeated
+    ones."""
     if raw == ALL:
         return sorted(store.feature_sets)
     names = [raw] if isinstance(raw, str) else raw
     if not isinstance(names, list) or not names:
         raise ValueError(f"expected names of feature sets, or all; found {raw!r}")
-    unknown = [unknown_name("feature set", name, store.feature_sets) for name in names if name not in _known(store)]
+    unknown = [
+        unknown_name("feature set", name, store.feature_sets)
+        for name in names
+        if name not in _known(store)
+    ]
     if unknown:
         raise ValueError("; ".join(unknown))
     if len(set(names)) < len(names):
@@ -69,7 +76,10 @@ def _subset(declared: dict[str, Any], store: Store, at: Place, problems: Problem
     inner = declared["subset"]
     place = (*at, "subset")
     if isinstance(inner, dict):
-        found = [_modality_group(name, value, store, (*place, name), problems) for name, value in inner.items()]
+        found = [
+            _modality_group(name, value, store, (*place, name), problems)
+            for name, value in inner.items()
+        ]
         groups = tuple(group for group in found if group is not None)
         if not inner:
             problems.add(place, "expected one modality or more, found none")
@@ -90,7 +100,9 @@ def _subset(declared: dict[str, Any], store: Store, at: Place, problems: Problem
     return Subset(groups, low, high)
 
 
-def _modality_group(modality: Any, value: Any, store: Store, at: Place, problems: Problems) -> Group | None:
+def _modality_group(
+    modality: Any, value: Any, store: Store, at: Place, problems: Problems
+) -> Group | None:
     modalities = {feature_set.modality for feature_set in store.feature_sets.values()}
     if modality not in modalities:
         problems.add(at, unknown_name("modality", modality, modalities))
@@ -102,9 +114,13 @@ def _modality_group(modality: Any, value: Any, store: Store, at: Place, problems
     return None if unknown else _group(modality, declared, store, at, problems)
 
 
-def _group(modality: str, declared: dict[str, Any], store: Store, at: Place, problems: Problems) -> Group | None:
+def _group(
+    modality: str, declared: dict[str, Any], store: Store, at: Place, problems: Problems
+) -> Group | None:
     of = declared.get("of", ALL)
-    members = sorted(name for name, each in store.feature_sets.items() if modality in ("", each.modality))
+    members = sorted(
+        name for name, each in store.feature_sets.items() if modality in ("", each.modality)
+    )
     try:
         names = members if of == ALL else _sets(of, store)
     except ValueError as error:
@@ -112,7 +128,10 @@ def _group(modality: str, declared: dict[str, Any], store: Store, at: Place, pro
         return None
     strangers = [name for name in names if name not in members]
     if strangers:
-        problems.add(at, f"not of modality {modality!r}: {', '.join(strangers)} (it has: {', '.join(members)})")
+        problems.add(
+            at,
+            f"not of modality {modality!r}: {', '.join(strangers)} (it has: {', '.join(members)})",
+        )
         return None
     low, high = _bounds(declared, len(names), at, problems, low=0, capped=of == ALL)
     return Group(modality, tuple(names), low, high)
@@ -121,7 +140,8 @@ def _group(modality: str, declared: dict[str, Any], store: Store, at: Place, pro
 def _bounds(
     declared: dict[str, Any], there: int, at: Place, problems: Problems, *, low: int, capped: bool
 ) -> tuple[int, int]:
-    """`min` and `max` of `there` feature sets; a larger `max` is cut to it where `capped`, a problem elsewhere."""
+    """`min` and `max` of `there` feature sets; a larger `max` is cut to it where `capped`, a
+    problem elsewhere."""
     least, most = declared.get("min", low), declared.get("max", there)
     for key, value in (("min", least), ("max", most)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -129,14 +149,18 @@ def _bounds(
             return 0, there
     if most > there and not capped:
         problems.add(
-            (*at, "max"), f"`max` can't be more than the feature sets there are, but got (max={most}, {there})"
+            (*at, "max"),
+            f"`max` can't be more than the feature sets there are, but got (max={most}, {there})",
         )
     if least > there:
         problems.add(
-            (*at, "min"), f"`min` can't be more than the feature sets there are, but got (min={least}, {there})"
+            (*at, "min"),
+            f"`min` can't be more than the feature sets there are, but got (min={least}, {there})",
         )
     if least > most:
         problems.add((*at, "min"), f"`min <= max` must hold, but got (min={least}, max={most})")
     if low == 1 and 0 in (least, most):
-        problems.add(at, f"a trial needs at least one feature set, but got (min={least}, max={most})")
+        problems.add(
+            at, f"a trial needs at least one feature set, but got (min={least}, max={most})"
+        )
     return (max(least, low), min(most, there))

@@ -1,10 +1,11 @@
-"""Fold tables: what each configuration reached on each of a store's folds, as the paper's Table 4 shows it for one.
+"""Fold tables: what each configuration reached on each of a store's folds, as the paper's Table 4
+shows it for one.
 
-Conventions: a configuration is a trial's settings without seed and fold; its seeds are put together as mean and
-standard deviation (n - 1; None for a single seed). The average over folds is the mean of the folds' means, its
-standard deviation that of the folds' means: how much the choice of the validation recordings matters. CCCs are each
-trial's best epoch on its fold's validation, so in-sample. Trials without validation (train_val_mix) are in no fold.
-"""
+Conventions: a configuration is a trial's settings without seed and fold; its seeds are put together
+as mean and standard deviation (n - 1; None for a single seed). The average over folds is the mean
+of the folds' means, its standard deviation that of the folds' means: how much the choice of the
+validation recordings matters. CCCs are each trial's best epoch on its fold's validation, so
+in-sample. Trials without validation (train_val_mix) are in no fold."""
 
 from __future__ import annotations
 
@@ -38,11 +39,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration on one fold, over its seeds: `values` by measure, empty where no seed is complete.
+    """One configuration on one fold, over its seeds: `values` by measure, empty where no seed is
+    complete.
 
-    `complete` when every seed that the configuration has anywhere is complete here; otherwise `failed` when a
-    training failed here, `missing` when none was tried.
-    """
+    `complete` when every seed that the configuration has anywhere is complete here; otherwise
+    `failed` when a training failed here, `missing` when none was tried."""
 
     state: Literal["complete", "failed", "missing"]
     values: dict[str, Spread]
@@ -50,8 +51,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class FoldRow:
-    """One configuration: `settings` without seed and fold, `cells` by fold as labelled in the store, `average` over
-    the folds that have values (its `n` says over how many)."""
+    """One configuration: `settings` without seed and fold, `cells` by fold as labelled in the
+    store, `average` over the folds that have values (its `n` says over how many)."""
 
     configuration: str
     settings: dict[str, Any]
@@ -65,7 +66,8 @@ class FoldRow:
 
 
 def store_folds(store: Store) -> dict[str | int, str | int]:
-    """The store's folds by number, each with the key its trials have: "official" where it is the official split."""
+    """The store's folds by number, each with the key its trials have: "official" where it is the
+    official split."""
     return {number: store.canonical_fold(number) for number in store.fold_numbers}
 
 
@@ -75,12 +77,13 @@ def fold_table(
     folds: Mapping[str | int, str | int],
     store: Store | None = None,
 ) -> list[FoldRow]:
-    """One row per configuration that has a trial on any of these folds (`store_folds`), complete or failed.
+    """One row per configuration that has a trial on any of these folds (`store_folds`), complete or
+    failed.
 
-    Those with values on more folds come first, then by average score. `records` are trial.json of complete trials,
-    `failures` of failed ones (`Study.failures`); outside models, and trials of another version, are in no row.
-    Of several trials of one configuration, fold and seed the one on the data that is in the `store` now counts.
-    """
+    Those with values on more folds come first, then by average score. `records` are trial.json of
+    complete trials, `failures` of failed ones (`Study.failures`); outside models, and trials of
+    another version, are in no row. Of several trials of one configuration, fold and seed the one on
+    the data that is in the `store` now counts."""
     rows: dict[str, _Trials] = {}
     keys = set(folds.values())
     for document, found in (*((r, True) for r in records), *((f, False) for f in failures)):
@@ -116,7 +119,11 @@ def _settings(document: dict[str, Any]) -> TrialSettings | None:
 
 
 def _values(best: dict[str, Any]) -> dict[str, float]:
-    return {"valence": best["valence"]["ccc"], "arousal": best["arousal"]["ccc"], "score": best["score"]["value"]}
+    return {
+        "valence": best["valence"]["ccc"],
+        "arousal": best["arousal"]["ccc"],
+        "score": best["score"]["value"],
+    }
 
 
 def _row(name: str, trials: _Trials, folds: Mapping[str | int, str | int]) -> FoldRow:
@@ -128,12 +135,14 @@ def _row(name: str, trials: _Trials, folds: Mapping[str | int, str | int]) -> Fo
         if means:
             average[measure] = Spread.of(means)
     said = trials.settings.model_dump(mode="json")
-    return FoldRow(name, {key: said[key] for key in said if key not in DIFFERENT}, seeds, cells, average)
+    return FoldRow(
+        name, {key: said[key] for key in said if key not in DIFFERENT}, seeds, cells, average
+    )
 
 
 def _seeds(places: set[tuple[str | int, int]]) -> list[int]:
-    """The seeds that were tried, without those of one fold alone where others went over several: another search, such
-    as an ablation on the official split, has trained these."""
+    """The seeds that were tried, without those of one fold alone where others went over several:
+    another search, such as an ablation on the official split, has trained these."""
     folds = Counter(seed for _, seed in places)
     several = sorted(seed for seed, count in folds.items() if count > 1)
     return several or sorted(folds)
@@ -141,10 +150,16 @@ def _seeds(places: set[tuple[str | int, int]]) -> list[int]:
 
 def _cell(trials: _Trials, key: str | int, seeds: list[int]) -> Cell:
     reached = [trials.complete[key, seed] for seed in seeds if (key, seed) in trials.complete]
-    values = {measure: Spread.of([one[measure] for one in reached]) for measure in MEASURES} if reached else {}
+    values = (
+        {measure: Spread.of([one[measure] for one in reached]) for measure in MEASURES}
+        if reached
+        else {}
+    )
     if len(reached) == len(seeds):
         return Cell("complete", values)
-    failed = any((key, seed) in trials.failed and (key, seed) not in trials.complete for seed in seeds)
+    failed = any(
+        (key, seed) in trials.failed and (key, seed) not in trials.complete for seed in seeds
+    )
     return Cell("failed" if failed else "missing", values)
 
 

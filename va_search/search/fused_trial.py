@@ -1,9 +1,10 @@
-"""A group of trials as Ray Tune runs it: one actor trains several of our trials as one model (`--fuse-seeds`).
+"""A group of trials as Ray Tune runs it: one actor trains several of our trials as one model
+(`--fuse-seeds`).
 
-Conventions: the trials of a group are of one configuration and fold and differ in their seeds. Each is claimed, keeps
-its checkpoint, fails and ends in the bank by itself; a group is nothing that is remembered: whatever of it a killed
-search left unfinished is put together anew. `config["group"]` holds trial id and settings of each.
-"""
+Conventions: the trials of a group are of one configuration and fold and differ in their seeds. Each
+is claimed, keeps its checkpoint, fails and ends in the bank by itself; a group is nothing that is
+remembered: whatever of it a killed search left unfinished is put together anew. `config["group"]`
+holds trial id and settings of each."""
 
 from __future__ import annotations
 
@@ -14,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from va_search.search.outages import Outage, outage_of
 from va_search.search.saves import SECONDS, Saves, StillTrained
-from va_search.search.trial import REPORT_SECONDS, TrialActor, is_complete, open_fits, problems_of, write_trial
+from va_search.search.trial import (
+    REPORT_SECONDS,
+    TrialActor,
+    is_complete,
+    open_fits,
+    problems_of,
+    write_trial,
+)
 from va_search.storage.homes import home_at
 
 if TYPE_CHECKING:
@@ -42,7 +50,8 @@ class Member:
         self.saves.end(keep=False)
 
     def leave(self, failed: str, *, save: bool) -> None:
-        """Trained no more by this process, whose machine failed it; its checkpoint is kept, and written if `save`."""
+        """Trained no more by this process, whose machine failed it; its checkpoint is kept, and
+        written if `save`."""
         self.failed = failed
         if save and self.fit is not None and self.fit.history:
             self.saves.write(self.fit)
@@ -70,7 +79,8 @@ class FusedActor(TrialActor):
         return super().reset_config(new_config)
 
     def cleanup(self) -> None:
-        """Ray: the actor ends, perhaps in the middle of a group, which then goes on from here another time."""
+        """Ray: the actor ends, perhaps in the middle of a group, which then goes on from here
+        another time."""
         for member in self._members:
             if member.fit is not None and member.fit.history:
                 member.saves.write(member.fit)
@@ -78,7 +88,8 @@ class FusedActor(TrialActor):
         super().cleanup()
 
     def step(self) -> dict[str, Any]:
-        """Ray: train for about a second or an epoch; each trial that ends goes to the bank, or reports its failure."""
+        """Ray: train for about a second or an epoch; each trial that ends goes to the bank, or
+        reports its failure."""
         if not self._members:
             return super().step()
         self._end_if_sick()
@@ -87,13 +98,17 @@ class FusedActor(TrialActor):
             if unfit := problems_of(self._task):
                 return {**self._report(), "unfit": unfit, "done": True}
             self._train()
-        except Exception as error:  # not of one trial, such as too little memory: it ends all that are left
+        except (
+            Exception
+        ) as error:  # not of one trial, such as too little memory: it ends all that are left
             if (outage := outage_of(error)) is None:
                 self._end_all(traceback.format_exc())
             else:
                 self._leave_all(outage, between_epochs=isinstance(error, Unwritten))
                 failure = self._failure(outage.traceback, outage)
-        failures = {one.task["trial"]: one.failed for one in self._members if one.failed is not None}
+        failures = {
+            one.task["trial"]: one.failed for one in self._members if one.failed is not None
+        }
         done = all(one.ended for one in self._members)
         return {**self._report(), "failures": failures, "done": done, **failure}
 
@@ -123,12 +138,15 @@ class FusedActor(TrialActor):
             if is_complete(member.task):
                 member.end()  # by what a killed search had left running
             else:
-                fit.remarks.append(f"trained as one model with {len(fits) - 1} other seeds of its configuration")
+                fit.remarks.append(
+                    f"trained as one model with {len(fits) - 1} other seeds of its configuration"
+                )
                 member.fit = fit
         return Fused([member.fit for member in self._members if member.fit is not None])
 
     def _end_finished(self) -> None:
-        """Write what is finished; a diverged trial fails alone. Unwritten, at the end, when the machine failed one."""
+        """Write what is finished; a diverged trial fails alone. Unwritten, at the end, when the
+        machine failed one."""
         assert self._fused is not None
         unwritten: Exception | None = None
         diverged = {id(self._fused.fits[at]): error for at, error in self._fused.diverged.items()}
@@ -157,8 +175,9 @@ class FusedActor(TrialActor):
                 member.end(failed)
 
     def _leave_all(self, outage: Outage, *, between_epochs: bool) -> None:
-        """No trial of the group is trained on here. Between two epochs, which is where trials are written, all can be
-        saved; in the middle of one only the checkpoints that are there tell the truth."""
+        """No trial of the group is trained on here. Between two epochs, which is where trials are
+        written, all can be saved; in the middle of one only the checkpoints that are there tell the
+        truth."""
         for member in self._members:
             if not member.ended:
                 member.leave(outage.traceback, save=between_epochs and outage.kind != "gpu")

@@ -1,7 +1,8 @@
-"""Fused seeds in a search: which trials can be trained as one model, and where a search may ask for it.
+"""Fused seeds in a search: which trials can be trained as one model, and where a search may ask for
+it.
 
-Conventions: the trials of a group are of one configuration and fold and differ in their seeds. See fused_trial.py.
-"""
+Conventions: the trials of a group are of one configuration and fold and differ in their seeds. See
+fused_trial.py."""
 
 from __future__ import annotations
 
@@ -18,20 +19,29 @@ def check_fusing(space: Space, trials: int) -> None:
     if trials == 1:
         return
     if space.early_stopping is not None:
-        problems.append(f"{where}: trials trained as one can't be stopped one by one; leave out `early_stopping`")
+        problems.append(
+            f"{where}: trials trained as one can't be stopped one by one; leave out `early_stopping`"
+        )
     if len(space.seeds) == 1:
-        problems.append(f"{where}: the space has one seed, {space.seeds[0]}; give it several, such as seeds: [0, 1, 2]")
+        problems.append(
+            f"{where}: the space has one seed, {space.seeds[0]}; give it several, such as seeds: [0, 1, 2]"
+        )
     declared = space.settings.get("encoder")
-    encoders = ["transformer"] if declared is None else [str(value) for value in declared.domain.values()]
+    encoders = (
+        ["transformer"] if declared is None else [str(value) for value in declared.domain.values()]
+    )
     if set(encoders) <= set(CARRIED):
         found = " and ".join(encoders)
-        problems.append(f"{where}: encoder {found} can't be trained as one model, only transformer can")
+        problems.append(
+            f"{where}: encoder {found} can't be trained as one model, only transformer can"
+        )
     if problems:
         raise InputError(*problems)
 
 
 def partners(settings: TrialSettings) -> Callable[[TrialSettings], bool]:
-    """Whether another trial can be trained as one model with this one; of a recurrent encoder none can."""
+    """Whether another trial can be trained as one model with this one; of a recurrent encoder none
+    can."""
     if settings.encoder in CARRIED:
         return lambda _: False
     of = configuration_id(settings, but=("seed",))

@@ -1,4 +1,5 @@
-"""The top level of a search space: how it is searched. What may vary stands under `settings`: declaration.py."""
+"""The top level of a search space: how it is searched. What may vary stands under `settings`:
+declaration.py."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Budget(BaseModel):
-    """What a study may cost: so many trials (one configuration, seed and fold each), so many hours, so many trials in a
-    row without a better objective. None: no bound."""
+    """What a study may cost: so many trials (one configuration, seed and fold each), so many hours,
+    so many trials in a row without a better objective. None: no bound."""
 
     model_config = STRICT
     trials: Count | None = None
@@ -62,7 +63,9 @@ class Header(BaseModel):
                 f"`early_stopping` and `no_improvement`, or give {MIX} a space of its own"
             )
         if self.objective == "ensemble" and self.sampler != "tpe":
-            raise ValueError(f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing")
+            raise ValueError(
+                f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing"
+            )
         if self.sampler != "grid" and self.budget.trials is None:
             raise ValueError(
                 f"`budget.trials` must be given for sampler {self.sampler}, which never ends by itself; for a bound in "
@@ -82,7 +85,9 @@ def read_header(document: dict[str, Any], store: Store, problems: Problems) -> H
     """The header of a space; None when there was a problem, which then is recorded."""
     before = len(problems.found)
     if "settings" not in document:
-        problems.add((), "`settings` is missing; it says what may vary, such as settings: {features: all}")
+        problems.add(
+            (), "`settings` is missing; it says what may vary, such as settings: {features: all}"
+        )
     said = {key: value for key, value in document.items() if key != "settings"}
     if isinstance(said.get("folds"), str):
         said["folds"] = _named_folds(said["folds"], store, problems)
@@ -105,15 +110,22 @@ def _named_folds(name: str, store: Store, problems: Problems) -> list[int | str]
         problems.add(("folds",), f"expected all, or a list such as [{OFFICIAL}]; found {name!r}")
     elif not store.fold_numbers:
         make_some = folds_command(store)
-        problems.add(("folds",), f"{store.place} has no folds" + (f"; make some: {make_some}" if make_some else ""))
+        problems.add(
+            ("folds",),
+            f"{store.place} has no folds" + (f"; make some: {make_some}" if make_some else ""),
+        )
     return [*store.fold_numbers] or [OFFICIAL]
 
 
 def _once_each(folds: list[int | str], store: Store, problems: Problems) -> list[int | str]:
-    """Folds with "official" for the number of the official split, which would be the same training twice."""
+    """Folds with "official" for the number of the official split, which would be the same training
+    twice."""
     number = store.official_fold
     if number in folds and OFFICIAL in folds:
-        problems.add(("folds",), f"fold {number} of {store.path} is the official split, which stands there too")
+        problems.add(
+            ("folds",),
+            f"fold {number} of {store.path} is the official split, which stands there too",
+        )
     return [OFFICIAL if fold == number else fold for fold in folds]
 
 
@@ -127,7 +139,9 @@ def _record(error: Any, problems: Problems) -> None:
 
 
 ALL = "all"
-SAMPLERS = "one of grid (every configuration), random, tpe (learns from finished trials) must be given"
+SAMPLERS = (
+    "one of grid (every configuration), random, tpe (learns from finished trials) must be given"
+)
 
 
 def _check_fold(key: int | str, store: Store, at: Place, problems: Problems) -> None:

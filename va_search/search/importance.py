@@ -1,9 +1,9 @@
 """How much each setting matters for a CCC, by Optuna's evaluators, over trials that are complete.
 
-Conventions: every trial is a point of its whole settings (what a setting has no effect in counts as its default), each
-feature set a setting that is on or off, so that conditional settings need no case of their own. Importances are not
-negative and sum to 1 per evaluator. fANOVA (forests) needs scikit-learn and is left out without it.
-"""
+Conventions: every trial is a point of its whole settings (what a setting has no effect in counts as
+its default), each feature set a setting that is on or off, so that conditional settings need no
+case of their own. Importances are not negative and sum to 1 per evaluator. fANOVA (forests) needs
+scikit-learn and is left out without it."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ class Importances:
     evaluators: dict[str, dict[str, float]]
 
 
-def importances(trials: Sequence[tuple[TrialSettings, float]], *, forests: bool = True) -> Importances | None:
+def importances(
+    trials: Sequence[tuple[TrialSettings, float]], *, forests: bool = True
+) -> Importances | None:
     """Importances of the settings that vary over `trials` (settings, CCC); None where none does.
 
-    `forests`: fANOVA too, which takes seconds where PED-ANOVA takes a part of one. ValueError for fewer than `LEAST`
-    trials.
-    """
+    `forests`: fANOVA too, which takes seconds where PED-ANOVA takes a part of one. ValueError for
+    fewer than `LEAST` trials."""
     if len(trials) < LEAST:
         raise ValueError(f"at least {LEAST} trials are needed, but got {len(trials)}")
     import optuna
@@ -53,7 +54,9 @@ def importances(trials: Sequence[tuple[TrialSettings, float]], *, forests: bool 
     study = optuna.create_study(direction="maximize")
     for point, (_, value) in zip(points, trials, strict=True):
         parameters = {name: _parameter(point[name], found) for name, found in varied.items()}
-        study.add_trial(optuna.trial.create_trial(params=parameters, distributions=varied, value=value))
+        study.add_trial(
+            optuna.trial.create_trial(params=parameters, distributions=varied, value=value)
+        )
     found = {}
     for name, evaluator in _evaluators(forests).items():
         with warnings.catch_warnings():
@@ -75,7 +78,8 @@ def _evaluators(forests: bool) -> dict[str, BaseImportanceEvaluator]:
 
 
 def _points(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
-    """The settings as flat points, `features: <set>` true or false for each set that some trial reads."""
+    """The settings as flat points, `features: <set>` true or false for each set that some trial
+    reads."""
     used = sorted({name for settings in several for name in settings.features})
     documents = [settings.model_dump(mode="json") for settings in several]
     varied = _varied(documents)
@@ -97,7 +101,8 @@ def _varied(documents: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution | None:
-    """What Optuna is to take the values for: a range of numbers where there are many, else a choice; None for one."""
+    """What Optuna is to take the values for: a range of numbers where there are many, else a
+    choice; None for one."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     different = sorted({json.dumps(value) for value in values})

@@ -33,23 +33,24 @@ QUIET = {
     "RAY_timeout_ms_task_wait_for_death_info": "10000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of what the bank has;
-where Ray's GCS is gone the supervisor ends the search long before Ray would abort this process; and the details of a
-process's death are waited for, on a busy machine too."""
+"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of
+what the bank has; where Ray's GCS is gone the supervisor ends the search long before Ray would
+abort this process; and the details of a process's death are waited for, on a busy machine too."""
 
 PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
-"""What processes of a Ray of our own import as they start: seconds, while the driver imports Tune. (The last one would
-be imported by the first optimiser.)"""
+"""What processes of a Ray of our own import as they start: seconds, while the driver imports Tune.
+(The last one would be imported by the first optimiser.)"""
 
 NVIDIA = Path("/dev/nvidiactl")
 """There where the machine has a GPU that torch may use."""
 
 PRIVATE = {"va-search-private": "yes"}
-"""The label of a Ray that a search started for itself: `auto` would find it, and it ends with that search."""
+"""The label of a Ray that a search started for itself: `auto` would find it, and it ends with that
+search."""
 
 LOOPBACK = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
-"""The address of a Ray of our own: another network, a VPN or a firewall does no harm to it. For 127.0.0.1 itself Ray
-would take the address by which the machine is reached, but on macOS."""
+"""The address of a Ray of our own: another network, a VPN or a firewall does no harm to it. For
+127.0.0.1 itself Ray would take the address by which the machine is reached, but on macOS."""
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 
@@ -65,8 +66,9 @@ CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, none of which changes a result: Ray's address, trials side by side, GPU share, tracking server,
-    threads of a trial, seconds between its checkpoints, trials of one configuration trained as one model."""
+    """How to run, none of which changes a result: Ray's address, trials side by side, GPU share,
+    tracking server, threads of a trial, seconds between its checkpoints, trials of one
+    configuration trained as one model."""
 
     address: str | None = None
     concurrent: int | None = None
@@ -81,12 +83,16 @@ def check_options(options: Options) -> None:
     """Refuse what Ray would wait on for minutes or for ever."""
     gpus, address = options.gpus_per_trial, options.address
     if gpus is not None and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
-        raise InputError(f"--gpus-per-trial {gpus:g}: expected a share of a GPU from 0 to 1, or a whole number")
+        raise InputError(
+            f"--gpus-per-trial {gpus:g}: expected a share of a GPU from 0 to 1, or a whole number"
+        )
     if address is None or address == "auto":
         return
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"--address {address!r}: expected host:port of a Ray cluster's head, or auto")
+        raise InputError(
+            f"--address {address!r}: expected host:port of a Ray cluster's head, or auto"
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as error:
@@ -94,7 +100,8 @@ def check_options(options: Options) -> None:
 
 
 def token_hint() -> str:
-    """Advice for a cluster that may ask for a token which this user has but Ray was not told to use; else ""."""
+    """Advice for a cluster that may ask for a token which this user has but Ray was not told to
+    use; else ""."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     has_token = bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
     if not has_token or os.environ.get("RAY_AUTH_MODE"):
@@ -111,7 +118,8 @@ def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
 
 @dataclass(frozen=True)
 class RunningRay:
-    """A Ray that runs: its resources, the supervisor through which it is called, and who explains its deaths."""
+    """A Ray that runs: its resources, the supervisor through which it is called, and who explains
+    its deaths."""
 
     resources: dict[str, float]
     supervisor: Supervisor
@@ -120,7 +128,8 @@ class RunningRay:
 
 @contextmanager
 def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> Iterator[RunningRay]:
-    """A Ray that is ours alone on this machine, or a connection to a cluster; `stop` says whether to end.
+    """A Ray that is ours alone on this machine, or a connection to a cluster; `stop` says whether
+    to end.
 
     JobError where it can't be started or reached; RayLost from a call when it is gone.
     """
@@ -139,7 +148,9 @@ def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> I
 def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> dict[str, float]:
     """Start Ray, or connect to a cluster, and return its resources."""
     try:
-        supervisor.call(partial(_start, options, folder), patience=START_STOP_SECONDS, limit=START_SECONDS)
+        supervisor.call(
+            partial(_start, options, folder), patience=START_STOP_SECONDS, limit=START_SECONDS
+        )
     except Exception as error:  # Ray raises bare exceptions too
         reason = str(error).strip() or type(error).__name__
         if options.address is not None:
@@ -166,7 +177,9 @@ def _start(options: Options, folder: Path | None) -> None:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a dead process of a trial: we say why it died
+    logging.getLogger("ray.tune").setLevel(
+        logging.CRITICAL
+    )  # a dead process of a trial: we say why it died
     address: dict[str, Any] = {"address": options.address}
     if folder is not None:
         address = {
@@ -181,14 +194,17 @@ def _start(options: Options, folder: Path | None) -> None:
         if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
             address["_plasma_directory"] = str(folder)
     with _preloading(options):
-        ray.init(**address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True)
+        ray.init(
+            **address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
+        )
     if folder is not None:
         _end_by_force(ray)
         _say_nothing(ray)
 
 
 def _say_nothing(ray: Any) -> None:
-    """Let Ray print nothing on the death of its processes, which the search explains in its own words.
+    """Let Ray print nothing on the death of its processes, which the search explains in its own
+    words.
 
     Without effect but for those lines where Ray changes this.
     """
@@ -197,23 +213,32 @@ def _say_nothing(ray: Any) -> None:
 
 
 def _end_by_force(ray: Any) -> None:
-    """Let `ray.shutdown` kill Ray's processes, which have the signal blocked by which it would ask them to end.
+    """Let `ray.shutdown` kill Ray's processes, which have the signal blocked by which it would ask
+    them to end.
 
     It would wait a second for each. Without effect but for that time where Ray changes this.
     """
     node = getattr(ray._private.worker, "_global_node", None)
     end = getattr(node, "kill_all_processes", None)
     if node is not None and end is not None:
-        node.kill_all_processes = lambda **_: end(check_alive=False, allow_graceful=False, wait=True)
+        node.kill_all_processes = lambda **_: end(
+            check_alive=False, allow_graceful=False, wait=True
+        )
 
 
 @contextmanager
 def _preloading(options: Options) -> Iterator[None]:
-    """Around Ray's start, which alone sees this: its processes, one for each trial at a time, import what trials need,
-    and are kept until the first trials take them; no others are started. Where there are not as many processes as
-    trials (several cores for one, a GPU that several share) they start as Ray wants it."""
+    """Around Ray's start, which alone sees this: its processes, one for each trial at a time,
+    import what trials need, and are kept until the first trials take them; no others are started.
+    Where there are not as many processes as trials (several cores for one, a GPU that several
+    share) they start as Ray wants it."""
     new: dict[str, str] = {}
-    if options.address is None and options.threads == 1 and not options.gpus_per_trial and not NVIDIA.exists():
+    if (
+        options.address is None
+        and options.threads == 1
+        and not options.gpus_per_trial
+        and not NVIDIA.exists()
+    ):
         new = {
             "RAY_preload_python_modules": PRELOADED,
             "RAY_num_workers_soft_limit": str(options.concurrent or cores()),
@@ -229,20 +254,23 @@ def _preloading(options: Options) -> Iterator[None]:
 
 
 def _refuse_private(address: str) -> None:
-    """Refuse the Ray of another search on this machine, which `auto` takes where no cluster was started."""
+    """Refuse the Ray of another search on this machine, which `auto` takes where no cluster was
+    started."""
     import ray
 
     if any(PRIVATE.items() <= node.get("Labels", {}).items() for node in ray.nodes()):
         found = "found the Ray that another search on this machine started for itself, which ends with it"
-        raise InputError(f"--address {address}: {found}; give host:port of a cluster, or leave --address out")
+        raise InputError(
+            f"--address {address}: {found}; give host:port of a cluster, or leave --address out"
+        )
 
 
 def _shut_down() -> None:
     """End Ray while no thread collects garbage.
 
-    A reference to one of Ray's objects that another thread (tracking) drops in the middle of the shutdown makes Ray end
-    the whole process; what Tune left in reference cycles goes before, while Ray still is there.
-    """
+    A reference to one of Ray's objects that another thread (tracking) drops in the middle of the
+    shutdown makes Ray end the whole process; what Tune left in reference cycles goes before, while
+    Ray still is there."""
     import ray
 
     collecting = gc.isenabled()

@@ -1,8 +1,9 @@
-"""The nodes of a cluster: whether each may train (same package, same home, same store), and how many trials they bear.
+"""The nodes of a cluster: whether each may train (same package, same home, same store), and how
+many trials they bear.
 
-Conventions: a node is probed by a task that runs on it and takes no CPU. The driver puts a token into the home before;
-a node that can't read it there would train for nothing. What a node lacks is told in one message for all of them.
-"""
+Conventions: a node is probed by a task that runs on it and takes no CPU. The driver puts a token
+into the home before; a node that can't read it there would train for nothing. What a node lacks is
+told in one message for all of them."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from va_search.storage.places import is_url
 from va_search.storage.remote import Remote
 
 PROBE_SECONDS = 180.0
-"""So long a node may take to answer; the first task on it starts a process, on a busy machine in a minute."""
+"""So long a node may take to answer; the first task on it starts a process, on a busy machine in a
+minute."""
 
 LOOK_SECONDS = 5.0
 """So often the nodes are counted while a search runs."""
@@ -33,7 +35,8 @@ LOOK_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Expected:
-    """What every node must have: the driver's package and Python, its home (a token in it) and its store."""
+    """What every node must have: the driver's package and Python, its home (a token in it) and its
+    store."""
 
     version: str
     python: str
@@ -52,7 +55,9 @@ def expected(home: Home, store: Store) -> Iterator[Expected]:
     """What nodes are compared with; the token lies in the home meanwhile."""
     token = uuid.uuid4().hex
     manifest = hashlib.sha256((store.path / "manifest.json").read_bytes()).hexdigest()
-    made = Expected(__version__, platform.python_version(), home.place, token, store.place, manifest)
+    made = Expected(
+        __version__, platform.python_version(), home.place, token, store.place, manifest
+    )
     if home.url is not None:
         Remote(home.url).write(made.token_name, b"{}")
     else:
@@ -70,20 +75,33 @@ def problems_here(wanted: Expected) -> list[str]:
     """Why this machine must not train, in words; what `unfit` runs on each node."""
     found = []
     if __version__ != wanted.version:
-        found.append(f"has va_search {__version__}, expected {wanted.version} as here; install the same there")
+        found.append(
+            f"has va_search {__version__}, expected {wanted.version} as here; install the same there"
+        )
     if platform.python_version_tuple()[:2] != tuple(wanted.python.split("."))[:2]:
         found.append(f"has Python {platform.python_version()}, expected {wanted.python} as here")
-    for what, place, name in (("home", wanted.home, wanted.token_name), ("store", wanted.store, "manifest.json")):
+    for what, place, name in (
+        ("home", wanted.home, wanted.token_name),
+        ("store", wanted.store, "manifest.json"),
+    ):
         try:
-            content = Remote(place).read(name) if is_url(place) else (Path(place) / name).read_bytes()
+            content = (
+                Remote(place).read(name) if is_url(place) else (Path(place) / name).read_bytes()
+            )
         except (OSError, VaSearchError) as error:
             does = "reach" if is_url(place) else "see"
             why = f" ({error})" if is_url(place) else ""
-            advice = "" if is_url(place) else "; it must be a folder that all nodes share, or an s3:// URL"
+            advice = (
+                ""
+                if is_url(place)
+                else "; it must be a folder that all nodes share, or an s3:// URL"
+            )
             found.append(f"does not {does} the {what} {place}{why}{advice}")
             continue
         if what == "store" and hashlib.sha256(content).hexdigest() != wanted.manifest:
-            found.append(f"has another store at {place}; copy the same one there, or give an s3:// URL")
+            found.append(
+                f"has another store at {place}; copy the same one there, or give an s3:// URL"
+            )
     return found
 
 
@@ -94,7 +112,9 @@ def unfit(wanted: Expected, nodes: list[dict[str, Any]]) -> list[str]:
 
     probe = ray.remote(num_cpus=0, max_retries=0)(problems_here)
     asked = [
-        probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)).remote(wanted)
+        probe.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        ).remote(wanted)
         for node in nodes
     ]
     until = time.monotonic() + PROBE_SECONDS
@@ -129,8 +149,11 @@ def _lives(node: str) -> bool:
 
 
 @contextmanager
-def checked_nodes(home: Home, store: Store, call: Callable[[Callable[[], list[str]]], list[str]]) -> Iterator[Expected]:
-    """What nodes must have, for those that join later, which their first trial compares (`trial.py`).
+def checked_nodes(
+    home: Home, store: Store, call: Callable[[Callable[[], list[str]]], list[str]]
+) -> Iterator[Expected]:
+    """What nodes must have, for those that join later, which their first trial compares
+    (`trial.py`).
 
     `call` calls Ray. InputError naming every node of now that must not train.
     """
@@ -157,7 +180,9 @@ def waiting_for(nodes: list[dict[str, Any]], gpus: float, threads: int) -> str |
         return None
     need = f"{threads} CPU" + (f" and {gpus:g} GPU" if gpus else "")
     total = {name: sum(node["Resources"].get(name, 0) for node in nodes) for name in ("CPU", "GPU")}
-    up = f"{len(nodes)} {'node is' if len(nodes) == 1 else 'nodes are'} up with {total['CPU']:g} CPU"
+    up = (
+        f"{len(nodes)} {'node is' if len(nodes) == 1 else 'nodes are'} up with {total['CPU']:g} CPU"
+    )
     return f"waiting for nodes: a trial needs {need} on one of them; {up} and {total['GPU']:g} GPU in all"
 
 

@@ -1,10 +1,11 @@
-"""Failures that are the machine's and not the trial's: what they are, and what a search's user can do about them.
+"""Failures that are the machine's and not the trial's: what they are, and what a search's user can
+do about them.
 
-Conventions: settings are checked against the store before a search begins, and none of them names a file. So whatever
-a training meets on a disk, in its home or in its store is no fault of its settings; neither is a GPU whose process
-can't go on. `kind` groups failures that have one cause. A missing piece of memory may be either: a trial that finds
-none while others train beside it is tried again by itself, and fails only there.
-"""
+Conventions: settings are checked against the store before a search begins, and none of them names a
+file. So whatever a training meets on a disk, in its home or in its store is no fault of its
+settings; neither is a GPU whose process can't go on. `kind` groups failures that have one cause. A
+missing piece of memory may be either: a trial that finds none while others train beside it is tried
+again by itself, and fails only there."""
 
 from __future__ import annotations
 
@@ -34,8 +35,16 @@ ADVICE: dict[Kind, str] = {
 }
 """What to do before the same command is run again."""
 
-OF_THE_GPU = ("CUDA error", "CUDA driver error", "cuDNN error", "CUDNN_STATUS", "CUBLAS_STATUS", "HIP error")
-"""How PyTorch begins or names errors of a device in a RuntimeError; newer ones are of a type of their own."""
+OF_THE_GPU = (
+    "CUDA error",
+    "CUDA driver error",
+    "cuDNN error",
+    "CUDNN_STATUS",
+    "CUBLAS_STATUS",
+    "HIP error",
+)
+"""How PyTorch begins or names errors of a device in a RuntimeError; newer ones are of a type of
+their own."""
 
 NO_MEMORY = "can't allocate memory"
 """What PyTorch says, in a plain RuntimeError, of a CPU tensor that finds no memory."""
@@ -58,7 +67,8 @@ class Outage:
 
 
 class NothingToReport(Exception):
-    """An outage where a training can report none: Ray passes an exception's text on, in which `outage_in` finds it."""
+    """An outage where a training can report none: Ray passes an exception's text on, in which
+    `outage_in` finds it."""
 
     MARK = "failure of the machine: "
 
@@ -67,7 +77,8 @@ class NothingToReport(Exception):
 
 
 def outage_in(text: str) -> Outage | None:
-    """The outage that a process ended with, in Ray's text of its error; None where it ended otherwise."""
+    """The outage that a process ended with, in Ray's text of its error; None where it ended
+    otherwise."""
     mark, found = NothingToReport.MARK, None
     for line in text.splitlines():
         if mark in line:
@@ -76,7 +87,8 @@ def outage_in(text: str) -> Outage | None:
 
 
 def outage_of(error: BaseException) -> Outage | None:
-    """The failure of the machine that an exception of a training stands for; None for the trial's own."""
+    """The failure of the machine that an exception of a training stands for; None for the trial's
+    own."""
     for cause in _causes(error):
         kind = _kind_of(cause)
         if kind is not None:
@@ -101,7 +113,10 @@ def _kind_of(error: BaseException) -> Kind | None:
         kind = "memory"
     elif _is_of_torch(error, "AcceleratorError"):
         kind = "gpu"
-    elif isinstance(error, OSError) or type(error) in (JobError, Unreachable):  # other JobErrors are a trial's own
+    elif isinstance(error, OSError) or type(error) in (
+        JobError,
+        Unreachable,
+    ):  # other JobErrors are a trial's own
         kind = BY_NUMBER.get(_number_of(error), "files")
     elif isinstance(error, StoreGone | pa.ArrowException):
         kind = "store"
@@ -114,7 +129,9 @@ def _kind_of(error: BaseException) -> Kind | None:
 
 def _number_of(error: BaseException) -> int:
     """The system's number of an error or of what it was raised from; 0 where there is none."""
-    return next((cause.errno for cause in _causes(error) if isinstance(cause, OSError) and cause.errno), 0)
+    return next(
+        (cause.errno for cause in _causes(error) if isinstance(cause, OSError) and cause.errno), 0
+    )
 
 
 def _is_of_torch(error: BaseException, name: str) -> bool:

@@ -1,8 +1,9 @@
 """The paper's four searches, fitted to a store and to a machine.
 
-search_spaces/paper.yaml (Tables 1-3), paper_ablation.yaml (Table 5), paper_folds.yaml (Table 4) and paper_mix.yaml
-(4.7) are taken as they stand where the store has the paper's feature sets and size is "paper". Otherwise what must
-differ is replaced, and each replacement is told in a remark that heads the space's file:
+search_spaces/paper.yaml (Tables 1-3), paper_ablation.yaml (Table 5), paper_folds.yaml (Table 4) and
+paper_mix.yaml (4.7) are taken as they stand where the store has the paper's feature sets and size
+is "paper". Otherwise what must differ is replaced, and each replacement is told in a remark that
+heads the space's file:
 
 - size "small" (a machine without a GPU): small layers, fewer epochs and trials, learning rates in proportion, about
   five model steps a second.
@@ -42,7 +43,8 @@ SMALL: dict[str, Any] = {
 SMALL_BUDGET = {"paper": 32}
 SMALL_SEEDS = {"paper": [0, 1], "paper_folds": [0, 1], "paper_mix": [0]}
 SEGMENT_SECONDS = {"paper": 12.0, "own": 30.0}
-"""Of the small models' segments. Physiological and other slow signals need more context than faces."""
+"""Of the small models' segments. Physiological and other slow signals need more context than
+faces."""
 
 
 @dataclass
@@ -67,7 +69,8 @@ class Fitted:
 
 
 def fitted_spaces(store: Store, size: Literal["small", "paper"]) -> list[Fitted]:
-    """The four searches for `store`, in the order of `SPACES`; no Train-Val-Mix where there is nothing to test on."""
+    """The four searches for `store`, in the order of `SPACES`; no Train-Val-Mix where there is
+    nothing to test on."""
     names = SPACES if store.split("test") else SPACES[:-1]
     return [_fitted(name, store, size) for name in names]
 
@@ -75,7 +78,11 @@ def fitted_spaces(store: Store, size: Literal["small", "paper"]) -> list[Fitted]
 def _fitted(name: str, store: Store, size: Literal["small", "paper"]) -> Fitted:
     document, _ = read_yaml(shipped(f"search_spaces/{name}.yaml"))
     found = Fitted(name, document)
-    wanted = {feature for features in _combinations(document["settings"]["features"]) for feature in features}
+    wanted = {
+        feature
+        for features in _combinations(document["settings"]["features"])
+        for feature in features
+    }
     own = not wanted <= set(store.feature_sets)
     if size == "small":
         _make_small(found, store, own=own)
@@ -97,10 +104,14 @@ def _make_small(found: Fitted, store: Store, *, own: bool) -> None:
     rates = map(float, _values(settings["learning_rate"]))  # YAML reads 5e-5 as a text
     faster = [float(f"{rate * FASTER:.3g}") for rate in rates]
     _put(settings, "learning_rate", {"choice": faster} if len(faster) > 1 else faster[0])
-    rate = sorted(recording.frames_per_second for recording in store.recordings)[len(store.recordings) // 2]
+    rate = sorted(recording.frames_per_second for recording in store.recordings)[
+        len(store.recordings) // 2
+    ]
     step = max(1, round(rate / STEPS_PER_SECOND))
     settings["frame_step"] = step
-    settings["segment_length"] = max(10, round(rate * SEGMENT_SECONDS["own" if own else "paper"] / step))
+    settings["segment_length"] = max(
+        10, round(rate * SEGMENT_SECONDS["own" if own else "paper"] / step)
+    )
     if found.name in SMALL_SEEDS:
         document["seeds"] = SMALL_SEEDS[found.name]
     if found.name in SMALL_BUDGET:
@@ -136,8 +147,11 @@ def _use_own_features(found: Fitted, store: Store) -> None:
 
 
 def ablation(names: list[str]) -> list[list[str]]:
-    """Each feature set alone, all but each one, and all: 2 n + 1 combinations, fewer where some are the same."""
-    combinations = [[name] for name in names] + [[other for other in names if other != name] for name in names]
+    """Each feature set alone, all but each one, and all: 2 n + 1 combinations, fewer where some are
+    the same."""
+    combinations = [[name] for name in names] + [
+        [other for other in names if other != name] for name in names
+    ]
     found: list[list[str]] = []
     for one in [*combinations, names]:
         if one and one not in found:

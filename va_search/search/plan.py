@@ -1,12 +1,12 @@
 """The cost of a search, before a minute is spent: trials, the space's size, time.
 
-The time of a trial comes from finished trials of the same space and data where this home has them, otherwise from a few
-configurations of which some batches are trained, here and now, in this process. Either is scaled to what the search
-would train: the mean over its trials, so that the order in which a grid lists its values changes nothing.
+The time of a trial comes from finished trials of the same space and data where this home has them,
+otherwise from a few configurations of which some batches are trained, here and now, in this
+process. Either is scaled to what the search would train: the mean over its trials, so that the
+order in which a grid lists its values changes nothing.
 
-Conventions: times are in seconds on this machine with nothing else running; trials that share its cores or are stopped
-early take longer or shorter. The whole includes Ray's start.
-"""
+Conventions: times are in seconds on this machine with nothing else running; trials that share its
+cores or are stopped early take longer or shorter. The whole includes Ray's start."""
 
 from __future__ import annotations
 
@@ -56,15 +56,17 @@ DRAWN = 2_000
 
 @dataclass(frozen=True)
 class Plan:
-    """`configurations` and `trials` are None where the space has no end; `complete` are trials the home has already.
+    """`configurations` and `trials` are None where the space has no end; `complete` are trials the
+    home has already.
 
-    `exact` is False when `configurations` is an upper bound. `trials_each` is how many trials a configuration has:
-    one for each of `seeds` and of `folds`, in which the official split stands as "official".
+    `exact` is False when `configurations` is an upper bound. `trials_each` is how many trials a
+    configuration has: one for each of `seeds` and of `folds`, in which the official split stands as
+    "official".
 
-    `seconds_per_trial` is for one trial alone, None where it is not known; `seconds` is for all that is left, Ray's
-    start included, with `concurrent` trials side by side. `hours` is the budget: after so many no trial begins, and
-    what runs then is trained to its end. `remarks` are what else whoever searches should know.
-    """
+    `seconds_per_trial` is for one trial alone, None where it is not known; `seconds` is for all
+    that is left, Ray's start included, with `concurrent` trials side by side. `hours` is the
+    budget: after so many no trial begins, and what runs then is trained to its end. `remarks` are
+    what else whoever searches should know."""
 
     configurations: int | None
     exact: bool
@@ -81,8 +83,11 @@ class Plan:
     remarks: list[str]
 
 
-def make_plan(home: Home, space: Space, store: Store, options: Options | None = None, *, timed: bool = True) -> Plan:
-    """Count and time the trials that `search` would run; nothing is written, and unless `timed` nothing trained.
+def make_plan(
+    home: Home, space: Space, store: Store, options: Options | None = None, *, timed: bool = True
+) -> Plan:
+    """Count and time the trials that `search` would run; nothing is written, and unless `timed`
+    nothing trained.
 
     InputError with all that would keep the search from running.
     """
@@ -90,10 +95,15 @@ def make_plan(home: Home, space: Space, store: Store, options: Options | None = 
     records = _earlier(home, space, store)
     ready = check_ready(home, space, store, options, complete=len(records), writes=False)
     gpus, resources = _gpus_each(options), {"CPU": float(cores()), "GPU": gpus_seen()}
-    concurrent = options.concurrent or ready.concurrent or side_by_side(resources, gpus, options.threads)
+    concurrent = (
+        options.concurrent or ready.concurrent or side_by_side(resources, gpus, options.threads)
+    )
     per_trial: float | None
     if len(records) >= SAMPLED:
-        per_trial, basis = _of_finished(records, space, store), f"{len(records)} finished trials of this space"
+        per_trial, basis = (
+            _of_finished(records, space, store),
+            f"{len(records)} finished trials of this space",
+        )
     elif timed:
         per_trial, basis = _timed(space, store, "cuda" if gpus else "cpu")
     else:
@@ -116,8 +126,11 @@ def make_plan(home: Home, space: Space, store: Store, options: Options | None = 
     )
 
 
-def _whole(space: Space, trials: int | None, complete: int, per_trial: float | None, concurrent: int) -> float | None:
-    """Seconds of the whole search; None where no number of trials ends it, or a trial's time is not known."""
+def _whole(
+    space: Space, trials: int | None, complete: int, per_trial: float | None, concurrent: int
+) -> float | None:
+    """Seconds of the whole search; None where no number of trials ends it, or a trial's time is not
+    known."""
     if trials is None or per_trial is None:
         return None
     left = max(0, trials - complete)
@@ -132,7 +145,8 @@ def _whole(space: Space, trials: int | None, complete: int, per_trial: float | N
 
 
 def _earlier(home: Home, space: Space, store: Store) -> list[dict[str, Any]]:
-    """Records of this home's trained trials that lie in the space and were trained on this very data."""
+    """Records of this home's trained trials that lie in the space and were trained on this very
+    data."""
     bank = Bank(home.bank)
     found: dict[str, dict[str, Any]] = {}
     for study in bank.studies():
@@ -145,8 +159,12 @@ def _earlier(home: Home, space: Space, store: Store) -> list[dict[str, Any]]:
 
 def _settings_of(record: dict[str, Any], space: Space, store: Store) -> TrialSettings | None:
     """A record's settings; None for a trial outside the space or on other data."""
-    known = record["settings"] and all(name in store.feature_sets for name in record["settings"]["features"])
-    if not known or record["data_hash"] != store.data_hash(record["settings"]["features"], record["settings"]["fold"]):
+    known = record["settings"] and all(
+        name in store.feature_sets for name in record["settings"]["features"]
+    )
+    if not known or record["data_hash"] != store.data_hash(
+        record["settings"]["features"], record["settings"]["fold"]
+    ):
         return None
     try:
         settings = TrialSettings(**record["settings"])
@@ -156,12 +174,17 @@ def _settings_of(record: dict[str, Any], space: Space, store: Store) -> TrialSet
 
 
 def _of_finished(records: list[dict[str, Any]], space: Space, store: Store) -> float:
-    """Seconds of a trial of the space, judged by the finished ones: they may be its short or its long ones."""
+    """Seconds of a trial of the space, judged by the finished ones: they may be its short or its
+    long ones."""
     timed = [(TrialSettings(**record["settings"]), record) for record in records]
-    per_epoch = [(settings, record["seconds"] / max(1, record["epochs"])) for settings, record in timed]
+    per_epoch = [
+        (settings, record["seconds"] / max(1, record["epochs"])) for settings, record in timed
+    ]
     trained: int = sum(record["epochs"] for _, record in timed)
     planned = sum(settings.trained_epochs for settings, _ in timed)
-    return _mean_trial(per_epoch, _likely(space, store), store) * trained / planned  # some are stopped early
+    return (
+        _mean_trial(per_epoch, _likely(space, store), store) * trained / planned
+    )  # some are stopped early
 
 
 def _gpus_each(options: Options) -> float:
@@ -194,7 +217,8 @@ Weighted = list[tuple[TrialSettings, float]]
 
 
 def _mean_trial(per_epoch: Weighted, likely: Weighted, store: Store) -> float:
-    """Mean seconds of the likely trials, from the seconds per epoch of a few: between these by the epoch's work."""
+    """Mean seconds of the likely trials, from the seconds per epoch of a few: between these by the
+    epoch's work."""
     known = sorted((_work(settings, store), seconds) for settings, seconds in per_epoch)
     work, seconds = np.array(known).T
     epoch = np.interp([_work(settings, store) for settings, _ in likely], work, seconds)
@@ -204,14 +228,19 @@ def _mean_trial(per_epoch: Weighted, likely: Weighted, store: Store) -> float:
 
 
 def _work(settings: TrialSettings, store: Store) -> float:
-    """About how much an epoch computes: the weights, for each model step, and the columns of each frame."""
+    """About how much an epoch computes: the weights, for each model step, and the columns of each
+    frame."""
     columns = sum(store.feature_sets[name].dim for name in settings.features)
-    return float(store.frames * (columns + number_of_weights(settings, store) / settings.frame_step))
+    return float(
+        store.frames * (columns + number_of_weights(settings, store) / settings.frame_step)
+    )
 
 
 def _spread(likely: Weighted, store: Store) -> list[TrialSettings]:
     """A few of them, from those whose epochs compute least to those whose epochs compute most."""
-    by_work = sorted((settings for settings, _ in likely), key=lambda settings: _order(settings, store))
+    by_work = sorted(
+        (settings for settings, _ in likely), key=lambda settings: _order(settings, store)
+    )
     places = np.linspace(0, len(by_work) - 1, min(SAMPLED, len(by_work))).round().astype(int)
     return [by_work[place] for place in places]
 
@@ -236,8 +265,8 @@ def _likely(space: Space, store: Store) -> Weighted:
 
 
 def _drawn(space: Space) -> Iterator[tuple[TrialSettings, float]]:
-    """Configurations of a large grid drawn at random. A draw falls into each branch of a condition alike, however many
-    configurations that has: the weight is how many there are."""
+    """Configurations of a large grid drawn at random. A draw falls into each branch of a condition
+    alike, however many configurations that has: the weight is how many there are."""
     generator = random.Random(0)  # noqa: S311 (no secret)
     number = 0
     for _ in range(20 * DRAWN):
@@ -261,7 +290,10 @@ def _branch(space: Space, configuration: Configuration) -> float:
 
 def _proposed(space: Space, store: Store, number: int) -> list[TrialSettings]:
     """Trials that the sampler proposes before it has learnt anything."""
-    proposals = Proposals(space, lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)))
+    proposals = Proposals(
+        space,
+        lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)),
+    )
     each = space.trials_each
     drawn = [proposals.next() for _ in range(number * each)]
     return [entry[1] for entry in drawn[::each] if entry is not None]

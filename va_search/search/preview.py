@@ -22,13 +22,14 @@ LISTED = 10_000
 
 @dataclass(frozen=True)
 class Preview:
-    """`complete` trials count already, `elsewhere` were completed by other studies of the home and are linked in.
+    """`complete` trials count already, `elsewhere` were completed by other studies of the home and
+    are linked in.
 
-    `next` lists the trials that a search would train, the first first and at most `LISTED`: {trial, settings (what the
-    space varies), status: new, failed or begun}. For sampler tpe it ends where what is chosen depends on results to
-    come. `to_train` counts all, None where only time bounds them. `reason`: why the study's budget lets none begin.
-    `warm_start`: what the sampler would learn of each earlier study first (`warm.Warm.counts`).
-    """
+    `next` lists the trials that a search would train, the first first and at most `LISTED`: {trial,
+    settings (what the space varies), status: new, failed or begun}. For sampler tpe it ends where
+    what is chosen depends on results to come. `to_train` counts all, None where only time bounds
+    them. `reason`: why the study's budget lets none begin. `warm_start`: what the sampler would
+    learn of each earlier study first (`warm.Warm.counts`)."""
 
     study: str
     plan: Plan
@@ -58,19 +59,26 @@ def make_preview(
     warm = warm_start_of(named, warm_start, space, store)
     session = Session(named, space, store, lambda record: None, spent=spent, warm=warm)
     plan = make_plan(home, space, store, options, timed=False)
-    failed, asked = {one["trial"] for one in named.failures()}, {trial for trial, _ in named.asked()}
+    failed, asked = (
+        {one["trial"] for one in named.failures()},
+        {trial for trial, _ in named.asked()},
+    )
     trials, elsewhere = _draw(session)
     listed: list[dict[str, Any]] = [
         {
             "trial": trial,
-            "settings": {name: settings[name] for name in ("seed", "fold", *space.document["settings"])},
+            "settings": {
+                name: settings[name] for name in ("seed", "fold", *space.document["settings"])
+            },
             "status": "failed" if trial in failed else "begun" if trial in asked else "new",
         }
         for trial, settings in trials
     ]
     bound = 0 if session.enough else plan.trials
     to_train = None if bound is None else max(0, bound - len(session.finished) - elsewhere)
-    if session.proposals.exhausted:  # fewer than were planned: the plan of a large space is an upper bound
+    if (
+        session.proposals.exhausted
+    ):  # fewer than were planned: the plan of a large space is an upper bound
         to_train = len(trials)
     return Preview(
         study=study,
@@ -87,14 +95,17 @@ def make_preview(
 
 
 def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
-    """Trials that would be trained, and how many another study has; for tpe those that are settled already."""
+    """Trials that would be trained, and how many another study has; for tpe those that are settled
+    already."""
     space = session.space
     budget, begun = space.budget_trials, session.begun
     found: list[tuple[str, dict[str, Any]]] = []
     elsewhere = 0
     if session.enough:
         return found, elsewhere
-    while len(found) < LISTED and (budget is None or len(session.finished) + elsewhere + len(found) < budget):
+    while len(found) < LISTED and (
+        budget is None or len(session.finished) + elsewhere + len(found) < budget
+    ):
         if space.sampler == "tpe" and len(found) + elsewhere >= begun:
             break
         drawn = session.proposals.next()
@@ -113,4 +124,6 @@ def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
 def _taken_over(session: Session, trial: str) -> bool:
     """Whether the search would take the trial from another study: by the session's own rule."""
     bank = session.study.bank
-    return any(session._as_wanted(bank.readable_record(study, trial)) for study in bank.holders(trial))
+    return any(
+        session._as_wanted(bank.readable_record(study, trial)) for study in bank.holders(trial)
+    )

@@ -1,4 +1,5 @@
-"""What is wrong with a search space: all problems of the file, each with its line, in plain words."""
+"""What is wrong with a search space: all problems of the file, each with its line, in plain
+words."""
 
 from __future__ import annotations
 
@@ -29,7 +30,9 @@ class Problems:
     def stop(self) -> None:
         """InputError with every problem so far; nothing when there is none."""
         if self.found:
-            raise InputError(*dict.fromkeys(text for _, text in sorted(self.found, key=lambda item: item[0])))
+            raise InputError(
+                *dict.fromkeys(text for _, text in sorted(self.found, key=lambda item: item[0]))
+            )
 
     def _line(self, at: Place) -> int:
         """The line of the place, or of the nearest place above it that stands in the file."""
@@ -71,7 +74,8 @@ WANTED = {
 
 
 def plain(error: Any, known: list[str] | None = None) -> str:
-    """One of pydantic's errors in plain words; `known` are the keys allowed where the error is an unknown key."""
+    """One of pydantic's errors in plain words; `known` are the keys allowed where the error is an
+    unknown key."""
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
         return unknown_name("key", error["loc"][-1], known or [])

@@ -1,10 +1,11 @@
-"""What to train next: trials of the space, each at most once, in an order that a resumed study repeats.
+"""What to train next: trials of the space, each at most once, in an order that a resumed study
+repeats.
 
-Order: trials that were asked for before and are not complete (killed, failed), then new configurations from the
-sampler, each with all its seeds and folds before the next. TPE learns one value per configuration, or two where
-valence and arousal are searched together: the mean of its trials'. It is told finished trials of earlier runs first,
-so a resumed study goes on where it stopped.
-"""
+Order: trials that were asked for before and are not complete (killed, failed), then new
+configurations from the sampler, each with all its seeds and folds before the next. TPE learns one
+value per configuration, or two where valence and arousal are searched together: the mean of its
+trials'. It is told finished trials of earlier runs first, so a resumed study goes on where it
+stopped."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ from va_search.search.space import Space
 from va_search.training.settings import TrialSettings
 
 REPEATS = 100
-"""Asks in a row that bring nothing new before the sampler is taken to be stuck. Of a small space of which little is
-left fewer are asked, in proportion: what is left is then found by walking, not by chance."""
+"""Asks in a row that bring nothing new before the sampler is taken to be stuck. Of a small space of
+which little is left fewer are asked, in proportion: what is left is then found by walking, not by
+chance."""
 
 AFTERWARDS = 10
 """As many once it was stuck: asking grows dearer with every answer."""
@@ -32,8 +34,9 @@ FEWEST = 2
 """At least so many asks, however little is left."""
 
 OTHERS = 20_000
-"""A space of up to so many configurations is walked whole when the sampler is stuck. Of a larger one configurations are
-drawn at random until so many in a row bring nothing new; then a finite one is walked whole, in grid order."""
+"""A space of up to so many configurations is walked whole when the sampler is stuck. Of a larger
+one configurations are drawn at random until so many in a row bring nothing new; then a finite one
+is walked whole, in grid order."""
 
 
 @dataclass
@@ -59,9 +62,8 @@ def take(
 class Proposals:
     """Hands out trials one by one; `trial_id` maps settings to the id under this study's data.
 
-    `exhausted` is true once every configuration of the space has been asked for (of an endless one: once `OTHERS` draws
-    in a row brought nothing new).
-    """
+    `exhausted` is true once every configuration of the space has been asked for (of an endless one:
+    once `OTHERS` draws in a row brought nothing new)."""
 
     def __init__(self, space: Space, trial_id: Any) -> None:
         self._space = space
@@ -70,7 +72,9 @@ class Proposals:
         self._queue: deque[tuple[str, TrialSettings]] = deque()
         self._configurations: dict[str, Configuration] = {}
         self._resumed: dict[str, TrialSettings] = {}
-        self._sampler = None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
+        self._sampler = (
+            None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
+        )
         self._grid = space.configurations() if space.sampler == "grid" else iter(())
         self._rest: Iterator[dict[str, Any]] | None = None
         self._repeats = REPEATS
@@ -87,14 +91,18 @@ class Proposals:
                 self._queue.append((trial, settings))
 
     def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
-        """Tell the sampler of trials that are complete already: (id, settings, values; None: it has none)."""
+        """Tell the sampler of trials that are complete already: (id, settings, values; None: it has
+        none)."""
         self._seen.update(self._space.meaning(settings) for _, settings, _ in finished)
-        if self._space.sampler == "random":  # a resumed study draws all of these again before it gets further
+        if (
+            self._space.sampler == "random"
+        ):  # a resumed study draws all of these again before it gets further
             self._repeats += math.ceil(len(finished) / self._space.trials_each)
         self.warm_up(finished)
 
     def warm_up(self, others: list[tuple[str, TrialSettings, Values | None]]) -> None:
-        """Tell the sampler of trials without taking them for this study's: they may still be asked for."""
+        """Tell the sampler of trials without taking them for this study's: they may still be asked
+        for."""
         by_configuration: dict[str, tuple[TrialSettings, TrialValues]] = {}
         for trial, settings, found in others:
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
@@ -103,9 +111,11 @@ class Proposals:
         for settings, values in by_configuration.values():
             self._add(settings, values)
 
-    def next(self, wanted: Callable[[TrialSettings], bool] | None = None) -> tuple[str, TrialSettings] | None:
-        """The next trial to train, never the same twice; None when the space has no more. With `wanted` the first of
-        those already queued for which it holds; None when there is none."""
+    def next(
+        self, wanted: Callable[[TrialSettings], bool] | None = None
+    ) -> tuple[str, TrialSettings] | None:
+        """The next trial to train, never the same twice; None when the space has no more. With
+        `wanted` the first of those already queued for which it holds; None when there is none."""
         if wanted is not None:
             return take(self._queue, wanted)
         if not self._queue:
@@ -116,7 +126,8 @@ class Proposals:
         return self._queue.popleft() if self._queue else None
 
     def tell(self, trial: str, value: Values | None) -> None:
-        """A trial's values, None when it failed or has none; passed on once its configuration waits for no more."""
+        """A trial's values, None when it failed or has none; passed on once its configuration waits
+        for no more."""
         configuration = self._configurations.pop(trial, None)
         if configuration is None:
             if trial in self._resumed and value is not None:
@@ -131,12 +142,15 @@ class Proposals:
     def retell(self, values: Mapping[str, Values]) -> None:
         """Tell of these trials anew: what they are worth has changed."""
         for configuration in self._configurations.values():
-            configuration.values = {trial: values.get(trial, old) for trial, old in configuration.values.items()}
+            configuration.values = {
+                trial: values.get(trial, old) for trial, old in configuration.values.items()
+            }
         if self._sampler is not None:
             self._sampler.retell(values)
 
     def _walk(self, configurations: Iterator[dict[str, Any]]) -> None:
-        """Queue the first of these configurations that has something new; with none left, the space is exhausted."""
+        """Queue the first of these configurations that has something new; with none left, the space
+        is exhausted."""
         for configuration in configurations:
             self._enqueue(configuration, None)
             if self._queue:
@@ -144,7 +158,8 @@ class Proposals:
         self.exhausted = True
 
     def _ask(self, sampler: Sampler) -> None:
-        """Queue what is new in the sampler's next configuration, or, where it repeats itself, in one of the others."""
+        """Queue what is new in the sampler's next configuration, or, where it repeats itself, in
+        one of the others."""
         for _ in range(self._patience()):
             asked, proposed = sampler.ask()
             self._enqueue(proposed, asked)
@@ -166,8 +181,13 @@ class Proposals:
     def _enqueue(self, configuration: dict[str, Any], asked: Asked | None) -> None:
         point = Configuration(asked, set())
         try:
-            trials = [(self._trial_id(settings), settings) for settings in self._space.trials(configuration)]
-        except InputError:  # the values do not go together, such as a width that the attention heads don't divide
+            trials = [
+                (self._trial_id(settings), settings)
+                for settings in self._space.trials(configuration)
+            ]
+        except (
+            InputError
+        ):  # the values do not go together, such as a width that the attention heads don't divide
             trials = []
         for trial, settings in trials:
             meaning = self._space.meaning(settings)
@@ -184,8 +204,9 @@ class Proposals:
             self._sampler.tell(configuration.asked, configuration.values)
 
     def _others(self) -> Iterator[dict[str, Any]]:
-        """Configurations that the sampler does not come to, in a repeatable order: all of a small space, shuffled; of a
-        large one random ones while they bring something new, then all of it if it has an end."""
+        """Configurations that the sampler does not come to, in a repeatable order: all of a small
+        space, shuffled; of a large one random ones while they bring something new, then all of it
+        if it has an end."""
         size = self._space.size()
         if size is not None and size <= OTHERS:
             rest = list(self._space.configurations())
@@ -206,4 +227,6 @@ class Proposals:
 
     def _add(self, settings: TrialSettings, values: TrialValues) -> bool:
         """Tell the sampler of trials it did not ask for; False when they lie outside the space."""
-        return self._sampler is not None and self._sampler.add(settings.model_dump(mode="json"), values)
+        return self._sampler is not None and self._sampler.add(
+            settings.model_dump(mode="json"), values
+        )

@@ -1,12 +1,12 @@
 """The folder of a Ray of our own: private, short, removed at the end, whatever ends the search.
 
-Conventions: Ray puts its sockets below a folder (`RAY_TMPDIR`, `TMPDIR` or /tmp, and there `ray`). The
-path of a socket has at most 107 bytes, of which Ray's own names take 66; a SLURM job's TMPDIR often
-leaves too few, and /tmp/ray belongs to whoever came first. So each search has a folder of its own in the
-first place that is short enough, may be written and can hold a socket. Its lock file is held by the
-process that searches. When that one is killed, a guard (ray_guard.py) ends Ray's processes and removes the
-folder; one whose lock is free was left when the guard was killed as well, and the next search removes it.
-"""
+Conventions: Ray puts its sockets below a folder (`RAY_TMPDIR`, `TMPDIR` or /tmp, and there `ray`).
+The path of a socket has at most 107 bytes, of which Ray's own names take 66; a SLURM job's TMPDIR
+often leaves too few, and /tmp/ray belongs to whoever came first. So each search has a folder of its
+own in the first place that is short enough, may be written and can hold a socket. Its lock file is
+held by the process that searches. When that one is killed, a guard (ray_guard.py) ends Ray's
+processes and removes the folder; one whose lock is free was left when the guard was killed as well,
+and the next search removes it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ LOG = logging.getLogger(__name__)
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder for Ray's session, of mode 0700; its processes are ended and it is removed at the end.
+    """A folder for Ray's session, of mode 0700; its processes are ended and it is removed at the
+    end.
 
     JobError naming every place that was tried, and why it can't be used.
     """
@@ -98,7 +99,9 @@ def _folder_in(place: Path) -> tuple[Path, IO[str]]:
     longest = place.absolute() / f"{PREFIX}12345678" / SESSION_NAME
     excess = len(os.fsencode(longest)) - LONGEST_SOCKET
     if excess > 0:
-        raise OSError(f"the path is {excess} {'byte' if excess == 1 else 'bytes'} too long for Ray's sockets")
+        raise OSError(
+            f"the path is {excess} {'byte' if excess == 1 else 'bytes'} too long for Ray's sockets"
+        )
     folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.absolute()))
     try:
         with socket.socket(socket.AF_UNIX) as probe:  # some network file systems hold no sockets
@@ -116,7 +119,8 @@ def _folder_in(place: Path) -> tuple[Path, IO[str]]:
 
 
 def remove_left_folders(place: Path) -> None:
-    """Remove the folders in a place that killed searches of this user left, and end what still runs there."""
+    """Remove the folders in a place that killed searches of this user left, and end what still runs
+    there."""
     for folder in place.glob(f"{PREFIX}*"):
         with suppress(OSError):
             about = folder.lstat()

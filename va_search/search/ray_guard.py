@@ -1,8 +1,7 @@
 """What is left of a Ray of our own when the process that searches is killed: found, ended, removed.
 
-Runs as a script too: a process of its own, whose standard input ends when the process that searches does.
-It imports nothing but the standard library, so that it starts at once.
-"""
+Runs as a script too: a process of its own, whose standard input ends when the process that searches
+does. It imports nothing but the standard library, so that it starts at once."""
 
 from __future__ import annotations
 
@@ -20,11 +19,11 @@ ENDING_SECONDS = 3.0
 
 
 def processes_in(folder: Path) -> dict[int, str]:
-    """The names of the processes of the Ray whose folder this is, by id, whoever their parent is by now.
+    """The names of the processes of the Ray whose folder this is, by id, whoever their parent is by
+    now.
 
-    Each of Ray's processes writes a log file there, which its children inherit. Somebody who only reads
-    one, and this process itself, are left out. Empty where the system has no /proc.
-    """
+    Each of Ray's processes writes a log file there, which its children inherit. Somebody who only
+    reads one, and this process itself, are left out. Empty where the system has no /proc."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another user's, or gone meanwhile

@@ -1,11 +1,12 @@
-"""Checks of store, space, machine and home: all that can be known of a search before a minute is spent.
+"""Checks of store, space, machine and home: all that can be known of a search before a minute is
+spent.
 
-`plan`, `search --dry-run`, `search`, `retry`, `reproduce` and `demo` all ask `check_ready` before Ray starts. What is
-wrong is reported at once, whatever it is; what is only worth knowing comes back as remarks.
+`plan`, `search --dry-run`, `search`, `retry`, `reproduce` and `demo` all ask `check_ready` before
+Ray starts. What is wrong is reported at once, whatever it is; what is only worth knowing comes back
+as remarks.
 
-Conventions: sizes are in bytes; a stretch is a recording's frames between two gaps. What is estimated is estimated low,
-so that nothing is refused that would fit.
-"""
+Conventions: sizes are in bytes; a stretch is a recording's frames between two gaps. What is
+estimated is estimated low, so that nothing is refused that would fit."""
 
 from __future__ import annotations
 
@@ -51,25 +52,34 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Readiness:
-    """`remarks` are sentences for whoever searches; `concurrent` is how many trials are trained at a time where memory
-    bears fewer than there are cores, else None."""
+    """`remarks` are sentences for whoever searches; `concurrent` is how many trials are trained at
+    a time where memory bears fewer than there are cores, else None."""
 
     remarks: list[str]
     concurrent: int | None
 
 
 def check_ready(
-    home: Home, space: Space, store: Store, options: Options, *, complete: int = 0, writes: bool = True
+    home: Home,
+    space: Space,
+    store: Store,
+    options: Options,
+    *,
+    complete: int = 0,
+    writes: bool = True,
 ) -> Readiness:
     """Look at all of it; InputError with every problem.
 
-    `complete` trials of the study need no more room. Unless it `writes`, nothing is tried in the home. On a cluster
-    (`options.address`) the search itself looks at the machines that train, once it is connected.
-    """
+    `complete` trials of the study need no more room. Unless it `writes`, nothing is tried in the
+    home. On a cluster (`options.address`) the search itself looks at the machines that train, once
+    it is connected."""
     problems: list[str] = []
     remarks: list[str] = []
     concurrent = None
-    for check in (partial(check_options, options), partial(check_fusing, space, options.fuse_seeds)):
+    for check in (
+        partial(check_options, options),
+        partial(check_fusing, space, options.fuse_seeds),
+    ):
         try:
             check()
         except InputError as error:
@@ -84,7 +94,9 @@ def check_ready(
         problems += memory_problems
         remarks += memory_remarks
     problems += home_problems(home, writes=writes)
-    disk_problems, disk_remarks = room_for_trials(home, space, store, complete, concurrent or options.concurrent)
+    disk_problems, disk_remarks = room_for_trials(
+        home, space, store, complete, concurrent or options.concurrent
+    )
     problems += disk_problems
     remarks += disk_remarks
     if problems:
@@ -92,7 +104,8 @@ def check_ready(
     return Readiness([*environment_remarks(home, options), *remarks], concurrent)
 
 
-# -- store -----------------------------------------------------------------------------------------------------------
+# -- store
+# -----------------------------------------------------------------------------------------------------------
 
 
 def store_problems(space: Space, store: Store) -> Iterator[str]:
@@ -117,7 +130,9 @@ def store_problems(space: Space, store: Store) -> Iterator[str]:
             for column, target in enumerate(DIMENSIONS):
                 if side == "training" and not _learns(space, target):
                     continue
-                problem = _label_problem(annotation, column, len(recordings), side, counts=_counts(space, target))
+                problem = _label_problem(
+                    annotation, column, len(recordings), side, counts=_counts(space, target)
+                )
                 if problem is not None:
                     yield f"{store.path}: fold {key}: {problem}"
 
@@ -125,7 +140,8 @@ def store_problems(space: Space, store: Store) -> Iterator[str]:
 def _label_problem(
     annotation: NDArray[np.float32], column: int, recordings: int, side: str, *, counts: bool
 ) -> str | None:
-    """Describe what is wrong with one target's labels on a side, `annotation` (frames, targets); None: nothing."""
+    """Describe what is wrong with one target's labels on a side, `annotation` (frames, targets);
+    None: nothing."""
     target, labels = DIMENSIONS[column], annotation[:, column]
     known = labels[~np.isnan(labels)]
     where = f"the {recordings} {side} recordings" if recordings > 1 else f"the one {side} recording"
@@ -133,8 +149,16 @@ def _label_problem(
         frames = "1 frame is" if len(known) == 1 else f"{len(known)} frames are"
         return f"{frames} labelled for {target} in {where}, expected at least {LEAST}"
     if counts and known.min() == known.max():
-        others = [name for index, name in enumerate(DIMENSIONS) if index != column and _varies(annotation[:, index])]
-        advice = f"; to train and rank by {others[0]} alone give objective: {others[0]}" if others else ""
+        others = [
+            name
+            for index, name in enumerate(DIMENSIONS)
+            if index != column and _varies(annotation[:, index])
+        ]
+        advice = (
+            f"; to train and rank by {others[0]} alone give objective: {others[0]}"
+            if others
+            else ""
+        )
         return (
             f"{target} is {known[0]:g} in all {len(known):,} labelled frames of {where}, so it has no CCC and nothing "
             f"can be learnt{advice}"
@@ -166,7 +190,10 @@ def same_here(space: Space) -> Iterator[str]:
             "normalise: recording and subject mean the same here, since each recording has a subject of its own; "
             "they count once"
         )
-    if set(space.declared("fusion")) == {"early", "late"} and len(set(space.sameness.modalities.values())) == 1:
+    if (
+        set(space.declared("fusion")) == {"early", "late"}
+        and len(set(space.sameness.modalities.values())) == 1
+    ):
         yield "fusion: early and late mean the same here, since all feature sets are of one modality; they count once"
 
 
@@ -184,7 +211,9 @@ def lengths(space: Space, store: Store) -> tuple[list[str], list[str]]:
             f"give less than {longest:,}"
         )
     elif too_long:
-        remarks.append(f"{at}: frame_step {_listed(too_long)} makes one model step of every recording")
+        remarks.append(
+            f"{at}: frame_step {_listed(too_long)} makes one model step of every recording"
+        )
     steps = -(-longest // min(frame_steps))
     segments = [length for length in space.declared("segment_length") if length >= steps]
     if len(segments) > 1:
@@ -200,15 +229,19 @@ def _listed(values: Sequence[int]) -> str:
     return ", ".join(shortened)
 
 
-# -- machine ---------------------------------------------------------------------------------------------------------
+# -- machine
+# ---------------------------------------------------------------------------------------------------------
 
 
 def machine_problems(options: Options) -> Iterator[str]:
-    """A GPU that is asked for and not there, or there and of no use; what Ray can't start without."""
+    """A GPU that is asked for and not there, or there and of no use; what Ray can't start
+    without."""
     problem = gpu_problem(options.gpus_per_trial, gpus_seen())
     if problem is not None:
         yield problem
-    if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):  # else Ray takes its own folder (machine.py)
+    if SHARED_MEMORY.is_dir() and os.access(
+        SHARED_MEMORY, os.W_OK
+    ):  # else Ray takes its own folder (machine.py)
         probe = SHARED_MEMORY / f"va-search-{uuid.uuid4().hex}"
         try:
             probe.touch()
@@ -226,7 +259,9 @@ def machine_problems(options: Options) -> Iterator[str]:
             yield f"a process may open {most} files here, expected at least {LEAST_FILES}; raise it (ulimit -n 1024)"
 
 
-def fit_memory(space: Space, store: Store, options: Options) -> tuple[int | None, list[str], list[str]]:
+def fit_memory(
+    space: Space, store: Store, options: Options
+) -> tuple[int | None, list[str], list[str]]:
     """Return how many trials memory bears at a time (None: as many as cores), problems, remarks."""
     left, limit = memory_available(), memory_limit()
     if left is None or options.gpus_per_trial or (options.gpus_per_trial is None and gpus_seen()):
@@ -236,9 +271,7 @@ def fit_memory(space: Space, store: Store, options: Options) -> tuple[int | None
     wanted = options.concurrent or max(1, cores() // options.threads)
     if limit is not None and limit < RAY_MEMORY + (options.concurrent or 1) * each:
         fits = max(0, limit - RAY_MEMORY) // each
-        may = (
-            f"the container may use {limit // MIB:,} MiB of memory, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
-        )
+        may = f"the container may use {limit // MIB:,} MiB of memory, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
         advice = f"give --concurrent {fits} or less" if fits else "give the container more"
         do = "does" if wanted == 1 else "do"
         return None, [f"{counted(wanted, 'trial')} at a time {do} not fit: {may}; {advice}"], []
@@ -247,15 +280,27 @@ def fit_memory(space: Space, store: Store, options: Options) -> tuple[int | None
         return None, [], []
     free = f"{left // MIB:,} MiB of memory are free, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
     if options.concurrent is not None:
-        return None, [], [f"--concurrent {wanted}: {free}; about {bears} {'fits' if bears == 1 else 'fit'}"]
-    return bears, [], [f"{free}: {counted(bears, 'trial')} at a time, fewer than cores; --concurrent decides otherwise"]
+        return (
+            None,
+            [],
+            [f"--concurrent {wanted}: {free}; about {bears} {'fits' if bears == 1 else 'fit'}"],
+        )
+    return (
+        bears,
+        [],
+        [
+            f"{free}: {counted(bears, 'trial')} at a time, fewer than cores; --concurrent decides otherwise"
+        ],
+    )
 
 
-# -- home ------------------------------------------------------------------------------------------------------------
+# -- home
+# ------------------------------------------------------------------------------------------------------------
 
 
 def home_problems(home: Home, *, writes: bool) -> Iterator[str]:
-    """A home where files can't be written, locked or renamed. One that is not there yet is not made."""
+    """A home where files can't be written, locked or renamed. One that is not there yet is not
+    made."""
     root = home.root
     if not root.exists():
         around = nearest(root)
@@ -317,7 +362,9 @@ def room_for_trials(
     each = disk_of_trial(space, store)
     planned = planned_trials(space)
     # `hours` and `no_improvement` may end a search long before its trials are all trained
-    surely = planned is not None and space.budget.hours is None and space.budget.no_improvement is None
+    surely = (
+        planned is not None and space.budget.hours is None and space.budget.no_improvement is None
+    )
     to_train = max(0, planned - complete) if planned is not None else None
     at_once = min(concurrent or 1, to_train) if to_train is not None else concurrent or 1
     need = (to_train if surely and to_train is not None else at_once) * each
@@ -327,11 +374,14 @@ def room_for_trials(
         do_not_fit = f"{counted(number, 'trial')} {'does' if number == 1 else 'do'} not fit"
         return [f"{size}: {do_not_fit}; make room, lower budget.trials, or give another --home"], []
     if to_train is not None and to_train * each > free:
-        return [], [f"{size}: there is room for about {free // each:,} of the {counted(to_train, 'trial')} to come"]
+        return [], [
+            f"{size}: there is room for about {free // each:,} of the {counted(to_train, 'trial')} to come"
+        ]
     return [], []
 
 
-# -- environment -----------------------------------------------------------------------------------------------------
+# -- environment
+# -----------------------------------------------------------------------------------------------------
 
 
 def environment_remarks(home: Home, options: Options) -> Iterator[str]:

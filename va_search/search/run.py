@@ -1,4 +1,5 @@
-"""A whole search: a session on Ray (on this machine, or a cluster with an address), tracked, and its summary."""
+"""A whole search: a session on Ray (on this machine, or a cluster with an address), tracked, and
+its summary."""
 
 from __future__ import annotations
 
@@ -34,8 +35,9 @@ from va_search.tracking.door import tracking_place
 from va_search.training.settings import TrialSettings
 
 DELIVERY_SECONDS = 150.0
-"""How long the end of a search waits for a tracking server that is silent, before it leaves the rest to the next
-search: a minute's outage, and the requests that wait for their time-out when it ends."""
+"""How long the end of a search waits for a tracking server that is silent, before it leaves the
+rest to the next search: a minute's outage, and the requests that wait for their time-out when it
+ends."""
 INTERRUPTED_SECONDS = 10.0
 """The same for a search that was asked to stop, or can't go on."""
 LEAVING_SECONDS = 13.0
@@ -60,16 +62,15 @@ def run_search(
 ) -> Summary:
     """Search `space` on `store` under a study's name; the same call again resumes.
 
-    `only`: train nothing but what `failed`, or what was `begun` and is not complete, whatever the budget.
-    `note` is called before anything is trained, with each sentence that whoever searches should know by then.
-    `watch` is called about once a second; `credit` is what objective ensemble asks; `pictures`
-    draws the study for its parent run; `warm_start` are studies whose trials TPE learns first, now and whenever this
-    study goes on.
-    `stop_after`: so many seconds of wall time at most, whatever runs then.
-    Raises TimeIsUp when these did not suffice, Unfinished when trials are missing for no reason of the budget's,
-    Interrupted after Ctrl-C or SIGTERM with everything finished saved,
-    JobError when every trial fails for one reason, InputError when the store changed under the study.
-    """
+    `only`: train nothing but what `failed`, or what was `begun` and is not complete, whatever the
+    budget. `note` is called before anything is trained, with each sentence that whoever searches
+    should know by then. `watch` is called about once a second; `credit` is what objective ensemble
+    asks; `pictures` draws the study for its parent run; `warm_start` are studies whose trials TPE
+    learns first, now and whenever this study goes on. `stop_after`: so many seconds of wall time at
+    most, whatever runs then. Raises TimeIsUp when these did not suffice, Unfinished when trials are
+    missing for no reason of the budget's, Interrupted after Ctrl-C or SIGTERM with everything
+    finished saved, JobError when every trial fails for one reason, InputError when the store
+    changed under the study."""
     named = Study(home, checked_name(study, "study name"))
     place = tracking_place(home, options.tracking_uri)
     if space.objective == "ensemble" and credit is None:
@@ -108,7 +109,9 @@ def run_search(
             owner=place.owner,
             report=named.note_tracking,
         )
-        session.deliver = delivery.put  # opened once nothing is left to refuse, lest its thread dies with the process
+        session.deliver = (
+            delivery.put
+        )  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
         for record in [*session.records.values(), *named.failures()]:
             delivery.put(record)
@@ -128,7 +131,8 @@ def run_search(
 
 
 def _patience(session: Session) -> float:
-    """Seconds to wait for the tracking server; after a signal few are left, since who sent it may kill."""
+    """Seconds to wait for the tracking server; after a signal few are left, since who sent it may
+    kill."""
     if not session.interrupted:
         return INTERRUPTED_SECONDS if session.ends else DELIVERY_SECONDS
     if session.asked_to_stop:
@@ -144,12 +148,15 @@ def _end(session: Session, delivery: Delivery) -> None:
 
 
 def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
-    """Trials whose last training failed, or with these all that were asked for; complete ones among them do no harm."""
+    """Trials whose last training failed, or with these all that were asked for; complete ones among
+    them do no harm."""
     failed = {str(record["trial"]) for record in study.failures()}
     return failed if only == "failed" else failed | {trial for trial, _ in study.asked()}
 
 
-def _run(session: Session, options: Options, watch: Callable[[Progress], None], ended: Callable[[], None]) -> None:
+def _run(
+    session: Session, options: Options, watch: Callable[[Progress], None], ended: Callable[[], None]
+) -> None:
     """Train; `ended` is called when all is trained, while Ray still shuts down."""
     session.heed()  # a stop may have been asked for while the home was brought
     first = session.next_trial()
@@ -172,7 +179,13 @@ def _run(session: Session, options: Options, watch: Callable[[Progress], None], 
         session.ends.append(f"{lost}; {KEPT}")
 
 
-def _train(session: Session, options: Options, first: Any, ray: RunningRay, watch: Callable[[Progress], None]) -> None:
+def _train(
+    session: Session,
+    options: Options,
+    first: Any,
+    ray: RunningRay,
+    watch: Callable[[Progress], None],
+) -> None:
     gpus = options.gpus_per_trial
     if options.address is None:
         gpus = gpus_each(gpus, ray.resources.get("GPU", 0))
@@ -192,7 +205,8 @@ def _train(session: Session, options: Options, first: Any, ray: RunningRay, watc
 
 @contextmanager
 def _fit_nodes(session: Session, options: Options, ray: RunningRay) -> Iterator[None]:
-    """Around a search on a cluster: its nodes are fit to train, and those that join later know what they must have."""
+    """Around a search on a cluster: its nodes are fit to train, and those that join later know what
+    they must have."""
     if options.address is None:
         yield
         return

@@ -1,10 +1,11 @@
-"""Early stopping by asynchronous successive halving (ASHA, Li et al. 2020), over one measure or several.
+"""Early stopping by asynchronous successive halving (ASHA, Li et al. 2020), over one measure or
+several.
 
-Conventions: a rung is an epoch, the first one `grace_epochs`, each next one `reduction_factor` times as late. A trial
-that reaches a rung is behind on a measure when its best value so far is below the quantile 1 - 1/`reduction_factor` of
-what earlier arrivals had there (the first one never is), and it is stopped when it is behind on every measure: with
-valence and arousal searched together, one that is good at either goes on. No Ray here: adapters.py asks.
-"""
+Conventions: a rung is an epoch, the first one `grace_epochs`, each next one `reduction_factor`
+times as late. A trial that reaches a rung is behind on a measure when its best value so far is
+below the quantile 1 - 1/`reduction_factor` of what earlier arrivals had there (the first one never
+is), and it is stopped when it is behind on every measure: with valence and arousal searched
+together, one that is good at either goes on. No Ray here: adapters.py asks."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Rungs:
         self._reached: dict[int, dict[str, tuple[float, ...]]] = {}
 
     def behind(self, trial: str, epoch: int, best: dict[str, float]) -> bool:
-        """Note what a trial has reached (`best` by measure) and say whether to stop it; False where no rung is."""
+        """Note what a trial has reached (`best` by measure) and say whether to stop it; False where
+        no rung is."""
         if not is_rung(epoch, self._early):
             return False
         arrived = self._reached.setdefault(epoch, {})
@@ -38,18 +40,26 @@ class Rungs:
         return bool((np.array(values) < cutoffs).all())
 
     def learn(self, records: Iterable[dict[str, Any]]) -> None:
-        """Note what finished trials had at the rungs they passed, so that a resumed search is as strict as before."""
+        """Note what finished trials had at the rungs they passed, so that a resumed search is as
+        strict as before."""
         for record in records:
             best = {measure: -np.inf for measure in DIMENSIONS}
             for epoch in record.get("history", []):
                 if epoch.get("score") is None:
                     break
-                best = {measure: max(best[measure], epoch[f"ccc_{measure}"]) for measure in DIMENSIONS}
-                self.behind(record["trial"], epoch["epoch"], {**best, "score": sum(best.values()) / len(best)})
+                best = {
+                    measure: max(best[measure], epoch[f"ccc_{measure}"]) for measure in DIMENSIONS
+                }
+                self.behind(
+                    record["trial"],
+                    epoch["epoch"],
+                    {**best, "score": sum(best.values()) / len(best)},
+                )
 
 
 def is_rung(epoch: int, early_stopping: dict[str, Any] | None) -> bool:
-    """Whether ASHA decides after this epoch, so that it must hear of the trial then, however short its epochs are."""
+    """Whether ASHA decides after this epoch, so that it must hear of the trial then, however short
+    its epochs are."""
     if early_stopping is None:
         return False
     rung = early_stopping["grace_epochs"]

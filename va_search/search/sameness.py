@@ -1,8 +1,9 @@
-"""Settings that mean the same on a store: trials that would compute the same under other settings, hence other ids.
+"""Settings that mean the same on a store: trials that would compute the same under other settings,
+hence other ids.
 
-What never has an effect is settled by `TrialSettings`, so that such trials have one id. What is here depends on the
-store, or was noticed when trials had been trained already: their ids stay, and a space counts and trains one trial of
-each meaning.
+What never has an effect is settled by `TrialSettings`, so that such trials have one id. What is
+here depends on the store, or was noticed when trials had been trained already: their ids stay, and
+a space counts and trains one trial of each meaning.
 
     normalise         recording and subject, where no two recordings of one side are of one subject
     normalise_by      where nothing is normalised it is no setting (TrialSettings)
@@ -33,7 +34,15 @@ BY_EPOCH = ("step", "cosine", "exponential", "linear", "plateau")
 STORE_WIDE = ("normalise", "frame_step", "segment_length", "stride", "batch_size")
 """Settings of which a store decides whether values mean the same, beside `fusion`."""
 
-NAMES = (*STORE_WIDE, "fusion", "patience", "schedule", "schedule_epochs", "schedule_factor", "optimiser")
+NAMES = (
+    *STORE_WIDE,
+    "fusion",
+    "patience",
+    "schedule",
+    "schedule_epochs",
+    "schedule_factor",
+    "optimiser",
+)
 """All settings of which several values may mean the same."""
 
 
@@ -41,10 +50,10 @@ NAMES = (*STORE_WIDE, "fusion", "patience", "schedule", "schedule_epochs", "sche
 class Sameness:
     """Facts of a store that decide which settings mean the same; made by `sameness_of`.
 
-    `modalities` names each feature set's modality. `own_subjects`: on every fold asked for, no two recordings of one
-    side (training, validation, test) are of one subject. `stretch_frames` are the lengths in frames of all gap-free
-    stretches, and `labelled_frames` of those of training and validation recordings alone.
-    """
+    `modalities` names each feature set's modality. `own_subjects`: on every fold asked for, no two
+    recordings of one side (training, validation, test) are of one subject. `stretch_frames` are the
+    lengths in frames of all gap-free stretches, and `labelled_frames` of those of training and
+    validation recordings alone."""
 
     modalities: dict[str, str]
     own_subjects: bool
@@ -60,7 +69,8 @@ class Sameness:
         return len({self.modalities.get(name, name) for name in features}) == 1
 
     def meaning(self, settings: TrialSettings) -> TrialSettings:
-        """Settings that stand for all those which mean the same; for comparing, not for training."""
+        """Settings that stand for all those which mean the same; for comparing, not for
+        training."""
         update: dict[str, Any] = {}
         if settings.fusion == "late" and self.one_modality(settings.features):
             update["fusion"] = "early"
@@ -73,17 +83,22 @@ class Sameness:
         if keeps_its_rate(settings):
             defaults = TrialSettings.model_fields
             update["schedule"] = "constant"
-            update |= {name: defaults[name].default for name in ("schedule_epochs", "schedule_factor")}
+            update |= {
+                name: defaults[name].default for name in ("schedule_epochs", "schedule_factor")
+            }
         return settings.model_copy(update=update | self._lengths(settings))
 
     def _lengths(self, settings: TrialSettings) -> dict[str, Any]:
-        """`frame_step`, `segment_length`, `stride` and `batch_size`, as small as they mean the same."""
+        """`frame_step`, `segment_length`, `stride` and `batch_size`, as small as they mean the
+        same."""
         frame_step = min(settings.frame_step, self.longest)
         longest_steps = -(-self.longest // frame_step)
         length = min(settings.segment_length, longest_steps)
         stride = min(settings.stride or settings.segment_length, longest_steps)
         batch_size = settings.batch_size
-        if batch_size > len(self.labelled_frames):  # there are at least as many segments as stretches
+        if batch_size > len(
+            self.labelled_frames
+        ):  # there are at least as many segments as stretches
             most = len(self.labelled_frames)
             if not settings.carries_state:
                 steps = (-(-frames // frame_step) for frames in self.labelled_frames)
@@ -96,7 +111,9 @@ class Sameness:
             "batch_size": batch_size,
         }
 
-    def alternatives(self, settings: TrialSettings, name: str, values: Iterable[Any]) -> Iterator[Any]:
+    def alternatives(
+        self, settings: TrialSettings, name: str, values: Iterable[Any]
+    ) -> Iterator[Any]:
         """Those of `values` with which the settings would mean the same."""
         meant = self.meaning(settings)
         document = settings.model_dump(mode="json")
@@ -110,11 +127,14 @@ class Sameness:
 
 
 def keeps_its_rate(settings: TrialSettings) -> bool:
-    """True where a schedule other than constant never changes the learning rate of an epoch that is trained."""
+    """True where a schedule other than constant never changes the learning rate of an epoch that is
+    trained."""
     epochs = settings.trained_epochs
     if settings.schedule == "step":
         return settings.schedule_epochs >= epochs
-    if settings.schedule == "plateau":  # epoch 1 is the best so far; one more than schedule_epochs bad ones follow
+    if (
+        settings.schedule == "plateau"
+    ):  # epoch 1 is the best so far; one more than schedule_epochs bad ones follow
         return settings.schedule_epochs >= epochs - 2
     return settings.schedule in BY_EPOCH and epochs == 1
 

@@ -1,11 +1,12 @@
-"""Optuna behind one door: asked for configurations of a space, told what their trials reached, and told anew.
+"""Optuna behind one door: asked for configurations of a space, told what their trials reached, and
+told anew.
 
-Conventions: what is told is one value per configuration and measure, the mean of its trials', to be maximised. Optuna
-keeps what it was told for ever, so telling anew (objective `ensemble`: values age) makes a new study of everything told
-and everything asked, with the sampler and its generator as they are. The same keeps the cost of asking bounded, which
-grows with the trials that the study has: of more than `LARGEST` TPE is left the `BEST`, more than it ever counts as
-good (at most 25), and as many of the others, evenly over time, as make `KEPT`.
-"""
+Conventions: what is told is one value per configuration and measure, the mean of its trials', to be
+maximised. Optuna keeps what it was told for ever, so telling anew (objective `ensemble`: values
+age) makes a new study of everything told and everything asked, with the sampler and its generator
+as they are. The same keeps the cost of asking bounded, which grows with the trials that the study
+has: of more than `LARGEST` TPE is left the `BEST`, more than it ever counts as good (at most 25),
+and as many of the others, evenly over time, as make `KEPT`."""
 
 from __future__ import annotations
 
@@ -61,7 +62,8 @@ class Sampler:
         return asked, configuration
 
     def tell(self, asked: Asked, values: TrialValues) -> None:
-        """What the trials of a configuration reached; none: they failed, or it brought nothing new."""
+        """What the trials of a configuration reached; none: they failed, or it brought nothing
+        new."""
         import optuna
 
         self._open.remove(asked)
@@ -86,7 +88,8 @@ class Sampler:
         if self._name != "tpe":
             return
         self._told = [
-            (point, {trial: values.get(trial, old) for trial, old in trials.items()}) for point, trials in self._told
+            (point, {trial: values.get(trial, old) for trial, old in trials.items()})
+            for point, trials in self._told
         ]
         self._renew()
 
@@ -102,7 +105,9 @@ class Sampler:
         for number, asked in enumerate(self._open, start=len(told)):
             parameters, distributions = asked.point
             self.study.add_trial(
-                optuna.trial.create_trial(state=running, params=parameters, distributions=distributions)
+                optuna.trial.create_trial(
+                    state=running, params=parameters, distributions=distributions
+                )
             )
             asked.number = number
 
@@ -110,11 +115,14 @@ class Sampler:
         import optuna
 
         directions = ["maximize"] * len(measures(self._space.objective))
-        return optuna.create_study(directions=directions, sampler=sampler, study_name=self._space.name)
+        return optuna.create_study(
+            directions=directions, sampler=sampler, study_name=self._space.name
+        )
 
 
 def kept(told: list[tuple[Parameters, TrialValues]]) -> list[tuple[Parameters, TrialValues]]:
-    """At most `KEPT` of what was told, in its order: the best, and of the others evenly many over time."""
+    """At most `KEPT` of what was told, in its order: the best, and of the others evenly many over
+    time."""
     if len(told) <= KEPT:
         return told
     order = by_rank(np.array([mean(list(values.values())) for _, values in told]))
@@ -124,7 +132,8 @@ def kept(told: list[tuple[Parameters, TrialValues]]) -> list[tuple[Parameters, T
 
 
 def by_rank(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows of (configuration, measure) from the best on; of several measures by how many others dominate a row."""
+    """Rows of (configuration, measure) from the best on; of several measures by how many others
+    dominate a row."""
     if values.shape[1] == 1:
         return np.argsort(-values[:, 0], kind="stable")
     at_least = (values[:, None] >= values).all(axis=2)
@@ -141,7 +150,9 @@ def _finished(point: Parameters, values: TrialValues) -> optuna.trial.FrozenTria
     import optuna
 
     parameters, distributions = point
-    return optuna.trial.create_trial(params=parameters, distributions=distributions, values=mean(list(values.values())))
+    return optuna.trial.create_trial(
+        params=parameters, distributions=distributions, values=mean(list(values.values()))
+    )
 
 
 def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
@@ -152,4 +163,6 @@ def _optuna_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        return optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, group=True, constant_liar=True
+        )

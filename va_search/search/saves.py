@@ -1,11 +1,12 @@
-"""Checkpoints of a trial that is being trained: where they are, when they are written, who may train.
+"""Checkpoints of a trial that is being trained: where they are, when they are written, who may
+train.
 
     studies/<study>/running/<trial>/checkpoint.safetensors     gone once the trial is complete
 
-Conventions: a trial that finishes sooner than the first checkpoint is due leaves none. A checkpoint costs at most one
-part in `COST` of the training's time. The process that trains holds a lock, so that what a killed search left running
-for another moment never writes beside its successor. With a home at a URL checkpoints lie there too: any node goes on.
-"""
+Conventions: a trial that finishes sooner than the first checkpoint is due leaves none. A checkpoint
+costs at most one part in `COST` of the training's time. The process that trains holds a lock, so
+that what a killed search left running for another moment never writes beside its successor. With a
+home at a URL checkpoints lie there too: any node goes on."""
 
 from __future__ import annotations
 
@@ -27,10 +28,12 @@ SECONDS = 30.0
 """So long a training runs between two checkpoints, unless the user says otherwise."""
 
 COST = 20
-"""Writing may take one part in so many of the time: the larger the model, the rarer its checkpoints."""
+"""Writing may take one part in so many of the time: the larger the model, the rarer its
+checkpoints."""
 
 PATIENCE = 60.0
-"""So long a training waits for a process that still trains the same trial, which then was left by a killed search."""
+"""So long a training waits for a process that still trains the same trial, which then was left by a
+killed search."""
 
 
 class StillTrained(JobError):
@@ -49,12 +52,14 @@ class Saves:
         self._begun = False
 
     def begin(self, fit: Fit) -> None:
-        """Be the only process that trains the trial, and go on where the one before was. StillTrained when another one
-        does not end."""
+        """Be the only process that trains the trial, and go on where the one before was.
+        StillTrained when another one does not end."""
         until = time.monotonic() + PATIENCE
         while not self._claims.take(self._trial):
             if time.monotonic() > until:
-                raise StillTrained(f"trial {self._trial} is still trained by another process, which does not end")
+                raise StillTrained(
+                    f"trial {self._trial} is still trained by another process, which does not end"
+                )
             time.sleep(0.2)
         if self._copy is not None:
             self._copy.bring_checkpoint(self._study, self._trial)
@@ -68,7 +73,8 @@ class Saves:
             self.write(fit)
 
     def write(self, fit: Fit) -> None:
-        """Write a checkpoint now. One that can't be written is no reason to give up the training."""
+        """Write a checkpoint now. One that can't be written is no reason to give up the
+        training."""
         began = time.monotonic()
         try:
             fit.save(self.folder)
@@ -80,10 +86,11 @@ class Saves:
         self._due = now + max(self._seconds, COST * (now - began))
 
     def end(self, *, keep: bool) -> None:
-        """This process trains the trial no more; its checkpoint is kept for another one to go on from, or removed.
+        """This process trains the trial no more; its checkpoint is kept for another one to go on
+        from, or removed.
 
-        One that this process never got to is kept: what failed before says nothing of it, or another one trains on.
-        """
+        One that this process never got to is kept: what failed before says nothing of it, or
+        another one trains on."""
         if self._begun and not keep:
             remove_folder(self.folder)
             self._remove_elsewhere()

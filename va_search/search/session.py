@@ -1,8 +1,9 @@
-"""One run of `search`: what it hands out, what comes back, when it stops. Knows no Ray: `waves.py` connects the two.
+"""One run of `search`: what it hands out, what comes back, when it stops. Knows no Ray: `waves.py`
+connects the two.
 
-A session draws trials from the proposals, passes over those the bank has, adopts those another study of the same
-home completed, and leaves alone those another process is training until they are done.
-"""
+A session draws trials from the proposals, passes over those the bank has, adopts those another
+study of the same home completed, and leaves alone those another process is training until they are
+done."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ TIME_SPENT = "the budget's hours are spent; with more of them, search again goes
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher sees; `planned` counts trials of the whole study, None where only time bounds it."""
+    """What a watcher sees; `planned` counts trials of the whole study, None where only time bounds
+    it."""
 
     planned: int | None
     finished: int
@@ -69,13 +71,15 @@ class Progress:
     undelivered: int | None = None
     """Trials that the tracking server has yet to take, once training is over; None before."""
     remarks: tuple[str, ...] = ()
-    """What happened so far that is worth a line of its own, such as who killed a trial's process."""
+    """What happened so far that is worth a line of its own, such as who killed a trial's
+    process."""
 
 
 @dataclass
 class Session:
-    """State of one run; `deliver` takes each finished or failed trial's record (tracking), `credit` tells what trials
-    add to an ensemble (objective ensemble), `warm` is what earlier studies tell the sampler."""
+    """State of one run; `deliver` takes each finished or failed trial's record (tracking), `credit`
+    tells what trials add to an ensemble (objective ensemble), `warm` is what earlier studies tell
+    the sampler."""
 
     study: Study
     space: Space
@@ -85,7 +89,9 @@ class Session:
     started: float = field(default_factory=time.monotonic)
     interrupted: bool = False
     spent: float = 0.0
-    only: frozenset[str] | None = None  # train nothing but these of the trials asked for before, whatever the budget
+    only: frozenset[str] | None = (
+        None  # train nothing but these of the trials asked for before, whatever the budget
+    )
     credit: Credit | None = None
     warm: Sequence[Warm] = ()
     copy: HomeCopy | None = None
@@ -93,7 +99,8 @@ class Session:
     deadline: Deadline | None = None
     """When the search must be over, whatever runs then."""
     ends: list[str] = field(default_factory=list)
-    """Why the search can't go on, whatever its trials do: another one has the home, a node must not train."""
+    """Why the search can't go on, whatever its trials do: another one has the home, a node must not
+    train."""
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.study.home.root / "claims")
@@ -103,7 +110,9 @@ class Session:
         self.damaged: set[str] = set()
         """Trials whose record in the bank can't be read: neither complete nor trained again."""
         self.reasons: Counter[str] = Counter()
-        self._breaker = Breaker({one["trial"]: reason(one["failed"]) for one in self.study.failures()})
+        self._breaker = Breaker(
+            {one["trial"]: reason(one["failed"]) for one in self.study.failures()}
+        )
         self.trained: list[float] = []
         self.adopted = 0
         self.recovered = 0
@@ -117,11 +126,16 @@ class Session:
         self._losses: Counter[str] = Counter()
         self._asked: set[str] = set()  # by this run
         self.given_up: dict[str, str] = {}
-        """Trials that the machine failed too often, and why; they are no failures, the next search begins with them."""
-        self._returned: deque[tuple[str, TrialSettings]] = deque()  # to be handed out again, after others
+        """Trials that the machine failed too often, and why; they are no failures, the next search
+        begins with them."""
+        self._returned: deque[tuple[str, TrialSettings]] = (
+            deque()
+        )  # to be handed out again, after others
         self._alone: deque[tuple[str, TrialSettings]] = deque()  # found no memory beside others
         self._by_itself: str | None = None  # the one of these that runs
-        self._bearable: int | None = None  # so many trials at a time, after one was killed since the memory ran out
+        self._bearable: int | None = (
+            None  # so many trials at a time, after one was killed since the memory ran out
+        )
         self._again: deque[tuple[str, TrialSettings]] = deque()
         self._restarts: deque[tuple[str, TrialSettings]] = deque()
         """Trials whose process died, to be handed out again before any others."""
@@ -138,8 +152,8 @@ class Session:
     def _resume(self) -> set[str]:
         """Complete trials that lie in the space; they count, and the sampler learns from them.
 
-        What was asked for and is not complete comes first, with what its configurations lack (folds, seeds).
-        """
+        What was asked for and is not complete comes first, with what its configurations lack
+        (folds, seeds)."""
         inside = []
         meanings: set[str] = set()
         for record in self.study.bank.each_record(self.study.name):
@@ -147,7 +161,11 @@ class Session:
             settings = self._ours(record["trial"], record["settings"])
             meaning = None if settings is None else self.space.meaning(settings)
             if settings is None:
-                self.beside["added with bank add" if record.get("source") == "outside" else "outside this space"] += 1
+                self.beside[
+                    "added with bank add"
+                    if record.get("source") == "outside"
+                    else "outside this space"
+                ] += 1
             elif meaning in meanings:
                 self.beside["the same as another one"] += 1
             else:
@@ -155,7 +173,9 @@ class Session:
                 inside.append((record["trial"], settings))
                 self._breaker.works(record["settings"])
         told = self._tell_all(trial for trial, _ in inside)
-        earlier = [(record["trial"], settings) for one in self.warm for settings, record in one.used]
+        earlier = [
+            (record["trial"], settings) for one in self.warm for settings, record in one.used
+        ]
         self.proposals.warm_up([(trial, settings, told.get(trial)) for trial, settings in earlier])
         self.proposals.learn([(trial, settings, told.get(trial)) for trial, settings in inside])
         asked = [(trial, self._ours(trial, document)) for trial, document in self.study.asked()]
@@ -171,7 +191,9 @@ class Session:
         if self.only is None:
             self.proposals.resume(list(unfinished.items()))
         else:
-            self._again.extend((trial, found) for trial, found in unfinished.items() if trial in self.only)
+            self._again.extend(
+                (trial, found) for trial, found in unfinished.items() if trial in self.only
+            )
         return {trial for trial, _ in inside}
 
     def _remember(self, record: dict[str, Any]) -> None:
@@ -188,7 +210,12 @@ class Session:
 
     def _tell_all(self, trials: Iterable[str]) -> dict[str, Values]:
         """What the sampler is told, now, of these trials and of those of earlier studies."""
-        earlier = [record for one in self.warm for _, record in one.used if record["trial"] not in self.records]
+        earlier = [
+            record
+            for one in self.warm
+            for _, record in one.used
+            if record["trial"] not in self.records
+        ]
         return self.told.of_all([*earlier, *(self.records[trial] for trial in trials)])
 
     def _siblings(self, settings: TrialSettings) -> list[tuple[str, TrialSettings]]:
@@ -198,13 +225,15 @@ class Session:
         return [(self.trial_id(one), one) for one in trials]
 
     def _ours(self, trial: str, document: Any) -> TrialSettings | None:
-        """Settings noted for a trial; None unless the trial is one of this space, on this data, by this package's
-        training (an outside model, or a trial of another version, is none)."""
+        """Settings noted for a trial; None unless the trial is one of this space, on this data, by
+        this package's training (an outside model, or a trial of another version, is none)."""
         try:
             settings = TrialSettings.model_validate(document)
         except ValidationError:
             return None
-        return settings if self.space.contains(settings) and self.trial_id(settings) == trial else None
+        return (
+            settings if self.space.contains(settings) and self.trial_id(settings) == trial else None
+        )
 
     def trial_id(self, settings: TrialSettings) -> str:
         return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
@@ -246,24 +275,30 @@ class Session:
 
     @property
     def hopeless(self) -> str | None:
-        """Why the trainings to come would be lost as well, whatever they are: the machine fails one after another, or
-        all fail for one reason (but for those that fail again as they did in an earlier run, which says nothing of the
-        others)."""
+        """Why the trainings to come would be lost as well, whatever they are: the machine fails one
+        after another, or all fail for one reason (but for those that fail again as they did in an
+        earlier run, which says nothing of the others)."""
         return self.ends[0] if self.ends else self._breaker.reason
 
     @property
     def stopping(self) -> bool:
         return self.interrupted or self.hopeless is not None
 
-    def next_alike(self, wanted: Callable[[TrialSettings], bool], most: int) -> list[tuple[str, TrialSettings]]:
-        """At most so many trials to train now, claimed, of those already asked for that are `wanted`."""
+    def next_alike(
+        self, wanted: Callable[[TrialSettings], bool], most: int
+    ) -> list[tuple[str, TrialSettings]]:
+        """At most so many trials to train now, claimed, of those already asked for that are
+        `wanted`."""
         found: list[tuple[str, TrialSettings]] = []
         while len(found) < most and (drawn := self.next_trial(wanted)) is not None:
             found.append(drawn)
         return found
 
-    def next_trial(self, wanted: Callable[[TrialSettings], bool] | None = None) -> tuple[str, TrialSettings] | None:
-        """A trial to train now, claimed; None when there is none (`waiting` tells whether there will be)."""
+    def next_trial(
+        self, wanted: Callable[[TrialSettings], bool] | None = None
+    ) -> tuple[str, TrialSettings] | None:
+        """A trial to train now, claimed; None when there is none (`waiting` tells whether there
+        will be)."""
         while not self.stopping and self.enough is None:
             if self._held_back:
                 return None
@@ -289,8 +324,8 @@ class Session:
 
     @property
     def waiting(self) -> bool:
-        """True while there may be a trial later: another process trains it now, its own process died, or it must wait
-        for memory."""
+        """True while there may be a trial later: another process trains it now, its own process
+        died, or it must wait for memory."""
         later = self._restarts or self._returned or self._deferred or self._alone or self._held_back
         return bool(later) and not self.stopping and self.enough is None
 
@@ -303,7 +338,8 @@ class Session:
 
     @property
     def left(self) -> int:
-        """How many trials were handed out, or were to be, and neither are complete nor have failed."""
+        """How many trials were handed out, or were to be, and neither are complete nor have
+        failed."""
         waiting = len(self._restarts) + len(self._returned) + len(self._deferred) + len(self._alone)
         return len(self.running) + waiting + len(self.given_up)
 
@@ -315,7 +351,9 @@ class Session:
         self._by_itself = drawn[0]
         return drawn
 
-    def _draw(self, wanted: Callable[[TrialSettings], bool] | None) -> tuple[str, TrialSettings] | None:
+    def _draw(
+        self, wanted: Callable[[TrialSettings], bool] | None
+    ) -> tuple[str, TrialSettings] | None:
         # These first: of a space without an end new ones never run out.
         restart = take(self._restarts, wanted or (lambda settings: True))
         if restart is not None:
@@ -337,8 +375,8 @@ class Session:
         return waiting.popleft() if waiting else None
 
     def _known(self, trial: str, *, asked: str | None = None) -> bool:
-        """Complete already, here or in another study of this home; then it counts and is not trained. `asked`: under
-        which id the sampler asked for it, where that is another one."""
+        """Complete already, here or in another study of this home; then it counts and is not
+        trained. `asked`: under which id the sampler asked for it, where that is another one."""
         bank, name = self.study.bank, self.study.name
         if bank.is_complete(name, trial):
             if bank.readable_record(name, trial) is None:  # it blocks itself, and nothing else
@@ -348,7 +386,11 @@ class Session:
                 self.proposals.tell(trial, None)
                 return True
         else:
-            sources = [study for study in bank.holders(trial) if self._as_wanted(bank.readable_record(study, trial))]
+            sources = [
+                study
+                for study in bank.holders(trial)
+                if self._as_wanted(bank.readable_record(study, trial))
+            ]
             if not sources:
                 return False
             if self.copy is not None:
@@ -361,13 +403,14 @@ class Session:
         return True
 
     def _known_alike(self, trial: str, settings: TrialSettings) -> bool:
-        """Complete in a study of this home under other settings that mean the same; then that trial counts."""
+        """Complete in a study of this home under other settings that mean the same; then that trial
+        counts."""
         others = self.space.alternatives(settings)
         return any(self._known(self.trial_id(other), asked=trial) for other in others)
 
     def _as_wanted(self, record: dict[str, Any] | None) -> bool:
-        """Whether this study would train it as far: one stopped early counts only where trials are stopped early, one
-        whose record is damaged (None) never."""
+        """Whether this study would train it as far: one stopped early counts only where trials are
+        stopped early, one whose record is damaged (None) never."""
         if record is None:
             return False
         return self.space.early_stopping is not None or not record.get("stopped", False)
@@ -379,7 +422,9 @@ class Session:
         self._count(record)
         self._breaker.works(record["settings"])
         self.study.forget_failure(trial)
-        remove_folder(self.study.home.running(self.study.name, trial))  # of a trial that another study completed
+        remove_folder(
+            self.study.home.running(self.study.name, trial)
+        )  # of a trial that another study completed
         self.proposals.tell(asked or trial, self.told.of(record))
         if self.told.due:
             self.proposals.retell(self._tell_all(sorted(self.finished)))
@@ -387,7 +432,8 @@ class Session:
         return record
 
     def ended(self, trial: str, failed: str | None) -> None:
-        """A training ended: complete when the bank says so, failed with a reason, or given up by a stop."""
+        """A training ended: complete when the bank says so, failed with a reason, or given up by a
+        stop."""
         document = self.running.pop(trial, None)
         if document is None:
             return
@@ -408,15 +454,17 @@ class Session:
         self.note_time()
 
     def failed_by_machine(self, trials: Sequence[str], outage: Outage) -> None:
-        """The machine failed the process that trained these trials together: none of them is charged with it. They are
-        handed out again, from their checkpoints, a few times."""
+        """The machine failed the process that trained these trials together: none of them is
+        charged with it. They are handed out again, from their checkpoints, a few times."""
         left = self._but_complete(trials)
         self._breaker.failed_by_machine(outage)
-        self._hand_out_again(left, outage.reason, self._returned)  # others first: do they fail as well?
+        self._hand_out_again(
+            left, outage.reason, self._returned
+        )  # others first: do they fail as well?
 
     def found_no_memory(self, trials: Sequence[str], failed: str) -> None:
-        """Trials that are trained together found no memory for a tensor: each is tried again by itself if others
-        trained beside them, and has failed if none did."""
+        """Trials that are trained together found no memory for a tensor: each is tried again by
+        itself if others trained beside them, and has failed if none did."""
         left = self._but_complete(trials)
         if all(trial in left for trial in self.running):
             for trial in left:
@@ -429,15 +477,17 @@ class Session:
                 self._alone.append((trial, TrialSettings(**document)))
 
     def died(self, trials: Sequence[str], why: str, *, for_memory: bool = False) -> None:
-        """The process that trained these trials died, or Ray gave it up. They go on from their checkpoints, a few
-        times, and then failed. But if it was killed since the memory ran out, that is the machine's failure, and fewer
-        trials run side by side from now on."""
+        """The process that trained these trials died, or Ray gave it up. They go on from their
+        checkpoints, a few times, and then failed. But if it was killed since the memory ran out,
+        that is the machine's failure, and fewer trials run side by side from now on."""
         left = self._but_complete(trials)
         if not for_memory:
             for trial in left:
                 if self._losses[trial] >= LOSSES:
                     self.ended(trial, why)
-            self._hand_out_again([trial for trial in left if trial in self.running], why, self._restarts)
+            self._hand_out_again(
+                [trial for trial in left if trial in self.running], why, self._restarts
+            )
             return
         beside = [trial for trial in self.running if trial not in trials]
         if beside:
@@ -447,7 +497,8 @@ class Session:
         self._hand_out_again(left, KILLED, self._returned)
 
     def dropped(self) -> None:
-        """Ray Tune has ended, and did not say what became of these: they are handed out again, a few times."""
+        """Ray Tune has ended, and did not say what became of these: they are handed out again, a
+        few times."""
         for trial in self._but_complete(list(self.running)):
             self._hand_out_again([trial], "Ray ended its training without a reason", self._restarts)
 
@@ -458,14 +509,18 @@ class Session:
         return self.study.bank.is_complete(self.study.name, trial)
 
     def _but_complete(self, trials: Sequence[str]) -> list[str]:
-        """Those of trials that were trained together which are not complete; the others have ended well."""
+        """Those of trials that were trained together which are not complete; the others have ended
+        well."""
         complete = [trial for trial in trials if self._is_complete(trial)]
         for trial in complete:
             self.ended(trial, None)
         return [trial for trial in trials if trial not in complete]
 
-    def _hand_out_again(self, trials: Sequence[str], why: str, queue: deque[tuple[str, TrialSettings]]) -> None:
-        """Have trials of one process wait for their next turn; after a few each is left to the next search."""
+    def _hand_out_again(
+        self, trials: Sequence[str], why: str, queue: deque[tuple[str, TrialSettings]]
+    ) -> None:
+        """Have trials of one process wait for their next turn; after a few each is left to the next
+        search."""
         waiting = len(queue)
         for trial in trials:
             document = self.running.pop(trial, None)
@@ -480,17 +535,22 @@ class Session:
         self.recovered += len(queue) > waiting
 
     def refused(self, trial: str, why: str) -> None:
-        """A node that must not train got a trial: no failure of the trial, which the next search begins with."""
+        """A node that must not train got a trial: no failure of the trial, which the next search
+        begins with."""
         if self.running.pop(trial, None) is not None:
             self.claims.release(trial)
         self.ends.append(why)
 
     def note_time(self) -> None:
-        """Keep the time this run took so far with the study, so that a kill gives none of it back to the budget."""
+        """Keep the time this run took so far with the study, so that a kill gives none of it back
+        to the budget."""
         elapsed = time.monotonic() - self.started
         try:
             self.study.spend(elapsed - self._noted)
-        except (OSError, JobError) as error:  # a full disk: noted the next time, and no reason to hide another error
+        except (
+            OSError,
+            JobError,
+        ) as error:  # a full disk: noted the next time, and no reason to hide another error
             LOG.warning("the time of study %s is not noted: %s", self.study.name, error)
             return
         self._noted = elapsed
@@ -514,7 +574,8 @@ class Session:
         )
 
     def _seconds_left(self, elapsed: float) -> float | None:
-        """None while nothing tells: the budget of hours is no estimate, but it ends what would take longer."""
+        """None while nothing tells: the budget of hours is no estimate, but it ends what would take
+        longer."""
         planned, hours = planned_trials(self.space), self.space.budget.hours
         within = math.inf if hours is None else max(0.0, hours * 3600 - self.spent - elapsed)
         if planned is None:
@@ -539,7 +600,9 @@ def need_of(space: Space) -> Need:
     return Need.PREDICTIONS if space.objective == "ensemble" else Need.RECORDS
 
 
-def task(session: Session, trial: str, settings: TrialSettings, *, device: str, threads: int) -> dict[str, Any]:
+def task(
+    session: Session, trial: str, settings: TrialSettings, *, device: str, threads: int
+) -> dict[str, Any]:
     """What an actor needs to train a trial; plain data, so that it travels to any node."""
     store, early = session.store, session.space.early_stopping
     return {

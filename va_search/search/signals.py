@@ -1,10 +1,10 @@
 """Signals that ask a command to end: all of them act as Ctrl-C does, whoever sends them.
 
-Conventions: SLURM announces the end of a job by the signal that `--signal` names (USR1 as a rule) and
-ends it by TERM, LSF and SGE by USR2 and XCPU, a terminal that closes by HUP, `timeout` and systemd by
-TERM. Some send it to one process, some to every process of the job, some twice within a moment: a
-repeated signal means no more than the first one, but for a second Ctrl-C, which does not wait.
-"""
+Conventions: SLURM announces the end of a job by the signal that `--signal` names (USR1 as a rule)
+and ends it by TERM, LSF and SGE by USR2 and XCPU, a terminal that closes by HUP, `timeout` and
+systemd by TERM. Some send it to one process, some to every process of the job, some twice within a
+moment: a repeated signal means no more than the first one, but for a second Ctrl-C, which does not
+wait."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from contextlib import contextmanager
 from typing import Any
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-STOP_SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))  # Windows lacks some
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in _NAMES if hasattr(signal, name)
+)  # Windows lacks some
 """The signals that stop a command; Ray's own processes are started with all of them blocked."""
 
 REPEATED_SECONDS = 10.0
@@ -26,7 +28,8 @@ REPEATED_CTRL_C_SECONDS = 0.5
 
 
 RAYS_ALARM_SECONDS = 3.0
-"""Ray's own handler of SIGTERM, which it installs as it starts, aborts the process after so long."""
+"""Ray's own handler of SIGTERM, which it installs as it starts, aborts the process after so
+long."""
 
 
 class Heard:
@@ -71,7 +74,8 @@ def signals_taken(ask: Callable[[], None]) -> Iterator[None]:
 
 
 def retake_signals() -> None:
-    """Install the handlers of this process again, which Ray's C++ replaces as it starts; the main thread's task."""
+    """Install the handlers of this process again, which Ray's C++ replaces as it starts; the main
+    thread's task."""
     if threading.current_thread() is not threading.main_thread():
         return
     for number in STOP_SIGNALS:

@@ -1,8 +1,8 @@
 """Sizes of trials: bytes on the disk and in main memory, estimated low from settings and data.
 
-Conventions: a weight is 4 bytes. A trial keeps two sets of weights (the best epoch of either target) and predictions of
-validation and test. While it trains it also has gradients and two moments of each weight.
-"""
+Conventions: a weight is 4 bytes. A trial keeps two sets of weights (the best epoch of either
+target) and predictions of validation and test. While it trains it also has gradients and two
+moments of each weight."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ SAMPLED = 32
 
 
 def disk_of_trial(space: Space, store: Store) -> int:
-    """Bytes that a finished trial of the space takes, on average over some of its configurations."""
-    predicted = max(len(positions((*fold.validation, *fold.test))) for fold in map(store.fold, space.folds))
+    """Bytes that a finished trial of the space takes, on average over some of its
+    configurations."""
+    predicted = max(
+        len(positions((*fold.validation, *fold.test))) for fold in map(store.fold, space.folds)
+    )
     weights = [number_of_weights(settings, store) for settings in _some(space)]
     return int(2 * 4 * predicted + 2 * 4 * mean(_that_fit(weights) or [0]))
 
 
 def memory_of_trial(space: Space, store: Store) -> int:
-    """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some configurations."""
+    """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some
+    configurations."""
     sizes = []
     some = [(settings, number_of_weights(settings, store)) for settings in _some(space)]
     fitting = _that_fit([weights for _, weights in some])
@@ -46,7 +50,8 @@ def memory_of_trial(space: Space, store: Store) -> int:
 
 
 def _that_fit(weights: list[int]) -> list[int]:
-    """Those of some models that this machine can train: the others fail as single trials, and leave nothing."""
+    """Those of some models that this machine can train: the others fail as single trials, and leave
+    nothing."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return [number for number in weights if 4 * 4 * number < machine]
 

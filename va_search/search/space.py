@@ -1,4 +1,5 @@
-"""Reading a search space: a YAML file that says what may vary and how it is searched, validated whole.
+"""Reading a search space: a YAML file that says what may vary and how it is searched, validated
+whole.
 
 sampler: tpe                 grid | random | tpe
 sampler_seed: 0
@@ -38,7 +39,8 @@ TRIED = 20_000
 
 
 def load_space(path: Path, store: Store) -> Space:
-    """The search space in a YAML file, for this store; InputError with every problem and its line."""
+    """The search space in a YAML file, for this store; InputError with every problem and its
+    line."""
     with yaml_document(path) as (document, lines):
         return read_space(document, store, path=path, name=path.stem, lines=lines)
 
@@ -46,11 +48,16 @@ def load_space(path: Path, store: Store) -> Space:
 def read_space(
     document: Any, store: Store, *, path: Path, name: str, lines: Mapping[Place, int] | None = None
 ) -> Space:
-    """The search space in a document that stands in the file at `path`; errors as in `load_space`."""
+    """The search space in a document that stands in the file at `path`; errors as in
+    `load_space`."""
     if not isinstance(document, dict):
-        raise InputError(f"{path}: expected a mapping with sampler and settings, found {document!r}")
+        raise InputError(
+            f"{path}: expected a mapping with sampler and settings, found {document!r}"
+        )
     if "method" in document and not {"sampler", "settings"} & document.keys():
-        raise InputError(f"{path}: this is a recipe of `va-search ensemble --recipe`, expected a search space")
+        raise InputError(
+            f"{path}: this is a recipe of `va-search ensemble --recipe`, expected a search space"
+        )
     problems = Problems(path, lines or {})
     header = read_header(document, store, problems)
     settings = _read_settings(document.get("settings", {}), store, problems)
@@ -58,7 +65,9 @@ def read_space(
         _refuse_infinite(settings, problems)
     problems.stop()
     assert header is not None
-    space = Space(name, document, header, _in_order(settings, problems), sameness_of(store, header.folds))
+    space = Space(
+        name, document, header, _in_order(settings, problems), sameness_of(store, header.folds)
+    )
     _check_reachable(space, problems)
     _check_early_stopping(space, problems)
     problems.stop()
@@ -71,12 +80,16 @@ def _read_settings(declared: Any, store: Store, problems: Problems) -> dict[str,
         problems.add(("settings",), f"expected settings and what they may be, found {declared!r}")
         return {}
     if "features" not in declared:
-        problems.add(("settings",), "`features` is missing; give feature sets, such as features: all")
+        problems.add(
+            ("settings",), "`features` is missing; give feature sets, such as features: all"
+        )
     domains: dict[str, Domain | None] = {}
     for name, value in declared.items():
         at = ("settings", name)
         if name in ELSEWHERE:
-            problems.add(at, f"`{name}` is no setting of a space; use `{ELSEWHERE[name]}` at the top level")
+            problems.add(
+                at, f"`{name}` is no setting of a space; use `{ELSEWHERE[name]}` at the top level"
+            )
         elif name not in KNOWN:
             problems.add(at, unknown_name("setting", name, KNOWN))
         elif name == "features":
@@ -87,7 +100,11 @@ def _read_settings(declared: Any, store: Store, problems: Problems) -> dict[str,
     for name, domain in domains.items():
         value = declared[name]
         has_when = isinstance(value, dict) and "when" in value and name != "features"
-        when = read_when(value["when"], domains, ("settings", name, "when"), problems) if has_when else {}
+        when = (
+            read_when(value["when"], domains, ("settings", name, "when"), problems)
+            if has_when
+            else {}
+        )
         if domain is not None:
             settings[name] = Setting(domain, when)
     return settings
@@ -106,17 +123,24 @@ def _in_order(settings: dict[str, Setting], problems: Problems) -> dict[str, Set
     """As declared, but every setting after those its condition names; a circle is a problem."""
     ordered: dict[str, Setting] = {}
     while len(ordered) < len(settings):
-        ready = [n for n, s in settings.items() if n not in ordered and all(other in ordered for other in s.when)]
+        ready = [
+            n
+            for n, s in settings.items()
+            if n not in ordered and all(other in ordered for other in s.when)
+        ]
         if not ready:
             circle = _circle({name: s for name, s in settings.items() if name not in ordered})
-            problems.add(("settings", circle[0], "when"), f"conditions go in a circle: {' → '.join(circle)}")
+            problems.add(
+                ("settings", circle[0], "when"), f"conditions go in a circle: {' → '.join(circle)}"
+            )
             problems.stop()
         ordered[ready[0]] = settings[ready[0]]
     return ordered
 
 
 def _circle(waiting: dict[str, Setting]) -> list[str]:
-    """Some circle among settings that all wait for one another: its names in order, the first again at the end."""
+    """Some circle among settings that all wait for one another: its names in order, the first again
+    at the end."""
     walk = [next(iter(waiting))]
     while walk.count(walk[-1]) < 2:
         walk.append(next(other for other in waiting[walk[-1]].when if other in waiting))
@@ -129,7 +153,11 @@ def _check_reachable(space: Space, problems: Problems) -> None:
         if not setting.when:
             continue
         deciding = _deciding(space, name)
-        tried = list(islice(space.combinations([other for other in space.settings if other in deciding]), TRIED))
+        tried = list(
+            islice(
+                space.combinations([other for other in space.settings if other in deciding]), TRIED
+            )
+        )
         if len(tried) < TRIED and not any(space.in_play(name, chosen) for chosen in tried):
             text = "these conditions never hold together, so they exclude everything"
             problems.add(("settings", name, "when"), text)
@@ -148,7 +176,8 @@ def _deciding(space: Space, name: str) -> set[str]:
 
 
 def _check_early_stopping(space: Space, problems: Problems) -> None:
-    """Early stopping must be able to stop some trial: the first rung comes before the last epoch."""
+    """Early stopping must be able to stop some trial: the first rung comes before the last
+    epoch."""
     early = space.early_stopping
     if early is None:
         return

@@ -12,12 +12,14 @@ from va_search.search.signals import interrupted_by, signals_taken
 
 @contextmanager
 def stoppable(session: Session) -> Iterator[None]:
-    """Stop signals ask the session to stop; a second Ctrl-C stops at once. Then raise what became of it."""
+    """Stop signals ask the session to stop; a second Ctrl-C stops at once. Then raise what became
+    of it."""
     heard = False
 
     def ask() -> None:
         nonlocal heard
-        # The first signal of a deadline may come after the session itself has noticed that its time is near.
+        # The first signal of a deadline may come after the session itself has noticed that its time
+        # is near.
         if heard or session.asked_to_stop:
             raise KeyboardInterrupt
         heard = session.interrupted = True
@@ -37,6 +39,10 @@ def stoppable(session: Session) -> Iterator[None]:
                 f"--stop-after: the time is up; trials complete and saved: {done}, running ones kept their "
                 "checkpoints; the same command again goes on from there"
             )
-        by = f"stopped by `va-search stop {session.study.name}`" if session.asked_to_stop else interrupted_by()
+        by = (
+            f"stopped by `va-search stop {session.study.name}`"
+            if session.asked_to_stop
+            else interrupted_by()
+        )
         saved = f"{counted(done, 'trial')} {'is' if done == 1 else 'are'} complete and saved"
         raise Interrupted(f"{by}: {saved}; the same command again goes on from there")

@@ -1,4 +1,5 @@
-"""A study on the disk: one search over one space, and everything it must remember between two runs of `search`.
+"""A study on the disk: one search over one space, and everything it must remember between two runs
+of `search`.
 
     studies/<study>/
       study.json        space (plain data), store, content hashes when it began, seconds spent, warm_start,
@@ -61,7 +62,10 @@ class Study:
             document: dict[str, Any] = read_json(path)
         except InputError as error:
             raise InputError(f"{error}; {again}") from error
-        if not isinstance(document, dict) or not {"began_at", "seconds", "hashes", "space"} <= document.keys():
+        if (
+            not isinstance(document, dict)
+            or not {"began_at", "seconds", "hashes", "space"} <= document.keys()
+        ):
             raise InputError(f"{path}: not a study's file; {again}")
         return document
 
@@ -72,7 +76,8 @@ class Study:
 
     @contextmanager
     def searching(self) -> Iterator[None]:
-        """Context in which this process is the only one that searches the study; a request to stop counts from now."""
+        """Context in which this process is the only one that searches the study; a request to stop
+        counts from now."""
         with only_one(self.folder / "lock", f"study {self.name!r}"):
             self.forget_stop()
             yield
@@ -83,7 +88,8 @@ class Study:
         return in_use(self.folder / "lock")
 
     def ask_to_stop(self) -> bool:
-        """Ask the process that searches the study to stop; False when there is none, and then nothing is asked."""
+        """Ask the process that searches the study to stop; False when there is none, and then
+        nothing is asked."""
         if not self.is_searched:
             return False
         write_json(self.folder / "stop", {"asked_at": now()})
@@ -98,7 +104,8 @@ class Study:
         (self.folder / "stop").unlink(missing_ok=True)
 
     def note_tracking(self, problem: str | None) -> None:
-        """Keep why MLflow takes nothing at the moment, for whoever asks for the study's status; None: it does again."""
+        """Keep why MLflow takes nothing at the moment, for whoever asks for the study's status;
+        None: it does again."""
         path = self.folder / "tracking.json"
         with suppress(OSError, JobError):  # a full disk: a note, and no reason to end anything
             if problem is None:
@@ -108,7 +115,8 @@ class Study:
 
     @property
     def tracking_problem(self) -> str | None:
-        """Why MLflow took nothing when last tried, and since when; None where there is no trouble."""
+        """Why MLflow took nothing when last tried, and since when; None where there is no
+        trouble."""
         try:
             document = read_json(self.folder / "tracking.json")
             return f"{document['problem']} (since {document['since']})"
@@ -116,17 +124,23 @@ class Study:
             return None
 
     def check(self, store: Store) -> dict[str, Any] | None:
-        """The content of `study.json`, None for a new study; InputError when data it was begun on changed since."""
+        """The content of `study.json`, None for a new study; InputError when data it was begun on
+        changed since."""
         before = self.document() if self.exists() else None
         if before is not None:
             _check_unchanged(self.name, store, before, content_hashes(store))
         return before
 
     def begin(
-        self, store: Store, space: dict[str, Any], *, warm_start: Sequence[str] = (), changes: Sequence[str] = ()
+        self,
+        store: Store,
+        space: dict[str, Any],
+        *,
+        warm_start: Sequence[str] = (),
+        changes: Sequence[str] = (),
     ) -> dict[str, Any] | None:
-        """Note store, space, studies to learn from and what of the space changed; returns the space as it was noted
-        before, None for a new study.
+        """Note store, space, studies to learn from and what of the space changed; returns the space
+        as it was noted before, None for a new study.
 
         InputError when data that the study was begun on has changed since.
         """
@@ -145,7 +159,9 @@ class Study:
             "package_version": __version__,
         }
         write_json(self.folder / "study.json", document)
-        for left in (self.folder / "running").glob("*"):  # by a kill between a trial's end and its checkpoint's
+        for left in (self.folder / "running").glob(
+            "*"
+        ):  # by a kill between a trial's end and its checkpoint's
             if self.bank.is_complete(self.name, left.name):
                 remove_folder(left)
         return before["space"] if before else None
@@ -153,7 +169,9 @@ class Study:
     def spend(self, seconds: float) -> None:
         """Add wall-clock seconds of searching to what the study has spent."""
         document = self.document()
-        write_json(self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds})
+        write_json(
+            self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds}
+        )
 
     def ask(self, trial: str, settings: dict[str, Any]) -> None:
         """Append a trial to the list of those asked for, on the disk before it starts."""
@@ -161,13 +179,16 @@ class Study:
         with open(self.folder / "asked.jsonl", "ab+") as ledger:
             if ledger.tell():
                 ledger.seek(-1, os.SEEK_END)
-                line = line if ledger.read(1) == b"\n" else "\n" + line  # the line before was cut by a kill
+                line = (
+                    line if ledger.read(1) == b"\n" else "\n" + line
+                )  # the line before was cut by a kill
             ledger.write(line.encode())
             ledger.flush()
             os.fsync(ledger.fileno())
 
     def asked(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(trial id, settings) of every trial asked for so far, oldest first; a line cut by a kill is left out."""
+        """(trial id, settings) of every trial asked for so far, oldest first; a line cut by a kill
+        is left out."""
         path = self.folder / "asked.jsonl"
         if not path.is_file():
             return
@@ -201,9 +222,15 @@ class Study:
         """Records of the trials whose last training failed, sorted by trial id."""
         found = []
         for path in sorted((self.folder / "failures").glob("*.json")):
-            with suppress(InputError):  # gone between listing and reading: complete now; or damaged: tried again
+            with suppress(
+                InputError
+            ):  # gone between listing and reading: complete now; or damaged: tried again
                 found.append(read_json(path))
-        return [record for record in found if isinstance(record, dict) and {"trial", "failed"} <= record.keys()]
+        return [
+            record
+            for record in found
+            if isinstance(record, dict) and {"trial", "failed"} <= record.keys()
+        ]
 
 
 def _with_changes(before: dict[str, Any] | None, changes: Sequence[str]) -> list[dict[str, Any]]:
@@ -219,11 +246,16 @@ def now() -> str:
 
 def content_hashes(store: Store) -> dict[str, str]:
     """What a study's trials depend on, by name."""
-    hashes = {**store.hashes, **{f"feature set {name}": entry.hash for name, entry in store.feature_sets.items()}}
+    hashes = {
+        **store.hashes,
+        **{f"feature set {name}": entry.hash for name, entry in store.feature_sets.items()},
+    }
     return hashes if store.folds_hash is None else {**hashes, "folds": store.folds_hash}
 
 
-def _check_unchanged(study: str, store: Store, before: dict[str, Any], hashes: dict[str, str]) -> None:
+def _check_unchanged(
+    study: str, store: Store, before: dict[str, Any], hashes: dict[str, str]
+) -> None:
     problems = []
     for what, value in before["hashes"].items():
         if what in hashes and hashes[what] != value:

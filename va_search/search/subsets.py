@@ -1,10 +1,11 @@
-"""Which feature sets a trial reads: subsets bounded in size per group (a modality, or all sets) and overall.
+"""Which feature sets a trial reads: subsets bounded in size per group (a modality, or all sets) and
+overall.
 
-How Optuna proposes one: each group has a size (an integer) and each feature set a rank in [0, 1]; the sets of the
-highest ranks are taken. So every size is drawn equally often, and every set of a group, and TPE learns of each set
-whether high ranks pay. (Booleans repaired to the bounds would nearly always give the largest size.) If the sizes leave
-the overall bounds, sets are added by the highest rank, or dropped by the lowest, as far as the groups' bounds allow.
-"""
+How Optuna proposes one: each group has a size (an integer) and each feature set a rank in [0, 1];
+the sets of the highest ranks are taken. So every size is drawn equally often, and every set of a
+group, and TPE learns of each set whether high ranks pay. (Booleans repaired to the bounds would
+nearly always give the largest size.) If the sizes leave the overall bounds, sets are added by the
+highest rank, or dropped by the lowest, as far as the groups' bounds allow."""
 
 from __future__ import annotations
 
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 TAKEN, LEFT = 0.75, 0.25
-"""The ranks that stand for a subset given from outside: the middles of the upper and the lower half."""
+"""The ranks that stand for a subset given from outside: the middles of the upper and the lower
+half."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Feature sets `names` (sorted) of which `low` to `high` are taken; `modality` is "" where it is all sets."""
+    """Feature sets `names` (sorted) of which `low` to `high` are taken; `modality` is "" where it
+    is all sets."""
 
     modality: str
     names: tuple[str, ...]
@@ -40,7 +43,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Subset:
-    """The union of one subset per group, `low` to `high` feature sets in all; values are sorted lists."""
+    """The union of one subset per group, `low` to `high` feature sets in all; values are sorted
+    lists."""
 
     groups: tuple[Group, ...]
     low: int
@@ -72,7 +76,10 @@ class Subset:
         return (
             known.issuperset(value)
             and len(set(value)) == len(value)
-            and all(group.low <= len(set(value) & set(group.names)) <= group.high for group in self.groups)
+            and all(
+                group.low <= len(set(value) & set(group.names)) <= group.high
+                for group in self.groups
+            )
         )
 
     def draw(self, generator: Random) -> Any:
@@ -80,7 +87,10 @@ class Subset:
             sizes = [self._drawn_size(group, generator) for group in self.groups]
             if self.low <= sum(sizes) <= self.high:
                 break
-        parts = [generator.sample(group.names, size) for group, size in zip(self.groups, sizes, strict=True)]
+        parts = [
+            generator.sample(group.names, size)
+            for group, size in zip(self.groups, sizes, strict=True)
+        ]
         return sorted(chain.from_iterable(parts))
 
     def _drawn_size(self, group: Group, generator: Random) -> int:
@@ -92,7 +102,11 @@ class Subset:
         sizes: list[int] = []
         for group in self.groups:
             fixed = group.low == group.high
-            sizes.append(group.low if fixed else trial.suggest_int(group.size_name(name), group.low, group.high))
+            sizes.append(
+                group.low
+                if fixed
+                else trial.suggest_int(group.size_name(name), group.low, group.high)
+            )
             for each in _ranked(group):
                 ranks[each] = trial.suggest_float(f"{name}.{each}", 0.0, 1.0)
         return self._taken(sizes, ranks)
@@ -112,7 +126,10 @@ class Subset:
         return chosen, distributions
 
     def _taken(self, sizes: list[int], ranks: dict[str, float]) -> list[str]:
-        order = [sorted(group.names, key=lambda name: (-ranks.get(name, 1.0), name)) for group in self.groups]
+        order = [
+            sorted(group.names, key=lambda name: (-ranks.get(name, 1.0), name))
+            for group in self.groups
+        ]
         sizes = list(sizes)
         while sum(sizes) < self.low:
             can = [i for i, group in enumerate(self.groups) if sizes[i] < group.high]
@@ -120,12 +137,16 @@ class Subset:
         while sum(sizes) > self.high:
             can = [i for i, group in enumerate(self.groups) if sizes[i] > group.low]
             sizes[min(can, key=lambda i: ranks.get(order[i][sizes[i] - 1], 1.0))] -= 1
-        return sorted(chain.from_iterable(names[:size] for names, size in zip(order, sizes, strict=True)))
+        return sorted(
+            chain.from_iterable(names[:size] for names, size in zip(order, sizes, strict=True))
+        )
 
 
 def _ranked(group: Group) -> tuple[str, ...]:
     """The sets whose rank matters: none where a group is taken whole or not at all."""
-    none_or_all = (group.low == group.high == len(group.names)) or len(group.names) == 1 or group.high == 0
+    none_or_all = (
+        (group.low == group.high == len(group.names)) or len(group.names) == 1 or group.high == 0
+    )
     return () if none_or_all else group.names
 
 

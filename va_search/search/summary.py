@@ -15,14 +15,14 @@ from va_search.search.session import Session, planned_trials
 class Summary:
     """What a run of `search` did and where the study stands.
 
-    `planned` counts the trials of the whole study and `missing` those of them that are neither complete nor failed in
-    this run; both are None where only time bounds them, and `missing` for a retry, which comes to no others. `reason`
-    is what lets no more begin: the budget, or the space's end. `best` maps a measure to (trial, value), and is empty
-    where no trial has a validation score (train_val_mix). `pareto`: for objective both, the trials that no other beats
-    on one dimension without losing on the other, {trial, valence, arousal} each; None for any other objective.
-    `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble` and `report`, by
-    why. `devices`: how many of the trials trained now ran on which device.
-    """
+    `planned` counts the trials of the whole study and `missing` those of them that are neither
+    complete nor failed in this run; both are None where only time bounds them, and `missing` for a
+    retry, which comes to no others. `reason` is what lets no more begin: the budget, or the space's
+    end. `best` maps a measure to (trial, value), and is empty where no trial has a validation score
+    (train_val_mix). `pareto`: for objective both, the trials that no other beats on one dimension
+    without losing on the other, {trial, valence, arousal} each; None for any other objective.
+    `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble`
+    and `report`, by why. `devices`: how many of the trials trained now ran on which device."""
 
     study: str
     planned: int | None
@@ -46,7 +46,8 @@ class Summary:
 
 
 class Unfinished(JobError):
-    """A search ended, and not for its budget: trials are missing, or none is complete. `summary` says what there is."""
+    """A search ended, and not for its budget: trials are missing, or none is complete. `summary`
+    says what there is."""
 
     def __init__(self, message: str, summary: Summary) -> None:
         super().__init__(message)
@@ -54,12 +55,20 @@ class Unfinished(JobError):
 
 
 def summary_of(
-    session: Session, found: int, changes: list[str], undelivered: list[str], tracking_problem: str | None
+    session: Session,
+    found: int,
+    changes: list[str],
+    undelivered: list[str],
+    tracking_problem: str | None,
 ) -> Summary:
-    """The summary of a session that is over; Unfinished unless all that was planned is complete or has failed, or the
-    budget says why not."""
+    """The summary of a session that is over; Unfinished unless all that was planned is complete or
+    has failed, or the budget says why not."""
     planned, failed = planned_trials(session.space), session.reasons.total()
-    missing = None if planned is None or session.only is not None else max(0, planned - len(session.finished) - failed)
+    missing = (
+        None
+        if planned is None or session.only is not None
+        else max(0, planned - len(session.finished) - failed)
+    )
     summary = Summary(
         study=session.study.name,
         planned=planned,
@@ -108,7 +117,8 @@ def _problem(session: Session, summary: Summary) -> str | None:
 
 
 def _why_no_more(session: Session) -> str | None:
-    """What lets no further trial begin although fewer are done than could be: the budget, or the space's end."""
+    """What lets no further trial begin although fewer are done than could be: the budget, or the
+    space's end."""
     if session.enough is not None:
         return session.enough
     if session.proposals.exhausted and not session.left and not session.damaged:
@@ -120,7 +130,9 @@ def _why_missing(session: Session) -> str:
     if not session.damaged:
         return "the search ended before it came to them, and the same command goes on with them"
     study = session.study
-    folders = ", ".join(str(study.bank.folder(study.name, trial)) for trial in sorted(session.damaged))
+    folders = ", ".join(
+        str(study.bank.folder(study.name, trial)) for trial in sorted(session.damaged)
+    )
     return (
         f"the bank has {counted(len(session.damaged), 'damaged record')}; remove {folders}, and the same command "
         "trains again what was there"
@@ -128,11 +140,16 @@ def _why_missing(session: Session) -> str:
 
 
 def best_of(session: Session) -> dict[str, tuple[str, float]]:
-    """By measure the best complete trial of the space and its value; without a validation score, nothing."""
+    """By measure the best complete trial of the space and its value; without a validation score,
+    nothing."""
     inside = [session.records[trial] for trial in sorted(session.finished)]
     best = {}
     for name in ("valence", "arousal", "score"):
-        scored = [(value, str(record["trial"])) for record in inside if (value := objective(record, name)) is not None]
+        scored = [
+            (value, str(record["trial"]))
+            for record in inside
+            if (value := objective(record, name)) is not None
+        ]
         if scored:
             value, trial = max(scored, key=lambda pair: pair[0])
             best[name] = (trial, value)

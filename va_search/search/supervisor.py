@@ -1,14 +1,14 @@
 """Ray on a thread of its own, watched by the thread that asked for it.
 
-Ray's client code hangs, or ends the whole process, when one of Ray's processes dies or a cluster's head
-no longer answers. So Ray is only ever called from one thread, made for it; the thread that waits for a
-result (the main one, which signals reach) looks after Ray's processes meanwhile, and when they are gone
-it leaves the other thread behind, ends what is left of Ray and goes on with what is saved.
+Ray's client code hangs, or ends the whole process, when one of Ray's processes dies or a cluster's
+head no longer answers. So Ray is only ever called from one thread, made for it; the thread that
+waits for a result (the main one, which signals reach) looks after Ray's processes meanwhile, and
+when they are gone it leaves the other thread behind, ends what is left of Ray and goes on with what
+is saved.
 
-The thread has the stop signals blocked, as have Ray's processes, which inherit that: a signal to all
-processes of a job stops the search as Ctrl-C does. On Linux Ray's processes die with the thread that
-started them, so it lives as long as Ray.
-"""
+The thread has the stop signals blocked, as have Ray's processes, which inherit that: a signal to
+all processes of a job stops the search as Ctrl-C does. On Linux Ray's processes die with the thread
+that started them, so it lives as long as Ray."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ LOOK_SECONDS = 1.0
 """So often Ray's processes are looked at."""
 
 STOP_SECONDS = 9.0
-"""How long Ray may take to end running trials after a request to stop; Tune itself waits 5 s for their
-checkpoints."""
+"""How long Ray may take to end running trials after a request to stop; Tune itself waits 5 s for
+their checkpoints."""
 END_SECONDS = 10.0
 """How long Ray itself may take to end once no trial runs any more."""
 
@@ -60,7 +60,8 @@ _LEFT: list[Path | None] = []
 
 
 def leave_process(code: int, defect: BaseException | None = None) -> None:
-    """End this process at once if a thread of it was left behind in Ray, which would hang or abort its end.
+    """End this process at once if a thread of it was left behind in Ray, which would hang or abort
+    its end.
 
     Returns where no thread was. The traceback of a defect is shown.
     """
@@ -93,8 +94,8 @@ class _Call:
 
 
 class Supervisor:
-    """Ray's thread; `folder` is where a Ray of our own has its logs, None for a cluster. `stop` says
-    whether the work was asked to end."""
+    """Ray's thread; `folder` is where a Ray of our own has its logs, None for a cluster. `stop`
+    says whether the work was asked to end."""
 
     def __init__(self, folder: Path | None, stop: Callable[[], bool] = lambda: False) -> None:
         self.abandoned = False
@@ -109,12 +110,13 @@ class Supervisor:
         self._thread = threading.Thread(target=self._serve, name="ray", daemon=True)
         self._thread.start()
 
-    def call(self, work: Callable[[], T], *, patience: float = STOP_SECONDS, limit: float = math.inf) -> T:
+    def call(
+        self, work: Callable[[], T], *, patience: float = STOP_SECONDS, limit: float = math.inf
+    ) -> T:
         """What `work` returns, called on Ray's thread.
 
-        RayLost when Ray is lost meanwhile, takes longer than `limit` seconds, or does not end within
-        `patience` seconds of a request to stop.
-        """
+        RayLost when Ray is lost meanwhile, takes longer than `limit` seconds, or does not end
+        within `patience` seconds of a request to stop."""
         call = _Call(work)
         self._calls.put(call)
         began = time.monotonic()
@@ -150,7 +152,8 @@ class Supervisor:
             yield value  # type: ignore[misc]
 
     def began(self, address: str, node: str) -> None:
-        """Ray runs: from now on its GCS at this address is asked whether it and this machine's node live."""
+        """Ray runs: from now on its GCS at this address is asked whether it and this machine's node
+        live."""
         self._probe = _Probe(address, node)
 
     def lost(self) -> str | None:
@@ -210,7 +213,9 @@ class Supervisor:
             }
         for process, name in self._seen.items():
             if not _lives(process):
-                return f"Ray's {VITAL[name]} process on this machine {self._how_ended(process, name)}"
+                return (
+                    f"Ray's {VITAL[name]} process on this machine {self._how_ended(process, name)}"
+                )
         return None
 
     def _how_ended(self, process: int, name: str) -> str:
@@ -224,7 +229,8 @@ class Supervisor:
 
 
 class _Probe:
-    """Asks a GCS again and again, on a thread of its own, whether it answers and a node is alive."""
+    """Asks a GCS again and again, on a thread of its own, whether it answers and a node is
+    alive."""
 
     def __init__(self, address: str, node: str) -> None:
         self._address, self._node = address, node
@@ -236,7 +242,11 @@ class _Probe:
 
     def problem(self, cluster: bool) -> str | None:
         if not self._node_alive:
-            return "this machine's node left the Ray cluster" if cluster else "Ray's raylet process no longer answers"
+            return (
+                "this machine's node left the Ray cluster"
+                if cluster
+                else "Ray's raylet process no longer answers"
+            )
         if self._silent < (SILENT_CLUSTER_SECONDS if cluster else SILENT_SECONDS):
             return None
         what = f"the Ray cluster at {self._address}" if cluster else "Ray on this machine"
@@ -282,7 +292,8 @@ def _ended_children() -> dict[int, str]:
 
 
 def _exit_code(process: int) -> int | None:
-    """How a process that Ray started here ended: its exit code, or minus the signal; None where unknown."""
+    """How a process that Ray started here ended: its exit code, or minus the signal; None where
+    unknown."""
     with suppress(OSError):  # WNOWAIT leaves it to Ray to wait for it
         status = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if status is not None:

@@ -1,10 +1,11 @@
-"""One trial as Ray Tune runs it: an actor that trains epoch after epoch and puts the finished trial in the bank.
+"""One trial as Ray Tune runs it: an actor that trains epoch after epoch and puts the finished trial
+in the bank.
 
-An actor is used for many trials. It catches a training's exception and reports it, so that one bad trial costs no
-new process; what the actor can't catch (the process is killed) Ray reports to the driver, which hands the trial out
-again. Another actor then goes on from the last checkpoint. A failure of the machine (outages.py) is reported likewise,
-the checkpoint is kept, and the actor ends its process at the step after, so that no other trial begins in it.
-"""
+An actor is used for many trials. It catches a training's exception and reports it, so that one bad
+trial costs no new process; what the actor can't catch (the process is killed) Ray reports to the
+driver, which hands the trial out again. Another actor then goes on from the last checkpoint. A
+failure of the machine (outages.py) is reported likewise, the checkpoint is kept, and the actor ends
+its process at the step after, so that no other trial begins in it."""
 
 from __future__ import annotations
 
@@ -66,12 +67,15 @@ class TrialActor(Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Ray: train for about a second, one epoch, or to the next rung; the last step writes the trial to the bank."""
+        """Ray: train for about a second, one epoch, or to the next rung; the last step writes the
+        trial to the bank."""
         self._end_if_sick()
         try:
             unfit = problems_of(self._task)
             return {**self._report(), "unfit": unfit, "done": True} if unfit else self._advance()
-        except Exception as error:  # any exception of a training is that trial's result, not the study's end
+        except (
+            Exception
+        ) as error:  # any exception of a training is that trial's result, not the study's end
             outage = outage_of(error)
             if outage is not None:
                 self._keep_what_is_trained(outage)
@@ -80,25 +84,29 @@ class TrialActor(Trainable):
             return {**self._report(), **self._failure(traceback.format_exc(), outage)}
 
     def save(self, checkpoint_dir: str | None = None) -> _TrainingResult:
-        """Ray: the scheduler stopped this trial early: what it reached goes to the bank as complete.
+        """Ray: the scheduler stopped this trial early: what it reached goes to the bank as
+        complete.
 
-        Overrides what would also write a checkpoint of Tune's, which nobody reads, into the driver's folder, which
-        other machines do not have.
-        """
+        Overrides what would also write a checkpoint of Tune's, which nobody reads, into the
+        driver's folder, which other machines do not have."""
         if self._fit is not None and not self._written:
             try:
                 self._write(stopped=True)
-            except Exception as error:  # `cleanup` follows, which keeps the training as a checkpoint
+            except (
+                Exception
+            ) as error:  # `cleanup` follows, which keeps the training as a checkpoint
                 if (outage := outage_of(error)) is not None:
                     raise NothingToReport(outage) from error
                 raise
         return _TrainingResult(checkpoint=None, metrics={})
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        """Ray: nothing to load, a trial goes on from its own checkpoint (saves.py), whichever search asks for it."""
+        """Ray: nothing to load, a trial goes on from its own checkpoint (saves.py), whichever
+        search asks for it."""
 
     def cleanup(self) -> None:
-        """Ray: the actor ends, perhaps in the middle of a trial, which then goes on from here another time."""
+        """Ray: the actor ends, perhaps in the middle of a trial, which then goes on from here
+        another time."""
         if self._fit is not None and self._fit.history and not self._written:
             self._saves.write(self._fit)
         self._fit = None
@@ -113,15 +121,21 @@ class TrialActor(Trainable):
         os._exit(1)
 
     def _failure(self, failed: str, outage: Outage | None) -> dict[str, Any]:
-        """What a step reports of a failure. After one of the machine the driver asks for one more step, which ends
-        this process; but a trial that finds no memory leaves the process as good as it was."""
+        """What a step reports of a failure. After one of the machine the driver asks for one more
+        step, which ends this process; but a trial that finds no memory leaves the process as good
+        as it was."""
         if outage is None:
             return {"failed": failed, "done": True}
         self._sick = outage.kind != "memory"
-        return {"failed": failed, "outage": {"kind": outage.kind, "reason": outage.reason}, "done": not self._sick}
+        return {
+            "failed": failed,
+            "outage": {"kind": outage.kind, "reason": outage.reason},
+            "done": not self._sick,
+        }
 
     def _keep_what_is_trained(self, outage: Outage) -> None:
-        """A training that is done and could not be written: the next process then has it to write and no more."""
+        """A training that is done and could not be written: the next process then has it to write
+        and no more."""
         if self._fit is not None and self._fit.finished and outage.kind != "gpu":
             self._saves.write(self._fit)
 
@@ -167,14 +181,16 @@ class TrialActor(Trainable):
 
 
 def gpu_is_usable() -> bool:
-    """Whether PyTorch finds a GPU in this process; without one a trial would train on the CPU unasked."""
+    """Whether PyTorch finds a GPU in this process; without one a trial would train on the CPU
+    unasked."""
     import torch
 
     return torch.cuda.is_available()
 
 
 def problems_of(task: dict[str, Any]) -> str | None:
-    """Why this node must not train, where it joined a cluster after the search had looked at its nodes."""
+    """Why this node must not train, where it joined a cluster after the search had looked at its
+    nodes."""
     if task.get("device") == "cuda" and not gpu_is_usable():
         return f"{where()} has a GPU for Ray that PyTorch can't use; mend that, or train with --gpus-per-trial 0"
     wanted = task.get("wanted")
@@ -198,11 +214,14 @@ def open_fits(task: dict[str, Any], settings: list[dict[str, Any]]) -> list[Fit]
     """New trainings of a group that is trained as one model; the rest as for `open_fit`."""
     from va_search.training.fused import fits_of
 
-    return fits_of([TrialSettings(**one) for one in settings], store_of(task), device=device_of(task))
+    return fits_of(
+        [TrialSettings(**one) for one in settings], store_of(task), device=device_of(task)
+    )
 
 
 def store_of(task: dict[str, Any]) -> Store:
-    """A task's store as this node has it; StoreGone when it is not there, or its content is not what the driver saw."""
+    """A task's store as this node has it; StoreGone when it is not there, or its content is not
+    what the driver saw."""
     settings = TrialSettings(**task["settings"])
     try:
         store = Store.open(task["store"])
@@ -210,7 +229,9 @@ def store_of(task: dict[str, Any]) -> Store:
     except (InputError, OSError, pa.ArrowException) as error:
         raise StoreGone(f"{task['store']} can't be opened any more ({error})") from error
     if found != task["data_hash"]:
-        raise StoreGone(f"{task['store']}: on {socket.gethostname()} its content is not what the search began on")
+        raise StoreGone(
+            f"{task['store']}: on {socket.gethostname()} its content is not what the search began on"
+        )
     return store
 
 
@@ -225,7 +246,8 @@ def device_of(task: dict[str, Any]) -> str:
 
 
 def is_complete(task: dict[str, Any]) -> bool:
-    """Whether the bank has the trial already; one that is complete on this machine alone is put at the home's URL."""
+    """Whether the bank has the trial already; one that is complete on this machine alone is put at
+    the home's URL."""
     study, trial, home = task["study"], task["trial"], home_at(task["home"])
     here, copy = Bank(home.bank).is_complete(study, trial), copy_of(home)
     if copy is None or copy.has_entry(study, trial):
@@ -236,20 +258,28 @@ def is_complete(task: dict[str, Any]) -> bool:
 
 
 def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> None:
-    """Predictions, weights and at last trial.json of a finished training; then the same at the home's URL, if any."""
+    """Predictions, weights and at last trial.json of a finished training; then the same at the
+    home's URL, if any."""
     home = home_at(task["home"])
     bank = Bank(home.bank)
     folder = bank.folder(task["study"], task["trial"])
     remove_folder(folder)  # what a killed training may have left
     predictions = fit.predictions()
     fit.save_weights(folder)
-    bank.write(task["study"], task["trial"], trial_record(fit, task, stopped=stopped, seconds=seconds), predictions)
+    bank.write(
+        task["study"],
+        task["trial"],
+        trial_record(fit, task, stopped=stopped, seconds=seconds),
+        predictions,
+    )
     copy = copy_of(home)
     if copy is not None:
         copy.put_entry(task["study"], task["trial"])
 
 
-def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> dict[str, Any]:
+def trial_record(
+    fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float
+) -> dict[str, Any]:
     """What trial.json says of a finished training, all of it JSON."""
     history = [vars(epoch) for epoch in fit.history]
     averaged = fit.settings.averaged_epochs
@@ -278,11 +308,14 @@ def trial_record(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: floa
 
 
 def best_of(fit: Fit) -> dict[str, Any]:
-    """The best epoch of each dimension and of the score; empty where nothing was validated (train_val_mix)."""
+    """The best epoch of each dimension and of the score; empty where nothing was validated
+    (train_val_mix)."""
     if not fit.best:
         return {}
     scores = [(epoch.score, -epoch.epoch) for epoch in fit.history if epoch.score is not None]
-    best: dict[str, Any] = {name: {"ccc": one.ccc, "epoch": one.epoch} for name, one in fit.best.items()}
+    best: dict[str, Any] = {
+        name: {"ccc": one.ccc, "epoch": one.epoch} for name, one in fit.best.items()
+    }
     value = (fit.best["valence"].ccc + fit.best["arousal"].ccc) / 2
     return {**best, "score": {"value": value, "epoch": -max(scores)[1]}}
 

@@ -1,4 +1,5 @@
-"""Is this value allowed for that setting? Asked of the fields of `TrialSettings`, answered in plain words."""
+"""Is this value allowed for that setting? Asked of the fields of `TrialSettings`, answered in plain
+words."""
 
 from __future__ import annotations
 
@@ -23,11 +24,13 @@ KNOWN = sorted(set(TrialSettings.model_fields) - set(ELSEWHERE))
 def checked_value(name: str, raw: Any) -> Any:
     """`raw` as a value of setting `name`, as plain data; ValueError says what was expected.
 
-    Texts such as "1e-4" (which YAML 1.1 does not take for numbers) count as numbers where one is due.
-    """
+    Texts such as "1e-4" (which YAML 1.1 does not take for numbers) count as numbers where one is
+    due."""
     kinds = value_kinds(name)
     if isinstance(raw, list) and tuple not in kinds:
-        raise ValueError(f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}")
+        raise ValueError(
+            f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}"
+        )
     if (menu := [item for kind in kinds for item in kind_menu(kind)]) and raw not in menu:
         raise ValueError(unknown_name(name, raw, menu))
     if bool in kinds and not isinstance(raw, bool):
@@ -46,7 +49,8 @@ def checked_value(name: str, raw: Any) -> Any:
 
 @cache
 def value_kinds(name: str) -> frozenset[Any]:
-    """What a setting's values are: int, float, bool, tuple, NoneType, and Literal menus as they are declared."""
+    """What a setting's values are: int, float, bool, tuple, NoneType, and Literal menus as they are
+    declared."""
     return frozenset(_kinds(TrialSettings.model_fields[name].annotation))
 
 
@@ -71,5 +75,7 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
     field = TrialSettings.model_fields[name]
-    annotation: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    annotation: Any = (
+        Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
+    )
     return TypeAdapter(annotation)

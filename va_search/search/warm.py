@@ -1,11 +1,12 @@
-"""Warm start: what finished trials of earlier studies of the same home tell the sampler of this one.
+"""Warm start: what finished trials of earlier studies of the same home tell the sampler of this
+one.
 
-Conventions: a trial counts when its settings, seed and fold aside, are those of some configuration of the space (unused
-settings and equal spellings as everywhere), and when it has validation scores. Its scores are taken as they are, also
-where its data differs from this store's (another store, annotations since corrected): only how trials rank tells
-something then, and it is said. No trial id changes, nothing counts toward the budget, and no configuration is left
-out of the search because an earlier study had it: the very same trial is linked in, as always.
-"""
+Conventions: a trial counts when its settings, seed and fold aside, are those of some configuration
+of the space (unused settings and equal spellings as everywhere), and when it has validation scores.
+Its scores are taken as they are, also where its data differs from this store's (another store,
+annotations since corrected): only how trials rank tells something then, and it is said. No trial id
+changes, nothing counts toward the budget, and no configuration is left out of the search because an
+earlier study had it: the very same trial is linked in, as always."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from va_search.training.settings import TrialSettings
 
 @dataclass
 class Warm:
-    """One earlier study: the trials that tell something, and how many do not, by why. `other_data`: of those `used`."""
+    """One earlier study: the trials that tell something, and how many do not, by why. `other_data`:
+    of those `used`."""
 
     study: str
     used: list[tuple[TrialSettings, dict[str, Any]]] = field(default_factory=list)
@@ -39,15 +41,22 @@ class Warm:
         return {"study": self.study, "used": len(self.used), **others}
 
 
-def warm_start_from(bank: Bank, studies: Sequence[str], space: Space, store: Store, *, study: str) -> list[Warm]:
-    """What `studies` tell a search for `study`; a trial that stands in several counts for the first, own ones never.
+def warm_start_from(
+    bank: Bank, studies: Sequence[str], space: Space, store: Store, *, study: str
+) -> list[Warm]:
+    """What `studies` tell a search for `study`; a trial that stands in several counts for the
+    first, own ones never.
 
-    InputError for studies without trials in the bank, for `study` itself, and for a sampler that doesn't learn.
-    """
+    InputError for studies without trials in the bank, for `study` itself, and for a sampler that
+    doesn't learn."""
     known = bank.studies()
-    problems = [unknown_name("study to start from", name, known) for name in studies if name not in known]
+    problems = [
+        unknown_name("study to start from", name, known) for name in studies if name not in known
+    ]
     if study in studies:
-        problems.append(f"--warm-start {study}: a study learns from its own trials anyway; name another one")
+        problems.append(
+            f"--warm-start {study}: a study learns from its own trials anyway; name another one"
+        )
     if studies and space.sampler != "tpe":
         problems.append(
             f"--warm-start informs sampler tpe; this space has sampler {space.sampler}, which learns nothing"
@@ -64,8 +73,8 @@ def warm_start_from(bank: Bank, studies: Sequence[str], space: Space, store: Sto
 
 
 def warm_start_of(study: Study, given: Sequence[str], space: Space, store: Store) -> list[Warm]:
-    """What the studies `given` now, and those given before, tell `study`; of the latter, what is still there, and TPE
-    can use. Errors as of `warm_start_from`."""
+    """What the studies `given` now, and those given before, tell `study`; of the latter, what is
+    still there, and TPE can use. Errors as of `warm_start_from`."""
     before = [name for name in study.warm_start if name not in given]
     still = [name for name in before if space.sampler == "tpe" and study.bank.trials(name)]
     return warm_start_from(study.bank, [*still, *given], space, store, study=study.name)
@@ -81,7 +90,9 @@ def _from(study: str, records: Iterable[dict[str, Any]], space: Space, store: St
             warm.unscored += 1
         else:
             warm.used.append((settings, light(record)))
-            warm.other_data += record.get("data_hash") != store.data_hash(settings.features, settings.fold)
+            warm.other_data += record.get("data_hash") != store.data_hash(
+                settings.features, settings.fold
+            )
     return warm
 
 

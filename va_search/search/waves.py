@@ -1,9 +1,9 @@
 """A session's trials on Ray Tune, in waves.
 
-Tune places trials and starts their processes; it remembers nothing for us: the bank does. Until it ends it keeps
-all finished trials and looks through them at every turn; so it ends now and then, and the next wave begins on the same
-Ray. ASHA (where the space asks for it) stops trials early, and a stopped trial still goes to the bank.
-"""
+Tune places trials and starts their processes; it remembers nothing for us: the bank does. Until it
+ends it keeps all finished trials and looks through them at every turn; so it ends now and then, and
+the next wave begins on the same Ray. ASHA (where the space asks for it) stops trials early, and a
+stopped trial still goes to the bank."""
 
 from __future__ import annotations
 
@@ -19,18 +19,26 @@ from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session, task
 
 WAVE, WAVE_EACH = 500, 50
-"""Trials in a wave: so many in all, or for each that runs beside others. At its end some wait for the last one: with 50
-each that is about one part in a hundred."""
+"""Trials in a wave: so many in all, or for each that runs beside others. At its end some wait for
+the last one: with 50 each that is about one part in a hundred."""
 
 RETRIES = 0
-"""Of a trial whose process was killed, by Tune: the session hands it out again, beside as many others as it sees fit.
-An exception of a training is no such failure: the actor reports it, and only `search` again retries it."""
+"""Of a trial whose process was killed, by Tune: the session hands it out again, beside as many
+others as it sees fit. An exception of a training is no such failure: the actor reports it, and only
+`search` again retries it."""
 
 
 def tune_in_waves(
-    session: Session, options: Options, first: Any, gpus: float, *, watch: Callable[[Progress], None], ray: RunningRay
+    session: Session,
+    options: Options,
+    first: Any,
+    gpus: float,
+    *,
+    watch: Callable[[Progress], None],
+    ray: RunningRay,
 ) -> None:
-    """Train what the session hands out until there is no more; `first` was drawn before Ray was started."""
+    """Train what the session hands out until there is no more; `first` was drawn before Ray was
+    started."""
     scheduler = _scheduler(session)
     _use_waiting_processes()
     while first is not None or session.waiting:
@@ -60,12 +68,16 @@ def _wave(
     from va_search.search.trial import TrialActor
 
     def to_task(trial: str, settings: Any) -> dict[str, Any]:
-        made = task(session, trial, settings, device="cpu" if gpus == 0 else "cuda", threads=options.threads)
+        made = task(
+            session, trial, settings, device="cpu" if gpus == 0 else "cuda", threads=options.threads
+        )
         made["checkpoint_seconds"] = options.checkpoint_seconds
         others = session.next_alike(partners(settings), options.fuse_seeds - 1)
         if others:
             group = [(trial, settings), *others]
-            made["group"] = [{"trial": one, "settings": each.model_dump(mode="json")} for one, each in group]
+            made["group"] = [
+                {"trial": one, "settings": each.model_dump(mode="json")} for one, each in group
+            ]
         return made
 
     scratch = session.study.folder / "ray"
@@ -75,7 +87,8 @@ def _wave(
     limiter = ConcurrencyLimiter(searcher, max_concurrent=session.concurrent)
 
     def count_nodes() -> None:
-        """A cluster's nodes come and go: as many trials as they bear, and what to tell where they bear none."""
+        """A cluster's nodes come and go: as many trials as they bear, and what to tell where they
+        bear none."""
         if options.address is not None:
             nodes = living()
             session.lacks = waiting_for(nodes, gpus, options.threads)
@@ -102,7 +115,15 @@ def _wave(
             stop=StopWhenAsked(session),
             failure_config=tune.FailureConfig(max_failures=RETRIES),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=early is not None),
-            callbacks=[Progressing(session, watch, count_nodes, lost=ray.supervisor.lost, explain=ray.deaths.explain)],
+            callbacks=[
+                Progressing(
+                    session,
+                    watch,
+                    count_nodes,
+                    lost=ray.supervisor.lost,
+                    explain=ray.deaths.explain,
+                )
+            ],
             verbose=0,
         ),
     )
@@ -113,9 +134,9 @@ def _wave(
 def _use_waiting_processes() -> None:
     """Let actors begin in the processes that have imported torch already (machine.py: PRELOADED).
 
-    Ray gives an actor with environment variables of its own a process of its own, and Tune sets one: for PyTorch
-    Lightning, which is not used here. Without effect on results; where Tune changes this, trials begin later.
-    """
+    Ray gives an actor with environment variables of its own a process of its own, and Tune sets
+    one: for PyTorch Lightning, which is not used here. Without effect on results; where Tune
+    changes this, trials begin later."""
     from ray.tune.execution import class_cache
 
     getattr(class_cache, "DEFAULT_ENV_VARS", {}).pop("PL_DISABLE_FORK", None)
@@ -132,5 +153,7 @@ def _scheduler(session: Session) -> Any:
     if early is None:
         return None
     rungs = Rungs(early.grace_epochs, early.reduction_factor, measures(session.space.objective))
-    rungs.learn(session.study.bank.record(session.study.name, trial) for trial in sorted(session.finished))
+    rungs.learn(
+        session.study.bank.record(session.study.name, trial) for trial in sorted(session.finished)
+    )
     return StopBehind(rungs)

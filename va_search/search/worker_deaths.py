@@ -1,9 +1,8 @@
 """Who killed a trial's process: Ray's memory monitor, the kernel, a crash, or somebody's signal.
 
-Conventions: to Ray all of these look alike. What tells them apart is Ray's own message, the process's
-log (a crash leaves the signal's name there) and the kernel's counters of processes that it killed for
-memory, which are compared with those when the search began.
-"""
+Conventions: to Ray all of these look alike. What tells them apart is Ray's own message, the
+process's log (a crash leaves the signal's name there) and the kernel's counters of processes that
+it killed for memory, which are compared with those when the search began."""
 
 from __future__ import annotations
 
@@ -27,26 +26,30 @@ LESS = "fewer trials at a time (--concurrent), or smaller batches, need less"
 
 @dataclass(frozen=True)
 class Death:
-    """Why a trial's process died, in one sentence, and whether it was killed since the memory ran out."""
+    """Why a trial's process died, in one sentence, and whether it was killed since the memory ran
+    out."""
 
     reason: str
     for_memory: bool = False
 
 
 class Deaths:
-    """Explains the deaths of the processes of one Ray; `folder` is where its logs are, None for a cluster's."""
+    """Explains the deaths of the processes of one Ray; `folder` is where its logs are, None for a
+    cluster's."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._kills = kernel_kills()
-        self._unexplained = 0  # kills by the kernel since the search began that no death was explained by
+        self._unexplained = (
+            0  # kills by the kernel since the search began that no death was explained by
+        )
 
     def explain(self, error: str, reported: int | None = None) -> Death:
         """Return the cause of the last death that Ray's messages are about.
 
-        `reported` is the id of the process that the trial last reported from, None where it reported nothing. It
-        counts where Ray's message names no process: on a busy machine Ray gives up waiting for the details.
-        """
+        `reported` is the id of the process that the trial last reported from, None where it
+        reported nothing. It counts where Ray's message names no process: on a busy machine Ray
+        gives up waiting for the details."""
         error = error.rpartition("Failure #")[2]  # as Tune numbers them
         if MONITOR.search(error):
             monitor = "was killed by Ray's memory monitor: the machine's memory was nearly full"
@@ -59,7 +62,9 @@ class Deaths:
         if crash is not None:
             return Death(f"the trial's process crashed: {crash}")
         if self._folder is None:
-            return Death("the trial's process was killed on its node (by its kernel where memory ran out, or by hand)")
+            return Death(
+                "the trial's process was killed on its node (by its kernel where memory ran out, or by hand)"
+            )
         if self._killed_by_kernel(process):
             kernel = "was killed by the kernel: no memory was left"
             return Death(f"the trial's process {kernel}; {LESS}", for_memory=True)
@@ -67,7 +72,8 @@ class Deaths:
         return Death(f"the trial's process was killed {by_hand}")
 
     def _crash(self, process: int | None) -> str | None:
-        """The signal a process crashed with and where, from its log; None where it did not crash."""
+        """The signal a process crashed with and where, from its log; None where it did not
+        crash."""
         if self._folder is None or process is None:
             return None
         for log in self._folder.glob(f"session_*/logs/worker-*-{process}.err"):
@@ -81,12 +87,19 @@ class Deaths:
         return None
 
     def _killed_by_kernel(self, process: int | None) -> bool:
-        """Whether the kernel killed this process for memory: by its log, or, where that does not say so, by its
-        counters. Each kill that they count explains one death, since several processes may be killed at once."""
+        """Whether the kernel killed this process for memory: by its log, or, where that does not
+        say so, by its counters. Each kill that they count explains one death, since several
+        processes may be killed at once."""
         before, self._kills = self._kills, kernel_kills()
-        self._unexplained += max((count - before.get(name, count) for name, count in self._kills.items()), default=0)
+        self._unexplained += max(
+            (count - before.get(name, count) for name, count in self._kills.items()), default=0
+        )
         log = kernel_log()
-        in_log = bool(log) and process is not None and re.search(rf"Killed process {process} ", log) is not None
+        in_log = (
+            bool(log)
+            and process is not None
+            and re.search(rf"Killed process {process} ", log) is not None
+        )
         if not in_log and self._unexplained == 0:
             return False
         self._unexplained = max(0, self._unexplained - 1)
@@ -94,7 +107,8 @@ class Deaths:
 
 
 def kernel_kills() -> dict[str, int]:
-    """How many processes the kernel has killed for memory, by the counter's path: this container's, this machine's."""
+    """How many processes the kernel has killed for memory, by the counter's path: this container's,
+    this machine's."""
     counters = [Path("/proc/vmstat")]
     with suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
@@ -103,7 +117,10 @@ def kernel_kills() -> dict[str, int]:
                 counters.append(Path(f"/sys/fs/cgroup{group}/memory.events"))
             elif controllers == "memory":
                 counters.append(Path(f"/sys/fs/cgroup/memory{group}/memory.oom_control"))
-    counters += [Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control")]
+    counters += [
+        Path("/sys/fs/cgroup/memory.events"),
+        Path("/sys/fs/cgroup/memory/memory.oom_control"),
+    ]
     found = {}
     for path in counters:
         with suppress(OSError):
@@ -124,7 +141,9 @@ def kernel_log() -> str:
         while True:
             try:
                 lines.append(os.read(messages, 8192))  # one message each
-            except BrokenPipeError:  # messages were overwritten meanwhile: go on with the oldest left
+            except (
+                BrokenPipeError
+            ):  # messages were overwritten meanwhile: go on with the oldest left
                 continue
     except OSError:  # no more
         return b"".join(lines).decode("utf-8", errors="replace")

@@ -1,1 +1,2 @@
-"""Predicting from an ensemble's weights: on stores from the command line, on tables as a model that MLflow serves."""
+"""Predicting from an ensemble's weights: on stores from the command line, on tables as a model that
+MLflow serves."""

@@ -8,7 +8,8 @@ from va_search.errors import InputError
 
 
 def checked_device(name: str) -> str:
-    """`name`, or for "auto" a GPU where there is one; InputError for what torch does not know or have here."""
+    """`name`, or for "auto" a GPU where there is one; InputError for what torch does not know or
+    have here."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:

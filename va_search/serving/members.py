@@ -1,12 +1,13 @@
 """An ensemble's member models, rebuilt from their weights, and what they predict together.
 
-A configuration over folds is predicted by its folds' trials, each with the same part of its weight; a blend by all
-members of its parts. Trials of fold train_val_mix keep no weights, so what has them can't predict anew.
+A configuration over folds is predicted by its folds' trials, each with the same part of its weight;
+a blend by all members of its parts. Trials of fold train_val_mix keep no weights, so what has them
+can't predict anew.
 
-Conventions: a trial with weight in valence gives the model of its best valence epoch, `valence.safetensors`, and so
-for arousal; where both files hold the same weights one model serves both. Predictions are on the source's scale.
-Recordings are predicted a few subjects at a time, whole subjects, since a trial may normalise by subject.
-"""
+Conventions: a trial with weight in valence gives the model of its best valence epoch,
+`valence.safetensors`, and so for arousal; where both files hold the same weights one model serves
+both. Predictions are on the source's scale. Recordings are predicted a few subjects at a time,
+whole subjects, since a trial may normalise by subject."""
 
 from __future__ import annotations
 
@@ -27,14 +28,16 @@ from va_search.predictions.bank import Bank
 from va_search.training.weights import TrainedModel, load_model, read_header
 
 PART = 100_000
-"""Frames predicted at a time, at least one subject: memory stays bounded whatever the store's size."""
+"""Frames predicted at a time, at least one subject: memory stays bounded whatever the store's
+size."""
 
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A trial's weights in each dimension it is a member of: one for every piece of the ensemble (`pieces`)."""
+    """A trial's weights in each dimension it is a member of: one for every piece of the ensemble
+    (`pieces`)."""
 
     study: str
     trial: str
@@ -47,7 +50,8 @@ class Weights:
 
 @dataclass(frozen=True)
 class Member:
-    """A trial's weights with its models; a model stands once with all the dimensions it predicts."""
+    """A trial's weights with its models; a model stands once with all the dimensions it
+    predicts."""
 
     weights: Weights
     models: list[tuple[TrainedModel, list[str]]]
@@ -62,21 +66,25 @@ def members_of(ensemble: Ensemble) -> list[Weights]:
             for member in piece.dimensions[dimension].members:
                 trials = list(member.trials.values()) if member.trials else [member.trial]
                 for trial in trials if member.weight else ():
-                    weights = found.setdefault((member.study, trial), {}).setdefault(dimension, [0.0] * len(pieces))
+                    weights = found.setdefault((member.study, trial), {}).setdefault(
+                        dimension, [0.0] * len(pieces)
+                    )
                     weights[index] += member.weight / len(trials)
     return [
-        Weights(study, trial, {dimension: tuple(weights) for dimension, weights in by_dimension.items()})
+        Weights(
+            study, trial, {dimension: tuple(weights) for dimension, weights in by_dimension.items()}
+        )
         for (study, trial), by_dimension in sorted(found.items())
     ]
 
 
 def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
-    """The feature sets that the members read, by name, from the headers of their weights in the bank.
+    """The feature sets that the members read, by name, from the headers of their weights in the
+    bank.
 
-    InputError with every reason why the ensemble can't predict: members from elsewhere and members of fold
-    train_val_mix, which have no weights; files missing, cut short or of another version; members on another label
-    range or other columns of one feature set.
-    """
+    InputError with every reason why the ensemble can't predict: members from elsewhere and members
+    of fold train_val_mix, which have no weights; files missing, cut short or of another version;
+    members on another label range or other columns of one feature set."""
     problems = _without_weights(ensemble)
     bare = {(m.study, m.trial) for piece, m in _all_members(ensemble) if _lacks(piece, m)}
     sets: dict[str, FeatureSet] = {}
@@ -92,9 +100,13 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
                 continue
             if header.label_range != ensemble.label_range:
                 found, expected = list(header.label_range), list(ensemble.label_range)
-                problems.append(f"{path}: trained on label range {found}, the ensemble is of {expected}")
+                problems.append(
+                    f"{path}: trained on label range {found}, the ensemble is of {expected}"
+                )
             problems += [
-                p for one in header.feature_sets if (p := _other_set(sets.setdefault(one.name, one), one, path))
+                p
+                for one in header.feature_sets
+                if (p := _other_set(sets.setdefault(one.name, one), one, path))
             ]
     if problems:
         raise InputError(*dict.fromkeys(problems))
@@ -124,7 +136,9 @@ def _without_weights(ensemble: Ensemble) -> list[str]:
             for member in piece.dimensions[dimension].members:
                 if reason := _lacks(piece, member):
                     label = f"{member.study}/{member.trial}"
-                    named.setdefault(reason, {})[label] = f"{label} (weight in {dimension} {member.weight:.3f})"
+                    named.setdefault(reason, {})[label] = (
+                        f"{label} (weight in {dimension} {member.weight:.3f})"
+                    )
     return [
         f"ensemble {ensemble.name!r} has members {reason}: {', '.join(members.values())}; it can't predict anew; "
         f"build one without{': `members: {outside: false}` in the recipe' if 'elsewhere' in reason else ' them'}"
@@ -144,7 +158,8 @@ def _other_set(first: FeatureSet, second: FeatureSet, path: object) -> str | Non
 
 
 def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[Member]:
-    """Members one by one, so that a reader who lets go of each has one in memory; check them by `needed` first."""
+    """Members one by one, so that a reader who lets go of each has one in memory; check them by
+    `needed` first."""
     for weights in members_of(ensemble):
         folder = bank.folder(weights.study, weights.trial)
         models: list[tuple[TrainedModel, list[str]]] = []
@@ -160,7 +175,9 @@ def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[Member]:
 def _same(first: TrainedModel, second: TrainedModel) -> bool:
     """Whether two models of one trial are of the same epoch."""
     tensors = second.model.state_dict()
-    same_weights = all(torch.equal(value, tensors[name]) for name, value in first.model.state_dict().items())
+    same_weights = all(
+        torch.equal(value, tensors[name]) for name, value in first.model.state_dict().items()
+    )
     pairs = zip(first.statistics or (), second.statistics or (), strict=True)
     return same_weights and all(np.array_equal(a, b) for a, b in pairs)
 
@@ -174,11 +191,11 @@ def predict_together(
     device: str = "cpu",
     watch: Callable[[str, int], None] = lambda label, frames: None,
 ) -> Values:
-    """(frames, 2) float64, frames of `recordings` one after another, post-processed and not clipped.
+    """(frames, 2) float64, frames of `recordings` one after another, post-processed and not
+    clipped.
 
-    `watch` is told a member's label and how many frames a model of it has just predicted. JobError when a member
-    predicts something that is no number.
-    """
+    `watch` is told a member's label and how many frames a model of it has just predicted. JobError
+    when a member predicts something that is no number."""
     pieces = ensemble.pieces
     frames = sum(recording.frames for recording in recordings)
     total = {dimension: np.zeros((frames, len(pieces))) for dimension in DIMENSIONS}
@@ -188,7 +205,9 @@ def predict_together(
                 values = model.predict(store, part, device=device)
                 if not np.isfinite(values).all():
                     names = ", ".join(one.name for one in part[:3])
-                    raise JobError(f"{member.weights.label}: its {model.dimension} model predicts NaN for {names}")
+                    raise JobError(
+                        f"{member.weights.label}: its {model.dimension} model predicts NaN for {names}"
+                    )
                 for dimension in dimensions:
                     weights = np.array(member.weights.by_dimension[dimension])
                     column = values[:, DIMENSIONS.index(dimension)].astype(np.float64)
@@ -196,13 +215,18 @@ def predict_together(
                 watch(member.weights.label, len(values))
     found = np.zeros((frames, len(DIMENSIONS)))
     for index, (share, piece) in enumerate(pieces):
-        columns = [finished(total[d][:, index], recordings, piece.dimensions[d].post) for d in DIMENSIONS]
+        columns = [
+            finished(total[d][:, index], recordings, piece.dimensions[d].post) for d in DIMENSIONS
+        ]
         found += share * np.stack(columns, axis=1)
     return found
 
 
-def parts(recordings: Sequence[Recording]) -> Iterator[tuple[NDArray[np.int64], tuple[Recording, ...]]]:
-    """Recordings of whole subjects, about PART frames together, with the rows that their frames have in the result."""
+def parts(
+    recordings: Sequence[Recording],
+) -> Iterator[tuple[NDArray[np.int64], tuple[Recording, ...]]]:
+    """Recordings of whole subjects, about PART frames together, with the rows that their frames
+    have in the result."""
     starts = np.cumsum([0, *(recording.frames for recording in recordings)])
     subjects: dict[str, list[int]] = {}
     for index, recording in enumerate(recordings):

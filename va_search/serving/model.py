@@ -1,8 +1,8 @@
-"""The code of an ensemble in MLflow: logged as this file ("models from code"), never as a pickled object.
+"""The code of an ensemble in MLflow: logged as this file ("models from code"), never as a pickled
+object.
 
-MLflow runs this file when it loads the model. The package's own code lies beside it in the model, so that the model
-predicts the same after the package has changed.
-"""
+MLflow runs this file when it loads the model. The package's own code lies beside it in the model,
+so that the model predicts the same after the package has changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ class EnsembleModel(PythonModel):
         self.served = Served.open(Path(context.artifacts["ensemble"]))
 
     def predict(
-        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+        self,
+        context: PythonModelContext,
+        model_input: pd.DataFrame,
+        params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
         """MLflow: recording, valence and arousal for every row."""
         return self.served.predict(model_input)

@@ -2,10 +2,9 @@
 
     OUT/<recording>.csv    as in a submission: the store's time column (if it has one), valence, arousal
 
-Conventions: values are on the scale the ensemble was trained on, clipped to its label range. Only feature sets that
-members need are read. The folder appears whole and replaces only an earlier one of this ensemble, unchanged since,
-unless it is asked to replace another output of ours.
-"""
+Conventions: values are on the scale the ensemble was trained on, clipped to its label range. Only
+feature sets that members need are read. The folder appears whole and replaces only an earlier one
+of this ensemble, unchanged since, unless it is asked to replace another output of ours."""
 
 from __future__ import annotations
 
@@ -31,11 +30,12 @@ Watch = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Written:
-    """What was written. `members`: trials with weight; `clipped`: values that lay outside the label range.
+    """What was written. `members`: trials with weight; `clipped`: values that lay outside the label
+    range.
 
-    `from_bank`: where the recordings are those the study predicted when it trained, the largest difference to what
-    the bank has, else None. Trials trained in bf16 on a GPU differ; beyond that, weights or features changed since.
-    """
+    `from_bank`: where the recordings are those the study predicted when it trained, the largest
+    difference to what the bank has, else None. Trials trained in bf16 on a GPU differ; beyond that,
+    weights or features changed since."""
 
     ensemble: str
     split: str
@@ -61,14 +61,19 @@ def write_predictions(
     replace: bool = False,
     watch: Watch = lambda label, done, frames: None,
 ) -> Written:
-    """Predict the store's recordings of `split` and write them to the folder `out`, read back and checked.
+    """Predict the store's recordings of `split` and write them to the folder `out`, read back and
+    checked.
 
-    `watch` is told the member at work and the frames done of all. InputError, with every problem: an unknown split, or
-    one without recordings; weights that are missing or don't fit; feature sets of the store that don't fit; an `out`
-    that holds anything but earlier predictions by this ensemble (with `replace`: any output of ours).
-    """
-    recordings, feature_sets, replaced = _checked(ensemble, bank, store, split, out.resolve(), replace=replace)
-    sheets = recording_sheets(np.zeros((sum(r.frames for r in recordings), 2)), recordings, store)  # names, before work
+    `watch` is told the member at work and the frames done of all. InputError, with every problem:
+    an unknown split, or one without recordings; weights that are missing or don't fit; feature sets
+    of the store that don't fit; an `out` that holds anything but earlier predictions by this
+    ensemble (with `replace`: any output of ours)."""
+    recordings, feature_sets, replaced = _checked(
+        ensemble, bank, store, split, out.resolve(), replace=replace
+    )
+    sheets = recording_sheets(
+        np.zeros((sum(r.frames for r in recordings), 2)), recordings, store
+    )  # names, before work
     done, frames = 0, sum(r.frames for r in recordings) * _models(ensemble)
 
     def count(label: str, more: int) -> None:
@@ -80,7 +85,12 @@ def write_predictions(
     raw = predict_together(ensemble, members, store, recordings, device=device, watch=count)
     values = np.clip(raw, *ensemble.label_range)
     sheets = recording_sheets(values, recordings, store)
-    about = {**about_ensemble(ensemble, PREDICTIONS), "format": "recordings", "split": split, "store": store.name}
+    about = {
+        **about_ensemble(ensemble, PREDICTIONS),
+        "format": "recordings",
+        "split": split,
+        "store": store.name,
+    }
     write_folder(out.resolve(), sheets, about, ensemble.label_range)
     return Written(
         ensemble=ensemble.name,
@@ -114,7 +124,8 @@ def _from_bank(
 def _checked(
     ensemble: Ensemble, bank: Bank, store: Store, split: str, out: Path, *, replace: bool
 ) -> tuple[tuple[Recording, ...], tuple[str, ...], bool]:
-    """The recordings to predict, names of the feature sets to read, and whether `out` is replaced."""
+    """The recordings to predict, names of the feature sets to read, and whether `out` is
+    replaced."""
     problems: list[str] = []
     replaced = False
     names: tuple[str, ...] = ()

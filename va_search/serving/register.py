@@ -1,8 +1,8 @@
-"""An ensemble in MLflow's model registry: a pyfunc model from code, its weights as safetensors, beside its run.
+"""An ensemble in MLflow's model registry: a pyfunc model from code, its weights as safetensors,
+beside its run.
 
-Conventions: the registered model has the ensemble's name unless another is given, and a version for every content:
-the same ensemble, weights and package again are the version that is there.
-"""
+Conventions: the registered model has the ensemble's name unless another is given, and a version for
+every content: the same ensemble, weights and package again are the version that is there."""
 
 from __future__ import annotations
 
@@ -28,13 +28,24 @@ from va_search.tracking.ensembles import log_ensemble
 from va_search.tracking.models import Column, Model, answered, log_version
 from va_search.tracking.shown import shown
 
-LIBRARIES = ("mlflow", "numpy", "pandas", "pyarrow", "pydantic", "PyYAML", "safetensors", "scipy", "torch")
+LIBRARIES = (
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "pydantic",
+    "PyYAML",
+    "safetensors",
+    "scipy",
+    "torch",
+)
 """What the logged code imports, all it takes to serve the model elsewhere."""
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A version in the registry. `new` is False where it stood there already; `tracking_uri` has no password."""
+    """A version in the registry. `new` is False where it stood there already; `tracking_uri` has no
+    password."""
 
     ensemble: str
     model: str
@@ -48,8 +59,11 @@ class Registered:
     megabytes: float
 
 
-def register(home: Home, ensemble: Ensemble, *, name: str | None = None, tracking_uri: str | None = None) -> Registered:
-    """Log the ensemble as a model and register it. The model predicts its own example before it is logged.
+def register(
+    home: Home, ensemble: Ensemble, *, name: str | None = None, tracking_uri: str | None = None
+) -> Registered:
+    """Log the ensemble as a model and register it. The model predicts its own example before it is
+    logged.
 
     InputError for members without weights (all named), and names that the registry can't have.
     """
@@ -101,7 +115,8 @@ def register(home: Home, ensemble: Ensemble, *, name: str | None = None, trackin
 
 
 def _rate(ensemble: Ensemble) -> float | None:
-    """The frame rate of the study's recordings; None where they have several, or the store is not there."""
+    """The frame rate of the study's recordings; None where they have several, or the store is not
+    there."""
     try:
         rates = {recording.frames_per_second for recording in Store.open(ensemble.store).recordings}
     except InputError:
@@ -112,18 +127,24 @@ def _rate(ensemble: Ensemble) -> float | None:
 def _refuse_broken(served: Served, table: Any) -> None:
     found = served.predict(table)
     if len(found) != len(table) or not found[list(DIMENSIONS)].notna().all(axis=None):
-        raise JobError(f"ensemble {served.ensemble.name!r} does not predict its own example; nothing was logged")
+        raise JobError(
+            f"ensemble {served.ensemble.name!r} does not predict its own example; nothing was logged"
+        )
 
 
 def _content(folder: Path) -> str:
     """Hash of the package's version and of every file in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    hashes = {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    hashes = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
     return digest([__version__, hashes])
 
 
 def _requirements() -> list[str]:
-    """The libraries at the versions that are installed here, without a build's suffix such as +cpu."""
+    """The libraries at the versions that are installed here, without a build's suffix such as
+    +cpu."""
     from importlib.metadata import version
 
     return [f"{name}=={version(name).split('+')[0]}" for name in LIBRARIES]
@@ -131,7 +152,9 @@ def _requirements() -> list[str]:
 
 def _about(ensemble: Ensemble) -> str:
     """What the registry's page says of a version."""
-    lines = [f"Ensemble `{ensemble.name}` of va-search {__version__}, recipe `{ensemble.recipe}`. Validation CCC:"]
+    lines = [
+        f"Ensemble `{ensemble.name}` of va-search {__version__}, recipe `{ensemble.recipe}`. Validation CCC:"
+    ]
     for measured in ("out_of_fold", "in_sample"):
         scores = ensemble.scores[measured]
         if scores:

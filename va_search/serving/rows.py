@@ -8,9 +8,8 @@
     frames_per_second    optional where nothing is smoothed or delayed, or the study's recordings all had one rate
     gap                  optional: true where time jumps before the row (nothing is carried across)
 
-Conventions: predictions have the rows of the input in its order. Normalisation by recording or subject uses the rows
-that are given together, so a recording is given whole.
-"""
+Conventions: predictions have the rows of the input in its order. Normalisation by recording or
+subject uses the rows that are given together, so a recording is given whole."""
 
 from __future__ import annotations
 
@@ -48,9 +47,9 @@ def to_store(
 ) -> tuple[MemoryStore, NDArray[np.int64]]:
     """The rows as a store, and the row of the table that each of its frames is.
 
-    `frames_per_second` stands in where the table has none; None: it must have them. InputError with every problem:
-    missing columns, rows without a recording, values that are no finite numbers, a recording of two subjects or rates.
-    """
+    `frames_per_second` stands in where the table has none; None: it must have them. InputError with
+    every problem: missing columns, rows without a recording, values that are no finite numbers, a
+    recording of two subjects or rates."""
     _refuse_missing(frame, feature_sets, frames_per_second)
     names, order = _recordings(frame)
     problems: list[str] = []
@@ -63,7 +62,8 @@ def to_store(
 
 
 def from_store(store: Store, split: str, feature_sets: Sequence[FeatureSet]) -> pd.DataFrame:
-    """The recordings of a split as a table that `to_store` reads, columns named as these feature sets name them."""
+    """The recordings of a split as a table that `to_store` reads, columns named as these feature
+    sets name them."""
     import pandas as pd
 
     tables = []
@@ -71,21 +71,29 @@ def from_store(store: Store, split: str, feature_sets: Sequence[FeatureSet]) -> 
         about = {RECORDING: one.name, SUBJECT: one.subject, RATE: one.frames_per_second}
         table: dict[str, Any] = {**about, GAP: np.isin(np.arange(one.frames), one.gaps)}
         for feature_set in feature_sets:
-            values = store.features(feature_set.name)[one.start : one.stop].astype(_precision(feature_set))
+            values = store.features(feature_set.name)[one.start : one.stop].astype(
+                _precision(feature_set)
+            )
             table |= dict(zip(columns_of(feature_set), values.T, strict=True))
         tables.append(pd.DataFrame(table))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[RECORDING])
 
 
-def _refuse_missing(frame: pd.DataFrame, feature_sets: Sequence[FeatureSet], rate: float | None) -> None:
+def _refuse_missing(
+    frame: pd.DataFrame, feature_sets: Sequence[FeatureSet], rate: float | None
+) -> None:
     problems = [] if RECORDING in frame else [f"the table: column {RECORDING!r} is missing"]
     if rate is None and RATE not in frame:
-        problems.append(f"the table: column {RATE!r} is missing; the ensemble smooths or delays by seconds")
+        problems.append(
+            f"the table: column {RATE!r} is missing; the ensemble smooths or delays by seconds"
+        )
     for one in feature_sets:
         missing = [name for name in columns_of(one) if name not in frame]
         if missing:
             some = ", ".join(map(repr, missing[:3])) + (", …" if len(missing) > 3 else "")
-            problems.append(f"the table: {len(missing)} of {one.dim} columns of {one.name!r} are missing: {some}")
+            problems.append(
+                f"the table: {len(missing)} of {one.dim} columns of {one.name!r} are missing: {some}"
+            )
     if problems:
         raise InputError(*problems)
 
@@ -136,12 +144,22 @@ def _precision(feature_set: FeatureSet) -> type[np.floating]:
 
 
 def _laid_out(
-    frame: pd.DataFrame, names: NDArray[np.object_], order: NDArray[np.int64], rate: float | None, problems: list[str]
+    frame: pd.DataFrame,
+    names: NDArray[np.object_],
+    order: NDArray[np.int64],
+    rate: float | None,
+    problems: list[str],
 ) -> list[Recording]:
-    gaps = frame[GAP].fillna(False).to_numpy(dtype=bool) if GAP in frame else np.zeros(len(frame), dtype=bool)
+    gaps = (
+        frame[GAP].fillna(False).to_numpy(dtype=bool)
+        if GAP in frame
+        else np.zeros(len(frame), dtype=bool)
+    )
     recordings: list[Recording] = []
     start = 0
-    for name, frames in Counter(names.tolist()).items():  # as they first appear, as `order` has them
+    for name, frames in Counter(
+        names.tolist()
+    ).items():  # as they first appear, as `order` has them
         rows = order[start : start + frames]
         part = frame.iloc[rows]
         subject = _one(part, SUBJECT, name, problems) if SUBJECT in frame else name
@@ -152,7 +170,11 @@ def _laid_out(
             problems.append(f"the table: recording {name!r} has no {RATE}")
         inside = tuple((np.flatnonzero(gaps[rows][1:]) + 1).tolist())
         known = float(found if found is not None else rate or 1.0)
-        recordings.append(Recording(name, str(subject or name), name, "test", None, start, len(rows), known, inside))
+        recordings.append(
+            Recording(
+                name, str(subject or name), name, "test", None, start, len(rows), known, inside
+            )
+        )
         start += len(rows)
     return recordings
 
@@ -161,5 +183,7 @@ def _one(part: pd.DataFrame, column: str, name: str, problems: list[str]) -> Any
     """The value a recording has in a column, None where it is empty; a problem when it has two."""
     values = part[column].dropna().unique()
     if len(values) > 1:
-        problems.append(f"the table: recording {name!r} has {len(values)} values of {column}, expected one")
+        problems.append(
+            f"the table: recording {name!r} has {len(values)} values of {column}, expected one"
+        )
     return values[0] if len(values) else None

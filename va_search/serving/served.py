@@ -4,8 +4,8 @@
     serving.json                                     feature sets, frame rate
     bank/<study>/<trial>/<dimension>.safetensors     the members' weights
 
-Conventions: no pickle; predictions are those of `va-search predict`, clipped, on the source's scale.
-"""
+Conventions: no pickle; predictions are those of `va-search predict`, clipped, on the source's
+scale."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ from va_search.ensemble.saved import Ensemble
 from va_search.files import read_json, write_json
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
-from va_search.serving.members import Member, describe, load_members, members_of, needed, predict_together
+from va_search.serving.members import (
+    Member,
+    describe,
+    load_members,
+    members_of,
+    needed,
+    predict_together,
+)
 from va_search.serving.rows import GAP, RATE, RECORDING, SUBJECT, columns_of, to_store
 
 if TYPE_CHECKING:
@@ -36,8 +43,8 @@ EXAMPLE_FRAMES = 6
 class Served:
     """An ensemble with all its models in memory.
 
-    `frames_per_second`: for tables without; None: they must have it where the ensemble counts seconds.
-    """
+    `frames_per_second`: for tables without; None: they must have it where the ensemble counts
+    seconds."""
 
     ensemble: Ensemble
     feature_sets: list[FeatureSet]
@@ -46,31 +53,42 @@ class Served:
 
     @classmethod
     def open(cls, folder: Path) -> Served:
-        """Read a folder that `write_served` made; InputError when a file is missing or not whole."""
+        """Read a folder that `write_served` made; InputError when a file is missing or not
+        whole."""
         ensemble = Ensemble.model_validate(read_json(folder / "ensemble.json"))
         bank = Bank(folder / "bank")
         rate = read_json(folder / "serving.json")["frames_per_second"]
         return cls(ensemble, needed(ensemble, bank), rate, list(load_members(ensemble, bank)))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """recording, valence, arousal for every row of the table, in its order; see `rows` for what a table has."""
+        """recording, valence, arousal for every row of the table, in its order; see `rows` for what
+        a table has."""
         import pandas as pd
 
         ensemble = self.ensemble
         rate = self.frames_per_second
         if rate is None and not counts_seconds(ensemble):
             rate = 1.0  # any will do
-        store, order = to_store(frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=rate)
+        store, order = to_store(
+            frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=rate
+        )
         values = np.zeros((len(frame), 2))
         if len(frame):
             values[order] = predict_together(ensemble, self.members, store, store.recordings)
         values = np.clip(values, *ensemble.label_range)
-        found = {RECORDING: frame[RECORDING].astype(str), "valence": values[:, 0], "arousal": values[:, 1]}
+        found = {
+            RECORDING: frame[RECORDING].astype(str),
+            "valence": values[:, 0],
+            "arousal": values[:, 1],
+        }
         return pd.DataFrame(found, index=frame.index)
 
 
-def write_served(folder: Path, ensemble: Ensemble, bank: Bank, frames_per_second: float | None) -> list[FeatureSet]:
-    """Put an ensemble and its members' weights into an empty folder; the feature sets a table must have.
+def write_served(
+    folder: Path, ensemble: Ensemble, bank: Bank, frames_per_second: float | None
+) -> list[FeatureSet]:
+    """Put an ensemble and its members' weights into an empty folder; the feature sets a table must
+    have.
 
     InputError as `needed` raises it.
     """
@@ -91,7 +109,9 @@ def write_served(folder: Path, ensemble: Ensemble, bank: Bank, frames_per_second
 
 def counts_seconds(ensemble: Ensemble) -> bool:
     """Whether a post-processing needs to know the frame rate."""
-    posts = [piece.dimensions[dimension].post for _, piece in ensemble.pieces for dimension in DIMENSIONS]
+    posts = [
+        piece.dimensions[dimension].post for _, piece in ensemble.pieces for dimension in DIMENSIONS
+    ]
     return any(_counts_seconds(post) for post in posts)
 
 

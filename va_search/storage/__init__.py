@@ -1,1 +1,2 @@
-"""Homes and stores at URLs: one place that all nodes reach, and a working copy on the disk of each."""
+"""Homes and stores at URLs: one place that all nodes reach, and a working copy on the disk of
+each."""

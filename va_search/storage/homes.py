@@ -1,10 +1,10 @@
 """A home at a URL, and this machine's working copy of it.
 
-Everything works on local files; what lies at the URL is the truth that all machines share. `merge` makes the two alike:
-of two copies of a file the newer one wins, and a trial's `trial.json` comes last in both directions, so that its
-presence means complete on either side. Never shared: locks, claims, Tune's scratch, statistics (they are made again),
-and MLflow's SQLite store (made again from the bank; several machines are tracked by a server).
-"""
+Everything works on local files; what lies at the URL is the truth that all machines share. `merge`
+makes the two alike: of two copies of a file the newer one wins, and a trial's `trial.json` comes
+last in both directions, so that its presence means complete on either side. Never shared: locks,
+claims, Tune's scratch, statistics (they are made again), and MLflow's SQLite store (made again from
+the bank; several machines are tracked by a server)."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ KINDS = {".arrow": Need.PREDICTIONS, ".safetensors": Need.WEIGHTS}
 def home_at(place: str | Path) -> Home:
     """The home at a path, or this machine's working copy of one at a URL; makes nothing.
 
-    What this process creates from now on is writable for the group where the home's folder is a group's.
-    """
+    What this process creates from now on is writable for the group where the home's folder is a
+    group's."""
     if not is_url(place):
         share_with_group(Path(place))
         return Home(Path(place))
@@ -65,18 +65,21 @@ class HomeCopy:
     home: Home
     remote: Remote
 
-    def merge(self, need: Need, studies: Collection[str] | None = None, *, searching: str | None = None) -> None:
+    def merge(
+        self, need: Need, studies: Collection[str] | None = None, *, searching: str | None = None
+    ) -> None:
         """Bring what this machine lacks, and put there what only it has.
 
-        Predictions and weights are brought for `need`, of these studies only where some are named. A trial is put
-        there when it is complete here. The files of a study that is searched on this machine are left to its search,
-        but for the one that the caller itself is `searching`. InputError or Unreachable as in `patience.py`.
-        """
+        Predictions and weights are brought for `need`, of these studies only where some are named.
+        A trial is put there when it is complete here. The files of a study that is searched on this
+        machine are left to its search, but for the one that the caller itself is `searching`.
+        InputError or Unreachable as in `patience.py`."""
 
         searched = {lock.parent.name for lock in self.home.studies.glob("*/lock") if in_use(lock)}
 
         def is_left(name: str) -> bool:
-            """Asked before the list, which its search may outdate, and last: one may begin while much is brought."""
+            """Asked before the list, which its search may outdate, and last: one may begin while
+            much is brought."""
             kind, study = name.split("/")[:2]
             if kind != "studies" or study == searching:
                 return False
@@ -93,10 +96,14 @@ class HomeCopy:
         there = {name: found for kind in SHARED for name, found in self.remote.list(kind).items()}
         there = {name: found for name, found in there.items() if _is_shared(name)}
         here = {name: self.home.root / name for name in self._local() if not is_left(name)}
-        to_bring = [name for name, found in there.items() if self._wanted(name, found, need, studies)]
+        to_bring = [
+            name for name, found in there.items() if self._wanted(name, found, need, studies)
+        ]
         self._forget_failures(there, here)
         _in_order(to_bring, bring)
-        to_put = [name for name, path in here.items() if path.is_file() and _newer(path, there.get(name))]
+        to_put = [
+            name for name, path in here.items() if path.is_file() and _newer(path, there.get(name))
+        ]
         _in_order(to_put, put)
 
     def has_entry(self, study: str, trial: str) -> bool:
@@ -116,11 +123,16 @@ class HomeCopy:
     def put_entry(self, study: str, trial: str) -> None:
         """Put there a trial that is complete here, `trial.json` last."""
         folder = self.home.root / _entry(study, trial)
-        names = [f"{_entry(study, trial)}/{path.name}" for path in folder.iterdir() if not path.name.startswith(".")]
+        names = [
+            f"{_entry(study, trial)}/{path.name}"
+            for path in folder.iterdir()
+            if not path.name.startswith(".")
+        ]
         _in_order(names, self._put)
 
     def bring_checkpoint(self, study: str, trial: str) -> None:
-        """Bring the checkpoint of a trial that another machine began, unless the one here is newer."""
+        """Bring the checkpoint of a trial that another machine began, unless the one here is
+        newer."""
         there = self.remote.list(_running(study, trial))
         for name, found in there.items():
             path = self.home.root / name
@@ -138,7 +150,8 @@ class HomeCopy:
             self.remote.remove(name)
 
     def forget_checkpoints(self, study: str) -> None:
-        """Remove the checkpoints there of trials that are complete, which a kill between the two left."""
+        """Remove the checkpoints there of trials that are complete, which a kill between the two
+        left."""
         for name in self.remote.list(f"studies/{checked_name(study, 'study name')}/running"):
             if (self.home.root / _entry(study, name.split("/")[3]) / COMPLETE).is_file():
                 self.remote.remove(name)
@@ -163,8 +176,11 @@ class HomeCopy:
                     yield name
 
     def _forget_failures(self, there: Collection[str], here: dict[str, Path]) -> None:
-        """A failure is forgotten when its trial is completed, which another machine may have done."""
-        for name in [name for name in here if name.split("/")[2:3] == ["failures"] and name not in there]:
+        """A failure is forgotten when its trial is completed, which another machine may have
+        done."""
+        for name in [
+            name for name in here if name.split("/")[2:3] == ["failures"] and name not in there
+        ]:
             _, study, _, file = name.split("/")
             if f"{_entry(study, file.removesuffix('.json'))}/{COMPLETE}" in there:
                 here.pop(name).unlink(missing_ok=True)

@@ -1,9 +1,10 @@
-"""While a search runs on a home at a URL: its study's files are put there, its lease is renewed, a stop is heard.
+"""While a search runs on a home at a URL: its study's files are put there, its lease is renewed, a
+stop is heard.
 
-A thread does it, so that storage that does not answer holds up no training, and the lease lives while the home is
-brought, however long that takes. Study files are put at most every `PUT_SECONDS`, or a tenth of the time: a head that
-dies loses no more than the last such lines, and no finished trial, since those are put there by who trained them.
-"""
+A thread does it, so that storage that does not answer holds up no training, and the lease lives
+while the home is brought, however long that takes. Study files are put at most every `PUT_SECONDS`,
+or a tenth of the time: a head that dies loses no more than the last such lines, and no finished
+trial, since those are put there by who trained them."""
 
 from __future__ import annotations
 
@@ -26,12 +27,13 @@ COST = 10
 
 
 @contextmanager
-def kept(home: Home, study: str, *, lost: Callable[[str], None], need: Need) -> Iterator[HomeCopy | None]:
+def kept(
+    home: Home, study: str, *, lost: Callable[[str], None], need: Need
+) -> Iterator[HomeCopy | None]:
     """Search `study` of this home alone: brought before, put there while it runs and at its end.
 
-    `lost` is called with a reason when another search took the home over. Does nothing for a home at a path.
-    InputError when another search has the home.
-    """
+    `lost` is called with a reason when another search took the home over. Does nothing for a home
+    at a path. InputError when another search has the home."""
     copy = copy_of(home)
     if copy is None:
         yield None
@@ -55,7 +57,9 @@ def kept(home: Home, study: str, *, lost: Callable[[str], None], need: Need) -> 
 class Keeper(threading.Thread):
     """The thread of one search."""
 
-    def __init__(self, copy: HomeCopy, study: str, lease: Lease, lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, copy: HomeCopy, study: str, lease: Lease, lost: Callable[[str], None]
+    ) -> None:
         super().__init__(name="home-keeper", daemon=True)
         self._copy, self._study, self._lease, self._lost = copy, study, lease, lost
         self._folder = copy.home.study(study)
@@ -64,7 +68,8 @@ class Keeper(threading.Thread):
         self._taken_over = False
 
     def run(self) -> None:
-        """Until `close`: storage that does not answer, or refuses, is asked again at the next turn."""
+        """Until `close`: storage that does not answer, or refuses, is asked again at the next
+        turn."""
         next_beat, pause = 0.0, PUT_SECONDS
         while not self._ending.wait(pause):
             began = time.monotonic()
@@ -75,7 +80,9 @@ class Keeper(threading.Thread):
                 self.put_study()
             except VaSearchError as error:
                 LOG.warning("%s", error)
-            except Exception:  # a search must not end because its files travel late: the end tries again and tells
+            except (
+                Exception
+            ):  # a search must not end because its files travel late: the end tries again and tells
                 LOG.exception("%s: study files could not be put there", self._copy.remote.url)
             pause = min(BEAT, max(PUT_SECONDS, COST * (time.monotonic() - began)))
 
@@ -111,7 +118,8 @@ class Keeper(threading.Thread):
             del self._put[name]
 
     def _holds(self) -> bool:
-        """Whether the home is still this search's; the first time that it is not, who searches is told."""
+        """Whether the home is still this search's; the first time that it is not, who searches is
+        told."""
         if not self._taken_over and not self._lease.held:
             self._taken_over = True
             why = f"{self._copy.remote.url}: another search took this home over"
@@ -137,5 +145,8 @@ class Keeper(threading.Thread):
                 stat = path.stat()
             except FileNotFoundError:
                 continue
-            found[path.relative_to(self._copy.home.root).as_posix()] = (stat.st_mtime_ns, stat.st_size)
+            found[path.relative_to(self._copy.home.root).as_posix()] = (
+                stat.st_mtime_ns,
+                stat.st_size,
+            )
         return found

@@ -2,10 +2,10 @@
 
     lease.json    host, pid, study, token of this search, how often it was renewed
 
-A courtesy, no guarantee: storage here can't put a file only where there is none, so that two searches that begin within
-the same moment are told apart by reading again a little later, and one that lost its storage for long may be taken for
-dead. Whoever finds another's lease in its place stops.
-"""
+A courtesy, no guarantee: storage here can't put a file only where there is none, so that two
+searches that begin within the same moment are told apart by reading again a little later, and one
+that lost its storage for long may be taken for dead. Whoever finds another's lease in its place
+stops."""
 
 from __future__ import annotations
 
@@ -43,11 +43,14 @@ class Lease:
         self._count = 0
 
     def take(self) -> None:
-        """Have it; InputError when another search renews it. Waits `SILENCE` for one that no longer does."""
+        """Have it; InputError when another search renews it. Waits `SILENCE` for one that no longer
+        does."""
         found = _read(self._remote)
         if found is not None and not is_gone(found):
             self._wait_for(found)
-        self._remote.remove(stop_of(self._study))  # meant a search before; one from now on means this one
+        self._remote.remove(
+            stop_of(self._study)
+        )  # meant a search before; one from now on means this one
         self.renew()
         time.sleep(SETTLE)
         if not self.held:
@@ -68,13 +71,20 @@ class Lease:
             self._remote.remove(NAME)
 
     def _wait_for(self, found: dict[str, Any]) -> None:
-        LOG.warning("%s: was searched by %s; looking whether it lives, %.0f s", self._remote.url, _who(found), SILENCE)
+        LOG.warning(
+            "%s: was searched by %s; looking whether it lives, %.0f s",
+            self._remote.url,
+            _who(found),
+            SILENCE,
+        )
         until = time.monotonic() + SILENCE
         while time.monotonic() < until:
             time.sleep(BEAT / 5)
             asked = time.monotonic()
             now = _read(self._remote)
-            until += max(0.0, time.monotonic() - asked - 1.0)  # storage did not answer: its holder could not renew
+            until += max(
+                0.0, time.monotonic() - asked - 1.0
+            )  # storage did not answer: its holder could not renew
             if now is None:
                 return
             if now != found:
@@ -82,7 +92,8 @@ class Lease:
 
 
 def searched(home: Home, study: str) -> bool:
-    """Whether a search of the study seems to live somewhere: its lease was renewed lately, by this machine's clock."""
+    """Whether a search of the study seems to live somewhere: its lease was renewed lately, by this
+    machine's clock."""
     if home.url is None:
         return False
     remote = Remote(home.url)

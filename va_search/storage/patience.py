@@ -36,9 +36,8 @@ class Unreachable(JobError):
 def patiently(what: str, action: Callable[[], T], *, patience: float = PATIENCE) -> T:
     """`action()`, tried again while storage does not answer.
 
-    FileNotFoundError passes through. InputError for what storage refuses, Unreachable after `patience` seconds; with 0,
-    after the first attempt. `what` names URL and deed in messages.
-    """
+    FileNotFoundError passes through. InputError for what storage refuses, Unreachable after
+    `patience` seconds; with 0, after the first attempt. `what` names URL and deed in messages."""
     began, pause, told = time.monotonic(), FIRST_PAUSE, False
     while True:
         try:
@@ -56,7 +55,9 @@ def patiently(what: str, action: Callable[[], T], *, patience: float = PATIENCE)
                 tried = f" for {waited:.0f} s" if patience else ""
                 raise Unreachable(f"{what}: no answer{tried} ({reason})") from error
             if not told and patience:
-                LOG.warning("%s: no answer (%s); trying again for up to %.0f s", what, reason, patience)
+                LOG.warning(
+                    "%s: no answer (%s); trying again for up to %.0f s", what, reason, patience
+                )
                 told = True
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)

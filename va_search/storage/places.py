@@ -1,9 +1,9 @@
 """Where homes and stores may lie: a path, or a URL that pyarrow can open.
 
-Conventions: `s3://bucket/prefix` (AWS, or any server that speaks S3), `gs://bucket/prefix`, `file:///folder`. A URL has
-no `/` at its end and no credentials in it: those come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS) or from the machine's role.
-"""
+Conventions: `s3://bucket/prefix` (AWS, or any server that speaks S3), `gs://bucket/prefix`,
+`file:///folder`. A URL has no `/` at its end and no credentials in it: those come from the
+environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,
+AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS) or from the machine's role."""
 
 from __future__ import annotations
 
@@ -27,16 +27,23 @@ def is_url(place: str | Path) -> bool:
 
 
 def checked_url(url: str) -> str:
-    """`url` in its one spelling; InputError for a scheme that is not known, no bucket, or credentials inside."""
+    """`url` in its one spelling; InputError for a scheme that is not known, no bucket, or
+    credentials inside."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
         allowed = ", ".join(f"{scheme}://" for scheme in SCHEMES)
-        raise InputError(f"{url}: {parts.scheme}:// is not known; allowed: a path, or a URL with {allowed}")
+        raise InputError(
+            f"{url}: {parts.scheme}:// is not known; allowed: a path, or a URL with {allowed}"
+        )
     if "@" in parts.netloc:
         said = f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
-        raise InputError(f"{said}: credentials in a URL end up in files and logs; give them in the environment")
+        raise InputError(
+            f"{said}: credentials in a URL end up in files and logs; give them in the environment"
+        )
     if parts.query or parts.fragment:
-        raise InputError(f"{url}: can't hold ? or #; region and endpoint come from AWS_REGION and AWS_ENDPOINT_URL")
+        raise InputError(
+            f"{url}: can't hold ? or #; region and endpoint come from AWS_REGION and AWS_ENDPOINT_URL"
+        )
     if parts.scheme == "file":
         if parts.netloc or parts.path in ("", "/"):
             raise InputError(f"{url}: expected file:///folder")
@@ -55,7 +62,10 @@ def open_place(url: str) -> tuple[Any, str]:
     inside = f"{parts.netloc}{parts.path}"
     if parts.scheme == "gs":
         return fs.FileSystem.from_uri(f"gs://{inside}")[0], inside
-    given = {name: os.environ.get(name) for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION")}
+    given = {
+        name: os.environ.get(name)
+        for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION")
+    }
     return fs.S3FileSystem(
         endpoint_override=given["AWS_ENDPOINT_URL_S3"] or given["AWS_ENDPOINT_URL"],
         region=given["AWS_REGION"] or os.environ.get("AWS_DEFAULT_REGION"),
@@ -67,9 +77,14 @@ def open_place(url: str) -> tuple[Any, str]:
 
 
 def cache_folder(kind: str, url: str) -> Path:
-    """The folder on this machine that keeps copies of what lies at a URL; `kind` is homes or stores."""
+    """The folder on this machine that keeps copies of what lies at a URL; `kind` is homes or
+    stores."""
     given = os.environ.get("VA_SEARCH_CACHE")
-    root = Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "va-search"
+    root = (
+        Path(given)
+        if given
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "va-search"
+    )
     name = f"{url.rpartition('/')[2][:40]}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
     safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name).lstrip("._-")
     return root.resolve() / kind / safe

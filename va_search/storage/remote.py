@@ -1,9 +1,9 @@
 """Files below one URL: listed, read, brought to this machine whole, put there whole, removed.
 
-Conventions: a name is relative to the URL, with `/`. A file that was brought or put has the time that storage gives it
-(whole seconds), so that size and time together tell whether two copies are the same: see `Found.same`. Objects appear
-whole by nature; at a file:// URL a file is written beside its place and moved.
-"""
+Conventions: a name is relative to the URL, with `/`. A file that was brought or put has the time
+that storage gives it (whole seconds), so that size and time together tell whether two copies are
+the same: see `Found.same`. Objects appear whole by nature; at a file:// URL a file is written
+beside its place and moved."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from va_search.storage.patience import PATIENCE, patiently
 from va_search.storage.places import checked_url, open_place
 
 SMALL = 8 * 2**20
-"""Bytes up to which a file is read at once before it is put, so that what grows meanwhile goes out as it was."""
+"""Bytes up to which a file is read at once before it is put, so that what grows meanwhile goes out
+as it was."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A file at a URL: its bytes, and when it was put there, in whole seconds since 1970 by storage's clock."""
+    """A file at a URL: its bytes, and when it was put there, in whole seconds since 1970 by
+    storage's clock."""
 
     size: int
     time: int
@@ -55,15 +57,23 @@ class Remote:
         return Remote(self.url, patience=0.0)
 
     def list(self, below: str = "") -> dict[str, Found]:
-        """The files below a folder, by name, sorted; none where there is no such folder. InputError for a name that
-        would leave the folder it is brought to."""
+        """The files below a folder, by name, sorted; none where there is no such folder. InputError
+        for a name that would leave the folder it is brought to."""
         from pyarrow import fs
 
-        selector = fs.FileSelector(self._at(below) if below else self._root, recursive=True, allow_not_found=True)
+        selector = fs.FileSelector(
+            self._at(below) if below else self._root, recursive=True, allow_not_found=True
+        )
         infos = self._ask(below, "list", lambda: self._fs.get_file_info(selector))
         cut = len(self._root) + 1
-        files = [info for info in infos if info.type == fs.FileType.File and not info.base_name.startswith(".")]
-        names = {info.path[cut:]: _found(info) for info in sorted(files, key=lambda info: str(info.path))}
+        files = [
+            info
+            for info in infos
+            if info.type == fs.FileType.File and not info.base_name.startswith(".")
+        ]
+        names = {
+            info.path[cut:]: _found(info) for info in sorted(files, key=lambda info: str(info.path))
+        }
         return {checked_below(name, self.url): found for name, found in names.items()}
 
     def find(self, name: str) -> Found | None:
@@ -90,7 +100,8 @@ class Remote:
         return self._checked(name, len(content))
 
     def get(self, name: str, to: Path, found: Found | None = None) -> None:
-        """Bring a file, whole, to `to`. FileNotFoundError where there is none; JobError when it came cut short.
+        """Bring a file, whole, to `to`. FileNotFoundError where there is none; JobError when it
+        came cut short.
 
         `found` is what it was when it was listed. What a living search writes may have grown since.
         """
@@ -104,7 +115,8 @@ class Remote:
         self._ask(name, "bring", bring)
 
     def put(self, path: Path, name: str) -> Found:
-        """Put a file there and give the one here storage's time. FileNotFoundError when it is gone from here."""
+        """Put a file there and give the one here storage's time. FileNotFoundError when it is gone
+        from here."""
         before = path.stat()
         if before.st_size <= SMALL:
             content = path.read_bytes()
@@ -113,7 +125,11 @@ class Remote:
             self._ask(name, "write", lambda: self._put_file(name, path))
             found = self._checked(name, before.st_size)
         now = path.stat()
-        if (now.st_mtime_ns, now.st_ino, now.st_size) == (before.st_mtime_ns, before.st_ino, found.size):
+        if (now.st_mtime_ns, now.st_ino, now.st_size) == (
+            before.st_mtime_ns,
+            before.st_ino,
+            found.size,
+        ):
             os.utime(path, (found.time, found.time))
         return found
 
@@ -150,7 +166,9 @@ class Remote:
         found = self.find(name)
         if found is None or found.size != size:
             has = "is not there" if found is None else f"has {found.size} bytes"
-            raise JobError(f"{self.url}/{name}: {has} after {size} bytes were put; does something else write there?")
+            raise JobError(
+                f"{self.url}/{name}: {has} after {size} bytes were put; does something else write there?"
+            )
         return found
 
     def _put_bytes(self, name: str, content: bytes) -> None:
@@ -173,9 +191,12 @@ class Remote:
 
 
 def checked_below(name: str, url: str) -> str:
-    """`name`, if a file of that name stays below whatever folder it is brought to; InputError otherwise (`..`)."""
+    """`name`, if a file of that name stays below whatever folder it is brought to; InputError
+    otherwise (`..`)."""
     if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise InputError(f"{url}: holds {name!r}, which can't be a file below a folder; remove it there")
+        raise InputError(
+            f"{url}: holds {name!r}, which can't be a file below a folder; remove it there"
+        )
     return name
 
 

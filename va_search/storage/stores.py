@@ -3,9 +3,9 @@
     <cache>/stores/<name>-<hash of the URL>/<hash of the content>/    manifest.json last, as in any store
                                            /<hash of the content>.lock
 
-Conventions: what the content is, is told by manifest.json (which holds every file's bytes and hashes) and folds.json; a
-store that changed at the URL is brought again into another folder, so that what a running trial has mapped stays.
-"""
+Conventions: what the content is, is told by manifest.json (which holds every file's bytes and
+hashes) and folds.json; a store that changed at the URL is brought again into another folder, so
+that what a running trial has mapped stays."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ MANIFEST, FOLDS = "manifest.json", "folds.json"
 
 
 def brought(url: str) -> Path:
-    """The folder on this machine with the store at `url`, brought if need be; of several processes one brings it.
+    """The folder on this machine with the store at `url`, brought if need be; of several processes
+    one brings it.
 
     InputError when there is no store, or one that does not have the bytes its manifest says.
     """
@@ -30,7 +31,9 @@ def brought(url: str) -> Path:
     content = store_content(remote)
     folder = cache_folder("stores", remote.url) / content
     if not (folder / MANIFEST).is_file():
-        with one_after_another(folder.with_name(f"{content}.lock")):  # of several processes one brings it
+        with one_after_another(
+            folder.with_name(f"{content}.lock")
+        ):  # of several processes one brings it
             if not (folder / MANIFEST).is_file():
                 _bring(remote, folder)
     return folder
@@ -52,7 +55,8 @@ def _bring(remote: Remote, folder: Path) -> None:
     manifest = remote.read(MANIFEST)
     try:
         sizes = {
-            checked_below(str(name), remote.url): int(size) for name, size in json.loads(manifest)["bytes"].items()
+            checked_below(str(name), remote.url): int(size)
+            for name, size in json.loads(manifest)["bytes"].items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{remote.url}/{MANIFEST}: not a store's manifest ({error!r})") from error
@@ -62,7 +66,9 @@ def _bring(remote: Remote, folder: Path) -> None:
         found = there.get(name)
         if found is None or found.size != size:
             has = "missing" if found is None else f"{found.size} bytes"
-            problems.append(f"{remote.url}/{name}: {has}, expected {size} bytes; copy the store there again")
+            problems.append(
+                f"{remote.url}/{name}: {has}, expected {size} bytes; copy the store there again"
+            )
     if problems:
         raise InputError(*problems)
     for name in [*sizes, *(extra for extra in (FOLDS,) if extra in there and extra not in sizes)]:

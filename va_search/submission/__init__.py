@@ -1,4 +1,5 @@
-"""Test predictions in a challenge's format: one ensemble's, or those of the paper's five strategies."""
+"""Test predictions in a challenge's format: one ensemble's, or those of the paper's five
+strategies."""
 
 from va_search.ensemble.predicted import predict
 from va_search.submission.writing import Submission, submit

@@ -1,9 +1,10 @@
-"""A folder of predictions that appears whole, and replaces nothing but an earlier one of ours, unchanged since.
+"""A folder of predictions that appears whole, and replaces nothing but an earlier one of ours,
+unchanged since.
 
-Conventions: values are written with 6 decimals. The folder is written beside its place, read back, compared, then
-moved. `.submission.json` in it says that it is ours, of which ensemble and build (`content`), and what (`kind`). Only
-the same ensemble's output of the same kind is replaced without being asked to.
-"""
+Conventions: values are written with 6 decimals. The folder is written beside its place, read back,
+compared, then moved. `.submission.json` in it says that it is ours, of which ensemble and build
+(`content`), and what (`kind`). Only the same ensemble's output of the same kind is replaced without
+being asked to."""
 
 from __future__ import annotations
 
@@ -35,13 +36,17 @@ MOST = 100
 
 
 def may_write(
-    out: Path, ensemble: str, kind: str, *, replace: bool = False, option: str = ", or add --replace to replace it"
+    out: Path,
+    ensemble: str,
+    kind: str,
+    *,
+    replace: bool = False,
+    option: str = ", or add --replace to replace it",
 ) -> bool:
     """Whether an earlier output of ours is at `out`; InputError when anything else is.
 
-    Output of another ensemble, or of another kind, is replaced where `replace` says so, and refused otherwise.
-    `option`: how the message says that one may ask for that.
-    """
+    Output of another ensemble, or of another kind, is replaced where `replace` says so, and refused
+    otherwise. `option`: how the message says that one may ask for that."""
     if not out.exists():
         return False
     if not out.is_dir():
@@ -51,15 +56,21 @@ def may_write(
         return False
     hint = "choose another --out"
     if MARK not in found:
-        raise InputError(f"{out}: not empty and no earlier submission (found {', '.join(sorted(found)[:3])}); {hint}")
+        raise InputError(
+            f"{out}: not empty and no earlier submission (found {', '.join(sorted(found)[:3])}); {hint}"
+        )
     mark = _read_mark(out, hint)
     files = mark["files"]
     if found - {MARK} != set(files):
         other = sorted((found - {MARK}) ^ set(files))
-        raise InputError(f"{out}: an earlier submission with files added or removed ({', '.join(other[:3])}); {hint}")
+        raise InputError(
+            f"{out}: an earlier submission with files added or removed ({', '.join(other[:3])}); {hint}"
+        )
     changed = [name for name, digest in files.items() if _sha256(out / name) != digest]
     if changed:
-        raise InputError(f"{out}: an earlier submission, but {', '.join(sorted(changed)[:3])} changed since; {hint}")
+        raise InputError(
+            f"{out}: an earlier submission, but {', '.join(sorted(changed)[:3])} changed since; {hint}"
+        )
     held, held_kind = str(mark.get("ensemble")), _kind_of(mark)
     if not replace and (held != ensemble or held_kind != kind):
         raise InputError(
@@ -95,12 +106,14 @@ def _kind_of(mark: dict[str, Any]) -> str:
     return PREDICTIONS if "split" in mark else SUBMISSION
 
 
-def write_folder(out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]) -> None:
-    """Write the sheets and `.submission.json` with `about` in it, read them back, then move the folder to `out`.
+def write_folder(
+    out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]
+) -> None:
+    """Write the sheets and `.submission.json` with `about` in it, read them back, then move the
+    folder to `out`.
 
-    JobError when a file does not read back as it was meant, InputError when something else came to `out` since it was
-    looked at (predicting takes minutes); `out` is then as it was.
-    """
+    JobError when a file does not read back as it was meant, InputError when something else came to
+    `out` since it was looked at (predicting takes minutes); `out` is then as it was."""
     beside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         for sheet in sheets:
@@ -148,7 +161,8 @@ def _write(path: Path, sheet: Sheet) -> None:
 
 
 def _check(path: Path, sheet: Sheet, label_range: tuple[float, float]) -> None:
-    """Read a written file back; JobError unless it says exactly what was meant, complete, finite and in the range."""
+    """Read a written file back; JobError unless it says exactly what was meant, complete, finite
+    and in the range."""
     with open(path, encoding="utf-8", newline="") as handle:
         header, *rows = csv.reader(handle)
     values = np.array([row[-2:] for row in rows], dtype=np.float64).reshape(-1, 2)
@@ -163,7 +177,9 @@ def _check(path: Path, sheet: Sheet, label_range: tuple[float, float]) -> None:
         and bool(((values >= low - 1e-6) & (values <= high + 1e-6)).all())
     )
     if not whole:
-        raise JobError(f"{path.name}: what was written does not read back as it was meant; nothing was submitted")
+        raise JobError(
+            f"{path.name}: what was written does not read back as it was meant; nothing was submitted"
+        )
 
 
 def _sha256(path: Path) -> str:

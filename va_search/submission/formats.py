@@ -5,8 +5,8 @@
     recordings   <recording>.csv      one file per recording, one row per source row: the source's time column as it
                                       stood (if it had one), valence, arousal
 
-Conventions: a format is `(values, test, store, sample) -> sheets`; values (frames, 2) are on the source's scale.
-"""
+Conventions: a format is `(values, test, store, sample) -> sheets`; values (frames, 2) are on the
+source's scale."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sheet:
-    """One file of a submission: `keys` (rows,) texts of the first column or None, `values` (rows, 2)."""
+    """One file of a submission: `keys` (rows,) texts of the first column or None, `values` (rows,
+    2)."""
 
     name: str
     header: tuple[str, ...]
@@ -39,9 +40,13 @@ class Sheet:
     values: Values
 
 
-def _abaw(values: Values, test: Sequence[Recording], store: Store, sample: Path | None) -> list[Sheet]:
+def _abaw(
+    values: Values, test: Sequence[Recording], store: Store, sample: Path | None
+) -> list[Sheet]:
     if sample is None:
-        raise InputError("format abaw follows the organisers' sample file; give it with --sample FILE")
+        raise InputError(
+            "format abaw follows the organisers' sample file; give it with --sample FILE"
+        )
     images = sample_images(sample)
     firsts = np.cumsum([0, *(recording.frames for recording in test)]).tolist()
     first = dict(zip([recording.name for recording in test], firsts, strict=False))
@@ -52,7 +57,9 @@ def _abaw(values: Values, test: Sequence[Recording], store: Store, sample: Path 
     return [Sheet(name, ("image_location", *DIMENSIONS), keys, values[rows])]
 
 
-def _refuse_other_rows(images: list[tuple[str, int]], test: Sequence[Recording], sample: Path) -> None:
+def _refuse_other_rows(
+    images: list[tuple[str, int]], test: Sequence[Recording], sample: Path
+) -> None:
     frames = {recording.name: recording.frames for recording in test}
     asked = Counter(name for name, _ in images)
     problems = [
@@ -60,7 +67,11 @@ def _refuse_other_rows(images: list[tuple[str, int]], test: Sequence[Recording],
         f"{sample}: recording {name!r} is no test recording of the store"
         for name in asked if name not in frames
     ]  # fmt: skip
-    problems += [f"{sample}: test recording {name!r} of the store has no row" for name in frames if name not in asked]
+    problems += [
+        f"{sample}: test recording {name!r} of the store has no row"
+        for name in frames
+        if name not in asked
+    ]
     last: dict[str, int] = {}
     for name, frame in images:
         last[name] = max(frame, last.get(name, 0))
@@ -77,21 +88,30 @@ def _refuse_other_rows(images: list[tuple[str, int]], test: Sequence[Recording],
         raise InputError(*problems[:20], *more)
 
 
-def _recordings(values: Values, test: Sequence[Recording], store: Store, sample: Path | None) -> list[Sheet]:
+def _recordings(
+    values: Values, test: Sequence[Recording], store: Store, sample: Path | None
+) -> list[Sheet]:
     if sample is not None:
-        raise InputError(f"--sample {sample}: only format abaw has a sample file; leave it out for recordings")
+        raise InputError(
+            f"--sample {sample}: only format abaw has a sample file; leave it out for recordings"
+        )
     return recording_sheets(values, test, store)
 
 
 def recording_sheets(values: Values, recordings: Sequence[Recording], store: Store) -> list[Sheet]:
-    """One sheet per recording out of (frames, 2) values of all of them, with the store's time column where it has one.
+    """One sheet per recording out of (frames, 2) values of all of them, with the store's time
+    column where it has one.
 
     InputError naming every recording that can't be a file's name.
     """
     ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
     sheets, problems = [], []
     for recording, (low, high) in zip(recordings, pairwise(ends), strict=True):
-        keys = _as_it_stood(store.times[recording.start : recording.stop]) if store.time_column else None
+        keys = (
+            _as_it_stood(store.times[recording.start : recording.stop])
+            if store.time_column
+            else None
+        )
         header = (store.time_column, *DIMENSIONS) if store.time_column else DIMENSIONS
         try:
             name = f"{checked_name(recording.name, 'recording')}.csv"
@@ -111,7 +131,8 @@ FORMATS: dict[str, Callable[[Values, Sequence[Recording], Store, Path | None], l
 
 
 def _as_it_stood(times: NDArray[np.float64]) -> list[str]:
-    """The time column's texts: integers where all of the recording's are, empty where there was none."""
+    """The time column's texts: integers where all of the recording's are, empty where there was
+    none."""
     known = times[~np.isnan(times)]
     whole = bool((known == np.round(known)).all())
     return ["" if np.isnan(t) else str(int(t)) if whole else repr(t) for t in times.tolist()]

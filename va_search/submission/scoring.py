@@ -1,11 +1,12 @@
-"""Submissions scored on test labels, where someone has them: simulated challenges, or organisers' after the deadline.
+"""Submissions scored on test labels, where someone has them: simulated challenges, or organisers'
+after the deadline.
 
     FOLDER/<recording>.csv     columns valence, arousal, empty where a frame is not labelled, and if wanted a column
                                that names frames (data/frame_rows.py); else one row per frame
 
-Conventions: a frame that no row names has no label. The CCC is pooled over the labelled frames of all test recordings,
-of values as they were written, 6 decimals, clipped. Labels are read here only, and go into nothing but scores.
-"""
+Conventions: a frame that no row names has no label. The CCC is pooled over the labelled frames of
+all test recordings, of values as they were written, 6 decimals, clipped. Labels are read here only,
+and go into nothing but scores."""
 
 from __future__ import annotations
 
@@ -29,15 +30,18 @@ Values = NDArray[np.float64]
 def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) -> Values:
     """(frames, 2) labels of the store's test recordings in the store's order, NaN unlabelled.
 
-    `remarks` is added to: columns that nobody used. InputError with all problems: no such folder, a recording without
-    file, columns missing, rows of no frame or of another recording, text, numbers outside the label range, no label at
-    all. Files of other recordings are not looked at.
-    """
+    `remarks` is added to: columns that nobody used. InputError with all problems: no such folder, a
+    recording without file, columns missing, rows of no frame or of another recording, text, numbers
+    outside the label range, no label at all. Files of other recordings are not looked at."""
     if not folder.is_dir():
         state = "a file" if folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {state}, expected a folder with <recording>.csv per test recording")
+        raise InputError(
+            f"{folder}: {state}, expected a folder with <recording>.csv per test recording"
+        )
     files, problems = _files_of(folder, store)
-    first = first_number({file: RecordingFrames.of(recording, store) for file, recording in files.items()})
+    first = first_number(
+        {file: RecordingFrames.of(recording, store) for file, recording in files.items()}
+    )
     parts = []
     unused: dict[str, None] = {}
     for file, recording in files.items():
@@ -51,16 +55,21 @@ def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) ->
     if problems:
         raise InputError(*first_few(problems, PROBLEMS))
     labels = np.concatenate(parts) if parts else np.empty((0, 2))
-    bare = [dimension for index, dimension in enumerate(DIMENSIONS) if np.isnan(labels[:, index]).all()]
+    bare = [
+        dimension for index, dimension in enumerate(DIMENSIONS) if np.isnan(labels[:, index]).all()
+    ]
     if bare:
-        raise InputError(f"{folder}: no test frame has a label of {' or '.join(bare)}; nothing can be scored")
+        raise InputError(
+            f"{folder}: no test frame has a label of {' or '.join(bare)}; nothing can be scored"
+        )
     if remarks is not None:
         remarks += not_used(folder, list(unused))
     return labels
 
 
 def read_submission(folder: Path, store: Store) -> Values:
-    """(frames, 2) of a written submission of format recordings, in the store's order; InputError unless it is whole."""
+    """(frames, 2) of a written submission of format recordings, in the store's order; InputError
+    unless it is whole."""
     parts, problems = [], []
     for recording in store.split("test"):
         file = folder / f"{recording.name}.csv"
@@ -81,7 +90,8 @@ def scores_of(values: NDArray[np.floating], labels: Values) -> dict[str, float]:
 
 
 def _files_of(folder: Path, store: Store) -> tuple[dict[Path, Recording], list[str]]:
-    """The test recordings by their files, and a problem for each that has none, with what is there instead."""
+    """The test recordings by their files, and a problem for each that has none, with what is there
+    instead."""
     test = store.split("test")
     nearby = Nearby(folder, (".csv",), [recording.name for recording in test])
     files: dict[Path, Recording] = {}
@@ -98,7 +108,8 @@ def _files_of(folder: Path, store: Store) -> tuple[dict[Path, Recording], list[s
 def _values_of(
     file: Path, rows: Values, recording: Recording, store: Store, first: int, *, whole: bool = False
 ) -> tuple[Values, tuple[str, ...]]:
-    """(frames, 2) of the `rows` (rows, 2) of a file, NaN where none names a frame, and the columns nobody used.
+    """(frames, 2) of the `rows` (rows, 2) of a file, NaN where none names a frame, and the columns
+    nobody used.
 
     InputError where `whole` is asked for and a frame has no row.
     """
@@ -111,7 +122,9 @@ def _values_of(
             )
         return np.arange(recording.frames, dtype=np.int64)
 
-    placed = place_rows(file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first)
+    placed = place_rows(
+        file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first
+    )
     lacking = recording.frames - len(placed.frames)
     if whole and lacking:
         raise InputError(f"{file}: {lacking} of {recording.frames} frames have no row")
@@ -120,8 +133,11 @@ def _values_of(
     return values, placed.unused
 
 
-def _labels_of(file: Path, recording: Recording, store: Store, first: int) -> tuple[Values, tuple[str, ...]]:
-    """Labels of one recording, and the columns nobody used; InputError with everything wrong in the file."""
+def _labels_of(
+    file: Path, recording: Recording, store: Store, first: int
+) -> tuple[Values, tuple[str, ...]]:
+    """Labels of one recording, and the columns nobody used; InputError with everything wrong in the
+    file."""
     rows = read_numbers(file, DIMENSIONS)
     problems: list[str] = []
     labels: Values = np.empty((0, 2))

@@ -1,12 +1,13 @@
-"""The paper's five submissions (4.7), each a recipe in ensembles/paper/: built, written, and Table 6 of them.
+"""The paper's five submissions (4.7), each a recipe in ensembles/paper/: built, written, and Table
+6 of them.
 
     OUT/<recipe>/                              one submission each, format recordings
     <home>/ensembles/<prefix>-<recipe>.json    the ensembles
     <home>/studies/<study>/submissions.json    Table 6, under the first study
 
-Conventions: a strategy whose trials are not there is a row with a `problem`, not an error. Test labels are read only
-where a folder of them is given, and only to score what was written. The same call again builds and writes all anew.
-"""
+Conventions: a strategy whose trials are not there is a row with a `problem`, not an error. Test
+labels are read only where a folder of them is given, and only to score what was written. The same
+call again builds and writes all anew."""
 
 from __future__ import annotations
 
@@ -46,11 +47,11 @@ Scores = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of Table 6. Scores {valence, arousal, score} are None where they could not be measured.
+    """One line of Table 6. Scores {valence, arousal, score} are None where they could not be
+    measured.
 
-    `measured_on`: the fold and the number of recordings that `in_sample` and `out_of_fold` are of. `problem`: why the
-    strategy could not be made.
-    """
+    `measured_on`: the fold and the number of recordings that `in_sample` and `out_of_fold` are of.
+    `problem`: why the strategy could not be made."""
 
     submission: int
     strategy: str
@@ -67,7 +68,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Submissions:
-    """Table 6 and the ensembles in it; `path` is where it was saved, `remarks` are on the files of labels."""
+    """Table 6 and the ensembles in it; `path` is where it was saved, `remarks` are on the files of
+    labels."""
 
     made_at: str
     labels: str | None
@@ -80,7 +82,12 @@ class Submissions:
     def document(self) -> dict[str, Any]:
         """What submissions.json says."""
         rows = [asdict(row) for row in self.rows]
-        return {"made_at": self.made_at, "labels": self.labels, "studies": self.studies, "rows": rows}
+        return {
+            "made_at": self.made_at,
+            "labels": self.labels,
+            "studies": self.studies,
+            "rows": rows,
+        }
 
 
 def write_submissions(
@@ -93,12 +100,13 @@ def write_submissions(
     prefix: str | None = None,
     watch: Callable[[str], None] = lambda strategy: None,
 ) -> Submissions:
-    """Build and write all five strategies from the studies' trials, and score them where there are `labels`.
+    """Build and write all five strategies from the studies' trials, and score them where there are
+    `labels`.
 
-    The store is the one the trials name, or `store`; `prefix` begins the ensembles' names, the first study unless
-    given. `watch` is told each strategy as it begins. InputError, before anything is written: unknown studies, labels
-    that are not right, folders or ensembles that are not ours to replace; afterwards, when no strategy could be made.
-    """
+    The store is the one the trials name, or `store`; `prefix` begins the ensembles' names, the
+    first study unless given. `watch` is told each strategy as it begins. InputError, before
+    anything is written: unknown studies, labels that are not right, folders or ensembles that are
+    not ours to replace; afterwards, when no strategy could be made."""
     names = _names(prefix or studies[0])
     store = store or find_store(find_candidates(Bank(home.bank), studies, outside=True)[0])
     remarks: list[str] = []
@@ -114,7 +122,11 @@ def write_submissions(
             rows.append(replace(empty, problem=f"{error}{left}"))
             continue
         ensembles.append(ensemble)
-        test = None if truth is None else _finite(scores_of(read_submission(out / recipe, store), truth))
+        test = (
+            None
+            if truth is None
+            else _finite(scores_of(read_submission(out / recipe, store), truth))
+        )
         rows.append(_filled(empty, ensemble, test))
     if not ensembles:
         raise InputError(*(f"{row.strategy}: {row.problem}" for row in rows))
@@ -131,9 +143,16 @@ def _names(prefix: str) -> dict[str, str]:
 
 
 def _checked(
-    home: Home, names: dict[str, str], out: Path, store: Store, *, labels: Path | None, remarks: list[str]
+    home: Home,
+    names: dict[str, str],
+    out: Path,
+    store: Store,
+    *,
+    labels: Path | None,
+    remarks: list[str],
 ) -> Values | None:
-    """The test labels, where there are any, once everything may be written; InputError with all that is in the way.
+    """The test labels, where there are any, once everything may be written; InputError with all
+    that is in the way.
 
     `remarks` is added to.
     """
@@ -161,9 +180,18 @@ def _refuse_other(home: Home, name: str, recipe: str) -> None:
         raise InputError(f"ensemble {name!r} exists, of recipe {found}; choose another --prefix")
 
 
-def _made(home: Home, studies: Sequence[str], recipe: str, name: str, *, store: Store, out: Path) -> Ensemble:
+def _made(
+    home: Home, studies: Sequence[str], recipe: str, name: str, *, store: Store, out: Path
+) -> Ensemble:
     """The ensemble of a recipe, built, saved and submitted."""
-    ensemble = build(home, studies, load_recipe(shipped(f"ensembles/paper/{recipe}.yaml")), name, store, force=True)
+    ensemble = build(
+        home,
+        studies,
+        load_recipe(shipped(f"ensembles/paper/{recipe}.yaml")),
+        name,
+        store,
+        force=True,
+    )
     submit(ensemble, store, Bank(home.bank), format="recordings", out=out)
     return ensemble
 
@@ -174,7 +202,11 @@ def _filled(row: Row, ensemble: Ensemble, test: Scores | None) -> Row:
         row,
         ensemble=ensemble.name,
         members={dimension: len(members_of(ensemble, dimension)) for dimension in DIMENSIONS},
-        measured_on={"fold": measured.fold, "recordings": measured.recordings, "reason": measured.reason},
+        measured_on={
+            "fold": measured.fold,
+            "recordings": measured.recordings,
+            "reason": measured.reason,
+        },
         in_sample=_finite(ensemble.scores["in_sample"]),
         out_of_fold=_finite(ensemble.scores["out_of_fold"]),
         test=test,
@@ -184,7 +216,11 @@ def _filled(row: Row, ensemble: Ensemble, test: Scores | None) -> Row:
 
 def members_of(ensemble: Ensemble, dimension: str) -> set[tuple[str, str]]:
     """Study and trial of all members of one dimension, those of a blend's parts together."""
-    return {(m.study, m.trial) for _, piece in ensemble.pieces for m in piece.dimensions[dimension].members}
+    return {
+        (m.study, m.trial)
+        for _, piece in ensemble.pieces
+        for m in piece.dimensions[dimension].members
+    }
 
 
 def _finite(scores: dict[str, float] | None) -> Scores | None:

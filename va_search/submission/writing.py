@@ -1,8 +1,8 @@
-"""One submission: an ensemble's test predictions in a challenge's format, read back and checked before it appears.
+"""One submission: an ensemble's test predictions in a challenge's format, read back and checked
+before it appears.
 
-Conventions: values are on the source's scale, clipped to the label range. Before anything is written, the store and
-the bank must still be what the ensemble was built on.
-"""
+Conventions: values are on the source's scale, clipped to the label range. Before anything is
+written, the store and the bank must still be what the ensemble was built on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from va_search.submission.formats import FORMATS
 
 @dataclass(frozen=True)
 class Submission:
-    """What was written. `clipped`: values that lay outside the label range; `unasked`: frames the sample leaves out."""
+    """What was written. `clipped`: values that lay outside the label range; `unasked`: frames the
+    sample leaves out."""
 
     ensemble: str
     format: str
@@ -50,10 +51,10 @@ def submit(
 ) -> Submission:
     """Write `ensemble`'s predictions of the store's test recordings to the folder `out`.
 
-    InputError: unknown format, no test recordings, another store or label range, a bank that changed since the ensemble
-    was built, a sample that asks for other recordings or frames, an `out` that is anything but an earlier submission of
-    this ensemble (or, with `replace`, any earlier output of ours).
-    """
+    InputError: unknown format, no test recordings, another store or label range, a bank that
+    changed since the ensemble was built, a sample that asks for other recordings or frames, an
+    `out` that is anything but an earlier submission of this ensemble (or, with `replace`, any
+    earlier output of ours)."""
     if format not in FORMATS:
         raise InputError(unknown_name("format", format, FORMATS))
     out = out.resolve()
@@ -63,7 +64,9 @@ def submit(
     raw = predict(ensemble, bank, "test", test)
     values = np.clip(raw, *store.label_range)
     sheets = FORMATS[format](values, test, store, sample)
-    write_folder(out, sheets, {**about_ensemble(ensemble, SUBMISSION), "format": format}, store.label_range)
+    write_folder(
+        out, sheets, {**about_ensemble(ensemble, SUBMISSION), "format": format}, store.label_range
+    )
     rows = sum(len(sheet.values) for sheet in sheets)
     return Submission(
         ensemble=ensemble.name,
@@ -79,16 +82,23 @@ def submit(
 
 
 def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
-    """The store and the bank must still be what the ensemble was built on: its in-sample scores come out again.
+    """The store and the bank must still be what the ensemble was built on: its in-sample scores
+    come out again.
 
-    A blend's parts must be so one by one. Members that trained on every labelled recording have no scores to compare.
-    """
+    A blend's parts must be so one by one. Members that trained on every labelled recording have no
+    scores to compare."""
     test = store.split("test")
     if not test:
-        raise InputError(f"{store.path}: the store has no test recordings; there is nothing to submit")
+        raise InputError(
+            f"{store.path}: the store has no test recordings; there is nothing to submit"
+        )
     if frames_hash(test) != ensemble.test_frames_hash:
-        raise InputError(f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built on")
-    if store.label_range != ensemble.label_range:  # no frame or score shows it, but values are clipped to it
+        raise InputError(
+            f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built on"
+        )
+    if (
+        store.label_range != ensemble.label_range
+    ):  # no frame or score shows it, but values are clipped to it
         found, expected = list(store.label_range), list(ensemble.label_range)
         raise InputError(
             f"{store.path}: label range {found}, ensemble {ensemble.name!r} is of {expected}; build it again"
@@ -109,9 +119,12 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
 
 
 def _replaced(ensemble: Ensemble, bank: Bank) -> list[str]:
-    """Problems for outside models with other predictions now, perhaps of test recordings only, which no score shows."""
+    """Problems for outside models with other predictions now, perhaps of test recordings only,
+    which no score shows."""
     parts = [part for _, piece in ensemble.pieces for part in piece.dimensions.values()]
-    noted = {(member.study, member.trial): member.content for part in parts for member in part.members}
+    noted = {
+        (member.study, member.trial): member.content for part in parts for member in part.members
+    }
     return [
         f"{trial} of study {study} was replaced since ensemble {ensemble.name!r} was built; build it again"
         for (study, trial), content in noted.items()

@@ -1,8 +1,9 @@
-"""Delivery of a study's records to MLflow by a thread of its own, so that a search never waits for a server.
+"""Delivery of a study's records to MLflow by a thread of its own, so that a search never waits for
+a server.
 
-The bank is the queue: each run of `search` puts all records of the study, and what the server already has is passed
-over. An unreachable server is tried again with growing pauses; what waits at the end is delivered by the next search.
-"""
+The bank is the queue: each run of `search` puts all records of the study, and what the server
+already has is passed over. An unreachable server is tried again with growing pauses; what waits at
+the end is delivered by the next search."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 ATTEMPTS_AT_END = 3
 """So many failures in a row end the waiting once the search is over."""
 BETWEEN_PICTURES, SHARE_OF_PICTURES = 60.0, 0.05
-"""Pictures are drawn anew no sooner than so many seconds after the last ones, nor for more than this share of time."""
+"""Pictures are drawn anew no sooner than so many seconds after the last ones, nor for more than
+this share of time."""
 
 LOG = logging.getLogger(__name__)
 
@@ -30,17 +32,18 @@ Pictures = Callable[[Sequence[dict[str, Any]]], Mapping[str, Any]]
 
 
 class Delivery:
-    """Takes records with `put` at any time and delivers them in the background; `end`, `close` at the end.
+    """Takes records with `put` at any time and delivers them in the background; `end`, `close` at
+    the end.
 
-    `keys` are the params that every run has. `whole` reads a complete trial's record: with it those that are put are
-    not kept in memory, and may be without settings and history.
+    `keys` are the params that every run has. `whole` reads a complete trial's record: with it those
+    that are put are not kept in memory, and may be without settings and history.
 
-    `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or JSON document.
-    `pictures` makes more of them out of the records, light where there is a `whole`: now and then while records come,
-    and at the end of a search that is not interrupted. It runs in this thread; its failure is a warning.
-    `owner` is the identity of the home, where other homes are tracked at the same place.
-    `report` hears of trouble with the server when it begins, and None when it ends or there is none.
-    """
+    `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or
+    JSON document. `pictures` makes more of them out of the records, light where there is a `whole`:
+    now and then while records come, and at the end of a search that is not interrupted. It runs in
+    this thread; its failure is a warning. `owner` is the identity of the home, where other homes
+    are tracked at the same place. `report` hears of trouble with the server when it begins, and
+    None when it ends or there is none."""
 
     def __init__(
         self,
@@ -81,11 +84,13 @@ class Delivery:
 
     @property
     def problem(self) -> str | None:
-        """Why delivery fails at the moment, or why MLflow took no artifacts; None while all works."""
+        """Why delivery fails at the moment, or why MLflow took no artifacts; None while all
+        works."""
         return self._problem or self._artifact_problem
 
     def put(self, record: dict[str, Any]) -> None:
-        """Queue a complete trial's record, or a failed one's (with its traceback as `failed`); returns at once."""
+        """Queue a complete trial's record, or a failed one's (with its traceback as `failed`);
+        returns at once."""
         record = {"study": self._study, **record}
         with self._changed:
             self._keys |= set(record.get("settings") or ())
@@ -96,8 +101,8 @@ class Delivery:
             self._changed.notify_all()
 
     def end(self, status: str = "FINISHED", artifacts: Mapping[str, Any] | None = None) -> None:
-        """No more records come: deliver what waits, then give the parent run its `status` (FINISHED, or KILLED for an
-        interrupted search). Returns at once; the first call counts.
+        """No more records come: deliver what waits, then give the parent run its `status`
+        (FINISHED, or KILLED for an interrupted search). Returns at once; the first call counts.
 
         `artifacts`: what the study came to, file name to text or JSON document, for the parent run.
         """
@@ -117,14 +122,17 @@ class Delivery:
         artifacts: Mapping[str, Any] | None = None,
         watch: Callable[[int], None] = lambda waiting: None,
     ) -> list[str]:
-        """`end`, and wait for it; `watch` hears about once a second how many trials wait, while some do.
+        """`end`, and wait for it; `watch` hears about once a second how many trials wait, while
+        some do.
 
-        Gives up after `timeout` seconds, with Ctrl-C, or sooner where the server does not answer, and the seconds that
-        pictures begun by then still take; returns the ids of the trials that were not delivered.
-        """
+        Gives up after `timeout` seconds, with Ctrl-C, or sooner where the server does not answer,
+        and the seconds that pictures begun by then still take; returns the ids of the trials that
+        were not delivered."""
         self.end(status, artifacts)
         until = time.monotonic() + timeout
-        with suppress(KeyboardInterrupt):  # nobody has to wait for a server: the bank has everything
+        with suppress(
+            KeyboardInterrupt
+        ):  # nobody has to wait for a server: the bank has everything
             while self._thread.is_alive() and (left := until - time.monotonic()) > 0:
                 self._thread.join(min(1.0, left))
                 if waiting := len(self._waiting):
@@ -133,7 +141,9 @@ class Delivery:
             self._abandoned = True
             self._changed.notify_all()
             undelivered = sorted(self._waiting)
-        with self._drawing:  # a process that ends while a thread is in the drawing library's C++ is aborted
+        with (
+            self._drawing
+        ):  # a process that ends while a thread is in the drawing library's C++ is aborted
             return undelivered
 
     def _work(self) -> None:
@@ -152,7 +162,9 @@ class Delivery:
                     return
                 if time.monotonic() >= self._next_pictures:
                     self._draw()
-            except Exception as error:  # whatever goes wrong between here and a server must not stop the search
+            except (
+                Exception
+            ) as error:  # whatever goes wrong between here and a server must not stop the search
                 if self._give_up(trial, error):
                     return
             else:
@@ -160,13 +172,15 @@ class Delivery:
                 self._note(None)
 
     def _note(self, problem: str | None) -> None:
-        """Keep the state of the connection, and report it where it changed, or is known for the first time: an earlier
-        search may have noted another one."""
+        """Keep the state of the connection, and report it where it changed, or is known for the
+        first time: an earlier search may have noted another one."""
         before = self.problem
         artifact_problem = None if self._runs is None else self._runs.artifact_problem
         if artifact_problem is not None:
             where = shown(self._open[0])
-            self._artifact_problem = f"MLflow at {where} has params and metrics, but no artifacts: {artifact_problem}"
+            self._artifact_problem = (
+                f"MLflow at {where} has params and metrics, but no artifacts: {artifact_problem}"
+            )
         self._problem = problem
         if self.problem != before or not self._reported:
             self._reported = True
@@ -181,12 +195,21 @@ class Delivery:
     def _next(self) -> tuple[str | None, str | None]:
         """Wait for a record to deliver, and tell the status the study ends with, if it does.
 
-        No record when pictures are due sooner, and at the end, when only those are left that can't be delivered."""
+        No record when pictures are due sooner, and at the end, when only those are left that can't
+        be delivered."""
         with self._changed:
-            patience = max(0.0, self._next_pictures - time.monotonic()) if self._pictures and self._undrawn else None
-            self._changed.wait_for(lambda: self._waiting or self._status or self._abandoned, patience)
+            patience = (
+                max(0.0, self._next_pictures - time.monotonic())
+                if self._pictures and self._undrawn
+                else None
+            )
+            self._changed.wait_for(
+                lambda: self._waiting or self._status or self._abandoned, patience
+            )
             ending = self._status is not None
-            worth = (t for t in self._waiting if not ending or self._attempts.get(t, 0) < ATTEMPTS_AT_END)
+            worth = (
+                t for t in self._waiting if not ending or self._attempts.get(t, 0) < ATTEMPTS_AT_END
+            )
             return next(worth, None), self._status
 
     def _deliver(self, trial: str) -> None:
@@ -212,15 +235,20 @@ class Delivery:
                 pictures = {} if self._abandoned else self._pictures(records)
             self._runs.show(pictures)
         except Exception as error:  # pictures are worth no search
-            LOG.warning("the pictures of study %s could not be made: %s", self._study, reason(error, self._open[0]))
+            LOG.warning(
+                "the pictures of study %s could not be made: %s",
+                self._study,
+                reason(error, self._open[0]),
+            )
         spent = time.monotonic() - began
         self._next_pictures = began + max(BETWEEN_PICTURES, spent / SHARE_OF_PICTURES)
 
     def _give_up(self, trial: str | None, error: Exception) -> bool:
-        """After a failure: True at the end of a search when it is no use; otherwise pause, longer each time.
+        """After a failure: True at the end of a search when it is no use; otherwise pause, longer
+        each time.
 
-        The next attempt connects afresh, asks again what the server has, and lets the other records go first.
-        """
+        The next attempt connects afresh, asks again what the server has, and lets the other records
+        go first."""
         self._runs = None
         self._failures += 1
         self._note(f"MLflow at {shown(self._open[0])}: {reason(error, self._open[0])}")
@@ -231,6 +259,10 @@ class Delivery:
             ending = self._status is not None
             if ending and trial is None and self._failures >= ATTEMPTS_AT_END:
                 return True
-            pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), FIRST_PAUSE if ending else LONGEST_PAUSE)
-            self._changed.wait_for(lambda: self._abandoned or (self._status is not None) != ending, pause)
+            pause = min(
+                FIRST_PAUSE * 2 ** (self._failures - 1), FIRST_PAUSE if ending else LONGEST_PAUSE
+            )
+            self._changed.wait_for(
+                lambda: self._abandoned or (self._status is not None) != ending, pause
+            )
         return False

@@ -1,8 +1,9 @@
-"""The door to MLflow: where a study is tracked, a quiet client, experiments by name, entries in batches.
+"""The door to MLflow: where a study is tracked, a quiet client, experiments by name, entries in
+batches.
 
-MLflow takes seconds to import, so nothing here imports it before a client is asked for. No telemetry, no log lines, no
-progress bars. One experiment per study; only the process that drives a search writes (SQLite takes one writer).
-"""
+MLflow takes seconds to import, so nothing here imports it before a client is asked for. No
+telemetry, no log lines, no progress bars. One experiment per study; only the process that drives a
+search writes (SQLite takes one writer)."""
 
 from __future__ import annotations
 
@@ -65,13 +66,15 @@ class Place:
 
     @property
     def owner(self) -> str | None:
-        """The identity that tells this home's studies from others' of the same name; None where there are no others."""
+        """The identity that tells this home's studies from others' of the same name; None where
+        there are no others."""
         return None if self.sharer is None else self.sharer.identity()
 
 
 @dataclass
 class Entries:
-    """What is logged to one run: params and tags by name, metrics as (name, value, time in ms, step)."""
+    """What is logged to one run: params and tags by name, metrics as (name, value, time in ms,
+    step)."""
 
     params: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
@@ -79,7 +82,8 @@ class Entries:
 
 
 def tracking_place(home: Home, given: str | None) -> Place:
-    """The home's own SQLite store, or the store or server at `given`; InputError for what MLflow can't track to."""
+    """The home's own SQLite store, or the store or server at `given`; InputError for what MLflow
+    can't track to."""
     if given is None:
         return Place(home.tracking_uri, home.artifacts)
     scheme = urlsplit(given).scheme.split("+")[0]
@@ -112,8 +116,9 @@ def _new_sqlite_file(uri: str) -> Path | None:
 
 
 def _make_whole(path: Path) -> None:
-    """Create a store beside `path` and then link it there: half of MLflow's tables, which a kill in these seconds would
-    leave, it can't ever open again. Where another process was sooner, its store stays."""
+    """Create a store beside `path` and then link it there: half of MLflow's tables, which a kill in
+    these seconds would leave, it can't ever open again. Where another process was sooner, its store
+    stays."""
     from mlflow import MlflowClient
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,23 +134,28 @@ def _make_whole(path: Path) -> None:
 
 
 def be_quiet() -> None:
-    """No telemetry, log lines or progress bars, unless the user has asked for them; before MLflow is imported."""
+    """No telemetry, log lines or progress bars, unless the user has asked for them; before MLflow
+    is imported."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
 
-def open_experiment(client: MlflowClient, study: str, artifacts: Path | None, owner: str | None = None) -> str:
-    """Return the id of the study's experiment; made where there is none, brought back where it was deleted.
+def open_experiment(
+    client: MlflowClient, study: str, artifacts: Path | None, owner: str | None = None
+) -> str:
+    """Return the id of the study's experiment; made where there is none, brought back where it was
+    deleted.
 
-    With an `owner` (a home's identity) an experiment of that name that belongs to another home is left alone, and this
-    home's gets a name of its own: "<study> (<start of the identity>)".
-    """
+    With an `owner` (a home's identity) an experiment of that name that belongs to another home is
+    left alone, and this home's gets a name of its own: "<study> (<start of the identity>)"."""
     name = study
     experiment = client.get_experiment_by_name(name)
     if experiment is not None and owner is not None and experiment.tags.get(OWNER, owner) != owner:
         name = f"{study} ({owner[:6]})"
-        LOG.warning("MLflow: experiment %r there belongs to another home; this study's is %r", study, name)
+        LOG.warning(
+            "MLflow: experiment %r there belongs to another home; this study's is %r", study, name
+        )
         experiment = client.get_experiment_by_name(name)
     tags = experiment_tags(study)
     if owner is not None:
@@ -178,19 +188,27 @@ def experiment_tags(study: str) -> dict[str, str]:
 
 
 def trials_view() -> str:
-    """The saved view "trials by score": trials alone, best first, with the columns that tell them apart.
+    """The saved view "trials by score": trials alone, best first, with the columns that tell them
+    apart.
 
-    MLflow's page offers it under Views, and opens with it when `?viewStateShareKey=trials` stands in the address.
-    """
-    metrics = [f"metrics.`{name}`" for name in ("best_score", "best_ccc_valence", "best_ccc_arousal")]
-    params = [f"params.`{name}`" for name in ("encoder", "fusion", "features", "normalise", "learning_rate", "seed")]
+    MLflow's page offers it under Views, and opens with it when `?viewStateShareKey=trials` stands
+    in the address."""
+    metrics = [
+        f"metrics.`{name}`" for name in ("best_score", "best_ccc_valence", "best_ccc_arousal")
+    ]
+    params = [
+        f"params.`{name}`"
+        for name in ("encoder", "fusion", "features", "normalise", "learning_rate", "seed")
+    ]
     state = {
         "searchFilter": "tags.`va_search.role` = 'trial'",
         "orderByKey": metrics[0],
         "orderByAsc": False,
         "selectedColumns": [*metrics, *params],
     }
-    return json.dumps({"name": "trials by score", "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)})
+    return json.dumps(
+        {"name": "trials by score", "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}
+    )
 
 
 def run_tags() -> dict[str, str]:
@@ -222,7 +240,9 @@ def every_run(client: MlflowClient, experiment: str, condition: str = "") -> lis
     runs: list[Any] = []
     token = None
     while True:
-        page = client.search_runs([experiment], filter_string=condition, max_results=500, page_token=token)
+        page = client.search_runs(
+            [experiment], filter_string=condition, max_results=500, page_token=token
+        )
         runs.extend(page)
         token = page.token
         if not token:

@@ -1,4 +1,5 @@
-"""An ensemble in MLflow: a run of its own in its first study's experiment, the same run for the same name.
+"""An ensemble in MLflow: a run of its own in its first study's experiment, the same run for the
+same name.
 
 Every metric says in its name what it was measured on: in_sample_ccc_valence, out_of_fold_score, …
 """
@@ -14,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from va_search import __version__
-from va_search.tracking.door import Entries, Place, every_run, log_entries, open_client, open_experiment, run_tags
+from va_search.tracking.door import (
+    Entries,
+    Place,
+    every_run,
+    log_entries,
+    open_client,
+    open_experiment,
+    run_tags,
+)
 from va_search.tracking.entries import text
 from va_search.tracking.shown import reason, shown
 
@@ -24,11 +33,11 @@ DIMENSIONS = ("valence", "arousal")
 
 
 def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | None = None) -> str:
-    """Log an ensemble's JSON document, and the files in the folder `explanation` where there is one, as `explanation/`.
+    """Log an ensemble's JSON document, and the files in the folder `explanation` where there is
+    one, as `explanation/`.
 
-    Returns its run id. Raises what MLflow raises for a store out of reach; where only artifacts can't be stored, the
-    run has its params and metrics and a warning says why.
-    """
+    Returns its run id. Raises what MLflow raises for a store out of reach; where only artifacts
+    can't be stored, the run has its params and metrics and a warning says why."""
     client = open_client(place.uri)
     study = str(ensemble["studies"][0])
     experiment = open_experiment(client, study, place.artifacts, place.owner)
@@ -48,7 +57,8 @@ def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | Non
         client.update_run(run, status="RUNNING")
     else:
         run = str(client.create_run(experiment, start_time=now, tags=tags).info.run_id)
-    # an ensemble of the same name may be built anew by another recipe, and params can't change: so these are tags too
+    # an ensemble of the same name may be built anew by another recipe, and params can't change: so
+    # these are tags too
     tags |= {f"va_search.{key}": value for key, value in _facts(ensemble).items()}
     params = {} if found else {"source": "ensemble", **_facts(ensemble)}
     metrics = [(key, value, now, 0) for key, value in ensemble_metrics(ensemble)]
@@ -59,13 +69,19 @@ def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | Non
             client.log_artifacts(run, str(explanation), "explanation")
     except Exception as error:  # whatever storage answers, the run itself is whole
         why = reason(error, place.uri)
-        LOG.warning("MLflow at %s has the scores of ensemble %s, but no artifacts: %s", shown(place.uri), name, why)
+        LOG.warning(
+            "MLflow at %s has the scores of ensemble %s, but no artifacts: %s",
+            shown(place.uri),
+            name,
+            why,
+        )
     client.set_terminated(run, status="FINISHED")
     return run
 
 
 def ensemble_metrics(ensemble: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Scores by what they were measured on, the best single trial's beside them, and the number of members."""
+    """Scores by what they were measured on, the best single trial's beside them, and the number of
+    members."""
     for measure, values in ensemble.get("scores", {}).items():
         yield from _measured(measure, values)
     for measure, values in ensemble.get("best_single", {}).items():
@@ -76,11 +92,19 @@ def ensemble_metrics(ensemble: dict[str, Any]) -> Iterator[tuple[str, float]]:
 
 
 def _members(ensemble: dict[str, Any], dimension: str) -> list[tuple[str, str]]:
-    """Study and trial of the members of one dimension; of a blend those of all its parts, each once."""
+    """Study and trial of the members of one dimension; of a blend those of all its parts, each
+    once."""
     parts = ensemble.get("parts") or []
     if parts:
-        return list(dict.fromkeys(member for part in parts for member in _members(part["ensemble"], dimension)))
-    return [(member["study"], member["trial"]) for member in ensemble["dimensions"][dimension]["members"]]
+        return list(
+            dict.fromkeys(
+                member for part in parts for member in _members(part["ensemble"], dimension)
+            )
+        )
+    return [
+        (member["study"], member["trial"])
+        for member in ensemble["dimensions"][dimension]["members"]
+    ]
 
 
 def _measured(measure: str, values: Any) -> Iterator[tuple[str, float]]:

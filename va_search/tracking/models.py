@@ -27,7 +27,8 @@ BUILD = "va_search.ensemble_content"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the model's input: MLflow's name of its type, and whether a table must have it."""
+    """A column of the model's input: MLflow's name of its type, and whether a table must have
+    it."""
 
     name: str
     type: str
@@ -36,8 +37,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Model:
-    """All that is logged. `code` is the file MLflow runs, `package` the folder of the code that it imports, `folder`
-    the artifact `ensemble`; `content` is the same exactly when the model is."""
+    """All that is logged. `code` is the file MLflow runs, `package` the folder of the code that it
+    imports, `folder` the artifact `ensemble`; `content` is the same exactly when the model is."""
 
     name: str
     run: str
@@ -74,11 +75,11 @@ def log_version(uri: str, model: Model) -> tuple[int, bool]:
 
 
 def older_versions(uri: str, run: str, build: str, built_at: str) -> list[str]:
-    """`models:/NAME/VERSION` of the newest version of each model of an ensemble's run that is of an earlier build.
+    """`models:/NAME/VERSION` of the newest version of each model of an ensemble's run that is of an
+    earlier build.
 
-    `build`: the ensemble's content id. A version from before these were noted is older when it was made before
-    `built_at` (ISO 8601). Raises what MLflow raises for a store out of reach.
-    """
+    `build`: the ensemble's content id. A version from before these were noted is older when it was
+    made before `built_at` (ISO 8601). Raises what MLflow raises for a store out of reach."""
     client = open_client(uri)
     newest: dict[str, Any] = {}
     for version in client.search_model_versions(f"run_id = '{run}'"):
@@ -104,18 +105,25 @@ def answered(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError) as error:
-        raise JobError(f"MLflow at {shown(uri)}: {reason(error, uri)}; the same command tries again") from error
+        raise JobError(
+            f"MLflow at {shown(uri)}: {reason(error, uri)}; the same command tries again"
+        ) from error
 
 
 @contextmanager
 def _fluent(uri: str) -> Iterator[None]:
-    """MLflow's functions that know one server per process, which alone can log models, turned to the one at `uri`."""
+    """MLflow's functions that know one server per process, which alone can log models, turned to
+    the one at `uri`."""
     import mlflow
 
     before, bytecode = os.environ.get("MLFLOW_TRACKING_URI"), sys.dont_write_bytecode
-    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"  # a project around the current folder is not the model's
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = (
+        "false"  # a project around the current folder is not the model's
+    )
     mlflow.set_tracking_uri(uri)
-    sys.dont_write_bytecode = True  # it tries the model where it lies, which would leave .pyc files among its code
+    sys.dont_write_bytecode = (
+        True  # it tries the model where it lies, which would leave .pyc files among its code
+    )
     try:
         yield
     finally:
@@ -125,7 +133,11 @@ def _fluent(uri: str) -> Iterator[None]:
 
 def _version_of(client: MlflowClient, model: Model) -> int | None:
     found = client.search_model_versions(f"name = '{model.name}'")
-    same = [int(one.version) for one in found if one.tags.get(CONTENT) == model.content and one.status == "READY"]
+    same = [
+        int(one.version)
+        for one in found
+        if one.tags.get(CONTENT) == model.content and one.status == "READY"
+    ]
     return max(same, default=None)
 
 
@@ -135,7 +147,9 @@ def _log(model: Model) -> Any:
     from mlflow.types import ColSpec, Schema
 
     inputs = Schema([ColSpec(one.type, one.name, required=one.needed) for one in model.columns])
-    outputs = Schema([ColSpec("string", "recording"), ColSpec("double", "valence"), ColSpec("double", "arousal")])
+    outputs = Schema(
+        [ColSpec("string", "recording"), ColSpec("double", "valence"), ColSpec("double", "arousal")]
+    )
     with mlflow.start_run(run_id=model.run, log_system_metrics=False):
         return mlflow.pyfunc.log_model(
             name=model.name,

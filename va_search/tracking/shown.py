@@ -1,4 +1,5 @@
-"""What is said of a tracking URI: where it leads, never a password, be it in the URI or in what a driver says of it."""
+"""What is said of a tracking URI: where it leads, never a password, be it in the URI or in what a
+driver says of it."""
 
 from __future__ import annotations
 
@@ -6,8 +7,8 @@ import re
 from urllib.parse import quote, unquote
 
 USER = re.compile(r"[^/:?#@\[]*:(?!\d*(?:[/?#]|$)).*@|[^/?#]*@")
-"""user:password@, user@ or token@ before a host; not host:port and a later @. A password may hold a / that should have
-been written %2F: SQLAlchemy takes it."""
+"""user:password@, user@ or token@ before a host; not host:port and a later @. A password may hold a
+/ that should have been written %2F: SQLAlchemy takes it."""
 
 IN_QUERY = re.compile(r"(?:password|passwd|pwd|token)=([^&;#]+)", re.IGNORECASE)
 """As PostgreSQL's and ODBC's drivers take it: ?password=…, ?odbc_connect=…;PWD=…"""
@@ -19,7 +20,8 @@ LONGEST = 300
 """Characters of what is said of an error."""
 
 PIECE = 4
-"""A piece of a password is hidden from so many characters on; shorter ones are in every other word."""
+"""A piece of a password is hidden from so many characters on; shorter ones are in every other
+word."""
 
 
 def shown(uri: str) -> str:
@@ -30,8 +32,8 @@ def shown(uri: str) -> str:
 
 
 def reason(error: Exception, uri: str) -> str:
-    """What an error says in its first line, for MLflow and SQLAlchemy go on with advice and links; no password of the
-    URI in it."""
+    """What an error says in its first line, for MLflow and SQLAlchemy go on with advice and links;
+    no password of the URI in it."""
     text = str(error).replace(uri, shown(uri))
     for secret in sorted(_secrets(uri), key=len, reverse=True):
         text = text.replace(secret, "***")
@@ -50,8 +52,8 @@ def _parts(uri: str) -> tuple[str, str, str]:
 
 
 def _secrets(uri: str) -> set[str]:
-    """The URI's passwords as it has them, decoded and encoded; and the pieces of one where an @ or / was not encoded,
-    since a driver then takes a piece for the host."""
+    """The URI's passwords as it has them, decoded and encoded; and the pieces of one where an @ or
+    / was not encoded, since a driver then takes a piece for the host."""
     _, user, place = _parts(uri)
     password = user[:-1].partition(":")[2]
     given = [password, *IN_QUERY.findall(unquote(place))]

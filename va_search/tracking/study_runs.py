@@ -1,8 +1,9 @@
-"""A study in MLflow: its experiment, its parent run, and a child run for each trial, never two for one.
+"""A study in MLflow: its experiment, its parent run, and a child run for each trial, never two for
+one.
 
-What the server already has is asked once, at the start: a trial with a finished run is passed over, an unfinished run
-is gone on with. A run is set to its end only after everything else is logged, so a finished run is a whole one.
-"""
+What the server already has is asked once, at the start: a trial with a finished run is passed over,
+an unfinished run is gone on with. A run is set to its end only after everything else is logged, so
+a finished run is a whole one."""
 
 from __future__ import annotations
 
@@ -18,7 +19,14 @@ from urllib.request import url2pathname
 import yaml
 
 from va_search.files import whole_file
-from va_search.tracking.door import Entries, every_run, log_entries, open_client, open_experiment, run_tags
+from va_search.tracking.door import (
+    Entries,
+    every_run,
+    log_entries,
+    open_client,
+    open_experiment,
+    run_tags,
+)
 from va_search.tracking.entries import BEST, best_of, text, times, trial_entries
 from va_search.tracking.shown import reason
 
@@ -39,10 +47,16 @@ class Known:
 
 
 class StudyRuns:
-    """The runs of one study on one server. Every method may raise what MLflow raises; then make a new one."""
+    """The runs of one study on one server. Every method may raise what MLflow raises; then make a
+    new one."""
 
     def __init__(
-        self, uri: str, study: str, artifacts: Path | None, parent: dict[str, Any], owner: str | None = None
+        self,
+        uri: str,
+        study: str,
+        artifacts: Path | None,
+        parent: dict[str, Any],
+        owner: str | None = None,
     ) -> None:
         self._uri = uri
         self._client: MlflowClient = open_client(uri)
@@ -78,33 +92,51 @@ class StudyRuns:
         self._known[trial] = Known(run, status, str(record.get("finished_at", "")))
 
     def finish(self, records: list[dict[str, Any]], status: str, artifacts: dict[str, Any]) -> None:
-        """Give the parent run the study's best, what else it came to (artifacts by file name) and its status."""
+        """Give the parent run the study's best, what else it came to (artifacts by file name) and
+        its status."""
         complete = [record for record in records if "failed" not in record]
-        trained = [record for record in complete if record.get("source", "trained") == "trained" and record["best"]]
-        values = {"trials_complete": float(len(complete)), "trials_failed": float(len(records) - len(complete))}
+        trained = [
+            record
+            for record in complete
+            if record.get("source", "trained") == "trained" and record["best"]
+        ]
+        values = {
+            "trials_complete": float(len(complete)),
+            "trials_failed": float(len(records) - len(complete)),
+        }
         for name in BEST if trained else ():
             values[name] = max(best_of(record)[name][0] for record in trained)
         now = int(time.time() * 1000)
-        changed = [(name, value, now, 0) for name, value in values.items() if self._parent_metrics.get(name) != value]
+        changed = [
+            (name, value, now, 0)
+            for name, value in values.items()
+            if self._parent_metrics.get(name) != value
+        ]
         log_entries(self._client, self._parent, Entries(metrics=changed))
         for name, content in artifacts.items():
             self._log_text(self._parent, _written(name, content), name)
         self._client.set_terminated(self._parent, status=status)
 
     def show(self, contents: Mapping[str, Any]) -> None:
-        """Replace artifacts of the parent run; a document of `columns` and `data` is a table in MLflow's page."""
+        """Replace artifacts of the parent run; a document of `columns` and `data` is a table in
+        MLflow's page."""
         for name, content in contents.items():
             self._log_text(self._parent, _written(name, content), name)
-        tables = [name for name, content in contents.items() if isinstance(content, dict) and set(content) == TABLE]
+        tables = [
+            name
+            for name, content in contents.items()
+            if isinstance(content, dict) and set(content) == TABLE
+        ]
         if tables:
             listed = json.dumps([{"path": name, "type": "table"} for name in tables])
             self._client.set_tag(self._parent, "mlflow.loggedArtifacts", listed)
 
     def has(self, record: dict[str, Any]) -> bool:
-        """Whether the server has the trial, as it is in this record (its settings and history are not looked at).
+        """Whether the server has the trial, as it is in this record (its settings and history are
+        not looked at).
 
-        A trained trial is the same for ever; a failure and a model from elsewhere may be newer than the run.
-        """
+        A trained trial is the same for ever; a failure and a model from elsewhere may be newer than
+        the run."""
         known = self._known.get(str(record["trial"]))
         if known is None:
             return False
@@ -121,7 +153,9 @@ class StudyRuns:
             if tags.get("va_search.role") == "study":
                 parent = run
             elif "va_search.trial" in tags:
-                entry = Known(run.info.run_id, run.info.status, tags.get("va_search.finished_at", ""))
+                entry = Known(
+                    run.info.run_id, run.info.status, tags.get("va_search.finished_at", "")
+                )
                 before = self._known.get(tags["va_search.trial"])
                 if before is None or before.status != "FINISHED":
                     self._known[tags["va_search.trial"]] = entry
@@ -143,7 +177,8 @@ class StudyRuns:
             run, old = str(found.info.run_id), dict(found.data.params)
             self._parent_metrics = dict(found.data.metrics)
             self._client.update_run(run, status="RUNNING")
-        # a param can't be changed: where the space changed since, a tag of the same name tells the newest value
+        # a param can't be changed: where the space changed since, a tag of the same name tells the
+        # newest value
         tags |= {key: value for key, value in params.items() if old.get(key, value) != value}
         fresh = {key: value for key, value in params.items() if key not in old}
         log_entries(self._client, run, Entries(params=fresh, tags=tags))
@@ -152,19 +187,23 @@ class StudyRuns:
         return run
 
     def _log_texts(self, run: str, artifacts: str, record: dict[str, Any]) -> None:
-        """Settings and traceback as files of a run whose artifacts are at this URI, "" where it must be asked for."""
+        """Settings and traceback as files of a run whose artifacts are at this URI, "" where it
+        must be asked for."""
         texts = {"settings.json": _json(record["settings"])} if record.get("settings") else {}
         texts |= {"traceback.txt": record["failed"]} if "failed" in record else {}
         for name, content in texts.items():
             self._log_text(run, content, name, artifacts)
 
     def _log_text(self, run: str, content: str, name: str, artifacts: str = "") -> None:
-        """Store one artifact. A place that takes none costs the artifacts, never params and metrics: after the first
-        that fails no other is tried by this connection, and `artifact_problem` says why."""
+        """Store one artifact. A place that takes none costs the artifacts, never params and
+        metrics: after the first that fails no other is tried by this connection, and
+        `artifact_problem` says why."""
         if self.artifact_problem is not None:
             return
         try:
-            if artifacts.startswith("file:///"):  # `log_text` would ask the database where that is, three times
+            if artifacts.startswith(
+                "file:///"
+            ):  # `log_text` would ask the database where that is, three times
                 with whole_file(Path(url2pathname(urlsplit(artifacts).path)) / name) as beside:
                     beside.write_text(content, encoding="utf-8")
             else:

@@ -1,12 +1,14 @@
-"""Model inputs by indexing features where they lie (features.py): on a CPU the store's mapped files, copied nowhere.
+"""Model inputs by indexing features where they lie (features.py): on a CPU the store's mapped
+files, copied nowhere.
 
-Where a feature set is kept in float64 (a large offset, a tiny unit), features are normalised in float64 first.
+Where a feature set is kept in float64 (a large offset, a tiny unit), features are normalised in
+float64 first.
 
-Conventions: a model step is `frame_step` consecutive frames of one gap-free stretch averaged into one (the last of a
-stretch may be shorter: the mean of what is there). Features are normalised and clipped per frame, then averaged;
-a step's label is the mean of its labelled frames, NaN where none is, in [-1, 1]. Columns lie modality after modality,
-within one in the order of the feature sets' names.
-"""
+Conventions: a model step is `frame_step` consecutive frames of one gap-free stretch averaged into
+one (the last of a stretch may be shorter: the mean of what is there). Features are normalised and
+clipped per frame, then averaged; a step's label is the mean of its labelled frames, NaN where none
+is, in [-1, 1]. Columns lie modality after modality, within one in the order of the feature sets'
+names."""
 
 from __future__ import annotations
 
@@ -40,9 +42,9 @@ def modality_dims(feature_sets: list[FeatureSet]) -> dict[str, int]:
 class Steps:
     """The model steps of some recordings, in their order.
 
-    `first` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label` (steps, 2) float32,
-    `row` (steps,) the normalisation's row, `stretches` (stretches, 2) ranges of steps between gaps.
-    """
+    `first` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
+    (steps, 2) float32, `row` (steps,) the normalisation's row, `stretches` (stretches, 2) ranges of
+    steps between gaps."""
 
     recordings: tuple[Recording, ...]
     first: NDArray[np.int64]
@@ -52,7 +54,9 @@ class Steps:
     stretches: Ranges
 
     @classmethod
-    def of(cls, store: Store, recordings: tuple[Recording, ...], frame_step: int, group: dict[str, int]) -> Steps:
+    def of(
+        cls, store: Store, recordings: tuple[Recording, ...], frame_step: int, group: dict[str, int]
+    ) -> Steps:
         """Lay out the steps; labels are read from the store and put on [-1, 1]."""
         first, count, row, ranges, total = [], [], [], [], 0
         for recording in recordings:
@@ -90,20 +94,24 @@ class Steps:
         return frames
 
     def to_frames(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(steps, k) to (frames, k): linear between the middles of a stretch's steps, constant at its ends."""
+        """(steps, k) to (frames, k): linear between the middles of a stretch's steps, constant at
+        its ends."""
         if (self.count == 1).all():
             return values.astype(np.float64)
         parts = [np.zeros((0, values.shape[1]))]
         for start, stop in self.stretches:
             middle = self.first[start:stop] + (self.count[start:stop] - 1) / 2
             frame = np.arange(self.first[start], self.first[stop - 1] + self.count[stop - 1])
-            columns = [np.interp(frame, middle, values[start:stop, k]) for k in range(values.shape[1])]
+            columns = [
+                np.interp(frame, middle, values[start:stop, k]) for k in range(values.shape[1])
+            ]
             parts.append(np.stack(columns, axis=1))
         return np.concatenate(parts)
 
 
 class Gather:
-    """Makes model inputs of one store and trial; shares the store's pages with every other process."""
+    """Makes model inputs of one store and trial; shares the store's pages with every other
+    process."""
 
     def __init__(
         self,
@@ -123,7 +131,8 @@ class Gather:
         self._held = torch.empty(0)
 
     def inputs(self, steps: Steps, segments: Ranges) -> tuple[Tensor, Tensor, Tensor]:
-        """x [row, step, feature], mask [row, step], label [row, step, 2] (NaN: none) of some segments, on the device.
+        """x [row, step, feature], mask [row, step], label [row, step, 2] (NaN: none) of some
+        segments, on the device.
 
         Padded steps are zero, masked and unlabelled. In main memory the next call overwrites x.
         """
@@ -137,11 +146,15 @@ class Gather:
 
     def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
         frame = torch.from_numpy(steps.first[position])  # [row, step]
-        row = to_device(torch.from_numpy(steps.row[position[:, 0]]), self.device)  # a segment lies in one recording
+        row = to_device(
+            torch.from_numpy(steps.row[position[:, 0]]), self.device
+        )  # a segment lies in one recording
         count = torch.from_numpy(steps.count[position])
         if self.frame_step > 1:
             within = torch.arange(self.frame_step)
-            frame = frame[..., None] + torch.minimum(within, count[..., None] - 1)  # [row, step, frame]
+            frame = frame[..., None] + torch.minimum(
+                within, count[..., None] - 1
+            )  # [row, step, frame]
         flat = frame.reshape(-1)
         x = self._room(len(flat), self.shift.shape[1])  # [row * step * frame, feature]
         at = 0
@@ -160,14 +173,16 @@ class Gather:
         return x
 
     def _normalised(self, rows: Tensor, row: Tensor, columns: slice) -> Tensor:
-        """[row * step * frame, feature] of one feature set, normalised in float64: float32 would round its offset."""
+        """[row * step * frame, feature] of one feature set, normalised in float64: float32 would
+        round its offset."""
         x = rows.double().view(len(row), -1, rows.shape[1])
         x = (x - self.shift[row, columns][:, None]) * self.scale[row, columns][:, None]
         return x.view(-1, rows.shape[1])
 
     def _room(self, rows: int, columns: int) -> Tensor:
-        """[row, column], with anything in it. In main memory it is the same place every time: batches of tens of MiB,
-        taken and given back, leave the heap in pieces. A GPU's allocator keeps them."""
+        """[row, column], with anything in it. In main memory it is the same place every time:
+        batches of tens of MiB, taken and given back, leave the heap in pieces. A GPU's allocator
+        keeps them."""
         if self.device.type != "cpu":
             return torch.empty((rows, columns), device=self.device)
         if self._held.numel() < rows * columns:
@@ -177,7 +192,8 @@ class Gather:
 
 
 def _block_mean(x: Tensor, count: Tensor) -> Tensor:
-    """[row, step, frame, feature] to [row, step, feature], over the first `count` frames of each step."""
+    """[row, step, frame, feature] to [row, step, feature], over the first `count` frames of each
+    step."""
     if bool((count == x.shape[2]).all()):
         return x.mean(dim=2)
     there = to_device(count, x.device)
@@ -190,7 +206,8 @@ def _joined(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def _labels(unit: NDArray[np.float32], count: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(frames, 2) to (steps, 2): mean of the labelled frames of each step, NaN where there is none."""
+    """(frames, 2) to (steps, 2): mean of the labelled frames of each step, NaN where there is
+    none."""
     if len(count) == 0 or (count == 1).all():
         return unit
     start = np.cumsum(count) - count

@@ -1,12 +1,13 @@
-"""A training's checkpoint: all that its next epoch needs, in one safetensors file that appears whole.
+"""A training's checkpoint: all that its next epoch needs, in one safetensors file that appears
+whole.
 
     <folder>/checkpoint.safetensors
 
-Conventions: tensors are `model.*`, `optimiser.<parameter>.*`, `epoch.<n>.*` (the weights of a best epoch, once where it
-is the best of both dimensions) and `mean.sum` (train_val_mix). The metadata hold one JSON document with everything
-else: what is being trained (settings, data, meaning of the code), schedule, history, best, seconds. Since everything
-random comes from the seed and the epoch's number, no generator's state is among it. No pickle is read or written.
-"""
+Conventions: tensors are `model.*`, `optimiser.<parameter>.*`, `epoch.<n>.*` (the weights of a best
+epoch, once where it is the best of both dimensions) and `mean.sum` (train_val_mix). The metadata
+hold one JSON document with everything else: what is being trained (settings, data, meaning of the
+code), schedule, history, best, seconds. Since everything random comes from the seed and the epoch's
+number, no generator's state is among it. No pickle is read or written."""
 
 from __future__ import annotations
 
@@ -36,9 +37,9 @@ Tensors = dict[str, Tensor]
 class Checkpoint:
     """Where a training stands after an epoch.
 
-    `weights` are the model's at the best epoch of each dimension, `groups` and `moments` the optimiser's,
-    `averaged` and `mean` those of `MeanOfEpochs`, `seconds` the time all processes gave to the trial so far, and
-    `resumed_at` the epochs after which one took over from another.
+    `weights` are the model's at the best epoch of each dimension, `groups` and `moments` the
+    optimiser's, `averaged` and `mean` those of `MeanOfEpochs`, `seconds` the time all processes
+    gave to the trial so far, and `resumed_at` the epochs after which one took over from another.
     """
 
     history: list[Epoch]
@@ -54,7 +55,8 @@ class Checkpoint:
     resumed_at: list[int]
 
     def write(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Write it whole, in the place of the one before; `identity` says of which training it is."""
+        """Write it whole, in the place of the one before; `identity` says of which training it
+        is."""
         document = {
             "format": FORMAT,
             **identity,
@@ -66,17 +68,26 @@ class Checkpoint:
             "seconds": self.seconds,
             "resumed_at": self.resumed_at,
         }
-        tensors = {**_named("model", self.model), **_named("optimiser", self.moments), **_named("mean", self.mean)}
+        tensors = {
+            **_named("model", self.model),
+            **_named("optimiser", self.moments),
+            **_named("mean", self.mean),
+        }
         for dimension, best in self.best.items():
             tensors |= _named(f"epoch.{best.epoch}", self.weights[dimension])
         text = json.dumps(document, allow_nan=False)
-        content = save({name: one.detach().cpu().contiguous() for name, one in tensors.items()}, {KEY: text})
+        content = save(
+            {name: one.detach().cpu().contiguous() for name, one in tensors.items()}, {KEY: text}
+        )
         with whole_file(folder / NAME) as beside:
             beside.write_bytes(content)
 
     @classmethod
-    def read(cls, folder: Path, identity: dict[str, Any], *, model: Tensors, optimiser: Optimizer) -> Checkpoint | None:
-        """The checkpoint in `folder`, its tensors of the sizes that this model and optimiser have; None: there is none.
+    def read(
+        cls, folder: Path, identity: dict[str, Any], *, model: Tensors, optimiser: Optimizer
+    ) -> Checkpoint | None:
+        """The checkpoint in `folder`, its tensors of the sizes that this model and optimiser have;
+        None: there is none.
 
         InputError when it is damaged or of another training.
         """
@@ -93,7 +104,9 @@ class Checkpoint:
             raise InputError(f"{path}: not a whole checkpoint ({error!r})") from error
 
     @classmethod
-    def _checked(cls, document: dict[str, Any], tensors: Tensors, model: Tensors, optimiser: Optimizer) -> Checkpoint:
+    def _checked(
+        cls, document: dict[str, Any], tensors: Tensors, model: Tensors, optimiser: Optimizer
+    ) -> Checkpoint:
         best = {dimension: Best(**one) for dimension, one in document["best"].items()}
         mean, averaged = _below(tensors, "mean"), int(document["averaged"])
         if averaged and "sum" not in mean:
@@ -101,7 +114,10 @@ class Checkpoint:
         return cls(
             history=[Epoch(**epoch) for epoch in document["history"]],
             best=best,
-            weights={name: _like(model, _below(tensors, f"epoch.{one.epoch}")) for name, one in best.items()},
+            weights={
+                name: _like(model, _below(tensors, f"epoch.{one.epoch}"))
+                for name, one in best.items()
+            },
             model=_like(model, _below(tensors, "model")),
             groups=[{**group, "betas": tuple(group["betas"])} for group in document["groups"]],
             moments=_fitting(optimiser, _below(tensors, "optimiser")),
@@ -116,7 +132,11 @@ class Checkpoint:
 def flat_state(optimiser: Optimizer) -> tuple[list[dict[str, Any]], Tensors]:
     """An optimiser's groups (plain values) and its moments, `<parameter>.<name>`."""
     state = optimiser.state_dict()
-    moments = {f"{index}.{name}": one for index, entry in state["state"].items() for name, one in entry.items()}
+    moments = {
+        f"{index}.{name}": one
+        for index, entry in state["state"].items()
+        for name, one in entry.items()
+    }
     return state["param_groups"], moments
 
 
@@ -143,11 +163,18 @@ def _named(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
-    return {name.removeprefix(f"{prefix}."): one for name, one in tensors.items() if name.startswith(f"{prefix}.")}
+    return {
+        name.removeprefix(f"{prefix}."): one
+        for name, one in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def _like(model: Tensors, found: Tensors) -> Tensors:
-    shapes = [{name: (one.shape, one.dtype) for name, one in tensors.items()} for tensors in (found, model)]
+    shapes = [
+        {name: (one.shape, one.dtype) for name, one in tensors.items()}
+        for tensors in (found, model)
+    ]
     if shapes[0] != shapes[1]:
         raise ValueError("other tensors than the model has")
     return found

@@ -23,10 +23,10 @@ class Diverged(JobError):
 class Epoch:
     """What one epoch gave.
 
-    `loss` is the mean over its batches, `learning_rate` the one it began with, `seconds` include predicting.
-    `frames_per_second` are frames through training per second of training, `outside_share` the share of that time
-    outside forward, backward and optimiser (on a GPU: as seen from the CPU). CCCs and score are None on train_val_mix.
-    """
+    `loss` is the mean over its batches, `learning_rate` the one it began with, `seconds` include
+    predicting. `frames_per_second` are frames through training per second of training,
+    `outside_share` the share of that time outside forward, backward and optimiser (on a GPU: as
+    seen from the CPU). CCCs and score are None on train_val_mix."""
 
     epoch: int
     loss: float
@@ -59,8 +59,8 @@ class Sums:
 
 
 class MeanOfEpochs:
-    """The mean of the predictions after each epoch from `first_and_last[0]` to `first_and_last[1]` (paper 4.7),
-    added up in float64."""
+    """The mean of the predictions after each epoch from `first_and_last[0]` to `first_and_last[1]`
+    (paper 4.7), added up in float64."""
 
     def __init__(self, first_and_last: tuple[int, int]) -> None:
         self.range = range(first_and_last[0], first_and_last[1] + 1)

@@ -1,8 +1,9 @@
-"""What one trial reads: its fold's recordings as model steps, normalised on the way, and the order they are learnt in.
+"""What one trial reads: its fold's recordings as model steps, normalised on the way, and the order
+they are learnt in.
 
-Conventions: segments without any label are left out of training (but predicted). For encoders that carry state a
-segment without labels inside a recording still goes through, to move the state on; those behind the last label don't.
-"""
+Conventions: segments without any label are left out of training (but predicted). For encoders that
+carry state a segment without labels inside a recording still goes through, to move the state on;
+those behind the last label don't."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ from va_search.training.settings import TrialSettings
 
 
 class Examples:
-    """The training, validation and test steps of one trial. InputError (all reasons at once) when the store can't
-    serve the settings."""
+    """The training, validation and test steps of one trial. InputError (all reasons at once) when
+    the store can't serve the settings."""
 
     def __init__(self, settings: TrialSettings, store: Store, device: torch.device) -> None:
         self.settings, self.store = settings, store
@@ -33,7 +34,11 @@ class Examples:
         self.feature_sets = in_order([store.feature_sets[name] for name in settings.features])
         names = [one.name for one in self.feature_sets]
         self.statistics = normalisation(
-            store, names, self.fold, normalise=settings.normalise, normalise_by=settings.normalise_by
+            store,
+            names,
+            self.fold,
+            normalise=settings.normalise,
+            normalise_by=settings.normalise_by,
         )
         self.gather = Gather(
             store,
@@ -98,7 +103,8 @@ def up_to_last_label(chains: Chains, labelled: NDArray[np.int64]) -> Chains:
 
 
 def seen_people(fold: Fold) -> list[str]:
-    """A remark when subjects of the validation recordings stand in training too: their CCC is no honest one."""
+    """A remark when subjects of the validation recordings stand in training too: their CCC is no
+    honest one."""
     seen = sorted({one.subject for one in fold.train} & {one.subject for one in fold.validation})
     if not seen:
         return []
@@ -111,8 +117,9 @@ def seen_people(fold: Fold) -> list[str]:
 
 
 def checked_fold(settings: TrialSettings, store: Store) -> Fold:
-    """The trial's fold, if the store has its feature sets, labels to train and validate on (none to validate on
-    train_val_mix), and for train_val_mix test recordings, since these are all it predicts."""
+    """The trial's fold, if the store has its feature sets, labels to train and validate on (none to
+    validate on train_val_mix), and for train_val_mix test recordings, since these are all it
+    predicts."""
     problems = [
         f"{store.path}: {unknown_name('feature set', name, store.feature_sets)}"
         for name in settings.features
@@ -124,8 +131,14 @@ def checked_fold(settings: TrialSettings, store: Store) -> Fold:
         raise InputError(*problems, *error.problems) from None
     weights = {"valence": settings.loss_valence, "arousal": settings.loss_arousal}
     if fold.key == MIX and not fold.test:
-        problems.append(f"{store.path}: fold {MIX} predicts test recordings alone, and this store has none")
-    sides = {"training": fold.train} if fold.key == MIX else {"training": fold.train, "validation": fold.validation}
+        problems.append(
+            f"{store.path}: fold {MIX} predicts test recordings alone, and this store has none"
+        )
+    sides = (
+        {"training": fold.train}
+        if fold.key == MIX
+        else {"training": fold.train, "validation": fold.validation}
+    )
     for side, recordings in sides.items():
         labels = ~np.isnan(store.annotations[positions(recordings)])
         for column, (dimension, weight) in enumerate(weights.items()):

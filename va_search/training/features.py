@@ -1,10 +1,11 @@
-"""Where a trial's features lie when a batch asks for their rows: mapped, resident on the GPU, or streamed to it.
+"""Where a trial's features lie when a batch asks for their rows: mapped, resident on the GPU, or
+streamed to it.
 
-Conventions: rows come back on the training's device in the store's own type (float16 stays float16 until a batch is
-normalised), one tensor [row, column] per feature set. On a CPU they are read from the store's mapped files. On a GPU
-the whole feature sets are put into its memory when they fit in a `SHARE` of what is free, and stay for the next trial
-of this process that reads them; otherwise each batch's rows go over pinned memory. The values are the same.
-"""
+Conventions: rows come back on the training's device in the store's own type (float16 stays float16
+until a batch is normalised), one tensor [row, column] per feature set. On a CPU they are read from
+the store's mapped files. On a GPU the whole feature sets are put into its memory when they fit in a
+`SHARE` of what is free, and stay for the next trial of this process that reads them; otherwise each
+batch's rows go over pinned memory. The values are the same."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from va_search.data.store import FeatureSet, Store
 LOG = logging.getLogger(__name__)
 
 SHARE = 0.25
-"""Of the GPU's free memory, for features: four processes that begin together on one GPU leave a third of it."""
+"""Of the GPU's free memory, for features: four processes that begin together on one GPU leave a
+third of it."""
 
 _resident: dict[tuple[str, str], Tensor] = {}
 """This process's feature sets in a GPU's memory, by content and device."""
@@ -35,8 +37,8 @@ class Features(Protocol):
     remarks: list[str]
 
     def rows(self, frame: Tensor) -> Iterable[Tensor]:
-        """[row, column] of each feature set at these frames of the store, on the device; one after another, so that
-        each may be gone before the next is read."""
+        """[row, column] of each feature set at these frames of the store, on the device; one after
+        another, so that each may be gone before the next is read."""
 
 
 class Mapped:
@@ -79,9 +81,12 @@ class Streamed:
         return rows.to(self._device, non_blocking=True)
 
 
-def place(store: Store, feature_sets: Sequence[FeatureSet], device: torch.device, *, most: int | None) -> Features:
-    """The features of a trial, where they are best read from `device`. On a GPU they may take `most` bytes of its
-    memory (None: a share of what is free); a CPU reads them where they are unless `most` is given."""
+def place(
+    store: Store, feature_sets: Sequence[FeatureSet], device: torch.device, *, most: int | None
+) -> Features:
+    """The features of a trial, where they are best read from `device`. On a GPU they may take
+    `most` bytes of its memory (None: a share of what is free); a CPU reads them where they are
+    unless `most` is given."""
     tensors = [shared_tensor(store.features(one.name)) for one in feature_sets]
     if device.type == "cpu" and most is None:
         return Mapped(tensors)
@@ -95,13 +100,17 @@ def place(store: Store, feature_sets: Sequence[FeatureSet], device: torch.device
     keys = [(one.hash, str(device)) for one in feature_sets]
     kept = {key: _resident[key] for key in keys if key in _resident}
     _resident.clear()  # what the trial before read and this one doesn't makes room first
-    lying = [kept[key] if key in kept else one.to(device, copy=True) for key, one in zip(keys, tensors, strict=True)]
+    lying = [
+        kept[key] if key in kept else one.to(device, copy=True)
+        for key, one in zip(keys, tensors, strict=True)
+    ]
     _resident.update(zip(keys, lying, strict=True))
     return Resident(lying, device)
 
 
 def _free(device: torch.device) -> int:
-    """Bytes of a GPU's memory that features may take; those that lie there already are counted as free."""
+    """Bytes of a GPU's memory that features may take; those that lie there already are counted as
+    free."""
     if device.type != "cuda":
         return 0
     kept = sum(tensor.nbytes for (_, where), tensor in _resident.items() if where == str(device))

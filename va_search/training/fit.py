@@ -1,13 +1,14 @@
 """Fit: one trial being trained, epoch by epoch, and what it keeps.
 
-Conventions: an epoch counts from 1. CCCs are pooled over all labelled validation frames at the full frame rate on the
-source's scale, after clipping to the label range. Each dimension keeps the weights of its own best epoch (as the
-paper's code does): predictions are valence from the one and arousal from the other. Everything random comes from the
-trial's seed and the epoch's number, so a CPU run repeats bit for bit whatever ran before it in the process.
+Conventions: an epoch counts from 1. CCCs are pooled over all labelled validation frames at the full
+frame rate on the source's scale, after clipping to the label range. Each dimension keeps the
+weights of its own best epoch (as the paper's code does): predictions are valence from the one and
+arousal from the other. Everything random comes from the trial's seed and the epoch's number, so a
+CPU run repeats bit for bit whatever ran before it in the process.
 
-On fold train_val_mix (paper 4.7) nothing is left to validate: no epoch has a CCC, no weights are kept, and the test
-predictions are the mean of those after each epoch of `averaged_epochs`; the trial ends after the last of these.
-"""
+On fold train_val_mix (paper 4.7) nothing is left to validate: no epoch has a CCC, no weights are
+kept, and the test predictions are the mean of those after each epoch of `averaged_epochs`; the
+trial ends after the last of these."""
 
 from __future__ import annotations
 
@@ -35,7 +36,13 @@ from va_search.training.epochs import Best, Diverged, Epoch, MeanOfEpochs, Sums
 from va_search.training.examples import Examples, seen_people
 from va_search.training.loss import ccc_loss
 from va_search.training.order import Batch
-from va_search.training.predict import build_model, in_batches, mixed_precision, predict, segments_of
+from va_search.training.predict import (
+    build_model,
+    in_batches,
+    mixed_precision,
+    predict,
+    segments_of,
+)
 from va_search.training.schedules import Schedule
 from va_search.training.seeding import epoch_seed, seeded
 from va_search.training.settings import MEANING, TrialSettings
@@ -47,15 +54,21 @@ LOG = logging.getLogger(__name__)
 
 
 class Fit:
-    """A trial in training. InputError when the store can't serve the settings (all reasons at once).
+    """A trial in training. InputError when the store can't serve the settings (all reasons at
+    once).
 
-    `remarks` are sentences for the trial's record: settings that have no effect on this device, subjects on both sides.
-    `data` are the examples of another trial that reads the same. After `resume`, `seconds_before` is the time the
-    processes before this one gave to the trial, and `resumed_at` are the epochs after which it was gone on with.
-    """
+    `remarks` are sentences for the trial's record: settings that have no effect on this device,
+    subjects on both sides. `data` are the examples of another trial that reads the same. After
+    `resume`, `seconds_before` is the time the processes before this one gave to the trial, and
+    `resumed_at` are the epochs after which it was gone on with."""
 
     def __init__(
-        self, settings: TrialSettings, store: Store, *, device: str = "cpu", data: Examples | None = None
+        self,
+        settings: TrialSettings,
+        store: Store,
+        *,
+        device: str = "cpu",
+        data: Examples | None = None,
     ) -> None:
         self.settings, self.store, self.device = settings, store, torch.device(device)
         self.history: list[Epoch] = []
@@ -63,14 +76,21 @@ class Fit:
         self._weights: dict[str, dict[str, Tensor]] = {}
         self.data = data or Examples(settings, store, self.device)
         self._mean = MeanOfEpochs(settings.averaged_epochs) if settings.averaged_epochs else None
-        self.remarks = _remarks(settings, self.device) + seen_people(self.data.fold) + self.data.gather.features.remarks
+        self.remarks = (
+            _remarks(settings, self.device)
+            + seen_people(self.data.fold)
+            + self.data.gather.features.remarks
+        )
         with seeded(self.device, settings.seed, 0):
             self.model = self._new_model()
         if settings.compile and self.device.type == "cuda":
             self.model.compile(dynamic=True)
         kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
         self.optimiser: torch.optim.Optimizer = kinds[settings.optimiser](
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+            self.model.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
         self._began = perf_counter()
@@ -91,7 +111,10 @@ class Fit:
         """True when `patience` epochs have passed without a better valence or arousal."""
         if self.settings.patience is None or not self.best:
             return False
-        return len(self.history) - max(best.epoch for best in self.best.values()) >= self.settings.patience
+        return (
+            len(self.history) - max(best.epoch for best in self.best.values())
+            >= self.settings.patience
+        )
 
     def run_epoch(self) -> Epoch:
         """Train one epoch and validate. Diverged when loss or prediction is NaN or infinite."""
@@ -106,25 +129,35 @@ class Fit:
 
     @property
     def measured(self) -> Steps | None:
-        """What is predicted after the epoch to come: validation, or on train_val_mix test or nothing."""
+        """What is predicted after the epoch to come: validation, or on train_val_mix test or
+        nothing."""
         if self._mean is None:
             return self.data.validation
         return self.data.test if len(self.history) + 1 in self._mean else None
 
     def end_epoch(
-        self, sums: Sums, learning_rate: float, began: float, prediction: NDArray[np.float32] | None = None
+        self,
+        sums: Sums,
+        learning_rate: float,
+        began: float,
+        prediction: NDArray[np.float32] | None = None,
     ) -> Epoch:
-        """What follows an epoch's training, which started at `began` with `learning_rate`: validation and all that is
-        kept. `prediction` is the model's of `measured`, if that was made already. Errors as in `run_epoch`."""
+        """What follows an epoch's training, which started at `began` with `learning_rate`:
+        validation and all that is kept. `prediction` is the model's of `measured`, if that was made
+        already. Errors as in `run_epoch`."""
         number = len(self.history) + 1
         waiting = perf_counter()
         loss = float(sums.loss) / max(1, sums.batches)
         sums.seconds += perf_counter() - waiting  # a GPU may still be at work
         if not math.isfinite(loss):
-            raise Diverged(f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`")
+            raise Diverged(
+                f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`"
+            )
         pair = None
         if (steps := self.measured) is not None:
-            prediction = self._finite(self._predict(self.model, steps) if prediction is None else prediction)
+            prediction = self._finite(
+                self._predict(self.model, steps) if prediction is None else prediction
+            )
             if self._mean is None:
                 pair = self._validated(prediction)
             else:
@@ -136,7 +169,13 @@ class Fit:
         seconds = perf_counter() - began
         epoch = Epoch(number, loss, valence, arousal, both, learning_rate, seconds, speed, outside)
         self._keep(epoch)
-        LOG.info("epoch %d: loss %.4f, CCCs %s, %.0f frames/s", number, loss, pair or "not validated", speed)
+        LOG.info(
+            "epoch %d: loss %.4f, CCCs %s, %.0f frames/s",
+            number,
+            loss,
+            pair or "not validated",
+            speed,
+        )
         return epoch
 
     def _learn(self, number: int, sums: Sums) -> Iterator[Batch]:
@@ -146,7 +185,9 @@ class Fit:
         clock = perf_counter()
         self.model.train()
         for batch in self.data.order(generator):
-            x, mask, label = self.data.gather.inputs(self.data.train, self.data.segments[batch.segments])
+            x, mask, label = self.data.gather.inputs(
+                self.data.train, self.data.segments[batch.segments]
+            )
             states = None if batch.fresh or states is None else carry(states, len(batch.segments))
             began = perf_counter()
             loss, states = self._step(x, mask, label, states, learn=self.data.can_learn_from(batch))
@@ -170,7 +211,9 @@ class Fit:
             prediction, states = self.model(x, mask, states)
         if not learn:
             return None, states
-        loss = ccc_loss(prediction, label, alpha=self.settings.loss_valence, beta=self.settings.loss_arousal)
+        loss = ccc_loss(
+            prediction, label, alpha=self.settings.loss_valence, beta=self.settings.loss_arousal
+        )
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_gradient is not None:
@@ -187,7 +230,9 @@ class Fit:
         """(frames, 2) by the weights as they are; Diverged when one is NaN."""
         if not np.isfinite(prediction).all():
             number = len(self.history) + 1
-            raise Diverged(f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`")
+            raise Diverged(
+                f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`"
+            )
         return prediction
 
     def _predict(self, model: Estimator, steps: Steps) -> NDArray[np.float32]:
@@ -199,17 +244,21 @@ class Fit:
         better = {
             dimension: value
             for dimension, value in (("valence", epoch.ccc_valence), ("arousal", epoch.ccc_arousal))
-            if value is not None and (dimension not in self.best or value > self.best[dimension].ccc)
+            if value is not None
+            and (dimension not in self.best or value > self.best[dimension].ccc)
         }
         if not better:
             return
-        weights = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+        weights = {
+            name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()
+        }
         for dimension, value in better.items():
             self.best[dimension] = Best(value, epoch.epoch)
             self._weights[dimension] = weights
 
     def predictions(self) -> dict[str, Predictions]:
-        """Every frame of "validation" and "test": valence by the best valence epoch, arousal by the best arousal's.
+        """Every frame of "validation" and "test": valence by the best valence epoch, arousal by the
+        best arousal's.
 
         On train_val_mix "test" alone, the mean over `averaged_epochs`.
         """
@@ -233,10 +282,16 @@ class Fit:
             return self._new_model()
 
     def save_weights(self, folder: Path) -> None:
-        """valence.safetensors and arousal.safetensors; `weights.load_model` reads them. None on train_val_mix."""
+        """valence.safetensors and arousal.safetensors; `weights.load_model` reads them. None on
+        train_val_mix."""
         self._check_trained()
         for dimension, best in self.best.items():
-            about = {"dimension": dimension, "epoch": best.epoch, "ccc": best.ccc, "store": self.store.name}
+            about = {
+                "dimension": dimension,
+                "epoch": best.epoch,
+                "ccc": best.ccc,
+                "store": self.store.name,
+            }
             save_model(
                 folder / f"{dimension}.safetensors",
                 self._weights[dimension],
@@ -247,7 +302,8 @@ class Fit:
             )
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint into `folder`, whole, in the place of the one before; `resume` goes on from it."""
+        """Write a checkpoint into `folder`, whole, in the place of the one before; `resume` goes on
+        from it."""
         groups, moments = flat_state(self.optimiser)
         Checkpoint(
             history=self.history,
@@ -264,8 +320,9 @@ class Fit:
         ).write(folder, self._identity())
 
     def resume(self, folder: Path) -> bool:
-        """Go on from the checkpoint in `folder`, if it is of this training: then True, and on a CPU every number to
-        come is what it would have been. One that is damaged or of another training is passed over with a remark."""
+        """Go on from the checkpoint in `folder`, if it is of this training: then True, and on a CPU
+        every number to come is what it would have been. One that is damaged or of another training
+        is passed over with a remark."""
         like = self.model.state_dict()
         try:
             found = Checkpoint.read(folder, self._identity(), model=like, optimiser=self.optimiser)
@@ -281,7 +338,10 @@ class Fit:
         if self._mean is not None:
             self._mean.resume(found.averaged, found.mean)
         self.history, self.best, self._weights = found.history, found.best, found.weights
-        self.seconds_before, self.resumed_at = found.seconds, [*found.resumed_at, len(found.history)]
+        self.seconds_before, self.resumed_at = (
+            found.seconds,
+            [*found.resumed_at, len(found.history)],
+        )
         return True
 
     def _identity(self) -> dict[str, Any]:
@@ -294,7 +354,8 @@ class Fit:
             raise RuntimeError("nothing is trained yet: `run_epoch` first")
 
     def seconds_per_epoch(self, budget: float) -> float:
-        """Estimated seconds of one epoch with its predictions, from at most about `budget` seconds of real batches.
+        """Estimated seconds of one epoch with its predictions, from at most about `budget` seconds
+        of real batches.
 
         It trains the model a little: use a Fit made for it.
         """
@@ -308,12 +369,15 @@ class Fit:
             steps, share = data.test, len(self._mean.range) / self.settings.trained_epochs
         frames = steps.frames_in(segments_of(self.settings, steps)[0])
         predicting = in_batches(self.model, self.settings, data.gather, steps)
-        predicted = ((int(frames[batch.segments].sum()), int(frames.sum())) for batch, _ in predicting)
+        predicted = (
+            (int(frames[batch.segments].sum()), int(frames.sum())) for batch, _ in predicting
+        )
         return learning + share * _scaled_up(predicted, budget * 0.3)
 
 
 def _scaled_up(done: Iterator[tuple[int, int]], budget: float) -> float:
-    """Seconds that all of (done, total) takes, from what was done in `budget` seconds or one step, warm-up left out."""
+    """Seconds that all of (done, total) takes, from what was done in `budget` seconds or one step,
+    warm-up left out."""
     began = perf_counter()
     first, total = next(done)
     warm = perf_counter()
@@ -331,7 +395,9 @@ def _remarks(settings: TrialSettings, device: torch.device) -> list[str]:
     """Settings that only take effect on a GPU, where there is none."""
     remarks = []
     if device.type != "cuda" and settings.precision != "float32":
-        remarks.append(f"precision {settings.precision} takes effect on a GPU only: trained in float32 on {device}")
+        remarks.append(
+            f"precision {settings.precision} takes effect on a GPU only: trained in float32 on {device}"
+        )
     if device.type != "cuda" and settings.compile:
         remarks.append(f"compile takes effect on a GPU only: not compiled on {device}")
     for remark in remarks:

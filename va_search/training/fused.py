@@ -1,12 +1,12 @@
 """Fused training: trials that differ only in seed and learning rate, trained as one batched model.
 
-Conventions: each `Fit` of a group stays what it is alone: its initialisation, order of batches, optimiser, schedule,
-gradient norm, history, best epochs, checkpoint. Only forward, backward and the predictions after an epoch are computed
-for all of them at once (models/stacked.py), with every model's batch padded to the longest among them and masked. On a
-CPU each model's dropout is drawn from its own seed as well, so that a fused trial is the one trained alone but for
-float rounding; on a GPU it is drawn for all at once. A trial that is finished or diverged leaves the stack. An epoch's
-seconds are a trial's share of the group's, so that they add up.
-"""
+Conventions: each `Fit` of a group stays what it is alone: its initialisation, order of batches,
+optimiser, schedule, gradient norm, history, best epochs, checkpoint. Only forward, backward and the
+predictions after an epoch are computed for all of them at once (models/stacked.py), with every
+model's batch padded to the longest among them and masked. On a CPU each model's dropout is drawn
+from its own seed as well, so that a fused trial is the one trained alone but for float rounding; on
+a GPU it is drawn for all at once. A trial that is finished or diverged leaves the stack. An epoch's
+seconds are a trial's share of the group's, so that they add up."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def unfusable(settings: Sequence[TrialSettings]) -> list[str]:
 
 
 def fits_of(settings: Sequence[TrialSettings], store: Store, *, device: str = "cpu") -> list[Fit]:
-    """One Fit a trial, over the same examples. InputError when they can't be fused or the store can't serve them."""
+    """One Fit a trial, over the same examples. InputError when they can't be fused or the store
+    can't serve them."""
     problems = unfusable(settings)
     if problems:
         raise InputError(*problems)
@@ -69,8 +70,8 @@ def fits_of(settings: Sequence[TrialSettings], store: Store, *, device: str = "c
 
 @dataclass(frozen=True)
 class Inputs:
-    """One batch of each model: x [model, batch, step, feature], mask [model, batch, step] (None: nothing is padded),
-    label [model, batch, step, 2]; padded to the longest of all."""
+    """One batch of each model: x [model, batch, step, feature], mask [model, batch, step] (None:
+    nothing is padded), label [model, batch, step, 2]; padded to the longest of all."""
 
     x: Tensor
     mask: Tensor | None
@@ -96,14 +97,17 @@ class Fused:
     @property
     def active(self) -> list[Fit]:
         """Those that train on."""
-        return [fit for at, fit in enumerate(self.fits) if not fit.finished and at not in self.diverged]
+        return [
+            fit for at, fit in enumerate(self.fits) if not fit.finished and at not in self.diverged
+        ]
 
     @property
     def finished(self) -> bool:
         return not self.active
 
     def run_epoch(self) -> None:
-        """Train one epoch of each active fit, which then has it in its history, or its error in `diverged`."""
+        """Train one epoch of each active fit, which then has it in its history, or its error in
+        `diverged`."""
         began, fits = perf_counter(), self.active
         if not fits:
             raise RuntimeError("every trial of the group is finished")
@@ -116,7 +120,10 @@ class Fused:
         waiting = perf_counter()
         losses = [float(one.loss) for one in sums]
         for one, loss in zip(sums, losses, strict=True):
-            one.loss, one.seconds = loss, one.seconds + (perf_counter() - waiting) / len(fits)  # a GPU may be at work
+            one.loss, one.seconds = (
+                loss,
+                one.seconds + (perf_counter() - waiting) / len(fits),
+            )  # a GPU may be at work
         predictions = self._predictions()
         for fit, one, rate, prediction in zip(fits, sums, rates, predictions, strict=True):
             now = perf_counter()
@@ -124,17 +131,25 @@ class Fused:
                 fit.end_epoch(one, rate, now - (now - began) / len(fits), prediction)
             except Diverged as error:
                 self.diverged[self.fits.index(fit)] = error
-                LOG.warning("seed %d, learning rate %g: %s", fit.settings.seed, fit.settings.learning_rate, error)
+                LOG.warning(
+                    "seed %d, learning rate %g: %s",
+                    fit.settings.seed,
+                    fit.settings.learning_rate,
+                    error,
+                )
 
     def _stack(self, fits: list[Fit]) -> None:
-        """Put the fits' parameters side by side: each fit's become views of its row, and its optimiser steps there."""
+        """Put the fits' parameters side by side: each fit's become views of its row, and its
+        optimiser steps there."""
         for fit in self._stacked:  # of an earlier, larger stack: let its memory go
             for parameter in fit.model.parameters():
                 parameter.data, parameter.grad = parameter.data.clone(), None
         self._stacked = fits
         named = [dict(fit.model.named_parameters()) for fit in fits]
         values = len(fits) * sum(one.numel() for one in named[0].values())
-        self._gradient = torch.zeros(values, device=fits[0].device)  # of all parameters, so that it is zeroed at once
+        self._gradient = torch.zeros(
+            values, device=fits[0].device
+        )  # of all parameters, so that it is zeroed at once
         self._parameters: dict[str, Tensor] = {}
         at = 0
         for name in named[0]:
@@ -146,10 +161,13 @@ class Fused:
             at += stack.numel()
         self._model: Forward = Stack(fits[0].model, self._parameters)
         if fits[0].settings.compile and fits[0].device.type == "cuda":
-            self._model = torch.compile(Stack(fits[0].model, self._parameters).__call__, dynamic=True)
+            self._model = torch.compile(
+                Stack(fits[0].model, self._parameters).__call__, dynamic=True
+            )
 
     def _learn(self, sums: list[Sums]) -> None:
-        """Train each model on its own batches, the first of all of them together, then the second, …"""
+        """Train each model on its own batches, the first of all of them together, then the second,
+        …"""
         fits = self._stacked
         data = fits[0].data
         seeds = [epoch_seed(fit.settings.seed, len(fit.history) + 1) for fit in fits]
@@ -157,10 +175,16 @@ class Fused:
         orders = [data.order(torch.Generator().manual_seed(seed)) for seed in seeds]
         clock = perf_counter()
         for batches in zip(*orders, strict=True):
-            segments = np.stack([data.segments[batch.segments] for batch in batches])  # [model, batch, 2]
+            segments = np.stack(
+                [data.segments[batch.segments] for batch in batches]
+            )  # [model, batch, 2]
             x, mask, label = data.gather.inputs(data.train, segments.reshape(-1, 2))
-            x, mask, label = (one.view(*segments.shape[:2], *one.shape[1:]) for one in (x, mask, label))
-            full = np.ptp(segments[..., 1] - segments[..., 0]) == 0  # without a mask attention is faster
+            x, mask, label = (
+                one.view(*segments.shape[:2], *one.shape[1:]) for one in (x, mask, label)
+            )
+            full = (
+                np.ptp(segments[..., 1] - segments[..., 0]) == 0
+            )  # without a mask attention is faster
             inputs = Inputs(x, None if full else mask, label)
             began = perf_counter()
             self._step(batches, inputs, self._dropout(dropouts, segments), sums)
@@ -171,12 +195,16 @@ class Fused:
                 one.seconds += (now - clock) / len(fits)
             clock = perf_counter()
 
-    def _dropout(self, generators: Sequence[torch.Generator], segments: NDArray[np.int64]) -> Dropout:
+    def _dropout(
+        self, generators: Sequence[torch.Generator], segments: NDArray[np.int64]
+    ) -> Dropout:
         if self._stacked[0].device.type != "cpu":
             return AT_ONCE
         return EachItsOwn(generators, (segments[..., 1] - segments[..., 0]).max(axis=1).tolist())
 
-    def _step(self, batches: Sequence[Batch], inputs: Inputs, dropout: Dropout, sums: list[Sums]) -> None:
+    def _step(
+        self, batches: Sequence[Batch], inputs: Inputs, dropout: Dropout, sums: list[Sums]
+    ) -> None:
         """One optimiser step of each model that can learn from its batch."""
         fits = self._stacked
         settings = fits[0].settings
@@ -184,7 +212,9 @@ class Fused:
         with torch.set_grad_enabled(any(learn)), mixed_precision(settings, fits[0].device):
             prediction = self._model(inputs.x, inputs.mask, dropout)
         if any(learn):
-            loss = torch.vmap(partial(ccc_loss, alpha=settings.loss_valence, beta=settings.loss_arousal))
+            loss = torch.vmap(
+                partial(ccc_loss, alpha=settings.loss_valence, beta=settings.loss_arousal)
+            )
             losses = loss(prediction, inputs.label)  # [model]
             self._gradient.zero_()
             losses.sum().backward()  # type: ignore[no-untyped-call]  # a loss reaches its own model's parameters only
@@ -199,7 +229,8 @@ class Fused:
             fit.schedule.after_batch(learned=learn[row])
 
     def _predictions(self) -> list[NDArray[np.float32] | None]:
-        """Each model's (frames, 2) of what is measured after this epoch, from one pass where that is the same."""
+        """Each model's (frames, 2) of what is measured after this epoch, from one pass where that
+        is the same."""
         measured = [fit.measured for fit in self._stacked]
         steps = measured[0]
         if steps is None or not len(steps) or any(other is not steps for other in measured):
@@ -207,20 +238,27 @@ class Fused:
         return list(predict_stack(self._model, self._stacked, steps))
 
 
-def predict_stack(model: Forward, fits: Sequence[Fit], steps: Steps) -> Iterator[NDArray[np.float32]]:
+def predict_stack(
+    model: Forward, fits: Sequence[Fit], steps: Steps
+) -> Iterator[NDArray[np.float32]]:
     """(frames, 2) by each fit's model, as `predict` makes them, all read from the same batches."""
     fit, stacked = fits[0], len(fits)
     segments, _ = segments_of(fit.settings, steps)
-    values = np.zeros((stacked, len(segments), int((segments[:, 1] - segments[:, 0]).max()), 2), np.float32)
+    values = np.zeros(
+        (stacked, len(segments), int((segments[:, 1] - segments[:, 0]).max()), 2), np.float32
+    )
     together = _OnTheSame(model, stacked)
-    for batch, found in in_batches(together, fit.settings, fit.data.gather, steps, values=VALUES // stacked):
+    for batch, found in in_batches(
+        together, fit.settings, fit.data.gather, steps, values=VALUES // stacked
+    ):
         values[:, batch.segments, : found.shape[2]] = found
     for one in values:
         yield on_scale(one, segments, steps, fit.store.label_range)
 
 
 class _OnTheSame(nn.Module):
-    """A stack as a model of [batch, step, feature] that all its models read; its output is [model, batch, step, 2]."""
+    """A stack as a model of [batch, step, feature] that all its models read; its output is [model,
+    batch, step, 2]."""
 
     def __init__(self, stack: Forward, models: int) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""The CCC loss (paper 3.5): L = alpha * (1 - CCC_valence) + beta * (1 - CCC_arousal) over a batch's labelled frames.
+"""The CCC loss (paper 3.5): L = alpha * (1 - CCC_valence) + beta * (1 - CCC_arousal) over a batch's
+labelled frames.
 
-Conventions: variances and covariance are population ones (divide by n), as in the official metric; NaN in a label
-means unlabelled and the frame is left out of that dimension. With n - 1 in the variances only, a perfect prediction
-would have a CCC of .9375 at n = 16.
-"""
+Conventions: variances and covariance are population ones (divide by n), as in the official metric;
+NaN in a label means unlabelled and the frame is left out of that dimension. With n - 1 in the
+variances only, a perfect prediction would have a CCC of .9375 at n = 16."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ LEAST = 2
 
 
 def ccc_loss(prediction: Tensor, label: Tensor, *, alpha: float = 1.0, beta: float = 1.0) -> Tensor:
-    """Scalar float32 loss from [..., 2] predictions and labels (NaN unlabelled), computed in float32.
+    """Scalar float32 loss from [..., 2] predictions and labels (NaN unlabelled), computed in
+    float32.
 
     A dimension with fewer than two labelled frames adds 0 and has no gradient.
     """

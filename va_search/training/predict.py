@@ -1,8 +1,8 @@
 """A model built from a trial's settings, and its predictions for every frame of some recordings.
 
-Conventions: predictions are (frames, 2) float32 on the source's scale in the order of the recordings, clipped to the
-label range. Overlapping segments are averaged per model step, then steps are interpolated back to frames.
-"""
+Conventions: predictions are (frames, 2) float32 on the source's scale in the order of the
+recordings, clipped to the label range. Overlapping segments are averaged per model step, then steps
+are interpolated back to frames."""
 
 from __future__ import annotations
 
@@ -64,9 +64,14 @@ def mixed_precision(settings: TrialSettings, device: torch.device) -> AbstractCo
 
 
 def predict(
-    model: Estimator, settings: TrialSettings, gather: Gather, steps: Steps, label_range: tuple[float, float]
+    model: Estimator,
+    settings: TrialSettings,
+    gather: Gather,
+    steps: Steps,
+    label_range: tuple[float, float],
 ) -> NDArray[np.float32]:
-    """(frames, 2) for every frame of the steps' recordings; NaN or infinite where the model gave that."""
+    """(frames, 2) for every frame of the steps' recordings; NaN or infinite where the model gave
+    that."""
     segments, _ = segments_of(settings, steps)
     if not len(steps):
         return np.zeros((0, 2), np.float32)
@@ -88,13 +93,17 @@ def on_scale(
 def in_batches(
     model: nn.Module, settings: TrialSettings, gather: Gather, steps: Steps, *, values: int = VALUES
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
-    """Batches of all segments with their predictions (rows, step, 2) in [-1, 1], padding included; of about `values`
-    input values at most."""
+    """Batches of all segments with their predictions (rows, step, 2) in [-1, 1], padding included;
+    of about `values` input values at most."""
     segments, chains = segments_of(settings, steps)
     columns = int(gather.shift.shape[1])
     rows = values // (settings.segment_length * settings.frame_step * columns)
     rows = min(MOST_ROWS, max(settings.batch_size, rows))
-    order = side_by_side(chains, rows) if settings.carries_state else independent(np.arange(len(segments)), rows)
+    order = (
+        side_by_side(chains, rows)
+        if settings.carries_state
+        else independent(np.arange(len(segments)), rows)
+    )
     states: States | None = None
     model.eval()
     for batch in order:

@@ -1,7 +1,7 @@
 """Learning-rate schedules, all from `torch.optim.lr_scheduler`.
 
-Conventions: `warmup_cosine` and `one_cycle` move after every batch, the others after every epoch. E is the number of
-epochs, e the epoch from 0, f `schedule_factor`:
+Conventions: `warmup_cosine` and `one_cycle` move after every batch, the others after every epoch. E
+is the number of epochs, e the epoch from 0, f `schedule_factor`:
 
     constant        1
     step            f every `schedule_epochs` epochs (StepLR)
@@ -28,27 +28,41 @@ from va_search.training.settings import TrialSettings
 Builder = Callable[[Optimizer, TrialSettings, int], "torch_schedules.LRScheduler"]
 
 
-def _constant(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
+def _constant(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
     return torch_schedules.LambdaLR(optimiser, lambda _: 1.0)
 
 
-def _step(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
+def _step(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
     return torch_schedules.StepLR(optimiser, settings.schedule_epochs, settings.schedule_factor)
 
 
-def _cosine(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
+def _cosine(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
     return torch_schedules.CosineAnnealingLR(optimiser, settings.epochs)
 
 
-def _exponential(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
+def _exponential(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
     return torch_schedules.ExponentialLR(optimiser, settings.schedule_factor)
 
 
-def _linear(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
-    return torch_schedules.LinearLR(optimiser, start_factor=1.0, end_factor=0.0, total_iters=settings.epochs)
+def _linear(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
+    return torch_schedules.LinearLR(
+        optimiser, start_factor=1.0, end_factor=0.0, total_iters=settings.epochs
+    )
 
 
-def _warmup_cosine(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
+def _warmup_cosine(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
     total = settings.epochs * batches
     warm = settings.warmup * total
 
@@ -60,15 +74,21 @@ def _warmup_cosine(optimiser: Optimizer, settings: TrialSettings, batches: int) 
     return torch_schedules.LambdaLR(optimiser, factor)
 
 
-def _one_cycle(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
+def _one_cycle(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
     total = settings.epochs * batches + 1  # torch itself takes the first step on construction
     share = settings.warmup
     if abs(share * total - 1.0) < 1e-6:
         share *= 1.5  # torch divides by share * total - 1
-    return torch_schedules.OneCycleLR(optimiser, settings.learning_rate, total_steps=total, pct_start=share)
+    return torch_schedules.OneCycleLR(
+        optimiser, settings.learning_rate, total_steps=total, pct_start=share
+    )
 
 
-def _plateau(optimiser: Optimizer, settings: TrialSettings, batches: int) -> torch_schedules.LRScheduler:
+def _plateau(
+    optimiser: Optimizer, settings: TrialSettings, batches: int
+) -> torch_schedules.LRScheduler:
     return torch_schedules.ReduceLROnPlateau(
         optimiser, mode="max", factor=settings.schedule_factor, patience=settings.schedule_epochs
     )
@@ -89,7 +109,8 @@ BY_BATCH = ("warmup_cosine", "one_cycle")
 
 @dataclass
 class Schedule:
-    """A schedule being followed; `batches` is how many an epoch has, with or without an optimiser step."""
+    """A schedule being followed; `batches` is how many an epoch has, with or without an optimiser
+    step."""
 
     optimiser: Optimizer
     settings: TrialSettings
@@ -105,7 +126,9 @@ class Schedule:
 
     def state(self) -> dict[str, Any]:
         """Where the schedule stands, as JSON; the optimiser's groups go with it."""
-        inner = {name: value for name, value in self._inner.state_dict().items() if _is_finite(value)}
+        inner = {
+            name: value for name, value in self._inner.state_dict().items() if _is_finite(value)
+        }
         return {"owed": self._owed, "inner": inner}
 
     def resume(self, state: dict[str, Any]) -> None:
@@ -123,7 +146,8 @@ class Schedule:
             self._owed -= 1
 
     def after_epoch(self, score: float | None) -> None:
-        """Call once per epoch with the validation score; None where there is none (plateau needs one)."""
+        """Call once per epoch with the validation score; None where there is none (plateau needs
+        one)."""
         if isinstance(self._inner, torch_schedules.ReduceLROnPlateau):
             assert score is not None
             self._inner.step(score)
@@ -132,5 +156,6 @@ class Schedule:
 
 
 def _is_finite(value: Any) -> bool:
-    """False for infinities, which JSON has not and which a new schedule has where they mean anything."""
+    """False for infinities, which JSON has not and which a new schedule has where they mean
+    anything."""
     return not isinstance(value, float) or math.isfinite(value)

@@ -1,8 +1,9 @@
-"""The settings of one trial, with the paper's values as defaults, the trial's id, and whether it is of a store's data.
+"""The settings of one trial, with the paper's values as defaults, the trial's id, and whether it is
+of a store's data.
 
 Importing this module is cheap (no torch): the search space and the command line validate with it.
-Lengths are in frames at the store's frame rate unless said otherwise; learning rates are per optimiser step.
-"""
+Lengths are in frames at the store's frame rate unless said otherwise; learning rates are per
+optimiser step."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.files import digest
 
 MEANING = 1
-"""Version of what the training code computes: raised when the same settings would give other predictions."""
+"""Version of what the training code computes: raised when the same settings would give other
+predictions."""
 
 OTHER_DATA = "trained on data that changed since"
 """Why a trial does not count: it is not `of_this_data`."""
@@ -28,8 +30,9 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class TrialSettings(BaseModel):
-    """One configuration with its seed and fold. Settings that the encoder or fusion does not use are reset to their
-    defaults, so that trials which would compute the same thing have the same id."""
+    """One configuration with its seed and fold. Settings that the encoder or fusion does not use
+    are reset to their defaults, so that trials which would compute the same thing have the same
+    id."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
@@ -38,7 +41,9 @@ class TrialSettings(BaseModel):
     normalise: Literal["none", "train", "recording", "subject"] = "train"
     normalise_by: Literal["mean_std", "median_mad"] = "mean_std"
     clip: Annotated[float, Field(gt=0)] | None = None  # after normalising, in units of the spread
-    frame_step: Positive = 1  # frames averaged into one model step; predictions are interpolated back to every frame
+    frame_step: Positive = (
+        1  # frames averaged into one model step; predictions are interpolated back to every frame
+    )
     segment_length: Positive = 150  # model steps per segment (4.2)
     stride: Positive | None = (
         None  # model steps; None: the segment length, always so for carried-state encoders (3.3.1)
@@ -54,7 +59,9 @@ class TrialSettings(BaseModel):
     encoder_dropout: Share = 0.3
     hidden_size: Positive = 512  # lstm, gru and the LSTM behind a transformer
     recurrent_layers: Positive = 1
-    heads: Literal["separate", "shared"] = "separate"  # one regressor per dimension, or one for both
+    heads: Literal["separate", "shared"] = (
+        "separate"  # one regressor per dimension, or one for both
+    )
     head_sizes: tuple[Positive, ...] = (512, 256)
     head_dropout: Share = 0.1
 
@@ -67,12 +74,25 @@ class TrialSettings(BaseModel):
     clip_gradient: Annotated[float, Field(gt=0)] | None = 5.0
     batch_size: Positive = 16  # segments; for carried-state encoders recordings side by side
     epochs: Positive = 30
-    patience: Positive | None = None  # stop after so many epochs without a better valence or arousal
+    patience: Positive | None = (
+        None  # stop after so many epochs without a better valence or arousal
+    )
     schedule: Literal[
-        "constant", "step", "cosine", "exponential", "linear", "warmup_cosine", "one_cycle", "plateau"
+        "constant",
+        "step",
+        "cosine",
+        "exponential",
+        "linear",
+        "warmup_cosine",
+        "one_cycle",
+        "plateau",
     ] = "constant"
-    schedule_epochs: Positive = 20  # step: epochs between drops; plateau: epochs without gain before a drop
-    schedule_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1  # step, plateau, exponential (per epoch)
+    schedule_epochs: Positive = (
+        20  # step: epochs between drops; plateau: epochs without gain before a drop
+    )
+    schedule_factor: Annotated[float, Field(gt=0, lt=1)] = (
+        0.1  # step, plateau, exponential (per epoch)
+    )
     warmup: Share = 0.1  # warmup_cosine, one_cycle: share of all steps
 
     # execution that changes results
@@ -82,8 +102,8 @@ class TrialSettings(BaseModel):
     seed: Annotated[int, Field(ge=0)] = 0
     fold: int | Literal["official", "train_val_mix"] = "official"
     averaged_epochs: tuple[Positive, Positive] | None = None
-    """train_val_mix only: test predictions are the mean over these epochs, first and last; the paper's 16 to 25 of 30,
-    in proportion, unless given (4.7)."""
+    """train_val_mix only: test predictions are the mean over these epochs, first and last; the
+    paper's 16 to 25 of 30, in proportion, unless given (4.7)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -91,14 +111,19 @@ class TrialSettings(BaseModel):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        if isinstance(data.get("features"), list | tuple) and all(isinstance(f, str) for f in data["features"]):
+        if isinstance(data.get("features"), list | tuple) and all(
+            isinstance(f, str) for f in data["features"]
+        ):
             data["features"] = tuple(sorted(set(data["features"])))
         for name in unused(data):
             data.pop(name, None)
         if data.get("fold") == MIX and data.get("averaged_epochs") is None:
             epochs = data.get("epochs", 30)
             if isinstance(epochs, int) and epochs > 0:
-                data["averaged_epochs"] = (max(1, round(epochs * 16 / 30)), max(1, round(epochs * 25 / 30)))
+                data["averaged_epochs"] = (
+                    max(1, round(epochs * 16 / 30)),
+                    max(1, round(epochs * 25 / 30)),
+                )
         return data
 
     @model_validator(mode="after")
@@ -113,15 +138,22 @@ class TrialSettings(BaseModel):
                 f"`stride <= segment_length` must hold, but got (stride={self.stride}, "
                 f"segment_length={self.segment_length})"
             )
-        if self.averaged_epochs is not None and not self.averaged_epochs[0] <= self.averaged_epochs[1] <= self.epochs:
+        if (
+            self.averaged_epochs is not None
+            and not self.averaged_epochs[0] <= self.averaged_epochs[1] <= self.epochs
+        ):
             raise ValueError(
                 "`averaged_epochs[0] <= averaged_epochs[1] <= epochs` must hold, but got "
                 f"(averaged_epochs={list(self.averaged_epochs)}, epochs={self.epochs})"
             )
         if self.fold == MIX and (self.patience is not None or self.schedule == "plateau"):
-            raise ValueError("fold train_val_mix has no validation scores, which `patience` and schedule plateau need")
+            raise ValueError(
+                "fold train_val_mix has no validation scores, which `patience` and schedule plateau need"
+            )
         if self.loss_valence == 0 and self.loss_arousal == 0:
-            raise ValueError("`loss_valence` and `loss_arousal` can't both be 0: there would be nothing to learn")
+            raise ValueError(
+                "`loss_valence` and `loss_arousal` can't both be 0: there would be nothing to learn"
+            )
         return self
 
     @property
@@ -130,8 +162,8 @@ class TrialSettings(BaseModel):
 
     @property
     def trained_epochs(self) -> int:
-        """Epochs that are trained at most: on train_val_mix no further than predictions are averaged, though the
-        schedule counts all `epochs`."""
+        """Epochs that are trained at most: on train_val_mix no further than predictions are
+        averaged, though the schedule counts all `epochs`."""
         return self.epochs if self.averaged_epochs is None else self.averaged_epochs[1]
 
     @property
@@ -150,7 +182,9 @@ def unused(settings: dict[str, Any]) -> list[str]:
         names += ["hidden_size", "recurrent_layers"]
     if encoder in CARRIED:
         names += ["stride"]
-    if settings.get("stride") is not None and settings.get("stride") == settings.get("segment_length", 150):
+    if settings.get("stride") is not None and settings.get("stride") == settings.get(
+        "segment_length", 150
+    ):
         names += ["stride"]
     if settings.get("fold", "official") != MIX:
         names += ["averaged_epochs"]
@@ -166,13 +200,14 @@ def unused(settings: dict[str, Any]) -> list[str]:
 
 
 def trial_id(settings: TrialSettings, data_hash: str) -> str:
-    """16 hex digits that stand for the settings, seed, fold, the data read and the meaning of the training code."""
+    """16 hex digits that stand for the settings, seed, fold, the data read and the meaning of the
+    training code."""
     return digest({"settings": document(settings), "data": data_hash, "meaning": MEANING})[:16]
 
 
 def of_this_data(record: Mapping[str, Any], store: Store) -> bool:
-    """Whether a trial (its trial.json) was trained on what is in the store now: a store may be imported again to its
-    path. True where that is not known, as of a model from elsewhere."""
+    """Whether a trial (its trial.json) was trained on what is in the store now: a store may be
+    imported again to its path. True where that is not known, as of a model from elsewhere."""
     settings, read = record.get("settings"), record.get("data_hash")
     if not settings or read is None or record.get("source") == "outside":
         return True
@@ -182,15 +217,18 @@ def of_this_data(record: Mapping[str, Any], store: Store) -> bool:
 
 
 def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:
-    """16 hex digits, equal for settings that differ in nothing `but` these: ("fold",) for a configuration's folds,
-    ("seed",) for its seeds."""
+    """16 hex digits, equal for settings that differ in nothing `but` these: ("fold",) for a
+    configuration's folds, ("seed",) for its seeds."""
     different = {"fold", "averaged_epochs"} if "fold" in but else set()
-    said = {name: value for name, value in document(settings).items() if name not in {*but, *different}}
+    said = {
+        name: value for name, value in document(settings).items() if name not in {*but, *different}
+    }
     return digest({"settings": said, "but": sorted(but)})[:16]
 
 
 def document(settings: TrialSettings) -> dict[str, Any]:
-    """Settings as JSON, those added after the first version left out while they have no effect: ids stay."""
+    """Settings as JSON, those added after the first version left out while they have no effect: ids
+    stay."""
     said = settings.model_dump(mode="json")
     if said["averaged_epochs"] is None:
         del said["averaged_epochs"]

@@ -2,10 +2,10 @@
 
     <folder>/valence.safetensors, arousal.safetensors
 
-Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training set's statistics
-(`normalisation.shift`, `normalisation.scale`) when the trial normalises by them, and in its metadata one JSON document
-with the settings, feature sets and label range. No pickle is read or written.
-"""
+Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training
+set's statistics (`normalisation.shift`, `normalisation.scale`) when the trial normalises by them,
+and in its metadata one JSON document with the settings, feature sets and label range. No pickle is
+read or written."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ SHIFT, SCALE = "normalisation.shift", "normalisation.scale"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model read back with all it takes to predict. Both dimensions are predicted; the weights are of the epoch
-    that was best for `dimension`."""
+    """A model read back with all it takes to predict. Both dimensions are predicted; the weights
+    are of the epoch that was best for `dimension`."""
 
     dimension: str
     settings: TrialSettings
@@ -50,9 +50,12 @@ class TrainedModel:
     model: Estimator
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
-    def predict(self, store: Store, recordings: tuple[Recording, ...], *, device: str = "cpu") -> NDArray[np.float32]:
-        """(frames, 2) for all frames of these recordings of any store with the same feature sets, on the label range
-        the model was trained with. InputError when a feature set is missing or has other columns."""
+    def predict(
+        self, store: Store, recordings: tuple[Recording, ...], *, device: str = "cpu"
+    ) -> NDArray[np.float32]:
+        """(frames, 2) for all frames of these recordings of any store with the same feature sets,
+        on the label range the model was trained with. InputError when a feature set is missing or
+        has other columns."""
         problems = unfit(store, self.feature_sets)
         if problems:
             raise InputError(*problems)
@@ -62,16 +65,25 @@ class TrainedModel:
         settings = self.settings
         steps = Steps.of(store, recordings, settings.frame_step, statistics.group)
         gather = Gather(
-            store, self.feature_sets, statistics, frame_step=settings.frame_step, clip=settings.clip, device=where
+            store,
+            self.feature_sets,
+            statistics,
+            frame_step=settings.frame_step,
+            clip=settings.clip,
+            device=where,
         )
         return predict(self.model.to(where), settings, gather, steps, self.label_range)
 
-    def _statistics(self, store: Store, names: list[str], recordings: tuple[Recording, ...]) -> Normalisation:
+    def _statistics(
+        self, store: Store, names: list[str], recordings: tuple[Recording, ...]
+    ) -> Normalisation:
         if self.statistics is not None:
             return Normalisation.same_for_all(*self.statistics, recordings)
         everyone = Fold("official", (), (), recordings)
         settings = self.settings
-        return normalisation(store, names, everyone, normalise=settings.normalise, normalise_by=settings.normalise_by)
+        return normalisation(
+            store, names, everyone, normalise=settings.normalise, normalise_by=settings.normalise_by
+        )
 
 
 @dataclass(frozen=True)
@@ -84,8 +96,9 @@ class Header:
 
 
 def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
-    """Why models trained on these feature sets can't predict this store: a set that is missing, of another modality,
-    or of other columns. Names of columns are compared where both sides have them."""
+    """Why models trained on these feature sets can't predict this store: a set that is missing, of
+    another modality, or of other columns. Names of columns are compared where both sides have
+    them."""
     problems = []
     for one in feature_sets:
         where, found = f"{store.path}: feature set {one.name!r}", store.feature_sets.get(one.name)
@@ -98,8 +111,14 @@ def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
         if found.dim != one.dim:
             problems.append(f"{where} has {found.dim} columns, expected {one.dim}")
         elif found.columns and one.columns and found.columns != one.columns:
-            at = next(i for i, pair in enumerate(zip(found.columns, one.columns, strict=True)) if pair[0] != pair[1])
-            problems.append(f"{where}: column {at} is {found.columns[at]!r}, expected {one.columns[at]!r}")
+            at = next(
+                i
+                for i, pair in enumerate(zip(found.columns, one.columns, strict=True))
+                if pair[0] != pair[1]
+            )
+            problems.append(
+                f"{where}: column {at} is {found.columns[at]!r}, expected {one.columns[at]!r}"
+            )
     return problems
 
 
@@ -115,7 +134,10 @@ def save_model(
     """Write one file, whole. `about` (dimension, epoch, ccc, …) goes into the metadata."""
     tensors = {f"model.{name}": tensor.contiguous() for name, tensor in weights.items()}
     if settings.normalise == "train":
-        tensors |= {SHIFT: torch.from_numpy(statistics.shift[0]), SCALE: torch.from_numpy(statistics.scale[0])}
+        tensors |= {
+            SHIFT: torch.from_numpy(statistics.shift[0]),
+            SCALE: torch.from_numpy(statistics.scale[0]),
+        }
     document = {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json"),
@@ -129,12 +151,14 @@ def save_model(
 
 
 def read_header(path: Path) -> Header:
-    """What the weights file at `path` is of; InputError when it is missing, cut short, or not one of ours."""
+    """What the weights file at `path` is of; InputError when it is missing, cut short, or not one
+    of ours."""
     return _header(path, _read(path, tensors=False)[0])
 
 
 def load_model(folder: Path, dimension: str) -> TrainedModel:
-    """The model of the best epoch for `dimension` ("valence" or "arousal"), in evaluation mode on the CPU.
+    """The model of the best epoch for `dimension` ("valence" or "arousal"), in evaluation mode on
+    the CPU.
 
     InputError when the file is missing, cut short, or not one of ours.
     """
@@ -145,17 +169,29 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
     header = _header(path, document)
     try:
         model = build_model(header.settings, header.feature_sets)
-        model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        model.load_state_dict(
+            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+        )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
     statistics = (tensors[SHIFT].numpy(), tensors[SCALE].numpy()) if SHIFT in tensors else None
-    return TrainedModel(dimension, header.settings, header.feature_sets, header.label_range, model.eval(), statistics)
+    return TrainedModel(
+        dimension,
+        header.settings,
+        header.feature_sets,
+        header.label_range,
+        model.eval(),
+        statistics,
+    )
 
 
 def _header(path: Path, document: dict[str, Any]) -> Header:
     try:
         low, high = document["label_range"]
-        sets = [FeatureSet(**{**one, "columns": tuple(one["columns"])}) for one in document["feature_sets"]]
+        sets = [
+            FeatureSet(**{**one, "columns": tuple(one["columns"])})
+            for one in document["feature_sets"]
+        ]
         return Header(TrialSettings(**document["settings"]), sets, (low, high))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
@@ -171,6 +207,8 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from error
     if text is None or json.loads(text).get("format") != FORMAT:
-        raise InputError(f"{path}: weights of another program or version, expected {KEY} format {FORMAT}")
+        raise InputError(
+            f"{path}: weights of another program or version, expected {KEY} format {FORMAT}"
+        )
     document: dict[str, Any] = json.loads(text)
     return document, found

@@ -1,10 +1,9 @@
 """A Matplotlib figure as an SVG element for a page, light or dark.
 
-Conventions: texts stay texts; the background is transparent; axes and texts have the page's text colour (currentColor)
-and data have colours that read well on light and dark. Ids are unique to the picture, there is no namespace, metadata
-or address in it, and the same figure gives the same bytes. A picture is drawn about as wide as a phone; wider screens
-show several side by side.
-"""
+Conventions: texts stay texts; the background is transparent; axes and texts have the page's text
+colour (currentColor) and data have colours that read well on light and dark. Ids are unique to the
+picture, there is no namespace, metadata or address in it, and the same figure gives the same bytes.
+A picture is drawn about as wide as a phone; wider screens show several side by side."""
 
 from __future__ import annotations
 
@@ -36,14 +35,17 @@ _ONE = threading.RLock()
 
 @contextmanager
 def drawing(name: str) -> Iterator[None]:
-    """Matplotlib as pictures of a report need it, for what is drawn and rendered inside; `name` salts the ids.
+    """Matplotlib as pictures of a report need it, for what is drawn and rendered inside; `name`
+    salts the ids.
 
     One thread at a time: Matplotlib's settings are the whole process's.
     """
     import matplotlib
 
     with _ONE, matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a glyph that Matplotlib's own font lacks: the browser's has it
+        warnings.simplefilter(
+            "ignore"
+        )  # a glyph that Matplotlib's own font lacks: the browser's has it
         matplotlib.rcdefaults()
         for key, value in _rc(name).items():
             matplotlib.rcParams[key] = value  # type: ignore[index]
@@ -51,7 +53,9 @@ def drawing(name: str) -> Iterator[None]:
 
 
 def _rc(name: str) -> dict[str, Any]:
-    colours = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK)
+    colours = dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    )
     clear = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none")
     return {
         **colours,

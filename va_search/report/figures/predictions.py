@@ -28,10 +28,16 @@ def over_time(found: Predicted | str) -> Figure:
     ranked = _ranked(found)
     if not ranked:
         return Figure(
-            title, missing=Missing("In no recording both annotations vary, so none is the best or the worst.")
+            title,
+            missing=Missing(
+                "In no recording both annotations vary, so none is the best or the worst."
+            ),
         )
     places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
-    chosen = {ranked[place].recording.name: (what, ranked[place]) for what, place in reversed(places.items())}
+    chosen = {
+        ranked[place].recording.name: (what, ranked[place])
+        for what, place in reversed(places.items())
+    }
     pictures = []
     for what, part in reversed(chosen.values()):
         pictures += [_line(found, part, what, index) for index in range(len(DIMENSIONS))]
@@ -44,7 +50,9 @@ def over_time(found: Predicted | str) -> Figure:
 
 def _ranked(found: Predicted) -> list[Part]:
     scores = {id(part): (part.ccc(0) + part.ccc(1)) / 2 for part in found.parts}
-    return sorted((p for p in found.parts if math.isfinite(scores[id(p)])), key=lambda part: -scores[id(part)])
+    return sorted(
+        (p for p in found.parts if math.isfinite(scores[id(p)])), key=lambda part: -scores[id(part)]
+    )
 
 
 def _line(found: Predicted, part: Part, what: str, index: int) -> Picture:
@@ -57,7 +65,9 @@ def _line(found: Predicted, part: Part, what: str, index: int) -> Picture:
         figure, axis = panel(height=2.3)
         axis.plot(seconds, part.annotation[at, index], color=INK, linewidth=1.0, alpha=0.75)
         axis.plot(seconds, part.prediction[at, index], color=COLOURS[dimension])
-        axis.set_title(f"{what}: {short(part.recording.name)}, {dimension}, CCC {value}", loc="left")
+        axis.set_title(
+            f"{what}: {short(part.recording.name)}, {dimension}, CCC {value}", loc="left"
+        )
         axis.set_ylim(*_limits(part, index, found.label_range))
         axis.set_xlim(0, max(seconds[-1], 1e-6))
         axis.set_xlabel("seconds")
@@ -103,7 +113,9 @@ def _scatter(found: Predicted, index: int) -> Picture:
     with drawing(name):
         figure, axis = panel(height=4.2)
         axis.plot([low, high], [low, high], color=INK, linewidth=0.8, alpha=0.5)
-        (dots,) = axis.plot(annotation[some], prediction[some], "o", color=COLOURS[dimension], alpha=0.4)
+        (dots,) = axis.plot(
+            annotation[some], prediction[some], "o", color=COLOURS[dimension], alpha=0.4
+        )
         dots.set(markersize=3.5, markeredgewidth=0.0)
         axis.set_xlim(low, high)
         axis.set_ylim(low, high)
@@ -130,10 +142,14 @@ def each_recording(found: Predicted | str) -> Figure:
         without = [name for name, value in scores.items() if not math.isfinite(value)]
         if without:
             undefined.append(f"{dimension}: {_listed(without)}")
-        defined = sorted(((value, name) for name, value in scores.items() if math.isfinite(value)), reverse=True)
+        defined = sorted(
+            ((value, name) for name, value in scores.items() if math.isfinite(value)), reverse=True
+        )
         if defined:
             pictures.append(_bars(found, dimension, defined))
-    caption = f"{found.title}. The dashed line is the CCC over all frames together, the headline number."
+    caption = (
+        f"{found.title}. The dashed line is the CCC over all frames together, the headline number."
+    )
     if undefined:
         caption += f" Not defined, since nothing is labelled or the annotation does not vary: {'; '.join(undefined)}."
     if not pictures:
@@ -154,10 +170,18 @@ def _bars(found: Predicted, dimension: str, defined: list[tuple[float, str]]) ->
     name = f"recordings-{dimension}"
     with drawing(name):
         figure, axis = panel()
-        axis.bar(ranks + 1, [values[rank] for rank in ranks], width=0.8, color=COLOURS[dimension], linewidth=0)
+        axis.bar(
+            ranks + 1,
+            [values[rank] for rank in ranks],
+            width=0.8,
+            color=COLOURS[dimension],
+            linewidth=0,
+        )
         axis.axhline(0.0, color=INK, linewidth=0.6)
         axis.axhline(pooled, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        axis.set_title(f"{dimension}: median {number(median)}, all frames {number(pooled)}", loc="left")
+        axis.set_title(
+            f"{dimension}: median {number(median)}, all frames {number(pooled)}", loc="left"
+        )
         axis.set_xlabel(f"{len(values)} recordings, best first")
         axis.set_ylabel("CCC")
         grid(axis)

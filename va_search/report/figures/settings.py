@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from va_search.errors import counted
-from va_search.report.figures.drawing import COLOURS, INK, SERIES, drawing, legend_below, panel, picture, short
+from va_search.report.figures.drawing import (
+    COLOURS,
+    INK,
+    SERIES,
+    drawing,
+    legend_below,
+    panel,
+    picture,
+    short,
+)
 from va_search.report.gather import Gathered, Trial
 from va_search.report.model import Figure, Missing, Picture
 from va_search.report.words import Configuration, configurations, number, value_text, varying
@@ -46,7 +55,10 @@ def parallel_coordinates(gathered: Gathered) -> Figure:
     found = [one for one in configurations(gathered.on_main_fold) if one.settings is not None]
     if len(found) < 3:
         return Figure(
-            title, missing=Missing(f"{counted(len(found), 'configuration')} found; three or more are needed.")
+            title,
+            missing=Missing(
+                f"{counted(len(found), 'configuration')} found; three or more are needed."
+            ),
         )
     ranked = sorted(found, key=lambda one: one.mean("score"))
     step = max(1, math.ceil(len(ranked) / LINES))
@@ -67,10 +79,21 @@ def _axes(shown: Sequence[Configuration]) -> list[Axis]:
     documents = [settings.model_dump(mode="json") for settings in several]
     idle = [unused(document) for document in documents]
     sizes = _axis("feature sets", [len(settings.features) for settings in several])
-    found = [sizes, *(_axis(name, [document[name] for document in documents]) for name in ("encoder", "fusion"))]
+    found = [
+        sizes,
+        *(
+            _axis(name, [document[name] for document in documents])
+            for name in ("encoder", "fusion")
+        ),
+    ]
     for name in varying(several):
         without = (name in names for names in idle)
-        found.append(_axis(name, [UNUSED if no else doc[name] for doc, no in zip(documents, without, strict=True)]))
+        found.append(
+            _axis(
+                name,
+                [UNUSED if no else doc[name] for doc, no in zip(documents, without, strict=True)],
+            )
+        )
     return [axis for axis in found if axis is not None]
 
 
@@ -85,16 +108,24 @@ def _axis(name: str, values: list[Any]) -> Axis | None:
         ticks = [min(ticks), max(ticks)]
     if len(used) < len(values):
         ticks.append((BELOW, "not used"))
-    return Axis(name, tuple(BELOW if one is UNUSED else kinds[json.dumps(one)] for one in values), tuple(ticks))
+    return Axis(
+        name,
+        tuple(BELOW if one is UNUSED else kinds[json.dumps(one)] for one in values),
+        tuple(ticks),
+    )
 
 
 def _places(used: list[Any]) -> dict[str, float]:
-    """Where each value (as JSON) stands, 0 to 1: numbers to scale, a wide range by its logarithm, words one by one."""
+    """Where each value (as JSON) stands, 0 to 1: numbers to scale, a wide range by its logarithm,
+    words one by one."""
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in used):
         numbers = np.array(sorted(set(used)), dtype=np.float64)
         scaled = np.log(numbers) if numbers[0] > 0 and numbers[-1] / numbers[0] >= 8 else numbers
         unit = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
-        return {json.dumps(value): float(place) for value, place in zip(sorted(set(used)), unit, strict=True)}
+        return {
+            json.dumps(value): float(place)
+            for value, place in zip(sorted(set(used)), unit, strict=True)
+        }
     words = sorted({json.dumps(value) for value in used})
     return {word: index / (len(words) - 1) for index, word in enumerate(words)}
 
@@ -112,18 +143,25 @@ def _parallel(shown: Sequence[Configuration], axes: Sequence[Axis]) -> Picture:
         figure, axis = panel(width=max(4.7, 1.12 * len(every) + 0.6), height=3.8)
         for index in range(len(shown)):
             heights = [
-                one.places[index] + (shift[index, at] if at < len(axes) else 0.0) for at, one in enumerate(every)
+                one.places[index] + (shift[index, at] if at < len(axes) else 0.0)
+                for at, one in enumerate(every)
             ]
             best = index == len(shown) - 1
             colour = colormaps["viridis"](0.12 + 0.78 * float(unit[index]))
             axis.plot(
-                range(len(every)), heights, color=colour, alpha=1.0 if best else 0.6, linewidth=2.6 if best else 0.9
+                range(len(every)),
+                heights,
+                color=colour,
+                alpha=1.0 if best else 0.6,
+                linewidth=2.6 if best else 0.9,
             )
         for at, one in enumerate(every):
             axis.axvline(at, color=INK, linewidth=0.7)
             for place, text in one.ticks:
                 axis.text(at + 0.04, place, text, fontsize=7.5, va="center")
-        axis.set_xticks(range(len(every)), [one.name.replace("_", "\n") for one in every], fontsize=8)
+        axis.set_xticks(
+            range(len(every)), [one.name.replace("_", "\n") for one in every], fontsize=8
+        )
         axis.set_yticks([])
         axis.set_xlim(-0.1, len(every) - 0.55)
         axis.spines[:].set_visible(False)
@@ -136,16 +174,21 @@ def _parallel(shown: Sequence[Configuration], axes: Sequence[Axis]) -> Picture:
 
 
 def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
-    """How much of the differences in CCC each setting accounts for, by Optuna; without `forests` in under a second."""
+    """How much of the differences in CCC each setting accounts for, by Optuna; without `forests` in
+    under a second."""
     title = "Importance of settings"
     trials = [trial for trial in gathered.on_main_fold if trial.settings is not None]
     if len(trials) < LEAST:
         are = "is 1 trial" if len(trials) == 1 else f"are {len(trials)} trials"
         why = f"There {are} with a score; importances need at least {LEAST}. A search with a larger budget gives them."
         return Figure(title, missing=Missing(why))
-    found = {dimension: _importances(trials, dimension, forests) for dimension in ("valence", "arousal")}
+    found = {
+        dimension: _importances(trials, dimension, forests) for dimension in ("valence", "arousal")
+    }
     if not all(found.values()):
-        return Figure(title, missing=Missing("No setting varies over the trials, so none can matter."))
+        return Figure(
+            title, missing=Missing("No setting varies over the trials, so none can matter.")
+        )
     names = sorted({name for one in found.values() if one for name in one.evaluators})
     caption = (
         f"Over {len(trials)} trials, seeds apart; each kind of bar sums to 1. {_explained(names)} A feature set counts "
@@ -158,7 +201,9 @@ def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
 
 def _importances(trials: Sequence[Trial], dimension: str, forests: bool) -> Importances | None:
     pairs = [(trial.settings, trial.ccc(dimension)) for trial in trials]
-    known = [(settings, value) for settings, value in pairs if settings is not None and value is not None]
+    known = [
+        (settings, value) for settings, value in pairs if settings is not None and value is not None
+    ]
     return importances(known, forests=forests)
 
 
@@ -179,9 +224,13 @@ def _importance(found: Importances, dimension: str) -> Picture:
         height = 0.8 / len(evaluators)
         colours = [COLOURS[dimension], SERIES[4]]
         for at, evaluator in enumerate(evaluators):
-            places = [index + (at - (len(evaluators) - 1) / 2) * height for index in range(len(names))]
+            places = [
+                index + (at - (len(evaluators) - 1) / 2) * height for index in range(len(names))
+            ]
             values = [found.evaluators[evaluator].get(name, 0.0) for name in names]
-            axis.barh(places, values, height=height, color=colours[at % 2], label=evaluator, linewidth=0)
+            axis.barh(
+                places, values, height=height, color=colours[at % 2], label=evaluator, linewidth=0
+            )
         axis.set_yticks(range(len(names)), [short(name, 24) for name in names])
         axis.invert_yaxis()
         axis.set_title(dimension, loc="left")

@@ -1,9 +1,9 @@
 """Ensemble size against score: what one more member brings, in-sample and out-of-fold.
 
-Conventions: the k best members by their own CCC with equal weights, and greedy selection with replacement of up to k
-steps. Out-of-fold both are chosen again without the recordings they are judged on. Everything is read off the
-statistics that `va-search ensemble` keeps with the study: no frame is read twice.
-"""
+Conventions: the k best members by their own CCC with equal weights, and greedy selection with
+replacement of up to k steps. Out-of-fold both are chosen again without the recordings they are
+judged on. Everything is read off the statistics that `va-search ensemble` keeps with the study: no
+frame is read twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from va_search.ensemble import select
 from va_search.ensemble.material import Material, gather
 from va_search.ensemble.moments import Moments, Vector
 from va_search.errors import VaSearchError
-from va_search.report.figures.drawing import COLOURS, SERIES, drawing, grid, legend_below, panel, picture, whole_numbers
+from va_search.report.figures.drawing import (
+    COLOURS,
+    SERIES,
+    drawing,
+    grid,
+    legend_below,
+    panel,
+    picture,
+    whole_numbers,
+)
 from va_search.report.gather import Gathered
 from va_search.report.model import Figure, Missing, Picture
 from va_search.report.words import number
@@ -55,7 +64,9 @@ def size_figure(gathered: Gathered) -> Figure:
     )
     judged = "Out-of-fold: chosen again without the recordings judged on; in-sample is too high."
     return Figure(
-        title, tuple(pictures), caption + (f"In-sample only, which is too high: {reason}." if reason else judged)
+        title,
+        tuple(pictures),
+        caption + (f"In-sample only, which is too high: {reason}." if reason else judged),
     )
 
 
@@ -87,11 +98,21 @@ def _picture(material: Material, dimension: str) -> Picture:
     name = f"size-{dimension}"
     with drawing(name):
         figure, axis = panel(height=3.6)
-        for (rule, path), colour in zip(found.items(), (COLOURS[dimension], SERIES[4]), strict=True):
+        for (rule, path), colour in zip(
+            found.items(), (COLOURS[dimension], SERIES[4]), strict=True
+        ):
             sizes = np.arange(1, len(path.in_sample) + 1)
-            axis.plot(sizes, path.in_sample, color=colour, linestyle=(0, (4, 2)), label=f"{rule}, in-sample")
+            axis.plot(
+                sizes,
+                path.in_sample,
+                color=colour,
+                linestyle=(0, (4, 2)),
+                label=f"{rule}, in-sample",
+            )
             if path.out_of_fold is not None:
-                axis.plot(sizes, path.out_of_fold, color=colour, marker=".", label=f"{rule}, out-of-fold")
+                axis.plot(
+                    sizes, path.out_of_fold, color=colour, marker=".", label=f"{rule}, out-of-fold"
+                )
         axis.set_title(dimension, loc="left")
         axis.set_xlabel("members")
         axis.set_ylabel("CCC")

@@ -6,7 +6,15 @@ import math
 from collections.abc import Sequence
 
 from va_search.metrics import DIMENSIONS
-from va_search.report.figures.drawing import SERIES, drawing, grid, legend_below, panel, picture, whole_numbers
+from va_search.report.figures.drawing import (
+    SERIES,
+    drawing,
+    grid,
+    legend_below,
+    panel,
+    picture,
+    whole_numbers,
+)
 from va_search.report.gather import Gathered, Trial
 from va_search.report.model import Figure, Missing, Picture
 from va_search.report.words import model_name, number
@@ -16,12 +24,18 @@ CURVES = 5
 
 
 def learning_curves(gathered: Gathered) -> Figure:
-    """Validation CCC over epochs of the best trials by score; a dot is the best epoch, whose weights are used."""
+    """Validation CCC over epochs of the best trials by score; a dot is the best epoch, whose
+    weights are used."""
     title = "Learning curves"
     with_history = [trial for trial in gathered.on_main_fold if trial.history]
     best = sorted(with_history, key=lambda trial: -(trial.score or 0.0))[:CURVES]
     if not best:
-        return Figure(title, missing=Missing("No complete trial was trained here with a validation score per epoch."))
+        return Figure(
+            title,
+            missing=Missing(
+                "No complete trial was trained here with a validation score per epoch."
+            ),
+        )
     pictures = [_curves(best, dimension) for dimension in DIMENSIONS]
     stopped = sum(trial.stopped for trial in best)
     caption = (
@@ -42,7 +56,10 @@ def _curves(best: Sequence[Trial], dimension: str) -> Picture:
             values = [_value(epoch.get(f"ccc_{dimension}")) for epoch in trial.history]
             label = f"{model_name(trial.settings)} {trial.trial[:6]}"
             axis.plot(epochs, values, color=colour, label=label)
-            top = max(range(len(values)), key=lambda at: -math.inf if math.isnan(values[at]) else values[at])
+            top = max(
+                range(len(values)),
+                key=lambda at: -math.inf if math.isnan(values[at]) else values[at],
+            )
             axis.plot(epochs[top], values[top], "o", color=colour, markersize=5)
         axis.set_title(f"{dimension}", loc="left")
         axis.set_xlabel("epoch")

@@ -1,9 +1,10 @@
-"""Table 5: every combination of feature sets at one setting, and what each set is worth in it (paper 4.6).
+"""Table 5: every combination of feature sets at one setting, and what each set is worth in it
+(paper 4.6).
 
-Conventions: the combinations are those of the largest group of trials that differ in nothing but feature sets and
-seed. The marginal effect of a set is its coefficient in a least-squares fit of the CCC on the presence (0 or 1) of all
-sets, with a constant; one fit per seed, then the mean over seeds and a 95 % interval from Student's t.
-"""
+Conventions: the combinations are those of the largest group of trials that differ in nothing but
+feature sets and seed. The marginal effect of a set is its coefficient in a least-squares fit of the
+CCC on the presence (0 or 1) of all sets, with a constant; one fit per seed, then the mean over
+seeds and a 95 % interval from Student's t."""
 
 from __future__ import annotations
 
@@ -42,10 +43,11 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Effect:
-    """What a feature set adds to a CCC: mean over `seeds` fits and 95 % interval (None with one seed).
+    """What a feature set adds to a CCC: mean over `seeds` fits and 95 % interval (None with one
+    seed).
 
-    Where it can't be told, `mean` is None and `why` says the reason. `names`: one set, or several that come together.
-    """
+    Where it can't be told, `mean` is None and `why` says the reason. `names`: one set, or several
+    that come together."""
 
     names: tuple[str, ...]
     mean: float | None
@@ -66,7 +68,8 @@ def ablation_tables(gathered: Gathered, out: Path | None = None) -> tuple[Table,
 
 
 def largest_group(trials: Sequence[Trial]) -> list[Trial]:
-    """The trials of the setting (and fold) that was trained on most combinations of feature sets."""
+    """The trials of the setting (and fold) that was trained on most combinations of feature
+    sets."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.settings is not None:
@@ -90,9 +93,13 @@ def _combinations(gathered: Gathered, found: list[Configuration]) -> Table:
         assert one.settings is not None
         cells = [Cell(text) for text in feature_cells(one.settings.features, gathered.store)]
         cells.append(Cell(str(len(one.trials))))
-        cells += [Cell(said(one.over(each)), best=one.mean(each) == highest[each]) for each in MEASURES]
+        cells += [
+            Cell(said(one.over(each)), best=one.mean(each) == highest[each]) for each in MEASURES
+        ]
         rows.append(Row(tuple(cells)))
-    fixed = f"{model_name(settings)}, {settings.fusion} fusion" + ("" if what == DASH else f", {what}")
+    fixed = f"{model_name(settings)}, {settings.fusion} fusion" + (
+        "" if what == DASH else f", {what}"
+    )
     fold = "" if settings.fold == OFFICIAL else f", fold {settings.fold}"
     return Table(
         TITLE,
@@ -113,11 +120,18 @@ def _effects(gathered: Gathered, group: Sequence[Trial]) -> Table:
         + (" and its 95 % interval (Student's t)." if seeds > 1 else "."),
     ]
     if seeds <= 1:
-        notes.append("One seed: there is no interval. Train more seeds (seeds: [0, 1, 2] in the space) to have one.")
+        notes.append(
+            "One seed: there is no interval. Train more seeds (seeds: [0, 1, 2] in the space) to have one."
+        )
     order = sorted(found["score"], key=lambda names: -_mean(found["score"][names]))
     rows = [_effect_row([found[measure][names] for measure in MEASURES]) for names in order]
     heads = ("Feature set", "Remark")
-    return Table(EFFECTS, columns(*heads, numbers=("Valence", "Arousal", "Score")), tuple(rows), notes=tuple(notes))
+    return Table(
+        EFFECTS,
+        columns(*heads, numbers=("Valence", "Arousal", "Score")),
+        tuple(rows),
+        notes=tuple(notes),
+    )
 
 
 def _mean(effect: Effect) -> float:
@@ -137,9 +151,12 @@ def effect_text(effect: Effect) -> str:
 
 
 def effects(group: Sequence[Trial], measure: str, every: Sequence[str] = ()) -> list[Effect]:
-    """The marginal effect of every feature set of `group` (and of `every`, where none has it) on a CCC."""
+    """The marginal effect of every feature set of `group` (and of `every`, where none has it) on a
+    CCC."""
     used = sorted({name for trial in group for name in _features(trial)})
-    present = np.array([[name in _features(trial) for name in used] for trial in group], dtype=np.float64)
+    present = np.array(
+        [[name in _features(trial) for name in used] for trial in group], dtype=np.float64
+    )
     columns_of: dict[bytes, list[int]] = {}
     for index in range(len(used)):
         columns_of.setdefault(present[:, index].tobytes(), []).append(index)
@@ -147,12 +164,18 @@ def effects(group: Sequence[Trial], measure: str, every: Sequence[str] = ()) -> 
     for indexes in columns_of.values():
         names = tuple(used[index] for index in indexes)
         if present[:, indexes[0]].all():
-            found += [Effect((name,), None, None, 0, "in all of the combinations") for name in names]
+            found += [
+                Effect((name,), None, None, 0, "in all of the combinations") for name in names
+            ]
         else:
             varied.append((names, indexes[0]))
     per_seed = _fits(group, measure, [index for _, index in varied], present)
     found += [_over_seeds(names, per_seed[:, at]) for at, (names, _) in enumerate(varied)]
-    return found + [Effect((name,), None, None, 0, "in none of the combinations") for name in every if name not in used]
+    return found + [
+        Effect((name,), None, None, 0, "in none of the combinations")
+        for name in every
+        if name not in used
+    ]
 
 
 def _fits(group: Sequence[Trial], measure: str, used: list[int], present: Vector) -> Vector:
@@ -167,12 +190,15 @@ def _fits(group: Sequence[Trial], measure: str, used: list[int], present: Vector
 
 
 def coefficients(present: Vector, values: Vector) -> Vector:
-    """(set,) least-squares effects of `present` (combination, set) on `values`; NaN for what can't be told apart."""
+    """(set,) least-squares effects of `present` (combination, set) on `values`; NaN for what can't
+    be told apart."""
     design = np.hstack([np.ones((len(values), 1)), present])
     fitted = np.linalg.lstsq(design, values, rcond=None)[0]
     _, sizes, directions = np.linalg.svd(design, full_matrices=True)
     rank = int((sizes > TOLERANCE * max(1.0, float(sizes.max(initial=0.0)))).sum())
-    free = np.abs(directions[rank:]).max(axis=0, initial=0.0) > 1e-6  # it may be moved without changing any fit
+    free = (
+        np.abs(directions[rank:]).max(axis=0, initial=0.0) > 1e-6
+    )  # it may be moved without changing any fit
     effect: Vector = np.where(free, np.nan, fitted)[1:]
     return effect
 
@@ -181,7 +207,9 @@ def _over_seeds(names: tuple[str, ...], per_seed: Vector) -> Effect:
     known = per_seed[np.isfinite(per_seed)]
     together = "always together, so reported as one" if len(names) > 1 else ""
     if not known.size:
-        return Effect(names, None, None, 0, "the combinations can't separate it from the other sets")
+        return Effect(
+            names, None, None, 0, "the combinations can't separate it from the other sets"
+        )
     mean = float(known.mean())
     return Effect(names, mean, t_interval(known), len(known), together)
 
@@ -192,7 +220,9 @@ def t_interval(values: Vector) -> tuple[float, float] | None:
         return None
     from scipy.special import stdtrit
 
-    half = float(stdtrit(len(values) - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    half = (
+        float(stdtrit(len(values) - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    )
     return float(values.mean()) - half, float(values.mean()) + half
 
 

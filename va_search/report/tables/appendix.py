@@ -33,7 +33,9 @@ def settings_table(gathered: Gathered) -> Table:
         title,
         columns("Setting", "Values (trials)", numbers=("Trials with it",)),
         tuple(one for _, one in rows),
-        notes=("A setting without effect in a trial (such as attention heads of an LSTM) is not counted there.",),
+        notes=(
+            "A setting without effect in a trial (such as attention heads of an LSTM) is not counted there.",
+        ),
     )
 
 

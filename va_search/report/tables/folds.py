@@ -20,11 +20,15 @@ MOST = 5
 
 
 def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
-    """A block per configuration that was trained on several folds: each fold, then average and spread."""
+    """A block per configuration that was trained on several folds: each fold, then average and
+    spread."""
     store = gathered.store
     if store is None:
         return Table(
-            TITLE, missing=Missing(f"The store can't be read ({gathered.store_problem}), so its folds aren't known.")
+            TITLE,
+            missing=Missing(
+                f"The store can't be read ({gathered.store_problem}), so its folds aren't known."
+            ),
         )
     folds = store_folds(store)
     if len(folds) < 2:
@@ -65,7 +69,9 @@ def _block(one: FoldRow, names: list[str], store: Store) -> Iterable[Row]:
         values = [Cell(_said(cell.values.get(measure))) for measure in MEASURES]
         if not cell.values:
             values = [Cell(cell.state), Cell(DASH), Cell(DASH)]
-        partly = f", {cell.state} for some seeds" if cell.values and cell.state != "complete" else ""
+        partly = (
+            f", {cell.state} for some seeds" if cell.values and cell.state != "complete" else ""
+        )
         recordings = sum(recording.fold == label for recording in store.labelled)
         yield row(f"Fold {label_of(label, folds)}{partly}", str(recordings), *values)
     for label in withheld_folds(store):
@@ -73,8 +79,15 @@ def _block(one: FoldRow, names: list[str], store: Store) -> Iterable[Row]:
         yield row(f"Fold {label} (test)", str(recordings), "withheld", "withheld", "withheld")
     complete = sum(bool(cell.values) for cell in one.cells.values())
     of = "" if complete == len(one.cells) else f" of {complete} of {len(one.cells)} folds"
-    yield row(f"Average{of}", "", *(_mean(one.average.get(measure)) for measure in MEASURES), kind="total")
-    yield row("Spread over folds", "", *(_spread(one.average.get(measure)) for measure in MEASURES), kind="total")
+    yield row(
+        f"Average{of}", "", *(_mean(one.average.get(measure)) for measure in MEASURES), kind="total"
+    )
+    yield row(
+        "Spread over folds",
+        "",
+        *(_spread(one.average.get(measure)) for measure in MEASURES),
+        kind="total",
+    )
 
 
 def withheld_folds(store: Store) -> list[int]:
@@ -88,7 +101,9 @@ def _said(value: Spread | None) -> str:
 
 
 def _mean(value: Spread | None) -> Cell:
-    return Cell(DASH if value is None else said(Of(value.mean, None, value.n)), best=value is not None)
+    return Cell(
+        DASH if value is None else said(Of(value.mean, None, value.n)), best=value is not None
+    )
 
 
 def _spread(value: Spread | None) -> str:
@@ -107,15 +122,21 @@ def _configuration(one: FoldRow, names: list[str]) -> str:
 
 
 def _notes(found: list[FoldRow], shown: list[FoldRow], store: Store) -> list[str]:
-    notes = ["Over several seeds: mean ± standard deviation. Spread: the standard deviation of the folds' means."]
+    notes = [
+        "Over several seeds: mean ± standard deviation. Spread: the standard deviation of the folds' means."
+    ]
     if len(found) > len(shown):
         notes.append(
             f"{len(shown)} of {len(found)} configurations, those on most folds and with the best average first."
         )
     if store.official_fold is not None:
-        notes.append(f"Fold {store.official_fold} is the official split: its validation set is the official one.")
+        notes.append(
+            f"Fold {store.official_fold} is the official split: its validation set is the official one."
+        )
     if withheld_folds(store):
-        notes.append("Withheld: a fold of the source's test recordings; the store has no labels of them.")
+        notes.append(
+            "Withheld: a fold of the source's test recordings; the store has no labels of them."
+        )
     if any(cell.state == "failed" for one in shown for cell in one.cells.values()):
         notes.append("Failed: the training failed there; the same search tries it again alone.")
     if any(cell.state == "missing" for one in shown for cell in one.cells.values()):

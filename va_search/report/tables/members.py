@@ -18,13 +18,18 @@ MOST = 60
 
 
 def members_table(gathered: Gathered, chosen: Chosen, dimension: str) -> Table:
-    """Members with weight, then the best single trial and the ensemble, in-sample and out-of-fold."""
+    """Members with weight, then the best single trial and the ensemble, in-sample and
+    out-of-fold."""
     ensemble = chosen.ensemble
     title = f"Table {NUMBERED[dimension]}: members and ensemble for {dimension}"
     if ensemble is None:
         why = "No saved ensemble has its members from these studies alone."
         name = free_ensemble(gathered, f"{gathered.names[0]}-best")
-        command = gathered.home.command("ensemble", *gathered.names, "--name", name) if gathered.scored else None
+        command = (
+            gathered.home.command("ensemble", *gathered.names, "--name", name)
+            if gathered.scored
+            else None
+        )
         return Table(title, missing=Missing(" ".join([why, *chosen.problems]), command))
     pieces = ensemble.pieces
     rows: list[Row] = []
@@ -32,7 +37,9 @@ def members_table(gathered: Gathered, chosen: Chosen, dimension: str) -> Table:
         if len(pieces) > 1:
             rows.append(row(f"{piece.name}, {share:.0%} of the whole", kind="group"))
         rows += _member_rows(piece.dimensions[dimension], share, many=len(piece.studies) > 1)
-    rows += _closing(ensemble, pieces[0][1].dimensions[dimension] if len(pieces) == 1 else None, dimension)
+    rows += _closing(
+        ensemble, pieces[0][1].dimensions[dimension] if len(pieces) == 1 else None, dimension
+    )
     numbers = ("Seed", "Weight", *(f"{dimension.capitalize()}, {each}" for each in SCORES))
     return Table(
         title,
@@ -49,7 +56,9 @@ def _member_rows(part: Weighted, share: float, *, many: bool) -> list[Row]:
     rest = ranked[MOST:]
     if rest:
         weight = sum(member.weight for member in rest) * share
-        rows.append(row(f"… and {len(rest)} more with a weight of {number(weight)} together", kind="group"))
+        rows.append(
+            row(f"… and {len(rest)} more with a weight of {number(weight)} together", kind="group")
+        )
     return rows
 
 
@@ -71,8 +80,8 @@ def _member_row(member: Member, share: float, *, many: bool) -> Row:
 def _closing(ensemble: Ensemble, part: Weighted | None, dimension: str) -> list[Row]:
     """The best single trials, where they are known, and the ensemble.
 
-    In bold, out-of-fold, what is better than the other by more than chance: the ensemble or the best single trial.
-    """
+    In bold, out-of-fold, what is better than the other by more than chance: the ensemble or the
+    best single trial."""
     rows = []
     many = len(ensemble.studies) > 1
     single = None if part is None else part.best_single
@@ -82,10 +91,20 @@ def _closing(ensemble: Ensemble, part: Weighted | None, dimension: str) -> list[
     if single is not None:
         rows.append(_single_row(single, dimension, many=many, best=outcome == "worse"))
     if part is not None:
-        pair = [number(part.scores.in_sample), _with_interval(part.scores.out_of_fold, part.scores.interval)]
+        pair = [
+            number(part.scores.in_sample),
+            _with_interval(part.scores.out_of_fold, part.scores.interval),
+        ]
     else:
-        pair = [number((ensemble.scores.get(each) or {}).get(dimension)) for each in ("in_sample", "out_of_fold")]
-    label = "Ensemble" if any(one != DASH for one in pair) else "Ensemble (no validation to score it on)"
+        pair = [
+            number((ensemble.scores.get(each) or {}).get(dimension))
+            for each in ("in_sample", "out_of_fold")
+        ]
+    label = (
+        "Ensemble"
+        if any(one != DASH for one in pair)
+        else "Ensemble (no validation to score it on)"
+    )
     cells = (Cell(pair[0]), Cell(pair[1], best=outcome == "better"))
     rows.append(row(label, "", "", "", *cells, "", kind="total"))
     return rows
@@ -120,7 +139,10 @@ def _measured(ensemble: Ensemble) -> str:
     on = ensemble.measured_on
     if not ensemble.scores.get("in_sample"):
         return "Its members trained on every labelled recording, so nothing is left to score on."
-    where = {"official": "the official validation split", "all": "every labelled recording, out of the folds' training"}
+    where = {
+        "official": "the official validation split",
+        "all": "every labelled recording, out of the folds' training",
+    }
     place = where.get(str(on.fold), f"the validation recordings of fold {on.fold}")
     return f"Measured on {place}: {counted(on.recordings, 'recording')}, {on.labelled_frames:,} labelled frames."
 
@@ -145,7 +167,10 @@ def _notes(ensemble: Ensemble, chosen: Chosen, dimension: str) -> list[str]:
         notes.append(_bold(ensemble, dimension))
     if len(ensemble.pieces) == 1 and ensemble.measured_on.reason:
         notes.append(f"No out-of-fold score: {ensemble.measured_on.reason}.")
-    notes += [f"Not a candidate: {counted(count, 'trial')} ({reason})." for reason, count in ensemble.left_out.items()]
+    notes += [
+        f"Not a candidate: {counted(count, 'trial')} ({reason})."
+        for reason, count in ensemble.left_out.items()
+    ]
     if chosen.others:
         names = ", ".join(sorted(chosen.others)[:8])
         notes.append(f"Other ensembles of these studies, shown with --ensemble NAME: {names}.")

@@ -1,4 +1,5 @@
-"""Table 1: the best configurations by score, by valence and by arousal, over their seeds (paper 4.3)."""
+"""Table 1: the best configurations by score, by valence and by arousal, over their seeds (paper
+4.3)."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def overall_table(gathered: Gathered) -> Table:
     ]
     return Table(
         TITLE,
-        (*columns(*heads, numbers=("Seeds", "Valence", "Arousal", "Score")), Column("Other settings", wide=True)),
+        (
+            *columns(*heads, numbers=("Seeds", "Valence", "Arousal", "Score")),
+            Column("Other settings", wide=True),
+        ),
         tuple(_row(one, gathered, names, highest) for one in shown),
         lead=BEST_EPOCH + fold,
         notes=tuple(notes),
@@ -56,10 +60,15 @@ def best_configurations(found: list[Configuration]) -> list[Configuration]:
     return [one for one in ranked if one in taken]
 
 
-def _row(one: Configuration, gathered: Gathered, names: list[str], highest: dict[str, float]) -> Row:
+def _row(
+    one: Configuration, gathered: Gathered, names: list[str], highest: dict[str, float]
+) -> Row:
     settings = one.settings
     cells = [Cell(model_name(settings, one.trials[0].trial))]
-    cells += [Cell(text) for text in feature_cells(None if settings is None else settings.features, gathered.store)]
+    cells += [
+        Cell(text)
+        for text in feature_cells(None if settings is None else settings.features, gathered.store)
+    ]
     cells += [Cell(DASH if settings is None else settings.fusion), Cell(str(len(one.trials)))]
     cells += [Cell(said(one.over(each)), best=one.mean(each) == highest[each]) for each in MEASURES]
     return Row((*cells, Cell(other_settings(settings, names))))

@@ -26,8 +26,13 @@ def store_table(gathered: Gathered) -> Table:
     sets: dict[str, list[str]] = {}
     for name, feature_set in store.feature_sets.items():
         sets.setdefault(feature_set.modality, []).append(f"{name} ({feature_set.dim})")
-    notes = [f"{modality.capitalize()} feature sets (columns): {', '.join(names)}." for modality, names in sets.items()]
-    folds = f", {len(store.fold_numbers)} folds of labelled recordings" if store.fold_numbers else ""
+    notes = [
+        f"{modality.capitalize()} feature sets (columns): {', '.join(names)}."
+        for modality, names in sets.items()
+    ]
+    folds = (
+        f", {len(store.fold_numbers)} folds of labelled recordings" if store.fold_numbers else ""
+    )
     return Table(
         title,
         columns("Split", numbers=("Recordings", "People", "Frames", "Labelled frames")),
@@ -42,13 +47,24 @@ def _split_row(store: Store, name: str) -> Row:
     people = len({recording.subject for recording in recordings})
     frames = sum(recording.frames for recording in recordings)
     known = ~np.isnan(store.annotations[positions(recordings)]).any(axis=1)
-    labelled = "withheld" if name == "test" and recordings and not known.any() else f"{int(known.sum()):,}"
+    labelled = (
+        "withheld" if name == "test" and recordings and not known.any() else f"{int(known.sum()):,}"
+    )
     return row(name, f"{len(recordings):,}", f"{people:,}", f"{frames:,}", labelled)
 
 
 def studies_table(gathered: Gathered) -> Table:
     """One row per study: complete, stopped early, without validation, failed, missing."""
-    numbers = ("Complete", "stopped early", "without validation", ELSEWHERE, "Failed", "Missing", "Planned", "Hours")
+    numbers = (
+        "Complete",
+        "stopped early",
+        "without validation",
+        ELSEWHERE,
+        "Failed",
+        "Missing",
+        "Planned",
+        "Hours",
+    )
     rows = tuple(_study_row(study) for study in gathered.studies)
     notes = [
         "Stopped early: by the search, before all epochs were trained; such trials are complete and count as they are.",
@@ -58,18 +74,36 @@ def studies_table(gathered: Gathered) -> Table:
     ]
     notes += [text for study in gathered.studies if (text := _untrained(study)) is not None]
     notes += [f"Left out of all tables: {text}." for text in gathered.left_out[:MOST]]
-    notes += [f"… and {len(gathered.left_out) - MOST} more are left out."] if len(gathered.left_out) > MOST else []
-    notes += [f"Study {study.name}: {problem}" for study in gathered.studies for problem in study.problems]
+    notes += (
+        [f"… and {len(gathered.left_out) - MOST} more are left out."]
+        if len(gathered.left_out) > MOST
+        else []
+    )
+    notes += [
+        f"Study {study.name}: {problem}" for study in gathered.studies for problem in study.problems
+    ]
     if gathered.main_fold != OFFICIAL or len({trial.fold for trial in gathered.scored}) > 1:
-        where = "the official split" if gathered.main_fold == OFFICIAL else f"fold {gathered.main_fold}"
-        notes.append(f"Where trials are compared, they are those of {where}; the others are in Table 4.")
+        where = (
+            "the official split" if gathered.main_fold == OFFICIAL else f"fold {gathered.main_fold}"
+        )
+        notes.append(
+            f"Where trials are compared, they are those of {where}; the others are in Table 4."
+        )
     return Table("The studies", columns("Study", numbers=numbers), rows, notes=tuple(notes))
 
 
 def _untrained(study: StudyState) -> str | None:
     """How many of the planned trials nobody asked for yet."""
-    left = 0 if study.planned is None else study.planned - len(study.trials) - len(study.unfinished) - study.outdated
-    return f"Study {study.name}: {left:,} of {study.planned:,} planned trials were not begun." if left > 0 else None
+    left = (
+        0
+        if study.planned is None
+        else study.planned - len(study.trials) - len(study.unfinished) - study.outdated
+    )
+    return (
+        f"Study {study.name}: {left:,} of {study.planned:,} planned trials were not begun."
+        if left > 0
+        else None
+    )
 
 
 def _study_row(study: StudyState) -> Row:
@@ -101,13 +135,20 @@ def unfinished_table(gathered: Gathered) -> Table | None:
     notes.append("The same search again (va-search search with this space and study) trains them.")
     names = columns("Model", "Feature sets", "Seed", "Fold", "Trial")
     heads = (Column("Study"), Column("What happened", wide=True), *names)
-    return Table("Trials that are not there", heads, tuple(map(_unfinished_row, shown)), notes=tuple(notes))
+    return Table(
+        "Trials that are not there", heads, tuple(map(_unfinished_row, shown)), notes=tuple(notes)
+    )
 
 
 def _unfinished_row(one: Unfinished) -> Row:
     settings = one.settings
     about = [DASH] * 4
     if settings is not None:
-        about = [model_name(settings), ", ".join(settings.features), str(settings.seed), str(settings.fold)]
+        about = [
+            model_name(settings),
+            ", ".join(settings.features),
+            str(settings.seed),
+            str(settings.fold),
+        ]
     what = f"failed: {one.why}" if one.why is not None else "missing: proposed, not finished"
     return row(one.study, what, *about, Cell(one.trial, code=True))

@@ -27,13 +27,19 @@ def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
     broken = [text for text in found if isinstance(text, str)]
     documents = [one for one in found if isinstance(one, dict)]
     if not documents:
-        why = broken[0] if broken else "The submission strategies have not been run on these studies."
+        why = (
+            broken[0] if broken else "The submission strategies have not been run on these studies."
+        )
         return Table(TITLE, missing=Missing(why, command))
     document = max(documents, key=lambda one: str(one.get("made_at")))
     rows, labelled = document["rows"], document.get("labels") is not None
     notes = [f"{one.get('strategy', DASH)}: {one['problem']}" for one in rows if one.get("problem")]
     notes += _outdated(gathered, rows)
-    notes += [] if labelled else ["The test's labels are withheld: only the organisers can score on them."]
+    notes += (
+        []
+        if labelled
+        else ["The test's labels are withheld: only the organisers can score on them."]
+    )
     notes.append(
         "In-sample: on the very recordings that weights were chosen on, so too high; out-of-fold: chosen again without "
         "those judged on. Scores on different recordings don't compare. What holds Train-Val-Mix members has neither: "
@@ -41,7 +47,11 @@ def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
     )
     return Table(
         TITLE,
-        (*columns("Submission", "Strategy", numbers=NUMBERS), Column("these measured on"), Column("Members")),
+        (
+            *columns("Submission", "Strategy", numbers=NUMBERS),
+            Column("these measured on"),
+            Column("Members"),
+        ),
         tuple(_row(one, labelled) for one in rows),
         lead="CCC. Score: mean of the two dimensions.",
         notes=tuple(notes),
@@ -49,7 +59,8 @@ def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
 
 
 def _command(gathered: Gathered, out: Path | None) -> str | None:
-    """The command that writes the strategies' submissions; None where there are no test recordings or trials."""
+    """The command that writes the strategies' submissions; None where there are no test recordings
+    or trials."""
     store = gathered.store
     if out is None or store is None or not store.split("test") or not gathered.scored:
         return None
@@ -82,12 +93,30 @@ def _outdated(gathered: Gathered, rows: list[dict[str, Any]]) -> list[str]:
 def _row(one: dict[str, Any], labelled: bool) -> Row:
     members = one.get("members") or {}
     test = one.get("test") or {}
-    counts = ", ".join(f"{members[name]} {name}" for name in ("valence", "arousal") if name in members) or DASH
-    scores = [number((one.get(measured) or {}).get("score")) for measured in ("out_of_fold", "in_sample")]
+    counts = (
+        ", ".join(f"{members[name]} {name}" for name in ("valence", "arousal") if name in members)
+        or DASH
+    )
+    scores = [
+        number((one.get(measured) or {}).get("score")) for measured in ("out_of_fold", "in_sample")
+    ]
     hidden = not labelled and not one.get("problem")
-    tested = ["withheld" if hidden else number(test.get(name)) for name in ("valence", "arousal", "score")]
-    where = _measured_on(one.get("measured_on") or {}) if any(score != DASH for score in scores) else DASH
-    return row(str(one.get("submission", DASH)), str(one.get("strategy", DASH)), *tested, *scores, where, counts)
+    tested = [
+        "withheld" if hidden else number(test.get(name)) for name in ("valence", "arousal", "score")
+    ]
+    where = (
+        _measured_on(one.get("measured_on") or {})
+        if any(score != DASH for score in scores)
+        else DASH
+    )
+    return row(
+        str(one.get("submission", DASH)),
+        str(one.get("strategy", DASH)),
+        *tested,
+        *scores,
+        where,
+        counts,
+    )
 
 
 def _measured_on(measured: dict[str, Any]) -> str:
@@ -95,7 +124,9 @@ def _measured_on(measured: dict[str, Any]) -> str:
     fold, recordings = measured.get("fold"), measured.get("recordings")
     if fold is None:
         return DASH
-    where = {"official": "official validation", "all": "train and validation"}.get(str(fold), f"fold {fold}")
+    where = {"official": "official validation", "all": "train and validation"}.get(
+        str(fold), f"fold {fold}"
+    )
     return where if recordings is None else f"{where}, {recordings} recordings"
 
 
