@@ -20,7 +20,7 @@ from va_search.files import whole_file, write_json
 from va_search.predictions.bank import Bank, Predictions
 from va_search.search.outages import StoreGone, outage_of
 from va_search.search.saves import StillTrained
-from va_search.storage.patience import Unreachable
+from va_search.storage.remote import Unreachable
 from va_search.training.epochs import Diverged
 from va_search.training.weights import save_model
 

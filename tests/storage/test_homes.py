@@ -18,7 +18,8 @@ from va_search.predictions.bank import Bank, Predictions
 from va_search.search.study import Study
 from va_search.storage import homes
 from va_search.storage.homes import HomeCopy, Need, copy_of, home_at
-from va_search.storage.remote import Found, Remote
+from va_search.storage.objects import RemoteFile
+from va_search.storage.remote import Remote
 
 Machine = Callable[[str], HomeCopy]
 
@@ -168,7 +169,7 @@ def test_a_search_that_begins_while_a_report_is_brought_keeps_its_files(
     get, study, search = Remote.get, Study(one.home, "s"), ExitStack()
 
     def first_a_search_begins(
-        self: Remote, name: str, to: Path, found: Found | None = None
+        self: Remote, name: str, to: Path, found: RemoteFile | None = None
     ) -> None:
         get(self, name, to, found)
         if name.endswith("test.arrow"):

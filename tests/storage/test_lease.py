@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from va_search.search.study import Study
 from va_search.storage import keeper, lease
 from va_search.storage.homes import HomeCopy, Need, home_at
 from va_search.storage.lease import Lease, ask_elsewhere, searched
+from va_search.storage.objects import Bucket
 from va_search.storage.remote import Remote
 
 
@@ -39,6 +41,15 @@ def of_another_host(url: str) -> None:
     )
 
 
+def take_over(url: str, monkeypatch: pytest.MonkeyPatch) -> Lease:
+    """Another search that takes a living one for dead."""
+    with monkeypatch.context() as patches:
+        patches.setattr(lease, "is_gone", lambda document: True)
+        other = Lease(Remote(url), "s")
+        other.take()
+    return other
+
+
 def test_a_second_search_is_refused_while_the_first_one_lives(url: str) -> None:
     with keeper.kept(home_at(url), "s", lost=print, need=Need.RECORDS):
         with pytest.raises(
@@ -48,6 +59,70 @@ def test_a_second_search_is_refused_while_the_first_one_lives(url: str) -> None:
             Lease(Remote(url), "other").take()
         assert searched(home_at(url), "s") and not searched(home_at(url), "other")
     Lease(Remote(url), "other").take()
+
+
+@pytest.mark.parametrize("kind", ["s3", "file"])
+def test_of_searches_that_begin_at_the_same_moment_one_succeeds(
+    url: str, tmp_path: Path, kind: str
+) -> None:
+    home = url if kind == "s3" else f"file://{tmp_path}/home"
+    for _ in range(5):
+        leases = [Lease(Remote(home), "s") for _ in range(4)]
+        begin = threading.Barrier(len(leases))
+
+        def take(candidate: Lease, begin: threading.Barrier = begin) -> bool:
+            begin.wait()
+            try:
+                candidate.take()
+            except InputError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(len(leases)) as threads:
+            results = list(threads.map(take, leases))
+        assert results.count(True) == 1
+        assert [candidate.held for candidate in leases] == results
+        leases[results.index(True)].release()
+
+
+def test_a_dead_search_is_taken_over_by_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead = Lease(Remote(url), "s")
+    dead.take()
+    late = Lease(Remote(url), "s")
+    read = late._read()
+    monkeypatch.setattr(late, "_silent_holder", lambda: read)
+    take_over(url, monkeypatch)
+    with pytest.raises(InputError, match="is searched by"):
+        late.take()  # had seen the dead one's lease before
+    dead.renew()
+    assert not dead.held and not late.held
+
+
+def test_storage_without_conditional_writes_is_a_courtesy(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unknown(self: Bucket, name: str, content: bytes, expected: Any) -> None:
+        raise NotImplementedError("501 NotImplemented")
+
+    monkeypatch.setattr(Bucket, "write_if", unknown)
+    first = Lease(Remote(url), "s")
+    first.take()
+    assert "knows no conditional write (501 NotImplemented)" in caplog.text
+    second = take_over(url, monkeypatch)
+    first.renew()
+    assert second.held and not first.held
+    second.renew()
+    second.release()
+    assert Remote(url).find("lease.json") is None
+
+
+def test_a_lease_that_somebody_removed_is_put_there_again(url: str) -> None:
+    first = Lease(Remote(url), "s")
+    first.take()
+    Remote(url).remove("lease.json")
+    for renewals in (2, 3):
+        first.renew()
+        assert json.loads(Remote(url).read("lease.json"))["count"] >= renewals
 
 
 def test_what_died_is_taken_over(url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -69,11 +144,10 @@ def test_a_dead_process_of_this_machine_is_not_waited_for(
     Lease(Remote(url), "s").take()
 
 
-def test_who_lost_the_home_is_told(url: str) -> None:
+def test_who_lost_the_home_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
     with keeper.kept(home_at(url), "s", lost=told.append, need=Need.RECORDS):
-        other = Lease(Remote(url), "s")
-        other.renew()
+        other = take_over(url, monkeypatch)
         assert "another search took this home over" in wait_for(lambda: told, 10)[0]
     assert other.held, "the loser left the winner's lease alone"
 
@@ -96,14 +170,16 @@ def test_a_search_that_brings_for_long_is_not_taken_for_dead(
         assert list(Remote(url).list("studies")) == ["studies/s/study.json"]
 
 
-def test_who_lost_the_home_puts_nothing_over_the_winners_files(url: str) -> None:
+def test_who_lost_the_home_puts_nothing_over_the_winners_files(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, remote, told = home_at(url), Remote(url), list[str]()
     study = Study(home, "s")
     with keeper.kept(home, "s", lost=told.append, need=Need.RECORDS):
         study.folder.mkdir(parents=True)
         study.ask("t1", {})
         wait_for(lambda: remote.list("studies"), 10)
-        Lease(remote, "s").renew()
+        take_over(url, monkeypatch)
         remote.write("studies/s/asked.jsonl", b"the winner's")
         study.ask("t2", {})
         wait_for(lambda: told, 10)

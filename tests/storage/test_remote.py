@@ -11,10 +11,9 @@ import pytest
 from s3_world import S3
 
 from va_search.errors import InputError
-from va_search.storage import patience
-from va_search.storage.patience import Unreachable
-from va_search.storage.places import cache_folder, checked_url
-from va_search.storage.remote import Remote, checked_below
+from va_search.storage import remote as remote_module
+from va_search.storage.places import cache_folder, checked_url, connection
+from va_search.storage.remote import Remote, Unreachable, checked_below
 
 
 @pytest.fixture(params=["s3", "file"])
@@ -76,6 +75,26 @@ def test_a_bucket_that_is_not_there_is_refused_at_once(s3: S3, tmp_path: Path) -
     assert time.monotonic() - began < 5
 
 
+def test_keys_come_from_a_profile_where_the_environment_has_none(
+    s3: S3, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.delenv(name)
+    (tmp_path / "credentials").write_text(
+        "[default]\naws_access_key_id = other\naws_secret_access_key = o\n"
+        "[lab]\naws_access_key_id = key\naws_secret_access_key = sec%ret\n"
+    )
+    (tmp_path / "config").write_text("[profile lab]\nregion = eu-central-1\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    quick, _ = connection(url)
+    assert quick["region"] == "eu-central-1"
+    assert (quick["aws_access_key_id"], quick["aws_secret_access_key"]) == ("key", "sec%ret")
+    Remote(url).write("one", b"1")
+    assert Remote(url).read("one") == b"1"
+
+
 @pytest.mark.parametrize(
     ("url", "said"),
     [
@@ -122,7 +141,7 @@ def test_after_long_enough_it_is_said_plainly(s3: S3, url: str) -> None:
 
 def test_pauses_grow_and_what_is_no_outage_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
-    monkeypatch.setattr(patience.time, "sleep", pauses.append)
+    monkeypatch.setattr(remote_module.time, "sleep", pauses.append)
     failing = iter([OSError("a"), OSError("b"), OSError("c")])
 
     def ask() -> str:
@@ -130,7 +149,7 @@ def test_pauses_grow_and_what_is_no_outage_passes(monkeypatch: pytest.MonkeyPatc
             raise error
         return "there"
 
-    assert patience.patiently("it", ask) == "there"
+    assert remote_module.patiently("it", ask) == "there"
     assert pauses == [0.5, 1.0, 2.0]
 
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from va_search.errors import InputError, JobError
 from va_search.files import NO_SPACE
-from va_search.storage.patience import Unreachable
+from va_search.storage.remote import Unreachable
 
 Kind = Literal["disk", "files", "store", "gpu", "memory"]
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from va_search.files import Home, checked_name, share_with_group
 from va_search.locks import in_use
+from va_search.storage.objects import RemoteFile
 from va_search.storage.places import cache_folder, checked_url, is_url
-from va_search.storage.remote import Found, Remote
+from va_search.storage.remote import Remote
 
 SIDE_BY_SIDE = 16
 """Files that travel at a time: small ones cost a round trip each."""
@@ -42,10 +43,11 @@ KINDS = {".arrow": Need.PREDICTIONS, ".safetensors": Need.WEIGHTS}
 
 
 def home_at(place: str | Path) -> Home:
-    """The home at a path, or this machine's working copy of one at a URL; makes nothing.
+    """Return the home at a path, or this machine's working copy of one at a URL; makes nothing.
 
     What this process creates from now on is writable for the group where the home's folder is a
-    group's."""
+    group's.
+    """
     if not is_url(place):
         share_with_group(Path(place))
         return Home(Path(place))
@@ -54,7 +56,8 @@ def home_at(place: str | Path) -> Home:
 
 
 def copy_of(home: Home) -> HomeCopy | None:
-    """What makes a home's working copy and its URL alike; None for a home at a path."""
+    """Return the means to make a home's working copy and its URL alike; None for a home at a
+    path."""
     return None if home.url is None else HomeCopy(home, Remote(home.url))
 
 
@@ -73,13 +76,14 @@ class HomeCopy:
         Predictions and weights are brought for `need`, of these studies only where some are named.
         A trial is put there when it is complete here. The files of a study that is searched on this
         machine are left to its search, but for the one that the caller itself is `searching`.
-        InputError or Unreachable as in `patience.py`."""
-
-        searched = {lock.parent.name for lock in self.home.studies.glob("*/lock") if in_use(lock)}
+        InputError or Unreachable as in `remote.py`.
+        """
+        locks = self.home.studies.glob("*/lock")
+        searched = {lock.parent.name for lock in locks if in_use(lock)}
 
         def is_left(name: str) -> bool:
-            """Asked before the list, which its search may outdate, and last: one may begin while
-            much is brought."""
+            """Asked before the list, which a search may outdate, and as each file moves: one may
+            begin while much is brought."""
             kind, study = name.split("/")[:2]
             if kind != "studies" or study == searching:
                 return False
@@ -87,57 +91,55 @@ class HomeCopy:
 
         def bring(name: str) -> None:
             if not is_left(name):
-                self.remote.get(name, self.home.root / name, there[name])
+                self.remote.get(name, self.home.root / name, remote_files[name])
 
         def put(name: str) -> None:
             if not is_left(name):
                 self._put(name)
 
-        there = {name: found for kind in SHARED for name, found in self.remote.list(kind).items()}
-        there = {name: found for name, found in there.items() if _is_shared(name)}
-        here = {name: self.home.root / name for name in self._local() if not is_left(name)}
+        remote_files: dict[str, RemoteFile] = {}
+        for kind in SHARED:
+            files = self.remote.list(kind)
+            remote_files |= {name: file for name, file in files.items() if _is_shared(name)}
+        paths = {name: self.home.root / name for name in self._local() if not is_left(name)}
         to_bring = [
-            name for name, found in there.items() if self._wanted(name, found, need, studies)
+            name
+            for name, file in remote_files.items()
+            if self._is_to_bring(name, file, need, studies)
         ]
-        self._forget_failures(there, here)
+        self._forget_failures(remote_files, paths)
         _in_order(to_bring, bring)
-        to_put = [
-            name for name, path in here.items() if path.is_file() and _newer(path, there.get(name))
-        ]
+        # Looked at only now: what was just brought is as old as storage's copy, and stays.
+        to_put = [name for name, path in paths.items() if _newer(path, remote_files.get(name))]
         _in_order(to_put, put)
 
     def has_entry(self, study: str, trial: str) -> bool:
-        """Whether the trial is complete at the URL."""
+        """Return True where the trial is complete at the URL."""
         return self.remote.find(f"{_entry(study, trial)}/{COMPLETE}") is not None
 
     def bring_entry(self, study: str, trial: str, need: Need) -> bool:
         """Bring a trial that is complete there; False when it is not."""
         entry = _entry(study, trial)
-        there = self.remote.list(entry)
-        if f"{entry}/{COMPLETE}" not in there:
+        files = self.remote.list(entry)
+        if f"{entry}/{COMPLETE}" not in files:
             return False
-        wanted = [name for name, found in there.items() if self._wanted(name, found, need, None)]
-        _in_order(wanted, lambda name: self.remote.get(name, self.home.root / name, there[name]))
+        names = [name for name, file in files.items() if self._is_to_bring(name, file, need, None)]
+        _in_order(names, lambda name: self.remote.get(name, self.home.root / name, files[name]))
         return True
 
     def put_entry(self, study: str, trial: str) -> None:
         """Put there a trial that is complete here, `trial.json` last."""
-        folder = self.home.root / _entry(study, trial)
-        names = [
-            f"{_entry(study, trial)}/{path.name}"
-            for path in folder.iterdir()
-            if not path.name.startswith(".")
-        ]
-        _in_order(names, self._put)
+        entry = _entry(study, trial)
+        paths = (self.home.root / entry).glob("[!.]*")
+        _in_order([f"{entry}/{path.name}" for path in paths], self._put)
 
     def bring_checkpoint(self, study: str, trial: str) -> None:
         """Bring the checkpoint of a trial that another machine began, unless the one here is
         newer."""
-        there = self.remote.list(_running(study, trial))
-        for name, found in there.items():
+        for name, file in self.remote.list(_running(study, trial)).items():
             path = self.home.root / name
-            if not found.same(path) and not _newer(path, found):
-                self.remote.get(name, path, found)
+            if not file.same(path) and not _newer(path, file):
+                self.remote.get(name, path, file)
 
     def put_checkpoint(self, study: str, trial: str) -> None:
         """Put the checkpoint there, in one attempt: the next one is soon due."""
@@ -146,6 +148,7 @@ class HomeCopy:
             remote.put(path, f"{_running(study, trial)}/{path.name}")
 
     def remove_checkpoint(self, study: str, trial: str) -> None:
+        """Remove a trial's checkpoint there."""
         for name in self.remote.list(_running(study, trial)):
             self.remote.remove(name)
 
@@ -153,20 +156,24 @@ class HomeCopy:
         """Remove the checkpoints there of trials that are complete, which a kill between the two
         left."""
         for name in self.remote.list(f"studies/{checked_name(study, 'study name')}/running"):
-            if (self.home.root / _entry(study, name.split("/")[3]) / COMPLETE).is_file():
+            trial = name.split("/")[3]
+            if (self.home.root / _entry(study, trial) / COMPLETE).is_file():
                 self.remote.remove(name)
 
-    def _wanted(self, name: str, found: Found, need: Need, studies: Collection[str] | None) -> bool:
+    def _is_to_bring(
+        self, name: str, file: RemoteFile, need: Need, studies: Collection[str] | None
+    ) -> bool:
         path = self.home.root / name
-        if found.same(path) or _newer(path, found):
+        if file.same(path) or _newer(path, file):
             return False
-        parts, kind = name.split("/"), KINDS.get(path.suffix)
-        if parts[0] not in BANKS or kind is None:
+        parts = name.split("/")
+        needed_for = KINDS.get(path.suffix)
+        if parts[0] not in BANKS or needed_for is None:
             return True
-        return need >= kind and (studies is None or parts[1] in studies)
+        return need >= needed_for and (studies is None or parts[1] in studies)
 
     def _local(self) -> Iterable[str]:
-        """The names of files here that the URL should have; of unfinished trials none."""
+        """Yield the names of files here that the URL should have; of unfinished trials none."""
         for kind in SHARED:
             for path in sorted((self.home.root / kind).rglob("*")):
                 name = path.relative_to(self.home.root).as_posix()
@@ -175,15 +182,14 @@ class HomeCopy:
                 if kind not in BANKS or (path.parent / COMPLETE).is_file():
                     yield name
 
-    def _forget_failures(self, there: Collection[str], here: dict[str, Path]) -> None:
-        """A failure is forgotten when its trial is completed, which another machine may have
-        done."""
-        for name in [
-            name for name in here if name.split("/")[2:3] == ["failures"] and name not in there
-        ]:
+    def _forget_failures(self, remote_names: Collection[str], paths: dict[str, Path]) -> None:
+        """Forget failures here of trials that another machine completed since."""
+        for name in list(paths):
+            if name.split("/")[2:3] != ["failures"] or name in remote_names:
+                continue
             _, study, _, file = name.split("/")
-            if f"{_entry(study, file.removesuffix('.json'))}/{COMPLETE}" in there:
-                here.pop(name).unlink(missing_ok=True)
+            if f"{_entry(study, file.removesuffix('.json'))}/{COMPLETE}" in remote_names:
+                paths.pop(name).unlink(missing_ok=True)
 
     def _put(self, name: str) -> None:
         try:
@@ -197,16 +203,17 @@ def _is_shared(name: str) -> bool:
     parts = name.split("/")
     if any(part.startswith(".") for part in parts):
         return False
-    return parts[0] in SHARED and not (parts[0] == "studies" and len(parts) > 2 and parts[2] in OWN)
+    is_own = parts[0] == "studies" and len(parts) > 2 and parts[2] in OWN
+    return parts[0] in SHARED and not is_own
 
 
-def _newer(path: Path, found: Found | None) -> bool:
-    """Whether the file here is to replace the one there."""
+def _newer(path: Path, file: RemoteFile | None) -> bool:
+    """Return True where there is a file at `path` that is to replace the one there."""
     try:
         stat = path.stat()
     except FileNotFoundError:
         return False
-    return found is None or (not found.same(path) and int(stat.st_mtime) > found.time)
+    return file is None or (not file.same(path) and int(stat.st_mtime) > file.time)
 
 
 def _entry(study: str, trial: str) -> str:
@@ -220,12 +227,13 @@ def _running(study: str, trial: str) -> str:
 def _in_order(names: Iterable[str], move: Callable[[str], object]) -> None:
     """Move files, several at a time, and those that say that a trial is complete last."""
     names = list(names)
-    for last in (False, True):
-        chosen = [name for name in names if name.endswith(f"/{COMPLETE}") is last]
-        if len(chosen) < 2:
-            for name in chosen:
+    marks = [name for name in names if name.endswith(f"/{COMPLETE}")]
+    contents = [name for name in names if not name.endswith(f"/{COMPLETE}")]
+    for group in (contents, marks):
+        if len(group) < 2:
+            for name in group:
                 move(name)
             continue
-        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(chosen))) as threads:
-            for _ in threads.map(move, chosen):
+        with ThreadPoolExecutor(min(SIDE_BY_SIDE, len(group))) as threads:
+            for _ in threads.map(move, group):
                 pass

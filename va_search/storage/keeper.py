@@ -33,7 +33,8 @@ def kept(
     """Search `study` of this home alone: brought before, put there while it runs and at its end.
 
     `lost` is called with a reason when another search took the home over. Does nothing for a home
-    at a path. InputError when another search has the home."""
+    at a path. InputError when another search has the home.
+    """
     copy = copy_of(home)
     if copy is None:
         yield None
@@ -80,9 +81,8 @@ class Keeper(threading.Thread):
                 self.put_study()
             except VaSearchError as error:
                 LOG.warning("%s", error)
-            except (
-                Exception
-            ):  # a search must not end because its files travel late: the end tries again and tells
+            except Exception:
+                # A search must not end because its files travel late: its end tries again.
                 LOG.exception("%s: study files could not be put there", self._copy.remote.url)
             pause = min(BEAT, max(PUT_SECONDS, COST * (time.monotonic() - began)))
 
@@ -103,23 +103,25 @@ class Keeper(threading.Thread):
         """
         if self._put is None:
             return
-        now = self._state()
-        if now == self._put or not self._holds():
+        state = self._state()
+        if state == self._put or not self._holds():
             return
-        for name in [name for name in now if self._put.get(name) != now[name]]:
+        for name in state:
+            if self._put.get(name) == state[name]:
+                continue
             try:
                 content = (self._copy.home.root / name).read_bytes()
             except FileNotFoundError:
                 continue
             self._copy.remote.write(name, content)
-            self._put[name] = now[name]
-        for name in [name for name in self._put if name not in now]:
-            self._copy.remote.remove(name)
-            del self._put[name]
+            self._put[name] = state[name]
+        for name in list(self._put):
+            if name not in state:
+                self._copy.remote.remove(name)
+                del self._put[name]
 
     def _holds(self) -> bool:
-        """Whether the home is still this search's; the first time that it is not, who searches is
-        told."""
+        """Return True while the home is this search's; the first time that it is not, say so."""
         if not self._taken_over and not self._lease.held:
             self._taken_over = True
             why = f"{self._copy.remote.url}: another search took this home over"
@@ -137,16 +139,14 @@ class Keeper(threading.Thread):
             write_json(self._folder / "stop", {"asked_at": "at the URL"})
 
     def _state(self) -> dict[str, tuple[int, int]]:
-        """Time and size of the study's own files, by name."""
-        found: dict[str, tuple[int, int]] = {}
+        """Return time and size of the study's own files, by name."""
+        state: dict[str, tuple[int, int]] = {}
         paths: list[Path] = [self._folder / "study.json", self._folder / "asked.jsonl"]
         for path in [*paths, *(self._folder / "failures").glob("[!.]*.json")]:
             try:
                 stat = path.stat()
             except FileNotFoundError:
                 continue
-            found[path.relative_to(self._copy.home.root).as_posix()] = (
-                stat.st_mtime_ns,
-                stat.st_size,
-            )
-        return found
+            name = path.relative_to(self._copy.home.root).as_posix()
+            state[name] = (stat.st_mtime_ns, stat.st_size)
+        return state

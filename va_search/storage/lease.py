@@ -1,11 +1,13 @@
-"""Who searches a home at a URL: one search at a time, told by a small object that it renews.
+"""The right to search a home at a URL: one search at a time has it, by a small object that it renews.
 
     lease.json    host, pid, study, token of this search, how often it was renewed
 
-A courtesy, no guarantee: storage here can't put a file only where there is none, so that two
-searches that begin within the same moment are told apart by reading again a little later, and one
-that lost its storage for long may be taken for dead. Whoever finds another's lease in its place
-stops."""
+Taken by a write that storage does only where there is no lease, renewed and taken over by one that
+it does only where the lease is the one that was read: of several searches one succeeds. Storage
+that knows no such write (some servers that speak S3 in part) makes it a courtesy: two searches that
+begin within the same moment are then told apart by reading again a little later. A search that lost
+its storage for long may be taken for dead. Whoever finds another's lease in its place stops.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from typing import Any
 from va_search.errors import InputError
 from va_search.files import Home
 from va_search.locks import is_gone, this_process
+from va_search.storage.objects import Version
 from va_search.storage.remote import Remote
 
 LOG = logging.getLogger(__name__)
@@ -26,8 +29,9 @@ NAME = "lease.json"
 BEAT = 5.0
 """Seconds between two renewals."""
 SILENCE = 20.0
-"""So long a lease must stay as it is before its search is taken for dead."""
+"""Seconds for which a lease must stay as it is before its search is taken for dead."""
 SETTLE = 1.0
+"""Seconds after which a lease taken without a guarantee is read again."""
 
 
 class Lease:
@@ -35,72 +39,113 @@ class Lease:
 
     def __init__(self, remote: Remote, study: str) -> None:
         self._remote, self._study = remote, study
-        self._about = {
-            "study": study,
-            **this_process(),
-            "token": uuid.uuid4().hex,
-        }
-        self._count = 0
+        self._about = {"study": study, **this_process(), "token": uuid.uuid4().hex}
+        self._renewals = 0
+        self._version: Version | None = None
 
     def take(self) -> None:
         """Have it; InputError when another search renews it. Waits `SILENCE` for one that no longer
         does."""
-        found = _read(self._remote)
-        if found is not None and not is_gone(found):
-            self._wait_for(found)
-        self._remote.remove(
-            stop_of(self._study)
-        )  # meant a search before; one from now on means this one
-        self.renew()
-        time.sleep(SETTLE)
-        if not self.held:
-            raise InputError(_refusal(self._remote.url, _read(self._remote) or {}))
+        document, version = self._silent_holder()
+        # A request to stop that is there by now meant a search before this one.
+        self._remote.remove(stop_of(self._study))
+        content = self._content()
+        if version is None:
+            self._version = self._remote.create(NAME, content)
+        else:
+            self._version = self._remote.replace(NAME, content, version)
+        if self._version is not None and not self._remote.is_conditional:
+            time.sleep(SETTLE)
+        # Storage may have written what an answer that was lost on the way would have said.
+        document, version = self._read()
+        if not self._is_ours(document):
+            raise InputError(_refusal(self._remote.url, document or {}))
+        self._version = version
 
     def renew(self) -> None:
-        self._count += 1
-        self._remote.write(NAME, json.dumps({**self._about, "count": self._count}).encode())
+        """Say that this search lives, unless another one took the home over."""
+        if self._version is None:
+            return
+        renewed = self._remote.replace(NAME, self._content(), self._version)
+        if renewed is not None:
+            self._version = renewed
+            return
+        # Refused: another search's, or our own of which the answer was lost, or it was removed.
+        document, version = self._read()
+        if self._is_ours(document):
+            self._version = version
+        elif version is None:
+            self._version = self._remote.create(NAME, self._content()) or self._version
 
     @property
     def held(self) -> bool:
-        """Whether no other search has put its own there."""
-        found = _read(self._remote)
-        return found is None or found.get("token") == self._about["token"]
+        """True as long as no other search has put its own there."""
+        document, _ = self._read()
+        return document is None or self._is_ours(document)
 
     def release(self) -> None:
+        """Leave the home to other searches."""
         if self.held:
             self._remote.remove(NAME)
 
-    def _wait_for(self, found: dict[str, Any]) -> None:
+    def _content(self) -> bytes:
+        self._renewals += 1
+        return json.dumps({**self._about, "count": self._renewals}).encode()
+
+    def _is_ours(self, document: dict[str, Any] | None) -> bool:
+        return document is not None and document.get("token") == self._about["token"]
+
+    def _silent_holder(self) -> tuple[dict[str, Any] | None, Version | None]:
+        """Return the lease of a search that lives no more and its version; None and None where
+        there is none. InputError when its search lives."""
+        document, version = self._read()
+        if document is None or is_gone(document):
+            return document, version
         LOG.warning(
             "%s: was searched by %s; looking whether it lives, %.0f s",
             self._remote.url,
-            _who(found),
+            _who(document),
             SILENCE,
         )
         until = time.monotonic() + SILENCE
         while time.monotonic() < until:
             time.sleep(BEAT / 5)
             asked = time.monotonic()
-            now = _read(self._remote)
-            until += max(
-                0.0, time.monotonic() - asked - 1.0
-            )  # storage did not answer: its holder could not renew
-            if now is None:
-                return
-            if now != found:
-                raise InputError(_refusal(self._remote.url, now))
+            current, version = self._read()
+            # While storage does not answer its holder could not renew it either.
+            until += max(0.0, time.monotonic() - asked - 1.0)
+            if current is None:
+                return None, version
+            if current != document:
+                raise InputError(_refusal(self._remote.url, current))
+        return document, version
+
+    def _read(self) -> tuple[dict[str, Any] | None, Version | None]:
+        """Return the lease that is there and its version; a file that is no lease has a version
+        only."""
+        try:
+            content, version = self._remote.read_version(NAME)
+        except FileNotFoundError:
+            return None, None
+        return _document(content), version
 
 
 def searched(home: Home, study: str) -> bool:
-    """Whether a search of the study seems to live somewhere: its lease was renewed lately, by this
-    machine's clock."""
+    """Return True where a search of the study seems to live somewhere: its lease was renewed
+    lately, by this machine's clock."""
     if home.url is None:
         return False
     remote = Remote(home.url)
-    found, document = remote.find(NAME), _read(remote)
-    if found is None or document is None or document.get("study") != study or is_gone(document):
+    file = remote.find(NAME)
+    if file is None:
         return False
-    return time.time() - found.time < SILENCE
+    try:
+        document = _document(remote.read(NAME))
+    except FileNotFoundError:
+        return False
+    if document is None or document.get("study") != study or is_gone(document):
+        return False
+    return time.time() - file.time < SILENCE
 
 
 def ask_elsewhere(home: Home, study: str) -> bool:
@@ -112,21 +157,25 @@ def ask_elsewhere(home: Home, study: str) -> bool:
 
 
 def stop_of(study: str) -> str:
-    """The file at the URL that asks the study's search to stop."""
+    """Return the name of the file at the URL that asks the study's search to stop."""
     return f"studies/{study}/stop"
 
 
-def _read(remote: Remote) -> dict[str, Any] | None:
+def _document(content: bytes) -> dict[str, Any] | None:
     try:
-        document = json.loads(remote.read(NAME))
-    except (FileNotFoundError, ValueError):
+        document = json.loads(content)
+    except ValueError:
         return None
     return document if isinstance(document, dict) else None
 
 
-def _who(found: dict[str, Any]) -> str:
-    return f"process {found.get('pid', '?')} on {found.get('host', '?')} (study {found.get('study', '?')!r})"
+def _who(document: dict[str, Any]) -> str:
+    process, host = document.get("pid", "?"), document.get("host", "?")
+    return f"process {process} on {host} (study {document.get('study', '?')!r})"
 
 
-def _refusal(url: str, found: dict[str, Any]) -> str:
-    return f"{url}: is searched by {_who(found)}; at a URL one search runs at a time: wait for it or stop it"
+def _refusal(url: str, document: dict[str, Any]) -> str:
+    return (
+        f"{url}: is searched by {_who(document)}; at a URL one search runs at a time: wait for it "
+        "or stop it"
+    )

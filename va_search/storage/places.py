@@ -1,12 +1,15 @@
-"""Where homes and stores may lie: a path, or a URL that pyarrow can open.
+"""Where homes and stores may lie: a path, or the URL of an object store.
 
 Conventions: `s3://bucket/prefix` (AWS, or any server that speaks S3), `gs://bucket/prefix`,
 `file:///folder`. A URL has no `/` at its end and no credentials in it: those come from the
 environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION,
-AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS) or from the machine's role."""
+AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS), from the profile of ~/.aws that AWS_PROFILE
+names, or from the machine's role.
+"""
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
 from pathlib import Path
@@ -17,17 +20,22 @@ from va_search.errors import InputError
 
 SCHEMES = ("s3", "gs", "file")
 
-CONNECT_SECONDS, ANSWER_SECONDS, ATTEMPTS = 5.0, 5.0, 2
-"""What one request to S3 may take; `patience.py` tries again for longer than that."""
+CONNECT, QUICK, BULK = "5s", "5s", "60s"
+"""How long one request may take: to connect, to ask about a file, to move one or a part of it."""
+
+ATTEMPTS = 2
+"""Of one request; `remote.patiently` tries again for longer than that."""
+
+CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
 def is_url(place: str | Path) -> bool:
-    """Whether a place is a URL rather than a path."""
+    """Return True for a URL, False for a path."""
     return "://" in str(place)
 
 
 def checked_url(url: str) -> str:
-    """`url` in its one spelling; InputError for a scheme that is not known, no bucket, or
+    """Return `url` in its one spelling; InputError for a scheme that is not known, no bucket, or
     credentials inside."""
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:
@@ -36,13 +44,15 @@ def checked_url(url: str) -> str:
             f"{url}: {parts.scheme}:// is not known; allowed: a path, or a URL with {allowed}"
         )
     if "@" in parts.netloc:
-        said = f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
+        without_secret = f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
         raise InputError(
-            f"{said}: credentials in a URL end up in files and logs; give them in the environment"
+            f"{without_secret}: credentials in a URL end up in files and logs; give them in the "
+            "environment"
         )
     if parts.query or parts.fragment:
         raise InputError(
-            f"{url}: can't hold ? or #; region and endpoint come from AWS_REGION and AWS_ENDPOINT_URL"
+            f"{url}: can't hold ? or #; region and endpoint come from AWS_REGION and "
+            "AWS_ENDPOINT_URL"
         )
     if parts.scheme == "file":
         if parts.netloc or parts.path in ("", "/"):
@@ -52,39 +62,50 @@ def checked_url(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
-def open_place(url: str) -> tuple[Any, str]:
-    """pyarrow's file system for a URL, and the path in it. Nothing is asked of a server yet."""
-    from pyarrow import fs
+def connection(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return obstore's settings for a bucket's URL: for short requests, and for those that move
+    files."""
+    settings: dict[str, Any] = {"retry_config": {"max_retries": ATTEMPTS - 1}}
+    if urlsplit(url).scheme == "s3":
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if endpoint:
+            settings["endpoint"] = endpoint
+        settings |= _profile()
+    client = {"allow_http": True, "connect_timeout": CONNECT}
+    quick = settings | {"client_options": client | {"timeout": QUICK}}
+    bulk = settings | {"client_options": client | {"timeout": BULK}}
+    return quick, bulk
 
-    parts = urlsplit(checked_url(url))
-    if parts.scheme == "file":
-        return fs.LocalFileSystem(), parts.path
-    inside = f"{parts.netloc}{parts.path}"
-    if parts.scheme == "gs":
-        return fs.FileSystem.from_uri(f"gs://{inside}")[0], inside
-    given = {
-        name: os.environ.get(name)
-        for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION")
-    }
-    return fs.S3FileSystem(
-        endpoint_override=given["AWS_ENDPOINT_URL_S3"] or given["AWS_ENDPOINT_URL"],
-        region=given["AWS_REGION"] or os.environ.get("AWS_DEFAULT_REGION"),
-        connect_timeout=CONNECT_SECONDS,
-        request_timeout=ANSWER_SECONDS,
-        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS),
-        allow_delayed_open=True,
-    ), inside
+
+def _profile() -> dict[str, str]:
+    """Return region and keys of the profile of ~/.aws that AWS_PROFILE names (`default`), which the
+    environment comes before."""
+    name = os.environ.get("AWS_PROFILE", "default")
+    folder = Path.home() / ".aws"
+    settings: dict[str, str] = {}
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(os.environ.get("AWS_CONFIG_FILE", folder / "config"), encoding="utf-8")
+    section = name if name == "default" else f"profile {name}"
+    if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
+        region = config.get(section, "region", fallback=None)
+        settings |= {"region": region} if region else {}
+    if "AWS_ACCESS_KEY_ID" not in os.environ:
+        file = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", folder / "credentials")
+        credentials = configparser.ConfigParser(interpolation=None)
+        credentials.read(file, encoding="utf-8")
+        for key in CREDENTIALS:
+            value = credentials.get(name, key, fallback=None)
+            settings |= {key: value} if value else {}
+    return settings
 
 
 def cache_folder(kind: str, url: str) -> Path:
-    """The folder on this machine that keeps copies of what lies at a URL; `kind` is homes or
+    """Return the folder on this machine that keeps copies of what lies at a URL; `kind` is homes or
     stores."""
-    given = os.environ.get("VA_SEARCH_CACHE")
-    root = (
-        Path(given)
-        if given
-        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "va-search"
-    )
+    cache = os.environ.get("VA_SEARCH_CACHE")
+    if not cache:
+        user_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        cache = str(Path(user_cache) / "va-search")
     name = f"{url.rpartition('/')[2][:40]}-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
-    safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name).lstrip("._-")
-    return root.resolve() / kind / safe
+    safe = "".join(sign if sign.isalnum() or sign in "._-" else "_" for sign in name)
+    return Path(cache).resolve() / kind / safe.lstrip("._-")

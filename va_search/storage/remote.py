@@ -1,204 +1,255 @@
-"""Files below one URL: listed, read, brought to this machine whole, put there whole, removed.
+"""What lies below a URL: listed, read, brought to this machine whole, put there whole, removed.
 
-Conventions: a name is relative to the URL, with `/`. A file that was brought or put has the time
-that storage gives it (whole seconds), so that size and time together tell whether two copies are
-the same: see `Found.same`. Objects appear whole by nature; at a file:// URL a file is written
-beside its place and moved."""
+Conventions: a file that was brought or put gets the time that storage gives it (whole seconds), so
+that size and time together say that two copies are the same: see `RemoteFile.same`. Storage that
+does not answer is asked again, longer apart each time, for about two minutes; "not there" and "not
+allowed" are answers and not asked again.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
-import shutil
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+from urllib.parse import urlsplit
 
 from va_search.errors import InputError, JobError
 from va_search.files import whole_file
-from va_search.storage.patience import PATIENCE, patiently
-from va_search.storage.places import checked_url, open_place
+from va_search.storage.objects import Bucket, Folder, Objects, RemoteFile, Version
+from va_search.storage.places import checked_url
+
+LOG = logging.getLogger(__name__)
+
+PATIENCE = 120.0
+"""Seconds for which a request is tried again."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 8.0
 
 SMALL = 8 * 2**20
 """Bytes up to which a file is read at once before it is put, so that what grows meanwhile goes out
 as it was."""
 
+REFUSALS = ("NoSuchBucket", "redirect")
+"""Parts of messages of errors without a type of their own that no waiting changes: a wrong bucket,
+a wrong region."""
 
-@dataclass(frozen=True)
-class Found:
-    """A file at a URL: its bytes, and when it was put there, in whole seconds since 1970 by
-    storage's clock."""
-
-    size: int
-    time: int
-
-    def same(self, path: Path) -> bool:
-        """Whether the file here is a copy of it."""
-        try:
-            stat = path.stat()
-        except FileNotFoundError:
-            return False
-        return stat.st_size == self.size and int(stat.st_mtime) == self.time
+Result = TypeVar("Result")
 
 
-class _OtherSize(OSError):
-    """A file that came is not as long as it was when it was looked at."""
+class Unreachable(JobError):
+    """Storage that did not answer for as long as it was tried."""
+
+
+class OtherSize(OSError):
+    """A file that came is not as it was when it was looked at."""
 
 
 class Remote:
-    """What lies below a URL. Every call waits for storage that does not answer (`patience.py`)."""
+    """The files below a URL; a call waits at most `patience` seconds for storage that does not
+    answer."""
 
     def __init__(self, url: str, *, patience: float = PATIENCE) -> None:
         self.url = checked_url(url)
-        self._fs, self._root = open_place(self.url)
+        parts = urlsplit(self.url)
+        is_folder = parts.scheme == "file"
+        self._objects: Objects = Folder(Path(parts.path)) if is_folder else Bucket(self.url)
         self._patience = patience
+        self.is_conditional = True
+        """False once storage turned out to know no conditional write (see `create`)."""
 
     def impatient(self) -> Remote:
-        """The same place for what may as well be done later: one attempt."""
+        """Return the same place for what may as well be done later: one attempt a call."""
         return Remote(self.url, patience=0.0)
 
-    def list(self, below: str = "") -> dict[str, Found]:
-        """The files below a folder, by name, sorted; none where there is no such folder. InputError
-        for a name that would leave the folder it is brought to."""
-        from pyarrow import fs
+    def list(self, folder: str = "") -> dict[str, RemoteFile]:
+        """Return the files below a folder, by name, sorted; none where there is no such folder.
 
-        selector = fs.FileSelector(
-            self._at(below) if below else self._root, recursive=True, allow_not_found=True
-        )
-        infos = self._ask(below, "list", lambda: self._fs.get_file_info(selector))
-        cut = len(self._root) + 1
-        files = [
-            info
-            for info in infos
-            if info.type == fs.FileType.File and not info.base_name.startswith(".")
-        ]
-        names = {
-            info.path[cut:]: _found(info) for info in sorted(files, key=lambda info: str(info.path))
-        }
-        return {checked_below(name, self.url): found for name, found in names.items()}
+        InputError for a name that would leave the folder it is brought to.
+        """
+        files = self._ask(folder, "list", lambda: self._objects.list(folder))
+        names = [name for name in sorted(files) if not name.rpartition("/")[2].startswith(".")]
+        return {checked_below(name, self.url): files[name] for name in names}
 
-    def find(self, name: str) -> Found | None:
-        """One file; None where there is none."""
+    def find(self, name: str) -> RemoteFile | None:
+        """Return one file; None where there is none."""
         try:
-            found: Found = self._ask(name, "look", lambda: self._look(name))
+            return self._ask(name, "look", lambda: self._objects.look(name))
         except FileNotFoundError:
             return None
-        return found
 
     def read(self, name: str) -> bytes:
-        """The content of a small file; FileNotFoundError where there is none."""
+        """Return the content of a small file; FileNotFoundError where there is none."""
+        return self.read_version(name)[0]
 
-        def read() -> bytes:
-            with self._fs.open_input_file(self._at(name)) as source:
-                return bytes(source.read())
+    def read_version(self, name: str) -> tuple[bytes, Version]:
+        """Return the content of a small file and its version, for `replace`."""
+        return self._ask(name, "read", lambda: self._objects.read(name))
 
-        content: bytes = self._ask(name, "read", read)
-        return content
-
-    def write(self, name: str, content: bytes) -> Found:
-        """Put a small file."""
-        self._ask(name, "write", lambda: self._put_bytes(name, content))
+    def write(self, name: str, content: bytes) -> RemoteFile:
+        """Put a small file, in the place of whatever is there."""
+        self._ask(name, "write", lambda: self._objects.write(name, content))
         return self._checked(name, len(content))
 
-    def get(self, name: str, to: Path, found: Found | None = None) -> None:
-        """Bring a file, whole, to `to`. FileNotFoundError where there is none; JobError when it
-        came cut short.
+    def create(self, name: str, content: bytes) -> Version | None:
+        """Put a small file where there is none; None, and nothing done, where there is one.
 
-        `found` is what it was when it was listed. What a living search writes may have grown since.
+        Of several machines that create at the same moment one succeeds. Storage that knows no such
+        write is looked at before, and `is_conditional` says so from then on.
+        """
+        return self._write_if(name, content, None)
+
+    def replace(self, name: str, content: bytes, expected: Version) -> Version | None:
+        """Put a small file in the place of the expected version; None, and nothing done, where
+        another version or none is there. Else as `create`."""
+        return self._write_if(name, content, expected)
+
+    def get(self, name: str, path: Path, listed: RemoteFile | None = None) -> None:
+        """Bring a file, whole, to `path`. FileNotFoundError where there is none.
+
+        `listed` is the file as it was listed; what a living search writes may have grown since.
         """
 
         def bring() -> None:
             try:
-                self._copy(name, to, found or self._look(name))
-            except _OtherSize:
-                self._copy(name, to, self._look(name))
+                self._copy(name, path, listed or self._objects.look(name))
+            except OtherSize:
+                self._copy(name, path, self._objects.look(name))
 
         self._ask(name, "bring", bring)
 
-    def put(self, path: Path, name: str) -> Found:
+    def put(self, path: Path, name: str) -> RemoteFile:
         """Put a file there and give the one here storage's time. FileNotFoundError when it is gone
         from here."""
         before = path.stat()
         if before.st_size <= SMALL:
-            content = path.read_bytes()
-            found = self.write(name, content)
+            put = self.write(name, path.read_bytes())
         else:
-            self._ask(name, "write", lambda: self._put_file(name, path))
-            found = self._checked(name, before.st_size)
+            self._ask(name, "write", lambda: self._objects.write(name, path))
+            put = self._checked(name, before.st_size)
+        # A file that was written to meanwhile keeps its own time, which says that it is newer.
         now = path.stat()
-        if (now.st_mtime_ns, now.st_ino, now.st_size) == (
-            before.st_mtime_ns,
-            before.st_ino,
-            found.size,
-        ):
-            os.utime(path, (found.time, found.time))
-        return found
+        is_unchanged = (now.st_mtime_ns, now.st_ino) == (before.st_mtime_ns, before.st_ino)
+        if is_unchanged and now.st_size == put.size:
+            os.utime(path, (put.time, put.time))
+        return put
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
         try:
-            self._ask(name, "remove", lambda: self._fs.delete_file(self._at(name)))
+            self._ask(name, "remove", lambda: self._objects.remove(name))
         except FileNotFoundError:
             return
 
-    def _look(self, name: str) -> Found:
-        from pyarrow import fs
-
-        info = self._fs.get_file_info(self._at(name))
-        if info.type != fs.FileType.File:
-            raise FileNotFoundError(f"{self.url}/{name}")
-        return _found(info)
-
-    def _copy(self, name: str, to: Path, expected: Found) -> None:
-        with whole_file(to) as beside:
-            with self._fs.open_input_stream(self._at(name)) as source, open(beside, "wb") as target:
-                shutil.copyfileobj(source, target, SMALL)
-            if beside.stat().st_size != expected.size:
-                raise _OtherSize(f"{beside.stat().st_size} bytes came, expected {expected.size}")
+    def _copy(self, name: str, path: Path, expected: RemoteFile) -> None:
+        with whole_file(path) as beside:
+            if expected.size <= SMALL:
+                beside.write_bytes(self._objects.read(name)[0])
+                is_as_listed = beside.stat().st_size == expected.size
+            else:
+                with open(beside, "wb") as target:
+                    for part in self._objects.parts(name, expected.size):
+                        target.write(part)
+                # The parts are of one file only if it is the same after the last as it was listed.
+                is_as_listed = self._objects.look(name) == expected
+            if not is_as_listed:
+                raise OtherSize(f"{name} changed while it was brought")
             os.utime(beside, (expected.time, expected.time))
 
-    def _at(self, name: str) -> str:
-        return f"{self._root}/{name}"
+    def _write_if(self, name: str, content: bytes, expected: Version | None) -> Version | None:
+        def write() -> Version | None:
+            if self.is_conditional:
+                try:
+                    return self._objects.write_if(name, content, expected)
+                except NotImplementedError as error:
+                    LOG.warning("%s: knows no conditional write (%s)", self.url, _reason(error))
+                    self.is_conditional = False
+            return self._look_and_write(name, content, expected)
 
-    def _ask(self, name: str, deed: str, action: Any) -> Any:
+        return self._ask(name, "write", write)
+
+    def _look_and_write(
+        self, name: str, content: bytes, expected: Version | None
+    ) -> Version | None:
+        try:
+            _, current = self._objects.read(name)
+        except FileNotFoundError:
+            current = None
+        if current != expected:
+            return None
+        self._objects.write(name, content)
+        return self._objects.read(name)[1]
+
+    def _ask(self, name: str, deed: str, action: Callable[[], Result]) -> Result:
         return patiently(f"{self.url}/{name} ({deed})", action, patience=self._patience)
 
-    def _checked(self, name: str, size: int) -> Found:
-        found = self.find(name)
-        if found is None or found.size != size:
-            has = "is not there" if found is None else f"has {found.size} bytes"
+    def _checked(self, name: str, size: int) -> RemoteFile:
+        file = self.find(name)
+        if file is None or file.size != size:
+            has = "is not there" if file is None else f"has {file.size} bytes"
             raise JobError(
-                f"{self.url}/{name}: {has} after {size} bytes were put; does something else write there?"
+                f"{self.url}/{name}: {has} after {size} bytes were put; does something else write "
+                "there?"
             )
-        return found
+        return file
 
-    def _put_bytes(self, name: str, content: bytes) -> None:
-        at = self._at(name)
-        if self._fs.type_name != "local":
-            with self._fs.open_output_stream(at) as target:
-                target.write(content)
-            return
-        with whole_file(Path(at)) as beside:
-            beside.write_bytes(content)
 
-    def _put_file(self, name: str, path: Path) -> None:
-        at = self._at(name)
-        if self._fs.type_name != "local":
-            with open(path, "rb") as source, self._fs.open_output_stream(at) as target:
-                shutil.copyfileobj(source, target, SMALL)
-            return
-        with whole_file(Path(at)) as beside:
-            shutil.copyfile(path, beside)
+def patiently(what: str, action: Callable[[], Result], *, patience: float = PATIENCE) -> Result:
+    """Return `action()`, tried again while storage does not answer.
+
+    FileNotFoundError passes through. InputError for what storage refuses, Unreachable after
+    `patience` seconds; with 0, after the first attempt. `what` names URL and deed in messages.
+    """
+    from obstore.exceptions import BaseError
+
+    began, pause, warned = time.monotonic(), SHORTEST_PAUSE, False
+    while True:
+        try:
+            result = action()
+        except (OSError, BaseError) as error:
+            reason = _reason(error)
+            if _is_refusal(error):
+                raise InputError(
+                    f"{what}: refused ({reason}); check bucket, region, endpoint and credentials"
+                ) from error
+            if isinstance(error, FileNotFoundError):
+                raise
+            waited = time.monotonic() - began
+            if waited + pause > patience:
+                tried = f" for {waited:.0f} s" if patience else ""
+                raise Unreachable(f"{what}: no answer{tried} ({reason})") from error
+            if not warned and patience:
+                LOG.warning(
+                    "%s: no answer (%s); trying again for up to %.0f s", what, reason, patience
+                )
+                warned = True
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        else:
+            if warned:
+                LOG.warning("%s: answers again after %.0f s", what, time.monotonic() - began)
+            return result
+
+
+def _is_refusal(error: Exception) -> bool:
+    from obstore import exceptions
+
+    refusals = (PermissionError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+    return isinstance(error, refusals) or any(word in str(error) for word in REFUSALS)
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of an error, at most 300 characters."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def checked_below(name: str, url: str) -> str:
-    """`name`, if a file of that name stays below whatever folder it is brought to; InputError
-    otherwise (`..`)."""
+    """Return `name`, if a file of that name stays below whatever folder it is brought to;
+    InputError otherwise (`..`)."""
     if "\\" in name or any(part in ("", ".", "..") for part in name.split("/")):
         raise InputError(
             f"{url}: holds {name!r}, which can't be a file below a folder; remove it there"
         )
     return name
-
-
-def _found(info: Any) -> Found:
-    return Found(int(info.size), int(info.mtime.timestamp()))

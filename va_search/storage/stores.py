@@ -3,7 +3,7 @@
     <cache>/stores/<name>-<hash of the URL>/<hash of the content>/    manifest.json last, as in any store
                                            /<hash of the content>.lock
 
-Conventions: what the content is, is told by manifest.json (which holds every file's bytes and
+Conventions: the content is known by manifest.json (which holds every file's bytes and
 hashes) and folds.json; a store that changed at the URL is brought again into another folder, so
 that what a running trial has mapped stays."""
 
@@ -22,7 +22,7 @@ MANIFEST, FOLDS = "manifest.json", "folds.json"
 
 
 def brought(url: str) -> Path:
-    """The folder on this machine with the store at `url`, brought if need be; of several processes
+    """Return the folder on this machine with the store at `url`, brought if need be; of several processes
     one brings it.
 
     InputError when there is no store, or one that does not have the bytes its manifest says.
@@ -31,16 +31,14 @@ def brought(url: str) -> Path:
     content = store_content(remote)
     folder = cache_folder("stores", remote.url) / content
     if not (folder / MANIFEST).is_file():
-        with one_after_another(
-            folder.with_name(f"{content}.lock")
-        ):  # of several processes one brings it
+        with one_after_another(folder.with_name(f"{content}.lock")):
             if not (folder / MANIFEST).is_file():
                 _bring(remote, folder)
     return folder
 
 
 def store_content(remote: Remote) -> str:
-    """What is in the store at a URL, as 16 hex digits; InputError when there is none."""
+    """Return the content of the store at a URL as a digest of 16 hex digits; InputError when there is none."""
     try:
         manifest = remote.read(MANIFEST)
     except FileNotFoundError:
@@ -60,18 +58,22 @@ def _bring(remote: Remote, folder: Path) -> None:
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{remote.url}/{MANIFEST}: not a store's manifest ({error!r})") from error
-    there = remote.list()
+    files = remote.list()
     problems = []
     for name, size in sizes.items():
-        found = there.get(name)
-        if found is None or found.size != size:
-            has = "missing" if found is None else f"{found.size} bytes"
+        file = files.get(name)
+        if file is None or file.size != size:
+            has = "missing" if file is None else f"{file.size} bytes"
             problems.append(
                 f"{remote.url}/{name}: {has}, expected {size} bytes; copy the store there again"
             )
     if problems:
         raise InputError(*problems)
-    for name in [*sizes, *(extra for extra in (FOLDS,) if extra in there and extra not in sizes)]:
-        if not there[name].same(folder / name):
-            remote.get(name, folder / name, there[name])
-    remote.get(MANIFEST, folder / MANIFEST, there[MANIFEST])
+    names = list(sizes)
+    if FOLDS in files and FOLDS not in sizes:
+        names.append(FOLDS)
+    for name in names:
+        if not files[name].same(folder / name):
+            remote.get(name, folder / name, files[name])
+    # The manifest comes last: its presence says that the store is whole.
+    remote.get(MANIFEST, folder / MANIFEST, files[MANIFEST])
