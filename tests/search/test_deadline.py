@@ -13,12 +13,12 @@ from typer import BadParameter
 
 from va_search.cli.search import seconds_of
 from va_search.errors import TimeIsUp
-from va_search.search.deadline import ending_in
+from va_search.search.interruption import ending_in
 from va_search.search.stopping import stoppable
 
 WAITING = """
 import signal, sys, time
-from va_search.search.deadline import ending_in
+from va_search.search.interruption import ending_in
 if {stubborn!r}:
     signal.signal(signal.SIGINT, lambda number, frame: print("asked", flush=True))
 try:
@@ -55,7 +55,7 @@ def test_a_deadline_is_heard_in_a_shells_background_too() -> None:
 def test_a_process_that_is_forked_meanwhile_says_nothing() -> None:
     program = """
 import os, time
-from va_search.search.deadline import ending_in
+from va_search.search.interruption import ending_in
 with ending_in(60.0):
     time.sleep(0.1)
     if os.fork() == 0:

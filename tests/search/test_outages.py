@@ -18,7 +18,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.files import whole_file, write_json
 from va_search.predictions.bank import Bank, Predictions
-from va_search.search.outages import StoreGone, outage_of
+from va_search.search.failures import StoreGone, outage_of
 from va_search.search.saves import StillTrained
 from va_search.storage.remote import Unreachable
 from va_search.training.epochs import Diverged

@@ -18,10 +18,10 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
 from va_search.files import Home, read_json
-from va_search.search import devices, readiness
-from va_search.search.devices import gpu_problem, gpus_each, gpus_seen, torch_problem
+from va_search.search import readiness, resources
 from va_search.search.machine import Options
 from va_search.search.readiness import Readiness, check_ready
+from va_search.search.resources import gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.run import run_search
 from va_search.search.sizes import memory_of_trial, number_of_weights
 from va_search.search.space import load_space
@@ -229,7 +229,7 @@ def test_a_gpu_that_ray_finds_and_torch_can_not_use_is_refused(
 def test_gpus_are_counted_as_the_machine_lists_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "DEVICES", tmp_path)
+    monkeypatch.setattr(resources, "DEVICES", tmp_path)
     for name in ("RAY_OVERRIDE_RESOURCES", "CUDA_VISIBLE_DEVICES"):
         monkeypatch.delenv(name, raising=False)
     assert gpus_seen() == 0

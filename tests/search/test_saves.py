@@ -19,7 +19,7 @@ from va_search.errors import JobError
 from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
 from va_search.search import saves as saves_module
-from va_search.search.outages import NothingToReport, outage_in
+from va_search.search.failures import NothingToReport, outage_in
 from va_search.search.saves import Saves
 from va_search.search.trial import TrialActor, open_fit
 

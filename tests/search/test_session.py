@@ -21,9 +21,8 @@ from va_search.files import Home, remove_folder, write_json
 from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
 from va_search.search.adapters import Progressing
-from va_search.search.breaker import IN_A_ROW, SAME_REASON
 from va_search.search.credits import Credit
-from va_search.search.outages import Outage
+from va_search.search.failures import IN_A_ROW, SAME_REASON, Outage
 from va_search.search.outcomes import reason
 from va_search.search.preview import make_preview
 from va_search.search.session import KILLED, LOSSES, Session

@@ -11,19 +11,19 @@ from contextlib import suppress
 
 import pytest
 
-from va_search.search.signals import STOP_SIGNALS
+from va_search.search.interruption import STOP_SIGNALS
 
 ASKED = """
 import time
-from va_search.search import signals
+from va_search.search import interruption
 asked = []
-with signals.signals_taken(lambda: asked.append(signals.Heard.name)):
+with interruption.signals_taken(lambda: asked.append(interruption.Heard.name)):
     print("ready", flush=True)
     until = time.monotonic() + 20
     while not asked and time.monotonic() < until:
         time.sleep(0.01)
     time.sleep(0.3)
-print(*asked, signals.interrupted_by(), sep=" | ")
+print(*asked, interruption.interrupted_by(), sep=" | ")
 """
 
 HEARD = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run under nohup ignores it\n"
@@ -31,7 +31,7 @@ IGNORED = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); signal.s
 
 BLOCKED = """
 import subprocess, sys, threading
-from va_search.search.signals import block_signals
+from va_search.search.interruption import block_signals
 def start():
     block_signals()
     child = subprocess.Popen(["sleep", "30"])

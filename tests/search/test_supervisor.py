@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from ray_world import alive, wait_for
 
+from va_search.search import failures
 from va_search.search import supervisor as module
-from va_search.search import worker_deaths
+from va_search.search.failures import Deaths, kernel_kills
 from va_search.search.supervisor import RayLost, Supervisor
-from va_search.search.worker_deaths import Deaths, kernel_kills
 
 
 @pytest.fixture(autouse=True)
@@ -173,8 +173,8 @@ def test_each_kill_that_the_kernel_counts_explains_one_death(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counters = [{"container": 3, "machine": 9}, {"container": 5, "machine": 11, "new": 40}]
-    monkeypatch.setattr(worker_deaths, "kernel_kills", lambda: counters[0])
-    monkeypatch.setattr(worker_deaths, "kernel_log", lambda: "")
+    monkeypatch.setattr(failures, "kernel_kills", lambda: counters[0])
+    monkeypatch.setattr(failures, "kernel_log", lambda: "")
     deaths = Deaths(Path("/nowhere"))
     assert not deaths.explain(SAID.format(1)).for_memory
     del counters[0]

@@ -113,7 +113,7 @@ def command(as_json: bool = False) -> Iterator[Output]:
 
     SIGTERM and its like act as Ctrl-C does. Where Ray hangs the process ends here, without waiting
     for it."""
-    from va_search.search.signals import signals_interrupt
+    from va_search.search.interruption import signals_interrupt
 
     with _left_at_once(), signals_interrupt(), _errors_shown(as_json) as output:
         yield output
@@ -144,7 +144,7 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
     except VaSearchError as error:
         raise output.failed(str(error), error.exit_code) from None
     except KeyboardInterrupt:
-        from va_search.search.signals import interrupted_by
+        from va_search.search.interruption import interrupted_by
 
         raise output.failed(
             f"{interrupted_by()}; the same command goes on from what is finished", 130

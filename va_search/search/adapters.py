@@ -15,11 +15,10 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
+from va_search.search.failures import Death, Outage, outage_in, outage_of
 from va_search.search.nodes import LOOK_SECONDS
-from va_search.search.outages import Outage, outage_in, outage_of
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
-from va_search.search.worker_deaths import Death
 
 
 class Unsaved:

@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from va_search.search.outages import Outage, outage_of
+from va_search.search.failures import Outage, outage_of
 from va_search.search.saves import SECONDS, Saves, StillTrained
 from va_search.search.trial import (
     REPORT_SECONDS,

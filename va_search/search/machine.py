@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from va_search.errors import InputError, JobError
-from va_search.search.container import cores
+from va_search.search.failures import Deaths
 from va_search.search.ray_folder import private_folder
+from va_search.search.resources import cores
 from va_search.search.saves import SECONDS
 from va_search.search.supervisor import Supervisor
-from va_search.search.worker_deaths import Deaths
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -66,7 +66,7 @@ CONNECT_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, none of which changes a result: Ray's address, trials side by side, GPU share,
+    """The ways to run, none of which changes a result: Ray's address, trials side by side, GPU share,
     tracking server, threads of a trial, seconds between its checkpoints, trials of one
     configuration trained as one model."""
 
@@ -110,7 +110,7 @@ def token_hint() -> str:
 
 
 def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
-    """How many trials the resources bear at a time, at least one."""
+    """Return the number of trials that the resources bear at a time, at least one."""
     by_cpu = int(resources.get("CPU", 1) // threads)
     by_gpu = int(resources.get("GPU", 0) / gpus) if gpus else by_cpu
     return max(1, min(by_cpu, by_gpu))
@@ -177,9 +177,8 @@ def _start(options: Options, folder: Path | None) -> None:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # a dead process of a trial: we say why it died
+    # Tune would log the death of a trial's process; the search says why it died.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     address: dict[str, Any] = {"address": options.address}
     if folder is not None:
         address = {
@@ -259,9 +258,9 @@ def _refuse_private(address: str) -> None:
     import ray
 
     if any(PRIVATE.items() <= node.get("Labels", {}).items() for node in ray.nodes()):
-        found = "found the Ray that another search on this machine started for itself, which ends with it"
         raise InputError(
-            f"--address {address}: {found}; give host:port of a cluster, or leave --address out"
+            f"--address {address}: found the Ray that another search on this machine started for "
+            "itself, which ends with it; give host:port of a cluster, or leave --address out"
         )
 
 

@@ -35,7 +35,7 @@ LOOK_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Expected:
-    """What every node must have: the driver's package and Python, its home (a token in it) and its
+    """The requirements of every node: the driver's package and Python, its home (a token in it) and its
     store."""
 
     version: str
@@ -52,61 +52,63 @@ class Expected:
 
 @contextmanager
 def expected(home: Home, store: Store) -> Iterator[Expected]:
-    """What nodes are compared with; the token lies in the home meanwhile."""
+    """Yield the requirements that nodes are compared with; the token lies in the home meanwhile."""
     token = uuid.uuid4().hex
     manifest = hashlib.sha256((store.path / "manifest.json").read_bytes()).hexdigest()
-    made = Expected(
+    requirements = Expected(
         __version__, platform.python_version(), home.place, token, store.place, manifest
     )
     if home.url is not None:
-        Remote(home.url).write(made.token_name, b"{}")
+        Remote(home.url).write(requirements.token_name, b"{}")
     else:
-        write_json(home.root / made.token_name, {})
+        write_json(home.root / requirements.token_name, {})
     try:
-        yield made
+        yield requirements
     finally:
         if home.url is not None:
-            Remote(home.url).remove(made.token_name)
+            Remote(home.url).remove(requirements.token_name)
         else:
-            (home.root / made.token_name).unlink(missing_ok=True)
+            (home.root / requirements.token_name).unlink(missing_ok=True)
 
 
 def problems_here(wanted: Expected) -> list[str]:
-    """Why this machine must not train, in words; what `unfit` runs on each node."""
-    found = []
+    """Return the reasons why this machine must not train; `unfit` runs it on each node."""
+    problems = []
     if __version__ != wanted.version:
-        found.append(
+        problems.append(
             f"has va_search {__version__}, expected {wanted.version} as here; install the same there"
         )
     if platform.python_version_tuple()[:2] != tuple(wanted.python.split("."))[:2]:
-        found.append(f"has Python {platform.python_version()}, expected {wanted.python} as here")
-    for what, place, name in (
+        problems.append(f"has Python {platform.python_version()}, expected {wanted.python} as here")
+    for kind, location, name in (
         ("home", wanted.home, wanted.token_name),
         ("store", wanted.store, "manifest.json"),
     ):
         try:
             content = (
-                Remote(place).read(name) if is_url(place) else (Path(place) / name).read_bytes()
+                Remote(location).read(name)
+                if is_url(location)
+                else (Path(location) / name).read_bytes()
             )
         except (OSError, VaSearchError) as error:
-            does = "reach" if is_url(place) else "see"
-            why = f" ({error})" if is_url(place) else ""
+            does = "reach" if is_url(location) else "see"
+            detail = f" ({error})" if is_url(location) else ""
             advice = (
                 ""
-                if is_url(place)
+                if is_url(location)
                 else "; it must be a folder that all nodes share, or an s3:// URL"
             )
-            found.append(f"does not {does} the {what} {place}{why}{advice}")
+            problems.append(f"does not {does} the {kind} {location}{detail}{advice}")
             continue
-        if what == "store" and hashlib.sha256(content).hexdigest() != wanted.manifest:
-            found.append(
-                f"has another store at {place}; copy the same one there, or give an s3:// URL"
+        if kind == "store" and hashlib.sha256(content).hexdigest() != wanted.manifest:
+            problems.append(
+                f"has another store at {location}; copy the same one there, or give an s3:// URL"
             )
-    return found
+    return problems
 
 
 def unfit(wanted: Expected, nodes: list[dict[str, Any]]) -> list[str]:
-    """Of these living nodes, those that must not train: address and why."""
+    """Return the addresses of living nodes that must not train, each with the reason."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -118,7 +120,7 @@ def unfit(wanted: Expected, nodes: list[dict[str, Any]]) -> list[str]:
         for node in nodes
     ]
     until = time.monotonic() + PROBE_SECONDS
-    found = []
+    unfit_nodes = []
     for node, answer in zip(nodes, asked, strict=True):
         where = f"node {node['NodeManagerAddress']} ({node['NodeManagerHostname']})"
         try:
@@ -133,8 +135,8 @@ def unfit(wanted: Expected, nodes: list[dict[str, Any]]) -> list[str]:
             if not _lives(node["NodeID"]):
                 continue  # it left meanwhile: nothing will be placed on it
             problems = [f"runs no task ({str(error).strip().splitlines()[0]})"]
-        found += [f"{where} {problem}" for problem in problems]
-    return found
+        unfit_nodes += [f"{where} {problem}" for problem in problems]
+    return unfit_nodes
 
 
 def living() -> list[dict[str, Any]]:
@@ -145,27 +147,27 @@ def living() -> list[dict[str, Any]]:
 
 
 def _lives(node: str) -> bool:
-    return any(one["NodeID"] == node for one in living())
+    return any(alive["NodeID"] == node for alive in living())
 
 
 @contextmanager
 def checked_nodes(
     home: Home, store: Store, call: Callable[[Callable[[], list[str]]], list[str]]
 ) -> Iterator[Expected]:
-    """What nodes must have, for those that join later, which their first trial compares
+    """Yield the requirements of nodes, for those that join later, whose first trial compares them
     (`trial.py`).
 
     `call` calls Ray. InputError naming every node of now that must not train.
     """
-    with expected(home, store) as wanted:
-        problems = call(lambda: unfit(wanted, living()))
+    with expected(home, store) as requirements:
+        problems = call(lambda: unfit(requirements, living()))
         if problems:
             raise InputError(*problems)
-        yield wanted
+        yield requirements
 
 
 def places(nodes: list[dict[str, Any]], gpus: float, threads: int) -> int:
-    """How many trials these nodes bear at a time, each on one of them."""
+    """Return the number of trials that these nodes bear at a time, each on one of them."""
     return sum(_places(node["Resources"], gpus, threads) for node in nodes)
 
 
@@ -175,7 +177,7 @@ def _places(resources: dict[str, float], gpus: float, threads: int) -> int:
 
 
 def waiting_for(nodes: list[dict[str, Any]], gpus: float, threads: int) -> str | None:
-    """What is missing where no node could run a trial; None where one can."""
+    """Describe what nodes lack where none could run a trial; None where one can."""
     if places(nodes, gpus, threads):
         return None
     need = f"{threads} CPU" + (f" and {gpus:g} GPU" if gpus else "")

@@ -44,7 +44,7 @@ LOG = logging.getLogger(__name__)
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder for Ray's session, of mode 0700; its processes are ended and it is removed at the
+    """Yield a folder for Ray's session, of mode 0700; its processes are ended and it is removed at the
     end.
 
     JobError naming every place that was tried, and why it can't be used.
@@ -68,13 +68,13 @@ def private_folder() -> Iterator[Path]:
 def _make_folder() -> tuple[Path, IO[str]]:
     problems = []
     asked = os.environ.get("RAY_TMPDIR")
-    for place in _places():
-        remove_left_folders(place)
+    for parent in _places():
+        remove_left_folders(parent)
         try:
-            folder, lock = _folder_in(place)
+            folder, lock = _folder_in(parent)
         except OSError as error:
-            problems.append(f"{place}: {error.strerror or error}")
-            if str(place) == asked:
+            problems.append(f"{parent}: {error.strerror or error}")
+            if str(parent) == asked:
                 LOG.warning("RAY_TMPDIR is not used: %s", problems[-1])
             continue
         return folder, lock
@@ -88,21 +88,21 @@ def _make_folder() -> tuple[Path, IO[str]]:
 
 
 def _places() -> list[Path]:
-    """Where the folder may be, the wanted place first."""
+    """Return the folders in which it may be, the user's choice first."""
     named = [os.environ.get("RAY_TMPDIR"), os.environ.get("TMPDIR"), "/tmp", "/var/tmp"]  # noqa: S108
     named += [os.environ.get("XDG_RUNTIME_DIR"), "/dev/shm"]  # noqa: S108
     return [Path(name) for name in dict.fromkeys(filter(None, named))]
 
 
-def _folder_in(place: Path) -> tuple[Path, IO[str]]:
-    """A new folder there and its lock, held; OSError where Ray could not work in it."""
-    longest = place.absolute() / f"{PREFIX}12345678" / SESSION_NAME
+def _folder_in(parent: Path) -> tuple[Path, IO[str]]:
+    """Make a folder there and return it with its lock, held; OSError where Ray could not work in it."""
+    longest = parent.absolute() / f"{PREFIX}12345678" / SESSION_NAME
     excess = len(os.fsencode(longest)) - LONGEST_SOCKET
     if excess > 0:
         raise OSError(
             f"the path is {excess} {'byte' if excess == 1 else 'bytes'} too long for Ray's sockets"
         )
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place.absolute()))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent.absolute()))
     try:
         with socket.socket(socket.AF_UNIX) as probe:  # some network file systems hold no sockets
             probe.bind(str(folder / "probe"))
@@ -118,13 +118,13 @@ def _folder_in(place: Path) -> tuple[Path, IO[str]]:
     return folder, lock
 
 
-def remove_left_folders(place: Path) -> None:
+def remove_left_folders(parent: Path) -> None:
     """Remove the folders in a place that killed searches of this user left, and end what still runs
     there."""
-    for folder in place.glob(f"{PREFIX}*"):
+    for folder in parent.glob(f"{PREFIX}*"):
         with suppress(OSError):
-            about = folder.lstat()
-            if about.st_uid != os.getuid() or time.time() - about.st_mtime < NEW_SECONDS:
+            status = folder.lstat()
+            if status.st_uid != os.getuid() or time.time() - status.st_mtime < NEW_SECONDS:
                 continue
             with open(folder / LOCK, "a", encoding="utf-8") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # OSError while its search lives

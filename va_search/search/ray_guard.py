@@ -19,21 +19,21 @@ ENDING_SECONDS = 3.0
 
 
 def processes_in(folder: Path) -> dict[int, str]:
-    """The names of the processes of the Ray whose folder this is, by id, whoever their parent is by
+    """Return the names of the processes of the Ray whose folder this is, by id, whoever their parent is by
     now.
 
     Each of Ray's processes writes a log file there, which its children inherit. Somebody who only
     reads one, and this process itself, are left out. Empty where the system has no /proc."""
-    found = {}
+    names = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another user's, or gone meanwhile
             if int(process.name) != os.getpid() and _writes_in(folder, process):
-                found[int(process.name)] = (process / "comm").read_text().strip()
-    return found
+                names[int(process.name)] = (process / "comm").read_text().strip()
+    return names
 
 
 def _writes_in(folder: Path, process: Path) -> bool:
-    """Whether a process, by its path in /proc, has a file open for writing below a folder."""
+    """Return True where a process, by its path in /proc, has a file open for writing below a folder."""
     for link in (process / "fd").iterdir():
         if link.readlink().is_relative_to(folder) and link.lstat().st_mode & stat.S_IWUSR:
             return True

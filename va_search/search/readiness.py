@@ -28,10 +28,9 @@ from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
-from va_search.search.container import cores, memory_available, memory_limit
-from va_search.search.devices import gpu_problem, gpus_seen
 from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options
+from va_search.search.resources import cores, gpu_problem, gpus_seen, memory_available, memory_limit
 from va_search.search.session import planned_trials
 from va_search.search.sizes import disk_of_trial, memory_of_trial
 from va_search.search.space import Space
@@ -104,8 +103,7 @@ def check_ready(
     return Readiness([*environment_remarks(home, options), *remarks], concurrent)
 
 
-# -- store
-# -----------------------------------------------------------------------------------------------------------
+# -- store --
 
 
 def store_problems(space: Space, store: Store) -> Iterator[str]:
@@ -143,32 +141,32 @@ def _label_problem(
     """Describe what is wrong with one target's labels on a side, `annotation` (frames, targets);
     None: nothing."""
     target, labels = DIMENSIONS[column], annotation[:, column]
-    known = labels[~np.isnan(labels)]
+    values = labels[~np.isnan(labels)]
     where = f"the {recordings} {side} recordings" if recordings > 1 else f"the one {side} recording"
-    if len(known) < LEAST:
-        frames = "1 frame is" if len(known) == 1 else f"{len(known)} frames are"
+    if len(values) < LEAST:
+        frames = "1 frame is" if len(values) == 1 else f"{len(values)} frames are"
         return f"{frames} labelled for {target} in {where}, expected at least {LEAST}"
-    if counts and known.min() == known.max():
-        others = [
+    if counts and values.min() == values.max():
+        varying = [
             name
             for index, name in enumerate(DIMENSIONS)
             if index != column and _varies(annotation[:, index])
         ]
         advice = (
-            f"; to train and rank by {others[0]} alone give objective: {others[0]}"
-            if others
+            f"; to train and rank by {varying[0]} alone give objective: {varying[0]}"
+            if varying
             else ""
         )
         return (
-            f"{target} is {known[0]:g} in all {len(known):,} labelled frames of {where}, so it has no CCC and nothing "
+            f"{target} is {values[0]:g} in all {len(values):,} labelled frames of {where}, so it has no CCC and nothing "
             f"can be learnt{advice}"
         )
     return None
 
 
 def _varies(labels: NDArray[np.float32]) -> bool:
-    known = labels[~np.isnan(labels)]
-    return len(known) > 0 and bool(known.min() < known.max())
+    values = labels[~np.isnan(labels)]
+    return len(values) > 0 and bool(values.min() < values.max())
 
 
 def _counts(space: Space, target: str) -> bool:
@@ -200,19 +198,19 @@ def same_here(space: Space) -> Iterator[str]:
 def lengths(space: Space, store: Store) -> tuple[list[str], list[str]]:
     """Problems and remarks on `frame_step` and `segment_length` beside the recordings' lengths."""
     longest = space.sameness.longest
-    at = f"{store.path}: the longest stretch without a gap has {longest:,} frames"
+    longest_text = f"{store.path}: the longest stretch without a gap has {longest:,} frames"
     problems: list[str] = []
     remarks: list[str] = []
     frame_steps = [step for step in space.declared("frame_step") if isinstance(step, int)] or [1]
     too_long = [step for step in frame_steps if step >= longest > 1]
     if too_long and len(too_long) == len(frame_steps):
         problems.append(
-            f"{at}, so that frame_step {_listed(too_long)} makes one model step of every recording; "
+            f"{longest_text}, so that frame_step {_listed(too_long)} makes one model step of every recording; "
             f"give less than {longest:,}"
         )
     elif too_long:
         remarks.append(
-            f"{at}: frame_step {_listed(too_long)} makes one model step of every recording"
+            f"{longest_text}: frame_step {_listed(too_long)} makes one model step of every recording"
         )
     steps = -(-longest // min(frame_steps))
     segments = [length for length in space.declared("segment_length") if length >= steps]
@@ -229,8 +227,7 @@ def _listed(values: Sequence[int]) -> str:
     return ", ".join(shortened)
 
 
-# -- machine
-# ---------------------------------------------------------------------------------------------------------
+# -- machine --
 
 
 def machine_problems(options: Options) -> Iterator[str]:
@@ -239,9 +236,8 @@ def machine_problems(options: Options) -> Iterator[str]:
     problem = gpu_problem(options.gpus_per_trial, gpus_seen())
     if problem is not None:
         yield problem
-    if SHARED_MEMORY.is_dir() and os.access(
-        SHARED_MEMORY, os.W_OK
-    ):  # else Ray takes its own folder (machine.py)
+    # Where it may not be written Ray takes its own folder (machine.py).
+    if SHARED_MEMORY.is_dir() and os.access(SHARED_MEMORY, os.W_OK):
         probe = SHARED_MEMORY / f"va-search-{uuid.uuid4().hex}"
         try:
             probe.touch()
@@ -266,24 +262,24 @@ def fit_memory(
     left, limit = memory_available(), memory_limit()
     if left is None or options.gpus_per_trial or (options.gpus_per_trial is None and gpus_seen()):
         return None, [], []  # not known, or the GPUs decide how many there are
-    each = memory_of_trial(space, store)
-    a_trial = f"each trial at a time takes about {each // MIB:,} MiB"
-    wanted = options.concurrent or max(1, cores() // options.threads)
-    if limit is not None and limit < RAY_MEMORY + (options.concurrent or 1) * each:
-        fits = max(0, limit - RAY_MEMORY) // each
+    per_trial = memory_of_trial(space, store)
+    a_trial = f"each trial at a time takes about {per_trial // MIB:,} MiB"
+    asked = options.concurrent or max(1, cores() // options.threads)
+    if limit is not None and limit < RAY_MEMORY + (options.concurrent or 1) * per_trial:
+        fits = max(0, limit - RAY_MEMORY) // per_trial
         may = f"the container may use {limit // MIB:,} MiB of memory, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
         advice = f"give --concurrent {fits} or less" if fits else "give the container more"
-        do = "does" if wanted == 1 else "do"
-        return None, [f"{counted(wanted, 'trial')} at a time {do} not fit: {may}; {advice}"], []
-    bears = max(1, (left - RAY_MEMORY) // each)
-    if bears >= wanted:
+        do = "does" if asked == 1 else "do"
+        return None, [f"{counted(asked, 'trial')} at a time {do} not fit: {may}; {advice}"], []
+    bears = max(1, (left - RAY_MEMORY) // per_trial)
+    if bears >= asked:
         return None, [], []
     free = f"{left // MIB:,} MiB of memory are free, Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
     if options.concurrent is not None:
         return (
             None,
             [],
-            [f"--concurrent {wanted}: {free}; about {bears} {'fits' if bears == 1 else 'fit'}"],
+            [f"--concurrent {asked}: {free}; about {bears} {'fits' if bears == 1 else 'fit'}"],
         )
     return (
         bears,
@@ -294,8 +290,7 @@ def fit_memory(
     )
 
 
-# -- home
-# ------------------------------------------------------------------------------------------------------------
+# -- home --
 
 
 def home_problems(home: Home, *, writes: bool) -> Iterator[str]:
@@ -359,7 +354,7 @@ def room_for_trials(
     except OSError:
         return [], []
     free = disk.f_bavail * disk.f_frsize
-    each = disk_of_trial(space, store)
+    per_trial = disk_of_trial(space, store)
     planned = planned_trials(space)
     # `hours` and `no_improvement` may end a search long before its trials are all trained
     surely = (
@@ -367,21 +362,20 @@ def room_for_trials(
     )
     to_train = max(0, planned - complete) if planned is not None else None
     at_once = min(concurrent or 1, to_train) if to_train is not None else concurrent or 1
-    need = (to_train if surely and to_train is not None else at_once) * each
-    size = f"{free / MIB:,.1f} MiB are free at {around}, and a trial writes about {each / MIB:,.1f} MiB"
+    need = (to_train if surely and to_train is not None else at_once) * per_trial
+    size = f"{free / MIB:,.1f} MiB are free at {around}, and a trial writes about {per_trial / MIB:,.1f} MiB"
     if need > free:
-        number = need // each
+        number = need // per_trial
         do_not_fit = f"{counted(number, 'trial')} {'does' if number == 1 else 'do'} not fit"
         return [f"{size}: {do_not_fit}; make room, lower budget.trials, or give another --home"], []
-    if to_train is not None and to_train * each > free:
+    if to_train is not None and to_train * per_trial > free:
         return [], [
-            f"{size}: there is room for about {free // each:,} of the {counted(to_train, 'trial')} to come"
+            f"{size}: there is room for about {free // per_trial:,} of the {counted(to_train, 'trial')} to come"
         ]
     return [], []
 
 
-# -- environment
-# -----------------------------------------------------------------------------------------------------
+# -- environment --
 
 
 def environment_remarks(home: Home, options: Options) -> Iterator[str]:

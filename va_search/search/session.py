@@ -22,13 +22,12 @@ from va_search.errors import JobError, counted
 from va_search.files import remove_folder
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import light
-from va_search.search.breaker import Breaker
 from va_search.search.claims import Claims
 from va_search.search.credits import Credit, Told
-from va_search.search.deadline import Deadline
+from va_search.search.failures import Breaker, Outage
 from va_search.search.improvement import Improvement
+from va_search.search.interruption import Deadline
 from va_search.search.nodes import Expected
-from va_search.search.outages import Outage
 from va_search.search.outcomes import Values, best_ccc, objective, reason
 from va_search.search.proposals import Proposals, take
 from va_search.search.space import Space

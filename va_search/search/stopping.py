@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from va_search.errors import Interrupted, TimeIsUp, VaSearchError, counted
+from va_search.search.interruption import interrupted_by, signals_taken
 from va_search.search.session import Session
-from va_search.search.signals import interrupted_by, signals_taken
 
 
 @contextmanager

@@ -28,8 +28,8 @@ from typing import Any, TypeVar
 
 from va_search.errors import JobError
 from va_search.files import remove_folder
+from va_search.search.interruption import block_signals, retake_signals
 from va_search.search.ray_guard import end_processes, processes_in
-from va_search.search.signals import block_signals, retake_signals
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class Supervisor:
     def call(
         self, work: Callable[[], T], *, patience: float = STOP_SECONDS, limit: float = math.inf
     ) -> T:
-        """What `work` returns, called on Ray's thread.
+        """Return `work()`, called on Ray's thread.
 
         RayLost when Ray is lost meanwhile, takes longer than `limit` seconds, or does not end
         within `patience` seconds of a request to stop."""
@@ -157,7 +157,7 @@ class Supervisor:
         self._probe = _Probe(address, node)
 
     def lost(self) -> str | None:
-        """Why Ray can't go on, looked at now; None while it can. Any thread may ask."""
+        """Return why Ray can't go on, looked at now; None while it can. Any thread may ask."""
         return self._death() or (self._probe.problem(self._folder is None) if self._probe else None)
 
     def abandon(self) -> None:
@@ -200,7 +200,7 @@ class Supervisor:
         return self.lost()
 
     def _death(self) -> str | None:
-        """Which of the vital processes is gone since it was first seen."""
+        """Return which of the vital processes is gone since it was first seen."""
         if self._folder is None:
             return None
         if len(set(self._seen.values())) < len(VITAL):
@@ -223,9 +223,9 @@ class Supervisor:
         if code is not None and code < 0:
             with suppress(ValueError):
                 return f"was ended by {signal.Signals(-code).name}"
-        last = _last_error(self._folder, name)
+        error = _last_error(self._folder, name)
         exited = "ended" if code is None else f"ended with exit code {code}"
-        return f"{exited}: {last}" if last else exited
+        return f"{exited}: {error}" if error else exited
 
 
 class _Probe:
@@ -249,8 +249,8 @@ class _Probe:
             )
         if self._silent < (SILENT_CLUSTER_SECONDS if cluster else SILENT_SECONDS):
             return None
-        what = f"the Ray cluster at {self._address}" if cluster else "Ray on this machine"
-        return f"{what} has not answered for {self._silent:.0f} s"
+        ray = f"the Ray cluster at {self._address}" if cluster else "Ray on this machine"
+        return f"{ray} has not answered for {self._silent:.0f} s"
 
     def end(self) -> None:
         self._ended.set()
@@ -271,7 +271,7 @@ class _Probe:
 
 
 def _lives(process: int) -> bool:
-    """Whether a process runs; one that ended and was not yet waited for does not."""
+    """Return True while a process runs; one that ended and was not yet waited for does not."""
     try:
         state = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except OSError:
@@ -280,19 +280,19 @@ def _lives(process: int) -> bool:
 
 
 def _ended_children() -> dict[int, str]:
-    """The names, by id, of this process's children that have ended and were not yet waited for."""
-    found = {}
+    """Return the names, by id, of this process's children that have ended and were not yet waited for."""
+    names = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            before, _, after = (process / "stat").read_text().rpartition(")")
-            state, parent = after.split()[:2]
+            name, _, fields = (process / "stat").read_text().rpartition(")")
+            state, parent = fields.split()[:2]
             if state in "ZX" and int(parent) == os.getpid():
-                found[int(process.name)] = before.partition("(")[2]
-    return found
+                names[int(process.name)] = name.partition("(")[2]
+    return names
 
 
 def _exit_code(process: int) -> int | None:
-    """How a process that Ray started here ended: its exit code, or minus the signal; None where
+    """Return how a process that Ray started here ended: its exit code, or minus the signal; None where
     unknown."""
     with suppress(OSError):  # WNOWAIT leaves it to Ray to wait for it
         status = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT)
@@ -302,7 +302,7 @@ def _exit_code(process: int) -> int | None:
 
 
 def _last_error(folder: Path | None, name: str) -> str:
-    """The last error that a process of Ray's wrote to its log; empty when there is none."""
+    """Return the last error that a process of Ray's wrote to its log; empty when there is none."""
     lines: list[str] = []
     for log in [] if folder is None else sorted(folder.glob(f"session_2*/logs/{name}.*")):
         text = log.read_text(encoding="utf-8", errors="replace")

@@ -4,7 +4,7 @@ in the bank.
 An actor is used for many trials. It catches a training's exception and reports it, so that one bad
 trial costs no new process; what the actor can't catch (the process is killed) Ray reports to the
 driver, which hands the trial out again. Another actor then goes on from the last checkpoint. A
-failure of the machine (outages.py) is reported likewise, the checkpoint is kept, and the actor ends
+failure of the machine (failures.py) is reported likewise, the checkpoint is kept, and the actor ends
 its process at the step after, so that no other trial begins in it."""
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import remove_folder
 from va_search.predictions.bank import Bank
+from va_search.search.failures import NothingToReport, Outage, StoreGone, outage_of
 from va_search.search.nodes import Expected, problems_here, where
-from va_search.search.outages import NothingToReport, Outage, StoreGone, outage_of
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now

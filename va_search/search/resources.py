@@ -1,0 +1,202 @@
+"""The resources of this machine: cores and memory that a container leaves, GPUs that PyTorch can use.
+
+Conventions: control groups of version 2 (`cpu.max`, `memory.max`) and version 1
+(`cpu.cfs_quota_us`, `memory.limit_in_bytes`) are read, each with those around it, since the
+tightest one holds. Memory is in bytes. None: no limit, or a system without control groups.
+
+A GPU that Ray finds and PyTorch can't use would train everything on the CPU, one trial at a time,
+without a word. So it is an error, and training on the CPU a choice: `--gpus-per-trial 0`, or
+CUDA_VISIBLE_DEVICES=-1 for every command.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from va_search.errors import InputError
+
+MEMBERSHIP = Path("/proc/self/cgroup")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+MEMORY = Path("/proc/meminfo")
+NO_LIMIT = 2**60
+"""Version 1 says a number near 2**63 where there is no limit."""
+
+
+def cores() -> int:
+    """Return the cores this process may use, at least 1: those of its affinity, or fewer by its
+    container's quota."""
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = cpu_quota()
+    return usable if quota is None else max(1, min(usable, int(quota)))
+
+
+def cpu_quota(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> float | None:
+    """Return the cores' worth of processor time that the container may use: `docker --cpus 0.5` is 0.5."""
+    quotas: list[float] = []
+    for folder in _groups("cpu", membership, root):
+        words = _text(folder / "cpu.max").split()
+        if not words:
+            words = [_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")]
+        if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0:
+            quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas, default=None)
+
+
+def memory_limit(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> int | None:
+    """Return the bytes that the container may use in all."""
+    return min((limit for limit, _ in _memory_groups(membership, root)), default=None)
+
+
+def memory_available(
+    membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS, meminfo: Path = MEMORY
+) -> int | None:
+    """Return the bytes that new processes may take: what the machine has available, or the container has left
+    if that is less."""
+    left = [max(0, limit - used) for limit, used in _memory_groups(membership, root)]
+    for line in _text(meminfo).splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            left.append(int(value.split()[0]) * 1024)
+    return min(left, default=None)
+
+
+def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[int, int]]:
+    """Yield limit and use of each group that has a limit; files that can be dropped any time are no use
+    of memory."""
+    for folder in _groups("memory", membership, root):
+        second = (folder / "memory.max").is_file()
+        limit = _text(folder / ("memory.max" if second else "memory.limit_in_bytes"))
+        used = _text(folder / ("memory.current" if second else "memory.usage_in_bytes"))
+        if not limit.isdigit() or int(limit) >= NO_LIMIT or not used.isdigit():
+            continue
+        droppable = 0
+        for line in _text(folder / "memory.stat").splitlines():
+            name, _, value = line.partition(" ")
+            if name == ("inactive_file" if second else "total_inactive_file"):
+                droppable = int(value)
+        yield int(limit), max(0, int(used) - droppable)
+
+
+def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's group and of those around it, of either version of control
+    groups."""
+    for line in _text(membership).splitlines():
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0" and not controllers:
+            tops = [root, root / "unified"]
+        elif controller in controllers.split(","):
+            tops = [root / controllers, root / controller]
+        else:
+            continue
+        steps = Path(path.lstrip("/")).parts
+        for top in tops:
+            for depth in range(len(steps), -1, -1):
+                folder = top.joinpath(*steps[:depth])
+                if folder.is_dir():
+                    yield folder
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+DEVICES = Path("/dev")
+"""The folder where a file `nvidia0`, `nvidia1`, … stands for each NVIDIA GPU, or `dxg` for those of Windows
+around a Linux."""
+
+PROBE = "import torch; torch.zeros(1, device='cuda').add_(1).item()"
+PROBE_SECONDS = 120.0
+
+
+def gpus_seen() -> float:
+    """Count the GPUs that Ray will find, as far as that can be known without Ray."""
+    if hidden_by_user():
+        return 0.0
+    with suppress(ValueError, TypeError, AttributeError):
+        override = json.loads(os.environ.get("RAY_OVERRIDE_RESOURCES", "{}")).get("GPU")
+        if override is not None:
+            return float(override)
+    number = len(
+        [path for path in DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
+    )
+    if number == 0 and any((DEVICES / name).exists() for name in ("nvidiactl", "dxg")):
+        number = 1
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return float(number if visible is None else min(number, len(visible.split(","))))
+
+
+def hidden_by_user() -> bool:
+    """True where CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1", "NoDevFiles")
+
+
+def gpu_problem(asked: float | None, seen: float) -> str | None:
+    """Describe what is wrong where trials take `asked` GPUs each (None: one, if there is one) and
+    Ray has `seen`."""
+    if asked == 0 or (asked is None and (seen < 1 or hidden_by_user())):
+        return None
+    if asked is not None and seen <= 0:
+        return f"--gpus-per-trial {asked:g}: this machine has no GPU that Ray can use; {LEAVE_OUT}"
+    reason = torch_problem()
+    if reason is None:
+        return None
+    option = "" if asked is None else f"--gpus-per-trial {asked:g}: "
+    return f"{option}this machine has a GPU, but PyTorch can't use it ({reason}); mend that, or {ON_CPU}"
+
+
+LEAVE_OUT = "leave the option out to train on what there is"
+ON_CPU = "train on the CPU: set CUDA_VISIBLE_DEVICES=-1 (or search with --gpus-per-trial 0)"
+
+
+def gpus_each(asked: float | None, of_ray: float) -> float:
+    """Return the GPUs that each trial takes on this machine, where Ray has found `of_ray`. InputError where it
+    can't be so."""
+    problem = gpu_problem(asked, of_ray)
+    if problem is not None:
+        raise InputError(problem)
+    if asked is None:
+        return 1.0 if of_ray >= 1 and not hidden_by_user() else 0.0
+    if asked > of_ray:
+        raise InputError(
+            f"--gpus-per-trial {asked:g}: this machine has {of_ray:g} that Ray can use; {LEAVE_OUT}"
+        )
+    return asked
+
+
+@cache
+def torch_problem() -> str | None:
+    """Try PyTorch on the GPU in another process, which a broken driver may end; the reason it
+    fails, or None."""
+    try:
+        probe = subprocess.run(  # noqa: S603 (our own interpreter)
+            [sys.executable, "-c", PROBE],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not answer within {PROBE_SECONDS:.0f} s"
+    if probe.returncode == 0:
+        return None
+    lines = [line.strip() for line in probe.stderr.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else f"its process ended with {probe.returncode}"
+
+
+def device_in_words(gpus: float) -> str:
+    """Name the device of trials that take so many GPUs."""
+    if gpus == 0:
+        return "the CPU"
+    return "one GPU each" if gpus == 1 else f"{gpus:g} GPU each"
