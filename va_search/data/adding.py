@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from va_search.data.draft import write_arrow
-from va_search.data.importing import refuse
+from va_search.data.problems import refuse
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import read_json, whole_file, write_json

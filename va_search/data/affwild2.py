@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
 from va_search.data.draft import Description, Part
-from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, read_rows, width
-from va_search.data.frame_rows import RecordingFrames, first_number
-from va_search.data.importing import Progress, drafting, quiet, read_all, refuse
-from va_search.data.sheet import and_more, empty_lines, read_header, read_numbers, where
+from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, feature_columns, read_rows
+from va_search.data.frame_names import RecordingFrames, first_number
+from va_search.data.importing import Progress, drafting, quiet, read_all
+from va_search.data.problems import and_more, refuse
+from va_search.data.readers import empty_lines, read_header, read_numbers, where
 from va_search.data.store import Store
 from va_search.data.table import label_problems
 from va_search.errors import InputError
@@ -78,7 +79,8 @@ def _description(places: Places, first: Affwild2Source, dtype: str) -> Descripti
     while reading."""
     files = dict(first.features)
     named = {
-        name: (modality, width(files[name])) for name, (modality, _) in feature_sets(places).items()
+        name: (modality, feature_columns(files[name]))
+        for name, (modality, _) in feature_sets(places).items()
     }
     source = f"affwild2 {places.annotations.resolve()}"
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
@@ -171,7 +173,7 @@ def _check_columns(file: Path, rows: FrameRows, name: str, description: Descript
             f"{file}: dim {rows.features.shape[1]}, but feature set {name!r} has {len(expected)} in its first recording"
         )
     unnamed = file.suffix == ".npy" or expected == tuple(map(str, range(len(expected))))
-    if not unnamed and width(file) != expected:
+    if not unnamed and feature_columns(file) != expected:
         raise InputError(
             f"{file}: columns under other names, or in another order, than in the first file of {name!r}"
         )

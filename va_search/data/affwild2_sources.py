@@ -16,11 +16,11 @@ from pathlib import Path
 
 from va_search.data.dataset import two_spellings
 from va_search.data.draft import Source, check_sources
-from va_search.data.frame_rows import recording_name
-from va_search.data.importing import refuse
+from va_search.data.frame_names import recording_name
 from va_search.data.nearby import Nearby, plain
+from va_search.data.problems import and_more, not_used, refuse
+from va_search.data.readers import read_header, read_texts
 from va_search.data.sample import read_sample
-from va_search.data.sheet import and_more, not_used, read_header, read_texts
 from va_search.errors import InputError, counted, nearest_name
 from va_search.files import check_regular, checked_name
 

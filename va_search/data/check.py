@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from va_search.data.columns import ColumnFindings, read_columns
 from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.footage import footage_findings
-from va_search.data.sheet import exact
+from va_search.data.problems import exact
 from va_search.data.store import SPLITS, Recording, Store
 from va_search.errors import counted
 from va_search.files import digest, read_json

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.copies import FrameHashes, LabelCopies
-from va_search.data.sheet import exact
+from va_search.data.problems import exact
 from va_search.data.store import FeatureSet, Recording, Store
 
 OUTLIER = 20.0  # MAD

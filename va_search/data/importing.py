@@ -7,60 +7,25 @@ import must not wait seconds for processes to start."""
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
 
 from va_search.data.draft import Description, Draft, Part, Source
-from va_search.data.sheet import first_few
+from va_search.data.problems import refuse
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import remove_folder
 from va_search.locks import only_one
 
 Progress = Callable[[int, int, str], None]
-PROBLEMS_SHOWN = 50
 MOST_WORKERS = 8
-ALIKE_SHOWN = 4
-PLACE = re.compile(r".+?\.(csv|parquet|txt|npy)(:\d+| row \d+)?: ")
-"""Where a problem is: a file, and its line or row."""
 
 
 def quiet(done: int, total: int, what: str) -> None:
     """The progress callback that shows nothing: recordings done, recordings in all, the one just
     read."""
-
-
-def refuse(problems: list[str]) -> None:
-    """Raise one InputError with the first 50 of `problems` and the count of the others; nothing
-    when there are none.
-
-    The same problem of several files is one.
-    """
-    if problems:
-        raise InputError(*first_few(alike_once(problems), PROBLEMS_SHOWN))
-
-
-def alike_once(problems: list[str]) -> list[str]:
-    """The problems in their order; those that say the same of several files are one, which names
-    three of them."""
-    places: dict[str, list[str]] = {}
-    for problem in problems:
-        match = PLACE.match(problem)
-        text = problem[match.end() :] if match else problem
-        places.setdefault(text, []).append(match[0].removesuffix(": ") if match else "")
-    single = []
-    for text, found in places.items():
-        if not found[0]:
-            single.append(text)
-            continue
-        others = [re.sub(r".*/", "", place) for place in found[1:ALIKE_SHOWN]]
-        more = f" and {len(found) - ALIKE_SHOWN} more" if len(found) > ALIKE_SHOWN else ""
-        same = f" (the same at {', '.join(others)}{more})" if others else ""
-        single.append(f"{found[0]}: {text}{same}")
-    return single
 
 
 @contextmanager

@@ -10,10 +10,9 @@ from __future__ import annotations
 from itertools import groupby
 from pathlib import Path
 
-from va_search.data.column_roles import roles_of
-from va_search.data.frame_rows import frame_numbers
-from va_search.data.importing import refuse
-from va_search.data.sheet import not_used, read_header, read_strings, where
+from va_search.data.column_names import roles_of
+from va_search.data.problems import not_used, refuse
+from va_search.data.readers import read_header, read_numbers, read_strings, where
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS
 
@@ -95,7 +94,7 @@ def _other_numbers(file: Path, header: list[str], images: list[tuple[str, int]])
     problems = []
     for column in roles_of(header, (COLUMN, *DIMENSIONS)).frames:
         for row, (number, (_, frame)) in enumerate(
-            zip(frame_numbers(file, column), images, strict=True)
+            zip(read_numbers(file, [column])[:, 0].tolist(), images, strict=True)
         ):
             if number != frame:
                 problems.append(

@@ -18,34 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.clock import find_gaps
-from va_search.data.column_roles import role_of
+from va_search.data.column_names import role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
 from va_search.data.draft import Description, Part
-from va_search.data.frame_rows import RecordingFrames, refuse_ignored
-from va_search.data.importing import (
-    PROBLEMS_SHOWN,
-    Progress,
-    alike_once,
-    drafting,
-    quiet,
-    read_all,
-    refuse,
-)
-from va_search.data.sheet import (
+from va_search.data.frame_names import RecordingFrames
+from va_search.data.importing import Progress, drafting, quiet, read_all
+from va_search.data.problems import (
     PROBLEMS_OF_A_FILE,
-    SEPARATORS,
+    PROBLEMS_SHOWN,
     and_more,
     exact,
     first_few,
+    join_alike,
     listed,
     near_name,
-    not_finite,
-    read_header,
-    read_numbers,
-    separator,
+    refuse,
     unknown_column,
-    where,
 )
+from va_search.data.readers import not_finite, read_header, read_numbers, reader_of, where
+from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store
 from va_search.errors import InputError, counted
 from va_search.metrics import DIMENSIONS
@@ -106,7 +97,7 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
     if dataset is not None:  # look at the headers too, so that everything is reported at once
         for recording in listing.recordings:
             problems += _header_problems(recording, dataset)
-    raise InputError(*first_few(alike_once(problems), PROBLEMS_SHOWN))
+    raise InputError(*first_few(join_alike(problems), PROBLEMS_SHOWN))
 
 
 def _header_problems(recording: TableSource, dataset: Dataset) -> list[str]:
@@ -190,8 +181,7 @@ def read_part(
             problems += error.problems
     problems += _ignored_problems(recording, dataset, header, recordings, people)
     refuse(problems)
-    sign = separator(file) if file.suffix == ".csv" else ","
-    kinds = () if sign == "," else (f"cells are separated by {SEPARATORS[sign]}",)
+    kinds = reader_of(file).remarks(file)
     return Part(_by_set(numbers, dataset), pair, times, None, gaps, tuple(warnings), kinds=kinds)
 
 

@@ -22,8 +22,7 @@ from va_search.data.affwild2_sources import (
     sample_entries,
     video_of,
 )
-from va_search.data.importing import refuse
-from va_search.data.sheet import and_more
+from va_search.data.problems import and_more, refuse
 from va_search.errors import InputError
 from va_search.extract.recipe import Recipe
 from va_search.files import checked_name
