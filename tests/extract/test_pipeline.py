@@ -17,7 +17,7 @@ pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
 
 from extract_world import tone, write_crops, write_labels, write_recipe, write_video
 
-from va_search.data.check import check
+from va_search.data.audit import check
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract import extractor, pipeline
