@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.column_names import unit_of
-from va_search.data.problems import and_more, exact
-from va_search.data.readers import where
+from va_search.data.problems import exact
+from va_search.data.readers import wrong_rows
 from va_search.errors import InputError
 
 GAP = 1.5  # frame intervals
@@ -80,24 +80,17 @@ def find_gaps(
 
 
 def _refuse_disorder(file: Path, times: Times) -> None:
-    holes = np.flatnonzero(~np.isfinite(times))
-    if holes.size:
-        position = where(file, int(holes[0]))
-        raise InputError(f"{position}: time is empty or not finite{and_more(holes.size - 1)}")
-    large = np.flatnonzero(np.abs(times) >= EXACT)  # nanoseconds since 1970, for one
-    if large.size:
-        row = int(large[0])
+    if holes := wrong_rows(file, ~np.isfinite(times)):
+        raise InputError(f"{holes.position}: time is empty or not finite{holes.more}")
+    if large := wrong_rows(file, np.abs(times) >= EXACT):  # nanoseconds since 1970, for one
         raise InputError(
-            f"{where(file, row)}: time {times[row]:g}{and_more(large.size - 1)} would not come back "
-            f"exactly, expected below 2^53 ({EXACT:g}); give times from the recording's start, or "
-            "in ms"
+            f"{large.position}: time {times[large.row]:g}{large.more} would not come back exactly, "
+            f"expected below 2^53 ({EXACT:g}); give times from the recording's start, or in ms"
         )
-    back = np.flatnonzero(np.diff(times) <= 0)
-    if back.size:
-        row = int(back[0]) + 1
+    if back := wrong_rows(file, np.diff(times, prepend=-np.inf) <= 0):
         raise InputError(
-            f"{where(file, row)}: time {exact(times[row])} after {exact(times[row - 1])}"
-            f"{and_more(back.size - 1)}; time must increase from row to row"
+            f"{back.position}: time {exact(times[back.row])} after {exact(times[back.row - 1])}"
+            f"{back.more}; time must increase from row to row"
         )
 
 
@@ -127,13 +120,11 @@ def _confirm_unit(file: Path, column: str, times: Times, regular: Times, rate: f
 
 def _refuse_other_than_frames(file: Path, times: Times, column: str) -> None:
     """InputError unless times are whole numbers that step by 1."""
-    broken = np.flatnonzero(times != np.floor(times))
-    if broken.size:
-        row = int(broken[0])
+    if broken := wrong_rows(file, times != np.floor(times)):
         raise InputError(
-            f"{where(file, row)}: column {column!r} is {exact(times[row])}"
-            f"{and_more(broken.size - 1)}, expected whole frame numbers; if it is a time, say its "
-            "unit: `time_unit: seconds` or `milliseconds` in dataset.yaml"
+            f"{broken.position}: column {column!r} is {exact(times[broken.row])}{broken.more}, "
+            "expected whole frame numbers; if it is a time, say its unit: `time_unit: seconds` or "
+            "`milliseconds` in dataset.yaml"
         )
     step = float(np.median(np.diff(times)))
     if step != 1:
@@ -284,20 +275,19 @@ def _nearest_frames(
     if known.column is None:
         # Times that were cut off, 66 ms for 66.67, lie up to a whole last digit before the frame's.
         late = np.where((late > 0) & (late <= FARTHEST * known.interval), late / 2, late)
-    strange = ~(np.abs(late) <= _reach(row_times, times, factor, known))
-    if strange.any():
-        row = int(np.argmax(strange))
+    reach = _reach(row_times, times, factor, known)
+    if strange := wrong_rows(file, ~(np.abs(late) <= reach)):
         raise InputError(
-            f"{where(file, row)}: {column} {exact(row_times[row])} is no frame's time"
-            f"{and_more(int(strange.sum()) - 1)}; the recording has {len(known.times)} frames from "
+            f"{strange.position}: {column} {exact(row_times[strange.row])} is no frame's time"
+            f"{strange.more}; the recording has {len(known.times)} frames from "
             f"{known.times.min():g} to {known.times.max():g}{_describe(row_times, column, known)}"
         )
-    repeated = np.setdiff1d(np.arange(len(frames)), np.unique(frames, return_index=True)[1])
-    if repeated.size:
-        row = int(repeated[0])
+    is_repeated = np.ones(len(frames), dtype=bool)
+    is_repeated[np.unique(frames, return_index=True)[1]] = False
+    if repeated := wrong_rows(file, is_repeated):
         raise InputError(
-            f"{where(file, row)}: {column} {row_times[row]:g} stands twice"
-            f"{and_more(repeated.size - 1)}, expected one row a frame"
+            f"{repeated.position}: {column} {row_times[repeated.row]:g} stands twice"
+            f"{repeated.more}, expected one row a frame"
         )
     return frames
 

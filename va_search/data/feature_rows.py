@@ -20,7 +20,7 @@ from va_search.data.clock import Frames
 from va_search.data.column_names import Roles, is_like_a_time, roles_of
 from va_search.data.frame_names import CROP, RecordingFrames, nearest
 from va_search.data.frame_rows import name_rows, refuse_repeated
-from va_search.data.problems import and_more, refuse
+from va_search.data.problems import refuse
 from va_search.data.readers import (
     empty_lines,
     not_finite,
@@ -28,6 +28,7 @@ from va_search.data.readers import (
     read_header,
     read_numbers,
     where,
+    wrong_rows,
 )
 from va_search.data.row_checks import runs_evenly
 from va_search.errors import InputError
@@ -156,12 +157,10 @@ def _rows_with_face(file: Path, roles: Roles, rows: int, *, faces: bool) -> NDAr
     if column in roles.success:
         allowed = (numbers == 0) | (numbers == 1)
         expected = "1 or 0 (no face in the frame)"
-    wrong = np.flatnonzero(~allowed)
-    if wrong.size:
-        row = int(wrong[0])
+    if wrong := wrong_rows(file, ~allowed):
         raise InputError(
-            f"{where(file, row)}: {column} {numbers[row]:g}{and_more(wrong.size - 1)}, expected "
-            f"{expected}; a feature needs another name"
+            f"{wrong.position}: {column} {numbers[wrong.row]:g}{wrong.more}, expected {expected}; "
+            "a feature needs another name"
         )
     if not numbers.any():
         raise InputError(f"{file}: {column} is 0 in every row, so no frame has a face")

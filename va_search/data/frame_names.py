@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from va_search.data.clock import EXACT, Frames, FrameTimes, Times
 from va_search.data.column_names import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
-from va_search.data.problems import and_more
-from va_search.data.readers import read_header, read_numbers, read_strings, where
+from va_search.data.readers import read_header, read_numbers, read_strings, where, wrong_rows
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 
@@ -153,18 +152,17 @@ def frames_of_column(
 
 def _frames_of_numbers(file: Path, column: str, numbers: Numbers, first: int) -> Frames:
     is_frame = (numbers >= first) & (numbers == np.floor(numbers)) & (numbers < EXACT)
-    wrong = np.flatnonzero(~is_frame)
-    if wrong.size:
-        row = int(wrong[0])
+    if wrong := wrong_rows(file, ~is_frame):
+        number = numbers[wrong.row]
         hint = ""
-        if numbers[row] == 0:
+        if number == 0:
             hint = (
                 "; frame 1 is the first (image 00001.jpg): if these count from 0, add 1 to each, "
                 "in all files"
             )
         raise InputError(
-            f"{where(file, row)}: {column} {numbers[row]:g}{and_more(wrong.size - 1)}, expected a "
-            f"whole number from {first}{hint}"
+            f"{wrong.position}: {column} {number:g}{wrong.more}, expected a whole number from "
+            f"{first}{hint}"
         )
     return numbers.astype(np.int64) - first
 

@@ -21,7 +21,7 @@ from va_search.data.clock import RATE_APART, Frames, Times, frames_at, rate_of
 from va_search.data.column_names import Roles
 from va_search.data.frame_names import RecordingFrames, frames_of_column
 from va_search.data.problems import and_more, refuse
-from va_search.data.readers import empty_lines, read_header, read_numbers, where
+from va_search.data.readers import empty_lines, read_header, read_numbers, where, wrong_rows
 from va_search.data.row_checks import (
     refuse_other_rows,
     refuse_shuffled,
@@ -132,11 +132,9 @@ def refuse_outside(
     file: Path, frames: Frames, recording: RecordingFrames, *, first: int = 1
 ) -> None:
     """InputError where rows name frames before the first of the recording or behind its last."""
-    outside = np.flatnonzero((frames < 0) | (frames >= recording.frames))
-    if outside.size:
-        row = int(outside[0])
+    if outside := wrong_rows(file, (frames < 0) | (frames >= recording.frames)):
         raise InputError(
-            f"{where(file, row)}: frame {frames[row] + first}{and_more(outside.size - 1)}, but the "
+            f"{outside.position}: frame {frames[outside.row] + first}{outside.more}, but the "
             f"recording has {recording.frames} frames, numbered from {first} to "
             f"{recording.frames + first - 1}"
         )
@@ -146,13 +144,11 @@ def _refuse_contradictions(file: Path, named: dict[str, Frames], first: int) -> 
     """InputError where two columns put a row on different frames."""
     leading, *columns = named or [""]
     for column in columns:
-        apart = np.flatnonzero(named[leading] != named[column])
-        if apart.size:
-            row = int(apart[0])
+        if apart := wrong_rows(file, named[leading] != named[column]):
+            numbers = [named[name][apart.row] + first for name in (leading, column)]
             raise InputError(
-                f"{where(file, row)}: column {leading!r} says frame {named[leading][row] + first} "
-                f"and column {column!r} frame {named[column][row] + first}"
-                f"{and_more(apart.size - 1)}; remove the wrong one"
+                f"{apart.position}: column {leading!r} says frame {numbers[0]} and column "
+                f"{column!r} frame {numbers[1]}{apart.more}; remove the wrong one"
             )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Protocol
@@ -127,6 +128,24 @@ def where(file: Path, row: int) -> str:
     return reader_of(file).position(file, row)
 
 
+@dataclass(frozen=True)
+class WrongRows:
+    """Rows that a check refuses: the first of them, its position in words, " (and n more)"."""
+
+    row: int
+    position: str
+    more: str
+
+
+def wrong_rows(file: Path, wrong: NDArray[np.bool_]) -> WrongRows | None:
+    """The rows of `file` that are `wrong` (rows,); None where none is."""
+    rows = np.flatnonzero(wrong)
+    if not rows.size:
+        return None
+    row = int(rows[0])
+    return WrongRows(row, where(file, row), and_more(rows.size - 1))
+
+
 def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     """Rows of a small CSV as texts by column name, and the line of each; InputError for ragged or
     empty lines and repeated columns."""
@@ -146,21 +165,19 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
 
 def not_finite(file: Path, values: NDArray[np.floating], columns: Sequence[str]) -> list[str]:
     """A problem for each column of features that holds NaN, an empty cell or an infinity."""
-    finite = np.isfinite(values)
-    if finite.all():
-        return []
+    wrong = ~np.isfinite(values)
+    columns_wrong = np.flatnonzero(wrong.any(axis=0)).tolist()
     problems = []
-    wrong = np.flatnonzero(~finite.all(axis=0)).tolist()
-    for index in wrong[:PROBLEMS_OF_A_FILE]:
-        rows = np.flatnonzero(~finite[:, index])
-        row = int(rows[0])
-        content = "infinite" if np.isinf(values[row, index]) else "empty or NaN"
+    for index in columns_wrong[:PROBLEMS_OF_A_FILE]:
+        rows = wrong_rows(file, wrong[:, index])
+        assert rows is not None
+        content = "infinite" if np.isinf(values[rows.row, index]) else "empty or NaN"
         name = repr(columns[index]) if reader_of(file).has_names else columns[index]
         problems.append(
-            f"{where(file, row)}: column {name} is {content}{and_more(rows.size - 1)}; features "
-            "must be finite numbers"
+            f"{rows.position}: column {name} is {content}{rows.more}; features must be finite "
+            "numbers"
         )
-    return [*problems, *more_problems(len(wrong) - PROBLEMS_OF_A_FILE)]
+    return [*problems, *more_problems(len(columns_wrong) - PROBLEMS_OF_A_FILE)]
 
 
 def is_number(cell: str) -> bool:
