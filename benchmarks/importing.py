@@ -36,7 +36,7 @@ READERS = {
 from va_search.data.table import import_table
 import_table(folder, folder.parent / "store")""",
     "check": """
-from va_search.data.check import check
+from va_search.data.audit import check
 from va_search.data.store import Store
 check(Store.open(folder.parent / "store"))""",
     "pyarrow": """

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from va_search.data.check import Finding, check
+from va_search.data.audit import Finding, check
 from va_search.data.copies import WINDOW
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store

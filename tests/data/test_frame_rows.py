@@ -13,11 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from va_search.data.column_roles import role_of, unit_of
+from va_search.data.column_names import role_of, unit_of
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.feature_rows import read_rows
-from va_search.data.frame_rows import RecordingFrames, place_rows, recording_name, runs_evenly
-from va_search.data.sheet import read_numbers
+from va_search.data.frame_names import RecordingFrames, recording_name
+from va_search.data.frame_rows import place_rows
+from va_search.data.readers import read_numbers
+from va_search.data.row_checks import runs_evenly
 from va_search.data.store import Recording, Store
 from va_search.ensemble.outside import _read_recording
 from va_search.errors import InputError
@@ -360,7 +362,7 @@ def test_roles_of_columns_by_their_names(name: str, role: str) -> None:
 
 def test_units_and_recordings_in_names() -> None:
     assert [unit_of(name) for name in ("Time (s)", "time_ms", "t[µs]", "nanoseconds", "time", "secs")] == [
-        "s", "ms", "µs", "ns", None, "s",
+        "seconds", "milliseconds", "microseconds", "nanoseconds", None, "seconds",
     ]  # fmt: skip
     names = ["v1", "v1.mp4", "/data/v1.WAV", "C:\\videos\\v1.avi", "10-60-1280x720", "v1.left"]
     assert [recording_name(name) for name in names] == [
@@ -522,6 +524,6 @@ def test_labels_count_from_0_only_where_every_file_does(
 def test_recordings_of_a_store_know_their_times(stores: dict[str, Store]) -> None:
     recording: Recording = stores["seconds"].recordings[1]
     timeline = RecordingFrames.of(recording, stores["seconds"])
-    assert timeline.has_times and timeline.frame_times.unit == "s"
+    assert timeline.own_clock == "time" and timeline.frame_times.unit == "seconds"
     assert RecordingFrames.of(recording, stores["frames"]).frame_times.unit == "frames"
-    assert not RecordingFrames.of(recording, stores["none"]).has_times
+    assert RecordingFrames.of(recording, stores["none"]).own_clock is None

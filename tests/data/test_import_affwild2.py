@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from va_search.data.affwild2 import import_affwild2
 from va_search.data.affwild2_sources import video_of
-from va_search.data.frame_rows import nearest
+from va_search.data.frame_names import nearest
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import read_json

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from va_search.data.nearby import MOST_NAMES, Nearby
-from va_search.data.sheet import unknown_column
+from va_search.data.problems import unknown_column
 
 
 def test_a_files_name_is_found_by_its_stem_its_spelling_or_its_likeness(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from va_search.data.check import check
+from va_search.data.audit import check
 from va_search.data.simulate import simulate
 from va_search.data.store import Store, positions
 from va_search.metrics import ccc

@@ -19,7 +19,7 @@ pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
 
 from extract_world import clicks, tone, write_labels, write_recipe, write_video
 
-from va_search.data.check import check
+from va_search.data.audit import check
 from va_search.data.segments import stretches
 from va_search.data.store import Store
 from va_search.errors import InputError

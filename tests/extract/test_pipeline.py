@@ -17,7 +17,7 @@ pytest.importorskip("onnxruntime", reason="needs va-search[extract]")
 
 from extract_world import tone, write_crops, write_labels, write_recipe, write_video
 
-from va_search.data.check import check
+from va_search.data.audit import check
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract import extractor, pipeline
@@ -200,12 +200,12 @@ def test_a_kill_right_after_adding_is_not_in_the_way_of_the_next_set(
 def test_a_kill_while_adding_leaves_the_old_store_or_the_new(
     tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import va_search.data.adding as adding
+    import va_search.data.importing as importing
 
     run(tmp_path, places)
-    for step in ("_lay", "_add_frames", "write_json"):
+    for step in ("_link", "write_frames", "write_json"):
         with monkeypatch.context() as patch:
-            patch.setattr(adding, step, _killed)
+            patch.setattr(importing, step, _killed)
             with pytest.raises(KeyboardInterrupt):
                 run(tmp_path, places, MORE)
         assert list(Store.open(tmp_path / "store").feature_sets) == ["mel"]

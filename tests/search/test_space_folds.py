@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from va_search.data.draft import Description, Draft, Part, Source
-from va_search.data.folding import make_folds
+from va_search.data.folds import make_folds
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.search.session import planned_trials

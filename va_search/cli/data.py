@@ -16,8 +16,8 @@ from va_search.cli.output import JsonOption, Output, command, number
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from va_search.data.check import LabelCounts, Report
-    from va_search.data.folding import Folding
+    from va_search.data.audit import LabelCounts, Report
+    from va_search.data.folds import Folding
     from va_search.data.importing import Progress
     from va_search.data.store import Store
 
@@ -196,7 +196,7 @@ def check(
     with command(as_json) as output:
         from dataclasses import asdict
 
-        from va_search.data.check import check as audit
+        from va_search.data.audit import check as audit
         from va_search.data.store import Store
 
         opened = Store.open(store)
@@ -233,7 +233,7 @@ def folds(
     with command(as_json) as output:
         from dataclasses import asdict
 
-        from va_search.data.folding import make_folds
+        from va_search.data.folds import make_folds
 
         made = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
         output.show(
@@ -283,7 +283,7 @@ def _show_folds(output: Output, made: Folding, kept: int | None) -> None:
 
 def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None:
     """Run an importer with a progress bar and print what the store holds."""
-    from va_search.data.check import leaks, split_counts
+    from va_search.data.audit import leaks, split_counts
     from va_search.files import read_json
 
     there = (to / "manifest.json").is_file()
@@ -339,7 +339,7 @@ def _feature_set(store: Store, name: str) -> dict[str, Any]:
 
 def show_store(output: Output, store: Store) -> None:
     """The splits and feature sets of a store, as two tables."""
-    from va_search.data.check import split_counts
+    from va_search.data.audit import split_counts
 
     all_counts = split_counts(store)
     splits = _table(
@@ -369,7 +369,7 @@ def show_store(output: Output, store: Store) -> None:
 
 
 def _show_report(output: Output, store: Store, report: Report) -> None:
-    from va_search.data.folding import folds_command
+    from va_search.data.folds import folds_command
     from va_search.errors import counted
 
     low, high = report.label_range

@@ -63,7 +63,7 @@ def demo(
 
 
 def _audit(output: Output, store: Store) -> None:
-    from va_search.data.check import check
+    from va_search.data.audit import check
 
     report = check(store)
     counts = " · ".join(

@@ -115,7 +115,7 @@ def reproduce(
 
 
 def _with_folds(output: Output, store: Store) -> Store:
-    from va_search.data.folding import make_folds
+    from va_search.data.folds import make_folds
     from va_search.data.store import Store
 
     if store.fold_numbers:

@@ -1,9 +1,8 @@
-"""What an Aff-Wild2 import reads: label files of the official folders, the sample's test
-recordings, feature files.
+"""Sources of an Aff-Wild2 import: which files belong to which recording, its video, its subject and
+its frame rate.
 
-Conventions: a recording is the stem of its label file; its video is that name without _left or
-_right. Feature files are found by name, audio under the recording's name first and then under its
-video's."""
+Conventions: a recording's video is its name without _left or _right. Feature files are found by
+name, audio under the recording's name first and then under its video's."""
 
 from __future__ import annotations
 
@@ -14,25 +13,22 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
+from va_search.data.affwild2_files import official_recordings
 from va_search.data.dataset import two_spellings
 from va_search.data.draft import Source, check_sources
-from va_search.data.frame_rows import recording_name
-from va_search.data.importing import refuse
+from va_search.data.frame_names import recording_name
 from va_search.data.nearby import Nearby, plain
-from va_search.data.sample import read_sample
-from va_search.data.sheet import and_more, not_used, read_header, read_texts
+from va_search.data.problems import and_more, not_used, refuse, shortened
+from va_search.data.readers import ALL_SUFFIXES, read_header, read_texts
 from va_search.errors import InputError, counted, nearest_name
-from va_search.files import check_regular, checked_name
+from va_search.files import checked_name
 
 FRAMES_PER_SECOND = 30.0
-FOLDERS = {"train": "Train_Set", "validation": "Validation_Set"}
-SUFFIXES = (".npy", ".csv", ".parquet")
 PERSON = re.compile(r"_(left|right)$")
+NAMES_SHOWN = 5
 
-Entry = tuple[
-    str, str, Path, int | None
-]  # recording, split, where its length comes from, frames if known
-Sets = dict[str, tuple[str, Path]]  # feature set -> modality, folder
+Sets = dict[str, tuple[str, Path]]
+"""Feature set -> modality, folder."""
 
 
 @dataclass(frozen=True)
@@ -71,128 +67,99 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
 
     Feature sets of a recording come in one order, the same for all. `warnings` is added to.
     """
-    entries = label_files(places.annotations) + sample_entries(places.sample, warnings)
+    official = official_recordings(places.annotations, places.sample, warnings)
     sets = feature_sets(places)
-    names = [name for name, *_ in entries]
+    names = [recording.name for recording in official]
     problems: list[str] = []
     rates: dict[str, float] = {}
     people: dict[str, str] = {}
     try:
-        rates = _rates(places.frame_rates, names, warnings)
+        rates = _frame_rates(places.frame_rates, names, warnings)
     except InputError as error:
         problems += error.problems
     try:
-        people = {} if places.subjects is None else people_of(places.subjects, names)
-        warnings += _other_columns(places.frame_rates, "frames_per_second") + _other_columns(
-            places.subjects, "subject"
-        )
+        if places.subjects is not None:
+            people = people_of(places.subjects, names)
+        warnings += _other_columns(places.frame_rates, "frames_per_second")
+        warnings += _other_columns(places.subjects, "subject")
     except InputError as error:
         problems += error.problems
-    folders = {name: Nearby(folder, SUFFIXES, _stems(names)) for name, (_, folder) in sets.items()}
-    recordings: list[Affwild2Source] = []
-    for entry in entries:
-        name, split, labels, frames = entry
+    stems = {*names, *map(video_of, names)}
+    folders = {name: Nearby(folder, ALL_SUFFIXES, stems) for name, (_, folder) in sets.items()}
+    sources: list[Affwild2Source] = []
+    for recording in official:
+        name = recording.name
         try:
-            features, crops = _feature_files(name, sets, folders), _crops(name, places.crops)
+            features = _feature_files(name, sets, folders)
+            crops = _crops(name, places.crops)
         except InputError as error:
             problems += error.problems
             continue
-        files = (labels, *(file for _, file in features), *([crops] if crops else []))
-        subject, rate = people.get(name, name), rates.get(name, FRAMES_PER_SECOND)
-        source = Source(name, subject, video_of(name), split, None, rate, files)
-        recordings.append(
-            Affwild2Source(
-                **vars(source), labels=labels, frames=frames, features=features, crops=crops
-            )
+        files = [recording.file, *(file for _, file in features)]
+        if crops is not None:
+            files.append(crops)
+        source = Affwild2Source(
+            name=name,
+            subject=people.get(name, name),
+            video=video_of(name),
+            split=recording.split,
+            fold=None,
+            frames_per_second=rates.get(name, FRAMES_PER_SECOND),
+            files=tuple(files),
+            labels=recording.file,
+            frames=recording.frames,
+            features=features,
+            crops=crops,
         )
+        sources.append(source)
     conversions: dict[str, str] = {}
     for feature_set, folder in folders.items():
-        warnings += _strangers(feature_set, folder)
+        strangers = folder.strangers()
+        if strangers:
+            are = "1 file is" if len(strangers) == 1 else f"{len(strangers)} files are"
+            warnings.append(
+                f"feature set {feature_set!r}: {are} of no recording and not imported: "
+                f"{shortened(strangers, NAMES_SHOWN)}"
+            )
         conversions = folder.conversions() | conversions
-    refuse([*problems, *check_sources(recordings), *conversions.values()])
-    return recordings
-
-
-def _strangers(feature_set: str, folder: Nearby) -> list[str]:
-    """A remark on feature files of no recording."""
-    strangers = folder.strangers()
-    if not strangers:
-        return []
-    which = "1 file is" if len(strangers) == 1 else f"{len(strangers)} files are"
-    return [
-        f"feature set {feature_set!r}: {which} of no recording and not imported: {_first_names(strangers)}"
-    ]
-
-
-def _stems(names: Sequence[str]) -> set[str]:
-    """Names that feature files may have: recordings' and their videos'."""
-    return {*names, *map(video_of, names)}
+    refuse([*problems, *check_sources(sources), *conversions.values()])
+    return sources
 
 
 def feature_sets(places: Places) -> Sets:
-    """Name -> (modality, folder) of every feature set; InputError when there are none or a name
-    stands twice."""
-    visual, audio = _subfolders(places.visual, "visual"), _subfolders(places.audio, "audio")
-    refuse(
-        [
-            f"feature set {name!r} stands under visual and audio; names must differ"
-            for name in visual
-            if name in audio
-        ]
-    )
+    """Modality and folder of every feature set; InputError when there are none or a name stands
+    twice."""
+    visual = _subfolders(places.visual, "visual")
+    audio = _subfolders(places.audio, "audio")
+    problems = []
+    for name in visual:
+        if name in audio:
+            problems.append(
+                f"feature set {name!r} stands under visual and audio; names must differ"
+            )
     if not visual and not audio:
-        raise InputError(
+        problems.append(
             "no features: give --visual or --audio, a folder with one subfolder per feature set"
         )
+    refuse(problems)
     return visual | audio
 
 
-def label_files(annotations: Path) -> list[Entry]:
-    """Label files of the official folders, which may lie one level down."""
-    if not annotations.is_dir():
-        raise InputError(
-            f"{annotations}: no such folder, expected one with {' and '.join(FOLDERS.values())}"
-        )
-    roots = [annotations, *sorted(path for path in annotations.iterdir() if path.is_dir())]
-    roots = [root for root in roots if all((root / folder).is_dir() for folder in FOLDERS.values())]
-    if not roots:
-        inside = ", ".join(sorted(path.name for path in annotations.iterdir())[:8]) or "nothing"
-        raise InputError(
-            f"{annotations}: found {inside}, expected {' and '.join(FOLDERS.values())} here or one below"
-        )
-    entries: list[Entry] = []
-    for split, folder in FOLDERS.items():
-        files = sorted((roots[0] / folder).glob("*.txt"))
-        if not files:
-            raise InputError(f"{roots[0] / folder}: no <recording>.txt in it")
-        for file in files:
-            check_regular(file, "a label file")
-        entries += [(file.stem, split, file.resolve(), None) for file in files]
-    return entries
-
-
-def sample_entries(sample: Path | None, warnings: list[str]) -> list[Entry]:
-    """Test recordings in the sample's order; `warnings` is added to."""
-    if sample is None:
-        warnings.append("no sample file (--sample), so the store has no test recordings")
-        return []
-    return [
-        (name, "test", sample.resolve(), frames) for name, frames in read_sample(sample, warnings)
-    ]
-
-
 def _subfolders(folder: Path | None, modality: str) -> Sets:
-    """Name -> (modality, folder) of the subfolders of `folder`."""
+    """Modality and path of the subfolders of `folder`, by their names."""
     if folder is None:
         return {}
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder, expected one subfolder per {modality} feature set"
         )
-    sets = {path.name: (modality, path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    sets: Sets = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            sets[checked_name(path.name, "feature set")] = (modality, path)
     if not sets:
         raise InputError(f"{folder}: no subfolder in it, expected one per {modality} feature set")
-    return {checked_name(name, "feature set"): entry for name, entry in sets.items()}
+    return sets
 
 
 def _feature_files(
@@ -200,56 +167,66 @@ def _feature_files(
 ) -> tuple[tuple[str, Path], ...]:
     """A recording's file in each feature set; InputError naming every set that lacks it."""
     checked_name(name, "recording")
-    files, problems = [], []
+    chosen, problems = [], []
     for feature_set, (modality, folder) in sets.items():
-        names = dict.fromkeys([name, video_of(name)] if modality == "audio" else [name])
-        there = [folder / (stem + suffix) for stem in names for suffix in SUFFIXES]
-        there = [file for file in there if file.is_file()]
-        of_first = [file for file in there if file.stem == there[0].stem]
-        if not there:
+        stems = [name]
+        if modality == "audio" and video_of(name) != name:
+            stems.append(video_of(name))
+        files: list[Path] = []
+        for stem in stems:
+            candidates = [folder / (stem + suffix) for suffix in ALL_SUFFIXES]
+            files = [file for file in candidates if file.is_file()]
+            if files:
+                break
+        if not files:
             problems.append(
-                f"recording {name!r}: missing from feature set {feature_set!r}: no {' or '.join(names)} with "
-                f"{', '.join(SUFFIXES)} in {folder}{folders[feature_set].instead_of(names)}"
+                f"recording {name!r}: missing from feature set {feature_set!r}: no "
+                f"{' or '.join(stems)} with {', '.join(ALL_SUFFIXES)} in {folder}"
+                f"{folders[feature_set].instead_of(stems)}"
             )
-        elif len(of_first) > 1:
-            problems.append(f"recording {name!r}: {' and '.join(map(str, of_first))}: keep one")
+        elif len(files) > 1:
+            problems.append(f"recording {name!r}: {' and '.join(map(str, files))}: keep one")
         else:
-            files.append((feature_set, there[0].resolve()))
+            chosen.append((feature_set, files[0].resolve()))
     refuse(problems)
-    return tuple(files)
+    return tuple(chosen)
 
 
 def _crops(name: str, crops: Path | None) -> Path | None:
+    """The recording's folder of crops; InputError where it has none."""
     if crops is None:
         return None
-    if not (crops / name).is_dir():
-        folders = [path.name for path in crops.iterdir() if path.is_dir()] if crops.is_dir() else []
-        near = nearest_recording(name, folders)
-        hint = f"; {near} is there: is it meant?" if near and plain(near) == plain(name) else ""
-        raise InputError(f"recording {name!r}: no folder of crops {crops / name}{hint}")
-    return crops.resolve() / name
+    if (crops / name).is_dir():
+        return crops.resolve() / name
+    folders = []
+    if crops.is_dir():
+        folders = [path.name for path in crops.iterdir() if path.is_dir()]
+    near = nearest_recording(name, folders)
+    hint = ""
+    if near and plain(near) == plain(name):
+        hint = f"; {near} is there: is it meant?"
+    raise InputError(f"recording {name!r}: no folder of crops {crops / name}{hint}")
 
 
-def _rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str, float]:
+def _frame_rates(path: Path | None, names: list[str], warnings: list[str]) -> dict[str, float]:
     """Frames per second of each recording; a row may name the video instead, whose persons then
     share its rate."""
     if path is None:
         if names:
             warnings.append(
-                f"no file of frame rates (--frame-rates) for {names[0]!r}{and_more(len(names) - 1)}; "
-                f"{FRAMES_PER_SECOND:g} frames per second taken, while true rates run from 6 to 30"
+                f"no file of frame rates (--frame-rates) for {names[0]!r}"
+                f"{and_more(len(names) - 1)}; {FRAMES_PER_SECOND:g} frames per second taken, while "
+                "true rates run from 6 to 30"
             )
         return dict.fromkeys(names, FRAMES_PER_SECOND)
-    given, lines, _ = _rows_by_recording(path, "frames_per_second")
     problems = []
-    for name, text in given.items():
+    rows, _ = _rows_by_recording(path, "frames_per_second")
+    for text, line in rows.values():
         if text and not 0 < _number(text) < math.inf:
-            problems.append(
-                f"{path}:{lines[name]}: frames_per_second {text!r}, expected a number above 0"
-            )
+            problems.append(f"{path}:{line}: frames_per_second {text!r}, expected a number above 0")
     texts: dict[str, str] = {}
     try:
-        texts = values_by_recording(path, "frames_per_second", names, videos=True)[0]
+        texts, _ = values_by_recording(path, "frames_per_second", names, videos=True)
     except InputError as error:
         problems += error.problems
     refuse(problems)
@@ -271,66 +248,79 @@ def values_by_recording(
     Rows name recordings, as paths or media files too (`videos/v1.mp4` is v1); with `videos` a row
     may name the video of several persons. InputError for rows that name no recording, with the
     nearest name, and recordings without a row."""
-    texts, lines, problems = _rows_by_recording(path, column)
-    wanted = set(names)
+    rows, problems = _rows_by_recording(path, column)
+    recordings = set(names)
     values: dict[str, str] = {}
-    of_line: dict[str, int] = {}
-    for exact in (True, False):  # a row of a person's own name goes before one of the video
-        for given, text in texts.items():
-            name = given if given in wanted else recording_name(given)
-            own = [name] if name in wanted else []
-            persons = (
-                [other for other in names if video_of(other) == name and other not in own]
-                if videos
-                else []
-            )
-            if exact and not own and not persons:
-                near = nearest_recording(name, names)
-                hint = (
-                    f"; did you mean {near!r}?" if near else f" (recordings: {_first_names(names)})"
-                )
-                problems.append(f"{path}:{lines[given]}: unknown recording {given!r}{hint}")
-            for recording in own if exact else persons:
-                if exact and recording in values:
-                    problems.append(
-                        f"{path}:{lines[given]}: recording {recording!r} is in line {of_line[recording]} already"
-                    )
-                elif recording not in values:
-                    values[recording], of_line[recording] = text, lines[given]
+    lines: dict[str, int] = {}
+    of_videos: dict[str, tuple[str, int]] = {}
+    for cell, (text, line) in rows.items():
+        name = cell if cell in recordings else recording_name(cell)
+        persons = []
+        if videos:
+            persons = [other for other in names if video_of(other) == name and other != name]
+        if name in values:
+            problems.append(f"{path}:{line}: recording {name!r} is in line {lines[name]} already")
+        elif name in recordings:
+            values[name], lines[name] = text, line
+        elif not persons:
+            near = nearest_recording(name, names)
+            hint = f" (recordings: {shortened(names, NAMES_SHOWN)})"
+            if near:
+                hint = f"; did you mean {near!r}?"
+            problems.append(f"{path}:{line}: unknown recording {cell!r}{hint}")
+        for person in persons:
+            of_videos.setdefault(person, (text, line))
+    # A row of a person's own name goes before one of the video.
+    for name, (text, line) in of_videos.items():
+        if name not in values:
+            values[name], lines[name] = text, line
     lacking = [name for name in names if name not in values]
     if lacking:
         problems.append(
-            f"{path}: no row for {counted(len(lacking), 'recording')}: {_first_names(lacking)}; expected {column} of "
-            "every recording"
+            f"{path}: no row for {counted(len(lacking), 'recording')}: "
+            f"{shortened(lacking, NAMES_SHOWN)}; expected {column} of every recording"
         )
     refuse(problems)
-    return values, of_line
+    return values, lines
+
+
+def _rows_by_recording(path: Path, column: str) -> tuple[dict[str, tuple[str, int]], list[str]]:
+    """recording -> (`column`, its line), and a problem for each empty cell and each repeated
+    recording."""
+    header = read_header(path)
+    for name in ("recording", column):
+        if name not in header:
+            raise InputError(
+                f"{path}: column {name!r} is missing, expected the header recording,{column}"
+            )
+    values: dict[str, tuple[str, int]] = {}
+    problems = []
+    for row, line in zip(*read_texts(path), strict=True):
+        name = row["recording"]
+        if not name or not row[column]:
+            problems.append(f"{path}:{line}: empty cell, expected recording and {column}")
+        elif name in values:
+            problems.append(f"{path}:{line}: recording {name!r} stands twice")
+        if name:
+            values[name] = row[column], line
+    return values, problems
 
 
 def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
     """The subject of each recording; InputError as `values_by_recording`, and where one has two
     spellings."""
     people, lines = values_by_recording(path, "subject", names)
-    refuse(
-        two_spellings(
-            path,
-            "subject",
-            sorted(zip(people.values(), lines.values(), strict=True), key=itemgetter(1)),
-        )
-    )
+    cells = zip(people.values(), lines.values(), strict=True)
+    refuse(two_spellings(path, "subject", sorted(cells, key=itemgetter(1))))
     return people
 
 
 def nearest_recording(name: str, names: Sequence[str]) -> str | None:
     """The one of `names` that differs in case, zeros or signs only, or is a person of that video,
     else the nearest."""
-    same = [other for other in names if plain(other) == plain(name)]
-    persons = [other for other in names if video_of(other) == name]
-    return next(iter(same or persons), None) or nearest_name(name, names)
-
-
-def _first_names(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    alike = [other for other in names if plain(other) == plain(name)]
+    alike += [other for other in names if video_of(other) == name]
+    return alike[0] if alike else nearest_name(name, names)
 
 
 def _other_columns(path: Path | None, column: str) -> list[str]:
@@ -338,25 +328,3 @@ def _other_columns(path: Path | None, column: str) -> list[str]:
     if path is None:
         return []
     return not_used(path, [name for name in read_header(path) if name not in ("recording", column)])
-
-
-def _rows_by_recording(path: Path, column: str) -> tuple[dict[str, str], dict[str, int], list[str]]:
-    """recording -> `column`, its line, and a problem for each empty cell and each repeated
-    recording."""
-    missing = [name for name in ("recording", column) if name not in read_header(path)]
-    if missing:
-        raise InputError(
-            f"{path}: column {missing[0]!r} is missing, expected the header recording,{column}"
-        )
-    pairs: dict[str, str] = {}
-    lines: dict[str, int] = {}
-    problems = []
-    for row, line in zip(*read_texts(path), strict=True):
-        if not row["recording"] or not row[column]:
-            problems.append(f"{path}:{line}: empty cell, expected recording and {column}")
-        elif row["recording"] in pairs:
-            problems.append(f"{path}:{line}: recording {row['recording']!r} stands twice")
-        if row["recording"]:
-            pairs[row["recording"]] = row[column]
-            lines[row["recording"]] = line
-    return pairs, lines, problems

@@ -1,37 +1,48 @@
-"""Reading a time column: its unit, the frame rate it means, and where it jumps.
+"""Times of frames: the gaps in a source's time column, and the frame that a time names.
 
-Conventions: `rate` is the declared frames per second. A unit of time is confirmed by the rate:
-steps of 40 at 25 frames per second are milliseconds. Frame numbers step by 1 at every rate, so
-nothing confirms them: the unit must be declared (`time_unit: frames`) or be in the column's name. A
-gap is a step of more than `GAP` frame intervals."""
+Conventions: `rate` is frames per second, frames count from 0. A unit of time is confirmed by the
+rate: steps of 40 at 25 frames per second are milliseconds. Frame numbers step by 1 at every rate,
+so nothing confirms them: the unit must be declared (`time_unit: frames`) or be in the column's
+name. A gap is a step of more than `GAP` frame intervals.
+
+A recording's frame times are the store's own time column, as it stood at the source, or frame i at
+i / rate seconds where there is none. A time is a frame's where it lies within 1 % of a frame
+interval of it, or as near as the digits of both (0.033 for 1/30 s) and of the rate allow, never
+farther than a quarter interval."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.sheet import and_more, exact, where
+from va_search.data.column_names import unit_of
+from va_search.data.problems import exact
+from va_search.data.readers import wrong_rows
 from va_search.errors import InputError
 
 GAP = 1.5  # frame intervals
 PER_SECOND = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
-FRAMES = "frames"
-SPELLINGS = {
-    "seconds": ("seconds", "second", "secs", "sec", "s"),
-    "milliseconds": ("milliseconds", "millisecond", "millis", "msec", "ms"),
-    "microseconds": ("microseconds", "microsecond", "usec", "us", "µs", "μs"),
-    "nanoseconds": ("nanoseconds", "nanosecond", "nsec", "ns"),
-    FRAMES: ("frames", "frame"),
-}
-UNITS = {spelling: unit for unit, spellings in SPELLINGS.items() for spelling in spellings}
 EXACT = 2.0**53  # from here on float64 does not hold every whole number
 TOLERANCE = 0.01
 """Share by which the clock's rate may differ from the declared one; more where its steps vary or
 are rounded."""
+SAME_TIME = 0.01
+"""Two times are the same within this share of a frame interval."""
+FARTHEST = 0.25
+"""So far apart, in frame intervals, two times may be when their digits allow no better."""
+RATE_ROUNDED = 2e-4
+"""Share by which a frame rate may be rounded (23.98 for 23.976): times made from the exact one
+drift so much."""
+RATE_APART = 0.005
+"""Share by which the rate of times may lie away from the recording's before it is told."""
+MOST_DIGITS = 9
+
+Times = NDArray[np.float64]
+Frames = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,21 +54,8 @@ class Clock:
     unit: str | None = None
 
 
-def unit_in_name(column: str) -> str | None:
-    """The unit that a column's name has as a word of its own: `time_ms`, `frame`, `timestamp (s)`;
-    None otherwise.
-
-    `frameTime` (openSMILE) is a time, not a number of a frame.
-    """
-    words = re.findall(r"[a-zµμ]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower())
-    units = {UNITS[word] for word in words if word in UNITS}
-    if any(word.startswith("time") for word in words):
-        units.discard(FRAMES)
-    return units.pop() if len(units) == 1 else None
-
-
 def find_gaps(
-    file: Path, times: NDArray[np.float64], rate: float, clock: Clock
+    file: Path, times: Times, rate: float, clock: Clock
 ) -> tuple[tuple[int, ...], list[str]]:
     """Frames before which time jumps by more than 1.5 frame intervals, and remarks.
 
@@ -68,113 +66,284 @@ def find_gaps(
     steps = np.diff(times)
     if not steps.size:
         return (), []
-    median = float(np.median(steps))
-    regular = steps[steps <= GAP * median]
-    step = float(regular.mean())
-    unit = clock.unit or _confirmed_unit(file, times, median, step, rate=rate, column=clock.column)
+    regular = steps[steps <= GAP * np.median(steps)]
+    unit = clock.unit or _confirm_unit(file, clock.column, times, regular, rate)
     remarks: list[str] = []
-    if unit == FRAMES:
-        _refuse_no_frames(file, times, median, clock.column)
-        interval = 1.0
+    interval = 1.0
+    if unit == "frames":
+        _refuse_other_than_frames(file, times, clock.column)
     else:
         interval = PER_SECOND[unit] / rate
-        remarks = _compare_rates(file, times, regular, rate=rate, unit=unit, column=clock.column)
-    gaps = tuple(int(frame) + 1 for frame in np.flatnonzero(steps > GAP * interval))
-    return gaps, remarks
+        remarks = _compare_rates(file, clock.column, times, regular, rate=rate, unit=unit)
+    gaps = np.flatnonzero(steps > GAP * interval) + 1
+    return tuple(gaps.tolist()), remarks
 
 
-def _refuse_disorder(file: Path, times: NDArray[np.float64]) -> None:
-    holes = np.flatnonzero(~np.isfinite(times))
-    if holes.size:
+def _refuse_disorder(file: Path, times: Times) -> None:
+    if holes := wrong_rows(file, ~np.isfinite(times)):
+        raise InputError(f"{holes.position}: time is empty or not finite{holes.more}")
+    if large := wrong_rows(file, np.abs(times) >= EXACT):  # nanoseconds since 1970, for one
         raise InputError(
-            f"{where(file, int(holes[0]))}: time is empty or not finite{and_more(holes.size - 1)}"
+            f"{large.position}: time {times[large.row]:g}{large.more} would not come back exactly, "
+            f"expected below 2^53 ({EXACT:g}); give times from the recording's start, or in ms"
         )
-    large = np.flatnonzero(np.abs(times) >= EXACT)  # nanoseconds since 1970, for one
-    if large.size:
-        row = int(large[0])
+    if back := wrong_rows(file, np.diff(times, prepend=-np.inf) <= 0):
         raise InputError(
-            f"{where(file, row)}: time {times[row]:g}{and_more(large.size - 1)} would not come back exactly, expected "
-            f"below 2^53 ({EXACT:g}); give times from the recording's start, or in ms"
-        )
-    back = np.flatnonzero(np.diff(times) <= 0)
-    if back.size:
-        row = int(back[0]) + 1
-        raise InputError(
-            f"{where(file, row)}: time {exact(times[row])} after {exact(times[row - 1])}{and_more(back.size - 1)}; "
-            "time must increase from row to row"
+            f"{back.position}: time {exact(times[back.row])} after {exact(times[back.row - 1])}"
+            f"{back.more}; time must increase from row to row"
         )
 
 
-def _confirmed_unit(
-    file: Path, times: NDArray[np.float64], median: float, step: float, *, rate: float, column: str
-) -> str:
-    """The unit of time in which `step` is about one frame; InputError where there is none, or frame
-    numbers fit too."""
+def _confirm_unit(file: Path, column: str, times: Times, regular: Times, rate: float) -> str:
+    """The unit of time in which regular steps are about one frame; InputError where there is none,
+    or frame numbers fit too."""
+    step = float(regular.mean())
     unit = min(PER_SECOND, key=lambda name: abs(np.log(step * rate / PER_SECOND[name])))
     ratio = step * rate / PER_SECOND[unit]
-    numbered = abs(median - 1) < TOLERANCE and bool((times == np.floor(times)).all())
-    if numbered and abs(ratio - 1) > TOLERANCE:
+    steps_by_1 = abs(np.median(np.diff(times)) - 1) < TOLERANCE
+    if steps_by_1 and np.array_equal(times, np.floor(times)) and abs(ratio - 1) > TOLERANCE:
         raise InputError(
-            f"{file}: column {column!r} steps by 1, and nothing says in what: as frame numbers it fits "
-            f"{rate:g} frames per second, as seconds it means 1, as milliseconds 1000; write in dataset.yaml "
-            "`time_unit: frames`, or `time_unit: seconds` and `frames_per_second: 1`, or `time_unit: milliseconds` and "
-            "`frames_per_second: 1000`"
+            f"{file}: column {column!r} steps by 1, and nothing says in what: as frame numbers it "
+            f"fits {rate:g} frames per second, as seconds it means 1, as milliseconds 1000; write "
+            "in dataset.yaml `time_unit: frames`, or `time_unit: seconds` and `frames_per_second: "
+            "1`, or `time_unit: milliseconds` and `frames_per_second: 1000`"
         )
     if not 1 / GAP < ratio < GAP:
-        readings = ", ".join(
-            f"{PER_SECOND[name] / step:.6g} in {name}" for name in ("seconds", "milliseconds")
-        )
         raise InputError(
-            f"{file}: column {column!r}: time steps by {step:.6g}, which fits {rate:g} frames per second in no unit "
-            f"(expected {1 / rate:g} s or {1e3 / rate:g} ms); frames per second would be {readings}: correct "
+            f"{file}: column {column!r}: time steps by {step:.6g}, which fits {rate:g} frames per "
+            f"second in no unit (expected {1 / rate:g} s or {1e3 / rate:g} ms); frames per second "
+            f"would be {1 / step:.6g} in seconds, {1e3 / step:.6g} in milliseconds: correct "
             "frames_per_second or time_column, and say the unit with time_unit"
         )
     return unit
 
 
-def _refuse_no_frames(file: Path, times: NDArray[np.float64], median: float, column: str) -> None:
-    broken = np.flatnonzero(times != np.floor(times))
-    if broken.size:
-        row = int(broken[0])
+def _refuse_other_than_frames(file: Path, times: Times, column: str) -> None:
+    """InputError unless times are whole numbers that step by 1."""
+    if broken := wrong_rows(file, times != np.floor(times)):
         raise InputError(
-            f"{where(file, row)}: column {column!r} is {exact(times[row])}{and_more(broken.size - 1)}, expected whole "
-            "frame numbers; if it is a time, say its unit: `time_unit: seconds` or `milliseconds` in dataset.yaml"
+            f"{broken.position}: column {column!r} is {exact(times[broken.row])}{broken.more}, "
+            "expected whole frame numbers; if it is a time, say its unit: `time_unit: seconds` or "
+            "`milliseconds` in dataset.yaml"
         )
-    if median != 1:
+    step = float(np.median(np.diff(times)))
+    if step != 1:
         raise InputError(
-            f"{file}: column {column!r}: frame numbers step by {median:g}, expected 1; if only every {median:g}th "
-            "frame has a row, number the rows and divide frames_per_second; if it is a time, say so with time_unit"
+            f"{file}: column {column!r}: frame numbers step by {step:g}, expected 1; if only every "
+            f"{step:g}th frame has a row, number the rows and divide frames_per_second; if it is a "
+            "time, say so with time_unit"
         )
 
 
 def _compare_rates(
-    file: Path,
-    times: NDArray[np.float64],
-    regular: NDArray[np.float64],
-    *,
-    rate: float,
-    unit: str,
-    column: str,
+    file: Path, column: str, times: Times, regular: Times, *, rate: float, unit: str
 ) -> list[str]:
     """A remark where the clock's rate differs a little from the declared one; InputError where it
     contradicts it."""
     step = float(regular.mean())
-    meant = PER_SECOND[unit] / step
-    difference = abs(rate / meant - 1)
+    clock_rate = PER_SECOND[unit] / step
+    difference = abs(rate / clock_rate - 1)
+    if difference <= TOLERANCE:
+        return []
     # A mean of steps that vary, or of few that are rounded, says less of the rate.
-    unsure = float(regular.std()) / step / 2 + _resolution(times) / (step * regular.size)
-    text = f"column {column!r} steps by {step:.6g} {unit}, {meant:.6g} frames per second, but {rate:.6g} are declared"
+    digits = _digits(times, most=MOST_DIGITS + 1, exactly=True)
+    resolution = 0.0 if digits > MOST_DIGITS else 10.0**-digits
+    unsure = float(regular.std()) / step / 2 + resolution / (step * regular.size)
+    text = (
+        f"{file}: column {column!r} steps by {step:.6g} {unit}, {clock_rate:.6g} frames per "
+        f"second, but {rate:.6g} are declared"
+    )
     if difference > TOLERANCE + unsure:
         raise InputError(
-            f"{file}: {text}; write `frames_per_second: {meant:.6g}` in dataset.yaml (or {meant:.6g} into a column "
-            "frames_per_second of recordings.csv, where recordings differ), or correct the time column or time_unit"
+            f"{text}; write `frames_per_second: {clock_rate:.6g}` in dataset.yaml (or "
+            f"{clock_rate:.6g} into a column frames_per_second of recordings.csv, where recordings "
+            "differ), or correct the time column or time_unit"
         )
-    return [f"{file}: {text}"] if difference > TOLERANCE else []
+    return [text]
 
 
-def _resolution(times: NDArray[np.float64]) -> float:
-    """The unit of the last decimal that times are written in; 0 for more than nine."""
-    for decimals in range(10):
-        if np.array_equal(np.round(times, decimals), times):
-            return 10.0**-decimals
-    return 0.0
+@dataclass(frozen=True)
+class FrameTimes:
+    """The times of a recording's frames, (frames,), in `unit`: seconds to nanoseconds, or frames.
+
+    `column` is the store's time column, whose own values are taken as they are; None where the
+    times come from the rate."""
+
+    times: Times
+    unit: str
+    frames_per_second: float
+    column: str | None = None
+
+    @classmethod
+    def of_store(cls, times: Times, column: str, frames_per_second: float) -> FrameTimes:
+        """The store's own times; their unit is the one in which they step nearest to the rate."""
+        step = _median_step(times, default=1.0 / frames_per_second)
+        intervals = {unit: count / frames_per_second for unit, count in PER_SECOND.items()}
+        intervals["frames"] = 1.0
+        unit = min(intervals, key=lambda name: abs(np.log(step / intervals[name])))
+        return cls(times, unit, frames_per_second, column)
+
+    @classmethod
+    def of_rate(cls, frames: int, frames_per_second: float) -> FrameTimes:
+        """Frame i at i / frames_per_second seconds."""
+        return cls(np.arange(frames) / frames_per_second, "seconds", frames_per_second)
+
+    @property
+    def units_per_second(self) -> float:
+        return self.frames_per_second if self.unit == "frames" else PER_SECOND[self.unit]
+
+    @property
+    def interval(self) -> float:
+        """The usual step from frame to frame, in the times' unit."""
+        return _median_step(self.times, default=self.units_per_second / self.frames_per_second)
+
+
+def _median_step(times: Times, default: float) -> float:
+    """Median step of sorted times, above 0; `default` of fewer than two."""
+    if len(times) < 2:
+        return default
+    return max(float(np.median(np.diff(np.sort(times)))), 1e-12)
+
+
+def frames_at(file: Path, column: str, row_times: Times, known: FrameTimes) -> Frames:
+    """(rows,) the frame of each row by its time; InputError where a time is no frame's, or stands
+    twice.
+
+    The unit is the one in the column's name; without one it must be the only one in which every
+    row is a frame's."""
+    readings: dict[bytes, tuple[str, Frames]] = {}
+    errors: list[InputError] = []
+    for unit, factor in _possible_units(column, row_times, known):
+        try:
+            frames = _nearest_frames(file, column, row_times, factor, known)
+        except InputError as error:
+            errors.append(error)
+            continue
+        readings.setdefault(frames.tobytes(), (unit, frames))
+    if not readings:
+        raise errors[0]
+    if len(readings) > 1:
+        units = [unit for unit, _ in readings.values()]
+        raise InputError(
+            f"{file}: {column!r} fits the recording's frames in {' and in '.join(units)}, which "
+            "are different frames; say the unit in the column's name, such as "
+            f"{column}_{units[0]}"
+        )
+    ((_, frames),) = readings.values()
+    return frames
+
+
+def _possible_units(
+    column: str, row_times: Times, known: FrameTimes
+) -> Iterator[tuple[str, float]]:
+    """(unit, factor to the frames' unit), the likeliest first."""
+    if column == known.column:
+        yield known.unit, 1.0
+        return
+    factors = {unit: known.units_per_second / count for unit, count in PER_SECOND.items()}
+    if known.unit in factors:
+        factors[known.unit] = 1.0
+    named = unit_of(column)
+    if named in factors:
+        yield named, factors[named]
+        return
+    distinct = np.unique(row_times[np.isfinite(row_times)])
+    step = _median_step(distinct, default=1.0)
+    units = sorted(factors, key=lambda unit: abs(np.log(step * factors[unit] / known.interval)))
+    if known.unit == "frames":
+        units.insert(0, "frames")
+        factors["frames"] = 1.0
+    largest = float(np.abs(distinct).max(initial=0.0))
+    for unit in units:
+        # In too small a unit every time is about 0, which is frame 0.
+        if unit == units[0] or not 0 < largest * factors[unit] < known.interval / 2:
+            yield unit, factors[unit]
+
+
+def _nearest_frames(
+    file: Path, column: str, row_times: Times, factor: float, known: FrameTimes
+) -> Frames:
+    """(rows,) the frame of each row, whose times times `factor` are in the frames' unit."""
+    order = np.argsort(known.times, kind="stable")
+    ordered = known.times[order]
+    times = row_times * factor
+    right = np.clip(np.searchsorted(ordered, times), 1, max(len(ordered) - 1, 1))
+    candidates = np.stack([right - 1, np.minimum(right, len(ordered) - 1)])
+    nearer = np.abs(ordered[candidates] - times).argmin(axis=0)
+    frames: Frames = order[candidates[nearer, np.arange(len(times))]].astype(np.int64)
+    late = known.times[frames] - times
+    if known.column is None:
+        # Times that were cut off, 66 ms for 66.67, lie up to a whole last digit before the frame's.
+        late = np.where((late > 0) & (late <= FARTHEST * known.interval), late / 2, late)
+    reach = _reach(row_times, times, factor, known)
+    if strange := wrong_rows(file, ~(np.abs(late) <= reach)):
+        raise InputError(
+            f"{strange.position}: {column} {exact(row_times[strange.row])} is no frame's time"
+            f"{strange.more}; the recording has {len(known.times)} frames from "
+            f"{known.times.min():g} to {known.times.max():g}{_describe(row_times, column, known)}"
+        )
+    is_repeated = np.ones(len(frames), dtype=bool)
+    is_repeated[np.unique(frames, return_index=True)[1]] = False
+    if repeated := wrong_rows(file, is_repeated):
+        raise InputError(
+            f"{repeated.position}: {column} {row_times[repeated.row]:g} stands twice"
+            f"{repeated.more}, expected one row a frame"
+        )
+    return frames
+
+
+def _reach(row_times: Times, times: Times, factor: float, known: FrameTimes) -> Times:
+    """(rows,) how far a row's time may lie from its frame's, in the frames' unit.
+
+    `row_times` are as written, `times` the same in the frames' unit."""
+    rounding = 0.5 * 10.0 ** -_digits(row_times) * factor
+    drift = RATE_ROUNDED * np.abs(times)
+    if known.column is not None:
+        rounding = max(rounding, 0.5 * 10.0 ** -_digits(known.times))
+        drift = np.zeros(len(times))
+    reach = max(SAME_TIME * known.interval, rounding * 1.001) + drift
+    return np.minimum(reach, FARTHEST * known.interval)
+
+
+def _digits(values: Times, *, most: int = MOST_DIGITS, exactly: bool = False) -> int:
+    """Decimals with which the values are written, `most` where that many are not enough."""
+    for digits in range(most):
+        tolerance = 0.0 if exactly else 10.0 ** -(digits + 3)
+        rounded = np.round(values, digits)
+        if np.allclose(values, rounded, rtol=0, atol=tolerance, equal_nan=True):
+            return digits
+    return most
+
+
+def _describe(row_times: Times, column: str, known: FrameTimes) -> str:
+    """Unit and rate of the frames, and the rate of the rows where it is another."""
+    unit = "" if known.unit == "frames" else f" {known.unit}"
+    text = f"{unit} at {known.frames_per_second:g} frames per second"
+    distinct = np.unique(row_times[np.isfinite(row_times)])
+    if len(distinct) < 3:
+        return text
+    rate = rate_of(distinct, np.arange(len(distinct)), column)
+    if rate is None or abs(rate / known.frames_per_second - 1) < RATE_APART:
+        return text
+    return f"{text}, and {column!r} steps as {rate:.4g} rows per second do"
+
+
+def rate_of(row_times: Times, frames: Frames, column: str) -> float | None:
+    """Frames per second that rows of known frames tell by their times; None where they tell
+    none."""
+    order = np.argsort(frames)
+    steps, moves = np.diff(row_times[order]), np.diff(frames[order])
+    if len(steps) < 1 or not np.isfinite(steps).all() or not (moves > 0).all():
+        return None
+    median = float(np.median(steps / moves))
+    regular = np.abs(steps / moves - median) <= 0.5 * abs(median)
+    if median <= 0 or not regular.any():
+        return None
+    # Rounded times (0.033, 0.067) are right on average.
+    interval = float(steps[regular].sum() / moves[regular].sum())
+    unit = unit_of(column)
+    if unit in PER_SECOND:
+        return PER_SECOND[unit] / interval
+    rates = [count / interval for count in PER_SECOND.values()]
+    likely = [rate for rate in rates if 1 <= rate <= 1000]
+    return likely[0] if len(likely) == 1 else None

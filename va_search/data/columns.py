@@ -1,155 +1,65 @@
-"""The columns of one feature set, audited in one pass: finite, constant, outliers, and the hash of
-all values.
+"""The columns of one feature set, audited in one pass: finite, constant, outliers, copies of a
+label, and the hash of all values.
 
 Conventions: an outlier is farther than 20 MAD (median absolute deviation) from its column's median,
 over all recordings. Median and MAD are exact up to 32 million values a feature set; beyond that
 they come from evenly spaced frames. A column whose MAD is 0 (half its values are equal) has no
-outliers by this measure."""
+outliers by this measure. A column is a label's copy where they correlate by more than `COPY`, over
+all frames or within each recording."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.copies import FrameHashes, LabelCopies
-from va_search.data.sheet import exact
-from va_search.data.store import FeatureSet, Recording, Store
+from va_search.data.copies import FrameHashes
+from va_search.data.problems import exact
+from va_search.data.store import Store
+from va_search.metrics import DIMENSIONS
 
 OUTLIER = 20.0  # MAD
 SAMPLED_VALUES = 32_000_000
 CHUNK_VALUES = 4_000_000
 SHOWN = 3
+COPY = 0.9999
+"""A correlation from which a feature is a label in other units: no measured signal follows an
+annotation so closely."""
+LEAST_LABELLED = 10
+"""Labelled frames from which a correlation says something."""
+
 Floats = NDArray[np.float64]
+Values = NDArray[np.floating]
 
 
-@dataclass
-class ColumnFindings:
-    """Per column of one feature set, (dim,) each: centre and spread, counts, and the worst outlier.
-
-    `low` and `high` are (recordings, dim), over finite values.
-    """
-
-    feature_set: FeatureSet
-    recordings: tuple[Recording, ...]
-    median: Floats
-    mad: Floats
-    low: Floats
-    high: Floats
-    nans: NDArray[np.int64]
-    infinities: NDArray[np.int64]
-    first_bad: NDArray[np.int64]  # recording index, -1 where all is finite
-    beyond: NDArray[np.int64]
-    worst: Floats  # its distance in MAD
-    worst_value: Floats
-    worst_at: NDArray[np.int64]  # its recording index
-    hash: str = ""
-    labels: tuple[str, ...] = ()  # a text for each column that is a copy of a label
-
-    def column(self, index: int) -> str:
-        """The column's name at the source, or its number."""
-        names = self.feature_set.columns
-        return f"column {names[index]}" if names else f"column {index}"
-
-    def not_finite(self) -> Iterator[str]:
-        """Columns with NaN or infinite values."""
-        bad = np.flatnonzero(self.nans + self.infinities)
-        for index in bad[:SHOWN].tolist():
-            recording = self.recordings[int(self.first_bad[index])].name
-            yield (
-                f"{self.column(index)}: {self.nans[index]} NaN and {self.infinities[index]} infinite values, the first "
-                f"in recording {recording}"
-            )
-        yield from _others(bad.size, "columns with values that are not finite")
-
-    def copies_of_labels(self) -> Iterator[str]:
-        """Columns that are a label, in whatever unit."""
-        yield from self.labels[:SHOWN]
-        yield from _others(len(self.labels), "columns that are copies of a label")
-
-    def constant(self) -> Iterator[str]:
-        """Columns with one value everywhere."""
-        constant = np.flatnonzero(self.low.min(axis=0) == self.high.max(axis=0))
-        if constant.size == self.feature_set.dim > 1:
-            yield "every column is constant over all recordings"
-            return
-        for index in constant[:SHOWN].tolist():
-            yield f"{self.column(index)} is {exact(self.low[0, index])} in every frame of every recording"
-        yield from _others(constant.size, "constant columns")
-
-    def missing(self) -> Iterator[str]:
-        """Recordings in which no column moves: the feature set was missing there, or its sensor was
-        dead."""
-        everywhere = self.low.min(axis=0) == self.high.max(axis=0)
-        still = (self.low == self.high).all(axis=1)
-        still &= np.array([recording.frames > 1 for recording in self.recordings])
-        if everywhere.all() or not still.any():
-            return
-        names = [self.recordings[index].name for index in np.flatnonzero(still)[:SHOWN].tolist()]
-        more = f" and {still.sum() - SHOWN} more" if still.sum() > SHOWN else ""
-        yield f"missing or a dead sensor: no value changes in recording {', '.join(names)}{more}"
-
-    def outliers(self) -> Iterator[str]:
-        """Columns with values beyond 20 MAD, the worst first."""
-        found = np.flatnonzero(self.beyond)
-        found = found[np.argsort(-self.worst[found])]
-        for index in found[:SHOWN].tolist():
-            recording = self.recordings[int(self.worst_at[index])].name
-            yield (
-                f"{self.column(index)}: {self.beyond[index]} values beyond {OUTLIER:g} MAD, the worst "
-                f"{self.worst_value[index]:g} in recording {recording} "
-                f"(median {self.median[index]:g}, MAD {self.mad[index]:g})"
-            )
-        yield from _others(found.size, f"columns with values beyond {OUTLIER:g} MAD")
-
-
-def _others(count: int, what: str) -> Iterator[str]:
-    if count > SHOWN:
-        yield f"{count - SHOWN} more {what}"
-
-
-def read_columns(store: Store, name: str, frames: FrameHashes | None = None) -> ColumnFindings:
+def audit_columns(store: Store, name: str, frames: FrameHashes) -> ColumnAudit:
     """Audit feature set `name`: a sample for median and MAD, then every value once, chunk by chunk.
 
     The hashes of its values are added to `frames`.
     """
-    feature_set = store.feature_sets[name]
     values = store.features(name)
-    dim, count = feature_set.dim, len(store.recordings)
-    median, mad = _centre(values)
-    found = ColumnFindings(
-        feature_set, store.recordings, median, mad,
-        low=np.full((count, dim), np.inf), high=np.full((count, dim), -np.inf),
-        nans=np.zeros(dim, np.int64), infinities=np.zeros(dim, np.int64), first_bad=np.full(dim, -1),
-        beyond=np.zeros(dim, np.int64),
-        worst=np.zeros(dim), worst_value=np.zeros(dim), worst_at=np.zeros(dim, np.int64),
-    )  # fmt: skip
+    dim = values.shape[1]
+    audit = ColumnAudit(store, name, *_centre(values))
     sha = hashlib.sha256(f"{dim}:{values.dtype}".encode())
+    frames.begin(dim)
     rows = max(1, CHUNK_VALUES // dim)
-    copies = LabelCopies(store, dim)
-    if frames is not None:
-        frames.begin(dim)
     for index, recording in enumerate(store.recordings):
         for start in range(recording.start, recording.stop, rows):
             block = values[start : min(start + rows, recording.stop)]
             sha.update(np.ascontiguousarray(block).data)
-            if frames is not None:
-                frames.add(start, block)
-            block = _add(found, index, block)
-            copies.add(index, start, block, median)
-    found.hash = sha.hexdigest()
-    found.labels = tuple(
-        f"{found.column(column)} is a copy of the label {label} ({how}): a model that has it learns nothing else"
-        for column, label, how in copies.found()
-    )
-    return found
+            frames.add(start, block)
+            finite = audit.add(index, block)
+            labels = store.annotations[start : start + len(block)]
+            audit.copies.add(labels, finite, audit.median)
+        audit.copies.end_recording()
+    audit.hash = sha.hexdigest()
+    return audit
 
 
-def _centre(values: NDArray[np.floating]) -> tuple[Floats, Floats]:
-    """Median and MAD of each column, over finite values of evenly spaced frames."""
+def _centre(values: Values) -> tuple[Floats, Floats]:
+    """Median and MAD (dim,) of each column, over finite values of evenly spaced frames."""
     step = max(1, -(-values.size // SAMPLED_VALUES))
     sample = values[::step]
     middle = np.median
@@ -160,28 +70,211 @@ def _centre(values: NDArray[np.floating]) -> tuple[Floats, Floats]:
     return median.astype(np.float64), middle(np.abs(sample - median), axis=0).astype(np.float64)
 
 
-def _add(found: ColumnFindings, index: int, block: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Count one chunk of recording `index`; the chunk with the median where it is not finite."""
-    bad = ~np.isfinite(block)
-    if bad.any():
-        found.nans += np.isnan(block).sum(axis=0)
-        found.infinities += np.isinf(block).sum(axis=0)
-        found.first_bad = np.where((found.first_bad < 0) & bad.any(axis=0), index, found.first_bad)
-        block = np.where(bad, found.median, block)
-    found.low[index] = np.minimum(found.low[index], block.min(axis=0))
-    found.high[index] = np.maximum(found.high[index], block.max(axis=0))
-    extremes = np.stack([block.min(axis=0), block.max(axis=0)]).astype(np.float64)
-    if not (np.abs(extremes - found.median) > OUTLIER * found.mad).any():
+class ColumnAudit:
+    """Per column of one feature set, (dim,) each: centre and spread, counts, and the worst outlier.
+
+    `low` and `high` are (recordings, dim), over finite values; indexes of recordings are -1 where
+    there is none.
+    """
+
+    def __init__(self, store: Store, name: str, median: Floats, mad: Floats) -> None:
+        self.recordings = store.recordings
+        self.feature_set = store.feature_sets[name]
+        self.median, self.mad = median, mad
+        dim = len(median)
+        self.low = np.full((len(self.recordings), dim), np.inf)
+        self.high = np.full((len(self.recordings), dim), -np.inf)
+        self.nans = np.zeros(dim, np.int64)
+        self.infinities = np.zeros(dim, np.int64)
+        self.not_finite_in = np.full(dim, -1)
+        self.outlying = np.zeros(dim, np.int64)
+        self.distance = np.zeros(dim)  # of the worst outlier, in MAD
+        self.outlier = np.zeros(dim)
+        self.outlier_in = np.full(dim, -1)
+        self.copies = LabelCopies(dim)
+        self.hash = ""
+
+    def add(self, index: int, block: Values) -> Values:
+        """Count one chunk of recording `index`; return it with the median where it is not
+        finite."""
+        finite = np.isfinite(block)
+        if not finite.all():
+            self.nans += np.isnan(block).sum(axis=0)
+            self.infinities += np.isinf(block).sum(axis=0)
+            is_new = (self.not_finite_in < 0) & ~finite.all(axis=0)
+            self.not_finite_in[is_new] = index
+            block = np.where(finite, block, self.median)
+        low, high = block.min(axis=0).astype(np.float64), block.max(axis=0).astype(np.float64)
+        self.low[index] = np.minimum(self.low[index], low)
+        self.high[index] = np.maximum(self.high[index], high)
+        reach = OUTLIER * self.mad
+        if ((self.median - low > reach) | (high - self.median > reach)).any():
+            self._add_outliers(index, block)
         return block
-    distance = np.abs(block - found.median)
-    beyond = (distance > OUTLIER * found.mad) & (found.mad > 0)
-    found.beyond += beyond.sum(axis=0)
-    row, columns = distance.argmax(axis=0), np.arange(block.shape[1])
-    far = np.divide(
-        distance[row, columns], found.mad, out=np.zeros(block.shape[1]), where=found.mad > 0
-    )
-    worse = far > found.worst
-    found.worst = np.where(worse, far, found.worst)
-    found.worst_value = np.where(worse, block[row, columns], found.worst_value)
-    found.worst_at = np.where(worse, index, found.worst_at)
-    return block
+
+    def _add_outliers(self, index: int, block: Values) -> None:
+        spread = self.mad > 0
+        distance = np.abs(block - self.median)
+        self.outlying += ((distance > OUTLIER * self.mad) & spread).sum(axis=0)
+        rows, columns = distance.argmax(axis=0), np.arange(block.shape[1])
+        farthest = np.zeros(block.shape[1])
+        np.divide(distance[rows, columns], self.mad, out=farthest, where=spread)
+        worse = farthest > self.distance
+        self.distance[worse] = farthest[worse]
+        self.outlier[worse] = block[rows, columns][worse]
+        self.outlier_in[worse] = index
+
+    def not_finite(self) -> Iterator[str]:
+        """Columns with NaN or infinite values."""
+        wrong = np.flatnonzero(self.nans + self.infinities)
+        for column in wrong[:SHOWN].tolist():
+            recording = self.recordings[self.not_finite_in[column]].name
+            yield (
+                f"{self._column(column)}: {self.nans[column]} NaN and {self.infinities[column]} "
+                f"infinite values, the first in recording {recording}"
+            )
+        yield from _more(wrong.size, "columns with values that are not finite")
+
+    def dirt(self) -> Iterator[str]:
+        """Columns that are a label or constant, recordings where the set is missing, outliers."""
+        yield from self._label_copies()
+        yield from self._constant()
+        yield from self._missing()
+        yield from self._outliers()
+
+    def _column(self, index: int) -> str:
+        """The column's name at the source, or its number."""
+        names = self.feature_set.columns
+        return f"column {names[index] if names else index}"
+
+    def _label_copies(self) -> Iterator[str]:
+        copies = self.copies.columns()
+        for column, label, measure in copies[:SHOWN]:
+            yield (
+                f"{self._column(column)} is a copy of the label {label} ({measure}): a model that "
+                "has it learns nothing else"
+            )
+        yield from _more(len(copies), "columns that are copies of a label")
+
+    def _constant(self) -> Iterator[str]:
+        constant = np.flatnonzero(self.low.min(axis=0) == self.high.max(axis=0))
+        if constant.size == self.feature_set.dim > 1:
+            yield "every column is constant over all recordings"
+            return
+        for column in constant[:SHOWN].tolist():
+            value = exact(self.low[0, column])
+            yield f"{self._column(column)} is {value} in every frame of every recording"
+        yield from _more(constant.size, "constant columns")
+
+    def _missing(self) -> Iterator[str]:
+        """Recordings in which no column moves: the feature set was missing there, or its sensor was
+        dead."""
+        if (self.low.min(axis=0) == self.high.max(axis=0)).all():
+            return
+        still = (self.low == self.high).all(axis=1)
+        names = []
+        for recording, is_still in zip(self.recordings, still.tolist(), strict=True):
+            if is_still and recording.frames > 1:
+                names.append(recording.name)
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            shown = ", ".join(names[:SHOWN]) + more
+            yield f"missing or a dead sensor: no value changes in recording {shown}"
+
+    def _outliers(self) -> Iterator[str]:
+        """Columns with values beyond 20 MAD, the worst first."""
+        columns = np.flatnonzero(self.outlying)
+        columns = columns[np.argsort(-self.distance[columns])]
+        for column in columns[:SHOWN].tolist():
+            recording = self.recordings[self.outlier_in[column]].name
+            yield (
+                f"{self._column(column)}: {self.outlying[column]} values beyond {OUTLIER:g} MAD, "
+                f"the worst {self.outlier[column]:g} in recording {recording} "
+                f"(median {self.median[column]:g}, MAD {self.mad[column]:g})"
+            )
+        yield from _more(columns.size, f"columns with values beyond {OUTLIER:g} MAD")
+
+
+def _more(count: int, what: str) -> Iterator[str]:
+    if count > SHOWN:
+        yield f"{count - SHOWN} more {what}"
+
+
+class LabelCopies:
+    """Correlation of each column of one feature set with each label, over labelled frames.
+
+    `weakest` (dim, 2) is the smallest |r| of a recording with enough labelled frames, so that a
+    copy in units of each recording is found too."""
+
+    def __init__(self, dim: int) -> None:
+        self.pooled, self.single = _Sums(dim), _Sums(dim)
+        self.weakest = np.ones((dim, len(DIMENSIONS)))
+        self.compared = 0
+
+    def add(self, pair: Values, block: Values, centre: Floats) -> None:
+        """Count frames of a recording: labels (n, 2), features (n, dim), less their `centre`
+        (dim,)."""
+        labelled = ~np.isnan(pair).any(axis=1)
+        if labelled.any():
+            self.single.add(block[labelled] - centre, pair[labelled].astype(np.float64))
+
+    def end_recording(self) -> None:
+        """Take the recording whose frames were added into account."""
+        if self.single.count >= LEAST_LABELLED:
+            strength = np.abs(self.single.correlation())
+            self.weakest = np.fmin(self.weakest, strength)  # NaN tells nothing
+            self.compared += 1
+        self.pooled.merge(self.single)
+        self.single = _Sums(len(self.weakest))
+
+    def columns(self) -> list[tuple[int, str, str]]:
+        """(column, label, measure) of each column that is a copy of a label."""
+        if self.pooled.count < LEAST_LABELLED:
+            return []
+        pooled = self.pooled.correlation()
+        is_copy = np.abs(pooled) >= COPY
+        in_each = ~np.isnan(pooled) & (self.weakest >= COPY) & (self.compared >= 2)
+        copies = []
+        for column, label in np.argwhere(is_copy | in_each).tolist():
+            measure = "|r| = 1 within each recording"
+            if is_copy[column, label]:
+                measure = f"r = {pooled[column, label]:.5f}"
+            copies.append((column, DIMENSIONS[label], measure))
+        return copies
+
+
+class _Sums:
+    """Sums of x, y, x², y² and xy over frames; x (dim,), y (2,), xy (dim, 2)."""
+
+    def __init__(self, dim: int) -> None:
+        labels = len(DIMENSIONS)
+        self.count = 0
+        self.x, self.xx = np.zeros(dim), np.zeros(dim)
+        self.y, self.yy = np.zeros(labels), np.zeros(labels)
+        self.xy = np.zeros((dim, labels))
+
+    def add(self, x: Floats, y: Floats) -> None:
+        """Count frames: x (n, dim), y (n, 2)."""
+        self.count += len(x)
+        self.x += x.sum(axis=0)
+        self.y += y.sum(axis=0)
+        self.xx += np.einsum("fc,fc->c", x, x)
+        self.yy += np.einsum("fc,fc->c", y, y)
+        self.xy += x.T @ y
+
+    def merge(self, other: _Sums) -> None:
+        """Count the frames of other sums too."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+    def correlation(self) -> Floats:
+        """(dim, 2) r, NaN where a column or a label does not vary."""
+        count = max(self.count, 1)
+        covariance = self.xy / count - np.outer(self.x, self.y) / count**2
+        spread_x = np.maximum(self.xx / count - (self.x / count) ** 2, 0.0)
+        spread_y = np.maximum(self.yy / count - (self.y / count) ** 2, 0.0)
+        still_x = spread_x <= 1e-12 * self.xx / count
+        still_y = spread_y <= 1e-12 * self.yy / count
+        scale = np.sqrt(np.outer(spread_x, spread_y))
+        still = still_x[:, None] | still_y[None, :] | (scale == 0)
+        return np.where(still, np.nan, covariance / np.where(still, 1.0, scale))

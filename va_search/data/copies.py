@@ -1,5 +1,4 @@
-"""Copies that spoil a study: a recording (or a part of it) under two names, and a feature that is a
-label.
+"""Recordings that share frames: one recording, or a part of it, under two names.
 
 Conventions: frames are alike when the values of all feature sets are equal, bit by bit; each frame
 has a 64-bit hash of them (wrapping sums of the bits times random odd numbers). A run of `WINDOW`
@@ -9,298 +8,190 @@ compared whole."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import Recording, Store
-from va_search.metrics import DIMENSIONS
 
 WINDOW = 16
 CHANGES = 8
-COPY = 0.9999
-"""A correlation from which a feature is a label in other units: no measured signal follows an
-annotation so closely."""
-LEAST_LABELLED = 10
-"""Labelled frames from which a recording's own correlation says something."""
 PAIRS_SHOWN = 10
 LEAKING_SHARE = 0.25
 """Share of the shorter recording from which equal frames in two splits are leakage. A common
 beginning, such as a title or the same words of a synthetic voice, is less."""
+
 Hashes = NDArray[np.uint64]
+Indexes = NDArray[np.int64]
+
+
+class FrameHashes:
+    """(frames,) hashes of all feature sets' values, added up set by set, block by block."""
+
+    def __init__(self, values: Hashes) -> None:
+        self.values = values
+        self._random = np.random.default_rng(0)
+        self._factors = np.zeros(0, np.uint64)
+
+    def begin(self, dim: int) -> None:
+        """Draw the factors of the next feature set."""
+        numbers = self._random.integers(0, 2**63, dim, dtype=np.uint64)
+        self._factors = numbers * np.uint64(2) + np.uint64(1)
+
+    def add(self, start: int, block: NDArray[np.floating]) -> None:
+        """Add a block (n, dim) that begins at frame `start` of the store."""
+        bits = np.ascontiguousarray(block).view(f"u{block.dtype.itemsize}")
+        self.values[start : start + len(block)] += bits.astype(np.uint64) @ self._factors
 
 
 class Run(NamedTuple):
     """Frames that two recordings share: how many, and where they begin in each."""
 
     frames: int
-    at_first: int
-    at_second: int
+    begin: int
+    other_begin: int
 
 
 Pairs = dict[tuple[int, int], Run]
-"""Indexes of two recordings -> what they share."""
+"""Indexes of two recordings -> the longest run that they share."""
 
 
-@dataclass
-class FrameHashes:
-    """(frames,) hashes of all feature sets' values, added up set by set, block by block."""
+@dataclass(frozen=True)
+class Copy:
+    """A pair of recordings, in words, that share frames; `leaks` where that is an error."""
 
-    values: Hashes
-    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
-    factors: Hashes = field(default_factory=lambda: np.zeros(0, np.uint64))
-
-    def begin(self, dim: int) -> None:
-        """Draw the factors of the next feature set."""
-        self.factors = self.random.integers(0, 2**63, dim, dtype=np.uint64) * np.uint64(
-            2
-        ) + np.uint64(1)
-
-    def add(self, start: int, block: NDArray[np.floating]) -> None:
-        """Add a block (n, dim) that begins at frame `start` of the store."""
-        bits = np.ascontiguousarray(block).view(f"u{block.dtype.itemsize}")
-        self.values[start : start + len(block)] += bits.astype(np.uint64) @ self.factors
+    leaks: bool
+    where: str
+    text: str
 
 
-def copied_recordings(store: Store, hashes: Hashes) -> Iterator[tuple[bool, str, str]]:
-    """(leaks, recordings, text) for each pair of recordings that share frames, the longest copies
-    first."""
+def copied_recordings(store: Store, hashes: Hashes) -> Iterator[Copy]:
+    """Pairs of recordings that share frames, leaking ones and longest copies first; beyond
+    `PAIRS_SHOWN` only their number."""
     pairs = _whole_copies(store, hashes) | _shared_runs(store, hashes)
-    recordings = store.recordings
-    leaking = {
-        pair: _leaks(recordings[pair[0]], recordings[pair[1]], run) for pair, run in pairs.items()
-    }
-    order = sorted(pairs, key=lambda pair: (not leaking[pair], -pairs[pair].frames, pair))
-    for first, second in order[:PAIRS_SHOWN]:
-        a, b = store.recordings[first], store.recordings[second]
-        run = pairs[first, second]
-        text = _extent(a, b, run) + _labels_of_copies(store, a, b, run)
-        yield leaking[first, second], f"recordings {a.name} and {b.name}", text
+    leaking = set()
+    for pair, run in pairs.items():
+        if _leaks(store.recordings[pair[0]], store.recordings[pair[1]], run):
+            leaking.add(pair)
+    order = sorted(pairs, key=lambda pair: (pair not in leaking, -pairs[pair].frames, pair))
+    for pair in order[:PAIRS_SHOWN]:
+        a, b = (store.recordings[index] for index in pair)
+        text = _describe(a, b, pairs[pair])
+        if not _have_same_labels(store, a, b, pairs[pair]):
+            text += ", with other labels"
+        yield Copy(pair in leaking, f"recordings {a.name} and {b.name}", text)
+    more = Counter(pair in leaking for pair in order[PAIRS_SHOWN:])
     for leaks in (True, False):
-        rest = sum(leaking[pair] == leaks for pair in order[PAIRS_SHOWN:])
-        if rest:
-            yield leaks, "recordings", f"{rest} more pairs share frames"
+        if more[leaks]:
+            yield Copy(leaks, "recordings", f"{more[leaks]} more pairs share frames")
 
 
 def _leaks(a: Recording, b: Recording, run: Run) -> bool:
-    """Whether two recordings are in two splits and share a good part of the shorter one."""
+    """True where two recordings are in two splits and share a good part of the shorter one."""
     return a.split != b.split and run.frames >= LEAKING_SHARE * min(a.frames, b.frames)
 
 
 def _whole_copies(store: Store, hashes: Hashes) -> Pairs:
     """Pairs of equal recordings, of any length, that are no stills."""
-    first: dict[bytes, int] = {}
+    dim = sum(feature_set.dim for feature_set in store.feature_sets.values())
+    index_of: dict[bytes, int] = {}
     pairs: Pairs = {}
     for index, recording in enumerate(store.recordings):
-        own = hashes[recording.start : recording.stop]
-        dim = sum(feature_set.dim for feature_set in store.feature_sets.values())
+        own = hashes[recording.span]
         changes = np.count_nonzero(own[1:] != own[:-1]) + 1
         if changes * dim < CHANGES:  # so few values are alike by chance
             continue
-        other = first.setdefault(own.tobytes(), index)
-        if other != index and (changes > 1 or recording.frames == 1):
-            pairs[other, index] = Run(recording.frames, 0, 0)
+        earlier = index_of.setdefault(own.tobytes(), index)
+        if earlier != index and (changes > 1 or recording.frames == 1):
+            pairs[earlier, index] = Run(recording.frames, 0, 0)
     return pairs
 
 
 def _shared_runs(store: Store, hashes: Hashes) -> Pairs:
     """Pairs of recordings with alike windows; the run counted is the longest at one distance."""
-    window_hashes, windows, owners = _windows(store, hashes)
+    window_hashes, begins, owners = _windows(store, hashes)
+    # Groups of equal hashes. A window is compared with the first of its group only: copies of
+    # copies are found through it.
     order = np.argsort(window_hashes, kind="stable")
-    ranked = window_hashes[order]
-    borders = np.flatnonzero(np.diff(ranked)) + 1
-    starts = np.concatenate([[0], borders])
-    stops = np.concatenate([borders, [len(ranked)]])
-    # One window is compared with the first that is alike: copies of copies are found through it.
-    many = np.flatnonzero(stops - starts > 1)
-    if many.size == 0:
-        return {}
-    lengths = stops[many] - starts[many]
-    firsts = np.repeat(order[starts[many]], lengths - 1)
-    others = np.concatenate(
-        [order[start + 1 : stop] for start, stop in zip(starts[many], stops[many], strict=True)]
-    )
+    _, starts, sizes = np.unique(window_hashes[order], return_index=True, return_counts=True)
+    is_first = np.zeros(len(order), dtype=bool)
+    is_first[starts] = True
+    firsts = np.repeat(order[starts], sizes - 1)
+    others = order[~is_first]
     apart = owners[firsts] != owners[others]
+    if not apart.any():
+        return {}
     firsts, others = firsts[apart], others[apart]
-    keys = np.stack([owners[firsts], owners[others], windows[others] - windows[firsts]], axis=1)
-    unique, inverse, number = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    # Windows of two recordings at one distance are one run.
+    keys = np.stack([owners[firsts], owners[others], begins[others] - begins[firsts]], axis=1)
+    unique, run_of, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     earliest = np.full(len(unique), np.iinfo(np.int64).max)
-    np.minimum.at(earliest, inverse.ravel(), windows[firsts])
+    np.minimum.at(earliest, run_of.ravel(), begins[firsts])
     pairs: Pairs = {}
-    for (a, b, distance), count, begin in zip(
-        unique.tolist(), number.tolist(), earliest.tolist(), strict=True
-    ):
-        at_b = begin + distance - store.recordings[b].start
-        run = Run(count + WINDOW - 1, begin - store.recordings[a].start, at_b)
+    for (a, b, distance), count, begin in zip(unique.tolist(), counts, earliest, strict=True):
+        run = Run(
+            frames=int(count) + WINDOW - 1,
+            begin=int(begin) - store.recordings[a].start,
+            other_begin=int(begin) + distance - store.recordings[b].start,
+        )
         pairs[a, b] = max(pairs.get((a, b), run), run)
     return pairs
 
 
-def _windows(store: Store, hashes: Hashes) -> tuple[Hashes, NDArray[np.int64], NDArray[np.int64]]:
-    """Hash, first frame and recording of each window that moves."""
-    frames = len(hashes)
-    if frames < WINDOW:
+def _windows(store: Store, hashes: Hashes) -> tuple[Hashes, Indexes, Indexes]:
+    """Hash, first frame and recording of each window that moves and lies in one recording."""
+    count = len(hashes) - WINDOW + 1
+    if count < 1:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64)
-    count = frames - WINDOW + 1
-    mixed = hashes ^ (
-        hashes >> np.uint64(29)
-    )  # so that frames in another order are no equal window
+    # Mixed, so that frames in another order are no equal window.
+    mixed = hashes ^ (hashes >> np.uint64(29))
     total = np.zeros(count, np.uint64)
     factor = np.uint64(0x9E3779B97F4A7C15)
     for step in range(WINDOW):
         total = total * factor + mixed[step : step + count]
     changes = np.concatenate([[0], np.cumsum(hashes[1:] != hashes[:-1])])
-    moving = changes[WINDOW - 1 :] - changes[:count] >= CHANGES
-    owner = np.repeat(
-        np.arange(len(store.recordings)), [recording.frames for recording in store.recordings]
-    )
-    within = owner[WINDOW - 1 :] == owner[:count]
-    at = np.flatnonzero(moving & within)
-    return total[at], at, owner[at]
+    moves = changes[WINDOW - 1 :] - changes[:count] >= CHANGES
+    lengths = [recording.frames for recording in store.recordings]
+    owner = np.repeat(np.arange(len(lengths)), lengths)
+    lies_in_one = owner[WINDOW - 1 :] == owner[:count]
+    begins = np.flatnonzero(moves & lies_in_one)
+    return total[begins], begins, owner[begins]
 
 
-def _extent(a: Recording, b: Recording, run: Run) -> str:
-    """What the two share, and the splits that they are in."""
+def _describe(a: Recording, b: Recording, run: Run) -> str:
+    """The frames that two recordings share, and the splits that they are in."""
     if run.frames == a.frames == b.frames:
         extent = f"the same recording under two names: all {run.frames} frames have equal features"
     elif run.frames >= a.frames:
-        extent = f"{a.name} is a part of {b.name}: its {a.frames} frames are those from frame {run.at_second} on"
-    elif run.frames >= b.frames:
-        extent = f"{b.name} is a part of {a.name}: its {b.frames} frames are those from frame {run.at_first} on"
-    else:
-        begins = f"from frame {run.at_first} of {a.name} and {run.at_second} of {b.name} on"
-        extent = f"about {run.frames} frames have equal features, {begins}"
-    splits = f"both in {a.split}" if a.split == b.split else f"in {a.split} and {b.split}"
-    if a.split != b.split:
-        splits += (
-            ": leakage"
-            if _leaks(a, b, run)
-            else ": leakage, unless it is a common beginning, such as a title"
+        extent = (
+            f"{a.name} is a part of {b.name}: its {a.frames} frames are those from frame "
+            f"{run.other_begin} on"
         )
-    return f"{extent} ({splits})"
+    elif run.frames >= b.frames:
+        extent = (
+            f"{b.name} is a part of {a.name}: its {b.frames} frames are those from frame "
+            f"{run.begin} on"
+        )
+    else:
+        extent = (
+            f"about {run.frames} frames have equal features, from frame {run.begin} of {a.name} "
+            f"and {run.other_begin} of {b.name} on"
+        )
+    if a.split == b.split:
+        return f"{extent} (both in {a.split})"
+    hint = "" if _leaks(a, b, run) else ", unless it is a common beginning, such as a title"
+    return f"{extent} (in {a.split} and {b.split}: leakage{hint})"
 
 
-def _labels_of_copies(store: Store, a: Recording, b: Recording, run: Run) -> str:
-    """ ", with other labels" where frames that both have labelled differ in their labels, or
-    nothing."""
-    one = store.annotations[a.start + run.at_first : a.stop][: run.frames]
-    two = store.annotations[b.start + run.at_second : b.stop][: run.frames]
-    length = min(len(one), len(two))
-    both = ~np.isnan(one[:length]) & ~np.isnan(two[:length])
-    equal = np.array_equal(one[:length][both], two[:length][both])
-    return "" if equal else ", with other labels"
-
-
-@dataclass
-class LabelCopies:
-    """How closely each column of one feature set follows each label: sums over labelled frames,
-    (dim, 2) each.
-
-    `weakest` is the smallest |r| of a recording with enough labelled frames, so that a copy in
-    units of each recording is found too."""
-
-    store: Store
-    dim: int
-    pooled: _Sums = field(init=False)
-    single: _Sums = field(init=False)
-    recording: int = -1
-    weakest: NDArray[np.float64] = field(init=False)
-    compared: int = 0
-
-    def __post_init__(self) -> None:
-        self.pooled, self.single = _Sums.empty(self.dim), _Sums.empty(self.dim)
-        self.weakest = np.ones((self.dim, 2))
-
-    def add(
-        self, index: int, start: int, block: NDArray[np.floating], centre: NDArray[np.float64]
-    ) -> None:
-        """Count a block (n, dim) of recording `index` that begins at frame `start`; `centre` (dim,)
-        is taken off."""
-        if index != self.recording:
-            self._end_recording()
-            self.recording = index
-        pair = self.store.annotations[start : start + len(block)]
-        labelled = ~np.isnan(pair).any(axis=1)
-        if labelled.any():
-            self.single.add(
-                block[labelled].astype(np.float64) - centre, pair[labelled].astype(np.float64)
-            )
-
-    def _end_recording(self) -> None:
-        if self.single.count >= LEAST_LABELLED:
-            strength = np.abs(self.single.correlation())
-            known = ~np.isnan(strength)
-            self.weakest = np.where(
-                known, np.minimum(self.weakest, np.nan_to_num(strength)), self.weakest
-            )
-            self.compared += 1
-        self.pooled.merge(self.single)
-        self.single = _Sums.empty(self.dim)
-
-    def found(self) -> Iterator[tuple[int, str, str]]:
-        """(column, label, how) of each column that is a copy of a label."""
-        self._end_recording()
-        self.recording = -1
-        pooled = self.pooled.correlation()
-        strength = np.nan_to_num(np.abs(pooled))
-        varies = ~np.isnan(pooled)
-        copied = strength >= COPY
-        in_each = varies & (self.weakest >= COPY) & (self.compared >= 2)
-        enough = self.pooled.count >= LEAST_LABELLED
-        for column, label in np.argwhere((copied | in_each) & enough).tolist():
-            how = (
-                f"r = {pooled[column, label]:.5f}"
-                if copied[column, label]
-                else "|r| = 1 within each recording"
-            )
-            yield column, DIMENSIONS[label], how
-
-
-@dataclass
-class _Sums:
-    """Sums of x, y, x², y² and xy over frames; x (dim,), y (2,), xy (dim, 2)."""
-
-    count: int
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
-    xx: NDArray[np.float64]
-    yy: NDArray[np.float64]
-    xy: NDArray[np.float64]
-
-    @classmethod
-    def empty(cls, dim: int) -> _Sums:
-        """Sums over no frame."""
-        return cls(0, np.zeros(dim), np.zeros(2), np.zeros(dim), np.zeros(2), np.zeros((dim, 2)))
-
-    def add(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
-        """Count frames: x (n, dim), y (n, 2)."""
-        self.count += len(x)
-        self.x += x.sum(axis=0)
-        self.y += y.sum(axis=0)
-        self.xx += np.einsum("fc,fc->c", x, x)
-        self.yy += np.einsum("fc,fc->c", y, y)
-        self.xy += x.T @ y
-
-    def merge(self, other: _Sums) -> None:
-        """Count the frames of other sums too."""
-        self.count += other.count
-        self.x += other.x
-        self.y += other.y
-        self.xx += other.xx
-        self.yy += other.yy
-        self.xy += other.xy
-
-    def correlation(self) -> NDArray[np.float64]:
-        """(dim, 2) r, NaN where a column or a label does not vary."""
-        count = max(self.count, 1)
-        covariance = self.xy / count - np.outer(self.x, self.y) / count**2
-        spread_x = np.maximum(self.xx / count - (self.x / count) ** 2, 0.0)
-        spread_y = np.maximum(self.yy / count - (self.y / count) ** 2, 0.0)
-        still_x = spread_x <= 1e-12 * self.xx / count
-        still_y = spread_y <= 1e-12 * self.yy / count
-        scale = np.sqrt(np.outer(spread_x, spread_y))
-        still = still_x[:, None] | still_y[None, :] | (scale == 0)
-        return np.where(still, np.nan, covariance / np.where(still, 1.0, scale))
+def _have_same_labels(store: Store, a: Recording, b: Recording, run: Run) -> bool:
+    """True where frames that both recordings have labelled have the same labels."""
+    labels = store.annotations[a.start + run.begin : a.stop][: run.frames]
+    others = store.annotations[b.start + run.other_begin : b.stop][: run.frames]
+    length = min(len(labels), len(others))
+    labels, others = labels[:length], others[:length]
+    both = ~np.isnan(labels) & ~np.isnan(others)
+    return np.array_equal(labels[both], others[both])

@@ -18,21 +18,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from va_search.data.clock import SPELLINGS, UNITS, Clock, unit_in_name
+from va_search.data.clock import Clock
+from va_search.data.column_names import SPELLINGS, UNITS, unit_of
+from va_search.data.csv_reader import EMPTY, SEPARATORS, separator_of
 from va_search.data.draft import Source, check_sources
-from va_search.data.frame_rows import MEDIA
+from va_search.data.frame_names import MEDIA
 from va_search.data.nearby import plain
-from va_search.data.sheet import (
-    EMPTY,
-    NAMES_COMPARED,
-    PROBLEMS_OF_A_FILE,
-    SEPARATORS,
-    listed,
-    read_header,
-    read_texts,
-    separator,
-    unknown_column,
-)
+from va_search.data.problems import NAMES_COMPARED, PROBLEMS_OF_A_FILE, listed, unknown_column
+from va_search.data.readers import read_header, read_texts
 from va_search.document import number_hint, yaml_document
 from va_search.errors import InputError, counted, nearest_name, unknown_name
 from va_search.files import checked_name
@@ -131,7 +124,7 @@ class Dataset(BaseModel):
         time column."""
         if self.time_column is None:
             return None
-        return Clock(self.time_column, self.time_unit or unit_in_name(self.time_column))
+        return Clock(self.time_column, self.time_unit or unit_of(self.time_column))
 
     @property
     def columns(self) -> list[str]:
@@ -209,8 +202,8 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
     unused = [name for name in rows[0] if name not in (*REQUIRED, *OPTIONAL)]
     listing.problems += _misspelled(path, unused)
     listing.warnings = [f"{path}: column {name!r} is not used" for name in unused]
-    if separator(path) != ",":
-        listing.warnings.append(f"{path}: cells are separated by {SEPARATORS[separator(path)]}")
+    if separator_of(path) != ",":
+        listing.warnings.append(f"{path}: cells are separated by {SEPARATORS[separator_of(path)]}")
     if not (source / "recordings").is_dir():
         listing.problems.append(
             f"{source / 'recordings'}: no such folder, expected one CSV or Parquet file per recording there"

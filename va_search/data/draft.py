@@ -4,7 +4,11 @@ end.
 A draft lives in `<store>.partial` beside the store's place. Each recording is one part, written
 whole; an import that was killed finds its parts and reads only the sources that are new or changed.
 `finish` lays all parts into the store's files, writes the manifest last and moves the folder into
-place with one rename."""
+place with one rename.
+
+Conventions: a feature set is kept in float32 (or float16, where that is asked for), or in float64
+where float32 would lose what one of its columns has (precision.py): only all recordings together
+decide that."""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,23 +25,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from va_search.data.precision import (
-    constants,
-    largest,
-    merged_constants,
-    rounded_columns,
-    too_small,
-)
+from va_search.data import precision
 from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
+from va_search.metrics import DIMENSIONS
 
 NAMES = pa.schema([
     ("name", pa.string()), ("subject", pa.string()), ("video", pa.string()), ("split", pa.string()),
     ("fold", pa.int32()), ("start", pa.int64()), ("frames", pa.int64()), ("frames_per_second", pa.float64()),
     ("gaps", pa.list_(pa.int64())),
 ])  # fmt: skip
-
 
 COLUMNS_SHOWN = 3
 OTHER_SPLITS = {
@@ -46,13 +44,13 @@ OTHER_SPLITS = {
 }  # fmt: skip
 """What people write for a split that is spelled otherwise."""
 OTHER_SPLITS |= {split: split for split in SPLITS}  # in other case
-ROUNDED = 0.1
-"""Share of a column's spread (largest minus smallest) beyond which rounding to float16 is told."""
+
+Values = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Source:
-    """What an importer knows of a recording before reading it."""
+    """A recording as an importer knows it before reading it."""
 
     name: str
     subject: str
@@ -72,18 +70,19 @@ class Source:
 @dataclass(frozen=True)
 class Part:
     """One recording, read: features by set (frames, dim); annotations (frames, 2) or None; times
-    (frames,) or None."""
+    (frames,) or None; valid (frames,), all of them where it is None.
 
-    features: dict[str, NDArray[np.floating]]
-    annotations: NDArray[np.floating] | None = None
-    times: NDArray[np.floating] | None = None
+    `notes` are JSON-able facts for the audit; `kinds` are remarks that many files share, reported
+    once with their number."""
+
+    features: dict[str, Values]
+    annotations: Values | None = None
+    times: Values | None = None
     valid: NDArray[np.bool_] | None = None
     gaps: tuple[int, ...] = ()
-    warnings: tuple[str, ...] = field(default=())
-    notes: dict[str, Any] = field(
-        default_factory=dict
-    )  # what an audit wants to know of the recording, JSON-able
-    kinds: tuple[str, ...] = ()  # remarks that many files share, reported once with their number
+    warnings: tuple[str, ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+    kinds: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -92,10 +91,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Description:
-    """What holds for the whole store; `feature_sets` maps a name to (modality, column names).
+    """The facts of a whole store; `feature_sets` maps a name to (modality, column names).
 
     `definitions` are hashes of how feature sets were extracted, kept in the manifest; empty for
-    imported ones."""
+    imported ones. They are no part of the draft's signature: `source` has them where they
+    matter."""
 
     name: str
     label_range: tuple[float, float]
@@ -103,43 +103,43 @@ class Description:
     dtype: str = "float32"
     time_column: str | None = None
     source: str = ""
-    definitions: dict[str, str] = field(
-        default_factory=dict, repr=False
-    )  # told by `source` where they matter
+    definitions: dict[str, str] = field(default_factory=dict, repr=False)
 
 
 class Draft:
-    """Parts of a store on the disk; `recordings` fixes their order before the first is read."""
+    """Parts of a store on the disk; `recordings` fixes their order before the first is read.
+
+    `remarks` are the importer's warnings on the source as a whole, `left_out` recordings that the
+    source has and the store has not."""
 
     def __init__(self, to: Path, description: Description, recordings: Sequence[Source]) -> None:
         self.to = to
         self.folder = to.with_name(to.name + ".partial")
         self.description = description
         self.recordings = list(recordings)
-        self.remarks: list[str] = []  # warnings of the importer on the source as a whole
-        self.left_out: list[str] = []  # recordings that the source has and the store has not
+        self.remarks: list[str] = []
+        self.left_out: list[str] = []
         self._fingerprints = [source.fingerprint() for source in self.recordings]
-        self.signature = digest(
-            [repr(description), self._fingerprints, [repr(s) for s in self.recordings]]
-        )
+        sources = [repr(source) for source in self.recordings]
+        self.signature = digest([repr(description), self._fingerprints, sources])
         self._kind = digest([repr(description)])
-        self._begin()
+        if not self.already_finished():
+            self._begin()
 
     def _begin(self) -> None:
-        if self.to.exists() and not self.already_finished():
-            self._refuse_place()
+        if self.to.exists():
+            self._refuse_other_content()
         note = self.folder / "draft.json"
         if note.is_file() and read_json(note) != {"kind": self._kind}:
             remove_folder(self.folder)
-        if not self.already_finished():
-            write_json(note, {"kind": self._kind})
+        write_json(note, {"kind": self._kind})
 
-    def _refuse_place(self) -> None:
+    def _refuse_other_content(self) -> None:
         """InputError unless the store's place is an empty folder, which the store can take."""
         if (self.to / "manifest.json").is_file():
             raise InputError(
-                f"{self.to}: this store is already there and was made from other sources or options; choose another "
-                "--to, or remove this store to make it anew"
+                f"{self.to}: this store is already there and was made from other sources or "
+                "options; choose another --to, or remove this store to make it anew"
             )
         if not self.to.is_dir():
             raise InputError(
@@ -147,8 +147,8 @@ class Draft:
             )
         if any(self.to.iterdir()):
             raise InputError(
-                f"{self.to} is a folder with other things in it and not a store; choose a new path for --to, such as "
-                f"{self.to / 'NAME'}"
+                f"{self.to} is a folder with other things in it and not a store; choose a new path "
+                f"for --to, such as {self.to / 'NAME'}"
             )
 
     def already_finished(self) -> bool:
@@ -156,17 +156,17 @@ class Draft:
         manifest = self.to / "manifest.json"
         return manifest.is_file() and read_json(manifest).get("signature") == self.signature
 
-    def _part(self, index: int) -> Path:
+    def _file(self, index: int) -> Path:
         key = digest([self._kind, self.recordings[index].name, self._fingerprints[index]])[:24]
         return self.folder / "parts" / f"{key}.npz"
+
+    def has(self, index: int) -> bool:
+        """True when a recording's part is there."""
+        return self._file(index).is_file()
 
     def missing(self) -> list[int]:
         """Indexes of the recordings whose part is not there yet."""
         return [index for index in range(len(self.recordings)) if not self.has(index)]
-
-    def has(self, index: int) -> bool:
-        """Whether a recording's part is there."""
-        return self._part(index).is_file()
 
     def add(self, index: int, part: Part) -> None:
         """Write one recording's part, whole. Safe to call from several processes, for different
@@ -176,86 +176,84 @@ class Draft:
         coarse = []
         for name, values in part.features.items():
             cast = _cast(values, dtype, name)
-            if _is_coarse(values, cast):
+            if precision.is_coarse(values, cast):
                 coarse.append(name)
             if dtype == np.float32 and not np.array_equal(cast, values, equal_nan=True):
-                # Only all recordings together decide whether float32 is enough: until then nothing
-                # is rounded.
+                # Whether float32 is enough is not known yet: nothing is rounded until then.
                 cast = np.ascontiguousarray(values, dtype=np.float64)
-                finite = cast if np.isfinite(cast).all() else np.where(np.isfinite(cast), cast, 0.0)
-                arrays[f"rounded.{name}"] = rounded_columns(finite)
-                arrays[f"constant.{name}"] = constants(finite)
-                arrays[f"largest.{name}"] = largest(finite)
+                finite = cast
+                if not np.isfinite(cast).all():
+                    finite = np.nan_to_num(cast, nan=0.0, posinf=0.0, neginf=0.0)
+                arrays[f"rounded.{name}"] = precision.rounded_columns(finite)
+                arrays[f"constant.{name}"] = precision.constants(finite)
+                arrays[f"largest.{name}"] = precision.largest(finite)
             arrays[f"f.{name}"] = cast
-        n = part.frames
-        arrays["annotations"] = (
-            np.full((n, 2), np.nan) if part.annotations is None else part.annotations
-        )
-        arrays["times"] = np.full(n, np.nan) if part.times is None else part.times
-        arrays["valid"] = np.ones(n, dtype=bool) if part.valid is None else part.valid
+        unlabelled = np.full((part.frames, len(DIMENSIONS)), np.nan)
+        timeless = np.full(part.frames, np.nan)
+        arrays["annotations"] = unlabelled if part.annotations is None else part.annotations
+        arrays["times"] = timeless if part.times is None else part.times
+        arrays["valid"] = np.ones(part.frames, dtype=bool) if part.valid is None else part.valid
         arrays["gaps"] = np.asarray(part.gaps, dtype=np.int64)
         arrays["warnings"] = np.asarray(part.warnings, dtype=np.str_)
         arrays["kinds"] = np.asarray(part.kinds, dtype=np.str_)
         arrays["coarse"] = np.asarray(coarse, dtype=np.str_)
         arrays["notes"] = np.asarray(json.dumps(part.notes, allow_nan=False))
-        with whole_file(self._part(index)) as beside, open(beside, "wb") as handle:
+        with whole_file(self._file(index)) as beside, open(beside, "wb") as handle:
             np.savez(handle, **arrays)
 
+    def _parts(self, key: str) -> Iterator[NDArray[Any]]:
+        """The array `key` of each part that is there and has it, in the recordings' order."""
+        for index in range(len(self.recordings)):
+            if self.has(index):
+                with np.load(self._file(index), allow_pickle=False) as part:
+                    if key in part:
+                        yield part[key]
+
     def warnings(self) -> list[str]:
-        """What the importer remarked on the source as a whole and on the recordings read so far."""
-        found = list(self.remarks)
+        """Remarks on the source as a whole and on the recordings read so far."""
+        texts = list(self.remarks)
         coarse: Counter[str] = Counter()
         kinds: Counter[str] = Counter()
-        for index in range(len(self.recordings)):
-            if self._part(index).is_file():
-                with np.load(self._part(index), allow_pickle=False) as part:
-                    found += part["warnings"].tolist()
-                    coarse.update(part["coarse"].tolist())
-                    kinds.update(part["kinds"].tolist() if "kinds" in part else [])
+        for part in self._parts("warnings"):
+            texts += part.tolist()
+        for part in self._parts("kinds"):
+            kinds.update(part.tolist())
+        for part in self._parts("coarse"):
+            coarse.update(part.tolist())
         for kind, count in kinds.items():
-            found.append(f"{kind} in {count} of {len(self.recordings)} recordings")
+            texts.append(f"{kind} in {count} of {len(self.recordings)} recordings")
         for name in self.description.feature_sets:
-            found += self._precision_remark(name)
+            texts += self._precision_remark(name)
         for name, count in coarse.items():
-            found.append(
-                f"feature set {name!r}: float16 rounds away more than a tenth of a column's spread in {count} of "
-                f"{len(self.recordings)} recordings; import with float32"
+            texts.append(
+                f"feature set {name!r}: float16 rounds away more than a tenth of a column's spread "
+                f"in {count} of {len(self.recordings)} recordings; import with float32"
             )
-        return found
+        return texts
 
-    def _rounded(self, name: str) -> NDArray[np.bool_]:
-        """(dim,) True for the columns of a feature set for which float32 is not enough; (0,) where
-        all fit it."""
-        rounded, constant, magnitude = [], [], []
-        for index in range(len(self.recordings)):
-            if not self.has(index):
-                continue
-            with np.load(self._part(index), allow_pickle=False) as part:
-                if f"rounded.{name}" in part:
-                    rounded.append(part[f"rounded.{name}"])
-                    constant.append(part[f"constant.{name}"])
-                    magnitude.append(part[f"largest.{name}"])
+    def _rounded(self, name: str) -> NDArray[np.int64]:
+        """Indexes of the columns of a feature set for which float32 is not enough."""
+        rounded = list(self._parts(f"rounded.{name}"))
         if not rounded:
-            return np.zeros(0, dtype=bool)
-        of_all = (
-            np.any(rounded, axis=0)
-            | merged_constants(np.stack(constant))
-            | too_small(np.stack(magnitude))
-        )
-        return np.asarray(of_all, dtype=bool)
+            return np.zeros(0, dtype=np.int64)
+        merged = precision.merged_constants(np.stack([*self._parts(f"constant.{name}")]))
+        small = precision.too_small(np.stack([*self._parts(f"largest.{name}")]))
+        return np.flatnonzero(np.any(rounded, axis=0) | merged | small)
 
     def _precision_remark(self, name: str) -> list[str]:
-        columns = np.flatnonzero(self._rounded(name))
-        if not columns.size:
+        columns = self._rounded(name).tolist()
+        if not columns:
             return []
-        names = self.description.feature_sets[name][1]
+        _, names = self.description.feature_sets[name]
         shown = ", ".join(
-            names[column] if names else str(column) for column in columns[:COLUMNS_SHOWN].tolist()
+            names[column] if names else str(column) for column in columns[:COLUMNS_SHOWN]
         )
-        more = f" and {columns.size - COLUMNS_SHOWN} more" if columns.size > COLUMNS_SHOWN else ""
+        if len(columns) > COLUMNS_SHOWN:
+            shown += f" and {len(columns) - COLUMNS_SHOWN} more"
         return [
-            f"feature set {name!r} is kept in float64, twice the space: float32 would round too much of column {shown}"
-            f"{more} (a large offset, or a tiny or huge unit); `normalise: none` would train on rounded values"
+            f"feature set {name!r} is kept in float64, twice the space: float32 would round too "
+            f"much of column {shown} (a large offset, or a tiny or huge unit); `normalise: none` "
+            "would train on rounded values"
         ]
 
     def finish(self) -> Store:
@@ -266,68 +264,52 @@ class Draft:
         remove_folder(build)
         (build / "features").mkdir(parents=True)
         rows = self._rows()
-        hashes = {"recordings": digest(rows)}
         write_arrow(build / "recordings.arrow", pa.Table.from_pylist(rows, schema=NAMES))
-        hashes["annotations"] = self._write_frames(build)
+        pair = np.concatenate([*self._parts("annotations")]).astype(np.float32)
+        times = np.concatenate([*self._parts("times")]).astype(np.float64)
+        valid = np.concatenate([*self._parts("valid")]).astype(bool)
+        write_frames(build, pair, times, valid)
         feature_sets = []
         for name in self.description.feature_sets:
-            feature_sets.append(
-                self._write_feature_set(build, name, rows[-1]["start"] + rows[-1]["frames"])
-            )
+            feature_sets.append(self._write_feature_set(build, name, len(pair)))
+        annotations_hash = hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
+        hashes = {"recordings": digest(rows), "annotations": annotations_hash}
         self._write_manifest(build, feature_sets, hashes)
         os.replace(build, self.to)
         remove_folder(self.folder)
         return Store.open(self.to)
 
-    def _load(self, index: int, key: str) -> NDArray[Any]:
-        with np.load(self._part(index), allow_pickle=False) as part:
-            return part[key]  # type: ignore[no-any-return]
-
-    def _notes(self, index: int) -> dict[str, Any]:
-        with np.load(self._part(index), allow_pickle=False) as part:
-            notes: dict[str, Any] = json.loads(str(part["notes"])) if "notes" in part else {}
-        return notes
-
     def _rows(self) -> list[dict[str, Any]]:
         rows, start = [], 0
-        for index, source in enumerate(self.recordings):
-            with np.load(self._part(index), allow_pickle=False) as part:
-                frames, gaps = len(part["times"]), part["gaps"].tolist()
+        gaps = self._parts("gaps")
+        for source, times in zip(self.recordings, self._parts("times"), strict=True):
             rows.append({
                 "name": source.name, "subject": source.subject, "video": source.video, "split": source.split,
-                "fold": source.fold, "start": start, "frames": frames,
-                "frames_per_second": source.frames_per_second, "gaps": gaps,
+                "fold": source.fold, "start": start, "frames": len(times),
+                "frames_per_second": source.frames_per_second, "gaps": next(gaps).tolist(),
             })  # fmt: skip
-            start += frames
+            start += len(times)
         return rows
-
-    def _write_frames(self, build: Path) -> str:
-        indexes = range(len(self.recordings))
-        pair = np.concatenate([self._load(i, "annotations") for i in indexes]).astype(np.float32)
-        times = np.concatenate([self._load(i, "times") for i in indexes]).astype(np.float64)
-        valid = np.concatenate([self._load(i, "valid") for i in indexes]).astype(bool)
-        columns = {"valence": pair[:, 0], "arousal": pair[:, 1], "time": times, "valid": valid}
-        write_arrow(build / "frames.arrow", pa.table(columns))
-        return hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
 
     def _write_feature_set(self, build: Path, name: str, frames: int) -> FeatureSet:
         """One pass over the parts into a mapped scratch file, then one record batch, so memory
         stays flat."""
-        dtype = np.dtype("float64" if self._rounded(name).any() else self.description.dtype)
         modality, columns = self.description.feature_sets[name]
-        dim = self._load(0, f"f.{name}").shape[1]
+        dtype = np.dtype(self.description.dtype)
+        if self._rounded(name).size:
+            dtype = np.dtype(np.float64)
+        dim = next(self._parts(f"f.{name}")).shape[1]
         scratch = build / f"{name}.scratch"
         sha = hashlib.sha256(f"{dim}:{dtype}".encode())
         with open(scratch, "wb") as handle:
-            for index in range(len(self.recordings)):
-                block = np.ascontiguousarray(self._load(index, f"f.{name}"), dtype=dtype)
+            for values in self._parts(f"f.{name}"):
+                block = np.ascontiguousarray(values, dtype=dtype)
                 sha.update(block.data)
                 handle.write(block.data)
         with pa.memory_map(str(scratch), "r") as source:
-            values = pa.Array.from_buffers(
-                pa.from_numpy_dtype(dtype), frames * dim, [None, source.read_buffer()]
-            )
-            rows = pa.FixedSizeListArray.from_arrays(values, dim)
+            buffers = [None, source.read_buffer()]
+            flat = pa.Array.from_buffers(pa.from_numpy_dtype(dtype), frames * dim, buffers)
+            rows = pa.FixedSizeListArray.from_arrays(flat, dim)
             write_arrow(build / "features" / f"{name}.arrow", pa.table({name: rows}))
         scratch.unlink()
         return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns)
@@ -336,6 +318,7 @@ class Draft:
         self, build: Path, feature_sets: list[FeatureSet], hashes: dict[str, str]
     ) -> None:
         files = sorted(build.rglob("*.arrow"))
+        entries = [{**vars(entry), "columns": list(entry.columns)} for entry in feature_sets]
         manifest = {
             "layout": LAYOUT,
             "name": self.description.name,
@@ -343,10 +326,7 @@ class Draft:
             "time_column": self.description.time_column,
             "source": self.description.source,
             "signature": self.signature,
-            "feature_sets": [
-                {**vars(feature_set), "columns": list(feature_set.columns)}
-                for feature_set in feature_sets
-            ],
+            "feature_sets": entries,
             "hashes": hashes,
             "bytes": {str(path.relative_to(build)): path.stat().st_size for path in files},
             "warnings": self.warnings(),
@@ -355,9 +335,10 @@ class Draft:
             manifest["definitions"] = self.description.definitions
         if self.left_out:
             manifest["left_out"] = self.left_out
-        notes = {source.name: self._notes(index) for index, source in enumerate(self.recordings)}
-        if any(notes.values()):
-            manifest["notes"] = notes
+        notes = [json.loads(str(part)) for part in self._parts("notes")]
+        if any(notes):
+            names = [source.name for source in self.recordings]
+            manifest["notes"] = dict(zip(names, notes, strict=True))
         write_json(build / "manifest.json", manifest)
 
 
@@ -365,50 +346,47 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
     """Problems that need no reading: repeated recordings, unknown splits, frame rates that are not
     positive."""
     problems: list[str] = []
-    seen: set[str] = set()
+    names: set[str] = set()
     for source in sources:
-        if source.name in seen:
-            problems.append(f"recording {source.name!r} stands twice; names must be unique")
-        seen.add(source.name)
+        recording = f"recording {source.name!r}"
+        if source.name in names:
+            problems.append(f"{recording} stands twice; names must be unique")
+        names.add(source.name)
         if source.split not in SPLITS:
             meant = OTHER_SPLITS.get(source.split.lower())
             hint = f"; did you mean {meant!r}?" if meant else ""
             problems.append(
-                f"recording {source.name!r}: split {source.split!r}, allowed: {', '.join(SPLITS)}{hint}"
+                f"{recording}: split {source.split!r}, allowed: {', '.join(SPLITS)}{hint}"
             )
         if source.frames_per_second <= 0:
             problems.append(
-                f"recording {source.name!r}: frames_per_second {source.frames_per_second}, expected above 0"
+                f"{recording}: frames_per_second {source.frames_per_second}, expected above 0"
             )
     return problems
 
 
-def _cast(values: NDArray[np.floating], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
+def _cast(values: Values, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     """`values` in `dtype`; InputError for a finite one that would become infinite in float16."""
     with np.errstate(over="ignore", under="ignore"):
         cast = np.ascontiguousarray(values, dtype=dtype)
     if dtype == np.float16:
         lost = np.isinf(cast) & np.isfinite(values)
         if lost.any():
-            most = np.abs(values[lost]).max()
+            largest = np.abs(values[lost]).max()
             raise InputError(
-                f"feature set {name!r}: |value| {most:g} does not fit float16; import with float32"
+                f"feature set {name!r}: |value| {largest:g} does not fit float16; import with "
+                "float32"
             )
     return cast
 
 
-def _is_coarse(values: NDArray[np.floating], cast: NDArray[Any]) -> bool:
-    """Whether float16 rounded away more than a tenth of a column's spread (tiny units, large
-    offsets)."""
-    if cast.dtype != np.float16 or values.dtype == np.float16 or not len(values):
-        return False
-    for column in range(values.shape[1]):
-        source = values[:, column].astype(np.float64)
-        spread = float(np.ptp(source))
-        error = float(np.abs(cast[:, column].astype(np.float64) - source).max())
-        if spread > 0 and error > ROUNDED * spread:
-            return True
-    return False
+def write_frames(
+    folder: Path, annotations: Values, times: NDArray[np.float64], valid: NDArray[np.bool_]
+) -> None:
+    """Write a store's frames.arrow: annotations (frames, 2), times and valid (frames,)."""
+    labels = dict(zip(DIMENSIONS, annotations.T, strict=True))
+    table = pa.table({**labels, "time": times, "valid": valid})
+    write_arrow(folder / "frames.arrow", table)
 
 
 def write_arrow(path: Path, table: pa.Table) -> None:

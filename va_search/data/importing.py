@@ -1,66 +1,38 @@
 """The loop every importer shares: read the recordings that are not there yet, on all cores, and
-finish the store.
+finish the store; and feature sets of one store added to another of the same recordings.
 
-Threads, not processes: parsing and writing are C code without the interpreter lock, and a small
-import must not wait seconds for processes to start."""
+Conventions: threads, not processes: parsing and writing are C code without the interpreter lock,
+and a small import must not wait seconds for processes to start. When feature sets are added, new
+files are laid beside the old ones, which stay as they are; the manifest, written last with one
+rename, is what makes them part of the store. Whoever reads the store meanwhile goes on reading what
+it opened; hashes of the feature sets that were there, and so the ids of trials on them, stay."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from va_search.data.draft import Description, Draft, Part, Source
-from va_search.data.sheet import first_few
+import numpy as np
+
+from va_search.data.draft import Description, Draft, Part, Source, write_frames
+from va_search.data.problems import refuse
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import remove_folder
+from va_search.files import read_json, remove_folder, whole_file, write_json
 from va_search.locks import only_one
 
 Progress = Callable[[int, int, str], None]
-PROBLEMS_SHOWN = 50
 MOST_WORKERS = 8
-ALIKE_SHOWN = 4
-PLACE = re.compile(r".+?\.(csv|parquet|txt|npy)(:\d+| row \d+)?: ")
-"""Where a problem is: a file, and its line or row."""
 
 
 def quiet(done: int, total: int, what: str) -> None:
     """The progress callback that shows nothing: recordings done, recordings in all, the one just
     read."""
-
-
-def refuse(problems: list[str]) -> None:
-    """Raise one InputError with the first 50 of `problems` and the count of the others; nothing
-    when there are none.
-
-    The same problem of several files is one.
-    """
-    if problems:
-        raise InputError(*first_few(alike_once(problems), PROBLEMS_SHOWN))
-
-
-def alike_once(problems: list[str]) -> list[str]:
-    """The problems in their order; those that say the same of several files are one, which names
-    three of them."""
-    places: dict[str, list[str]] = {}
-    for problem in problems:
-        match = PLACE.match(problem)
-        text = problem[match.end() :] if match else problem
-        places.setdefault(text, []).append(match[0].removesuffix(": ") if match else "")
-    single = []
-    for text, found in places.items():
-        if not found[0]:
-            single.append(text)
-            continue
-        others = [re.sub(r".*/", "", place) for place in found[1:ALIKE_SHOWN]]
-        more = f" and {len(found) - ALIKE_SHOWN} more" if len(found) > ALIKE_SHOWN else ""
-        same = f" (the same at {', '.join(others)}{more})" if others else ""
-        single.append(f"{found[0]}: {text}{same}")
-    return single
 
 
 @contextmanager
@@ -87,20 +59,19 @@ def read_all(
     Recordings that were read stay in the draft whatever happens, so a second import reads only the
     others."""
     if draft.already_finished():
-        remove_folder(
-            draft.folder
-        )  # left when a kill came between the store's rename and this line
+        # Left when a kill came between the store's rename and the draft's removal.
+        remove_folder(draft.folder)
         return Store.open(draft.to)
     total, missing = len(draft.recordings), draft.missing()
     problems: dict[int, list[str]] = {}
     progress(total - len(missing), total, "")
     with ThreadPoolExecutor(workers or min(os.cpu_count() or 1, MOST_WORKERS)) as pool:
-        waiting = {pool.submit(_read_one, draft, read, index): index for index in missing}
+        futures = {pool.submit(_read_part, draft, read, index): index for index in missing}
         try:
-            for count, future in enumerate(as_completed(waiting), start=total - len(missing) + 1):
-                index = waiting[future]
+            for done, future in enumerate(as_completed(futures), total - len(missing) + 1):
+                index = futures[future]
                 problems[index] = future.result()
-                progress(count, total, draft.recordings[index].name)
+                progress(done, total, draft.recordings[index].name)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -108,20 +79,110 @@ def read_all(
     return draft.finish()
 
 
-def _read_one(draft: Draft, read: Callable[[int], Part], index: int) -> list[str]:
+def _read_part(draft: Draft, read: Callable[[int], Part], index: int) -> list[str]:
     """Problems of one recording; its part is written when there are none."""
+    recording = f"recording {draft.recordings[index].name!r}"
     try:
         part = read(index)
     except InputError as error:
         return error.problems
     except MemoryError:
-        return [
-            f"recording {draft.recordings[index].name!r}: not enough memory to read it; cut it, or use --workers 1"
-        ]
+        return [f"{recording}: not enough memory to read it; cut it, or use --workers 1"]
     try:
         draft.add(index, part)
     except InputError as error:
-        return [
-            f"recording {draft.recordings[index].name!r}: {problem}" for problem in error.problems
-        ]
+        return [f"{recording}: {problem}" for problem in error.problems]
     return []
+
+
+def add_feature_sets(to: Path, new: Path) -> Store:
+    """Add the feature sets of the store at `new` to the one at `to`; the same call again finds them
+    there.
+
+    Frames that have no face in `new` have none in the result; times are taken where `to` has none.
+    InputError when the recordings, their splits, subjects, lengths or annotations differ, or a name
+    is taken by other values."""
+    store, addition = Store.open(to), Store.open(new)
+    problems = differences(store, _recordings_of(addition), str(new))
+    if not problems and store.hashes["annotations"] != addition.hashes["annotations"]:
+        problems = [f"{new}: other annotations than in {to}; make both from the same"]
+    refuse(problems)
+    added = []
+    for name, feature_set in addition.feature_sets.items():
+        if name not in store.feature_sets:
+            added.append(name)
+        elif store.feature_sets[name].hash != feature_set.hash:
+            problems.append(
+                f"{to}: feature set {name!r} is there with other values; name it otherwise"
+            )
+    refuse(problems)
+    for name in added:
+        _link(new / "features" / f"{name}.arrow", to / "features" / f"{name}.arrow")
+    valid = store.valid & addition.valid
+    times = np.where(np.isnan(store.times), addition.times, store.times)
+    if not np.array_equal(valid, store.valid) or not np.array_equal(times, store.times, True):
+        write_frames(to, store.annotations, times, valid)
+    write_json(to / "manifest.json", _merged_manifest(to, new, added))
+    return Store.open(to)
+
+
+def _link(file: Path, to: Path) -> None:
+    """The file also at `to`, whole: a link, or a copy where the disk has no links or is another."""
+    with whole_file(to) as beside:
+        try:
+            os.link(file, beside)
+        except OSError:
+            shutil.copyfile(file, beside)
+
+
+Recordings = Mapping[str, tuple[str, str, int | None]]
+"""Name -> split, subject and frames, None where these would have to be read first."""
+
+
+def _recordings_of(store: Store) -> Recordings:
+    recordings = {}
+    for recording in store.recordings:
+        recordings[recording.name] = (recording.split, recording.subject, recording.frames)
+    return recordings
+
+
+def differences(store: Store, recordings: Recordings, where: str) -> list[str]:
+    """Differences between the store's recordings and those of `where`; none when all is the same,
+    in order."""
+    own = _recordings_of(store)
+    problems = []
+    for name in own:
+        if name not in recordings:
+            problems.append(f"{store.path}: recording {name!r} is not in {where}")
+    for name in recordings:
+        if name not in own:
+            problems.append(f"{store.path}: no recording {name!r}, which is in {where}")
+    for name in [name for name in own if name in recordings]:
+        values = zip(("split", "subject", "frames"), own[name], recordings[name], strict=True)
+        for what, value, other in values:
+            if other is not None and other != value:
+                problems.append(
+                    f"recording {name!r}: {what} {value} in {store.path}, {other} in {where}"
+                )
+    if not problems and list(own) != list(recordings):
+        problems = [f"{store.path}: its recordings are in another order in {where}"]
+    return problems
+
+
+def _merged_manifest(to: Path, new: Path, added: list[str]) -> dict[str, Any]:
+    """The manifest of the store at `to` with the `added` feature sets of the one at `new`."""
+    manifest: dict[str, Any] = read_json(to / "manifest.json")
+    addition = read_json(new / "manifest.json")
+    for entry in addition["feature_sets"]:
+        if entry["name"] in added:
+            file = f"features/{entry['name']}.arrow"
+            manifest["feature_sets"].append(entry)
+            manifest["bytes"][file] = addition["bytes"][file]
+    manifest["bytes"]["frames.arrow"] = (to / "frames.arrow").stat().st_size
+    manifest["warnings"] = list(dict.fromkeys(manifest["warnings"] + addition["warnings"]))
+    definitions = {**manifest.get("definitions", {}), **addition.get("definitions", {})}
+    notes = {**manifest.get("notes", {}), **addition.get("notes", {})}
+    manifest["definitions"] = definitions
+    if notes:
+        manifest["notes"] = notes
+    return manifest

@@ -1,5 +1,5 @@
-"""Whether float32 keeps what a column has: large offsets (clocks, raw counts) and tiny or huge
-units lose it.
+"""Columns that float32 does not keep (large offsets such as clocks and raw counts, tiny and huge
+units), and those that float16 does not.
 
 Conventions: values are (frames, dim) of one recording. float32 is enough for a column unless it
 merges distinct values (more than `MERGED` of them, in a sample) and its rounding is more than
@@ -7,6 +7,8 @@ merges distinct values (more than `MERGED` of them, in a sample) and its roundin
 training computes."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,72 +23,74 @@ hides nothing."""
 SMALLEST, LARGEST = 1e-30, 1e30
 """Magnitudes whose squares, sums and reciprocals float32 computes with."""
 BLOCK_VALUES = 4_000_000
-Floats = NDArray[np.floating]
+COARSE = 0.1
+"""Share of a column's spread (largest minus smallest) beyond which rounding to float16 is told."""
+
+Values = NDArray[np.floating]
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
 
-def rounded_columns(values: Floats) -> NDArray[np.bool_]:
+def rounded_columns(values: Values) -> Flags:
     """(dim,) True where float32 is not enough for a column of `values`, which are finite."""
     frames, dim = values.shape
     rounded = largest(values) > LARGEST
     width = max(1, BLOCK_VALUES // max(1, frames))
     for start in range(0, dim, width):
-        block = values[:, start : start + width]
-        for column in np.flatnonzero(_merges(block[:SAMPLE])).tolist():
-            rounded[start + column] |= _is_noticed(block[:SAMPLE, column].astype(np.float64))
+        block = values[:SAMPLE, start : start + width]
+        for column in np.flatnonzero(_merges(block)).tolist():
+            rounded[start + column] |= _is_noticed(block[:, column].astype(np.float64))
     return rounded
 
 
-def largest(values: Floats) -> NDArray[np.float64]:
+def largest(values: Values) -> Floats:
     """(dim,) the largest magnitude of each column."""
-    magnitude: NDArray[np.float64] = np.maximum(values.max(axis=0), -values.min(axis=0)).astype(
-        np.float64
-    )
-    return magnitude
+    magnitude: Values = np.maximum(values.max(axis=0), -values.min(axis=0))
+    return magnitude.astype(np.float64)
 
 
-def too_small(magnitude: NDArray[np.float64]) -> NDArray[np.bool_]:
+def too_small(magnitude: Floats) -> Flags:
     """(dim,) True where the largest magnitudes of all recordings, (recordings, dim), are small, and
     not all 0."""
-    of_all = magnitude.max(axis=0)
-    small: NDArray[np.bool_] = (of_all > 0) & (of_all < SMALLEST)
-    return small
+    of_all: Floats = magnitude.max(axis=0)
+    return (of_all > 0) & (of_all < SMALLEST)
 
 
-def constants(values: Floats) -> NDArray[np.float64]:
+def constants(values: Values) -> Floats:
     """(dim,) the value of each column that has but one, NaN for the others."""
-    first = values[0].astype(np.float64)
-    still = (
-        (values.max(axis=0) == values.min(axis=0))
-        if len(values)
-        else np.zeros(values.shape[1], bool)
-    )
-    return np.where(still, first, np.nan)
+    is_constant = values.max(axis=0) == values.min(axis=0)
+    return np.where(is_constant, values[0].astype(np.float64), np.nan)
 
 
-def merged_constants(constant: NDArray[np.float64]) -> NDArray[np.bool_]:
+def merged_constants(constant: Floats) -> Flags:
     """(dim,) True where columns that are constant in each recording, (recordings, dim), become
     alike in float32."""
-    ordered = np.sort(constant, axis=0)  # NaN comes last
-    with np.errstate(over="ignore", invalid="ignore"):
-        alike = np.diff(ordered.astype(np.float32), axis=0) == 0
-    differ = np.diff(ordered, axis=0) > 0
-    merged: NDArray[np.bool_] = (alike & differ).any(axis=0)
+    differ, differ_still = _steps(constant)
+    merged: Flags = np.any(differ & ~differ_still, axis=0)
     return merged
 
 
-def _merges(values: Floats) -> NDArray[np.bool_]:
+def _merges(values: Values) -> Flags:
     """(dim,) True where float32 makes one of more than `MERGED` of a column's distinct values."""
-    ordered = np.sort(values, axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        kept = np.count_nonzero(np.diff(ordered.astype(np.float32), axis=0), axis=0)
-    distinct = np.count_nonzero(np.diff(ordered, axis=0), axis=0)
-    merges: NDArray[np.bool_] = distinct - kept > MERGED * distinct
+    differ, differ_still = _steps(values)
+    distinct, distinct_still = differ.sum(axis=0), differ_still.sum(axis=0)
+    merges: Flags = distinct - distinct_still > MERGED * distinct
     return merges
 
 
-def _is_noticed(column: NDArray[np.float64]) -> bool:
-    """Whether rounding is large beside the spread of the distinct values and beside the steps from
-    frame to frame."""
+def _steps(values: Values) -> tuple[Flags, Flags]:
+    """(rows - 1, dim) True where a value differs from the next larger one of its column, in its own
+    type and in float32. NaN comes last and differs from none."""
+    ordered = np.sort(values, axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = ordered.astype(np.float32)
+        differ = np.asarray(np.diff(ordered, axis=0) > 0)
+        return differ, np.asarray(np.diff(rounded, axis=0) != 0)
+
+
+def _is_noticed(column: Floats) -> bool:
+    """True where rounding is large beside the spread of the distinct values and beside the steps
+    from frame to frame."""
     distinct = np.unique(column)
     with np.errstate(over="ignore", invalid="ignore"):
         error = np.abs(distinct.astype(np.float32).astype(np.float64) - distinct).mean()
@@ -94,3 +98,17 @@ def _is_noticed(column: NDArray[np.float64]) -> bool:
     steps = np.abs(np.diff(column))
     scale = min(high - low, STEPS * float(np.median(steps[steps > 0])))
     return bool(error > NOTICED * scale)
+
+
+def is_coarse(values: Values, cast: NDArray[Any]) -> bool:
+    """True where float16 rounded away more than a tenth of a column's spread (tiny units, large
+    offsets)."""
+    if cast.dtype != np.float16 or values.dtype == np.float16 or not len(values):
+        return False
+    for column in range(values.shape[1]):
+        exact = values[:, column].astype(np.float64)
+        spread = float(np.ptp(exact))
+        error = float(np.abs(cast[:, column] - exact).max())
+        if spread > 0 and error > COARSE * spread:
+            return True
+    return False

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.draft import Description, Part, Source
-from va_search.data.frame_rows import nearest
+from va_search.data.frame_names import nearest
 from va_search.data.importing import Progress, drafting, quiet, read_all
 from va_search.data.signals import Array, Sensor, latent_pair, mixing_of, sense
 from va_search.data.store import Store

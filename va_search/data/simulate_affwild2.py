@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_shape import Planned, affwild2_shape
 from va_search.data.draft import Description, Part, Source
-from va_search.data.frame_rows import nearest
+from va_search.data.frame_names import nearest
 from va_search.data.importing import Progress, drafting, quiet, read_all
 from va_search.data.signals import Array, Mixing, Sensor, slow
 from va_search.data.simulate import withhold

@@ -15,7 +15,9 @@ than Arrow's `to_numpy`, which imports pandas.)"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from numpy.typing import NDArray
 
 from va_search.errors import InputError, unknown_name
 from va_search.files import digest, read_json
+from va_search.metrics import DIMENSIONS
 from va_search.storage.places import is_url
 
 LAYOUT = 1
@@ -59,6 +62,11 @@ class Recording:
     def stop(self) -> int:
         return self.start + self.frames
 
+    @property
+    def span(self) -> slice:
+        """The recording's frames in an array of all frames."""
+        return slice(self.start, self.stop)
+
 
 @dataclass(frozen=True)
 class FeatureSet:
@@ -72,10 +80,14 @@ class FeatureSet:
     hash: str
     columns: tuple[str, ...] = ()
 
+    def summary(self) -> dict[str, object]:
+        """Name, modality, dim and dtype, as `--json` has them."""
+        return {"name": self.name, "modality": self.modality, "dim": self.dim, "dtype": self.dtype}
+
 
 @dataclass(frozen=True)
 class Fold:
-    """Who trains, who validates, who is predicted: `key` is "official", the number of the
+    """Recordings to train, to validate and to predict: `key` is "official", the number of the
     validation fold, or "train_val_mix", where every labelled recording trains and none validates
     (paper 4.7)."""
 
@@ -110,37 +122,38 @@ class Store:
 
         InputError when it is none, unfinished or cut short.
         """
-        url = str(place) if is_url(place) else None
-        path = Path(place)
-        if url is not None:
+        path, url = Path(place), None
+        if is_url(place):
             from va_search.storage.stores import brought
 
+            url = str(place)
             path = brought(url)
         manifest = _read_manifest(path)
-        sets = [
-            FeatureSet(**{**entry, "columns": tuple(entry["columns"])})
-            for entry in manifest["feature_sets"]
-        ]
-        recordings, folds_hash = _with_folds(
-            _read_recordings(path / "recordings.arrow"), path / "folds.json"
-        )
-        store = cls(
+        feature_sets = {}
+        for entry in manifest["feature_sets"]:
+            feature_set = FeatureSet(**{**entry, "columns": tuple(entry["columns"])})
+            feature_sets[feature_set.name] = feature_set
+        recordings = _read_recordings(path / "recordings.arrow")
+        folds_hash = None
+        if (path / "folds.json").is_file():
+            recordings, folds_hash = _with_folds(recordings, path / "folds.json")
+        _check_sizes(path, manifest["bytes"])
+        low, high = manifest["label_range"]
+        return cls(
             path=path,
             name=manifest["name"],
-            label_range=(manifest["label_range"][0], manifest["label_range"][1]),
+            label_range=(low, high),
             time_column=manifest["time_column"],
-            feature_sets={feature_set.name: feature_set for feature_set in sets},
+            feature_sets=feature_sets,
             recordings=recordings,
             hashes=manifest["hashes"],
             folds_hash=folds_hash,
             url=url,
         )
-        _check_sizes(path, manifest["bytes"])
-        return store
 
     @property
     def place(self) -> str:
-        """Where every machine finds it: its URL, or its path; `Store.open` takes it."""
+        """Its URL, or its path, by which every machine finds it; `Store.open` takes it."""
         return self.url or str(self.path.resolve())
 
     @property
@@ -152,34 +165,33 @@ class Store:
 
         float32, or float16 as asked for at import, or float64 where float32 would round away what a
         column tells."""
-        if name not in self.feature_sets:
-            raise InputError(
-                f"{self.path}: " + unknown_name("feature set", name, self.feature_sets)
-            )
+        self._check_name(name, self.feature_sets)
         column = _map_table(self.path / "features" / f"{name}.arrow").column(0).chunk(0)
         values = np.asarray(np.from_dlpack(column.values))
         return values.reshape(self.frames, self.feature_sets[name].dim)
 
+    def _check_name(self, name: str, known: Collection[str]) -> None:
+        if name not in known:
+            raise InputError(f"{self.path}: " + unknown_name("feature set", name, known))
+
+    def _frame_column(self, name: str) -> pa.Array:
+        return _map_table(self.path / "frames.arrow").column(name).chunk(0)
+
     @cached_property
     def annotations(self) -> NDArray[np.float32]:
         """(frames, 2) valence and arousal on the source's scale; NaN where a frame has no label."""
-        table = _map_table(self.path / "frames.arrow")
-        pair = [
-            np.from_dlpack(table.column(dimension).chunk(0)) for dimension in ("valence", "arousal")
-        ]
-        return np.stack(pair, axis=1)
+        return np.stack([np.from_dlpack(self._frame_column(name)) for name in DIMENSIONS], axis=1)
 
     @cached_property
     def times(self) -> NDArray[np.float64]:
         """(frames,) the source's time column as it stood there, NaN where the source has none."""
-        column = _map_table(self.path / "frames.arrow").column("time").chunk(0)
-        return np.asarray(np.from_dlpack(column), dtype=np.float64)
+        return np.asarray(np.from_dlpack(self._frame_column("time")), dtype=np.float64)
 
     @cached_property
     def valid(self) -> NDArray[np.bool_]:
         """(frames,) False where the source had no face and features are the nearest valid frame's
         (paper 3.1)."""
-        column = _map_table(self.path / "frames.arrow").column("valid").chunk(0)
+        column = self._frame_column("valid")
         bits = np.frombuffer(column.buffers()[1], np.uint8)  # DLPack has no bits
         return np.unpackbits(bits, count=len(column), bitorder="little").astype(bool)
 
@@ -204,17 +216,17 @@ class Store:
         if key == MIX:
             return Fold(key, self.labelled, (), test)
         validation = tuple(recording for recording in self.labelled if recording.fold == key)
-        if not validation:
-            raise InputError(
-                f"{self.path}: " + unknown_name("fold", key, map(str, [*self.fold_keys, MIX]))
-            )
         train = tuple(recording for recording in self.labelled if recording.fold != key)
+        if not validation:
+            keys = map(str, [*self.fold_keys, MIX])
+            raise InputError(f"{self.path}: " + unknown_name("fold", key, keys))
         return Fold(key, train, validation, test)
 
     @property
     def fold_numbers(self) -> list[int]:
         """The folds that hold labelled recordings."""
-        return sorted({r.fold for r in self.labelled if r.fold is not None})
+        folds = {recording.fold for recording in self.labelled}
+        return sorted(fold for fold in folds if fold is not None)
 
     @property
     def fold_keys(self) -> list[str | int]:
@@ -225,12 +237,10 @@ class Store:
     def official_fold(self) -> int | None:
         """The number of the fold that is the official split (its validation the same recordings);
         None without one."""
-        official = {recording.name for recording in self.split("validation")}
+        official = self.fold(OFFICIAL)
         for number in self.fold_numbers:
             fold = self.fold(number)
-            if {
-                recording.name for recording in fold.validation
-            } == official and fold.train == self.split("train"):
+            if {*fold.validation} == {*official.validation} and fold.train == official.train:
                 return number
         return None
 
@@ -247,14 +257,14 @@ class Store:
 
         Folds that `data folds` made count only for the trials on them: those of the official split
         stay what they were."""
-        sets = {
-            name: [self.feature_sets[name].hash, self.feature_sets[name].modality]
-            for name in feature_names
-        }
-        read = {**self.hashes, "feature_sets": sets, "label_range": list(self.label_range)}
+        sets = {}
+        for name in feature_names:
+            feature_set = self.feature_sets[name]
+            sets[name] = [feature_set.hash, feature_set.modality]
+        content = {**self.hashes, "feature_sets": sets, "label_range": list(self.label_range)}
         if self.folds_hash is not None and fold not in (OFFICIAL, MIX):
-            read["folds"] = self.folds_hash
-        return digest(read)
+            content["folds"] = self.folds_hash
+        return digest(content)
 
     def to_unit(self, annotation: NDArray[np.floating]) -> NDArray[np.float32]:
         """Source scale to [-1, 1]."""
@@ -266,7 +276,7 @@ def positions(recordings: tuple[Recording, ...]) -> NDArray[np.int64]:
     """Frame positions of these recordings, one after another: the row order of a prediction
     file."""
     parts = [np.arange(recording.start, recording.stop) for recording in recordings]
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
 
 def frames_hash(recordings: tuple[Recording, ...]) -> str:
@@ -282,7 +292,7 @@ def _map_table(path: Path) -> pa.Table:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     if not (path / "manifest.json").is_file():
-        raise InputError(f"{path}: not a store: {_found_instead(path)}")
+        raise InputError(f"{path}: not a store: {_other_content(path)}")
     manifest: dict[str, Any] = read_json(path / "manifest.json")
     if manifest.get("layout") != LAYOUT:
         raise InputError(
@@ -291,8 +301,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _found_instead(path: Path) -> str:
-    """What lies at a path that is no store, and what to do about it."""
+def _other_content(path: Path) -> str:
+    """Words for a path that is no store, and what to do about it."""
     if not path.exists():
         return "no such folder; if the store was moved, give the folder where it is now"
     if not path.is_dir():
@@ -302,22 +312,18 @@ def _found_instead(path: Path) -> str:
     inside = sorted(manifest.parent for manifest in path.glob("*/manifest.json"))
     if inside:
         return f"it has no manifest.json, but stores are in it; give one of them: {', '.join(map(str, inside[:5]))}"
-    return _source_instead(path)
-
-
-def _source_instead(path: Path) -> str:
-    """How to import the folder, where its files are those of a source."""
     to = f"stores/{path.resolve().name}"
-    if (path / "dataset.yaml").is_file():
-        kind, advice = "source files", f"va-search data import table {path} --to {to}"
-    elif any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
-        kind, advice = (
-            "Aff-Wild2 annotations",
-            f"va-search data import affwild2 {path} --visual … --audio … --to {to}",
-        )
-    else:
-        return "it has no manifest.json, so it is no store or unfinished; `va-search data import` makes stores"
-    return f"it is a folder of {kind}; import it with `{advice}` and use {to}"
+    kind = "source files"
+    command = f"va-search data import table {path} --to {to}"
+    if not (path / "dataset.yaml").is_file():
+        if not any((folder / "Train_Set").is_dir() for folder in (path, *path.iterdir())):
+            return (
+                "it has no manifest.json, so it is no store or unfinished; `va-search data import` "
+                "makes stores"
+            )
+        kind = "Aff-Wild2 annotations"
+        command = f"va-search data import affwild2 {path} --visual … --audio … --to {to}"
+    return f"it is a folder of {kind}; import it with `{command}` and use {to}"
 
 
 def _read_recordings(path: Path) -> tuple[Recording, ...]:
@@ -326,37 +332,83 @@ def _read_recordings(path: Path) -> tuple[Recording, ...]:
     return tuple(Recording(**{**row, "gaps": tuple(row["gaps"])}) for row in rows)
 
 
-def _with_folds(
-    recordings: tuple[Recording, ...], path: Path
-) -> tuple[tuple[Recording, ...], str | None]:
-    """Recordings with the folds of folds.json, and its hash; as they are where there is none."""
-    if not path.is_file():
-        return recordings, None
+def _with_folds(recordings: tuple[Recording, ...], path: Path) -> tuple[tuple[Recording, ...], str]:
+    """Recordings with the folds of folds.json, and its hash; InputError where it is not whole."""
     document = read_json(path)
-    folds = document.get("folds") if isinstance(document, dict) else None
+    folds: dict[str, int] = {}
+    if isinstance(document, dict) and isinstance(document.get("folds"), dict):
+        folds = document["folds"]
     labelled = {recording.name for recording in recordings if recording.split != "test"}
-    if (
-        not isinstance(folds, dict)
-        or set(folds) != labelled
-        or not all(type(k) is int for k in folds.values())
-    ):
+    if set(folds) != labelled or not all(type(number) is int for number in folds.values()):
         raise InputError(
-            f"{path}: expected the fold of each of the {len(labelled)} labelled recordings; remove it"
+            f"{path}: expected the fold of each of the {len(labelled)} labelled recordings; remove "
+            "it"
         )
-    return tuple(replace(one, fold=folds.get(one.name, one.fold)) for one in recordings), digest(
-        folds
-    )
+    divided = []
+    for recording in recordings:
+        number = folds.get(recording.name, recording.fold)
+        divided.append(replace(recording, fold=number))
+    return tuple(divided), digest(folds)
 
 
 def _check_sizes(path: Path, expected: dict[str, int]) -> None:
     problems = []
     for name, size in expected.items():
         file = path / name
-        found = file.stat().st_size if file.is_file() else None
-        if found != size:
-            state = "missing" if found is None else f"{found} bytes"
+        state = f"{file.stat().st_size} bytes" if file.is_file() else "missing"
+        if state != f"{size} bytes":
             problems.append(
-                f"{file}: {state}, expected {size} bytes; the store was changed or cut short: import it again"
+                f"{file}: {state}, expected {size} bytes; the store was changed or cut short: "
+                "import it again"
             )
     if problems:
         raise InputError(*problems)
+
+
+@dataclass(frozen=True)
+class MemoryStore(Store):
+    """A store whose arrays lie in memory: what a trained model predicts when features come as a
+    table, not as files.
+
+    `arrays` are (frames, dim) by feature set; annotations and times are NaN, every frame is valid.
+    Make one with `MemoryStore.of`."""
+
+    arrays: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        feature_sets: Sequence[FeatureSet],
+        arrays: Mapping[str, NDArray[np.floating]],
+        recordings: Sequence[Recording],
+        label_range: tuple[float, float],
+    ) -> MemoryStore:
+        """A store named `name` in messages; the feature sets' hashes are made from the arrays, as
+        statistics of frames are remembered by them."""
+        sets = {}
+        for entry in feature_sets:
+            values = arrays[entry.name]
+            sha = hashlib.sha256(values.tobytes()).hexdigest()
+            sets[entry.name] = replace(entry, dtype=str(values.dtype), hash=sha)
+        return cls(Path(name), name, label_range, None, sets, tuple(recordings), {}, arrays=arrays)
+
+    def features(self, name: str) -> NDArray[np.floating]:
+        """(frames, dim) of one feature set."""
+        self._check_name(name, self.arrays)
+        return self.arrays[name]
+
+    @cached_property
+    def annotations(self) -> NDArray[np.float32]:
+        """(frames, 2) NaN: nothing is labelled."""
+        return np.full((self.frames, 2), np.nan, np.float32)
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
+        """(frames,) NaN: there is no time column."""
+        return np.full(self.frames, np.nan)
+
+    @cached_property
+    def valid(self) -> NDArray[np.bool_]:
+        """(frames,) True."""
+        return np.ones(self.frames, dtype=bool)

@@ -23,9 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search import __version__
-from va_search.data.frame_rows import PlacedRows, RecordingFrames, first_number, nearest, place_rows
+from va_search.data.frame_names import RecordingFrames, first_number, nearest
+from va_search.data.frame_rows import PlacedRows, place_rows
 from va_search.data.nearby import Nearby
-from va_search.data.sheet import and_more, first_few, not_used, read_numbers, where
+from va_search.data.problems import and_more, first_few, not_used
+from va_search.data.readers import read_numbers, where
 from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.errors import InputError
 from va_search.files import checked_name

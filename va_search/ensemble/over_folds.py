@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from va_search import __version__
-from va_search.data.folding import folds_command
+from va_search.data.folds import folds_command
 from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash, positions
 from va_search.ensemble.candidates import ALL, NO_VALIDATION, Candidate, LineUp, find_candidates
 from va_search.errors import InputError, counted

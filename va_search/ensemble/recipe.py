@@ -36,7 +36,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from va_search.data.sheet import exact
+from va_search.data.problems import exact
 from va_search.data.store import MIX
 from va_search.document import read_yaml, yaml_document
 from va_search.ensemble.candidates import NO_VALIDATION

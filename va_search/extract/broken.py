@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from va_search.data.draft import Draft
-from va_search.data.importing import refuse
+from va_search.data.problems import refuse
 from va_search.extract.recording import Outcome
 from va_search.extract.sources import Job
 

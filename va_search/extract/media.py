@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from va_search.data.frame_rows import CROP
+from va_search.data.frame_names import CROP
 from va_search.errors import InputError
 from va_search.extract.extractor import AudioExtractor, Image, Windows
 from va_search.extract.timeline import Timeline, opened

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.adding import add_feature_sets, differences
-from va_search.data.affwild2 import read_labels
+from va_search.data.affwild2_files import read_labels
 from va_search.data.affwild2_sources import video_of
 from va_search.data.draft import Description, Draft, Source
-from va_search.data.importing import PROBLEMS_SHOWN, refuse
-from va_search.data.sheet import and_more, first_few, where
+from va_search.data.importing import add_feature_sets, differences
+from va_search.data.problems import PROBLEMS_SHOWN, and_more, first_few, refuse
+from va_search.data.readers import where
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract.broken import Broken

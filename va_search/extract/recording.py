@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.affwild2 import read_labels
+from va_search.data.affwild2_files import read_labels
 from va_search.data.draft import Draft, Part
 from va_search.errors import InputError, JobError
 from va_search.extract.crops import find_crops

@@ -14,16 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from va_search.data.affwild2 import LABEL_RANGE
-from va_search.data.affwild2_sources import (
-    label_files,
-    nearest_recording,
-    people_of,
-    sample_entries,
-    video_of,
-)
-from va_search.data.importing import refuse
-from va_search.data.sheet import and_more
+from va_search.data.affwild2_files import LABEL_RANGE, official_recordings
+from va_search.data.affwild2_sources import nearest_recording, people_of, video_of
+from va_search.data.problems import and_more, refuse
 from va_search.errors import InputError
 from va_search.extract.recipe import Recipe
 from va_search.files import checked_name
@@ -65,7 +58,7 @@ def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[
 
     `found_crops` is where crops go that the recipe's `faces` finds.
     """
-    entries = label_files(places.annotations) + sample_entries(places.sample, warnings)
+    entries = official_recordings(places.annotations, places.sample, warnings)
     names = [name for name, *_ in entries]
     people = {} if places.subjects is None else people_of(places.subjects, names)
     videos = _videos(places.videos)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from va_search.data.sheet import and_more
+from va_search.data.problems import and_more
 from va_search.errors import InputError
 from va_search.extract.recipe import FeatureRecipe
 

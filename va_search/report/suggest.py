@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from va_search.data.folding import folds_command
+from va_search.data.folds import folds_command
 from va_search.data.store import OFFICIAL
 from va_search.errors import InputError
 from va_search.report.gather import Gathered

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from va_search.data.folding import folds_command
+from va_search.data.folds import folds_command
 from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import unknown_name
 from va_search.search.problems import Place, Problems, plain

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.check import leaks
+from va_search.data.audit import leaks
 from va_search.data.store import MIX, Store, positions
 from va_search.errors import InputError, counted
 from va_search.files import Home

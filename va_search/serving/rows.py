@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.in_memory import MemoryStore
-from va_search.data.store import FeatureSet, Recording, Store
+from va_search.data.store import FeatureSet, MemoryStore, Recording, Store
 from va_search.errors import InputError, counted
 
 if TYPE_CHECKING:

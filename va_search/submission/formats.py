@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.sample import COLUMN, sample_images
-from va_search.data.sheet import read_strings
+from va_search.data.affwild2_files import COLUMN, sample_images
+from va_search.data.readers import read_strings
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError, unknown_name
 from va_search.files import checked_name

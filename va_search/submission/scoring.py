@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.frame_rows import RecordingFrames, first_number, place_rows
+from va_search.data.frame_names import RecordingFrames, first_number
+from va_search.data.frame_rows import place_rows
 from va_search.data.nearby import Nearby
-from va_search.data.sheet import first_few, not_used, read_numbers
+from va_search.data.problems import first_few, not_used
+from va_search.data.readers import read_numbers
 from va_search.data.store import Recording, Store
 from va_search.data.table import label_problems
 from va_search.errors import InputError

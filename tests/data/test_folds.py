@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from va_search.data import folding
+from va_search.data import folds as folds_module
 from va_search.data.affwild2_shape import affwild2_shape
-from va_search.data.check import check
+from va_search.data.audit import check
 from va_search.data.draft import Description, Draft, Part, Source
-from va_search.data.folding import Folding, Labels, fold_recordings, fold_rows, make_folds, uneven
+from va_search.data.folds import Folding, Labels, fold_recordings, fold_rows, make_folds, uneven
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 
@@ -29,7 +29,7 @@ def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
     shape = [shape[index] for index in sorted(random.choice(len(shape), count, replace=False))]
     recordings, histograms, moments = (
         [],
-        np.zeros((count, 2, folding.BINS)),
+        np.zeros((count, 2, folds_module.BINS)),
         np.zeros((count, 2, 3)),
     )
     for index, one in enumerate(shape):
@@ -38,7 +38,7 @@ def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
         )
         for dimension in (0, 1):
             values = np.tanh(random.normal(0.2, 0.4) + 0.3 * random.standard_normal(one.frames))
-            histograms[index, dimension] = np.histogram(values, folding.BINS, (-1, 1))[0]
+            histograms[index, dimension] = np.histogram(values, folds_module.BINS, (-1, 1))[0]
             moments[index, dimension] = one.frames, values.sum(), np.square(values).sum()
     return recordings, Labels(histograms, moments)
 
@@ -255,7 +255,7 @@ def test_a_killed_one_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     store = store_of(tmp_path / "store", sources())
     copy = shutil.copytree(store.path, tmp_path / "copy")
     context = multiprocessing.get_context("fork")
-    monkeypatch.setattr(folding, "write_json", lambda *_: time.sleep(60))
+    monkeypatch.setattr(folds_module, "write_json", lambda *_: time.sleep(60))
     process = context.Process(target=make_folds, args=(store.path,), kwargs={"k": 4, "tries": 20})
     process.start()
     while not (store.path / ".folds.lock").exists():

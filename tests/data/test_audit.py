@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from va_search.data import columns as columns_module
-from va_search.data.check import Finding, Report, check
+from va_search.data.audit import Finding, Report, check
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.data.table import import_table

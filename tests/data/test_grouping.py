@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from va_search.data.balance import cost, divide
+from va_search.data.grouping import cost, divide
 
 
 def test_small_divisions_are_the_best_there_are() -> None:

@@ -1,0 +1,403 @@
+"""The audit of a store: what is in it, and what in it would spoil a study.
+
+Conventions: an error must be put right before a search (leaking subjects, a recording under two
+names in two splits, values that are not finite, a store changed on the disk); a warning may be
+meant (constant labels, outliers); a note is only worth knowing. Every feature value is read once,
+in chunks, so memory stays bounded for files larger than it. Lengths of videos are in seconds, rates
+in frames per second."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.data.columns import audit_columns
+from va_search.data.copies import FrameHashes, copied_recordings
+from va_search.data.problems import exact
+from va_search.data.store import SPLITS, Recording, Store
+from va_search.errors import counted
+from va_search.files import digest, read_json
+from va_search.metrics import DIMENSIONS
+
+BINS = 10
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Share of the label range's size by which a label may be outside it, for it was rounded."""
+APART = 0.5
+"""Seconds by which lengths of a video may differ before it is told."""
+NOMINAL = 0.001
+"""Share by which a measured frame rate may lie away from the declared one."""
+VIDEOS_SHOWN = 10
+Level = Literal["error", "warning", "note"]
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A remark on the store: how bad, where (recording, feature set, split), and what."""
+
+    level: Level
+    where: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SplitCounts:
+    """Counts of one split; lengths are frames per recording."""
+
+    split: str
+    recordings: int
+    subjects: int
+    frames: int
+    labelled: int
+    without_face: int
+    gaps: int
+    shortest: int
+    median: float
+    longest: int
+    hours: float
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """Labels of one dimension in one split; `histogram` has 10 equal bins over the label range.
+    Statistics are NaN without labels."""
+
+    split: str
+    dimension: str
+    labelled: int
+    unlabelled_share: float
+    lowest: float
+    highest: float
+    mean: float
+    deviation: float
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Counts and findings of `check`; `frame_rates` maps frames per second to recordings, `folds` a
+    fold to its labelled recordings."""
+
+    store: str
+    name: str
+    label_range: tuple[float, float]
+    splits: tuple[SplitCounts, ...]
+    frame_rates: dict[float, int]
+    labels: tuple[LabelCounts, ...]
+    feature_sets: tuple[dict[str, object], ...]
+    folds: dict[int, int]
+    findings: tuple[Finding, ...]
+
+    def count(self, level: Level) -> int:
+        """Findings of one level."""
+        return sum(finding.level == level for finding in self.findings)
+
+
+def quiet(feature_set: str) -> None:
+    """The progress callback that shows nothing; it is called before each feature set is read."""
+
+
+def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
+    """Audit the whole store; reads every value once. Findings come errors first."""
+    manifest = read_json(store.path / "manifest.json")
+    findings = [Finding("warning", "import", text) for text in manifest["warnings"]]
+    findings += _changes(store)
+    findings += leaks(store)
+    findings += _label_findings(store)
+    findings += _recording_findings(store)
+    findings += _video_findings(store, manifest.get("notes", {}))
+    frames = FrameHashes(np.zeros(store.frames, np.uint64))
+    for name in store.feature_sets:
+        progress(name)
+        findings += _feature_findings(store, name, frames)
+    for copy in copied_recordings(store, frames.values):
+        findings.append(Finding("error" if copy.leaks else "warning", copy.where, copy.text))
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    labels = []
+    for split in SPLITS:
+        if store.split(split):
+            labels += [_count_labels(store, split, index) for index in range(len(DIMENSIONS))]
+    rates = Counter(recording.frames_per_second for recording in store.recordings)
+    folds = Counter(recording.fold for recording in store.labelled)
+    return Report(
+        store=str(store.path),
+        name=store.name,
+        label_range=store.label_range,
+        splits=split_counts(store),
+        frame_rates=dict(sorted(rates.items())),
+        labels=tuple(labels),
+        feature_sets=tuple(entry.summary() for entry in store.feature_sets.values()),
+        folds={fold: folds[fold] for fold in store.fold_numbers},
+        findings=tuple(findings),
+    )
+
+
+def split_counts(store: Store) -> tuple[SplitCounts, ...]:
+    """Counts of each split that has recordings; reads no features."""
+    return tuple(_count_split(store, split) for split in SPLITS if store.split(split))
+
+
+def _count_split(store: Store, split: str) -> SplitCounts:
+    recordings = store.split(split)
+    lengths = [recording.frames for recording in recordings]
+    labels = _labels_of(store, recordings)
+    valid = np.concatenate([store.valid[recording.span] for recording in recordings])
+    seconds = [recording.frames / recording.frames_per_second for recording in recordings]
+    return SplitCounts(
+        split=split,
+        recordings=len(recordings),
+        subjects=len({recording.subject for recording in recordings}),
+        frames=sum(lengths),
+        labelled=int((~np.isnan(labels)).all(axis=1).sum()),
+        without_face=int((~valid).sum()),
+        gaps=sum(len(recording.gaps) for recording in recordings),
+        shortest=min(lengths),
+        median=float(np.median(lengths)),
+        longest=max(lengths),
+        hours=sum(seconds) / 3600,
+    )
+
+
+def _labels_of(store: Store, recordings: Iterable[Recording]) -> NDArray[np.float32]:
+    """(frames, 2) labels of these recordings, one after another."""
+    return np.concatenate([store.annotations[recording.span] for recording in recordings])
+
+
+def _count_labels(store: Store, split: str, index: int) -> LabelCounts:
+    values = _labels_of(store, store.split(split))[:, index]
+    labels = values[~np.isnan(values)].astype(np.float64)
+    lowest = highest = mean = deviation = float("nan")
+    if labels.size:
+        lowest, highest = float(labels.min()), float(labels.max())
+        mean, deviation = float(labels.mean()), float(labels.std())
+    histogram, _ = np.histogram(labels, bins=BINS, range=store.label_range)
+    return LabelCounts(
+        split=split,
+        dimension=DIMENSIONS[index],
+        labelled=labels.size,
+        unlabelled_share=1 - labels.size / values.size,
+        lowest=lowest,
+        highest=highest,
+        mean=mean,
+        deviation=deviation,
+        histogram=tuple(histogram.tolist()),
+    )
+
+
+def _changes(store: Store) -> Iterator[Finding]:
+    """Recordings and annotations that are not what was imported, by their hashes."""
+    rows = []
+    for recording in store.recordings:
+        row = {**vars(recording), "gaps": list(recording.gaps)}
+        # Folds of folds.json are not the source's: labelled recordings had none.
+        if store.folds_hash is not None and recording.split != "test":
+            row["fold"] = None
+        rows.append(row)
+    if digest(rows) != store.hashes["recordings"]:
+        yield _changed("recordings")
+    pair = np.nan_to_num(store.annotations, nan=1e30)
+    if hashlib.sha256(pair.tobytes()).hexdigest() != store.hashes["annotations"]:
+        yield _changed("annotations")
+
+
+def _changed(where: str) -> Finding:
+    text = (
+        "values on the disk are not those that were imported (content hash differs); import the "
+        "data again"
+    )
+    return Finding("error", where, text)
+
+
+def leaks(store: Store) -> Iterator[Finding]:
+    """A subject in two splits or folds leaks; persons of one video in two splits share its sound
+    and place.
+
+    Reads no features: cheap enough to be told with every import.
+    """
+    kinds: tuple[tuple[str, Level, str, str], ...] = (
+        ("subject", "error", "leakage: give each subject one split", "leakage as soon as one of them validates"),
+        ("video", "warning", "its sound and place are in both", "its sound and place are in both"),
+    )  # fmt: skip
+    for kind, level, hint, _ in kinds:
+        for name, splits in _in_several(store.recordings, kind, "split"):
+            listed = " and ".join(split for split in SPLITS if split in splits)
+            yield Finding(level, f"{kind} {name}", f"stands in {listed}; {hint}")
+    for kind, _, _, hint in kinds:
+        for name, folds in _in_several(store.labelled, kind, "fold"):
+            listed = ", ".join(map(str, sorted(folds)))
+            yield Finding("warning", f"{kind} {name}", f"stands in folds {listed}; {hint}")
+
+
+def _in_several(
+    recordings: Iterable[Recording], kind: str, part: str
+) -> Iterator[tuple[str, set[Any]]]:
+    """Each subject or video (`kind`) that is in more than one split or fold (`part`), with
+    these."""
+    parts: dict[str, set[Any]] = defaultdict(set)
+    for recording in recordings:
+        if getattr(recording, part) is not None:
+            parts[getattr(recording, kind)].add(getattr(recording, part))
+    for name in sorted(parts):
+        if len(parts[name]) > 1:
+            yield name, parts[name]
+
+
+def _label_findings(store: Store) -> Iterator[Finding]:
+    for split in ("train", "validation"):
+        if not store.split(split):
+            text = "no recording is in this split, so the official split can't be searched"
+            yield Finding("warning", split, text)
+    low, high = store.label_range
+    slack = ROUNDING * max(abs(low), abs(high), high - low)
+    for recording in store.recordings:
+        where = f"recording {recording.name}"
+        pair = store.annotations[recording.span]
+        labelled = pair[~np.isnan(pair).all(axis=1)]
+        if not len(labelled):
+            if recording.split != "test":
+                yield Finding("warning", where, f"in {recording.split}, but has no labelled frame")
+            continue
+        for index, dimension in enumerate(DIMENSIONS):
+            lowest = float(np.nanmin(labelled[:, index]))
+            highest = float(np.nanmax(labelled[:, index]))
+            if lowest < low - slack or highest > high + slack:
+                text = (
+                    f"{dimension} runs from {exact(lowest)} to {exact(highest)}, outside the range "
+                    f"[{exact(low)}, {exact(high)}]"
+                )
+                yield Finding("error", where, text)
+            if len(labelled) > 1 and lowest == highest:
+                frames = counted(len(labelled), "labelled frame")
+                text = f"{dimension} is {lowest:g} in all {frames}; its own CCC is undefined"
+                yield Finding("warning", where, text)
+
+
+def _recording_findings(store: Store) -> Iterator[Finding]:
+    tests = [
+        recording
+        for recording in store.split("test")
+        if not np.isnan(store.annotations[recording.span]).all()
+    ]
+    if tests:
+        text = f"{counted(len(tests), 'test recording')} with labels; no training reads them"
+        yield Finding("note", "test", text)
+    people = {recording.subject for recording in store.recordings}
+    if len(people) == len(store.recordings) > 1:
+        text = (
+            "each recording has a subject of its own, so that normalise recording and subject mean "
+            "the same here"
+        )
+        yield Finding("note", "subjects", text)
+    broken = [recording for recording in store.recordings if recording.gaps]
+    if broken:
+        gaps = counted(sum(len(recording.gaps) for recording in broken), "gap")
+        text = f"{gaps} in {counted(len(broken), 'recording')}, the first in {broken[0].name}"
+        yield Finding("note", "time", text)
+    for recording in store.recordings:
+        share = 1 - float(store.valid[recording.span].mean())
+        if share > 0.5:
+            text = (
+                f"{share:.0%} of its frames have no face and stand for their nearest frame with one"
+            )
+            yield Finding("warning", f"recording {recording.name}", text)
+
+
+def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[Finding]:
+    columns = audit_columns(store, name, frames)
+    where = f"feature set {name}"
+    if columns.hash != store.feature_sets[name].hash:
+        yield _changed(where)
+    for text in columns.not_finite():
+        yield Finding("error", where, text)
+    for text in columns.dirt():
+        yield Finding("warning", where, text)
+
+
+# Videos: notes that an extraction keeps in the manifest; there are none where a store was imported.
+
+Notes = dict[str, Any]
+Remark = tuple[float, str]  # how far away it is from what is expected, and the text
+
+
+def _video_findings(store: Store, notes: dict[str, Notes]) -> Iterator[Finding]:
+    """Lengths that differ, rates, silence, missing faces; of each kind the worst recordings."""
+    if not notes:
+        return
+    for kind in (_silence, _sound_length, _annotation_length, _declared_rate, _varying_rate):
+        remarks = [(kind(entry), name) for name, entry in notes.items()]
+        worst = [(remark, name) for remark, name in remarks if remark is not None]
+        worst.sort(key=lambda pair: (-pair[0][0], pair[1]))
+        for (_, text), name in worst[:VIDEOS_SHOWN]:
+            yield Finding("warning", f"recording {name}", text)
+        if len(worst) > VIDEOS_SHOWN:
+            (_, text), name = worst[VIDEOS_SHOWN]
+            more = len(worst) - VIDEOS_SHOWN
+            yield Finding("note", "videos", f"{more} more recordings of the kind of {name}: {text}")
+    faceless = int((~store.valid).sum())
+    share = faceless / max(1, store.frames)
+    text = f"{faceless:,} of {store.frames:,} frames have no face ({share:.1%})"
+    yield Finding("note", "videos", text)
+
+
+def _silence(entry: Notes) -> Remark | None:
+    if entry["audio_seconds"] is not None:
+        return None
+    return 0.0, "its video has no audio track"
+
+
+def _sound_length(entry: Notes) -> Remark | None:
+    """Sound that ends before the video, or after it."""
+    if entry["audio_seconds"] is None:
+        return None
+    lacking = entry["video_seconds"] - (entry["audio_seconds"] + entry["audio_offset"])
+    if abs(lacking) <= APART:
+        return None
+    side, consequence = "longer than", ""
+    if lacking > 0:
+        side, consequence = "shorter than", "; frames after it take its last features"
+    text = (
+        f"its sound is {entry['audio_seconds']:.1f} s, {abs(lacking):.1f} s {side} its video of "
+        f"{entry['video_seconds']:.1f} s{consequence}"
+    )
+    return abs(lacking), text
+
+
+def _annotation_length(entry: Notes) -> Remark | None:
+    """Annotations that end before the video (they can't end more than a second after it)."""
+    lacking = entry["video_seconds"] - entry["annotation_seconds"]
+    if abs(lacking) <= APART:
+        return None
+    text = (
+        f"its annotation is {entry['annotation_seconds']:.1f} s ({entry['rows']} rows), its video "
+        f"{entry['video_seconds']:.1f} s ({entry['video_frames']} frames)"
+    )
+    return abs(lacking), text
+
+
+def _declared_rate(entry: Notes) -> Remark | None:
+    """A measured rate that is not the declared one."""
+    declared, rate = entry["nominal_rate"], entry["rate"]
+    if declared is None or abs(rate / declared - 1) <= NOMINAL:
+        return None
+    text = f"declares {declared:g} frames per second, has {rate:.3f} by its time stamps"
+    return abs(rate / declared - 1), text
+
+
+def _varying_rate(entry: Notes) -> Remark | None:
+    """Frames that are not evenly spaced: holes, dropped frames, a camera that slows down."""
+    if not entry["variable_rate"]:
+        return None
+    rate = entry["rate"]
+    if "mean_rate" not in entry:  # stores made before rates were those of the regular stretches
+        return 0.0, f"its frame rate varies; {rate:.3f} on average"
+    text = (
+        f"its frames are not evenly spaced: {rate:.3f} per second where they are regular, "
+        f"{entry['mean_rate']:.3f} over the whole video"
+    )
+    return abs(entry["mean_rate"] / rate - 1), text

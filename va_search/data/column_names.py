@@ -1,0 +1,171 @@
+"""Columns by their names: values, or bookkeeping that numbers a frame, tells a time, names a
+recording.
+
+Conventions: a name is cut into lower-case words at camelCase, digits and signs, and run-together
+words of the vocabulary are cut apart (`frameTime`, `Time (s)`, `image_location`, `timestamp_ms`,
+`face id`). A column has a role only where every word of its name belongs to that role's vocabulary:
+`image_17` and `MeanVoicedSegmentLengthSec` are values."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+SPELLINGS = {
+    "seconds": ("seconds", "second", "secs", "sec", "s"),
+    "milliseconds": ("milliseconds", "millisecond", "millis", "msecs", "msec", "ms"),
+    "microseconds": (
+        "microseconds", "microsecond", "micros", "usecs", "usec", "us", "µs", "μs",
+    ),
+    "nanoseconds": ("nanoseconds", "nanosecond", "nanos", "nsecs", "nsec", "ns"),
+    "frames": ("frames", "frame"),
+}  # fmt: skip
+"""Units of a time column, as people write them."""
+UNITS = {spelling: unit for unit, spellings in SPELLINGS.items() for spelling in spellings}
+
+FRAME = set(SPELLINGS["frames"])
+TIME_UNITS = set(UNITS) - FRAME
+IMAGE = {"image", "images", "img", "imgs", "picture", "photo", "crop", "jpg", "png"}
+FILE = {"file", "files", "name", "names", "path", "location", "url"}
+RECORDING = {
+    "recording", "recordings", "video", "videos", "vid", "clip", "movie", "session",
+    "sequence",
+}  # fmt: skip
+SUBJECT = {"subject", "participant"}
+PERSON = SUBJECT | {"person", "speaker"}
+TRACK = {"face", "track", "person"}
+TIME = {
+    "time", "times", "timestamp", "timestamps", "stamp", "clock", "timecode", "pts",
+    "datetime", "onset", "t", "ts",
+}  # fmt: skip
+ENDS = {"start", "begin", "end", "stop", "onset"}
+TIME_QUALIFIERS = {
+    "in", "mid", "middle", "center", "centre", "elapsed", "relative", "rel", "abs", "absolute",
+    "since", "from", "the", "of", "media", "audio", "video", "frame", "daq", "sample", "unix",
+    "epoch", "utc", "local", "system", "stream", "recording", "clip", "window", "segment",
+}  # fmt: skip
+NUMBERING = {
+    "id", "ids", "index", "idx", "ix", "number", "num", "no", "nr", "n", "count", "counter",
+}  # fmt: skip
+ROW = {"row", "rows", "line", "lines", "index", "idx", "id", "ids", "key"}
+SUCCESS = {"success", "valid", "detected"}
+CONFIDENCE = {"confidence", "conf"}
+FACE_QUALIFIERS = {"is", "has", "face", "detection", "ok"}
+PART = {"segment", "chunk", "split", "fold", "partition", "subset", "fps"}
+ROW_NUMBERS = re.compile(
+    r"|#|Unnamed: \d+(_level_\d+)?|__index_level_\d+__|level_\d+|\.\.\.\d+|X\.\d+"
+)
+"""How pandas and R write row numbers that have no name."""
+
+VOCABULARY = set().union(
+    FRAME, IMAGE, FILE, RECORDING, PERSON, TRACK, TIME, ENDS, TIME_QUALIFIERS, TIME_UNITS,
+    NUMBERING, ROW, SUCCESS, CONFIDENCE, FACE_QUALIFIERS, PART,
+)  # fmt: skip
+RULES: tuple[tuple[str, set[str], set[str]], ...] = (
+    ("clocks", TIME | TIME_UNITS - {"s", "us", "ns"}, TIME | ENDS | TIME_QUALIFIERS | TIME_UNITS),
+    ("clocks", ENDS, ENDS | TIME_UNITS | {"segment", "window"}),
+    ("parts", ENDS, ENDS | FRAME | NUMBERING),
+    ("frames", FRAME, FRAME | NUMBERING | RECORDING | IMAGE | FILE),
+    ("success", SUCCESS, SUCCESS | FACE_QUALIFIERS),
+    ("others", CONFIDENCE, CONFIDENCE | FACE_QUALIFIERS),
+    ("people", PERSON, PERSON | NUMBERING | FILE),
+    ("texts", IMAGE | FILE | RECORDING, IMAGE | FILE | RECORDING | NUMBERING),
+    ("parts", PART, PART | NUMBERING | FILE),
+    ("rows", ROW, ROW | NUMBERING),
+)
+"""(role, words of which the name must have one, words that it may have); the first that fits."""
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns of one file: `values` are those of no other role, the others in the file's order.
+
+    `frames` number frames (or name images), `texts` name images or the recording, `clocks` are
+    times, `people` tell faces or persons apart, `success` is 0 where no face was found, `rows`
+    number rows, `parts` are segments, splits or bounds of them, and `others` are confidences."""
+
+    values: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    clocks: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    success: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    @property
+    def subjects(self) -> list[str]:
+        """The `people` that are subjects as recordings have them: a `face_id` or a `speaker` may
+        have numbers of its own."""
+        return [name for name in self.people if not SUBJECT.isdisjoint(words_of(name))]
+
+
+def roles_of(header: Iterable[str], values: Iterable[str] = (), clock: str | None = None) -> Roles:
+    """The roles of a header's columns; those in `values` are values and `clock` is a time, whatever
+    they are called."""
+    declared: dict[str | None, str] = {clock: "clocks"} | dict.fromkeys(values, "values")
+    columns: dict[str, list[str]] = {}
+    for name in header:
+        role = declared.get(name) or role_of(name)
+        columns.setdefault(role, []).append(name)
+    return Roles(**{role: tuple(names) for role, names in columns.items()})
+
+
+@cache
+def role_of(name: str) -> str:
+    """The name of the field of `Roles` that a column belongs to."""
+    if ROW_NUMBERS.fullmatch(name.strip()):
+        return "rows"
+    words = set(words_of(name))
+    if not words:
+        return "values"
+    # `face` alone may well be a value, `face_id` is none.
+    if words & TRACK and words & NUMBERING and words <= TRACK | NUMBERING:
+        return "people"
+    for role, needed, allowed in RULES:
+        if words & needed and words <= allowed:
+            return role
+    return "values"
+
+
+def unit_of(name: str) -> str | None:
+    """The unit that a column's name has: seconds, milliseconds, microseconds or nanoseconds;
+    frames where it has a frame and no time (`frameTime` is a time); else None."""
+    words = set(words_of(name))
+    units = {UNITS[word] for word in words & TIME_UNITS}
+    if len(units) == 1:
+        return units.pop()
+    is_time = any(word.startswith("time") for word in words)
+    if words & FRAME and not units and not is_time:
+        return "frames"
+    return None
+
+
+def is_like_a_time(name: str) -> bool:
+    """True for names that have a time among other words: `reaction_time`, `time_1`."""
+    return not (TIME - {"t", "ts", "onset"}).isdisjoint(words_of(name))
+
+
+@cache
+def words_of(name: str) -> tuple[str, ...]:
+    """The words of a column's name, lower case; remembered, since wide files have the same
+    thousands of names."""
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower().replace("μ", "µ")
+    words: list[str] = []
+    for word in re.split(r"[^a-z0-9µ]+", text):
+        if word:
+            words += _cut_apart(word)
+    return tuple(words)
+
+
+def _cut_apart(word: str) -> list[str]:
+    """`frametime` as frame, time; a word of the vocabulary, or of other letters, as it stands."""
+    if word in VOCABULARY:
+        return [word]
+    for end in range(len(word) - 2, 1, -1):
+        if word[:end] in VOCABULARY and word[end:] in VOCABULARY:
+            return [word[:end], word[end:]]
+    return [word]

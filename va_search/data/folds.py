@@ -1,0 +1,328 @@
+"""The paper's folds (4.5): made once, kept in the store as folds.json, never changed under a study.
+
+Conventions: folds are numbered from 1. With `keep_validation` the official validation recordings
+are fold k, as in Table 4, and the training recordings are divided into k - 1; without, all labelled
+recordings are divided into k. A subject's recordings and a video's stay together (grouping.py).
+Balanced are the frames and the label histograms of valence and arousal: the division has the lowest
+cost found, where the cost is the sum over folds of (2·(frames / mean − 1))² + Σ over bins of
+(fold's labelled frames in the bin − whole's / folds)², in units of a fold's labelled frames. Labels
+of the test split are never looked at."""
+
+from __future__ import annotations
+
+import shlex
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.data.grouping import divide, kept_together
+from va_search.data.problems import shortened
+from va_search.data.store import Recording, Store
+from va_search.errors import InputError, counted
+from va_search.files import read_json, write_json
+from va_search.locks import only_one
+
+FOLDS = 6
+TRIES = 1000
+BINS = 10
+UNEVEN = 0.10
+"""Share of the mean beyond which a fold's frames are told to be too many or too few."""
+FRAMES_WEIGHT = 2.0
+MEANING = 1
+"""Version of the search: raised when the same labels and seed give other folds."""
+NAMES_SHOWN = 3
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Of each recording: histograms (recording, 2, bin) of labelled frames, and (recording, 2, 3)
+    of their count, sum and sum of squares."""
+
+    histograms: Floats
+    moments: Floats
+
+    @classmethod
+    def of(cls, store: Store, recordings: Sequence[Recording]) -> Labels:
+        """Of these recordings alone; no other frame's label is looked at."""
+        histograms = np.zeros((len(recordings), 2, BINS))
+        moments = np.zeros((len(recordings), 2, 3))
+        for index, recording in enumerate(recordings):
+            for dimension in (0, 1):
+                values = store.annotations[recording.span, dimension].astype(np.float64)
+                labels = values[~np.isnan(values)]
+                histogram, _ = np.histogram(labels, bins=BINS, range=store.label_range)
+                histograms[index, dimension] = histogram
+                moments[index, dimension] = len(labels), labels.sum(), np.square(labels).sum()
+        return cls(histograms, moments)
+
+
+@dataclass(frozen=True)
+class FoldRow:
+    """One fold: counts, its share of all frames, (mean, spread) of valence and arousal (NaN without
+    labels), and how far its label histograms are from the whole's: the share of labels that would
+    have to change bins (0 to 1), mean of both dimensions."""
+
+    fold: int
+    recordings: int
+    subjects: int
+    frames: int
+    share: float
+    labelled: int
+    valence: tuple[float, float]
+    arousal: tuple[float, float]
+    distance: float
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Folds as they stand in the store: the fold of each labelled recording, a row for each, what
+    is kept together."""
+
+    folds: dict[str, int]
+    rows: tuple[FoldRow, ...]
+    kept_together: str
+    warnings: tuple[str, ...]
+    already_there: bool = False
+
+
+def make_folds(
+    path: Path, *, k: int = FOLDS, keep_validation: bool = False, seed: int = 0, tries: int = TRIES
+) -> Folding:
+    """Make folds for the store at `path` and write its folds.json, once; the same call again finds
+    them.
+
+    InputError when the store has folds of its own, or made otherwise, or too few people for k.
+    """
+    store = Store.open(path)
+    file = path / "folds.json"
+    made_with = {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries}
+    recordings, labels = store.labelled, Labels.of(store, store.labelled)
+    lock = path / ".folds.lock"
+    with only_one(lock, f"{path}: making its folds"):
+        try:
+            document = _read_folds(store, file, {**made_with, "meaning": MEANING})
+            already_there = document is not None
+            if document is None:
+                folds, together = fold_recordings(
+                    recordings, labels, k=k, keep_validation=keep_validation, seed=seed, tries=tries
+                )
+                document = {
+                    "made_with": {**made_with, "meaning": MEANING},
+                    "kept_together": together,
+                    "folds": folds,
+                }
+                write_json(file, document)
+        finally:
+            lock.unlink(missing_ok=True)
+    folds = document["folds"]
+    rows = fold_rows(recordings, labels, folds)
+    warnings = _subjects_in_two(recordings, folds)
+    warnings += uneven(recordings, folds, rows, keep_validation=keep_validation)
+    return Folding(folds, rows, document["kept_together"], tuple(warnings), already_there)
+
+
+def folds_command(store: Store) -> str | None:
+    """The command that makes folds of a store without any; None where it has too few people, or is
+    at a URL."""
+    training = []
+    for index, recording in enumerate(store.labelled):
+        if recording.split != "validation":
+            training.append(index)
+    groups, _ = kept_together(store.labelled, training)
+    if store.url is not None or not groups or len(training) == len(store.labelled):
+        return None
+    k = min(FOLDS, len(groups) + 1)
+    command = ["va-search", "data", "folds", str(store.path), "--k", str(k), "--keep-validation"]
+    return shlex.join(command)
+
+
+def _read_folds(store: Store, file: Path, made_with: dict[str, Any]) -> dict[str, Any] | None:
+    """The document of folds made with these very options; None where the store has no folds;
+    InputError otherwise."""
+    if file.is_file():
+        document: dict[str, Any] = read_json(file)
+        if document.get("made_with") == made_with:
+            return document
+        raise InputError(
+            f"{file}: the store has folds already, made with "
+            f"{_options(document.get('made_with'))}, and not with {_options(made_with)}; folds "
+            "never change under a study: copy the store without folds.json and make others there"
+        )
+    if store.fold_numbers:
+        numbers = ", ".join(map(str, store.fold_numbers))
+        raise InputError(
+            f"{store.path}: its source has folds of its own ({numbers}); use these, or import the "
+            "data without them into another store"
+        )
+    return None
+
+
+def _options(made_with: dict[str, Any] | None) -> str:
+    """Options as the command line has them."""
+    if not isinstance(made_with, dict):
+        return "another program"
+    words = [f"--k {made_with.get('k')}"]
+    if made_with.get("keep_validation"):
+        words.append("--keep-validation")
+    words += [f"--seed {made_with.get('seed')}", f"--tries {made_with.get('tries')}"]
+    if made_with.get("meaning") != MEANING:
+        words.append("by another version")
+    return " ".join(words)
+
+
+def fold_recordings(
+    recordings: Sequence[Recording],
+    labels: Labels,
+    *,
+    k: int = FOLDS,
+    keep_validation: bool = False,
+    seed: int = 0,
+    tries: int = TRIES,
+) -> tuple[dict[str, int], str]:
+    """The fold of each of the labelled `recordings` (in their order, as `labels`), and what was
+    kept together.
+
+    InputError, with all reasons, where k folds are impossible.
+    """
+    fold = {}
+    free = []
+    for index, recording in enumerate(recordings):
+        if keep_validation and recording.split == "validation":
+            fold[index] = k
+        else:
+            free.append(index)
+    groups, together = kept_together(recordings, free)
+    parts = k - 1 if keep_validation else k
+    problems = []
+    if k < 2:
+        problems.append(f"--k {k}: expected at least 2 folds")
+    if keep_validation and not fold:
+        problems.append(
+            "--keep-validation: the store has no validation recording to keep as a fold"
+        )
+    if parts > len(groups):
+        kind = "training" if keep_validation else "labelled"
+        problems.append(
+            f"--k {k}: the {kind} recordings are {len(groups)} groups of which each must stay "
+            f"together ({together}), so there can be at most {len(groups) + k - parts} folds"
+        )
+    if problems:
+        raise InputError(*problems)
+    division = divide(_amounts(recordings, labels, groups, parts), parts, seed=seed, tries=tries)
+    for group, part in zip(groups, division.tolist(), strict=True):
+        fold |= dict.fromkeys(group, part + 1)
+    return {recording.name: fold[index] for index, recording in enumerate(recordings)}, together
+
+
+def _amounts(
+    recordings: Sequence[Recording], labels: Labels, groups: Sequence[tuple[int, ...]], parts: int
+) -> Floats:
+    """(group, 1 + 2 bins): frames in units of a fold's, weighted, and labelled frames by bin in
+    units of a fold's."""
+    lengths = np.array([recording.frames for recording in recordings], dtype=np.float64)
+    frames = np.array([[lengths[list(group)].sum()] for group in groups])
+    bins = np.array([labels.histograms[list(group)].sum(axis=0) for group in groups])
+    labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]  # of both dimensions
+    frames = frames * parts / frames.sum() * FRAMES_WEIGHT
+    bins = bins * parts / labelled
+    return np.concatenate([frames, bins.reshape(len(groups), -1)], axis=1)
+
+
+def fold_rows(
+    recordings: Sequence[Recording], labels: Labels, folds: dict[str, int]
+) -> tuple[FoldRow, ...]:
+    """Counts and statistics of each fold; `labels` in the order of `recordings`."""
+    numbers = np.array([folds[recording.name] for recording in recordings])
+    frames = np.array([recording.frames for recording in recordings])
+    whole = labels.histograms.sum(axis=0)
+    rows = []
+    for number in np.unique(numbers).tolist():
+        inside = numbers == number
+        held = [recordings[index] for index in np.flatnonzero(inside).tolist()]
+        moments = labels.moments[inside].sum(axis=0)
+        row = FoldRow(
+            fold=number,
+            recordings=len(held),
+            subjects=len({recording.subject for recording in held}),
+            frames=int(frames[inside].sum()),
+            share=float(frames[inside].sum() / frames.sum()),
+            labelled=int(moments[:, 0].max()),
+            valence=_mean_and_spread(*moments[0].tolist()),
+            arousal=_mean_and_spread(*moments[1].tolist()),
+            distance=_distance(labels.histograms[inside].sum(axis=0), whole),
+        )
+        rows.append(row)
+    return tuple(rows)
+
+
+def _mean_and_spread(count: float, total: float, squares: float) -> tuple[float, float]:
+    if count == 0:
+        return float("nan"), float("nan")
+    mean = total / count
+    return mean, float(np.sqrt(max(squares / count - mean**2, 0.0)))
+
+
+def _distance(histograms: Floats, whole: Floats) -> float:
+    """Half the summed differences of shares by bin, mean of both dimensions; NaN without labels."""
+    counts = histograms.sum(axis=1, keepdims=True)
+    if not counts.all():
+        return float("nan")
+    difference = np.abs(histograms / counts - whole / whole.sum(axis=1, keepdims=True))
+    return float(difference.sum(axis=1).mean() / 2)
+
+
+def _subjects_in_two(recordings: Sequence[Recording], folds: dict[str, int]) -> list[str]:
+    """A warning when subjects stand in two folds all the same: of training and the kept validation
+    set."""
+    folds_of: dict[str, set[int]] = defaultdict(set)
+    for recording in recordings:
+        folds_of[recording.subject].add(folds[recording.name])
+    subjects = sorted(subject for subject, numbers in folds_of.items() if len(numbers) > 1)
+    if not subjects:
+        return []
+    are, they = ("is", "it is") if len(subjects) == 1 else ("are", "they are")
+    return [
+        f"{counted(len(subjects), 'subject')} {are} in two folds "
+        f"({shortened(subjects, NAMES_SHOWN)}): {they} in training and in the validation set that "
+        "was kept"
+    ]
+
+
+def uneven(
+    recordings: Sequence[Recording],
+    folds: dict[str, int],
+    rows: Sequence[FoldRow],
+    *,
+    keep_validation: bool,
+) -> list[str]:
+    """Warnings on made folds whose frames differ from their mean by more than 10 %, and why; a kept
+    one is as it is."""
+    made = rows[:-1] if keep_validation else rows
+    mean = sum(row.frames for row in made) / len(made)
+    far = [row for row in made if abs(row.frames / mean - 1) > UNEVEN]
+    if not far:
+        return []
+    numbers = {row.fold for row in made}
+    divided = []
+    for index, recording in enumerate(recordings):
+        if folds[recording.name] in numbers:
+            divided.append(index)
+    groups, together = kept_together(recordings, divided)
+    sizes = [sum(recordings[index].frames for index in group) for group in groups]
+    why = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
+    if max(sizes) > mean:
+        largest = groups[sizes.index(max(sizes))]
+        subjects = sorted({recordings[index].subject for index in largest})[:NAMES_SHOWN]
+        why = (
+            f"{', '.join(subjects)} with {len(largest)} recordings that stay together has "
+            f"{max(sizes):,}"
+        )
+    listed = ", ".join(f"fold {row.fold} has {row.frames / mean - 1:+.0%}" for row in far)
+    return [f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}; {why}"]
