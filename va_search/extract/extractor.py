@@ -106,9 +106,9 @@ class FaceFinder(Protocol):
 Extractor = AudioExtractor | ImageExtractor | FaceFinder
 
 EXTRACTORS: dict[str, tuple[str, str]] = {
-    "egemaps": ("va_search.extract.audio_smile", "Egemaps"),
-    "compare": ("va_search.extract.audio_smile", "Compare"),
-    "fbank": ("va_search.extract.audio_fbank", "Fbank"),
+    "egemaps": ("va_search.extract.descriptors", "Egemaps"),
+    "compare": ("va_search.extract.descriptors", "Compare"),
+    "fbank": ("va_search.extract.descriptors", "Fbank"),
     "onnx_image": ("va_search.extract.onnx_image", "OnnxImage"),
     "onnx_audio": ("va_search.extract.onnx_audio", "OnnxAudio"),
     "transformers_audio": ("va_search.extract.transformers_audio", "TransformersAudio"),
