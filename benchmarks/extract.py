@@ -26,7 +26,7 @@ import opensmile
 from numpy.typing import NDArray
 from PIL import Image
 
-from va_search.extract.cluster import OnRay
+from va_search.extract.ray_engine import OnRay
 from va_search.extract.pipeline import extract, in_turn
 from va_search.extract.recipe import load_recipe
 from va_search.extract.recording import Outcome, Worker

@@ -26,8 +26,8 @@ from va_search.extract.descriptors import (
     FbankSettings,
     deltas,
 )
-from va_search.extract.media import Sound, windows
 from va_search.extract.pooling import Pooler
+from va_search.extract.sound import Sound, windows
 
 EXTRACTORS: dict[str, Any] = {
     "egemaps": (Egemaps(EgemapsSettings()), 25),

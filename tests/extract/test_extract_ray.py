@@ -25,7 +25,7 @@ from extract_world import RATE, tone, write_crops, write_labels, write_recipe, w
 from numpy.typing import NDArray
 
 from va_search.data.store import Store
-from va_search.extract.cluster import OnRay
+from va_search.extract.ray_engine import OnRay
 from va_search.extract.recording import Outcome
 from va_search.search.machine import Options, ray_running
 

@@ -23,7 +23,7 @@ from va_search.data.check import check
 from va_search.data.segments import stretches
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.extract.media import video_frames
+from va_search.extract.pictures import video_frames
 from va_search.extract.pipeline import extract
 from va_search.extract.pooling import Pooler
 from va_search.extract.recipe import load_recipe
@@ -311,7 +311,7 @@ def test_a_store_made_before_gaps_were_found_is_added_to_and_says_so(tmp_path: P
     more = FBANK.replace("]\n", ", {name: wide, extractor: fbank, settings: {bins: 9}}]\n")
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", more))
     made = extract(recipe, Places(tmp_path / "videos", tmp_path / "labels"), store.path)
-    assert made.made == ("wide",) and made.there == ("mel",)
+    assert made.added == ("wide",) and made.present == ("mel",)
     assert [recording.gaps for recording in made.store.recordings] == [(), ()]
     warnings = read_json(store.path / "manifest.json")["warnings"]
     assert any(

@@ -143,7 +143,7 @@ def test_a_killed_run_goes_on_with_what_is_missing(tmp_path: Path, places: Place
     made = run(tmp_path, places)
     assert made.recordings == 2
     again = run(tmp_path, places)
-    assert (again.recordings, again.made, again.there) == (0, (), ("mel",))
+    assert (again.recordings, again.added, again.present) == (0, (), ("mel",))
 
 
 def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places: Places) -> None:
@@ -151,7 +151,7 @@ def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places:
     before = first.data_hash(["mel"])
     mapped = first.features("mel").copy()
     made = run(tmp_path, places, MORE)
-    assert (made.made, made.there) == (("face",), ("mel",))
+    assert (made.added, made.present) == (("face",), ("mel",))
     assert made.store.data_hash(["mel"]) == before
     assert list(made.store.feature_sets) == ["mel", "face"]
     np.testing.assert_array_equal(first.features("mel"), mapped)  # whoever had it open reads on
@@ -177,7 +177,7 @@ def test_a_command_with_nothing_to_do_leaves_what_another_has_finished(
         run(tmp_path, places, MORE, engine=killed)
     lock = tmp_path / ".store.lock"
     held = lock.stat().st_ino
-    assert run(tmp_path, places).made == ()
+    assert run(tmp_path, places).added == ()
     assert lock.stat().st_ino == held
     assert run(tmp_path, places, MORE).recordings == 2
 
@@ -190,10 +190,10 @@ def test_a_kill_right_after_adding_is_not_in_the_way_of_the_next_set(
         patch.setattr(pipeline, "_remove_scratch", _killed)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, places, MORE)
-    assert run(tmp_path, places, MORE).made == ()
-    assert run(tmp_path, places, MORE + "- {name: late, extractor: colour, delay: 0.1}\n").made == (
-        "late",
-    )
+    assert run(tmp_path, places, MORE).added == ()
+    assert run(
+        tmp_path, places, MORE + "- {name: late, extractor: colour, delay: 0.1}\n"
+    ).added == ("late",)
     assert not list(tmp_path.glob("store.*"))
 
 
@@ -258,7 +258,7 @@ def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(
     with pytest.raises(InputError, match="store: recording 'v0' is not in what is given now"):
         run(tmp_path, places, MORE, engine=not_run)
     (tmp_path / "v0.txt").rename(labels)
-    assert run(tmp_path, places, MORE).made == ("face",)
+    assert run(tmp_path, places, MORE).added == ("face",)
 
 
 def test_other_test_lengths_are_told_before_a_set_is_extracted(
@@ -302,7 +302,7 @@ def test_a_store_is_not_taken_for_one_of_other_labels_or_splits(
     with pytest.raises(InputError, match=r"v1\.txt: 96 labels, 97 in the store"):
         run(tmp_path, places)
     labels.write_text("\n".join(lines) + "\n")
-    assert run(tmp_path, places).made == ()
+    assert run(tmp_path, places).added == ()
 
 
 def test_unlabelled_frames_are_found_again(tmp_path: Path, places: Places) -> None:
@@ -310,7 +310,7 @@ def test_unlabelled_frames_are_found_again(tmp_path: Path, places: Places) -> No
     lines = labels.read_text().splitlines()
     labels.write_text("\n".join([lines[0], "-5,-5", *lines[2:]]) + "\n")
     run(tmp_path, places)
-    assert run(tmp_path, places).made == ()
+    assert run(tmp_path, places).added == ()
 
 
 def test_sets_that_the_store_refuses_are_not_in_the_way_of_the_next(
@@ -327,7 +327,7 @@ def test_sets_that_the_store_refuses_are_not_in_the_way_of_the_next(
     with pytest.raises(InputError, match=r"store\.adding: other annotations than in \S+store"):
         run(tmp_path, places, MORE, engine=changed)
     labels.write_text(before)
-    assert run(tmp_path, places, MORE).made == ("face",)
+    assert run(tmp_path, places, MORE).added == ("face",)
 
 
 def test_a_recording_broken_while_adding_can_not_be_left_out(
@@ -377,8 +377,8 @@ def test_a_store_without_what_is_broken_is_made_where_asked_for(
     )
     assert not list(tmp_path.glob("store.partial"))
     again = run(tmp_path, places)
-    assert (again.made, again.left_out) == ((), ("v0",))
-    assert run(tmp_path, places, MORE).made == ("face",), "a set is added to what the store has"
+    assert (again.added, again.left_out) == ((), ("v0",))
+    assert run(tmp_path, places, MORE).added == ("face",), "a set is added to what the store has"
     assert [one.name for one in Store.open(tmp_path / "store").recordings] == ["v1", "v2"]
 
 

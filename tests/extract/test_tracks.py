@@ -17,9 +17,10 @@ from extract_world import RATE, write_labels, write_recipe, write_video
 from numpy.typing import NDArray
 
 from va_search.errors import InputError
-from va_search.extract.media import read_sound, video_frames
+from va_search.extract.pictures import video_frames
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
+from va_search.extract.sound import read_sound
 from va_search.extract.sources import Places
 from va_search.extract.timeline import read_timeline
 from va_search.files import read_json

@@ -10,7 +10,6 @@ distances from there in strides. Outputs are told apart by their shape, not by t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
