@@ -21,7 +21,7 @@ from PIL import Image
 from va_search.errors import InputError
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
-from va_search.extract.sources import Places
+from va_search.extract.sources import Sources
 
 HIDDEN = range(10, 15)  # frames, from 0, without a face
 
@@ -96,7 +96,7 @@ feature_sets:
         write_moving_face(tmp_path / "videos" / f"{name}.mp4")
         write_labels(tmp_path / "labels", name, 30, split)
     path = write_recipe(tmp_path / "own.yaml", recipe)
-    return path, Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
+    return path, Sources(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
 
 
 def test_videos_without_crops_become_a_store(world):

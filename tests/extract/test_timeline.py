@@ -21,7 +21,7 @@ from va_search.extract.pictures import video_frames
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
 from va_search.extract.sound import read_sound
-from va_search.extract.sources import Places
+from va_search.extract.sources import Sources
 from va_search.extract.timeline import read_timeline
 
 MINUTES = 10.0
@@ -79,7 +79,7 @@ def test_sound_and_frames_agree_to_half_a_frame_after_ten_minutes(
     )
 
     made = extract(
-        load_recipe(recipe), Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
+        load_recipe(recipe), Sources(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
     ).store
     recording = made.recordings[0]
     assert recording.frames == len(times) + 1

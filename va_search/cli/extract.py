@@ -16,8 +16,8 @@ from va_search.cli.data import DType, DTypeOption
 from va_search.cli.output import JsonOption, Output, command, duration
 
 if TYPE_CHECKING:
-    from va_search.extract.pipeline import Engine, Extracted, Progress, Watch
-    from va_search.extract.recording import Outcome, Worker
+    from va_search.extract.pipeline import Engine, Extracted, ExtractionProgress, Watch
+    from va_search.extract.recording import RecordingOutcome, Worker
     from va_search.search.machine import Options
 
 EXAMPLE = (
@@ -70,18 +70,18 @@ def extract(
     with command(as_json) as output:
         from va_search.extract.pipeline import extract as extract_store
         from va_search.extract.recipe import load_recipe
-        from va_search.extract.sources import Places
+        from va_search.extract.sources import Sources
         from va_search.search.machine import Options, check_options
 
         options = Options(address, workers, gpus)
         check_options(options)
         loaded = load_recipe(recipe)
-        places = Places(videos, annotations, crops, sample, subjects)
+        sources = Sources(videos, annotations, crops, sample, subjects)
         began = time.monotonic()
         with progress(output) as watch:
             extracted = extract_store(
                 loaded,
-                places,
+                sources,
                 to,
                 dtype=dtype.value,
                 leave_out_broken=leave_out_broken,
@@ -99,7 +99,7 @@ def _engine(options: Options) -> Engine:
 
     gpus = options.gpus_per_trial or 0.0
 
-    def run(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+    def run(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         is_alone = options.concurrent == 1 or len(indexes) == 1
         if options.address is None and not gpus and is_alone:
             yield from in_turn(worker, indexes)
@@ -169,7 +169,7 @@ def progress(output: Output) -> Iterator[Watch]:
         task = bar.add_task("extracting", total=1.0, state="reading time stamps")
         began = noted = time.monotonic()
 
-        def watch(progress: Progress) -> None:
+        def watch(progress: ExtractionProgress) -> None:
             nonlocal began, noted
             now = time.monotonic()
             if not progress.name:
@@ -188,7 +188,7 @@ def progress(output: Output) -> Iterator[Watch]:
         yield watch
 
 
-def time_left(progress: Progress, seconds: float) -> str:
+def time_left(progress: ExtractionProgress, seconds: float) -> str:
     """Time left at the pace of the `seconds` so far, by length of video rather than by recordings;
     "" before the first is done."""
     if not progress.footage or progress.footage >= progress.all_footage:

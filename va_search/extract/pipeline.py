@@ -27,16 +27,16 @@ from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract.existing_store import READERS, ExistingStore
 from va_search.extract.recipe import Recipe
-from va_search.extract.recording import Outcome, Worker
-from va_search.extract.sources import Job, Places, find_jobs
+from va_search.extract.recording import RecordingOutcome, Worker
+from va_search.extract.sources import Job, Sources, find_jobs
 from va_search.extract.timeline import Timeline, read_timeline
 from va_search.extract.tracks import sound_remarks
 from va_search.files import digest, remove_folder
 from va_search.locks import only_one
 
-Engine = Callable[[Worker, Sequence[int]], Iterator[Outcome]]
+Engine = Callable[[Worker, Sequence[int]], Iterator[RecordingOutcome]]
 """Runs a worker on recordings by index and yields the outcome of each, in any order."""
-Watch = Callable[["Progress"], None]
+Watch = Callable[["ExtractionProgress"], None]
 Timelines = Mapping[Path, Timeline]
 """By video."""
 DIED = (
@@ -46,7 +46,7 @@ DIED = (
 
 
 @dataclass(frozen=True)
-class Progress:
+class ExtractionProgress:
     """Recordings done of all; seconds of video done and in all, of this run; the one just done, ""
     at the start."""
 
@@ -75,18 +75,18 @@ class Extracted:
     footage: float = 0.0
 
 
-def in_turn(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+def in_turn(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
     """Outcomes without Ray: one recording after another in this process."""
     return map(worker, indexes)
 
 
-def quiet(progress: Progress) -> None:
+def quiet(progress: ExtractionProgress) -> None:
     """Show nothing."""
 
 
 def extract(
     recipe: Recipe,
-    places: Places,
+    sources: Sources,
     to: Path,
     *,
     dtype: str = "float32",
@@ -100,13 +100,13 @@ def extract(
     are broken. InputError with everything missing before anything is read, or at the end with the
     problems of recordings; JobError when the disk is full. What is finished is kept, and the same
     call goes on from there."""
-    definitions = recipe.definitions(finds_crops=places.crops is None)
+    definitions = recipe.definitions(finds_crops=sources.crops is None)
     existing = ExistingStore(to) if to.exists() else None
     lacking = recipe if existing is None else existing.lacks(recipe, definitions, dtype)
     added = tuple(feature_set.name for feature_set in lacking.feature_sets)
     present = tuple(one.name for one in recipe.feature_sets if one.name not in added)
     warnings: list[str] = []
-    jobs = find_jobs(places, lacking, _crops_folder(recipe, to), warnings)
+    jobs = find_jobs(sources, lacking, _crops_folder(recipe, to), warnings)
     left_out: tuple[str, ...] = ()
     if existing is not None:
         left_out = existing.left_out
@@ -114,7 +114,7 @@ def extract(
         existing.check_sources(jobs)
         if not added:
             return Extracted(existing.store, (), present, 0, left_out)
-    if places.crops is None:
+    if sources.crops is None:
         # A problem of its detector is told now, not once for each recording.
         recipe.finder()
     description = _description(lacking, definitions, dtype)
@@ -195,11 +195,11 @@ def _draft(
     timelines: Timelines,
 ) -> Draft:
     """The draft of the store, or of the feature sets that are added to it."""
-    place = to
+    target = to
     if existing is not None:
-        place = to.with_name(f"{to.name}.adding")
-        if existing.includes(place):
-            remove_folder(place)
+        target = to.with_name(f"{to.name}.adding")
+        if existing.includes(target):
+            remove_folder(target)
     sources = []
     for job in jobs:
         files = [job.labels, job.video]
@@ -208,7 +208,7 @@ def _draft(
         rate = round(timelines[job.video].rate, 4)
         video = video_of(job.name)
         sources.append(Source(job.name, job.subject, video, job.split, None, rate, tuple(files)))
-    return Draft(place, description, sources)
+    return Draft(target, description, sources)
 
 
 def _remarks(
@@ -231,15 +231,17 @@ def _remarks(
 
 def _extract_missing(
     worker: Worker, timelines: Timelines, engine: Engine, watch: Watch
-) -> list[Outcome]:
+) -> list[RecordingOutcome]:
     """Outcomes of all recordings that had no part; the longest go first, lest one be left alone at
     the end. JobError where one says that the job must stop."""
     draft, jobs = worker.draft, worker.jobs
     missing = [] if draft.already_finished() else draft.missing()
     footage = {index: timelines[jobs[index].video].seconds for index in missing}
-    progress = Progress(len(jobs) - len(missing), len(jobs), 0.0, sum(footage.values()), "")
+    progress = ExtractionProgress(
+        len(jobs) - len(missing), len(jobs), 0.0, sum(footage.values()), ""
+    )
     watch(progress)
-    outcomes: list[Outcome] = []
+    outcomes: list[RecordingOutcome] = []
     if missing:
         for outcome in engine(worker, sorted(missing, key=lambda index: -footage[index])):
             if outcome.stop is not None:
@@ -258,12 +260,12 @@ def _extract_missing(
         if index not in heard and not draft.has(index):
             job = jobs[index]
             problem = f"recording {job.name!r}: the process that read {job.video} {DIED}"
-            outcomes.append(Outcome(index, job.name, (problem,), died=True))
+            outcomes.append(RecordingOutcome(index, job.name, (problem,), died=True))
     return outcomes
 
 
 def _broken(
-    jobs: Sequence[Job], unread: Mapping[Path, list[str]], outcomes: Sequence[Outcome]
+    jobs: Sequence[Job], unread: Mapping[Path, list[str]], outcomes: Sequence[RecordingOutcome]
 ) -> dict[str, list[str]]:
     """Problems by recording, of those whose video can't be read or that could not be extracted."""
     problems = {job.name: unread[job.video] for job in jobs if job.video in unread}
@@ -282,7 +284,7 @@ def _listed(broken: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _can_go(
-    jobs: Sequence[Job], broken: Mapping[str, Sequence[str]], outcomes: Sequence[Outcome]
+    jobs: Sequence[Job], broken: Mapping[str, Sequence[str]], outcomes: Sequence[RecordingOutcome]
 ) -> bool:
     """True where a store can be made without the broken recordings: predictions of test recordings
     are asked for, and where a process died the recording need not be to blame."""

@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from va_search.errors import JobError
-from va_search.extract.recording import Outcome, Worker
+from va_search.extract.recording import RecordingOutcome, Worker
 
 TRIES = 2
 """A recording at which a process dies so many times is left alone: ray.data would try for ever."""
-OUTCOME = TypeAdapter(Outcome)
+OUTCOME = TypeAdapter(RecordingOutcome)
 DIED = (
     "without a word (killed, out of memory, or a crash in a library); the same command tries it "
     "again"
@@ -36,11 +36,11 @@ class OnRay:
     workers: int
     gpus: float = 0.0
 
-    def __call__(self, worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+    def __call__(self, worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         """Outcomes as they come; a recording at which processes died says so."""
         import ray.data
 
-        # Progress is shown from outcomes, not by ray.data.
+        # ExtractionProgress is shown from outcomes, not by ray.data.
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
@@ -81,7 +81,7 @@ class Actor:
         outcomes = [self._outcome(int(index)) for index in batch["index"]]
         return {"outcome": np.array([OUTCOME.dump_json(one).decode() for one in outcomes])}
 
-    def _outcome(self, index: int) -> Outcome:
+    def _outcome(self, index: int) -> RecordingOutcome:
         """The outcome of a recording, unless too many processes died at it: each try leaves an
         empty file."""
         job = self.worker.jobs[index]
@@ -90,6 +90,6 @@ class Actor:
         count = len(list(tries.glob(f"{index}.{self.run}.*")))
         if count >= TRIES:
             problem = f"recording {job.name!r}: {count} processes died at {job.video} {DIED}"
-            return Outcome(index, job.name, (problem,), died=True)
+            return RecordingOutcome(index, job.name, (problem,), died=True)
         (tries / f"{index}.{self.run}.{count}").touch()
         return self.worker(index)

@@ -35,7 +35,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RecordingOutcome:
     """Result of one recording: `problems` of its input (none: its part is written), `stop`, the
     reason to end the whole job.
 
@@ -92,7 +92,7 @@ class Worker:
     _extractors: dict[str, Any] = field(default_factory=dict)
     _extracting: float = 0.0
 
-    def __call__(self, index: int) -> Outcome:
+    def __call__(self, index: int) -> RecordingOutcome:
         """Extract one recording and write its part."""
         job, began = self.jobs[index], time.perf_counter()
         self._extracting, footage = 0.0, 0.0
@@ -121,7 +121,9 @@ class Worker:
             reason = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
             problems = [f"recording {job.name!r}: {reason}"]
         seconds = time.perf_counter() - began
-        return Outcome(index, job.name, tuple(problems), stop, seconds, self._extracting, footage)
+        return RecordingOutcome(
+            index, job.name, tuple(problems), stop, seconds, self._extracting, footage
+        )
 
     def _part(self, job: Job, timeline: Timeline) -> Part:
         """All feature sets of one recording; InputError with everything wrong in it."""
@@ -142,7 +144,7 @@ class Worker:
         if problems:
             raise InputError(*problems)
         feature_sets = self.recipe.feature_sets
-        number = next((one.track for one in feature_sets if one.kind == "audio"), None)
+        number = next((chosen.track for chosen in feature_sets if chosen.kind == "audio"), None)
         return Part(
             {one.name: frames.features[one.name] for one in feature_sets},
             annotation,

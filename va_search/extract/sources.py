@@ -32,7 +32,7 @@ VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".wm
 
 
 @dataclass(frozen=True)
-class Places:
+class Sources:
     """The folders and files the user named; `subjects` is a CSV recording,subject."""
 
     videos: Path
@@ -57,17 +57,19 @@ class Job:
     finds_crops: bool
 
 
-def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[str]) -> list[Job]:
+def find_jobs(
+    sources: Sources, recipe: Recipe, found_crops: Path, warnings: list[str]
+) -> list[Job]:
     """Training, validation, then test recordings; InputError with everything missing.
 
     `found_crops` is the folder for crops that the recipe's `faces` finds. `warnings` is added to.
     """
-    entries = label_files(places.annotations) + sample_entries(places.sample, warnings)
+    entries = label_files(sources.annotations) + sample_entries(sources.sample, warnings)
     names = [name for name, *_ in entries]
-    people = {} if places.subjects is None else people_of(places.subjects, names)
-    videos = _videos(places.videos)
-    files = {path.stem: path for path in places.videos.rglob("*") if path.is_file()}
-    finds_crops = _finds_crops(places, recipe, names)
+    people = {} if sources.subjects is None else people_of(sources.subjects, names)
+    videos = _videos(sources.videos)
+    files = {path.stem: path for path in sources.videos.rglob("*") if path.is_file()}
+    finds_crops = _finds_crops(sources, recipe, names)
     jobs: list[Job] = []
     problems: list[str] = []
     for name, split, labels, rows in entries:
@@ -76,13 +78,13 @@ def find_jobs(places: Places, recipe: Recipe, found_crops: Path, warnings: list[
         crops = None
         if finds_crops:
             crops = found_crops / name
-        elif places.crops is not None:
-            crops = places.crops / name
+        elif sources.crops is not None:
+            crops = sources.crops / name
         if video is None:
             either = " or ".join(dict.fromkeys([name, video_of(name)]))
             problems.append(
                 f"recording {name!r}: no video {either} with {', '.join(VIDEOS)} in "
-                f"{places.videos}{_similar_file(name, videos, files)}"
+                f"{sources.videos}{_similar_file(name, videos, files)}"
             )
         elif crops is not None and not finds_crops and not crops.is_dir():
             problems.append(f"recording {name!r}: no folder of crops {crops}")
@@ -124,7 +126,7 @@ def _similar_file(name: str, videos: dict[str, Path], files: dict[str, Path]) ->
     return f"; {videos[near].name} is there: is it meant? Names must be the same" if near else ""
 
 
-def _finds_crops(places: Places, recipe: Recipe, names: Sequence[str]) -> bool:
+def _finds_crops(sources: Sources, recipe: Recipe, names: Sequence[str]) -> bool:
     """True where faces are found in the videos; InputError when crops are needed and there is no
     way to them."""
     needing = [
@@ -132,10 +134,10 @@ def _finds_crops(places: Places, recipe: Recipe, names: Sequence[str]) -> bool:
     ]
     if not needing:
         return False
-    if places.crops is not None:
-        if not places.crops.is_dir():
+    if sources.crops is not None:
+        if not sources.crops.is_dir():
             raise InputError(
-                f"{places.crops}: no such folder, expected one folder of crops per recording"
+                f"{sources.crops}: no such folder, expected one folder of crops per recording"
             )
         return False
     if recipe.faces is None:
