@@ -99,8 +99,8 @@ def test_recordings_format(world: World, built: Ensemble, tmp_path: Path) -> Non
 
 
 def test_times_stand_as_they_stood() -> None:
-    assert formats._as_it_stood(np.array([0.0, 50.0])) == ["0", "50"]
-    assert formats._as_it_stood(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
+    assert formats._time_texts(np.array([0.0, 50.0])) == ["0", "50"]
+    assert formats._time_texts(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
 
 
 def test_without_a_time_column_there_is_none(tmp_path: Path) -> None:
