@@ -35,7 +35,8 @@ from rich.console import Console
 from rich.table import Table
 
 from va_search.ensemble import select
-from va_search.ensemble.statistics import ROWS, Statistics, measure
+from va_search.ensemble.moments import Statistics
+from va_search.ensemble.statistics import ROWS, measure
 
 PACKAGES = {"autogluon": "autogluon.core==1.6.3", "hillclimbers": "hillclimbers==0.1.4"}
 PEERS = {

@@ -26,11 +26,11 @@ import opensmile
 from numpy.typing import NDArray
 from PIL import Image
 
-from va_search.extract.cluster import OnRay
 from va_search.extract.pipeline import extract, in_turn
+from va_search.extract.ray_engine import OnRay
 from va_search.extract.recipe import load_recipe
-from va_search.extract.recording import Outcome, Worker
-from va_search.extract.sources import Places
+from va_search.extract.recording import RecordingOutcome, Worker
+from va_search.extract.sources import Sources
 from va_search.search.machine import Options, ray_running
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
@@ -42,7 +42,7 @@ SIDE, BATCH, RATE = 112, 32, 30.0
 MEAN, DEVIATION = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
-def make(folder: Path, videos: int, seconds: float) -> Places:
+def make(folder: Path, videos: int, seconds: float) -> Sources:
     """Videos, a crop per frame (a smooth picture, JPEG), annotations."""
     random = np.random.default_rng(0)
     frames = round(seconds * RATE)
@@ -62,10 +62,10 @@ def make(folder: Path, videos: int, seconds: float) -> Places:
         content = (folder / "crop.jpg").read_bytes()
         for frame in range(1, frames + 1):
             (crops / f"{frame:05d}.jpg").write_bytes(content)
-    return Places(folder / "videos", folder / "labels", folder / "crops")
+    return Sources(folder / "videos", folder / "labels", folder / "crops")
 
 
-def plain_sound(places: Places, to: Path) -> None:
+def plain_sound(places: Sources, to: Path) -> None:
     """The script one would write: openSMILE on the whole sound, one video after another."""
     smile = opensmile.Smile(
         opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.LowLevelDescriptors
@@ -74,7 +74,7 @@ def plain_sound(places: Places, to: Path) -> None:
         np.save(to / f"{video.stem}.egemaps.npy", smile(sound_of(video), 16_000)[0].T)
 
 
-def plain_faces(places: Places, to: Path) -> None:
+def plain_faces(places: Sources, to: Path) -> None:
     """The same for crops: ONNX Runtime, which takes all cores, on batches of 32."""
     session = onnxruntime.InferenceSession(
         str(to.parent / NETWORK), providers=["CPUExecutionProvider"]
@@ -149,11 +149,11 @@ def told(name: str, who: str, seconds: float, hours: float) -> None:
     )
 
 
-def ours(name: str, places: Places, folder: Path, *, hours: float, workers: int) -> None:
+def ours(name: str, places: Sources, folder: Path, *, hours: float, workers: int) -> None:
     """One recipe by the command's engines, and what of their time goes where."""
     started = first = 0.0
 
-    def on_ray(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+    def on_ray(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         nonlocal started, first
         before = time.perf_counter()
         with ray_running(Options(None, workers)):

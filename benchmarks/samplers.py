@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.simulate import simulate
+from va_search.search.configurations import Space
 from va_search.search.outcomes import MEASURES, Values
 from va_search.search.proposals import Proposals
-from va_search.search.space import Space, load_space
+from va_search.search.space import load_space
 from va_search.training.settings import TrialSettings, trial_id
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "any.yaml"

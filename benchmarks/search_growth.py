@@ -28,11 +28,12 @@ from va_search.data.simulate import simulate
 from va_search.data.store import Store
 from va_search.files import Home
 from va_search.predictions.bank import Bank
+from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.proposals import Proposals
 from va_search.search.run import run_search
 from va_search.search.session import Progress
-from va_search.search.space import Space, load_space
+from va_search.search.space import load_space
 from va_search.training.settings import trial_id
 
 SPACE = """sampler: {sampler}

@@ -40,7 +40,7 @@ def bright_square_detector(path, side=32, size=(128, 160)):
     Its score at a cell of stride 8 is how bright the square centred on it is, squared twice (so
     that half a square counts for little); the other strides see nothing. The landmarks are the
     template's, over the square."""
-    from va_search.extract.alignment import TEMPLATE
+    from va_search.extract.detector import TEMPLATE
 
     rows, columns = size[0] // 8, size[1] // 8
     box = np.tile([0.5, 0.5, np.log(side / 8), np.log(side / 8)], (1, rows * columns, 1))

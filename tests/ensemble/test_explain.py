@@ -13,8 +13,9 @@ import pytest
 from va_search.ensemble import weigh
 from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.explain import ELSEWHERE, Explanation, correlation, explain, shares
+from va_search.ensemble.moments import Statistics
 from va_search.ensemble.pictures import MOST, draw
-from va_search.ensemble.statistics import Statistics, measure
+from va_search.ensemble.statistics import measure
 
 FRAMES = 900
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from va_search.ensemble.candidates import Candidate
+from va_search.ensemble.moments import Statistics
 from va_search.ensemble.prune import prune
-from va_search.ensemble.statistics import Statistics, measure
+from va_search.ensemble.statistics import measure
 
 KINDS = (
     ("gru", ("face", "voice")),

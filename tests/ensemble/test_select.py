@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from va_search.ensemble import select
-from va_search.ensemble.statistics import Moments, measure
+from va_search.ensemble.moments import Moments
+from va_search.ensemble.statistics import measure
 from va_search.metrics import ccc
 
 N = 400

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from va_search.ensemble import select, weigh
-from va_search.ensemble.statistics import Statistics, measure
+from va_search.ensemble.moments import Statistics
+from va_search.ensemble.statistics import measure
 from va_search.ensemble.weigh import METHODS
 from va_search.metrics import ccc
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from va_search.ensemble.statistics import Statistics, measure
+from va_search.ensemble.moments import Statistics
+from va_search.ensemble.statistics import measure
 from va_search.ensemble.worth import ccc_and_worth, helping
 from va_search.metrics import ccc
 

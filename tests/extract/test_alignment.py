@@ -9,7 +9,7 @@ pytest.importorskip("PIL", reason="needs va-search[extract]")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from va_search.extract.alignment import TEMPLATE, align, similarity, warp
+from va_search.extract.detector import TEMPLATE, align, similarity, warp
 
 
 def planted(degrees, scale, shift):

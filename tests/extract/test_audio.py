@@ -17,10 +17,17 @@ pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
 
 from extract_world import RATE, clicks, tone
 
-from va_search.extract.audio_fbank import Fbank, FbankSettings
-from va_search.extract.audio_smile import Compare, CompareSettings, Egemaps, EgemapsSettings, deltas
-from va_search.extract.media import Sound, windows
+from va_search.extract.descriptors import (
+    Compare,
+    CompareSettings,
+    Egemaps,
+    EgemapsSettings,
+    Fbank,
+    FbankSettings,
+    deltas,
+)
 from va_search.extract.pooling import Pooler
+from va_search.extract.sound import Sound, windows
 
 EXTRACTORS: dict[str, Any] = {
     "egemaps": (Egemaps(EgemapsSettings()), 25),
@@ -183,7 +190,7 @@ def test_no_row_at_all_is_none_and_of_two_equally_near_the_earlier_is_taken() ->
 INTERRUPTED = """
 import signal, sys
 import numpy as np
-from va_search.extract.audio_smile import Egemaps, EgemapsSettings
+from va_search.extract.descriptors import Egemaps, EgemapsSettings
 sound = np.sin(np.arange(16_000 * 60) / 20).astype(np.float32)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job has not
 print("ready", flush=True)

@@ -14,7 +14,7 @@ from onnx_world import bright_square_detector, planted
 from pydantic import ValidationError
 
 from va_search.errors import InputError
-from va_search.extract.detections import Faces
+from va_search.extract.detections import Detections
 from va_search.extract.detector import Detector, DetectorSettings, fit
 
 
@@ -92,7 +92,7 @@ def boxes(*corners):
     values = np.array([[x, y, x + side, y + side] for x, y, side in corners], np.float32).reshape(
         -1, 4
     )
-    return Faces(
+    return Detections(
         values, np.zeros((len(values), 5, 2), np.float32), np.ones(len(values), np.float32)
     )
 

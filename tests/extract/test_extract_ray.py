@@ -25,8 +25,8 @@ from extract_world import RATE, tone, write_crops, write_labels, write_recipe, w
 from numpy.typing import NDArray
 
 from va_search.data.store import Store
-from va_search.extract.cluster import OnRay
-from va_search.extract.recording import Outcome
+from va_search.extract.ray_engine import OnRay
+from va_search.extract.recording import RecordingOutcome
 from va_search.search.machine import Options, ray_running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -170,10 +170,10 @@ class Fragile:
     jobs: Sequence[object]
     device: str = "cpu"
 
-    def __call__(self, index: int) -> Outcome:
+    def __call__(self, index: int) -> RecordingOutcome:
         if index == 1:
             os.kill(os.getpid(), signal.SIGKILL)
-        return Outcome(index, f"r{index}")
+        return RecordingOutcome(index, f"r{index}")
 
 
 @dataclass

@@ -23,11 +23,11 @@ from va_search.data.audit import check
 from va_search.data.segments import stretches
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.extract.media import video_frames
+from va_search.extract.pictures import video_frames
 from va_search.extract.pipeline import extract
 from va_search.extract.pooling import Pooler
 from va_search.extract.recipe import load_recipe
-from va_search.extract.sources import Places
+from va_search.extract.sources import Sources
 from va_search.extract.timeline import Timeline, read_timeline
 
 RATES = (7.5, 15.0, 24000 / 1001, 25.0, 30000 / 1001, 30.0, 50.0, 60.0, 100.0)
@@ -171,7 +171,7 @@ def extracted(
         write_video(path, times, tone(seconds), **more)  # type: ignore[arg-type]
         write_labels(folder / "labels", name, len(times), split)
     recipe = load_recipe(write_recipe(folder / "recipe.yaml", text))
-    return extract(recipe, Places(folder / "videos", folder / "labels"), folder / "store").store
+    return extract(recipe, Sources(folder / "videos", folder / "labels"), folder / "store").store
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_an_annotation_at_25_rows_a_second_is_refused_by_name_and_one_of_the_fra
     for name in ("v", "w"):
         write_video(tmp_path / "videos" / f"{name}.mp4", times, tone(10.0))
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", FBANK))
-    places = Places(tmp_path / "videos", tmp_path / "labels")
+    places = Sources(tmp_path / "videos", tmp_path / "labels")
     with pytest.raises(
         InputError, match=r"v\.mp4: 300 frames .*v\.txt: 25 rows a second would fit it"
     ) as caught:
@@ -261,7 +261,7 @@ def test_sound_and_frames_agree_behind_a_hole(tmp_path: Path) -> None:
     write_labels(tmp_path / "labels", "w", len(times), "Validation_Set")
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", FBANK))
     store = extract(
-        recipe, Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
+        recipe, Sources(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
     ).store
     assert read_timeline(video).gaps(len(times)) == (60,)
     loud = store.features("mel")[: len(times)].astype(float).mean(axis=1)
@@ -310,8 +310,8 @@ def test_a_store_made_before_gaps_were_found_is_added_to_and_says_so(tmp_path: P
 
     more = FBANK.replace("]\n", ", {name: wide, extractor: fbank, settings: {bins: 9}}]\n")
     recipe = load_recipe(write_recipe(tmp_path / "recipe.yaml", more))
-    made = extract(recipe, Places(tmp_path / "videos", tmp_path / "labels"), store.path)
-    assert made.made == ("wide",) and made.there == ("mel",)
+    made = extract(recipe, Sources(tmp_path / "videos", tmp_path / "labels"), store.path)
+    assert made.added == ("wide",) and made.present == ("mel",)
     assert [recording.gaps for recording in made.store.recordings] == [(), ()]
     warnings = read_json(store.path / "manifest.json")["warnings"]
     assert any(

@@ -14,7 +14,8 @@ from extract_world import clicks, tone, write_crops, write_video
 from PIL import Image
 
 from va_search.errors import InputError
-from va_search.extract.media import crop_files, read_crop, read_sound, upright, video_frames
+from va_search.extract.pictures import crop_files, read_crop, upright, video_frames
+from va_search.extract.sound import read_sound
 from va_search.extract.timeline import read_timeline
 
 TIMES = np.arange(30) / 30

@@ -15,8 +15,8 @@ from onnx_world import save
 from pydantic import ValidationError
 
 from va_search.errors import InputError
-from va_search.extract.media import Sound, windows
 from va_search.extract.onnx_audio import KaldiFbank, LogMel, OnnxAudio, OnnxAudioSettings
+from va_search.extract.sound import Sound, windows
 
 SOUND = (np.random.default_rng(0).normal(size=16_000 * 5) * 0.1).astype(np.float32)
 VGGISH = {

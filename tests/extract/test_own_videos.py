@@ -21,7 +21,7 @@ from PIL import Image
 from va_search.errors import InputError
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
-from va_search.extract.sources import Places
+from va_search.extract.sources import Sources
 
 HIDDEN = range(10, 15)  # frames, from 0, without a face
 
@@ -96,7 +96,7 @@ feature_sets:
         write_moving_face(tmp_path / "videos" / f"{name}.mp4")
         write_labels(tmp_path / "labels", name, 30, split)
     path = write_recipe(tmp_path / "own.yaml", recipe)
-    return path, Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
+    return path, Sources(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
 
 
 def test_videos_without_crops_become_a_store(world):
@@ -124,7 +124,7 @@ def test_crops_are_cut_once(world):
     folder = next(to.with_name("store.crops").rglob("one"))
     Image.new("RGB", (112, 112)).save(folder / "00001.jpg")
     again = extract(load_recipe(recipe), places, to.with_name("store"))
-    assert again.made == ()
+    assert again.added == ()
     other = recipe.with_name("other.yaml")
     other.write_text(recipe.read_text().replace("name: bright", "name: dark"))
     store = extract(load_recipe(other), places, to).store
@@ -142,7 +142,7 @@ def test_a_set_on_other_faces_is_another_set(world):
     ):
         extract(load_recipe(recipe), places, to)
     recipe.write_text(recipe.read_text().replace("same: 0.2", "same: 0.1"))
-    assert extract(load_recipe(recipe), places, to).made == ()
+    assert extract(load_recipe(recipe), places, to).added == ()
     with pytest.raises(InputError, match=r"'bright' is there already and was made otherwise"):
         extract(
             load_recipe(recipe), replace(places, crops=next(to.parent.glob("store.crops/*"))), to
@@ -155,7 +155,7 @@ def test_faces_are_nothing_to_crops_that_are_given(world):
     given = replace(places, crops=next(to.parent.glob("first.crops/*")))
     extract(load_recipe(recipe), given, to)
     recipe.write_text(recipe.read_text().replace("same: 0.1", "same: 0.2"))
-    assert extract(load_recipe(recipe), given, to).made == ()
+    assert extract(load_recipe(recipe), given, to).added == ()
 
 
 def test_crops_of_a_video_that_was_replaced_are_cut_anew(world):

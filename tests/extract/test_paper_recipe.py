@@ -21,7 +21,7 @@ from onnx_world import save  # noqa: E402
 from va_search.errors import InputError  # noqa: E402
 from va_search.extract.pipeline import extract  # noqa: E402
 from va_search.extract.recipe import load_recipe  # noqa: E402
-from va_search.extract.sources import Places  # noqa: E402
+from va_search.extract.sources import Sources  # noqa: E402
 
 pytestmark = pytest.mark.timeout(180)
 PAPER = Path(__file__).parents[2] / "feature_recipes" / "paper.yaml"
@@ -121,7 +121,7 @@ def test_all_twelve_are_extracted_into_one_store(filled, tmp_path):
             tmp_path / "crops" / name, [number for number in range(1, 131) if number not in (7, 8)]
         )
     recipe = load_recipe(filled)
-    places = Places(tmp_path / "videos", tmp_path / "labels", tmp_path / "crops")
+    places = Sources(tmp_path / "videos", tmp_path / "labels", tmp_path / "crops")
     store = extract(recipe, places, tmp_path / "store").store
     assert list(store.feature_sets) == SETS
     assert {name: one.dim for name, one in store.feature_sets.items()} == DIMS

@@ -22,10 +22,10 @@ from va_search.data.store import Store
 from va_search.errors import InputError, JobError
 from va_search.extract import extractor, pipeline
 from va_search.extract.extractor import Settings
-from va_search.extract.pipeline import Extracted, Progress, extract, in_turn
+from va_search.extract.pipeline import Extracted, ExtractionProgress, extract, in_turn
 from va_search.extract.recipe import load_recipe
-from va_search.extract.recording import Outcome, Worker
-from va_search.extract.sources import Places
+from va_search.extract.recording import RecordingOutcome, Worker
+from va_search.extract.sources import Sources
 from va_search.files import read_json
 
 FBANK = "feature_sets:\n- {name: mel, extractor: fbank, settings: {bins: 8}}\n"
@@ -59,7 +59,7 @@ def _colour(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> Sources:
     """Three recordings of 4 s, 23.976 fps, every second frame with a crop."""
     for number in range(3):
         times = np.arange(96) * 1001 / 24000
@@ -72,10 +72,10 @@ def places(tmp_path: Path) -> Places:
             number,
         )
         write_crops(tmp_path / "crops" / f"v{number}", range(1, 97, 2))
-    return Places(tmp_path / "videos", tmp_path / "labels", tmp_path / "crops")
+    return Sources(tmp_path / "videos", tmp_path / "labels", tmp_path / "crops")
 
 
-def run(tmp_path: Path, places: Places, text: str = FBANK, **more: object) -> Extracted:
+def run(tmp_path: Path, places: Sources, text: str = FBANK, **more: object) -> Extracted:
     return extract(
         load_recipe(write_recipe(tmp_path / "recipe.yaml", text)),
         places,
@@ -88,7 +88,7 @@ def check_warnings(store: Store) -> list[str]:
     return list(read_json(store.path / "manifest.json")["warnings"])
 
 
-def refused(tmp_path: Path, places: Places, text: str = FBANK) -> list[str]:
+def refused(tmp_path: Path, places: Sources, text: str = FBANK) -> list[str]:
     with pytest.raises(InputError) as caught:
         run(tmp_path, places, text)
     assert not (tmp_path / "store").exists()
@@ -99,12 +99,12 @@ def kept(tmp_path: Path) -> int:
     return len(list((tmp_path / "store.partial" / "parts").glob("*.npz")))
 
 
-def test_a_store_of_sound_and_crops(tmp_path: Path, places: Places) -> None:
+def test_a_store_of_sound_and_crops(tmp_path: Path, places: Sources) -> None:
     text = (
         FBANK
         + "- {name: face, extractor: colour}\n- {name: scene, extractor: colour, images: frames}\n"
     )
-    seen: list[Progress] = []
+    seen: list[ExtractionProgress] = []
     made = run(tmp_path, places, text, watch=seen.append)
     store = Store.open(tmp_path / "store")
     assert {name: (one.modality, one.dim) for name, one in store.feature_sets.items()} == {
@@ -132,8 +132,8 @@ def test_a_store_of_sound_and_crops(tmp_path: Path, places: Places) -> None:
     assert names == [".store.lock", "crops", "labels", "recipe.yaml", "store", "videos"]
 
 
-def test_a_killed_run_goes_on_with_what_is_missing(tmp_path: Path, places: Places) -> None:
-    def killed(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+def test_a_killed_run_goes_on_with_what_is_missing(tmp_path: Path, places: Sources) -> None:
+    def killed(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         yield worker(indexes[0])
         raise KeyboardInterrupt
 
@@ -143,15 +143,15 @@ def test_a_killed_run_goes_on_with_what_is_missing(tmp_path: Path, places: Place
     made = run(tmp_path, places)
     assert made.recordings == 2
     again = run(tmp_path, places)
-    assert (again.recordings, again.made, again.there) == (0, (), ("mel",))
+    assert (again.recordings, again.added, again.present) == (0, (), ("mel",))
 
 
-def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places: Places) -> None:
+def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places: Sources) -> None:
     first = run(tmp_path, places).store
     before = first.data_hash(["mel"])
     mapped = first.features("mel").copy()
     made = run(tmp_path, places, MORE)
-    assert (made.made, made.there) == (("face",), ("mel",))
+    assert (made.added, made.present) == (("face",), ("mel",))
     assert made.store.data_hash(["mel"]) == before
     assert list(made.store.feature_sets) == ["mel", "face"]
     np.testing.assert_array_equal(first.features("mel"), mapped)  # whoever had it open reads on
@@ -166,9 +166,9 @@ def test_feature_sets_are_added_and_what_was_there_stays(tmp_path: Path, places:
 
 
 def test_a_command_with_nothing_to_do_leaves_what_another_has_finished(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
-    def killed(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+    def killed(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         yield worker(indexes[0])
         raise KeyboardInterrupt
 
@@ -177,28 +177,28 @@ def test_a_command_with_nothing_to_do_leaves_what_another_has_finished(
         run(tmp_path, places, MORE, engine=killed)
     lock = tmp_path / ".store.lock"
     held = lock.stat().st_ino
-    assert run(tmp_path, places).made == ()
+    assert run(tmp_path, places).added == ()
     assert lock.stat().st_ino == held
     assert run(tmp_path, places, MORE).recordings == 2
 
 
 def test_a_kill_right_after_adding_is_not_in_the_way_of_the_next_set(
-    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, places: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, places)
     with monkeypatch.context() as patch:
         patch.setattr(pipeline, "_remove_scratch", _killed)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, places, MORE)
-    assert run(tmp_path, places, MORE).made == ()
-    assert run(tmp_path, places, MORE + "- {name: late, extractor: colour, delay: 0.1}\n").made == (
-        "late",
-    )
+    assert run(tmp_path, places, MORE).added == ()
+    assert run(
+        tmp_path, places, MORE + "- {name: late, extractor: colour, delay: 0.1}\n"
+    ).added == ("late",)
     assert not list(tmp_path.glob("store.*"))
 
 
 def test_a_kill_while_adding_leaves_the_old_store_or_the_new(
-    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, places: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import va_search.data.importing as importing
 
@@ -230,12 +230,12 @@ def write_sample(tmp_path: Path, rows: int = 97) -> Path:
     return path
 
 
-def not_run(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+def not_run(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
     raise AssertionError("nothing should be extracted")
 
 
 def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     run(tmp_path, places)
     tested = replace(places, sample=write_sample(tmp_path))
@@ -258,11 +258,11 @@ def test_recordings_that_are_not_the_stores_are_told_before_a_set_is_extracted(
     with pytest.raises(InputError, match="store: recording 'v0' is not in what is given now"):
         run(tmp_path, places, MORE, engine=not_run)
     (tmp_path / "v0.txt").rename(labels)
-    assert run(tmp_path, places, MORE).made == ("face",)
+    assert run(tmp_path, places, MORE).added == ("face",)
 
 
 def test_other_test_lengths_are_told_before_a_set_is_extracted(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     tested = replace(places, sample=write_sample(tmp_path))
     run(tmp_path, tested)
@@ -274,7 +274,7 @@ def test_other_test_lengths_are_told_before_a_set_is_extracted(
 
 
 def test_a_store_is_not_taken_for_one_of_other_labels_or_splits(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     run(tmp_path, places)
     with pytest.raises(InputError, match="no recording 'v3', which is in what is given now"):
@@ -302,36 +302,36 @@ def test_a_store_is_not_taken_for_one_of_other_labels_or_splits(
     with pytest.raises(InputError, match=r"v1\.txt: 96 labels, 97 in the store"):
         run(tmp_path, places)
     labels.write_text("\n".join(lines) + "\n")
-    assert run(tmp_path, places).made == ()
+    assert run(tmp_path, places).added == ()
 
 
-def test_unlabelled_frames_are_found_again(tmp_path: Path, places: Places) -> None:
+def test_unlabelled_frames_are_found_again(tmp_path: Path, places: Sources) -> None:
     labels = tmp_path / "labels" / "Train_Set" / "v1.txt"
     lines = labels.read_text().splitlines()
     labels.write_text("\n".join([lines[0], "-5,-5", *lines[2:]]) + "\n")
     run(tmp_path, places)
-    assert run(tmp_path, places).made == ()
+    assert run(tmp_path, places).added == ()
 
 
 def test_sets_that_the_store_refuses_are_not_in_the_way_of_the_next(
-    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, places: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, places)
     labels = tmp_path / "labels" / "Train_Set" / "v0.txt"
     before = labels.read_text()
 
-    def changed(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+    def changed(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         labels.write_text(before.replace("0.5000", "0.4000"))
         return in_turn(worker, indexes)
 
     with pytest.raises(InputError, match=r"store\.adding: other annotations than in \S+store"):
         run(tmp_path, places, MORE, engine=changed)
     labels.write_text(before)
-    assert run(tmp_path, places, MORE).made == ("face",)
+    assert run(tmp_path, places, MORE).added == ("face",)
 
 
 def test_a_recording_broken_while_adding_can_not_be_left_out(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     run(tmp_path, places)
     (tmp_path / "crops" / "v1" / "00003.jpg").write_bytes(b"")
@@ -345,7 +345,7 @@ def test_a_recording_broken_while_adding_can_not_be_left_out(
 
 
 def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     video = tmp_path / "videos" / "v0.mp4"
     whole = video.read_bytes()
@@ -363,7 +363,7 @@ def test_broken_recordings_are_told_at_the_end_and_the_others_are_kept(
 
 
 def test_a_store_without_what_is_broken_is_made_where_asked_for(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     video = tmp_path / "videos" / "v0.mp4"
     video.write_bytes(video.read_bytes()[:5000])
@@ -377,13 +377,13 @@ def test_a_store_without_what_is_broken_is_made_where_asked_for(
     )
     assert not list(tmp_path.glob("store.partial"))
     again = run(tmp_path, places)
-    assert (again.made, again.left_out) == ((), ("v0",))
-    assert run(tmp_path, places, MORE).made == ("face",), "a set is added to what the store has"
+    assert (again.added, again.left_out) == ((), ("v0",))
+    assert run(tmp_path, places, MORE).added == ("face",), "a set is added to what the store has"
     assert [one.name for one in Store.open(tmp_path / "store").recordings] == ["v1", "v2"]
 
 
 def test_what_is_broken_inside_is_left_out_too_but_never_all_nor_a_test_recording(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     face = "feature_sets: [{name: face, extractor: colour}]\n"
     for name in ("v0", "v1", "v2"):
@@ -408,8 +408,8 @@ def test_what_is_broken_inside_is_left_out_too_but_never_all_nor_a_test_recordin
     assert run(tmp_path, tested, face, leave_out_broken=True).left_out == ("v1",)
 
 
-def test_where_processes_died_nothing_is_left_out(tmp_path: Path, places: Places) -> None:
-    def dying(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
+def test_where_processes_died_nothing_is_left_out(tmp_path: Path, places: Sources) -> None:
+    def dying(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
         yield from in_turn(worker, indexes[1:])
 
     with pytest.raises(InputError, match="ended without a word"):
@@ -418,7 +418,7 @@ def test_where_processes_died_nothing_is_left_out(tmp_path: Path, places: Places
 
 
 def test_a_video_replaced_since_is_told_before_anything_is_mixed(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     run(tmp_path, places)
     write_video(tmp_path / "videos" / "v1.mp4", np.arange(96) * 1001 / 24000, tone(4.0, seed=9))
@@ -429,7 +429,7 @@ def test_a_video_replaced_since_is_told_before_anything_is_mixed(
             run(tmp_path, places, text)
 
 
-def test_crops_that_are_beyond_the_video_empty_or_absent(tmp_path: Path, places: Places) -> None:
+def test_crops_that_are_beyond_the_video_empty_or_absent(tmp_path: Path, places: Sources) -> None:
     face = "feature_sets: [{name: face, extractor: colour}]\n"
     write_crops(tmp_path / "crops" / "v0", [140])
     (tmp_path / "crops" / "v1" / "00003.jpg").write_bytes(b"")
@@ -442,7 +442,7 @@ def test_crops_that_are_beyond_the_video_empty_or_absent(tmp_path: Path, places:
 
 
 def test_values_that_are_not_finite_name_frame_and_column(
-    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, places: Sources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def dirty(self: MeanColour, images: Sequence[np.ndarray]) -> np.ndarray:
         values = np.ones((len(images), 3), dtype=np.float32)
@@ -456,7 +456,7 @@ def test_values_that_are_not_finite_name_frame_and_column(
 
 
 def test_sound_shorter_than_the_video_is_held_and_told_by_the_audit(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     times = np.arange(96) * 1001 / 24000
     write_video(tmp_path / "videos" / "v0.mp4", times, tone(2.0))
@@ -470,13 +470,13 @@ def test_sound_shorter_than_the_video_is_held_and_told_by_the_audit(
 
 
 def test_a_wrong_folder_or_a_missing_video_is_told_before_anything_is_read(
-    tmp_path: Path, places: Places
+    tmp_path: Path, places: Sources
 ) -> None:
     assert (
-        "expected videos" in refused(tmp_path, Places(tmp_path / "crops", tmp_path / "labels"))[0]
+        "expected videos" in refused(tmp_path, Sources(tmp_path / "crops", tmp_path / "labels"))[0]
     )
     assert (
-        "no such folder" in refused(tmp_path, Places(tmp_path / "nowhere", tmp_path / "labels"))[0]
+        "no such folder" in refused(tmp_path, Sources(tmp_path / "nowhere", tmp_path / "labels"))[0]
     )
     write_labels(tmp_path / "labels", "gone", 50)
     write_labels(tmp_path / "labels", "lost_left", 50)
@@ -492,13 +492,13 @@ def test_a_wrong_folder_or_a_missing_video_is_told_before_anything_is_read(
     assert told[1].endswith("; lost.mts is there, which is none of these: convert it")
     assert not (tmp_path / "store.partial").exists()
     face = "feature_sets: [{name: face, extractor: colour}]\n"
-    without = Places(places.videos, places.annotations)
+    without = Sources(places.videos, places.annotations)
     (tmp_path / "labels" / "Train_Set" / "gone.txt").unlink()
     (tmp_path / "labels" / "Train_Set" / "lost_left.txt").unlink()
     assert "'face' looks at crops: give --crops" in refused(tmp_path, without, face)[0]
 
 
-def test_a_full_disk_stops_the_job_and_keeps_what_is_done(tmp_path: Path, places: Places) -> None:
+def test_a_full_disk_stops_the_job_and_keeps_what_is_done(tmp_path: Path, places: Sources) -> None:
     import subprocess
 
     disk = tmp_path / "disk"

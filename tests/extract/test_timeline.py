@@ -17,10 +17,11 @@ from extract_world import clicks, write_labels, write_recipe, write_video
 from numpy.typing import NDArray
 
 from va_search.errors import InputError
-from va_search.extract.media import read_sound, video_frames
+from va_search.extract.pictures import video_frames
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
-from va_search.extract.sources import Places
+from va_search.extract.sound import read_sound
+from va_search.extract.sources import Sources
 from va_search.extract.timeline import read_timeline
 
 MINUTES = 10.0
@@ -78,7 +79,7 @@ def test_sound_and_frames_agree_to_half_a_frame_after_ten_minutes(
     )
 
     made = extract(
-        load_recipe(recipe), Places(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
+        load_recipe(recipe), Sources(tmp_path / "videos", tmp_path / "labels"), tmp_path / "store"
     ).store
     recording = made.recordings[0]
     assert recording.frames == len(times) + 1
@@ -114,7 +115,7 @@ def test_the_white_frames_are_where_the_timeline_says(tmp_path: Path) -> None:
     white = [place for place, image in video_frames(video, timeline) if image.mean() > 200]
     assert white == [30, 100, 400]
     assert timeline.variable
-    assert timeline.sound is None
+    assert not timeline.tracks
     assert len(timeline.frames) == len(times)
 
 

@@ -17,10 +17,11 @@ from extract_world import RATE, write_labels, write_recipe, write_video
 from numpy.typing import NDArray
 
 from va_search.errors import InputError
-from va_search.extract.media import read_sound, video_frames
+from va_search.extract.pictures import video_frames
 from va_search.extract.pipeline import extract
 from va_search.extract.recipe import load_recipe
-from va_search.extract.sources import Places
+from va_search.extract.sound import read_sound
+from va_search.extract.sources import Sources
 from va_search.extract.timeline import read_timeline
 from va_search.files import read_json
 
@@ -140,17 +141,17 @@ def test_cover_art_is_not_the_video(cover: int, tmp_path: Path) -> None:
     assert places[-1][1] == pytest.approx(59, abs=3)
 
 
-def world(folder: Path, layout: str = "mono", sounds: int = 2) -> Places:
+def world(folder: Path, layout: str = "mono", sounds: int = 2) -> Sources:
     channels = 2 if layout == "stereo" else 1
     for name, split in (("v", "Train_Set"), ("w", "Validation_Set")):
         tracks = [np.vstack([sine(300 + 400 * place)] * channels) for place in range(sounds)]
         tracks[0][-1] = sine(2000)
         write_tracks(folder / "videos" / f"{name}.mkv", tracks, default=sounds - 1, layout=layout)
         write_labels(folder / "labels", name, 60, split)
-    return Places(folder / "videos", folder / "labels")
+    return Sources(folder / "videos", folder / "labels")
 
 
-def warnings_of(folder: Path, places: Places, *sets: str) -> list[str]:
+def warnings_of(folder: Path, places: Sources, *sets: str) -> list[str]:
     text = "feature_sets:\n" + "".join(
         f"- {{name: mel{n}, extractor: fbank, {more}}}\n" for n, more in enumerate(sets)
     )
@@ -241,7 +242,7 @@ def test_two_videos_in_one_file_are_reported(tmp_path: Path) -> None:
                     to.mux(again)
         write_labels(tmp_path / "labels", name, 60, split)
     (text,) = warnings_of(
-        tmp_path, Places(tmp_path / "videos", tmp_path / "labels"), "settings: {bins: 8}"
+        tmp_path, Sources(tmp_path / "videos", tmp_path / "labels"), "settings: {bins: 8}"
     )
     assert (
         "2 video tracks; the one that is flagged as the default is used, else the first (and 1 more)"

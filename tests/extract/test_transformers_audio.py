@@ -17,7 +17,7 @@ pytest.importorskip("av", reason="needs va-search[extract]")
 transformers = pytest.importorskip("transformers", reason="needs va-search[extract]")
 
 from va_search.errors import InputError  # noqa: E402
-from va_search.extract.media import Sound, windows  # noqa: E402
+from va_search.extract.sound import Sound, windows  # noqa: E402
 from va_search.extract.transformers_audio import TransformersAudio, TransformersAudioSettings  # noqa: E402
 
 TINY = {

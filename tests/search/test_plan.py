@@ -13,9 +13,10 @@ from va_search.cli.main import app
 from va_search.data.store import Store
 from va_search.files import Home
 from va_search.search import plan as plan_module
+from va_search.search.configurations import Space
 from va_search.search.plan import START_SECONDS, make_plan
 from va_search.search.session import Progress
-from va_search.search.space import Space, load_space
+from va_search.search.space import load_space
 
 LARGE = """sampler: grid
 settings:

@@ -16,10 +16,11 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash
 from va_search.files import Home
 from va_search.predictions.bank import Predictions
+from va_search.search.configurations import Space
 from va_search.search.preview import make_preview
 from va_search.search.sameness import sameness_of
 from va_search.search.session import Session
-from va_search.search.space import Space, load_space
+from va_search.search.space import load_space
 from va_search.search.study import Study, now
 from va_search.training.fit import Fit
 from va_search.training.settings import TrialSettings

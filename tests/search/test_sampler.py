@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from va_search.data.store import Store
+from va_search.search.configurations import Space
 from va_search.search.sampler import BEST, KEPT, LARGEST, Sampler, by_rank, kept
-from va_search.search.space import Space, load_space
+from va_search.search.space import load_space
 from va_search.training.settings import TrialSettings
 
 SPACE = """sampler: tpe

@@ -13,8 +13,9 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.folds import make_folds
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.search.configurations import Space
 from va_search.search.session import planned_trials
-from va_search.search.space import Space, load_space
+from va_search.search.space import load_space
 from va_search.training.settings import TrialSettings
 
 GRID = "sampler: grid\nseeds: [0, 1]\nfolds: {}\nsettings: {{features: [face], encoder: gru, epochs: 6{}}}\n"

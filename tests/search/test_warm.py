@@ -15,9 +15,10 @@ from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
+from va_search.search.configurations import Space
 from va_search.search.preview import make_preview
 from va_search.search.session import Session
-from va_search.search.space import Space, load_space
+from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_from
 from va_search.training.settings import TrialSettings, trial_id

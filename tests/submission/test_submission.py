@@ -21,8 +21,9 @@ from va_search.ensemble.build import build
 from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
-from va_search.submission import Submission, folder, formats, predict, submit
+from va_search.submission import folder, formats, predict, submit
 from va_search.submission.folder import MARK
+from va_search.submission.writing import Submission
 
 GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20})
 
@@ -99,8 +100,8 @@ def test_recordings_format(world: World, built: Ensemble, tmp_path: Path) -> Non
 
 
 def test_times_stand_as_they_stood() -> None:
-    assert formats._as_it_stood(np.array([0.0, 50.0])) == ["0", "50"]
-    assert formats._as_it_stood(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
+    assert formats._time_texts(np.array([0.0, 50.0])) == ["0", "50"]
+    assert formats._time_texts(np.array([0.0, 0.04, np.nan])) == ["0.0", "0.04", ""]
 
 
 def test_without_a_time_column_there_is_none(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from va_search.cli.data import DType, DTypeOption
 from va_search.cli.output import JsonOption, Output, command, duration
 
 if TYPE_CHECKING:
-    from va_search.extract.pipeline import Extracted, Progress, Watch
-    from va_search.extract.recording import Outcome, Worker
+    from va_search.extract.pipeline import Engine, Extracted, ExtractionProgress, Watch
+    from va_search.extract.recording import RecordingOutcome, Worker
+    from va_search.search.machine import Options
 
 EXAMPLE = (
     "Example: va-search extract feature_recipes/paper.yaml --videos videos --crops cropped_aligned "
@@ -67,106 +68,130 @@ def extract(
     """Extract feature sets into a store, aligned by the videos' own time stamps; the same command
     again goes on."""
     with command(as_json) as output:
-        from va_search.extract.cluster import OnRay
-        from va_search.extract.pipeline import extract as run
-        from va_search.extract.pipeline import in_turn
+        from va_search.extract.pipeline import extract as extract_store
         from va_search.extract.recipe import load_recipe
-        from va_search.extract.sources import Places
-        from va_search.search.machine import Options, check_options, ray_running, side_by_side
+        from va_search.extract.sources import Sources
+        from va_search.search.machine import Options, check_options
 
         options = Options(address, workers, gpus)
         check_options(options)
-        read = load_recipe(recipe)
-        places = Places(videos, annotations, crops, sample, subjects)
+        loaded = load_recipe(recipe)
+        sources = Sources(videos, annotations, crops, sample, subjects)
         began = time.monotonic()
-
-        def engine(worker: Worker, indexes: Sequence[int]) -> Iterator[Outcome]:
-            if address is None and not gpus and (workers == 1 or len(indexes) == 1):
-                yield from in_turn(worker, indexes)  # Ray takes longer to start than it saves
-                return
-            os.environ.setdefault(
-                "RAY_BACKEND_LOG_LEVEL", "fatal"
-            )  # else Ray tells what it thinks of its own ray.data
-            with ray_running(options) as ray:
-                count = workers or side_by_side(ray.resources, gpus, 1)
-                yield from ray.supervisor.each(OnRay(count, gpus)(worker, indexes))
-
         with progress(output) as watch:
-            made = run(
-                read,
-                places,
+            extracted = extract_store(
+                loaded,
+                sources,
                 to,
                 dtype=dtype.value,
                 leave_out_broken=leave_out_broken,
-                engine=engine,
+                engine=_engine(options),
                 watch=watch,
             )
-        _show(output, made, time.monotonic() - began)
+        _show(output, extracted, time.monotonic() - began)
 
 
-def _show(output: Output, made: Extracted, seconds: float) -> None:
+def _engine(options: Options) -> Engine:
+    """An engine on Ray, or in this process where Ray would take longer to start than it saves."""
+    from va_search.extract.pipeline import in_turn
+    from va_search.extract.ray_engine import OnRay
+    from va_search.search.machine import ray_running, side_by_side
+
+    gpus = options.gpus_per_trial or 0.0
+
+    def run(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
+        is_alone = options.concurrent == 1 or len(indexes) == 1
+        if options.address is None and not gpus and is_alone:
+            yield from in_turn(worker, indexes)
+            return
+        # Without it Ray prints its remarks on its own ray.data.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        with ray_running(options) as ray:
+            workers = options.concurrent or side_by_side(ray.resources, gpus, 1)
+            yield from ray.supervisor.each(OnRay(workers, gpus)(worker, indexes))
+
+    return run
+
+
+def _show(output: Output, extracted: Extracted, seconds: float) -> None:
     from va_search.cli.data import show_store
     from va_search.files import read_json
 
-    path = made.store.path
-    for text in read_json(path / "manifest.json")["warnings"]:
+    store = extracted.store
+    for text in read_json(store.path / "manifest.json")["warnings"]:
         output.note(f"warning: {text}")
-    if not made.made:
-        output.show(f"{path}: already there, with all feature sets of the recipe")
+    if not extracted.added:
+        output.show(f"{store.path}: already there, with all feature sets of the recipe")
     else:
-        before = f"; there before: {', '.join(made.there)}" if made.there else ""
-        output.show(f"{path}: {', '.join(made.made)} extracted{before}")
-    if made.footage:
-        speed = made.footage / seconds
+        present = ""
+        if extracted.present:
+            present = f"; there before: {', '.join(extracted.present)}"
+        output.show(f"{store.path}: {', '.join(extracted.added)} extracted{present}")
+    if extracted.footage:
+        speed = extracted.footage / seconds
+        share = extracted.extracting / extracted.seconds
         output.show(
-            f"{made.recordings} recordings, {duration(made.footage)} of video in {duration(seconds)}, {speed:.1f} "
-            f"times real time; {made.extracting / made.seconds:.0%} of the workers' time in the extractors"
+            f"{extracted.recordings} recordings, {duration(extracted.footage)} of video in "
+            f"{duration(seconds)}, {speed:.1f} times real time; {share:.0%} of the workers' time "
+            "in the extractors"
         )
-    show_store(output, made.store)
-    output.show(f"next: va-search data check {quote(str(path))}")
-    output.done({
-        "store": str(path), "made": made.made, "there": made.there, "recordings": made.recordings,
-        "left_out": made.left_out, "seconds": seconds, "worker_seconds": made.seconds,
-        "extracting_seconds": made.extracting, "video_seconds": made.footage,
-        "feature_sets": [
-            {"name": one.name, "modality": one.modality, "dim": one.dim} for one in made.store.feature_sets.values()
-        ],
-    })  # fmt: skip
+    show_store(output, store)
+    output.show(f"next: va-search data check {quote(str(store.path))}")
+    output.done(
+        {
+            "store": str(store.path),
+            "made": extracted.added,
+            "there": extracted.present,
+            "recordings": extracted.recordings,
+            "left_out": extracted.left_out,
+            "seconds": seconds,
+            "worker_seconds": extracted.seconds,
+            "extracting_seconds": extracted.extracting,
+            "video_seconds": extracted.footage,
+            "feature_sets": [
+                {"name": feature_set.name, "modality": feature_set.modality, "dim": feature_set.dim}
+                for feature_set in store.feature_sets.values()
+            ],
+        }
+    )
 
 
 @contextmanager
 def progress(output: Output) -> Iterator[Watch]:
-    """Recordings done and time left, as a bar on a terminal and as a line now and then
-    elsewhere."""
+    """A watch that shows recordings done and time left, as a bar on a terminal and as a line now
+    and then elsewhere."""
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("extracting"), BarColumn(), TextColumn("{task.fields[said]}"))
-    with Bar(
-        *columns, console=output.error, transient=True, disable=not output.error.is_terminal
-    ) as bar:
-        task = bar.add_task("extracting", total=1.0, said="reading time stamps")
-        began = last = time.monotonic()
+    columns = (TextColumn("extracting"), BarColumn(), TextColumn("{task.fields[state]}"))
+    is_terminal = output.error.is_terminal
+    with Bar(*columns, console=output.error, transient=True, disable=not is_terminal) as bar:
+        task = bar.add_task("extracting", total=1.0, state="reading time stamps")
+        began = noted = time.monotonic()
 
-        def watch(state: Progress) -> None:
-            nonlocal last, began
+        def watch(progress: ExtractionProgress) -> None:
+            nonlocal began, noted
             now = time.monotonic()
-            if not state.name:
+            if not progress.name:
                 began = now
-            said = f"{state.done} of {state.total} recordings{time_left(state, now - began)} {state.name}"
-            bar.update(task, completed=state.footage, total=state.all_footage or 1.0, said=said)
-            if not output.error.is_terminal and (
-                now - last > LINE_SECONDS or state.done == state.total
-            ):
-                output.note(said)
-                last = now
+            state = (
+                f"{progress.done} of {progress.total} recordings"
+                f"{time_left(progress, now - began)} {progress.name}"
+            )
+            total = progress.all_footage or 1.0
+            bar.update(task, completed=progress.footage, total=total, state=state)
+            is_due = now - noted > LINE_SECONDS or progress.done == progress.total
+            if not is_terminal and is_due:
+                output.note(state)
+                noted = now
 
         yield watch
 
 
-def time_left(state: Progress, seconds: float) -> str:
-    """What is left at the pace so far, by seconds of video rather than by recordings; "" before the
-    first is done."""
-    if not state.footage or state.footage >= state.all_footage:
+def time_left(progress: ExtractionProgress, seconds: float) -> str:
+    """Time left at the pace of the `seconds` so far, by length of video rather than by recordings;
+    "" before the first is done."""
+    if not progress.footage or progress.footage >= progress.all_footage:
         return ""
-    return f", {duration(seconds * (state.all_footage / state.footage - 1))} left"
+    left = seconds * (progress.all_footage / progress.footage - 1)
+    return f", {duration(left)} left"

@@ -11,8 +11,8 @@ from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, c
 from va_search.cli.places import opened
 
 if TYPE_CHECKING:
+    from va_search.search.configurations import Space
     from va_search.search.plan import Plan
-    from va_search.search.space import Space
 
 EXAMPLE = "Example: va-search plan search_spaces/any.yaml --data stores/mine"
 

@@ -64,8 +64,7 @@ def predict(
         bring_members(at_home, found, "weights")
         store = Store.open(data)
         with progress(output) as watch:
-            from va_search.serving.devices import checked_device
-            from va_search.serving.predict import write_predictions
+            from va_search.serving.predict import checked_device, write_predictions
 
             at = checked_device(device)
             written = write_predictions(

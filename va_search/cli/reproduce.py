@@ -17,7 +17,7 @@ from va_search.cli.search import run
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
-    from va_search.search.space import Space
+    from va_search.search.configurations import Space
 
 EXAMPLE = (
     "Example: va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels; "

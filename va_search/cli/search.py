@@ -26,11 +26,11 @@ from va_search.errors import counted
 if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.files import Home
+    from va_search.search.configurations import Space
     from va_search.search.credits import Credit
     from va_search.search.machine import Options
     from va_search.search.preview import Preview
     from va_search.search.session import Progress
-    from va_search.search.space import Space
     from va_search.search.summary import Summary
     from va_search.tracking.delivery import Pictures
 

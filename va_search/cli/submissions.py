@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from va_search.data.store import Store
     from va_search.files import Home
-    from va_search.submission.strategies import Row, Submissions
+    from va_search.submission.strategies import StrategyRow, Submissions
 
 EXAMPLE = "Example: va-search submissions paper paper_folds --labels hidden-labels --out paper-submissions"
 SCORES = ("valence", "arousal", "score")
@@ -154,7 +154,7 @@ def _three(scores: Mapping[str, float | None] | None) -> str:
     return "–" if scores is None else " / ".join(number(scores[name]) for name in SCORES)
 
 
-def _test(row: Row, *, withheld: bool) -> list[str]:
+def _test(row: StrategyRow, *, withheld: bool) -> list[str]:
     if row.problem:
         return ["–"] * len(SCORES)
     return (
@@ -164,7 +164,7 @@ def _test(row: Row, *, withheld: bool) -> list[str]:
     )
 
 
-def _measured(row: Row) -> str:
+def _measured(row: StrategyRow) -> str:
     """In words, what a row's validation scores are of, or why there are none."""
     if row.measured_on is None:
         return ""

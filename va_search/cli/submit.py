@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble
     from va_search.ensemble.verdict import Verdict
     from va_search.files import Home
-    from va_search.submission import Submission
+    from va_search.submission.writing import Submission
 
 EXAMPLE = "Example: va-search submit first-best --format recordings --out first-submission"
 

@@ -1,42 +1,56 @@
-"""The machines of a launcher's file: head, workers, what they cost, how many, and by which key they
-are reached."""
+"""Machines of a launcher's file: head, workers, their cost and number, and the addresses and roles
+that they have."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from va_search.cluster.document import Document, Finding
-from va_search.cluster.mounts import local_path
+from va_search.cluster.document import Document, Finding, Level, Place
 
 TYPES = "available_node_types"
 CLOUDS = {"aws", "gcp"}
+ROLES = {
+    "aws": (
+        "IamInstanceProfile",
+        "Ray makes one that may do everything with all machines and all buckets",
+    ),
+    "gcp": (
+        "serviceAccounts",
+        "it gets the account that Ray makes in any case, which may do everything with all machines "
+        "and all buckets of the project",
+    ),
+}
+"""The key of a node_config that names its rights, and the rights of a node without it."""
 
 
 def nodes(document: Document) -> Iterator[Finding]:
-    """Everything about machines that is wrong, dear or both."""
+    """Findings on machines that won't do their work, cost more than they must, or both."""
     yield from _head(document)
-    yield from _spot(document)
+    yield from _costs(document)
     yield from _counts(document)
     yield from _addresses(document)
-    yield from _key(document)
     yield from _cloud(document)
+
+
+def node_configs(document: Document) -> Iterator[tuple[str, Place, dict[str, Any]]]:
+    """Name of each node type, the keys that lead to its node_config in the file, and that."""
+    for name in document.at(TYPES):
+        keys = (TYPES, name, "node_config")
+        yield name, keys, document.at(*keys)
 
 
 def worker_types(document: Document) -> dict[str, dict[str, Any]]:
     """The node types that are not the head's; none when it is not clear which is the head's."""
     head = document.at("head_node_type", kind=str)
-    if head not in document.at(TYPES):
+    types = document.at(TYPES)
+    if head not in types:
         return {}
-    return {
-        name: node
-        for name, node in document.at(TYPES).items()
-        if name != head and isinstance(node, dict)
-    }
+    return {name: node for name, node in types.items() if name != head and isinstance(node, dict)}
 
 
 def has_workers(document: Document) -> bool:
-    """Whether trials run on other machines than the head."""
+    """True where trials run on other machines than the head."""
     if document.at("provider", "type", kind=str) == "local":
         return bool(document.at("provider", "worker_ips", kind=list))
     return bool(worker_types(document)) and document.data.get("max_workers") != 0
@@ -44,80 +58,103 @@ def has_workers(document: Document) -> bool:
 
 def _head(document: Document) -> Iterator[Finding]:
     name = document.at("head_node_type", kind=str)
-    if document.has(TYPES) and name not in document.at(TYPES):
-        text = f"head_node_type {name!r} is not one of available_node_types ({', '.join(document.at(TYPES))})"
+    types = document.at(TYPES)
+    if document.has(TYPES) and name not in types:
+        text = f"head_node_type {name!r} is not one of available_node_types ({', '.join(types)})"
         yield document.find("head-type", "error", ("head_node_type",), text)
         return
-    starts = [
-        command
-        for command in document.commands_of("head_start_ray_commands")
-        if "ray start" in command.text
-    ]
-    for command in starts:
+    without_cpus = False
+    for command in document.commands_of("head_start_ray_commands"):
+        if "ray start" not in command.text:
+            continue
         if "--autoscaling-config" not in command.text:
-            text = "`ray start` without --autoscaling-config=~/ray_bootstrap_config.yaml: no worker would ever be started"
+            text = (
+                "`ray start` without --autoscaling-config=~/ray_bootstrap_config.yaml: no worker "
+                "would ever be started"
+            )
             yield document.find("no-workers", "error", command.place, text)
-    told = any(
-        "--num-cpus=0" in command.text or "--num-cpus 0" in command.text for command in starts
-    )
+        if "--num-cpus=0" in command.text or "--num-cpus 0" in command.text:
+            without_cpus = True
     cpus = document.at(TYPES, name, "resources").get("CPU")
-    if cpus != 0 and not told and has_workers(document):
-        place = (
-            (TYPES, name, "resources")
-            if document.has(TYPES, name)
-            else ("head_start_ray_commands",)
-        )
+    if cpus != 0 and not without_cpus and has_workers(document):
+        keys: Place = ("head_start_ray_commands",)
+        if document.has(TYPES, name):
+            keys = (TYPES, name, "resources")
         text = (
-            f"the head has {'all its' if cpus is None else cpus} CPUs for trials, which then starve the search and "
-            'MLflow; write resources: {"CPU": 0} (provider local: ray start --head --num-cpus=0)'
+            f"the head has {'all its' if cpus is None else cpus} CPUs for trials, which then starve "
+            'the search and MLflow; write resources: {"CPU": 0} (provider local: ray start --head '
+            "--num-cpus=0)"
         )
-        yield document.find("head-cpus", "warning", place, text)
+        yield document.find("head-cpus", "warning", keys, text)
 
 
 def is_spot(config: dict[str, Any]) -> bool:
-    """Whether a node_config asks for spot machines."""
+    """True where a node_config asks for spot machines, in the words of AWS or of Google."""
     market = config.get("InstanceMarketOptions")
+    if isinstance(market, dict) and market.get("MarketType") == "spot":
+        return True
     scheduling = config.get("scheduling")
-    asked = scheduling if isinstance(scheduling, list) else [scheduling]
-    return (isinstance(market, dict) and market.get("MarketType") == "spot") or any(
-        isinstance(one, dict) and (one.get("provisioningModel") == "SPOT" or one.get("preemptible"))
-        for one in asked
-    )
+    for entry in scheduling if isinstance(scheduling, list) else [scheduling]:
+        if not isinstance(entry, dict):
+            continue
+        if entry.get("provisioningModel") == "SPOT" or entry.get("preemptible"):
+            return True
+    return False
 
 
-def _spot(document: Document) -> Iterator[Finding]:
+def _costs(document: Document) -> Iterator[Finding]:
     if document.at("provider", "type", kind=str) not in CLOUDS:
         return
     head = document.at("head_node_type", kind=str)
-    if is_spot(document.at(TYPES, head, "node_config")):
-        text = "the head is a spot machine: when it is taken back, the search ends and all workers with it"
-        yield document.find("head-spot", "warning", (TYPES, head, "node_config"), text)
-    for name, node in worker_types(document).items():
-        if not is_spot(document.at(TYPES, name, "node_config")):
-            text = f"{name} is not spot, which costs far less; lost trials go on from their checkpoints anyway"
-            yield document.find("not-spot", "warning", (TYPES, name, "node_config"), text)
+    workers = worker_types(document)
+    for name, keys, config in node_configs(document):
+        if name == head and is_spot(config):
+            text = (
+                "the head is a spot machine: when it is taken back, the search ends and all workers "
+                "with it"
+            )
+            yield document.find("head-spot", "warning", keys, text)
+        if name in workers and not is_spot(config):
+            text = (
+                f"{name} is not spot, which costs far less; lost trials go on from their "
+                "checkpoints anyway"
+            )
+            yield document.find("not-spot", "warning", keys, text)
+    for name, node in workers.items():
         least = node.get("min_workers", 0)
         if isinstance(least, int) and least > 0:
-            text = f"{least} of {name} run from `ray up` to `ray down`, with or without trials; write min_workers: 0"
+            text = (
+                f"{least} of {name} run from `ray up` to `ray down`, with or without trials; write "
+                "min_workers: 0"
+            )
             yield document.find("always-on", "warning", (TYPES, name, "min_workers"), text)
     minutes = document.data.get("idle_timeout_minutes")
     if isinstance(minutes, int | float) and minutes > 30:
-        text = f"workers without trials are paid for {minutes:g} minutes before they are given back; 5 is enough"
+        text = (
+            f"workers without trials are paid for {minutes:g} minutes before they are given back; 5 "
+            "is enough"
+        )
         yield document.find("idle", "warning", ("idle_timeout_minutes",), text)
 
 
 def _counts(document: Document) -> Iterator[Finding]:
     most = document.data.get("max_workers")
-    workers = {name: node for name, node in document.at(TYPES).items() if isinstance(node, dict)}
-    least = {name: _whole(node.get("min_workers"), 0) for name, node in workers.items()}
-    for name, node in workers.items():
-        if isinstance(node.get("max_workers"), int) and least[name] > node["max_workers"]:
-            text = f"min_workers {least[name]} is more than max_workers {node['max_workers']}, in {name}"
+    total_least = 0
+    for name, node in document.at(TYPES).items():
+        if not isinstance(node, dict):
+            continue
+        least, node_most = _whole(node.get("min_workers"), 0), node.get("max_workers")
+        total_least += least
+        if isinstance(node_most, int) and least > node_most:
+            text = f"min_workers {least} is more than max_workers {node_most}, in {name}"
             yield document.find("worker-counts", "error", (TYPES, name, "min_workers"), text)
     if not isinstance(most, int):
         return
-    if sum(least.values()) > most:
-        text = f"max_workers {most} is less than the min_workers of all node types together ({sum(least.values())})"
+    if total_least > most:
+        text = (
+            f"max_workers {most} is less than the min_workers of all node types together "
+            f"({total_least})"
+        )
         yield document.find("worker-counts", "error", ("max_workers",), text)
     bounds = [_whole(node.get("max_workers"), most) for node in worker_types(document).values()]
     if bounds and sum(bounds) < most:
@@ -127,8 +164,8 @@ def _counts(document: Document) -> Iterator[Finding]:
         yield document.find("worker-counts", "warning", ("max_workers",), text)
 
 
-def _whole(value: Any, otherwise: int) -> int:
-    return value if isinstance(value, int) else otherwise
+def _whole(value: Any, default: int) -> int:
+    return value if isinstance(value, int) else default
 
 
 def _addresses(document: Document) -> Iterator[Finding]:
@@ -142,65 +179,31 @@ def _addresses(document: Document) -> Iterator[Finding]:
     most = document.data.get("max_workers")
     least = document.data.get("min_workers", len(hosts))
     if isinstance(most, int) and isinstance(least, int) and hosts and most != len(hosts):
-        text = f"max_workers {most}, but worker_ips names {len(hosts)} hosts, of which {least} start at once"
-        yield document.find(
-            "worker-counts", "error" if least > most else "warning", ("max_workers",), text
+        level: Level = "error" if least > most else "warning"
+        text = (
+            f"max_workers {most}, but worker_ips names {len(hosts)} hosts, of which {least} start "
+            "at once"
         )
+        yield document.find("worker-counts", level, ("max_workers",), text)
     if provider.get("head_ip") in hosts:
         text = "the head stands among worker_ips too, where a second Ray would stop the first"
         yield document.find("addresses", "error", ("provider", "worker_ips"), text)
 
 
-def _key(document: Document) -> Iterator[Finding]:
-    key, place = document.at("auth", "ssh_private_key", kind=str), ("auth", "ssh_private_key")
-    provider = document.at("provider", "type", kind=str)
-    if not key:
-        if provider == "local":
-            text = "no ssh_private_key: the head needs one to reach the workers, from ~ or absolute"
-            yield document.find("ssh-key", "error", ("auth",), text)
-        return
-    path = local_path(key)
-    if not path.is_absolute():
-        text = f"{key} is taken from wherever a command is run; write it from ~ or absolute"
-        yield document.find("ssh-key", "error", place, text)
-    elif not path.is_file():
-        how = (
-            f"ssh-keygen -t ed25519 -N '' -f {path}"
-            if provider != "aws"
-            else "download that of the key pair KeyName"
-        )
-        yield document.find("ssh-key", "error", place, f"{path} is not there ({how})")
-    elif path.stat().st_mode & 0o077:
-        yield document.find(
-            "ssh-key",
-            "error",
-            place,
-            f"{path} can be read by others, so ssh refuses it: chmod 600 {path}",
-        )
-    for name in document.at(TYPES) if provider == "aws" else ():
-        if not {"KeyName", "UserData"} & set(document.at(TYPES, name, "node_config")):
-            text = f"{name} has no KeyName: with ssh_private_key in auth Ray wants the key pair's name for every node type"
-            yield document.find("ssh-key", "error", (TYPES, name, "node_config"), text)
-
-
 def _cloud(document: Document) -> Iterator[Finding]:
-    provider, head = (
-        document.at("provider", "type", kind=str),
-        document.at("head_node_type", kind=str),
-    )
-    config = document.at(TYPES, head, "node_config")
-    role = {"aws": "IamInstanceProfile", "gcp": "serviceAccounts"}.get(provider)
-    if role and config and role not in config:
-        wide = {
-            "aws": "Ray makes one that may do everything with all machines and all buckets",
-            "gcp": "it gets the account that Ray makes in any case, which may do everything with all machines and all "
-            "buckets of the project",
-        }
-        text = (
-            f"the head has no {role}: {wide[provider]}; docs/cluster.md has one that may do little"
-        )
-        yield document.find("wide-role", "warning", (TYPES, head, "node_config"), text)
-    for name in document.at(TYPES) if provider == "aws" else ():
-        if not document.at(TYPES, name, "node_config").get("ImageId"):
-            text = f"{name} has no ImageId: Ray's default is an image of Ubuntu 18.04, with Python 3.8 and an old driver"
-            yield document.find("default-image", "warning", (TYPES, name, "node_config"), text)
+    provider = document.at("provider", "type", kind=str)
+    head = document.at("head_node_type", kind=str)
+    for name, keys, config in node_configs(document):
+        if name == head and provider in ROLES:
+            role, rights = ROLES[provider]
+            if config and role not in config:
+                text = (
+                    f"the head has no {role}: {rights}; docs/cluster.md has one that may do little"
+                )
+                yield document.find("wide-role", "warning", keys, text)
+        if provider == "aws" and not config.get("ImageId"):
+            text = (
+                f"{name} has no ImageId: Ray's default is an image of Ubuntu 18.04, with Python 3.8 "
+                "and an old driver"
+            )
+            yield document.find("default-image", "warning", keys, text)

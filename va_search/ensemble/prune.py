@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from va_search.ensemble import select
 from va_search.ensemble.candidates import Candidate
-from va_search.ensemble.statistics import Statistics, Vector
+from va_search.ensemble.moments import Statistics
+from va_search.ensemble.statistics import Vector
 from va_search.ensemble.worth import Groups, ccc_and_worth, helping
 
 

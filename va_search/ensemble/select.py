@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.statistics import Moments, Vector
+from va_search.ensemble.moments import Moments
+from va_search.ensemble.statistics import Vector
 
 TIE = 1e-12
 

@@ -18,9 +18,9 @@ from functools import partial
 import numpy as np
 
 from va_search.ensemble import select
-from va_search.ensemble.moments import Indexes, Moments
+from va_search.ensemble.moments import Indexes, Moments, Statistics
 from va_search.ensemble.simplex import Optimum, maximise_ccc, minimise
-from va_search.ensemble.statistics import Statistics, Vector
+from va_search.ensemble.statistics import Vector
 
 Method = Callable[[Statistics, Vector | None], Vector]
 STRENGTH = 0.1

@@ -1,4 +1,4 @@
-"""What face detectors put out, decoded: boxes, five landmarks and scores from the tensors of YuNet
+"""Outputs of face detectors, decoded: boxes, five landmarks and scores from the tensors of YuNet
 and of SCRFD.
 
 Conventions: pixels of the detector's input, (x, y), origin at its top left; a box is x1, y1, x2,
@@ -6,11 +6,10 @@ y2. Both networks look at a grid of cells at several strides (8, 16, 32 pixels);
 is row k // columns, column k % columns. YuNet (Wu et al., 2023): one prior a cell; score √(class ·
 object); centre (cell + offset) · stride, size exp(·) · stride, landmarks (cell + offset) · stride.
 SCRFD (Guo et al., 2022): `anchors` priors a cell, at its top left; box sides and landmarks are
-distances from there in strides. Outputs are told apart by their shape, not by their place."""
+distances from there in strides. Outputs are told apart by their shape, not by their position."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +22,7 @@ BOX, LANDMARKS = 4, 10
 
 
 @dataclass(frozen=True)
-class Faces:
+class Detections:
     """Faces of one picture, best first: boxes (faces, 4), landmarks (faces, 5, 2), scores (faces,)
     in [0, 1]."""
 
@@ -34,26 +33,24 @@ class Faces:
     def __len__(self) -> int:
         return len(self.scores)
 
-    def at(self, chosen: NDArray[np.intp] | Sequence[int]) -> Faces:
-        """The faces at these places, in this order."""
-        return Faces(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
+    def take(self, chosen: NDArray[np.intp]) -> Detections:
+        """The faces of these indices, in this order."""
+        return Detections(self.boxes[chosen], self.landmarks[chosen], self.scores[chosen])
 
-    def scaled(self, factor: float) -> Faces:
-        """The same faces in a picture `factor` times as large."""
-        return Faces(
-            self.boxes * np.float32(factor), self.landmarks * np.float32(factor), self.scores
-        )
+    def scaled(self, factor: float) -> Detections:
+        """Faces in a picture `factor` times as large."""
+        scale = np.float32(factor)
+        return Detections(self.boxes * scale, self.landmarks * scale, self.scores)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a detector's files look like: `strides` by the number of its outputs, colours, values,
-    cells' priors."""
+    """Outputs and input of a kind of detector: strides and priors per cell, by the number of its
+    outputs; outputs of one column per stride; colour order, mean and scale of its pixels."""
 
     strides: dict[int, tuple[int, ...]]
     anchors: dict[int, int]
     scores: int
-    """How many outputs of one column there are for each stride."""
     colour: str
     mean: float
     scale: float
@@ -76,7 +73,7 @@ LAYOUTS = {
 
 def decode(
     kind: str, outputs: dict[str, Array], size: tuple[int, int], least_score: float, overlap: float
-) -> Faces:
+) -> Detections:
     """Faces in a detector's `outputs` for an input of `size` (height, width) pixels, after
     non-maximum suppression.
 
@@ -84,26 +81,22 @@ def decode(
     `overlap` (their intersection over their union). InputError where the outputs are not those of
     such a detector."""
     layout = LAYOUTS[kind]
-    strides = layout.strides.get(len(outputs))
-    if strides is None:
-        raise InputError(_unlike(kind, outputs, size))
-    anchors = layout.anchors[len(outputs)]
+    if len(outputs) not in layout.strides:
+        raise InputError(_mismatch(kind, outputs, size))
     read = _yunet if kind == "yunet" else _scrfd
-    parts: list[Faces] = []
-    for stride in strides:
-        cells = _cells(size, stride, anchors)
+    boxes, landmarks, scores = [], [], []
+    for stride in layout.strides[len(outputs)]:
+        cells = _cells(size, stride, layout.anchors[len(outputs)])
         tensors = _of_stride(outputs, len(cells), layout.scores)
         if tensors is None:
-            raise InputError(_unlike(kind, outputs, size))
-        parts.append(read(*tensors, cells, stride))
-    faces = Faces(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("boxes", "landmarks", "scores")
-        )
-    )
-    faces = faces.at(np.flatnonzero(faces.scores >= least_score))
-    return faces.at(suppress(faces.boxes, faces.scores, overlap))
+            raise InputError(_mismatch(kind, outputs, size))
+        faces = read(*tensors, cells, stride)
+        boxes.append(faces.boxes)
+        landmarks.append(faces.landmarks)
+        scores.append(faces.scores)
+    faces = Detections(np.concatenate(boxes), np.concatenate(landmarks), np.concatenate(scores))
+    faces = faces.take(np.flatnonzero(faces.scores >= least_score))
+    return faces.take(suppress(faces.boxes, faces.scores, overlap))
 
 
 def _cells(size: tuple[int, int], stride: int, anchors: int) -> Array:
@@ -118,43 +111,43 @@ def _of_stride(
 ) -> tuple[Array, Array, Array] | None:
     """Scores (priors, n), boxes (priors, 4), landmarks (priors, 10) of the stride with so many
     priors; None without."""
-    found: dict[int, list[Array]] = {1: [], BOX: [], LANDMARKS: []}
+    by_width: dict[int, list[Array]] = {1: [], BOX: [], LANDMARKS: []}
     for output in outputs.values():
         flat = output.reshape(-1, output.shape[-1]) if output.ndim >= 2 else output
-        if flat.ndim == 2 and len(flat) == priors and flat.shape[1] in found:
-            found[flat.shape[1]].append(flat.astype(np.float32))
-    if (len(found[1]), len(found[BOX]), len(found[LANDMARKS])) != (scores, 1, 1):
+        if flat.ndim == 2 and len(flat) == priors and flat.shape[1] in by_width:
+            by_width[flat.shape[1]].append(flat.astype(np.float32))
+    single, boxes, landmarks = by_width.values()
+    if (len(single), len(boxes), len(landmarks)) != (scores, 1, 1):
         return None
-    return np.concatenate(found[1], axis=1), found[BOX][0], found[LANDMARKS][0]
+    return np.concatenate(single, axis=1), boxes[0], landmarks[0]
 
 
-def _yunet(scores: Array, boxes: Array, landmarks: Array, cells: Array, stride: int) -> Faces:
+def _yunet(scores: Array, boxes: Array, landmarks: Array, cells: Array, stride: int) -> Detections:
     likely = np.sqrt(np.clip(scores, 0, 1).prod(axis=1))
-    with np.errstate(
-        over="ignore"
-    ):  # a planted or broken size; such a box is infinite and overlaps everything
+    # A planted or broken size may overflow; such a box is infinite and overlaps everything.
+    with np.errstate(over="ignore"):
         half = np.exp(boxes[:, 2:]) * stride / 2
     centre = (cells + boxes[:, :2]) * stride
     points = (landmarks.reshape(-1, 5, 2) + cells[:, None]) * stride
-    return Faces(np.concatenate([centre - half, centre + half], axis=1), points, likely)
+    return Detections(np.concatenate([centre - half, centre + half], axis=1), points, likely)
 
 
-def _scrfd(scores: Array, boxes: Array, landmarks: Array, cells: Array, stride: int) -> Faces:
-    near, far = cells - boxes[:, :2], cells + boxes[:, 2:]
+def _scrfd(scores: Array, boxes: Array, landmarks: Array, cells: Array, stride: int) -> Detections:
+    corners = np.concatenate([cells - boxes[:, :2], cells + boxes[:, 2:]], axis=1)
     points = landmarks.reshape(-1, 5, 2) + cells[:, None]
-    return Faces(np.concatenate([near, far], axis=1) * stride, points * stride, scores[:, 0])
+    return Detections(corners * stride, points * stride, scores[:, 0])
 
 
 def suppress(boxes: Array, scores: Array, overlap: float) -> NDArray[np.intp]:
-    """Places of the boxes, (boxes, 4), to keep, best first: none overlaps a better one by more than
-    `overlap`."""
+    """Indices of the boxes, (boxes, 4), to keep, best first: none overlaps a better one by more
+    than `overlap`."""
     waiting = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
+    chosen: list[int] = []
     while len(waiting):
         best, waiting = waiting[0], waiting[1:]
-        kept.append(int(best))
+        chosen.append(int(best))
         waiting = waiting[intersection_over_union(boxes[best], boxes[waiting]) <= overlap]
-    return np.array(kept, dtype=np.intp)
+    return np.array(chosen, dtype=np.intp)
 
 
 def intersection_over_union(box: Array, others: Array) -> Array:
@@ -173,16 +166,18 @@ def areas(boxes: Array) -> Array:
     return sizes
 
 
-def _unlike(kind: str, outputs: dict[str, Array], size: tuple[int, int]) -> str:
-    """The problem: what the outputs are and what a detector of this kind has."""
+def _mismatch(kind: str, outputs: dict[str, Array], size: tuple[int, int]) -> str:
+    """The problem: the outputs, and those that a detector of this kind has."""
     layout = LAYOUTS[kind]
-    found = ", ".join(f"{name} {list(output.shape)}" for name, output in outputs.items())
-    expected = " or ".join(
-        f"{count} outputs: for each stride {layout.scores} × [n, 1], [n, 4] and [n, 10], where n is "
-        + ", ".join(str(len(_cells(size, stride, layout.anchors[count]))) for stride in strides)
-        for count, strides in layout.strides.items()
-    )
+    shapes = ", ".join(f"{name} {list(output.shape)}" for name, output in outputs.items())
+    expected = []
+    for count, strides in layout.strides.items():
+        priors = [len(_cells(size, stride, layout.anchors[count])) for stride in strides]
+        expected.append(
+            f"{count} outputs: for each stride {layout.scores} × [n, 1], [n, 4] and [n, 10], "
+            f"where n is {', '.join(map(str, priors))}"
+        )
     return (
-        f"the outputs are not those of a {kind} detector with five landmarks for an input of {size[0]} × {size[1]} "
-        f"pixels: found {found}; expected {expected}"
+        f"the outputs are not those of a {kind} detector with five landmarks for an input of "
+        f"{size[0]} × {size[1]} pixels: found {shapes}; expected {' or '.join(expected)}"
     )

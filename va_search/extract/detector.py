@@ -1,11 +1,17 @@
 """detector: one person's aligned face out of each frame of a video, by an ONNX detector of the
 user's.
 
-Conventions: a frame is scaled to fit into the detector's input and put at its top left, black
-beside it. Of several faces, `choose` takes the largest one of each frame, or one person's: the
-largest at first, then in each frame the face that overlaps the last one most. A track that is lost
-waits `patience` frames for its face, then begins anew with the largest; meanwhile there is no face,
-rather than another person's."""
+Conventions: pictures are uint8 (height, width, 3), RGB; points are (x, y) in pixels, the centre of
+the first pixel at (0, 0). A frame is scaled to fit into the detector's input and put at its top
+left, black beside it. Of several faces, `choose` takes the largest one of each frame, or one
+person's: the largest at first, then in each frame the face that overlaps the last one most. A track
+that is lost waits `patience` frames for its face, then begins anew with the largest; meanwhile
+there is no face, rather than another person's.
+
+A face is aligned by a similarity transform of five landmarks to a template (paper 3.1), by which
+the picture is warped. The landmarks, as they lie in the picture: the eye on the left, the eye on
+the right, the tip of the nose, the corner of the mouth on the left, the one on the right (the order
+of YuNet's and of SCRFD's outputs)."""
 
 from __future__ import annotations
 
@@ -13,17 +19,37 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pictures
 from pydantic import Field, field_validator
 
 from va_search.errors import InputError
-from va_search.extract.alignment import TEMPLATE_SIZE, align
-from va_search.extract.detections import LAYOUTS, Faces, areas, decode, intersection_over_union
+from va_search.extract.detections import (
+    LAYOUTS,
+    Detections,
+    areas,
+    decode,
+    intersection_over_union,
+)
 from va_search.extract.extractor import Image, Settings
 from va_search.extract.onnx_file import OnnxFile
 from va_search.extract.weights import Weights
 
 Side = Annotated[int, Field(ge=32, le=4096, multiple_of=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Points = NDArray[np.float64]
+
+TEMPLATE_SIZE = 112
+TEMPLATE: Points = np.array(
+    [
+        [38.2946, 51.6963],
+        [73.5318, 51.5014],
+        [56.0252, 71.7366],
+        [41.5493, 92.3655],
+        [70.7299, 92.2041],
+    ]
+)
+"""(5, 2) landmarks in ArcFace's 112 × 112 crops, and in those of models trained on them (Deng et
+al., 2019)."""
 
 
 class DetectorSettings(Settings):
@@ -44,7 +70,7 @@ class DetectorSettings(Settings):
 
     @field_validator("same")
     @classmethod
-    def _some(cls, same: float) -> float:
+    def _check_same(cls, same: float) -> float:
         if same == 0:
             raise ValueError("same: expected above 0, or a track would jump to any face")
         return same
@@ -53,8 +79,7 @@ class DetectorSettings(Settings):
 class Detector:
     """A FaceFinder. Building reads the file's header and tries the detector on a black picture.
 
-    InputError, when built, where the file is not a detector of the declared format and input.
-    """
+    InputError, when built, where the file is not a detector of the declared format and input."""
 
     Settings = DetectorSettings
     kind: Literal["faces"] = "faces"
@@ -65,49 +90,46 @@ class Detector:
         height, width = settings.input
         self._file.check_input((1, 3, height, width), f"input {height} × {width}")
         self._session: Any = None
-        self._last: NDArray[np.float32] | None = None
-        self._unseen = 0
+        self.begin()
         self.prepare()
-        self.faces(np.zeros((*settings.input, 3), np.uint8))
+        self.faces(np.zeros((height, width, 3), np.uint8))
 
     def prepare(self, device: str = "cpu") -> None:
         """Load the network on "cpu" or "cuda"."""
         self._session = self._file.session(device)
 
     def begin(self) -> None:
-        """A new video: forget the track of the last one."""
-        self._last, self._unseen = None, 0
+        """Forget the track of the last video."""
+        self._last_box: NDArray[np.float32] | None = None
+        self._unseen = 0
 
     def crop(self, image: Image) -> Image | None:
         """(size, size, 3) aligned face of the next frame, (height, width, 3); None where there is
         none."""
         faces = self.faces(image)
-        chosen = self._largest(faces) if self.settings.choose == "largest" else self._follow(faces)
-        return (
-            None
-            if chosen is None
-            else align(image, faces.landmarks[chosen].astype(np.float64), self.settings.size)
-        )
+        choose = self._largest if self.settings.choose == "largest" else self._follow
+        chosen = choose(faces)
+        if chosen is None:
+            return None
+        return align(image, faces.landmarks[chosen].astype(np.float64), self.settings.size)
 
-    def faces(self, image: Image) -> Faces:
+    def faces(self, image: Image) -> Detections:
         """All faces of an image, best first, in its own pixels."""
-        picture, factor = fit(image, self.settings.input)
-        layout = LAYOUTS[self.settings.format]
-        values = (picture[..., ::-1] if layout.colour == "bgr" else picture).astype(np.float32)
-        batch = ((values - layout.mean) * layout.scale).transpose(2, 0, 1)[None].astype(np.float32)
-        outputs = dict(zip(self._file.outputs, self._run(np.ascontiguousarray(batch)), strict=True))
+        settings = self.settings
+        picture, factor = fit(image, settings.input)
+        layout = LAYOUTS[settings.format]
+        if layout.colour == "bgr":
+            picture = picture[..., ::-1]
+        values = (picture.astype(np.float32) - layout.mean) * layout.scale
+        batch = values.transpose(2, 0, 1)[None].astype(np.float32)
+        arrays = self._run(np.ascontiguousarray(batch))
+        outputs = dict(zip(self._file.outputs, arrays, strict=True))
         try:
             faces = decode(
-                self.settings.format,
-                outputs,
-                self.settings.input,
-                self.settings.score,
-                self.settings.overlap,
+                settings.format, outputs, settings.input, settings.score, settings.overlap
             )
         except InputError as error:
-            raise InputError(
-                *(f"{self._file.path}: {problem}" for problem in error.problems)
-            ) from None
+            raise InputError(f"{self._file.path}: {error}") from None
         return faces.scaled(1 / factor)
 
     def _run(self, batch: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -116,41 +138,82 @@ class Detector:
         )
         return outputs
 
-    def _largest(self, faces: Faces) -> int | None:
+    def _largest(self, faces: Detections) -> int | None:
         return int(np.argmax(areas(faces.boxes))) if len(faces) else None
 
-    def _follow(self, faces: Faces) -> int | None:
-        if self._last is None:
+    def _follow(self, faces: Detections) -> int | None:
+        """The face of the track among `faces`, or the largest where a track begins; None where the
+        track is lost."""
+        chosen = None
+        if self._last_box is not None:
+            chosen = self._overlapping(faces, self._last_box)
+            if chosen is None and self._unseen < self.settings.patience:
+                self._unseen += 1
+                return None
+        if chosen is None:  # no track yet, or lost for too long: it begins with the largest
             chosen = self._largest(faces)
-        else:
-            shares = intersection_over_union(self._last, faces.boxes)
-            chosen = (
-                int(np.argmax(shares))
-                if len(faces) and shares.max() >= self.settings.same
-                else None
-            )
-        if chosen is not None:
-            self._last, self._unseen = faces.boxes[chosen], 0
-            return chosen
-        self._unseen += 1
-        if self._last is not None and self._unseen > self.settings.patience:
-            self.begin()
-            return self._follow(faces)
-        return None
+        self._last_box = None if chosen is None else faces.boxes[chosen]
+        self._unseen = 0
+        return chosen
+
+    def _overlapping(self, faces: Detections, box: NDArray[np.float32]) -> int | None:
+        if not len(faces):
+            return None
+        shares = intersection_over_union(box, faces.boxes)
+        return int(np.argmax(shares)) if shares.max() >= self.settings.same else None
 
 
 def fit(image: Image, size: tuple[int, int]) -> tuple[Image, float]:
     """The image scaled by one factor to fit into `size` (height, width), at the top left of black;
     and the factor."""
-    from PIL import Image as Pillow
-
     factor = min(size[0] / image.shape[0], size[1] / image.shape[1])
-    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
-    scaled = image
+    height = max(1, round(image.shape[0] * factor))
+    width = max(1, round(image.shape[1] * factor))
     if (height, width) != image.shape[:2]:
-        scaled = np.asarray(
-            Pillow.fromarray(image).resize((width, height), Pillow.Resampling.BILINEAR)
-        )
+        resized = Pictures.fromarray(image).resize((width, height), Pictures.Resampling.BILINEAR)
+        image = np.asarray(resized)
     picture = np.zeros((*size, 3), np.uint8)
-    picture[:height, :width] = scaled[: size[0], : size[1]]
+    picture[:height, :width] = image[: size[0], : size[1]]
     return picture, factor
+
+
+def similarity(source: Points, target: Points) -> NDArray[np.float64]:
+    """(2, 3) rotation, uniform scale and shift that bring `source` nearest to `target`, both
+    (points, 2).
+
+    Least squares in closed form (Umeyama, 1991), never a reflection. NaN where all of `source` is
+    one point."""
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    source_centred, target_centred = source - source_mean, target - target_mean
+    variance = (source_centred**2).sum() / len(source)
+    if variance == 0:
+        return np.full((2, 3), np.nan)
+    covariance = target_centred.T @ source_centred / len(source)  # (2, 2)
+    left, sizes, right = np.linalg.svd(covariance)
+    signs = np.array([1.0, 1.0 if np.linalg.det(left @ right) > 0 else -1.0])
+    turn = (left * signs) @ right
+    scale = (sizes * signs).sum() / variance
+    return np.column_stack([scale * turn, target_mean - scale * turn @ source_mean])
+
+
+def warp(picture: Image, matrix: NDArray[np.float64], size: int) -> Image:
+    """(size, size, 3): the picture moved by an invertible `matrix`, (2, 3), bilinear; black where
+    it has nothing."""
+    back = np.linalg.inv(matrix[:, :2])
+    shift = -back @ matrix[:, 2]
+    # Pillow has the centre of the first pixel at (0.5, 0.5).
+    shift += 0.5 - back.sum(axis=1) * 0.5
+    coefficients = np.column_stack([back, shift]).ravel().tolist()
+    moved = Pictures.fromarray(picture).transform(
+        (size, size), Pictures.Transform.AFFINE, coefficients, resample=Pictures.Resampling.BILINEAR
+    )
+    return np.asarray(moved)
+
+
+def align(picture: Image, landmarks: Points, size: int = TEMPLATE_SIZE) -> Image | None:
+    """(size, size, 3) face with its `landmarks`, (5, 2), moved to the template's; None when they
+    fall together."""
+    matrix = similarity(landmarks, TEMPLATE * (size / TEMPLATE_SIZE))
+    if not (np.isfinite(matrix).all() and abs(np.linalg.det(matrix[:, :2])) > 0):
+        return None
+    return warp(picture, matrix, size)

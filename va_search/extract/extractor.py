@@ -1,7 +1,7 @@
-"""What an extractor is, and the menu of their names.
+"""The protocols of extractors, and the menu of their names.
 
-A recipe names an extractor and gives its settings; the pipeline brings sound or images and places
-what comes back on the annotation frames' times. Extractors know no files but their weights, no
+A recipe names an extractor and gives its settings; the pipeline brings sound or images and lays the
+rows that come back on the annotation frames' times. Extractors know no files but their weights, no
 recordings and no annotations.
 
 Conventions: times are seconds on the video's own clock; sound is mono float32 in [-1, 1]; images
@@ -97,7 +97,7 @@ class FaceFinder(Protocol):
         """Load the weights, once per process."""
 
     def begin(self) -> None:
-        """A new video: forget the track of the last one."""
+        """Forget the track of the last video."""
 
     def crop(self, image: Image) -> Image | None:
         """The aligned face of the next frame of the video, None where there is none."""
@@ -106,9 +106,9 @@ class FaceFinder(Protocol):
 Extractor = AudioExtractor | ImageExtractor | FaceFinder
 
 EXTRACTORS: dict[str, tuple[str, str]] = {
-    "egemaps": ("va_search.extract.audio_smile", "Egemaps"),
-    "compare": ("va_search.extract.audio_smile", "Compare"),
-    "fbank": ("va_search.extract.audio_fbank", "Fbank"),
+    "egemaps": ("va_search.extract.descriptors", "Egemaps"),
+    "compare": ("va_search.extract.descriptors", "Compare"),
+    "fbank": ("va_search.extract.descriptors", "Fbank"),
     "onnx_image": ("va_search.extract.onnx_image", "OnnxImage"),
     "onnx_audio": ("va_search.extract.onnx_audio", "OnnxAudio"),
     "transformers_audio": ("va_search.extract.transformers_audio", "TransformersAudio"),
@@ -119,7 +119,7 @@ EXTRACTORS: dict[str, tuple[str, str]] = {
 FACE_FINDERS: dict[str, tuple[str, str]] = {
     "detector": ("va_search.extract.detector", "Detector"),
 }
-"""The same, for a recipe's `faces`."""
+"""Name in a recipe's `faces` -> module and class."""
 
 
 def extractor_class(name: str, menu: dict[str, tuple[str, str]] = EXTRACTORS) -> Any:

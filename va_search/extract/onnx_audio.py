@@ -4,31 +4,48 @@
 Conventions: the front end makes one row of bins every `step`; a patch is `frames` rows, one every
 `every` rows, and the network puts out one row of features for it, placed at the patch's middle.
 Nothing is padded: before the first patch's middle and after the last one's, frames take the nearest
-patch."""
+patch.
+
+The front end `log_mel` is that of networks trained on log mel spectrograms, VGGish's by default
+(Hershey et al., 2017): a window of sound every `step`, none reaching over either end, times a
+periodic Hann window, its spectrum padded to the next power of two. Mel is HTK's, 1127 · ln(1 + f /
+700); filters are triangles on that scale between `low` and `high`, with height 1. Values are
+ln(filters · |spectrum|^power + offset)."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from va_search.errors import InputError
+from va_search.extract.descriptors import RATE, Fbank, FbankSettings
 from va_search.extract.extractor import Settings, Windows
-from va_search.extract.log_mel import log_mel
-from va_search.extract.onnx_file import OnnxFile, Shape
+from va_search.extract.onnx_file import RowNetwork
 from va_search.extract.weights import Weights
 
 Array = NDArray[np.float32]
 Milliseconds = Annotated[float, Field(ge=1, le=500)]
 
 
+def mel(hertz: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """HTK's mel scale."""
+    return np.asarray(1127.0 * np.log1p(np.asarray(hertz) / 700.0))
+
+
+def filters(bins: int, points: int, rate: int, low: float, high: float) -> NDArray[np.float64]:
+    """(points, bins) weights of the spectrum's points, 0 to rate / 2, in each of the mel bins."""
+    edges = np.linspace(mel(low), mel(high), bins + 2)
+    spectrum = mel(np.linspace(0, rate / 2, points))[:, None]
+    rising = (spectrum - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - spectrum) / (edges[2:] - edges[1:-1])
+    return np.clip(np.minimum(rising, falling), 0, None)
+
+
 class LogMel(Settings):
-    """See log_mel.py; `window` and `step` in milliseconds, `low` and `high` in hertz. By default
-    VGGish's."""
+    """See the module's head; `window` and `step` in milliseconds, `low` and `high` in hertz."""
 
     kind: Literal["log_mel"]
     rate: int = Field(default=16_000, ge=4_000, le=96_000)
@@ -41,51 +58,40 @@ class LogMel(Settings):
     power: Literal[1, 2] = 1
 
     @model_validator(mode="after")
-    def _band(self) -> Self:
+    def _check_band(self) -> Self:
         if not self.low < self.high <= self.rate / 2:
             raise ValueError(
-                f"low {self.low}, high {self.high}: expected low < high ≤ half of rate, {self.rate / 2}"
+                f"low {self.low}, high {self.high}: expected low < high ≤ half of rate, "
+                f"{self.rate / 2}"
             )
         return self
 
     def rows(self, samples: Array) -> Array:
-        """(rows, bins) of the front end."""
-        return log_mel(
-            samples,
-            rate=self.rate,
-            window=samples_in(self.window, self.rate),
-            step=samples_in(self.step, self.rate),
-            bins=self.bins,
-            low=self.low,
-            high=self.high,
-            offset=self.offset,
-            power=self.power,
-        )
+        """(rows, bins) of (samples,); none where the sound is shorter than one window."""
+        window, step = samples_in(self.window, self.rate), samples_in(self.step, self.rate)
+        if len(samples) < window:
+            return np.zeros((0, self.bins), np.float32)
+        frames = sliding_window_view(samples.astype(np.float64), window)[::step]
+        hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
+        length = 1 << (window - 1).bit_length()
+        spectrum = np.abs(np.fft.rfft(frames * hann, length)) ** self.power
+        weights = filters(self.bins, spectrum.shape[1], self.rate, self.low, self.high)
+        return np.log(spectrum @ weights + self.offset).astype(np.float32)
 
 
-class KaldiFbank(Settings):
-    """Kaldi's log mel filter banks, as the extractor `fbank` computes them; `window` and `step` in
-    milliseconds."""
+class KaldiFbank(FbankSettings):
+    """Kaldi's log mel filter banks, as the extractor `fbank` computes them."""
 
     kind: Literal["fbank"]
-    bins: int = Field(default=80, ge=4, le=256)
-    window: Milliseconds = 25.0
-    step: Milliseconds = 10.0
-    taper: Literal["povey", "hamming"] = "povey"
 
     @property
     def rate(self) -> int:
         """Samples per second."""
-        return 16_000
+        return RATE
 
     def rows(self, samples: Array) -> Array:
-        """(rows, bins) of the front end."""
-        from va_search.extract.audio_fbank import Fbank, FbankSettings
-
-        settings = FbankSettings(
-            bins=self.bins, window=self.window, step=self.step, taper=self.taper
-        )
-        return Fbank(settings).windows(samples).values
+        """(rows, bins) of (samples,)."""
+        return Fbank(self).windows(samples).values
 
 
 class Patch(Settings):
@@ -110,7 +116,7 @@ class OnnxAudioSettings(Settings):
     output: str | None = None
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
 
-    def shape(self, patches: int | None) -> Shape:
+    def shape(self, patches: int) -> tuple[int, ...]:
         """Of a batch of so many patches."""
         frames, bins = self.patch.frames, self.front.bins
         return {
@@ -123,7 +129,7 @@ class OnnxAudioSettings(Settings):
 
 class OnnxAudio:
     """An AudioExtractor. Building reads the file's header; `columns` runs the network once on
-    noughts.
+    zeros.
 
     InputError, when built or asked for `columns`, where the file does not fit the declared patches.
     """
@@ -132,84 +138,57 @@ class OnnxAudio:
     kind: Literal["audio"] = "audio"
 
     def __init__(self, settings: OnnxAudioSettings) -> None:
+        front, patch = settings.front, settings.patch
         self.settings = settings
-        self.rate = settings.front.rate
-        row = samples_in(settings.front.step, self.rate)
-        self.step = settings.patch.every * row
-        self._length = (settings.patch.frames - 1) * row + samples_in(
-            settings.front.window, self.rate
-        )
+        self.rate = front.rate
+        row = samples_in(front.step, self.rate)
+        self.step = patch.every * row
+        self._length = (patch.frames - 1) * row + samples_in(front.window, self.rate)
         self.context = self._length / self.rate
-        self._file = OnnxFile.read(settings.weights.path)
-        self._output = self._file.output(settings.output)
-        declared = (
-            f"patches of {settings.patch.frames} × {settings.front.bins}, layout {settings.layout}"
+        self._network = RowNetwork(
+            settings.weights.path,
+            settings.output,
+            items="patches",
+            batch=settings.batch_size,
+            shape=settings.shape,
+            declared=f"patches of {patch.frames} × {front.bins}, layout {settings.layout}",
         )
-        self._file.check_input(
-            settings.shape(settings.batch_size), f"{declared}, batch_size {settings.batch_size}"
-        )
-        self._session: Any = None
 
-    @cached_property
+    @property
     def columns(self) -> tuple[str, ...]:
         """One name for each value that the network puts out for a patch."""
-        patches = (self._file.shape[0] if self._file.shape else None) or min(
-            self.settings.batch_size, 2
-        )
-        shape = tuple(size or 1 for size in self.settings.shape(patches))
-        values = self._rows(self._file.try_out(shape, self._output), patches)
-        return tuple(f"{self._output}_{number}" for number in range(values.shape[1]))
+        return self._network.columns
 
     def prepare(self, device: str = "cpu") -> None:
         """Load the network on "cpu" or "cuda"."""
-        self._session = self._file.session(device)
+        self._network.prepare(device)
 
     def windows(self, samples: Array) -> Windows:
         """One row of features a patch of (samples,) at `rate`, and the patches' middles."""
-        patches = self.patches(self.settings.front.rows(samples))
-        size = self.settings.batch_size
-        parts = [self._run(patches[first : first + size]) for first in range(0, len(patches), size)]
-        values = np.concatenate(parts) if parts else np.zeros((0, len(self.columns)), np.float32)
-        return Windows(values, (np.arange(len(patches)) * self.step + self._length / 2) / self.rate)
+        patches = self._patches(self.settings.front.rows(samples))
+        values = [np.zeros((0, len(self.columns)), np.float32)]
+        for start in range(0, len(patches), self._network.batch):
+            batch = patches[start : start + self._network.batch]
+            values.append(self._network.run(self._inputs(batch)))
+        starts = np.arange(len(patches)) * self.step
+        return Windows(np.concatenate(values), (starts + self._length / 2) / self.rate)
 
-    def patches(self, rows: Array) -> Array:
+    def _patches(self, rows: Array) -> Array:
         """(patches, frames, bins), a view of the front end's (rows, bins)."""
-        wanted = self.settings.patch
-        if len(rows) < wanted.frames:
-            return np.zeros((0, wanted.frames, rows.shape[1]), np.float32)
-        return sliding_window_view(rows, wanted.frames, axis=0)[:: wanted.every].swapaxes(1, 2)
+        patch = self.settings.patch
+        if len(rows) < patch.frames:
+            return np.zeros((0, patch.frames, rows.shape[1]), np.float32)
+        return sliding_window_view(rows, patch.frames, axis=0)[:: patch.every].swapaxes(1, 2)
 
-    def _run(self, patches: Array) -> Array:
-        count, fixed = len(patches), self._file.shape and self._file.shape[0]
+    def _inputs(self, patches: Array) -> Array:
+        """(patches, frames, bins) in the network's own layout, their means taken off where asked
+        for."""
         if self.settings.patch.mean:
-            patches = patches - patches.mean(axis=1, keepdims=True, dtype=np.float64).astype(
-                np.float32
-            )
-        if (
-            fixed and count < self.settings.batch_size
-        ):  # the file's batch is fixed: noughts make it up
-            missing = np.zeros((self.settings.batch_size - count, *patches.shape[1:]), np.float32)
-            patches = np.concatenate([patches, missing])
+            means = patches.mean(axis=1, keepdims=True, dtype=np.float64)
+            patches = patches - means.astype(np.float32)
         if self.settings.layout == "bins_frames":
             patches = patches.swapaxes(1, 2)
-        shape = tuple(size or 1 for size in self.settings.shape(len(patches)))
-        batch = np.ascontiguousarray(patches).reshape(shape)
-        return self._rows(
-            self._session.run([self._output], {self._file.input: batch})[0], len(batch)
-        )[:count]
-
-    def _rows(self, values: NDArray[Any], patches: int) -> Array:
-        """(patches, dim) of (patches, dim), singleton axes aside."""
-        if (
-            values.ndim < 2
-            or values.shape[0] != patches
-            or values.size != patches * max(values.shape[1:])
-        ):
-            raise InputError(
-                f"{self._file.path}: output {self._output!r} has shape {list(values.shape)} for {patches} patches; "
-                "expected one row a patch, [patches, dim]"
-            )
-        return np.asarray(values, dtype=np.float32).reshape(patches, -1)
+        return np.ascontiguousarray(patches).reshape(self.settings.shape(len(patches)))
 
 
 def samples_in(milliseconds: float, rate: int) -> int:

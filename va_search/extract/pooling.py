@@ -20,9 +20,7 @@ from numpy.typing import NDArray
 Span = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def frame_intervals(
-    times: NDArray[np.float64], gaps: Sequence[int] = (), usual: float = np.inf
-) -> Span:
+def frame_intervals(times: NDArray[np.float64], gaps: Sequence[int], usual: float) -> Span:
     """(frames,) begin and end of each frame's interval; the last is as long as the one before it.
 
     The frame before each of `gaps` (frames, from 0, before which time jumps) has the `usual` length
@@ -30,24 +28,16 @@ def frame_intervals(
     if len(times) < 2:
         return times, times + np.inf
     ends = np.append(times[1:], 2 * times[-1] - times[-2])
-    before = np.asarray(gaps, dtype=np.int64) - 1
-    ends[before] = times[before] + usual
+    before_gaps = np.asarray(gaps, dtype=np.int64) - 1
+    ends[before_gaps] = times[before_gaps] + usual
     if len(times) - 1 in gaps:  # else the last would be as long as the gap before it
         ends[-1] = times[-1] + usual
     return times, ends
 
 
-def window_intervals(times: NDArray[np.float64], seconds: float) -> Span:
-    """(frames,) begin and end of a window of `seconds` around each frame's time."""
-    return times - seconds / 2, times + seconds / 2
-
-
 class Pooler:
     """Collects rows and pools them. `seconds` None with `mean`: the frame's interval; `mean` False:
-    nearest.
-
-    `gaps` and `usual` as `frame_intervals` has them.
-    """
+    nearest. `gaps` and `usual` as in `frame_intervals`."""
 
     def __init__(
         self,
@@ -61,43 +51,42 @@ class Pooler:
     ) -> None:
         self.times = times - delay
         self.span: Span | None = None
-        if mean:
-            if seconds is None:
-                self.span = frame_intervals(self.times, gaps, usual)
-            else:
-                self.span = window_intervals(self.times, seconds)
+        if mean and seconds is None:
+            self.span = frame_intervals(self.times, gaps, usual)
+        elif mean and seconds is not None:
+            self.span = (self.times - seconds / 2, self.times + seconds / 2)
         self.distance = np.full(len(times), np.inf)
         self.closest: NDArray[np.float32] | None = None
         self.total: NDArray[np.float64] | None = None
         self.count = np.zeros(len(times), dtype=np.int64)
 
     def add(self, centres: NDArray[np.float64], values: NDArray[np.float32]) -> None:
-        """A block of rows: (rows,) centres that increase, within the block and from block to block,
-        and (rows, dim)."""
+        """Add a block of rows: (rows,) centres that increase, within the block and from block to
+        block, and (rows, dim) values."""
         if not len(centres):
             return
         if self.closest is None:
             self.closest = np.zeros((len(self.times), values.shape[1]), dtype=np.float32)
-        at = nearest(centres, self.times)
-        distance = np.abs(centres[at] - self.times)
+        index = nearest(centres, self.times)
+        distance = np.abs(centres[index] - self.times)
         nearer = distance < self.distance
-        self.closest[nearer] = values[at[nearer]]
+        self.closest[nearer] = values[index[nearer]]
         self.distance[nearer] = distance[nearer]
         if self.span is not None:
-            self._add_to_means(centres, values)
+            self._add_to_means(self.span, centres, values)
 
-    def _add_to_means(self, centres: NDArray[np.float64], values: NDArray[np.float32]) -> None:
-        assert self.span is not None
+    def _add_to_means(
+        self, span: Span, centres: NDArray[np.float64], values: NDArray[np.float32]
+    ) -> None:
         if self.total is None:
             self.total = np.zeros((len(self.times), values.shape[1]))
-        low = np.searchsorted(centres, self.span[0])
-        high = np.searchsorted(centres, self.span[1])
+        low, high = np.searchsorted(centres, span[0]), np.searchsorted(centres, span[1])
         frames = np.flatnonzero(high > low)
         if not frames.size:
             return
-        sums = np.concatenate(
-            [np.zeros((1, values.shape[1])), np.cumsum(values, axis=0, dtype=np.float64)]
-        )
+        # The sum of rows low to high is the difference of two running sums.
+        sums = np.zeros((len(values) + 1, values.shape[1]))
+        np.cumsum(values, axis=0, dtype=np.float64, out=sums[1:])
         self.total[frames] += sums[high[frames]] - sums[low[frames]]
         self.count[frames] += high[frames] - low[frames]
 
@@ -111,9 +100,9 @@ class Pooler:
 
 
 def nearest(centres: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.int64]:
-    """For each of `times`, the position of the nearest of `centres` (increasing); ties go to the
+    """For each of `times`, the index of the nearest of `centres` (increasing); ties go to the
     earlier."""
-    after = np.searchsorted(centres, times).clip(0, len(centres) - 1)
-    before = (after - 1).clip(0)
-    earlier = np.abs(times - centres[before]) <= np.abs(centres[after] - times)
-    return np.where(earlier, before, after)
+    right = np.searchsorted(centres, times).clip(0, len(centres) - 1)
+    left = (right - 1).clip(0)
+    is_left = np.abs(times - centres[left]) <= np.abs(centres[right] - times)
+    return np.where(is_left, left, right)

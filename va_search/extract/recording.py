@@ -1,18 +1,18 @@
 """One recording from its video to a part of the store: the work of one worker, recording after
 recording.
 
-Conventions: a worker loads weights once and keeps them. What is wrong with a recording is told as
-problems and stops nothing else; a full disk stops the job. A part is written whole, last."""
+Conventions: a worker loads weights once and keeps them. Problems of one recording stop no other; a
+full disk stops the job. A part is written whole, last."""
 
 from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,22 +20,24 @@ from numpy.typing import NDArray
 from va_search.data.affwild2_files import read_labels
 from va_search.data.draft import Draft, Part
 from va_search.errors import InputError, JobError
-from va_search.extract.crops import find_crops
 from va_search.extract.extractor import Image
-from va_search.extract.media import crop_files, read_crop, read_sound, video_frames, windows
+from va_search.extract.pictures import crop_files, find_crops, read_crop, video_frames
 from va_search.extract.pooling import Pooler
 from va_search.extract.recipe import FeatureRecipe, Recipe
+from va_search.extract.sound import read_sound, windows
 from va_search.extract.sources import Job
 from va_search.extract.timeline import Timeline, read_timeline
-from va_search.extract.tracks import default_track
+from va_search.extract.tracks import find_track
 
-Features = dict[str, NDArray[np.float32]]
+FACES = "faces:"
+"""Key of the face finder among a worker's extractors; no name of a feature set has a colon."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of one recording: `problems` of its input (none: its part is written), `stop` what
-    ends the whole job.
+class RecordingOutcome:
+    """Result of one recording: `problems` of its input (none: its part is written), `stop`, the
+    reason to end the whole job.
 
     `seconds` were spent on it, of which `extracting` in the extractors; `footage` is its video's
     length in seconds. `died`: the process that had it, and more is not known."""
@@ -51,40 +53,27 @@ class Outcome:
 
 
 @dataclass
-class Clock:
-    """Seconds spent in the extractors themselves."""
-
-    extracting: float = 0.0
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Count what is done inside."""
-        began = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.extracting += time.perf_counter() - began
-
-
-@dataclass(frozen=True)
-class FrameTimes:
-    """When the annotated frames of a recording stand: (frames,) `seconds`, the frames before which
-    time jumps, and the usual step in seconds."""
+class AnnotatedFrames:
+    """The annotated frames of a recording: (frames,) `seconds`, the frames before which time jumps,
+    the usual step in seconds; their features so far, and which of them are `valid`: they have a
+    face, where faces are looked at."""
 
     seconds: NDArray[np.float64]
     gaps: tuple[int, ...]
     step: float
+    valid: NDArray[np.bool_]
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.seconds)
 
-    def pooler(self, one: FeatureRecipe) -> Pooler:
-        """What brings the windows or images of a feature set to these frames."""
+    def pooler(self, feature_set: FeatureRecipe) -> Pooler:
+        """A pooler that brings the windows or images of a feature set to these frames."""
         return Pooler(
             self.seconds,
-            mean=one.mean,
-            seconds=one.seconds,
-            delay=one.delay,
+            mean=feature_set.mean,
+            seconds=feature_set.seconds,
+            delay=feature_set.delay,
             gaps=self.gaps,
             usual=self.step,
         )
@@ -94,214 +83,199 @@ class FrameTimes:
 class Worker:
     """Extracts recordings by their index, one after another; `device` is cpu or cuda.
 
-    Weights are loaded when the first recording needs them.
-    """
+    Weights are loaded when the first recording needs them."""
 
     recipe: Recipe
     jobs: Sequence[Job]
     draft: Draft
     device: str = "cpu"
-    _loaded: dict[str, Any] = field(default_factory=dict)
+    _extractors: dict[str, Any] = field(default_factory=dict)
+    _extracting: float = 0.0
 
-    def __call__(self, index: int) -> Outcome:
+    def __call__(self, index: int) -> RecordingOutcome:
         """Extract one recording and write its part."""
-        job, clock, began = self.jobs[index], Clock(), time.perf_counter()
-        footage, problems, stop = 0.0, [], None
+        job, began = self.jobs[index], time.perf_counter()
+        self._extracting, footage = 0.0, 0.0
+        problems: list[str] = []
+        stop = None
         try:
             timeline = read_timeline(job.video)
             footage = timeline.seconds
-            self.draft.add(index, self.part(job, timeline, clock))
+            self.draft.add(index, self._part(job, timeline))
         except InputError as error:
             problems = [f"recording {job.name!r}: {problem}" for problem in error.problems]
         except JobError as error:
             stop = str(error)
         except MemoryError as error:
-            stop = f"recording {job.name!r}: out of memory ({error}); fewer --workers, or a smaller batch in the recipe"
+            stop = (
+                f"recording {job.name!r}: out of memory ({error}); fewer --workers, or a smaller "
+                "batch in the recipe"
+            )
         except OSError as error:
             stop = (
-                f"recording {job.name!r}: {error.filename or self.draft.folder}: {error.strerror or error}; when that "
-                "is put right, the same command goes on from what is finished"
+                f"recording {job.name!r}: {error.filename or self.draft.folder}: "
+                f"{error.strerror or error}; when that is put right, the same command goes on from "
+                "what is finished"
             )
         except Exception as error:  # a defect, or a library's: the others go on
-            problems = [
-                f"recording {job.name!r}: {type(error).__name__}: {error}\n{traceback.format_exc()}"
-            ]
-        return Outcome(
-            index, job.name, tuple(problems), stop, time.perf_counter() - began, clock.extracting, footage
-        )  # fmt: skip
+            reason = f"{type(error).__name__}: {error}\n{traceback.format_exc()}"
+            problems = [f"recording {job.name!r}: {reason}"]
+        seconds = time.perf_counter() - began
+        return RecordingOutcome(
+            index, job.name, tuple(problems), stop, seconds, self._extracting, footage
+        )
 
-    def part(self, job: Job, timeline: Timeline, clock: Clock) -> Part:
+    def _part(self, job: Job, timeline: Timeline) -> Part:
         """All feature sets of one recording; InputError with everything wrong in it."""
         annotation = None if job.rows is not None else read_labels(job.labels)
         rows = job.rows if annotation is None else len(annotation)
         assert rows is not None
         times = timeline.rows(rows, job.video, job.labels)
-        frames = FrameTimes(times, timeline.gaps(rows), timeline.step)
-        features: Features = {}
         valid = np.ones(rows, dtype=bool)
+        frames = AnnotatedFrames(times, timeline.gaps(rows), timeline.step, valid)
         problems: list[str] = []
-        for step in (self._sound, self._frames, self._crops):
+        for extract in (self._sound, self._whole_pictures, self._crops):
             try:
-                found, seen = step(job, timeline, frames, clock)
-                features |= found
-                valid &= seen
+                extract(job, timeline, frames)
             except InputError as error:
                 problems += error.problems
-        problems += [text for name, values in features.items() for text in not_finite(name, values)]
+        for name, values in frames.features.items():
+            problems += not_finite(name, values)
         if problems:
             raise InputError(*problems)
-        ordered = {one.name: features[one.name] for one in self.recipe.feature_sets}
-        number = next((one.track for one in self.recipe.feature_sets if one.kind == "audio"), None)
+        feature_sets = self.recipe.feature_sets
+        number = next((chosen.track for chosen in feature_sets if chosen.kind == "audio"), None)
         return Part(
-            ordered,
+            {one.name: frames.features[one.name] for one in feature_sets},
             annotation,
             times,
-            valid,
+            frames.valid,
             frames.gaps,
             notes=notes(timeline, times, job.video, number),
         )
 
-    def _extractor(self, one: FeatureRecipe) -> Any:
-        if one.name not in self._loaded:
-            made = one.build()
-            made.prepare(self.device)
-            self._loaded[one.name] = made
-        return self._loaded[one.name]
-
-    def _of(self, kind: str, images: str = "") -> list[FeatureRecipe]:
-        return [
-            one for one in self.recipe.feature_sets if one.kind == kind and one.images == images
-        ]
-
-    def _sound(
-        self, job: Job, timeline: Timeline, times: FrameTimes, clock: Clock
-    ) -> tuple[Features, NDArray[np.bool_]]:
-        """Audio feature sets; the sound is decoded once for each sample rate, track and channel."""
-        features: Features = {}
-        asked: dict[tuple[int, int | None, int | None], list[FeatureRecipe]] = {}
-        for one in self._of("audio"):
-            key = (self._extractor(one).rate, one.track, one.one_channel)
-            asked.setdefault(key, []).append(one)
-        for (rate, number, channel), sets in asked.items():
+    def _sound(self, job: Job, timeline: Timeline, frames: AnnotatedFrames) -> None:
+        """Add audio feature sets; the sound is decoded once for each sample rate, track and
+        channel."""
+        heard: dict[tuple[int, int | None, int | None], list[FeatureRecipe]] = {}
+        for feature_set in self._feature_sets("audio"):
+            rate = self._extractor(feature_set).rate
+            key = (rate, feature_set.track, feature_set.one_channel)
+            heard.setdefault(key, []).append(feature_set)
+        for (rate, number, channel), feature_sets in heard.items():
             sound = read_sound(
                 job.video, timeline, rate, self.draft.folder, number=number, channel=channel
             )
-            for one in sets:
-                pooler = times.pooler(one)
-                pieces = windows(sound, self._extractor(one))
-                while True:
-                    with clock.running():
-                        piece = next(pieces, None)
-                    if piece is None:
-                        break
+            for feature_set in feature_sets:
+                pooler = frames.pooler(feature_set)
+                pieces = windows(sound, self._extractor(feature_set))
+                while (piece := self._timed(next, pieces, None)) is not None:
                     pooler.add(piece.centres, piece.values)
                 pooled = pooler.finish()
                 if pooled is None:
-                    seconds = len(sound.samples) / rate
                     raise InputError(
-                        f"{job.video}: {seconds:.3f} s of sound are too short for {one.extractor!r}"
+                        f"{job.video}: {len(sound.samples) / rate:.3f} s of sound are too short "
+                        f"for {feature_set.extractor!r}"
                     )
-                features[one.name] = pooled
-        return features, np.ones(len(times), dtype=bool)
+                frames.features[feature_set.name] = pooled
 
-    def _frames(
-        self, job: Job, timeline: Timeline, times: FrameTimes, clock: Clock
-    ) -> tuple[Features, NDArray[np.bool_]]:
-        """Image feature sets of the video's whole pictures."""
-        sets = self._of("image", "frames")
-        if not sets:
-            return {}, np.ones(len(times), dtype=bool)
-        frames = (
-            (place, image)
-            for place, image in video_frames(job.video, timeline)
-            if place < len(times)
-        )
-        return self._images(sets, frames, times, clock, job.video)
+    def _whole_pictures(self, job: Job, timeline: Timeline, frames: AnnotatedFrames) -> None:
+        """Add image feature sets of the video's whole pictures."""
+        feature_sets = self._feature_sets("image", "frames")
+        if feature_sets:
+            pictures = video_frames(job.video, timeline)
+            annotated = ((index, image) for index, image in pictures if index < len(frames))
+            self._images(feature_sets, annotated, frames, job.video)
 
-    def _crops(
-        self, job: Job, timeline: Timeline, times: FrameTimes, clock: Clock
-    ) -> tuple[Features, NDArray[np.bool_]]:
-        """Image feature sets of face crops; frames without one are not valid."""
-        sets = self._of("image", "crops")
-        if not sets:
-            return {}, np.ones(len(times), dtype=bool)
+    def _crops(self, job: Job, timeline: Timeline, frames: AnnotatedFrames) -> None:
+        """Add image feature sets of face crops; frames without one are not valid."""
+        feature_sets = self._feature_sets("image", "crops")
+        if not feature_sets:
+            return
         assert job.crops is not None
         if job.finds_crops:
-            find_crops(job.video, timeline, job.crops, self._finder())
-        files = crop_files(job.crops, len(times), len(timeline.frames), job.video)
+            finder = self._loaded(FACES, self.recipe.finder)
+            find_crops(job.video, timeline, job.crops, finder)
+        files = crop_files(job.crops, len(frames), len(timeline.frames), job.video)
         crops = ((frame, read_crop(path)) for frame, path in files)
-        return self._images(sets, crops, times, clock, job.crops)
-
-    def _finder(self) -> Any:
-        if "faces:" not in self._loaded:  # no name of a feature set has a colon
-            finder = self.recipe.finder()
-            finder.prepare(self.device)
-            self._loaded["faces:"] = finder
-        return self._loaded["faces:"]
+        self._images(feature_sets, crops, frames, job.crops)
 
     def _images(
         self,
-        sets: list[FeatureRecipe],
+        feature_sets: list[FeatureRecipe],
         images: Iterator[tuple[int, Image]],
-        times: FrameTimes,
-        clock: Clock,
-        where: Path,
-    ) -> tuple[Features, NDArray[np.bool_]]:
-        """Rows of images at their frames' times, pooled; and which frames had an image."""
-        poolers = {one.name: times.pooler(one) for one in sets}
-        seen = np.zeros(len(times), dtype=bool)
-        for places, batch in _batches(images, max(self._extractor(one).batch for one in sets)):
-            seen[places] = True
-            for one in sets:
-                extractor = self._extractor(one)
+        frames: AnnotatedFrames,
+        source: Path,
+    ) -> None:
+        """Add feature sets of (frame, image); frames without an image are not valid."""
+        poolers = {feature_set.name: frames.pooler(feature_set) for feature_set in feature_sets}
+        seen = np.zeros(len(frames), dtype=bool)
+        # Images are read once, in batches of the extractor that takes most of them.
+        most = max(self._extractor(feature_set).batch for feature_set in feature_sets)
+        while batch := list(islice(images, most)):
+            indices = np.array([index for index, _ in batch])
+            pictures = [image for _, image in batch]
+            seen[indices] = True
+            for feature_set in feature_sets:
+                extractor = self._extractor(feature_set)
                 for start in range(0, len(batch), extractor.batch):
-                    with clock.running():
-                        values = extractor.images(batch[start : start + extractor.batch])
-                    poolers[one.name].add(
-                        times.seconds[places[start : start + extractor.batch]], values
-                    )
-        if not seen.any():
-            raise InputError(f"{where}: no image for any of the {len(times)} frames")
-        return {name: pooler.finish() for name, pooler in poolers.items()}, seen  # type: ignore[misc]
+                    part = slice(start, start + extractor.batch)
+                    values = self._timed(extractor.images, pictures[part])
+                    poolers[feature_set.name].add(frames.seconds[indices[part]], values)
+        for name, pooler in poolers.items():
+            pooled = pooler.finish()
+            if pooled is None:
+                raise InputError(f"{source}: no image for any of the {len(frames)} frames")
+            frames.features[name] = pooled
+        frames.valid &= seen
 
+    def _feature_sets(self, kind: str, images: str = "") -> list[FeatureRecipe]:
+        return [
+            feature_set
+            for feature_set in self.recipe.feature_sets
+            if feature_set.kind == kind and feature_set.images == images
+        ]
 
-def _batches(
-    images: Iterator[tuple[int, Image]], size: int
-) -> Iterator[tuple[list[int], list[Image]]]:
-    places: list[int] = []
-    batch: list[Image] = []
-    for place, image in images:
-        places.append(place)
-        batch.append(image)
-        if len(batch) == size:
-            yield places, batch
-            places, batch = [], []
-    if batch:
-        yield places, batch
+    def _extractor(self, feature_set: FeatureRecipe) -> Any:
+        return self._loaded(feature_set.name, feature_set.build)
+
+    def _loaded(self, key: str, build: Callable[[], Any]) -> Any:
+        """An extractor or face finder, built with its weights when it is first needed."""
+        if key not in self._extractors:
+            extractor = build()
+            extractor.prepare(self.device)
+            self._extractors[key] = extractor
+        return self._extractors[key]
+
+    def _timed(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        """The call's result; its seconds count as extracting."""
+        began = time.perf_counter()
+        try:
+            return call(*arguments)
+        finally:
+            self._extracting += time.perf_counter() - began
 
 
 def not_finite(name: str, values: NDArray[np.float32]) -> list[str]:
-    """What is wrong with (frames, dim) values that hold NaN or infinities; nothing when all are
-    finite."""
+    """The problem of (frames, dim) values that hold NaN or infinities; none when all are finite."""
     bad = ~np.isfinite(values)
     if not bad.any():
         return []
     row, column = map(int, np.argwhere(bad)[0])
     return [
-        f"feature set {name!r}: {int(bad.sum())} values are NaN or infinite, the first {values[row, column]} in frame "
-        f"{row + 1}, column {column}"
+        f"feature set {name!r}: {int(bad.sum())} values are NaN or infinite, the first "
+        f"{values[row, column]} in frame {row + 1}, column {column}"
     ]
 
 
 def notes(
-    timeline: Timeline, times: NDArray[np.float64], video: Path, number: int | None = None
+    timeline: Timeline, times: NDArray[np.float64], video: Path, number: int | None
 ) -> dict[str, Any]:
-    """What `data check` tells of a recording's lengths and rates, in seconds and frames per second;
-    of the audio track that was used, the recipe's `number` or the default; and the size of its
-    video in bytes, which tells whether it was replaced."""
+    """A recording's lengths in seconds and rates in frames per second, for `data check`; the audio
+    track that was used, the recipe's `number` or the default; and the size of its video in bytes,
+    by which a video that was replaced is known."""
     tracks = timeline.tracks
-    named = [track for track in tracks if track.number == number]
-    track = named[0] if named else default_track(tracks)
+    track = find_track(tracks, number) or find_track(tracks, None)
     begin = float(timeline.frames[0])
     return {
         "annotation_seconds": float(times[-1] - times[0]) + timeline.step,

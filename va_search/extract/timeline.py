@@ -1,4 +1,4 @@
-"""When the frames of a video stand, by the video's own time stamps.
+"""Times of a video's frames and sound, by the video's own time stamps.
 
 Conventions: seconds on the video's clock, on which its sound runs too; a clock need not begin at 0.
 Nothing is decoded: time stamps stand on the packets. Annotation row i belongs to the video's i-th
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from va_search.data.clock import GAP
 from va_search.errors import InputError
-from va_search.extract.tracks import AudioTrack, choose_picture, default_track, is_cover, is_default
+from va_search.extract.tracks import AudioTrack, choose_picture, is_cover, is_default
 
 BEYOND = 1.0
 """Seconds by which annotation rows and frames may differ (label files often have one row more)."""
@@ -38,6 +38,8 @@ USUAL_RATES = (
 """Rates, in rows a second, that cameras and annotations have."""
 SHORT = 0.02
 """Share of its declared length that a file may lack."""
+BROKEN = 0.01
+"""Share of a video's packets or frames that may fail to decode; more and the file is refused."""
 UNEVEN = 0.25
 """A step between frames that differs so much from the usual one, as a share of it, makes a frame
 rate variable."""
@@ -74,12 +76,6 @@ class Timeline:
     stream: int = 0
     others: int = 0
 
-    @property
-    def sound(self) -> tuple[float, float] | None:
-        """Begin and end of the default audio track; None without one."""
-        track = default_track(self.tracks)
-        return None if track is None else (track.begin, track.end)
-
     @cached_property
     def step(self) -> float:
         """The usual seconds from a frame to the next: the mean of the regular steps; 1/30 for a
@@ -103,14 +99,13 @@ class Timeline:
 
     @property
     def variable(self) -> bool:
-        """Whether steps differ: dropped frames, or a camera that slows down in the dark."""
-        return bool(
-            len(self.frames) > 2 and (np.abs(np.diff(self.frames) / self.step - 1) > UNEVEN).any()
-        )
+        """True where steps differ: dropped frames, or a camera that slows down in the dark."""
+        steps = np.diff(self.frames) / self.step
+        return len(steps) > 1 and bool((np.abs(steps - 1) > UNEVEN).any())
 
     @property
     def end(self) -> float:
-        """Where the last frame ends."""
+        """The end of the last frame in seconds."""
         return float(self.frames[-1]) + self.step
 
     @property
@@ -130,24 +125,26 @@ class Timeline:
 
         Up to a second more or less is taken, unless so many rows are those of another rate over the
         whole video."""
-        more = count - len(self.frames)
-        apart = abs(more) * self.step
-        other = other_rate(count, self.seconds, self.rate)
-        if apart > BEYOND or (abs(more) > FEW and other is not None):
-            raise InputError(self._mismatch(count, video, labels, other))
-        if more <= 0:
+        surplus = count - len(self.frames)
+        rate = other_rate(count, self.seconds, self.rate)
+        if abs(surplus) * self.step > BEYOND or (abs(surplus) > FEW and rate is not None):
+            raise InputError(self._mismatch(count, video, labels, rate))
+        if surplus <= 0:
             return self.frames[:count]
-        return np.concatenate([self.frames, self.frames[-1] + self.step * np.arange(1, more + 1)])
+        beyond = self.frames[-1] + self.step * np.arange(1, surplus + 1)
+        return np.concatenate([self.frames, beyond])
 
     def _mismatch(self, count: int, video: Path, labels: Path, other: float | None) -> str:
-        """What to say of annotation rows that are not the video's frames, and which rate they
+        """The problem of annotation rows that are not the video's frames, with the rate they
         fit."""
         frames = len(self.frames)
-        more = count - frames
-        difference = f"{abs(more) * self.step:.1f} s {'more' if more > 0 else 'fewer'}"
-        rate = f"{self.rate:.5g} a second" + (" where they are regular" if self.variable else "")
-        if abs(more) * self.step > BEYOND:
+        seconds = abs(count - frames) * self.step
+        difference = f"{seconds:.1f} s {'more' if count > frames else 'fewer'}"
+        if seconds > BEYOND:
             difference += f", and at most {BEYOND:g} s is allowed"
+        rate = f"{self.rate:.5g} a second"
+        if self.variable:
+            rate += " where they are regular"
         fitting = usual_rate(count, self.seconds) if other is None else other
         if fitting is None:
             fit = f"{count / self.seconds:.4g} rows a second would fit it, which is no usual rate"
@@ -155,19 +152,21 @@ class Timeline:
             fit = f"{fitting:.5g} rows a second would fit it"
         advice = f"bring the annotation to one row for each of the {frames} frames"
         if fitting is not None and self.gaps(frames) and abs(fitting / self.rate - 1) <= OTHER_RATE:
-            advice = "its rows count the time of the video's gaps too, leave out those of frames that are not there"
+            advice = (
+                "its rows count the time of the video's gaps too, leave out those of frames that "
+                "are not there"
+            )
         return (
-            f"{video}: {frames} frames ({self.seconds:.1f} s, {rate}), but {count} annotation rows: {difference}. "
-            f"{labels}: {fit}. Row i belongs to frame i: {advice}; if its rate is right, it or the video is cut short "
-            "or of another recording"
+            f"{video}: {frames} frames ({self.seconds:.1f} s, {rate}), but {count} annotation "
+            f"rows: {difference}. {labels}: {fit}. Row i belongs to frame i: {advice}; if its rate "
+            "is right, it or the video is cut short or of another recording"
         )
 
 
 def usual_step(steps: NDArray[np.float64]) -> float:
     """The usual one of (steps,) seconds from frame to frame: the mean of those near the median."""
-    median = float(
-        np.quantile(steps, 0.5, method="lower")
-    )  # a step that is there, never the middle of two
+    # A step that occurs, never the middle of two.
+    median = float(np.quantile(steps, 0.5, method="lower"))
     regular = (steps >= median / GAP) & ~longer(steps, median)
     usual = float(steps[regular].mean())
     # Where frames stand on a grid and some were dropped, steps of several frames tell the grid as
@@ -181,8 +180,8 @@ def usual_step(steps: NDArray[np.float64]) -> float:
 
 
 def longer(steps: NDArray[np.float64], usual: float) -> NDArray[np.bool_]:
-    """(steps,) which steps, in seconds, are gaps where so many are usual, but for the rounding of
-    time stamps."""
+    """(steps,) True for steps, in seconds, that are gaps where so many seconds are usual, but for
+    the rounding of time stamps."""
     return steps > GAP * usual + min(ROUNDING, usual / 4)
 
 
@@ -213,10 +212,10 @@ def opened(video: Path) -> Iterator[Any]:
     except FileNotFoundError:
         raise InputError(f"{video}: no such video") from None
     except (av.error.FFmpegError, ValueError) as error:
-        text = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         size = video.stat().st_size if video.is_file() else 0
         raise InputError(
-            f"{video}: {size:,} bytes that are no whole video ({text}); copy or convert it again"
+            f"{video}: {size:,} bytes that are no whole video ({reason}); copy or convert it again"
         ) from None
 
 
@@ -234,32 +233,35 @@ def read_timeline(video: Path) -> Timeline:
         stream = picture.index
         declared = (container.duration or 0) / av.time_base
         nominal = float(picture.guessed_rate or math.nan)
-        reordered = (
-            picture.codec_context.has_b_frames
-        )  # else the order in the file is that of display
-        # AVI has no times of display: what FFmpeg says of them is a guess
+        # Without B-frames the order in the file is that of display.
+        reordered = picture.codec_context.has_b_frames
+        # AVI has no times of display: those that FFmpeg gives are a guess.
         unstamped = stream in packets.unstamped or container.format.name == "avi"
         tracks = packets.tracks(container.streams.audio)
     if declared - packets.seconds > max(SHORT * declared, BEYOND):
         raise InputError(
-            f"{video}: {packets.seconds:.1f} s in it, its header declares {declared:.1f} s; cut short: copy it again"
+            f"{video}: {packets.seconds:.1f} s in it, its header declares {declared:.1f} s; cut "
+            "short: copy it again"
         )
     frames = np.sort(np.array(packets.stamps[stream], dtype=np.float64))
     # Of two frames with one time stamp only their order tells which is which.
-    twice = bool((np.diff(frames) <= 0).any())
-    stamped = not twice and not (unstamped and reordered)
+    repeated = bool((np.diff(frames) <= 0).any())
+    stamped = not repeated and not (unstamped and reordered)
     return Timeline(frames, nominal, tracks, stamped, stream, others)
 
 
 class Packets:
-    """What the packets of a video say of its times, in seconds, by the index of their stream."""
+    """Times of a video's packets, in seconds, by the index of their stream.
+
+    `stamps`: the frames' times of video streams; `unstamped`: video streams with frames that have
+    no time of display; `spans`: begin and end."""
 
     def __init__(self, video: Path) -> None:
         self.video = video
-        self.stamps: dict[int, list[float]] = {}  # of video streams: their frames' times
-        self.unstamped: set[int] = set()  # video streams with frames that have no time of display
-        self.spans: dict[int, tuple[float, float]] = {}  # begin and end
-        self._decoded: dict[int, float] = {}  # of video streams: when the last packet is decoded
+        self.stamps: dict[int, list[float]] = {}
+        self.unstamped: set[int] = set()
+        self.spans: dict[int, tuple[float, float]] = {}
+        self._decoded: dict[int, float] = {}  # time of decoding of the last packet
 
     @property
     def frames(self) -> dict[int, int]:
@@ -268,7 +270,7 @@ class Packets:
 
     @property
     def seconds(self) -> float:
-        """From where the first stream begins to where the last one ends."""
+        """Length from the begin of the first stream to the end of the last one."""
         begins, ends = zip(*self.spans.values(), strict=True)
         return float(max(ends) - min(begins))
 
@@ -276,14 +278,14 @@ class Packets:
         """Count one packet; InputError where the clock of a video starts again."""
         stamp = packet.pts if packet.pts is not None else packet.dts
         stream = packet.stream
-        moves = stream.type == "video"
-        if stamp is None or packet.is_discard or not packet.size or (moves and is_cover(stream)):
+        is_video = stream.type == "video"
+        if stamp is None or packet.is_discard or not packet.size or (is_video and is_cover(stream)):
             return
         time = float(stamp * packet.time_base)
-        length = 0.0 if moves else float((packet.duration or 0) * packet.time_base)
+        length = 0.0 if is_video else float((packet.duration or 0) * packet.time_base)
         begin, end = self.spans.get(stream.index, (math.inf, -math.inf))
         self.spans[stream.index] = (min(begin, time), max(end, time + length))
-        if moves:
+        if is_video:
             self.stamps.setdefault(stream.index, []).append(time)
             if packet.pts is None:
                 self.unstamped.add(stream.index)
@@ -291,17 +293,17 @@ class Packets:
                 self._check_clock(stream.index, float(packet.dts * packet.time_base))
 
     def _check_clock(self, stream: int, decoded: float) -> None:
-        last = self._decoded.get(stream, -math.inf)
-        if decoded < last - BACK:
+        previous = self._decoded.get(stream, -math.inf)
+        if decoded < previous - BACK:
             raise InputError(
-                f"{self.video}: its clock goes back from {last:.2f} s to {decoded:.2f} s: files joined end to end, "
-                "or a camera that started again? Convert it: ffmpeg -i IN OUT.mp4"
+                f"{self.video}: its clock goes back from {previous:.2f} s to {decoded:.2f} s: files "
+                "joined end to end, or a camera that started again? Convert it: ffmpeg -i IN OUT.mp4"
             )
         self._decoded[stream] = decoded
 
     def tracks(self, streams: Sequence[Any]) -> tuple[AudioTrack, ...]:
-        """Those of the audio streams that hold sound; a track's number is its place among all of
-        them, from 1."""
+        """Tracks of the audio streams that hold sound; a track's number counts all of them, from
+        1."""
         tracks: list[AudioTrack] = []
         for number, stream in enumerate(streams, start=1):
             begin, end = self.spans.get(stream.index, (math.inf, -math.inf))

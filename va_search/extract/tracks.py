@@ -1,5 +1,5 @@
-"""Which of a video's tracks are used: the audio tracks of a container, the default one, and what is
-said of the choice.
+"""Choice among a video's tracks: the audio track and channel that are heard, the video track that
+is seen, and the remarks on choices that a recipe leaves open.
 
 Conventions: audio tracks and channels count from 1, as players show them; seconds are on the
 video's clock. Where a recipe names no track, it is the one that the container flags as the default,
@@ -25,7 +25,7 @@ NAMED = 4
 @dataclass(frozen=True)
 class AudioTrack:
     """One audio track: its `number` from 1, its layout and language as the container names them, ""
-    where it does not, and where its first packet begins and its last one ends, in seconds."""
+    where it does not; begin of its first packet and end of its last one, in seconds."""
 
     number: int
     channels: int
@@ -36,8 +36,10 @@ class AudioTrack:
     end: float
 
     def __str__(self) -> str:
-        unnamed = "mono" if self.channels == 1 else f"{self.channels} channels"
-        about = [unnamed if not self.layout or self.layout.endswith("channels") else self.layout]
+        layout = self.layout
+        if not layout or layout.endswith("channels"):
+            layout = "mono" if self.channels == 1 else f"{self.channels} channels"
+        about = [layout]
         if self.language:
             about.append(self.language)
         if self.default:
@@ -45,10 +47,13 @@ class AudioTrack:
         return f"{self.number} ({', '.join(about)})"
 
 
-def default_track(tracks: Sequence[AudioTrack]) -> AudioTrack | None:
-    """The track that is used where a recipe names none; None where there is no track."""
-    flagged = [track for track in tracks if track.default]
-    candidates = flagged or list(tracks)
+def find_track(tracks: Sequence[AudioTrack], number: int | None) -> AudioTrack | None:
+    """Audio track `number`, or for None the one that is used where a recipe names none; None where
+    there is no such track."""
+    if number is None:
+        candidates = [track for track in tracks if track.default] or tracks
+    else:
+        candidates = [track for track in tracks if track.number == number]
     return candidates[0] if candidates else None
 
 
@@ -57,12 +62,10 @@ def choose_track(tracks: Sequence[AudioTrack], number: int | None, video: Path) 
     track."""
     if not tracks:
         raise InputError(
-            f"{video}: no audio track, but audio feature sets are asked for. If it is silent, give it silence: ffmpeg "
-            "-i IN -f lavfi -i anullsrc -c:v copy -shortest OUT"
+            f"{video}: no audio track, but audio feature sets are asked for. If it is silent, give "
+            "it silence: ffmpeg -i IN -f lavfi -i anullsrc -c:v copy -shortest OUT"
         )
-    track = default_track(tracks)
-    if number is not None:
-        track = next((one for one in tracks if one.number == number), None)
+    track = find_track(tracks, number)
     if track is None:
         allowed = ", ".join(map(str, tracks))
         raise InputError(
@@ -81,28 +84,27 @@ def check_channel(track: AudioTrack, channel: int | None, video: Path) -> None:
 
 
 def choose_picture(streams: Sequence[Any], frames: Mapping[int, int]) -> tuple[Any, int] | None:
-    """The video stream that is the video, and how many others there are; None where there is none.
+    """The video stream that is the video, and the number of others; None where there is none.
 
     Pictures that stand still (cover art, thumbnails) are no videos. Of several, the one flagged as
     the default is taken, else the first. `frames` are counted by stream index."""
-    streams = [stream for stream in streams if not is_cover(stream) and frames.get(stream.index)]
-    streams = [
-        stream for stream in streams if frames[stream.index] > 1
-    ] or streams  # a cover may not be flagged
-    flagged = [stream for stream in streams if is_default(stream)]
-    if not streams:
+    videos = [stream for stream in streams if not is_cover(stream) and frames.get(stream.index)]
+    # A cover may not be flagged: streams of a single frame count only where there are no others.
+    videos = [stream for stream in videos if frames[stream.index] > 1] or videos
+    if not videos:
         return None
-    return (flagged or streams)[0], len(streams) - 1
+    flagged = [stream for stream in videos if is_default(stream)]
+    return (flagged or videos)[0], len(videos) - 1
 
 
 def is_cover(stream: Any) -> bool:
-    """Whether the container flags a video stream as cover art, a thumbnail or another picture that
-    stands still."""
+    """True where the container flags a video stream as cover art, a thumbnail or another picture
+    that stands still."""
     return bool(_flags(stream) & {"attached_pic", "timed_thumbnails", "still_image"})
 
 
 def is_default(stream: Any) -> bool:
-    """Whether the container flags a stream as the default of its kind."""
+    """True where the container flags a stream as the default of its kind."""
     return "default" in _flags(stream)
 
 
@@ -113,27 +115,25 @@ def _flags(stream: Any) -> set[str]:
 def sound_remarks(
     feature_sets: Sequence[FeatureRecipe], tracks: Mapping[str, Sequence[AudioTrack]]
 ) -> list[str]:
-    """What to report of the choice of audio tracks and channels; `tracks` are those of each
-    recording."""
-    audio = [one for one in feature_sets if one.kind == "audio"]
+    """Remarks on the choice of audio tracks and channels; `tracks` are those of each recording."""
+    audio = [feature_set for feature_set in feature_sets if feature_set.kind == "audio"]
     remarks: list[str] = []
-    if any(one.track is None for one in audio):
+    if any(feature_set.track is None for feature_set in audio):
         remarks += _track_remarks(tracks)
-    chosen: dict[int, list[str]] = {}
-    for name, of_recording in tracks.items():
-        numbers = [one.track for one in audio if one.channel is None]
-        used = {
-            track.number: track
-            for track in (_used(of_recording, number) for number in numbers)
-            if track
-        }
-        most = max((track.channels for track in used.values()), default=0)
-        if most > 1:
-            chosen.setdefault(most, []).append(name)
-    for channels, names in sorted(chosen.items()):
+    numbers = {feature_set.track for feature_set in audio if feature_set.channel is None}
+    by_channels: dict[int, list[str]] = {}
+    for name, recording_tracks in tracks.items():
+        channels = 0
+        for number in numbers:
+            track = find_track(recording_tracks, number)
+            channels = max(channels, track.channels if track else 0)
+        if channels > 1:
+            by_channels.setdefault(channels, []).append(name)
+    for channels, names in sorted(by_channels.items()):
         remarks.append(
-            f"sound has {channels} channels in {_named(names)}; the mean of the channels is used. To take one, say "
-            "`channel: 1` in the recipe (1 is the first); `channel: mean` says that the mean is meant"
+            f"sound has {channels} channels in {_named(names)}; the mean of the channels is used. "
+            "To take one, say `channel: 1` in the recipe (1 is the first); `channel: mean` says "
+            "that the mean is meant"
         )
     return remarks
 
@@ -141,30 +141,22 @@ def sound_remarks(
 def _track_remarks(tracks: Mapping[str, Sequence[AudioTrack]]) -> list[str]:
     """One remark for each set of tracks to choose from."""
     choices: dict[tuple[str, ...], list[str]] = {}
-    for name, of_recording in tracks.items():
-        if len(of_recording) > 1:
-            choices.setdefault(tuple(map(str, of_recording)), []).append(name)
+    for name, recording_tracks in tracks.items():
+        if len(recording_tracks) > 1:
+            choices.setdefault(tuple(map(str, recording_tracks)), []).append(name)
     remarks = []
     for described, names in choices.items():
-        of_recording = tracks[names[0]]
-        track = default_track(of_recording)
+        track = find_track(tracks[names[0]], None)
         assert track is not None
-        reason = (
-            "which its container flags as the default"
-            if track.default
-            else "the first, as none is the default"
-        )
+        reason = "the first, as none is the default"
+        if track.default:
+            reason = "which its container flags as the default"
         remarks.append(
-            f"{len(of_recording)} audio tracks in {_named(names)}: {', '.join(described)}; track {track.number} is "
-            f"used, {reason}. To choose, say `track: {track.number}` or another in the recipe"
+            f"{len(described)} audio tracks in {_named(names)}: {', '.join(described)}; track "
+            f"{track.number} is used, {reason}. To choose, say `track: {track.number}` or another "
+            "in the recipe"
         )
     return remarks
-
-
-def _used(tracks: Sequence[AudioTrack], number: int | None) -> AudioTrack | None:
-    if number is None:
-        return default_track(tracks)
-    return next((track for track in tracks if track.number == number), None)
 
 
 def _named(names: Sequence[str]) -> str:

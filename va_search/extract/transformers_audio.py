@@ -2,17 +2,16 @@
 model.safetensors.
 
 Conventions: mono sound at 16 kHz. The convolutions at the bottom look at `field` samples every
-`step` samples (400 and 320 in the published models): a window is one such place, its centre the
-middle of its samples. What a window's features depend on: `layer: convolutional` on its own samples
-where the convolutions use layer norm, on the chunk's volume where they use group norm; a layer on
-all of the chunk it is heard in, by attention. Long sound comes in chunks (media.py), so such
-features are not to the last digit those of the whole; windows of the `context` on either side are
-dropped."""
+`step` samples (400 and 320 in the published models), which is a window; its centre is the middle of
+its samples. With `layer: convolutional`, a window's features depend on its own samples where the
+convolutions use layer norm, on the chunk's volume where they use group norm; those of another layer
+depend on all of the chunk it is heard in, by attention. Long sound comes in chunks (sound.py), so
+such features are not to the last digit those of the whole; windows of the `context` on either side
+are dropped."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,6 +25,19 @@ from va_search.extract.weights import Weights
 from va_search.files import read_json
 
 RATE = 16_000
+LEFT_OUT = (
+    "auto_map",
+    "attn_implementation",
+    "experts_implementation",
+    "quantization_config",
+    "dtype",
+    "torch_dtype",
+    "transformers_weights",
+    "model_type",
+    "architectures",
+)
+"""Entries of config.json that transformers is not given."""
+CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 KINDS = ("data2vec-audio", "hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm")
 """Values of model_type in config.json that have these convolutions and one row a window in every
 layer."""
@@ -44,28 +56,27 @@ class TransformersAudioSettings(Settings):
 
     def beside(self) -> dict[str, str]:
         """Of config.json and preprocessor_config.json."""
-        places = [
-            self.weights.path.with_name(name)
-            for name in ("config.json", "preprocessor_config.json")
-        ]
-        return {
-            path.name: hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-            for path in places
-        }
+        hashes = {}
+        for name in (CONFIG, PREPROCESSOR):
+            path = self.weights.path.with_name(name)
+            hashes[name] = ""
+            if path.is_file():
+                hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashes
 
     @field_validator("weights")
     @classmethod
-    def _checkpoint(cls, weights: Weights) -> Weights:
+    def _check_weights(cls, weights: Weights) -> Weights:
         if weights.path.name != "model.safetensors":
             raise ValueError(
-                f"{weights.path}: expected a file named model.safetensors with its config.json beside it, as "
-                "save_pretrained writes them"
+                f"{weights.path}: expected a file named model.safetensors with its config.json "
+                "beside it, as save_pretrained writes them"
             )
         return weights
 
     @field_validator("layer")
     @classmethod
-    def _some(cls, layer: int | list[int] | str) -> int | list[int] | str:
+    def _check_layer(cls, layer: int | list[int] | str) -> int | list[int] | str:
         if layer == []:
             raise ValueError("layer []: name at least one")
         return layer
@@ -82,14 +93,16 @@ class TransformersAudio:
     def __init__(self, settings: TransformersAudioSettings) -> None:
         self.settings = settings
         self.folder = settings.weights.path.parent
-        self._config = _read_config(self.folder / "config.json")
-        strides, kernels = self._config["conv_stride"], self._config["conv_kernel"]
-        self.step = math.prod(strides)
-        self.field = 1 + sum(
-            (kernel - 1) * math.prod(strides[:at]) for at, kernel in enumerate(kernels)
-        )
+        self._config = _read_config(self.folder / CONFIG)
+        # Each convolution widens the field by its kernel, in steps of the layers below it.
+        self.step = self.field = 1
+        for stride, kernel in zip(
+            self._config["conv_stride"], self._config["conv_kernel"], strict=True
+        ):
+            self.field += (kernel - 1) * self.step
+            self.step *= stride
         self.context = max(settings.context, self.field / RATE)
-        self._layers = self._chosen()
+        self._layers = self._chosen_layers()
         self._normalise = _normalise(settings, self.folder)
         self._model: Any = None
         self._device = "cpu"
@@ -111,10 +124,10 @@ class TransformersAudio:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         try:
-            document = read_json(self.folder / "config.json")
+            document = read_json(self.folder / CONFIG)
             config = CONFIG_MAPPING[document["model_type"]](**_numbers(document))
-            # of all files that transformers would look for in a folder, it is given these two,
-            # opened here
+            # Transformers would look for more files in a folder: it is given these two, opened
+            # here.
             model, loaded = MODEL_MAPPING[type(config)].from_pretrained(
                 None,
                 config=config,
@@ -126,14 +139,11 @@ class TransformersAudio:
             raise InputError(
                 f"{self.folder}: transformers can't load this checkpoint: {error}"
             ) from error
-        missing = sorted(
-            name for name in loaded["missing_keys"] if name != "masked_spec_embed"
-        )  # for training only
+        missing = sorted(set(loaded["missing_keys"]) - {"masked_spec_embed"})  # for training only
         if missing:
             raise InputError(
                 f"{self.settings.weights.path}: {len(missing)} tensors are missing, among them "
-                f"{', '.join(missing[:3])}; "
-                "is this the checkpoint of its config.json?"
+                f"{', '.join(missing[:3])}; is this the checkpoint of its config.json?"
             )
         self._model, self._device = model.eval().to(device), device
 
@@ -146,9 +156,8 @@ class TransformersAudio:
         if count == 0:
             return Windows(np.zeros((0, len(self.columns)), np.float32), centres)
         if self._normalise:
-            samples = (samples - samples.mean(dtype=np.float64)) / np.sqrt(
-                samples.var(dtype=np.float64) + 1e-7
-            )
+            deviation = np.sqrt(samples.var(dtype=np.float64) + 1e-7)
+            samples = (samples - samples.mean(dtype=np.float64)) / deviation
         with torch.inference_mode():
             sound = torch.from_numpy(samples.astype(np.float32))[None].to(self._device)
             values = self._features(sound)[0].float().cpu().numpy()  # (windows, dim)
@@ -158,38 +167,40 @@ class TransformersAudio:
         """(1, windows, dim) of (1, samples)."""
         if not self._layers:
             return self._model.feature_extractor(sound).transpose(1, 2)
-        last = self._config["num_hidden_layers"]
-        if self._layers == [last]:
+        top = self._config["num_hidden_layers"]
+        if self._layers == [top]:
             return self._model(sound).last_hidden_state
         states = self._model(sound, output_hidden_states=True)
-        parts = [
-            states.last_hidden_state if layer == last else states.hidden_states[layer]
-            for layer in self._layers
-        ]
-        return sum(parts[1:], parts[0]) / len(parts)
-
-    def _chosen(self) -> list[int]:
-        """The layers to average, from 0; none for the convolutions."""
-        asked, last = self.settings.layer, self._config["num_hidden_layers"]
-        if asked == "convolutional":
-            return []
-        layers = [asked] if isinstance(asked, int) else list(asked)
-        wrong = [layer for layer in layers if not -last - 1 <= layer <= last]
-        if wrong:
-            raise InputError(
-                f"{self.folder}: layer {wrong[0]} is not there; it has layers 0 to {last}, counted from the end -1 to "
-                f"{-last - 1}"
+        total: Any = 0
+        for layer in self._layers:
+            total = total + (
+                states.last_hidden_state if layer == top else states.hidden_states[layer]
             )
-        return [layer % (last + 1) for layer in layers]
+        return total / len(self._layers)
+
+    def _chosen_layers(self) -> list[int]:
+        """The layers to average, from 0; none for the convolutions."""
+        layers, top = self.settings.layer, self._config["num_hidden_layers"]
+        if layers == "convolutional":
+            return []
+        if isinstance(layers, int):
+            layers = [layers]
+        for layer in layers:
+            if not -top - 1 <= int(layer) <= top:
+                raise InputError(
+                    f"{self.folder}: layer {layer} is not there; it has layers 0 to {top}, counted "
+                    f"from the end -1 to {-top - 1}"
+                )
+        return [int(layer) % (top + 1) for layer in layers]
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """config.json, checked for what is used of it; InputError for another kind of model."""
+    """The sizes in config.json that the extractor needs; InputError for another kind of model."""
     config = read_json(path)
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind not in KINDS:
         raise InputError(f"{path}: " + unknown_name("model_type", kind, KINDS))
-    # what a config leaves out has the value of the models that were published first
+    # Sizes that a config leaves out are those of the models that were published first.
     published = {
         "conv_dim": [512] * 7,
         "conv_stride": [5, 2, 2, 2, 2, 2, 2],
@@ -201,25 +212,17 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _numbers(document: dict[str, Any]) -> dict[str, Any]:
-    """What config.json says of the network, without what would have transformers fetch, run or open
-    something else."""
-    elsewhere = (
-        "auto_map",
-        "attn_implementation",
-        "experts_implementation",
-        "quantization_config",
-        "dtype",
-    )
-    left_out = (*elsewhere, "torch_dtype", "transformers_weights", "model_type", "architectures")
+    """The network's own entries of config.json, without those that would have transformers fetch,
+    run or open something else."""
     return {
         key: value
         for key, value in document.items()
-        if not key.startswith("_") and key not in left_out
+        if not key.startswith("_") and key not in LEFT_OUT
     }
 
 
 def _normalise(settings: TransformersAudioSettings, folder: Path) -> bool:
     if settings.normalise is not None:
         return settings.normalise
-    path = folder / "preprocessor_config.json"
-    return bool(read_json(path).get("do_normalize", True)) if path.is_file() else True
+    path = folder / PREPROCESSOR
+    return not path.is_file() or bool(read_json(path).get("do_normalize", True))

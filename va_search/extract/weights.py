@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ PICKLES = {
     ".bin": "model.save_pretrained(folder) of transformers, which writes model.safetensors",
     ".pkl": "torch.onnx.export, or skl2onnx for scikit-learn",
 }
-"""Files that can run code when opened, and what makes one of a safe kind out of each."""
+"""Files that can run code when opened, and the call that makes one of a safe kind out of each."""
 SAFE = (".onnx", ".safetensors")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -46,8 +47,8 @@ class Weights(BaseModel):
         suffix = path.suffix.lower()
         if suffix in PICKLES:
             raise ValueError(
-                f"{path}: a {suffix} file may run code when it is opened, so it is not; convert it with "
-                f"{PICKLES[suffix]} (docs/features.md)"
+                f"{path}: a {suffix} file may run code when it is opened, so it is not; convert it "
+                f"with {PICKLES[suffix]} (docs/features.md)"
             )
         if suffix not in SAFE:
             raise ValueError(f"{path}: expected a file that ends in {' or '.join(SAFE)}")
@@ -67,25 +68,25 @@ def weights_in(settings: Any) -> list[Weights]:
     """All the weights that settings name, nested ones too."""
     if isinstance(settings, Weights):
         return [settings]
+    values: Iterable[Any] = ()
     if isinstance(settings, BaseModel):
-        return [
-            found
-            for name in type(settings).model_fields
-            for found in weights_in(getattr(settings, name))
-        ]
-    if isinstance(settings, list | tuple):
-        return [found for one in settings for found in weights_in(one)]
-    return []
+        values = [value for _, value in settings]
+    elif isinstance(settings, list | tuple):
+        values = settings
+    weights: list[Weights] = []
+    for value in values:
+        weights += weights_in(value)
+    return weights
 
 
 def weights_problem(weights: Weights) -> str | None:
-    """What is wrong with the file (missing, other content); None when it is the one that was meant.
-    Reads it whole."""
+    """The problem of a file that is missing or has other content; None when it is the one that was
+    meant. Reads it whole."""
     path = weights.path
     if not path.is_file():
         return f"{path}: no such weights file; nothing is downloaded, put it there"
     with open(path, "rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
-    if found != weights.sha256:
-        return f"{path}: SHA-256 {found}, expected {weights.sha256}; another file, or cut short"
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    if digest != weights.sha256:
+        return f"{path}: SHA-256 {digest}, expected {weights.sha256}; another file, or cut short"
     return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from va_search.errors import InputError
-from va_search.search.space import Space
+from va_search.search.configurations import Space
 from va_search.training.settings import CARRIED, TrialSettings, configuration_id
 
 

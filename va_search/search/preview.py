@@ -9,10 +9,10 @@ from typing import Any
 
 from va_search.data.store import Store
 from va_search.files import Home, checked_name
+from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.plan import Plan, make_plan
 from va_search.search.session import Session
-from va_search.search.space import Space
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_of
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from va_search.errors import InputError
+from va_search.search.configurations import Space
 from va_search.search.outcomes import Values
 from va_search.search.sampler import Asked, Sampler, TrialValues
-from va_search.search.space import Space
 from va_search.training.settings import TrialSettings
 
 REPEATS = 100

@@ -28,12 +28,12 @@ from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
+from va_search.search.configurations import Space
 from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options
 from va_search.search.resources import cores, gpu_problem, gpus_seen, memory_available, memory_limit
 from va_search.search.session import planned_trials
 from va_search.search.sizes import disk_of_trial, memory_of_trial
-from va_search.search.space import Space
 from va_search.tracking.shown import shown
 
 LEAST = 2

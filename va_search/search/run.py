@@ -14,6 +14,7 @@ from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home, checked_name
+from va_search.search.configurations import Space
 from va_search.search.credits import Credit
 from va_search.search.interruption import ending_in, seconds_since_signal
 from va_search.search.machine import Options, RunningRay, ray_running, side_by_side
@@ -21,7 +22,6 @@ from va_search.search.nodes import checked_nodes, living, places
 from va_search.search.readiness import check_ready
 from va_search.search.resources import device_in_words, gpus_each
 from va_search.search.session import Progress, Session, need_of, planned_trials
-from va_search.search.space import Space
 from va_search.search.stopping import stoppable
 from va_search.search.study import Study
 from va_search.search.summary import Summary, front, summary_of

@@ -13,7 +13,7 @@ from statistics import mean
 
 from va_search.data.store import Store, positions
 from va_search.errors import InputError
-from va_search.search.space import Space
+from va_search.search.configurations import Space
 from va_search.training.settings import TrialSettings
 
 PROCESS = 250 * 2**20

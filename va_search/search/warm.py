@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from va_search.data.store import Store
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank, light
-from va_search.search.space import Space
+from va_search.search.configurations import Space
 from va_search.search.study import Study
 from va_search.training.settings import TrialSettings
 

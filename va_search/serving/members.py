@@ -1,18 +1,18 @@
-"""An ensemble's member models, rebuilt from their weights, and what they predict together.
+"""An ensemble's member models, rebuilt from their weights, and their predictions together.
 
-A configuration over folds is predicted by its folds' trials, each with the same part of its weight;
-a blend by all members of its parts. Trials of fold train_val_mix keep no weights, so what has them
-can't predict anew.
+A configuration over folds is predicted by its folds' trials, each with an equal part of its weight;
+a blend by all members of its parts. Trials of fold train_val_mix keep no weights, so an ensemble
+with such members can't predict anew.
 
 Conventions: a trial with weight in valence gives the model of its best valence epoch,
-`valence.safetensors`, and so for arousal; where both files hold the same weights one model serves
+`valence.safetensors`, and so for arousal; where both files hold equal weights one model serves
 both. Predictions are on the source's scale. Recordings are predicted a few subjects at a time,
 whole subjects, since a trial may normalise by subject."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -35,7 +35,7 @@ Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Weights:
+class MemberWeights:
     """A trial's weights in each dimension it is a member of: one for every piece of the ensemble
     (`pieces`)."""
 
@@ -49,33 +49,39 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Member:
-    """A trial's weights with its models; a model stands once with all the dimensions it
+class MemberModels:
+    """A trial's weights with its models; each model comes once, with all the dimensions it
     predicts."""
 
-    weights: Weights
+    weights: MemberWeights
     models: list[tuple[TrainedModel, list[str]]]
 
 
-def members_of(ensemble: Ensemble) -> list[Weights]:
-    """The trials that predict, each once, sorted by study and trial."""
-    pieces = ensemble.pieces
-    found: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for index, (_, piece) in enumerate(pieces):
+def _each_member(ensemble: Ensemble) -> Iterator[tuple[int, Ensemble, str, saved.Member]]:
+    """Index of the piece, piece, dimension and member, for all members of all pieces."""
+    for index, (_, piece) in enumerate(ensemble.pieces):
         for dimension in DIMENSIONS:
             for member in piece.dimensions[dimension].members:
-                trials = list(member.trials.values()) if member.trials else [member.trial]
-                for trial in trials if member.weight else ():
-                    weights = found.setdefault((member.study, trial), {}).setdefault(
-                        dimension, [0.0] * len(pieces)
-                    )
-                    weights[index] += member.weight / len(trials)
-    return [
-        Weights(
-            study, trial, {dimension: tuple(weights) for dimension, weights in by_dimension.items()}
-        )
-        for (study, trial), by_dimension in sorted(found.items())
-    ]
+                yield index, piece, dimension, member
+
+
+def members_of(ensemble: Ensemble) -> list[MemberWeights]:
+    """The trials that predict, each once, sorted by study and trial."""
+    count = len(ensemble.pieces)
+    by_trial: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for index, _, dimension, member in _each_member(ensemble):
+        if not member.weight:
+            continue
+        trials = list(member.trials.values()) if member.trials else [member.trial]
+        for trial in trials:
+            by_dimension = by_trial.setdefault((member.study, trial), {})
+            weights = by_dimension.setdefault(dimension, [0.0] * count)
+            weights[index] += member.weight / len(trials)
+    members = []
+    for (study, trial), by_dimension in sorted(by_trial.items()):
+        weights_of = {dimension: tuple(weights) for dimension, weights in by_dimension.items()}
+        members.append(MemberWeights(study, trial, weights_of))
+    return members
 
 
 def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
@@ -85,11 +91,19 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     InputError with every reason why the ensemble can't predict: members from elsewhere and members
     of fold train_val_mix, which have no weights; files missing, cut short or of another version;
     members on another label range or other columns of one feature set."""
-    problems = _without_weights(ensemble)
-    bare = {(m.study, m.trial) for piece, m in _all_members(ensemble) if _lacks(piece, m)}
+    without = _without_weights(ensemble)
+    problems = []
+    for reason, members in without.items():
+        build = "build one without them"
+        if "elsewhere" in reason:
+            build = "build one without: `members: {outside: false}` in the recipe"
+        problems.append(
+            f"ensemble {ensemble.name!r} has members {reason}: {', '.join(members.values())}; it "
+            f"can't predict anew; {build}"
+        )
     sets: dict[str, FeatureSet] = {}
     for member in members_of(ensemble):
-        if (member.study, member.trial) in bare:
+        if any(member.label in members for members in without.values()):
             continue
         for dimension in member.by_dimension:
             path = bank.folder(member.study, member.trial) / f"{dimension}.safetensors"
@@ -99,65 +113,46 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
                 problems += error.problems
                 continue
             if header.label_range != ensemble.label_range:
-                found, expected = list(header.label_range), list(ensemble.label_range)
                 problems.append(
-                    f"{path}: trained on label range {found}, the ensemble is of {expected}"
+                    f"{path}: trained on label range {list(header.label_range)}, the ensemble is "
+                    f"of {list(ensemble.label_range)}"
                 )
-            problems += [
-                p
-                for one in header.feature_sets
-                if (p := _other_set(sets.setdefault(one.name, one), one, path))
-            ]
+            for feature_set in header.feature_sets:
+                known = sets.setdefault(feature_set.name, feature_set)
+                if _input_of(known) != _input_of(feature_set):
+                    problems.append(
+                        f"{path}: feature set {feature_set.name!r} has {feature_set.dim} columns "
+                        f"of modality {feature_set.modality!r}; another member's has {known.dim} "
+                        f"of {known.modality!r}, or other names of columns: one of them can't be "
+                        "predicted"
+                    )
     if problems:
         raise InputError(*dict.fromkeys(problems))
     return [sets[name] for name in sorted(sets)]
 
 
-def _lacks(piece: Ensemble, member: saved.Member) -> str | None:
-    """Why a member has no weights to predict with; None where it has."""
-    if member.source == "outside":
-        return "from elsewhere, whose predictions are in the bank but not their weights"
-    if piece.measured_on.fold == MIX:
-        return "of fold train_val_mix, whose predictions are means over epochs that keep no weights"
-    return None
+def _without_weights(ensemble: Ensemble) -> dict[str, dict[str, str]]:
+    """Members without weights to predict with, by the reason: label -> words on one of them."""
+    by_reason: dict[str, dict[str, str]] = {}
+    for _, piece, dimension, member in _each_member(ensemble):
+        if member.source == "outside":
+            reason = "from elsewhere, whose predictions are in the bank but not their weights"
+        elif piece.measured_on.fold == MIX:
+            reason = "of fold train_val_mix, whose predictions are means over epochs that keep no weights"
+        else:
+            continue
+        label = f"{member.study}/{member.trial}"
+        words = f"{label} (weight in {dimension} {member.weight:.3f})"
+        by_reason.setdefault(reason, {})[label] = words
+    return by_reason
 
 
-def _all_members(ensemble: Ensemble) -> Iterator[tuple[Ensemble, saved.Member]]:
-    for _, piece in ensemble.pieces:
-        for dimension in DIMENSIONS:
-            yield from ((piece, member) for member in piece.dimensions[dimension].members)
+def _input_of(feature_set: FeatureSet) -> tuple[str, int, tuple[str, ...]]:
+    """The parts of a feature set that a model depends on."""
+    return feature_set.modality, feature_set.dim, feature_set.columns
 
 
-def _without_weights(ensemble: Ensemble) -> list[str]:
-    """One problem for each reason why members have no weights, with their names."""
-    named: dict[str, dict[str, str]] = {}
-    for _, piece in ensemble.pieces:
-        for dimension in DIMENSIONS:
-            for member in piece.dimensions[dimension].members:
-                if reason := _lacks(piece, member):
-                    label = f"{member.study}/{member.trial}"
-                    named.setdefault(reason, {})[label] = (
-                        f"{label} (weight in {dimension} {member.weight:.3f})"
-                    )
-    return [
-        f"ensemble {ensemble.name!r} has members {reason}: {', '.join(members.values())}; it can't predict anew; "
-        f"build one without{': `members: {outside: false}` in the recipe' if 'elsewhere' in reason else ' them'}"
-        for reason, members in named.items()
-    ]
-
-
-def _other_set(first: FeatureSet, second: FeatureSet, path: object) -> str | None:
-    """A model input can't be two things under one name."""
-    meant, found = ((one.modality, one.dim, one.columns) for one in (first, second))
-    if meant == found:
-        return None
-    return (
-        f"{path}: feature set {first.name!r} has {second.dim} columns of modality {second.modality!r}; another "
-        f"member's has {first.dim} of {first.modality!r}, or other names of columns: one of them can't be predicted"
-    )
-
-
-def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[Member]:
+def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[MemberModels]:
     """Members one by one, so that a reader who lets go of each has one in memory; check them by
     `needed` first."""
     for weights in members_of(ensemble):
@@ -165,26 +160,26 @@ def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[Member]:
         models: list[tuple[TrainedModel, list[str]]] = []
         for dimension in weights.by_dimension:
             model = load_model(folder, dimension)
-            if models and _same(models[0][0], model):
+            if models and _are_equal(models[0][0], model):
                 models[0][1].append(dimension)
             else:
                 models.append((model, [dimension]))
-        yield Member(weights, models)
+        yield MemberModels(weights, models)
 
 
-def _same(first: TrainedModel, second: TrainedModel) -> bool:
-    """Whether two models of one trial are of the same epoch."""
-    tensors = second.model.state_dict()
-    same_weights = all(
-        torch.equal(value, tensors[name]) for name, value in first.model.state_dict().items()
-    )
-    pairs = zip(first.statistics or (), second.statistics or (), strict=True)
-    return same_weights and all(np.array_equal(a, b) for a, b in pairs)
+def _are_equal(left: TrainedModel, right: TrainedModel) -> bool:
+    """True for two models of one trial that are of one epoch."""
+    tensors = right.model.state_dict()
+    for name, tensor in left.model.state_dict().items():
+        if not torch.equal(tensor, tensors[name]):
+            return False
+    pairs = zip(left.statistics or (), right.statistics or (), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
 def predict_together(
     ensemble: Ensemble,
-    members: Iterable[Member],
+    members: Iterable[MemberModels],
     store: Store,
     recordings: Sequence[Recording],
     *,
@@ -195,31 +190,33 @@ def predict_together(
     clipped.
 
     `watch` is told a member's label and how many frames a model of it has just predicted. JobError
-    when a member predicts something that is no number."""
+    when a member's prediction is not finite."""
     pieces = ensemble.pieces
     frames = sum(recording.frames for recording in recordings)
-    total = {dimension: np.zeros((frames, len(pieces))) for dimension in DIMENSIONS}
+    # A column per piece: each is post-processed on its own.
+    totals = {dimension: np.zeros((frames, len(pieces))) for dimension in DIMENSIONS}
     for member in members:
         for model, dimensions in member.models:
             for rows, part in parts(recordings):
                 values = model.predict(store, part, device=device)
                 if not np.isfinite(values).all():
-                    names = ", ".join(one.name for one in part[:3])
+                    names = ", ".join(recording.name for recording in part[:3])
                     raise JobError(
-                        f"{member.weights.label}: its {model.dimension} model predicts NaN for {names}"
+                        f"{member.weights.label}: its {model.dimension} model predicts NaN for "
+                        f"{names}"
                     )
                 for dimension in dimensions:
                     weights = np.array(member.weights.by_dimension[dimension])
-                    column = values[:, DIMENSIONS.index(dimension)].astype(np.float64)
-                    total[dimension][rows] += column[:, None] * weights
+                    predicted = values[:, DIMENSIONS.index(dimension)].astype(np.float64)
+                    totals[dimension][rows] += predicted[:, None] * weights
                 watch(member.weights.label, len(values))
-    found = np.zeros((frames, len(DIMENSIONS)))
+    predictions = np.zeros((frames, len(DIMENSIONS)))
     for index, (share, piece) in enumerate(pieces):
-        columns = [
-            finished(total[d][:, index], recordings, piece.dimensions[d].post) for d in DIMENSIONS
-        ]
-        found += share * np.stack(columns, axis=1)
-    return found
+        for column, dimension in enumerate(DIMENSIONS):
+            total = totals[dimension][:, index]
+            post = piece.dimensions[dimension].post
+            predictions[:, column] += share * finished(total, recordings, post)
+    return predictions
 
 
 def parts(
@@ -227,19 +224,17 @@ def parts(
 ) -> Iterator[tuple[NDArray[np.int64], tuple[Recording, ...]]]:
     """Recordings of whole subjects, about PART frames together, with the rows that their frames
     have in the result."""
-    starts = np.cumsum([0, *(recording.frames for recording in recordings)])
-    subjects: dict[str, list[int]] = {}
-    for index, recording in enumerate(recordings):
-        subjects.setdefault(recording.subject, []).append(index)
-    part: list[int] = []
-    for number, indexes in enumerate(subjects.values(), start=1):
-        part += indexes
-        if number == len(subjects) or sum(recordings[i].frames for i in part) >= PART:
-            rows = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in part])
-            yield rows, tuple(recordings[i] for i in part)
-            part = []
-
-
-def describe(feature_sets: Iterable[FeatureSet]) -> list[dict[str, object]]:
-    """Feature sets as JSON has them."""
-    return [{**asdict(one), "columns": list(one.columns)} for one in feature_sets]
+    by_subject: dict[str, list[tuple[int, Recording]]] = {}
+    start = 0
+    for recording in recordings:
+        by_subject.setdefault(recording.subject, []).append((start, recording))
+        start += recording.frames
+    part: list[Recording] = []
+    rows: list[NDArray[np.int64]] = []
+    for number, subject in enumerate(by_subject.values(), start=1):
+        for start, recording in subject:
+            part.append(recording)
+            rows.append(np.arange(start, start + recording.frames))
+        if number == len(by_subject) or sum(map(len, rows)) >= PART:
+            yield np.concatenate(rows), tuple(part)
+            part, rows = [], []

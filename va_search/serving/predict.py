@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from va_search.data.store import SPLITS, Recording, Store, frames_hash
+from va_search.data.store import SPLITS, FeatureSet, Recording, Store, frames_hash
 from va_search.ensemble.candidates import ALL
-from va_search.ensemble.predicted import predict as from_the_bank
+from va_search.ensemble.predicted import predict as predict_from_bank
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank
@@ -28,14 +29,30 @@ from va_search.training.weights import unfit
 Watch = Callable[[str, int, int], None]
 
 
+def checked_device(name: str) -> str:
+    """`name`, or for "auto" a GPU where there is one; InputError for a device that torch does not
+    know or have here."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"--device {name!r} can't be used here ({reason}); allowed: auto, cpu, cuda, cuda:0 …"
+        ) from None
+    return str(device)
+
+
 @dataclass(frozen=True)
 class Written:
-    """What was written. `members`: trials with weight; `clipped`: values that lay outside the label
-    range.
+    """The folder that was written. `members`: trials with weight; `clipped`: values that lay
+    outside the label range.
 
     `from_bank`: where the recordings are those the study predicted when it trained, the largest
-    difference to what the bank has, else None. Trials trained in bf16 on a GPU differ; beyond that,
-    weights or features changed since."""
+    difference to the bank's predictions, else None. Trials trained in bf16 on a GPU differ; beyond
+    that, weights or features changed since."""
 
     ensemble: str
     split: str
@@ -68,37 +85,36 @@ def write_predictions(
     an unknown split, or one without recordings; weights that are missing or don't fit; feature sets
     of the store that don't fit; an `out` that holds anything but earlier predictions by this
     ensemble (with `replace`: any output of ours)."""
+    out = out.resolve()
     recordings, feature_sets, replaced = _checked(
-        ensemble, bank, store, split, out.resolve(), replace=replace
+        ensemble, bank, store, split, out, replace=replace
     )
-    sheets = recording_sheets(
-        np.zeros((sum(r.frames for r in recordings), 2)), recordings, store
-    )  # names, before work
-    done, frames = 0, sum(r.frames for r in recordings) * _models(ensemble)
+    frames = sum(recording.frames for recording in recordings)
+    recording_sheets(np.zeros((frames, 2)), recordings, store)  # refuses names before the work
+    members = members_of(ensemble)
+    # At most: models are fewer where one epoch is the best of both dimensions.
+    total = frames * sum(len(member.by_dimension) for member in members)
+    done = 0
 
-    def count(label: str, more: int) -> None:
+    def count(label: str, predicted: int) -> None:
         nonlocal done
-        done += more
-        watch(label, done, frames)
+        done += predicted
+        watch(label, done, total)
 
-    members = load_members(ensemble, bank)
-    raw = predict_together(ensemble, members, store, recordings, device=device, watch=count)
+    models = load_members(ensemble, bank)
+    raw = predict_together(ensemble, models, store, recordings, device=device, watch=count)
     values = np.clip(raw, *ensemble.label_range)
     sheets = recording_sheets(values, recordings, store)
-    about = {
-        **about_ensemble(ensemble, PREDICTIONS),
-        "format": "recordings",
-        "split": split,
-        "store": store.name,
-    }
-    write_folder(out.resolve(), sheets, about, ensemble.label_range)
+    about = about_ensemble(ensemble, PREDICTIONS)
+    about |= {"format": "recordings", "split": split, "store": store.name}
+    write_folder(out, sheets, about, ensemble.label_range)
     return Written(
         ensemble=ensemble.name,
         split=split,
-        folder=out.resolve(),
+        folder=out,
         files=tuple(sheet.name for sheet in sheets),
         rows=len(values),
-        members=len(members_of(ensemble)),
+        members=len(members),
         feature_sets=feature_sets,
         clipped=int((raw != values).sum()),
         replaced=replaced,
@@ -110,46 +126,44 @@ def write_predictions(
 def _from_bank(
     ensemble: Ensemble, bank: Bank, split: str, recordings: tuple[Recording, ...], raw: Values
 ) -> float | None:
-    known = {"test": ensemble.test_frames_hash, "validation": ensemble.frames_hash}
+    hashes = {"test": ensemble.test_frames_hash, "validation": ensemble.frames_hash}
     if ALL in {piece.measured_on.fold for _, piece in ensemble.pieces}:
-        del known["validation"]  # there the bank has each recording from one fold's trial only
-    if frames_hash(recordings) != known.get(split):
+        # There the bank has each recording from one fold's trial only.
+        del hashes["validation"]
+    if frames_hash(recordings) != hashes.get(split):
         return None
     try:
-        return float(np.abs(from_the_bank(ensemble, bank, split, recordings) - raw).max())
+        banked = predict_from_bank(ensemble, bank, split, recordings)
     except InputError:  # a home that has the weights only
         return None
+    return float(np.abs(banked - raw).max())
 
 
 def _checked(
     ensemble: Ensemble, bank: Bank, store: Store, split: str, out: Path, *, replace: bool
 ) -> tuple[tuple[Recording, ...], tuple[str, ...], bool]:
-    """The recordings to predict, names of the feature sets to read, and whether `out` is
+    """The recordings to predict, names of the feature sets to read, and True where `out` is
     replaced."""
     problems: list[str] = []
+    recordings: tuple[Recording, ...] = ()
+    sets: list[FeatureSet] = []
     replaced = False
-    names: tuple[str, ...] = ()
     try:
         replaced = may_write(out, ensemble.name, PREDICTIONS, replace=replace)
     except InputError as error:
         problems += error.problems
-    recordings = store.split(split) if split in SPLITS else ()
     if split not in SPLITS:
         problems.append(unknown_name("split", split, SPLITS))
-    elif not recordings:
-        there = ", ".join(f"{len(store.split(name))} {name}" for name in SPLITS)
-        problems.append(f"{store.path}: the store has no {split} recordings (found: {there})")
+    else:
+        recordings = store.split(split)
+        if not recordings:
+            counts = ", ".join(f"{len(store.split(name))} {name}" for name in SPLITS)
+            problems.append(f"{store.path}: the store has no {split} recordings (found: {counts})")
     try:
         sets = needed(ensemble, bank)
         problems += unfit(store, sets)
-        names = tuple(one.name for one in sets)
     except InputError as error:
         problems += error.problems
     if problems:
         raise InputError(*problems)
-    return recordings, names, replaced
-
-
-def _models(ensemble: Ensemble) -> int:
-    """Models of the ensemble, at most: fewer where one epoch is the best of both dimensions."""
-    return sum(len(member.by_dimension) for member in members_of(ensemble))
+    return recordings, tuple(feature_set.name for feature_set in sets), replaced

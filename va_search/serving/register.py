@@ -39,7 +39,7 @@ LIBRARIES = (
     "scipy",
     "torch",
 )
-"""What the logged code imports, all it takes to serve the model elsewhere."""
+"""Imports of the logged code, all it takes to serve the model elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def register(
     InputError for members without weights (all named), and names that the registry can't have.
     """
     model = checked_name(name or ensemble.name, "model name")
-    place = tracking_place(home, tracking_uri)
+    tracking = tracking_place(home, tracking_uri)
     with tempfile.TemporaryDirectory(prefix="va-search-model-") as temporary:
         folder = Path(temporary) / "ensemble"
         folder.mkdir()
@@ -77,12 +77,12 @@ def register(
         served = Served.open(folder)
         table = example(feature_sets, rate)
         rate_needed = rate is None and counts_seconds(ensemble)
-        for given in [table] if rate_needed else [table, table.drop(columns=[RATE])]:
-            _refuse_broken(served, given)
-        needed = schema(feature_sets, rate_needed=rate_needed)
-        document = ensemble.model_dump(mode="json")
-        with answered(place.uri):
-            run = log_ensemble(place, document)
+        _refuse_broken(served, table)
+        if not rate_needed:
+            _refuse_broken(served, table.drop(columns=[RATE]))
+        columns = schema(feature_sets, rate_needed=rate_needed)
+        with answered(tracking.uri):
+            run = log_ensemble(tracking, ensemble.model_dump(mode="json"))
         logged = Model(
             name=model,
             run=run,
@@ -90,25 +90,26 @@ def register(
             code=Path(__file__).with_name("model.py"),
             package=Path(va_search.__file__).parent,
             folder=folder,
-            columns=[Column(*one) for one in needed],
+            columns=[Column(*column) for column in columns],
             example=table,
             requirements=_requirements(),
             about=_about(ensemble),
             build=content_id(ensemble),
         )
-        with answered(place.uri):
-            version, new = log_version(place.uri, logged)
-        note_registered(home, ensemble, model=model, version=version, tracking_uri=shown(place.uri))
+        uri = shown(tracking.uri)
+        with answered(tracking.uri):
+            version, new = log_version(tracking.uri, logged)
+        note_registered(home, ensemble, model=model, version=version, tracking_uri=uri)
         megabytes = sum(file.stat().st_size for file in folder.rglob("*.safetensors")) / 1e6
     return Registered(
         ensemble=ensemble.name,
         model=model,
         version=version,
         uri=f"models:/{model}/{version}",
-        tracking_uri=shown(place.uri),
+        tracking_uri=uri,
         run=run,
         new=new,
-        columns=sum(one.dim for one in feature_sets),
+        columns=sum(feature_set.dim for feature_set in feature_sets),
         members=len(served.members),
         megabytes=round(megabytes, 3),
     )
@@ -125,20 +126,22 @@ def _rate(ensemble: Ensemble) -> float | None:
 
 
 def _refuse_broken(served: Served, table: Any) -> None:
-    found = served.predict(table)
-    if len(found) != len(table) or not found[list(DIMENSIONS)].notna().all(axis=None):
+    predictions = served.predict(table)
+    is_whole = predictions[list(DIMENSIONS)].notna().all(axis=None)
+    if len(predictions) != len(table) or not is_whole:
         raise JobError(
-            f"ensemble {served.ensemble.name!r} does not predict its own example; nothing was logged"
+            f"ensemble {served.ensemble.name!r} does not predict its own example; nothing was "
+            "logged"
         )
 
 
 def _content(folder: Path) -> str:
     """Hash of the package's version and of every file in the folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    hashes = {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in files
-    }
+    hashes = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            name = str(path.relative_to(folder))
+            hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return digest([__version__, hashes])
 
 
@@ -151,9 +154,10 @@ def _requirements() -> list[str]:
 
 
 def _about(ensemble: Ensemble) -> str:
-    """What the registry's page says of a version."""
+    """The text on the registry's page of a version."""
     lines = [
-        f"Ensemble `{ensemble.name}` of va-search {__version__}, recipe `{ensemble.recipe}`. Validation CCC:"
+        f"Ensemble `{ensemble.name}` of va-search {__version__}, recipe `{ensemble.recipe}`. "
+        "Validation CCC:"
     ]
     for measured in ("out_of_fold", "in_sample"):
         scores = ensemble.scores[measured]

@@ -1,4 +1,4 @@
-"""An ensemble as one folder that needs nothing else: what is logged to MLflow and predicts there.
+"""An ensemble as one folder that needs nothing else: logged to MLflow, it predicts there.
 
     ensemble.json                                    the ensemble, as saved
     serving.json                                     feature sets, frame rate
@@ -10,21 +10,19 @@ scale."""
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from va_search.data.store import FeatureSet
-from va_search.ensemble.apply import PostProcessing
 from va_search.ensemble.saved import Ensemble
 from va_search.files import read_json, write_json
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.serving.members import (
-    Member,
-    describe,
+    MemberModels,
     load_members,
     members_of,
     needed,
@@ -49,7 +47,7 @@ class Served:
     ensemble: Ensemble
     feature_sets: list[FeatureSet]
     frames_per_second: float | None
-    members: list[Member]
+    members: list[MemberModels]
 
     @classmethod
     def open(cls, folder: Path) -> Served:
@@ -61,8 +59,8 @@ class Served:
         return cls(ensemble, needed(ensemble, bank), rate, list(load_members(ensemble, bank)))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """recording, valence, arousal for every row of the table, in its order; see `rows` for what
-        a table has."""
+        """recording, valence, arousal for every row of the table, in its order; see `rows` for the
+        table's columns."""
         import pandas as pd
 
         ensemble = self.ensemble
@@ -72,31 +70,25 @@ class Served:
         store, order = to_store(
             frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=rate
         )
-        values = np.zeros((len(frame), 2))
+        values = np.zeros((len(frame), len(DIMENSIONS)))
         if len(frame):
             values[order] = predict_together(ensemble, self.members, store, store.recordings)
         values = np.clip(values, *ensemble.label_range)
-        found = {
-            RECORDING: frame[RECORDING].astype(str),
-            "valence": values[:, 0],
-            "arousal": values[:, 1],
-        }
-        return pd.DataFrame(found, index=frame.index)
+        predictions = pd.DataFrame(values, index=frame.index, columns=list(DIMENSIONS))
+        predictions.insert(0, RECORDING, frame[RECORDING].astype(str))
+        return predictions
 
 
 def write_served(
     folder: Path, ensemble: Ensemble, bank: Bank, frames_per_second: float | None
 ) -> list[FeatureSet]:
     """Put an ensemble and its members' weights into an empty folder; the feature sets a table must
-    have.
-
-    InputError as `needed` raises it.
-    """
+    have. InputError as `needed` raises it."""
     feature_sets = needed(ensemble, bank)
     write_json(folder / "ensemble.json", ensemble.model_dump(mode="json"))
+    about = [asdict(feature_set) for feature_set in feature_sets]
     write_json(
-        folder / "serving.json",
-        {"frames_per_second": frames_per_second, "feature_sets": describe(feature_sets)},
+        folder / "serving.json", {"frames_per_second": frames_per_second, "feature_sets": about}
     )
     for member in members_of(ensemble):
         to = folder / "bank" / member.study / member.trial
@@ -108,36 +100,43 @@ def write_served(
 
 
 def counts_seconds(ensemble: Ensemble) -> bool:
-    """Whether a post-processing needs to know the frame rate."""
-    posts = [
-        piece.dimensions[dimension].post for _, piece in ensemble.pieces for dimension in DIMENSIONS
-    ]
-    return any(_counts_seconds(post) for post in posts)
-
-
-def _counts_seconds(post: PostProcessing) -> bool:
-    return (post.smoothing != "none" and post.window_seconds > 0.0) or post.delay_seconds != 0.0
+    """True where a post-processing needs to know the frame rate."""
+    for _, piece in ensemble.pieces:
+        for dimension in DIMENSIONS:
+            post = piece.dimensions[dimension].post
+            smooths = post.smoothing != "none" and post.window_seconds > 0.0
+            if smooths or post.delay_seconds != 0.0:
+                return True
+    return False
 
 
 def schema(feature_sets: list[FeatureSet], *, rate_needed: bool) -> list[tuple[str, str, bool]]:
-    """(name, type, whether it is needed) of the columns a table may have."""
-    features = [(name, "double", True) for one in feature_sets for name in columns_of(one)]
-    optional = [(SUBJECT, "string", False), (RATE, "double", rate_needed), (GAP, "boolean", False)]
-    return [(RECORDING, "string", True), *optional, *features]
+    """(name, type, True where it is needed) of the columns a table may have."""
+    columns = [
+        (RECORDING, "string", True),
+        (SUBJECT, "string", False),
+        (RATE, "double", rate_needed),
+        (GAP, "boolean", False),
+    ]
+    for feature_set in feature_sets:
+        columns += [(name, "double", True) for name in columns_of(feature_set)]
+    return columns
 
 
 def example(feature_sets: list[FeatureSet], frames_per_second: float | None) -> pd.DataFrame:
     """Two short recordings of made-up features: no data of the study goes into the model."""
     import pandas as pd
 
-    frames = 2 * EXAMPLE_FRAMES
+    frames = np.arange(2 * EXAMPLE_FRAMES)
     table: dict[str, Any] = {
-        RECORDING: ["first"] * EXAMPLE_FRAMES + ["second"] * EXAMPLE_FRAMES,
-        SUBJECT: ["anna"] * EXAMPLE_FRAMES + ["ben"] * EXAMPLE_FRAMES,
-        RATE: [frames_per_second or 25.0] * frames,
-        GAP: [False] * frames,
+        RECORDING: np.repeat(["first", "second"], EXAMPLE_FRAMES),
+        SUBJECT: np.repeat(["anna", "ben"], EXAMPLE_FRAMES),
+        RATE: frames_per_second or 25.0,
+        GAP: False,
     }
-    at = np.arange(frames)
-    names = [name for one in feature_sets for name in columns_of(one)]
-    waves = {name: np.round(np.sin(0.7 * at + 0.3 * index), 3) for index, name in enumerate(names)}
-    return pd.DataFrame({**table, **waves})
+    names: list[str] = []
+    for feature_set in feature_sets:
+        names += columns_of(feature_set)
+    for index, name in enumerate(names):
+        table[name] = np.round(np.sin(0.7 * frames + 0.3 * index), 3)
+    return pd.DataFrame(table)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import uuid
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,6 @@ from va_search.files import read_json, remove_folder, whole_file, write_json
 from va_search.submission.formats import Sheet
 
 MARK = ".submission.json"
-
-
 SUBMISSION = "submission"
 """Kind of a folder with test predictions from the bank, in a challenge's format."""
 PREDICTIONS = "predictions"
@@ -43,40 +42,45 @@ def may_write(
     replace: bool = False,
     option: str = ", or add --replace to replace it",
 ) -> bool:
-    """Whether an earlier output of ours is at `out`; InputError when anything else is.
+    """True where an earlier output of ours is at `out`; InputError when anything else is.
 
     Output of another ensemble, or of another kind, is replaced where `replace` says so, and refused
-    otherwise. `option`: how the message says that one may ask for that."""
+    otherwise. `option`: the end of that message, which says how to ask for it."""
     if not out.exists():
         return False
     if not out.is_dir():
         raise InputError(f"{out}: is a file, expected a folder to write to")
-    found = {path.name for path in out.iterdir()}
-    if not found:
+    names = {path.name for path in out.iterdir()}
+    if not names:
         return False
     hint = "choose another --out"
-    if MARK not in found:
+    if MARK not in names:
         raise InputError(
-            f"{out}: not empty and no earlier submission (found {', '.join(sorted(found)[:3])}); {hint}"
+            f"{out}: not empty and no earlier submission (found {_few(names)}); {hint}"
         )
-    mark = _read_mark(out, hint)
+    mark = read_json(out / MARK)
+    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
+        raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
     files = mark["files"]
-    if found - {MARK} != set(files):
-        other = sorted((found - {MARK}) ^ set(files))
+    moved = (names - {MARK}) ^ set(files)
+    if moved:
         raise InputError(
-            f"{out}: an earlier submission with files added or removed ({', '.join(other[:3])}); {hint}"
+            f"{out}: an earlier submission with files added or removed ({_few(moved)}); {hint}"
         )
     changed = [name for name, digest in files.items() if _sha256(out / name) != digest]
     if changed:
+        raise InputError(f"{out}: an earlier submission, but {_few(changed)} changed since; {hint}")
+    written = (_kind_of(mark), str(mark.get("ensemble")))
+    if not replace and written != (kind, ensemble):
         raise InputError(
-            f"{out}: an earlier submission, but {', '.join(sorted(changed)[:3])} changed since; {hint}"
-        )
-    held, held_kind = str(mark.get("ensemble")), _kind_of(mark)
-    if not replace and (held != ensemble or held_kind != kind):
-        raise InputError(
-            f"{out}: holds the {held_kind} of ensemble {held!r}, and this is the {kind} of {ensemble!r}; {hint}{option}"
+            f"{out}: holds the {written[0]} of ensemble {written[1]!r}, and this is the {kind} of "
+            f"{ensemble!r}; {hint}{option}"
         )
     return True
+
+
+def _few(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)[:3])
 
 
 def free_folder(out: Path, ensemble: str, kind: str) -> Path:
@@ -89,14 +93,6 @@ def free_folder(out: Path, ensemble: str, kind: str) -> Path:
             continue
         return free
     return out
-
-
-def _read_mark(out: Path, hint: str) -> dict[str, Any]:
-    """The document of `.submission.json`; InputError where it is not one of ours."""
-    mark = read_json(out / MARK)
-    if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
-        raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
-    return mark
 
 
 def _kind_of(mark: dict[str, Any]) -> str:
@@ -133,7 +129,7 @@ def write_folder(
 
 
 def about_ensemble(ensemble: Ensemble, kind: str) -> dict[str, Any]:
-    """What a folder's mark says of the ensemble whose predictions it holds, and of their kind."""
+    """The part of a folder's mark on the ensemble whose predictions it holds, and on their kind."""
     return {
         "ensemble": ensemble.name,
         "kind": kind,
@@ -168,17 +164,17 @@ def _check(path: Path, sheet: Sheet, label_range: tuple[float, float]) -> None:
     values = np.array([row[-2:] for row in rows], dtype=np.float64).reshape(-1, 2)
     keys = None if sheet.keys is None else [row[0] for row in rows]
     low, high = label_range
-    whole = (
+    is_whole = (
         tuple(header) == sheet.header
         and keys == sheet.keys
         and values.shape == sheet.values.shape
-        and np.isfinite(values).all()
-        and bool((np.abs(values - sheet.values) <= 1e-6).all())
+        and np.allclose(values, sheet.values, rtol=0, atol=1e-6)  # False for NaN
         and bool(((values >= low - 1e-6) & (values <= high + 1e-6)).all())
     )
-    if not whole:
+    if not is_whole:
         raise JobError(
-            f"{path.name}: what was written does not read back as it was meant; nothing was submitted"
+            f"{path.name}: what was written does not read back as it was meant; nothing was "
+            "submitted"
         )
 
 

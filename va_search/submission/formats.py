@@ -13,19 +13,21 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.affwild2_files import COLUMN, sample_images
+from va_search.data.problems import first_few
 from va_search.data.readers import read_strings
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError, unknown_name
 from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS
 
+MOST = 20
+"""Problems told in one error."""
 Values = NDArray[np.float64]
 
 
@@ -48,44 +50,45 @@ def _abaw(
             "format abaw follows the organisers' sample file; give it with --sample FILE"
         )
     images = sample_images(sample)
-    firsts = np.cumsum([0, *(recording.frames for recording in test)]).tolist()
-    first = dict(zip([recording.name for recording in test], firsts, strict=False))
     _refuse_other_rows(images, test, sample)
-    rows = [first[name] + frame - 1 for name, frame in images]
+    starts, frames = {}, 0
+    for recording in test:
+        starts[recording.name] = frames
+        frames += recording.frames
+    rows = [starts[name] + frame - 1 for name, frame in images]
     keys = read_strings(sample, COLUMN)
-    name = f"predictions{'.csv' if sample.suffix == '.csv' else '.txt'}"
-    return [Sheet(name, ("image_location", *DIMENSIONS), keys, values[rows])]
+    suffix = ".csv" if sample.suffix == ".csv" else ".txt"
+    return [Sheet(f"predictions{suffix}", ("image_location", *DIMENSIONS), keys, values[rows])]
 
 
 def _refuse_other_rows(
     images: list[tuple[str, int]], test: Sequence[Recording], sample: Path
 ) -> None:
     frames = {recording.name: recording.frames for recording in test}
-    asked = Counter(name for name, _ in images)
-    problems = [
-        f"{sample}: " + unknown_name("test recording", name, frames) if len(frames) <= 20 else
-        f"{sample}: recording {name!r} is no test recording of the store"
-        for name in asked if name not in frames
-    ]  # fmt: skip
-    problems += [
-        f"{sample}: test recording {name!r} of the store has no row"
-        for name in frames
-        if name not in asked
-    ]
-    last: dict[str, int] = {}
+    largest: dict[str, int] = {}
     for name, frame in images:
-        last[name] = max(frame, last.get(name, 0))
-    problems += [
-        f"{sample}: frame {frame} of {name!r}, but the store has {frames[name]} frames of it"
-        for name, frame in last.items()
-        if name in frames and frame > frames[name]
-    ]
+        largest[name] = max(frame, largest.get(name, 0))
+    unknown, lacking, beyond = [], [], []
+    for name, frame in largest.items():
+        if name not in frames:
+            problem = f"recording {name!r} is no test recording of the store"
+            if len(frames) <= MOST:  # few enough to name them all
+                problem = unknown_name("test recording", name, frames)
+            unknown.append(f"{sample}: {problem}")
+        elif frame > frames[name]:
+            beyond.append(
+                f"{sample}: frame {frame} of {name!r}, but the store has {frames[name]} frames of "
+                "it"
+            )
+    for name in frames:
+        if name not in largest:
+            lacking.append(f"{sample}: test recording {name!r} of the store has no row")
+    problems = unknown + lacking + beyond
     if len(set(images)) < len(images):
         (name, frame), count = Counter(images).most_common(1)[0]
         problems.append(f"{sample}: frame {frame} of {name!r} stands {count} times, expected once")
     if problems:
-        more = [f"… and {len(problems) - 20} more problems"] if len(problems) > 20 else []
-        raise InputError(*problems[:20], *more)
+        raise InputError(*first_few(problems, MOST))
 
 
 def _recordings(
@@ -104,21 +107,22 @@ def recording_sheets(values: Values, recordings: Sequence[Recording], store: Sto
 
     InputError naming every recording that can't be a file's name.
     """
-    ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
-    sheets, problems = [], []
-    for recording, (low, high) in zip(recordings, pairwise(ends), strict=True):
-        keys = (
-            _as_it_stood(store.times[recording.start : recording.stop])
-            if store.time_column
-            else None
-        )
-        header = (store.time_column, *DIMENSIONS) if store.time_column else DIMENSIONS
+    sheets: list[Sheet] = []
+    problems: list[str] = []
+    start = 0
+    for recording in recordings:
+        keys = None
+        header: tuple[str, ...] = DIMENSIONS
+        if store.time_column:
+            keys = _time_texts(store.times[recording.start : recording.stop])
+            header = (store.time_column, *DIMENSIONS)
         try:
             name = f"{checked_name(recording.name, 'recording')}.csv"
         except InputError as error:
             problems += error.problems
-            continue
-        sheets.append(Sheet(name, header, keys, values[low:high]))
+        else:
+            sheets.append(Sheet(name, header, keys, values[start : start + recording.frames]))
+        start += recording.frames
     if problems:
         raise InputError(*problems)
     return sheets
@@ -130,9 +134,13 @@ FORMATS: dict[str, Callable[[Values, Sequence[Recording], Store, Path | None], l
 }
 
 
-def _as_it_stood(times: NDArray[np.float64]) -> list[str]:
+def _time_texts(times: NDArray[np.float64]) -> list[str]:
     """The time column's texts: integers where all of the recording's are, empty where there was
     none."""
-    known = times[~np.isnan(times)]
-    whole = bool((known == np.round(known)).all())
-    return ["" if np.isnan(t) else str(int(t)) if whole else repr(t) for t in times.tolist()]
+    missing = np.isnan(times)
+    are_whole = bool((times == np.round(times))[~missing].all())
+    texts = []
+    for time, is_missing in zip(times.tolist(), missing, strict=True):
+        text = str(int(time)) if are_whole and not is_missing else repr(time)
+        texts.append("" if is_missing else text)
+    return texts

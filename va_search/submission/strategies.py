@@ -46,7 +46,7 @@ Scores = dict[str, float | None]
 
 
 @dataclass(frozen=True)
-class Row:
+class StrategyRow:
     """One line of Table 6. Scores {valence, arousal, score} are None where they could not be
     measured.
 
@@ -68,25 +68,24 @@ class Row:
 
 @dataclass(frozen=True)
 class Submissions:
-    """Table 6 and the ensembles in it; `path` is where it was saved, `remarks` are on the files of
-    labels."""
+    """Table 6 and the ensembles in it; `path` is the file it was saved to, `remarks` are on the
+    files of labels."""
 
     made_at: str
     labels: str | None
     studies: list[str]
-    rows: list[Row]
+    rows: list[StrategyRow]
     ensembles: list[Ensemble]
     path: Path
     remarks: tuple[str, ...] = ()
 
     def document(self) -> dict[str, Any]:
-        """What submissions.json says."""
-        rows = [asdict(row) for row in self.rows]
+        """The content of submissions.json."""
         return {
             "made_at": self.made_at,
             "labels": self.labels,
             "studies": self.studies,
-            "rows": rows,
+            "rows": [asdict(row) for row in self.rows],
         }
 
 
@@ -107,39 +106,46 @@ def write_submissions(
     first study unless given. `watch` is told each strategy as it begins. InputError, before
     anything is written: unknown studies, labels that are not right, folders or ensembles that are
     not ours to replace; afterwards, when no strategy could be made."""
-    names = _names(prefix or studies[0])
+    names = {
+        recipe: checked_name(f"{prefix or studies[0]}-{recipe}", "ensemble name")
+        for recipe in STRATEGIES
+    }
     store = store or find_store(find_candidates(Bank(home.bank), studies, outside=True)[0])
     remarks: list[str] = []
     truth = _checked(home, names, out, store, labels=labels, remarks=remarks)
     rows, ensembles = [], []
     for number, (recipe, strategy) in enumerate(STRATEGIES.items(), start=1):
         watch(strategy)
-        empty = Row(number, strategy, recipe)
+        empty = StrategyRow(number, strategy, recipe)
+        folder = out / recipe
         try:
-            ensemble = _made(home, studies, recipe, names[recipe], store=store, out=out / recipe)
+            document = load_recipe(shipped(f"ensembles/paper/{recipe}.yaml"))
+            ensemble = build(home, studies, document, names[recipe], store, force=True)
+            submit(ensemble, store, Bank(home.bank), format="recordings", out=folder)
         except InputError as error:
-            left = f"; {out / recipe} is of an earlier call" if (out / recipe).exists() else ""
-            rows.append(replace(empty, problem=f"{error}{left}"))
+            earlier = f"; {folder} is of an earlier call" if folder.exists() else ""
+            rows.append(replace(empty, problem=f"{error}{earlier}"))
             continue
         ensembles.append(ensemble)
-        test = (
-            None
-            if truth is None
-            else _finite(scores_of(read_submission(out / recipe, store), truth))
-        )
+        test = None
+        if truth is not None:
+            test = _finite(scores_of(read_submission(folder, store), truth))
         rows.append(_filled(empty, ensemble, test))
     if not ensembles:
         raise InputError(*(f"{row.strategy}: {row.problem}" for row in rows))
     path = home.study(studies[0]) / "submissions.json"
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    given = None if labels is None else str(labels.resolve())
-    made = Submissions(made_at, given, list(studies), rows, ensembles, path, tuple(remarks))
-    write_json(path, made.document())
-    return made
-
-
-def _names(prefix: str) -> dict[str, str]:
-    return {recipe: checked_name(f"{prefix}-{recipe}", "ensemble name") for recipe in STRATEGIES}
+    submissions = Submissions(
+        made_at,
+        None if labels is None else str(labels.resolve()),
+        list(studies),
+        rows,
+        ensembles,
+        path,
+        tuple(remarks),
+    )
+    write_json(path, submissions.document())
+    return submissions
 
 
 def _checked(
@@ -175,28 +181,15 @@ def _checked(
 
 
 def _refuse_other(home: Home, name: str, recipe: str) -> None:
-    """An ensemble of this name that is of another recipe was not made here."""
-    if home.ensemble(name).is_file() and (found := read_ensemble(home, name).recipe) != recipe:
-        raise InputError(f"ensemble {name!r} exists, of recipe {found}; choose another --prefix")
+    """InputError for an ensemble of this name that is of another recipe: it was not made here."""
+    if not home.ensemble(name).is_file():
+        return
+    existing = read_ensemble(home, name).recipe
+    if existing != recipe:
+        raise InputError(f"ensemble {name!r} exists, of recipe {existing}; choose another --prefix")
 
 
-def _made(
-    home: Home, studies: Sequence[str], recipe: str, name: str, *, store: Store, out: Path
-) -> Ensemble:
-    """The ensemble of a recipe, built, saved and submitted."""
-    ensemble = build(
-        home,
-        studies,
-        load_recipe(shipped(f"ensembles/paper/{recipe}.yaml")),
-        name,
-        store,
-        force=True,
-    )
-    submit(ensemble, store, Bank(home.bank), format="recordings", out=out)
-    return ensemble
-
-
-def _filled(row: Row, ensemble: Ensemble, test: Scores | None) -> Row:
+def _filled(row: StrategyRow, ensemble: Ensemble, test: Scores | None) -> StrategyRow:
     measured = ensemble.measured_on
     return replace(
         row,
@@ -216,13 +209,14 @@ def _filled(row: Row, ensemble: Ensemble, test: Scores | None) -> Row:
 
 def members_of(ensemble: Ensemble, dimension: str) -> set[tuple[str, str]]:
     """Study and trial of all members of one dimension, those of a blend's parts together."""
-    return {
-        (m.study, m.trial)
-        for _, piece in ensemble.pieces
-        for m in piece.dimensions[dimension].members
-    }
+    members: set[tuple[str, str]] = set()
+    for _, piece in ensemble.pieces:
+        members |= {(member.study, member.trial) for member in piece.dimensions[dimension].members}
+    return members
 
 
 def _finite(scores: dict[str, float] | None) -> Scores | None:
-    """JSON has no NaN: None where a CCC is not defined."""
-    return None if scores is None else {k: v if np.isfinite(v) else None for k, v in scores.items()}
+    """Scores with None where a CCC is not defined: JSON has no NaN."""
+    if scores is None:
+        return None
+    return {name: value if np.isfinite(value) else None for name, value in scores.items()}

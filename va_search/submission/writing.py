@@ -25,8 +25,8 @@ from va_search.submission.formats import FORMATS
 
 @dataclass(frozen=True)
 class Submission:
-    """What was written. `clipped`: values that lay outside the label range; `unasked`: frames the
-    sample leaves out."""
+    """The folder that was written. `clipped`: values that lay outside the label range; `unasked`:
+    frames the sample leaves out."""
 
     ensemble: str
     format: str
@@ -64,9 +64,8 @@ def submit(
     raw = predict(ensemble, bank, "test", test)
     values = np.clip(raw, *store.label_range)
     sheets = FORMATS[format](values, test, store, sample)
-    write_folder(
-        out, sheets, {**about_ensemble(ensemble, SUBMISSION), "format": format}, store.label_range
-    )
+    about = about_ensemble(ensemble, SUBMISSION) | {"format": format}
+    write_folder(out, sheets, about, store.label_range)
     rows = sum(len(sheet.values) for sheet in sheets)
     return Submission(
         ensemble=ensemble.name,
@@ -94,25 +93,28 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
         )
     if frames_hash(test) != ensemble.test_frames_hash:
         raise InputError(
-            f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built on"
+            f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built "
+            "on"
         )
-    if (
-        store.label_range != ensemble.label_range
-    ):  # no frame or score shows it, but values are clipped to it
-        found, expected = list(store.label_range), list(ensemble.label_range)
+    # No frame or score shows another label range, but values are clipped to it.
+    if store.label_range != ensemble.label_range:
         raise InputError(
-            f"{store.path}: label range {found}, ensemble {ensemble.name!r} is of {expected}; build it again"
+            f"{store.path}: label range {list(store.label_range)}, ensemble {ensemble.name!r} is of "
+            f"{list(ensemble.label_range)}; build it again"
         )
     problems = _replaced(ensemble, bank)
     for _, piece in ensemble.pieces:
-        now = in_sample(piece, bank, store) or {}
-        for dimension in DIMENSIONS if now else ():
-            then = piece.dimensions[dimension].scores.in_sample
-            if then is None or not abs(now[dimension] - then) < 1e-6:
-                was = math.nan if then is None else then
+        scores = in_sample(piece, bank, store)
+        if scores is None:
+            continue
+        for dimension in DIMENSIONS:
+            built = piece.dimensions[dimension].scores.in_sample
+            built = math.nan if built is None else built
+            if not abs(scores[dimension] - built) < 1e-6:  # true of NaN
                 problems.append(
-                    f"ensemble {piece.name!r}: {dimension} CCC in-sample is {now[dimension]:.4f} now and was {was:.4f} "
-                    "when it was built: a member or the annotations changed since; build it again"
+                    f"ensemble {piece.name!r}: {dimension} CCC in-sample is {scores[dimension]:.4f} "
+                    f"now and was {built:.4f} when it was built: a member or the annotations "
+                    "changed since; build it again"
                 )
     if problems:
         raise InputError(*problems)
@@ -121,12 +123,14 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
 def _replaced(ensemble: Ensemble, bank: Bank) -> list[str]:
     """Problems for outside models with other predictions now, perhaps of test recordings only,
     which no score shows."""
-    parts = [part for _, piece in ensemble.pieces for part in piece.dimensions.values()]
-    noted = {
-        (member.study, member.trial): member.content for part in parts for member in part.members
-    }
+    contents: dict[tuple[str, str], str | None] = {}
+    for _, piece in ensemble.pieces:
+        for part in piece.dimensions.values():
+            for member in part.members:
+                contents[member.study, member.trial] = member.content
     return [
-        f"{trial} of study {study} was replaced since ensemble {ensemble.name!r} was built; build it again"
-        for (study, trial), content in noted.items()
+        f"{trial} of study {study} was replaced since ensemble {ensemble.name!r} was built; build "
+        "it again"
+        for (study, trial), content in contents.items()
         if content is not None and bank.record(study, trial).get("content") != content
     ]

@@ -1,0 +1,158 @@
+"""A store that feature sets are added to: the sets it has already, and the recordings, videos and
+labels it was made from.
+
+Conventions: everything is compared before hours of work, and InputError tells every difference. A
+feature set is the same when its definition, a hash of its settings, weights and faces, is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.data.affwild2_files import read_labels
+from va_search.data.importing import differences
+from va_search.data.problems import PROBLEMS_SHOWN, and_more, first_few
+from va_search.data.readers import where
+from va_search.data.store import Store
+from va_search.errors import InputError
+from va_search.extract.recipe import Recipe
+from va_search.extract.sources import Job
+from va_search.extract.timeline import Timeline
+from va_search.files import read_json
+
+READERS = 8
+"""Files that are read at once."""
+
+
+class ExistingStore:
+    """The store at `path`, by its manifest."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = Store.open(path)
+        self._manifest: dict[str, Any] = read_json(path / "manifest.json")
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Recordings that the store was made without, by name."""
+        return tuple(self._manifest.get("left_out", ()))
+
+    def lacks(self, recipe: Recipe, definitions: Mapping[str, str], dtype: str) -> Recipe:
+        """The recipe without the feature sets that the store has.
+
+        InputError for a set that the store has of another definition or another dtype."""
+        known = self._manifest.get("definitions", {})
+        lacking = []
+        made_otherwise: list[str] = []
+        other_dtypes: list[str] = []
+        for feature_set in recipe.feature_sets:
+            name = feature_set.name
+            if name not in self.store.feature_sets:
+                lacking.append(feature_set)
+                continue
+            if known.get(name) != definitions[name]:
+                made_otherwise.append(
+                    f"{self.path}: feature set {name!r} is there already and was made otherwise "
+                    "(settings, weights, faces or an earlier version); name it otherwise in the "
+                    "recipe, or extract into another store"
+                )
+            store_dtype = self.store.feature_sets[name].dtype
+            if store_dtype != dtype:
+                other_dtypes.append(
+                    f"{self.path}: feature set {name!r} is there as {store_dtype}, not as {dtype}; "
+                    f"give --dtype {store_dtype}, or extract into another store"
+                )
+        problems = made_otherwise or other_dtypes
+        if problems:
+            raise InputError(*problems)
+        return replace(recipe, feature_sets=tuple(lacking))
+
+    def check_sources(self, jobs: Sequence[Job]) -> None:
+        """InputError when these are not the recordings, videos and labels that the store was made
+        from."""
+        recordings = {job.name: (job.split, job.subject, job.rows) for job in jobs}
+        problems = differences(self.store, recordings, "what is given now")
+        problems = problems or self._other_videos(jobs)
+        problems = problems or self._other_labels(jobs)
+        if problems:
+            raise InputError(
+                *first_few(problems, PROBLEMS_SHOWN),
+                f"{self.path}: give the --videos, --annotations, --sample and --subjects it was "
+                "made from, or extract into another store",
+            )
+
+    def _other_videos(self, jobs: Sequence[Job]) -> list[str]:
+        """Videos that were replaced since, by their size, which a copy keeps and a new encoding
+        does not."""
+        notes = self._manifest.get("notes", {})
+        problems = []
+        for job in jobs:
+            expected = notes.get(job.name, {}).get("video_bytes")
+            size = job.video.stat().st_size
+            if expected not in (None, size):
+                problems.append(
+                    f"{job.video}: {size:,} bytes, {expected:,} when {self.path} was made from it"
+                )
+        return problems
+
+    def _other_labels(self, jobs: Sequence[Job]) -> list[str]:
+        annotations = [
+            self.store.annotations[recording.start : recording.stop]
+            for recording in self.store.recordings
+        ]
+        problems: list[str] = []
+        with ThreadPoolExecutor(READERS) as pool:
+            for job_problems in pool.map(_label_problems, jobs, annotations):
+                problems += job_problems
+        return problems
+
+    def gap_remarks(self, jobs: Sequence[Job], timelines: Mapping[Path, Timeline]) -> list[str]:
+        """A remark where the store has other gaps than its videos: it was made otherwise."""
+        recordings = {recording.name: recording for recording in self.store.recordings}
+        names = []
+        for job in jobs:
+            recording = recordings[job.name]
+            if timelines[job.video].gaps(recording.frames) != recording.gaps:
+                names.append(job.name)
+        if not names:
+            return []
+        return [
+            f"recording {names[0]!r}{and_more(len(names) - 1)}: the gaps in time are others than "
+            f"its video has (an earlier version made {self.path}, or an import); they stay. To "
+            "have those of the video, extract all into another store"
+        ]
+
+    def includes(self, adding: Path) -> bool:
+        """True where a kill came after the feature sets of the store at `adding` were added."""
+        if not adding.exists():
+            return False
+        # Read anew: another process may have added since.
+        added, present = (
+            read_json(path / "manifest.json").get("definitions", {}) for path in (adding, self.path)
+        )
+        return bool(added.items() <= present.items())
+
+
+def _label_problems(job: Job, annotations: NDArray[np.float32]) -> list[str]:
+    """Differences between a recording's label file and its (frames, 2) annotations in the store."""
+    if job.rows is not None:
+        return []
+    try:
+        labels = read_labels(job.labels).astype(np.float32)
+    except InputError as error:
+        return error.problems
+    if len(labels) != len(annotations):
+        return [f"{job.labels}: {len(labels)} labels, {len(annotations)} in the store"]
+    differs = (labels != annotations) & ~(np.isnan(labels) & np.isnan(annotations))
+    rows = np.flatnonzero(differs.any(axis=1))
+    if not rows.size:
+        return []
+    return [
+        f"{where(job.labels, int(rows[0]))}: another label than in the store{and_more(rows.size - 1)}"
+    ]
