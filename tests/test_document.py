@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from va_search.data.dataset import read_dataset
-from va_search.document import number_hint, read_yaml, yaml_document
+from va_search.document import StrictModel, read_document, read_yaml
+from va_search.document.words import number_hint
 from va_search.ensemble.recipe import load_recipe
 from va_search.errors import InputError
 from va_search.extract.recipe import load_recipe as load_feature_recipe
@@ -181,19 +182,25 @@ def test_what_can_not_be_read_is_refused_at_once(tmp_path: Path, text: str, told
     assert any(told in problem for problem in problems(tmp_path / "a.yaml", text))
 
 
+class Wanted(StrictModel):
+    b: int
+
+
 def test_traps_are_reported_along_with_what_the_reader_finds(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
-    path.write_text("a: on\n")
-    with pytest.raises(InputError) as caught, yaml_document(path):
-        raise InputError("the reader's own")
+    path.write_text("a: 1\nb: on\n")
+    with pytest.raises(InputError) as caught:
+        read_document(path, Wanted, "a test")
     assert caught.value.problems == [
-        f'{path}:1: YAML reads on as true; write true, or "on" for a text',
-        "the reader's own",
+        f"{path}:1: a: unknown key 'a' (known: b)",
+        f'{path}:2: YAML reads on as true; write true, or "on" for a text',
+        f"{path}:2: b: expected a whole number, found true",
     ]
-    with pytest.raises(InputError, match="YAML reads on as true"), yaml_document(path):
-        raise TypeError("a reader that met a value it never expected")
-    with pytest.raises(InputError, match="YAML reads on as true"), yaml_document(path) as (data, _):
-        assert data == {"a": True}
+    path.write_text("b: 010\n")
+    with pytest.raises(InputError, match="YAML reads 010 as 8"):
+        read_document(path, Wanted, "a test")
+    path.write_text("b: 8\n")
+    assert read_document(path, Wanted, "a test") == Wanted(b=8)
 
 
 def test_dataset_and_recipes_report_traps_with_file_and_line(tmp_path: Path) -> None:
