@@ -150,19 +150,29 @@ def number_hint(value: Any) -> str:
     return f" (without a point YAML takes it for a text; write {pointed}{exponent}{power})"
 
 
-def _mismatch_sentence(place: Place, mismatch: _Mismatch) -> str:
-    """Say what is wrong with a value; on a menu of names the nearest one is given."""
-    menu = menu_of(mismatch.forms)
+def wrong_name(place: Place, menu: Sequence[Any], value: Any) -> str:
+    """Say that a value is not on the menu of its key, with the nearest that is."""
     names = [step for step in place if isinstance(step, str)]
-    choices = [form for form in mismatch.forms if form is not type(None)]
-    if names and menu and len(choices) == 1 and all(isinstance(name, str) for name in menu):
-        return unknown_name(names[-1], mismatch.value, menu)
+    if names and all(isinstance(name, str) for name in menu):
+        return unknown_name(names[-1], value, menu)
+    return expected_found([written(name) for name in menu], value) + _near_hint(menu, value)
+
+
+def _near_hint(menu: Sequence[Any], value: Any) -> str:
+    near = nearest_name(str(value), [name for name in menu if isinstance(name, str)])
+    return "" if near is None else f"; did you mean {near!r}?"
+
+
+def _mismatch_sentence(place: Place, mismatch: _Mismatch) -> str:
+    """Say what is wrong with a value; of a menu of names the nearest one is given."""
+    menu = menu_of(mismatch.forms)
+    nullable = type(None) in mismatch.forms
+    if menu and len(mismatch.forms) == 1 + nullable:
+        return wrong_name(place, menu, mismatch.value)
     expected = mismatch.expected
-    if type(None) in mismatch.forms and not mismatch.out_of_range:
+    if nullable and not mismatch.out_of_range:
         expected = [*expected, "null"]
-    near = nearest_name(str(mismatch.value), [name for name in menu if isinstance(name, str)])
-    hint = "" if near is None else f"; did you mean {near!r}?"
-    return expected_found(expected, mismatch.value) + hint
+    return expected_found(expected, mismatch.value) + _near_hint(menu, mismatch.value)
 
 
 def _expected(detail: Any, forms: list[Any], description: str | None) -> list[str]:
