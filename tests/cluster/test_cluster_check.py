@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from va_search.cli.main import app
 from va_search.cluster import versions
 from va_search.cluster.check import check_cluster
-from va_search.cluster.document import ClusterFile, Finding
+from va_search.cluster.document import Document, Finding
 from va_search.cluster.schema import PROVIDER_KEYS, autoscaler_folder, defaults
 from va_search.errors import InputError
 
@@ -214,7 +214,7 @@ def changed(monkeypatch):
     """All findings about a shipped file with another value at a place, or without it; none where it
     is refused."""
 
-    def check(document: ClusterFile, place: tuple[str | int, ...], value: object) -> list[Finding]:
+    def check(document: Document, place: tuple[str | int, ...], value: object) -> list[Finding]:
         data = around = copy.deepcopy(document.data)
         for step in place[:-1]:
             around = around.setdefault(step, {}) if isinstance(around, dict) else around[step]
@@ -224,7 +224,7 @@ def changed(monkeypatch):
             del around[place[-1]]
             lines = {one: line for one, line in lines.items() if one[: len(place)] != place}
         with monkeypatch.context() as patch, suppress(InputError):
-            patch.setattr(ClusterFile, "read", lambda path: ClusterFile(path, data, lines))
+            patch.setattr(Document, "read", lambda path: Document(path, data, lines))
             return check_cluster(document.path).findings
         return []
 
@@ -243,7 +243,7 @@ def changed(monkeypatch):
     ],
 )
 def test_a_value_of_a_wrong_type_is_the_schemas_finding(name, place, taken, value, changed):
-    findings = changed(ClusterFile.read(Path(name)), place, value)
+    findings = changed(Document.read(Path(name)), place, value)
     assert any(one.rule == "shape" for one in findings) == (not isinstance(value, taken))
 
 
@@ -252,13 +252,13 @@ def test_a_value_of_a_wrong_type_is_the_schemas_finding(name, place, taken, valu
     "inner", [("headService", "spec", "type"), ("template", "spec", "containers", 1, "args")]
 )
 def test_what_the_schema_leaves_to_kubectl_may_be_anything(inner, value, changed):
-    assert changed(ClusterFile.read(Path("clusters/kuberay.yaml")), (*HEAD, *inner), value)
+    assert changed(Document.read(Path("clusters/kuberay.yaml")), (*HEAD, *inner), value)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SHIPPED)
 def test_any_value_may_be_wrong_or_missing(name, changed):
-    document = ClusterFile.read(Path(name))
+    document = Document.read(Path(name))
     for place in document.lines:
         for value in [*WRONG, DELETED] if place else ():
             changed(document, place, value)
@@ -303,7 +303,7 @@ def test_nothing_heavy_is_imported():
 def test_documents_read_wrong_types_as_nothing(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("a: {b: [1, x]}\n")
-    document = ClusterFile.read(path)
+    document = Document.read(path)
     assert document.at("a", "b", 1, kind=str) == "x"
     assert document.at("a", "b") == {}
     assert document.at("a", "c", "d", kind=list) == []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from va_search.cluster.document import ClusterFile, Finding
+from va_search.cluster.document import Document, Finding
 from va_search.cluster.mounts import local_path
 
 RAY_COMMAND = re.compile(r"(?:^|[\s;&|(])ray\s+(start|stop|status|job|exec|submit|up|down)\b")
@@ -19,7 +19,7 @@ PROFILES = (".bashrc", ".bash_profile", ".profile", "/etc/environment", "/etc/pr
 MAKE = "make it on this machine: ray get-auth-token --generate"
 
 
-def token(document: ClusterFile) -> Iterator[Finding]:
+def token(document: Document) -> Iterator[Finding]:
     """Commands without the token's mode, a token that is not brought to the nodes, or not there to
     be brought."""
     yield from _commands(document)
@@ -28,7 +28,7 @@ def token(document: ClusterFile) -> Iterator[Finding]:
     yield from _written_down(document)
 
 
-def _commands(document: ClusterFile) -> Iterator[Finding]:
+def _commands(document: Document) -> Iterator[Finding]:
     for command in document.commands:
         called = RAY_COMMAND.search(command.text)
         if called and not ON.search(command.text):
@@ -39,7 +39,7 @@ def _commands(document: ClusterFile) -> Iterator[Finding]:
             yield document.find("token-command", "error", command.place, text)
 
 
-def _shells(document: ClusterFile) -> Iterator[Finding]:
+def _shells(document: Document) -> Iterator[Finding]:
     set_up = [command.text for command in document.commands if "setup" in str(command.place[-2])]
     set_up += [command.text for command in document.commands_of("initialization_commands")]
     if any(ON.search(text) for text in set_up) and any(
@@ -53,7 +53,7 @@ def _shells(document: ClusterFile) -> Iterator[Finding]:
     yield document.find("token-shell", "warning", ("setup_commands",), text)
 
 
-def _mounted(document: ClusterFile) -> Iterator[Finding]:
+def _mounted(document: Document) -> Iterator[Finding]:
     mounts = document.at("file_mounts")
     remote = next((str(key) for key in mounts if str(key).endswith(".ray/auth_token")), None)
     if remote is None:
@@ -75,7 +75,7 @@ def _mounted(document: ClusterFile) -> Iterator[Finding]:
         yield document.find("token-readable", "warning", ("file_mounts", remote), text)
 
 
-def _written_down(document: ClusterFile) -> Iterator[Finding]:
+def _written_down(document: Document) -> Iterator[Finding]:
     for place, value in document.settings("RAY_AUTH_TOKEN"):
         if value and not value.startswith("$"):
             text = "a token is written down in this file, which others read; take ~/.ray/auth_token by file_mounts"

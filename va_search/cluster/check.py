@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from va_search.cluster.authentication import token
-from va_search.cluster.document import ClusterFile, Finding, Level
+from va_search.cluster.document import Document, Finding, Level
 from va_search.cluster.homes import homes
 from va_search.cluster.kuberay import kuberay
 from va_search.cluster.merging import merging
@@ -39,7 +39,7 @@ def check_cluster(path: Path) -> Checked:
 
     Paths in it are looked for from the current folder, as `ray up` does. InputError when the file
     can't be read."""
-    document = ClusterFile.read(path)
+    document = Document.read(path)
     kind = "kuberay" if {"apiVersion", "kind"} & set(document.data) else "launcher"
     found = list(kuberay(document) if kind == "kuberay" else _launcher(document))
     found += _to_fill_in(document)
@@ -50,7 +50,7 @@ def check_cluster(path: Path) -> Checked:
     )
 
 
-def _launcher(document: ClusterFile) -> Iterator[Finding]:
+def _launcher(document: Document) -> Iterator[Finding]:
     yield from launcher_shape(document)
     if not document.has("provider", "type"):
         return  # told by the schema; nothing else can be said
@@ -58,7 +58,7 @@ def _launcher(document: ClusterFile) -> Iterator[Finding]:
         yield from look(document)
 
 
-def _to_fill_in(document: ClusterFile) -> Iterator[Finding]:
+def _to_fill_in(document: Document) -> Iterator[Finding]:
     for place, text in document.texts():
         if TO_FILL_IN in text:
             near = next(word for word in text.split() if TO_FILL_IN in word).strip("'\"")

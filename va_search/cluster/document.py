@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from va_search.document import nearest_line
 from va_search.document.traps import read_lines
-from va_search.document.words import WORDS, Place, dotted, expected_found
+from va_search.document.words import WORDS, dotted, expected_found
 from va_search.errors import InputError
 
+Place = tuple[str | int, ...]
 Level = Literal["error", "warning"]
 
 COMMANDS = (
@@ -56,7 +57,7 @@ class Command:
 
 
 @dataclass(frozen=True)
-class ClusterFile:
+class Document:
     """A file that Ray's launcher or KubeRay reads: plain data, the line of each key and item, and
     traps of YAML 1.1 with their lines (those programs read YAML 1.1 too)."""
 
@@ -66,7 +67,7 @@ class ClusterFile:
     traps: tuple[tuple[int, str], ...] = ()
 
     @classmethod
-    def read(cls, path: Path) -> ClusterFile:
+    def read(cls, path: Path) -> Document:
         """Read a file; InputError, with the line, when it is missing, not YAML or not a mapping."""
         data, lines, traps = read_lines(path)
         if not isinstance(data, dict):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from va_search.cluster.document import ClusterFile, Finding
+from va_search.cluster.document import Document, Finding, Place
 from va_search.cluster.nodes import TYPES, has_workers, worker_types
-from va_search.document.words import Place
 
 HOME_OPTION = re.compile(r"""--home[=\s]+["']?([^\s"';]+)""")
 MOUNTING = re.compile(r"\b(mount|mountpoint|mount\.\w+|gcsfuse|mount-s3|s3fs|juicefs)\b")
 SHARED = "an s3:// or gs:// URL, or a folder that a setup command mounts on every node (NFS, EFS)"
 
 
-def homes(document: ClusterFile) -> Iterator[Finding]:
+def homes(document: Document) -> Iterator[Finding]:
     """A home that only the head would see, none at all, or a bucket that the workers may not
     read."""
     if not has_workers(document):
@@ -43,7 +42,7 @@ def _is_path(home: str) -> bool:
     return "://" not in home or home.startswith("file://")
 
 
-def _mounted(document: ClusterFile, home: str) -> bool:
+def _mounted(document: Document, home: str) -> bool:
     """Whether a setup command mounts, or checks for, a folder above the home."""
     parts = [part for part in home.split("/") if part]
     above = {"/" + "/".join(parts[:count]) for count in range(1, len(parts) + 1)}
@@ -54,7 +53,7 @@ def _mounted(document: ClusterFile, home: str) -> bool:
     )
 
 
-def _may_read(document: ClusterFile, place: Place) -> Iterator[Finding]:
+def _may_read(document: Document, place: Place) -> Iterator[Finding]:
     if document.at("provider", "type", kind=str) != "aws" or document.settings("AWS_ACCESS_KEY_ID"):
         return
     for name in worker_types(document):

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from va_search.cluster.document import ClusterFile, Finding
+from va_search.cluster.document import Document, Finding, Place
 from va_search.cluster.homes import HOME_OPTION, SHARED
 from va_search.cluster.kuberay_schema import SCHEMAS
 from va_search.cluster.ports import open_mlflow
 from va_search.cluster.schema import shape
 from va_search.cluster.versions import compared, image_versions
-from va_search.document.words import Place
 
 OPEN_SERVICES = {"LoadBalancer", "NodePort"}
 
 
-def kuberay(document: ClusterFile) -> Iterator[Finding]:
+def kuberay(document: Document) -> Iterator[Finding]:
     """Everything this check knows about a file for KubeRay."""
     kind = str(document.data.get("kind"))
     if kind not in SCHEMAS:
@@ -44,13 +43,13 @@ def kuberay(document: ClusterFile) -> Iterator[Finding]:
         yield from open_mlflow(document, place, said)
 
 
-def _job(document: ClusterFile) -> Iterator[Finding]:
+def _job(document: Document) -> Iterator[Finding]:
     if document.at("spec").get("shutdownAfterJobFinishes") is not True:
         text = "the pods stay, and are paid for, when the search has ended; write shutdownAfterJobFinishes: true"
         yield document.find("stays-up", "warning", ("spec", "shutdownAfterJobFinishes"), text)
 
 
-def _groups(document: ClusterFile, cluster: Place) -> list[Place]:
+def _groups(document: Document, cluster: Place) -> list[Place]:
     workers = document.at(*cluster, "workerGroupSpecs", kind=list)
     return [
         (*cluster, "headGroupSpec"),
@@ -58,7 +57,7 @@ def _groups(document: ClusterFile, cluster: Place) -> list[Place]:
     ]
 
 
-def _containers(document: ClusterFile, cluster: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _containers(document: Document, cluster: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
     for group in _groups(document, cluster):
         place = (*group, "template", "spec", "containers")
         for index, container in enumerate(document.at(*place, kind=list)):
@@ -75,7 +74,7 @@ def _environment(container: dict[str, Any]) -> dict[str, dict[str, Any]]:
     )
 
 
-def _token(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
+def _token(document: Document, cluster: Place) -> Iterator[Finding]:
     for place, container in _containers(document, cluster):
         value = _environment(container).get("RAY_AUTH_TOKEN", {}).get("value")
         if value:
@@ -95,7 +94,7 @@ def _token(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
             return
 
 
-def _head(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
+def _head(document: Document, cluster: Place) -> Iterator[Finding]:
     head = (*cluster, "headGroupSpec")
     for service in (
         document.at(*head).get("serviceType"),
@@ -114,7 +113,7 @@ def _head(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
         yield document.find("head-cpus", "warning", (*head, "rayStartParams"), text)
 
 
-def _workers(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
+def _workers(document: Document, cluster: Place) -> Iterator[Finding]:
     grows = document.at(*cluster).get("enableInTreeAutoscaling") is True
     for place in _groups(document, cluster)[1:]:
         group = document.at(*place)
@@ -138,7 +137,7 @@ def _workers(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
             yield document.find("not-spot", "warning", place, text)
 
 
-def _versions(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
+def _versions(document: Document, cluster: Place) -> Iterator[Finding]:
     said = document.at(*cluster, "rayVersion", kind=str)
     if said:
         yield from compared(document, (*cluster, "rayVersion"), "ray", said)
@@ -147,7 +146,7 @@ def _versions(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
             yield from compared(document, (*place, "image"), name, found)
 
 
-def _homes(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
+def _homes(document: Document, cluster: Place) -> Iterator[Finding]:
     entry = document.at("spec", "entrypoint", kind=str)
     said: list[tuple[Place, str]] = [
         (("spec", "entrypoint"), home) for home in HOME_OPTION.findall(entry)
@@ -166,7 +165,7 @@ def _homes(document: ClusterFile, cluster: Place) -> Iterator[Finding]:
             yield document.find("local-home", "error", place, text)
 
 
-def _claims(document: ClusterFile, group: Place, home: str) -> bool:
+def _claims(document: Document, group: Place, home: str) -> bool:
     """Whether a pod mounts a volume that pods share at, or above, the home."""
     pod = (*group, "template", "spec")
     shared = {

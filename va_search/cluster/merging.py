@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from va_search.cluster.document import ClusterFile, Finding, Level
+from va_search.cluster.document import Document, Finding, Level
 from va_search.cluster.schema import defaults
 
 STOPPING = {"aws", "azure", "gcp", "aliyun"}
@@ -51,7 +51,7 @@ BY_SECTION: dict[str, tuple[str, Level, str]] = {
 }
 
 
-def merging(document: ClusterFile) -> Iterator[Finding]:
+def merging(document: Document) -> Iterator[Finding]:
     """Sections left out, by what would stand there instead."""
     provider = document.at("provider", "type", kind=str)
     filled = defaults(provider)

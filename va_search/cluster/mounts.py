@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from va_search.cluster.document import ClusterFile, Finding
+from va_search.cluster.document import Document, Finding
 
 CHANGING = (".git", ".venv", "venv", "va-home", "stores")
 """What lies in a working folder, is large or changes all the time, and has no business on the
@@ -18,7 +18,7 @@ def local_path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-def mounts(document: ClusterFile) -> Iterator[Finding]:
+def mounts(document: Document) -> Iterator[Finding]:
     """Files that are not there, and folders that are hashed whole at every `ray up` and restart it
     when they change."""
     for remote, local in document.at("file_mounts").items():

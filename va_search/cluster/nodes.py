@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from va_search.cluster.document import ClusterFile, Finding
+from va_search.cluster.document import Document, Finding
 from va_search.cluster.mounts import local_path
 
 TYPES = "available_node_types"
 CLOUDS = {"aws", "gcp"}
 
 
-def nodes(document: ClusterFile) -> Iterator[Finding]:
+def nodes(document: Document) -> Iterator[Finding]:
     """Everything about machines that is wrong, dear or both."""
     yield from _head(document)
     yield from _spot(document)
@@ -23,7 +23,7 @@ def nodes(document: ClusterFile) -> Iterator[Finding]:
     yield from _cloud(document)
 
 
-def worker_types(document: ClusterFile) -> dict[str, dict[str, Any]]:
+def worker_types(document: Document) -> dict[str, dict[str, Any]]:
     """The node types that are not the head's; none when it is not clear which is the head's."""
     head = document.at("head_node_type", kind=str)
     if head not in document.at(TYPES):
@@ -35,14 +35,14 @@ def worker_types(document: ClusterFile) -> dict[str, dict[str, Any]]:
     }
 
 
-def has_workers(document: ClusterFile) -> bool:
+def has_workers(document: Document) -> bool:
     """Whether trials run on other machines than the head."""
     if document.at("provider", "type", kind=str) == "local":
         return bool(document.at("provider", "worker_ips", kind=list))
     return bool(worker_types(document)) and document.data.get("max_workers") != 0
 
 
-def _head(document: ClusterFile) -> Iterator[Finding]:
+def _head(document: Document) -> Iterator[Finding]:
     name = document.at("head_node_type", kind=str)
     if document.has(TYPES) and name not in document.at(TYPES):
         text = f"head_node_type {name!r} is not one of available_node_types ({', '.join(document.at(TYPES))})"
@@ -85,7 +85,7 @@ def is_spot(config: dict[str, Any]) -> bool:
     )
 
 
-def _spot(document: ClusterFile) -> Iterator[Finding]:
+def _spot(document: Document) -> Iterator[Finding]:
     if document.at("provider", "type", kind=str) not in CLOUDS:
         return
     head = document.at("head_node_type", kind=str)
@@ -106,7 +106,7 @@ def _spot(document: ClusterFile) -> Iterator[Finding]:
         yield document.find("idle", "warning", ("idle_timeout_minutes",), text)
 
 
-def _counts(document: ClusterFile) -> Iterator[Finding]:
+def _counts(document: Document) -> Iterator[Finding]:
     most = document.data.get("max_workers")
     workers = {name: node for name, node in document.at(TYPES).items() if isinstance(node, dict)}
     least = {name: _whole(node.get("min_workers"), 0) for name, node in workers.items()}
@@ -131,7 +131,7 @@ def _whole(value: Any, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
 
 
-def _addresses(document: ClusterFile) -> Iterator[Finding]:
+def _addresses(document: Document) -> Iterator[Finding]:
     provider = document.at("provider")
     if provider.get("type") != "local" or "coordinator_address" in provider:
         return
@@ -151,7 +151,7 @@ def _addresses(document: ClusterFile) -> Iterator[Finding]:
         yield document.find("addresses", "error", ("provider", "worker_ips"), text)
 
 
-def _key(document: ClusterFile) -> Iterator[Finding]:
+def _key(document: Document) -> Iterator[Finding]:
     key, place = document.at("auth", "ssh_private_key", kind=str), ("auth", "ssh_private_key")
     provider = document.at("provider", "type", kind=str)
     if not key:
@@ -183,7 +183,7 @@ def _key(document: ClusterFile) -> Iterator[Finding]:
             yield document.find("ssh-key", "error", (TYPES, name, "node_config"), text)
 
 
-def _cloud(document: ClusterFile) -> Iterator[Finding]:
+def _cloud(document: Document) -> Iterator[Finding]:
     provider, head = (
         document.at("provider", "type", kind=str),
         document.at("head_node_type", kind=str),

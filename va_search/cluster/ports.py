@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from va_search.cluster.document import ClusterFile, Finding
-from va_search.document.words import Place
+from va_search.cluster.document import Document, Finding, Place
 
 WORLD = {"0.0.0.0/0", "::/0"}
 HERE = {"127.0.0.1", "localhost", "::1"}
@@ -18,7 +17,7 @@ NARROW = "write your own address instead, as in 203.0.113.7/32 (`curl -s https:/
 TUNNEL = "bind 127.0.0.1 and come by SSH"
 
 
-def ports(document: ClusterFile) -> Iterator[Finding]:
+def ports(document: Document) -> Iterator[Finding]:
     """Ports open to the world: errors, and a warning for SSH."""
     yield from _rules(document)
     yield from _own_group(document)
@@ -27,7 +26,7 @@ def ports(document: ClusterFile) -> Iterator[Finding]:
         yield from open_mlflow(document, command.place, command.text)
 
 
-def _rules(document: ClusterFile) -> Iterator[Finding]:
+def _rules(document: Document) -> Iterator[Finding]:
     place: Place = ("provider", "security_group", "IpPermissions")
     for index, rule in enumerate(document.at(*place, kind=list)):
         for which, key in (("IpRanges", "CidrIp"), ("Ipv6Ranges", "CidrIpv6")):
@@ -36,7 +35,7 @@ def _rules(document: ClusterFile) -> Iterator[Finding]:
                     yield _open(document, (*place, index, which, number, key), rule, str(span[key]))
 
 
-def _open(document: ClusterFile, place: Place, rule: dict[str, Any], span: str) -> Finding:
+def _open(document: Document, place: Place, rule: dict[str, Any], span: str) -> Finding:
     first, last = rule.get("FromPort", -1), rule.get("ToPort", -1)
     if (first, last) == (22, 22):
         text = f"SSH (22) is open to the whole world ({span}); {NARROW}"
@@ -52,7 +51,7 @@ def _open(document: ClusterFile, place: Place, rule: dict[str, Any], span: str) 
     return document.find("world-port", "error", place, text)
 
 
-def _own_group(document: ClusterFile) -> Iterator[Finding]:
+def _own_group(document: Document) -> Iterator[Finding]:
     if document.at("provider", "type", kind=str) != "aws":
         return
     for name, node in document.at("available_node_types").items():
@@ -67,7 +66,7 @@ def _own_group(document: ClusterFile) -> Iterator[Finding]:
             )
 
 
-def open_dashboard(document: ClusterFile, place: Place, text: str) -> Iterator[Finding]:
+def open_dashboard(document: Document, place: Place, text: str) -> Iterator[Finding]:
     """A dashboard, by which anything can be run, on another address than 127.0.0.1."""
     for host in DASHBOARD.findall(text):
         if host not in HERE:
@@ -75,7 +74,7 @@ def open_dashboard(document: ClusterFile, place: Place, text: str) -> Iterator[F
             yield document.find("dashboard", "error", place, f"{said} {document.path}")
 
 
-def open_mlflow(document: ClusterFile, place: Place, text: str) -> Iterator[Finding]:
+def open_mlflow(document: Document, place: Place, text: str) -> Iterator[Finding]:
     """An MLflow server, which asks nobody who they are, on another address than 127.0.0.1."""
     for options in MLFLOW.findall(text):
         for host in MLFLOW_HOST.findall(options):

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from va_search.cluster.document import ClusterFile, Finding
+from va_search.cluster.document import Document, Finding
 from va_search.document import read_yaml
 from va_search.document.words import (
     BOUNDS,
@@ -65,7 +65,7 @@ def defaults(provider: str) -> dict[str, Any] | None:
     return read_yaml(path, any_yaml=True)[0] if provider.isidentifier() and path.is_file() else None
 
 
-def launcher_shape(document: ClusterFile) -> list[Finding]:
+def launcher_shape(document: Document) -> list[Finding]:
     """Problems of a launcher's file by Ray's own schema, and keys below `provider` that nothing
     reads."""
     schema = json.loads((autoscaler_folder() / "ray-schema.json").read_text(encoding="utf-8"))
@@ -76,7 +76,7 @@ def launcher_shape(document: ClusterFile) -> list[Finding]:
     return [*findings, *_provider_keys(document), *_min_workers(document)]
 
 
-def shape(document: ClusterFile, schema: Mapping[str, Any]) -> list[Finding]:
+def shape(document: Document, schema: Mapping[str, Any]) -> list[Finding]:
     """All problems that a JSON schema finds, and traps of YAML 1.1, at their lines."""
     from jsonschema import Draft7Validator
 
@@ -88,7 +88,7 @@ def shape(document: ClusterFile, schema: Mapping[str, Any]) -> list[Finding]:
     return findings
 
 
-def _explained(document: ClusterFile, error: Any) -> Iterator[Finding]:
+def _explained(document: Document, error: Any) -> Iterator[Finding]:
     """Findings for one of jsonschema's errors."""
     place: Place = tuple(error.absolute_path)
     keys = error.schema.get("properties", {})
@@ -127,7 +127,7 @@ def _wrong_value(place: Place, error: Any) -> str:
     return str(error.message)
 
 
-def _min_workers(document: ClusterFile) -> Iterator[Finding]:
+def _min_workers(document: Document) -> Iterator[Finding]:
     """`min_workers` of the whole file, which Ray drops before it holds the file against its
     schema."""
     if document.has("min_workers") and document.at("provider", "type", kind=str) != "local":
@@ -135,7 +135,7 @@ def _min_workers(document: ClusterFile) -> Iterator[Finding]:
         yield document.find("unknown-key", "warning", ("min_workers",), text)
 
 
-def _provider_keys(document: ClusterFile) -> Iterator[Finding]:
+def _provider_keys(document: Document) -> Iterator[Finding]:
     provider = document.at("provider")
     known = PROVIDER_KEYS.get(str(provider.get("type")))
     if known is None:

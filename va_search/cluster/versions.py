@@ -13,9 +13,8 @@ from importlib import metadata
 from pathlib import Path
 
 from va_search import __version__
-from va_search.cluster.document import ClusterFile, Command, Finding
+from va_search.cluster.document import Command, Document, Finding, Place
 from va_search.cluster.mounts import local_path
-from va_search.document.words import Place
 
 RAY_PIN = re.compile(r"\bray(?:\[[\w,-]+\])?\s*==\s*([\w.]+)")
 OWN_PIN = re.compile(r"\bva-search(?:\[[\w,-]+\])?\s*==\s*([\w.]+)")
@@ -31,7 +30,7 @@ NIGHTLY = re.compile(
 )
 
 
-def versions(document: ClusterFile) -> Iterator[Finding]:
+def versions(document: Document) -> Iterator[Finding]:
     """Another Ray, Python or va-search on the nodes than here, or none said."""
     commands = document.commands + [
         Command(("docker", key), document.at("docker", key, kind=str))
@@ -63,7 +62,7 @@ def versions(document: ClusterFile) -> Iterator[Finding]:
     yield from _package(document)
 
 
-def compared(document: ClusterFile, place: Place, name: str, found: str) -> Iterator[Finding]:
+def compared(document: Document, place: Place, name: str, found: str) -> Iterator[Finding]:
     """An error where a version of the nodes (`ray` or `python`) is not the one here."""
     here, title = (_ray(), "Ray") if name == "ray" else (_python(), "Python")
     if found != here:
@@ -80,7 +79,7 @@ def image_versions(image: str) -> Iterator[tuple[str, str]]:
             yield "python", f"{major}.{minor}"
 
 
-def _pins(document: ClusterFile, command: Command) -> Iterator[tuple[str, str]]:
+def _pins(document: Document, command: Command) -> Iterator[tuple[str, str]]:
     for found in RAY_PIN.findall(command.text) + _from_constraints(document, command):
         yield "ray", found
     for found in PYTHON.findall(command.text):
@@ -89,7 +88,7 @@ def _pins(document: ClusterFile, command: Command) -> Iterator[tuple[str, str]]:
         yield from image_versions(command.text)
 
 
-def _from_constraints(document: ClusterFile, command: Command) -> list[str]:
+def _from_constraints(document: Document, command: Command) -> list[str]:
     """Ray's versions in the files that an install is held to, read from where file_mounts takes
     them."""
     found: list[str] = []
@@ -100,7 +99,7 @@ def _from_constraints(document: ClusterFile, command: Command) -> list[str]:
     return found
 
 
-def _source(document: ClusterFile, remote: str) -> Path | None:
+def _source(document: Document, remote: str) -> Path | None:
     """The file here that file_mounts brings to a path there."""
     for there, here in document.at("file_mounts").items():
         if remote == there:
@@ -110,7 +109,7 @@ def _source(document: ClusterFile, remote: str) -> Path | None:
     return None
 
 
-def _package(document: ClusterFile) -> Iterator[Finding]:
+def _package(document: Document) -> Iterator[Finding]:
     for command in document.commands:
         for found in OWN_PIN.findall(command.text):
             if found != __version__:
