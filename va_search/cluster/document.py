@@ -71,7 +71,7 @@ class Document:
         """Read a file; InputError, with the line, when it is missing, not YAML or not a mapping."""
         data, lines, traps = read_lines(path)
         if not isinstance(data, dict):
-            sentence = expected_found([f"a cluster file, {WORDS['dict']}"], data)
+            sentence = expected_found(f"a cluster file, {WORDS['dict']}", data)
             raise InputError(f"{path}:1: {sentence}")
         return cls(path, data, lines, tuple(traps))
 

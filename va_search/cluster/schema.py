@@ -15,10 +15,11 @@ from typing import Any
 from va_search.cluster.document import Document, Finding
 from va_search.document import read_yaml
 from va_search.document.words import (
-    BOUNDS,
     WORDS,
     Place,
+    any_of,
     expected_found,
+    limit_words,
     missing,
     wrong_name,
 )
@@ -33,6 +34,13 @@ TYPES = {
     "object": WORDS["dict"],
 }
 """JSON schema's types in plain words."""
+
+LIMIT_KINDS = {
+    "minimum": ("greater_than_equal", "ge"),
+    "maximum": ("less_than_equal", "le"),
+    "minItems": ("too_short", "min_length"),
+}
+"""JSON schema's limits by pydantic's names for them."""
 PROVIDER_KEYS = {
     "aws": {
         "availability_zone",
@@ -103,7 +111,7 @@ def _explained(document: Document, error: Any) -> Iterator[Finding]:
                 sentence = missing(TYPES.get(keys.get(key, {}).get("type"), "a value"))
                 yield document.find_wrong("missing-key", "error", (*place, key), sentence)
     elif "resources" in place:
-        sentence = expected_found([WORDS["int"]], error.instance)
+        sentence = expected_found(WORDS["int"], error.instance)
         sentence += "; Ray takes no other here (a share of a GPU: --gpus-per-trial)"
         yield document.find_wrong("resources", "error", place, sentence)
     else:
@@ -117,13 +125,10 @@ def _wrong_value(place: Place, error: Any) -> str:
         return wrong_name(place, limit if error.validator == "enum" else [limit], value)
     if error.validator == "type":
         names = [limit] if isinstance(limit, str) else limit
-        return expected_found([TYPES.get(name, name) for name in names], value)
-    if error.validator == "minimum":
-        return expected_found([BOUNDS["greater_than_equal"].format(ge=limit)], value)
-    if error.validator == "maximum":
-        return expected_found([BOUNDS["less_than_equal"].format(le=limit)], value)
-    if error.validator == "minItems":
-        return expected_found([f"{WORDS['list']} of {limit} or more"], value)
+        return expected_found(any_of([TYPES.get(name, name) for name in names]), value)
+    if error.validator in LIMIT_KINDS:
+        kind, key = LIMIT_KINDS[error.validator]
+        return expected_found(limit_words(kind, **{key: limit}), value)
     return str(error.message)
 
 

@@ -65,7 +65,7 @@ class YamlFile:
     def expect_mapping(self, kind: str) -> dict[str, Any]:
         """Return the document; InputError when it is no mapping. `kind`: "a search space"."""
         if not isinstance(self.data, dict):
-            self.problem((), expected_found([f"{kind}, {WORDS['dict']}"], self.data))
+            self.problem((), expected_found(f"{kind}, {WORDS['dict']}", self.data))
             self.stop()
         return cast(dict[str, Any], self.data)
 

@@ -48,8 +48,6 @@ def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise InputError(_syntax(path, text, error)) from error
-    except RecursionError:
-        raise InputError(f"{path}: {UNREADABLE}: brackets or lines are nested too deeply") from None
     walk = _Walk(path)
     if node is not None:
         walk.visit(node, ())

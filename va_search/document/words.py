@@ -1,4 +1,4 @@
-"""What is wrong with a value or key of a document, in one wording for all kinds of files.
+"""Sentences about wrong values and keys of a document, the same for all kinds of files.
 
 pydantic finds the mistakes; its models say what is expected. A field's `description`, where it has
 one, is what its value is expected to be: "feature sets, such as features: all".
@@ -12,43 +12,48 @@ import math
 import re
 import types
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from va_search.errors import nearest_name, unknown_name
+from va_search.errors import unknown_name
 
 Place = tuple[str | int, ...]
-
-SHOWN = 80
-"""Letters of a wrong value that a message repeats at most."""
 
 WORDS = {
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",
     "str": "a text",
-    "string": "a text",
     "list": "a list",
     "tuple": "a list",
     "dict": "a mapping (key: value)",
-    "model": "a mapping (key: value)",
+    "Path": "a path",
+    "NoneType": "null",
 }
-"""Types in plain words: by Python's name, and by the first word of pydantic's type of error."""
+"""Types in plain words, by Python's name."""
 
-BOUNDS = {
+LIMITS = {
     "greater_than": "a number above {gt:g}",
     "greater_than_equal": "a number of {ge:g} or more",
     "less_than": "a number below {lt:g}",
     "less_than_equal": "a number of {le:g} or less",
     "finite_number": "a finite number",
+    "multiple_of": "a multiple of {multiple_of:g}",
     "string_too_short": "a text that is not empty",
+    "too_short": "a {field_type} of {min_length} or more",
+    "too_long": "a {field_type} of {max_length} at most",
 }
-"""Values of the right type and out of range, by pydantic's type of error."""
+"""Expected of values that are of the right type, by pydantic's type of error."""
+
+SIZED = {"List": "list", "Tuple": "list", "Dictionary": "mapping"}
+"""Types with a size in plain words, by pydantic's name."""
 
 EXPONENT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
 """A number that YAML 1.1 takes for a text unless it has a point."""
+
+SHOWN = 80
+"""Letters of a wrong value that a message repeats at most."""
 
 
 def dotted(place: Place) -> str:
@@ -59,74 +64,84 @@ def dotted(place: Place) -> str:
     return text.lstrip(".")
 
 
-@dataclass
-class _Mismatch:
-    """A value that is none of the `forms` its model allows; `expected` says them in words, or the
-    range that a value of the right form is outside of."""
-
-    forms: list[Any]
-    value: Any
-    expected: list[str]
-    out_of_range: bool
-
-
 def explain(
     error: ValidationError, model: Any, also: Collection[str] = ()
 ) -> list[tuple[Place, str]]:
     """Return places and sentences for everything that pydantic found wrong in data for `model`.
 
-    The forms that a value may have (a union) fail one by one in pydantic; they make one sentence:
-    "expected a whole number or 'mean', found 2.5"."""
+    `also` are keys known beside the model's own."""
     sentences: dict[Place, str] = {}
-    mismatches: dict[Place, _Mismatch] = {}
     for detail in error.errors(include_url=False):
-        kind, location, value = detail["type"], detail["loc"], detail["input"]
+        kind, steps, value = detail["type"], detail["loc"], detail["input"]
         if kind in ("extra_forbidden", "invalid_key"):
-            parent, forms, _ = _follow(model, location[:-1])
-            sentences[(*parent, location[-1])] = _unknown_key(
-                location[-1], forms, () if parent else also
-            )
+            parent, forms, _ = _follow(model, steps[:-1])
+            known = () if parent else also
+            sentences[(*parent, steps[-1])] = _unknown_key(steps[-1], forms, known)
             continue
-        place, forms, description = _follow(model, location)
+        location, forms, description = _follow(model, steps)
         if kind == "missing":
-            sentences[place] = missing(description or _any_of(form_words(forms)))
+            sentences[location] = missing(description or any_of(form_words(forms)))
         elif kind == "value_error":
-            sentences[place] = str(detail["ctx"]["error"])
+            sentences[location] = str(detail["ctx"]["error"])
+        elif description is None and kind in LIMITS:
+            limit = limit_words(kind, **detail.get("ctx", {}))
+            sentences[location] = expected_found(limit, value)
+        elif kind == "form":
+            sentences[location] = expected_found(detail["msg"], value)
         else:
-            words = _expected(detail, forms, description)
-            mismatch = mismatches.setdefault(place, _Mismatch(forms, value, [], kind in BOUNDS))
-            mismatch.expected += [word for word in words if word not in mismatch.expected]
-    for place, mismatch in mismatches.items():
-        # A form that was recognised has problems of its own, deeper down: those say more.
-        deeper = [other for other in (*sentences, *mismatches) if place == other[: len(place)]]
-        if deeper == [place]:
-            sentences[place] = _mismatch_sentence(place, mismatch)
-    return list(sentences.items())
+            # Each form that a value may have fails by itself; one sentence names them all.
+            sentences.setdefault(location, _wrong_form(location, forms, description, value))
+
+    # A form that was recognised has problems of its own, deeper down: those say more.
+    deepest = []
+    for location, sentence in sentences.items():
+        deeper = [other for other in sentences if location == other[: len(location)]]
+        if deeper == [location]:
+            deepest.append((location, sentence))
+    return deepest
 
 
 def reasons(error: ValidationError, model: Any) -> list[str]:
     """Return `explain`'s sentences with their places, for data that no file has."""
-    return [
-        f"{dotted(place)}: {sentence}" if place else sentence
-        for place, sentence in explain(error, model)
-    ]
+    texts = []
+    for location, sentence in explain(error, model):
+        texts.append(f"{dotted(location)}: {sentence}" if location else sentence)
+    return texts
 
 
-def expected_found(expected: Sequence[str], value: Any) -> str:
-    """Say what was expected (one of several), what was found, and what may be meant by it."""
+def expected_found(expected: str, value: Any) -> str:
+    """Say what was expected, what was found, and how to write what may be meant."""
     hint = ""
-    if any("number" in words for words in expected):
+    if "number" in expected:
         hint = number_hint(value)
-    elif WORDS["str"] in expected and isinstance(value, bool | int | float):
+    elif expected.startswith(WORDS["str"]) and isinstance(value, bool | int | float):
         hint = "; put it in quotes"
-    words = _any_of(expected)
-    comma = ";" if "," in words else ","
-    return f"expected {words}{comma} found {written(value)}{hint}"
+    comma = ";" if "," in expected else ","
+    return f"expected {expected}{comma} found {written(value)}{hint}"
+
+
+def limit_words(kind: str, **context: Any) -> str:
+    """Say in words which values a limit allows, by pydantic's names for it and its context."""
+    field_type = SIZED.get(context.pop("field_type", ""), "list")
+    return LIMITS[kind].format(field_type=field_type, **context)
+
+
+def wrong_name(place: Place, menu: Sequence[Any], value: Any) -> str:
+    """Say that a value is not on the menu of its key, with the nearest that is."""
+    keys = [step for step in place if isinstance(step, str)]
+    if keys and all(isinstance(name, str) for name in menu):
+        return unknown_name(keys[-1], value, menu)
+    return expected_found(any_of([written(name) for name in menu]), value)
 
 
 def missing(expected: str = "a value") -> str:
     """Say that a key is missing, and what belongs there."""
     return f"missing; expected {expected}"
+
+
+def any_of(words: Sequence[str]) -> str:
+    """ "1, 2 or 3"."""
+    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
 
 def written(value: Any) -> str:
@@ -150,126 +165,87 @@ def number_hint(value: Any) -> str:
     return f" (without a point YAML takes it for a text; write {pointed}{exponent}{power})"
 
 
-def wrong_name(place: Place, menu: Sequence[Any], value: Any) -> str:
-    """Say that a value is not on the menu of its key, with the nearest that is."""
-    names = [step for step in place if isinstance(step, str)]
-    if names and all(isinstance(name, str) for name in menu):
-        return unknown_name(names[-1], value, menu)
-    return expected_found([written(name) for name in menu], value) + _near_hint(menu, value)
-
-
-def _near_hint(menu: Sequence[Any], value: Any) -> str:
-    near = nearest_name(str(value), [name for name in menu if isinstance(name, str)])
-    return "" if near is None else f"; did you mean {near!r}?"
-
-
-def _mismatch_sentence(place: Place, mismatch: _Mismatch) -> str:
-    """Say what is wrong with a value; of a menu of names the nearest one is given."""
-    menu = menu_of(mismatch.forms)
-    nullable = type(None) in mismatch.forms
-    if menu and len(mismatch.forms) == 1 + nullable:
-        return wrong_name(place, menu, mismatch.value)
-    expected = mismatch.expected
-    if nullable and not mismatch.out_of_range:
-        expected = [*expected, "null"]
-    return expected_found(expected, mismatch.value) + _near_hint(menu, mismatch.value)
-
-
-def _expected(detail: Any, forms: list[Any], description: str | None) -> list[str]:
-    """Return in words what one of pydantic's errors expected."""
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "literal_error":
-        return [written(name) for name in menu_of(forms)]
-    if kind in BOUNDS:
-        return [BOUNDS[kind].format(**context)]
-    if description is not None:
-        return [description]
-    if kind in ("too_short", "too_long"):
-        size = WORDS[context["field_type"].lower().removesuffix("ionary")].partition(" (")[0]
-        least, most = context.get("min_length"), context.get("max_length")
-        return [
-            f"{size} of {least} or more" if kind == "too_short" else f"{size} of {most} at most"
-        ]
-    message = str(detail["msg"])
-    message = message.partition("should be ")[2] or message[:1].lower() + message[1:]
-    return [WORDS.get(kind.partition("_")[0], message)]
-
-
-def _unknown_key(key: Any, forms: list[Any], also: Collection[str]) -> str:
-    """Say that a key is unknown, with the right one for what people often call it."""
-    known: set[str] = set(also)
-    meant: str | None = None
-    for form in forms:
-        if isinstance(form, type) and issubclass(form, BaseModel):
-            known |= {field.alias or name for name, field in form.model_fields.items()}
-            meant = getattr(form, "SYNONYMS", {}).get(str(key).lower(), meant)
-    return unknown_name("key", key, known, meant=meant if meant in known else None)
-
-
-def _follow(model: Any, location: Sequence[str | int]) -> tuple[Place, list[Any], str | None]:
-    """Follow one of pydantic's locations, which also names the forms that it tried.
-
-    Returns the place in the document, the forms that a value may have there, and the
-    description of its field."""
-    place: list[str | int] = []
-    forms, description = forms_of(model), None
-    for step in location:
-        inner = [_inside(form, step) for form in forms]
-        reached = [pair for pair in inner if pair is not None]
-        if not reached:  # a form's name, of which the others are left out
-            forms = [form for form in forms if getattr(form, "__name__", "") == step] or forms
-            continue
-        place.append(step)
-        forms = [form for annotation, _ in reached for form in forms_of(annotation)]
-        description = reached[0][1]
-    return tuple(place), forms, description
-
-
-def _inside(form: Any, step: str | int) -> tuple[Any, str | None] | None:
-    """Annotation and description of a key or an item of a form; None where it has no such."""
-    arguments = get_args(form)
-    origin = get_origin(form) or form
-    if isinstance(origin, type) and issubclass(origin, BaseModel):
-        for name, field in origin.model_fields.items():
-            if step == (field.alias or name):
-                return field.annotation, field.description
-    elif origin is dict and arguments:
-        return arguments[1], None
-    elif origin in (list, tuple) and arguments and isinstance(step, int):
-        fixed = origin is tuple and Ellipsis not in arguments
-        return arguments[min(step, len(arguments) - 1)] if fixed else arguments[0], None
-    return None
-
-
 def forms_of(annotation: Any) -> list[Any]:
     """Return the types that a value may have, one by one: those of a union, without bounds."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
+    if get_origin(annotation) is Annotated:
         return forms_of(get_args(annotation)[0])
-    if origin in (Union, types.UnionType):
-        return [form for part in get_args(annotation) for form in forms_of(part)]
-    return [annotation]
-
-
-def menu_of(forms: Sequence[Any]) -> list[Any]:
-    """Return the values that the menus (Literal) among these types list."""
-    return [name for form in forms if get_origin(form) is Literal for name in get_args(form)]
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return [annotation]
+    forms: list[Any] = []
+    for form in get_args(annotation):
+        forms += forms_of(form)
+    return forms
 
 
 def form_words(forms: Sequence[Any]) -> list[str]:
-    """Return types in plain words: names for a menu, else "a whole number", "a list", …"""
+    """Return types in plain words: the names of a menu (Literal), "a whole number", "a list", …"""
     words: list[str] = []
     for form in forms:
         origin = get_origin(form) or form
         if origin is Literal:
-            words += [str(name) for name in get_args(form)]
-        elif isinstance(origin, type) and issubclass(origin, BaseModel):
-            words.append(WORDS["model"])
-        elif isinstance(origin, type) and origin.__name__ in WORDS:
-            words.append(WORDS[origin.__name__])
-    return words or ["a value"]
+            words += [written(name) for name in get_args(form)]
+        elif _is_model(origin):
+            words.append(WORDS["dict"])
+        else:
+            words.append(WORDS.get(getattr(origin, "__name__", ""), "a value"))
+    return words
 
 
-def _any_of(words: Sequence[str]) -> str:
-    """ "1, 2 or 3"."""
-    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+def _is_model(form: Any) -> bool:
+    return isinstance(form, type) and issubclass(form, BaseModel)
+
+
+def _wrong_form(place: Place, forms: Sequence[Any], description: str | None, value: Any) -> str:
+    """Say which forms a value may have that has none of them."""
+    menus = [form for form in forms if get_origin(form) is Literal]
+    others = [form for form in forms if form not in menus and form is not types.NoneType]
+    if menus and not others:
+        return wrong_name(place, get_args(menus[0]), value)
+    return expected_found(description or any_of(form_words(forms)), value)
+
+
+def _unknown_key(key: Any, forms: Sequence[Any], also: Collection[str]) -> str:
+    """Say that a key is unknown, with the right one for what people often call it."""
+    known = set(also)
+    meant: str | None = None
+    for form in forms:
+        if _is_model(form):
+            known.update(field.alias or name for name, field in form.model_fields.items())
+            meant = getattr(form, "SYNONYMS", {}).get(str(key).lower(), meant)
+    return unknown_name("key", key, known, meant=meant if meant in known else None)
+
+
+def _follow(model: Any, steps: Sequence[str | int]) -> tuple[Place, list[Any], str | None]:
+    """Follow one of pydantic's locations, which also names the forms that it tried.
+
+    Returns the place in the document, the forms that a value may have there, and the
+    description of its field."""
+    location: Place = ()
+    forms, description = forms_of(model), None
+    for step in steps:
+        inner = [pair for form in forms for pair in _inside(form, step)]
+        if not inner:
+            # The name of a form, which was tried alone.
+            forms = [form for form in forms if getattr(form, "__name__", "") == step] or forms
+            continue
+        location = (*location, step)
+        forms = []
+        for annotation, description in inner:  # noqa: B007 (the last one's)
+            forms += forms_of(annotation)
+    return location, forms, description
+
+
+def _inside(form: Any, step: str | int) -> list[tuple[Any, str | None]]:
+    """Annotation and description of a key or an item of a form, in a list; none where it has no
+    such."""
+    arguments, origin = get_args(form), get_origin(form)
+    if _is_model(form):
+        for name, field in form.model_fields.items():
+            if step == (field.alias or name):
+                return [(field.annotation, field.description)]
+    elif origin is dict:
+        return [(arguments[1], None)]
+    elif origin in (list, tuple) and isinstance(step, int):
+        fixed = origin is tuple and Ellipsis not in arguments
+        return [(arguments[step if fixed else 0], None)]
+    return []

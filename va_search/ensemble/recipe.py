@@ -175,7 +175,7 @@ class RecipeReader:
         for dimension in DIMENSIONS:
             own = self.document.get(dimension)
             if own is not None and not isinstance(own, dict):
-                self.file.problem((dimension,), expected_found([WORDS["dict"]], own))
+                self.file.problem((dimension,), expected_found(WORDS["dict"], own))
                 continue
             plan = self._plan(self.shared, own or {}, dimension)
             if plan is not None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, product
 from random import Random
@@ -105,34 +105,35 @@ class IntRange:
     step: int = 1
     log: bool = False
 
+    @property
+    def numbers(self) -> range:
+        """All values; the last one may lie below `high`."""
+        return range(self.low, self.high + 1, self.step)
+
     def count(self) -> int | None:
-        return (self.high - self.low) // self.step + 1
+        return len(self.numbers)
 
     def values(self) -> Iterator[Any]:
-        return iter(range(self.low, self.high + 1, self.step))
+        return iter(self.numbers)
 
     def contains(self, value: Any) -> bool:
-        return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
+        return isinstance(value, int) and value in self.numbers
 
     def draw(self, generator: Random) -> Any:
         return generator.randrange(self.low, self.high + 1, self.step)
 
     def suggest(self, trial: Trial, name: str) -> Any:
-        if self.count() == 1:
+        if len(self.numbers) == 1:
             return self.low
-        return trial.suggest_int(name, self.low, self._last(), step=self.step, log=self.log)
+        return trial.suggest_int(name, self.low, self.numbers[-1], step=self.step, log=self.log)
 
     def parameters(self, name: str, value: Any) -> Parameters:
         from optuna.distributions import IntDistribution
 
-        if self.count() == 1:
+        if len(self.numbers) == 1:
             return {}, {}
-        return {name: value}, {
-            name: IntDistribution(self.low, self._last(), step=self.step, log=self.log)
-        }
-
-    def _last(self) -> int:
-        return range(self.low, self.high + 1, self.step)[-1]
+        distribution = IntDistribution(self.low, self.numbers[-1], step=self.step, log=self.log)
+        return {name: value}, {name: distribution}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class FloatRange:
         return 1 if self.low == self.high else None
 
     def values(self) -> Iterator[Any]:
-        return iter((self.low,) if self.low == self.high else (self.low, self.high))
+        return iter(dict.fromkeys((self.low, self.high)))
 
     def contains(self, value: Any) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
@@ -277,23 +278,24 @@ class Subset:
                 distributions[f"{name}.{feature_set}"] = FloatDistribution(0.0, 1.0)
         return chosen, distributions
 
-    def _highest(self, sizes: list[int], ranks: dict[str, float]) -> list[str]:
+    def _highest(self, sizes: list[int], ranks: Mapping[str, float]) -> list[str]:
         """The feature sets of the highest ranks, so many per group, as the overall bounds allow."""
         order = []
         for group in self.groups:
             order.append(sorted(group.names, key=lambda name: (-ranks.get(name, 1.0), name)))
-        sizes = list(sizes)
-        numbers = range(len(sizes))
+        numbers = range(len(self.groups))
+
+        # The next set to add, or the last one to drop, of each group that may grow or shrink.
         while sum(sizes) < self.low:
             growing = [number for number in numbers if sizes[number] < self.groups[number].high]
-            sizes[
-                max(growing, key=lambda number: ranks.get(order[number][sizes[number]], 1.0))
-            ] += 1
+            rank = {number: ranks.get(order[number][sizes[number]], 1.0) for number in growing}
+            sizes[max(growing, key=rank.__getitem__)] += 1
         while sum(sizes) > self.high:
             shrinking = [number for number in numbers if sizes[number] > self.groups[number].low]
-            sizes[
-                min(shrinking, key=lambda number: ranks.get(order[number][sizes[number] - 1], 1.0))
-            ] -= 1
+            rank = {
+                number: ranks.get(order[number][sizes[number] - 1], 1.0) for number in shrinking
+            }
+            sizes[min(shrinking, key=rank.__getitem__)] -= 1
         taken = [names[:size] for names, size in zip(order, sizes, strict=True)]
         return sorted(chain.from_iterable(taken))
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, Tag
+from pydantic import Field
 
 from va_search.data.store import Store
 from va_search.document import StrictModel, YamlFile
@@ -55,13 +55,7 @@ class ModalityForm(StrictModel):
     max: Size | None = None
 
 
-FORMS = {"choice": ChoiceForm, "subset": SubsetForm, "value": ValueForm}
-FeaturesForm = Annotated[
-    Annotated[ChoiceForm, Tag("ChoiceForm")]
-    | Annotated[SubsetForm, Tag("SubsetForm")]
-    | Annotated[ValueForm, Tag("ValueForm")],
-    told_by_key(FORMS),
-]
+FEATURES = told_by_key({"choice": ChoiceForm, "subset": SubsetForm, "value": ValueForm})
 
 
 def read_features(declared: Any, store: Store, place: Place, file: YamlFile) -> Domain | None:
@@ -70,7 +64,7 @@ def read_features(declared: Any, store: Store, place: Place, file: YamlFile) -> 
     reader = _FeaturesReader(store, file)
     if not isinstance(declared, dict):
         return read_choice({place: declared}, reader.sets, file)
-    form: Form | None = file.checked(FeaturesForm, declared, place)
+    form: Form | None = file.checked(FEATURES, declared, place)
     if form is None:
         return None
     if form.when is not None:
@@ -96,7 +90,7 @@ class _FeaturesReader:
             return [sorted(self.store.feature_sets)]
         names = [raw] if isinstance(raw, str) else raw
         if not isinstance(names, list) or not names:
-            sentence = expected_found(["names of feature sets, or all"], raw)
+            sentence = expected_found("names of feature sets, or all", raw)
             self.file.problem(place, sentence)
             return []
         known = list(self.store.feature_sets)  # a list: a name may be anything, even a mapping
@@ -121,7 +115,7 @@ class _FeaturesReader:
             for modality, declared in form.subset.items():
                 groups += self._modality(modality, declared, (*inner, modality))
             if not form.subset:
-                sentence = expected_found(["one modality or more"], form.subset)
+                sentence = expected_found("one modality or more", form.subset)
                 self.file.problem(inner, sentence)
         else:
             groups = self._group("", ModalityForm(of=form.subset), inner)

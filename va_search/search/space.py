@@ -71,7 +71,7 @@ def _read(file: YamlFile, store: Store, name: str) -> Space:
 def _read_settings(declared: Any, store: Store, file: YamlFile) -> dict[str, Setting]:
     """The settings of a space by name, as declared."""
     if not isinstance(declared, dict):
-        sentence = expected_found(["settings and what they may be"], declared)
+        sentence = expected_found("settings and what they may be", declared)
         file.problem(("settings",), sentence)
         return {}
     if "features" not in declared:

@@ -24,14 +24,22 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Annotated, Any, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_origin
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from va_search.data.folding import folds_command
 from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.document import StrictModel, YamlFile
-from va_search.document.words import WORDS, Place, expected_found, form_words, forms_of, missing
+from va_search.document.words import (
+    WORDS,
+    Place,
+    any_of,
+    expected_found,
+    form_words,
+    forms_of,
+    missing,
+)
 from va_search.errors import unknown_name
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
 from va_search.training.settings import TrialSettings
@@ -136,7 +144,7 @@ def _named_folds(name: str, store: Store, file: YamlFile) -> list[int | str]:
     """The folds that one word stands for: `all` are the store's, by number."""
     if name != ALL:
         expected = f"{ALL}, or a list such as [{OFFICIAL}]"
-        file.problem(("folds",), expected_found([expected], name))
+        file.problem(("folds",), expected_found(expected, name))
     elif not store.fold_numbers:
         command = folds_command(store)
         advice = f"; make some: {command}" if command else ""
@@ -180,12 +188,13 @@ class ChoiceForm(Form):
     choice: Annotated[list[Any], Field(min_length=1)]
 
 
+Ends = Annotated[list[Any], Field(min_length=2, max_length=2, description="[low, high]")]
+
+
 class IntForm(Form):
     """Whole numbers from low to high, both included."""
 
-    ends: Annotated[
-        list[Any], Field(alias="int", min_length=2, max_length=2, description="[low, high]")
-    ]
+    ends: Annotated[Ends, Field(alias="int")]
     step: Count = 1
     log: bool = False
 
@@ -193,31 +202,26 @@ class IntForm(Form):
 class FloatForm(Form):
     """Numbers from low to high."""
 
-    ends: Annotated[
-        list[Any], Field(alias="float", min_length=2, max_length=2, description="[low, high]")
-    ]
+    ends: Annotated[Ends, Field(alias="float")]
     log: bool = False
 
 
-def told_by_key(forms: Mapping[str, type[Form]]) -> Discriminator:
-    """Return a discriminator for declarations, each told by the one key of its form."""
+def told_by_key(forms: Mapping[str, type[Form]]) -> Any:
+    """Return the type of declarations that have one of these forms, each told by its one key."""
 
-    def tag(declared: dict[str, Any]) -> str | None:
+    def tag(declared: Mapping[str, Any]) -> str | None:
         tags = [form.__name__ for key, form in forms.items() if key in declared]
         return tags[0] if len(tags) == 1 else None
 
+    tagged = tuple(Annotated[form, Tag(form.__name__)] for form in forms.values())
     expected = f"a plain value or one of {', '.join(forms)}"
-    return Discriminator(tag, custom_error_type="form", custom_error_message=expected)
+    discriminator = Discriminator(tag, custom_error_type="form", custom_error_message=expected)
+    return Annotated[Union[tagged], discriminator]  # noqa: UP007 (made of a tuple)
 
 
-FORMS = {"choice": ChoiceForm, "int": IntForm, "float": FloatForm, "value": ValueForm}
-SettingForm = Annotated[
-    Annotated[ChoiceForm, Tag("ChoiceForm")]
-    | Annotated[IntForm, Tag("IntForm")]
-    | Annotated[FloatForm, Tag("FloatForm")]
-    | Annotated[ValueForm, Tag("ValueForm")],
-    told_by_key(FORMS),
-]
+SETTING = told_by_key(
+    {"choice": ChoiceForm, "int": IntForm, "float": FloatForm, "value": ValueForm}
+)
 
 
 @dataclass(frozen=True)
@@ -235,7 +239,7 @@ def read_domain(name: str, declared: Any, place: Place, file: YamlFile) -> Domai
     read = partial(read_value, name, file=file)
     if not isinstance(declared, dict):
         return read_choice({place: declared}, read, file)
-    form: Form | None = file.checked(SettingForm, declared, place)
+    form: Form | None = file.checked(SETTING, declared, place)
     if isinstance(form, ValueForm):
         return read_choice({(*place, "value"): form.value}, read, file)
     if isinstance(form, ChoiceForm):
@@ -285,7 +289,7 @@ def read_value(name: str, raw: Any, place: Place, *, file: YamlFile) -> list[Any
         return []
     value = checked[name]
     if isinstance(value, float) and not math.isfinite(value):
-        file.problem(place, expected_found(["a finite number"], raw))
+        file.problem(place, expected_found("a finite number", raw))
         return []
     return [list(value) if isinstance(value, tuple) else value]
 
@@ -297,7 +301,7 @@ def _wrong_kind(forms: Sequence[Any], raw: Any) -> str | None:
         return f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}"
     numbers = int in forms or float in forms
     if (isinstance(raw, bool) and numbers) or (bool in forms and not isinstance(raw, bool)):
-        return expected_found(form_words(forms), raw)
+        return expected_found(any_of(form_words(forms)), raw)
     return None
 
 
@@ -328,7 +332,7 @@ def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -
     ends: list[Any] = []
     for index, end in enumerate(form.ends):
         if end is None:
-            file.problem((*place, key, index), expected_found([WORDS[key]], end))
+            file.problem((*place, key, index), expected_found(WORDS[key], end))
         else:
             ends += read_value(name, end, (*place, key, index), file=file)
     if len(file.problems) > before:
@@ -366,7 +370,7 @@ def read_when(
     those it can have in this space."""
     if not isinstance(declared, dict) or not declared:
         expected = "settings and their values, such as {encoder: [gru, lstm]}"
-        file.problem(place, expected_found([expected], declared))
+        file.problem(place, expected_found(expected, declared))
         return {}
     condition: dict[str, tuple[Any, ...]] = {}
     for name, values in declared.items():
@@ -381,7 +385,7 @@ def read_when(
         elif domain is not None:
             options = {value_place: values}
             if values == []:
-                file.problem(value_place, expected_found(["a list of 1 or more"], values))
+                file.problem(value_place, expected_found("a list of 1 or more", values))
             elif isinstance(values, list):
                 options = items(value_place, values)
             read = partial(_read_possible, name, domain, file)
