@@ -3,6 +3,8 @@ every kind of file."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from va_search.cluster.check import check_cluster
 from va_search.data.dataset import read_dataset
-from va_search.document import number_hint, read_yaml, yaml_document
+from va_search.data.store import Store
+from va_search.document import StrictModel, read_document, read_yaml
+from va_search.document.words import number_hint
 from va_search.ensemble.recipe import load_recipe
 from va_search.errors import InputError
 from va_search.extract.recipe import load_recipe as load_feature_recipe
+from va_search.search.space import load_space
 
 
 def problems(path: Path, text: str) -> list[str]:
@@ -181,41 +187,160 @@ def test_what_can_not_be_read_is_refused_at_once(tmp_path: Path, text: str, told
     assert any(told in problem for problem in problems(tmp_path / "a.yaml", text))
 
 
+class Wanted(StrictModel):
+    b: int
+
+
 def test_traps_are_reported_along_with_what_the_reader_finds(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
-    path.write_text("a: on\n")
-    with pytest.raises(InputError) as caught, yaml_document(path):
-        raise InputError("the reader's own")
-    assert caught.value.problems == [
-        f'{path}:1: YAML reads on as true; write true, or "on" for a text',
-        "the reader's own",
-    ]
-    with pytest.raises(InputError, match="YAML reads on as true"), yaml_document(path):
-        raise TypeError("a reader that met a value it never expected")
-    with pytest.raises(InputError, match="YAML reads on as true"), yaml_document(path) as (data, _):
-        assert data == {"a": True}
-
-
-def test_dataset_and_recipes_report_traps_with_file_and_line(tmp_path: Path) -> None:
-    dataset = tmp_path / "dataset.yaml"
-    dataset.write_text(
-        "name: x\nlabel_range: [-1, 1]\nframes_per_second: 0:30\nfeatures: {a: {modality: on, columns: [y]}}\n"
-    )
+    path.write_text("a: 1\nb: on\n")
     with pytest.raises(InputError) as caught:
-        read_dataset(dataset)
-    assert {problem.split(": ")[0] for problem in caught.value.problems} >= {
-        f"{dataset}:3",
-        f"{dataset}:4",
-    }
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("method: greedy\nsteps: 030\n")
-    with pytest.raises(
-        InputError, match=rf"{recipe}:2: YAML reads 030 as 24 \(base 8\); write 30, 24"
-    ):
-        load_recipe(recipe)
-    recipe.write_text("feature_sets:\n- {name: no}\n")
-    with pytest.raises(InputError, match=f"{recipe}:2: YAML reads no as false"):
-        load_feature_recipe(recipe)
+        read_document(path, Wanted, "a test")
+    assert caught.value.problems == [
+        f"{path}:1: a: unknown key 'a' (known: b)",
+        f'{path}:2: YAML reads on as true; write true, or "on" for a text',
+        f"{path}:2: b: expected a whole number, found true",
+    ]
+    path.write_text("b: 010\n")
+    with pytest.raises(InputError, match="YAML reads 010 as 8"):
+        read_document(path, Wanted, "a test")
+    path.write_text("b: 8\n")
+    assert read_document(path, Wanted, "a test") == Wanted(b=8)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: a document whose last line holds a number, and what is expected there."""
+
+    text: str
+    key: str
+    parent: str
+    expected: str
+    bound: str
+    required: str
+    mapping: str
+    opens: str
+
+
+KINDS = {
+    "search space": Kind(
+        "sampler: random\nsettings: {features: all}\nbudget: {trials: 8}\nearly_stopping: {}\nsampler_seed: 25",
+        "sampler_seed", "", "a whole number", "of 0 or more", "sampler: random", "budget: {trials: 8}",
+        "a search space",
+    ),
+    "ensemble recipe": Kind(
+        "method: nnls\nprune: {top: 3}\nstrength: 25", "strength", "", "a number", "of 0 or more", "method: nnls",
+        "prune: {top: 3}", "an ensemble recipe",
+    ),
+    "feature recipe": Kind(
+        "feature_sets:\n- name: voice\n  extractor: egemaps\n  settings: {}\n  delay: 25",
+        "delay", "feature_sets[0].", "a number", "of -60 or more", "name: voice", "settings: {}", "a feature recipe",
+    ),
+    "data set": Kind(
+        "name: mine\nlabel_range: [-1, 1]\nfeatures: {face: {modality: visual, columns: [au]}}\nframes_per_second: 25",
+        "frames_per_second", "", "a number or null", "above 0", "name: mine",
+        "features: {face: {modality: visual, columns: [au]}}", "a description of a data set",
+    ),
+    "cluster file": Kind(
+        "cluster_name: mine\nprovider: {type: aws}\nupscaling_speed: 25",
+        "upscaling_speed", "", "a number", "of 0 or more", "cluster_name: mine", "provider: {type: aws}",
+        "a cluster file",
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def problems_of(tmp_path: Path, tiny_store: Store) -> Callable[[str, str], list[str]]:
+    """Problems of a document read as a kind of file, without the file's path."""
+
+    def read(kind: str, text: str) -> list[str]:
+        path = tmp_path / "a.yaml"
+        path.write_text(text)
+        if kind == "feature recipe":
+            pytest.importorskip("opensmile", reason="needs va-search[extract]")
+        try:
+            if kind == "cluster file":
+                findings = check_cluster(path).findings
+                return [f"{finding.line}: {finding.text}" for finding in findings]
+            readers: dict[str, Callable[[Path], object]] = {
+                "search space": lambda path: load_space(path, tiny_store),
+                "ensemble recipe": load_recipe,
+                "feature recipe": load_feature_recipe,
+                "data set": read_dataset,
+            }
+            readers[kind](path)
+        except InputError as error:
+            return [problem.removeprefix(f"{path}:") for problem in error.problems]
+        return []
+
+    return read
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        ("many", "{place}: expected {expected}, found 'many'"),
+        ("[1]", "{place}: expected {expected}, found [1]"),
+        ("true", "{place}: expected {expected}, found true"),
+        ("1e-5", "{place}: expected {expected}, found '1e-5' (without a point YAML takes it for a text; write 1.0e-05)"),
+        ("-100", "{place}: expected a number {bound}, found -100"),
+        ("010", 'YAML reads 010 as 8 (base 8); write 10, 8, or "010" for a text'),
+        ("1:30", 'YAML reads 1:30 as 90 (base 60); write 1.5, 90, or "1:30" for a text'),
+        ("no", 'YAML reads no as false; write false, or "no" for a text'),
+    ],
+)  # fmt: skip
+def test_a_wrong_number_has_one_sentence_in_every_kind_of_file(
+    problems_of: Callable[[str, str], list[str]], kind: str, value: str, sentence: str
+) -> None:
+    facts = KINDS[kind]
+    line = facts.text.count("\n") + 1
+    expected = sentence.format(
+        place=facts.parent + facts.key, expected=facts.expected, bound=facts.bound
+    )
+    assert problems_of(kind, facts.text) == [] or kind == "cluster file"
+    text = facts.text.replace(": 25", f": {value}")
+    assert f"{line}: {expected}" in problems_of(kind, text)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_slips_have_one_sentence_in_every_kind_of_file(
+    problems_of: Callable[[str, str], list[str]], kind: str
+) -> None:
+    facts = KINDS[kind]
+    last = facts.text.count("\n") + 1
+    key, parent, indent = facts.key, facts.parent, "  " * bool(facts.parent)
+
+    unknown = problems_of(kind, facts.text.replace(f"{key}:", f"{key}z:"))
+    sentence = f"{last}: {parent}{key}z: unknown key '{key}z'; did you mean '{key}'? (known: "
+    assert any(problem.startswith(sentence) for problem in unknown)
+
+    twice = problems_of(kind, f"{facts.text}\n{indent}{key}: 3")
+    assert twice == [f"{last + 1}: key {key!r} is given twice; keep one"]
+
+    required = facts.required.partition(":")[0]
+    without = facts.text.replace(f"{facts.required}\n", "").replace("-   ", "- ")
+    sentence = f"{2 if parent else 1}: {parent}{required}: missing; expected "
+    assert any(problem.startswith(sentence) for problem in problems_of(kind, without))
+
+    mapping = facts.mapping.partition(":")[0]
+    line = facts.text.splitlines().index(f"{indent}{facts.mapping}") + 1
+    sentence = f"{line}: {parent}{mapping}: expected a mapping (key: value), found 3"
+    assert sentence in problems_of(kind, facts.text.replace(facts.mapping, f"{mapping}: 3"))
+
+    sentence = f"1: expected {facts.opens}, a mapping (key: value); found ['a']"
+    assert problems_of(kind, "- a") == [sentence]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_slips_of_a_file_are_told_at_once(
+    problems_of: Callable[[str, str], list[str]], kind: str
+) -> None:
+    text = KINDS[kind].text.replace(": 25", ": many") + "\nbananas: on\n"
+    told = "\n".join(problems_of(kind, text))
+    assert "found 'many'" in told
+    assert "unknown key 'bananas'" in told
+    assert "YAML reads on as true" in told
 
 
 def test_a_number_that_yaml_takes_for_a_text_comes_with_what_to_write() -> None:

@@ -127,8 +127,8 @@ def test_yaml_tells_lines_and_repeated_keys(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_yaml(path)
     assert caught.value.problems == [
-        f"{path}:2: key 'a' stands twice; keep one",
-        f"{path}:3: key 'c' stands twice; keep one",
+        f"{path}:2: key 'a' is given twice; keep one",
+        f"{path}:3: key 'c' is given twice; keep one",
     ]
 
 

@@ -1,4 +1,4 @@
-"""Every error the tool raises on purpose, as one tree; the command line maps it to exit codes.
+"""Errors that va-search raises on purpose, as one tree; the command line maps it to exit codes.
 
 VaSearchError          1   the job failed
 ├── InputError         2   what the user gave is wrong (all problems at once)
@@ -46,10 +46,11 @@ class TimeIsUp(VaSearchError):
     exit_code = 3
 
 
-def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
-    """Message for a name that is on no menu: answers with the known ones and the nearest."""
+def unknown_name(what: str, name: object, known: Iterable[str], *, meant: str | None = None) -> str:
+    """Message for a name that is on no menu, with the known ones and the nearest of them, or the
+    one that is surely `meant`."""
     names = sorted(known)
-    near = nearest_name(str(name), names)
+    near = meant or nearest_name(str(name), names)
     hint = "" if near is None else f"; did you mean {near!r}?"
     return f"unknown {what} {name!r}{hint} (known: {', '.join(names) or 'none'})"
 
@@ -57,8 +58,8 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
 def nearest_name(
     name: str, known: Collection[str], *, alike: float = 0.6, most: int | None = None
 ) -> str | None:
-    """The known name that is most like `name`, by at least `alike` (0..1); None without one, or of
-    more than `most`."""
+    """Return the known name that is most like `name`, alike by at least `alike` (0..1); None
+    without one, and where more than `most` are known."""
     if most is not None and len(known) > most:
         return None
     near = difflib.get_close_matches(name, known, n=1, cutoff=alike)

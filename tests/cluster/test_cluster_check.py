@@ -150,7 +150,7 @@ def test_yaml_that_is_none_names_its_line(tmp_path):
     with pytest.raises(InputError, match=r"broken.yaml:\d: not YAML"):
         check_cluster(broken)
     broken.write_text("cluster_name: a\nprovider: {type: aws}\ncluster_name: b\n")
-    with pytest.raises(InputError, match=r"broken.yaml:3: key 'cluster_name' stands twice"):
+    with pytest.raises(InputError, match=r"broken.yaml:3: key 'cluster_name' is given twice"):
         check_cluster(broken)
     broken.write_text("- a\n")
     with pytest.raises(InputError, match="expected a cluster file"):

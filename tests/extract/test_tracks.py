@@ -201,9 +201,9 @@ def test_a_definition_changes_with_another_choice_and_not_with_the_default(tmp_p
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        ("track: 0", "track: input should be greater than or equal to 1, found 0"),
-        ("track: 1.5", "track: input should be a valid integer"),
-        ("channel: left", "channel: input should be 'mean', found 'left'"),
+        ("track: 0", "track: expected a number of 1 or more, found 0"),
+        ("track: 1.5", "track: expected a whole number or null, found 1.5"),
+        ("channel: left", "channel: expected a whole number, 'mean' or null; found 'left'"),
     ],
 )
 def test_tracks_and_channels_count_from_one(more: str, problem: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a `table` source says of itself: dataset.yaml and recordings.csv, checked whole before any
+"""Descriptions of a `table` source: dataset.yaml and recordings.csv, checked whole before any
 recording is read.
 
 dataset.yaml: name, label_range, frames_per_second, time_column, time_unit, features (name ->
@@ -14,9 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from va_search.data.clock import Clock
 from va_search.data.column_names import SPELLINGS, UNITS, unit_of
@@ -26,17 +26,19 @@ from va_search.data.frame_names import MEDIA
 from va_search.data.nearby import plain
 from va_search.data.problems import NAMES_COMPARED, PROBLEMS_OF_A_FILE, listed, unknown_column
 from va_search.data.readers import read_header, read_texts
-from va_search.document import number_hint, yaml_document
-from va_search.errors import InputError, counted, nearest_name, unknown_name
+from va_search.document import StrictModel, read_document
+from va_search.errors import InputError, counted, nearest_name
 from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS
 
 REQUIRED = ("recording", "subject", "split")
 OPTIONAL = ("fold", "rows", "frames_per_second", "video", "stimulus")
 SUFFIXES = (".csv", ".parquet")
-STRANGERS_SHOWN = 20
+UNNAMED_SHOWN = 20
 WHOLE = re.compile(r"(\d+)(\.0*)?")
 """A whole number, as pandas writes it too: 3 or 3.0."""
+DIGITS = 9
+"""Digits at most of a whole number that a store keeps in 32 bits."""
 OTHER_KEYS = {
     "fps": "frames_per_second", "frame_rate": "frames_per_second", "framerate": "frames_per_second",
     "rate": "frames_per_second", "sampling_rate": "frames_per_second", "sample_rate": "frames_per_second",
@@ -44,30 +46,30 @@ OTHER_KEYS = {
     "time": "time_column", "timestamp": "time_column", "unit": "time_unit", "units": "time_unit",
     "ignore": "ignored_columns", "ignored": "ignored_columns", "feature_sets": "features",
 }  # fmt: skip
-"""What people write for a key of dataset.yaml that is spelled otherwise."""
+"""Names that people give to a key of dataset.yaml that is spelled otherwise."""
 FrameRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class Features(BaseModel):
+class FeatureColumns(StrictModel):
     """One feature set of dataset.yaml."""
 
-    model_config = ConfigDict(extra="forbid")
     modality: str = Field(min_length=1)
     columns: list[str] = Field(min_length=1)
 
 
-class Dataset(BaseModel):
+class Dataset(StrictModel):
     """dataset.yaml. `label_range` is the scale of both dimensions; `time_unit` is needed where the
     frame rate can't confirm the unit of `time_column` (clock.py)."""
 
-    model_config = ConfigDict(extra="forbid")
+    SYNONYMS: ClassVar[dict[str, str]] = OTHER_KEYS
+
     name: str = Field(min_length=1)
-    label_range: tuple[float, float]
+    label_range: Annotated[tuple[float, float], Field(strict=False)]
     frames_per_second: FrameRate | None = None
     time_column: str | None = None
     time_unit: str | None = None
-    features: dict[str, Features] = Field(min_length=1)
-    ignored_columns: list[str] = []
+    features: dict[str, FeatureColumns] = Field(min_length=1)
+    ignored_columns: list[str] = Field(default_factory=list)
 
     @field_validator("label_range")
     @classmethod
@@ -80,15 +82,15 @@ class Dataset(BaseModel):
     @field_validator("time_unit")
     @classmethod
     def _known_unit(cls, value: str | None) -> str | None:
-        if value is not None and value not in UNITS:
-            near = nearest_name(value.lower(), UNITS)
-            hint = "" if near is None else f"; did you mean {UNITS[near]!r}?"
-            raise ValueError(f"expected one of {', '.join(SPELLINGS)}{hint}")
-        return UNITS[value] if value is not None else None
+        if value is None or value in UNITS:
+            return None if value is None else UNITS[value]
+        near = nearest_name(value.lower(), UNITS)
+        hint = "" if near is None else f"; did you mean {UNITS[near]!r}?"
+        raise ValueError(f"expected one of {', '.join(SPELLINGS)}, found {value!r}{hint}")
 
     @field_validator("features")
     @classmethod
-    def _safe_names(cls, value: dict[str, Features]) -> dict[str, Features]:
+    def _safe_names(cls, value: dict[str, FeatureColumns]) -> dict[str, FeatureColumns]:
         for name in value:
             try:
                 checked_name(name, "feature set")
@@ -98,13 +100,10 @@ class Dataset(BaseModel):
 
     @model_validator(mode="after")
     def _columns_once(self) -> Dataset:
-        own = [name for features in self.features.values() for name in features.columns]
-        own += [
-            *DIMENSIONS,
-            *self.ignored_columns,
-            *([self.time_column] if self.time_column else []),
-        ]
-        twice = sorted(name for name, count in Counter(own).items() if count > 1)
+        used = [*self.columns, *DIMENSIONS, *self.ignored_columns]
+        if self.time_column:
+            used.append(self.time_column)
+        twice = sorted(name for name, count in Counter(used).items() if count > 1)
         if twice:
             raise ValueError(
                 f"column {listed(twice, PROBLEMS_OF_A_FILE)} is in two places; a column belongs to one feature "
@@ -129,7 +128,10 @@ class Dataset(BaseModel):
     @property
     def columns(self) -> list[str]:
         """Columns of all feature sets, in order."""
-        return [name for features in self.features.values() for name in features.columns]
+        columns: list[str] = []
+        for feature_set in self.features.values():
+            columns += feature_set.columns
+        return columns
 
 
 @dataclass(frozen=True)
@@ -140,48 +142,13 @@ class TableSource(Source):
 
 
 def read_dataset(path: Path) -> Dataset:
-    """dataset.yaml, validated whole; InputError with every problem and its line."""
-    with yaml_document(path) as (document, lines):
-        if not isinstance(document, dict):
-            raise InputError(
-                f"{path}: expected keys ({', '.join(Dataset.model_fields)}), found {document!r}"
-            )
-        try:
-            return Dataset.model_validate(document)
-        except ValidationError as error:
-            raise InputError(
-                *(_explain(path, lines, problem) for problem in error.errors())
-            ) from error
-
-
-def _explain(path: Path, lines: dict[tuple[str | int, ...], int], problem: Any) -> str:
-    at = problem["loc"]
-    line = next((lines[at[:n]] for n in range(len(at), 0, -1) if at[:n] in lines), 1)
-    place, key = f"{path}:{line}", ".".join(map(str, at))
-    if problem["type"] == "extra_forbidden":
-        known = Features.model_fields if at[0] == "features" else Dataset.model_fields
-        meant = OTHER_KEYS.get(str(at[-1]).lower())
-        if meant in known:
-            return f"{place}: unknown key {at[-1]!r}; did you mean {meant!r}? (known: {', '.join(sorted(known))})"
-        return f"{place}: " + unknown_name("key", at[-1], known)
-    if problem["type"] == "missing":
-        return f"{place}: key {key!r} is missing"
-    text = problem["msg"].removeprefix("Value error, ")
-    found = problem["input"]
-    if problem["type"] == "string_type" and isinstance(found, str | int | float):
-        # YAML reads 010, 1:30, no and 1.0 as other values than the file's names have.
-        return f"{place}: {key}: YAML reads a name without quotes as {found!r}; put it in quotes, as the files have it"
-    shown = (
-        f", found {found!r}{number_hint(found)}"
-        if isinstance(found, str | int | float | None)
-        else ""
-    )
-    return f"{place}: {key + ': ' if key else ''}{text}{shown}"
+    """Read dataset.yaml; InputError with every problem and its line."""
+    return read_document(path, Dataset, "a description of a data set")
 
 
 @dataclass
 class Listing:
-    """What recordings.csv names: recordings in its order, warnings, and everything wrong, with its
+    """Recordings that recordings.csv names, in its order; warnings; and everything wrong, with its
     line."""
 
     recordings: list[TableSource] = field(default_factory=list)
@@ -195,11 +162,11 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
     path = source / "recordings.csv"
     listing = Listing()
     try:
-        rows, lines = _rows_of(path)
+        rows = _rows_of(path)
     except InputError as error:
         listing.problems = error.problems
         return listing
-    unused = [name for name in rows[0] if name not in (*REQUIRED, *OPTIONAL)]
+    unused = [name for name in rows[0][0] if name not in (*REQUIRED, *OPTIONAL)]
     listing.problems += _misspelled(path, unused)
     listing.warnings = [f"{path}: column {name!r} is not used" for name in unused]
     if separator_of(path) != ",":
@@ -210,9 +177,26 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
         )
         return listing
     folder = Folder.of(source / "recordings")
-    first: dict[str, int] = {}
+    _list_rows(listing, folder, dataset, path, rows)
+    for column in ("subject", "video"):
+        cells = [(row.get(column, ""), line) for row, line in rows]
+        listing.problems += two_spellings(path, column, cells)
+    listing.warnings += _unnamed(folder, listing.recordings)
+    return listing
+
+
+def _list_rows(
+    listing: Listing,
+    folder: Folder,
+    dataset: Dataset | None,
+    path: Path,
+    rows: list[tuple[dict[str, str], int]],
+) -> None:
+    """Add each row's recording to the listing, and what is wrong with the row; `rows` come with
+    their lines in the file at `path`."""
+    line_of: dict[str, int] = {}
     without_rate: list[int] = []
-    for row, line in zip(rows, lines, strict=True):
+    for row, line in rows:
         try:
             recording = _recording(folder, dataset, row)
         except InputError as error:
@@ -220,26 +204,22 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
             continue
         if math.isnan(recording.frames_per_second):
             without_rate.append(line)
+        # Without a dataset the rate is unknown, and no problem of this file.
         rated = recording if dataset else replace(recording, frames_per_second=1.0)
         listing.problems += [f"{path}:{line}: {problem}" for problem in check_sources([rated])]
-        if recording.name in first:
+        if recording.name in line_of:
             listing.problems.append(
-                f"{path}:{line}: recording {recording.name!r} is in line {first[recording.name]} already"
+                f"{path}:{line}: recording {recording.name!r} is in line {line_of[recording.name]} already"
             )
-        first.setdefault(recording.name, line)
+        line_of.setdefault(recording.name, line)
         listing.recordings.append(recording)
     if without_rate and dataset is not None:
-        more = (
-            f" (and {counted(len(without_rate) - 1, 'more row')})" if len(without_rate) > 1 else ""
-        )
+        more = ""
+        if len(without_rate) > 1:
+            more = f" (and {counted(len(without_rate) - 1, 'more row')})"
         listing.problems.append(
             f"{path}:{without_rate[0]}: no frames_per_second here nor in dataset.yaml{more}; give it in one of them"
         )
-    for column in ("subject", "video"):
-        cells = [(row.get(column, ""), line) for row, line in zip(rows, lines, strict=True)]
-        listing.problems += two_spellings(path, column, cells)
-    listing.warnings += _strangers(folder, listing.recordings)
-    return listing
 
 
 def _misspelled(path: Path, unused: list[str]) -> list[str]:
@@ -247,17 +227,17 @@ def _misspelled(path: Path, unused: list[str]) -> list[str]:
     `frame_rate`."""
     problems = []
     for name in unused:
-        meant = OTHER_KEYS.get(name.lower())
-        same = [known for known in OPTIONAL if known == meant or plain(known) == plain(name)]
-        if same:
+        synonym = OTHER_KEYS.get(name.lower())
+        meant = [known for known in OPTIONAL if known == synonym or plain(known) == plain(name)]
+        if meant:
             problems.append(
-                f"{path}:1: column {name!r} is not read; did you mean {same[0]!r}? Call it so, or take it out"
+                f"{path}:1: column {name!r} is not read; did you mean {meant[0]!r}? Call it so, or take it out"
             )
     return problems
 
 
-def _rows_of(path: Path) -> tuple[list[dict[str, str]], list[int]]:
-    """The rows of recordings.csv and their lines; InputError where columns or all rows are
+def _rows_of(path: Path) -> list[tuple[dict[str, str], int]]:
+    """The rows of recordings.csv with their lines; InputError where columns or all rows are
     missing."""
     header = read_header(path)
     missing = [name for name in REQUIRED if name not in header]
@@ -266,7 +246,7 @@ def _rows_of(path: Path) -> tuple[list[dict[str, str]], list[int]]:
     rows, lines = read_texts(path)
     if not rows:
         raise InputError(f"{path}: a header and no rows, expected one row per recording")
-    return rows, lines
+    return list(zip(rows, lines, strict=True))
 
 
 @dataclass(frozen=True)
@@ -281,6 +261,11 @@ class Folder:
         """List the folder once."""
         return cls(path, frozenset(file.name for file in path.iterdir() if file.is_file()))
 
+    @property
+    def tables(self) -> list[str]:
+        """Names of the files that may be recordings, sorted."""
+        return [name for name in sorted(self.names) if Path(name).suffix in SUFFIXES]
+
     def files(self, name: str) -> list[str]:
         """Names of the files of a recording of this name."""
         return [name + suffix for suffix in SUFFIXES if name + suffix in self.names]
@@ -288,9 +273,10 @@ class Folder:
 
 def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
     """One row of recordings.csv; InputError with everything wrong in it."""
-    row = {
-        column: "" if column in OPTIONAL and cell in EMPTY else cell for column, cell in row.items()
-    }
+    row = dict(row)
+    for column in OPTIONAL:
+        if row.get(column) in EMPTY:
+            row[column] = ""
     problems = [f"{name} is empty" for name in REQUIRED if not row[name]]
     if row["subject"].lower() == "nan":
         problems.append(
@@ -309,7 +295,8 @@ def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> 
     rows = _whole(row, "rows", problems)
     rate = _frame_rate(row, dataset, problems)
     if problems:
-        problems += [problem for problem in _split_problem(row["split"]) if row["split"]]
+        if row["split"]:
+            problems += _split_problem(row["split"])
         raise InputError(*problems)
     video = row.get("video") or name
     return TableSource(
@@ -327,22 +314,18 @@ def _file_of(folder: Folder, name: str) -> Path:
     if len(files) == 1:
         return folder.path / files[0]
     names = " or ".join(name + suffix for suffix in SUFFIXES)
-    found = "there are both; keep one" if files else f"there is none{_like_named(folder, name)}"
-    raise InputError(f"recording {name!r}: expected {names} in {folder.path}, {found}")
+    problem = "there are both; keep one"
+    if not files:
+        problem = f"there is none{_like_named(folder, name)}"
+    raise InputError(f"recording {name!r}: expected {names} in {folder.path}, {problem}")
 
 
 def _like_named(folder: Folder, name: str) -> str:
     """The file that may be meant, and why it has another name; nothing where none is alike."""
-    stems = {
-        Path(file).stem: file for file in sorted(folder.names) if Path(file).suffix in SUFFIXES
-    }
-    other = sorted(
-        file
-        for file in folder.names
-        if file.startswith(name + ".") and Path(file).stem not in stems
-    )
-    if other:
-        return f"; {other[0]} is there, which is not read: write it as CSV or Parquet"
+    stems = {Path(file).stem: file for file in folder.tables}
+    for file in sorted(folder.names):
+        if file.startswith(name + ".") and Path(file).stem not in stems:
+            return f"; {file} is there, which is not read: write it as CSV or Parquet"
     for stem, file in stems.items():
         if _number_in(stem) is not None and _number_in(stem) == _number_in(name):
             return (
@@ -366,26 +349,23 @@ def two_spellings(path: Path, column: str, cells: Sequence[tuple[str, int]]) -> 
     `cells` are texts of `column` with their lines.
     """
     problems = []
-    seen: dict[str | float, tuple[str, int]] = {}
+    spellings: dict[str | float, tuple[str, int]] = {}
     refused: set[str] = set()
     for name, line in cells:
         number = _number_in(name)
         key: str | float = name.casefold() if number is None else number
-        spelling, before = seen.setdefault(key, (name, line))
+        spelling, line_before = spellings.setdefault(key, (name, line))
         if spelling != name and name not in refused:
             refused.add(name)
             problems.append(
-                f"{path}:{line}: {column} {name!r}, but {spelling!r} in line {before}; the same {column}? Write it "
-                "alike, or give names that differ in more than case, zeros or .0"
+                f"{path}:{line}: {column} {name!r}, but {spelling!r} in line {line_before}; the same {column}? Write "
+                "it alike, or give names that differ in more than case, zeros or .0"
             )
     return problems
 
 
-DIGITS = 9
-"""Of a whole number that a store keeps in 32 bits."""
-
-
 def _whole(row: dict[str, str], column: str, problems: list[str]) -> int | None:
+    """A whole number of a row; None where the cell is empty, or wrong, which then is noted."""
     text = row.get(column, "")
     match = WHOLE.fullmatch(text)
     if text and (not match or len(match[1]) > DIGITS):
@@ -410,18 +390,16 @@ def _frame_rate(row: dict[str, str], dataset: Dataset | None, problems: list[str
     return rate
 
 
-def _strangers(folder: Folder, recordings: list[TableSource]) -> list[str]:
+def _unnamed(folder: Folder, recordings: list[TableSource]) -> list[str]:
     """Warnings for data files that no row of recordings.csv names."""
     known = {recording.files[0].name for recording in recordings}
-    strangers = [
-        name for name in sorted(folder.names) if Path(name).suffix in SUFFIXES and name not in known
-    ]
+    unnamed = [name for name in folder.tables if name not in known]
     texts = [
         f"{folder.path / name}: no row in recordings.csv, so not imported"
-        for name in strangers[:STRANGERS_SHOWN]
+        for name in unnamed[:UNNAMED_SHOWN]
     ]
-    if len(strangers) > STRANGERS_SHOWN:
+    if len(unnamed) > UNNAMED_SHOWN:
         texts.append(
-            f"{folder.path}: {len(strangers) - STRANGERS_SHOWN} more files without a row in recordings.csv"
+            f"{folder.path}: {len(unnamed) - UNNAMED_SHOWN} more files without a row in recordings.csv"
         )
     return texts

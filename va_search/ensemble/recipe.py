@@ -1,11 +1,11 @@
-"""Recipes: how an ensemble is built, one YAML file a recipe.
+"""Recipes of ensembles, one YAML file a recipe.
 
     method: bagged_greedy  # how weights are chosen, per dimension; with the method's own options beside it
     bags: 20
     match_members: true    # scale and shift each member alike before anything is chosen
-    prune: {top: 50}       # who is weighed at all: the best `top`, `per_encoder`, `per_features` so many; `helpful`
-    shrink: auto           # so far toward other weights on the pruned members: 0..1, a list, or auto
-    toward: equal          # which ones: equal, or nnls (least squares, not negative)
+    prune: {top: 50}       # members weighed at all: the best `top`, so many `per_encoder`, `per_features`; `helpful`
+    shrink: auto           # how far toward other weights on the pruned members: 0..1, a list, or auto
+    toward: equal          # those weights: equal, or nnls (least squares, not negative)
     match: true            # scale and shift to the annotation's mean and variance: true, false, partial or auto
     smooth: {kind: moving_average, seconds: [0, 0.5, 1]}   # or savitzky_golay, or `smooth: none`
     delay: {seconds: [0, 0.2]}
@@ -30,6 +30,7 @@ is reported at once, with its line. A list of candidates is chosen from out-of-f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -38,33 +39,35 @@ from pydantic import Field
 
 from va_search.data.problems import exact
 from va_search.data.store import MIX
-from va_search.document import read_yaml, yaml_document
+from va_search.document import StrictModel, YamlFile, read_yaml
+from va_search.document.words import WORDS, Place, expected_found, missing
 from va_search.ensemble.candidates import NO_VALIDATION
-from va_search.ensemble.plan import Plan, Prune, Strict
-from va_search.ensemble.reader import Lines, Place, Reader
+from va_search.ensemble.plan import OPTIONS, Options, Plan, Prune, Shared
 from va_search.errors import InputError, unknown_name
 from va_search.files import shipped
 from va_search.metrics import DIMENSIONS
 
 FOLDER = Path("ensembles")
+OF_RECIPES = ("auto", "blend")
+"""Methods made of other recipes, for both dimensions."""
 
 
-class Members(Strict):
+class Members(StrictModel):
     """Which trials may be members at all; `folds` None: those on the fold with most trials."""
 
     outside: bool = True
     folds: Literal["official", "all", "train_val_mix"] | None = None
 
 
-class Auto(Strict):
+class Auto(StrictModel):
     """The best of several recipes, chosen out-of-fold."""
 
     method: Literal["auto"]
     among: Annotated[list[str], Field(min_length=2)]
 
 
-class Blend(Strict):
-    """The weighted mean of whole ensembles."""
+class Blend(StrictModel):
+    """The weighted mean of whole ensembles; shares by recipe."""
 
     method: Literal["blend"]
     of: Annotated[dict[str, Annotated[float, Field(gt=0, le=1)]], Field(min_length=2)]
@@ -72,7 +75,7 @@ class Blend(Strict):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe: its name, what the file said, and the plan of each dimension.
+    """A checked recipe: its name, its document, and the plan of each dimension.
 
     `among` are the recipes that `auto` chooses from, `of` shares and recipes of a blend; `plans` is
     empty then, and both for any other."""
@@ -85,7 +88,7 @@ class Recipe:
     of: tuple[tuple[float, Recipe], ...] = ()
 
     def over(self, folds: Literal["official", "all"]) -> Recipe:
-        """The same recipe with members on these folds; InputError where its parts say that
+        """Return this recipe with members on these folds; InputError where its parts say that
         themselves."""
         if self.of or self.members.folds == MIX:
             why = "its parts say that themselves" if self.of else f"trials {NO_VALIDATION}"
@@ -93,87 +96,230 @@ class Recipe:
                 f"recipe {self.name}: its members' folds can't be changed to {folds}: {why}"
             )
         members = {**(self.document.get("members") or {}), "folds": folds}
-        said = {**self.document, "members": members}
-        return replace(self, document=said, members=Members.model_validate(members))
+        document = {**self.document, "members": members}
+        return replace(self, document=document, members=Members.model_validate(members))
 
 
 def load_recipe(recipe: str | Path) -> Recipe:
-    """The recipe in a file, or of a name such as greedy or paper/six_fold: in ./ensembles, or the
-    repository's own.
+    """Read the recipe in a file, or of a name such as greedy or paper/six_fold: in ./ensembles, or
+    the repository's own.
 
-    InputError with every problem and its line; an unknown name answers with the recipes that are
-    there."""
-    path = _find(str(recipe))
-    with yaml_document(path) as (document, lines):
-        return read_recipe(path.stem, document, lines, where=str(path), beside=path.parent)
+    InputError with every problem and its line; an unknown name answers with the known recipes."""
+    path = _path_of(str(recipe))
+    return _read(path.stem, YamlFile.read(path), path.parent)
 
 
 def known_recipes() -> dict[str, Path]:
     """Recipes by name: the repository's, and over them those in ./ensembles."""
-    found: dict[str, Path] = {}
+    recipes: dict[str, Path] = {}
     for folder in (_shipped(), FOLDER):
         if folder is not None:
-            found |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-    return found
+            recipes |= {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    return recipes
 
 
-def read_recipe(
-    name: str,
-    document: Any,
-    lines: Lines | None = None,
-    *,
-    where: str = "recipe",
-    beside: Path | None = None,
-) -> Recipe:
-    """A recipe from plain data; `auto` looks in the folder `beside` first. InputError as in
-    `load_recipe`."""
-    if not isinstance(document, dict):
-        raise InputError(f"{where}: expected keys such as `method: greedy`, found {document!r}")
+def read_recipe(name: str, document: Any) -> Recipe:
+    """Read a recipe from plain data; InputError with every problem."""
+    return _read(name, YamlFile("recipe", document), None)
+
+
+def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
+    """Read the recipe of a file; recipes that it names are looked for in `folder` first."""
+    document = file.expect_mapping("an ensemble recipe")
     if {"sampler", "settings"} & document.keys() and "method" not in document:
         raise InputError(
-            f"{where}: this is a search space (`va-search search`), expected a recipe such as `method: greedy`"
+            f"{file.path}: this is a search space (`va-search search`), expected a recipe such as `method: greedy`"
         )
-    reader = Reader(lines or {}, where)
-    shared = {key: value for key, value in document.items() if key not in ("members", *DIMENSIONS)}
-    given = {} if document.get("members") is None else document["members"]
-    members = reader.checked(Members, given, lambda at: ("members", *at))
+    reader = RecipeReader(file, document, folder)
+    declared = document.get("members")
+    members: Members | None = file.checked(
+        Members, {} if declared is None else declared, ("members",)
+    )
     plans: dict[str, Plan] = {}
     among: tuple[Recipe, ...] = ()
     of: tuple[tuple[float, Recipe], ...] = ()
-    if shared.get("method") == "auto":
-        among = _among(reader, document, shared, beside)
-    elif shared.get("method") == "blend":
-        of = _of(reader, document, shared, beside)
+    if document.get("method") == "auto":
+        among = reader.among()
+    elif document.get("method") == "blend":
+        of = reader.of()
     else:
-        if "method" in shared:
-            reader.plan(shared, None, "")  # also where both dimensions have methods of their own
-        plans = {
-            dimension: reader.plan(shared, document.get(dimension), dimension)
-            for dimension in DIMENSIONS
-        }
+        plans = reader.plans()
     if members is not None and members.folds == MIX:
-        _refuse_choices(reader, plans)
-    if reader.problems:
-        raise InputError(*dict.fromkeys(reader.problems))
+        reader.refuse_choices(plans)
+    file.stop()
+    assert members is not None
     return Recipe(name, document, members, plans, among, of)
 
 
-def _find(recipe: str) -> Path:
+class RecipeReader:
+    """Reads the parts of a recipe that depend on its method; problems are noted in its file.
+
+    `shared` are the keys that hold for both dimensions; recipes are looked for in `folder`
+    first."""
+
+    def __init__(self, file: YamlFile, document: dict[str, Any], folder: Path | None) -> None:
+        self.file = file
+        self.document = document
+        self.shared = {
+            key: value for key, value in document.items() if key not in ("members", *DIMENSIONS)
+        }
+        self.known = known_recipes()
+        if folder is not None:
+            self.known |= {path.stem: path for path in folder.glob("*.yaml")}
+
+    def plans(self) -> dict[str, Plan]:
+        """The plan of each dimension that has one without problems."""
+        if "method" in self.shared:
+            self._plan(self.shared, {}, "")  # also where both dimensions have methods of their own
+        plans = {}
+        for dimension in DIMENSIONS:
+            own = self.document.get(dimension)
+            if own is not None and not isinstance(own, dict):
+                self.file.problem((dimension,), expected_found(WORDS["dict"], own))
+                continue
+            plan = self._plan(self.shared, own or {}, dimension)
+            if plan is not None:
+                plans[dimension] = plan
+        return plans
+
+    def _plan(
+        self, shared: Mapping[str, Any], own: Mapping[str, Any], dimension: str
+    ) -> Plan | None:
+        """The plan of one dimension: the keys for both, and over them the dimension's own."""
+        if own.get("method", shared.get("method")) != shared.get("method"):
+            # Options of another method don't carry over; what every method takes does.
+            shared = {key: value for key, value in shared.items() if key in Shared.model_fields}
+
+        def place(inner: Place) -> Place:
+            return (dimension, *inner) if inner and inner[0] in own else inner
+
+        merged = {**shared, **own}
+        method = self._method(merged.get("method"), place(("method",)))
+        if method is None:
+            return None
+        options = {key: value for key, value in merged.items() if key not in Shared.model_fields}
+        common = {key: value for key, value in merged.items() if key in Shared.model_fields}
+        also = list(Shared.model_fields)
+        chosen: Options | None = self.file.checked(method, options, place, also=also)
+        finishing: Shared | None = self.file.checked(Shared, common, place)
+        if chosen is None or finishing is None:
+            return None
+        if finishing.match_members and chosen.method == "ridge":
+            sentence = "method ridge has negative weights, which need members as they are"
+            self.file.problem(place(("match_members",)), sentence)
+        return Plan(chosen, finishing)
+
+    def _method(self, name: Any, place: Place) -> type[Options] | None:
+        """The options of a method for one dimension; None for an unknown one."""
+        menu = [*OPTIONS, *OF_RECIPES]
+        if name is None:
+            self.file.problem(place, missing(f"one of {', '.join(menu)}"))
+        elif name in OF_RECIPES:
+            sentence = f"method {name} belongs at the top of a file, for both dimensions"
+            self.file.problem(place, sentence)
+        elif name not in list(OPTIONS):  # a list: the name may be anything, even a mapping
+            self.file.problem(place, unknown_name("method", name, menu))
+        else:
+            return OPTIONS[name]
+        return None
+
+    def among(self) -> tuple[Recipe, ...]:
+        """The recipes that `auto` chooses from."""
+        for dimension in DIMENSIONS:
+            if self.document.get(dimension) is not None:
+                sentence = "method auto chooses for each dimension by itself; leave this out"
+                self.file.problem((dimension,), sentence)
+        auto: Auto | None = self.file.checked(Auto, self.shared)
+        recipes: dict[str, Recipe] = {}
+        for index, name in enumerate(auto.among if auto else ()):
+            place = ("among", index)
+            if name in recipes:
+                self.file.problem(place, f"recipe {name!r} is given twice; keep one")
+                continue
+            recipe = self._named(name, place, OF_RECIPES)
+            if recipe is not None and recipe.members.folds is not None:
+                sentence = (
+                    f"recipe {name!r} says its members' folds itself and can't be chosen from"
+                )
+                self.file.problem(place, sentence)
+            elif recipe is not None:
+                recipes[name] = recipe
+        return tuple(recipes.values())
+
+    def of(self) -> tuple[tuple[float, Recipe], ...]:
+        """Shares and recipes of a blend."""
+        for key in ("members", *DIMENSIONS):
+            if self.document.get(key) is not None:
+                sentence = "the parts of a blend say this themselves; leave it out"
+                self.file.problem((key,), sentence)
+        blend: Blend | None = self.file.checked(Blend, self.shared)
+        if blend is None:
+            return ()
+        parts: list[tuple[float, Recipe]] = []
+        for name, share in blend.of.items():
+            recipe = self._named(name, ("of", name), ("blend",))
+            if recipe is not None:
+                parts.append((share, recipe))
+        total = sum(blend.of.values())
+        if abs(total - 1.0) > 1e-6:
+            self.file.problem(("of",), f"shares must sum to 1, but got {exact(total)}")
+        return tuple(parts)
+
+    def _named(self, name: str, place: Place, refused: tuple[str, ...]) -> Recipe | None:
+        """A recipe that this one is made of; None when it is unknown, or of a refused method."""
+        if name not in self.known:
+            self.file.problem(place, unknown_name("recipe", name, self.known))
+            return None
+        document, _ = read_yaml(self.known[name])
+        method = document.get("method") if isinstance(document, dict) else None
+        if method in refused:
+            sentence = (
+                f"recipe {name!r} is of method {method} itself; name recipes of other methods"
+            )
+            self.file.problem(place, sentence)
+            return None
+        return load_recipe(self.known[name])
+
+    def refuse_choices(self, plans: Mapping[str, Plan]) -> None:
+        """Note what members without validation don't allow: nothing can be chosen or matched."""
+        why = f"members {NO_VALIDATION}: nothing can be chosen"
+        if not plans:
+            self.file.problem(("method",), f"{why}; allowed: mean")
+        for plan in plans.values():
+            if plan.method != "mean":
+                sentence = f"{why}, so method {plan.method} can't be; allowed: mean"
+                self.file.problem(("method",), sentence)
+            shared = plan.shared
+            choosing = {
+                "match_members": shared.match_members,
+                "prune": shared.prune != Prune(),
+                "shrink": shared.shrink != [0.0],
+                "match": shared.match != [False],
+            }
+            for key, is_chosen in choosing.items():
+                if is_chosen:
+                    self.file.problem((key,), f"{why}, so `{key}` can't be; leave it out")
+            if len(plan.filters) > 1:
+                sentence = f"{why}: give one window and one delay, not several to choose from"
+                self.file.problem(("smooth",), sentence)
+
+
+def _path_of(recipe: str) -> Path:
+    """The file of a recipe that is named by path, by name, or by folder and name."""
     path = Path(recipe)
     if path.is_file():
         return path
-    if not path.suffix and not path.is_absolute() and path.name != recipe:
+    named = not path.suffix and not path.is_absolute()
+    if named and path.name != recipe:
         for folder in (FOLDER, _shipped()):
             if folder is not None and (folder / f"{recipe}.yaml").is_file():
                 return folder / f"{recipe}.yaml"
-    if path.name == recipe and not path.suffix:
+    if named and path.name == recipe:
         known = known_recipes()
         if recipe in known:
             return known[recipe]
-        raise InputError(
-            unknown_name("recipe", recipe, known)
-            + f"; recipes are YAML files, looked up in {FOLDER}/"
-        )
+        unknown = unknown_name("recipe", recipe, known)
+        raise InputError(f"{unknown}; recipes are YAML files, looked up in {FOLDER}/")
     raise InputError(f"{path}: no such recipe file")
 
 
@@ -183,100 +329,3 @@ def _shipped() -> Path | None:
         return shipped("ensembles/greedy.yaml").parent
     except InputError:
         return None
-
-
-def _among(
-    reader: Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None
-) -> tuple[Recipe, ...]:
-    """The recipes that `auto` chooses from."""
-    for dimension in DIMENSIONS:
-        if document.get(dimension) is not None:
-            reader.problem(
-                (dimension,), "method auto chooses for each dimension by itself; leave this out"
-            )
-    auto = reader.checked(Auto, shared, lambda at: at)
-    known = _beside(beside)
-    found: list[Recipe] = []
-    for index, name in enumerate(auto.among if auto else ()):
-        at: Place = ("among", index)
-        if name not in known:
-            reader.problem(at, unknown_name("recipe", name, known))
-        elif any(other.name == name for other in found):
-            reader.problem(at, f"recipe {name!r} stands twice; keep one")
-        elif (method := _method_of(known[name])) in ("auto", "blend"):
-            reader.problem(
-                at, f"recipe {name!r} is of method {method} itself and can't be chosen from"
-            )
-        elif (recipe := load_recipe(known[name])).members.folds is not None:
-            reader.problem(
-                at, f"recipe {name!r} says its members' folds itself and can't be chosen from"
-            )
-        else:
-            found.append(recipe)
-    return tuple(found)
-
-
-def _of(
-    reader: Reader, document: dict[str, Any], shared: dict[str, Any], beside: Path | None
-) -> tuple[tuple[float, Recipe], ...]:
-    """Shares and recipes of a blend."""
-    for key in ("members", *DIMENSIONS):
-        if document.get(key) is not None:
-            reader.problem((key,), "the parts of a blend say this themselves; leave it out")
-    if isinstance(shared.get("of"), dict):  # YAML reads 1 as a whole number
-        shared = {
-            **shared,
-            "of": {k: float(v) if type(v) is int else v for k, v in shared["of"].items()},
-        }
-    blend = reader.checked(Blend, shared, lambda at: at)
-    known = _beside(beside)
-    found: list[tuple[float, Recipe]] = []
-    for name, share in (blend.of if blend else {}).items():
-        at: Place = ("of", name)
-        if name not in known:
-            reader.problem(at, unknown_name("recipe", name, known))
-        elif _method_of(known[name]) == "blend":
-            reader.problem(at, f"recipe {name!r} is a blend itself; name its parts here")
-        else:
-            found.append((share, load_recipe(known[name])))
-    total = sum(blend.of.values()) if blend else 1.0
-    if abs(total - 1.0) > 1e-6:
-        reader.problem(("of",), f"shares must sum to 1, but got {exact(total)}")
-    return tuple(found)
-
-
-def _beside(folder: Path | None) -> dict[str, Path]:
-    """Recipes that another may name: those in its own folder first."""
-    return known_recipes() | (
-        {} if folder is None else {path.stem: path for path in folder.glob("*.yaml")}
-    )
-
-
-def _method_of(path: Path) -> Any:
-    document, _ = read_yaml(path)
-    return document.get("method") if isinstance(document, dict) else None
-
-
-def _refuse_choices(reader: Reader, plans: dict[str, Any]) -> None:
-    """Members without validation: nothing can be chosen or matched."""
-    why = f"members {NO_VALIDATION}: nothing can be chosen"
-    if not plans:
-        reader.problem(("method",), f"{why}; allowed: mean")
-    for plan in plans.values():
-        if plan is None:
-            continue
-        if plan.method != "mean":
-            reader.problem(("method",), f"{why}, so method {plan.method} can't be; allowed: mean")
-        shared = plan.shared
-        given = {
-            "match_members": shared.match_members,
-            "prune": shared.prune != Prune(),
-            "shrink": shared.shrink != [0.0],
-            "match": shared.match != [False],
-        }
-        for key in [key for key, is_there in given.items() if is_there]:
-            reader.problem((key,), f"{why}, so `{key}` can't be; leave it out")
-        if len(plan.filters) > 1:
-            reader.problem(
-                ("smooth",), f"{why}: give one window and one delay, not several to choose from"
-            )

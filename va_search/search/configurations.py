@@ -20,12 +20,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from va_search.data.store import MIX, OFFICIAL
+from va_search.document.words import reasons
 from va_search.errors import InputError
-from va_search.search.declaration import Setting
 from va_search.search.domains import Parameters, same
-from va_search.search.header import Budget, EarlyStopping, Header
-from va_search.search.problems import plain
 from va_search.search.sameness import NAMES, Sameness
+from va_search.search.space_document import Budget, EarlyStopping, Setting, SpaceHeader
 from va_search.training.settings import TrialSettings, unused
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class Space:
 
     name: str
     document: dict[str, Any]
-    header: Header
+    header: SpaceHeader
     settings: dict[str, Setting]
     sameness: Sameness
 
@@ -204,7 +203,7 @@ class Space:
         try:
             return [self._settings(configuration, fold=fold, seed=seed) for fold, seed in pairs]
         except ValidationError as error:
-            raise InputError(*(_reason(each) for each in error.errors())) from None
+            raise InputError(*reasons(error, TrialSettings)) from None
 
     def contains(self, settings: TrialSettings) -> bool:
         """Whether a trial with these settings is one of this space's, its seed and fold
@@ -348,11 +347,6 @@ class Space:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _reason(error: Any) -> str:
-    where = ".".join(map(str, error["loc"]))
-    return f"{where}: {plain(error)}" if where else plain(error)
 
 
 def _flat(document: Mapping[str, Any]) -> dict[str, Any]:

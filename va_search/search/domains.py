@@ -1,16 +1,24 @@
-"""What one setting may be: a fixed value, one of several, a range of numbers. Subsets of feature
-sets: see subsets.py.
+"""Domains of settings: one of several values, a range of numbers, a subset of feature sets.
 
-Conventions: values are plain JSON data (feature sets and head sizes are lists). A domain knows four
-things: its values in grid order, how Optuna proposes one, which Optuna parameters stand for a given
-one, and whether a value lies in it. A domain with a single value has no Optuna parameter."""
+Conventions: values are plain JSON data (feature sets and head sizes are lists). A domain knows its
+values in grid order, how to draw one at random, how Optuna proposes one, which Optuna parameters
+stand for a given one, and whether a value lies in it. A domain with a single value has no Optuna
+parameter.
+
+How Optuna proposes a subset: each group (a modality, or all sets) has a size (an integer) and each
+feature set a rank in [0, 1]; the sets of the highest ranks are taken. So every size is drawn
+equally often, and every set of a group, and TPE learns of each set whether high ranks pay.
+(Booleans repaired to the bounds would nearly always give the largest size.) If the sizes leave the
+overall bounds, sets are added by the highest rank, or dropped by the lowest, as far as the groups'
+bounds allow."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations, product
 from random import Random
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +27,11 @@ if TYPE_CHECKING:
     from optuna.trial import Trial
 
 Parameters = tuple[dict[str, Any], "dict[str, BaseDistribution]"]
-"""Optuna parameters and their distributions, by name: what `optuna.trial.create_trial` takes."""
+"""Optuna parameters and their distributions, by name, as `optuna.trial.create_trial` takes them."""
+
+TAKEN, LEFT = 0.75, 0.25
+"""The ranks that stand for a subset given from outside: the middles of the upper and the lower
+half."""
 
 
 class Domain(Protocol):
@@ -32,7 +44,7 @@ class Domain(Protocol):
         """All values in grid order; for an infinite domain its two ends."""
 
     def contains(self, value: Any) -> bool:
-        """Whether `value` is one of the values."""
+        """Return True when `value` is one of the values."""
 
     def draw(self, generator: Random) -> Any:
         """One of the values, each as likely (of a logarithmic range each order of magnitude)."""
@@ -41,7 +53,7 @@ class Domain(Protocol):
         """A value proposed by Optuna."""
 
     def parameters(self, name: str, value: Any) -> Parameters:
-        """What `suggest` would have asked for to give `value`, which must be contained."""
+        """The parameters for which `suggest` gives `value`, which must be contained."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +86,7 @@ class Choice:
         if len(self.options) == 1:
             return {}, {}
         labels = self._labels()
-        index = next(i for i, option in enumerate(self.options) if same(value, option))
+        index = [same(value, option) for option in self.options].index(True)
         return {name: labels[index]}, {name: CategoricalDistribution(labels)}
 
     def _labels(self) -> list[str]:
@@ -93,34 +105,35 @@ class IntRange:
     step: int = 1
     log: bool = False
 
+    @property
+    def numbers(self) -> range:
+        """All values; the last one may lie below `high`."""
+        return range(self.low, self.high + 1, self.step)
+
     def count(self) -> int | None:
-        return (self.high - self.low) // self.step + 1
+        return len(self.numbers)
 
     def values(self) -> Iterator[Any]:
-        return iter(range(self.low, self.high + 1, self.step))
+        return iter(self.numbers)
 
     def contains(self, value: Any) -> bool:
-        return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
+        return isinstance(value, int) and value in self.numbers
 
     def draw(self, generator: Random) -> Any:
         return generator.randrange(self.low, self.high + 1, self.step)
 
     def suggest(self, trial: Trial, name: str) -> Any:
-        if self.count() == 1:
+        if len(self.numbers) == 1:
             return self.low
-        return trial.suggest_int(name, self.low, self._last(), step=self.step, log=self.log)
+        return trial.suggest_int(name, self.low, self.numbers[-1], step=self.step, log=self.log)
 
     def parameters(self, name: str, value: Any) -> Parameters:
         from optuna.distributions import IntDistribution
 
-        if self.count() == 1:
+        if len(self.numbers) == 1:
             return {}, {}
-        return {name: value}, {
-            name: IntDistribution(self.low, self._last(), step=self.step, log=self.log)
-        }
-
-    def _last(self) -> int:
-        return range(self.low, self.high + 1, self.step)[-1]
+        distribution = IntDistribution(self.low, self.numbers[-1], step=self.step, log=self.log)
+        return {name: value}, {name: distribution}
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,7 @@ class FloatRange:
         return 1 if self.low == self.high else None
 
     def values(self) -> Iterator[Any]:
-        return iter((self.low,) if self.low == self.high else (self.low, self.high))
+        return iter(dict.fromkeys((self.low, self.high)))
 
     def contains(self, value: Any) -> bool:
         return isinstance(value, int | float) and self.low <= value <= self.high
@@ -159,12 +172,140 @@ class FloatRange:
         return {name: float(value)}, {name: FloatDistribution(self.low, self.high, log=self.log)}
 
 
-def same(one: Any, other: Any) -> bool:
+@dataclass(frozen=True)
+class Group:
+    """Feature sets `names` (sorted) of which `low` to `high` are taken; `modality` is "" where it
+    is all sets."""
+
+    modality: str
+    names: tuple[str, ...]
+    low: int
+    high: int
+
+    def size_name(self, name: str) -> str:
+        """Optuna's name for how many are taken; feature sets' names have no brackets."""
+        return f"{name}[{self.modality or 'all'}]"
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The sets whose rank matters: none where the group is taken whole or not at all."""
+        whole = self.low == self.high == len(self.names)
+        return () if whole or len(self.names) == 1 or self.high == 0 else self.names
+
+    def subsets(self) -> Iterator[tuple[str, ...]]:
+        """All subsets, small ones first."""
+        for size in range(self.low, self.high + 1):
+            yield from combinations(self.names, size)
+
+    def taken(self, features: Iterable[str]) -> int:
+        """Number of these feature sets that belong to the group."""
+        return len(set(features) & set(self.names))
+
+
+@dataclass(frozen=True)
+class Subset:
+    """The union of one subset per group, `low` to `high` feature sets in all; values are sorted
+    lists."""
+
+    groups: tuple[Group, ...]
+    low: int
+    high: int
+
+    def count(self) -> int | None:
+        """Counted from the groups' sizes, without listing the subsets."""
+        ways = {0: 1}
+        for group in self.groups:
+            grown: dict[int, int] = {}
+            for size, number in ways.items():
+                for taken in range(group.low, group.high + 1):
+                    more = number * math.comb(len(group.names), taken)
+                    grown[size + taken] = grown.get(size + taken, 0) + more
+            ways = grown
+        return sum(number for size, number in ways.items() if self.low <= size <= self.high)
+
+    def values(self) -> Iterator[Any]:
+        """Group by group from small subsets to large ones."""
+        for parts in product(*(list(group.subsets()) for group in self.groups)):
+            names = sorted(chain.from_iterable(parts))
+            if self.low <= len(names) <= self.high:
+                yield names
+
+    def contains(self, value: Any) -> bool:
+        if not isinstance(value, list | tuple) or not self.low <= len(value) <= self.high:
+            return False
+        known = set(chain.from_iterable(group.names for group in self.groups))
+        if len(set(value)) < len(value) or not known.issuperset(value):
+            return False
+        return all(group.low <= group.taken(value) <= group.high for group in self.groups)
+
+    def draw(self, generator: Random) -> Any:
+        while True:  # sizes within the groups' bounds may leave the overall ones
+            sizes = [self._drawn_size(group, generator) for group in self.groups]
+            if self.low <= sum(sizes) <= self.high:
+                break
+        names: list[str] = []
+        for group, size in zip(self.groups, sizes, strict=True):
+            names += generator.sample(group.names, size)
+        return sorted(names)
+
+    def _drawn_size(self, group: Group, generator: Random) -> int:
+        sizes = range(group.low, group.high + 1)
+        return generator.choices(sizes, [math.comb(len(group.names), size) for size in sizes])[0]
+
+    def suggest(self, trial: Trial, name: str) -> Any:
+        ranks: dict[str, float] = {}
+        sizes: list[int] = []
+        for group in self.groups:
+            size = group.low
+            if group.low < group.high:
+                size = trial.suggest_int(group.size_name(name), group.low, group.high)
+            sizes.append(size)
+            for feature_set in group.ranked:
+                ranks[feature_set] = trial.suggest_float(f"{name}.{feature_set}", 0.0, 1.0)
+        return self._highest(sizes, ranks)
+
+    def parameters(self, name: str, value: Any) -> Parameters:
+        from optuna.distributions import FloatDistribution, IntDistribution
+
+        chosen: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
+        for group in self.groups:
+            if group.low < group.high:
+                chosen[group.size_name(name)] = group.taken(value)
+                distributions[group.size_name(name)] = IntDistribution(group.low, group.high)
+            for feature_set in group.ranked:
+                chosen[f"{name}.{feature_set}"] = TAKEN if feature_set in value else LEFT
+                distributions[f"{name}.{feature_set}"] = FloatDistribution(0.0, 1.0)
+        return chosen, distributions
+
+    def _highest(self, sizes: list[int], ranks: Mapping[str, float]) -> list[str]:
+        """The feature sets of the highest ranks, so many per group, as the overall bounds allow."""
+        order = []
+        for group in self.groups:
+            order.append(sorted(group.names, key=lambda name: (-ranks.get(name, 1.0), name)))
+        numbers = range(len(self.groups))
+
+        # The next set to add, or the last one to drop, of each group that may grow or shrink.
+        while sum(sizes) < self.low:
+            growing = [number for number in numbers if sizes[number] < self.groups[number].high]
+            rank = {number: ranks.get(order[number][sizes[number]], 1.0) for number in growing}
+            sizes[max(growing, key=rank.__getitem__)] += 1
+        while sum(sizes) > self.high:
+            shrinking = [number for number in numbers if sizes[number] > self.groups[number].low]
+            rank = {
+                number: ranks.get(order[number][sizes[number] - 1], 1.0) for number in shrinking
+            }
+            sizes[min(shrinking, key=rank.__getitem__)] -= 1
+        taken = [names[:size] for names, size in zip(order, sizes, strict=True)]
+        return sorted(chain.from_iterable(taken))
+
+
+def same(value: Any, other: Any) -> bool:
     """Equal as settings: numbers within rounding, true is not 1, lists and tuples alike."""
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=1e-12)
-    if isinstance(one, Sequence) and isinstance(other, Sequence) and not isinstance(one, str):
-        return list(one) == list(other)
-    return bool(one == other)
+    if isinstance(value, bool) or isinstance(other, bool):
+        return value is other
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=1e-12)
+    if isinstance(value, Sequence) and isinstance(other, Sequence) and not isinstance(value, str):
+        return list(value) == list(other)
+    return bool(value == other)

@@ -1,4 +1,4 @@
-"""How a search space says which feature sets a trial reads.
+"""Declarations of the feature sets that a trial reads.
 
     features: all                                  every feature set of the store
     features: [hubert, vggish]                     exactly these
@@ -16,151 +16,175 @@ than `all` has, so that one space fits many stores."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from va_search.data.store import Store
+from va_search.document import StrictModel, YamlFile
+from va_search.document.words import Place, expected_found
 from va_search.errors import unknown_name
-from va_search.search.declaration import read_choice, read_form
-from va_search.search.domains import Domain
-from va_search.search.problems import Place, Problems
-from va_search.search.subsets import Group, Subset
+from va_search.search.domains import Domain, Group, Subset
+from va_search.search.space_document import (
+    ALL,
+    ChoiceForm,
+    Form,
+    ValueForm,
+    items,
+    read_choice,
+    told_by_key,
+)
 
-ALL = "all"
-FORMS: dict[str, tuple[str, ...]] = {"choice": (), "subset": ("min", "max"), "value": ()}
+Size = Annotated[int, Field(ge=0)]
 
 
-def read_features(declared: Any, store: Store, at: Place, problems: Problems) -> Domain | None:
-    """The domain declared for `features`, checked against the store; None when there was a
-    problem."""
+class SubsetForm(Form):
+    """A subset of some feature sets, or of those of each modality; `subset` is read with the
+    store."""
+
+    subset: Any
+    min: Size | None = None
+    max: Size | None = None
+
+
+class ModalityForm(StrictModel):
+    """So many feature sets of one modality."""
+
+    of: Any = ALL
+    min: Size | None = None
+    max: Size | None = None
+
+
+FEATURES = told_by_key({"choice": ChoiceForm, "subset": SubsetForm, "value": ValueForm})
+
+
+def read_features(declared: Any, store: Store, place: Place, file: YamlFile) -> Domain | None:
+    """The domain declared for `features`, checked against the store; None when there are problems,
+    which then are noted."""
+    reader = _FeaturesReader(store, file)
     if not isinstance(declared, dict):
-        return read_choice([declared], at, problems, lambda raw: _sets(raw, store), numbered=False)
-    form = read_form(declared, FORMS, at, problems)
+        return read_choice({place: declared}, reader.sets, file)
+    form: Form | None = file.checked(FEATURES, declared, place)
     if form is None:
         return None
-    if "when" in declared:
-        problems.add((*at, "when"), "features are always in play and take no `when`")
-    if form == "subset":
-        return _subset(declared, store, at, problems)
-    options = declared[form] if form == "choice" else [declared[form]]
-    return read_choice(
-        options, (*at, form), problems, lambda raw: _sets(raw, store), numbered=form == "choice"
-    )
+    if form.when is not None:
+        file.problem((*place, "when"), "features are always in play and take no `when`")
+    if isinstance(form, SubsetForm):
+        return reader.subset(form, place)
+    if isinstance(form, ChoiceForm):
+        return read_choice(items((*place, "choice"), form.choice), reader.sets, file)
+    return read_choice({(*place, "value"): declared["value"]}, reader.sets, file)
 
 
-def _sets(raw: Any, store: Store) -> list[str]:
-    """Feature sets named by a list, one name, or `all`; sorted. ValueError for unknown or repeated
-    ones."""
-    if raw == ALL:
-        return sorted(store.feature_sets)
-    names = [raw] if isinstance(raw, str) else raw
-    if not isinstance(names, list) or not names:
-        raise ValueError(f"expected names of feature sets, or all; found {raw!r}")
-    unknown = [
-        unknown_name("feature set", name, store.feature_sets)
-        for name in names
-        if name not in _known(store)
-    ]
-    if unknown:
-        raise ValueError("; ".join(unknown))
-    if len(set(names)) < len(names):
-        raise ValueError(f"a feature set stands twice in {names}; keep one")
-    return sorted(names)
+class _FeaturesReader:
+    """Reads feature sets of a store; problems are noted in the file."""
 
+    def __init__(self, store: Store, file: YamlFile) -> None:
+        self.store = store
+        self.file = file
 
-def _known(store: Store) -> list[Any]:
-    return list(store.feature_sets)
+    def sets(self, raw: Any, place: Place) -> list[list[str]]:
+        """Feature sets named by a list, one name, or `all`, sorted, in a list; none when they are
+        unknown or repeated, which then is noted."""
+        if raw == ALL:
+            return [sorted(self.store.feature_sets)]
+        names = [raw] if isinstance(raw, str) else raw
+        if not isinstance(names, list) or not names:
+            sentence = expected_found("names of feature sets, or all", raw)
+            self.file.problem(place, sentence)
+            return []
+        known = list(self.store.feature_sets)  # a list: a name may be anything, even a mapping
+        unknown = [name for name in names if name not in known]
+        for name in unknown:
+            self.file.problem(place, unknown_name("feature set", name, known))
+        if unknown:
+            return []
+        if len(set(names)) < len(names):
+            sentence = f"a feature set is given twice in {names}; keep one"
+            self.file.problem(place, sentence)
+            return []
+        return [sorted(names)]
 
+    def subset(self, form: SubsetForm, place: Place) -> Subset | None:
+        """The subset of a form; None when there are problems."""
+        before = len(self.file.problems)
+        inner = (*place, "subset")
+        by_modality = isinstance(form.subset, dict)
+        groups: list[Group] = []
+        if by_modality:
+            for modality, declared in form.subset.items():
+                groups += self._modality(modality, declared, (*inner, modality))
+            if not form.subset:
+                sentence = expected_found("one modality or more", form.subset)
+                self.file.problem(inner, sentence)
+        else:
+            groups = self._group("", ModalityForm(of=form.subset), inner)
+        total = sum(group.high for group in groups)
+        capped = by_modality or form.subset == ALL
+        low, high = self._bounds(form, max(total, 1), place, low=1, capped=capped)
+        if len(self.file.problems) > before:
+            return None
+        if not by_modality:
+            groups = [Group("", groups[0].names, low, high)]
+        fewest = sum(group.low for group in groups)
+        if fewest > high or total < low:
+            self.file.problem(
+                place,
+                f"no subset fits: the modalities allow {fewest} to {total} feature sets, `min` and `max` {low} "
+                f"to {high}",
+            )
+            return None
+        return Subset(tuple(groups), low, high)
 
-def _subset(declared: dict[str, Any], store: Store, at: Place, problems: Problems) -> Subset | None:
-    before = len(problems.found)
-    inner = declared["subset"]
-    place = (*at, "subset")
-    if isinstance(inner, dict):
-        found = [
-            _modality_group(name, value, store, (*place, name), problems)
-            for name, value in inner.items()
+    def _modality(self, modality: Any, declared: Any, place: Place) -> list[Group]:
+        """The group of a modality, in a list; none when there are problems."""
+        modalities = {feature_set.modality for feature_set in self.store.feature_sets.values()}
+        if modality not in modalities:
+            self.file.problem(place, unknown_name("modality", modality, modalities))
+            return []
+        if not isinstance(declared, dict):
+            return self._group(modality, ModalityForm(of=declared), place)
+        form: ModalityForm | None = self.file.checked(ModalityForm, declared, place)
+        return [] if form is None else self._group(modality, form, place)
+
+    def _group(self, modality: str, form: ModalityForm, place: Place) -> list[Group]:
+        members = [
+            name
+            for name, feature_set in sorted(self.store.feature_sets.items())
+            if modality in ("", feature_set.modality)
         ]
-        groups = tuple(group for group in found if group is not None)
-        if not inner:
-            problems.add(place, "expected one modality or more, found none")
-    else:
-        group = _group("", {"of": inner}, store, place, problems)
-        groups = (group,) if group else ()
-    total = sum(group.high for group in groups)
-    capped = isinstance(inner, dict) or inner == ALL
-    low, high = _bounds(declared, max(total, 1), at, problems, low=1, capped=capped)
-    if len(problems.found) > before:
-        return None
-    if not isinstance(inner, dict):
-        groups = (Group("", groups[0].names, low, high),)
-    if sum(group.low for group in groups) > high or total < low:
-        problems.add(at, f"no subset fits: the modalities allow {sum(g.low for g in groups)} to {total} feature sets, "
-                         f"`min` and `max` {low} to {high}")  # fmt: skip
-        return None
-    return Subset(groups, low, high)
+        names = members
+        if form.of != ALL:
+            sets = self.sets(form.of, place)
+            if not sets:
+                return []
+            names = sets[0]
+        others = [name for name in names if name not in members]
+        if others:
+            sentence = (
+                f"not of modality {modality!r}: {', '.join(others)} (it has: {', '.join(members)})"
+            )
+            self.file.problem(place, sentence)
+            return []
+        low, high = self._bounds(form, len(names), place, low=0, capped=form.of == ALL)
+        return [Group(modality, tuple(names), low, high)]
 
-
-def _modality_group(
-    modality: Any, value: Any, store: Store, at: Place, problems: Problems
-) -> Group | None:
-    modalities = {feature_set.modality for feature_set in store.feature_sets.values()}
-    if modality not in modalities:
-        problems.add(at, unknown_name("modality", modality, modalities))
-        return None
-    declared = value if isinstance(value, dict) else {"of": value}
-    unknown = [key for key in declared if key not in ("of", "min", "max")]
-    for key in unknown:
-        problems.add((*at, key), unknown_name("key", key, ("of", "min", "max")))
-    return None if unknown else _group(modality, declared, store, at, problems)
-
-
-def _group(
-    modality: str, declared: dict[str, Any], store: Store, at: Place, problems: Problems
-) -> Group | None:
-    of = declared.get("of", ALL)
-    members = sorted(
-        name for name, each in store.feature_sets.items() if modality in ("", each.modality)
-    )
-    try:
-        names = members if of == ALL else _sets(of, store)
-    except ValueError as error:
-        problems.add(at, str(error))
-        return None
-    strangers = [name for name in names if name not in members]
-    if strangers:
-        problems.add(
-            at,
-            f"not of modality {modality!r}: {', '.join(strangers)} (it has: {', '.join(members)})",
-        )
-        return None
-    low, high = _bounds(declared, len(names), at, problems, low=0, capped=of == ALL)
-    return Group(modality, tuple(names), low, high)
-
-
-def _bounds(
-    declared: dict[str, Any], there: int, at: Place, problems: Problems, *, low: int, capped: bool
-) -> tuple[int, int]:
-    """`min` and `max` of `there` feature sets; a larger `max` is cut to it where `capped`, a
-    problem elsewhere."""
-    least, most = declared.get("min", low), declared.get("max", there)
-    for key, value in (("min", least), ("max", most)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            problems.add((*at, key), f"expected a whole number of 0 or more, found {value!r}")
-            return 0, there
-    if most > there and not capped:
-        problems.add(
-            (*at, "max"),
-            f"`max` can't be more than the feature sets there are, but got (max={most}, {there})",
-        )
-    if least > there:
-        problems.add(
-            (*at, "min"),
-            f"`min` can't be more than the feature sets there are, but got (min={least}, {there})",
-        )
-    if least > most:
-        problems.add((*at, "min"), f"`min <= max` must hold, but got (min={least}, max={most})")
-    if low == 1 and 0 in (least, most):
-        problems.add(
-            at, f"a trial needs at least one feature set, but got (min={least}, max={most})"
-        )
-    return (max(least, low), min(most, there))
+    def _bounds(
+        self, form: SubsetForm | ModalityForm, number: int, place: Place, *, low: int, capped: bool
+    ) -> tuple[int, int]:
+        """`min` and `max` of `number` feature sets; a larger `max` is cut to it where `capped`, a
+        problem elsewhere."""
+        least = low if form.min is None else form.min
+        most = number if form.max is None else form.max
+        more = "can't be more than the feature sets there are, but got"
+        if most > number and not capped:
+            self.file.problem((*place, "max"), f"`max` {more} (max={most}, {number})")
+        if least > number:
+            self.file.problem((*place, "min"), f"`min` {more} (min={least}, {number})")
+        if least > most:
+            sentence = f"`min <= max` must hold, but got (min={least}, max={most})"
+            self.file.problem((*place, "min"), sentence)
+        if low == 1 and 0 in (least, most):
+            sentence = f"a trial needs at least one feature set, but got (min={least}, max={most})"
+            self.file.problem(place, sentence)
+        return max(least, low), min(most, number)

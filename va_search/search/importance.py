@@ -1,7 +1,8 @@
-"""How much each setting matters for a CCC, by Optuna's evaluators, over trials that are complete.
+"""Importances of settings: how much each matters for a CCC, by Optuna's evaluators, over trials
+that are complete.
 
-Conventions: every trial is a point of its whole settings (what a setting has no effect in counts as
-its default), each feature set a setting that is on or off, so that conditional settings need no
+Conventions: every trial is a point of its whole settings (those without effect count as their
+defaults), each feature set a setting that is on or off, so that conditional settings need no
 case of their own. Importances are not negative and sum to 1 per evaluator. fANOVA (forests) needs
 scikit-learn and is left out without it."""
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,63 +47,71 @@ def importances(
     import optuna
 
     points = _points([settings for settings, _ in trials])
-    distributions = {name: _distribution([point[name] for point in points]) for name in points[0]}
-    varied = {name: found for name, found in distributions.items() if found is not None}
-    if not varied:
+    distributions: dict[str, BaseDistribution] = {}
+    for name in points[0]:
+        distribution = _distribution([point[name] for point in points])
+        if distribution is not None:
+            distributions[name] = distribution
+    if not distributions:
         return None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize")
     for point, (_, value) in zip(points, trials, strict=True):
-        parameters = {name: _parameter(point[name], found) for name, found in varied.items()}
+        parameters = {
+            name: _parameter(point[name], distribution)
+            for name, distribution in distributions.items()
+        }
         study.add_trial(
-            optuna.trial.create_trial(params=parameters, distributions=varied, value=value)
+            optuna.trial.create_trial(params=parameters, distributions=distributions, value=value)
         )
-    found = {}
-    for name, evaluator in _evaluators(forests).items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # experimental, says Optuna
-            found[name] = dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
-    return Importances(found)
+    by_evaluator = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls its evaluators experimental
+        for name, evaluator in _evaluators(forests).items():
+            values = optuna.importance.get_param_importances(study, evaluator=evaluator)
+            by_evaluator[name] = dict(values)
+    return Importances(by_evaluator)
 
 
 def _evaluators(forests: bool) -> dict[str, BaseImportanceEvaluator]:
     from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvaluator
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found: dict[str, BaseImportanceEvaluator] = {}
-        if forests and importlib.util.find_spec("sklearn") is not None:
-            found["fANOVA"] = FanovaImportanceEvaluator(seed=0)
-        found["PED-ANOVA"] = PedAnovaImportanceEvaluator(target_quantile=BEST)
-        return found
+    evaluators: dict[str, BaseImportanceEvaluator] = {}
+    if forests and importlib.util.find_spec("sklearn") is not None:
+        evaluators["fANOVA"] = FanovaImportanceEvaluator(seed=0)
+    evaluators["PED-ANOVA"] = PedAnovaImportanceEvaluator(target_quantile=BEST)
+    return evaluators
 
 
 def _points(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
     """The settings as flat points, `features: <set>` true or false for each set that some trial
     reads."""
-    used = sorted({name for settings in several for name in settings.features})
+    features: set[str] = set()
+    for settings in several:
+        features.update(settings.features)
     documents = [settings.model_dump(mode="json") for settings in several]
     varied = _varied(documents)
     points = []
     for settings, document in zip(several, documents, strict=True):
         point = {name: document[name] for name in varied}
-        point |= {f"features: {name}": name in settings.features for name in used}
+        for name in sorted(features):
+            point[f"features: {name}"] = name in settings.features
         points.append(point)
     return points
 
 
-def _varied(documents: Sequence[dict[str, Any]]) -> list[str]:
+def _varied(documents: Sequence[Mapping[str, Any]]) -> list[str]:
     """Settings with different values among the trials in which they have an effect."""
     values: dict[str, set[str]] = {}
     for document in documents:
-        for name in set(document) - {*unused(document), *ASIDE}:
+        for name in document.keys() - {*unused(dict(document)), *ASIDE}:
             values.setdefault(name, set()).add(json.dumps(document[name]))
     return sorted(name for name, different in values.items() if len(different) > 1)
 
 
 def _distribution(values: Sequence[Any]) -> BaseDistribution | None:
-    """What Optuna is to take the values for: a range of numbers where there are many, else a
-    choice; None for one."""
+    """A distribution that the values may come from: a range of numbers where there are many, else a
+    choice; None for a single value."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     different = sorted({json.dumps(value) for value in values})

@@ -1,9 +1,9 @@
 """Settings that mean the same on a store: trials that would compute the same under other settings,
 hence other ids.
 
-What never has an effect is settled by `TrialSettings`, so that such trials have one id. What is
-here depends on the store, or was noticed when trials had been trained already: their ids stay, and
-a space counts and trains one trial of each meaning.
+Settings that never have an effect are reset by `TrialSettings`, so that such trials have one id.
+Those here depend on the store, or were noticed when trials had been trained already: their ids
+stay, and a space counts and trains one trial of each meaning.
 
     normalise         recording and subject, where no two recordings of one side are of one subject
     normalise_by      where nothing is normalised it is no setting (TrialSettings)
@@ -12,8 +12,8 @@ a space counts and trains one trial of each meaning.
     segment_length    all from the longest stretch on, in model steps: a stretch is one segment; `stride` likewise
     batch_size        all from the number of segments on (encoders that carry state: of stretches): one batch
     patience          null and all from `epochs` - 1 on: training is never cut short
-    schedule          constant and what first changes the learning rate after the last epoch: step and plateau with
-                      large `schedule_epochs`; with one epoch also cosine, exponential and linear
+    schedule          constant and those that first change the learning rate after the last epoch: step and plateau
+                      with large `schedule_epochs`; with one epoch also cosine, exponential and linear
     optimiser         adam and adamw without weight decay
 """
 
@@ -66,6 +66,7 @@ class Sameness:
         return max(self.stretch_frames, default=1)
 
     def one_modality(self, features: Sequence[str]) -> bool:
+        """Return True when all these feature sets are of one modality."""
         return len({self.modalities.get(name, name) for name in features}) == 1
 
     def meaning(self, settings: TrialSettings) -> TrialSettings:
@@ -81,11 +82,9 @@ class Sameness:
         if settings.patience is not None and settings.patience >= settings.epochs - 1:
             update["patience"] = None
         if keeps_its_rate(settings):
-            defaults = TrialSettings.model_fields
             update["schedule"] = "constant"
-            update |= {
-                name: defaults[name].default for name in ("schedule_epochs", "schedule_factor")
-            }
+            for name in ("schedule_epochs", "schedule_factor"):
+                update[name] = TrialSettings.model_fields[name].default
         return settings.model_copy(update=update | self._lengths(settings))
 
     def _lengths(self, settings: TrialSettings) -> dict[str, Any]:
@@ -95,14 +94,16 @@ class Sameness:
         longest_steps = -(-self.longest // frame_step)
         length = min(settings.segment_length, longest_steps)
         stride = min(settings.stride or settings.segment_length, longest_steps)
+        number = len(self.labelled_frames)
         batch_size = settings.batch_size
-        if batch_size > len(
-            self.labelled_frames
-        ):  # there are at least as many segments as stretches
-            most = len(self.labelled_frames)
+        # There are at least as many segments as stretches: smaller batches need no counting.
+        if batch_size > number:
+            most = number
             if not settings.carries_state:
-                steps = (-(-frames // frame_step) for frames in self.labelled_frames)
-                most = sum(-(-number // stride) for number in steps)
+                most = 0
+                for frames in self.labelled_frames:
+                    steps = -(-frames // frame_step)
+                    most += -(-steps // stride)
             batch_size = min(batch_size, max(1, most))
         return {
             "frame_step": frame_step,
@@ -115,26 +116,25 @@ class Sameness:
         self, settings: TrialSettings, name: str, values: Iterable[Any]
     ) -> Iterator[Any]:
         """Those of `values` with which the settings would mean the same."""
-        meant = self.meaning(settings)
+        meaning = self.meaning(settings)
         document = settings.model_dump(mode="json")
         for value in values:
             try:
                 other = TrialSettings(**{**document, name: value})
             except ValueError:
                 continue
-            if self.meaning(other) == meant:
+            if self.meaning(other) == meaning:
                 yield value
 
 
 def keeps_its_rate(settings: TrialSettings) -> bool:
-    """True where a schedule other than constant never changes the learning rate of an epoch that is
-    trained."""
+    """Return True when a schedule other than constant never changes the learning rate of an epoch
+    that is trained."""
     epochs = settings.trained_epochs
     if settings.schedule == "step":
         return settings.schedule_epochs >= epochs
-    if (
-        settings.schedule == "plateau"
-    ):  # epoch 1 is the best so far; one more than schedule_epochs bad ones follow
+    if settings.schedule == "plateau":
+        # Epoch 1 is the best so far; one more bad epoch than schedule_epochs must follow.
         return settings.schedule_epochs >= epochs - 2
     return settings.schedule in BY_EPOCH and epochs == 1
 
@@ -151,11 +151,14 @@ def sameness_of(store: Store, folds: Sequence[int | str]) -> Sameness:
 
 def _own_subjects(store: Store, key: int | str) -> bool:
     fold = store.fold(key)
-    sides = (fold.train, fold.validation, fold.test)
-    return all(len({recording.subject for recording in side}) == len(side) for side in sides)
+    for side in (fold.train, fold.validation, fold.test):
+        if len({recording.subject for recording in side}) < len(side):
+            return False
+    return True
 
 
 def _frames(store: Store, splits: Sequence[str]) -> Iterator[int]:
+    """Lengths in frames of the gap-free stretches of recordings of these splits."""
     for recording in store.recordings:
         if recording.split in splits:
             for start, stop in stretches(recording):

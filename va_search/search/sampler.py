@@ -1,10 +1,10 @@
-"""Optuna behind one door: asked for configurations of a space, told what their trials reached, and
+"""Optuna behind one door: asked for configurations of a space, told the values of their trials, and
 told anew.
 
-Conventions: what is told is one value per configuration and measure, the mean of its trials', to be
-maximised. Optuna keeps what it was told for ever, so telling anew (objective `ensemble`: values
-age) makes a new study of everything told and everything asked, with the sampler and its generator
-as they are. The same keeps the cost of asking bounded, which grows with the trials that the study
+Conventions: Optuna is told one value per configuration and measure, the mean of its trials', to be
+maximised. It keeps for ever what it was told, so telling anew (objective `ensemble`: values age)
+makes a new study of everything told and everything asked, with the sampler and its generator as
+they are. That also keeps the cost of asking bounded, which grows with the trials that the study
 has: of more than `LARGEST` TPE is left the `BEST`, more than it ever counts as good (at most 25),
 and as many of the others, evenly over time, as make `KEPT`."""
 
@@ -45,14 +45,14 @@ class Sampler:
 
     def __init__(self, space: Space, name: str, seed: int) -> None:
         self._space = space
-        self._name = name
+        self._learns = name == "tpe"
         self._told: list[tuple[Parameters, TrialValues]] = []
         self._open: list[Asked] = []
         self._size = 0
-        self.study = self._new(_optuna_sampler(name, seed))
+        self.study = self._new_study(_optuna_sampler(name, seed))
 
     def ask(self) -> tuple[Asked, Configuration]:
-        """The next configuration; it may be one asked before, or invalid as a whole."""
+        """Return the next configuration; it may be one asked before, or invalid as a whole."""
         if self._size > LARGEST:
             self._renew()
         self._size += 1
@@ -63,56 +63,57 @@ class Sampler:
         return asked, configuration
 
     def tell(self, asked: Asked, values: TrialValues) -> None:
-        """What the trials of a configuration reached; none: they failed, or it brought nothing
+        """Tell the values of a configuration's trials; none: they failed, or brought nothing
         new."""
         import optuna
 
         self._open.remove(asked)
-        if values:
-            if self._name == "tpe":  # the others don't learn
-                self._told.append((asked.point, values))
-            self.study.tell(asked.number, mean(list(values.values())))
-        else:
+        if not values:
             self.study.tell(asked.number, state=optuna.trial.TrialState.FAIL)
+            return
+        if self._learns:
+            self._told.append((asked.point, values))
+        self.study.tell(asked.number, mean(list(values.values())))
 
-    def add(self, settings: dict[str, Any], values: TrialValues) -> bool:
+    def add(self, settings: Mapping[str, Any], values: TrialValues) -> bool:
         """Tell of a configuration that was not asked for; False when it lies outside the space."""
         point = self._space.optuna_parameters(settings)
-        if point is not None and self._name == "tpe":  # the others don't learn
+        if point is not None and self._learns:
             self._told.append((point, values))
             self._size += 1
-            self.study.add_trial(_finished(point, values))
+            self.study.add_trial(_complete_trial(point, values))
         return point is not None
 
     def retell(self, values: Mapping[str, Values]) -> None:
-        """Replace what was told of these trials, wherever they count."""
-        if self._name != "tpe":
+        """Replace the values of these trials, wherever they count."""
+        if not self._learns:
             return
-        self._told = [
-            (point, {trial: values.get(trial, old) for trial, old in trials.items()})
-            for point, trials in self._told
-        ]
+        retold = []
+        for point, trials in self._told:
+            retold.append((point, {trial: values.get(trial, old) for trial, old in trials.items()}))
+        self._told = retold
         self._renew()
 
     def _renew(self) -> None:
-        """A new study of what was told and asked, without what Optuna kept of the rest."""
+        """Make a new study of everything told and asked, without what else Optuna kept."""
         import optuna
 
         told = kept(self._told)
-        self.study = self._new(self.study.sampler)
-        self.study.add_trials([_finished(point, trials) for point, trials in told])
+        self.study = self._new_study(self.study.sampler)
+        self.study.add_trials([_complete_trial(point, trials) for point, trials in told])
         self._size = len(told) + len(self._open)
-        running = optuna.trial.TrialState.RUNNING
+        # Configurations that still train count as running, under new numbers.
         for number, asked in enumerate(self._open, start=len(told)):
             parameters, distributions = asked.point
-            self.study.add_trial(
-                optuna.trial.create_trial(
-                    state=running, params=parameters, distributions=distributions
-                )
+            running = optuna.trial.create_trial(
+                state=optuna.trial.TrialState.RUNNING,
+                params=parameters,
+                distributions=distributions,
             )
+            self.study.add_trial(running)
             asked.number = number
 
-    def _new(self, sampler: optuna.samplers.BaseSampler) -> optuna.study.Study:
+    def _new_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.study.Study:
         import optuna
 
         directions = ["maximize"] * len(measures(self._space.objective))
@@ -122,19 +123,20 @@ class Sampler:
 
 
 def kept(told: list[tuple[Parameters, TrialValues]]) -> list[tuple[Parameters, TrialValues]]:
-    """At most `KEPT` of what was told, in its order: the best, and of the others evenly many over
-    time."""
+    """At most `KEPT` configurations of those told, in their order: the best, and of the others
+    evenly many over time."""
     if len(told) <= KEPT:
         return told
     order = by_rank(np.array([mean(list(values.values())) for _, values in told]))
     others = np.sort(order[BEST:])
-    some = others[np.linspace(0, len(others) - 1, KEPT - BEST).round().astype(int)]
-    return [told[index] for index in np.sort(np.concatenate([order[:BEST], some]))]
+    even = np.linspace(0, len(others) - 1, KEPT - BEST).round().astype(int)
+    numbers = np.sort(np.concatenate([order[:BEST], others[even]]))
+    return [told[number] for number in numbers]
 
 
 def by_rank(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Rows of (configuration, measure) from the best on; of several measures by how many others
-    dominate a row."""
+    """Numbers of the rows of `values` (configurations, measures), the best first; with several
+    measures by how many others dominate a row."""
     if values.shape[1] == 1:
         return np.argsort(-values[:, 0], kind="stable")
     at_least = (values[:, None] >= values).all(axis=2)
@@ -143,11 +145,11 @@ def by_rank(values: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def mean(values: Sequence[Values]) -> Values:
-    """Measure by measure."""
+    """Mean over trials, measure by measure."""
     return tuple(sum(column) / len(values) for column in zip(*values, strict=True))
 
 
-def _finished(point: Parameters, values: TrialValues) -> optuna.trial.FrozenTrial:
+def _complete_trial(point: Parameters, values: TrialValues) -> optuna.trial.FrozenTrial:
     import optuna
 
     parameters, distributions = point

@@ -1,109 +1,68 @@
-"""Reading the YAML that people write: plain data, the line of every key, and no trap of YAML 1.1
-taken silently.
+"""YAML 1.1 as plain data, the line of every key, and no trap of it taken silently.
 
 PyYAML reads YAML 1.1, where `1:30` is the number 90, `010` is 8, `on` is true and 2026-01-01 is a
 date. Whoever wrote such a value most likely meant something else, so it is reported: what is
-written, what YAML makes of it, what to write instead.
-
-Conventions: a place is the keys and item numbers from the top of the document to a value. Lines
-count from 1. What stands in quotes is a text, as written. Numbers with an exponent and without a
-point (`1e-5`) are texts in YAML 1.1; readers that expect a number there take them as one, or say so
-with `number_hint`."""
+written, what YAML makes of it, what to write instead. What stands in quotes is a text, as
+written."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from va_search.document.words import Place
 from va_search.errors import InputError
 from va_search.files import check_regular
-
-Place = tuple[str | int, ...]
-
-LARGEST = 200_000
-"""Values of a document, each alias counted as what it stands for: a few lines of aliases may stand
-for billions."""
 
 TAG = "tag:yaml.org,2002:"
 KINDS = {"str", "int", "float", "bool", "null", "map", "seq", "merge", "timestamp", "value"}
 """The kinds of values that are looked at one by one; a tag of another kind is a mistake."""
 
-DEEPEST = 100
-"""Levels of a document."""
-
 DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 POINT = re.compile(
     r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|[-+]?\.(inf|nan)", re.IGNORECASE
 )
-EXPONENT = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+")
+UNREADABLE = "not YAML that can be read"
+Problem = tuple[int, str]
+LARGEST = 200_000
+"""Values of a document, each alias counted as what it stands for: a few lines of aliases may stand
+for billions."""
+
+DEEPEST = 100
+"""Levels of a document."""
 
 
-@contextmanager
-def yaml_document(path: Path) -> Iterator[tuple[Any, dict[Place, int]]]:
-    """A YAML file as plain data, and the line of each key and item by its place, for a reader in
-    the `with` block.
-
-    Safe loader only. InputError, with the line, for bad syntax and for a key that stands twice; at
-    the end of the block for every value that YAML 1.1 takes for something else than what is
-    written, along with what the reader found."""
-    data, lines, traps = _read(path)
+def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
+    """Data, lines, and the traps with their lines; InputError for what can't be read at all."""
+    check_regular(path, "a YAML text file")
     try:
-        yield data, lines
-    except InputError as error:
-        raise InputError(*dict.fromkeys([*traps, *error.problems])) from None
-    except (TypeError, ValueError, AttributeError):
-        if not traps:
-            raise  # otherwise a reader met a value that was never meant, such as a date
-    if traps:
-        raise InputError(*traps)
-
-
-def read_yaml(path: Path, *, any_yaml: bool = False) -> tuple[Any, dict[Place, int]]:
-    """Data and lines as `yaml_document` gives them, errors at once. `any_yaml` reports no trap, in
-    a file that other programs read too (Ray's launcher)."""
-    data, lines, traps = _read(path)
-    if traps and not any_yaml:
-        raise InputError(*traps)
-    return data, lines
-
-
-def _read(path: Path) -> tuple[Any, dict[Place, int], list[str]]:
-    """Data, lines, and the traps in it; InputError for what can't be read at all."""
-    text = _text(path)
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a YAML text file ({error})") from error
     try:
         _refuse_deep(text, path)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise InputError(_syntax(path, text, error)) from error
-    except RecursionError:
-        raise InputError(
-            f"{path}: not YAML that can be read: brackets or lines are nested too deeply"
-        ) from None
     walk = _Walk(path)
     if node is not None:
         walk.visit(node, ())
     if walk.problems:
-        raise InputError(*walk.problems)
+        raise InputError(*(f"{path}:{line}: {problem}" for line, problem in walk.problems))
+    traps = list(dict.fromkeys(walk.traps))  # an alias is visited again
+    unread = [f"{path}:{line}: {trap}" for line, trap in traps]
     try:
-        return yaml.safe_load(text), walk.lines, walk.traps
+        return yaml.safe_load(text), walk.lines, traps
     except yaml.YAMLError as error:
-        raise InputError(*walk.traps or [_syntax(path, text, error)]) from error
-    except (
-        ValueError,
-        OverflowError,
-        TypeError,
-        AttributeError,
-        IndexError,
-    ) as error:  # a date of month 13, a number of 5,000 digits
-        raise InputError(
-            *walk.traps or [f"{path}: not YAML: a value can't be read ({error})"]
-        ) from error
+        raise InputError(*unread or [_syntax(path, text, error)]) from error
+    # A date of month 13, a number of 5,000 digits.
+    except (ValueError, OverflowError, TypeError, AttributeError, IndexError) as error:
+        unread = unread or [f"{path}: not YAML: a value can't be read ({error})"]
+        raise InputError(*unread) from error
 
 
 def _refuse_deep(text: str, path: Path) -> None:
@@ -115,35 +74,15 @@ def _refuse_deep(text: str, path: Path) -> None:
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             where = f"{path}:{event.start_mark.line + 1}" if event.start_mark else f"{path}"
-            raise InputError(f"{where}: not YAML that can be read: nested too deeply")
-
-
-def number_hint(found: Any) -> str:
-    """Return what to write where a number is expected and `found` is one that YAML 1.1 takes for a
-    text; else ""."""
-    if not isinstance(found, str) or not EXPONENT.fullmatch(found):
-        return ""
-    value = float(found)
-    if not math.isfinite(value):
-        return ""
-    digits, exponent, power = repr(value).partition("e")
-    pointed = digits if "." in digits else f"{digits}.0"
-    return f" (without a point YAML takes it for a text; write {pointed}{exponent}{power})"
-
-
-def _text(path: Path) -> str:
-    check_regular(path, "a YAML text file")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a YAML text file ({error})") from error
+            raise InputError(f"{where}: {UNREADABLE}: nested too deeply")
 
 
 def _syntax(path: Path, text: str, error: yaml.YAMLError) -> str:
     """One of PyYAML's errors with its line, and in plain words what people run into most."""
     if isinstance(error, yaml.reader.ReaderError):
         line = text.count("\n", 0, error.position) + 1
-        return f"{path}:{line}: not YAML: found the character {chr(int(error.character))!r}, which no YAML file may hold"
+        character = chr(int(error.character))
+        return f"{path}:{line}: not YAML: found the character {character!r}, which no YAML file may hold"
     mark = getattr(error, "problem_mark", None)
     line_text = f":{mark.line + 1}" if mark else ""
     problem = str(getattr(error, "problem", error))
@@ -158,8 +97,8 @@ class _Walk:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: dict[Place, int] = {}
-        self.problems: list[str] = []
-        self.traps: list[str] = []
+        self.problems: list[Problem] = []
+        self.traps: list[Problem] = []
         self._around: set[int] = set()
         self._visited = 0
 
@@ -167,7 +106,7 @@ class _Walk:
         """Note the lines at and below `place`; InputError for what stands for too much to be
         read."""
         self._visited += 1
-        unreadable = f"{self.path}:{_line(node)}: not YAML that can be read"
+        unreadable = f"{self.path}:{_line(node)}: {UNREADABLE}"
         if self._visited > LARGEST:
             raise InputError(f"{unreadable}: its aliases stand for more than {LARGEST:,} values")
         if id(node) in self._around:
@@ -192,7 +131,7 @@ class _Walk:
                 self._problem(key, f"a key must be a name, found a {kind}")
                 continue
             if key.value in keys:
-                self._problem(key, f"key {key.value!r} stands twice; keep one")
+                self._problem(key, f"key {key.value!r} is given twice; keep one")
             keys.add(key.value)
             if _kind(key) == "merge":
                 self._merge(value, place)
@@ -232,20 +171,18 @@ class _Walk:
                 f"not YAML that is read here: tag {tag}; leave it out, plain values are enough",
             )
         elif isinstance(node, yaml.ScalarNode):
-            trap = trap_of(node.value, kind)
+            trap = _trap_of(node.value, kind)
             if trap is not None:
                 self._trap(node, trap)
 
     def _problem(self, node: yaml.Node, text: str) -> None:
-        self.problems.append(f"{self.path}:{_line(node)}: {text}")
+        self.problems.append((_line(node), text))
 
     def _trap(self, node: yaml.Node, text: str) -> None:
-        trap = f"{self.path}:{_line(node)}: {text}"
-        if trap not in self.traps:  # an alias is visited again
-            self.traps.append(trap)
+        self.traps.append((_line(node), text))
 
 
-def trap_of(text: str, kind: str) -> str | None:
+def _trap_of(text: str, kind: str) -> str | None:
     """Describe what YAML 1.1 makes of `text`, read as `kind`, where its writer hardly meant that;
     None elsewhere."""
     quoted = f'"{text}" for a text'
@@ -263,7 +200,7 @@ def trap_of(text: str, kind: str) -> str | None:
     if number is None:
         return f"found {text}, which is no number; write {quoted}"
     others = dict.fromkeys([*_meant(text), f"{number}"])
-    return f"YAML reads {text} as {number}{_why(text)}; write {', '.join(others)}, or {quoted}"
+    return f"YAML reads {text} as {number}{_base(text)}; write {', '.join(others)}, or {quoted}"
 
 
 def _number(text: str, kind: str) -> int | float | None:
@@ -276,12 +213,16 @@ def _number(text: str, kind: str) -> int | float | None:
     return value
 
 
-def _why(text: str) -> str:
+def _base(text: str) -> str:
+    """Say in which base YAML reads a number that is not decimal; else ""."""
     digits = text.lstrip("+-")
     if ":" in text:
         return " (base 60)"
-    prefixes = {"0x": " (base 16)", "0b": " (base 2)"}
-    return prefixes.get(digits[:2], " (base 8)" if re.fullmatch(r"0[0-7_]+", digits) else "")
+    if digits.startswith("0x"):
+        return " (base 16)"
+    if digits.startswith("0b"):
+        return " (base 2)"
+    return " (base 8)" if re.fullmatch(r"0[0-7_]+", digits) else ""
 
 
 def _meant(text: str) -> Iterator[str]:

@@ -1,0 +1,406 @@
+"""Declarations of a search space: its header (how it is searched), and the forms of its settings.
+
+    sampler: tpe                 grid | random | tpe
+    sampler_seed: 0
+    objective: score             score | valence | arousal | both | ensemble: what is maximised
+    budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up to whole configurations
+    seeds: [0, 1]                each configuration is trained once per seed and fold
+    folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)
+    early_stopping: {grace_epochs: 5, reduction_factor: 3}      ASHA; leave it out for none
+    settings:
+      features: all              forms of their own: features.py
+      epochs: 20                                  fixed
+      encoder: {choice: [gru, transformer]}       one of several
+      layers: {int: [1, 3], step: 1, log: false}  whole numbers, both ends included
+      learning_rate: {float: [1e-4, 3e-3], log: true}
+      hidden_size: {value: 64, when: {encoder: [lstm, gru]}}    fixed, and only for some encoders
+
+`when` goes with every form: the setting is in play only when each setting named there is in play
+and has one of the values given; otherwise it takes its default."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Annotated, Any, Literal, Self, Union, get_origin
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from va_search.data.folds import folds_command
+from va_search.data.store import MIX, OFFICIAL, Store
+from va_search.document import StrictModel, YamlFile
+from va_search.document.words import (
+    WORDS,
+    Place,
+    any_of,
+    expected_found,
+    form_words,
+    forms_of,
+    missing,
+)
+from va_search.errors import unknown_name
+from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
+from va_search.training.settings import TrialSettings
+
+ALL = "all"
+Count = Annotated[int, Field(ge=1)]
+
+ELSEWHERE = {"seed": "seeds", "fold": "folds"}
+"""Settings of a trial that a space gives at its top level, and under which name."""
+
+KNOWN = sorted(set(TrialSettings.model_fields) - set(ELSEWHERE))
+"""The settings a space may name."""
+
+
+# -- how it is searched
+
+
+class Budget(StrictModel):
+    """Bounds of a study: so many trials (one configuration, seed and fold each), so many hours, so
+    many trials in a row without a better objective. None: no bound."""
+
+    trials: Count | None = None
+    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    no_improvement: Count | None = None
+
+
+class EarlyStopping(StrictModel):
+    """ASHA: after `grace_epochs`, and again each `reduction_factor` times as late, the best trial
+    in every `reduction_factor` goes on."""
+
+    grace_epochs: Count = 5
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+
+
+class SpaceHeader(StrictModel):
+    """Everything of a search space but its settings."""
+
+    sampler: Annotated[
+        Literal["grid", "random", "tpe"],
+        Field(
+            description="grid (every configuration), random or tpe (learns from finished trials)"
+        ),
+    ]
+    sampler_seed: Annotated[int, Field(ge=0)] = 0
+    objective: Literal["score", "valence", "arousal", "both", "ensemble"] = "score"
+    budget: Budget = Budget()
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]  # noqa: RUF012
+    folds: Annotated[list[int | str], Field(min_length=1)] = ["official"]  # noqa: RUF012
+    early_stopping: EarlyStopping | None = None
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        for name, values in (("seeds", self.seeds), ("folds", self.folds)):
+            if len(set(values)) < len(values):
+                raise ValueError(f"`{name}` {values}: one is given twice; keep one")
+        needs_scores = {
+            "sampler tpe": self.sampler == "tpe",
+            "`early_stopping`": self.early_stopping is not None,
+            "`budget.no_improvement`": self.budget.no_improvement is not None,
+        }
+        if MIX in self.folds and any(needs_scores.values()):
+            reader = next(name for name, needs in needs_scores.items() if needs)
+            raise ValueError(
+                f"fold {MIX} has no validation scores, which {reader} goes by: take sampler grid or random without "
+                f"`early_stopping` and `no_improvement`, or give {MIX} a space of its own"
+            )
+        if self.objective == "ensemble" and self.sampler != "tpe":
+            raise ValueError(
+                f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing"
+            )
+        if self.sampler != "grid" and self.budget.trials is None:
+            raise ValueError(
+                f"`budget.trials` must be given for sampler {self.sampler}, which never ends by itself; for a bound in "
+                "hours alone give a large number"
+            )
+        return self
+
+
+def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
+    """Read the header of a space; None when there are problems, which then are noted."""
+    before = len(file.problems)
+    if "settings" not in file.data:
+        file.problem(("settings",), missing("what may vary, such as settings: {features: all}"))
+    document = {key: value for key, value in file.data.items() if key != "settings"}
+    if isinstance(document.get("folds"), str):
+        document["folds"] = _named_folds(document["folds"], store, file)
+    header: SpaceHeader | None = file.checked(SpaceHeader, document, also=["settings"])
+    if header is None:
+        return None
+    for index, fold in enumerate(header.folds):
+        _check_fold(fold, store, ("folds", index), file)
+    # The official split by its number would be the same training once more.
+    number = store.official_fold
+    if number in header.folds and OFFICIAL in header.folds:
+        sentence = f"fold {number} of {store.path} is the official split, which is given too"
+        file.problem(("folds",), sentence)
+    folds = [OFFICIAL if fold == number else fold for fold in header.folds]
+    return header.model_copy(update={"folds": folds}) if len(file.problems) == before else None
+
+
+def _named_folds(name: str, store: Store, file: YamlFile) -> list[int | str]:
+    """The folds that one word stands for: `all` are the store's, by number."""
+    if name != ALL:
+        expected = f"{ALL}, or a list such as [{OFFICIAL}]"
+        file.problem(("folds",), expected_found(expected, name))
+    elif not store.fold_numbers:
+        command = folds_command(store)
+        advice = f"; make some: {command}" if command else ""
+        file.problem(("folds",), f"{store.place} has no folds{advice}")
+    return [*store.fold_numbers] or [OFFICIAL]
+
+
+def _check_fold(key: int | str, store: Store, place: Place, file: YamlFile) -> None:
+    known = [*store.fold_keys, MIX]
+    if key not in known:
+        unknown = unknown_name("fold", key, [str(fold) for fold in known])
+        file.problem(place, f"{unknown} in {store.path}")
+        return
+    fold = store.fold(key)
+    parts = {"training": fold.train, "validation": fold.validation}
+    if key == MIX:
+        parts = {"training": fold.train, "test": fold.test}
+    for part, recordings in parts.items():
+        if not recordings:
+            file.problem(place, f"fold {key!r} of {store.path} has no {part} recordings")
+
+
+# -- what a setting may be
+
+
+class Form(StrictModel):
+    """A declaration of a setting; `when` is read with all settings at hand."""
+
+    when: Any = None
+
+
+class ValueForm(Form):
+    """A fixed value."""
+
+    value: Any
+
+
+class ChoiceForm(Form):
+    """One of several values."""
+
+    choice: Annotated[list[Any], Field(min_length=1)]
+
+
+Ends = Annotated[list[Any], Field(min_length=2, max_length=2, description="[low, high]")]
+
+
+class IntForm(Form):
+    """Whole numbers from low to high, both included."""
+
+    ends: Annotated[Ends, Field(alias="int")]
+    step: Count = 1
+    log: bool = False
+
+
+class FloatForm(Form):
+    """Numbers from low to high."""
+
+    ends: Annotated[Ends, Field(alias="float")]
+    log: bool = False
+
+
+def told_by_key(forms: Mapping[str, type[Form]]) -> Any:
+    """Return the type of declarations that have one of these forms, each told by its one key."""
+
+    def tag(declared: Mapping[str, Any]) -> str | None:
+        tags = [form.__name__ for key, form in forms.items() if key in declared]
+        return tags[0] if len(tags) == 1 else None
+
+    tagged = tuple(Annotated[form, Tag(form.__name__)] for form in forms.values())
+    expected = f"a plain value or one of {', '.join(forms)}"
+    discriminator = Discriminator(tag, custom_error_type="form", custom_error_message=expected)
+    return Annotated[Union[tagged], discriminator]  # noqa: UP007 (made of a tuple)
+
+
+SETTING = told_by_key(
+    {"choice": ChoiceForm, "int": IntForm, "float": FloatForm, "value": ValueForm}
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Values that a setting may take, and when it is in play: by the name of another setting, the
+    values that must have."""
+
+    domain: Domain
+    when: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+def read_domain(name: str, declared: Any, place: Place, file: YamlFile) -> Domain | None:
+    """The domain declared for setting `name`; None when there are problems, which then are
+    noted."""
+    read = partial(read_value, name, file=file)
+    if not isinstance(declared, dict):
+        return read_choice({place: declared}, read, file)
+    form: Form | None = file.checked(SETTING, declared, place)
+    if isinstance(form, ValueForm):
+        return read_choice({(*place, "value"): form.value}, read, file)
+    if isinstance(form, ChoiceForm):
+        return read_choice(items((*place, "choice"), form.choice), read, file)
+    if isinstance(form, IntForm | FloatForm):
+        return _range(name, form, place, file)
+    return None
+
+
+def items(place: Place, values: Sequence[Any]) -> dict[Place, Any]:
+    """The items of a list by their places."""
+    return {(*place, index): value for index, value in enumerate(values)}
+
+
+def read_choice(
+    options: Mapping[Place, Any], read: Callable[[Any, Place], list[Any]], file: YamlFile
+) -> Choice | None:
+    """A choice of options, each at its place, which `read` takes and returns as values (none for a
+    wrong one). Repeated options are a problem; None for any."""
+    values: list[Any] = []
+    before = len(file.problems)
+    for place, option in options.items():
+        for value in read(option, place):
+            if any(same(value, other) for other in values):
+                file.problem(place, f"{option!r} is given twice; keep one")
+            values.append(value)
+    return Choice(tuple(values)) if len(file.problems) == before else None
+
+
+def read_value(name: str, raw: Any, place: Place, *, file: YamlFile) -> list[Any]:
+    """The value `raw` of setting `name` as plain data, in a list; none when it is wrong, which then
+    is noted.
+
+    Texts such as "1e-4", which YAML 1.1 does not take for numbers, count as numbers where one is
+    due."""
+    forms = setting_forms(name)
+    sentence = _wrong_kind(forms, raw)
+    if sentence is not None:
+        file.problem(place, sentence)
+        return []
+
+    # Checked as the one entry of a mapping, so that messages know the setting's name.
+    checked: dict[str, Any] | None = file.checked(
+        _by_name(name), {name: raw}, lambda inner: (*place, *inner[1:])
+    )
+    if checked is None:
+        return []
+    value = checked[name]
+    if isinstance(value, float) and not math.isfinite(value):
+        file.problem(place, expected_found("a finite number", raw))
+        return []
+    return [list(value) if isinstance(value, tuple) else value]
+
+
+def _wrong_kind(forms: Sequence[Any], raw: Any) -> str | None:
+    """Say what is wrong with a list for one value, and with true or false for a number, all of
+    which pydantic would take or not explain."""
+    if isinstance(raw, list) and not any(get_origin(form) is tuple for form in forms):
+        return f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}"
+    numbers = int in forms or float in forms
+    if (isinstance(raw, bool) and numbers) or (bool in forms and not isinstance(raw, bool)):
+        return expected_found(any_of(form_words(forms)), raw)
+    return None
+
+
+@cache
+def setting_forms(name: str) -> tuple[Any, ...]:
+    """Types of a setting's values: int, float, bool, NoneType, menus and tuples as declared."""
+    return tuple(forms_of(TrialSettings.model_fields[name].annotation))
+
+
+@cache
+def _by_name(name: str) -> Any:
+    """The type of a mapping of names to values of a setting, with its bounds."""
+    setting = TrialSettings.model_fields[name]
+    annotation: Any = setting.annotation
+    if setting.metadata:
+        annotation = Annotated[(annotation, *setting.metadata)]
+    return dict[str, annotation]
+
+
+def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -> Domain | None:
+    """The range of numbers that a form declares; None when there are problems."""
+    before = len(file.problems)
+    key = "int" if isinstance(form, IntForm) else "float"
+    forms = setting_forms(name)
+    if (int if key == "int" else float) not in forms:
+        file.problem((*place, key), f"`{name}` takes no range of {key}; its kind: {_kinds(forms)}")
+        return None
+    ends: list[Any] = []
+    for index, end in enumerate(form.ends):
+        if end is None:
+            file.problem((*place, key, index), expected_found(WORDS[key], end))
+        else:
+            ends += read_value(name, end, (*place, key, index), file=file)
+    if len(file.problems) > before:
+        return None
+    low, high = ends
+    step = form.step if isinstance(form, IntForm) else 1
+    if low > high:
+        sentence = f"`low <= high` must hold, but got (low={low}, high={high})"
+        file.problem((*place, key), sentence)
+    if form.log and low <= 0:
+        sentence = f"`low > 0` must hold where log is true, but got (low={low})"
+        file.problem((*place, key), sentence)
+    if form.log and step != 1:
+        file.problem((*place, "step"), f"`step` can't go with log: true, but got (step={step})")
+    if len(file.problems) > before:
+        return None
+    if isinstance(form, IntForm):
+        return IntRange(low, high, step, form.log)
+    return FloatRange(float(low), float(high), form.log)
+
+
+def _kinds(forms: Sequence[Any]) -> str:
+    """The kinds of a setting's values, in plain words."""
+    words = {int: "whole numbers", float: "numbers", bool: "true or false", type(None): "null"}
+    kinds = set()
+    for form in forms:
+        kinds.add("lists" if get_origin(form) is tuple else words.get(form, "names"))
+    return " or ".join(sorted(kinds))
+
+
+def read_when(
+    declared: Any, domains: Mapping[str, Domain | None], place: Place, file: YamlFile
+) -> dict[str, tuple[Any, ...]]:
+    """The condition of a setting: by the name of another setting, the values that it must have, of
+    those it can have in this space."""
+    if not isinstance(declared, dict) or not declared:
+        expected = "settings and their values, such as {encoder: [gru, lstm]}"
+        file.problem(place, expected_found(expected, declared))
+        return {}
+    condition: dict[str, tuple[Any, ...]] = {}
+    for name, values in declared.items():
+        value_place = (*place, name)
+        if name not in domains:
+            file.problem(value_place, unknown_name("setting of this space", name, domains))
+            continue
+        domain = domains[name]
+        if name == "features" or isinstance(domain, FloatRange):
+            sentence = f"a condition needs a setting with separate values; `{name}` has none"
+            file.problem(value_place, sentence)
+        elif domain is not None:
+            options = {value_place: values}
+            if values == []:
+                file.problem(value_place, expected_found("a list of 1 or more", values))
+            elif isinstance(values, list):
+                options = items(value_place, values)
+            read = partial(_read_possible, name, domain, file)
+            choice = read_choice(options, read, file)
+            condition[name] = () if choice is None else choice.options
+    return condition
+
+
+def _read_possible(name: str, domain: Domain, file: YamlFile, raw: Any, place: Place) -> list[Any]:
+    """As `read_value`, of the values that a setting can have in this space."""
+    values = read_value(name, raw, place, file=file)
+    if values and not domain.contains(values[0]):
+        file.problem(
+            place,
+            f"`{name}` never is {raw!r} in this space, so the condition would exclude everything",
+        )
+        return []
+    return values
