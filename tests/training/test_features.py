@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from va_search.data.normalise import normalisation
+from va_search.data.normalise import by_recording, normalisation
 from va_search.data.store import Store
 from va_search.training import features as features_module
 from va_search.training.batches import Gather, Steps, in_order
@@ -55,9 +55,7 @@ def test_batches_are_the_same_bit_for_bit(
 ) -> None:
     store = make_store(dtype=dtype)
     fold, sets = store.fold("official"), in_order(list(store.feature_sets.values()))
-    statistics = normalisation(
-        store, [one.name for one in sets], fold, normalise="recording", normalise_by="mean_std"
-    )
+    statistics = normalisation(store, [one.name for one in sets], fold, grouped=by_recording)
     steps = Steps.of(store, fold.train, frame_step, statistics.group)
     segments, _ = steps.segments(12, 9)
     batches = []

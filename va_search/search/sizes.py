@@ -13,6 +13,7 @@ from statistics import mean
 
 from va_search.data.store import Store, positions
 from va_search.errors import InputError
+from va_search.models.menu import ENCODERS
 from va_search.search.space import Space
 from va_search.training.settings import TrialSettings
 
@@ -68,7 +69,7 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     if settings.uses_attention:
         attention = 4 * width * (width + 1)
         encoder += settings.layers * (attention + 2 * width * ff + width + ff + 4 * width)
-    gates = {"gru": 3, "lstm": 4, "transformer_lstm": 4}.get(settings.encoder, 0)
+    gates = ENCODERS[settings.encoder].gates
     if gates:
         encoder += gates * hidden * (width + hidden + 2)
         encoder += (settings.recurrent_layers - 1) * gates * hidden * (2 * hidden + 2)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from va_search.data.normalise import normalisation
 from va_search.data.store import MIX, Fold, Recording, Store, positions
 from va_search.errors import InputError, counted, unknown_name
+from va_search.models.menu import NORMALISERS
 from va_search.training.batches import Gather, Steps, in_order
 from va_search.training.loss import LEAST
 from va_search.training.order import Batch, Chains, independent, side_by_side
@@ -37,8 +38,8 @@ class Examples:
             store,
             names,
             self.fold,
-            normalise=settings.normalise,
-            normalise_by=settings.normalise_by,
+            grouped=NORMALISERS[settings.normalise].load(),
+            **settings.arguments(NORMALISERS),
         )
         self.gather = Gather(
             store,

@@ -27,14 +27,13 @@ from torch import Tensor, nn
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS, ccc, score
-from va_search.models.estimator import Estimator, carry
-from va_search.models.fusion import States
+from va_search.models.estimator import Estimator, States, carry
+from va_search.models.menu import LOSSES
 from va_search.predictions.bank import Predictions
 from va_search.training.batches import Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
 from va_search.training.epochs import Best, Diverged, Epoch, MeanOfEpochs, Sums
 from va_search.training.examples import Examples, seen_people
-from va_search.training.loss import ccc_loss
 from va_search.training.order import Batch
 from va_search.training.predict import (
     build_model,
@@ -93,6 +92,7 @@ class Fit:
             fused=True,
         )
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
+        self.loss = LOSSES[settings.loss].load()(**settings.arguments(LOSSES))
         self._began = perf_counter()
         self.seconds_before = 0.0
         self.share = 1.0  # of the process's time that is this trial's
@@ -211,9 +211,7 @@ class Fit:
             prediction, states = self.model(x, mask, states)
         if not learn:
             return None, states
-        loss = ccc_loss(
-            prediction, label, alpha=self.settings.loss_valence, beta=self.settings.loss_arousal
-        )
+        loss: Tensor = self.loss(prediction, label)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_gradient is not None:
@@ -347,7 +345,10 @@ class Fit:
     def _identity(self) -> dict[str, Any]:
         """What a checkpoint must say to be one of this training."""
         data = self.store.data_hash(self.settings.features, self.settings.fold)
-        return {"settings": self.settings.model_dump(mode="json"), "data": data, "meaning": MEANING}
+        settings = self.settings.model_dump(mode="json")
+        if settings["loss"] == "ccc":  # checkpoints were written before there was a choice
+            del settings["loss"]
+        return {"settings": settings, "data": data, "meaning": MEANING}
 
     def _check_trained(self) -> None:
         if not self.best and not (self._mean and self._mean.epochs):

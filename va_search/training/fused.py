@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -23,18 +22,17 @@ from torch import Tensor, nn
 
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.models.fusion import States
-from va_search.models.stacked import STACKED, AtOnce, Dropout, EachItsOwn, Stack
+from va_search.models.estimator import States
+from va_search.models.stacked import EVALUATION, AtOnce, Dropout, EachItsOwn, Stack
 from va_search.training.batches import Steps
 from va_search.training.epochs import Diverged, Sums
 from va_search.training.fit import Fit
-from va_search.training.loss import ccc_loss
 from va_search.training.order import Batch
 from va_search.training.predict import VALUES, in_batches, mixed_precision, on_scale, segments_of
 from va_search.training.seeding import epoch_seed, seeded
-from va_search.training.settings import TrialSettings, configuration_id
+from va_search.training.settings import TrialSettings, configuration_id, unstackable
 
-Forward = Callable[[Tensor, Tensor | None, Dropout | None], Tensor]
+Forward = Callable[[Tensor, Tensor | None, Dropout], Tensor]
 """A `Stack`, or one that is compiled."""
 
 LOG = logging.getLogger(__name__)
@@ -47,10 +45,7 @@ VARIED = ("seed", "learning_rate")
 
 def unfusable(settings: Sequence[TrialSettings]) -> list[str]:
     """Why these trials can't be trained as one model; empty when they can."""
-    problems = [
-        f"encoder {name} can't be fused (allowed: {', '.join(STACKED)}): its kernels take one model at a time"
-        for name in sorted({one.encoder for one in settings} - set(STACKED))
-    ]
+    problems = unstackable(settings)
     if len({configuration_id(one, but=VARIED) for one in settings}) > 1:
         problems.append(f"trials trained as one may differ in {' and '.join(VARIED)} only")
     if len({(one.seed, one.learning_rate) for one in settings}) < len(settings):
@@ -212,10 +207,7 @@ class Fused:
         with torch.set_grad_enabled(any(learn)), mixed_precision(settings, fits[0].device):
             prediction = self._model(inputs.x, inputs.mask, dropout)
         if any(learn):
-            loss = torch.vmap(
-                partial(ccc_loss, alpha=settings.loss_valence, beta=settings.loss_arousal)
-            )
-            losses = loss(prediction, inputs.label)  # [model]
+            losses = torch.vmap(fits[0].loss)(prediction, inputs.label)  # [model]
             self._gradient.zero_()
             losses.sum().backward()  # type: ignore[no-untyped-call]  # a loss reaches its own model's parameters only
             losses = losses.detach()
@@ -266,4 +258,4 @@ class _OnTheSame(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, states: States | None) -> tuple[Tensor, States]:
         shared = None if bool(mask.all()) else mask.expand(self._models, *mask.shape)
-        return self._stack(x.expand(self._models, *x.shape), shared, None), ()
+        return self._stack(x.expand(self._models, *x.shape), shared, EVALUATION), ()

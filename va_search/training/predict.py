@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,9 +17,8 @@ from torch import nn
 
 from va_search.data.segments import Ranges, stitch
 from va_search.data.store import FeatureSet
-from va_search.models.encoders import Sizes
-from va_search.models.estimator import Estimator, carry
-from va_search.models.fusion import States
+from va_search.models.estimator import Estimator, States, carry
+from va_search.models.menu import ENCODERS, FUSIONS, HEADS
 from va_search.training.batches import Gather, Steps, modality_dims
 from va_search.training.order import Batch, Chains, independent, side_by_side
 from va_search.training.settings import TrialSettings
@@ -30,24 +30,13 @@ MOST_ROWS = 256
 
 def build_model(settings: TrialSettings, feature_sets: list[FeatureSet]) -> Estimator:
     """A freshly initialised model; draws from torch's global generator."""
-    sizes = Sizes(
-        width=settings.width,
-        layers=settings.layers,
-        attention_heads=settings.attention_heads,
-        feed_forward=settings.feed_forward,
-        hidden_size=settings.hidden_size,
-        recurrent_layers=settings.recurrent_layers,
-        dropout=settings.encoder_dropout,
-    )
-    return Estimator(
-        list(modality_dims(feature_sets).values()),
-        sizes,
-        encoder=settings.encoder,
-        fusion=settings.fusion,
-        heads=settings.heads,
-        head_sizes=settings.head_sizes,
-        head_dropout=settings.head_dropout,
-    )
+    encoder = ENCODERS[settings.encoder].load()
+    fusion = FUSIONS[settings.fusion].load()
+    heads = HEADS[settings.heads].load()
+    new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
+    dims = list(modality_dims(feature_sets).values())
+    context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
+    return Estimator(context, heads(context.size, **settings.arguments(HEADS)))
 
 
 def segments_of(settings: TrialSettings, steps: Steps) -> tuple[Ranges, Chains]:

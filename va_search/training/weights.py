@@ -29,6 +29,7 @@ from va_search.errors import InputError
 from va_search.files import whole_file
 from va_search.metrics import DIMENSIONS
 from va_search.models.estimator import Estimator
+from va_search.models.menu import NORMALISERS
 from va_search.training.batches import Gather, Steps, in_order
 from va_search.training.predict import build_model, predict
 from va_search.training.settings import TrialSettings
@@ -82,7 +83,11 @@ class TrainedModel:
         everyone = Fold("official", (), (), recordings)
         settings = self.settings
         return normalisation(
-            store, names, everyone, normalise=settings.normalise, normalise_by=settings.normalise_by
+            store,
+            names,
+            everyone,
+            grouped=NORMALISERS[settings.normalise].load(),
+            **settings.arguments(NORMALISERS),
         )
 
 
@@ -133,7 +138,7 @@ def save_model(
 ) -> None:
     """Write one file, whole. `about` (dimension, epoch, ccc, …) goes into the metadata."""
     tensors = {f"model.{name}": tensor.contiguous() for name, tensor in weights.items()}
-    if settings.normalise == "train":
+    if NORMALISERS[settings.normalise].of_training:
         tensors |= {
             SHIFT: torch.from_numpy(statistics.shift[0]),
             SCALE: torch.from_numpy(statistics.scale[0]),
