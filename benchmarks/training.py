@@ -24,7 +24,8 @@ from rich.table import Table
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
-from va_search.training.fit import Epoch, Fit
+from va_search.training.epochs import Epoch
+from va_search.training.fit import Fit
 from va_search.training.settings import TrialSettings
 
 ENCODERS = ("lstm", "gru", "transformer", "transformer_lstm")

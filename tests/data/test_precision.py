@@ -15,7 +15,8 @@ from va_search.data.normalise import normalisation
 from va_search.data.precision import rounded_columns
 from va_search.data.store import Store
 from va_search.models.menu import NORMALISERS
-from va_search.training.batches import Gather, Steps
+from va_search.training.batches import Steps
+from va_search.training.features import Gather
 
 SPLITS = ("train", "train", "validation", "test")
 FRAMES = 120

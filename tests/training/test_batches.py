@@ -11,8 +11,8 @@ import torch
 
 from va_search.data.normalise import by_recording, normalisation
 from va_search.data.store import Recording, Store, positions
-from va_search.training.batches import Gather, Steps, in_order, modality_dims
-from va_search.training.features import shared_tensor
+from va_search.training.batches import Steps
+from va_search.training.features import Gather, in_order, modality_dims, shared_tensor
 
 CPU = torch.device("cpu")
 

@@ -13,8 +13,8 @@ import torch
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
-from va_search.training.epochs import MeanOfEpochs
-from va_search.training.fit import Diverged, Fit
+from va_search.training.epochs import Diverged, MeanOfEpochs
+from va_search.training.fit import Fit
 from va_search.training.settings import TrialSettings
 
 

@@ -99,10 +99,9 @@ def _draw(
 ) -> None:
     """Fill `target` with torch's own dropout noise: 0 for a share, else 1 / (1 - share)."""
     # torch draws in the order of memory: the noise needs memory of its own, in that order
+    noise = torch.empty(target.shape)
     if steps_first:
         noise = torch.empty(target.transpose(0, 1).shape).transpose(0, 1)
-    else:
-        noise = torch.empty(target.shape)
     target.copy_(noise.bernoulli_(1 - share, generator=generator).div_(1 - share))
 
 

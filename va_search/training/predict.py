@@ -19,8 +19,8 @@ from va_search.data.segments import Ranges, stitch
 from va_search.data.store import FeatureSet
 from va_search.models.estimator import Estimator, States, carry
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS
-from va_search.training.batches import Gather, Steps, modality_dims
-from va_search.training.order import Batch, Chains, independent, side_by_side
+from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
+from va_search.training.features import Gather, modality_dims
 from va_search.training.settings import TrialSettings
 
 VALUES = 8_000_000
@@ -61,12 +61,13 @@ def predict(
 ) -> NDArray[np.float32]:
     """(frames, 2) for every frame of the steps' recordings; NaN or infinite where the model gave
     that."""
-    segments, _ = segments_of(settings, steps)
     if not len(steps):
         return np.zeros((0, 2), np.float32)
-    values = np.zeros((len(segments), int((segments[:, 1] - segments[:, 0]).max()), 2), np.float32)
-    for batch, found in in_batches(model, settings, gather, steps):
-        values[batch.segments, : found.shape[1]] = found
+    segments, _ = segments_of(settings, steps)
+    longest = int((segments[:, 1] - segments[:, 0]).max())
+    values = np.zeros((len(segments), longest, 2), np.float32)
+    for batch, prediction in in_batches(model, settings, gather, steps):
+        values[batch.segments, : prediction.shape[1]] = prediction
     return on_scale(values, segments, steps, label_range)
 
 
@@ -88,17 +89,22 @@ def in_batches(
     columns = int(gather.shift.shape[1])
     rows = values // (settings.segment_length * settings.frame_step * columns)
     rows = min(MOST_ROWS, max(settings.batch_size, rows))
-    order = (
-        side_by_side(chains, rows)
-        if settings.carries_state
-        else independent(np.arange(len(segments)), rows)
-    )
+    order = independent(np.arange(len(segments)), rows)
+    if settings.carries_state:
+        order = side_by_side(chains, rows)
     states: States | None = None
     model.eval()
     for batch in order:
         with torch.no_grad(), mixed_precision(settings, gather.device):
             x, mask, _ = gather.inputs(steps, segments[batch.segments])
-            states = None if batch.fresh or states is None else carry(states, len(batch.segments))
+            states = next_states(states, batch)
             prediction, states = model(x, mask, states)
         del x  # before the next is gathered
         yield batch, prediction.float().cpu().numpy()
+
+
+def next_states(states: States | None, batch: Batch) -> States | None:
+    """States to go into a batch with, from those behind the batch before; None: from zero."""
+    if batch.fresh or states is None:
+        return None
+    return carry(states, len(batch.segments))
