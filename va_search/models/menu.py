@@ -2,7 +2,8 @@
 
 This module is free of torch: the space's reader, trial ids and reports read it. An entry's code is
 imported when a model is built. To add an entry, write its class and one line here: allowed values,
-trial ids, titles in reports, fused seeds and the check of docs/models.md follow from the line.
+trial ids, titles in reports, fused seeds and the check of docs/models.md follow from the line. A
+user's own class (sources.py) gets its entry from its constructor's signature and its attributes.
 
 Conventions: an entry's code takes keyword arguments of two kinds. `settings` are settings that a
 trial has anyway and that several entries share, such as `layers`. `options` are the entry's own, a
@@ -11,14 +12,17 @@ or option that the chosen entry does not take is reset, so that it never makes a
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, TypeVar
+from inspect import Parameter
+from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, create_model
 
-from va_search.errors import unknown_name
+from va_search.errors import InputError, unknown_name
+from va_search.models import sources
 
 
 class Options(BaseModel):
@@ -37,11 +41,18 @@ class Entry:
     settings: tuple[str, ...] = ()
     options: type[Options] = Options
     stackable: bool = False  # models/stacked.py computes it for several seeds at once
+    known: bool = True  # False for a user's class that this process may not run: code unread
 
     def load(self) -> Any:
-        """Import the class or function."""
+        """Import the class or function. InputError for a user's own that is not trusted."""
+        if sources.REFERENCE.fullmatch(self.code):
+            return sources.load(self.code)
         module, _, name = self.code.partition(":")
         return getattr(import_module(module), name)
+
+    def takes(self, option: str) -> bool:
+        """True where the entry has such an option of its own."""
+        return not self.known or option in self.options.model_fields
 
 
 @dataclass(frozen=True)
@@ -70,13 +81,23 @@ class Normaliser(Entry):
 
 E = TypeVar("E", bound=Entry)
 
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
 
 class Menu(Mapping[str, E]):
-    """The entries that one setting may name, in the order in which docs list them."""
+    """The entries that one setting may name, in the order in which docs list them.
 
-    def __init__(self, setting: str, *entries: E) -> None:
-        self.setting = setting
+    `given` are the names of what an entry's code gets by position; None: it takes no class of a
+    user's own.
+    """
+
+    def __init__(
+        self, setting: str, kind: type[E], *entries: E, given: tuple[str, ...] | None = None
+    ) -> None:
+        self.setting, self.kind, self.given = setting, kind, given
         self.entries = {entry.name: entry for entry in entries}
+        self.own: dict[str, E] = {}  # classes of a user's own that this process has imported
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -85,11 +106,26 @@ class Menu(Mapping[str, E]):
         return len(self.entries)
 
     def __getitem__(self, name: str) -> E:
-        return self.entries[name]
+        entry = self.find(name)
+        if entry is None:
+            raise KeyError(name)
+        return entry
 
     def find(self, name: object) -> E | None:
-        """The entry of this name; None where there is none."""
-        return self.entries.get(name) if isinstance(name, str) else None
+        """The entry of this name, or of a user's class; None where there is none."""
+        if not isinstance(name, str):
+            return None
+        if name in self.entries or self.given is None:
+            return self.entries.get(name)
+        match = sources.REFERENCE.fullmatch(name)
+        if match is None:
+            return None
+        if sources.trusted(name) is None:
+            title = f"{match['name']} ({match['file']})"
+            return self.kind(name, title, name, tuple(sorted(self.shared)), known=False)
+        if name not in self.own:
+            self.own[name] = own_entry(self, name)
+        return self.own[name]
 
     def checked(self, name: object) -> str:
         """Return the name of an entry as it stands in a trial's settings; ValueError for others."""
@@ -113,6 +149,42 @@ class Menu(Mapping[str, E]):
         return f"{self.setting}.{option}"
 
 
+def own_entry(menu: Menu[E], reference: str) -> E:
+    """The entry of a user's own class, made from the parameters of its constructor and from its
+    attributes. InputError when the class can't be imported or has no such constructor."""
+    code = sources.load(reference)
+    written = reference.partition("@")[0]
+    given = menu.given or ()
+    parameters = list(inspect.signature(code).parameters.values())
+    hints = get_type_hints(code.__init__)
+    by_position = [each for each in parameters[: len(given)] if each.kind in POSITIONAL]
+    options = parameters[len(given) :]
+    if len(by_position) < len(given) or any(each.kind not in NAMED for each in options):
+        expected = ", ".join([*given, "*", "option=default, …"])
+        raise InputError(
+            f"{menu.setting} {written}: its constructor takes {inspect.signature(code)}, expected "
+            f"({expected})"
+        )
+    fields: dict[str, Any] = {}
+    for option in options:
+        if option.name not in menu.shared:
+            default = ... if option.default is option.empty else option.default
+            fields[option.name] = (hints.get(option.name, Any), default)
+    match = sources.REFERENCE.fullmatch(reference)
+    assert match is not None
+    facts = {
+        name: getattr(code, name) for name in ("carries_state", "causal") if hasattr(code, name)
+    }
+    return menu.kind(
+        reference,
+        f"{match['name']} ({match['file']})",
+        reference,
+        tuple(option.name for option in options if option.name in menu.shared),
+        create_model("OwnOptions", __base__=Options, **fields),
+        **facts,
+    )
+
+
 ATTENTION = ("layers", "attention_heads", "feed_forward", "encoder_dropout")
 RECURRENCE = ("hidden_size", "recurrent_layers", "encoder_dropout")
 BOTH = (*ATTENTION, "hidden_size", "recurrent_layers")
@@ -126,28 +198,35 @@ TRANSFORMER_LSTM = "va_search.models.encoders:TransformerLstm"
 
 ENCODERS = Menu(
     "encoder",
+    Encoder,
     Encoder("lstm", "LSTM", LSTM, RECURRENCE, carries_state=True, causal=True, gates=4),
     Encoder("gru", "GRU", GRU, RECURRENCE, carries_state=True, causal=True, gates=3),
     Encoder("transformer", "Transformer", TRANSFORMER, ATTENTION, stackable=True),
     Encoder(
         "transformer_lstm", "Transformer-LSTM", TRANSFORMER_LSTM, BOTH, carries_state=True, gates=4
     ),
+    given=("width",),
 )
 
 FUSIONS = Menu(
     "fusion",
+    Entry,
     Entry("early", "early", "va_search.models.estimator:Early", stackable=True),
     Entry("late", "late", "va_search.models.estimator:Late", stackable=True),
+    given=("dims", "width", "new_encoder"),
 )
 
 HEADS = Menu(
     "heads",
+    Entry,
     Entry("separate", "separate", "va_search.models.estimator:Separate", HEAD, stackable=True),
     Entry("shared", "shared", "va_search.models.estimator:Shared", HEAD, stackable=True),
+    given=("size",),
 )
 
 LOSSES = Menu(
     "loss",
+    Entry,
     Entry(
         "ccc",
         "CCC",
@@ -155,6 +234,7 @@ LOSSES = Menu(
         ("loss_valence", "loss_arousal"),
         stackable=True,
     ),
+    given=(),
 )
 
 
@@ -168,6 +248,7 @@ def _schedule(
 
 SCHEDULES = Menu(
     "schedule",
+    ScheduleEntry,
     _schedule("constant"),
     _schedule("step", *DROPS),
     _schedule("cosine"),
@@ -187,6 +268,7 @@ def _normaliser(name: str, *settings: str, of_training: bool = False) -> Normali
 
 NORMALISERS = Menu(
     "normalise",
+    Normaliser,
     _normaliser("none"),
     _normaliser("train", "normalise_by", of_training=True),
     _normaliser("recording", "normalise_by"),

@@ -30,7 +30,7 @@ def disk_of_trial(space: Space, store: Store) -> int:
     predicted = max(
         len(positions((*fold.validation, *fold.test))) for fold in map(store.fold, space.folds)
     )
-    weights = [number_of_weights(settings, store) for settings in _some(space)]
+    weights = [number_of_weights(settings, store) for settings in some(space)]
     return int(2 * 4 * predicted + 2 * 4 * mean(_that_fit(weights) or [0]))
 
 
@@ -38,9 +38,9 @@ def memory_of_trial(space: Space, store: Store) -> int:
     """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some
     configurations."""
     sizes = []
-    some = [(settings, number_of_weights(settings, store)) for settings in _some(space)]
-    fitting = _that_fit([weights for _, weights in some])
-    for settings, weights in some:
+    sizes_of = [(settings, number_of_weights(settings, store)) for settings in some(space)]
+    fitting = _that_fit([weights for _, weights in sizes_of])
+    for settings, weights in sizes_of:
         if weights not in fitting:
             continue
         columns = sum(store.feature_sets[name].dim for name in settings.features)
@@ -84,7 +84,7 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     return sum((dim + 1) * width + encoder for dim in branches) + heads * head
 
 
-def _some(space: Space) -> Iterator[TrialSettings]:
+def some(space: Space) -> Iterator[TrialSettings]:
     """Some valid configurations of the space, always the same, at least one."""
     generator = random.Random(0)  # noqa: S311 (no secret)
     number = 0

@@ -30,7 +30,8 @@ from va_search.search.header import read_header
 from va_search.search.problems import Place, Problems
 from va_search.search.sameness import sameness_of
 from va_search.search.values import ELSEWHERE, KNOWN
-from va_search.training.settings import TrialSettings
+from va_search.training.own_models import with_own_models
+from va_search.training.settings import TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
@@ -58,6 +59,7 @@ def read_space(
         raise InputError(
             f"{path}: this is a recipe of `va-search ensemble --recipe`, expected a search space"
         )
+    document = with_own_models(document, path)
     problems = Problems(path, lines or {})
     header = read_header(document, store, problems)
     settings = _read_settings(document.get("settings", {}), store, problems)
@@ -90,7 +92,7 @@ def _read_settings(declared: Any, store: Store, problems: Problems) -> dict[str,
             problems.add(
                 at, f"`{name}` is no setting of a space; use `{ELSEWHERE[name]}` at the top level"
             )
-        elif name not in KNOWN:
+        elif name not in KNOWN and setting_field(name) is None:
             problems.add(at, unknown_name("setting", name, KNOWN))
         elif name == "features":
             domains[name] = read_features(value, store, at, problems)

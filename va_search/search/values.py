@@ -9,10 +9,11 @@ from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from va_search.errors import unknown_name
 from va_search.search.problems import as_written, plain
-from va_search.training.settings import TrialSettings
+from va_search.training.settings import TrialSettings, setting_field
 
 ELSEWHERE = {"seed": "seeds", "fold": "folds"}
 """Settings of a trial that a space gives at its top level, and under which name."""
@@ -47,11 +48,17 @@ def checked_value(name: str, raw: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _field(name: str) -> FieldInfo:
+    field = setting_field(name)
+    assert field is not None, name
+    return field
+
+
 @cache
 def value_kinds(name: str) -> frozenset[Any]:
     """What a setting's values are: int, float, bool, tuple, NoneType, and Literal menus as they are
     declared."""
-    return frozenset(_kinds(TrialSettings.model_fields[name].annotation))
+    return frozenset(_kinds(_field(name).annotation))
 
 
 def kind_menu(kind: Any) -> tuple[str, ...]:
@@ -74,7 +81,7 @@ def _kinds(annotation: Any) -> Iterator[Any]:
 
 @cache
 def _adapter(name: str) -> TypeAdapter[Any]:
-    field = TrialSettings.model_fields[name]
+    field = _field(name)
     annotation: Any = (
         Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.errors import unknown_name
@@ -112,7 +113,7 @@ class TrialSettings(BaseModel):
         features = data.get("features")
         if isinstance(features, list | tuple) and all(isinstance(name, str) for name in features):
             data["features"] = tuple(sorted(set(features)))
-        _check_names(data, cls.model_fields)
+        _check_names(data)
         for name in unused(data):
             data.pop(name, None)
         for menu in MENUS:
@@ -163,7 +164,8 @@ class TrialSettings(BaseModel):
 
     @property
     def uses_attention(self) -> bool:
-        return "attention_heads" in ENCODERS[self.encoder].settings
+        encoder = ENCODERS[self.encoder]
+        return encoder.known and "attention_heads" in encoder.settings
 
     @property
     def trained_epochs(self) -> int:
@@ -206,8 +208,9 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
             continue  # a name that is on no menu is refused elsewhere
         names += menu.shared - set(entry.settings)
         prefix = menu.option_name("")
-        own = {menu.option_name(option) for option in entry.options.model_fields}
-        names += [name for name in settings if name.startswith(prefix) and name not in own]
+        for name in settings:
+            if name.startswith(prefix) and not entry.takes(name.removeprefix(prefix)):
+                names.append(name)
     encoder = _chosen(ENCODERS, settings)
     stride = settings.get("stride")
     length = settings.get("segment_length", 150)
@@ -218,14 +221,18 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def option_field(name: str) -> tuple[Entry, str] | None:
-    """The entry that has an option of this name, such as `encoder.kernel`, and the option's name
-    there; None where no entry has it."""
+def setting_field(name: str) -> FieldInfo | None:
+    """The type and default of a setting, or of an option such as `encoder.kernel` that some entry
+    of the menu has; None where there is no such setting."""
+    if name in TrialSettings.model_fields:
+        return TrialSettings.model_fields[name]
     setting, _, option = name.partition(".")
     for menu in MENUS:
-        for entry in menu.values():
-            if menu.setting == setting and option in entry.options.model_fields:
-                return entry, option
+        if menu.setting == setting:
+            for entry in (*menu.values(), *menu.own.values()):
+                if option in entry.options.model_fields:
+                    field: FieldInfo = entry.options.model_fields[option]
+                    return field
     return None
 
 
@@ -235,11 +242,12 @@ def _chosen(menu: Menu[Any], settings: Mapping[str, Any]) -> Any:
     return menu.find(settings.get(menu.setting, default))
 
 
-def _check_names(settings: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+def _check_names(settings: Mapping[str, Any]) -> None:
     """ValueError for a setting that there is not."""
+    unread = {menu.setting for menu in MENUS if not getattr(_chosen(menu, settings), "known", True)}
     for name in settings:
-        if name not in known and option_field(name) is None:
-            raise ValueError(unknown_name("setting", name, known))
+        if name.partition(".")[0] not in unread and setting_field(name) is None:
+            raise ValueError(unknown_name("setting", name, TrialSettings.model_fields))
 
 
 def _options(menu: Menu[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -247,18 +255,18 @@ def _options(menu: Menu[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     entry = _chosen(menu, settings)
     if entry is None or not entry.options.model_fields:
         return {}
-    given = {
-        name: settings[menu.option_name(name)]
-        for name in entry.options.model_fields
-        if menu.option_name(name) in settings
-    }
+    options: dict[str, Any] = {}
+    for name in entry.options.model_fields:
+        label = menu.option_name(name)
+        if label in settings:
+            options[name] = settings[label]
     try:
-        options = entry.options(**given)
+        checked = entry.options(**options)
     except ValidationError as error:
         problem = error.errors()[0]
         name = menu.option_name(str(problem["loc"][0]))
         raise ValueError(f"{name}: {problem['msg']}, found {problem['input']!r}") from None
-    return {menu.option_name(name): value for name, value in options.model_dump().items()}
+    return {menu.option_name(name): value for name, value in checked.model_dump().items()}
 
 
 def trial_id(settings: TrialSettings, data_hash: str) -> str:

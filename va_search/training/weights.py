@@ -4,8 +4,8 @@
 
 Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training
 set's statistics (`normalisation.shift`, `normalisation.scale`) when the trial normalises by them,
-and in its metadata one JSON document with the settings, feature sets and label range. No pickle is
-read or written."""
+and in its metadata one JSON document with the settings, feature sets and label range, and the source
+of the user's own classes that the model is made of. No pickle is read or written."""
 
 from __future__ import annotations
 
@@ -28,10 +28,12 @@ from va_search.data.store import FeatureSet, Fold, Recording, Store
 from va_search.errors import InputError
 from va_search.files import whole_file
 from va_search.metrics import DIMENSIONS
+from va_search.models import sources
 from va_search.models.estimator import Estimator
 from va_search.models.menu import NORMALISERS
 from va_search.training.batches import Steps
 from va_search.training.features import Gather, in_order
+from va_search.training.own_models import own_sources
 from va_search.training.predict import build_model, predict
 from va_search.training.settings import TrialSettings
 
@@ -143,6 +145,9 @@ def save_model(
         "label_range": list(store.label_range),
         **about,
     }
+    code = own_sources(settings)
+    if code:
+        document["code"] = code
     content = save(tensors, metadata={KEY: json.dumps(document, sort_keys=True)})
     with whole_file(path) as beside:
         beside.write_bytes(content)
@@ -186,6 +191,7 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
 
 
 def _header(path: Path, document: dict[str, Any]) -> Header:
+    sources.bring(document.get("code", []))
     try:
         feature_sets: list[FeatureSet] = []
         for written in document["feature_sets"]:
