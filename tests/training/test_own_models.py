@@ -217,6 +217,19 @@ def test_a_class_that_breaks_the_protocol_is_refused_with_what_is_expected(
     assert "expected: __init__(self, width, *, option=default" in problem
 
 
+def test_a_space_that_names_the_source_takes_the_file_only_if_it_is_that_one(
+    tiny: Store, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (settings,) = trials(write(), tiny)
+    monkeypatch.setattr(sources, "_trusted", {})
+    (again,) = trials(write(settings.encoder), tiny)
+    assert again == settings and own_model_problems([again]) == []
+    monkeypatch.setattr(sources, "_trusted", {})
+    (changed,) = trials(write(settings.encoder, code=TCN + "# changed"), tiny)
+    assert changed.encoder == settings.encoder
+    assert "only with --trust-code" in own_model_problems([changed])[0]
+
+
 def test_heads_fusions_and_losses_of_ones_own(tiny: Store, write: Write) -> None:
     code = """
 import torch

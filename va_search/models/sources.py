@@ -32,7 +32,7 @@ from va_search.files import digest
 
 PACKAGE = "va_search_own_"
 REFERENCE = re.compile(r"(?P<file>[^/:@]+\.py):(?P<name>[A-Za-z_]\w*)@(?P<digest>[0-9a-f]{12})")
-WRITTEN = re.compile(r"(?P<path>[^:@]+\.py):(?P<name>[A-Za-z_]\w*)")
+WRITTEN = re.compile(r"(?P<path>[^:@]+\.py):(?P<name>[A-Za-z_]\w*)(?:@(?P<digest>[0-9a-f]{12}))?")
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def load(reference: str) -> Any:
     if source is None:
         raise InputError(
             f"{written} is code that comes with the trial (source {match['digest']}), and code of "
-            "others can do anything on this machine: it is run only with --trust-code, once you "
-            "have read it or trust where it comes from"
+            "others can do anything on this machine: it is run only with --trust-code, or where "
+            "the very file is named in a search space of yours"
         )
     module = f"{PACKAGE}{source.digest}.{Path(source.main).stem}"
     try:

@@ -76,7 +76,8 @@ def _named(menu: Menu[Any], name: str, declared: Any, folder: Path) -> Any:
 
 
 def _references(value: Any, folder: Path) -> Any:
-    """A value, or each value of a list; `file.py:Class` as `file.py:Class@source`."""
+    """A value, or each value of a list; `file.py:Class` as `file.py:Class@source`. With a source in
+    it, the file is trusted if it is still that one."""
     if isinstance(value, list):
         return [_references(item, folder) for item in value]
     match = sources.WRITTEN.fullmatch(value) if isinstance(value, str) else None
@@ -84,10 +85,15 @@ def _references(value: Any, folder: Path) -> Any:
         return value
     tried = [base / match["path"] for base in dict.fromkeys([folder, Path()])]
     for file in tried:
-        if file.is_file():
-            source = sources.read_source(file)
+        if not file.is_file():
+            continue
+        source = sources.read_source(file)
+        reference = source.reference(match["name"])
+        if match["digest"] in (None, source.digest):
             sources.trust(source)
-            return source.reference(match["name"])
+            return reference
+    if match["digest"] is not None:
+        return value  # a space that a study keeps; its source may be trusted already
     listed = " and ".join(str(file.absolute()) for file in tried)
     raise InputError(f"{value}: no such file (looked for {listed})")
 
