@@ -9,8 +9,9 @@ import pytest
 
 from va_search.data import normalise
 from va_search.data.draft import Description, Draft, Part, Source
-from va_search.data.normalise import centre_and_spread, normalisation, sample_rows
+from va_search.data.normalise import by_subject, centre_and_spread, normalisation, sample_rows
 from va_search.data.store import Store
+from va_search.models.menu import NORMALISERS
 
 PEOPLE = [("a", "ann", "train"), ("b", "ann", "train"), ("c", "bob", "train"), ("d", "cem", "validation"),
           ("e", "cem", "validation"), ("f", "dee", "test")]  # fmt: skip
@@ -37,7 +38,9 @@ def values() -> dict[str, np.ndarray]:
 
 
 def stats(store: Store, how: str, by: str = "mean_std") -> normalise.Normalisation:
-    return normalisation(store, ["x", "y"], store.fold("official"), normalise=how, normalise_by=by)
+    return normalisation(
+        store, ["x", "y"], store.fold("official"), grouped=NORMALISERS[how].load(), normalise_by=by
+    )
 
 
 def test_training_statistics_are_those_of_the_training_frames(
@@ -66,10 +69,10 @@ def test_every_recording_or_subject_has_its_own(
         assert by_recording.scale[by_recording.group[name], :3] == pytest.approx(
             1 / (1.4826 * mad), rel=1e-4
         )
-    by_subject = stats(store, "subject")
-    assert by_subject.group["a"] == by_subject.group["b"] != by_subject.group["c"]
+    people = stats(store, "subject")
+    assert people.group["a"] == people.group["b"] != people.group["c"]
     both = np.concatenate([values["a"], values["b"]])
-    assert by_subject.shift[by_subject.group["a"], :3] == pytest.approx(both.mean(axis=0), rel=1e-5)
+    assert people.shift[people.group["a"], :3] == pytest.approx(both.mean(axis=0), rel=1e-5)
 
 
 def test_none_changes_nothing(tmp_path: Path, values: dict[str, np.ndarray]) -> None:
@@ -114,9 +117,7 @@ def test_a_subject_on_two_sides_has_statistics_for_each(
     for index, source in enumerate(sources):
         draft.add(index, Part({"x": values[source.name]}))
     store = draft.finish()
-    found = normalisation(
-        store, ["x"], store.fold("official"), normalise="subject", normalise_by="mean_std"
-    )
+    found = normalisation(store, ["x"], store.fold("official"), grouped=by_subject)
     assert found.shift[found.group["a"]] == pytest.approx(values["a"].mean(axis=0), rel=1e-5)
     assert found.shift[found.group["d"]] == pytest.approx(values["d"].mean(axis=0), rel=1e-5)
 

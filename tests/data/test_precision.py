@@ -14,7 +14,9 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.normalise import normalisation
 from va_search.data.precision import rounded_columns
 from va_search.data.store import Store
-from va_search.training.batches import Gather, Steps
+from va_search.models.menu import NORMALISERS
+from va_search.training.batches import Steps
+from va_search.training.features import Gather
 
 SPLITS = ("train", "train", "validation", "test")
 FRAMES = 120
@@ -122,7 +124,7 @@ def test_training_sees_the_same_with_and_without_an_offset(
 def inputs_of(store: Store, normalise: str, frame_step: int) -> torch.Tensor:
     """All of a trial's inputs, [row, step, feature]."""
     fold = store.fold("official")
-    statistics = normalisation(store, ["f"], fold, normalise=normalise, normalise_by="mean_std")
+    statistics = normalisation(store, ["f"], fold, grouped=NORMALISERS[normalise].load())
     sets = [store.feature_sets["f"]]
     gather = Gather(
         store, sets, statistics, frame_step=frame_step, clip=None, device=torch.device("cpu")

@@ -1,57 +1,41 @@
-"""Models: menus, shapes, the paper's sizes, padding that changes nothing, state that carries on."""
+"""Models: shapes, the paper's sizes, padding that changes nothing, state that carries on."""
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any
 
 import pytest
 import torch
 
-from va_search.models.encoders import ENCODERS, Sizes, sinusoids
+from va_search.data.store import FeatureSet
+from va_search.models.encoders import sinusoids
 from va_search.models.estimator import Estimator, carry
-from va_search.models.fusion import FUSIONS
-from va_search.models.heads import HEADS
-from va_search.training.settings import CARRIED, TrialSettings
+from va_search.models.menu import ENCODERS, FUSIONS, HEADS
+from va_search.training.predict import build_model
+from va_search.training.settings import TrialSettings
 
-SMALL = Sizes(
-    width=8,
-    layers=2,
-    attention_heads=2,
-    feed_forward=16,
-    hidden_size=6,
-    recurrent_layers=2,
-    dropout=0.3,
-)
+SMALL: dict[str, Any] = {
+    "width": 8, "layers": 2, "attention_heads": 2, "feed_forward": 16, "hidden_size": 6,
+    "recurrent_layers": 2, "encoder_dropout": 0.3, "head_sizes": (5,),
+}  # fmt: skip
 RECURRENT = [("lstm", "early"), ("gru", "early"), ("lstm", "late"), ("gru", "late")]
+
+
+def sets(*dims: int) -> list[FeatureSet]:
+    """A feature set of each width, each of a modality of its own."""
+    return [FeatureSet(f"x{i}", f"m{i}", dim, "float32", "") for i, dim in enumerate(dims)]
 
 
 def small(encoder: str, fusion: str = "early", heads: str = "separate") -> Estimator:
     torch.manual_seed(1)
-    model = Estimator([3, 2], SMALL, encoder=encoder, fusion=fusion, heads=heads, head_sizes=(5,))
-    return model.eval()
+    settings = TrialSettings(
+        features=("x0", "x1"), encoder=encoder, fusion=fusion, heads=heads, **SMALL
+    )
+    return build_model(settings, sets(3, 2)).eval()
 
 
-@pytest.mark.parametrize(
-    ("menu", "setting"),
-    [(ENCODERS, "encoder"), (FUSIONS, "fusion"), (HEADS, "heads")],
-    ids=lambda one: str(one)[:12],
-)
-def test_menus_are_the_names_the_settings_allow(menu: dict[str, object], setting: str) -> None:
-    assert set(menu) == set(get_args(TrialSettings.model_fields[setting].annotation))
-
-
-def test_sizes_default_to_the_settings_defaults() -> None:
-    sizes, settings = Sizes(), TrialSettings(features=("a",))
-    for name in (
-        "width",
-        "layers",
-        "attention_heads",
-        "feed_forward",
-        "hidden_size",
-        "recurrent_layers",
-    ):
-        assert getattr(sizes, name) == getattr(settings, name)
-    assert sizes.dropout == settings.encoder_dropout
+def test_defaults_are_the_papers_sizes() -> None:
+    settings = TrialSettings(features=("a",))
     assert (
         settings.width,
         settings.layers,
@@ -67,7 +51,7 @@ def test_sizes_default_to_the_settings_defaults() -> None:
 
 def test_the_papers_transformer_has_its_29_million_parameters() -> None:
     with torch.device("meta"):
-        model = Estimator([1024, 1024], Sizes())
+        model = build_model(TrialSettings(features=("x0", "x1")), sets(1024, 1024))
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(29e6, rel=0.05)
 
 
@@ -82,7 +66,7 @@ def test_two_values_between_minus_one_and_one_per_step(
     assert y.shape == (4, 7, 2)
     assert y.abs().max() <= 1
     assert len(states) == (2 if fusion == "late" else 1)
-    assert bool(states[0]) == (encoder in CARRIED)
+    assert bool(states[0]) == ENCODERS[encoder].carries_state
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -132,8 +116,10 @@ def test_carried_state_has_no_gradient_into_the_past() -> None:
     assert not carry(states, 2)[0][0].requires_grad
 
 
-def test_recurrent_encoders_look_back_only() -> None:
-    for encoder in ("lstm", "gru"):
+def test_causal_encoders_look_back_only() -> None:
+    causal = [encoder for encoder in ENCODERS if ENCODERS[encoder].causal]
+    assert causal == ["lstm", "gru"]
+    for encoder in causal:
         model = small(encoder)
         x, mask = torch.randn(1, 8, 5), torch.ones(1, 8, dtype=torch.bool)
         later = x.clone()

@@ -8,13 +8,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from va_search.models.encoders import Sizes
+from va_search.data.store import FeatureSet
 from va_search.models.estimator import Estimator
-from va_search.models.fusion import FUSIONS
-from va_search.models.heads import HEADS
+from va_search.models.menu import FUSIONS, HEADS
 from va_search.models.stacked import AtOnce, EachItsOwn, Stack
+from va_search.training.predict import build_model
+from va_search.training.settings import TrialSettings
 
-SIZES = Sizes(width=8, layers=2, attention_heads=2, feed_forward=12, hidden_size=6, dropout=0.4)
+SIZES = {
+    "width": 8, "layers": 2, "attention_heads": 2, "feed_forward": 12, "hidden_size": 6,
+    "encoder_dropout": 0.4, "head_sizes": (5, 4), "head_dropout": 0.2,
+}  # fmt: skip
+SETS = [FeatureSet("a", "audio", 3, "float32", ""), FeatureSet("b", "visual", 2, "float32", "")]
 LENGTHS = ([7, 5, 7], [4, 6, 2], [6, 6, 6])  # real steps of each row, by model
 STEPS = 7
 
@@ -25,14 +30,10 @@ def models(
     made = []
     for seed in range(3):
         torch.manual_seed(seed)
-        sizes = {
-            "encoder": encoder,
-            "fusion": fusion,
-            "heads": heads,
-            "head_sizes": (5, 4),
-            "head_dropout": 0.2,
-        }
-        made.append(Estimator([3, 2], SIZES, **sizes))  # type: ignore[arg-type]
+        settings = TrialSettings(
+            features=("a", "b"), encoder=encoder, fusion=fusion, heads=heads, **SIZES
+        )
+        made.append(build_model(settings, SETS))
     return made
 
 
@@ -65,7 +66,7 @@ def test_evaluation_is_each_models_own(fusion: str, heads: str) -> None:
     each = [model.eval() for model in models(fusion, heads)]
     x, mask = inputs()
     with torch.no_grad():
-        together = stack_of(each)[0](x, mask, None)
+        together = stack_of(each)[0](x, mask)
         for row, found in alone(each, x, mask):
             real = mask[row, :, : found.shape[1]]
             torch.testing.assert_close(
@@ -103,7 +104,7 @@ def test_a_model_of_nan_spoils_no_other() -> None:
     stack, stacked = stack_of(each)
     with torch.no_grad():
         stacked["context.affine.weight"][1] = torch.nan
-    found = stack(x, mask, None)
+    found = stack(x, mask)
     found[:, :, :2].nan_to_num().square().sum().backward()
     assert found[1].isnan().all()
     assert found[[0, 2]].isfinite().all()
@@ -125,4 +126,4 @@ def test_dropout_at_once_drops_the_share() -> None:
 def test_recurrent_encoders_are_refused_by_name(encoder: str) -> None:
     x, mask = inputs()
     with pytest.raises(TypeError, match="only transformer can be stacked"):
-        stack_of(models(encoder=encoder))[0](x, mask, None)
+        stack_of(models(encoder=encoder))[0](x, mask)

@@ -7,7 +7,7 @@ import errno
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home
-from va_search.models.stacked import STACKED
+from va_search.models.menu import ENCODERS
 from va_search.predictions.bank import Bank
 from va_search.search import fused_trial
 from va_search.search.adapters import Progressing
@@ -25,7 +25,7 @@ from va_search.search.session import Session, task
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.training import fused as fused_module
-from va_search.training.settings import CARRIED, TrialSettings
+from va_search.training.settings import TrialSettings
 
 SPACE = """sampler: grid
 seeds: {seeds}
@@ -77,10 +77,8 @@ def seeds(drawn: list[tuple[str, TrialSettings]]) -> list[tuple[float, Any, int]
 
 
 def test_every_encoder_that_carries_no_state_can_be_fused() -> None:
-    assert set(STACKED) | set(CARRIED) == set(
-        get_args(TrialSettings.model_fields["encoder"].annotation)
-    )
-    assert not set(STACKED) & set(CARRIED)
+    for entry in ENCODERS.values():
+        assert entry.stackable is not entry.carries_state
 
 
 def test_seeds_of_one_configuration_and_fold_are_handed_out_together(make: Make) -> None:

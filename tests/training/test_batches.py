@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from va_search.data.normalise import normalisation
+from va_search.data.normalise import by_recording, normalisation
 from va_search.data.store import Recording, Store, positions
-from va_search.training.batches import Gather, Steps, in_order, modality_dims
-from va_search.training.features import shared_tensor
+from va_search.training.batches import Steps
+from va_search.training.features import Gather, in_order, modality_dims, shared_tensor
 
 CPU = torch.device("cpu")
 
@@ -26,8 +26,7 @@ def gathered(
         store,
         [one.name for one in sets],
         store.fold("official"),
-        normalise="recording",
-        normalise_by="mean_std",
+        grouped=by_recording,
     )
     steps = Steps.of(store, (recording,), frame_step, statistics.group)
     gather = Gather(store, sets, statistics, frame_step=frame_step, clip=clip, device=CPU)

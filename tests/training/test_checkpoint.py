@@ -13,10 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from va_search.data.store import Store
+from va_search.models.menu import SCHEDULES
 from va_search.training import fit as fit_module
 from va_search.training.checkpoint import KEY, NAME
 from va_search.training.fit import Fit
-from va_search.training.schedules import SCHEDULES
 from va_search.training.settings import TrialSettings
 
 ENCODERS = ["lstm", "gru", "transformer", "transformer_lstm"]

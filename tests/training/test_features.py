@@ -12,11 +12,19 @@ import numpy as np
 import pytest
 import torch
 
-from va_search.data.normalise import normalisation
+from va_search.data.normalise import by_recording, normalisation
 from va_search.data.store import Store
 from va_search.training import features as features_module
-from va_search.training.batches import Gather, Steps, in_order
-from va_search.training.features import Features, Mapped, Resident, Streamed, place, shared_tensor
+from va_search.training.batches import Steps
+from va_search.training.features import (
+    Gather,
+    Mapped,
+    Resident,
+    Streamed,
+    in_order,
+    place,
+    shared_tensor,
+)
 from va_search.training.fit import Fit
 from va_search.training.settings import TrialSettings
 
@@ -31,7 +39,7 @@ def nothing_resident() -> Iterator[None]:
     features_module._resident.clear()
 
 
-def placed(store: Store, most: int | None, names: tuple[str, ...] = ("face", "voice")) -> Features:
+def placed(store: Store, most: int | None, names: tuple[str, ...] = ("face", "voice")) -> Mapped:
     return place(store, in_order([store.feature_sets[name] for name in names]), CPU, most=most)
 
 
@@ -55,9 +63,7 @@ def test_batches_are_the_same_bit_for_bit(
 ) -> None:
     store = make_store(dtype=dtype)
     fold, sets = store.fold("official"), in_order(list(store.feature_sets.values()))
-    statistics = normalisation(
-        store, [one.name for one in sets], fold, normalise="recording", normalise_by="mean_std"
-    )
+    statistics = normalisation(store, [one.name for one in sets], fold, grouped=by_recording)
     steps = Steps.of(store, fold.train, frame_step, statistics.group)
     segments, _ = steps.segments(12, 9)
     batches = []

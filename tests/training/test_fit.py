@@ -367,15 +367,15 @@ def test_what_was_measured_is_scaled_up_without_the_warm_up(
     now = [0.0]
     monkeypatch.setattr(fit_module, "perf_counter", lambda: now[0])
 
-    def batches(*seconds: float) -> Iterator[tuple[int, int]]:
+    def batches(*seconds: float) -> Iterator[int]:
         for one in seconds:
             now[0] += one
-            yield 10, 1000
+            yield 10
 
-    assert fit_module._scaled_up(batches(9.0, 1.0, 1.0), budget=100.0) == pytest.approx(100.0)
-    assert fit_module._scaled_up(batches(9.0), budget=100.0) == pytest.approx(900.0)
+    assert fit_module._scaled_up(batches(9.0, 1.0, 1.0), 1000, budget=100.0) == pytest.approx(100.0)
+    assert fit_module._scaled_up(batches(9.0), 1000, budget=100.0) == pytest.approx(900.0)
     began = now[0]
-    assert fit_module._scaled_up(batches(*[1.0] * 50), budget=5.0) == pytest.approx(100.0)
+    assert fit_module._scaled_up(batches(*[1.0] * 50), 1000, budget=5.0) == pytest.approx(100.0)
     assert now[0] - began <= 6.0
 
 

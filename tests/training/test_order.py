@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from va_search.training.order import Chains, independent, side_by_side
+from va_search.training.batches import Chains, independent, side_by_side
 
 
 def chains_of(counts: list[int]) -> Chains:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import get_args
 
 import pytest
 import torch
 
-from va_search.training.schedules import BY_BATCH, SCHEDULES, Schedule
+from va_search.models.menu import SCHEDULES
+from va_search.training.schedules import Schedule
 from va_search.training.settings import TrialSettings
 
 
@@ -35,11 +35,6 @@ def by_epoch(**settings: object) -> list[float]:
     found = rates(**settings)
     assert all(len(set(epoch)) == 1 for epoch in found)
     return [epoch[0] for epoch in found]
-
-
-def test_the_menu_is_what_the_settings_allow() -> None:
-    assert set(SCHEDULES) == set(get_args(TrialSettings.model_fields["schedule"].annotation))
-    assert set(BY_BATCH) <= set(SCHEDULES)
 
 
 def test_epoch_wise_schedules() -> None:

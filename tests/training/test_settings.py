@@ -54,7 +54,7 @@ def test_other_data_is_another_trial_and_the_id_is_stable() -> None:
         ({"width": 100, "attention_heads": 3}, "multiple of `attention_heads`"),
         ({"stride": 200}, "`stride <= segment_length` must hold"),
         ({"learning_rate": 0}, "greater than 0"),
-        ({"learning_rte": 1}, "Extra inputs"),
+        ({"learning_rte": 1}, "unknown setting 'learning_rte'; did you mean 'learning_rate'?"),
         ({"loss_valence": 0, "loss_arousal": 0}, "can't both be 0"),
         ({"features": ()}, "at least 1"),
     ],

@@ -13,6 +13,7 @@ import typer
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
 from va_search.cli.places import bring_members, check_ensemble, opened
 from va_search.cli.submit import ReplaceOption, clipped_words
+from va_search.cli.trust import TrustCodeOption, allow_code
 from va_search.errors import counted
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def predict(
         str, typer.Option("--device", help="auto, cpu or a torch device such as cuda:0.")
     ] = "auto",
     replace: ReplaceOption = False,
+    trust_code: TrustCodeOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,6 +60,7 @@ def predict(
         from va_search.predictions.bank import Bank
         from va_search.report.standing import out_of_date
 
+        allow_code(trust_code)
         words = ["--data", data, "--split", split, "--out", str(out)]
         check_ensemble(at_home, ensemble, lambda name: at_home.command("predict", name, *words))
         found = read_ensemble(at_home, ensemble)

@@ -9,6 +9,7 @@ import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import bring_members, check_ensemble, opened
+from va_search.cli.trust import TrustCodeOption, allow_code
 from va_search.errors import counted
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def register(
     tracking_uri: Annotated[
         str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
     ] = None,
+    trust_code: TrustCodeOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,6 +37,7 @@ def register(
         from va_search.ensemble.saved import read_ensemble
         from va_search.report.standing import out_of_date
 
+        allow_code(trust_code)
         check_ensemble(at, ensemble, lambda other: at.command("register", other))
         found = read_ensemble(at, ensemble)
         bring_members(at, found, "weights")

@@ -1,4 +1,4 @@
-"""Normalisation: what is taken off each column and what it is divided by, from whose frames.
+"""Normalisation: the shift and scale of each column, and the frames they are measured on.
 
 Conventions: a normalised value is (x - shift) * scale, then clipped by the trial if it asks for
 that. Statistics use features only, never labels, and never a frame of another side (training,
@@ -18,7 +18,7 @@ an infinite one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,38 +58,66 @@ class Normalisation:
         return cls(shift[None, :], scale[None, :], {recording.name: 0 for recording in recordings})
 
 
-def normalisation(
-    store: Store, features: Sequence[str], fold: Fold, *, normalise: str, normalise_by: str
-) -> Normalisation:
-    """Statistics for every recording of the fold; columns are those of `features`, one set after
-    another."""
-    everyone = (*fold.train, *fold.validation, *fold.test)
-    columns = sum(store.feature_sets[name].dim for name in features)
-    if normalise == "none":
-        zeros = np.zeros(columns, _precision(store, features))
-        return Normalisation.same_for_all(zeros, zeros + 1, everyone)
-    if normalise == "train":
-        shift, scale = _statistics(store, features, fold.train, normalise_by)
-        return Normalisation.same_for_all(shift, scale, everyone)
-    groups = _groups(fold, normalise)
-    rows = [_statistics(store, features, members, normalise_by) for members in groups]
-    group = {recording.name: row for row, members in enumerate(groups) for recording in members}
-    empty = np.zeros((0, columns), _precision(store, features))
-    if not rows:
-        return Normalisation(empty, empty, group)
-    return Normalisation(
-        np.stack([shift for shift, _ in rows]), np.stack([scale for _, scale in rows]), group
-    )
+@dataclass(frozen=True)
+class Group:
+    """Recordings that are normalised by the same statistics, those of the frames of `measured`."""
+
+    measured: Sequence[Recording]
+    normalised: Sequence[Recording]
 
 
-def _groups(fold: Fold, normalise: str) -> list[list[Recording]]:
-    """Recordings that share statistics, each side on its own."""
+def by_none(fold: Fold) -> list[Group]:
+    """Return no group: features stay as they are."""
+    return []
+
+
+def by_train(fold: Fold) -> list[Group]:
+    """Return one group, measured on the training recordings."""
+    return [Group(fold.train, _everyone(fold))]
+
+
+def by_recording(fold: Fold) -> list[Group]:
+    """Return a group for each recording."""
+    return [Group([recording], [recording]) for recording in _everyone(fold)]
+
+
+def by_subject(fold: Fold) -> list[Group]:
+    """Return a group for each subject of a side: training, validation and test apart."""
     groups: dict[tuple[int, str], list[Recording]] = {}
     for side, recordings in enumerate((fold.train, fold.validation, fold.test)):
         for recording in recordings:
-            key = recording.name if normalise == "recording" else recording.subject
-            groups.setdefault((side, key), []).append(recording)
-    return list(groups.values())
+            groups.setdefault((side, recording.subject), []).append(recording)
+    return [Group(recordings, recordings) for recordings in groups.values()]
+
+
+def _everyone(fold: Fold) -> tuple[Recording, ...]:
+    return (*fold.train, *fold.validation, *fold.test)
+
+
+def normalisation(
+    store: Store,
+    features: Sequence[str],
+    fold: Fold,
+    *,
+    grouped: Callable[[Fold], list[Group]],
+    normalise_by: str = "mean_std",
+) -> Normalisation:
+    """Statistics for every recording of the fold, `grouped` by one of the functions above; columns
+    are those of `features`, one set after another."""
+    groups = grouped(fold)
+    if not groups:
+        columns = sum(store.feature_sets[name].dim for name in features)
+        zeros = np.zeros(columns, _precision(store, features))
+        return Normalisation.same_for_all(zeros, zeros + 1, _everyone(fold))
+    shifts: list[NDArray[np.floating]] = []
+    scales: list[NDArray[np.floating]] = []
+    rows: dict[str, int] = {}
+    for row, group in enumerate(groups):
+        shift, scale = _statistics(store, features, group.measured, normalise_by)
+        shifts.append(shift)
+        scales.append(scale)
+        rows |= {recording.name: row for recording in group.normalised}
+    return Normalisation(np.stack(shifts), np.stack(scales), rows)
 
 
 def _statistics(
@@ -118,12 +146,12 @@ def _remembered(
     """A pass over a large store takes longer than an epoch on a GPU: a process makes it once for
     all its trials."""
     key = (store.feature_sets[name].hash, tuple(ranges), robust)
-    found = _seen.get(key)
-    if found is None:
+    statistics = _seen.get(key)
+    if statistics is None:
         if len(_seen) >= REMEMBERED:
             _seen.clear()  # another thread of a model server may do so at any time
-        found = _seen[key] = centre_and_spread(store.features(name), ranges, robust=robust)
-    return found
+        statistics = _seen[key] = centre_and_spread(store.features(name), ranges, robust=robust)
+    return statistics
 
 
 def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:
@@ -153,16 +181,16 @@ def centre_and_spread(
 def _moments(
     values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]
 ) -> tuple[Column, Column, NDArray[np.bool_]]:
-    """Mean, population standard deviation and whether a column is constant, in one pass.
+    """Mean, population standard deviation and True for constant columns, in one pass.
 
     Sums are of x - (first row), so that a large offset costs no digits.
     """
-    first = values[ranges[0][0]].astype(np.float64)
-    total, squares = np.zeros_like(first), np.zeros_like(first)
-    constant = np.ones(first.shape, dtype=bool)
+    origin = values[ranges[0][0]].astype(np.float64)
+    total, squares = np.zeros_like(origin), np.zeros_like(origin)
+    constant = np.ones(origin.shape, dtype=bool)
     frames = 0
     for block in _blocks(values, ranges):
-        offset = block.astype(np.float64) - first
+        offset = block.astype(np.float64) - origin
         total += offset.sum(axis=0)
         squares += np.einsum("fc,fc->c", offset, offset)
         constant &= ~offset.any(axis=0)
@@ -170,7 +198,7 @@ def _moments(
     mean = total / frames
     variance = np.maximum(squares / frames - mean**2, 0.0)
     smallest = np.finfo(np.float64 if values.dtype == np.float64 else np.float32).tiny
-    return first + mean, np.sqrt(variance), constant | (variance < smallest)
+    return origin + mean, np.sqrt(variance), constant | (variance < smallest)
 
 
 def _blocks(
@@ -178,8 +206,8 @@ def _blocks(
 ) -> Iterator[NDArray[np.floating]]:
     rows = max(1, BLOCK // max(1, values.shape[1]))
     for start, stop in ranges:
-        for at in range(start, stop, rows):
-            yield values[at : min(at + rows, stop)]
+        for row in range(start, stop, rows):
+            yield values[row : min(row + rows, stop)]
 
 
 def _robust(
@@ -190,8 +218,8 @@ def _robust(
     rows = sample_rows(ranges)
     step = max(1, BLOCK // len(rows))
     medians, mads = [], []
-    for at in range(0, values.shape[1], step):
-        block = values[rows, at : at + step].astype(np.float64)
+    for column in range(0, values.shape[1], step):
+        block = values[rows, column : column + step].astype(np.float64)
         median = np.median(block, axis=0)
         medians.append(median)
         mads.append(np.median(np.abs(block - median), axis=0))

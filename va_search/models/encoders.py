@@ -1,14 +1,15 @@
 """Temporal encoders (paper 3.3): LSTM, GRU, Transformer, and a Transformer with an LSTM behind it.
 
-Conventions: input [batch, step, width], mask [batch, step] True where a step is real, output
-[batch, step, size]. A row's real steps come first and there is at least one. State is a tuple of
-tensors [layers, batch, hidden], empty for an encoder that carries none; None means zeros. Recurrent
-encoders look back only, so that padding at a row's end changes nothing before it."""
+Conventions: an encoder is built from the width of its input and its options by keyword, and has the
+width of its output as `size`. Input [batch, step, width], mask [batch, step] True where a step is
+real, output [batch, step, size]. A row's real steps come first and there is at least one. State is
+a tuple of tensors [layers, batch, hidden], empty for an encoder that carries none; None means
+zeros. Recurrent encoders look back only, so that padding at a row's end changes nothing before it.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,55 +17,38 @@ from torch import Tensor, nn
 State = tuple[Tensor, ...]
 
 
-@dataclass(frozen=True)
-class Sizes:
-    """What the encoders are built from; each takes what it needs."""
-
-    width: int = 1024
-    layers: int = 4
-    attention_heads: int = 4
-    feed_forward: int = 1024
-    hidden_size: int = 512
-    recurrent_layers: int = 1
-    dropout: float = 0.3
-
-
 class Recurrent(nn.Module):
     """An LSTM or GRU; dropout between layers and on the output."""
 
-    cell: nn.LSTM | nn.GRU
+    kind: type[nn.LSTM] | type[nn.GRU]
 
-    def __init__(self, kind: type[nn.LSTM] | type[nn.GRU], sizes: Sizes) -> None:
+    def __init__(
+        self, width: int, *, hidden_size: int, recurrent_layers: int, encoder_dropout: float
+    ) -> None:
         super().__init__()
-        between = sizes.dropout if sizes.recurrent_layers > 1 else 0.0
-        self.cell = kind(
-            sizes.width,
-            sizes.hidden_size,
-            sizes.recurrent_layers,
-            batch_first=True,
-            dropout=between,
+        between_layers = encoder_dropout if recurrent_layers > 1 else 0.0
+        self.cell = self.kind(
+            width, hidden_size, recurrent_layers, batch_first=True, dropout=between_layers
         )
-        self.dropout = nn.Dropout(sizes.dropout)
-        self.size = sizes.hidden_size
+        self.dropout = nn.Dropout(encoder_dropout)
+        self.size = hidden_size
 
 
 class Lstm(Recurrent):
     """Formula 3; the state is (h, c)."""
 
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__(nn.LSTM, sizes)
+    kind = nn.LSTM
 
     def forward(self, x: Tensor, mask: Tensor, state: State | None) -> tuple[Tensor, State]:
         """[batch, step, width] to [batch, step, hidden], and the state behind the last step."""
-        y, (h, c) = self.cell(x, None if state is None else (state[0], state[1]))
-        return self.dropout(y), (h, c)
+        y, state = self.cell(x, state)
+        return self.dropout(y), state
 
 
 class Gru(Recurrent):
     """Formula 4; the state is (h,)."""
 
-    def __init__(self, sizes: Sizes) -> None:
-        super().__init__(nn.GRU, sizes)
+    kind = nn.GRU
 
     def forward(self, x: Tensor, mask: Tensor, state: State | None) -> tuple[Tensor, State]:
         """[batch, step, width] to [batch, step, hidden], and the state behind the last step."""
@@ -76,20 +60,27 @@ class Transformer(nn.Module):
     """Formula 5: fixed sinusoid positions, then torch's encoder layers (norm behind each block, as
     in the original)."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        layers: int,
+        attention_heads: int,
+        feed_forward: int,
+        encoder_dropout: float,
+    ) -> None:
         super().__init__()
         layer = nn.TransformerEncoderLayer(
-            sizes.width, sizes.attention_heads, sizes.feed_forward, sizes.dropout, batch_first=True
+            width, attention_heads, feed_forward, encoder_dropout, batch_first=True
         )
-        self.layers = nn.TransformerEncoder(layer, sizes.layers, enable_nested_tensor=False)
-        for (
-            parameter
-        ) in self.layers.parameters():  # layers start as copies of one another: draw each anew
+        self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        # torch makes the layers copies of one another: draw each anew
+        for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
-        self.register_buffer("positions", torch.empty(0, sizes.width), persistent=False)
+        self.register_buffer("positions", torch.empty(0, width), persistent=False)
         self.positions: Tensor
-        self.size = sizes.width
+        self.size = width
 
     def forward(self, x: Tensor, mask: Tensor, state: State | None) -> tuple[Tensor, State]:
         """[batch, step, width] to the same; masked steps are attended by none."""
@@ -104,27 +95,38 @@ class TransformerLstm(nn.Module):
     """Formulas 6 and 7: local context by the Transformer within a segment, global context by the
     LSTM across them."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(
+        self,
+        width: int,
+        *,
+        layers: int,
+        attention_heads: int,
+        feed_forward: int,
+        hidden_size: int,
+        recurrent_layers: int,
+        encoder_dropout: float,
+    ) -> None:
         super().__init__()
-        self.transformer = Transformer(sizes)
-        self.lstm = Lstm(sizes)
+        self.transformer = Transformer(
+            width,
+            layers=layers,
+            attention_heads=attention_heads,
+            feed_forward=feed_forward,
+            encoder_dropout=encoder_dropout,
+        )
+        self.lstm = Lstm(
+            width,
+            hidden_size=hidden_size,
+            recurrent_layers=recurrent_layers,
+            encoder_dropout=encoder_dropout,
+        )
         self.size = self.lstm.size
 
     def forward(self, x: Tensor, mask: Tensor, state: State | None) -> tuple[Tensor, State]:
         """[batch, step, width] to [batch, step, hidden], and the LSTM's state."""
         y, _ = self.transformer(x, mask, None)
-        out: tuple[Tensor, State] = self.lstm(y, mask, state)
-        return out
-
-
-Encoder = Lstm | Gru | Transformer | TransformerLstm
-
-ENCODERS: dict[str, type[Lstm] | type[Gru] | type[Transformer] | type[TransformerLstm]] = {
-    "lstm": Lstm,
-    "gru": Gru,
-    "transformer": Transformer,
-    "transformer_lstm": TransformerLstm,
-}
+        output: tuple[Tensor, State] = self.lstm(y, mask, state)
+        return output
 
 
 def sinusoids(steps: int, width: int) -> Tensor:

@@ -1,37 +1,110 @@
-"""The whole model: fusion with its encoders, then the heads.
+"""The whole model: fusion of modalities with its encoders, then heads.
 
-Conventions: `forward(x [batch, step, feature], mask [batch, step], states) -> (prediction [batch,
-step, 2], states)`, predictions in (-1, 1); what stands at masked steps has no meaning."""
+Conventions: the input [batch, step, feature] holds the columns of one modality after another, mask
+[batch, step] is True where a step is real, predictions [batch, step, 2] are valence and arousal in
+(-1, 1). A fusion's state is one encoder state per encoder. Output at masked steps has no meaning.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from va_search.models.encoders import Sizes
-from va_search.models.fusion import FUSIONS, States
-from va_search.models.heads import HEADS
+from va_search.models.encoders import State
+
+States = tuple[State, ...]
+NewEncoder = Callable[[], Any]  # a module with a `size`
+
+
+class Early(nn.Module):
+    """Formula 1 of the paper (3.2.3): all columns through one linear layer, then one encoder.
+
+    `dims` are the columns of each modality, `width` the encoder's input.
+    """
+
+    def __init__(self, dims: Sequence[int], width: int, new_encoder: NewEncoder) -> None:
+        super().__init__()
+        self.affine = nn.Linear(sum(dims), width)
+        self.encoder = new_encoder()
+        self.size = self.encoder.size
+
+    def forward(self, x: Tensor, mask: Tensor, states: States | None) -> tuple[Tensor, States]:
+        """[batch, step, feature] to [batch, step, size]."""
+        y, state = self.encoder(self.affine(x), mask, None if states is None else states[0])
+        return y, (state,)
+
+
+class Late(nn.Module):
+    """Formula 2: per modality a linear layer and an encoder of its own; outputs side by side."""
+
+    def __init__(self, dims: Sequence[int], width: int, new_encoder: NewEncoder) -> None:
+        super().__init__()
+        self.dims = list(dims)
+        self.affines = nn.ModuleList(nn.Linear(dim, width) for dim in dims)
+        encoders = [new_encoder() for _ in dims]
+        self.encoders = nn.ModuleList(encoders)
+        self.size = sum(encoder.size for encoder in encoders)
+
+    def forward(self, x: Tensor, mask: Tensor, states: States | None) -> tuple[Tensor, States]:
+        """[batch, step, feature] to [batch, step, size]."""
+        outputs: list[Tensor] = []
+        carried: list[State] = []
+        for index, part in enumerate(torch.split(x, self.dims, dim=-1)):
+            state = None if states is None else states[index]
+            y, state = self.encoders[index](self.affines[index](part), mask, state)
+            outputs.append(y)
+            carried.append(state)
+        return torch.cat(outputs, dim=-1), tuple(carried)
+
+
+class Separate(nn.Module):
+    """One regressor per dimension; `size` is the width of the fusion's output."""
+
+    def __init__(self, size: int, *, head_sizes: Sequence[int], head_dropout: float) -> None:
+        super().__init__()
+        self.valence = regressor(size, head_sizes, head_dropout, outputs=1)
+        self.arousal = regressor(size, head_sizes, head_dropout, outputs=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, step, size] to [batch, step, 2]."""
+        return torch.cat([self.valence(x), self.arousal(x)], dim=-1)
+
+
+class Shared(nn.Module):
+    """One regressor with two outputs."""
+
+    def __init__(self, size: int, *, head_sizes: Sequence[int], head_dropout: float) -> None:
+        super().__init__()
+        self.both = regressor(size, head_sizes, head_dropout, outputs=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, step, size] to [batch, step, 2]."""
+        output: Tensor = self.both(x)
+        return output
+
+
+def regressor(
+    size: int, head_sizes: Sequence[int], dropout: float, *, outputs: int
+) -> nn.Sequential:
+    """Linear layers with ReLU and dropout, then tanh (paper 3.4, 4.2): […, size] to […, outputs] in
+    (-1, 1)."""
+    layers: list[nn.Module] = []
+    for head_size in head_sizes:
+        layers += [nn.Linear(size, head_size), nn.ReLU(), nn.Dropout(dropout)]
+        size = head_size
+    return nn.Sequential(*layers, nn.Linear(size, outputs), nn.Tanh())
 
 
 class Estimator(nn.Module):
-    """Frame-level valence and arousal from features; `dims` are the columns of each modality, in
-    order."""
+    """Frame-level valence and arousal from features: a fusion, then heads of its size."""
 
-    def __init__(
-        self,
-        dims: Sequence[int],
-        sizes: Sizes,
-        *,
-        encoder: str = "transformer",
-        fusion: str = "early",
-        heads: str = "separate",
-        head_sizes: Sequence[int] = (512, 256),
-        head_dropout: float = 0.1,
-    ) -> None:
+    def __init__(self, context: nn.Module, heads: nn.Module) -> None:
         super().__init__()
-        self.context = FUSIONS[fusion](dims, encoder, sizes)
-        self.heads = HEADS[heads](self.context.size, head_sizes, head_dropout)
+        self.context = context
+        self.heads = heads
 
     def forward(
         self, x: Tensor, mask: Tensor, states: States | None = None

@@ -2,48 +2,47 @@
 
 Conventions: S models side by side, the first axis of everything: input [model, batch, step,
 feature], mask [model, batch, step] True where a step is real (None: everywhere), output [model,
-batch, step, 2]. Parameters have the names they have in one `Estimator`, each [model, …]. What one
-model computes never reaches another, NaN included.
+batch, step, 2]. Parameters have the names they have in one `Estimator`, each [model, …]. A model's
+values never reach another, NaN included.
 
 The layers are written out rather than `vmap`ped over `Estimator`: each model can then draw its
 dropout from a generator of its own, in the order in which it would alone, and on a GPU attention
-keeps its fused kernels."""
+keeps its fused kernels. Entries of the menus that can be computed like this are `stackable` there.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from va_search.models.encoders import Transformer, sinusoids
-from va_search.models.estimator import Estimator
-from va_search.models.fusion import Early
-from va_search.models.heads import Separate
-
-STACKED = ("transformer",)
-"""Encoders that can be stacked. Recurrent ones can't: their fused kernels (cuDNN, oneDNN) take one
-model at a time."""
+from va_search.models.estimator import Early, Estimator, Separate
 
 
-class Dropout(Protocol):
-    """How units are dropped in training."""
+class Dropout:
+    """Units dropped in training; this one drops nothing, for evaluation."""
 
     def units(self, x: Tensor, share: float, *, steps_first: bool = False) -> Tensor:
-        """x [model, batch, step, width] with a share of it zero, the rest scaled up; `steps_first`:
-        torch keeps these units as [step, batch, width], and draws in that order."""
+        """Return x [model, batch, step, width] with a share of it zero, the others scaled up.
+
+        `steps_first`: torch keeps these units as [step, batch, width], and draws in that order.
+        """
+        return x
 
     def attention(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float
     ) -> Tensor:
         """Attention [model, batch, head, step, size] with a share of its weights zero; mask [model,
         batch, 1, 1, step] True where a step may be attended."""
+        return attend(q, k, v, mask, 0.0)
 
 
-class AtOnce:
+class AtOnce(Dropout):
     """Dropout drawn for all models at once, from the device's own generator: fewest and fastest
     kernels."""
 
@@ -58,7 +57,7 @@ class AtOnce:
         return attend(q, k, v, mask, share)
 
 
-class EachItsOwn:
+class EachItsOwn(Dropout):
     """Dropout drawn model by model on the CPU, exactly as each would draw it alone.
 
     `generators` are the models' own; `steps` how many steps each model's batch has without the
@@ -92,19 +91,21 @@ class EachItsOwn:
         return (weights * noise) @ v
 
 
+EVALUATION = Dropout()
+
+
 def _draw(
-    place: Tensor, share: float, generator: torch.Generator, *, steps_first: bool = False
+    target: Tensor, share: float, generator: torch.Generator, *, steps_first: bool = False
 ) -> None:
-    """Fill with torch's own dropout noise: 0 for a share, the rest 1 / (1 - share).
+    """Fill `target` with torch's own dropout noise: 0 for a share, else 1 / (1 - share)."""
+    # torch draws in the order of memory: the noise needs memory of its own, in that order
+    noise = torch.empty(target.shape)
+    if steps_first:
+        noise = torch.empty(target.transpose(0, 1).shape).transpose(0, 1)
+    target.copy_(noise.bernoulli_(1 - share, generator=generator).div_(1 - share))
 
-    Drawn in memory of its own, since torch draws in the order of memory.
-    """
-    noise = torch.empty(place.shape if not steps_first else place.transpose(0, 1).shape)
-    noise = noise.transpose(0, 1) if steps_first else noise
-    place.copy_(noise.bernoulli_(1 - share, generator=generator).div_(1 - share))
 
-
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float = 0.0) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, share: float) -> Tensor:
     """torch's attention over [model, batch, head, step, size], models and batch as one axis for its
     fused kernels."""
     allowed = None if mask is None else mask.flatten(0, 1)
@@ -122,50 +123,45 @@ class Stack:
         self._like, self._parameters = like, parameters
         self._positions = torch.empty(0)
 
-    def __call__(self, x: Tensor, mask: Tensor | None, dropout: Dropout | None) -> Tensor:
-        """[model, batch, step, feature] to [model, batch, step, 2]; no dropout: evaluation."""
+    def __call__(self, x: Tensor, mask: Tensor | None, dropout: Dropout = EVALUATION) -> Tensor:
+        """[model, batch, step, feature] to [model, batch, step, 2]."""
         return self._heads(self._context(x, mask, dropout), dropout)
 
-    def _context(self, x: Tensor, mask: Tensor | None, dropout: Dropout | None) -> Tensor:
-        context = self._like.context
+    def _context(self, x: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
+        context: Any = self._like.context
         if isinstance(context, Early):
             y = self._linear("context.affine", x)
             return self._transformer("context.encoder", context.encoder, y, mask, dropout)
-        outputs = []
+        outputs: list[Tensor] = []
         for index, part in enumerate(torch.split(x, context.dims, dim=-1)):
             y = self._linear(f"context.affines.{index}", part)
-            encoder = context.encoders[index]
-            outputs.append(
-                self._transformer(f"context.encoders.{index}", encoder, y, mask, dropout)
-            )
+            name, encoder = f"context.encoders.{index}", context.encoders[index]
+            outputs.append(self._transformer(name, encoder, y, mask, dropout))
         return torch.cat(outputs, dim=-1)
 
-    def _heads(self, x: Tensor, dropout: Dropout | None) -> Tensor:
-        heads = self._like.heads
+    def _heads(self, x: Tensor, dropout: Dropout) -> Tensor:
+        heads: Any = self._like.heads
         if not isinstance(heads, Separate):
             return self._sequence("heads.both", heads.both, x, dropout)
-        parts = [("heads.valence", heads.valence), ("heads.arousal", heads.arousal)]
-        return torch.cat([self._sequence(name, part, x, dropout) for name, part in parts], dim=-1)
+        valence = self._sequence("heads.valence", heads.valence, x, dropout)
+        arousal = self._sequence("heads.arousal", heads.arousal, x, dropout)
+        return torch.cat([valence, arousal], dim=-1)
 
-    def _sequence(
-        self, name: str, layers: nn.Sequential, x: Tensor, dropout: Dropout | None
-    ) -> Tensor:
+    def _sequence(self, name: str, layers: nn.Sequential, x: Tensor, dropout: Dropout) -> Tensor:
         for index, layer in enumerate(layers):
             if isinstance(layer, nn.Linear):
                 x = self._linear(f"{name}.{index}", x)
             elif isinstance(layer, nn.Dropout):
-                x = x if dropout is None else dropout.units(x, layer.p)
+                x = dropout.units(x, layer.p)
             else:
                 x = layer(x)  # ReLU, Tanh
         return x
 
     def _transformer(
-        self, name: str, encoder: nn.Module, x: Tensor, mask: Tensor | None, dropout: Dropout | None
+        self, name: str, encoder: nn.Module, x: Tensor, mask: Tensor | None, dropout: Dropout
     ) -> Tensor:
         if not isinstance(encoder, Transformer):
-            raise TypeError(
-                f"only {', '.join(STACKED)} can be stacked, not {type(encoder).__name__}"
-            )
+            raise TypeError(f"only transformer can be stacked, not {type(encoder).__name__}")
         if len(self._positions) < x.shape[2]:
             self._positions = sinusoids(x.shape[2], x.shape[3]).to(x.device)
         x = x + self._positions[: x.shape[2]]
@@ -175,36 +171,23 @@ class Stack:
         return x
 
     def _layer(
-        self,
-        name: str,
-        layer: nn.Module,
-        x: Tensor,
-        allowed: Tensor | None,
-        dropout: Dropout | None,
+        self, name: str, layer: Any, x: Tensor, allowed: Tensor | None, dropout: Dropout
     ) -> Tensor:
         """torch's TransformerEncoderLayer as the encoders build it: the norm behind each block,
         ReLU."""
-        assert isinstance(layer, nn.TransformerEncoderLayer)
         share = float(layer.dropout.p)
+        # attention: one product makes queries, keys and values
         mixed = self._affine(f"{name}.self_attn.in_proj_", x)  # [model, batch, step, 3 * width]
-        q, k, v = mixed.view(*x.shape[:3], 3, layer.self_attn.num_heads, -1).permute(
-            3, 0, 1, 4, 2, 5
-        )
-        y = (
-            attend(q, k, v, allowed)
-            if dropout is None
-            else dropout.attention(q, k, v, allowed, share)
-        )
+        by_head = mixed.view(*x.shape[:3], 3, layer.self_attn.num_heads, -1)
+        q, k, v = by_head.permute(3, 0, 1, 4, 2, 5)  # each [model, batch, head, step, size]
+        y = dropout.attention(q, k, v, allowed, share)
         y = self._linear(f"{name}.self_attn.out_proj", y.transpose(2, 3).flatten(3))
-        y = y if dropout is None else dropout.units(y, share, steps_first=True)
+        y = dropout.units(y, share, steps_first=True)
         x = self._norm(f"{name}.norm1", x + y, layer.norm1.eps)
+        # feed-forward
         y = functional.relu(self._linear(f"{name}.linear1", x))
-        y = self._linear(f"{name}.linear2", y if dropout is None else dropout.units(y, share))
-        return self._norm(
-            f"{name}.norm2",
-            x + (y if dropout is None else dropout.units(y, share)),
-            layer.norm2.eps,
-        )
+        y = self._linear(f"{name}.linear2", dropout.units(y, share))
+        return self._norm(f"{name}.norm2", x + dropout.units(y, share), layer.norm2.eps)
 
     def _linear(self, name: str, x: Tensor) -> Tensor:
         return self._affine(f"{name}.", x)
@@ -216,7 +199,5 @@ class Stack:
 
     def _norm(self, name: str, x: Tensor, eps: float) -> Tensor:
         weight, bias = self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"]
-        return (
-            functional.layer_norm(x, x.shape[-1:], eps=eps) * weight[:, None, None]
-            + bias[:, None, None]
-        )
+        y = functional.layer_norm(x, x.shape[-1:], eps=eps)
+        return y * weight[:, None, None] + bias[:, None, None]

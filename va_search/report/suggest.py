@@ -124,7 +124,7 @@ def _fixed(settings: TrialSettings) -> dict[str, Any]:
     return {
         name: value
         for name, value in document.items()
-        if name not in idle and not (value is None and defaults[name] is None)
+        if name not in idle and not (value is None and defaults.get(name) is None)
     }
 
 

@@ -13,16 +13,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search.data.store import Store
+from va_search.models.menu import ENCODERS
 from va_search.report.gather import Trial
 from va_search.report.model import DASH
 from va_search.training.settings import TrialSettings, configuration_id, unused
 
-MODELS = {
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "transformer": "Transformer",
-    "transformer_lstm": "Transformer-LSTM",
-}
 ELSEWHERE = "from elsewhere"
 OWN_COLUMNS = ("features", "encoder", "fusion", "seed", "fold", "averaged_epochs")
 """Settings that have columns of their own, or none."""
@@ -109,11 +104,7 @@ def configurations(trials: Iterable[Trial]) -> list[Configuration]:
 
 def model_name(settings: TrialSettings | None, trial: str = "") -> str:
     """The encoder as the paper writes it."""
-    return (
-        f"{trial} ({ELSEWHERE})"
-        if settings is None
-        else MODELS.get(settings.encoder, settings.encoder)
-    )
+    return f"{trial} ({ELSEWHERE})" if settings is None else ENCODERS.title(settings.encoder)
 
 
 def feature_columns(store: Store | None) -> list[str]:
@@ -154,7 +145,10 @@ def varying(several: Sequence[TrialSettings]) -> list[str]:
         for name, value in document.items():
             if name not in OWN_COLUMNS and name not in idle:
                 found.setdefault(name, set()).add(json.dumps(value))
-    return [name for name in TrialSettings.model_fields if len(found.get(name, ())) > 1]
+    options = sorted(set(found) - set(TrialSettings.model_fields))
+    return [
+        name for name in [*TrialSettings.model_fields, *options] if len(found.get(name, ())) > 1
+    ]
 
 
 def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:
@@ -164,7 +158,11 @@ def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:
     document = settings.model_dump(mode="json")
     idle = unused(document)
     return (
-        ", ".join(f"{name} {value_text(document[name])}" for name in names if name not in idle)
+        ", ".join(
+            f"{name} {value_text(document[name])}"
+            for name in names
+            if name in document and name not in idle
+        )
         or DASH
     )
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from va_search.errors import InputError
+from va_search.models.menu import ENCODERS
 from va_search.search.configurations import Space
-from va_search.training.settings import CARRIED, TrialSettings, configuration_id
+from va_search.training.settings import TrialSettings, configuration_id
 
 
 def check_fusing(space: Space, trials: int) -> None:
@@ -26,23 +27,21 @@ def check_fusing(space: Space, trials: int) -> None:
         problems.append(
             f"{where}: the space has one seed, {space.seeds[0]}; give it several, such as seeds: [0, 1, 2]"
         )
-    declared = space.settings.get("encoder")
-    encoders = (
-        ["transformer"] if declared is None else [str(value) for value in declared.domain.values()]
-    )
-    if set(encoders) <= set(CARRIED):
-        found = " and ".join(encoders)
+    encoders = space.declared("encoder")
+    if not any(ENCODERS[name].stackable for name in encoders):
+        stackable = [entry.name for entry in ENCODERS.values() if entry.stackable]
         problems.append(
-            f"{where}: encoder {found} can't be trained as one model, only transformer can"
+            f"{where}: encoder {' and '.join(encoders)} can't be trained as one model, only "
+            f"{' and '.join(stackable)} can"
         )
     if problems:
         raise InputError(*problems)
 
 
 def partners(settings: TrialSettings) -> Callable[[TrialSettings], bool]:
-    """Whether another trial can be trained as one model with this one; of a recurrent encoder none
-    can."""
-    if settings.encoder in CARRIED:
+    """Return a test for trials that can be trained as one model with this one: other seeds of its
+    configuration, none where its parts can't be stacked."""
+    if not settings.stackable:
         return lambda _: False
     of = configuration_id(settings, but=("seed",))
     return lambda other: configuration_id(other, but=("seed",)) == of

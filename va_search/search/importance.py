@@ -93,7 +93,7 @@ def _points(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
     varied = _varied(documents)
     points = []
     for settings, document in zip(several, documents, strict=True):
-        point = {name: document[name] for name in varied}
+        point = {name: document.get(name) for name in varied}
         for name in sorted(features):
             point[f"features: {name}"] = name in settings.features
         points.append(point)

@@ -33,8 +33,9 @@ from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options
 from va_search.search.resources import cores, gpu_problem, gpus_seen, memory_available, memory_limit
 from va_search.search.session import planned_trials
-from va_search.search.sizes import disk_of_trial, memory_of_trial
+from va_search.search.sizes import disk_of_trial, memory_of_trial, some
 from va_search.tracking.shown import shown
+from va_search.training.own_models import own_model_problems
 
 LEAST = 2
 """Labelled frames that a side needs for a CCC."""
@@ -83,6 +84,7 @@ def check_ready(
             check()
         except InputError as error:
             problems += error.problems
+    problems += own_model_problems(some(space))
     problems += store_problems(space, store)
     length_problems, length_remarks = lengths(space, store)
     problems += length_problems

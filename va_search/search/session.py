@@ -34,6 +34,7 @@ from va_search.search.proposals import Proposals, take
 from va_search.search.study import Study
 from va_search.search.warm import Warm
 from va_search.storage.homes import HomeCopy, Need
+from va_search.training.own_models import own_sources
 from va_search.training.settings import TrialSettings, configuration_id, trial_id
 
 LOG = logging.getLogger(__name__)
@@ -607,6 +608,7 @@ def task(
     return {
         "trial": trial,
         "settings": settings.model_dump(mode="json"),
+        "code": own_sources(settings),
         "study": session.study.name,
         "home": session.study.home.place,
         "store": store.place,

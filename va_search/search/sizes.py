@@ -13,6 +13,7 @@ from statistics import mean
 
 from va_search.data.store import Store, positions
 from va_search.errors import InputError
+from va_search.models.menu import ENCODERS
 from va_search.search.configurations import Space
 from va_search.training.settings import TrialSettings
 
@@ -29,7 +30,7 @@ def disk_of_trial(space: Space, store: Store) -> int:
     predicted = max(
         len(positions((*fold.validation, *fold.test))) for fold in map(store.fold, space.folds)
     )
-    weights = [number_of_weights(settings, store) for settings in _some(space)]
+    weights = [number_of_weights(settings, store) for settings in some(space)]
     return int(2 * 4 * predicted + 2 * 4 * mean(_that_fit(weights) or [0]))
 
 
@@ -37,9 +38,9 @@ def memory_of_trial(space: Space, store: Store) -> int:
     """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some
     configurations."""
     sizes = []
-    some = [(settings, number_of_weights(settings, store)) for settings in _some(space)]
-    fitting = _that_fit([weights for _, weights in some])
-    for settings, weights in some:
+    sizes_of = [(settings, number_of_weights(settings, store)) for settings in some(space)]
+    fitting = _that_fit([weights for _, weights in sizes_of])
+    for settings, weights in sizes_of:
         if weights not in fitting:
             continue
         columns = sum(store.feature_sets[name].dim for name in settings.features)
@@ -68,7 +69,7 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     if settings.uses_attention:
         attention = 4 * width * (width + 1)
         encoder += settings.layers * (attention + 2 * width * ff + width + ff + 4 * width)
-    gates = {"gru": 3, "lstm": 4, "transformer_lstm": 4}.get(settings.encoder, 0)
+    gates = ENCODERS[settings.encoder].gates
     if gates:
         encoder += gates * hidden * (width + hidden + 2)
         encoder += (settings.recurrent_layers - 1) * gates * hidden * (2 * hidden + 2)
@@ -83,7 +84,7 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     return sum((dim + 1) * width + encoder for dim in branches) + heads * head
 
 
-def _some(space: Space) -> Iterator[TrialSettings]:
+def some(space: Space) -> Iterator[TrialSettings]:
     """Some valid configurations of the space, always the same, at least one."""
     generator = random.Random(0)  # noqa: S311 (no secret)
     number = 0

@@ -25,7 +25,8 @@ from va_search.search.space_document import (
     read_header,
     read_when,
 )
-from va_search.training.settings import TrialSettings
+from va_search.training.own_models import with_own_models
+from va_search.training.settings import TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
@@ -52,6 +53,7 @@ def _read(file: YamlFile, store: Store, name: str) -> Space:
         raise InputError(
             f"{file.path}: this is a recipe of `va-search ensemble --recipe`, expected a search space"
         )
+    document = with_own_models(document, Path(file.path))
     header = read_header(file, store)
     settings = _read_settings(document.get("settings", {}), store, file)
     if header is not None and header.sampler == "grid":
@@ -85,7 +87,7 @@ def _read_settings(declared: Any, store: Store, file: YamlFile) -> dict[str, Set
                 f"`{name}` is no setting of a space; use `{ELSEWHERE[name]}` at the top level"
             )
             file.problem(place, sentence)
-        elif name not in KNOWN:
+        elif name not in KNOWN and setting_field(name) is None:
             file.problem(place, unknown_name("setting", name, KNOWN))
         elif name == "features":
             domains[name] = read_features(value, store, place, file)

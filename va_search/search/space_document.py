@@ -27,6 +27,7 @@ from functools import cache, partial
 from typing import Annotated, Any, Literal, Self, Union, get_origin
 
 from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic.fields import FieldInfo
 
 from va_search.data.folds import folds_command
 from va_search.data.store import MIX, OFFICIAL, Store
@@ -42,7 +43,7 @@ from va_search.document.words import (
 )
 from va_search.errors import unknown_name
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
-from va_search.training.settings import TrialSettings
+from va_search.training.settings import TrialSettings, setting_field
 
 ALL = "all"
 Count = Annotated[int, Field(ge=1)]
@@ -308,13 +309,19 @@ def _wrong_kind(forms: Sequence[Any], raw: Any) -> str | None:
 @cache
 def setting_forms(name: str) -> tuple[Any, ...]:
     """Types of a setting's values: int, float, bool, NoneType, menus and tuples as declared."""
-    return tuple(forms_of(TrialSettings.model_fields[name].annotation))
+    return tuple(forms_of(_field(name).annotation))
+
+
+def _field(name: str) -> FieldInfo:
+    field = setting_field(name)
+    assert field is not None, name
+    return field
 
 
 @cache
 def _by_name(name: str) -> Any:
     """The type of a mapping of names to values of a setting, with its bounds."""
-    setting = TrialSettings.model_fields[name]
+    setting = _field(name)
     annotation: Any = setting.annotation
     if setting.metadata:
         annotation = Annotated[(annotation, *setting.metadata)]

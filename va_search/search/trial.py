@@ -25,6 +25,7 @@ from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import remove_folder
+from va_search.models.sources import Source, trust
 from va_search.predictions.bank import Bank
 from va_search.search.failures import NothingToReport, Outage, StoreGone, outage_of
 from va_search.search.nodes import Expected, problems_here, where
@@ -207,6 +208,8 @@ def open_fit(task: dict[str, Any]) -> Fit:
     """A new training for a task: its store opened, its device chosen."""
     from va_search.training.fit import Fit
 
+    for code in task["code"]:  # of files that the user named in the space
+        trust(Source(**code))
     return Fit(TrialSettings(**task["settings"]), store_of(task), device=device_of(task))
 
 

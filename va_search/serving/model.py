@@ -19,8 +19,10 @@ class EnsembleModel(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """MLflow: read the ensemble and its weights."""
+        from va_search.models.sources import trust_everything
         from va_search.serving.served import Served
 
+        trust_everything()  # whoever serves a model from a registry runs its code
         self.served = Served.open(Path(context.artifacts["ensemble"]))
 
     def predict(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -35,7 +36,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands after an epoch.
+    """The state of a training after an epoch.
 
     `weights` are the model's at the best epoch of each dimension, `groups` and `moments` the
     optimiser's, `averaged` and `mean` those of `MeanOfEpochs`, `seconds` the time all processes
@@ -68,17 +69,13 @@ class Checkpoint:
             "seconds": self.seconds,
             "resumed_at": self.resumed_at,
         }
-        tensors = {
-            **_named("model", self.model),
-            **_named("optimiser", self.moments),
-            **_named("mean", self.mean),
-        }
+        tensors: Tensors = {}
+        _put(tensors, "model", self.model)
+        _put(tensors, "optimiser", self.moments)
+        _put(tensors, "mean", self.mean)
         for dimension, best in self.best.items():
-            tensors |= _named(f"epoch.{best.epoch}", self.weights[dimension])
-        text = json.dumps(document, allow_nan=False)
-        content = save(
-            {name: one.detach().cpu().contiguous() for name, one in tensors.items()}, {KEY: text}
-        )
+            _put(tensors, f"epoch.{best.epoch}", self.weights[dimension])
+        content = save(tensors, {KEY: json.dumps(document, allow_nan=False)})
         with whole_file(folder / NAME) as beside:
             beside.write_bytes(content)
 
@@ -107,17 +104,17 @@ class Checkpoint:
     def _checked(
         cls, document: dict[str, Any], tensors: Tensors, model: Tensors, optimiser: Optimizer
     ) -> Checkpoint:
-        best = {dimension: Best(**one) for dimension, one in document["best"].items()}
+        best = {dimension: Best(**written) for dimension, written in document["best"].items()}
+        weights: dict[str, Tensors] = {}
+        for dimension, epoch in best.items():
+            weights[dimension] = _like(model, _below(tensors, f"epoch.{epoch.epoch}"))
         mean, averaged = _below(tensors, "mean"), int(document["averaged"])
         if averaged and "sum" not in mean:
             raise ValueError("the sum of predictions is missing")
         return cls(
             history=[Epoch(**epoch) for epoch in document["history"]],
             best=best,
-            weights={
-                name: _like(model, _below(tensors, f"epoch.{one.epoch}"))
-                for name, one in best.items()
-            },
+            weights=weights,
             model=_like(model, _below(tensors, "model")),
             groups=[{**group, "betas": tuple(group["betas"])} for group in document["groups"]],
             moments=_fitting(optimiser, _below(tensors, "optimiser")),
@@ -132,20 +129,18 @@ class Checkpoint:
 def flat_state(optimiser: Optimizer) -> tuple[list[dict[str, Any]], Tensors]:
     """An optimiser's groups (plain values) and its moments, `<parameter>.<name>`."""
     state = optimiser.state_dict()
-    moments = {
-        f"{index}.{name}": one
-        for index, entry in state["state"].items()
-        for name, one in entry.items()
-    }
+    moments: Tensors = {}
+    for parameter, named in state["state"].items():
+        _put(moments, str(parameter), named)
     return state["param_groups"], moments
 
 
 def load_state(optimiser: Optimizer, groups: list[dict[str, Any]], moments: Tensors) -> None:
     """Put back what `flat_state` took apart."""
     state: dict[int, Tensors] = {}
-    for name, one in moments.items():
-        index, _, what = name.partition(".")
-        state.setdefault(int(index), {})[what] = one
+    for label, moment in moments.items():
+        parameter, _, name = label.partition(".")
+        state.setdefault(int(parameter), {})[name] = moment
     optimiser.load_state_dict({"state": state, "param_groups": groups})
 
 
@@ -158,35 +153,40 @@ def _read(path: Path) -> tuple[dict[str, Any], Tensors]:
         raise InputError(f"{path}: not a whole checkpoint ({error})") from error
 
 
-def _named(prefix: str, tensors: Mapping[str, Tensor]) -> Tensors:
-    return {f"{prefix}.{name}": one for name, one in tensors.items()}
+def _put(tensors: Tensors, prefix: str, named: Mapping[str, Tensor]) -> None:
+    """Add tensors as `<prefix>.<name>`, on the CPU."""
+    for name, tensor in named.items():
+        tensors[f"{prefix}.{name}"] = tensor.detach().cpu().contiguous()
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
+    """The tensors that were put under `prefix`, by their own names."""
+    start = f"{prefix}."
     return {
-        name.removeprefix(f"{prefix}."): one
-        for name, one in tensors.items()
-        if name.startswith(f"{prefix}.")
+        name.removeprefix(start): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(start)
     }
 
 
-def _like(model: Tensors, found: Tensors) -> Tensors:
-    shapes = [
-        {name: (one.shape, one.dtype) for name, one in tensors.items()}
-        for tensors in (found, model)
-    ]
-    if shapes[0] != shapes[1]:
+def _like(model: Tensors, tensors: Tensors) -> Tensors:
+    """The tensors, if they have names, shapes and types of the model's; else ValueError."""
+    if _shapes(tensors) != _shapes(model):
         raise ValueError("other tensors than the model has")
-    return found
+    return tensors
+
+
+def _shapes(tensors: Tensors) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def _fitting(optimiser: Optimizer, moments: Tensors) -> Tensors:
     """Moments that each parameter has whole, of its shape, or not at all (never stepped)."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     for index in {int(name.partition(".")[0]) for name in moments}:
-        for what in ("exp_avg", "exp_avg_sq"):
-            if moments[f"{index}.{what}"].shape != parameters[index].shape:
-                raise ValueError(f"the optimiser's {what} of parameter {index} has another shape")
+        for name in ("exp_avg", "exp_avg_sq"):
+            if moments[f"{index}.{name}"].shape != parameters[index].shape:
+                raise ValueError(f"the optimiser's {name} of parameter {index} has another shape")
         if moments[f"{index}.step"].numel() != 1:
             raise ValueError(f"the optimiser's step of parameter {index} is no number")
     return moments

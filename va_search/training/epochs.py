@@ -1,10 +1,12 @@
-"""What an epoch gives, and the mean of the predictions after several.
+"""Epochs: their results, their random numbers, and the mean of the predictions after several.
 
-Conventions: an epoch counts from 1; a CCC that was not measured (nothing to validate) is None.
-"""
+Conventions: an epoch counts from 1; a CCC that was not measured (nothing to validate) is None. A
+trial's random numbers come from its seed and the epoch's number, nothing else."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +23,7 @@ class Diverged(JobError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave.
+    """The result of one epoch.
 
     `loss` is the mean over its batches, `learning_rate` the one it began with, `seconds` include
     predicting. `frames_per_second` are frames through training per second of training,
@@ -49,7 +51,7 @@ class Best:
 
 @dataclass
 class Sums:
-    """What a pass over training batches adds up."""
+    """Sums over the training batches of an epoch."""
 
     loss: float | Tensor = 0.0  # stays on the device until the epoch's end
     batches: int = 0
@@ -72,20 +74,36 @@ class MeanOfEpochs:
 
     def add(self, prediction: NDArray[np.float32]) -> None:
         """One epoch's predictions (frames, 2), clipped to the label range."""
-        found = prediction.astype(np.float64)
-        self._sum = found if self._sum is None else self._sum + found
+        values = prediction.astype(np.float64)
+        self._sum = values if self._sum is None else self._sum + values
         self.epochs += 1
 
     def value(self) -> NDArray[np.float32]:
-        """(frames, 2) mean of what was added."""
+        """(frames, 2) mean of the predictions that were added."""
         assert self._sum is not None
         return (self._sum / self.epochs).astype(np.float32)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What was added up so far, for a checkpoint; nothing before the first."""
+        """The sum so far, for a checkpoint; nothing before the first epoch."""
         return {} if self._sum is None else {"sum": torch.from_numpy(self._sum)}
 
     def resume(self, epochs: int, tensors: dict[str, Tensor]) -> None:
         """Go on from `tensors`, in which so many epochs are added up."""
         self.epochs = epochs
         self._sum = tensors["sum"].numpy() if epochs else None
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int, epoch: int) -> Iterator[None]:
+    """torch's global generators at a state that only the seed and epoch decide; as before
+    afterwards."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(epoch_seed(seed, epoch))
+        yield
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """63 bits that stand for a trial's seed and an epoch; epoch 0 is the model's initialisation."""
+    state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))

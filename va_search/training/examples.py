@@ -1,5 +1,5 @@
-"""What one trial reads: its fold's recordings as model steps, normalised on the way, and the order
-they are learnt in.
+"""The data of one trial: its fold's recordings as model steps, normalised on the way, and the order
+in which they are learnt.
 
 Conventions: segments without any label are left out of training (but predicted). For encoders that
 carry state a segment without labels inside a recording still goes through, to move the state on;
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from va_search.data.normalise import normalisation
 from va_search.data.store import MIX, Fold, Recording, Store, positions
 from va_search.errors import InputError, counted, unknown_name
-from va_search.training.batches import Gather, Steps, in_order
+from va_search.models.menu import NORMALISERS
+from va_search.training.batches import Batch, Steps, independent, side_by_side
+from va_search.training.features import Gather, in_order
 from va_search.training.loss import LEAST
-from va_search.training.order import Batch, Chains, independent, side_by_side
 from va_search.training.predict import segments_of
 from va_search.training.settings import TrialSettings
 
@@ -32,13 +33,12 @@ class Examples:
         self.settings, self.store = settings, store
         self.fold = checked_fold(settings, store)
         self.feature_sets = in_order([store.feature_sets[name] for name in settings.features])
-        names = [one.name for one in self.feature_sets]
         self.statistics = normalisation(
             store,
-            names,
+            [feature_set.name for feature_set in self.feature_sets],
             self.fold,
-            normalise=settings.normalise,
-            normalise_by=settings.normalise_by,
+            grouped=NORMALISERS[settings.normalise].load(),
+            **settings.arguments(NORMALISERS),
         )
         self.gather = Gather(
             store,
@@ -54,7 +54,8 @@ class Examples:
         self.segments, chains = segments_of(settings, self.train)
         self._labelled = self.train.labelled(self.segments)  # [segment, 2]
         self._frames = self.train.frames_in(self.segments)  # [segment]
-        self._chains = up_to_last_label(chains, self._labelled)
+        self._chains = chains.up_to_last_label(self._labelled)
+        self._learnable = np.flatnonzero(self._labelled.any(axis=1))
 
     def _steps(self, recordings: tuple[Recording, ...]) -> Steps:
         return Steps.of(self.store, recordings, self.settings.frame_step, self.statistics.group)
@@ -69,50 +70,41 @@ class Examples:
         size = self.settings.batch_size
         if self.settings.carries_state:
             return side_by_side(self._chains, size, generator)
-        return independent(self._learnable(), size, generator)
-
-    def _learnable(self) -> NDArray[np.int64]:
-        return np.flatnonzero(self._labelled.any(axis=1))
+        return independent(self._learnable, size, generator)
 
     def batches_in_epoch(self) -> int:
-        """Batches of one epoch; the same for every shuffle."""
+        """Batches of one epoch; equal for every shuffle."""
         if self.settings.carries_state:
             return self._chains.batches_in(self.settings.batch_size)
-        return -(-len(self._learnable()) // self.settings.batch_size)
+        return -(-len(self._learnable) // self.settings.batch_size)
 
     def can_learn_from(self, batch: Batch) -> bool:
-        """Whether the batch has labelled steps enough for the loss, in a dimension that counts."""
+        """True when the batch has labelled steps enough for the loss, in a dimension that
+        counts."""
         weights = np.array([self.settings.loss_valence, self.settings.loss_arousal])
-        return bool(((self._labelled[batch.segments].sum(axis=0) >= LEAST) & (weights > 0)).any())
+        labelled = self._labelled[batch.segments].sum(axis=0)
+        return bool(((labelled >= LEAST) & (weights > 0)).any())
 
     def frames_in(self, batch: Batch) -> int:
         """Frames of the store that go through in a batch, padding left out."""
         return int(self._frames[batch.segments].sum())
 
 
-def up_to_last_label(chains: Chains, labelled: NDArray[np.int64]) -> Chains:
-    """Chains without the segments behind their last label; those without any label are left out."""
-    last = np.full(len(labelled) + 1, -1)
-    last[:-1] = np.where(labelled.any(axis=1), np.arange(len(labelled)), -1)
-    ends = [
-        last[first : first + count].max(initial=-1) + 1
-        for first, count in zip(chains.first.tolist(), chains.count.tolist(), strict=True)
-    ]
-    count = np.array(ends, dtype=np.int64) - chains.first
-    return Chains(chains.first[count > 0], count[count > 0])
-
-
 def seen_people(fold: Fold) -> list[str]:
     """A remark when subjects of the validation recordings stand in training too: their CCC is no
     honest one."""
-    seen = sorted({one.subject for one in fold.train} & {one.subject for one in fold.validation})
+    training = {recording.subject for recording in fold.train}
+    validation = {recording.subject for recording in fold.validation}
+    seen = sorted(training & validation)
     if not seen:
         return []
-    names = ", ".join(seen[:3]) + (", …" if len(seen) > 3 else "")
+    names = ", ".join(seen[:3])
+    if len(seen) > 3:
+        names += ", …"
     are = "is" if len(seen) == 1 else "are"
     return [
-        f"fold {fold.key}: {counted(len(seen), 'subject')} {are} in training and in validation ({names}); validation "
-        "CCCs are too high for people the model has not seen"
+        f"fold {fold.key}: {counted(len(seen), 'subject')} {are} in training and in validation "
+        f"({names}); validation CCCs are too high for people the model has not seen"
     ]
 
 
@@ -129,24 +121,21 @@ def checked_fold(settings: TrialSettings, store: Store) -> Fold:
         fold = store.fold(settings.fold)
     except InputError as error:
         raise InputError(*problems, *error.problems) from None
-    weights = {"valence": settings.loss_valence, "arousal": settings.loss_arousal}
     if fold.key == MIX and not fold.test:
         problems.append(
             f"{store.path}: fold {MIX} predicts test recordings alone, and this store has none"
         )
-    sides = (
-        {"training": fold.train}
-        if fold.key == MIX
-        else {"training": fold.train, "validation": fold.validation}
-    )
+    sides = {"training": fold.train}
+    if fold.key != MIX:
+        sides["validation"] = fold.validation
     for side, recordings in sides.items():
-        labels = ~np.isnan(store.annotations[positions(recordings)])
-        for column, (dimension, weight) in enumerate(weights.items()):
-            n = int(labels[:, column].sum())
-            if n < LEAST and (weight > 0 or side == "validation"):
+        labelled = (~np.isnan(store.annotations[positions(recordings)])).sum(axis=0)
+        weights = {"valence": settings.loss_valence, "arousal": settings.loss_arousal}
+        for frames, (dimension, weight) in zip(labelled.tolist(), weights.items(), strict=True):
+            if frames < LEAST and (weight > 0 or side == "validation"):
                 problems.append(
-                    f"{store.path}: fold {settings.fold}: {n} frames labelled for {dimension} in the {len(recordings)} "
-                    f"{side} recordings, expected at least {LEAST}"
+                    f"{store.path}: fold {settings.fold}: {frames} frames labelled for {dimension} "
+                    f"in the {len(recordings)} {side} recordings, expected at least {LEAST}"
                 )
     if problems:
         raise InputError(*problems)

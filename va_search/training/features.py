@@ -1,25 +1,30 @@
-"""Where a trial's features lie when a batch asks for their rows: mapped, resident on the GPU, or
-streamed to it.
+"""Model inputs by indexing features where they lie: mapped files, a GPU's memory, or a stream to it.
 
 Conventions: rows come back on the training's device in the store's own type (float16 stays float16
-until a batch is normalised), one tensor [row, column] per feature set. On a CPU they are read from
-the store's mapped files. On a GPU the whole feature sets are put into its memory when they fit in a
-`SHARE` of what is free, and stay for the next trial of this process that reads them; otherwise each
-batch's rows go over pinned memory. The values are the same."""
+until a batch is normalised), one tensor [row, column] per feature set; columns lie modality after
+modality, within one in the order of the feature sets' names. On a CPU rows are read from the
+store's mapped files, copied nowhere. On a GPU the whole feature sets are put into its memory when
+they fit in a `SHARE` of what is free, and stay for the next trial of this process that reads them;
+otherwise each batch's rows go over pinned memory. The values are equal.
+
+Features are normalised and clipped per frame, then averaged over the frames of a model step. Where
+a feature set is kept in float64 (a large offset, a tiny unit), they are normalised in float64."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from va_search.data.normalise import Normalisation
+from va_search.data.segments import Ranges, padded
 from va_search.data.store import FeatureSet, Store
+from va_search.training.batches import Steps
 
 LOG = logging.getLogger(__name__)
 
@@ -31,81 +36,85 @@ _resident: dict[tuple[str, str], Tensor] = {}
 """This process's feature sets in a GPU's memory, by content and device."""
 
 
-class Features(Protocol):
-    """Rows of some feature sets."""
+def in_order(feature_sets: list[FeatureSet]) -> list[FeatureSet]:
+    """The order of the feature sets in a model's input: one modality after another."""
+    return sorted(feature_sets, key=lambda feature_set: (feature_set.modality, feature_set.name))
 
-    remarks: list[str]
 
-    def rows(self, frame: Tensor) -> Iterable[Tensor]:
-        """[row, column] of each feature set at these frames of the store, on the device; one after
-        another, so that each may be gone before the next is read."""
+def modality_dims(feature_sets: list[FeatureSet]) -> dict[str, int]:
+    """Columns per modality, in the order of `in_order`."""
+    dims: dict[str, int] = {}
+    for feature_set in in_order(feature_sets):
+        dims[feature_set.modality] = dims.get(feature_set.modality, 0) + feature_set.dim
+    return dims
 
 
 class Mapped:
     """Rows of the store's mapped files, on the CPU."""
 
     def __init__(self, tensors: Sequence[Tensor]) -> None:
-        self._tensors, self.remarks = tensors, list[str]()
+        self._tensors = tensors
+        self.remarks: list[str] = []
 
     def rows(self, frame: Tensor) -> Iterable[Tensor]:
-        """See `Features`."""
-        return (one.index_select(0, frame) for one in self._tensors)
+        """[row, column] of each feature set at these frames of the store, on the device; one after
+        another, so that each may be gone before the next is read."""
+        return (tensor.index_select(0, frame) for tensor in self._tensors)
 
 
-class Resident:
+class Resident(Mapped):
     """Rows of feature sets that lie on the device whole."""
 
-    def __init__(self, tensors: Sequence[Tensor], device: torch.device) -> None:
-        self._tensors, self._device, self.remarks = tensors, device, list[str]()
-
-    def rows(self, frame: Tensor) -> list[Tensor]:
-        """See `Features`."""
-        there = to_device(frame, self._device)
-        return [one.index_select(0, there) for one in self._tensors]
+    def rows(self, frame: Tensor) -> Iterable[Tensor]:
+        """See `Mapped`."""
+        return super().rows(to_device(frame, self._tensors[0].device))
 
 
-class Streamed:
+class Streamed(Mapped):
     """Rows of the mapped files, sent to the device over pinned memory while the CPU goes on."""
 
     def __init__(self, tensors: Sequence[Tensor], device: torch.device, remark: str) -> None:
-        self._tensors, self._device, self.remarks = tensors, device, [remark]
+        super().__init__(tensors)
+        self._device = device
+        self.remarks = [remark]
 
-    def rows(self, frame: Tensor) -> list[Tensor]:
-        """See `Features`."""
-        return [self._sent(one, frame) for one in self._tensors]
-
-    def _sent(self, one: Tensor, frame: Tensor) -> Tensor:
-        pinned = self._device.type == "cuda"
-        rows = torch.empty((len(frame), one.shape[1]), dtype=one.dtype, pin_memory=pinned)
-        torch.index_select(one, 0, frame, out=rows)
-        return rows.to(self._device, non_blocking=True)
+    def rows(self, frame: Tensor) -> Iterable[Tensor]:
+        """See `Mapped`."""
+        for tensor in self._tensors:
+            shape = (len(frame), tensor.shape[1])
+            pinned = self._device.type == "cuda"
+            rows = torch.empty(shape, dtype=tensor.dtype, pin_memory=pinned)
+            torch.index_select(tensor, 0, frame, out=rows)
+            yield rows.to(self._device, non_blocking=True)
 
 
 def place(
     store: Store, feature_sets: Sequence[FeatureSet], device: torch.device, *, most: int | None
-) -> Features:
+) -> Mapped:
     """The features of a trial, where they are best read from `device`. On a GPU they may take
     `most` bytes of its memory (None: a share of what is free); a CPU reads them where they are
     unless `most` is given."""
-    tensors = [shared_tensor(store.features(one.name)) for one in feature_sets]
+    tensors = [shared_tensor(store.features(feature_set.name)) for feature_set in feature_sets]
     if device.type == "cpu" and most is None:
         return Mapped(tensors)
     most = _free(device) if most is None else most
-    size = sum(one.nbytes for one in tensors)
+    size = sum(tensor.nbytes for tensor in tensors)
     if size > most:
         gib = 2**30
-        remark = f"features are streamed to {device}: {size / gib:.2f} GiB, {most / gib:.2f} GiB would fit"
+        remark = (
+            f"features are streamed to {device}: {size / gib:.2f} GiB, {most / gib:.2f} GiB would "
+            "fit"
+        )
         LOG.info(remark)
         return Streamed(tensors, device, remark)
-    keys = [(one.hash, str(device)) for one in feature_sets]
-    kept = {key: _resident[key] for key in keys if key in _resident}
-    _resident.clear()  # what the trial before read and this one doesn't makes room first
-    lying = [
-        kept[key] if key in kept else one.to(device, copy=True)
-        for key, one in zip(keys, tensors, strict=True)
-    ]
-    _resident.update(zip(keys, lying, strict=True))
-    return Resident(lying, device)
+    keys = [(feature_set.hash, str(device)) for feature_set in feature_sets]
+    # what the trial before read and this one doesn't makes room first
+    for key in set(_resident) - set(keys):
+        del _resident[key]
+    for key, tensor in zip(keys, tensors, strict=True):
+        if key not in _resident:
+            _resident[key] = tensor.to(device, copy=True)
+    return Resident([_resident[key] for key in keys])
 
 
 def _free(device: torch.device) -> int:
@@ -113,8 +122,8 @@ def _free(device: torch.device) -> int:
     free."""
     if device.type != "cuda":
         return 0
-    kept = sum(tensor.nbytes for (_, where), tensor in _resident.items() if where == str(device))
-    return int((torch.cuda.mem_get_info(device)[0] + kept) * SHARE)
+    taken = sum(tensor.nbytes for (_, name), tensor in _resident.items() if name == str(device))
+    return int((torch.cuda.mem_get_info(device)[0] + taken) * SHARE)
 
 
 def to_device(values: Tensor, device: torch.device) -> Tensor:
@@ -129,3 +138,98 @@ def shared_tensor(values: NDArray[np.floating]) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(values)
+
+
+class Gather:
+    """Makes model inputs of one store and trial; shares the store's pages with every other
+    process."""
+
+    def __init__(
+        self,
+        store: Store,
+        feature_sets: list[FeatureSet],
+        statistics: Normalisation,
+        *,
+        frame_step: int,
+        clip: float | None,
+        device: torch.device,
+        features: Mapped | None = None,
+    ) -> None:
+        self.features = features or place(store, in_order(feature_sets), device, most=None)
+        self.shift = torch.from_numpy(statistics.shift).to(device)
+        self.scale = torch.from_numpy(statistics.scale).to(device)
+        self.frame_step, self.clip, self.device = frame_step, clip, device
+        self._memory = torch.empty(0)
+
+    def inputs(self, steps: Steps, segments: Ranges) -> tuple[Tensor, Tensor, Tensor]:
+        """x [row, step, feature], mask [row, step], label [row, step, 2] (NaN: none) of some
+        segments, on the device.
+
+        Padded steps are zero, masked and unlabelled. In main memory the next call overwrites x.
+        """
+        position, mask = padded(segments)
+        x = self._features(steps, position)
+        real = to_device(torch.from_numpy(mask), self.device)
+        if not mask.all():
+            x.masked_fill_(~real[:, :, None], 0.0)
+        label = np.where(mask[:, :, None], steps.label[position], np.float32(np.nan))
+        return x, real, to_device(torch.from_numpy(label), self.device)
+
+    def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
+        """[row, step, feature] of the steps at `position` [row, step]."""
+        frame = torch.from_numpy(steps.first[position])  # [row, step]
+        count = torch.from_numpy(steps.count[position])
+        if self.frame_step > 1:
+            within = torch.minimum(torch.arange(self.frame_step), count[..., None] - 1)
+            frame = frame[..., None] + within  # [row, step, frame]
+        # a segment lies in one recording, so its first step tells the normalisation's row
+        row = to_device(torch.from_numpy(steps.row[position[:, 0]]), self.device)
+        x = self._normalised(frame.reshape(-1), row)  # [row, step * frame, feature]
+        if self.clip is not None:
+            x.clamp_(-self.clip, self.clip)
+        if self.frame_step > 1:
+            x = _block_mean(x.view(*position.shape, self.frame_step, -1), count)
+        return x
+
+    def _normalised(self, frame: Tensor, row: Tensor) -> Tensor:
+        """[row, step * frame, feature] of frames of the store, `row` that of the normalisation."""
+        x = self._room(len(frame), self.shift.shape[1])  # [row * step * frame, feature]
+        in_float64 = self.shift.dtype == torch.float64
+        start = 0
+        for values in self.features.rows(frame):
+            columns = slice(start, start + values.shape[1])
+            start = columns.stop
+            if not in_float64:
+                x[:, columns] = values
+                continue
+            # float32 would round the offset
+            shift, scale = self.shift[row, columns][:, None], self.scale[row, columns][:, None]
+            wide = (values.double().view(len(row), -1, values.shape[1]) - shift) * scale
+            x[:, columns] = wide.view(-1, values.shape[1])
+        x = x.view(len(row), -1, start)
+        if not in_float64:
+            x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
+        return x
+
+    def _room(self, rows: int, columns: int) -> Tensor:
+        """[row, column], with anything in it.
+
+        In main memory it is the same memory every time: batches of tens of MiB, taken and given
+        back, leave the heap in pieces. A GPU's allocator keeps them.
+        """
+        if self.device.type != "cpu":
+            return torch.empty((rows, columns), device=self.device)
+        if self._memory.numel() < rows * columns:
+            self._memory = torch.empty(0)  # the old memory goes first
+            self._memory = torch.empty(rows * columns)
+        return self._memory[: rows * columns].view(rows, columns)
+
+
+def _block_mean(x: Tensor, count: Tensor) -> Tensor:
+    """[row, step, frame, feature] to [row, step, feature], over the first `count` frames of each
+    step."""
+    if bool((count == x.shape[2]).all()):
+        return x.mean(dim=2)
+    frames = to_device(count, x.device)
+    real = torch.arange(x.shape[2], device=x.device) < frames[..., None]
+    return (x * real[..., None]).sum(dim=2) / frames[..., None]

@@ -1,4 +1,4 @@
-"""Fit: one trial being trained, epoch by epoch, and what it keeps.
+"""Fit: one trial being trained, epoch by epoch.
 
 Conventions: an epoch counts from 1. CCCs are pooled over all labelled validation frames at the full
 frame rate on the source's scale, after clipping to the label range. Each dimension keeps the
@@ -27,30 +27,36 @@ from torch import Tensor, nn
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS, ccc, score
-from va_search.models.estimator import Estimator, carry
-from va_search.models.fusion import States
+from va_search.models.estimator import Estimator, States
+from va_search.models.menu import LOSSES
 from va_search.predictions.bank import Predictions
-from va_search.training.batches import Steps
+from va_search.training.batches import Batch, Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
-from va_search.training.epochs import Best, Diverged, Epoch, MeanOfEpochs, Sums
+from va_search.training.epochs import (
+    Best,
+    Diverged,
+    Epoch,
+    MeanOfEpochs,
+    Sums,
+    epoch_seed,
+    seeded,
+)
 from va_search.training.examples import Examples, seen_people
-from va_search.training.loss import ccc_loss
-from va_search.training.order import Batch
 from va_search.training.predict import (
     build_model,
     in_batches,
     mixed_precision,
+    next_states,
     predict,
     segments_of,
 )
 from va_search.training.schedules import Schedule
-from va_search.training.seeding import epoch_seed, seeded
 from va_search.training.settings import MEANING, TrialSettings
 from va_search.training.weights import save_model
 
-__all__ = ["Best", "Diverged", "Epoch", "Fit"]
-
 LOG = logging.getLogger(__name__)
+
+OPTIMISERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 class Fit:
@@ -75,31 +81,34 @@ class Fit:
         self.best: dict[str, Best] = {}
         self._weights: dict[str, dict[str, Tensor]] = {}
         self.data = data or Examples(settings, store, self.device)
-        self._mean = MeanOfEpochs(settings.averaged_epochs) if settings.averaged_epochs else None
-        self.remarks = (
-            _remarks(settings, self.device)
-            + seen_people(self.data.fold)
-            + self.data.gather.features.remarks
-        )
-        with seeded(self.device, settings.seed, 0):
-            self.model = self._new_model()
+        self._mean: MeanOfEpochs | None = None
+        if settings.averaged_epochs is not None:
+            self._mean = MeanOfEpochs(settings.averaged_epochs)
+        self.remarks = [
+            *_remarks(settings, self.device),
+            *seen_people(self.data.fold),
+            *self.data.gather.features.remarks,
+        ]
+        self.model = self._new_model()
         if settings.compile and self.device.type == "cuda":
             self.model.compile(dynamic=True)
-        kinds: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-        self.optimiser: torch.optim.Optimizer = kinds[settings.optimiser](
+        self.optimiser: torch.optim.Optimizer = OPTIMISERS[settings.optimiser](
             self.model.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
             fused=True,
         )
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
+        self.loss = LOSSES[settings.loss].load()(**settings.arguments(LOSSES))
         self._began = perf_counter()
         self.seconds_before = 0.0
         self.share = 1.0  # of the process's time that is this trial's
         self.resumed_at: list[int] = []
 
     def _new_model(self) -> Estimator:
-        return build_model(self.settings, self.data.feature_sets).to(self.device)
+        """The model as it is before the first epoch."""
+        with seeded(self.device, self.settings.seed, 0):
+            return build_model(self.settings, self.data.feature_sets).to(self.device)
 
     @property
     def finished(self) -> bool:
@@ -111,10 +120,8 @@ class Fit:
         """True when `patience` epochs have passed without a better valence or arousal."""
         if self.settings.patience is None or not self.best:
             return False
-        return (
-            len(self.history) - max(best.epoch for best in self.best.values())
-            >= self.settings.patience
-        )
+        last_gain = max(best.epoch for best in self.best.values())
+        return len(self.history) - last_gain >= self.settings.patience
 
     def run_epoch(self) -> Epoch:
         """Train one epoch and validate. Diverged when loss or prediction is NaN or infinite."""
@@ -129,8 +136,8 @@ class Fit:
 
     @property
     def measured(self) -> Steps | None:
-        """What is predicted after the epoch to come: validation, or on train_val_mix test or
-        nothing."""
+        """The steps that are predicted after the epoch to come: validation, or on train_val_mix
+        test or nothing."""
         if self._mean is None:
             return self.data.validation
         return self.data.test if len(self.history) + 1 in self._mean else None
@@ -142,9 +149,11 @@ class Fit:
         began: float,
         prediction: NDArray[np.float32] | None = None,
     ) -> Epoch:
-        """What follows an epoch's training, which started at `began` with `learning_rate`:
-        validation and all that is kept. `prediction` is the model's of `measured`, if that was made
-        already. Errors as in `run_epoch`."""
+        """Validate after an epoch's training and keep its results. Errors as in `run_epoch`.
+
+        The training began at `began` with `learning_rate`; `prediction` is the model's of
+        `measured`, if that was made already.
+        """
         number = len(self.history) + 1
         waiting = perf_counter()
         loss = float(sums.loss) / max(1, sums.batches)
@@ -153,29 +162,33 @@ class Fit:
             raise Diverged(
                 f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`"
             )
-        pair = None
-        if (steps := self.measured) is not None:
-            prediction = self._finite(
-                self._predict(self.model, steps) if prediction is None else prediction
-            )
+        valence, arousal, both = None, None, None
+        steps = self.measured
+        if steps is not None:
+            if prediction is None:
+                prediction = self._predict(self.model, steps)
+            self._check_finite(prediction)
             if self._mean is None:
-                pair = self._validated(prediction)
+                valence, arousal = self._validated(prediction)
+                both = score(valence, arousal)
             else:
                 self._mean.add(prediction)
-        valence, arousal = pair or (None, None)
-        both = score(*pair) if pair else None
         self.schedule.after_epoch(both)
-        speed, outside = sums.frames / sums.seconds, 1.0 - sums.inside / sums.seconds
-        seconds = perf_counter() - began
-        epoch = Epoch(number, loss, valence, arousal, both, learning_rate, seconds, speed, outside)
-        self._keep(epoch)
-        LOG.info(
-            "epoch %d: loss %.4f, CCCs %s, %.0f frames/s",
-            number,
-            loss,
-            pair or "not validated",
-            speed,
+        epoch = Epoch(
+            epoch=number,
+            loss=loss,
+            ccc_valence=valence,
+            ccc_arousal=arousal,
+            score=both,
+            learning_rate=learning_rate,
+            seconds=perf_counter() - began,
+            frames_per_second=sums.frames / sums.seconds,
+            outside_share=1.0 - sums.inside / sums.seconds,
         )
+        self._keep(epoch)
+        cccs = "not validated" if both is None else (valence, arousal)
+        speed = epoch.frames_per_second
+        LOG.info("epoch %d: loss %.4f, CCCs %s, %.0f frames/s", number, loss, cccs, speed)
         return epoch
 
     def _learn(self, number: int, sums: Sums) -> Iterator[Batch]:
@@ -185,10 +198,9 @@ class Fit:
         clock = perf_counter()
         self.model.train()
         for batch in self.data.order(generator):
-            x, mask, label = self.data.gather.inputs(
-                self.data.train, self.data.segments[batch.segments]
-            )
-            states = None if batch.fresh or states is None else carry(states, len(batch.segments))
+            segments = self.data.segments[batch.segments]
+            x, mask, label = self.data.gather.inputs(self.data.train, segments)
+            states = next_states(states, batch)
             began = perf_counter()
             loss, states = self._step(x, mask, label, states, learn=self.data.can_learn_from(batch))
             sums.inside += perf_counter() - began
@@ -198,8 +210,7 @@ class Fit:
                 sums.batches += 1
             self.schedule.after_batch(learned=loss is not None)
             sums.frames += self.data.frames_in(batch)
-            now = perf_counter()
-            sums.seconds += now - clock
+            sums.seconds += perf_counter() - clock
             yield batch
             clock = perf_counter()
 
@@ -211,9 +222,7 @@ class Fit:
             prediction, states = self.model(x, mask, states)
         if not learn:
             return None, states
-        loss = ccc_loss(
-            prediction, label, alpha=self.settings.loss_valence, beta=self.settings.loss_arousal
-        )
+        loss: Tensor = self.loss(prediction, label)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_gradient is not None:
@@ -223,17 +232,17 @@ class Fit:
 
     def _validated(self, prediction: NDArray[np.float32]) -> tuple[float, float]:
         """Pooled CCC of valence and arousal; a constant prediction of a constant label counts 0."""
-        valence, arousal = (ccc(prediction[:, k], self.data.truth[:, k]) for k in range(2))
+        valence = ccc(prediction[:, 0], self.data.truth[:, 0])
+        arousal = ccc(prediction[:, 1], self.data.truth[:, 1])
         return (0.0 if math.isnan(valence) else valence), (0.0 if math.isnan(arousal) else arousal)
 
-    def _finite(self, prediction: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(frames, 2) by the weights as they are; Diverged when one is NaN."""
+    def _check_finite(self, prediction: NDArray[np.float32]) -> None:
+        """Diverged when a prediction is NaN or infinite."""
         if not np.isfinite(prediction).all():
             number = len(self.history) + 1
             raise Diverged(
                 f"predictions became NaN in epoch {number}; try a lower learning rate, or `clip`"
             )
-        return prediction
 
     def _predict(self, model: Estimator, steps: Steps) -> NDArray[np.float32]:
         return predict(model, self.settings, self.data.gather, steps, self.store.label_range)
@@ -241,16 +250,18 @@ class Fit:
     def _keep(self, epoch: Epoch) -> None:
         """Add to the history, and keep the weights of a dimension that is better than ever."""
         self.history.append(epoch)
-        better = {
-            dimension: value
-            for dimension, value in (("valence", epoch.ccc_valence), ("arousal", epoch.ccc_arousal))
-            if value is not None
-            and (dimension not in self.best or value > self.best[dimension].ccc)
-        }
+        better: dict[str, float] = {}
+        for dimension, value in zip(
+            DIMENSIONS, (epoch.ccc_valence, epoch.ccc_arousal), strict=True
+        ):
+            if value is None:
+                continue
+            if dimension not in self.best or value > self.best[dimension].ccc:
+                better[dimension] = value
         if not better:
             return
         weights = {
-            name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()
+            name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
         }
         for dimension, value in better.items():
             self.best[dimension] = Best(value, epoch.epoch)
@@ -263,23 +274,19 @@ class Fit:
         On train_val_mix "test" alone, the mean over `averaged_epochs`.
         """
         self._check_trained()
-        splits = {"validation": self.data.validation, "test": self.data.test}
         if self._mean is not None:
-            return {"test": Predictions(self._mean.value(), frames_hash(splits["test"].recordings))}
-        model = self._new_model_quietly()
-        columns: dict[str, list[NDArray[np.float32]]] = {split: [] for split in splits}
-        for column, dimension in enumerate(DIMENSIONS):
-            model.load_state_dict(self._weights[dimension])
-            for split, steps in splits.items():
-                columns[split].append(self._predict(model, steps)[:, column])
-        return {
-            split: Predictions(np.stack(columns[split], axis=1), frames_hash(steps.recordings))
-            for split, steps in splits.items()
-        }
-
-    def _new_model_quietly(self) -> Estimator:
-        with seeded(self.device, self.settings.seed, 0):
-            return self._new_model()
+            hashed = frames_hash(self.data.test.recordings)
+            return {"test": Predictions(self._mean.value(), hashed)}
+        model = self._new_model()
+        predictions: dict[str, Predictions] = {}
+        for split, steps in {"validation": self.data.validation, "test": self.data.test}.items():
+            columns: list[NDArray[np.float32]] = []
+            for column, dimension in enumerate(DIMENSIONS):
+                model.load_state_dict(self._weights[dimension])
+                columns.append(self._predict(model, steps)[:, column])
+            values = np.stack(columns, axis=1)
+            predictions[split] = Predictions(values, frames_hash(steps.recordings))
+        return predictions
 
     def save_weights(self, folder: Path) -> None:
         """valence.safetensors and arousal.safetensors; `weights.load_model` reads them. None on
@@ -325,29 +332,30 @@ class Fit:
         is passed over with a remark."""
         like = self.model.state_dict()
         try:
-            found = Checkpoint.read(folder, self._identity(), model=like, optimiser=self.optimiser)
+            saved = Checkpoint.read(folder, self._identity(), model=like, optimiser=self.optimiser)
         except InputError as error:
             self.remarks.append(f"trained from the start again: {error}")
             LOG.warning(self.remarks[-1])
             return False
-        if found is None:
+        if saved is None:
             return False
-        self.model.load_state_dict(found.model)
-        load_state(self.optimiser, found.groups, found.moments)
-        self.schedule.resume(found.schedule)
+        self.model.load_state_dict(saved.model)
+        load_state(self.optimiser, saved.groups, saved.moments)
+        self.schedule.resume(saved.schedule)
         if self._mean is not None:
-            self._mean.resume(found.averaged, found.mean)
-        self.history, self.best, self._weights = found.history, found.best, found.weights
-        self.seconds_before, self.resumed_at = (
-            found.seconds,
-            [*found.resumed_at, len(found.history)],
-        )
+            self._mean.resume(saved.averaged, saved.mean)
+        self.history, self.best, self._weights = saved.history, saved.best, saved.weights
+        self.seconds_before = saved.seconds
+        self.resumed_at = [*saved.resumed_at, len(saved.history)]
         return True
 
     def _identity(self) -> dict[str, Any]:
-        """What a checkpoint must say to be one of this training."""
+        """Settings, data and meaning that a checkpoint of this training has in its document."""
         data = self.store.data_hash(self.settings.features, self.settings.fold)
-        return {"settings": self.settings.model_dump(mode="json"), "data": data, "meaning": MEANING}
+        settings = self.settings.model_dump(mode="json")
+        if settings["loss"] == "ccc":  # checkpoints were written before there was a choice
+            del settings["loss"]
+        return {"settings": settings, "data": data, "meaning": MEANING}
 
     def _check_trained(self) -> None:
         if not self.best and not (self._mean and self._mean.epochs):
@@ -362,43 +370,44 @@ class Fit:
         data = self.data
         total = sum(data.frames_in(batch) for batch in data.order(torch.Generator()))
         with seeded(self.device, self.settings.seed, 1):
-            learnt = ((data.frames_in(batch), total) for batch in self._learn(1, Sums()))
-            learning = _scaled_up(learnt, budget * 0.7)
+            learnt = (data.frames_in(batch) for batch in self._learn(1, Sums()))
+            learning = _scaled_up(learnt, total, budget * 0.7)
         steps, share = data.validation, 1.0
         if self._mean is not None:  # predicts test, and not after every epoch
             steps, share = data.test, len(self._mean.range) / self.settings.trained_epochs
         frames = steps.frames_in(segments_of(self.settings, steps)[0])
-        predicting = in_batches(self.model, self.settings, data.gather, steps)
-        predicted = (
-            (int(frames[batch.segments].sum()), int(frames.sum())) for batch, _ in predicting
-        )
-        return learning + share * _scaled_up(predicted, budget * 0.3)
+        batches = in_batches(self.model, self.settings, data.gather, steps)
+        predicted = (int(frames[batch.segments].sum()) for batch, _ in batches)
+        return learning + share * _scaled_up(predicted, int(frames.sum()), budget * 0.3)
 
 
-def _scaled_up(done: Iterator[tuple[int, int]], budget: float) -> float:
-    """Seconds that all of (done, total) takes, from what was done in `budget` seconds or one step,
-    warm-up left out."""
+def _scaled_up(frames: Iterator[int], total: int, budget: float) -> float:
+    """Seconds that `total` frames take, from the batches done in `budget` seconds, of `frames`
+    each, or from a single one; warm-up left out."""
     began = perf_counter()
-    first, total = next(done)
+    warm_up = next(frames)
     warm = perf_counter()
-    more = 0
-    for part, _ in done:
-        more += part
+    timed = 0
+    for number in frames:
+        timed += number
         if perf_counter() - began > budget:
             break
-    if more == 0:
-        return (warm - began) * total / max(1, first)
-    return (perf_counter() - warm) * total / more
+    if timed == 0:
+        return (warm - began) * total / max(1, warm_up)
+    return (perf_counter() - warm) * total / timed
 
 
 def _remarks(settings: TrialSettings, device: torch.device) -> list[str]:
     """Settings that only take effect on a GPU, where there is none."""
-    remarks = []
-    if device.type != "cuda" and settings.precision != "float32":
+    if device.type == "cuda":
+        return []
+    remarks: list[str] = []
+    if settings.precision != "float32":
         remarks.append(
-            f"precision {settings.precision} takes effect on a GPU only: trained in float32 on {device}"
+            f"precision {settings.precision} takes effect on a GPU only: trained in float32 on "
+            f"{device}"
         )
-    if device.type != "cuda" and settings.compile:
+    if settings.compile:
         remarks.append(f"compile takes effect on a GPU only: not compiled on {device}")
     for remark in remarks:
         LOG.warning(remark)

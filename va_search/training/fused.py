@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -23,18 +22,15 @@ from torch import Tensor, nn
 
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.models.fusion import States
-from va_search.models.stacked import STACKED, AtOnce, Dropout, EachItsOwn, Stack
-from va_search.training.batches import Steps
-from va_search.training.epochs import Diverged, Sums
+from va_search.models.estimator import States
+from va_search.models.stacked import EVALUATION, AtOnce, Dropout, EachItsOwn, Stack
+from va_search.training.batches import Batch, Steps
+from va_search.training.epochs import Diverged, Sums, epoch_seed, seeded
 from va_search.training.fit import Fit
-from va_search.training.loss import ccc_loss
-from va_search.training.order import Batch
 from va_search.training.predict import VALUES, in_batches, mixed_precision, on_scale, segments_of
-from va_search.training.seeding import epoch_seed, seeded
-from va_search.training.settings import TrialSettings, configuration_id
+from va_search.training.settings import TrialSettings, configuration_id, unstackable
 
-Forward = Callable[[Tensor, Tensor | None, Dropout | None], Tensor]
+Forward = Callable[[Tensor, Tensor | None, Dropout], Tensor]
 """A `Stack`, or one that is compiled."""
 
 LOG = logging.getLogger(__name__)
@@ -46,14 +42,11 @@ VARIED = ("seed", "learning_rate")
 
 
 def unfusable(settings: Sequence[TrialSettings]) -> list[str]:
-    """Why these trials can't be trained as one model; empty when they can."""
-    problems = [
-        f"encoder {name} can't be fused (allowed: {', '.join(STACKED)}): its kernels take one model at a time"
-        for name in sorted({one.encoder for one in settings} - set(STACKED))
-    ]
-    if len({configuration_id(one, but=VARIED) for one in settings}) > 1:
+    """Reasons why these trials can't be trained as one model; empty when they can."""
+    problems = unstackable(settings)
+    if len({configuration_id(trial, but=VARIED) for trial in settings}) > 1:
         problems.append(f"trials trained as one may differ in {' and '.join(VARIED)} only")
-    if len({(one.seed, one.learning_rate) for one in settings}) < len(settings):
+    if len({(trial.seed, trial.learning_rate) for trial in settings}) < len(settings):
         problems.append("two of the trials are the same")
     return problems
 
@@ -64,8 +57,11 @@ def fits_of(settings: Sequence[TrialSettings], store: Store, *, device: str = "c
     problems = unfusable(settings)
     if problems:
         raise InputError(*problems)
-    first = Fit(settings[0], store, device=device)
-    return [first, *(Fit(one, store, device=device, data=first.data) for one in settings[1:])]
+    fits: list[Fit] = []
+    for trial in settings:
+        data = fits[0].data if fits else None
+        fits.append(Fit(trial, store, device=device, data=data))
+    return fits
 
 
 @dataclass(frozen=True)
@@ -98,7 +94,9 @@ class Fused:
     def active(self) -> list[Fit]:
         """Those that train on."""
         return [
-            fit for at, fit in enumerate(self.fits) if not fit.finished and at not in self.diverged
+            fit
+            for index, fit in enumerate(self.fits)
+            if not fit.finished and index not in self.diverged
         ]
 
     @property
@@ -108,7 +106,8 @@ class Fused:
     def run_epoch(self) -> None:
         """Train one epoch of each active fit, which then has it in its history, or its error in
         `diverged`."""
-        began, fits = perf_counter(), self.active
+        began = perf_counter()
+        fits = self.active
         if not fits:
             raise RuntimeError("every trial of the group is finished")
         if [id(fit) for fit in fits] != [id(fit) for fit in self._stacked]:
@@ -118,52 +117,44 @@ class Fused:
         with seeded(fits[0].device, fits[0].settings.seed, len(fits[0].history) + 1):
             self._learn(sums)
         waiting = perf_counter()
-        losses = [float(one.loss) for one in sums]
-        for one, loss in zip(sums, losses, strict=True):
-            one.loss, one.seconds = (
-                loss,
-                one.seconds + (perf_counter() - waiting) / len(fits),
-            )  # a GPU may be at work
+        for each in sums:
+            each.loss = float(each.loss)
+        waited = (perf_counter() - waiting) / len(fits)  # a GPU may still have been at work
         predictions = self._predictions()
-        for fit, one, rate, prediction in zip(fits, sums, rates, predictions, strict=True):
-            now = perf_counter()
+        for fit, each, rate, prediction in zip(fits, sums, rates, predictions, strict=True):
+            each.seconds += waited
+            share = (perf_counter() - began) / len(fits)
             try:
-                fit.end_epoch(one, rate, now - (now - began) / len(fits), prediction)
+                fit.end_epoch(each, rate, perf_counter() - share, prediction)
             except Diverged as error:
                 self.diverged[self.fits.index(fit)] = error
-                LOG.warning(
-                    "seed %d, learning rate %g: %s",
-                    fit.settings.seed,
-                    fit.settings.learning_rate,
-                    error,
-                )
+                seed, learning_rate = fit.settings.seed, fit.settings.learning_rate
+                LOG.warning("seed %d, learning rate %g: %s", seed, learning_rate, error)
 
     def _stack(self, fits: list[Fit]) -> None:
         """Put the fits' parameters side by side: each fit's become views of its row, and its
         optimiser steps there."""
-        for fit in self._stacked:  # of an earlier, larger stack: let its memory go
+        # parameters of an earlier, larger stack: let its memory go
+        for fit in self._stacked:
             for parameter in fit.model.parameters():
                 parameter.data, parameter.grad = parameter.data.clone(), None
         self._stacked = fits
-        named = [dict(fit.model.named_parameters()) for fit in fits]
-        values = len(fits) * sum(one.numel() for one in named[0].values())
-        self._gradient = torch.zeros(
-            values, device=fits[0].device
-        )  # of all parameters, so that it is zeroed at once
+        models = [dict(fit.model.named_parameters()) for fit in fits]
+        values = len(fits) * sum(parameter.numel() for parameter in models[0].values())
+        # one tensor holds the gradients of all parameters, so that they are zeroed at once
+        self._gradient = torch.zeros(values, device=fits[0].device)
         self._parameters: dict[str, Tensor] = {}
-        at = 0
-        for name in named[0]:
-            stack = torch.stack([one[name].detach() for one in named]).requires_grad_()
-            stack.grad = self._gradient[at : at + stack.numel()].view(stack.shape)
-            for row, one in enumerate(named):
-                one[name].data, one[name].grad = stack.data[row], stack.grad[row]
+        start = 0
+        for name in models[0]:
+            stack = torch.stack([model[name].detach() for model in models]).requires_grad_()
+            stack.grad = self._gradient[start : start + stack.numel()].view(stack.shape)
+            start += stack.numel()
+            for row, model in enumerate(models):
+                model[name].data, model[name].grad = stack.data[row], stack.grad[row]
             self._parameters[name] = stack
-            at += stack.numel()
         self._model: Forward = Stack(fits[0].model, self._parameters)
         if fits[0].settings.compile and fits[0].device.type == "cuda":
-            self._model = torch.compile(
-                Stack(fits[0].model, self._parameters).__call__, dynamic=True
-            )
+            self._model = torch.compile(self._model.__call__, dynamic=True)
 
     def _learn(self, sums: list[Sums]) -> None:
         """Train each model on its own batches, the first of all of them together, then the second,
@@ -175,25 +166,27 @@ class Fused:
         orders = [data.order(torch.Generator().manual_seed(seed)) for seed in seeds]
         clock = perf_counter()
         for batches in zip(*orders, strict=True):
-            segments = np.stack(
-                [data.segments[batch.segments] for batch in batches]
-            )  # [model, batch, 2]
-            x, mask, label = data.gather.inputs(data.train, segments.reshape(-1, 2))
-            x, mask, label = (
-                one.view(*segments.shape[:2], *one.shape[1:]) for one in (x, mask, label)
-            )
-            full = (
-                np.ptp(segments[..., 1] - segments[..., 0]) == 0
-            )  # without a mask attention is faster
-            inputs = Inputs(x, None if full else mask, label)
+            segments = np.stack([data.segments[batch.segments] for batch in batches])
+            inputs = self._inputs(segments)
             began = perf_counter()
             self._step(batches, inputs, self._dropout(dropouts, segments), sums)
-            now = perf_counter()
-            for batch, one in zip(batches, sums, strict=True):
-                one.inside += (now - began) / len(fits)
-                one.frames += data.frames_in(batch)
-                one.seconds += (now - clock) / len(fits)
+            inside = (perf_counter() - began) / len(fits)
+            for batch, each in zip(batches, sums, strict=True):
+                each.inside += inside
+                each.frames += data.frames_in(batch)
+                each.seconds += (perf_counter() - clock) / len(fits)
             clock = perf_counter()
+
+    def _inputs(self, segments: NDArray[np.int64]) -> Inputs:
+        """The batches of `segments` [model, batch, 2]."""
+        data = self._stacked[0].data
+        x, mask, label = data.gather.inputs(data.train, segments.reshape(-1, 2))
+        models, batch = segments.shape[:2]
+        x, label = x.view(models, batch, *x.shape[1:]), label.view(models, batch, -1, 2)
+        lengths = segments[..., 1] - segments[..., 0]
+        if np.ptp(lengths) == 0:  # without a mask attention is faster
+            return Inputs(x, None, label)
+        return Inputs(x, mask.view(models, batch, -1), label)
 
     def _dropout(
         self, generators: Sequence[torch.Generator], segments: NDArray[np.int64]
@@ -212,10 +205,7 @@ class Fused:
         with torch.set_grad_enabled(any(learn)), mixed_precision(settings, fits[0].device):
             prediction = self._model(inputs.x, inputs.mask, dropout)
         if any(learn):
-            loss = torch.vmap(
-                partial(ccc_loss, alpha=settings.loss_valence, beta=settings.loss_arousal)
-            )
-            losses = loss(prediction, inputs.label)  # [model]
+            losses = torch.vmap(fits[0].loss)(prediction, inputs.label)  # [model]
             self._gradient.zero_()
             losses.sum().backward()  # type: ignore[no-untyped-call]  # a loss reaches its own model's parameters only
             losses = losses.detach()
@@ -242,18 +232,17 @@ def predict_stack(
     model: Forward, fits: Sequence[Fit], steps: Steps
 ) -> Iterator[NDArray[np.float32]]:
     """(frames, 2) by each fit's model, as `predict` makes them, all read from the same batches."""
-    fit, stacked = fits[0], len(fits)
+    fit, models = fits[0], len(fits)
     segments, _ = segments_of(fit.settings, steps)
-    values = np.zeros(
-        (stacked, len(segments), int((segments[:, 1] - segments[:, 0]).max()), 2), np.float32
+    longest = int((segments[:, 1] - segments[:, 0]).max())
+    values = np.zeros((models, len(segments), longest, 2), np.float32)
+    batches = in_batches(
+        _OnTheSame(model, models), fit.settings, fit.data.gather, steps, values=VALUES // models
     )
-    together = _OnTheSame(model, stacked)
-    for batch, found in in_batches(
-        together, fit.settings, fit.data.gather, steps, values=VALUES // stacked
-    ):
-        values[:, batch.segments, : found.shape[2]] = found
-    for one in values:
-        yield on_scale(one, segments, steps, fit.store.label_range)
+    for batch, prediction in batches:
+        values[:, batch.segments, : prediction.shape[2]] = prediction
+    for each in values:
+        yield on_scale(each, segments, steps, fit.store.label_range)
 
 
 class _OnTheSame(nn.Module):
@@ -266,4 +255,4 @@ class _OnTheSame(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, states: States | None) -> tuple[Tensor, States]:
         shared = None if bool(mask.all()) else mask.expand(self._models, *mask.shape)
-        return self._stack(x.expand(self._models, *x.shape), shared, None), ()
+        return self._stack(x.expand(self._models, *x.shape), shared, EVALUATION), ()

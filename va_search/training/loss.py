@@ -7,11 +7,25 @@ variances only, a perfect prediction would have a CCC of .9375 at n = 16."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 LEAST = 2
 """Labelled frames below which a dimension of a batch contributes nothing."""
+
+
+@dataclass(frozen=True)
+class CccLoss:
+    """The loss with the weights of a trial: alpha is `loss_valence`, beta `loss_arousal`."""
+
+    loss_valence: float
+    loss_arousal: float
+
+    def __call__(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Scalar from [..., 2] predictions and labels (NaN: unlabelled)."""
+        return ccc_loss(prediction, label, alpha=self.loss_valence, beta=self.loss_arousal)
 
 
 def ccc_loss(prediction: Tensor, label: Tensor, *, alpha: float = 1.0, beta: float = 1.0) -> Tensor:

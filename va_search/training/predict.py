@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +17,10 @@ from torch import nn
 
 from va_search.data.segments import Ranges, stitch
 from va_search.data.store import FeatureSet
-from va_search.models.encoders import Sizes
-from va_search.models.estimator import Estimator, carry
-from va_search.models.fusion import States
-from va_search.training.batches import Gather, Steps, modality_dims
-from va_search.training.order import Batch, Chains, independent, side_by_side
+from va_search.models.estimator import Estimator, States, carry
+from va_search.models.menu import ENCODERS, FUSIONS, HEADS
+from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
+from va_search.training.features import Gather, modality_dims
 from va_search.training.settings import TrialSettings
 
 VALUES = 8_000_000
@@ -30,24 +30,13 @@ MOST_ROWS = 256
 
 def build_model(settings: TrialSettings, feature_sets: list[FeatureSet]) -> Estimator:
     """A freshly initialised model; draws from torch's global generator."""
-    sizes = Sizes(
-        width=settings.width,
-        layers=settings.layers,
-        attention_heads=settings.attention_heads,
-        feed_forward=settings.feed_forward,
-        hidden_size=settings.hidden_size,
-        recurrent_layers=settings.recurrent_layers,
-        dropout=settings.encoder_dropout,
-    )
-    return Estimator(
-        list(modality_dims(feature_sets).values()),
-        sizes,
-        encoder=settings.encoder,
-        fusion=settings.fusion,
-        heads=settings.heads,
-        head_sizes=settings.head_sizes,
-        head_dropout=settings.head_dropout,
-    )
+    encoder = ENCODERS[settings.encoder].load()
+    fusion = FUSIONS[settings.fusion].load()
+    heads = HEADS[settings.heads].load()
+    new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
+    dims = list(modality_dims(feature_sets).values())
+    context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
+    return Estimator(context, heads(context.size, **settings.arguments(HEADS)))
 
 
 def segments_of(settings: TrialSettings, steps: Steps) -> tuple[Ranges, Chains]:
@@ -72,12 +61,13 @@ def predict(
 ) -> NDArray[np.float32]:
     """(frames, 2) for every frame of the steps' recordings; NaN or infinite where the model gave
     that."""
-    segments, _ = segments_of(settings, steps)
     if not len(steps):
         return np.zeros((0, 2), np.float32)
-    values = np.zeros((len(segments), int((segments[:, 1] - segments[:, 0]).max()), 2), np.float32)
-    for batch, found in in_batches(model, settings, gather, steps):
-        values[batch.segments, : found.shape[1]] = found
+    segments, _ = segments_of(settings, steps)
+    longest = int((segments[:, 1] - segments[:, 0]).max())
+    values = np.zeros((len(segments), longest, 2), np.float32)
+    for batch, prediction in in_batches(model, settings, gather, steps):
+        values[batch.segments, : prediction.shape[1]] = prediction
     return on_scale(values, segments, steps, label_range)
 
 
@@ -99,17 +89,22 @@ def in_batches(
     columns = int(gather.shift.shape[1])
     rows = values // (settings.segment_length * settings.frame_step * columns)
     rows = min(MOST_ROWS, max(settings.batch_size, rows))
-    order = (
-        side_by_side(chains, rows)
-        if settings.carries_state
-        else independent(np.arange(len(segments)), rows)
-    )
+    order = independent(np.arange(len(segments)), rows)
+    if settings.carries_state:
+        order = side_by_side(chains, rows)
     states: States | None = None
     model.eval()
     for batch in order:
         with torch.no_grad(), mixed_precision(settings, gather.device):
             x, mask, _ = gather.inputs(steps, segments[batch.segments])
-            states = None if batch.fresh or states is None else carry(states, len(batch.segments))
+            states = next_states(states, batch)
             prediction, states = model(x, mask, states)
         del x  # before the next is gathered
         yield batch, prediction.float().cpu().numpy()
+
+
+def next_states(states: States | None, batch: Batch) -> States | None:
+    """States to go into a batch with, from those behind the batch before; None: from zero."""
+    if batch.fresh or states is None:
+        return None
+    return carry(states, len(batch.segments))

@@ -1,7 +1,8 @@
 """Learning-rate schedules, all from `torch.optim.lr_scheduler`.
 
 Conventions: `warmup_cosine` and `one_cycle` move after every batch, the others after every epoch. E
-is the number of epochs, e the epoch from 0, f `schedule_factor`:
+is the number of epochs, e the epoch from 0, f `schedule_factor`. The functions that build them take
+the optimiser, E, and the batches of an epoch, then their options by keyword:
 
     constant        1
     step            f every `schedule_epochs` epochs (StepLR)
@@ -16,108 +17,104 @@ is the number of epochs, e the epoch from 0, f `schedule_factor`:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim import lr_scheduler as torch_schedules
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    ExponentialLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
 
+from va_search.models.menu import SCHEDULES
 from va_search.training.settings import TrialSettings
 
-Builder = Callable[[Optimizer, TrialSettings, int], "torch_schedules.LRScheduler"]
+
+def constant(optimiser: Optimizer, epochs: int, batches: int) -> LRScheduler:
+    """Build `constant`."""
+    return LambdaLR(optimiser, lambda _: 1.0)
 
 
-def _constant(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    return torch_schedules.LambdaLR(optimiser, lambda _: 1.0)
+def step(
+    optimiser: Optimizer,
+    epochs: int,
+    batches: int,
+    *,
+    schedule_epochs: int,
+    schedule_factor: float,
+) -> LRScheduler:
+    """Build `step`."""
+    return StepLR(optimiser, schedule_epochs, schedule_factor)
 
 
-def _step(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    return torch_schedules.StepLR(optimiser, settings.schedule_epochs, settings.schedule_factor)
+def cosine(optimiser: Optimizer, epochs: int, batches: int) -> LRScheduler:
+    """Build `cosine`."""
+    return CosineAnnealingLR(optimiser, epochs)
 
 
-def _cosine(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    return torch_schedules.CosineAnnealingLR(optimiser, settings.epochs)
+def exponential(
+    optimiser: Optimizer, epochs: int, batches: int, *, schedule_factor: float
+) -> LRScheduler:
+    """Build `exponential`."""
+    return ExponentialLR(optimiser, schedule_factor)
 
 
-def _exponential(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    return torch_schedules.ExponentialLR(optimiser, settings.schedule_factor)
+def linear(optimiser: Optimizer, epochs: int, batches: int) -> LRScheduler:
+    """Build `linear`."""
+    return LinearLR(optimiser, start_factor=1.0, end_factor=0.0, total_iters=epochs)
 
 
-def _linear(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    return torch_schedules.LinearLR(
-        optimiser, start_factor=1.0, end_factor=0.0, total_iters=settings.epochs
-    )
-
-
-def _warmup_cosine(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    total = settings.epochs * batches
-    warm = settings.warmup * total
+def warmup_cosine(optimiser: Optimizer, epochs: int, batches: int, *, warmup: float) -> LRScheduler:
+    """Build `warmup_cosine`."""
+    total = epochs * batches
+    warm = warmup * total
 
     def factor(batch: int) -> float:
         if batch < warm:
             return (batch + 1) / (warm + 1)
         return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (batch - warm) / max(1.0, total - warm))))
 
-    return torch_schedules.LambdaLR(optimiser, factor)
+    return LambdaLR(optimiser, factor)
 
 
-def _one_cycle(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    total = settings.epochs * batches + 1  # torch itself takes the first step on construction
-    share = settings.warmup
-    if abs(share * total - 1.0) < 1e-6:
-        share *= 1.5  # torch divides by share * total - 1
-    return torch_schedules.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=total, pct_start=share
+def one_cycle(optimiser: Optimizer, epochs: int, batches: int, *, warmup: float) -> LRScheduler:
+    """Build `one_cycle`."""
+    total = epochs * batches + 1  # torch itself takes the first step on construction
+    if abs(warmup * total - 1.0) < 1e-6:
+        warmup *= 1.5  # torch divides by warmup * total - 1
+    highest = optimiser.param_groups[0]["lr"]
+    return OneCycleLR(optimiser, highest, total_steps=total, pct_start=warmup)
+
+
+def plateau(
+    optimiser: Optimizer,
+    epochs: int,
+    batches: int,
+    *,
+    schedule_epochs: int,
+    schedule_factor: float,
+) -> LRScheduler:
+    """Build `plateau`."""
+    return ReduceLROnPlateau(
+        optimiser, mode="max", factor=schedule_factor, patience=schedule_epochs
     )
 
 
-def _plateau(
-    optimiser: Optimizer, settings: TrialSettings, batches: int
-) -> torch_schedules.LRScheduler:
-    return torch_schedules.ReduceLROnPlateau(
-        optimiser, mode="max", factor=settings.schedule_factor, patience=settings.schedule_epochs
-    )
-
-
-SCHEDULES: dict[str, Builder] = {
-    "constant": _constant,
-    "step": _step,
-    "cosine": _cosine,
-    "exponential": _exponential,
-    "linear": _linear,
-    "warmup_cosine": _warmup_cosine,
-    "one_cycle": _one_cycle,
-    "plateau": _plateau,
-}
-BY_BATCH = ("warmup_cosine", "one_cycle")
-
-
-@dataclass
 class Schedule:
     """A schedule being followed; `batches` is how many an epoch has, with or without an optimiser
     step."""
 
-    optimiser: Optimizer
-    settings: TrialSettings
-    batches: int
-
-    def __post_init__(self) -> None:
-        self._inner = SCHEDULES[self.settings.schedule](self.optimiser, self.settings, self.batches)
+    def __init__(self, optimiser: Optimizer, settings: TrialSettings, batches: int) -> None:
+        entry = SCHEDULES[settings.schedule]
+        options = settings.arguments(SCHEDULES)
+        self.optimiser = optimiser
+        self._by_batch = entry.by_batch
+        self._inner = entry.load()(optimiser, settings.epochs, batches, **options)
         self._owed = 0
 
     @property
@@ -125,9 +122,14 @@ class Schedule:
         return float(self.optimiser.param_groups[0]["lr"])
 
     def state(self) -> dict[str, Any]:
-        """Where the schedule stands, as JSON; the optimiser's groups go with it."""
+        """The schedule's position, as JSON; the optimiser's groups go with it.
+
+        JSON has no infinities: a new schedule has them where they mean anything.
+        """
         inner = {
-            name: value for name, value in self._inner.state_dict().items() if _is_finite(value)
+            name: value
+            for name, value in self._inner.state_dict().items()
+            if not isinstance(value, float) or math.isfinite(value)
         }
         return {"owed": self._owed, "inner": inner}
 
@@ -138,7 +140,7 @@ class Schedule:
 
     def after_batch(self, *, learned: bool) -> None:
         """Call once per batch; one that had no label to learn from still counts."""
-        if self.settings.schedule not in BY_BATCH:
+        if not self._by_batch:
             return
         self._owed += 1
         while learned and self._owed:  # torch wants an optimiser step before the first of these
@@ -148,14 +150,8 @@ class Schedule:
     def after_epoch(self, score: float | None) -> None:
         """Call once per epoch with the validation score; None where there is none (plateau needs
         one)."""
-        if isinstance(self._inner, torch_schedules.ReduceLROnPlateau):
+        if isinstance(self._inner, ReduceLROnPlateau):
             assert score is not None
             self._inner.step(score)
-        elif self.settings.schedule not in BY_BATCH:
+        elif not self._by_batch:
             self._inner.step()
-
-
-def _is_finite(value: Any) -> bool:
-    """False for infinities, which JSON has not and which a new schedule has where they mean
-    anything."""
-    return not isinstance(value, float) or math.isfinite(value)

@@ -1,19 +1,35 @@
-"""The settings of one trial, with the paper's values as defaults, the trial's id, and whether it is
-of a store's data.
+"""The settings of one trial, with the paper's values as defaults, and the trial's id.
 
 Importing this module is cheap (no torch): the search space and the command line validate with it.
-Lengths are in frames at the store's frame rate unless said otherwise; learning rates are per
-optimiser step."""
+What `encoder`, `fusion`, `heads`, `loss`, `schedule` and `normalise` may name, and which settings
+have an effect beside each, is said in models/menu.py.
+
+Conventions: lengths are in frames at the store's frame rate unless said otherwise; learning rates
+are per optimiser step. Options that only one entry of a menu has are called by both, such as
+`encoder.kernel`, and are among the settings only where that entry is chosen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from va_search.data.store import MIX, OFFICIAL, Store
+from va_search.errors import unknown_name
 from va_search.files import digest
+from va_search.models.menu import (
+    ENCODERS,
+    FUSIONS,
+    HEADS,
+    LOSSES,
+    MENUS,
+    NORMALISERS,
+    SCHEDULES,
+    Entry,
+    Menu,
+)
 
 MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other
@@ -22,36 +38,31 @@ predictions."""
 OTHER_DATA = "trained on data that changed since"
 """Why a trial does not count: it is not `of_this_data`."""
 
-CARRIED = ("lstm", "gru", "transformer_lstm")
-"""Encoders that carry their hidden state from a recording's segment to its next."""
-
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class TrialSettings(BaseModel):
-    """One configuration with its seed and fold. Settings that the encoder or fusion does not use
-    are reset to their defaults, so that trials which would compute the same thing have the same
-    id."""
+    """One configuration with its seed and fold. Settings without effect beside the others are reset
+    to their defaults, so that trials which would compute the same thing have the same id."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
     # data
     features: Annotated[tuple[str, ...], Field(min_length=1)]
-    normalise: Literal["none", "train", "recording", "subject"] = "train"
+    normalise: Annotated[str, BeforeValidator(NORMALISERS.checked)] = "train"
     normalise_by: Literal["mean_std", "median_mad"] = "mean_std"
-    clip: Annotated[float, Field(gt=0)] | None = None  # after normalising, in units of the spread
-    frame_step: Positive = (
-        1  # frames averaged into one model step; predictions are interpolated back to every frame
-    )
+    # after normalising, in units of the spread
+    clip: Annotated[float, Field(gt=0)] | None = None
+    # frames averaged into one model step; predictions are interpolated back to every frame
+    frame_step: Positive = 1
     segment_length: Positive = 150  # model steps per segment (4.2)
-    stride: Positive | None = (
-        None  # model steps; None: the segment length, always so for carried-state encoders (3.3.1)
-    )
+    # model steps; None: the segment length, always so for carried-state encoders (3.3.1)
+    stride: Positive | None = None
 
     # model
-    fusion: Literal["early", "late"] = "early"
-    encoder: Literal["lstm", "gru", "transformer", "transformer_lstm"] = "transformer"
+    fusion: Annotated[str, BeforeValidator(FUSIONS.checked)] = "early"
+    encoder: Annotated[str, BeforeValidator(ENCODERS.checked)] = "transformer"
     width: Positive = 1024  # affine dimension in front of the encoder (4.2)
     layers: Positive = 4  # transformer encoder layers
     attention_heads: Positive = 4
@@ -59,13 +70,13 @@ class TrialSettings(BaseModel):
     encoder_dropout: Share = 0.3
     hidden_size: Positive = 512  # lstm, gru and the LSTM behind a transformer
     recurrent_layers: Positive = 1
-    heads: Literal["separate", "shared"] = (
-        "separate"  # one regressor per dimension, or one for both
-    )
+    # one regressor per dimension, or one for both
+    heads: Annotated[str, BeforeValidator(HEADS.checked)] = "separate"
     head_sizes: tuple[Positive, ...] = (512, 256)
     head_dropout: Share = 0.1
 
     # loss and optimiser
+    loss: Annotated[str, BeforeValidator(LOSSES.checked)] = "ccc"
     loss_valence: Annotated[float, Field(ge=0)] = 1.0  # alpha of the paper's formula 10
     loss_arousal: Annotated[float, Field(ge=0)] = 1.0  # beta
     optimiser: Literal["adam", "adamw"] = "adam"
@@ -74,25 +85,13 @@ class TrialSettings(BaseModel):
     clip_gradient: Annotated[float, Field(gt=0)] | None = 5.0
     batch_size: Positive = 16  # segments; for carried-state encoders recordings side by side
     epochs: Positive = 30
-    patience: Positive | None = (
-        None  # stop after so many epochs without a better valence or arousal
-    )
-    schedule: Literal[
-        "constant",
-        "step",
-        "cosine",
-        "exponential",
-        "linear",
-        "warmup_cosine",
-        "one_cycle",
-        "plateau",
-    ] = "constant"
-    schedule_epochs: Positive = (
-        20  # step: epochs between drops; plateau: epochs without gain before a drop
-    )
-    schedule_factor: Annotated[float, Field(gt=0, lt=1)] = (
-        0.1  # step, plateau, exponential (per epoch)
-    )
+    # stop after so many epochs without a better valence or arousal
+    patience: Positive | None = None
+    schedule: Annotated[str, BeforeValidator(SCHEDULES.checked)] = "constant"
+    # step: epochs between drops; plateau: epochs without gain before a drop
+    schedule_epochs: Positive = 20
+    # step, plateau, exponential (per epoch)
+    schedule_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
     warmup: Share = 0.1  # warmup_cosine, one_cycle: share of all steps
 
     # execution that changes results
@@ -111,19 +110,19 @@ class TrialSettings(BaseModel):
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        if isinstance(data.get("features"), list | tuple) and all(
-            isinstance(f, str) for f in data["features"]
-        ):
-            data["features"] = tuple(sorted(set(data["features"])))
+        features = data.get("features")
+        if isinstance(features, list | tuple) and all(isinstance(name, str) for name in features):
+            data["features"] = tuple(sorted(set(features)))
+        _check_names(data)
         for name in unused(data):
             data.pop(name, None)
-        if data.get("fold") == MIX and data.get("averaged_epochs") is None:
-            epochs = data.get("epochs", 30)
-            if isinstance(epochs, int) and epochs > 0:
-                data["averaged_epochs"] = (
-                    max(1, round(epochs * 16 / 30)),
-                    max(1, round(epochs * 25 / 30)),
-                )
+        for menu in MENUS:
+            data |= _options(menu, data)
+        epochs = data.get("epochs", 30)
+        averages = data.get("fold") == MIX and data.get("averaged_epochs") is None
+        if averages and isinstance(epochs, int) and epochs > 0:
+            first = max(1, round(epochs * 16 / 30))
+            data["averaged_epochs"] = (first, max(1, round(epochs * 25 / 30)))
         return data
 
     @model_validator(mode="after")
@@ -138,17 +137,17 @@ class TrialSettings(BaseModel):
                 f"`stride <= segment_length` must hold, but got (stride={self.stride}, "
                 f"segment_length={self.segment_length})"
             )
-        if (
-            self.averaged_epochs is not None
-            and not self.averaged_epochs[0] <= self.averaged_epochs[1] <= self.epochs
-        ):
+        averaged = self.averaged_epochs
+        if averaged is not None and not averaged[0] <= averaged[1] <= self.epochs:
             raise ValueError(
                 "`averaged_epochs[0] <= averaged_epochs[1] <= epochs` must hold, but got "
-                f"(averaged_epochs={list(self.averaged_epochs)}, epochs={self.epochs})"
+                f"(averaged_epochs={list(averaged)}, epochs={self.epochs})"
             )
-        if self.fold == MIX and (self.patience is not None or self.schedule == "plateau"):
+        needs_score = self.patience is not None or SCHEDULES[self.schedule].needs_score
+        if self.fold == MIX and needs_score:
             raise ValueError(
-                "fold train_val_mix has no validation scores, which `patience` and schedule plateau need"
+                "fold train_val_mix has no validation scores, which `patience` and schedule "
+                "plateau need"
             )
         if self.loss_valence == 0 and self.loss_arousal == 0:
             raise ValueError(
@@ -156,9 +155,17 @@ class TrialSettings(BaseModel):
             )
         return self
 
+    def arguments(self, menu: Menu[Any]) -> dict[str, Any]:
+        """Keyword arguments for the code of the entry that is chosen from a menu."""
+        entry: Entry = menu[getattr(self, menu.setting)]
+        shared = {name: getattr(self, name) for name in entry.settings}
+        own = {name: getattr(self, menu.option_name(name)) for name in entry.options.model_fields}
+        return shared | own
+
     @property
     def uses_attention(self) -> bool:
-        return self.encoder in ("transformer", "transformer_lstm")
+        encoder = ENCODERS[self.encoder]
+        return encoder.known and "attention_heads" in encoder.settings
 
     @property
     def trained_epochs(self) -> int:
@@ -168,35 +175,98 @@ class TrialSettings(BaseModel):
 
     @property
     def carries_state(self) -> bool:
-        return self.encoder in CARRIED
+        """True where the encoder's state goes from a recording's segment to its next."""
+        return ENCODERS[self.encoder].carries_state
+
+    @property
+    def stackable(self) -> bool:
+        """True where several seeds can be trained as one model."""
+        return not unstackable([self])
 
 
-def unused(settings: dict[str, Any]) -> list[str]:
-    """Names of the settings that have no effect beside the others given."""
+def unstackable(settings: Iterable[TrialSettings]) -> list[str]:
+    """Reasons why trials of these settings can't be trained as one model; empty when they can."""
+    chosen: dict[str, str] = {}
+    for each in settings:
+        for menu in (ENCODERS, FUSIONS, HEADS, LOSSES):
+            name = getattr(each, menu.setting)
+            if not menu[name].stackable:
+                allowed = [entry.name for entry in menu.values() if entry.stackable]
+                chosen[f"{menu.setting} {name}"] = ", ".join(allowed)
+    return [
+        f"{name} can't be fused (allowed: {allowed}): its kernels take one model at a time"
+        for name, allowed in sorted(chosen.items())
+    ]
+
+
+def unused(settings: Mapping[str, Any]) -> list[str]:
+    """Names of the settings that have no effect beside the others."""
     names: list[str] = []
-    encoder = settings.get("encoder", "transformer")
-    schedule = settings.get("schedule", "constant")
-    if encoder in ("lstm", "gru"):
-        names += ["layers", "attention_heads", "feed_forward"]
-    if encoder == "transformer":
-        names += ["hidden_size", "recurrent_layers"]
-    if encoder in CARRIED:
-        names += ["stride"]
-    if settings.get("stride") is not None and settings.get("stride") == settings.get(
-        "segment_length", 150
-    ):
-        names += ["stride"]
-    if settings.get("fold", "official") != MIX:
-        names += ["averaged_epochs"]
-    if settings.get("normalise") == "none":
-        names += ["normalise_by"]
-    if schedule not in ("step", "plateau"):
-        names += ["schedule_epochs"]
-    if schedule not in ("step", "plateau", "exponential"):
-        names += ["schedule_factor"]
-    if schedule not in ("warmup_cosine", "one_cycle"):
-        names += ["warmup"]
+    for menu in MENUS:
+        entry = _chosen(menu, settings)
+        if entry is None:
+            continue  # a name that is on no menu is refused elsewhere
+        names += menu.shared - set(entry.settings)
+        prefix = menu.option_name("")
+        for name in settings:
+            if name.startswith(prefix) and not entry.takes(name.removeprefix(prefix)):
+                names.append(name)
+    encoder = _chosen(ENCODERS, settings)
+    stride = settings.get("stride")
+    length = settings.get("segment_length", 150)
+    if (encoder is not None and encoder.carries_state) or (stride is not None and stride == length):
+        names.append("stride")
+    if settings.get("fold", OFFICIAL) != MIX:
+        names.append("averaged_epochs")
     return names
+
+
+def setting_field(name: str) -> FieldInfo | None:
+    """The type and default of a setting, or of an option such as `encoder.kernel` that some entry
+    of the menu has; None where there is no such setting."""
+    if name in TrialSettings.model_fields:
+        return TrialSettings.model_fields[name]
+    setting, _, option = name.partition(".")
+    for menu in MENUS:
+        if menu.setting == setting:
+            for entry in (*menu.values(), *menu.own.values()):
+                if option in entry.options.model_fields:
+                    field: FieldInfo = entry.options.model_fields[option]
+                    return field
+    return None
+
+
+def _chosen(menu: Menu[Any], settings: Mapping[str, Any]) -> Any:
+    """The entry that settings choose from a menu, the default where they don't say."""
+    default = TrialSettings.model_fields[menu.setting].default
+    return menu.find(settings.get(menu.setting, default))
+
+
+def _check_names(settings: Mapping[str, Any]) -> None:
+    """ValueError for a setting that there is not."""
+    unread = {menu.setting for menu in MENUS if not getattr(_chosen(menu, settings), "known", True)}
+    for name in settings:
+        if name.partition(".")[0] not in unread and setting_field(name) is None:
+            raise ValueError(unknown_name("setting", name, TrialSettings.model_fields))
+
+
+def _options(menu: Menu[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """All own options of the chosen entry, checked, by their names in a trial."""
+    entry = _chosen(menu, settings)
+    if entry is None or not entry.options.model_fields:
+        return {}
+    options: dict[str, Any] = {}
+    for name in entry.options.model_fields:
+        label = menu.option_name(name)
+        if label in settings:
+            options[name] = settings[label]
+    try:
+        checked = entry.options(**options)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        name = menu.option_name(str(problem["loc"][0]))
+        raise ValueError(f"{name}: {problem['msg']}, found {problem['input']!r}") from None
+    return {menu.option_name(name): value for name, value in checked.model_dump().items()}
 
 
 def trial_id(settings: TrialSettings, data_hash: str) -> str:
@@ -206,30 +276,34 @@ def trial_id(settings: TrialSettings, data_hash: str) -> str:
 
 
 def of_this_data(record: Mapping[str, Any], store: Store) -> bool:
-    """Whether a trial (its trial.json) was trained on what is in the store now: a store may be
-    imported again to its path. True where that is not known, as of a model from elsewhere."""
-    settings, read = record.get("settings"), record.get("data_hash")
-    if not settings or read is None or record.get("source") == "outside":
+    """Return True if a trial (its trial.json) was trained on what is in the store now: a store may
+    be imported again to its path. True as well where that is not known, as of a model from
+    elsewhere."""
+    settings, data_hash = record.get("settings"), record.get("data_hash")
+    if not settings or data_hash is None or record.get("source") == "outside":
         return True
     names = settings.get("features") or []
-    known = all(name in store.feature_sets for name in names)
-    return known and read == store.data_hash(names, settings.get("fold", OFFICIAL))
+    if any(name not in store.feature_sets for name in names):
+        return False
+    return bool(data_hash == store.data_hash(names, settings.get("fold", OFFICIAL)))
 
 
 def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:
     """16 hex digits, equal for settings that differ in nothing `but` these: ("fold",) for a
     configuration's folds, ("seed",) for its seeds."""
-    different = {"fold", "averaged_epochs"} if "fold" in but else set()
-    said = {
-        name: value for name, value in document(settings).items() if name not in {*but, *different}
-    }
-    return digest({"settings": said, "but": sorted(but)})[:16]
+    different = set(but)
+    if "fold" in but:
+        different.add("averaged_epochs")
+    compared = {name: value for name, value in document(settings).items() if name not in different}
+    return digest({"settings": compared, "but": sorted(but)})[:16]
 
 
 def document(settings: TrialSettings) -> dict[str, Any]:
     """Settings as JSON, those added after the first version left out while they have no effect: ids
     stay."""
-    said = settings.model_dump(mode="json")
-    if said["averaged_epochs"] is None:
-        del said["averaged_epochs"]
-    return said
+    written = settings.model_dump(mode="json")
+    if written["averaged_epochs"] is None:
+        del written["averaged_epochs"]
+    if written["loss"] == "ccc":
+        del written["loss"]
+    return written

@@ -4,8 +4,8 @@
 
 Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training
 set's statistics (`normalisation.shift`, `normalisation.scale`) when the trial normalises by them,
-and in its metadata one JSON document with the settings, feature sets and label range. No pickle is
-read or written."""
+and in its metadata one JSON document with the settings, feature sets and label range, and the source
+of the user's own classes that the model is made of. No pickle is read or written."""
 
 from __future__ import annotations
 
@@ -28,14 +28,18 @@ from va_search.data.store import FeatureSet, Fold, Recording, Store
 from va_search.errors import InputError
 from va_search.files import whole_file
 from va_search.metrics import DIMENSIONS
+from va_search.models import sources
 from va_search.models.estimator import Estimator
-from va_search.training.batches import Gather, Steps, in_order
+from va_search.models.menu import NORMALISERS
+from va_search.training.batches import Steps
+from va_search.training.features import Gather, in_order
+from va_search.training.own_models import own_sources
 from va_search.training.predict import build_model, predict
 from va_search.training.settings import TrialSettings
 
 KEY = "va-search"
 FORMAT = 1
-SHIFT, SCALE = "normalisation.shift", "normalisation.scale"
+MODEL, SHIFT, SCALE = "model.", "normalisation.shift", "normalisation.scale"
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,8 @@ class TrainedModel:
         problems = unfit(store, self.feature_sets)
         if problems:
             raise InputError(*problems)
-        names = [one.name for one in in_order(self.feature_sets)]
-        statistics = self._statistics(store, names, recordings)
-        where = torch.device(device)
         settings = self.settings
+        statistics = self._statistics(store, recordings)
         steps = Steps.of(store, recordings, settings.frame_step, statistics.group)
         gather = Gather(
             store,
@@ -70,25 +72,25 @@ class TrainedModel:
             statistics,
             frame_step=settings.frame_step,
             clip=settings.clip,
-            device=where,
+            device=torch.device(device),
         )
-        return predict(self.model.to(where), settings, gather, steps, self.label_range)
+        return predict(self.model.to(device), settings, gather, steps, self.label_range)
 
-    def _statistics(
-        self, store: Store, names: list[str], recordings: tuple[Recording, ...]
-    ) -> Normalisation:
+    def _statistics(self, store: Store, recordings: tuple[Recording, ...]) -> Normalisation:
         if self.statistics is not None:
             return Normalisation.same_for_all(*self.statistics, recordings)
-        everyone = Fold("official", (), (), recordings)
-        settings = self.settings
         return normalisation(
-            store, names, everyone, normalise=settings.normalise, normalise_by=settings.normalise_by
+            store,
+            [feature_set.name for feature_set in in_order(self.feature_sets)],
+            Fold("official", (), (), recordings),
+            grouped=NORMALISERS[self.settings.normalise].load(),
+            **self.settings.arguments(NORMALISERS),
         )
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a weights file says of itself, its tensors not yet read."""
+    """The metadata of a weights file."""
 
     settings: TrialSettings
     feature_sets: list[FeatureSet]
@@ -96,29 +98,29 @@ class Header:
 
 
 def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
-    """Why models trained on these feature sets can't predict this store: a set that is missing, of
-    another modality, or of other columns. Names of columns are compared where both sides have
-    them."""
-    problems = []
-    for one in feature_sets:
-        where, found = f"{store.path}: feature set {one.name!r}", store.feature_sets.get(one.name)
-        if found is None:
+    """Reasons why models trained on these feature sets can't predict this store: a set that is
+    missing, of another modality, or of other columns. Names of columns are compared where both
+    sides have them."""
+    problems: list[str] = []
+    for expected in feature_sets:
+        where = f"{store.path}: feature set {expected.name!r}"
+        actual = store.feature_sets.get(expected.name)
+        if actual is None:
             known = ", ".join(sorted(store.feature_sets))
             problems.append(f"{where} is missing; the model needs it (found: {known})")
             continue
-        if found.modality != one.modality:
-            problems.append(f"{where} is of modality {found.modality!r}, expected {one.modality!r}")
-        if found.dim != one.dim:
-            problems.append(f"{where} has {found.dim} columns, expected {one.dim}")
-        elif found.columns and one.columns and found.columns != one.columns:
-            at = next(
-                i
-                for i, pair in enumerate(zip(found.columns, one.columns, strict=True))
-                if pair[0] != pair[1]
-            )
+        if actual.modality != expected.modality:
             problems.append(
-                f"{where}: column {at} is {found.columns[at]!r}, expected {one.columns[at]!r}"
+                f"{where} is of modality {actual.modality!r}, expected {expected.modality!r}"
             )
+        if actual.dim != expected.dim:
+            problems.append(f"{where} has {actual.dim} columns, expected {expected.dim}")
+        elif actual.columns and expected.columns:
+            pairs = zip(actual.columns, expected.columns, strict=True)
+            for column, (name, wanted) in enumerate(pairs):
+                if name != wanted:
+                    problems.append(f"{where}: column {column} is {name!r}, expected {wanted!r}")
+                    break
     return problems
 
 
@@ -132,12 +134,10 @@ def save_model(
     about: dict[str, Any],
 ) -> None:
     """Write one file, whole. `about` (dimension, epoch, ccc, …) goes into the metadata."""
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in weights.items()}
-    if settings.normalise == "train":
-        tensors |= {
-            SHIFT: torch.from_numpy(statistics.shift[0]),
-            SCALE: torch.from_numpy(statistics.scale[0]),
-        }
+    tensors = {f"{MODEL}{name}": tensor.contiguous() for name, tensor in weights.items()}
+    if NORMALISERS[settings.normalise].of_training:
+        tensors[SHIFT] = torch.from_numpy(statistics.shift[0])
+        tensors[SCALE] = torch.from_numpy(statistics.scale[0])
     document = {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json"),
@@ -145,14 +145,17 @@ def save_model(
         "label_range": list(store.label_range),
         **about,
     }
+    code = own_sources(settings)
+    if code:
+        document["code"] = code
     content = save(tensors, metadata={KEY: json.dumps(document, sort_keys=True)})
     with whole_file(path) as beside:
         beside.write_bytes(content)
 
 
 def read_header(path: Path) -> Header:
-    """What the weights file at `path` is of; InputError when it is missing, cut short, or not one
-    of ours."""
+    """The metadata of the weights file at `path`; InputError when it is missing, cut short, or not
+    one of ours."""
     return _header(path, _read(path, tensors=False)[0])
 
 
@@ -167,14 +170,16 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
     path = folder / f"{dimension}.safetensors"
     document, tensors = _read(path)
     header = _header(path, document)
+    statistics = None
+    if SHIFT in tensors:
+        statistics = (tensors.pop(SHIFT).numpy(), tensors.pop(SCALE).numpy())
     try:
         model = build_model(header.settings, header.feature_sets)
         model.load_state_dict(
-            {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
+            {name.removeprefix(MODEL): tensor for name, tensor in tensors.items()}
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
-    statistics = (tensors[SHIFT].numpy(), tensors[SCALE].numpy()) if SHIFT in tensors else None
     return TrainedModel(
         dimension,
         header.settings,
@@ -186,13 +191,14 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
 
 
 def _header(path: Path, document: dict[str, Any]) -> Header:
+    sources.bring(document.get("code", []))
     try:
+        feature_sets: list[FeatureSet] = []
+        for written in document["feature_sets"]:
+            columns = tuple(written["columns"])
+            feature_sets.append(FeatureSet(**{**written, "columns": columns}))
         low, high = document["label_range"]
-        sets = [
-            FeatureSet(**{**one, "columns": tuple(one["columns"])})
-            for one in document["feature_sets"]
-        ]
-        return Header(TrialSettings(**document["settings"]), sets, (low, high))
+        return Header(TrialSettings(**document["settings"]), feature_sets, (low, high))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
 
@@ -203,7 +209,8 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
     try:
         with safe_open(str(path), framework="pt") as file:
             text = (file.metadata() or {}).get(KEY)
-            found = {name: file.get_tensor(name) for name in (file.keys() if tensors else ())}
+            names = list(file.keys()) if tensors else []
+            values = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a whole safetensors file ({error})") from error
     if text is None or json.loads(text).get("format") != FORMAT:
@@ -211,4 +218,4 @@ def _read(path: Path, *, tensors: bool = True) -> tuple[dict[str, Any], dict[str
             f"{path}: weights of another program or version, expected {KEY} format {FORMAT}"
         )
     document: dict[str, Any] = json.loads(text)
-    return document, found
+    return document, values

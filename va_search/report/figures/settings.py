@@ -87,13 +87,11 @@ def _axes(shown: Sequence[Configuration]) -> list[Axis]:
         ),
     ]
     for name in varying(several):
-        without = (name in names for names in idle)
-        found.append(
-            _axis(
-                name,
-                [UNUSED if no else doc[name] for doc, no in zip(documents, without, strict=True)],
-            )
-        )
+        values: list[Any] = []
+        for document, names in zip(documents, idle, strict=True):
+            has_effect = name in document and name not in names
+            values.append(document[name] if has_effect else UNUSED)
+        found.append(_axis(name, values))
     return [axis for axis in found if axis is not None]
 
 

@@ -21,8 +21,15 @@ def settings_table(gathered: Gathered) -> Table:
         return Table(title, missing=Missing("No trained trial is complete."))
     documents = [settings.model_dump(mode="json") for settings in everyone]
     rows = []
-    for name in TrialSettings.model_fields:
-        used = [document[name] for document in documents if name not in unused(document)]
+    options = {name for document in documents for name in document} - set(
+        TrialSettings.model_fields
+    )
+    for name in (*TrialSettings.model_fields, *sorted(options)):
+        used = [
+            document[name]
+            for document in documents
+            if name in document and name not in unused(document)
+        ]
         counts: dict[str, int] = {}
         for value in used:
             counts[json.dumps(value)] = counts.get(json.dumps(value), 0) + 1

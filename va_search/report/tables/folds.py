@@ -9,7 +9,7 @@ from va_search.data.store import Store
 from va_search.report.gather import Gathered
 from va_search.report.model import DASH, Cell, Missing, Row, Table, columns, row
 from va_search.report.suggest import fold_space
-from va_search.report.words import BEST_EPOCH, MODELS, other_settings, said, signed, varying
+from va_search.report.words import BEST_EPOCH, model_name, other_settings, said, signed, varying
 from va_search.report.words import Over as Of
 from va_search.search.fold_table import MEASURES, FoldRow, Spread, fold_table, label_of, store_folds
 from va_search.training.settings import TrialSettings
@@ -117,7 +117,7 @@ def _settings(one: FoldRow) -> TrialSettings:
 def _configuration(one: FoldRow, names: list[str]) -> str:
     settings = _settings(one)
     other = other_settings(settings, names)
-    text = f"{MODELS[settings.encoder]}, {settings.fusion} fusion: {', '.join(settings.features)}"
+    text = f"{model_name(settings)}, {settings.fusion} fusion: {', '.join(settings.features)}"
     return text if other == DASH else f"{text}; {other}"
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from va_search.ensemble.saved import Both, Ensemble, Member, Single, Weighted
 from va_search.ensemble.verdict import verdict_of
 from va_search.errors import counted
+from va_search.models.menu import ENCODERS
 from va_search.report.chosen import Chosen
 from va_search.report.gather import Gathered
 from va_search.report.model import DASH, Cell, Column, Missing, Row, Table, columns, row
 from va_search.report.suggest import free_ensemble
-from va_search.report.words import ELSEWHERE, MODELS, number
+from va_search.report.words import ELSEWHERE, number
 
 NUMBERED = {"valence": 2, "arousal": 3}
 SCORES = ("in-sample", "out-of-fold")
@@ -63,7 +64,7 @@ def _member_rows(part: Weighted, share: float, *, many: bool) -> list[Row]:
 
 
 def _member_row(member: Member, share: float, *, many: bool) -> Row:
-    model = ELSEWHERE if member.encoder is None else MODELS.get(member.encoder, member.encoder)
+    model = ELSEWHERE if member.encoder is None else ENCODERS.title(member.encoder)
     if member.source == "folds":
         model += f" over {len(member.trials or {}) or 'all'} folds"
     return row(

@@ -1,0 +1,278 @@
+"""Menus: everything that a trial's settings can name, and the facts of each entry.
+
+This module is free of torch: the space's reader, trial ids and reports read it. An entry's code is
+imported when a model is built. To add an entry, write its class and one line here: allowed values,
+trial ids, titles in reports, fused seeds and the check of docs/models.md follow from the line. A
+user's own class (sources.py) gets its entry from its constructor's signature and its attributes.
+
+Conventions: an entry's code takes keyword arguments of two kinds. `settings` are settings that a
+trial has anyway and that several entries share, such as `layers`. `options` are the entry's own, a
+pydantic class; in a trial they are called by menu and option, such as `encoder.kernel`. A setting
+or option that the chosen entry does not take is reset, so that it never makes another trial."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from inspect import Parameter
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from va_search.errors import InputError, unknown_name
+from va_search.models import sources
+
+
+class Options(BaseModel):
+    """Options of one entry: fields with types and defaults. They count in the trial's id."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be chosen. `title` is for reports, `code` is `module:name`."""
+
+    name: str
+    title: str
+    code: str
+    settings: tuple[str, ...] = ()
+    options: type[Options] = Options
+    stackable: bool = False  # models/stacked.py computes it for several seeds at once
+    known: bool = True  # False for a user's class that this process may not run: code unread
+
+    def load(self) -> Any:
+        """Import the class or function. InputError for a user's own that is not trusted."""
+        if sources.REFERENCE.fullmatch(self.code):
+            return sources.load(self.code)
+        module, _, name = self.code.partition(":")
+        return getattr(import_module(module), name)
+
+    def takes(self, option: str) -> bool:
+        """True where the entry has such an option of its own."""
+        return not self.known or option in self.options.model_fields
+
+
+@dataclass(frozen=True)
+class Encoder(Entry):
+    """`gates` is the number of matrices in a recurrent cell, 0 without one: for sizes of models."""
+
+    carries_state: bool = False  # from a recording's segment to its next
+    causal: bool = False  # a step's output depends on no later step
+    gates: int = 0
+
+
+@dataclass(frozen=True)
+class ScheduleEntry(Entry):
+    """A learning-rate schedule."""
+
+    by_batch: bool = False  # moves after every batch, not after every epoch
+    needs_score: bool = False
+
+
+@dataclass(frozen=True)
+class Normaliser(Entry):
+    """A choice of the frames that a recording is normalised by."""
+
+    of_training: bool = False  # statistics of training recordings, kept with a model's weights
+
+
+E = TypeVar("E", bound=Entry)
+
+POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
+
+class Menu(Mapping[str, E]):
+    """The entries that one setting may name, in the order in which docs list them.
+
+    `given` are the names of what an entry's code gets by position; None: it takes no class of a
+    user's own.
+    """
+
+    def __init__(
+        self, setting: str, kind: type[E], *entries: E, given: tuple[str, ...] | None = None
+    ) -> None:
+        self.setting, self.kind, self.given = setting, kind, given
+        self.entries = {entry.name: entry for entry in entries}
+        self.own: dict[str, E] = {}  # classes of a user's own that this process has imported
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.entries)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, name: str) -> E:
+        entry = self.find(name)
+        if entry is None:
+            raise KeyError(name)
+        return entry
+
+    def find(self, name: object) -> E | None:
+        """The entry of this name, or of a user's class; None where there is none."""
+        if not isinstance(name, str):
+            return None
+        if name in self.entries or self.given is None:
+            return self.entries.get(name)
+        match = sources.REFERENCE.fullmatch(name)
+        if match is None:
+            return None
+        if sources.trusted(name) is None:
+            title = f"{match['name']} ({match['file']})"
+            return self.kind(name, title, name, tuple(sorted(self.shared)), known=False)
+        if name not in self.own:
+            self.own[name] = own_entry(self, name)
+        return self.own[name]
+
+    def checked(self, name: object) -> str:
+        """Return the name of an entry as it stands in a trial's settings; ValueError for others."""
+        entry = self.find(name)
+        if entry is None:
+            raise ValueError(unknown_name(self.setting, name, self.entries))
+        return entry.name
+
+    def title(self, name: str) -> str:
+        """The entry's title; the name itself where the menu has it no longer."""
+        entry = self.find(name)
+        return name if entry is None else entry.title
+
+    @property
+    def shared(self) -> set[str]:
+        """The settings of a trial that some entry takes."""
+        return {setting for entry in self.values() for setting in entry.settings}
+
+    def option_name(self, option: str) -> str:
+        """An option's name among a trial's settings."""
+        return f"{self.setting}.{option}"
+
+
+def own_entry(menu: Menu[E], reference: str) -> E:
+    """The entry of a user's own class, made from the parameters of its constructor and from its
+    attributes. InputError when the class can't be imported or has no such constructor."""
+    code = sources.load(reference)
+    written = reference.partition("@")[0]
+    given = menu.given or ()
+    parameters = list(inspect.signature(code).parameters.values())
+    hints = get_type_hints(code.__init__)
+    by_position = [each for each in parameters[: len(given)] if each.kind in POSITIONAL]
+    options = parameters[len(given) :]
+    if len(by_position) < len(given) or any(each.kind not in NAMED for each in options):
+        expected = ", ".join([*given, "*", "option=default, …"])
+        raise InputError(
+            f"{menu.setting} {written}: its constructor takes {inspect.signature(code)}, expected "
+            f"({expected})"
+        )
+    fields: dict[str, Any] = {}
+    for option in options:
+        if option.name not in menu.shared:
+            default = ... if option.default is option.empty else option.default
+            fields[option.name] = (hints.get(option.name, Any), default)
+    match = sources.REFERENCE.fullmatch(reference)
+    assert match is not None
+    facts = {
+        name: getattr(code, name) for name in ("carries_state", "causal") if hasattr(code, name)
+    }
+    return menu.kind(
+        reference,
+        f"{match['name']} ({match['file']})",
+        reference,
+        tuple(option.name for option in options if option.name in menu.shared),
+        create_model("OwnOptions", __base__=Options, **fields),
+        **facts,
+    )
+
+
+ATTENTION = ("layers", "attention_heads", "feed_forward", "encoder_dropout")
+RECURRENCE = ("hidden_size", "recurrent_layers", "encoder_dropout")
+BOTH = (*ATTENTION, "hidden_size", "recurrent_layers")
+HEAD = ("head_sizes", "head_dropout")
+DROPS = ("schedule_epochs", "schedule_factor")
+
+LSTM = "va_search.models.encoders:Lstm"
+GRU = "va_search.models.encoders:Gru"
+TRANSFORMER = "va_search.models.encoders:Transformer"
+TRANSFORMER_LSTM = "va_search.models.encoders:TransformerLstm"
+
+ENCODERS = Menu(
+    "encoder",
+    Encoder,
+    Encoder("lstm", "LSTM", LSTM, RECURRENCE, carries_state=True, causal=True, gates=4),
+    Encoder("gru", "GRU", GRU, RECURRENCE, carries_state=True, causal=True, gates=3),
+    Encoder("transformer", "Transformer", TRANSFORMER, ATTENTION, stackable=True),
+    Encoder(
+        "transformer_lstm", "Transformer-LSTM", TRANSFORMER_LSTM, BOTH, carries_state=True, gates=4
+    ),
+    given=("width",),
+)
+
+FUSIONS = Menu(
+    "fusion",
+    Entry,
+    Entry("early", "early", "va_search.models.estimator:Early", stackable=True),
+    Entry("late", "late", "va_search.models.estimator:Late", stackable=True),
+    given=("dims", "width", "new_encoder"),
+)
+
+HEADS = Menu(
+    "heads",
+    Entry,
+    Entry("separate", "separate", "va_search.models.estimator:Separate", HEAD, stackable=True),
+    Entry("shared", "shared", "va_search.models.estimator:Shared", HEAD, stackable=True),
+    given=("size",),
+)
+
+LOSSES = Menu(
+    "loss",
+    Entry,
+    Entry(
+        "ccc",
+        "CCC",
+        "va_search.training.loss:CccLoss",
+        ("loss_valence", "loss_arousal"),
+        stackable=True,
+    ),
+    given=(),
+)
+
+
+def _schedule(
+    name: str, *settings: str, by_batch: bool = False, needs_score: bool = False
+) -> ScheduleEntry:
+    """A schedule built by the function of its name in training/schedules.py."""
+    code = f"va_search.training.schedules:{name}"
+    return ScheduleEntry(name, name, code, settings, by_batch=by_batch, needs_score=needs_score)
+
+
+SCHEDULES = Menu(
+    "schedule",
+    ScheduleEntry,
+    _schedule("constant"),
+    _schedule("step", *DROPS),
+    _schedule("cosine"),
+    _schedule("exponential", "schedule_factor"),
+    _schedule("linear"),
+    _schedule("warmup_cosine", "warmup", by_batch=True),
+    _schedule("one_cycle", "warmup", by_batch=True),
+    _schedule("plateau", *DROPS, needs_score=True),
+)
+
+
+def _normaliser(name: str, *settings: str, of_training: bool = False) -> Normaliser:
+    """A normaliser whose function in data/normalise.py says whose frames are measured."""
+    code = f"va_search.data.normalise:by_{name}"
+    return Normaliser(name, name, code, settings, of_training=of_training)
+
+
+NORMALISERS = Menu(
+    "normalise",
+    Normaliser,
+    _normaliser("none"),
+    _normaliser("train", "normalise_by", of_training=True),
+    _normaliser("recording", "normalise_by"),
+    _normaliser("subject", "normalise_by"),
+)
+
+MENUS: tuple[Menu[Any], ...] = (ENCODERS, FUSIONS, HEADS, LOSSES, SCHEDULES, NORMALISERS)
