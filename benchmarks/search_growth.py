@@ -94,9 +94,8 @@ def grow(folder: Path, store: Store, space: Space, concurrent: int) -> list[Mark
 
 
 def show_growth(marks: list[Mark], folder: Path, concurrent: int) -> None:
-    records = sorted(
-        Bank(folder / "home" / "bank").records("s"), key=lambda record: record["finished_at"]
-    )
+    bank = Bank(folder / "home" / "bank")
+    trials = sorted(bank.each_trial("s"), key=lambda trial: trial.finished_at or "")
     table = Table(
         "trials", "wall s per trial", "trial's own s", "overhead s per trial", "driver MiB"
     )
@@ -107,7 +106,7 @@ def show_growth(marks: list[Mark], folder: Path, concurrent: int) -> None:
         count = now.finished - before.finished
         if count == 0:
             continue
-        own = sum(record["seconds"] for record in records[before.finished : now.finished]) / count
+        own = sum(trial.seconds or 0.0 for trial in trials[before.finished : now.finished]) / count
         wall = (now.seconds - before.seconds) / count
         part = f"{before.finished + 1} to {now.finished}"
         table.add_row(

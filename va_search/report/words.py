@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search.data.store import Store
-from va_search.report.gather import Trial
 from va_search.report.model import DASH
 from va_search.training.settings import TrialSettings, configuration_id, unused
+from va_search.trial import Trial
 
 MODELS = {
     "lstm": "LSTM",
@@ -100,7 +100,7 @@ def configurations(trials: Iterable[Trial]) -> list[Configuration]:
     """Trials gathered over their seeds, in the order they come."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        key = f"{trial.study}/{trial.trial}"
+        key = trial.label
         if trial.settings is not None:
             key = configuration_id(trial.settings, but=("seed",))
         groups.setdefault(key, []).append(trial)

@@ -104,7 +104,7 @@ def run_search(
             artifacts=place.artifacts,
             parent=_parent(space, store),
             keys=TrialSettings.model_fields,
-            whole=partial(named.bank.record, study),
+            whole=partial(named.bank.trial, study),
             pictures=pictures,
             owner=place.owner,
             report=named.note_tracking,
@@ -113,8 +113,8 @@ def run_search(
             delivery.put
         )  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
-        for record in [*session.records.values(), *named.failures()]:
-            delivery.put(record)
+        for trial in [*session.records.values(), *named.failures()]:
+            delivery.put(trial)
         try:
             with stoppable(session):
                 _run(session, options, watch, lambda: _end(session, delivery))
@@ -150,8 +150,8 @@ def _end(session: Session, delivery: Delivery) -> None:
 def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
     """Trials whose last training failed, or with these all that were asked for; complete ones among
     them do no harm."""
-    failed = {str(record["trial"]) for record in study.failures()}
-    return failed if only == "failed" else failed | {trial for trial, _ in study.asked()}
+    failed = {trial.id for trial in study.failures()}
+    return failed if only == "failed" else failed | {trial.id for trial in study.asked()}
 
 
 def _run(

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.store import SPLITS, Recording, Store, frames_hash
-from va_search.ensemble.candidates import ALL
 from va_search.ensemble.predicted import predict as from_the_bank
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
@@ -24,6 +23,7 @@ from va_search.serving.members import Values, load_members, members_of, needed, 
 from va_search.submission.folder import PREDICTIONS, about_ensemble, may_write, write_folder
 from va_search.submission.formats import recording_sheets
 from va_search.training.weights import unfit
+from va_search.trial import ALL
 
 Watch = Callable[[str, int, int], None]
 

@@ -1,7 +1,4 @@
-"""What an epoch gives, and the mean of the predictions after several.
-
-Conventions: an epoch counts from 1; a CCC that was not measured (nothing to validate) is None.
-"""
+"""Sums over the batches of an epoch, and the mean of the predictions after several epochs."""
 
 from __future__ import annotations
 
@@ -17,34 +14,6 @@ from va_search.errors import JobError
 
 class Diverged(JobError):
     """Loss or predictions became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch gave.
-
-    `loss` is the mean over its batches, `learning_rate` the one it began with, `seconds` include
-    predicting. `frames_per_second` are frames through training per second of training,
-    `outside_share` the share of that time outside forward, backward and optimiser (on a GPU: as
-    seen from the CPU). CCCs and score are None on train_val_mix."""
-
-    epoch: int
-    loss: float
-    ccc_valence: float | None
-    ccc_arousal: float | None
-    score: float | None
-    learning_rate: float
-    seconds: float
-    frames_per_second: float
-    outside_share: float = 0.0
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best epoch of one dimension."""
-
-    ccc: float
-    epoch: int
 
 
 @dataclass

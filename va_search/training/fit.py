@@ -32,7 +32,7 @@ from va_search.models.fusion import States
 from va_search.predictions.bank import Predictions
 from va_search.training.batches import Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
-from va_search.training.epochs import Best, Diverged, Epoch, MeanOfEpochs, Sums
+from va_search.training.epochs import Diverged, MeanOfEpochs, Sums
 from va_search.training.examples import Examples, seen_people
 from va_search.training.loss import ccc_loss
 from va_search.training.order import Batch
@@ -47,6 +47,7 @@ from va_search.training.schedules import Schedule
 from va_search.training.seeding import epoch_seed, seeded
 from va_search.training.settings import MEANING, TrialSettings
 from va_search.training.weights import save_model
+from va_search.trial import Best, Epoch
 
 __all__ = ["Best", "Diverged", "Epoch", "Fit"]
 
@@ -112,7 +113,7 @@ class Fit:
         if self.settings.patience is None or not self.best:
             return False
         return (
-            len(self.history) - max(best.epoch for best in self.best.values())
+            len(self.history) - max(best.epoch or 0 for best in self.best.values())
             >= self.settings.patience
         )
 

@@ -51,9 +51,9 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
 
 def _rows(gathered: Gathered) -> list[FoldRow]:
     assert gathered.store is not None
-    records = [record for study in gathered.studies for record in study.records]
-    failures = [record for study in gathered.studies for record in study.failures]
-    return fold_table(records, failures, store_folds(gathered.store), gathered.store)
+    trials = [trial for study in gathered.studies for trial in study.trials]
+    failures = [trial for study in gathered.studies for trial in study.failures]
+    return fold_table(trials, failures, store_folds(gathered.store), gathered.store)
 
 
 def _tried(one: FoldRow) -> int:
