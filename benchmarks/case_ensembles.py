@@ -75,7 +75,7 @@ def cell(found: Row, what: str) -> str:
 
 def tell(materials: Materials) -> None:
     lines, folds = materials.lines, materials.folds
-    outside = sum(candidate.record["source"] == "outside" for candidate in lines.candidates)
+    outside = sum(candidate.is_outside for candidate in lines.candidates)
     print(
         f"{len(lines.candidates) - outside} trials and {outside} models from elsewhere; fold {lines.fold}: "
         f"{len(lines.recordings)} recordings, {materials.labelled_frames} labelled frames, {len(folds.parts)} parts, "

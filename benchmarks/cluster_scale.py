@@ -98,16 +98,15 @@ def grow(folder: Path, store: Store, space: Space, nodes: int) -> list[Mark]:
 
 
 def add_rows(table: Table, marks: list[Mark], folder: Path, nodes: int) -> None:
-    records = sorted(
-        Bank(folder / "home" / "bank").records("s"), key=lambda record: record["finished_at"]
-    )
+    bank = Bank(folder / "home" / "bank")
+    trials = sorted(bank.each_trial("s"), key=lambda trial: trial.finished_at or "")
     before, last = marks[0], marks[-1].finished
     for mark in [m for m in MARKS if 100 <= m < last] + [last]:
         now = next(one for one in marks if one.finished >= mark)
         count = now.finished - before.finished
         if count == 0:
             continue
-        own = sum(record["seconds"] for record in records[before.finished : now.finished]) / count
+        own = sum(trial.seconds or 0.0 for trial in trials[before.finished : now.finished]) / count
         each = [
             (getattr(now, name) - getattr(before, name)) / count
             for name in ("seconds", "driver", "gcs")

@@ -53,7 +53,6 @@ from numpy.typing import NDArray
 
 from va_search.data.store import Recording
 from va_search.ensemble import sums
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.folds import make_folds
 from va_search.ensemble.honest import Fits, winner
 from va_search.ensemble.material import Material
@@ -61,6 +60,7 @@ from va_search.ensemble.moments import Statistics
 from va_search.ensemble.recipe import load_recipe, read_recipe
 from va_search.ensemble.statistics import measure
 from va_search.metrics import DIMENSIONS
+from va_search.trial import Trial
 
 Vector = NDArray[np.float64]
 FRAMES = 24
@@ -279,8 +279,8 @@ def _measured(
     return measure(columns, annotation, recordings, [f"m{i:03}" for i in range(len(columns))])
 
 
-def _candidates(labels: Sequence[str]) -> list[Candidate]:
-    return [Candidate("members", label, {"source": "outside"}) for label in labels]
+def _candidates(labels: Sequence[str]) -> list[Trial]:
+    return [Trial("members", label, source="outside") for label in labels]
 
 
 def _no_frames(member: int) -> Vector:

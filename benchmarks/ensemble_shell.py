@@ -23,7 +23,8 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash, positions
 from va_search.files import Home
 from va_search.predictions.bank import Bank, Predictions
-from va_search.training.settings import TrialSettings
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings
 
 FEATURES = (("face",), ("voice",), ("face", "voice"))
 
@@ -74,16 +75,15 @@ def fill_bank(home: Home, store: Store, trials: int) -> None:
         }
         features = FEATURES[trial % 3]
         settings = TrialSettings(features=features, encoder=("lstm", "gru")[trial % 2], seed=trial)  # type: ignore[arg-type]
-        record = {
-            "source": "trained",
-            "settings": settings.model_dump(mode="json"),
-            "data_hash": store.data_hash(features),
-            "store": store.name,
-            "store_path": str(store.path.resolve()),
-            "best": {},
-            "history": [],
-        }
-        Bank(home.bank).write("many", f"{trial:016x}", record, found)
+        complete = Trial(
+            study="many",
+            id=f"{trial:016x}",
+            settings=settings,
+            data_hash=store.data_hash(features),
+            store=store.name,
+            store_path=str(store.path.resolve()),
+        )
+        Bank(home.bank).write(complete, found)
 
 
 def run(console: Console, *, memory: bool, quick: bool, recipe: str | None = None) -> None:

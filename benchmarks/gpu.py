@@ -39,7 +39,7 @@ from va_search.data.store import Store
 from va_search.training.features import place
 from va_search.training.fit import Fit
 from va_search.training.fused import Fused, fits_of
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 PARTS = ("matrix", "paper", "fused", "sharing")
 PAPER_SETS = ("mae", "fau", "wav2vec")

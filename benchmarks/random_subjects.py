@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from va_search.data.store import Recording, Store
 from va_search.ensemble import bootstrap, sums
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.folds import make_folds
 from va_search.ensemble.honest import Fits
 from va_search.ensemble.material import Material
@@ -31,6 +30,7 @@ from va_search.ensemble.moments import Statistics
 from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.statistics import measure
 from va_search.metrics import DIMENSIONS
+from va_search.trial import Trial
 
 Vector = NDArray[np.float64]
 BAGGED: dict[str, Any] = {"method": "bagged_greedy"}
@@ -127,7 +127,7 @@ def choose(
     ]
     chosen = [recordings[index] for index in inside]
     folds = make_folds(chosen, [recording.frames for recording in chosen])
-    candidates = [Candidate("entries", model, {"source": "outside"}) for model in models]
+    candidates = [Trial("entries", model, source="outside") for model in models]
     material = Material(of(statistics, inside), candidates, _no_frames, np.empty(0), chosen, folds)
     drawn = bootstrap.samples(folds.groups, len(chosen), number=1000)
     found = {}

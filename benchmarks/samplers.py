@@ -26,7 +26,7 @@ from va_search.search.configurations import Space
 from va_search.search.outcomes import MEASURES, Values
 from va_search.search.proposals import Proposals
 from va_search.search.space import load_space
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.trial_settings import TrialSettings, trial_id
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "any.yaml"
 ROWS = {"random": ("random", "score"), "tpe": ("tpe", "score"), "both": ("tpe", "both")}

@@ -57,8 +57,8 @@ from va_search.search.resources import cores
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.predict import in_batches, segments_of
-from va_search.training.settings import TrialSettings
 from va_search.training.weights import load_model
+from va_search.trial_settings import TrialSettings
 
 HERE = Path(__file__).parent
 RATES = (1e-3, 2e-3, 3e-3, 5e-3)
@@ -212,15 +212,14 @@ def ours(job: Job) -> Side:
     ]
     taken = watch(command, job.environment("ours"), folder / "log")
     bank = Bank(Home(folder / "home").bank)
-    records = list(bank.records("ours"))
-    written = [
-        (bank.folder("ours", one["trial"]) / "trial.json").stat().st_mtime for one in records
-    ]
-    first = min(at - one["seconds"] for at, one in zip(written, records, strict=True))
+    trials = list(bank.each_trial("ours"))
+    seconds = [trial.seconds or 0.0 for trial in trials]
+    written = [(bank.folder("ours", trial.id) / "trial.json").stat().st_mtime for trial in trials]
+    first = min(end - trained for end, trained in zip(written, seconds, strict=True))
     data = Examples(TrialSettings(**job.settings), job.store, torch.device("cpu"))
-    scores = [by_step(bank.folder("ours", one["trial"]), data) for one in records]
-    own = [one["best"]["score"]["value"] for one in records]
-    return Side(taken, first, scores, [one["seconds"] for one in records], own)
+    scores = [by_step(bank.folder("ours", trial.id), data) for trial in trials]
+    own = [trial.best["score"].ccc for trial in trials]
+    return Side(taken, first, scores, seconds, own)
 
 
 def by_step(folder: Path, data: Examples) -> float:

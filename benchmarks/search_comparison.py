@@ -43,6 +43,7 @@ from va_search.ensemble.recipe import Recipe, load_recipe
 from va_search.errors import InputError, Interrupted
 from va_search.files import Home, write_json
 from va_search.search.study import Study
+from va_search.trial import Trial
 
 ASHA = {"grace_epochs": 5, "reduction_factor": 3}
 ROWS: dict[str, dict[str, Any]] = {
@@ -79,10 +80,10 @@ class One:
         """Seconds of searching so far: core-seconds over cores."""
         return max((spent for _, spent in self.clock()), default=0.0)
 
-    def reached_by(self, record: dict[str, Any]) -> float:
+    def reached_by(self, trial: Trial) -> float:
         """Seconds of searching after which a trial had finished; infinite for one after the clock's
         last look."""
-        finished = datetime.fromisoformat(record["finished_at"]).timestamp()
+        finished = datetime.fromisoformat(str(trial.finished_at)).timestamp()
         return next((spent for at, spent in self.clock() if at >= finished), math.inf)
 
 
@@ -207,10 +208,7 @@ def read(one: One, store: Store, recipe: Recipe, marks: list[float]) -> list[Rea
         materials = gather(Home(one.folder), [NAME], store, outside=False)
     except InputError:  # no trial at all
         return [None for _ in marks]
-    times = {
-        candidate.trial: one.reached_by(candidate.record)
-        for candidate in materials.lines.candidates
-    }
+    times = {candidate.id: one.reached_by(candidate) for candidate in materials.lines.candidates}
     return [
         reached(materials, times, recipe, 60 * mark) if one.spent >= 60 * mark - 1 else None
         for mark in marks
@@ -239,7 +237,7 @@ def at_mark(
     dimensions = {}
     for dimension, material in materials.items():
         members = [
-            index for index, candidate in enumerate(material.candidates) if candidate.trial in known
+            index for index, candidate in enumerate(material.candidates) if candidate.id in known
         ]
         if not members:
             return len(known), None

@@ -34,7 +34,7 @@ from va_search.search.proposals import Proposals
 from va_search.search.run import run_search
 from va_search.search.session import Progress
 from va_search.search.space import load_space
-from va_search.training.settings import trial_id
+from va_search.trial_settings import trial_id
 
 SPACE = """sampler: {sampler}
 budget: {{trials: {trials}}}
@@ -95,9 +95,8 @@ def grow(folder: Path, store: Store, space: Space, concurrent: int) -> list[Mark
 
 
 def show_growth(marks: list[Mark], folder: Path, concurrent: int) -> None:
-    records = sorted(
-        Bank(folder / "home" / "bank").records("s"), key=lambda record: record["finished_at"]
-    )
+    bank = Bank(folder / "home" / "bank")
+    trials = sorted(bank.each_trial("s"), key=lambda trial: trial.finished_at or "")
     table = Table(
         "trials", "wall s per trial", "trial's own s", "overhead s per trial", "driver MiB"
     )
@@ -108,7 +107,7 @@ def show_growth(marks: list[Mark], folder: Path, concurrent: int) -> None:
         count = now.finished - before.finished
         if count == 0:
             continue
-        own = sum(record["seconds"] for record in records[before.finished : now.finished]) / count
+        own = sum(trial.seconds or 0.0 for trial in trials[before.finished : now.finished]) / count
         wall = (now.seconds - before.seconds) / count
         part = f"{before.finished + 1} to {now.finished}"
         table.add_row(

@@ -28,7 +28,7 @@ from va_search.data.simulate_affwild2 import simulate_affwild2
 from va_search.data.store import Store
 from va_search.training.fit import Fit
 from va_search.training.predict import MOST_ROWS, VALUES
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 WIDE: dict[str, Any] = {
     "normalise": "none", "segment_length": 100, "encoder": "transformer", "width": 64, "layers": 2, "feed_forward": 128,

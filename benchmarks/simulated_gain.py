@@ -52,7 +52,7 @@ from va_search.ensemble.moments import Moments
 from va_search.ensemble.select import greedy
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 COMBINATIONS = (
     "fau ires100 ecapatdnn hubert",

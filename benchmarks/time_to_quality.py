@@ -74,7 +74,7 @@ from va_search.search.space import load_space
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.predict import build_model, predict
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 BEST = 5
 """Trials whose mean is the recipe's score."""
@@ -177,7 +177,7 @@ def ours_tested(
         members = [int(index) for index in np.flatnonzero(fit.weights)]
         columns = [
             bank.column(
-                one.study, one.trial, "test", dimension, frames_hash=str(lines.test_frames_hash)
+                one.study, one.id, "test", dimension, frames_hash=str(lines.test_frames_hash)
             )
             for one in (candidates[index] for index in members)
         ]
@@ -191,12 +191,9 @@ def marks_of(
     """What our study had finished, every so many minutes of its time; making the ensemble comes on
     top."""
     materials, chosen = gather(Home(one.folder), [NAME], store, outside=False), load_recipe(recipe)
-    times = {
-        candidate.trial: one.reached_by(candidate.record)
-        for candidate in materials.lines.candidates
-    }
+    times = {candidate.id: one.reached_by(candidate) for candidate in materials.lines.candidates}
     bank = Bank(Home(one.folder).bank)
-    scores = {record["trial"]: record["best"]["score"]["value"] for record in bank.records(NAME)}
+    scores = {trial.id: trial.best["score"].ccc for trial in bank.each_trial(NAME)}
     found = []
     for number in range(1, int(one.spent / 60 / every + 1e-9) + 1):
         began, searched = time.process_time(), number * every * 60

@@ -20,7 +20,6 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -29,7 +28,8 @@ from va_search.files import Home
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import open_client, open_experiment
 from va_search.tracking.entries import trial_entries
-from va_search.training.settings import TrialSettings
+from va_search.trial import Best, Epoch, Trial
+from va_search.trial_settings import TrialSettings
 
 
 class Timed(Delivery):
@@ -44,38 +44,32 @@ class Timed(Delivery):
         self.processor += time.thread_time() - processor
 
 
-def record(number: int, epochs: int) -> dict[str, Any]:
+def complete(number: int, epochs: int) -> Trial:
     """A complete trial as the bank has it."""
     settings = TrialSettings(features=("face", "voice"), encoder="gru", seed=number)
     score = number % 97 / 100
-    numbers = {
-        "ccc_valence": score,
-        "ccc_arousal": score,
-        "score": score,
-        "loss": 1 - score,
-        "learning_rate": 1e-3,
-    }
-    speed = {"seconds": 2.0, "frames_per_second": 1e4}
-    pair = {"ccc": score, "epoch": epochs}
-    return {
-        "trial": f"{number:016x}",
-        "study": "s",
-        "source": "trained",
-        "settings": settings.model_dump(mode="json"),
-        "data_hash": "ab" * 32,
-        "device": "cpu",
-        "package_version": "0",
-        "best": {"valence": pair, "arousal": pair, "score": {"value": score, "epoch": epochs}},
-        "history": [{"epoch": epoch, **numbers, **speed} for epoch in range(1, epochs + 1)],
-        "seconds": 2.0 * epochs,
-        "frames_per_second": 1e4,
-        "finished_at": datetime.now(UTC).isoformat(),
-    }
+    history = [
+        Epoch(epoch, 1 - score, score, score, score, 1e-3, seconds=2.0, frames_per_second=1e4)
+        for epoch in range(1, epochs + 1)
+    ]
+    return Trial(
+        study="s",
+        id=f"{number:016x}",
+        settings=settings,
+        data_hash="ab" * 32,
+        device="cpu",
+        package_version="0",
+        best={name: Best(score, epochs) for name in ("valence", "arousal", "score")},
+        history=history,
+        seconds=2.0 * epochs,
+        frames_per_second=1e4,
+        finished_at=datetime.now(UTC).isoformat(),
+    )
 
 
 def delivered(home: Home, trials: int, epochs: int) -> list[str]:
     """Ours: milliseconds per trial as table cells."""
-    records = [record(number, epochs) for number in range(trials)]
+    records = [complete(number, epochs) for number in range(trials)]
     delivery = Timed(
         home.tracking_uri,
         study="s",
@@ -97,7 +91,7 @@ def plain(home: Home, trials: int, epochs: int) -> list[str]:
     """One call for each metric, param and tag."""
     client = open_client(home.tracking_uri)
     experiment = open_experiment(client, "plain", home.artifacts)
-    records = [record(number, epochs) for number in range(trials)]
+    records = [complete(number, epochs) for number in range(trials)]
     began = time.perf_counter()
     for one in records:
         entries = trial_entries(one, ())

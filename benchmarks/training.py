@@ -24,9 +24,9 @@ from rich.table import Table
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
-from va_search.training.epochs import Epoch
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
+from va_search.trial import Epoch
+from va_search.trial_settings import TrialSettings
 
 ENCODERS = ("lstm", "gru", "transformer", "transformer_lstm")
 DEMO: dict[str, Any] = {

@@ -25,7 +25,7 @@ from va_search.metrics import ccc
 from va_search.models.estimator import Estimator
 from va_search.training.loss import ccc_loss
 from va_search.training.predict import build_model
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 Split = tuple[Tensor, Tensor, Tensor]
 """x [segment, step, feature], mask [segment, step], label [segment, step, 2] (NaN unlabelled)."""

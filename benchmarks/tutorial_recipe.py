@@ -28,7 +28,7 @@ from va_search.data.store import FeatureSet
 from va_search.metrics import ccc
 from va_search.training.loss import ccc_loss
 from va_search.training.predict import build_model
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 
 class Windows(Dataset):  # type: ignore[type-arg]

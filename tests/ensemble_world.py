@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from trial_world import make_trial
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.files import Home
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank, Predictions
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 # name, subject, video, split, fold, frames
 ROWS = (
@@ -104,9 +105,9 @@ class World:
         noise: float,
         *,
         flipped: bool = False,
-        **record: Any,
+        **changes: Any,
     ) -> dict[str, Predictions]:
-        """One complete trial, with the record a search writes; `flipped`: up is down around 5, in
+        """One complete trial, as a search writes it; `flipped`: up is down around 5, in
         both dimensions."""
         predictions = self.predict(seed, noise)
         if flipped:
@@ -115,23 +116,10 @@ class World:
                 for split, one in predictions.items()
             }
         values = predictions["validation"].values
-        scores = [ccc(values[:, i], self.labels[:, i]) for i in range(2)]
+        valence, arousal = (ccc(values[:, i], self.labels[:, i]) for i in range(2))
         settings = TrialSettings(features=("face",), encoder=("lstm", "gru")[seed % 2], seed=seed)
-        best: dict[str, Any] = {
-            "valence": {"ccc": scores[0], "epoch": 3},
-            "arousal": {"ccc": scores[1], "epoch": 5},
-        }
-        best["score"] = {"value": sum(scores) / 2, "epoch": 4}
-        full = {
-            "source": "trained",
-            "settings": settings.model_dump(mode="json"),
-            "data_hash": self.store.data_hash(settings.features),
-            "store": self.store.name,
-            "store_path": str(self.store.path.resolve()),
-            "best": best,
-            "history": [],
-        }
-        self.bank.write(study, trial, {**full, **record}, predictions)
+        fields = {"settings": settings, "on": self.store, "ccc": (valence, arousal), **changes}
+        self.bank.write(make_trial(study, trial, **fields), predictions)
         return predictions
 
 

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from trial_world import make_trial
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import MIX, Recording, Store, frames_hash, positions
 from va_search.files import Home
-from va_search.metrics import DIMENSIONS, ccc
+from va_search.metrics import ccc
 from va_search.predictions.bank import Bank, Predictions
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.trial_settings import TrialSettings, trial_id
 
 RANGE = (0.5, 9.5)
 FOLDS = (0, 1, 2, "official")
@@ -113,25 +114,18 @@ class FoldsWorld:
         seed = [number, 99 if fold in ("official", MIX) else int(fold), again]
         parts = self.store.fold(fold)
         predictions = {"test": self.predicted(parts.test, [*seed, 1], 0.4 + 0.2 * number)}
-        best: dict[str, Any] = {}
+        pair = None
         if fold != MIX:
             predictions["validation"] = self.predicted(parts.validation, seed, 0.4 + 0.2 * number)
             labels = self.store.annotations[positions(parts.validation)]
-            pair = [ccc(predictions["validation"].values[:, i], labels[:, i]) for i in range(2)]
-            best = {d: {"ccc": pair[i], "epoch": 3} for i, d in enumerate(DIMENSIONS)}
-            best["score"] = {"value": sum(pair) / 2, "epoch": 3}
-        record = {
-            "source": "trained",
-            "settings": settings.model_dump(mode="json"),
-            "data_hash": self.store.data_hash(settings.features, settings.fold),
-            "store": self.store.name,
-            "store_path": str(self.store.path.resolve()),
-            "best": best,
-            "history": [],
-            "seconds": 2.0,
-        }
-        trial = trial_id(settings, record["data_hash"])
-        self.bank.write(study, trial, record, predictions)
+            pair = tuple(
+                ccc(predictions["validation"].values[:, i], labels[:, i]) for i in range(2)
+            )
+        trial = trial_id(settings, self.store.data_hash(settings.features, settings.fold))
+        record = make_trial(
+            study, trial, settings=settings, on=self.store, ccc=pair, epoch=3, seconds=2.0
+        )
+        self.bank.write(record, predictions)
         return trial
 
 

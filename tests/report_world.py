@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from trial_world import make_trial
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import MIX, Store, frames_hash, positions
@@ -17,7 +18,8 @@ from va_search.files import Home, write_json
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank, Predictions
 from va_search.search.study import Study
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.trial import Epoch
+from va_search.trial_settings import TrialSettings, trial_id
 
 HOSTILE = "<script>alert(1)</script>"
 PIPED = "a|b_<i>&c"
@@ -81,7 +83,7 @@ class World:
     def id_of(self, settings: TrialSettings) -> str:
         return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
 
-    def add(self, study: str, settings: TrialSettings, noise: float = 0.3, **record: Any) -> str:
+    def add(self, study: str, settings: TrialSettings, noise: float = 0.3, **changes: Any) -> str:
         """A complete trial whose predictions are annotations blurred by noise; its id."""
         trial, fold = self.id_of(settings), self.store.fold(settings.fold)
         rng = np.random.default_rng(int(trial, 16) % 2**32)
@@ -93,27 +95,21 @@ class World:
             )
             if recordings:
                 predictions[split] = Predictions(values, frames_hash(recordings))
-        best: dict[str, Any] = {}
+        pair = None
         if settings.fold != MIX:
             labels = self.store.annotations[positions(fold.validation)]
-            pair = [ccc(predictions["validation"].values[:, i], labels[:, i]) for i in range(2)]
-            best = {
-                name: {"ccc": value, "epoch": 3}
-                for name, value in zip(("valence", "arousal"), pair, strict=True)
-            }
-            best["score"] = {"value": sum(pair) / 2, "epoch": 3}
-        full = {
-            "source": "trained",
-            "settings": json.loads(settings.model_dump_json()),
-            "data_hash": self.store.data_hash(settings.features, settings.fold),
-            "store": self.store.name,
-            "store_path": str(self.store.path),
-            "best": best,
-            "history": _history(best),
-            "stopped": False,
-            "package_version": "0.1.0",
-        }
-        self.bank.write(study, trial, {**full, **record}, predictions)
+            pair = tuple(ccc(predictions["validation"].values[:, i], labels[:, i]) for i in (0, 1))
+        complete = make_trial(
+            study,
+            trial,
+            settings=settings,
+            on=self.store,
+            ccc=pair,
+            epoch=3,
+            history=_history(pair),
+            **{"stopped": False, "package_version": "0.1.0", **changes},
+        )
+        self.bank.write(complete, predictions)
         return trial
 
     def begin(self, study: str, space: dict[str, Any] | None = None) -> Study:
@@ -133,21 +129,16 @@ class World:
         Study(self.home, study).ask(self.id_of(settings), json.loads(settings.model_dump_json()))
 
 
-def _history(best: dict[str, Any]) -> list[dict[str, Any]]:
-    shares = (0.5, 0.8, 1.0, 0.9)
-    rows = []
-    for epoch, share in enumerate(shares, start=1):
-        row = {name: share * best[name]["ccc"] if best else None for name in ("valence", "arousal")}
-        score = None if not best else (row["valence"] + row["arousal"]) / 2  # type: ignore[operator]
-        rows.append(
-            {
-                "epoch": epoch,
-                "ccc_valence": row["valence"],
-                "ccc_arousal": row["arousal"],
-                "score": score,
-            }
-        )
-    return rows
+def _history(pair: tuple[float, ...] | None) -> list[Epoch]:
+    """Four epochs, the third the best."""
+    if pair is None:
+        return [Epoch(epoch) for epoch in range(1, 5)]
+    epochs = []
+    for epoch, share in enumerate((0.5, 0.8, 1.0, 0.9), start=1):
+        valence, arousal = (share * value for value in pair)
+        score = (valence + arousal) / 2
+        epochs.append(Epoch(epoch, ccc_valence=valence, ccc_arousal=arousal, score=score))
+    return epochs
 
 
 def make_world(folder: Path) -> World:

@@ -3,12 +3,13 @@ from weights."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from trial_world import make_trial
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash, positions
@@ -18,7 +19,8 @@ from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
 from va_search.submission import predict
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
+from va_search.trial import Best
+from va_search.trial_settings import TrialSettings
 
 SPLITS = ["train"] * 4 + ["validation"] * 3 + ["test"] * 4
 FRAMES = [97, 83, 120, 64, 90, 71, 55, 101, 60, 77, 1]
@@ -119,19 +121,9 @@ def train(bank: Bank, store: Store, study: str, trial: str, settings: dict[str, 
     while not fit.finished:
         fit.run_epoch()
     fit.save_weights(bank.folder(study, trial))
-    best = {
-        name: {"ccc": reached.ccc, "epoch": reached.epoch} for name, reached in fit.best.items()
-    }
-    record = {
-        "source": "trained",
-        "settings": fit.settings.model_dump(mode="json"),
-        "data_hash": store.data_hash(fit.settings.features),
-        "store": store.name,
-        "store_path": str(store.path.resolve()),
-        "best": {**best, "score": {"value": 0.0, "epoch": 1}},
-        "history": [],
-    }
-    bank.write(study, trial, record, fit.predictions())
+    record = make_trial(study, trial, settings=fit.settings, on=store)
+    best = {**fit.best, "score": Best(0.0, 1)}
+    bank.write(replace(record, best=best), fit.predictions())
 
 
 def make_ensemble(

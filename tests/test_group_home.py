@@ -19,6 +19,7 @@ from va_search.predictions.bank import Bank, Predictions
 from va_search.search.claims import Claims
 from va_search.search.study import Study
 from va_search.storage.homes import home_at
+from va_search.trial import Trial
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two other users")
 
@@ -68,7 +69,7 @@ def complete_trial(home: Home, study: str, trial: str) -> None:
         with whole_file(bank.folder(study, trial) / "valence.safetensors") as beside:
             save_file({"weight": torch.zeros(2)}, str(beside))
         values = np.zeros((3, 2), dtype=np.float32)
-        bank.write(study, trial, {"source": "trained"}, {"validation": Predictions(values, "abc")})
+        bank.write(Trial(study, trial), {"validation": Predictions(values, "abc")})
         claims.release_all()
 
 

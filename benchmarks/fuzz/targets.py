@@ -101,7 +101,7 @@ def _predictions(folder: Path, shared: Shared) -> str:
 
     bank = Bank(folder.parent / "bank")
     add_outside(bank, "study", folder, Store.open(shared / "store"))
-    return repr(sorted((record["trial"], record["content"]) for record in bank.records("study")))
+    return repr(sorted((trial.id, trial.content) for trial in bank.each_trial("study")))
 
 
 def _labels(folder: Path, shared: Shared) -> str:

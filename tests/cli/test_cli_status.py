@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 from typer.testing import CliRunner
 
 from va_search.cli.main import app
@@ -18,7 +18,7 @@ from va_search.data.store import Store, frames_hash
 from va_search.files import Home
 from va_search.predictions.bank import Predictions
 from va_search.search.study import Study
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.trial_settings import TrialSettings, trial_id
 
 ROWS = (("train", 1), ("train", 2), ("train", 3), ("validation", 4), ("test", None))
 
@@ -59,18 +59,9 @@ def add(study: Study, store: Store) -> Add:
         if value is None:
             study.record_failure(trial, document, "Traceback\nOutOfMemoryError: no")
             return trial
-        best: dict[str, Any] = {
-            "valence": {"ccc": value, "epoch": 1},
-            "arousal": {"ccc": value + 0.1, "epoch": 1},
-        }
-        best["score"] = {"value": value + 0.05, "epoch": 1}
-        record = {
-            "source": "trained",
-            "settings": document,
-            "best": best if fold != "train_val_mix" else {},
-        }
+        ccc = (value, value + 0.1) if fold != "train_val_mix" else None
         test = Predictions(np.zeros((4, 2), np.float32), frames_hash(store.split("test")))
-        study.bank.write("s", trial, record, {"test": test})
+        study.bank.write(make_trial("s", trial, settings=settings, ccc=ccc), {"test": test})
         return trial
 
     return put

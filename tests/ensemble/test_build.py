@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from va_search.errors import InputError
 from va_search.metrics import ccc, score
 from va_search.predictions.bank import Predictions
 from va_search.submission import predict
+from va_search.trial import Best
 
 GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20})
 MEAN = read_recipe("mean", {"method": "mean"})
@@ -69,8 +71,8 @@ def test_scores_are_those_of_the_weighted_predictions(world: World) -> None:
 
 
 def best_trial(world: World, dimension: str) -> str:
-    records = world.bank.records("first")
-    return str(max(records, key=lambda record: record["best"][dimension]["ccc"])["trial"])
+    trials = world.bank.each_trial("first")
+    return max(trials, key=lambda trial: trial.best[dimension].ccc).id
 
 
 def test_it_is_saved_whole_and_read_back(world: World) -> None:
@@ -154,11 +156,10 @@ def test_several_studies_each_trial_once(world: World) -> None:
 def test_trials_of_other_folds_are_left_out_and_counted(world: World) -> None:
     predictions = world.predict(9, 1.0)
     fold = world.store.fold(0).validation
-    world.bank.write(
-        "first", "z0", world.bank.record("first", "a0"), {**predictions, "validation": _other(fold)}
-    )
+    trial = world.bank.trial("first", "a0")
+    world.bank.write(replace(trial, id="z0"), {**predictions, "validation": _other(fold)})
     del predictions["test"]
-    world.bank.write("first", "z1", world.bank.record("first", "a0"), predictions)
+    world.bank.write(replace(trial, id="z1"), predictions)
     built = build(world.home, ["first"], MEAN, "m")
     assert built.candidates == 6
     assert built.left_out == {
@@ -190,14 +191,14 @@ def _other(recordings: tuple[Recording, ...]) -> Predictions:
 
 
 def test_the_fold_with_most_trials_is_judged_on(world: World) -> None:
-    record = world.bank.record("first", "a0")
+    trial = world.bank.trial("first", "a0")
     fold = world.store.fold(0).validation
     rng = np.random.default_rng(0)
     for index in range(7):
         other = _other(fold)
         other.values[:] = 5 + rng.normal(size=other.values.shape)
         world.bank.write(
-            "first", f"z{index}", record, {**world.predict(index, 1.0), "validation": other}
+            replace(trial, id=f"z{index}"), {**world.predict(index, 1.0), "validation": other}
         )
     built = build(world.home, ["first"], MEAN, "m")
     assert (built.measured_on.fold, built.candidates) == (0, 7)
@@ -206,9 +207,7 @@ def test_the_fold_with_most_trials_is_judged_on(world: World) -> None:
 
 def test_nothing_that_lines_up_is_an_error(world: World) -> None:
     world.bank.write(
-        "other",
-        "z0",
-        world.bank.record("first", "a0"),
+        replace(world.bank.trial("first", "a0"), study="other", id="z0"),
         {"validation": _other(world.store.split("test"))},
     )
     with pytest.raises(
@@ -284,9 +283,9 @@ def test_trials_of_two_stores_need_data(world: World) -> None:
 
 
 def test_annotations_that_changed_are_told(world: World) -> None:
-    record = world.bank.record("first", "a2")
-    record["best"]["valence"]["ccc"] += 0.2
-    world.bank.write("first", "a2", record, world.predict(2, 1.1))
+    trial = world.bank.trial("first", "a2")
+    best = {**trial.best, "valence": Best(trial.best["valence"].ccc + 0.2)}
+    world.bank.write(replace(trial, best=best), world.predict(2, 1.1))
     notes = build(world.home, ["first"], GREEDY, "e").notes
     assert len(notes) == 1 and "first/a2: its record says valence" in notes[0]
 

@@ -56,7 +56,7 @@ def direct(world: World, dimension: str = "valence") -> Statistics:
     lines = lines_of(world)
     column = ("valence", "arousal").index(dimension)
     columns = [
-        world.bank.column(c.study, c.trial, "validation", dimension, frames_hash=lines.frames_hash)
+        world.bank.column(c.study, c.id, "validation", dimension, frames_hash=lines.frames_hash)
         for c in lines.candidates
     ]
     recordings = [(r.name, r.frames) for r in lines.recordings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def test_a_constant_member_is_left_out_by_name(world: World) -> None:
     predictions = world.predict(3, 0.5)
     for one in predictions.values():
         one.values[:, 0] = 4.0
-    world.bank.write("first", "flat", world.bank.record("first", "a0"), predictions)
+    world.bank.write(replace(world.bank.trial("first", "a0"), id="flat"), predictions)
     materials = gather(world.home, ["first"], None, outside=True)
     assert materials.notes == ["left out of valence, its predictions are constant: first/flat"]
     assert len(materials["valence"].candidates) == 6 and len(materials["arousal"].candidates) == 7
@@ -160,12 +161,12 @@ def _mean(world: World):  # type: ignore[no-untyped-def]
 
 def test_only_constant_members_are_an_error_with_their_names(tmp_path: Path) -> None:
     world = make_world(tmp_path, trials=0)
-    record = make_world(tmp_path / "other", trials=1).bank.record("first", "a0")
-    record["store_path"] = str(world.store.path)
+    trial = make_world(tmp_path / "other", trials=1).bank.trial("first", "a0")
     predictions = world.predict(3, 0.5)
     for one in predictions.values():
         one.values[:, 1] = 4.0
-    world.bank.write("first", "flat", record, predictions)
+    flat = replace(trial, id="flat", store_path=str(world.store.path))
+    world.bank.write(flat, predictions)
     with pytest.raises(
         InputError, match=r"every member's arousal predictions are constant \(first/flat\)"
     ):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ensemble_world import World, make_world
+from trial_world import make_trial
 
 from va_search.data.store import frames_hash, positions
 from va_search.ensemble import credit as room
@@ -38,7 +39,7 @@ def put(world: World, trial: str, bias: float, seed: int, noise: float, study: s
         )
         values = truth + off + rng.normal(size=truth.shape) * noise
         found[split] = Predictions(values.astype(np.float32), frames_hash(recordings))
-    world.bank.write(study, trial, {"source": "trained", "settings": None, "best": {}}, found)
+    world.bank.write(make_trial(study, trial), found)
     values = found["validation"].values
     return float(np.mean([ccc(values[:, index], world.labels[:, index]) for index in range(2)]))
 
@@ -100,9 +101,9 @@ def test_there_is_no_credit_before_three_and_none_for_what_does_not_line_up(worl
         put(world, f"t{index}", 0.5, index, 0.3)
     values = np.zeros((4, 2), dtype=np.float32)
     world.bank.write(
-        "s", "elsewhere", {"source": "trained"}, {"validation": Predictions(values, "other frames")}
+        make_trial("s", "elsewhere"), {"validation": Predictions(values, "other frames")}
     )
-    world.bank.write("s", "mix", {"source": "trained"}, {})
+    world.bank.write(make_trial("s", "mix"), {})
     credits = Credits(world.home, world.store)
     assert (
         credits([("s", "t0"), ("s", "t1"), ("s", "elsewhere"), ("s", "mix"), ("s", "gone")]) == {}
@@ -149,7 +150,7 @@ def test_one_recording_is_judged_in_sample(world: World) -> None:
     for index in range(3):
         values = np.nan_to_num(world.store.annotations[rows], nan=5.0) + np.float32(index - 1)
         found = {"validation": Predictions(values, frames_hash(recordings))}
-        world.bank.write("s", f"t{index}", {"source": "trained"}, found)
+        world.bank.write(make_trial("s", f"t{index}"), found)
     contest = Contest(world.bank, frames_hash(recordings), "valence", recordings, annotation)
     contest.enter([("s", f"t{index}") for index in range(3)])
     assert contest.credit(("s", "t1")) == pytest.approx(

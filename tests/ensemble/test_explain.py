@@ -9,32 +9,33 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 
 from va_search.ensemble import weigh
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.explain import ELSEWHERE, Explanation, correlation, explain, shares
 from va_search.ensemble.moments import Statistics
 from va_search.ensemble.pictures import MOST, draw
 from va_search.ensemble.statistics import measure
+from va_search.trial import Trial
 
 FRAMES = 900
 
 
 def candidate(
     trial: str, encoder: str | None = "lstm", features: tuple[str, ...] = ("face",)
-) -> Candidate:
+) -> Trial:
     if encoder is None:
-        return Candidate("night", trial, {"source": "outside"})
+        return make_trial("night", trial, source="outside")
     settings = {
         "encoder": encoder,
         "fusion": "concat",
         "features": list(features),
         "seed": len(trial),
     }
-    return Candidate("night", trial, {"source": "trained", "settings": settings})
+    return make_trial("night", trial, settings=settings)
 
 
-def predict(candidates: list[Candidate], shares_of_label: list[float], seed: int = 0) -> Statistics:
+def predict(candidates: list[Trial], shares_of_label: list[float], seed: int = 0) -> Statistics:
     """Each predicts its share of the label, and noise of its own."""
     rng = np.random.default_rng(seed)
     labels = rng.normal(size=FRAMES)
@@ -43,9 +44,7 @@ def predict(candidates: list[Candidate], shares_of_label: list[float], seed: int
     return measure(columns, labels, [("r0", FRAMES // 2), ("r1", FRAMES - FRAMES // 2)], names)
 
 
-def explained(
-    candidates: list[Candidate], statistics: Statistics, weights: Any = None
-) -> Explanation:
+def explained(candidates: list[Trial], statistics: Statistics, weights: Any = None) -> Explanation:
     """With the greedy recipe, in-sample."""
 
     def judge(keep: Any) -> float:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 
 from va_search.data.store import Recording
 from va_search.ensemble import sums
 from va_search.ensemble.apply import combine
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.folds import make_folds
 from va_search.ensemble.honest import Fit, Fits, nested, winner
 from va_search.ensemble.material import Material
@@ -92,9 +92,7 @@ def material(seed: int = 3, people: int = PEOPLE, grouped: bool = False) -> Mate
     budget = 8 * MEMBERS**2 * (len(folds.parts) if grouped else len(recs))
     pairs = [(r.name, r.frames) for r in recs]
     statistics = measure(found, y, pairs, names, parts=folds.parts, budget=budget)
-    candidates = [
-        Candidate("s", f"m{i}", {"source": "trained", "settings": {}}) for i in range(MEMBERS)
-    ]
+    candidates = [make_trial("s", f"m{i}") for i in range(MEMBERS)]
     return Material(statistics, candidates, found.__getitem__, y, recs, folds)
 
 

@@ -11,6 +11,7 @@ from ensemble_world import World, make_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from trial_world import make_trial
 from typer.testing import CliRunner
 
 from va_search.cli.main import app
@@ -18,7 +19,6 @@ from va_search.data.store import Recording
 from va_search.ensemble import sums
 from va_search.ensemble.apply import combine
 from va_search.ensemble.build import build
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.folds import make_folds
 from va_search.ensemble.honest import Fit, Fits
 from va_search.ensemble.material import Material
@@ -62,7 +62,7 @@ def material(y: Vector, members: Vector, names: list[str] | None = None) -> Mate
     labels = names or [f"m{i:02}" for i in range(members.shape[1])]
     columns = list(np.ascontiguousarray(members.T))
     statistics = measure(columns, y, [(one.name, FRAMES) for one in recordings], labels)
-    candidates = [Candidate("s", label, {"source": "trained", "settings": {}}) for label in labels]
+    candidates = [make_trial("s", label) for label in labels]
     folds = make_folds(recordings, [FRAMES] * len(recordings))
     return Material(statistics, candidates, columns.__getitem__, y, recordings, folds)
 
@@ -187,9 +187,7 @@ def test_candidates_all_worse_than_a_constant_are_refused_with_their_cccs(tmp_pa
     with pytest.raises(InputError) as error:
         build(world.home, ["first"], DEFAULT, "e")
     assert [problem.split(":")[0] for problem in error.value.problems] == ["valence", "arousal"]
-    records = {
-        record["trial"]: record["best"]["arousal"]["ccc"] for record in world.bank.records("first")
-    }
+    records = {trial.id: trial.best["arousal"].ccc for trial in world.bank.each_trial("first")}
     best = max(records, key=lambda trial: records[trial])
     assert records[best] < -0.2
     assert f"6 recordings: first/{best} {records[best]:.3f}, first/" in error.value.problems[1]

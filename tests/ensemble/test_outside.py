@@ -44,9 +44,7 @@ def test_rows_find_their_frames(world: World, tmp_path: Path, rows: str, time: b
     covered = labelled if rows == "labelled" else np.ones(len(labelled), dtype=bool)
     np.testing.assert_allclose(found[covered], expected[covered], atol=1e-4)
     filled = int((~covered).sum()) + (20 if rows == "labelled" and time else 0)
-    assert (
-        added.filled_frames == filled == world.bank.record("first", "outside-red")["filled_frames"]
-    )
+    assert added.filled_frames == filled == world.bank.trial("first", "outside-red").filled_frames
     assert added.best["valence"] == pytest.approx(ccc(expected[:, 0], world.labels[:, 0]), abs=1e-4)
 
 
@@ -75,13 +73,13 @@ def test_rows_in_any_order_by_time(world: World, tmp_path: Path) -> None:
 def test_the_record_and_an_ensemble_with_it(world: World, tmp_path: Path) -> None:
     write_outside(tmp_path / "teams" / "red", world, seed=4)
     add_outside(world.bank, "first", tmp_path / "teams", world.store)
-    record = world.bank.record("first", "outside-red")
-    assert (record["source"], record["settings"], record["history"]) == ("outside", None, [])
+    record = world.bank.trial("first", "outside-red")
+    assert (record.source, record.settings_json, record.history) == ("outside", None, ())
     assert (
-        record["store_path"] == str(world.store.path.resolve())
-        and record["best"]["valence"]["epoch"] is None
+        record.store_path == str(world.store.path.resolve())
+        and record.best["valence"].epoch is None
     )
-    assert record["data_hash"] == world.store.data_hash([])
+    assert record.data_hash == world.store.data_hash([])
     built = build(world.home, ["first"], read_recipe("mean", {"method": "mean"}), "m")
     assert [m.source for m in built.dimensions["valence"].members] == [
         "trained",

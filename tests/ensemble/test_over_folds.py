@@ -45,17 +45,17 @@ def test_every_labelled_recording_is_from_the_trial_that_did_not_train_on_it(
     assert (len(together.entries), together.made, together.left_out) == (3, 3, {})
     labelled, test = world.store.labelled, world.store.split("test")
     for entry in together.entries:
-        record, bank = entry.record, world.configurations
-        assert record["source"] == "folds" and record["settings"]["fold"] == "all"
-        assert list(record["trials"]) == ["0", "1", "2", "3"]
-        values = bank.read("first", entry.trial, "validation", frames_hash=frames_hash(labelled))
+        bank = world.configurations
+        assert entry.source == "folds" and entry.fold == "all"
+        assert list(entry.trials) == ["0", "1", "2", "3"]
+        values = bank.read("first", entry.id, "validation", frames_hash=frames_hash(labelled))
         start = 0
         for recording in labelled:
             fold = world.store.fold(recording.fold)  # type: ignore[arg-type]
             assert recording not in fold.train
             own = world.bank.read(
                 "first",
-                record["trials"][str(recording.fold)],
+                entry.trials[str(recording.fold)],
                 "validation",
                 frames_hash=frames_hash(fold.validation),
             )
@@ -66,17 +66,17 @@ def test_every_labelled_recording_is_from_the_trial_that_did_not_train_on_it(
             start += recording.frames
         tests = [
             world.bank.read("first", t, "test", frames_hash=frames_hash(test))
-            for t in record["trials"].values()
+            for t in entry.trials.values()
         ]
         np.testing.assert_allclose(
-            bank.read("first", entry.trial, "test", frames_hash=frames_hash(test)),
+            bank.read("first", entry.id, "test", frames_hash=frames_hash(test)),
             np.mean(np.array(tests, dtype=np.float64), axis=0),
             atol=1e-6,
         )
         labels = world.store.annotations[positions(labelled)]
-        assert record["best"]["valence"]["ccc"] == pytest.approx(ccc(values[:, 0], labels[:, 0]))
-        pair = [record["best"][d]["ccc"] for d in ("valence", "arousal")]
-        assert record["best"]["score"]["value"] == pytest.approx(sum(pair) / 2)
+        assert entry.ccc("valence") == pytest.approx(ccc(values[:, 0], labels[:, 0]))
+        pair = [entry.ccc(d) for d in ("valence", "arousal")]
+        assert entry.score == pytest.approx(sum(pair) / 2)
 
 
 def test_what_is_not_complete_is_counted_and_named(world: FoldsWorld) -> None:
@@ -84,15 +84,10 @@ def test_what_is_not_complete_is_counted_and_named(world: FoldsWorld) -> None:
     world.train("first", 8, (0, 1, 2))
     world.train("first", 9, (1, "official"))
     world.train("first", 3, (MIX,))
-    record = {
-        **world.bank.record("first", world.bank.trials("first")[0]),
-        "source": "outside",
-        "settings": None,
-    }
+    trial = world.bank.trial("first", world.bank.trials("first")[0])
+    outside = replace(trial, id="outside-x", source="outside", settings=None, settings_json=None)
     validation = world.store.split("validation")
-    world.bank.write(
-        "first", "outside-x", record, {"validation": world.predicted(validation, [5], 1.0)}
-    )
+    world.bank.write(outside, {"validation": world.predicted(validation, [5], 1.0)})
     together = put_together(world.home, ["first"], world.store)
     assert len(together.entries) == 3
     assert together.left_out == {
@@ -106,7 +101,7 @@ def test_what_is_not_complete_is_counted_and_named(world: FoldsWorld) -> None:
 def test_nothing_is_made_twice_and_what_changed_is_made_anew(world: FoldsWorld) -> None:
     first = put_together(world.home, ["first"], world.store)
     kept = {
-        one.trial: (world.configurations.folder("first", one.trial) / "validation.arrow").stat()
+        one.id: (world.configurations.folder("first", one.id) / "validation.arrow").stat()
         for one in first.entries
     }
     assert put_together(world.home, ["first"], world.store).made == 0
@@ -123,10 +118,10 @@ def test_nothing_is_made_twice_and_what_changed_is_made_anew(world: FoldsWorld) 
     again = put_together(world.home, ["first"], world.store)
     assert again.made == 1
     changed = [
-        one.trial
+        one.id
         for one in again.entries
-        if (world.configurations.folder("first", one.trial) / "validation.arrow").stat()
-        != kept[one.trial]
+        if (world.configurations.folder("first", one.id) / "validation.arrow").stat()
+        != kept[one.id]
     ]
     assert len(changed) == 1
 
@@ -264,9 +259,7 @@ def test_its_submission_is_the_mean_of_the_folds(world: FoldsWorld, tmp_path: Pa
         frames_hash=built.frames_hash,
     )
     world.configurations.write(
-        "first",
-        built.dimensions["valence"].members[0].trial,
-        world.configurations.record("first", built.dimensions["valence"].members[0].trial),
+        world.configurations.trial("first", built.dimensions["valence"].members[0].trial),
         {"validation": Predictions(values * 0.5, built.frames_hash)},
     )
     with pytest.raises(InputError, match="a member or the annotations changed since"):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.moments import Statistics
 from va_search.ensemble.prune import prune
 from va_search.ensemble.statistics import measure
+from va_search.trial import Trial
 
 KINDS = (
     ("gru", ("face", "voice")),
@@ -21,7 +22,7 @@ KINDS = (
 )
 
 
-def world() -> tuple[Statistics, list[Candidate]]:
+def world() -> tuple[Statistics, list[Trial]]:
     """Members from the best to the worst, the last two from elsewhere."""
     rng = np.random.default_rng(0)
     y = rng.normal(size=400)
@@ -30,7 +31,7 @@ def world() -> tuple[Statistics, list[Candidate]]:
     candidates = []
     for index, kind in enumerate(KINDS):
         settings = None if kind is None else {"encoder": kind[0], "features": list(kind[1])}
-        candidates.append(Candidate("s", f"t{index}", {"settings": settings}))
+        candidates.append(make_trial("s", f"t{index}", settings=settings))
     return measure(members, y, [("a", 200), ("b", 200)], [c.label for c in candidates]), candidates
 
 
@@ -57,7 +58,7 @@ def test_only_the_counted_recordings_rank_and_ties_go_to_the_first() -> None:
     statistics = measure(
         [-good_first, good_first, good_first], y, [("a", 50), ("b", 50)], ["s/0", "s/1", "s/2"]
     )
-    candidates = [Candidate("s", str(i), {}) for i in range(3)]
+    candidates = [make_trial("s", str(i)) for i in range(3)]
     assert prune(statistics, np.array([1.0, 0.0]), candidates, top=1).tolist() == [
         False,
         True,

@@ -4,6 +4,7 @@ ensembles."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +62,10 @@ def test_train_val_mix_counts_all_alike_and_has_no_score(world: FoldsWorld) -> N
 
 def test_train_val_mix_trials_on_data_that_changed_are_left_out(world: FoldsWorld) -> None:
     now = paper(world, "train_val_mix")
-    old = world.bank.record("mix", world.bank.trials("mix")[0])
+    old = world.bank.trial("mix", world.bank.trials("mix")[0])
     for number in range(3):
-        stale = {**old, "data_hash": "that of the day before"}
+        stale = replace(old, study="old", id=f"a{number}", data_hash="that of the day before")
         world.bank.write(
-            "old",
-            f"a{number}",
             stale,
             {"test": world.predicted(world.store.split("test"), [number], 1.0)},
         )

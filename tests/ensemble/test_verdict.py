@@ -97,17 +97,15 @@ def test_the_recipe_best_is_the_best_single_trial_per_target_itself(world: World
 def test_the_best_trial_for_both_is_that_of_the_trials_own_scores(world: World) -> None:
     """What a search calls its best score: the highest mean of the two CCCs of one trial."""
     ensemble = build(world.home, ["first"], load_recipe("mean"), "mean")
-    records = {
-        trial: world.bank.record("first", trial)["best"] for trial in world.bank.trials("first")
-    }
-    best = max(records, key=lambda trial: records[trial]["score"]["value"])
+    records = {trial: world.bank.trial("first", trial).best for trial in world.bank.trials("first")}
+    best = max(records, key=lambda trial: records[trial]["score"].ccc)
     both = ensemble.best_for_both
     assert both is not None and (both.study, both.trial) == ("first", best)
     in_sample = both.scores["in_sample"]
     assert in_sample is not None
-    assert in_sample["score"] == pytest.approx(records[best]["score"]["value"], abs=1e-6)
+    assert in_sample["score"] == pytest.approx(records[best]["score"].ccc, abs=1e-6)
     for dimension in DIMENSIONS:
-        assert in_sample[dimension] == pytest.approx(records[best][dimension]["ccc"], abs=1e-6)
+        assert in_sample[dimension] == pytest.approx(records[best][dimension].ccc, abs=1e-6)
 
 
 def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it_is_judged_on(
@@ -119,7 +117,7 @@ def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it
     both = paired.best_for_both(materials)
     assert both is not None and both.predicted is not None
     ends = np.cumsum([0, *(recording.frames for recording in materials.lines.recordings)])
-    trials = [candidate.trial for candidate in materials.lines.candidates]
+    trials = [candidate.id for candidate in materials.lines.candidates]
     columns = {
         trial: world.bank.read(
             "first", trial, "validation", frames_hash=materials.lines.frames_hash

@@ -12,7 +12,7 @@ from va_search.models.encoders import sinusoids
 from va_search.models.estimator import Estimator, carry
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS
 from va_search.training.predict import build_model
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 SMALL: dict[str, Any] = {
     "width": 8, "layers": 2, "attention_heads": 2, "feed_forward": 16, "hidden_size": 6,

@@ -15,8 +15,8 @@ from training_world import write_store
 from va_search.models.menu import ENCODERS, MENUS, Encoder, Menu, Options
 from va_search.report.words import model_name, other_settings, varying
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings, trial_id, unstackable, unused
 from va_search.training.weights import load_model
+from va_search.trial_settings import TrialSettings, trial_id, unstackable, unused
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 

@@ -13,7 +13,7 @@ from va_search.models.estimator import Estimator
 from va_search.models.menu import FUSIONS, HEADS
 from va_search.models.stacked import AtOnce, EachItsOwn, Stack
 from va_search.training.predict import build_model
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 SIZES = {
     "width": 8, "layers": 2, "attention_heads": 2, "feed_forward": 12, "hidden_size": 6,

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 
 from va_search.errors import InputError, JobError
 from va_search.predictions.bank import Bank, Predictions
-
-RECORD = {"source": "trained", "settings": {"seed": 1}}
+from va_search.trial import PredictedSplit
 
 
 def pair(seed: int = 0, frames: int = 12) -> Predictions:
@@ -26,7 +26,9 @@ def pair(seed: int = 0, frames: int = 12) -> Predictions:
 @pytest.fixture
 def bank(tmp_path: Path) -> Bank:
     bank = Bank(tmp_path / "bank")
-    bank.write("s", "t1", RECORD, {"validation": pair(1), "test": pair(2, 5)})
+    bank.write(
+        make_trial("s", "t1", settings={"seed": 1}), {"validation": pair(1), "test": pair(2, 5)}
+    )
     return bank
 
 
@@ -37,9 +39,9 @@ def test_what_goes_in_comes_out(bank: Bank) -> None:
     column = bank.column("s", "t1", "test", "arousal", frames_hash="lines-up")
     np.testing.assert_array_equal(column, pair(2, 5).values[:, 1])
     assert column.dtype == np.float32 and not column.flags.writeable
-    record = bank.record("s", "t1")
-    assert (record["trial"], record["study"], record["settings"]) == ("t1", "s", {"seed": 1})
-    assert record["predictions"]["test"] == {"frames": 5, "frames_hash": "lines-up"}
+    trial = bank.trial("s", "t1")
+    assert (trial.id, trial.study, trial.settings_json) == ("t1", "s", {"seed": 1})
+    assert trial.predictions["test"] == PredictedSplit(5, "lines-up")
     assert bank.is_complete("s", "t1") and bank.studies() == ["s"] and bank.trials("s") == ["t1"]
 
 
@@ -48,7 +50,7 @@ def test_only_trials_with_a_record_are_complete(bank: Bank) -> None:
     assert (bank.folder("s", "t1") / "validation.arrow").is_file()
     assert not bank.is_complete("s", "t1") and bank.trials("s") == [] and bank.studies() == []
     with pytest.raises(InputError, match="no such file"):
-        bank.record("s", "t1")
+        bank.trial("s", "t1")
 
 
 def test_predictions_for_other_frames_are_refused(bank: Bank) -> None:
@@ -72,18 +74,17 @@ def test_predictions_that_are_no_numbers_are_never_written(bank: Bank, value: fl
     wrong = pair()
     wrong.values[3, 1] = value
     with pytest.raises(ValueError, match="finite"):
-        bank.write("s", "t2", RECORD, {"validation": wrong})
+        bank.write(make_trial("s", "t2"), {"validation": wrong})
     with pytest.raises(ValueError, match="finite and"):
-        bank.write(
-            "s", "t2", RECORD, {"validation": Predictions(np.zeros((3, 1), np.float32), "h")}
-        )
+        wrong = Predictions(np.zeros((3, 1), np.float32), "h")
+        bank.write(make_trial("s", "t2"), {"validation": wrong})
     assert not bank.is_complete("s", "t2")
 
 
 def test_names_are_never_paths(bank: Bank) -> None:
     for study, trial in (("..", "t"), ("s", "../t"), ("s/x", "t"), ("s", "")):
         with pytest.raises(InputError, match="can't be used as a file name"):
-            bank.write(study, trial, RECORD, {"validation": pair()})
+            bank.write(make_trial(study, trial), {"validation": pair()})
 
 
 def test_a_trial_is_adopted_without_a_second_copy(bank: Bank) -> None:
@@ -93,8 +94,8 @@ def test_a_trial_is_adopted_without_a_second_copy(bank: Bank) -> None:
     here, there = bank.folder("other", "t1"), bank.folder("s", "t1")
     for name in ("validation.arrow", "test.arrow", "valence.safetensors"):
         assert (here / name).stat().st_ino == (there / name).stat().st_ino
-    record = bank.record("other", "t1")
-    assert (record["study"], record["trained_in"]) == ("other", "s")
+    trial = bank.trial("other", "t1")
+    assert (trial.study, trial.trained_in) == ("other", "s")
     bank.adopt("other", "t1", source="s")  # again changes nothing
     np.testing.assert_array_equal(
         bank.read("other", "t1", "validation", frames_hash="lines-up"), pair(1).values
@@ -110,23 +111,16 @@ def test_a_trial_is_adopted_with_files_of_its_own_where_they_travel(bank: Bank) 
         assert (here / name).stat().st_ino != (there / name).stat().st_ino
 
 
-def test_only_unfinished_trials_are_discarded(bank: Bank) -> None:
-    with pytest.raises(InputError, match="is complete; it is not discarded"):
-        bank.discard("s", "t1")
-    bank.retract("s", "t1")
-    bank.discard("s", "t1")
-    assert not bank.folder("s", "t1").exists()
-
-
 def test_killed_while_writing_leaves_only_whole_trials(tmp_path: Path) -> None:
     program = f"""
 import numpy as np
 from pathlib import Path
 from va_search.predictions.bank import Bank, Predictions
+from va_search.trial import Trial
 bank = Bank(Path({str(tmp_path / "bank")!r}))
 values = np.ones((200_000, 2), np.float32)
 for index in range(10_000):
-    bank.write("s", f"t{{index}}", {{}}, {{"validation": Predictions(values, "h"), "test": Predictions(values, "h")}})
+    bank.write(Trial("s", f"t{{index}}"), {{"validation": Predictions(values, "h"), "test": Predictions(values, "h")}})
     print(index, flush=True)
 """
     with subprocess.Popen(
@@ -143,7 +137,7 @@ for index in range(10_000):
             assert bank.read("s", trial, split, frames_hash="h").sum() == 400_000
     unfinished = {path.name for path in (tmp_path / "bank" / "s").iterdir()} - set(bank.trials("s"))
     for trial in unfinished:
-        bank.write("s", trial, {}, {"validation": pair()})  # and can be written anew
+        bank.write(make_trial("s", trial), {"validation": pair()})  # and can be written anew
         assert bank.is_complete("s", trial)
 
 
@@ -155,6 +149,6 @@ def test_a_full_disk_is_said(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(JobError, match="no space left on the disk"):
-        bank.write("s", "t2", RECORD, {"validation": pair()})
+        bank.write(make_trial("s", "t2"), {"validation": pair()})
     assert not bank.is_complete("s", "t2")
     assert [path.name for path in bank.folder("s", "t2").iterdir()] == []

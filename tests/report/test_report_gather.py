@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_states_of_a_study_are_told_apart(world: World) -> None:
     (main,) = gather(world.home, ["main"]).studies
     assert len(main.trials) == 11
     assert [trial.stopped for trial in main.trials].count(True) == 1
-    assert [one.why for one in main.failed] == [f"ValueError: {HOSTILE} | no memory"]
+    assert [trial.failure.reason for trial in main.failed] == [f"ValueError: {HOSTILE} | no memory"]
     assert [one.settings.features for one in main.missing if one.settings] == [("hubert",)]
 
 
@@ -37,7 +38,7 @@ def test_a_damaged_record_is_named_and_left_out(world: World) -> None:
 def test_trials_without_validation_have_no_score(world: World) -> None:
     found = gather(world.home, ["mix", "ablation"])
     assert len(found.unscored) == 2
-    assert all(trial.valence is None for trial in found.unscored)
+    assert all(trial.ccc("valence") is None for trial in found.unscored)
     assert len(found.scored) == 12
 
 
@@ -108,8 +109,9 @@ def test_trials_on_data_that_changed_are_left_out_and_counted(tmp_path: Path) ->
         },
     )
     old = [world.add("old", settings, 0.9) for settings in each]
-    outside = {**world.bank.record("old", old[0]), "source": "outside", "settings": None}
-    world.bank.write("old", "outside-x", outside, {})
+    trial = world.bank.trial("old", old[0])
+    outside = replace(trial, id="outside-x", source="outside", settings=None, settings_json=None)
+    world.bank.write(outside, {})
     shutil.rmtree(world.store.path)
     world = make_world(tmp_path)  # imported again to its path, with corrected features
     for settings in each:

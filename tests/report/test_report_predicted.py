@@ -70,7 +70,7 @@ def test_without_validation_the_best_trial_is_shown(folded: World, name: str) ->
     found = found_for(folded, ["all"], name)
     assert found.who.startswith("trial ")
     best = max(gather(folded.home, ["all"]).on_main_fold, key=lambda trial: trial.score or 0.0)
-    assert found.pooled(0) == pytest.approx(best.valence, abs=1e-5)
+    assert found.pooled(0) == pytest.approx(best.ccc("valence"), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", [None, "six_fold", "train_val_mix", "ensemble_3"])

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from report_world import World
+from trial_world import best_of, make_trial
 
-from va_search.files import Home, write_json
-from va_search.predictions.bank import Bank, light
+from va_search.files import Home
+from va_search.predictions.bank import Bank
 from va_search.report import study_page as module
 from va_search.report.figures.progress import history_figure, pareto_figure
 from va_search.report.study_page import study_page
-from va_search.training.settings import TrialSettings
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings
 
 
-def made(number: int, home: Home | None = None, **changes: Any) -> dict[str, Any]:
-    """A trial's light record; whole in the bank of `home`. Valence grows with its number, arousal
+def made(number: int, home: Home | None = None, **changes: Any) -> Trial:
+    """A compact trial; whole in the bank of `home`. Valence grows with its number, arousal
     falls."""
     settings = TrialSettings(
         features=("fau", "hubert") if number % 2 else ("fau",),
@@ -25,25 +28,24 @@ def made(number: int, home: Home | None = None, **changes: Any) -> dict[str, Any
         learning_rate=1e-3 / (number + 1),
     )
     valence, arousal = number / 100, 0.5 - number / 200
-    best = {"valence": {"ccc": valence, "epoch": 1}, "arousal": {"ccc": arousal, "epoch": 1}}
-    best["score"] = {"value": (valence + arousal) / 2, "epoch": 1}
-    names = {
-        "trial": f"{number:016x}",
-        "study": "s",
-        "source": "trained",
-        "settings": settings.model_dump(mode="json"),
-    }
-    when = {"finished_at": f"2025-01-02T10:{number // 60:02}:{number % 60:02}+00:00"}
-    record = {**names, "best": best, "history": [], "predictions": {}, **when, **changes}
+    finished_at = f"2025-01-02T10:{number // 60:02}:{number % 60:02}+00:00"
+    trial = make_trial(
+        "s",
+        f"{number:016x}",
+        settings=settings,
+        ccc=(valence, arousal),
+        finished_at=finished_at,
+        **changes,
+    )
     if home is not None:
-        write_json(home.bank / "s" / names["trial"] / "trial.json", record)
-    return light(record)
+        Bank(home.bank).write(trial, {})
+    return trial.compact()
 
 
 def test_a_page_and_a_table_of_the_best(tmp_path: Path) -> None:
     home = Home(tmp_path)
     records = [made(number, home) for number in range(25)]
-    failed = {"trial": "f" * 16, "study": "s", "source": "trained", "failed": "ValueError: nan"}
+    failed = make_trial("s", "f" * 16, failed="ValueError: nan")
     found = study_page(home, "s", "both", None, [*records, failed])
     assert set(found) == {"study.html", "best.json"}
     columns, data = found["best.json"]["columns"], found["best.json"]["data"]
@@ -71,9 +73,9 @@ def test_a_long_study_is_read_in_part(tmp_path: Path, monkeypatch: pytest.Monkey
     records = [made(number, home) for number in range(50)]
     monkeypatch.setattr(module, "SAMPLE", 20)
     read: list[str] = []
-    record = Bank.record
+    whole = Bank.trial
     monkeypatch.setattr(
-        Bank, "record", lambda bank, study, trial: read.append(trial) or record(bank, study, trial)
+        Bank, "trial", lambda bank, study, trial: read.append(trial) or whole(bank, study, trial)
     )
     page = study_page(home, "s", "score", None, records)["study.html"]
     assert len(read) == 17 + module.BEST
@@ -84,7 +86,7 @@ def test_a_long_study_is_read_in_part(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_study_that_has_just_begun_says_so(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    for records in ([], [made(0, home)], [{**made(1, home), "best": {}}]):
+    for records in ([], [made(0, home)], [replace(made(1, home), best={})]):
         found = study_page(home, "s", "both", None, records)
         assert "Not there: There " in found["study.html"]
     assert found["best.json"]["data"] == []
@@ -101,7 +103,7 @@ def test_damaged_records_are_left_out(tmp_path: Path) -> None:
 
 def test_the_whole_world(world: World) -> None:
     records = [
-        light(record) for study in ("ablation", "folds") for record in world.bank.records(study)
+        trial.compact() for study in ("ablation", "folds") for trial in world.bank.each_trial(study)
     ]
     page = study_page(world.home, "ablation", "score", world.store, records)["study.html"]
     assert "<script" not in page and page.count("<svg") >= 2
@@ -118,9 +120,7 @@ def test_the_best_so_far_never_falls() -> None:
 
 
 def test_the_pareto_set_is_told() -> None:
-    dominated = made(9)
-    for name in ("valence", "arousal"):
-        dominated["best"][name]["ccc"] = -0.5
+    dominated = replace(made(9), best=best_of(-0.5))
     (shown,) = pareto_figure([made(1), made(2), dominated]).pictures
     assert shown.alt == "2 of 3 trials are in the Pareto set: 0.020 and 0.490; 0.010 and 0.495."
     assert pareto_figure([]).missing is not None

@@ -6,11 +6,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 from typer.testing import CliRunner
 
 from va_search.cli.main import app
@@ -62,20 +64,20 @@ def take(session: Session) -> str:
 def finish(session: Session, trial: str, value: float = 0.5) -> None:
     """What an actor does at the end of a training."""
     store = session.store
-    best: dict[str, Any] = {name: {"ccc": value, "epoch": 1} for name in ("valence", "arousal")}
-    record = {
-        "source": "trained",
-        "settings": session.running[trial],
-        "best": {**best, "score": {"value": value, "epoch": 1}},
-        "seconds": 1.0,
-        "data_hash": store.data_hash(["face"], "official"),
-        "finished_at": now(),
-    }
+    record = make_trial(
+        session.study.name,
+        trial,
+        settings=session.running[trial],
+        ccc=value,
+        seconds=1.0,
+        on=store,
+        finished_at=now(),
+    )
     predictions = {}
     for split in ("validation", "test"):
         values = np.zeros((sum(one.frames for one in store.split(split)), 2), dtype=np.float32)
         predictions[split] = Predictions(values, frames_hash(store.split(split)))
-    session.study.bank.write(session.study.name, trial, record, predictions)
+    session.study.bank.write(record, predictions)
     session.ended(trial, None)
 
 
@@ -230,7 +232,7 @@ def test_a_preview_trains_what_another_study_stopped_early(make: Make) -> None:
     finish(other, whole)
     ended(other)
     file = other.study.bank.folder("other", stopped) / "trial.json"
-    write_json(file, {**other.study.bank.record("other", stopped), "stopped": True})
+    write_json(file, replace(other.study.bank.trial("other", stopped), stopped=True).to_json())
     make().claims.release_all()
     preview = make_preview(other.study.home, other.space, other.store, study="s")
     assert (preview.elsewhere, preview.to_train) == (1, 5)

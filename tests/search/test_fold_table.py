@@ -4,28 +4,28 @@ failed."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ensemble_world import make_store
+from trial_world import make_trial
 
 from va_search.search.fold_table import Spread, fold_table, label_of
-from va_search.training.settings import TrialSettings
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings
 
 FOLDS: dict[str | int, str | int] = {1: 1, 2: 2, 3: "official"}
 
 
-def trial(fold: str | int, value: float | None, seed: int = 0, **changes: object) -> dict[str, Any]:
+def trial(fold: str | int, value: float | None, seed: int = 0, **changes: object) -> Trial:
     """A complete trial with this valence (arousal .1 more); a failed one without value."""
     settings = TrialSettings(
         **{"features": ("face",), "encoder": "gru", "fold": fold, "seed": seed, **changes}
     )
-    document: dict[str, Any] = {"settings": settings.model_dump(mode="json")}
     if value is None:
-        return {**document, "failed": "x"}
-    best = {"valence": {"ccc": value, "epoch": 1}, "arousal": {"ccc": value + 0.1, "epoch": 2}}
-    return {**document, "best": {**best, "score": {"value": value + 0.05, "epoch": 1}}}
+        return make_trial(settings=settings, failed="x")
+    return make_trial(settings=settings, ccc=(value, value + 0.1))
 
 
 def test_seeds_are_put_together_and_folds_averaged() -> None:
@@ -79,8 +79,8 @@ def test_a_configuration_that_only_failed_has_a_row_and_the_complete_come_first(
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_trial_on_data_that_changed_gives_way(tmp_path: Path, order: int) -> None:
     store = make_store(tmp_path / "store")
-    old = {**trial(1, 0.9), "data_hash": "that of the day before"}
-    now = {**trial(1, 0.2), "data_hash": store.data_hash(("face",), 1)}
+    old = replace(trial(1, 0.9), data_hash="that of the day before")
+    now = replace(trial(1, 0.2), data_hash=store.data_hash(("face",), 1))
     (row,) = fold_table([old, now][::order], [], {1: 1}, store)
     assert row.cells[1].values["valence"] == Spread(0.2, None, 1)
     (row,) = fold_table([old], [], {1: 1}, store)
@@ -88,9 +88,9 @@ def test_a_trial_on_data_that_changed_gives_way(tmp_path: Path, order: int) -> N
 
 
 def test_what_is_in_no_fold_is_in_no_row() -> None:
-    mixed = {**trial("train_val_mix", 0.0), "best": {}}
-    outside = {"settings": None, "best": {}}
-    other_version = {"settings": {"forgotten": 1}, "best": {}}
+    mixed = replace(trial("train_val_mix", 0.0), best={})
+    outside = make_trial(source="outside")
+    other_version = make_trial(settings={"forgotten": 1})
     assert (
         fold_table(
             [mixed, outside, other_version, trial(9, 0.5)], [trial("train_val_mix", None)], FOLDS

@@ -57,15 +57,13 @@ def test_every_fold_is_trained_and_a_lost_one_alone_again(tmp_path: Path, store:
     assert (summary["trained"], summary["failed"]) == (2 * len(keys), 0)
     assert "--recipe over_folds" in text
     bank = Bank(tmp_path / "home" / "bank")
-    records = bank.records("s")
-    assert sorted(str(record["settings"]["fold"]) for record in records) == sorted(
-        map(str, [*keys, *keys])
-    )
-    for record in records:
-        fold = store.fold(record["settings"]["fold"])
-        assert record["predictions"]["validation"]["frames_hash"] == frames_hash(fold.validation)
-    lost = records[0]
-    (bank.folder("s", lost["trial"]) / "trial.json").unlink()
+    trials = list(bank.each_trial("s"))
+    assert sorted(str(trial.fold) for trial in trials) == sorted(map(str, [*keys, *keys]))
+    for trial in trials:
+        fold = store.fold(trial.fold)
+        assert trial.frames_hash("validation") == frames_hash(fold.validation)
+    lost = trials[0]
+    (bank.folder("s", lost.id) / "trial.json").unlink()
     found, text = va_search("status", "s", "--home", tmp_path / "home")
     assert (
         sorted(row["complete"] for row in found["folds"]) == [False, True]
@@ -73,8 +71,8 @@ def test_every_fold_is_trained_and_a_lost_one_alone_again(tmp_path: Path, store:
     )
     again, _ = search(tmp_path, store, "all")
     assert (again["trained"], again["found"]) == (1, 2 * len(keys) - 1)
-    trained_anew = bank.record("s", lost["trial"])
-    assert trained_anew["best"] == lost["best"]  # bit for bit
+    trained_anew = bank.trial("s", lost.id)
+    assert trained_anew.best == lost.best  # bit for bit
     found, text = va_search("status", "s", "--home", tmp_path / "home")
     assert [row["complete"] for row in found["folds"]] == [True, True] and "sd of folds" in text
 
@@ -91,12 +89,12 @@ def test_train_val_mix_predicts_test_alone_and_everything_says_so(
     summary, text = search(tmp_path, store, "[train_val_mix]")
     assert (summary["trained"], summary["best"]) == (2, {})
     assert "no validation (train_val_mix)" in text and "--recipe paper/train_val_mix" in text
-    for record in Bank(tmp_path / "home" / "bank").records("s"):
-        assert (record["best"], record["averaged_epochs"], record["epochs"]) == ({}, [3, 5], 5)
-        assert record["predictions"].keys() == {"test"}
-        assert record["predictions"]["test"]["frames_hash"] == frames_hash(store.split("test"))
-        assert all(epoch["score"] is None and epoch["loss"] > 0 for epoch in record["history"])
-        folder = Bank(tmp_path / "home" / "bank").folder("s", record["trial"])
+    for trial in Bank(tmp_path / "home" / "bank").each_trial("s"):
+        assert (trial.best, trial.averaged_epochs, trial.epochs) == ({}, [3, 5], 5)
+        assert trial.predictions.keys() == {"test"}
+        assert trial.frames_hash("test") == frames_hash(store.split("test"))
+        assert all(epoch.score is None and epoch.loss > 0 for epoch in trial.history)
+        folder = Bank(tmp_path / "home" / "bank").folder("s", trial.id)
         assert sorted(path.name for path in folder.iterdir()) == ["test.arrow", "trial.json"]
     _, text = va_search("status", "s", "--home", tmp_path / "home")
     assert "2 trials have no validation (train_val_mix): test predictions only" in text

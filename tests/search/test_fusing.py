@@ -25,7 +25,7 @@ from va_search.search.session import Session, task
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.training import fused as fused_module
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 SPACE = """sampler: grid
 seeds: {seeds}
@@ -156,11 +156,9 @@ def test_each_trial_of_a_group_is_complete_and_as_trained_alone(make: Make) -> N
     assert report["failures"] == {}
     for trial, settings in group(single, 3):
         to_its_end(actor_of(single, [(trial, settings)]))
-        one, other = (each.study.bank.record("s", trial) for each in (session, single))
-        assert one["best"]["score"]["value"] == pytest.approx(
-            other["best"]["score"]["value"], abs=2e-4
-        )
-        assert one["epochs"] == 4 and "2 other seeds" in one["remarks"][0]
+        one, other = (each.study.bank.trial("s", trial) for each in (session, single))
+        assert one.score == pytest.approx(other.score, abs=2e-4)
+        assert one.epochs == 4 and "2 other seeds" in one.remarks[0]
     for trial, _ in drawn:
         session.ended(trial, None)
     assert session.finished == {trial for trial, _ in drawn}
@@ -210,12 +208,10 @@ def test_a_group_that_ends_in_the_middle_goes_on_from_its_checkpoints(
     to_its_end(actor_of(session, drawn[:2]))  # a later search may put it together otherwise
     to_its_end(actor_of(session, drawn[2:]))
     for trial, _ in drawn:
-        record = session.study.bank.record("s", trial)
-        assert record["resumed_at"] == [1]
-        assert [epoch["epoch"] for epoch in record["history"]] == [1, 2, 3, 4]
-        values = session.study.bank.read(
-            "s", trial, "test", frames_hash=record["predictions"]["test"]["frames_hash"]
-        )
+        record = session.study.bank.trial("s", trial)
+        assert record.resumed_at == [1]
+        assert [epoch.epoch for epoch in record.history] == [1, 2, 3, 4]
+        values = session.study.bank.read("s", trial, "test", frames_hash=record.frames_hash("test"))
         assert np.isfinite(values).all()
 
 
@@ -251,7 +247,7 @@ def test_a_group_that_finds_no_room_is_only_written_the_next_time(
     again = make(rates="0.001")
     to_its_end(actor_of(again, group(again, 2)))
     for trial_id, _ in drawn[1:]:
-        assert again.study.bank.record("s", trial_id)["resumed_at"] == [4]
+        assert again.study.bank.trial("s", trial_id).resumed_at == [4]
 
 
 def test_a_group_whose_process_died_is_put_together_again(make: Make) -> None:

@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
+from trial_world import make_trial
 
 from va_search.data.store import Store
-from va_search.files import Home, write_json
+from va_search.files import Home
 from va_search.search.adapters import SessionSearcher
 from va_search.search.session import Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
-from va_search.training.settings import TrialSettings
+from va_search.trial import Epoch, Trial
+from va_search.trial_settings import TrialSettings
 
 SPACE = """sampler: grid
 settings:
@@ -34,17 +36,18 @@ def session(tmp_path: Path, tiny_store: Store) -> Session:
     return Session(study, space, tiny_store, deliver=lambda record: None)
 
 
-def record(session: Session, settings: dict[str, Any], value: float) -> dict[str, Any]:
-    best: dict[str, Any] = {
-        "valence": {"ccc": value, "epoch": 1},
-        "arousal": {"ccc": value / 2, "epoch": 1},
-    }
-    epoch = {"epoch": 1, "loss": 0.5, "score": value}
-    return {
-        "trial": "", "study": "s", "source": "trained", "settings": settings, "seconds": 1.0, "predictions": {},
-        "best": {**best, "score": {"value": 0.75 * value, "epoch": 1}}, "history": [epoch] * 200,
-        "finished_at": f"2026-01-01T00:00:00.{int(value * 100):03}+00:00",
-    }  # fmt: skip
+def complete(session: Session, trial: str, settings: TrialSettings, value: float) -> Trial:
+    finished_at = f"2026-01-01T00:00:00.{int(value * 100):03}+00:00"
+    history = [Epoch(1, 0.5, score=value)] * 200
+    return make_trial(
+        "s",
+        trial,
+        settings=settings,
+        ccc=(value, value / 2),
+        seconds=1.0,
+        history=history,
+        finished_at=finished_at,
+    )
 
 
 def test_a_session_keeps_little_of_a_finished_trial(session: Session) -> None:
@@ -52,14 +55,13 @@ def test_a_session_keeps_little_of_a_finished_trial(session: Session) -> None:
         drawn = session.next_trial()
         assert drawn is not None
         trial, settings = drawn
-        made = {**record(session, settings.model_dump(mode="json"), value), "trial": trial}
-        write_json(session.study.bank.folder("s", trial) / "trial.json", made)
+        session.study.bank.write(complete(session, trial, settings, value), {})
         session.ended(trial, None)
     session.claims.release_all()
     again = Session(session.study, session.space, session.store, deliver=lambda record: None)
     for one in (session, again):
         assert len(one.finished) == 3
-        assert all(len(json.dumps(record)) < 500 for record in one.records.values())
+        assert all(len(json.dumps(each.to_json())) < 500 for each in one.records.values())
         progress = one.progress()
         assert (progress.best_valence, progress.best_arousal) == (0.9, 0.45)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from va_search.search.importance import LEAST, importances
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 
 def trials(number: int = 40) -> list[tuple[TrialSettings, float]]:

@@ -65,10 +65,10 @@ def read_bank(home: Path) -> dict[str, tuple[int, ...]]:
     """Read every entry whole; inode and time of the files of each."""
     bank, found = Bank(home / "bank"), {}
     for trial in bank.trials("s"):
-        about = bank.record("s", trial)["predictions"]
+        about = bank.trial("s", trial).predictions
         for split, one in about.items():
-            values = bank.read("s", trial, split, frames_hash=one["frames_hash"])
-            assert values.shape == (one["frames"], 2) and np.isfinite(values).all()
+            values = bank.read("s", trial, split, frames_hash=one.frames_hash)
+            assert values.shape == (one.frames, 2) and np.isfinite(values).all()
         stats = [path.stat() for path in sorted(bank.folder("s", trial).iterdir())]
         found[trial] = tuple(number for stat in stats for number in (stat.st_ino, stat.st_mtime_ns))
     return found

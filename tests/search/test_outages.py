@@ -23,6 +23,7 @@ from va_search.search.saves import StillTrained
 from va_search.storage.remote import Unreachable
 from va_search.training.epochs import Diverged
 from va_search.training.weights import save_model
+from va_search.trial import Trial
 
 
 def raised(error: Exception, cause: Exception | None = None) -> Exception:
@@ -112,7 +113,7 @@ def test_whatever_is_written_a_full_disk_is_known_by_its_number(
     writers: list[Callable[[], Any]] = [
         weights,
         lambda: bank.write(
-            "s", "t", {}, {"test": Predictions(np.zeros((50_000, 2), np.float32), "hash")}
+            Trial("s", "t"), {"test": Predictions(np.zeros((50_000, 2), np.float32), "hash")}
         ),
         lambda: write_json(full_disk / "a.json", ["x" * 100] * 1000),
     ]
@@ -125,7 +126,7 @@ def test_whatever_is_written_a_full_disk_is_known_by_its_number(
 
 
 def open_settings(store: Store) -> Any:
-    from va_search.training.settings import TrialSettings
+    from va_search.trial_settings import TrialSettings
 
     return TrialSettings(features=(sorted(store.feature_sets)[0],), encoder="gru", normalise="none")
 

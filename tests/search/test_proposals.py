@@ -15,7 +15,7 @@ from va_search.search import proposals as proposals_module
 from va_search.search.configurations import Space
 from va_search.search.proposals import Proposals
 from va_search.search.space import load_space
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.trial_settings import TrialSettings, trial_id
 
 HEADER = "sampler: {sampler}\nobjective: {objective}\nbudget: {{trials: 500}}\nseeds: [0, 1]\n"
 CELLS = """settings:

@@ -27,7 +27,7 @@ from va_search.search.sizes import memory_of_trial, number_of_weights
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.training.predict import build_model
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 SPACE = "sampler: grid\n{header}settings:\n  features: [face]\n  encoder: gru\n  width: 8\n  hidden_size: 8\n{settings}"
 Ready = Callable[..., Readiness]

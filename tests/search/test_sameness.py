@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trial_world import make_trial
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash
@@ -23,7 +24,7 @@ from va_search.search.session import Session
 from va_search.search.space import load_space
 from va_search.search.study import Study, now
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 FRAMES = (23, 17, 9, 21, 12)
 SMALL: dict[str, Any] = {
@@ -256,17 +257,21 @@ def session_of(
 def finish(session: Session, trial: str, trial_settings: TrialSettings) -> None:
     """What an actor does at the end of a training, whoever asked for it."""
     store = session.store
-    best: dict[str, Any] = {name: {"ccc": 0.5, "epoch": 1} for name in ("valence", "arousal")}
-    record = {
-        "source": "trained", "settings": trial_settings.model_dump(mode="json"), "seconds": 1.0, "device": "cpu",
-        "best": {**best, "score": {"value": 0.5, "epoch": 1}},
-        "data_hash": store.data_hash(trial_settings.features), "finished_at": now(),
-    }  # fmt: skip
+    record = make_trial(
+        session.study.name,
+        trial,
+        settings=trial_settings,
+        ccc=0.5,
+        seconds=1.0,
+        device="cpu",
+        on=store,
+        finished_at=now(),
+    )
     predictions = {}
     for split in ("validation", "test"):
         values = np.zeros((sum(one.frames for one in store.split(split)), 2), dtype=np.float32)
         predictions[split] = Predictions(values, frames_hash(store.split(split)))
-    session.study.bank.write(session.study.name, trial, record, predictions)
+    session.study.bank.write(record, predictions)
 
 
 def drain(session: Session) -> list[TrialSettings]:

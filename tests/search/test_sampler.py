@@ -13,7 +13,7 @@ from va_search.data.store import Store
 from va_search.search.configurations import Space
 from va_search.search.sampler import BEST, KEPT, LARGEST, Sampler, by_rank, kept
 from va_search.search.space import load_space
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 SPACE = """sampler: tpe
 objective: {objective}

@@ -120,10 +120,8 @@ def to_its_end(actor: TrialActor) -> dict[str, Any]:
 
 
 def values(home: Path, store: Store) -> np.ndarray:
-    record = Bank(home / "bank").record("s", "t1")
-    return Bank(home / "bank").read(
-        "s", "t1", "test", frames_hash=record["predictions"]["test"]["frames_hash"]
-    )
+    record = Bank(home / "bank").trial("s", "t1")
+    return Bank(home / "bank").read("s", "t1", "test", frames_hash=record.frames_hash("test"))
 
 
 def test_a_killed_actors_trial_goes_on_and_its_checkpoint_goes(
@@ -211,7 +209,7 @@ def test_tune_gets_no_checkpoint_of_a_trial_it_stops(
     one_epoch(actor, monkeypatch)
     monkeypatch.setattr(TrialActor, "_report_class_trainable_checkpoint", lambda *_: 1 / 0)
     assert actor.save().checkpoint is None
-    assert Bank(tmp_path / "home/bank").record("s", "t1")["stopped"]
+    assert Bank(tmp_path / "home/bank").trial("s", "t1").stopped
 
 
 def test_only_one_process_trains_a_trial(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

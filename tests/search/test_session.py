@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
@@ -23,7 +24,6 @@ from va_search.search import proposals as proposals_module
 from va_search.search.adapters import Progressing
 from va_search.search.credits import Credit
 from va_search.search.failures import IN_A_ROW, SAME_REASON, Outage
-from va_search.search.outcomes import reason
 from va_search.search.preview import make_preview
 from va_search.search.session import KILLED, LOSSES, Session
 from va_search.search.space import load_space
@@ -31,7 +31,8 @@ from va_search.search.study import Study
 from va_search.search.summary import Unfinished, summary_of
 from va_search.storage.homes import HomeCopy, Need
 from va_search.storage.remote import Remote
-from va_search.training.settings import TrialSettings
+from va_search.trial import Failure
+from va_search.trial_settings import TrialSettings
 
 SPACE = """sampler: {sampler}
 objective: {objective}
@@ -77,21 +78,21 @@ def finish(session: Session, trial: str, value: float = 0.5) -> None:
     store = session.store
     settings = session.running[trial]
     fold = store.fold(settings["fold"])
-    best: dict[str, Any] = {name: {"ccc": value, "epoch": 1} for name in ("valence", "arousal")}
-    record = {
-        "source": "trained",
-        "settings": settings,
-        "best": {**best, "score": {"value": value, "epoch": 1}} if fold.validation else {},
-        "epochs": settings["epochs"],
-        "seconds": 1.0,
-        "data_hash": store.data_hash(settings["features"], settings["fold"]),
-    }
+    record = make_trial(
+        session.study.name,
+        trial,
+        settings=settings,
+        ccc=value if fold.validation else None,
+        epochs=settings["epochs"],
+        seconds=1.0,
+        on=store,
+    )
     predictions = {}
     for split, recordings in (("validation", fold.validation), ("test", fold.test)):
         values = np.zeros((sum(recording.frames for recording in recordings), 2), dtype=np.float32)
         if recordings:
             predictions[split] = Predictions(values, frames_hash(recordings))
-    session.study.bank.write(session.study.name, trial, record, predictions)
+    session.study.bank.write(record, predictions)
     session.ended(trial, None)
 
 
@@ -132,7 +133,9 @@ def test_a_line_cut_by_a_kill_does_not_hurt(make: Make) -> None:
     with open(first.study.folder / "asked.jsonl", "a") as ledger:
         ledger.write('{"trial": "12')
     third = make()
-    assert take(third) in dict(third.study.asked())  # not written onto the cut line
+    assert take(third) in {
+        asked.id for asked in third.study.asked()
+    }  # not written onto the cut line
 
 
 def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
@@ -143,8 +146,8 @@ def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
     handed_out = [take(second) for _ in range(3)]
     assert trial not in handed_out and second.next_trial() is None
     assert second.adopted == 1 and trial in second.finished
-    record = second.study.bank.record("two", trial)
-    assert (record["study"], record["trained_in"]) == ("two", "one")
+    record = second.study.bank.trial("two", trial)
+    assert (record.study, record.trained_in) == ("two", "one")
     here, there = (
         second.study.bank.folder(study, trial) / "validation.arrow" for study in ("one", "two")
     )
@@ -171,8 +174,8 @@ def test_a_trial_stopped_early_is_adopted_only_where_trials_are_stopped_early(ma
     first = make("one")
     trial = take(first)
     finish(first, trial)
-    record = first.study.bank.record("one", trial)
-    write_json(first.study.bank.folder("one", trial) / "trial.json", {**record, "stopped": True})
+    record = dataclasses.replace(first.study.bank.trial("one", trial), stopped=True)
+    write_json(first.study.bank.folder("one", trial) / "trial.json", record.to_json())
     assert take(make("two")) == trial
 
 
@@ -213,7 +216,7 @@ def test_failures_are_kept_and_tried_again_by_the_next_run_only(make: Make) -> N
     session.ended(failed, "Traceback …\nValueError: nope\n")
     rest = {take(session) for _ in range(3)}
     assert failed not in rest and session.next_trial() is None
-    assert session.study.failures()[0]["failed"].endswith("ValueError: nope\n")
+    assert session.study.failures()[0].failure.traceback.endswith("ValueError: nope\n")
     session.claims.release_all()
     again = make()
     trial = take(again)
@@ -375,7 +378,7 @@ def test_a_damaged_failure_is_passed_over(make: Make) -> None:
 def test_a_training_that_ends_without_a_trial_in_the_bank_failed(make: Make) -> None:
     session = make()
     session.ended(take(session), None)
-    assert "bank does not have" in session.study.failures()[0]["failed"]
+    assert "bank does not have" in session.study.failures()[0].failure.traceback
     given_up = take(session)
     session.interrupted = True
     session.ended(given_up, None)
@@ -391,7 +394,7 @@ def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_ti
         session.died([trial], "the node went")
         assert not session.running and session.waiting and not session.reasons
         assert take(session) == trial
-    assert session.recovered == LOSSES and [one for one, _ in session.study.asked()] == [trial]
+    assert session.recovered == LOSSES and [asked.id for asked in session.study.asked()] == [trial]
     session.died([trial], "the node went")
     assert session.next_trial() is None and session.reasons.total() == 1 and not session.running
 
@@ -455,8 +458,8 @@ def test_unknown_studies_are_answered_with_the_known(make: Make) -> None:
 
 
 def test_the_reason_is_the_last_line() -> None:
-    assert reason("Traceback\n  File x\nValueError: a\n\n") == "ValueError: a"
-    assert reason("") == "unknown"
+    assert Failure("Traceback\n  File x\nValueError: a\n\n").reason == "ValueError: a"
+    assert Failure("").reason == "unknown"
 
 
 def test_trial_ids_follow_the_data(make: Make) -> None:
@@ -511,7 +514,7 @@ def test_a_configuration_that_was_cut_off_gets_its_other_folds_first(
         found.append(take(second))
         finish(second, found[-1])
     assert second.next_trial() is None
-    documents = [second.study.bank.record("s", trial)["settings"] for trial in second.finished]
+    documents = [second.study.bank.trial("s", trial).settings_json for trial in second.finished]
     assert {document["learning_rate"] for document in documents} == {documents[0]["learning_rate"]}
     assert {document["fold"] for document in documents} == set(second.space.folds)
 
@@ -728,7 +731,7 @@ def test_a_trial_without_memory_beside_others_is_tried_by_itself_at_the_end(make
     assert take(session) == hungry
     assert session.next_trial() is None  # nothing runs beside it
     session.found_no_memory([hungry], "Traceback …\nMemoryError: too large")
-    assert session.reasons.total() == 1 and session.study.failures()[0]["trial"] == hungry
+    assert session.reasons.total() == 1 and session.study.failures()[0].id == hungry
     assert session.next_trial() is None and not session.waiting
 
 

@@ -16,7 +16,7 @@ from va_search.errors import InputError
 from va_search.search.configurations import Space
 from va_search.search.session import planned_trials
 from va_search.search.space import load_space
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 GRID = "sampler: grid\nseeds: [0, 1]\nfolds: {}\nsettings: {{features: [face], encoder: gru, epochs: 6{}}}\n"
 SPLITS = ["train", "train", "train", "validation", "test"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trial_world import make_trial
 
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
@@ -21,7 +23,8 @@ from va_search.search.session import Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_from
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.trial import Best
+from va_search.trial_settings import TrialSettings, trial_id
 
 SPACE = """sampler: {sampler}
 objective: {objective}
@@ -57,17 +60,12 @@ def put(bank: Bank, store: Store, study: str, *, scored: bool = True, **settings
     rate = math.log10(made.learning_rate)
     valence, arousal = 1 - abs(rate + 3.5) / 4, 1 - abs(rate + 1.5) / 4
     best = {
-        "valence": {"ccc": valence},
-        "arousal": {"ccc": arousal},
-        "score": {"value": 1 - abs(rate + 2.5) / 4},
+        "valence": Best(valence),
+        "arousal": Best(arousal),
+        "score": Best(1 - abs(rate + 2.5) / 4),
     }
-    record = {
-        "source": "trained",
-        "settings": made.model_dump(mode="json"),
-        "data_hash": data_hash,
-        "best": best if scored else {},
-    }
-    bank.write(study, trial, record, {})
+    record = make_trial(study, trial, settings=made, data_hash=data_hash)
+    bank.write(replace(record, best=best if scored else {}), {})
     return trial
 
 
@@ -121,7 +119,7 @@ def test_what_tells_nothing_is_counted(
     put(bank, tiny_store, "old", learning_rate=0.5)
     put(bank, tiny_store, "old", learning_rate=0.01, epochs=3)
     put(bank, tiny_store, "old", learning_rate=0.01, scored=False)
-    bank.write("old", "outside-model", {"source": "outside", "settings": None, "best": {}}, {})
+    bank.write(make_trial("old", "outside-model", source="outside"), {})
     (warm,) = warm_start_from(bank, ["old"], space(), tiny_store, study="new")
     assert warm.counts() == {
         "study": "old",

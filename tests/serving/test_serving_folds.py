@@ -4,6 +4,7 @@ by name."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,15 +45,16 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> Served:
     for number, settings in enumerate(CONFIGURATIONS):
         for fold in (0, 1, "official"):
             train(Bank(home.bank), store, "first", f"c{number}-{fold}", {**settings, "fold": fold})
-    record = Bank(home.bank).record("first", "c0-official")
+    record = Bank(home.bank).trial("first", "c0-official")
     test = store.split("test")
     values = (
         np.random.default_rng(0)
         .uniform(1, 9, size=(sum(one.frames for one in test), 2))
         .astype(np.float32)
     )
-    mixed = {**record, "settings": {**record["settings"], "fold": MIX}, "best": {}}
-    Bank(home.bank).write("mix", "m0", mixed, {"test": Predictions(values, frames_hash(test))})
+    settings = {**record.settings_json, "fold": MIX}
+    mixed = replace(record, study="mix", id="m0", settings_json=settings, best={})
+    Bank(home.bank).write(mixed, {"test": Predictions(values, frames_hash(test))})
     return Served(home, store, build(home, ["first"], MEAN, "over"))
 
 

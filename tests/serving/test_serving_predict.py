@@ -132,8 +132,8 @@ def test_a_model_stands_once_where_one_epoch_is_best_of_both(served: Served) -> 
     assert [dimensions for _, dimensions in loaded["c"].models] == [
         ["valence", "arousal"]
     ]  # trained for one epoch
-    best = served.bank.record("first", "b")["best"]
-    assert (best["valence"]["epoch"] == best["arousal"]["epoch"]) == (len(loaded["b"].models) == 1)
+    best = served.bank.trial("first", "b").best
+    assert (best["valence"].epoch == best["arousal"].epoch) == (len(loaded["b"].models) == 1)
     assert [dimensions for _, dimensions in loaded["a"].models] == [["valence"]]
 
 

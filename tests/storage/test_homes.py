@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from s3_world import S3
+from trial_world import make_trial
 
 from va_search.files import Home, write_json
 from va_search.predictions.bank import Bank, Predictions
@@ -46,7 +47,7 @@ def complete(home: Home, study: str, trial: str) -> None:
         split: Predictions(np.full((5, 2), 0.5, np.float32), "h")
         for split in ("validation", "test")
     }
-    bank.write(study, trial, {"best": {}}, made)
+    bank.write(make_trial(study, trial), made)
 
 
 def files(home: Home, below: str) -> set[str]:
@@ -150,7 +151,7 @@ def test_a_study_that_is_searched_here_is_left_to_its_search(machine: Machine) -
         study.ask("t2", {})
         os.utime(put, (at, at))  # within the second of the last put
         one.merge(Need.RECORDS)
-        assert [trial for trial, _ in study.asked()] == ["t1", "t2"]
+        assert [trial.id for trial in study.asked()] == ["t1", "t2"]
         os.utime(put, (at + 5, at + 5))
         one.merge(Need.RECORDS)
         assert one.remote.read(name).count(b"\n") == 1
@@ -180,7 +181,7 @@ def test_a_search_that_begins_while_a_report_is_brought_keeps_its_files(
     monkeypatch.setattr(homes, "SIDE_BY_SIDE", 1)
     with search:
         one.merge(Need.PREDICTIONS)
-    assert [trial for trial, _ in study.asked()] == ["t2"]
+    assert [trial.id for trial in study.asked()] == ["t2"]
 
 
 def test_a_failure_that_another_machine_mended_is_forgotten(machine: Machine) -> None:
@@ -188,7 +189,7 @@ def test_a_failure_that_another_machine_mended_is_forgotten(machine: Machine) ->
     Study(one.home, "s").record_failure("t1", {}, "boom")
     one.merge(Need.RECORDS)
     other.merge(Need.RECORDS)
-    assert [record["trial"] for record in Study(other.home, "s").failures()] == ["t1"]
+    assert [trial.id for trial in Study(other.home, "s").failures()] == ["t1"]
     complete(other.home, "s", "t1")
     other.put_entry("s", "t1")
     other.remote.remove("studies/s/failures/t1.json")

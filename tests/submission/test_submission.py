@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,8 @@ def test_without_a_time_column_there_is_none(tmp_path: Path) -> None:
 def test_values_outside_the_range_are_clipped_and_counted(world: World, tmp_path: Path) -> None:
     predictions = world.predict(0, 0.6)
     predictions["test"].values[:4, 0] = (-3.0, 20.0, 0.5, 9.5)
-    record = {**world.bank.record("first", "a0")}
-    world.bank.write("wild", "w", record, predictions)
+    trial = replace(world.bank.trial("first", "a0"), study="wild", id="w")
+    world.bank.write(trial, predictions)
     built = build(world.home, ["wild"], GREEDY, "wild")
     written = write(world, built, tmp_path / "out")
     _, rows = read(tmp_path / "out" / "x1.csv")

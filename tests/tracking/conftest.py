@@ -10,91 +10,92 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trial_world import make_trial
 
 from va_search.tracking.door import open_client
-from va_search.training.settings import TrialSettings
+from va_search.trial import Best, Epoch, Trial
+from va_search.trial_settings import TrialSettings
 
 FINISHED = "2025-01-02T10:00:00+00:00"
 ENCODERS = ("lstm", "gru", "transformer", "transformer_lstm")
-Record = dict[str, Any]
 
 
-def trained(number: int, *, epochs: int = 3, **changes: Any) -> Record:
-    """A complete trial's trial.json; its scores grow with `number`."""
+def trained(number: int, *, epochs: int = 3, **changes: Any) -> Trial:
+    """A complete trial; its scores grow with `number`."""
     features = ("face", "voice") if number % 2 else ("voice",)
     settings = TrialSettings(features=features, encoder=ENCODERS[number % 4], seed=number)  # type: ignore[arg-type]
     history = [
-        {
-            "epoch": epoch,
-            "loss": 1.0 / epoch,
-            "ccc_valence": 0.1 * epoch + 0.01 * number,
-            "ccc_arousal": 0.2 * epoch + 0.01 * number,
-            "score": 0.15 * epoch + 0.01 * number,
-            "learning_rate": 1e-3,
-            "seconds": 2.0,
-            "frames_per_second": 1000.0,
-        }
+        Epoch(
+            epoch,
+            loss=1.0 / epoch,
+            ccc_valence=0.1 * epoch + 0.01 * number,
+            ccc_arousal=0.2 * epoch + 0.01 * number,
+            score=0.15 * epoch + 0.01 * number,
+            learning_rate=1e-3,
+            seconds=2.0,
+            frames_per_second=1000.0,
+        )
         for epoch in range(1, epochs + 1)
     ]
     last = history[-1]
-    return {
-        "trial": f"{number:016x}",
-        "study": "night",
-        "source": "trained",
-        "settings": settings.model_dump(mode="json"),
-        "data_hash": "ab" * 32,
-        "store": "tiny",
-        "store_path": "/stores/tiny",
-        "best": {
-            "valence": {"ccc": last["ccc_valence"], "epoch": epochs},
-            "arousal": {"ccc": last["ccc_arousal"], "epoch": epochs},
-            "score": {"value": last["score"], "epoch": epochs},
-        },
-        "history": history,
-        "epochs": epochs,
-        "stopped": False,
-        "seconds": 2.0 * epochs,
-        "frames_per_second": 1000.0,
-        "device": "cpu",
-        "package_version": "0.1.0",
-        "finished_at": FINISHED,
-        **changes,
+    trial = make_trial(
+        "night",
+        f"{number:016x}",
+        settings=settings,
+        data_hash="ab" * 32,
+        store="tiny",
+        store_path="/stores/tiny",
+        history=history,
+        epochs=epochs,
+        stopped=False,
+        seconds=2.0 * epochs,
+        frames_per_second=1000.0,
+        device="cpu",
+        package_version="0.1.0",
+        finished_at=FINISHED,
+    )
+    best = {
+        "valence": Best(last.ccc_valence, epochs),
+        "arousal": Best(last.ccc_arousal, epochs),
+        "score": Best(last.score, epochs),
     }
+    return replace(trial, **{"best": best, **changes})
 
 
-def failed(number: int, reason: str = "ValueError: the loss became nan") -> Record:
-    """A failed trial's record."""
-    whole = trained(number)
-    keys = ("trial", "study", "source", "settings", "package_version", "finished_at")
-    return {
-        **{key: whole[key] for key in keys},
-        "failed": f"Traceback (most recent call last):\n  …\n{reason}\n",
-    }
+def failed(number: int, reason: str = "ValueError: the loss became nan") -> Trial:
+    """A failed trial."""
+    return make_trial(
+        "night",
+        f"{number:016x}",
+        settings=trained(number).settings,
+        package_version="0.1.0",
+        finished_at=FINISHED,
+        failed=f"Traceback (most recent call last):\n  …\n{reason}\n",
+    )
 
 
-def outside(name: str, ccc: float = 0.4) -> Record:
-    """The record of a model from elsewhere."""
-    pair = {"ccc": ccc, "epoch": None}
-    best = {"valence": pair, "arousal": pair, "score": {"value": ccc, "epoch": None}}
-    keys = ("study", "data_hash", "package_version", "finished_at")
-    whole = {key: value for key, value in trained(0).items() if key in keys}
-    return {
-        **whole,
-        "trial": name,
-        "source": "outside",
-        "settings": None,
-        "best": best,
-        "history": [],
-    }
+def outside(name: str, ccc: float = 0.4) -> Trial:
+    """A model from elsewhere."""
+    return make_trial(
+        "night",
+        name,
+        source="outside",
+        ccc=ccc,
+        epoch=None,
+        data_hash="ab" * 32,
+        package_version="0.1.0",
+        finished_at=FINISHED,
+    )
 
 
 @pytest.fixture
 def records() -> Any:
-    """The makers of records: `trained(n)`, `failed(n)`, `outside(name)`."""
+    """The makers of trials: `trained(n)`, `failed(n)`, `outside(name)`."""
 
     class Records:
         trained = staticmethod(trained)

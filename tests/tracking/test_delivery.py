@@ -12,15 +12,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from va_search.predictions.bank import light
 from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import open_client
+from va_search.trial import Best
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -82,7 +83,7 @@ def test_a_study_is_a_parent_run_with_a_child_for_each_trial(
     assert study.data.metrics["best_score"] == pytest.approx(0.47)
     assert (study.data.metrics["trials_complete"], study.data.metrics["trials_failed"]) == (4, 1)
     found = by_trial(stored(home, TRIAL))
-    assert set(found) == {record["trial"] for record in put}
+    assert set(found) == {record.id for record in put}
     assert {run.data.tags["mlflow.parentRunId"] for run in found.values()} == {study.info.run_id}
     assert len({frozenset(run.data.params) for run in found.values()}) == 1, (
         "params must have the same keys everywhere"
@@ -116,13 +117,11 @@ def test_trials_without_validation_are_whole_runs_and_the_parent_has_no_best(
 ) -> None:
     first = records.trained(1)
     history = [
-        {**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None}
-        for epoch in first["history"]
+        replace(epoch, ccc_valence=None, ccc_arousal=None, score=None) for epoch in first.history
     ]
-    settings = {**first["settings"], "fold": "train_val_mix", "averaged_epochs": [2, 3]}
-    assert (
-        deliver(home, parent, {**first, "settings": settings, "best": {}, "history": history}) == []
-    )
+    settings = {**first.settings_json, "fold": "train_val_mix", "averaged_epochs": [2, 3]}
+    mixed = replace(first, settings_json=settings, best={}, history=history)
+    assert deliver(home, parent, mixed) == []
     (child,) = stored(home, TRIAL)
     assert child.info.status == "FINISHED" and child.data.tags["va_search.validation"] == "none"
     assert "loss" in child.data.metrics and not {"score", "best_score"} & child.data.metrics.keys()
@@ -157,7 +156,7 @@ def test_a_model_from_elsewhere_that_was_replaced_is_updated(
 ) -> None:
     deliver(home, parent, records.outside("SAIL", 0.2))
     deliver(
-        home, parent, {**records.outside("SAIL", 0.6), "finished_at": "2025-01-03T10:00:00+00:00"}
+        home, parent, replace(records.outside("SAIL", 0.6), finished_at="2025-01-03T10:00:00+00:00")
     )
     (after,) = stored(home, TRIAL)
     assert after.data.metrics["best_score"] == pytest.approx(0.6)
@@ -208,7 +207,7 @@ def test_a_deleted_experiment_comes_back(home: Path, parent: Any, records: Any) 
 def test_one_record_that_cannot_be_delivered_stops_no_other(
     home: Path, parent: Any, records: Any
 ) -> None:
-    broken = records.trained(1, best={"valence": {}})
+    broken = records.trained(1, best={"valence": Best(0.1, 1)})
     delivery = Delivery(
         f"sqlite:///{home / 'mlflow.db'}",
         study="night",
@@ -217,7 +216,7 @@ def test_one_record_that_cannot_be_delivered_stops_no_other(
     )
     for record in (broken, records.trained(2), records.trained(3)):
         delivery.put(record)
-    assert delivery.close(50) == [broken["trial"]]
+    assert delivery.close(50) == [broken.id]
     assert delivery.problem is not None
     assert {f"{n:016x}" for n in (2, 3)} <= set(by_trial(stored(home, TRIAL)))
 
@@ -312,7 +311,6 @@ def test_no_picture_is_left_being_drawn_when_the_waiting_ends(
 QUIET = """
 import sys
 from pathlib import Path
-from va_search.predictions.bank import light
 from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
 assert "mlflow" not in sys.modules
@@ -391,7 +389,7 @@ def test_a_server_that_dies_is_caught_up_with_by_the_next_search(
 def test_records_are_read_when_they_are_delivered_not_kept(
     home: Path, parent: Any, records: Any
 ) -> None:
-    bank = {record["trial"]: record for record in (records.trained(n) for n in range(3))}
+    bank = {record.id: record for record in (records.trained(n) for n in range(3))}
     read: list[str] = []
 
     def whole(trial: str) -> dict[str, Any]:
@@ -404,7 +402,7 @@ def test_records_are_read_when_they_are_delivered_not_kept(
             keys={"encoder"},
         )  # fmt: skip
         for record in [*bank.values(), records.failed(3)]:
-            delivery.put(record if "failed" in record else light(record))
+            delivery.put(record.compact() if record.failure is None else record)
         assert delivery.close(50) == [] and delivery.problem is None
 
     run()
@@ -432,8 +430,8 @@ def test_the_parent_run_has_the_pictures_of_all_records(
     asked: list[list[str]] = []
 
     def pictures(known: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        asked.append([record["trial"] for record in known])
-        table = {"columns": ["trial"], "data": [[record["trial"]] for record in known]}
+        asked.append([record.id for record in known])
+        table = {"columns": ["trial"], "data": [[record.id] for record in known]}
         return {"study.html": f"<p>{len(known)} trials", "best.json": table, "more.json": {"n": 1}}
 
     delivery = drawn(home, parent, pictures)
@@ -441,9 +439,7 @@ def test_the_parent_run_has_the_pictures_of_all_records(
     for record in put:
         delivery.put(record)
     assert delivery.close(50) == [] and delivery.problem is None
-    assert asked == [[record["trial"] for record in put]], (
-        "once, at the end: a minute has not passed"
-    )
+    assert asked == [[record.id for record in put]], "once, at the end: a minute has not passed"
     (study,) = stored(home, "tags.`va_search.role` = 'study'")
     (page,) = artifact(home, "study.html")
     assert page.parent.parent.name == study.info.run_id

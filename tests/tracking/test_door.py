@@ -14,7 +14,7 @@ from va_search.errors import InputError
 from va_search.files import Home
 from va_search.tracking.door import Place, open_client, tracking_place, trials_view
 from va_search.tracking.entries import BEST
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 HOME = Home(Path("va-home"))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 from va_search.tracking.entries import best_of, run_name, text, times, trial_entries
-from va_search.training.settings import TrialSettings
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings
 
 
 def test_every_setting_is_a_flat_param(records: Any) -> None:
@@ -20,7 +22,7 @@ def test_every_setting_is_a_flat_param(records: Any) -> None:
 
 
 def test_models_from_elsewhere_and_failures_have_the_same_params(records: Any) -> None:
-    keys = set(records.trained(1)["settings"])
+    keys = set(records.trained(1).settings_json)
     whole = trial_entries(records.trained(1), keys).params
     assert trial_entries(records.outside("SAIL"), keys).params.keys() == whole.keys()
     assert trial_entries(records.outside("SAIL"), keys).params["encoder"] == "-"
@@ -75,12 +77,12 @@ def test_names_tell_trials_apart(records: Any) -> None:
     names = [run_name(records.trained(number)) for number in range(8)]
     assert names[1] == "gru face+voice seed 1 (000000)"
     assert len(set(names)) == 8
-    many = records.trained(1)
-    many["settings"] = {
-        **many["settings"],
+    settings = {
+        **records.trained(1).settings_json,
         "features": [f"feature_set_{i}" for i in range(9)],
         "fold": 3,
     }
+    many = records.trained(1, settings_json=settings)
     assert run_name(many) == "gru 9 feature sets seed 1 fold 3 (000000)"
     assert run_name(records.outside("SAIL")) == "SAIL"
 
@@ -118,17 +120,10 @@ def test_a_trial_without_validation_logs_its_loss_and_says_so(records: Any) -> N
     assert best_of(record) == {}
 
 
-def unvalidated(record: dict[str, Any]) -> dict[str, Any]:
-    """The record as a trial on train_val_mix leaves it."""
+def unvalidated(trial: Trial) -> Trial:
+    """The trial as one on train_val_mix."""
     history = [
-        {**epoch, "ccc_valence": None, "ccc_arousal": None, "score": None}
-        for epoch in record["history"]
+        replace(epoch, ccc_valence=None, ccc_arousal=None, score=None) for epoch in trial.history
     ]
-    settings = {**record["settings"], "fold": "train_val_mix", "averaged_epochs": [2, 3]}
-    return {
-        **record,
-        "settings": settings,
-        "best": {},
-        "history": history,
-        "averaged_epochs": [2, 3],
-    }
+    settings = {**trial.settings_json, "fold": "train_val_mix", "averaged_epochs": [2, 3]}
+    return replace(trial, settings_json=settings, best={}, history=history, averaged_epochs=(2, 3))

@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,8 +89,8 @@ def test_two_searches_at_once_deliver_to_a_server_on_postgres(
             pictures=lambda known: {"a.txt": study},
         )
         for number in range(6):
-            delivery.put({**records.trained(number, epochs=30), "study": study})
-        delivery.put({**records.failed(6), "study": study})
+            delivery.put(records.trained(number, epochs=30, study=study))
+        delivery.put(replace(records.failed(6), study=study))
         left[study] = delivery.close(120)
 
     searches = [threading.Thread(target=search, args=(study,)) for study in ("day", "night")]

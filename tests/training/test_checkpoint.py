@@ -17,7 +17,7 @@ from va_search.models.menu import SCHEDULES
 from va_search.training import fit as fit_module
 from va_search.training.checkpoint import KEY, NAME
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 ENCODERS = ["lstm", "gru", "transformer", "transformer_lstm"]
 

@@ -26,7 +26,7 @@ from va_search.training.features import (
     shared_tensor,
 )
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 CPU = torch.device("cpu")
 PLENTY = 10**9

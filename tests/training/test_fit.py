@@ -18,10 +18,11 @@ from va_search.data.table import import_table
 from va_search.errors import InputError, JobError
 from va_search.metrics import ccc
 from va_search.training import fit as fit_module
-from va_search.training.epochs import Diverged, Epoch, Sums
+from va_search.training.epochs import Diverged, Sums
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
 from va_search.training.weights import load_model
+from va_search.trial import Epoch
+from va_search.trial_settings import TrialSettings
 
 ENCODERS = ["lstm", "gru", "transformer", "transformer_lstm"]
 

@@ -15,8 +15,8 @@ from va_search.errors import InputError
 from va_search.training.checkpoint import NAME
 from va_search.training.fit import Fit
 from va_search.training.fused import Fused, fits_of, unfusable
-from va_search.training.settings import TrialSettings
 from va_search.training.weights import load_model
+from va_search.trial_settings import TrialSettings
 
 CLOSE = 2e-4
 """Losses and CCCs may differ by so much, predictions by this share of the label range: rounding,

@@ -15,7 +15,7 @@ from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
 from va_search.training.epochs import Diverged, MeanOfEpochs
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 
 def settings(**changes: object) -> TrialSettings:

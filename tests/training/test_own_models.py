@@ -17,8 +17,8 @@ from va_search.report.words import model_name
 from va_search.search.space import load_space
 from va_search.training.fit import Fit
 from va_search.training.own_models import own_model_problems, own_sources
-from va_search.training.settings import TrialSettings, trial_id
 from va_search.training.weights import load_model
+from va_search.trial_settings import TrialSettings, trial_id
 
 TCN = """
 import torch

@@ -9,7 +9,7 @@ import torch
 
 from va_search.models.menu import SCHEDULES
 from va_search.training.schedules import Schedule
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 
 def rates(

@@ -8,7 +8,8 @@ import pytest
 from ensemble_world import World, make_world
 from pydantic import ValidationError
 
-from va_search.training.settings import TrialSettings, of_this_data, trial_id
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings, trial_id
 
 
 def make(**changes: object) -> TrialSettings:
@@ -135,4 +136,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_a_trial_is_of_the_data_that_it_read(
     world: World, changes: dict[str, Any], same: bool
 ) -> None:
-    assert of_this_data({**world.bank.record("first", "a0"), **changes}, world.store) is same
+    document = {**world.bank.trial("first", "a0").to_json(), **changes}
+    assert Trial.from_json(document).is_of(world.store) is same

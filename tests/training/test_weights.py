@@ -13,8 +13,8 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.training.fit import Fit
-from va_search.training.settings import TrialSettings
 from va_search.training.weights import load_model
+from va_search.trial_settings import TrialSettings
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from va_search.errors import counted
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from va_search.trial import Trial
+
 LIST_EXAMPLE = "Example: va-search bank list first"
 ADD_EXAMPLE = "Example: va-search bank add first --from team_predictions --data stores/mine"
 
@@ -41,9 +43,9 @@ def list_(
         known = bank.studies()
         if study not in known:
             raise InputError(unknown_name("study", study, known))
-        records = bank.records(study)
-        output.show(_listed(study, records))
-        if not all(record["best"] for record in records):
+        trials = list(bank.each_trial(study))
+        output.show(_listed(study, trials))
+        if not all(trial.best for trial in trials):
             output.show(NO_VALIDATION)
         kept = (
             "trial",
@@ -54,14 +56,15 @@ def list_(
             "filled_frames",
             "finished_at",
         )
-        output.done([{key: record[key] for key in kept if key in record} for record in records])
+        documents = [trial.to_json() for trial in trials]
+        output.done([{key: each[key] for key in kept if key in each} for each in documents])
 
 
-def _listed(study: str, records: list[dict[str, Any]]) -> Table:
+def _listed(study: str, trials: list[Trial]) -> Table:
     from rich.table import Table
 
     table = Table(
-        title=f"bank of study {study}: {counted(len(records), 'trial')} (CCC on each one's validation)",
+        title=f"bank of study {study}: {counted(len(trials), 'trial')} (CCC on each one's validation)",
         title_justify="left",
     )
     table.add_column("trial", no_wrap=True)
@@ -71,18 +74,15 @@ def _listed(study: str, records: list[dict[str, Any]]) -> Table:
         table.add_column(name, justify="right")
     for name in ("valence", "arousal"):
         table.add_column(f"{name}\nin-sample", justify="right", no_wrap=True)
-    for record in records:
-        settings = record["settings"] or {}
+    for trial in trials:
+        settings = trial.noted_settings or {}
         model = f"{settings['encoder']}, {settings['fusion']}" if settings else "outside"
         features = ", ".join(settings.get("features", ["–"]))
         places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
-        scores = [
-            number(record["best"][dimension]["ccc"])
-            for dimension in ("valence", "arousal")
-            if record["best"]
-        ]
-        scores = scores or ["none", "none"]
-        table.add_row(record["trial"], model, features, *places, *scores)
+        scores = ["none", "none"]
+        if trial.best:
+            scores = [number(trial.best[dimension].ccc) for dimension in ("valence", "arousal")]
+        table.add_row(trial.id, model, features, *places, *scores)
     return table
 
 

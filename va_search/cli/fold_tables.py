@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from va_search.data.store import Store
     from va_search.search.fold_table import Cell, FoldRow, Spread
+    from va_search.trial import Trial
 
 SHOWN = 3
 """Configurations whose fold table is shown; --json has them all."""
@@ -21,8 +22,8 @@ SHOWN = 3
 def show_folds(
     output: Output,
     document: dict[str, Any],
-    records: list[dict[str, Any]],
-    failures: list[dict[str, Any]],
+    trials: list[Trial],
+    failures: list[Trial],
 ) -> list[dict[str, Any]]:
     """Show the fold tables of a study that has several folds; all of them as plain data, none where
     there is one fold.
@@ -32,8 +33,8 @@ def show_folds(
     from va_search.search.fold_table import fold_table
 
     store = _store(document)
-    folds = study_folds(document, [*records, *failures], store)
-    rows = fold_table(records, failures, folds, store) if len(folds) > 1 else []
+    folds = study_folds(document, [*trials, *failures], store)
+    rows = fold_table(trials, failures, folds, store) if len(folds) > 1 else []
     for row in rows[:SHOWN]:
         output.show(table_of(row, folds))
         for line in lacking(row, folds):
@@ -57,7 +58,7 @@ def _store(document: dict[str, Any]) -> Store | None:
 
 
 def study_folds(
-    document: dict[str, Any], trials: list[dict[str, Any]], store: Store | None
+    document: dict[str, Any], trials: list[Trial], store: Store | None
 ) -> dict[str | int, str | int]:
     """The folds that a study's space asks for or its trials have, by number where the store tells
     it, without train_val_mix."""
@@ -66,7 +67,7 @@ def study_folds(
 
     numbers = {} if store is None else store_folds(store)
     asked = document["space"].get("folds", [OFFICIAL])
-    keys: set[str | int] = {(trial["settings"] or {}).get("fold", MIX) for trial in trials}
+    keys: set[str | int] = {MIX if trial.fold is None else trial.fold for trial in trials}
     keys |= set(numbers.values()) if asked == "all" else {numbers.get(key, key) for key in asked}
     known = {number: key for number, key in numbers.items() if key in keys}
     others = keys - set(known.values()) - {MIX}

@@ -51,13 +51,13 @@ def _study(home: Home, name: str) -> Progress:
     from va_search.search.study import Study
 
     study = Study(home, name)
-    records = []
+    trials = []
     for trial in study.bank.trials(name):
         try:
-            records.append(study.bank.record(name, trial))
+            trials.append(study.bank.trial(name, trial))
         except InputError:
             continue
-    return progress_of(home, name, records, study.failures(), brings_store=False)
+    return progress_of(home, name, trials, study.failures(), brings_store=False)
 
 
 def _ensembles(home: Home) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from va_search.search.session import Progress
     from va_search.search.summary import Summary
     from va_search.tracking.delivery import Pictures
+    from va_search.trial import Trial
 
 EXAMPLE = "Example: va-search search search_spaces/any.yaml --data stores/mine --study first"
 
@@ -199,10 +200,10 @@ def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
 def pictures_for(home: Home, space: Space, store: Store, study: str) -> Pictures:
     """What draws a study for its parent run in MLflow; imported when it first draws."""
 
-    def pictures(records: Sequence[dict[str, Any]]) -> Mapping[str, Any]:
+    def pictures(trials: Sequence[Trial]) -> Mapping[str, Any]:
         from va_search.report.study_page import study_page
 
-        return study_page(home, study, space.objective, store, records)
+        return study_page(home, study, space.objective, store, trials)
 
     return pictures
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from va_search.files import Home
     from va_search.report.standing import Progress
+    from va_search.trial import Trial
 
 EXAMPLE = "Example: va-search status first; without a name: the home's studies and ensembles"
 
@@ -78,32 +79,33 @@ def _show_study(output: Output, home: Home, study: str, best: int) -> None:
         "seconds": 0.0,
     }  # it has models from elsewhere only
     document = found.document() if found.exists() else never_searched
-    records = found.bank.records(study)
+    trials = list(found.bank.each_trial(study))
     failures = found.failures()
-    progress = progress_of(home, study, records, failures)
+    progress = progress_of(home, study, trials, failures)
     output.show(progress_text(progress, document["seconds"]))
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
-    scored = [record for record in records if record["best"]]
+    scored = [trial for trial in trials if trial.best]
     if scored:
         output.show(best_table(scored, best))
-    if len(scored) < len(records):
-        without = len(records) - len(scored)
+    if len(scored) < len(trials):
+        without = len(trials) - len(scored)
         have = "has" if without == 1 else "have"
         output.show(
             f"{counted(without, 'trial')} {have} no validation (train_val_mix): test predictions only"
         )
-    folds = show_folds(output, document, records, failures)
+    folds = show_folds(output, document, trials, failures)
     show_failures(output, failures)
-    front = pareto(records) if document["space"].get("objective") == "both" else None
+    front = pareto(trials) if document["space"].get("objective") == "both" else None
     if front:
         output.show(pareto_table(front))
-    scores = [{"trial": r["trial"], "source": r["source"], "best": r["best"]} for r in records]
+    documents = [trial.to_json() for trial in trials]
+    scores = [{key: each[key] for key in ("trial", "source", "best")} for each in documents]
     output.done(
         {
             **document,
             "complete": scores,
-            "failed": failures,
+            "failed": [trial.to_json() for trial in failures],
             "searching": progress.searching,
             "planned": progress.planned,
             "running": progress.running,
@@ -169,7 +171,7 @@ def ask_head(address: str, study: str | None, home: str | None, best: int, as_js
         output.done(document)
 
 
-def best_table(records: list[dict[str, Any]], count: int) -> Table:
+def best_table(trials: list[Trial], count: int) -> Table:
     """The best of trials that have a score; CCCs are each trial's best epoch on validation, so
     in-sample."""
     from rich.table import Table
@@ -181,16 +183,13 @@ def best_table(records: list[dict[str, Any]], count: int) -> Table:
         table.add_column(name, overflow="fold")
     for name in ("valence", "arousal", "score"):
         table.add_column(name, justify="right")
-    for record in sorted(records, key=lambda r: -r["best"]["score"]["value"])[:count]:
-        settings = record["settings"] or {}
+    for trial in sorted(trials, key=lambda trial: -trial.best["score"].ccc)[:count]:
+        settings = trial.noted_settings or {}
         named = [str(settings.get(name, "–")) for name in ("encoder", "fusion")]
         places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
-        best = record["best"]
-        values = [best["valence"]["ccc"], best["arousal"]["ccc"], best["score"]["value"]]
+        values = [trial.best[name].ccc for name in ("valence", "arousal", "score")]
         features = "+".join(settings.get("features", ["–"]))
-        table.add_row(
-            record["trial"], *named, features, *places, *(number(value) for value in values)
-        )
+        table.add_row(trial.id, *named, features, *places, *(number(value) for value in values))
     return table
 
 
@@ -210,8 +209,8 @@ def pareto_table(front: list[dict[str, Any]]) -> Table:
     return table
 
 
-def show_failures(output: Output, failures: list[dict[str, Any]]) -> None:
+def show_failures(output: Output, failures: list[Trial]) -> None:
     """One line a failed trial; the whole traceback is in the study's folder and in --json."""
-    for failure in failures:
-        last = failure["failed"].strip().splitlines()[-1]
-        output.show(f"failed {failure['trial']}: {last}")
+    for trial in failures:
+        if trial.failure is not None:
+            output.show(f"failed {trial.id}: {trial.failure.reason}")

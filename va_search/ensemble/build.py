@@ -185,13 +185,13 @@ def _weighted(
         scores=_scores(outcome, intervals["ensemble"], dimension),
         best_single=Single(
             study=best.study,
-            trial=best.trial,
+            trial=best.id,
             scores=_scores(single, intervals["best_single"], dimension),
         ),
         post=fit.post,
         shrink=fit.shrink,
         takes=outcome.recipe if auto else None,
-        outside=any(candidate.record["source"] == "outside" for candidate in material.candidates),
+        outside=any(candidate.is_outside for candidate in material.candidates),
         per_recording=None if spread is None else Spread(**asdict(spread)),
     )
 
@@ -221,7 +221,7 @@ def _changed(material: Material, dimension: str) -> list[str]:
     for candidate, now in zip(
         material.candidates, material.statistics.total().ccc_of_each(), strict=True
     ):
-        then = candidate.record.get("best", {}).get(dimension, {}).get("ccc")
+        then = candidate.ccc(dimension)
         if then is not None and abs(then - now) > CHANGED:
             notes.append(
                 f"{candidate.label}: its record says {dimension} {then:.3f}, its predictions give {now:.3f} on this "

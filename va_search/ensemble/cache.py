@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.candidates import ALL, Candidate, LineUp
+from va_search.ensemble.candidates import LineUp
 from va_search.ensemble.moments import Groups, Statistics
 from va_search.ensemble.statistics import BUDGET, ROWS, groups_within, measure
 from va_search.errors import InputError
 from va_search.files import Home, digest, whole_file
 from va_search.predictions.bank import Bank
+from va_search.trial import ALL, Trial
 
 FORMAT = 1
 """Raised when the same frames would give other numbers, or the file's fields change."""
@@ -80,10 +81,10 @@ def statistics_for(
     return statistics
 
 
-def fingerprint(bank: Bank, candidate: Candidate) -> list[int]:
+def fingerprint(bank: Bank, candidate: Trial) -> list[int]:
     """What tells a candidate's validation file from any other and from itself after a change;
     InputError if missing."""
-    path = bank.folder(candidate.study, candidate.trial) / "validation.arrow"
+    path = bank.folder(candidate.study, candidate.id) / "validation.arrow"
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -105,7 +106,7 @@ def _measured(
 ) -> Statistics:
     bank = lines.bank(home)
     columns = [
-        bank.column(c.study, c.trial, "validation", dimension, frames_hash=lines.frames_hash)
+        bank.column(c.study, c.id, "validation", dimension, frames_hash=lines.frames_hash)
         for c in lines.candidates
     ]
     recordings = [(recording.name, recording.frames) for recording in lines.recordings]

@@ -1,7 +1,5 @@
-"""Which trials may be members: complete, of the studies asked for, and on the same validation
-frames.
-
-(Or configurations over folds, which over_folds.py puts together, on all labelled frames.)
+"""Candidates for membership: complete trials of the studies asked for, on the same validation
+frames, or configurations over folds (over_folds.py), on all labelled frames.
 
 Conventions: candidates stand in the order of their trial ids, which is how ties break. Nothing is
 dropped silently: what is left out is counted by its reason."""
@@ -12,42 +10,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash
+from va_search.data.store import OFFICIAL, Recording, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.storage.places import is_url
-from va_search.training.settings import OTHER_DATA, of_this_data
+from va_search.trial import ALL, OTHER_DATA, Trial
 
-ALL = "all"
-"""The fold of what was put together over all folds, measured on every labelled recording."""
 NO_VALIDATION = "trained on train_val_mix, which leaves nothing to validate on"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A complete trial with its record."""
-
-    study: str
-    trial: str
-    record: dict[str, Any]
-
-    @property
-    def label(self) -> str:
-        return f"{self.study}/{self.trial}"
-
-    def lines_up_with(self, split: str) -> str | None:
-        """The frames hash of its predictions of a split; None where it has none."""
-        found: str | None = self.record.get("predictions", {}).get(split, {}).get("frames_hash")
-        return found
-
-    @property
-    def fold(self) -> Any:
-        """What it was trained on: a key of the store's folds, "all", or None for a model from
-        elsewhere."""
-        return (self.record.get("settings") or {}).get("fold")
 
 
 @dataclass(frozen=True)
@@ -63,7 +34,7 @@ class LineUp:
     recordings: tuple[Recording, ...]
     frames_hash: str
     test_frames_hash: str | None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[Trial, ...]
     left_out: dict[str, int]
     notes: tuple[str, ...] = ()
 
@@ -74,7 +45,7 @@ class LineUp:
 
 def find_candidates(
     bank: Bank, studies: Sequence[str], *, outside: bool
-) -> tuple[list[Candidate], dict[str, int]]:
+) -> tuple[list[Trial], dict[str, int]]:
     """Candidates of the studies, each trial once, and what was left out by reason; InputError for
     unknown studies."""
     known = bank.studies()
@@ -85,32 +56,31 @@ def find_candidates(
     ]
     if problems:
         raise InputError(*problems)
-    found: dict[tuple[str, str], Candidate] = {}
+    candidates: dict[tuple[str, str], Trial] = {}
     left_out: Counter[str] = Counter()
     for study in dict.fromkeys(studies):
-        for trial in bank.trials(study):
-            record = bank.readable_record(study, trial)
-            if record is None:
+        for name in bank.trials(study):
+            trial = bank.readable_trial(study, name)
+            if trial is None:
                 left_out["damaged record (see the warning)"] += 1
                 continue
-            if record["source"] == "outside" and not outside:
+            if trial.is_outside and not outside:
                 left_out["outside model, and the recipe says `outside: false`"] += 1
                 continue
-            same = (
-                trial,
-                record.get("content", ""),
-            )  # a trial's id stands for its settings and data
-            if same in found:
+            # A trained trial's id stands for its settings and data, a model's name for nothing.
+            identity = (trial.id, trial.content or "")
+            if identity in candidates:
                 left_out["same trial in two of the studies, counted once"] += 1
                 continue
-            found[same] = Candidate(study, trial, record)
-    return sorted(found.values(), key=lambda c: (c.trial, c.study)), dict(left_out)
+            candidates[identity] = trial
+    in_order = sorted(candidates.values(), key=lambda trial: (trial.id, trial.study))
+    return in_order, dict(left_out)
 
 
-def find_store(candidates: Sequence[Candidate]) -> Store:
+def find_store(candidates: Sequence[Trial]) -> Store:
     """The store the candidates' records name; InputError when there is none, or when they name
     several."""
-    named = Counter(str(c.record["store_path"]) for c in candidates if c.record.get("store_path"))
+    named = Counter(trial.store_path for trial in candidates if trial.store_path)
     if len(named) > 1:
         trials = ", ".join(
             f"{path} ({counted(count, 'trial')})" for path, count in sorted(named.items())
@@ -123,16 +93,16 @@ def find_store(candidates: Sequence[Candidate]) -> Store:
         raise InputError(
             "the trials' records name no store; say with --data STORE which one to judge on"
         )
-    place = next(iter(named))
-    if not is_url(place) and not Path(place).exists():
+    path = next(iter(named))
+    if not is_url(path) and not Path(path).exists():
         raise InputError(
-            f"{place}: the store these trials were made on is not there any more; say where with --data STORE"
+            f"{path}: the store these trials were made on is not there any more; say where with --data STORE"
         )
-    return Store.open(place)
+    return Store.open(path)
 
 
 def line_up(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Trial],
     store: Store,
     left_out: dict[str, int],
     *,
@@ -147,7 +117,7 @@ def line_up(
     hashes = {key: frames_hash(recordings) for key, recordings in folds.items()}
     test = store.split("test")
     test_hash = frames_hash(test) if test else None
-    counted = Counter(candidate.lines_up_with("validation") for candidate in candidates)
+    counted = Counter(candidate.frames_hash("validation") for candidate in candidates)
     asked = fold
     if fold is None:
         fold = (
@@ -169,7 +139,7 @@ def line_up(
         )
     # told, but not left out: their predictions are judged on the annotations of now, as a model
     # from elsewhere
-    older = sum(not of_this_data(candidate.record, store) for candidate in kept)
+    older = sum(not candidate.is_of(store) for candidate in kept)
     notes = (f"{older} of {len(kept)} candidates: {OTHER_DATA}",) if older else ()
     return LineUp(
         store, fold, folds[fold], hashes[fold], test_hash, tuple(kept), dict(counts), notes
@@ -186,12 +156,12 @@ def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]
 
 
 def _reason(
-    candidate: Candidate, fold: str | int, hashes: dict[str | int, str], test_hash: str | None
+    candidate: Trial, fold: str | int, hashes: dict[str | int, str], test_hash: str | None
 ) -> str | None:
     """Why a candidate can't be a member; None when it can."""
-    if candidate.fold == MIX:
+    if not candidate.has_validation:
         return NO_VALIDATION
-    found = candidate.lines_up_with("validation")
+    found = candidate.frames_hash("validation")
     if found != hashes.get(fold):
         other = next((key for key, value in hashes.items() if value == found), None)
         return (
@@ -199,6 +169,6 @@ def _reason(
             if other is None
             else f"validated on fold {other}"
         )
-    if test_hash is not None and candidate.lines_up_with("test") != test_hash:
+    if test_hash is not None and candidate.frames_hash("test") != test_hash:
         return "no predictions of this store's test recordings"
     return None

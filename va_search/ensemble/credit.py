@@ -70,9 +70,8 @@ class Credits:
     def _placed(self, name: Name) -> str | None:
         """The hash of the frames a trial is validated on; None where it can't be credited."""
         try:
-            record = self._bank.record(*name)
-            place = str(record["predictions"].get("validation", {}).get("frames_hash"))
-            if place in self._folds:
+            place = self._bank.trial(*name).frames_hash("validation")
+            if place is not None and place in self._folds:
                 study, trial = name
                 self._bank.column(study, trial, "validation", DIMENSIONS[0], frames_hash=place)
                 return place

@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.ensemble import sums
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.honest import Fits
 from va_search.ensemble.material import Material, Materials
 from va_search.ensemble.moments import Moments, Vector
 from va_search.ensemble.plan import OPTIONS, Plan, Shared
 from va_search.ensemble.saved import Ensemble
+from va_search.trial import Trial
 
 Judge = Callable[[NDArray[np.bool_]], float | None]
 """(member,) which candidates may be members -> the recipe's CCC; None where it can't be built or
@@ -100,7 +100,7 @@ class Explanation:
 
 
 def explain(
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Trial],
     weights: Vector,
     moments: Moments,
     judge: Judge,
@@ -133,7 +133,7 @@ def explain(
     )
 
 
-def model(candidate: Candidate) -> str:
+def model(candidate: Trial) -> str:
     """What a candidate is, in few words: encoder and feature sets, or that it is from elsewhere."""
     if not _settings(candidate):
         return ELSEWHERE
@@ -190,7 +190,7 @@ def correlation(moments: Moments) -> Vector:
     return np.clip(found, -1.0, 1.0)
 
 
-def shares(candidates: Sequence[Candidate], weights: Vector) -> Iterator[Share]:
+def shares(candidates: Sequence[Trial], weights: Vector) -> Iterator[Share]:
     """Weight by encoder, by combination of feature sets, by fusion and by seed, most weight
     first."""
     for what in SHARED:
@@ -202,7 +202,7 @@ def shares(candidates: Sequence[Candidate], weights: Vector) -> Iterator[Share]:
             yield Share(what, value, len(some), sum(some))
 
 
-def groups(candidates: Sequence[Candidate]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+def groups(candidates: Sequence[Trial]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     """(kind, name, (candidate,) who is in it) of everything that is left out to see what it
     adds."""
     used = [_settings(candidate).get("features") or [] for candidate in candidates]
@@ -211,7 +211,7 @@ def groups(candidates: Sequence[Candidate]) -> Iterator[tuple[str, str, NDArray[
     encoders = [_settings(candidate).get("encoder") for candidate in candidates]
     for name in sorted({name for name in encoders if name is not None}):
         yield "encoder", name, np.array([encoder == name for encoder in encoders])
-    outside = np.array([candidate.record["source"] == "outside" for candidate in candidates])
+    outside = np.array([candidate.is_outside for candidate in candidates])
     if outside.any():
         yield "source", ELSEWHERE, outside
 
@@ -235,12 +235,12 @@ def _single(
     return Addition("member", label, 1, weight, without, gain)
 
 
-def _value(candidate: Candidate, what: str) -> str:
+def _value(candidate: Trial, what: str) -> str:
     found = _settings(candidate).get(what)
     if found is None:
-        return ELSEWHERE if candidate.record["source"] == "outside" else "–"
+        return ELSEWHERE if candidate.is_outside else "–"
     return " + ".join(sorted(found)) if isinstance(found, list) else str(found)
 
 
-def _settings(candidate: Candidate) -> dict[str, Any]:
-    return candidate.record.get("settings") or {}
+def _settings(candidate: Trial) -> Mapping[str, Any]:
+    return candidate.noted_settings or {}

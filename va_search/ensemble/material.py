@@ -19,9 +19,7 @@ from va_search.ensemble import over_folds
 from va_search.ensemble.bootstrap import samples
 from va_search.ensemble.cache import statistics_for
 from va_search.ensemble.candidates import (
-    ALL,
     NO_VALIDATION,
-    Candidate,
     LineUp,
     find_candidates,
     find_store,
@@ -33,6 +31,7 @@ from va_search.errors import InputError
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
+from va_search.trial import ALL, Trial
 
 Without = frozenset[int]
 NOTHING: Without = frozenset()
@@ -50,7 +49,7 @@ class Material:
     folds' parts says which recordings are left out."""
 
     statistics: Statistics
-    candidates: Sequence[Candidate]
+    candidates: Sequence[Trial]
     columns: Callable[[int], NDArray[np.floating]]
     annotation: NDArray[np.floating]
     recordings: Sequence[Recording]
@@ -99,8 +98,8 @@ class Material:
 
     def own(self) -> Material:
         """The same without the models from elsewhere, perhaps without any member."""
-        kept = [index for index, c in enumerate(self.candidates) if c.record["source"] != "outside"]
-        return self.subset(np.array(kept, dtype=np.intp))
+        members = [index for index, c in enumerate(self.candidates) if not c.is_outside]
+        return self.subset(np.array(members, dtype=np.intp))
 
     def weighted(self, weights: Vector) -> Vector:
         """(frames, series) weighted sums of the members, `weights` (member, series), in one pass
@@ -219,8 +218,10 @@ def _lines(
 
 
 def _column(bank: Bank, lines: LineUp, dimension: str, member: int) -> NDArray[np.floating]:
-    one = lines.candidates[member]
-    return bank.column(one.study, one.trial, "validation", dimension, frames_hash=lines.frames_hash)
+    trial = lines.candidates[member]
+    return bank.column(
+        trial.study, trial.id, "validation", dimension, frames_hash=lines.frames_hash
+    )
 
 
 def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> list[int]:

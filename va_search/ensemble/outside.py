@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +32,7 @@ from va_search.errors import InputError
 from va_search.files import checked_name
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import PREDICTED, Bank, Predictions
+from va_search.trial import Best, Trial
 
 FAR = 1.0
 """Values further outside the label range than this many of its widths are on another scale, or mark
@@ -45,6 +45,8 @@ CENTRAL = (0.05, 0.5, 0.95)
 FOLLOWS, FEWEST = 0.5, 30
 """From this correlation on, and so many labelled frames, a CCC below its half makes one ask for the
 scale."""
+IDENTITY = ("content", "data_hash", "store_path")
+"""A model that has these as it has them in the bank is there already."""
 PROBLEMS = 40
 NAMES = 5
 
@@ -332,50 +334,51 @@ def _frames_by_count(
 
 
 def _write(bank: Bank, study: str, model: str, outside: Outside, store: Store) -> Added:
-    trial, values, filled = f"outside-{model}", outside.values, outside.filled_frames
-    record = _record(values, filled, store)
-    best = {dimension: record["best"][dimension]["ccc"] for dimension in DIMENSIONS}
+    trial = _trial(study, f"outside-{model}", outside, store)
+    best = {dimension: trial.best[dimension].ccc for dimension in DIMENSIONS}
     state = "new"
-    if bank.is_complete(study, trial):
-        before = bank.record(study, trial)
-        if all(before.get(key) == record[key] for key in ("content", "data_hash", "store_path")):
-            return Added(model, trial, "unchanged", best, filled, outside.remarks)
-        state = "replaced"
-        bank.retract(study, trial)
-    predictions = {
-        split: Predictions(values[split], frames_hash(store.split(split))) for split in PREDICTED
-    }
-    bank.write(study, trial, record, predictions)
-    return Added(model, trial, state, best, filled, outside.remarks)
+    if bank.is_complete(study, trial.id):
+        before = bank.trial(study, trial.id)
+        if all(getattr(before, name) == getattr(trial, name) for name in IDENTITY):
+            state = "unchanged"
+        else:
+            state = "replaced"
+            bank.retract(study, trial.id)
+    if state != "unchanged":
+        predictions = {
+            split: Predictions(values, frames_hash(store.split(split)))
+            for split, values in outside.values.items()
+        }
+        bank.write(trial, predictions)
+    return Added(model, trial.id, state, best, outside.filled_frames, outside.remarks)
 
 
-def _record(values: dict[str, NDArray[np.float32]], filled: int, store: Store) -> dict[str, Any]:
-    """What trial.json says of an outside model; `content` is a hash of its predictions, `best` is
-    on validation."""
-    validation = store.split("validation")
-    labels = np.concatenate([store.annotations[r.start : r.stop] for r in validation])
-    pair = [_defined(ccc(values["validation"][:, i], labels[:, i])) for i in range(2)]
-    best: dict[str, Any] = {
-        dimension: {"ccc": pair[i], "epoch": None} for i, dimension in enumerate(DIMENSIONS)
-    }
-    best["score"] = {"value": score(*pair), "epoch": None}
-    content = hashlib.sha256(
-        b"".join(np.ascontiguousarray(values[split]).tobytes() for split in PREDICTED)
+def _trial(study: str, name: str, outside: Outside, store: Store) -> Trial:
+    """Return an outside model as a trial; `content` is a hash of its predictions, `best` is on
+    validation."""
+    labels = store.annotations[positions(store.split("validation"))]
+    validation = outside.values["validation"]
+    best = {}
+    for index, dimension in enumerate(DIMENSIONS):
+        best[dimension] = Best(_defined(ccc(validation[:, index], labels[:, index])))
+    best["score"] = Best(score(*(best[dimension].ccc for dimension in DIMENSIONS)))
+    content = hashlib.sha256()
+    for split in PREDICTED:
+        content.update(np.ascontiguousarray(outside.values[split]).tobytes())
+    return Trial(
+        study=study,
+        id=name,
+        source="outside",
+        data_hash=store.data_hash([]),
+        store=store.name,
+        store_path=store.place,
+        best=best,
+        epochs=0,
+        filled_frames=outside.filled_frames,
+        content=content.hexdigest(),
+        package_version=__version__,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    return {
-        "source": "outside",
-        "settings": None,
-        "data_hash": store.data_hash([]),
-        "store": store.name,
-        "store_path": store.place,
-        "best": best,
-        "history": [],
-        "epochs": 0,
-        "filled_frames": filled,
-        "content": content.hexdigest(),
-        "package_version": __version__,
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
 
 
 def _defined(value: float) -> float:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -24,17 +25,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from va_search import __version__
 from va_search.data.folds import folds_command
-from va_search.data.store import MIX, OFFICIAL, Recording, Store, frames_hash, positions
-from va_search.ensemble.candidates import ALL, NO_VALIDATION, Candidate, LineUp, find_candidates
+from va_search.data.store import OFFICIAL, Recording, Store, frames_hash, positions
+from va_search.ensemble.candidates import NO_VALIDATION, LineUp, find_candidates
 from va_search.errors import InputError, counted
 from va_search.files import Home, digest, remove_folder
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import Bank, Predictions
-from va_search.training.settings import TrialSettings, configuration_id, of_this_data
+from va_search.trial import ALL, Best, Trial
+from va_search.trial_settings import configuration_id
 
 FORMAT = 1
 """Raised when the same trials would be put together to something else."""
@@ -47,7 +48,7 @@ class Together:
     """What there is over all folds. `made`: how many entries were made anew; `left_out` counts by
     reason."""
 
-    entries: tuple[Candidate, ...]
+    entries: tuple[Trial, ...]
     left_out: dict[str, int]
     made: int
 
@@ -96,7 +97,7 @@ def put_together(home: Home, studies: Sequence[str], store: Store) -> Together:
     predictions that can't be read."""
     folds = _Folds.of(store)
     find_candidates(Bank(home.bank), studies, outside=True)  # all unknown studies at once
-    entries: dict[tuple[str, str], Candidate] = {}
+    entries: dict[tuple[str, str], Trial] = {}
     left_out: Counter[str] = Counter()
     made = 0
     for study in dict.fromkeys(studies):
@@ -106,10 +107,10 @@ def put_together(home: Home, studies: Sequence[str], store: Store) -> Together:
         for name, by_fold in complete.items():
             entry, anew = _entry(home, study, name, by_fold, folds)
             made += anew
-            if entries.setdefault((name, entry.record["content"]), entry) is not entry:
+            if entries.setdefault((name, entry.content or ""), entry) is not entry:
                 left_out["same configuration in two of the studies, counted once"] += 1
         _take_away(Bank(home.configurations), study, complete)
-    found = sorted(entries.values(), key=lambda entry: (entry.trial, entry.study))
+    found = sorted(entries.values(), key=lambda entry: (entry.id, entry.study))
     return Together(tuple(found), dict(left_out), made)
 
 
@@ -137,15 +138,15 @@ def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
 
 
 def _configurations(
-    trials: Sequence[Candidate], folds: _Folds
-) -> tuple[dict[str, dict[int, Candidate]], Counter[str]]:
+    trials: Sequence[Trial], folds: _Folds
+) -> tuple[dict[str, dict[int, Trial]], Counter[str]]:
     """Complete configurations by name, each with its trial of every fold; and what is left out, by
     reason."""
     left_out: Counter[str] = Counter()
-    found: dict[str, dict[int, Candidate]] = {}
+    found: dict[str, dict[int, Trial]] = {}
     # the last one counts: a trial of data that changed since gives way to another one of the same
     # fold
-    for trial in sorted(trials, key=lambda one: (of_this_data(one.record, folds.store), one.trial)):
+    for trial in sorted(trials, key=lambda trial: (trial.is_of(folds.store), trial.id)):
         place = _place(trial, folds)
         if isinstance(place, str):
             left_out[place] += 1
@@ -168,54 +169,53 @@ def _untrained(missing: Sequence[str]) -> str:
     return f"configuration not trained on fold{'s' if len(missing) > 1 else ''} {named} (use folds: all)"
 
 
-def _place(trial: Candidate, folds: _Folds) -> tuple[str, int] | str:
+def _place(trial: Trial, folds: _Folds) -> tuple[str, int] | str:
     """The configuration and the fold of a trial, or why it has none."""
-    if trial.record["source"] == "outside":
+    if trial.is_outside:
         return "model from elsewhere, which covers one fold only"
-    if trial.fold == MIX:
+    if not trial.has_validation:
         return NO_VALIDATION
-    number = folds.hashes.get(trial.lines_up_with("validation") or "")
+    number = folds.hashes.get(trial.frames_hash("validation") or "")
     if number is None:
         official = trial.fold == OFFICIAL
         what = "the official split, which is" if official else "recordings that are"
         return f"validated on {what} no fold of this store"
-    if folds.test_hash is not None and trial.lines_up_with("test") != folds.test_hash:
+    if folds.test_hash is not None and trial.frames_hash("test") != folds.test_hash:
         return "no predictions of this store's test recordings"
-    try:
-        settings = TrialSettings.model_validate(trial.record["settings"])
-    except ValidationError:
+    if trial.settings is None:
         return "settings that this version does not know"
-    return configuration_id(settings, but=("fold",)), number
+    return configuration_id(trial.settings, but=("fold",)), number
 
 
 def _entry(
-    home: Home, study: str, name: str, by_fold: Mapping[int, Candidate], folds: _Folds
-) -> tuple[Candidate, bool]:
+    home: Home, study: str, name: str, by_fold: Mapping[int, Trial], folds: _Folds
+) -> tuple[Trial, bool]:
     """The entry of a configuration, and whether it was made anew."""
     bank = Bank(home.configurations)
     made_of = _made_of(Bank(home.bank), by_fold, folds)
     if bank.is_complete(study, name):
-        try:
-            old = bank.record(study, name)
-        except InputError:
-            old = {}
-        if old.get("made_of") == made_of:
-            return Candidate(study, name, old), False
+        with suppress(InputError):
+            old = bank.trial(study, name)
+            if old.made_of == made_of:
+                return old, False
         bank.retract(study, name)
     predictions = _predictions(Bank(home.bank), by_fold, folds)
-    record = _record(by_fold, folds, predictions["validation"].values)
-    bank.write(study, name, {**record, "made_of": made_of}, predictions)
-    return Candidate(study, name, bank.record(study, name)), True
+    entry = replace(
+        _over_folds(by_fold, folds, predictions["validation"].values),
+        study=study,
+        id=name,
+        made_of=made_of,
+    )
+    bank.write(entry, predictions)
+    return bank.trial(study, name), True
 
 
-def _made_of(bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds) -> dict[str, Any]:
+def _made_of(bank: Bank, by_fold: Mapping[int, Trial], folds: _Folds) -> dict[str, Any]:
     """What tells an entry from any other and from itself after a change."""
     store = folds.store
     splits = ("validation",) if folds.test_hash is None else ("validation", "test")
     files = {
-        str(number): [
-            _print(bank.folder(one.study, one.trial) / f"{split}.arrow") for split in splits
-        ]
+        str(number): [_print(bank.folder(one.study, one.id) / f"{split}.arrow") for split in splits]
         for number, one in by_fold.items()
     }
     return {
@@ -240,16 +240,14 @@ def _print(path: Path) -> list[int]:
     return [found.st_size, found.st_ino, found.st_mtime_ns]
 
 
-def _predictions(
-    bank: Bank, by_fold: Mapping[int, Candidate], folds: _Folds
-) -> dict[str, Predictions]:
+def _predictions(bank: Bank, by_fold: Mapping[int, Trial], folds: _Folds) -> dict[str, Predictions]:
     """Every labelled recording from the fold that validated it; of the test recordings the mean
     over folds."""
     labelled = folds.store.labelled
     parts: dict[str, Values] = {}
     for number, one in by_fold.items():
         recordings = folds.validation[number]
-        values = bank.read(one.study, one.trial, "validation", frames_hash=frames_hash(recordings))
+        values = bank.read(one.study, one.id, "validation", frames_hash=frames_hash(recordings))
         ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
         for recording, (low, high) in zip(recordings, pairwise(ends), strict=True):
             parts[recording.name] = values[low:high]
@@ -257,7 +255,7 @@ def _predictions(
     found = {"validation": Predictions(validation, frames_hash(labelled))}
     if folds.test_hash is not None:
         test = [
-            bank.read(one.study, one.trial, "test", frames_hash=folds.test_hash)
+            bank.read(one.study, one.id, "test", frames_hash=folds.test_hash)
             for one in by_fold.values()
         ]
         mean = np.asarray(np.mean(test, axis=0, dtype=np.float64), dtype=np.float32)
@@ -265,32 +263,32 @@ def _predictions(
     return found
 
 
-def _record(by_fold: Mapping[int, Candidate], folds: _Folds, validation: Values) -> dict[str, Any]:
-    """What trial.json says; `best` is pooled over all labelled recordings, `content` stands for the
-    trials."""
-    store, trials = folds.store, {str(number): one.trial for number, one in by_fold.items()}
+def _over_folds(by_fold: Mapping[int, Trial], folds: _Folds, validation: Values) -> Trial:
+    """Return a configuration's trial over all folds; `best` is pooled over all labelled recordings,
+    `content` stands for the trials."""
+    store = folds.store
+    trials = {str(number): trial.id for number, trial in by_fold.items()}
     labels = store.annotations[positions(store.labelled)]
-    pair = [
-        _defined(ccc(validation[:, index], labels[:, index])) for index in range(len(DIMENSIONS))
-    ]
-    best: dict[str, Any] = {
-        dimension: {"ccc": pair[index]} for index, dimension in enumerate(DIMENSIONS)
-    }
+    best = {}
+    for index, dimension in enumerate(DIMENSIONS):
+        best[dimension] = Best(_defined(ccc(validation[:, index], labels[:, index])))
+    best["score"] = Best(score(*(best[dimension].ccc for dimension in DIMENSIONS)))
     first = next(iter(by_fold.values()))
-    return {
-        "source": "folds",
-        "settings": {**first.record["settings"], "fold": ALL},
-        "store": store.name,
-        "store_path": store.place,
-        "folds_hash": store.folds_hash,
-        "trials": trials,
-        "content": digest(trials),
-        "best": {**best, "score": {"value": score(*pair)}},
-        "history": [],
-        "seconds": sum(one.record.get("seconds") or 0.0 for one in by_fold.values()),
-        "package_version": __version__,
-        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    return Trial(
+        study=first.study,
+        id=first.id,
+        source="folds",
+        settings_json={**(first.settings_json or {}), "fold": ALL},
+        store=store.name,
+        store_path=store.place,
+        folds_hash=store.folds_hash,
+        trials=trials,
+        content=digest(trials),
+        best=best,
+        seconds=sum(trial.seconds or 0.0 for trial in by_fold.values()),
+        package_version=__version__,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _defined(value: float) -> float:

@@ -77,7 +77,7 @@ def best_for_both(materials: Materials) -> Both | None:
     best = first.candidates[overall]
     return Both(
         best.study,
-        best.trial,
+        best.id,
         in_sample,
         _out_of_fold(shared) if len(first.folds.parts) > 1 else None,
     )

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from va_search.data.store import Recording
 from va_search.ensemble.apply import combine
-from va_search.ensemble.candidates import ALL
 from va_search.ensemble.saved import Ensemble
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
+from va_search.trial import ALL
 
 
 def predict(

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.ensemble import select
-from va_search.ensemble.candidates import Candidate
 from va_search.ensemble.moments import Statistics
 from va_search.ensemble.statistics import Vector
 from va_search.ensemble.worth import Groups, ccc_and_worth, helping
+from va_search.trial import Trial
 
 
 def prune(
     statistics: Statistics,
     each: Vector | None,
-    candidates: Sequence[Candidate],
+    candidates: Sequence[Trial],
     *,
     top: int | None = None,
     per_encoder: int | None = None,
@@ -68,9 +68,9 @@ def prune(
     return kept
 
 
-def _shared(candidate: Candidate) -> dict[str, Hashable]:
+def _shared(candidate: Trial) -> dict[str, Hashable]:
     """What a candidate may share with others; feature sets count as equal in any order."""
-    settings = candidate.record.get("settings") or {}
+    settings = candidate.noted_settings or {}
     features = settings.get("features")
     return {
         "encoder": settings.get("encoder"),

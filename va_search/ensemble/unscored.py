@@ -17,7 +17,7 @@ from typing import Any
 from va_search import __version__
 from va_search.data.store import MIX, Recording, Store, frames_hash, positions
 from va_search.ensemble.apply import PostProcessing
-from va_search.ensemble.candidates import ALL, Candidate, find_candidates, find_store
+from va_search.ensemble.candidates import find_candidates, find_store
 from va_search.ensemble.compare import named
 from va_search.ensemble.predicted import predict
 from va_search.ensemble.recipe import Recipe
@@ -26,7 +26,7 @@ from va_search.errors import InputError
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
-from va_search.training.settings import OTHER_DATA, of_this_data
+from va_search.trial import OTHER_DATA, FoldKind, Trial
 
 UNSCORED: dict[str, dict[str, float] | None] = {"in_sample": None, "out_of_fold": None}
 
@@ -46,21 +46,19 @@ def heading(recipe: Recipe, name: str, studies: Sequence[str], store: Store) -> 
     }
 
 
-def member_of(candidate: Candidate, weight: float, ccc: float | None, gain: float | None) -> Member:
+def member_of(candidate: Trial, weight: float, ccc: float | None, gain: float | None) -> Member:
     """A candidate with its weight, as it is saved."""
-    settings = candidate.record.get("settings") or {}
+    settings = candidate.noted_settings or {}
     about = {key: settings.get(key) for key in ("encoder", "fusion", "features", "seed")}
     return Member(
         study=candidate.study,
-        trial=candidate.trial,
+        trial=candidate.id,
         weight=weight,
         ccc=ccc,
         gain=gain,
-        source=candidate.record["source"],
-        trials=candidate.record.get("trials"),
-        content=candidate.record.get("content")
-        if candidate.record["source"] == "outside"
-        else None,
+        source=candidate.source,
+        trials=None if candidate.trials is None else dict(candidate.trials),
+        content=candidate.content if candidate.is_outside else None,
         **about,
     )
 
@@ -70,31 +68,31 @@ def mean_of_mix(
 ) -> Ensemble:
     """The mean of the studies' trials of fold train_val_mix; InputError when there is none."""
     candidates, left_out = find_candidates(Bank(home.bank), studies, outside=recipe.members.outside)
-    mixed = [candidate for candidate in candidates if candidate.fold == MIX]
+    mixed = [trial for trial in candidates if not trial.has_validation]
     store = store or find_store(mixed or candidates)
     test = store.split("test")
     test_hash = frames_hash(test) if test else None
     counts = Counter(left_out)
-    counts.update(_other_fold(candidate) for candidate in candidates if candidate.fold != MIX)
+    counts.update(_other_fold(trial) for trial in candidates if trial.has_validation)
     predicting = [
-        one for one in mixed if test_hash is None or one.lines_up_with("test") == test_hash
+        trial for trial in mixed if test_hash is None or trial.frames_hash("test") == test_hash
     ]
-    kept = [one for one in predicting if of_this_data(one.record, store)]
+    members = [trial for trial in predicting if trial.is_of(store)]
     if len(predicting) < len(mixed):
         counts["no predictions of this store's test recordings"] += len(mixed) - len(predicting)
-    if len(kept) < len(predicting):
-        counts[OTHER_DATA] += len(predicting) - len(kept)
-    if not kept:
+    if len(members) < len(predicting):
+        counts[OTHER_DATA] += len(predicting) - len(members)
+    if not members:
         why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
         raise InputError(
             f"no trial of fold train_val_mix in {', '.join(studies)} ({why or 'no trials'})"
         )
-    weighted = {dimension: _equal(kept, recipe, dimension) for dimension in DIMENSIONS}
+    weighted = {dimension: _equal(members, recipe, dimension) for dimension in DIMENSIONS}
     return Ensemble(
         **heading(recipe, name, studies, store),
         frames_hash=frames_hash(()),
         test_frames_hash=test_hash,
-        candidates=len(kept),
+        candidates=len(members),
         left_out=dict(counts),
         notes=[],
         measured_on=_nowhere(
@@ -150,13 +148,12 @@ def measured_recordings(ensemble: Ensemble, store: Store) -> tuple[Recording, ..
     """
     if not ensemble.measured_on.recordings:
         return ()
-    fold = ensemble.measured_on.fold
-    found = store.labelled if fold == ALL else store.fold(fold).validation
-    if frames_hash(found) != ensemble.frames_hash:
+    recordings = FoldKind(ensemble.measured_on.fold).recordings(store)
+    if frames_hash(recordings) != ensemble.frames_hash:
         raise InputError(
             f"{store.path}: its validation recordings are not those {ensemble.name!r} was built on"
         )
-    return found
+    return recordings
 
 
 def in_sample(ensemble: Ensemble, bank: Bank, store: Store) -> dict[str, float] | None:
@@ -172,17 +169,17 @@ def in_sample(ensemble: Ensemble, bank: Bank, store: Store) -> dict[str, float] 
     )
 
 
-def _other_fold(candidate: Candidate) -> str:
+def _other_fold(candidate: Trial) -> str:
     return "model from elsewhere" if candidate.fold is None else f"trained on fold {candidate.fold}"
 
 
-def _equal(kept: Sequence[Candidate], recipe: Recipe, dimension: str) -> Weighted:
+def _equal(trials: Sequence[Trial], recipe: Recipe, dimension: str) -> Weighted:
     """All members alike, finished as the recipe says."""
     plan = recipe.plans[dimension]
     how = plan.filters[0]
     return Weighted(
         recipe=plan.document(),
-        members=[member_of(candidate, 1.0 / len(kept), None, None) for candidate in kept],
+        members=[member_of(trial, 1.0 / len(trials), None, None) for trial in trials],
         scores=Scores(in_sample=None, out_of_fold=None),
         best_single=None,
         post=PostProcessing(how.smoothing, how.window_seconds, how.delay_seconds),

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from va_search.ensemble.candidates import ALL
 from va_search.ensemble.saved import Difference, Ensemble, Spread
 from va_search.metrics import DIMENSIONS
+from va_search.trial import ALL
 
 Outcome = Literal["better", "ahead", "same", "behind", "worse", "unknown"]
 """Ahead and behind are within chance; better and worse are not."""

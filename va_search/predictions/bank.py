@@ -16,7 +16,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +25,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from va_search.errors import InputError
-from va_search.files import checked_name, read_json, remove_folder, whole_file, write_json
+from va_search.files import checked_name, read_json, whole_file, write_json
 from va_search.metrics import DIMENSIONS
+from va_search.trial import PredictedSplit, Trial
 
 PREDICTED = ("validation", "test")
-RECORD = {"trial", "study", "predictions"}
-"""Keys that every trial's record has."""
-
 LOG = logging.getLogger(__name__)
 
 REPORTED: set[str] = set()
@@ -45,15 +43,6 @@ class Predictions:
 
     values: NDArray[np.float32]
     frames_hash: str
-
-
-def light(record: dict[str, Any]) -> dict[str, Any]:
-    """What of a record ranks and names its trial: a few hundred bytes, where settings and history
-    take many times that and are read again when they are needed."""
-    return {name: record[name] for name in LIGHT if name in record}
-
-
-LIGHT = ("trial", "study", "source", "best", "finished_at", "failed")
 
 
 class DamagedRecord(InputError):
@@ -75,26 +64,18 @@ class Bank:
     def folder(self, study: str, trial: str) -> Path:
         return self.root / checked_name(study, "study name") / checked_name(trial, "trial")
 
-    def write(
-        self, study: str, trial: str, record: dict[str, Any], predictions: Mapping[str, Predictions]
-    ) -> None:
-        """Write predictions by split, then `trial.json` with `record`: only now is the trial
-        complete.
+    def write(self, trial: Trial, predictions: Mapping[str, Predictions]) -> None:
+        """Write predictions by split, then `trial.json`: only now is the trial complete.
 
-        `record` may hold anything JSON has; `trial`, `study` and `predictions` (frames and hash by
-        split) are added. Any other file the trial keeps (weights) must be in the folder before."""
-        folder = self.folder(study, trial)
-        lines_up = {}
+        `trial.predictions` are set here. Any other file the trial keeps (weights) must be in the
+        folder before."""
+        folder = self.folder(trial.study, trial.id)
+        predicted = {}
         for split, prediction in predictions.items():
             _write_split(folder / f"{split}.arrow", prediction)
-            lines_up[split] = {
-                "frames": len(prediction.values),
-                "frames_hash": prediction.frames_hash,
-            }
-        write_json(
-            folder / "trial.json",
-            {"trial": trial, "study": study, **record, "predictions": lines_up},
-        )
+            predicted[split] = PredictedSplit(len(prediction.values), prediction.frames_hash)
+        complete = replace(trial, predictions=predicted)
+        write_json(folder / "trial.json", complete.to_json())
 
     def is_complete(self, study: str, trial: str) -> bool:
         return (self.folder(study, trial) / "trial.json").is_file()
@@ -108,41 +89,32 @@ class Bank:
         checked_name(study, "study name")
         return sorted(path.parent.name for path in (self.root / study).glob("*/trial.json"))
 
-    def record(self, study: str, trial: str) -> dict[str, Any]:
-        """Return the content of a complete trial's `trial.json`; DamagedRecord when it can't be
-        read as one."""
-        folder = self.folder(study, trial)
-        path = folder / "trial.json"
+    def trial(self, study: str, trial: str) -> Trial:
+        """Return a complete trial; DamagedRecord when its `trial.json` can't be read as one."""
+        path = self.folder(study, trial) / "trial.json"
         try:
-            record = read_json(path)
-        except (InputError, OSError) as error:
-            raise DamagedRecord(path, str(error).removeprefix(f"{path}: ")) from error
-        if not isinstance(record, dict) or not record.keys() >= RECORD:
-            raise DamagedRecord(path, "not a trial's record")
-        return record
+            return Trial.from_json(_document(path))
+        except ValueError as error:
+            raise DamagedRecord(path, str(error)) from error
 
-    def readable_record(self, study: str, trial: str) -> dict[str, Any] | None:
-        """Return the same; None, with a warning that says what to do, when the record is
+    def readable_trial(self, study: str, trial: str) -> Trial | None:
+        """Return a complete trial; None, with a warning that says what to do, when its record is
         damaged."""
         try:
-            return self.record(study, trial)
+            return self.trial(study, trial)
         except DamagedRecord as error:
             if str(error) not in REPORTED:
                 REPORTED.add(str(error))
                 LOG.warning("%s", error)
             return None
 
-    def records(self, study: str) -> list[dict[str, Any]]:
-        """Return all complete trials' records, sorted by trial id; each damaged one is left out
-        with a warning."""
-        return list(self.each_record(study))
-
-    def each_record(self, study: str) -> Iterator[dict[str, Any]]:
-        """Yield the same one by one, for who does not keep them."""
-        for trial in self.trials(study):
-            record = self.readable_record(study, trial)
-            if record is not None:
-                yield record
+    def each_trial(self, study: str) -> Iterator[Trial]:
+        """Yield a study's complete trials, sorted by id; each damaged one is left out with a
+        warning."""
+        for name in self.trials(study):
+            trial = self.readable_trial(study, name)
+            if trial is not None:
+                yield trial
 
     def holders(self, trial: str) -> list[str]:
         """Return the studies in which `trial` is complete, whoever trained it, sorted."""
@@ -160,10 +132,9 @@ class Bank:
         for file in sorted(there.iterdir()):
             if file.name != "trial.json" and not file.name.startswith("."):
                 _take(file, here / file.name, link=link)
-        write_json(
-            here / "trial.json",
-            {**self.record(source, trial), "study": study, "trained_in": source},
-        )
+        # Changed as a file, not as a Trial: what only another version knows stays in it.
+        document = _document(there / "trial.json")
+        write_json(here / "trial.json", {**document, "study": study, "trained_in": source})
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
         """(frames, 2) predictions of a split; InputError when missing, cut short, or made for other
@@ -204,11 +175,16 @@ class Bank:
         leaves no mixture."""
         (self.folder(study, trial) / "trial.json").unlink(missing_ok=True)
 
-    def discard(self, study: str, trial: str) -> None:
-        """Remove what an unfinished trial left; a complete one is refused."""
-        if self.is_complete(study, trial):
-            raise InputError(f"trial {trial} of study {study!r} is complete; it is not discarded")
-        remove_folder(self.folder(study, trial))
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return the content of a trial.json; DamagedRecord where it is none."""
+    try:
+        document = read_json(path)
+    except (InputError, OSError) as error:
+        raise DamagedRecord(path, str(error).removeprefix(f"{path}: ")) from error
+    if not isinstance(document, dict):
+        raise DamagedRecord(path, "not a trial's record")
+    return document
 
 
 def _mapped(table: pa.Table, dimension: str) -> NDArray[np.float32]:

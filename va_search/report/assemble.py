@@ -110,9 +110,7 @@ def _pictures(gathered: Gathered, chosen: Chosen) -> tuple[Section, ...]:
 
 
 def _made(gathered: Gathered, command: str, made: str) -> Section:
-    versions = {
-        str(record.get("package_version")) for study in gathered.studies for record in study.records
-    }
+    versions = {str(trial.package_version) for study in gathered.studies for trial in study.trials}
     trained = ", ".join(sorted(versions - {"None"})) or "unknown"
     paragraphs = [
         f"Written {made} by va-search {__version__}; the trials were trained by version {trained}."

@@ -14,61 +14,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from pydantic import ValidationError
-
-from va_search.data.store import MIX, OFFICIAL, Store, frames_hash
+from va_search.data.store import OFFICIAL, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.report.planned import planned_trials
 from va_search.search.study import Study
-from va_search.training.settings import OTHER_DATA, TrialSettings, of_this_data
+from va_search.trial import OTHER_DATA, Trial, TrialState
 
 NAMED = 3
 """Trials on other data that are named one by one, of each study."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A complete trial; `settings` is None for a model from elsewhere, a CCC None where it has no
-    validation."""
-
-    study: str
-    trial: str
-    settings: TrialSettings | None
-    valence: float | None
-    arousal: float | None
-    history: tuple[dict[str, Any], ...] = ()
-    stopped: bool = False
-    frames_hash: str | None = None
-
-    @property
-    def score(self) -> float | None:
-        """Mean of the two CCCs, each of its own best epoch."""
-        return (
-            None
-            if self.valence is None or self.arousal is None
-            else (self.valence + self.arousal) / 2
-        )
-
-    def ccc(self, dimension: str) -> float | None:
-        """Of `valence`, `arousal` or their mean, `score`."""
-        return {"valence": self.valence, "arousal": self.arousal, "score": self.score}[dimension]
-
-    @property
-    def fold(self) -> str | int:
-        return OFFICIAL if self.settings is None else self.settings.fold
-
-
-@dataclass(frozen=True)
-class Unfinished:
-    """A trial that was asked for and is not complete; `why`: the last line of its failure, None
-    when there is none."""
-
-    study: str
-    trial: str
-    settings: TrialSettings | None
-    why: str | None
 
 
 @dataclass(frozen=True)
@@ -76,26 +31,25 @@ class StudyState:
     """Where one study stands. `planned`: trials of the whole search, None where only time bounds it
     or unknown.
 
-    `records`: trial.json of `trials`; `failures`: of the trials whose last training failed.
-    `outdated`: how many complete trials are left out because the data changed since."""
+    `failures`: trials whose last training failed, `unfinished`: these and those asked for and not
+    complete. `outdated`: how many complete trials are left out because the data changed since."""
 
     name: str
     trials: tuple[Trial, ...]
-    unfinished: tuple[Unfinished, ...]
+    unfinished: tuple[Trial, ...]
     planned: int | None
     seconds: float | None
     problems: tuple[str, ...]
-    records: tuple[dict[str, Any], ...] = ()
-    failures: tuple[dict[str, Any], ...] = ()
+    failures: tuple[Trial, ...] = ()
     outdated: int = 0
 
     @property
-    def failed(self) -> list[Unfinished]:
-        return [one for one in self.unfinished if one.why is not None]
+    def failed(self) -> list[Trial]:
+        return [trial for trial in self.unfinished if trial.state is TrialState.FAILED]
 
     @property
-    def missing(self) -> list[Unfinished]:
-        return [one for one in self.unfinished if one.why is None]
+    def missing(self) -> list[Trial]:
+        return [trial for trial in self.unfinished if trial.state is TrialState.ASKED]
 
 
 @dataclass(frozen=True)
@@ -120,9 +74,7 @@ class Gathered:
         once: dict[str, Trial] = {}
         for study in self.studies:
             for trial in study.trials:
-                once.setdefault(
-                    trial.trial if trial.settings else f"{trial.study}/{trial.trial}", trial
-                )
+                once.setdefault(trial.id if trial.settings else trial.label, trial)
         return tuple(once.values())
 
     @property
@@ -140,13 +92,14 @@ class Gathered:
         tie."""
         counts: dict[str | int, int] = {OFFICIAL: 0}
         for trial in self.scored:
-            counts[trial.fold] = counts.get(trial.fold, 0) + 1
+            fold = validated_fold(trial)
+            counts[fold] = counts.get(fold, 0) + 1
         return max(counts, key=lambda fold: counts[fold])
 
     @property
     def on_main_fold(self) -> list[Trial]:
         """Scored trials of the main fold: their CCCs compare."""
-        return [trial for trial in self.scored if trial.fold == self.main_fold]
+        return [trial for trial in self.scored if validated_fold(trial) == self.main_fold]
 
 
 def gather(home: Home, studies: Sequence[str], store: Store | None = None) -> Gathered:
@@ -182,22 +135,21 @@ def _state(
         except InputError as error:
             problems += error.problems
     complete = study.bank.trials(study.name)
-    trials, records, outdated = [], [], []
+    trials, outdated = [], []
     for name in complete:
         try:
-            record = study.bank.record(study.name, name)
-            trial = as_trial(record, folds)
+            trial = study.bank.trial(study.name, name)
+            check_trial(trial, folds)
         except InputError as error:
             left_out += [f"{study.name}/{name}: {problem}" for problem in error.problems]
             continue
-        if store is None or of_this_data(record, store):
+        if store is None or trial.is_of(store):
             trials.append(trial)
-            records.append(record)
         else:
             outdated.append(name)
     if outdated:
         left_out.append(_outdated(study.name, outdated))
-    failures = [record for record in study.failures() if record["trial"] not in complete]
+    failures = [trial for trial in study.failures() if trial.id not in complete]
     return StudyState(
         name=study.name,
         trials=tuple(trials),
@@ -205,7 +157,6 @@ def _state(
         planned=planned_trials(document.get("space"), store),
         seconds=document.get("seconds"),
         problems=tuple(problems),
-        records=tuple(records),
         failures=tuple(failures),
         outdated=len(outdated),
     )
@@ -217,61 +168,27 @@ def _outdated(study: str, trials: list[str]) -> str:
     return f"study {study}: {counted(len(trials), 'trial')} {OTHER_DATA} ({', '.join(trials[:NAMED])}{more})"
 
 
-def as_trial(record: dict[str, Any], folds: set[str] | None) -> Trial:
-    """A record as a trial; InputError when it is of another version or was validated on other
-    frames."""
-    settings = None
-    if record.get("settings"):
-        settings = _settings(record["settings"])
-        if settings is None:
-            raise InputError("its settings are not those of this version")
-    lines_up = (record["predictions"].get("validation") or {}).get("frames_hash")
-    if folds is not None and lines_up is not None and lines_up not in folds:
+def check_trial(trial: Trial, folds: set[str] | None) -> None:
+    """InputError when a trial is of another version of the package, or was validated on other
+    frames than those of `folds` (hashes of recordings; None: not known)."""
+    if trial.settings_json and trial.settings is None:
+        raise InputError("its settings are not those of this version")
+    validated = trial.frames_hash("validation")
+    if folds is not None and validated is not None and validated not in folds:
         raise InputError("it was validated on recordings that are no fold of this store")
-    best = record.get("best") or {}
-    each = {name: (best.get(name) or {}).get("ccc") for name in ("valence", "arousal")}
-    without = settings is not None and settings.fold == MIX
-    return Trial(
-        study=record["study"],
-        trial=record["trial"],
-        settings=settings,
-        valence=None if without else each["valence"],
-        arousal=None if without else each["arousal"],
-        history=tuple(record.get("history") or ()),
-        stopped=bool(record.get("stopped", False)),
-        frames_hash=lines_up,
-    )
 
 
-def _unfinished(
-    study: Study, complete: set[str], failures: list[dict[str, Any]]
-) -> list[Unfinished]:
-    """Trials asked for or failed and not complete, failed ones with their reason; in the order they
-    were asked for."""
-    failed = {str(record["trial"]): record for record in failures}
-    asked = {
-        **{name: record.get("settings") for name, record in failed.items()},
-        **dict(study.asked()),
-    }
-    found = []
-    for name, document in asked.items():
-        if name not in complete:
-            why = None if name not in failed else last_line(str(failed[name]["failed"]))
-            found.append(Unfinished(study.name, name, _settings(document), why))
-    return found
+def validated_fold(trial: Trial) -> str | int:
+    """Return the fold a trial was validated on: the official split for a model from elsewhere."""
+    return OFFICIAL if trial.fold is None else trial.fold
 
 
-def last_line(failed: str) -> str:
-    """A traceback's last line."""
-    lines = [line.strip() for line in failed.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown"
-
-
-def _settings(document: Any) -> TrialSettings | None:
-    try:
-        return TrialSettings.model_validate(document)
-    except ValidationError:
-        return None
+def _unfinished(study: Study, complete: set[str], failures: list[Trial]) -> list[Trial]:
+    """Return the trials that were asked for or failed and are not complete, failed ones first."""
+    unfinished = {trial.id: trial for trial in failures}
+    for trial in study.asked():
+        unfinished.setdefault(trial.id, trial)
+    return [trial for trial in unfinished.values() if trial.id not in complete]
 
 
 def _folds(store: Store) -> set[str]:
@@ -286,7 +203,7 @@ def _find_store(home: Home, bank: Bank, names: list[str]) -> tuple[Store | None,
         try:
             path = study.document()["store_path"] if study.exists() else None
             for trial in bank.trials(name) if path is None else ():
-                path = path or bank.record(name, trial).get("store_path")
+                path = path or bank.trial(name, trial).store_path
         except InputError:
             continue
         if path:

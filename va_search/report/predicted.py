@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import Recording, Store, frames_hash, positions
-from va_search.ensemble.candidates import ALL
 from va_search.ensemble.predicted import predict
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.report.chosen import Chosen
-from va_search.report.gather import Gathered
+from va_search.report.gather import Gathered, validated_fold
+from va_search.trial import ALL
 
 CONSTANT = 1e-12
 """Variance of an annotation under which a recording's CCC says nothing."""
@@ -79,16 +79,16 @@ def find_predicted(gathered: Gathered, chosen: Chosen) -> Predicted | str:
     if not ranked:
         return reason + "No complete trial has predictions on validation."
     best = ranked[0]
-    recordings = store.fold(best.fold).validation
+    recordings = store.fold(validated_fold(best)).validation
     try:
         values = Bank(gathered.home.bank).read(
-            best.study, best.trial, "validation", frames_hash=frames_hash(recordings)
+            best.study, best.id, "validation", frames_hash=frames_hash(recordings)
         )
     except InputError as error:
         return reason + f"{error.problems[0]}."
     where = "in-sample: its own best epochs on these recordings"
     return Predicted(
-        f"trial {best.trial}", where, _parts(store, recordings, values), store.label_range
+        f"trial {best.id}", where, _parts(store, recordings, values), store.label_range
     )
 
 

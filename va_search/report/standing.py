@@ -20,6 +20,7 @@ from va_search.report import planned as plans
 from va_search.search.study import Study
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url
+from va_search.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -43,44 +44,40 @@ class Progress:
 def progress_of(
     home: Home,
     study: str,
-    records: Sequence[dict[str, Any]],
-    failures: Sequence[dict[str, Any]],
+    trials: Sequence[Trial],
+    failures: Sequence[Trial],
     *,
     brings_store: bool = True,
 ) -> Progress:
-    """Where the study stands; `records` of its complete trials, `failures` of its failed ones.
+    """Where the study stands; `trials`: its complete ones; `failures`: its failed ones.
 
     `brings_store`: whether a store at a URL is brought to count what is planned.
     """
     searching = is_searched(home, study)
     planned = planned_trials(home, study, brings_store=brings_store)
-    running = (
-        _running(home, study, {str(record["trial"]) for record in records}) if searching else None
-    )
-    left = None if planned is None else max(0, planned - len(records) - len(failures))
+    running = _running(home, study, {trial.id for trial in trials}) if searching else None
+    left = None if planned is None else max(0, planned - len(trials) - len(failures))
     return Progress(
         study=study,
-        complete=len(records),
+        complete=len(trials),
         failed=len(failures),
         planned=planned,
         searching=searching,
         running=running,
-        seconds_left=_seconds_left(records, left, running),
+        seconds_left=_seconds_left(trials, left, running),
         tracking=Study(home, study).tracking_problem,
     )
 
 
 def _running(home: Home, study: str, complete: set[str]) -> int:
     """Trials of the study that were begun, are not complete and are claimed by a search."""
-    open_still = {trial for trial, _ in Study(home, study).asked()} - complete
+    open_still = {trial.id for trial in Study(home, study).asked()} - complete
     return sum((home.root / "claims" / f"{trial}.lock").is_file() for trial in open_still)
 
 
-def _seconds_left(
-    records: Sequence[dict[str, Any]], left: int | None, running: int | None
-) -> float | None:
+def _seconds_left(trials: Sequence[Trial], left: int | None, running: int | None) -> float | None:
     """From the mean time of the trials trained so far, with as many side by side as now."""
-    times = [float(record["seconds"]) for record in records if record.get("seconds")]
+    times = [trial.seconds for trial in trials if trial.seconds]
     if not times or left is None or not running:
         return None
     return sum(times) / len(times) * left / running

@@ -1,7 +1,7 @@
 """A study while it is searched, for its parent run in MLflow: one page of pictures, and a table of
 the best trials.
 
-Conventions: made from what ranks trials (`predictions.bank.light`), which the search has in memory;
+Conventions: made from what ranks trials (`Trial.compact`), which the search has in memory;
 settings are read from the bank for no more than `SAMPLE` trials, every so many-th by rank, and the
 best. So its cost does not grow with a study. What can't be drawn yet says why; a damaged record is
 left out."""
@@ -20,10 +20,11 @@ from va_search.predictions.bank import Bank
 from va_search.report import html
 from va_search.report.figures.progress import history_figure, pareto_figure
 from va_search.report.figures.settings import importance_figure, parallel_coordinates
-from va_search.report.gather import Gathered, StudyState, Trial, as_trial
+from va_search.report.gather import Gathered, StudyState, check_trial
 from va_search.report.model import Column, Missing, Report, Row, Section, Table, row
 from va_search.report.words import BEST_EPOCH, model_name, number, other_settings, varying
 from va_search.search.outcomes import objective as ranked_by
+from va_search.trial import Trial, TrialState
 
 SAMPLE = 300
 """Trials whose settings are read for the pictures."""
@@ -34,19 +35,17 @@ SETTINGS = 8
 
 
 def study_page(
-    home: Home, study: str, objective: str, store: Store | None, records: Sequence[dict[str, Any]]
+    home: Home, study: str, objective: str, store: Store | None, trials: Sequence[Trial]
 ) -> dict[str, Any]:
     """`study.html`, everything in one page, and `best.json`, the best trials as columns and data.
 
-    `records`: of all complete and failed trials, light ones will do. `objective`: what the study
+    `trials`: all complete and failed ones, compact ones will do. `objective`: what the study
     looks for; trials are ranked by valence or arousal where it is that, otherwise by score."""
-    trained = [
-        record for record in records if "failed" not in record and record.get("source") == "trained"
-    ]
+    complete = [trial for trial in trials if trial.state is TrialState.COMPLETE]
+    trained = [trial for trial in complete if trial.source == "trained"]
     measure = objective if objective in ("valence", "arousal") else "score"
-    ranked = sorted(
-        (record for record in trained if record["best"]), key=lambda one: -_rank(one, measure)
-    )
+    scored = [trial for trial in trained if trial.best]
+    ranked = sorted(scored, key=lambda trial: -_rank(trial, measure))
     step = max(1, math.ceil(len(ranked) / SAMPLE))
     bank = Bank(home.bank)
     state = StudyState(study, tuple(_read(bank, ranked[::step])), (), None, None, ())
@@ -62,7 +61,7 @@ def study_page(
         Section("Progress", figures=tuple(progress)),
         Section("Settings", sampled if step > 1 else (), figures=settings),
     )
-    report = Report(f"Study {study}", _counts(records, trained, objective), sections)
+    report = Report(f"Study {study}", _counts(trials, trained, objective), sections)
     document = best.document()
     return {
         "study.html": html.render(report),
@@ -98,26 +97,26 @@ def _row(trial: Trial, names: Sequence[str]) -> Row:
     scores = [number(trial.ccc(name)) for name in ("score", "valence", "arousal")]
     others = [other_settings(settings, [name]).removeprefix(f"{name} ") for name in names]
     what = [", ".join(settings.features), settings.fusion, str(settings.seed), str(settings.fold)]
-    return row(trial.trial, *scores, model_name(settings), *what, *others)
+    return row(trial.id, *scores, model_name(settings), *what, *others)
 
 
-def _rank(record: dict[str, Any], measure: str) -> float:
-    value = ranked_by(record, measure)
+def _rank(trial: Trial, measure: str) -> float:
+    value = ranked_by(trial, measure)
     return -math.inf if value is None else value
 
 
-def _read(bank: Bank, records: Iterable[dict[str, Any]]) -> Iterable[Trial]:
-    for record in records:
+def _read(bank: Bank, trials: Iterable[Trial]) -> Iterable[Trial]:
+    for compact in trials:
         try:
-            yield as_trial(bank.record(str(record["study"]), str(record["trial"])), None)
+            trial = bank.trial(compact.study, compact.id)
+            check_trial(trial, None)
         except InputError:
             continue
+        yield trial
 
 
-def _counts(
-    records: Sequence[dict[str, Any]], trained: Sequence[dict[str, Any]], objective: str
-) -> str:
-    failed = sum("failed" in record for record in records)
+def _counts(trials: Sequence[Trial], trained: Sequence[Trial], objective: str) -> str:
+    failed = sum(trial.state is TrialState.FAILED for trial in trials)
     made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     complete = f"{counted(len(trained), 'trial')} complete"
     return (

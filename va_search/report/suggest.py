@@ -21,7 +21,7 @@ from va_search.errors import InputError
 from va_search.report.gather import Gathered
 from va_search.report.model import Missing, SpaceFile
 from va_search.search.space import read_space
-from va_search.training.settings import TrialSettings, unused
+from va_search.trial_settings import TrialSettings, unused
 
 MOST_SETS = 8
 """Feature sets of an ablation: all together, all but each one, each one alone."""

@@ -52,7 +52,7 @@ def _best_trials(gathered: Gathered) -> list[str]:
     parts = []
     for measure, what in (("score", "for both"), *((name, f"for {name}") for name in DIMENSIONS)):
         best = max(trials, key=lambda trial: trial.ccc(measure) or 0.0)
-        parts.append(f"{what} {best.trial} ({measure} {number(best.ccc(measure))})")
+        parts.append(f"{what} {best.id} ({measure} {number(best.ccc(measure))})")
     return [f"Best single trials, in-sample: {', '.join(parts)}."]
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from va_search.data.store import Store
 from va_search.models.menu import ENCODERS
-from va_search.report.gather import Trial
 from va_search.report.model import DASH
-from va_search.training.settings import TrialSettings, configuration_id, unused
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings, configuration_id, unused
 
 ELSEWHERE = "from elsewhere"
 OWN_COLUMNS = ("features", "encoder", "fusion", "seed", "fold", "averaged_epochs")
@@ -95,7 +95,7 @@ def configurations(trials: Iterable[Trial]) -> list[Configuration]:
     """Trials gathered over their seeds, in the order they come."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        key = f"{trial.study}/{trial.trial}"
+        key = trial.label
         if trial.settings is not None:
             key = configuration_id(trial.settings, but=("seed",))
         groups.setdefault(key, []).append(trial)

@@ -25,7 +25,7 @@ from va_search.errors import InputError
 from va_search.search.domains import Parameters, same
 from va_search.search.sameness import NAMES, Sameness
 from va_search.search.space_document import Budget, EarlyStopping, Setting, SpaceHeader
-from va_search.training.settings import TrialSettings, unused
+from va_search.trial_settings import TrialSettings, unused
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -9,9 +9,9 @@ anew each time the study has grown by `GROWTH`, and on resume."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 from va_search.search.outcomes import Values, objective, values
+from va_search.trial import Trial
 
 Credit = Callable[[Sequence[tuple[str, str]]], Mapping[tuple[str, str], float]]
 """Credits of trials given as (study, trial); those that have none are left out."""
@@ -21,7 +21,7 @@ GROWTH = 1.25
 
 
 class Told:
-    """Values of trials' records by objective `name`; without a `credit`, objective ensemble is the
+    """Values of trials by objective `name`; without a `credit`, objective ensemble is the
     score."""
 
     def __init__(self, name: str, credit: Credit | None) -> None:
@@ -31,23 +31,23 @@ class Told:
         self._known = 0
         self._due = 0.0
 
-    def of(self, record: dict[str, Any]) -> Values | None:
+    def of(self, trial: Trial) -> Values | None:
         """What to tell of a trial that is complete now; None for one without validation."""
         self._known += 1
-        found = values(record, self._name)
+        found = values(trial, self._name)
         if self._credit is None or found is None:
             return found
-        return self._credited([record], self._credit).get(str(record["trial"]))
+        return self._credited([trial], self._credit).get(trial.id)
 
-    def of_all(self, records: Iterable[dict[str, Any]]) -> dict[str, Values]:
+    def of_all(self, trials: Iterable[Trial]) -> dict[str, Values]:
         """What to tell of trials by their ids, all measured now; those without validation are left
         out."""
-        scored = [record for record in records if record["best"]]
+        scored = [trial for trial in trials if trial.best]
         if self._credit is None:
             return {
-                str(one["trial"]): found
-                for one in scored
-                if (found := values(one, self._name)) is not None
+                trial.id: measured
+                for trial in scored
+                if (measured := values(trial, self._name)) is not None
             }
         told = self._credited(scored, self._credit)
         self._known, self._due = len(scored), len(scored) * GROWTH
@@ -58,8 +58,8 @@ class Told:
         """Whether what was told is old, so that all is to be told anew."""
         return self._begun and self._known >= self._due
 
-    def _credited(self, records: Sequence[dict[str, Any]], credit: Credit) -> dict[str, Values]:
-        names = {(str(record["study"]), str(record["trial"])): record for record in records}
+    def _credited(self, trials: Sequence[Trial], credit: Credit) -> dict[str, Values]:
+        names = {(trial.study, trial.id): trial for trial in trials}
         credits = credit(list(names))
         if credits and not self._begun:
             self._begun, self._due = (
@@ -67,8 +67,8 @@ class Told:
                 0.0,
             )  # from scores to credits: those told before don't compare
         found: dict[str, Values] = {}
-        for name, record in names.items():
-            score = objective(record, self._name) or 0.0
+        for name, trial in names.items():
+            score = objective(trial, self._name) or 0.0
             found[name[1]] = (
                 max(credits.get(name, 0.0), 0.0) + TIE * score if self._begun else score,
             )

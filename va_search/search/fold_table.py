@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from va_search.data.store import OFFICIAL, Store
-from va_search.training.settings import TrialSettings, configuration_id, of_this_data
+from va_search.trial import Trial, TrialState
+from va_search.trial_settings import TrialSettings, configuration_id
 
 MEASURES = ("valence", "arousal", "score")
 DIFFERENT = ("seed", "fold", "averaged_epochs")
@@ -72,32 +71,30 @@ def store_folds(store: Store) -> dict[str | int, str | int]:
 
 
 def fold_table(
-    records: Iterable[dict[str, Any]],
-    failures: Iterable[dict[str, Any]],
+    complete: Iterable[Trial],
+    failures: Iterable[Trial],
     folds: Mapping[str | int, str | int],
     store: Store | None = None,
 ) -> list[FoldRow]:
     """One row per configuration that has a trial on any of these folds (`store_folds`), complete or
     failed.
 
-    Those with values on more folds come first, then by average score. `records` are trial.json of
-    complete trials, `failures` of failed ones (`Study.failures`); outside models, and trials of
-    another version, are in no row. Of several trials of one configuration, fold and seed the one on
-    the data that is in the `store` now counts."""
+    Those with values on more folds come first, then by average score. Models from elsewhere, and
+    trials of another version, are in no row. Of several trials of one configuration, fold and seed
+    the one on the data that is in the `store` now counts."""
     rows: dict[str, _Trials] = {}
     keys = set(folds.values())
-    for document, found in (*((r, True) for r in records), *((f, False) for f in failures)):
-        settings = _settings(document)
-        if settings is None or settings.fold not in keys or (found and not document.get("best")):
+    for trial in (*complete, *failures):
+        settings, failed = trial.settings, trial.state is TrialState.FAILED
+        if settings is None or settings.fold not in keys or not (failed or trial.best):
             continue
         name = configuration_id(settings, but=("seed", "fold"))
         trials = rows.setdefault(name, _Trials(settings, {}, set()))
-        place = (settings.fold, settings.seed)
-        if found:
-            if place not in trials.complete or store is None or of_this_data(document, store):
-                trials.complete[place] = _values(document["best"])
-        else:
-            trials.failed.add(place)
+        cell = (settings.fold, settings.seed)
+        if failed:
+            trials.failed.add(cell)
+        elif cell not in trials.complete or store is None or trial.is_of(store):
+            trials.complete[cell] = {measure: trial.best[measure].ccc for measure in MEASURES}
     table = [_row(name, trials, folds) for name, trials in rows.items()]
     return sorted(table, key=lambda row: (-_reached(row)[0], -_reached(row)[1], row.configuration))
 
@@ -109,21 +106,6 @@ class _Trials:
     settings: TrialSettings
     complete: dict[tuple[str | int, int], dict[str, float]]
     failed: set[tuple[str | int, int]]
-
-
-def _settings(document: dict[str, Any]) -> TrialSettings | None:
-    try:
-        return TrialSettings.model_validate(document.get("settings"))
-    except ValidationError:
-        return None
-
-
-def _values(best: dict[str, Any]) -> dict[str, float]:
-    return {
-        "valence": best["valence"]["ccc"],
-        "arousal": best["arousal"]["ccc"],
-        "score": best["score"]["value"],
-    }
 
 
 def _row(name: str, trials: _Trials, folds: Mapping[str | int, str | int]) -> FoldRow:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from va_search.errors import InputError
 from va_search.models.menu import ENCODERS
 from va_search.search.configurations import Space
-from va_search.training.settings import TrialSettings, configuration_id
+from va_search.trial_settings import TrialSettings, configuration_id
 
 
 def check_fusing(space: Space, trials: int) -> None:

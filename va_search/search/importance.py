@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from va_search.training.settings import TrialSettings, unused
+from va_search.trial_settings import TrialSettings, unused
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -1,8 +1,8 @@
-"""What a finished or failed trial's record says to a search.
+"""The numbers by which a search ranks trials.
 
-Conventions: a trial without validation (train_val_mix) has `best: {}` and so no objective; nothing
-is ranked by it. `objective` is a space's word for what it looks for; a measure is a number each
-trial has: valence, arousal, score."""
+Conventions: a trial without validation (train_val_mix) has no best and so no objective; nothing is
+ranked by it. `objective` is a space's word for its goal; a measure is a number each trial has:
+valence, arousal, score."""
 
 from __future__ import annotations
 
@@ -10,67 +10,54 @@ from collections.abc import Iterable
 from typing import Any
 
 from va_search.metrics import DIMENSIONS
+from va_search.trial import Trial
 
 Values = tuple[float, ...]
-"""What the sampler is told of a trial: one number, or valence and arousal where both are searched
+"""Numbers that the sampler learns of a trial: one, or valence and arousal where both are searched
 together."""
 
 MEASURES: dict[str, tuple[str, ...]] = {"both": DIMENSIONS, "ensemble": ("score",)}
 
 
 def measures(objective: str) -> tuple[str, ...]:
-    """What an objective looks at: the two dimensions for `both`, the score for `ensemble`,
+    """Return the measures of an objective: the two dimensions for `both`, the score for `ensemble`,
     otherwise itself."""
     return MEASURES.get(objective, (objective,))
 
 
-def values(record: dict[str, Any], name: str) -> Values | None:
-    """A trial's measures of an objective; None for one without validation (train_val_mix)."""
-    best = record["best"]
-    if not best:
+def values(trial: Trial, objective: str) -> Values | None:
+    """Return a trial's measures of an objective; None for one without validation (train_val_mix)."""
+    if not trial.best:
         return None
-    return tuple(
-        float(best[one]["value"] if one == "score" else best[one]["ccc"]) for one in measures(name)
-    )
+    return tuple(trial.best[measure].ccc for measure in measures(objective))
 
 
-def objective(record: dict[str, Any], name: str) -> float | None:
-    """One number for a trial, read from its record: their mean where there are several measures,
-    which is the score."""
-    found = values(record, name)
-    return None if found is None else sum(found) / len(found)
+def objective(trial: Trial, name: str) -> float | None:
+    """Return one number for a trial: the mean of its measures of the objective `name`, which is
+    the score where there are two."""
+    measured = values(trial, name)
+    return None if measured is None else sum(measured) / len(measured)
 
 
-def pareto(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The trials that no other beats on one dimension without losing on the other, the best valence
-    first.
+def pareto(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+    """Return the trials that no other beats on one dimension without losing on the other, the best
+    valence first.
 
     Each as {trial, valence, arousal}: best validation CCCs. Trials without validation are left out.
     """
     points = []
-    for record in records:
-        if (found := values(record, "both")) is not None:
-            points.append((found[0], found[1], str(record["trial"])))
+    for trial in trials:
+        pair = values(trial, "both")
+        if pair is not None:
+            points.append((pair[0], pair[1], trial.id))
     front: list[dict[str, Any]] = []
-    for valence, arousal, trial in sorted(
+    for valence, arousal, name in sorted(
         points, key=lambda point: (-point[0], -point[1], point[2])
     ):
-        equal = bool(front) and (front[-1]["valence"], front[-1]["arousal"]) == (valence, arousal)
-        if not front or arousal > front[-1]["arousal"] or equal:
-            front.append({"trial": trial, "valence": valence, "arousal": arousal})
+        # By falling valence: a point is on the front if its arousal is above all before it, or if
+        # it equals the last one in both.
+        last = front[-1] if front else None
+        is_equal = last is not None and (last["valence"], last["arousal"]) == (valence, arousal)
+        if last is None or arousal > last["arousal"] or is_equal:
+            front.append({"trial": name, "valence": valence, "arousal": arousal})
     return front
-
-
-def reason(failed: str) -> str:
-    """A traceback's last line: what two failures have in common when they fail for one reason."""
-    lines = [line.strip() for line in failed.strip().splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown"
-
-
-def best_ccc(records: Iterable[dict[str, Any]], dimension: str) -> float | None:
-    """The best CCC of one dimension among trained trials; None when none has been validated."""
-    trained = [
-        record["best"] for record in records if record["source"] == "trained" and record["best"]
-    ]
-    found = [best[dimension]["ccc"] for best in trained]
-    return max(found) if found else None

@@ -12,14 +12,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
-from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from va_search.data.store import Store
 from va_search.errors import InputError
@@ -32,7 +30,8 @@ from va_search.search.readiness import check_ready
 from va_search.search.resources import cores, gpus_seen
 from va_search.search.session import planned_trials
 from va_search.search.sizes import number_of_weights
-from va_search.training.settings import TrialSettings, trial_id
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings, trial_id
 
 SAMPLED = 4
 """So many different configurations are timed."""
@@ -90,17 +89,17 @@ def make_plan(
     InputError with all that would keep the search from running.
     """
     options = options or Options()
-    records = _earlier(home, space, store)
-    ready = check_ready(home, space, store, options, complete=len(records), writes=False)
+    earlier = _earlier(home, space, store)
+    ready = check_ready(home, space, store, options, complete=len(earlier), writes=False)
     gpus, resources = _gpus_each(options), {"CPU": float(cores()), "GPU": gpus_seen()}
     concurrent = (
         options.concurrent or ready.concurrent or side_by_side(resources, gpus, options.threads)
     )
     per_trial: float | None
-    if len(records) >= SAMPLED:
+    if len(earlier) >= SAMPLED:
         per_trial, basis = (
-            _of_finished(records, space, store),
-            f"{len(records)} finished trials of this space",
+            _of_finished(earlier, space, store),
+            f"{len(earlier)} finished trials of this space",
         )
     elif timed:
         per_trial, basis = _timed(space, store, "cuda" if gpus else "cpu")
@@ -114,9 +113,9 @@ def make_plan(
         folds=space.folds,
         trials_each=space.trials_each,
         trials=trials,
-        complete=len(records),
+        complete=len(earlier),
         seconds_per_trial=per_trial,
-        seconds=_whole(space, trials, len(records), per_trial, concurrent),
+        seconds=_whole(space, trials, len(earlier), per_trial, concurrent),
         hours=space.budget.hours,
         concurrent=concurrent,
         basis=basis,
@@ -142,47 +141,34 @@ def _whole(
     return START_SECONDS + side_by_side
 
 
-def _earlier(home: Home, space: Space, store: Store) -> list[dict[str, Any]]:
-    """Records of this home's trained trials that lie in the space and were trained on this very
-    data."""
+def _earlier(home: Home, space: Space, store: Store) -> list[tuple[TrialSettings, Trial]]:
+    """Return this home's trained trials that lie in the space and were trained on this very data,
+    one of each meaning."""
     bank = Bank(home.bank)
-    found: dict[str, dict[str, Any]] = {}
+    earlier: dict[str, tuple[TrialSettings, Trial]] = {}
     for study in bank.studies():
-        for record in bank.records(study):
-            settings = _settings_of(record, space, store) if record["source"] == "trained" else None
-            if settings is not None:
-                found.setdefault(space.meaning(settings), record)
-    return list(found.values())
+        for trial in bank.each_trial(study):
+            settings = trial.settings
+            if trial.source != "trained" or settings is None or not trial.is_of(store):
+                continue
+            if space.contains(settings):
+                earlier.setdefault(space.meaning(settings), (settings, trial))
+    return list(earlier.values())
 
 
-def _settings_of(record: dict[str, Any], space: Space, store: Store) -> TrialSettings | None:
-    """A record's settings; None for a trial outside the space or on other data."""
-    known = record["settings"] and all(
-        name in store.feature_sets for name in record["settings"]["features"]
-    )
-    if not known or record["data_hash"] != store.data_hash(
-        record["settings"]["features"], record["settings"]["fold"]
-    ):
-        return None
-    try:
-        settings = TrialSettings(**record["settings"])
-    except ValidationError:  # of another version of the package
-        return None
-    return settings if space.contains(settings) else None
-
-
-def _of_finished(records: list[dict[str, Any]], space: Space, store: Store) -> float:
-    """Seconds of a trial of the space, judged by the finished ones: they may be its short or its
-    long ones."""
-    timed = [(TrialSettings(**record["settings"]), record) for record in records]
+def _of_finished(
+    earlier: Sequence[tuple[TrialSettings, Trial]], space: Space, store: Store
+) -> float:
+    """Return seconds of a trial of the space, judged by the finished ones: they may be its short or
+    its long ones."""
     per_epoch = [
-        (settings, record["seconds"] / max(1, record["epochs"])) for settings, record in timed
+        (settings, (trial.seconds or 0.0) / max(1, trial.epochs or 0))
+        for settings, trial in earlier
     ]
-    trained: int = sum(record["epochs"] for _, record in timed)
-    planned = sum(settings.trained_epochs for settings, _ in timed)
-    return (
-        _mean_trial(per_epoch, _likely(space, store), store) * trained / planned
-    )  # some are stopped early
+    trained = sum(trial.epochs or 0 for _, trial in earlier)
+    planned = sum(settings.trained_epochs for settings, _ in earlier)
+    likely = _mean_trial(per_epoch, _likely(space, store), store)
+    return likely * trained / planned  # some are stopped early
 
 
 def _gpus_each(options: Options) -> float:

@@ -60,8 +60,8 @@ def make_preview(
     session = Session(named, space, store, lambda record: None, spent=spent, warm=warm)
     plan = make_plan(home, space, store, options, timed=False)
     failed, asked = (
-        {one["trial"] for one in named.failures()},
-        {trial for trial, _ in named.asked()},
+        {trial.id for trial in named.failures()},
+        {trial.id for trial in named.asked()},
     )
     trials, elsewhere = _draw(session)
     listed: list[dict[str, Any]] = [
@@ -125,5 +125,5 @@ def _taken_over(session: Session, trial: str) -> bool:
     """Whether the search would take the trial from another study: by the session's own rule."""
     bank = session.study.bank
     return any(
-        session._as_wanted(bank.readable_record(study, trial)) for study in bank.holders(trial)
+        session._as_wanted(bank.readable_trial(study, trial)) for study in bank.holders(trial)
     )

@@ -20,7 +20,7 @@ from va_search.errors import InputError
 from va_search.search.configurations import Space
 from va_search.search.outcomes import Values
 from va_search.search.sampler import Asked, Sampler, TrialValues
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 REPEATS = 100
 """Asks in a row that bring nothing new before the sampler is taken to be stuck. Of a small space of

@@ -31,7 +31,7 @@ from va_search.search.waves import tune_in_waves
 from va_search.storage.keeper import kept
 from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import tracking_place
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 DELIVERY_SECONDS = 150.0
 """How long the end of a search waits for a tracking server that is silent, before it leaves the
@@ -103,7 +103,7 @@ def run_search(
             artifacts=place.artifacts,
             parent=_parent(space, store),
             keys=TrialSettings.model_fields,
-            whole=partial(named.bank.record, study),
+            whole=partial(named.bank.trial, study),
             pictures=pictures,
             owner=place.owner,
             report=named.note_tracking,
@@ -112,8 +112,8 @@ def run_search(
             delivery.put
         )  # opened once nothing is left to refuse, lest its thread dies with the process
         found = len(session.finished)
-        for record in [*session.records.values(), *named.failures()]:
-            delivery.put(record)
+        for trial in [*session.records.values(), *named.failures()]:
+            delivery.put(trial)
         try:
             with stoppable(session):
                 _run(session, options, watch, lambda: _end(session, delivery))
@@ -149,8 +149,8 @@ def _end(session: Session, delivery: Delivery) -> None:
 def _unfinished(study: Study, only: Literal["failed", "begun"]) -> set[str]:
     """Trials whose last training failed, or with these all that were asked for; complete ones among
     them do no harm."""
-    failed = {str(record["trial"]) for record in study.failures()}
-    return failed if only == "failed" else failed | {trial for trial, _ in study.asked()}
+    failed = {trial.id for trial in study.failures()}
+    return failed if only == "failed" else failed | {trial.id for trial in study.asked()}
 
 
 def _run(

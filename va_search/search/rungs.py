@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from va_search.metrics import DIMENSIONS
+from va_search.trial import Trial
 
 
 class Rungs:
@@ -39,22 +40,18 @@ class Rungs:
         cutoffs = np.quantile(np.array(others), 1 - 1 / self._early["reduction_factor"], axis=0)
         return bool((np.array(values) < cutoffs).all())
 
-    def learn(self, records: Iterable[dict[str, Any]]) -> None:
+    def learn(self, trials: Iterable[Trial]) -> None:
         """Note what finished trials had at the rungs they passed, so that a resumed search is as
         strict as before."""
-        for record in records:
+        for trial in trials:
             best = {measure: -np.inf for measure in DIMENSIONS}
-            for epoch in record.get("history", []):
-                if epoch.get("score") is None:
+            for epoch in trial.history:
+                if epoch.score is None:
                     break
-                best = {
-                    measure: max(best[measure], epoch[f"ccc_{measure}"]) for measure in DIMENSIONS
-                }
-                self.behind(
-                    record["trial"],
-                    epoch["epoch"],
-                    {**best, "score": sum(best.values()) / len(best)},
-                )
+                for measure in DIMENSIONS:
+                    best[measure] = max(best[measure], epoch.ccc(measure) or 0.0)
+                score = sum(best.values()) / len(best)
+                self.behind(trial.id, epoch.epoch, {**best, "score": score})
 
 
 def is_rung(epoch: int, early_stopping: dict[str, Any] | None) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 
 from va_search.data.segments import stretches
 from va_search.data.store import Store
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 BY_EPOCH = ("step", "cosine", "exponential", "linear", "plateau")
 """Schedules that change the learning rate between epochs; in the first epoch all have the same."""

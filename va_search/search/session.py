@@ -15,13 +15,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from va_search.data.store import Store
 from va_search.errors import JobError, counted
 from va_search.files import remove_folder
 from va_search.metrics import DIMENSIONS
-from va_search.predictions.bank import light
 from va_search.search.claims import Claims
 from va_search.search.configurations import Space
 from va_search.search.credits import Credit, Told
@@ -29,13 +26,14 @@ from va_search.search.failures import Breaker, Outage
 from va_search.search.improvement import Improvement
 from va_search.search.interruption import Deadline
 from va_search.search.nodes import Expected
-from va_search.search.outcomes import Values, best_ccc, objective, reason
+from va_search.search.outcomes import Values, objective
 from va_search.search.proposals import Proposals, take
 from va_search.search.study import Study
 from va_search.search.warm import Warm
 from va_search.storage.homes import HomeCopy, Need
 from va_search.training.own_models import own_sources
-from va_search.training.settings import TrialSettings, configuration_id, trial_id
+from va_search.trial import Failure, Trial
+from va_search.trial_settings import TrialSettings, configuration_id, trial_id
 
 LOG = logging.getLogger(__name__)
 
@@ -84,7 +82,7 @@ class Session:
     study: Study
     space: Space
     store: Store
-    deliver: Callable[[dict[str, Any]], None]
+    deliver: Callable[[Trial], None]
     concurrent: int = 1
     started: float = field(default_factory=time.monotonic)
     interrupted: bool = False
@@ -111,7 +109,11 @@ class Session:
         """Trials whose record in the bank can't be read: neither complete nor trained again."""
         self.reasons: Counter[str] = Counter()
         self._breaker = Breaker(
-            {one["trial"]: reason(one["failed"]) for one in self.study.failures()}
+            {
+                failed.id: failed.failure.reason
+                for failed in self.study.failures()
+                if failed.failure is not None
+            }
         )
         self.trained: list[float] = []
         self.adopted = 0
@@ -142,7 +144,7 @@ class Session:
         self._noted = 0.0
         self._deferred: deque[tuple[str, TrialSettings]] = deque()
         self._best: dict[str, float] = {}
-        self.records: dict[str, dict[str, Any]] = {}
+        self.records: dict[str, Trial] = {}
         self.beside: Counter[str] = Counter()  # complete trials that do not count, by why
         self.devices: Counter[str] = Counter()  # of the trials that were trained in this run
         self.finished = self._resume()
@@ -156,29 +158,25 @@ class Session:
         (folds, seeds)."""
         inside = []
         meanings: set[str] = set()
-        for record in self.study.bank.each_record(self.study.name):
+        for record in self.study.bank.each_trial(self.study.name):
             self._remember(record)
-            settings = self._ours(record["trial"], record["settings"])
+            settings = self._ours(record.id, record.settings)
             meaning = None if settings is None else self.space.meaning(settings)
             if settings is None:
                 self.beside[
-                    "added with bank add"
-                    if record.get("source") == "outside"
-                    else "outside this space"
+                    "added with bank add" if record.is_outside else "outside this space"
                 ] += 1
             elif meaning in meanings:
                 self.beside["the same as another one"] += 1
             else:
                 meanings.add(str(meaning))
-                inside.append((record["trial"], settings))
-                self._breaker.works(record["settings"])
+                inside.append((record.id, settings))
+                self._breaker.works(record.noted_settings or {})
         told = self._tell_all(trial for trial, _ in inside)
-        earlier = [
-            (record["trial"], settings) for one in self.warm for settings, record in one.used
-        ]
+        earlier = [(record.id, settings) for one in self.warm for settings, record in one.used]
         self.proposals.warm_up([(trial, settings, told.get(trial)) for trial, settings in earlier])
         self.proposals.learn([(trial, settings, told.get(trial)) for trial, settings in inside])
-        asked = [(trial, self._ours(trial, document)) for trial, document in self.study.asked()]
+        asked = [(trial.id, self._ours(trial.id, trial.settings)) for trial in self.study.asked()]
         begun = [(trial, found) for trial, found in asked if found is not None]
         one_of_each = {configuration_id(found, but=("seed", "fold")): found for _, found in begun}
         lacking = [one for settings in one_of_each.values() for one in self._siblings(settings)]
@@ -196,25 +194,24 @@ class Session:
             )
         return {trial for trial, _ in inside}
 
-    def _remember(self, record: dict[str, Any]) -> None:
+    def _remember(self, record: Trial) -> None:
         """Keep what ranks a trial; its settings and history stay in the bank."""
-        self.records[record["trial"]] = light(record)
+        self.records[record.id] = record.compact()
+        if record.source != "trained":
+            return
         for dimension in DIMENSIONS:
-            value = best_ccc([record], dimension)
+            value = record.ccc(dimension)
             if value is not None:
                 self._best[dimension] = max(value, self._best.get(dimension, value))
 
-    def _count(self, record: dict[str, Any]) -> None:
+    def _count(self, record: Trial) -> None:
         value = objective(record, self.space.objective)
-        self._improvement.add(str(record.get("finished_at", "")), record["trial"], value)
+        self._improvement.add(record.finished_at or "", record.id, value)
 
     def _tell_all(self, trials: Iterable[str]) -> dict[str, Values]:
         """What the sampler is told, now, of these trials and of those of earlier studies."""
         earlier = [
-            record
-            for one in self.warm
-            for _, record in one.used
-            if record["trial"] not in self.records
+            record for one in self.warm for _, record in one.used if record.id not in self.records
         ]
         return self.told.of_all([*earlier, *(self.records[trial] for trial in trials)])
 
@@ -224,16 +221,12 @@ class Session:
         trials = [] if configuration is None else self.space.trials(configuration)
         return [(self.trial_id(one), one) for one in trials]
 
-    def _ours(self, trial: str, document: Any) -> TrialSettings | None:
+    def _ours(self, trial: str, settings: TrialSettings | None) -> TrialSettings | None:
         """Settings noted for a trial; None unless the trial is one of this space, on this data, by
         this package's training (an outside model, or a trial of another version, is none)."""
-        try:
-            settings = TrialSettings.model_validate(document)
-        except ValidationError:
+        if settings is None or not self.space.contains(settings):
             return None
-        return (
-            settings if self.space.contains(settings) and self.trial_id(settings) == trial else None
-        )
+        return settings if self.trial_id(settings) == trial else None
 
     def trial_id(self, settings: TrialSettings) -> str:
         return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
@@ -379,7 +372,7 @@ class Session:
         trained. `asked`: under which id the sampler asked for it, where that is another one."""
         bank, name = self.study.bank, self.study.name
         if bank.is_complete(name, trial):
-            if bank.readable_record(name, trial) is None:  # it blocks itself, and nothing else
+            if bank.readable_trial(name, trial) is None:  # it blocks itself, and nothing else
                 if asked is not None:
                     return False
                 self.damaged.add(trial)
@@ -389,7 +382,7 @@ class Session:
             sources = [
                 study
                 for study in bank.holders(trial)
-                if self._as_wanted(bank.readable_record(study, trial))
+                if self._as_wanted(bank.readable_trial(study, trial))
             ]
             if not sources:
                 return False
@@ -408,19 +401,19 @@ class Session:
         others = self.space.alternatives(settings)
         return any(self._known(self.trial_id(other), asked=trial) for other in others)
 
-    def _as_wanted(self, record: dict[str, Any] | None) -> bool:
+    def _as_wanted(self, record: Trial | None) -> bool:
         """Whether this study would train it as far: one stopped early counts only where trials are
         stopped early, one whose record is damaged (None) never."""
         if record is None:
             return False
-        return self.space.early_stopping is not None or not record.get("stopped", False)
+        return self.space.early_stopping is not None or not record.stopped
 
-    def _accept(self, trial: str, *, asked: str | None = None) -> dict[str, Any]:
-        record = self.study.bank.record(self.study.name, trial)
+    def _accept(self, trial: str, *, asked: str | None = None) -> Trial:
+        record = self.study.bank.trial(self.study.name, trial)
         self._remember(record)
         self.finished.add(trial)
         self._count(record)
-        self._breaker.works(record["settings"])
+        self._breaker.works(record.noted_settings or {})
         self.study.forget_failure(trial)
         remove_folder(
             self.study.home.running(self.study.name, trial)
@@ -441,13 +434,14 @@ class Session:
             self.copy.bring_entry(self.study.name, trial, self.need)
         if self.study.bank.is_complete(self.study.name, trial):
             record = self._accept(trial)
-            self.trained.append(record["seconds"])
-            self.devices[str(record.get("device", "unknown"))] += 1
+            self.trained.append(record.seconds or 0.0)
+            self.devices[record.device or "unknown"] += 1
             self._breaker.trained()
         elif failed is not None or not self.stopping:
             failed = failed or "the training ended, but the bank does not have the trial"
-            self.reasons[reason(failed)] += 1
-            self._breaker.failed(trial, reason(failed), document)
+            why = Failure(failed).reason
+            self.reasons[why] += 1
+            self._breaker.failed(trial, why, document)
             self.proposals.tell(trial, None)
             self.deliver(self.study.record_failure(trial, document, failed))
         self.claims.release(trial)

@@ -15,7 +15,7 @@ from va_search.data.store import Store, positions
 from va_search.errors import InputError
 from va_search.models.menu import ENCODERS
 from va_search.search.configurations import Space
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 PROCESS = 250 * 2**20
 """A trial's interpreter and libraries."""

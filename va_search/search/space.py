@@ -26,7 +26,7 @@ from va_search.search.space_document import (
     read_when,
 )
 from va_search.training.own_models import with_own_models
-from va_search.training.settings import TrialSettings, setting_field
+from va_search.trial_settings import TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 

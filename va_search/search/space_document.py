@@ -43,7 +43,7 @@ from va_search.document.words import (
 )
 from va_search.errors import unknown_name
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
-from va_search.training.settings import TrialSettings, setting_field
+from va_search.trial_settings import TrialSettings, setting_field
 
 ALL = "all"
 Count = Annotated[int, Field(ge=1)]

@@ -31,6 +31,7 @@ from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import Home, checked_name, read_json, remove_folder, write_json
 from va_search.locks import in_use, only_one
 from va_search.predictions.bank import Bank
+from va_search.trial import Failure, Trial, TrialState, known_settings
 
 
 @dataclass(frozen=True)
@@ -186,51 +187,56 @@ class Study:
             ledger.flush()
             os.fsync(ledger.fileno())
 
-    def asked(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(trial id, settings) of every trial asked for so far, oldest first; a line cut by a kill
-        is left out."""
+    def asked(self) -> Iterator[Trial]:
+        """Yield every trial asked for so far, oldest first, whatever became of it; a line cut by a
+        kill is left out."""
         path = self.folder / "asked.jsonl"
         if not path.is_file():
             return
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                asked = str(entry["trial"]), dict(entry["settings"])
+                name, settings = str(entry["trial"]), dict(entry["settings"])
             except (ValueError, KeyError, TypeError):
                 continue
-            yield asked
+            yield Trial(
+                study=self.name,
+                id=name,
+                state=TrialState.ASKED,
+                settings=known_settings(settings),
+                settings_json=settings,
+            )
 
-    def record_failure(self, trial: str, settings: dict[str, Any], failed: str) -> dict[str, Any]:
-        """Keep a failed training's traceback; the record is what tracking gets."""
-        record = {
-            "trial": trial,
-            "study": self.name,
-            "source": "trained",
-            "settings": settings,
-            "failed": failed,
-            "package_version": __version__,
-            "finished_at": now(),
-        }
-        write_json(self.folder / "failures" / f"{checked_name(trial, 'trial')}.json", record)
+    def record_failure(self, trial: str, settings: dict[str, Any], failed: str) -> Trial:
+        """Keep a failed training's traceback; return the failed trial, which tracking gets."""
+        record = Trial(
+            study=self.name,
+            id=trial,
+            state=TrialState.FAILED,
+            settings=known_settings(settings),
+            settings_json=settings,
+            failure=Failure(failed),
+            package_version=__version__,
+            finished_at=now(),
+        )
+        path = self.folder / "failures" / f"{checked_name(trial, 'trial')}.json"
+        write_json(path, record.to_json())
         return record
 
     def forget_failure(self, trial: str) -> None:
         """The trial is complete now."""
         (self.folder / "failures" / f"{checked_name(trial, 'trial')}.json").unlink(missing_ok=True)
 
-    def failures(self) -> list[dict[str, Any]]:
-        """Records of the trials whose last training failed, sorted by trial id."""
-        found = []
+    def failures(self) -> list[Trial]:
+        """Return the trials whose last training failed, sorted by id."""
+        failed = []
         for path in sorted((self.folder / "failures").glob("*.json")):
-            with suppress(
-                InputError
-            ):  # gone between listing and reading: complete now; or damaged: tried again
-                found.append(read_json(path))
-        return [
-            record
-            for record in found
-            if isinstance(record, dict) and {"trial", "failed"} <= record.keys()
-        ]
+            # gone between listing and reading: complete now; or damaged: tried again
+            with suppress(InputError, ValueError):
+                trial = Trial.from_json(read_json(path))
+                if trial.state is TrialState.FAILED:
+                    failed.append(trial)
+        return failed
 
 
 def _with_changes(before: dict[str, Any] | None, changes: Sequence[str]) -> list[dict[str, Any]]:

@@ -142,13 +142,11 @@ def _why_missing(session: Session) -> str:
 def best_of(session: Session) -> dict[str, tuple[str, float]]:
     """By measure the best complete trial of the space and its value; without a validation score,
     nothing."""
-    inside = [session.records[trial] for trial in sorted(session.finished)]
+    finished = [session.records[trial] for trial in sorted(session.finished)]
     best = {}
     for name in ("valence", "arousal", "score"):
         scored = [
-            (value, str(record["trial"]))
-            for record in inside
-            if (value := objective(record, name)) is not None
+            (value, trial.id) for trial in finished if (value := objective(trial, name)) is not None
         ]
         if scored:
             value, trial = max(scored, key=lambda pair: pair[0])

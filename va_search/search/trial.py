@@ -9,7 +9,6 @@ its process at the step after, so that no other trial begins in it."""
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -33,7 +32,8 @@ from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
 from va_search.storage.homes import copy_of, home_at
-from va_search.training.settings import TrialSettings
+from va_search.trial import Best, Trial
+from va_search.trial_settings import TrialSettings
 
 if TYPE_CHECKING:
     from va_search.training.fit import Fit
@@ -269,58 +269,46 @@ def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float
     remove_folder(folder)  # what a killed training may have left
     predictions = fit.predictions()
     fit.save_weights(folder)
-    bank.write(
-        task["study"],
-        task["trial"],
-        trial_record(fit, task, stopped=stopped, seconds=seconds),
-        predictions,
-    )
+    bank.write(trained_trial(fit, task, stopped=stopped, seconds=seconds), predictions)
     copy = copy_of(home)
     if copy is not None:
         copy.put_entry(task["study"], task["trial"])
 
 
-def trial_record(
-    fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float
-) -> dict[str, Any]:
-    """What trial.json says of a finished training, all of it JSON."""
-    history = [vars(epoch) for epoch in fit.history]
-    averaged = fit.settings.averaged_epochs
-    trained = sum(epoch.seconds for epoch in fit.history)
-    return {
-        "source": "trained",
-        "settings": json.loads(fit.settings.model_dump_json()),
-        "data_hash": task["data_hash"],
-        "store": task["store_name"],
-        "store_path": task["store"],
-        "best": best_of(fit),
-        **({} if averaged is None else {"averaged_epochs": list(averaged)}),
-        "history": history,
-        "epochs": len(history),
-        "stopped": stopped,
-        "seconds": round(seconds, 3),
-        "training_seconds": round(trained, 3),
-        "frames_per_second": fit.history[-1].frames_per_second,
-        "device": device_name(fit),
-        "node": socket.gethostname(),
-        "remarks": fit.remarks,
-        **({"resumed_at": fit.resumed_at} if fit.resumed_at else {}),
-        "package_version": __version__,
-        "finished_at": now(),
-    }
+def trained_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> Trial:
+    """Return the trial of a finished training."""
+    return Trial(
+        study=task["study"],
+        id=task["trial"],
+        settings=fit.settings,
+        data_hash=task["data_hash"],
+        store=task["store_name"],
+        store_path=task["store"],
+        best=best_of(fit),
+        averaged_epochs=fit.settings.averaged_epochs,
+        history=tuple(fit.history),
+        epochs=len(fit.history),
+        stopped=stopped,
+        seconds=round(seconds, 3),
+        training_seconds=round(sum(epoch.seconds for epoch in fit.history), 3),
+        frames_per_second=fit.history[-1].frames_per_second,
+        device=device_name(fit),
+        node=socket.gethostname(),
+        remarks=fit.remarks,
+        resumed_at=fit.resumed_at or None,
+        package_version=__version__,
+        finished_at=now(),
+    )
 
 
-def best_of(fit: Fit) -> dict[str, Any]:
-    """The best epoch of each dimension and of the score; empty where nothing was validated
+def best_of(fit: Fit) -> dict[str, Best]:
+    """Return the best epoch of each dimension and of the score; empty where nothing was validated
     (train_val_mix)."""
     if not fit.best:
         return {}
     scores = [(epoch.score, -epoch.epoch) for epoch in fit.history if epoch.score is not None]
-    best: dict[str, Any] = {
-        name: {"ccc": one.ccc, "epoch": one.epoch} for name, one in fit.best.items()
-    }
-    value = (fit.best["valence"].ccc + fit.best["arousal"].ccc) / 2
-    return {**best, "score": {"value": value, "epoch": -max(scores)[1]}}
+    mean = (fit.best["valence"].ccc + fit.best["arousal"].ccc) / 2
+    return {**fit.best, "score": Best(mean, -max(scores)[1])}
 
 
 def device_name(fit: Fit) -> str:

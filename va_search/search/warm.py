@@ -14,14 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import ValidationError
-
 from va_search.data.store import Store
 from va_search.errors import InputError, unknown_name
-from va_search.predictions.bank import Bank, light
+from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
 from va_search.search.study import Study
-from va_search.training.settings import TrialSettings
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings
 
 
 @dataclass
@@ -30,7 +29,7 @@ class Warm:
     of those `used`."""
 
     study: str
-    used: list[tuple[TrialSettings, dict[str, Any]]] = field(default_factory=list)
+    used: list[tuple[TrialSettings, Trial]] = field(default_factory=list)
     outside: int = 0
     unscored: int = 0
     other_data: int = 0
@@ -66,9 +65,9 @@ def warm_start_from(
     seen = set(bank.trials(study))
     found = []
     for name in dict.fromkeys(studies):
-        records = [record for record in bank.each_record(name) if record["trial"] not in seen]
-        seen |= {record["trial"] for record in records}
-        found.append(_from(name, records, space, store))
+        trials = [trial for trial in bank.each_trial(name) if trial.id not in seen]
+        seen |= {trial.id for trial in trials}
+        found.append(_from(name, trials, space, store))
     return found
 
 
@@ -80,25 +79,16 @@ def warm_start_of(study: Study, given: Sequence[str], space: Space, store: Store
     return warm_start_from(study.bank, [*still, *given], space, store, study=study.name)
 
 
-def _from(study: str, records: Iterable[dict[str, Any]], space: Space, store: Store) -> Warm:
+def _from(study: str, trials: Iterable[Trial], space: Space, store: Store) -> Warm:
     warm = Warm(study)
-    for record in records:
-        settings = _settings(record)
+    for trial in trials:
+        settings = trial.settings
         if settings is None or space.configuration(settings) is None:
             warm.outside += 1
-        elif not record["best"]:
+        elif not trial.best:
             warm.unscored += 1
         else:
-            warm.used.append((settings, light(record)))
-            warm.other_data += record.get("data_hash") != store.data_hash(
-                settings.features, settings.fold
-            )
+            warm.used.append((settings, trial.compact()))
+            data_hash = store.data_hash(settings.features, settings.fold)
+            warm.other_data += trial.data_hash != data_hash
     return warm
-
-
-def _settings(record: dict[str, Any]) -> TrialSettings | None:
-    """None for a model from elsewhere and for a trial of another version of the package."""
-    try:
-        return TrialSettings.model_validate(record["settings"])
-    except ValidationError:
-        return None

@@ -154,6 +154,6 @@ def _scheduler(session: Session) -> Any:
         return None
     rungs = Rungs(early.grace_epochs, early.reduction_factor, measures(session.space.objective))
     rungs.learn(
-        session.study.bank.record(session.study.name, trial) for trial in sorted(session.finished)
+        session.study.bank.trial(session.study.name, trial) for trial in sorted(session.finished)
     )
     return StopBehind(rungs)

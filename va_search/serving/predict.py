@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from va_search.data.store import SPLITS, FeatureSet, Recording, Store, frames_hash
-from va_search.ensemble.candidates import ALL
 from va_search.ensemble.predicted import predict as predict_from_bank
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
@@ -25,6 +24,7 @@ from va_search.serving.members import Values, load_members, members_of, needed, 
 from va_search.submission.folder import PREDICTIONS, about_ensemble, may_write, write_folder
 from va_search.submission.formats import recording_sheets
 from va_search.training.weights import unfit
+from va_search.trial import ALL
 
 Watch = Callable[[str, int, int], None]
 

@@ -132,5 +132,5 @@ def _replaced(ensemble: Ensemble, bank: Bank) -> list[str]:
         f"{trial} of study {study} was replaced since ensemble {ensemble.name!r} was built; build "
         "it again"
         for (study, trial), content in contents.items()
-        if content is not None and bank.record(study, trial).get("content") != content
+        if content is not None and bank.trial(study, trial).content != content
     ]

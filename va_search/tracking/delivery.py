@@ -1,7 +1,7 @@
-"""Delivery of a study's records to MLflow by a thread of its own, so that a search never waits for
+"""Delivery of a study's trials to MLflow by a thread of its own, so that a search never waits for
 a server.
 
-The bank is the queue: each run of `search` puts all records of the study, and what the server
+The bank is the queue: each run of `search` puts all trials of the study, and what the server
 already has is passed over. An unreachable server is tried again with growing pauses; what waits at
 the end is delivered by the next search."""
 
@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from va_search.predictions.bank import light
 from va_search.tracking.shown import reason, shown
+from va_search.trial import Trial, TrialState
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 ATTEMPTS_AT_END = 3
@@ -27,20 +27,20 @@ this share of time."""
 
 LOG = logging.getLogger(__name__)
 
-Pictures = Callable[[Sequence[dict[str, Any]]], Mapping[str, Any]]
-"""Makes the parent run's pictures of all records: file name to text or JSON document."""
+Pictures = Callable[[Sequence[Trial]], Mapping[str, Any]]
+"""Makes the parent run's pictures of all trials: file name to text or JSON document."""
 
 
 class Delivery:
-    """Takes records with `put` at any time and delivers them in the background; `end`, `close` at
+    """Takes trials with `put` at any time and delivers them in the background; `end`, `close` at
     the end.
 
-    `keys` are the params that every run has. `whole` reads a complete trial's record: with it those
-    that are put are not kept in memory, and may be without settings and history.
+    `keys` are the params that every run has. `whole` reads a complete trial by its id: with it
+    those that are put are kept compact, and may be so.
 
     `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or
-    JSON document. `pictures` makes more of them out of the records, light where there is a `whole`:
-    now and then while records come, and at the end of a search that is not interrupted. It runs in
+    JSON document. `pictures` makes more of them out of the trials, compact where there is a `whole`:
+    now and then while trials come, and at the end of a search that is not interrupted. It runs in
     this thread; its failure is a warning. `owner` is the identity of the home, where other homes
     are tracked at the same place. `report` hears of trouble with the server when it begins, and
     None when it ends or there is none."""
@@ -53,7 +53,7 @@ class Delivery:
         artifacts: Path | None,
         parent: dict[str, Any],
         keys: Iterable[str] = (),
-        whole: Callable[[str], dict[str, Any]] | None = None,
+        whole: Callable[[str], Trial] | None = None,
         pictures: Pictures | None = None,
         owner: str | None = None,
         report: Callable[[str | None], None] = lambda problem: None,
@@ -62,8 +62,8 @@ class Delivery:
         self._report = report
         self._study = study
         self._changed = threading.Condition()
-        self._waiting: dict[str, dict[str, Any]] = {}
-        self._records: dict[str, dict[str, Any]] = {}
+        self._waiting: dict[str, Trial] = {}
+        self._trials: dict[str, Trial] = {}
         self._keys: set[str] = set(keys)
         self._whole = whole
         self._pictures = pictures
@@ -88,20 +88,18 @@ class Delivery:
         works."""
         return self._problem or self._artifact_problem
 
-    def put(self, record: dict[str, Any]) -> None:
-        """Queue a complete trial's record, or a failed one's (with its traceback as `failed`);
-        returns at once."""
-        record = {"study": self._study, **record}
+    def put(self, trial: Trial) -> None:
+        """Queue a complete or failed trial; returns at once."""
         with self._changed:
-            self._keys |= set(record.get("settings") or ())
-            if self._whole is not None and "failed" not in record:
-                record = light(record)
-            self._waiting[str(record["trial"])] = record
-            self._records[str(record["trial"])] = record
+            self._keys |= set(trial.noted_settings or ())
+            if self._whole is not None and trial.state is not TrialState.FAILED:
+                trial = trial.compact()
+            self._waiting[trial.id] = trial
+            self._trials[trial.id] = trial
             self._changed.notify_all()
 
     def end(self, status: str = "FINISHED", artifacts: Mapping[str, Any] | None = None) -> None:
-        """No more records come: deliver what waits, then give the parent run its `status`
+        """No more trials come: deliver what waits, then give the parent run its `status`
         (FINISHED, or KILLED for an interrupted search). Returns at once; the first call counts.
 
         `artifacts`: what the study came to, file name to text or JSON document, for the parent run.
@@ -155,7 +153,7 @@ class Delivery:
                 if trial is not None:
                     self._deliver(trial)
                 elif ending is not None:
-                    self._runs.finish(list(self._records.values()), ending, self._artifacts)
+                    self._runs.finish(list(self._trials.values()), ending, self._artifacts)
                     if ending == "FINISHED":
                         self._draw()
                     self._note(None)
@@ -193,9 +191,9 @@ class Delivery:
             self._runs = StudyRuns(*self._open)
 
     def _next(self) -> tuple[str | None, str | None]:
-        """Wait for a record to deliver, and tell the status the study ends with, if it does.
+        """Wait for a trial to deliver, and tell the status the study ends with, if it does.
 
-        No record when pictures are due sooner, and at the end, when only those are left that can't
+        No trial when pictures are due sooner, and at the end, when only those are left that can't
         be delivered."""
         with self._changed:
             patience = (
@@ -212,15 +210,17 @@ class Delivery:
             )
             return next(worth, None), self._status
 
-    def _deliver(self, trial: str) -> None:
-        record = self._waiting[trial]
-        if not self._runs.has(record):
-            whole = record if self._whole is None or "failed" in record else self._whole(trial)
+    def _deliver(self, name: str) -> None:
+        trial = self._waiting[name]
+        if not self._runs.has(trial):
+            whole = trial
+            if self._whole is not None and trial.state is not TrialState.FAILED:
+                whole = self._whole(name)
             self._runs.deliver(whole, set(self._keys))
             self._undrawn = True
         with self._changed:
-            if self._waiting.get(trial) is record:
-                del self._waiting[trial]
+            if self._waiting.get(name) is trial:
+                del self._waiting[name]
 
     def _draw(self) -> None:
         """Pictures of what is known now, where something was delivered since the last ones."""
@@ -230,9 +230,9 @@ class Delivery:
         self._undrawn = False
         try:
             with self._changed:
-                records = list(self._records.values())
+                trials = list(self._trials.values())
             with self._drawing:
-                pictures = {} if self._abandoned else self._pictures(records)
+                pictures = {} if self._abandoned else self._pictures(trials)
             self._runs.show(pictures)
         except Exception as error:  # pictures are worth no search
             LOG.warning(
@@ -247,7 +247,7 @@ class Delivery:
         """After a failure: True at the end of a search when it is no use; otherwise pause, longer
         each time.
 
-        The next attempt connects afresh, asks again what the server has, and lets the other records
+        The next attempt connects afresh, asks again what the server has, and lets the other trials
         go first."""
         self._runs = None
         self._failures += 1

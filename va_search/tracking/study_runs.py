@@ -29,6 +29,7 @@ from va_search.tracking.door import (
 )
 from va_search.tracking.entries import BEST, best_of, text, times, trial_entries
 from va_search.tracking.shown import reason
+from va_search.trial import Trial, TrialState
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,15 +69,14 @@ class StudyRuns:
         found = self._ask()
         self._parent = self._begin(found, parent)
 
-    def deliver(self, record: dict[str, Any], keys: set[str]) -> None:
-        """Log one record, complete or failed, unless the server has it already."""
-        if self.has(record):
+    def deliver(self, trial: Trial, keys: set[str]) -> None:
+        """Log one trial, complete or failed, unless the server has it already."""
+        if self.has(trial):
             return
-        trial = str(record["trial"])
-        status = "FAILED" if "failed" in record else "FINISHED"
-        known = self._known.get(trial)
-        start, end = times(record)
-        entries = trial_entries(record, keys)
+        status = status_of(trial)
+        known = self._known.get(trial.id)
+        start, end = times(trial)
+        entries = trial_entries(trial, keys)
         if known is None:
             tags = {**entries.tags, "mlflow.parentRunId": self._parent}
             info = self._client.create_run(self._experiment, start_time=start, tags=tags).info
@@ -85,27 +85,23 @@ class StudyRuns:
         else:
             run, artifacts = known.run, ""
             self._client.update_run(run, status="RUNNING")
-        self._known[trial] = Known(run, "RUNNING", "")
+        self._known[trial.id] = Known(run, "RUNNING", "")
         log_entries(self._client, run, entries)
-        self._log_texts(run, artifacts, record)
+        self._log_texts(run, artifacts, trial)
         self._client.set_terminated(run, status=status, end_time=end)
-        self._known[trial] = Known(run, status, str(record.get("finished_at", "")))
+        self._known[trial.id] = Known(run, status, trial.finished_at or "")
 
-    def finish(self, records: list[dict[str, Any]], status: str, artifacts: dict[str, Any]) -> None:
+    def finish(self, trials: list[Trial], status: str, artifacts: dict[str, Any]) -> None:
         """Give the parent run the study's best, what else it came to (artifacts by file name) and
         its status."""
-        complete = [record for record in records if "failed" not in record]
-        trained = [
-            record
-            for record in complete
-            if record.get("source", "trained") == "trained" and record["best"]
-        ]
+        complete = [trial for trial in trials if trial.state is not TrialState.FAILED]
+        trained = [trial for trial in complete if trial.source == "trained" and trial.best]
         values = {
             "trials_complete": float(len(complete)),
-            "trials_failed": float(len(records) - len(complete)),
+            "trials_failed": float(len(trials) - len(complete)),
         }
         for name in BEST if trained else ():
-            values[name] = max(best_of(record)[name][0] for record in trained)
+            values[name] = max(best_of(trial)[name][0] for trial in trained)
         now = int(time.time() * 1000)
         changed = [
             (name, value, now, 0)
@@ -131,19 +127,19 @@ class StudyRuns:
             listed = json.dumps([{"path": name, "type": "table"} for name in tables])
             self._client.set_tag(self._parent, "mlflow.loggedArtifacts", listed)
 
-    def has(self, record: dict[str, Any]) -> bool:
-        """Whether the server has the trial, as it is in this record (its settings and history are
-        not looked at).
+    def has(self, trial: Trial) -> bool:
+        """Return True if the server has the trial as it is now (its settings and history are not
+        looked at).
 
         A trained trial is the same for ever; a failure and a model from elsewhere may be newer than
         the run."""
-        known = self._known.get(str(record["trial"]))
+        known = self._known.get(trial.id)
         if known is None:
             return False
-        status = "FAILED" if "failed" in record else "FINISHED"
-        if known.status == "FINISHED" and record.get("source") != "outside":
+        if known.status == "FINISHED" and not trial.is_outside:
             return True
-        return known.status == status and known.finished_at == str(record.get("finished_at", ""))
+        is_same = known.finished_at == (trial.finished_at or "")
+        return is_same and known.status == status_of(trial)
 
     def _ask(self) -> Any | None:
         """Learn what the server has; returns the parent run where there is one."""
@@ -186,11 +182,14 @@ class StudyRuns:
             self._log_text(run, _written(name, content), name)
         return run
 
-    def _log_texts(self, run: str, artifacts: str, record: dict[str, Any]) -> None:
+    def _log_texts(self, run: str, artifacts: str, trial: Trial) -> None:
         """Settings and traceback as files of a run whose artifacts are at this URI, "" where it
         must be asked for."""
-        texts = {"settings.json": _json(record["settings"])} if record.get("settings") else {}
-        texts |= {"traceback.txt": record["failed"]} if "failed" in record else {}
+        texts = {}
+        if trial.noted_settings:
+            texts["settings.json"] = _json(trial.noted_settings)
+        if trial.failure is not None:
+            texts["traceback.txt"] = trial.failure.traceback
         for name, content in texts.items():
             self._log_text(run, content, name, artifacts)
 
@@ -210,6 +209,11 @@ class StudyRuns:
                 self._client.log_text(run, content, name)
         except Exception as error:  # whatever storage answers, the run itself is not in danger
             self.artifact_problem = reason(error, self._uri)
+
+
+def status_of(trial: Trial) -> str:
+    """Return the status of a trial's run, as MLflow names it."""
+    return "FAILED" if trial.state is TrialState.FAILED else "FINISHED"
 
 
 def _written(name: str, content: Any) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from torch.optim import Optimizer
 
 from va_search.errors import InputError
 from va_search.files import whole_file
-from va_search.training.epochs import Best, Epoch
+from va_search.trial import Best, Epoch
 
 NAME = "checkpoint.safetensors"
 KEY = "va-search checkpoint"
@@ -61,8 +61,8 @@ class Checkpoint:
         document = {
             "format": FORMAT,
             **identity,
-            "history": [vars(epoch) for epoch in self.history],
-            "best": {dimension: vars(best) for dimension, best in self.best.items()},
+            "history": [asdict(epoch) for epoch in self.history],
+            "best": {dimension: asdict(best) for dimension, best in self.best.items()},
             "groups": self.groups,
             "schedule": self.schedule,
             "averaged": self.averaged,

@@ -1,7 +1,7 @@
-"""Epochs: their results, their random numbers, and the mean of the predictions after several.
+"""Epochs: sums over their batches, their random numbers, and the mean of the predictions after
+several.
 
-Conventions: an epoch counts from 1; a CCC that was not measured (nothing to validate) is None. A
-trial's random numbers come from its seed and the epoch's number, nothing else."""
+Conventions: a trial's random numbers come from its seed and the epoch's number, nothing else."""
 
 from __future__ import annotations
 
@@ -19,34 +19,6 @@ from va_search.errors import JobError
 
 class Diverged(JobError):
     """Loss or predictions became NaN or infinite."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """The result of one epoch.
-
-    `loss` is the mean over its batches, `learning_rate` the one it began with, `seconds` include
-    predicting. `frames_per_second` are frames through training per second of training,
-    `outside_share` the share of that time outside forward, backward and optimiser (on a GPU: as
-    seen from the CPU). CCCs and score are None on train_val_mix."""
-
-    epoch: int
-    loss: float
-    ccc_valence: float | None
-    ccc_arousal: float | None
-    score: float | None
-    learning_rate: float
-    seconds: float
-    frames_per_second: float
-    outside_share: float = 0.0
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best epoch of one dimension."""
-
-    ccc: float
-    epoch: int
 
 
 @dataclass

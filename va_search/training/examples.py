@@ -22,7 +22,7 @@ from va_search.training.batches import Batch, Steps, independent, side_by_side
 from va_search.training.features import Gather, in_order
 from va_search.training.loss import LEAST
 from va_search.training.predict import segments_of
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 
 class Examples:

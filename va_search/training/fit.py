@@ -32,15 +32,7 @@ from va_search.models.menu import LOSSES
 from va_search.predictions.bank import Predictions
 from va_search.training.batches import Batch, Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
-from va_search.training.epochs import (
-    Best,
-    Diverged,
-    Epoch,
-    MeanOfEpochs,
-    Sums,
-    epoch_seed,
-    seeded,
-)
+from va_search.training.epochs import Diverged, MeanOfEpochs, Sums, epoch_seed, seeded
 from va_search.training.examples import Examples, seen_people
 from va_search.training.predict import (
     build_model,
@@ -51,8 +43,9 @@ from va_search.training.predict import (
     segments_of,
 )
 from va_search.training.schedules import Schedule
-from va_search.training.settings import MEANING, TrialSettings
 from va_search.training.weights import save_model
+from va_search.trial import Best, Epoch
+from va_search.trial_settings import MEANING, TrialSettings
 
 LOG = logging.getLogger(__name__)
 
@@ -120,7 +113,7 @@ class Fit:
         """True when `patience` epochs have passed without a better valence or arousal."""
         if self.settings.patience is None or not self.best:
             return False
-        last_gain = max(best.epoch for best in self.best.values())
+        last_gain = max(best.epoch or 0 for best in self.best.values())
         return len(self.history) - last_gain >= self.settings.patience
 
     def run_epoch(self) -> Epoch:

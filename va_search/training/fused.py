@@ -28,7 +28,7 @@ from va_search.training.batches import Batch, Steps
 from va_search.training.epochs import Diverged, Sums, epoch_seed, seeded
 from va_search.training.fit import Fit
 from va_search.training.predict import VALUES, in_batches, mixed_precision, on_scale, segments_of
-from va_search.training.settings import TrialSettings, configuration_id, unstackable
+from va_search.trial_settings import TrialSettings, configuration_id, unstackable
 
 Forward = Callable[[Tensor, Tensor | None, Dropout], Tensor]
 """A `Stack`, or one that is compiled."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from va_search.errors import InputError, nearest_name
 from va_search.models import sources
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES, MENUS, Menu
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 if TYPE_CHECKING:
     from torch import Tensor

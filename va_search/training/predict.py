@@ -21,7 +21,7 @@ from va_search.models.estimator import Estimator, States, carry
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
 from va_search.training.features import Gather, modality_dims
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 VALUES = 8_000_000
 """Input values in a prediction batch, at most: 32 MB."""

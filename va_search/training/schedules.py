@@ -32,7 +32,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from va_search.models.menu import SCHEDULES
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 
 def constant(optimiser: Optimizer, epochs: int, batches: int) -> LRScheduler:

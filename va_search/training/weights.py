@@ -35,7 +35,7 @@ from va_search.training.batches import Steps
 from va_search.training.features import Gather, in_order
 from va_search.training.own_models import own_sources
 from va_search.training.predict import build_model, predict
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 KEY = "va-search"
 FORMAT = 1

@@ -6,7 +6,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
 
 from va_search.errors import counted
 from va_search.report.figures.drawing import (
@@ -23,18 +22,17 @@ from va_search.report.model import Figure, Missing
 from va_search.report.words import number
 from va_search.search.outcomes import MEASURES, pareto, values
 from va_search.tracking.entries import times
+from va_search.trial import Trial
 
 DOTS = 1000
 """Trials that get a dot: every so many-th of more."""
 
 
-def history_figure(records: Sequence[dict[str, Any]]) -> Figure:
+def history_figure(trials: Sequence[Trial]) -> Figure:
     """The best valence, arousal and score so far, over trained trials in the order they finished; a
     dot is a trial."""
     title = "Best so far"
-    scored = sorted(
-        (record for record in records if record.get("best")), key=lambda record: times(record)[1]
-    )
+    scored = sorted((trial for trial in trials if trial.best), key=lambda trial: times(trial)[1])
     if not scored:
         return Figure(title, missing=Missing("No trial with a validation score is complete yet."))
     best = {name: _best_so_far(scored, name) for name in COLOURS}
@@ -42,7 +40,7 @@ def history_figure(records: Sequence[dict[str, Any]]) -> Figure:
         figure, axis = panel(width=6.4, height=3.4)
         places = range(1, len(scored) + 1)
         step = math.ceil(len(scored) / DOTS)
-        dots = [_measured(record, "score") for record in scored[::step]]
+        dots = [_measured(trial, "score") for trial in scored[::step]]
         axis.plot(
             places[::step],
             dots,
@@ -69,25 +67,21 @@ def history_figure(records: Sequence[dict[str, Any]]) -> Figure:
     return Figure(title, (shown,), caption)
 
 
-def _best_so_far(scored: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return list(accumulate((_measured(record, name) for record in scored), max))
+def _best_so_far(scored: Sequence[Trial], name: str) -> list[float]:
+    return list(accumulate((_measured(trial, name) for trial in scored), max))
 
 
-def _measured(record: dict[str, Any], name: str) -> float:
-    found = values(record, name)
+def _measured(trial: Trial, name: str) -> float:
+    found = values(trial, name)
     return -math.inf if found is None else found[0]
 
 
-def pareto_figure(records: Sequence[dict[str, Any]]) -> Figure:
+def pareto_figure(trials: Sequence[Trial]) -> Figure:
     """Arousal over valence, and the trials that no other beats on one without losing on the
     other."""
     title = "Pareto set of valence and arousal"
-    pairs = [
-        pair
-        for record in records
-        if record.get("best") and (pair := values(record, "both")) is not None
-    ]
-    front = pareto(record for record in records if record.get("best"))
+    pairs = [pair for trial in trials if (pair := values(trial, "both")) is not None]
+    front = pareto(trials)
     if not front:
         return Figure(title, missing=Missing("No trial with a validation score is complete yet."))
     with drawing("pareto"):

@@ -21,11 +21,12 @@ from va_search.report.figures.drawing import (
     picture,
     short,
 )
-from va_search.report.gather import Gathered, Trial
+from va_search.report.gather import Gathered
 from va_search.report.model import Figure, Missing, Picture
 from va_search.report.words import Configuration, configurations, number, value_text, varying
 from va_search.search.importance import LEAST, Importances, importances
-from va_search.training.settings import unused
+from va_search.trial import Trial
+from va_search.trial_settings import unused
 
 AXES = 12
 """Settings that get an axis."""

@@ -15,9 +15,10 @@ from va_search.report.figures.drawing import (
     picture,
     whole_numbers,
 )
-from va_search.report.gather import Gathered, Trial
+from va_search.report.gather import Gathered
 from va_search.report.model import Figure, Missing, Picture
 from va_search.report.words import model_name, number
+from va_search.trial import Trial
 
 CURVES = 5
 """Trials that are shown."""
@@ -37,7 +38,7 @@ def learning_curves(gathered: Gathered) -> Figure:
             ),
         )
     pictures = [_curves(best, dimension) for dimension in DIMENSIONS]
-    stopped = sum(trial.stopped for trial in best)
+    stopped = sum(bool(trial.stopped) for trial in best)
     caption = (
         f"The {len(best)} best trials by score, validation CCC after each epoch (in-sample). A dot is the best epoch, "
         "which differs between the dimensions; the trial predicts each dimension from its own."
@@ -52,9 +53,9 @@ def _curves(best: Sequence[Trial], dimension: str) -> Picture:
     with drawing(name):
         figure, axis = panel(height=3.8)
         for trial, colour in zip(best, SERIES, strict=False):
-            epochs = [int(epoch["epoch"]) for epoch in trial.history]
-            values = [_value(epoch.get(f"ccc_{dimension}")) for epoch in trial.history]
-            label = f"{model_name(trial.settings)} {trial.trial[:6]}"
+            epochs = [epoch.epoch for epoch in trial.history]
+            values = [_value(epoch.ccc(dimension)) for epoch in trial.history]
+            label = f"{model_name(trial.settings)} {trial.id[:6]}"
             axis.plot(epochs, values, color=colour, label=label)
             top = max(
                 range(len(values)),

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import OFFICIAL
-from va_search.report.gather import Gathered, Trial
+from va_search.report.gather import Gathered
 from va_search.report.model import DASH, Cell, Row, Table, columns, row
 from va_search.report.suggest import ablation_space
 from va_search.report.words import (
@@ -32,7 +32,8 @@ from va_search.report.words import (
     signed,
     varying,
 )
-from va_search.training.settings import TrialSettings, configuration_id
+from va_search.trial import Trial
+from va_search.trial_settings import TrialSettings, configuration_id
 
 TITLE = "Table 5: ablation of feature sets"
 EFFECTS = "Table 5, continued: what each feature set adds"

@@ -7,7 +7,7 @@ import json
 from va_search.report.gather import Gathered
 from va_search.report.model import Missing, Table, columns, row
 from va_search.report.words import value_text
-from va_search.training.settings import TrialSettings, unused
+from va_search.trial_settings import TrialSettings, unused
 
 MOST = 8
 """Values of one setting that are listed."""

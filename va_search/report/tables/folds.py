@@ -12,7 +12,7 @@ from va_search.report.suggest import fold_space
 from va_search.report.words import BEST_EPOCH, model_name, other_settings, said, signed, varying
 from va_search.report.words import Over as Of
 from va_search.search.fold_table import MEASURES, FoldRow, Spread, fold_table, label_of, store_folds
-from va_search.training.settings import TrialSettings
+from va_search.trial_settings import TrialSettings
 
 TITLE = "Table 4: folds"
 MOST = 5
@@ -51,9 +51,9 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
 
 def _rows(gathered: Gathered) -> list[FoldRow]:
     assert gathered.store is not None
-    records = [record for study in gathered.studies for record in study.records]
-    failures = [record for study in gathered.studies for record in study.failures]
-    return fold_table(records, failures, store_folds(gathered.store), gathered.store)
+    trials = [trial for study in gathered.studies for trial in study.trials]
+    failures = [trial for study in gathered.studies for trial in study.failures]
+    return fold_table(trials, failures, store_folds(gathered.store), gathered.store)
 
 
 def _tried(one: FoldRow) -> int:

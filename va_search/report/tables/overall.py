@@ -64,7 +64,7 @@ def _row(
     one: Configuration, gathered: Gathered, names: list[str], highest: dict[str, float]
 ) -> Row:
     settings = one.settings
-    cells = [Cell(model_name(settings, one.trials[0].trial))]
+    cells = [Cell(model_name(settings, one.trials[0].id))]
     cells += [
         Cell(text)
         for text in feature_cells(None if settings is None else settings.features, gathered.store)

@@ -7,9 +7,10 @@ from collections import Counter
 import numpy as np
 
 from va_search.data.store import OFFICIAL, SPLITS, Store, positions
-from va_search.report.gather import Gathered, StudyState, Unfinished
+from va_search.report.gather import Gathered, StudyState, validated_fold
 from va_search.report.model import DASH, Cell, Column, Missing, Row, Table, columns, row
 from va_search.report.words import ELSEWHERE, model_name
+from va_search.trial import Trial
 
 MOST = 50
 """Unfinished trials that are listed one by one."""
@@ -82,7 +83,10 @@ def studies_table(gathered: Gathered) -> Table:
     notes += [
         f"Study {study.name}: {problem}" for study in gathered.studies for problem in study.problems
     ]
-    if gathered.main_fold != OFFICIAL or len({trial.fold for trial in gathered.scored}) > 1:
+    if (
+        gathered.main_fold != OFFICIAL
+        or len({validated_fold(trial) for trial in gathered.scored}) > 1
+    ):
         where = (
             "the official split" if gathered.main_fold == OFFICIAL else f"fold {gathered.main_fold}"
         )
@@ -110,7 +114,7 @@ def _study_row(study: StudyState) -> Row:
     trials = study.trials
     counts = (
         len(trials),
-        sum(trial.stopped for trial in trials),
+        sum(bool(trial.stopped) for trial in trials),
         sum(trial.score is None for trial in trials),
         sum(trial.settings is None for trial in trials),
         len(study.failed),
@@ -124,12 +128,14 @@ def _study_row(study: StudyState) -> Row:
 def unfinished_table(gathered: Gathered) -> Table | None:
     """Every trial that failed or is missing, with its reason; None where there is none."""
     everyone = [one for study in gathered.studies for one in study.unfinished]
-    shown = sorted(everyone, key=lambda one: one.why is None)[:MOST]
+    shown = sorted(everyone, key=lambda trial: trial.failure is None)[:MOST]
     if not everyone:
         return None
     notes = []
     if len(everyone) > MOST:
-        reasons = Counter(one.why or "missing" for one in everyone)
+        reasons = Counter(
+            "missing" if trial.failure is None else trial.failure.reason for trial in everyone
+        )
         counted = "; ".join(f"{count} × {why}" for why, count in reasons.most_common(5))
         notes = [f"{len(everyone)} trials, {MOST} of them listed. {counted}"]
     notes.append("The same search again (va-search search with this space and study) trains them.")
@@ -140,8 +146,8 @@ def unfinished_table(gathered: Gathered) -> Table | None:
     )
 
 
-def _unfinished_row(one: Unfinished) -> Row:
-    settings = one.settings
+def _unfinished_row(trial: Trial) -> Row:
+    settings = trial.settings
     about = [DASH] * 4
     if settings is not None:
         about = [
@@ -150,5 +156,7 @@ def _unfinished_row(one: Unfinished) -> Row:
             str(settings.seed),
             str(settings.fold),
         ]
-    what = f"failed: {one.why}" if one.why is not None else "missing: proposed, not finished"
-    return row(one.study, what, *about, Cell(one.trial, code=True))
+    what = "missing: proposed, not finished"
+    if trial.failure is not None:
+        what = f"failed: {trial.failure.reason}"
+    return row(trial.study, what, *about, Cell(trial.id, code=True))

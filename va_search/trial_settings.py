@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from va_search.data.store import MIX, OFFICIAL, Store
+from va_search.data.store import MIX, OFFICIAL
 from va_search.errors import unknown_name
 from va_search.files import digest
 from va_search.models.menu import (
@@ -34,9 +34,6 @@ from va_search.models.menu import (
 MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other
 predictions."""
-
-OTHER_DATA = "trained on data that changed since"
-"""Why a trial does not count: it is not `of_this_data`."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
@@ -273,19 +270,6 @@ def trial_id(settings: TrialSettings, data_hash: str) -> str:
     """16 hex digits that stand for the settings, seed, fold, the data read and the meaning of the
     training code."""
     return digest({"settings": document(settings), "data": data_hash, "meaning": MEANING})[:16]
-
-
-def of_this_data(record: Mapping[str, Any], store: Store) -> bool:
-    """Return True if a trial (its trial.json) was trained on what is in the store now: a store may
-    be imported again to its path. True as well where that is not known, as of a model from
-    elsewhere."""
-    settings, data_hash = record.get("settings"), record.get("data_hash")
-    if not settings or data_hash is None or record.get("source") == "outside":
-        return True
-    names = settings.get("features") or []
-    if any(name not in store.feature_sets for name in names):
-        return False
-    return bool(data_hash == store.data_hash(names, settings.get("fold", OFFICIAL)))
 
 
 def configuration_id(settings: TrialSettings, *, but: tuple[str, ...]) -> str:
