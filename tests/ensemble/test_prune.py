@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from va_search.ensemble.candidates import Candidate
-from va_search.ensemble.prune import prune
-from va_search.ensemble.statistics import Statistics, measure
+from va_search.ensemble.measure import measure
+from va_search.ensemble.pipeline import Prune, prune
+from va_search.ensemble.statistics import Statistics
 
 KINDS = (
     ("gru", ("face", "voice")),
@@ -47,7 +48,7 @@ def world() -> tuple[Statistics, list[Candidate]]:
 )
 def test_the_best_of_each_kind_are_kept(limits: dict[str, int], kept: list[int]) -> None:
     statistics, candidates = world()
-    assert np.flatnonzero(prune(statistics, None, candidates, **limits)).tolist() == kept
+    assert np.flatnonzero(prune(statistics, None, candidates, Prune(**limits))).tolist() == kept
 
 
 def test_only_the_counted_recordings_rank_and_ties_go_to_the_first() -> None:
@@ -57,12 +58,12 @@ def test_only_the_counted_recordings_rank_and_ties_go_to_the_first() -> None:
         [-good_first, good_first, good_first], y, [("a", 50), ("b", 50)], ["s/0", "s/1", "s/2"]
     )
     candidates = [Candidate("s", str(i), {}) for i in range(3)]
-    assert prune(statistics, np.array([1.0, 0.0]), candidates, top=1).tolist() == [
+    assert prune(statistics, np.array([1.0, 0.0]), candidates, Prune(top=1)).tolist() == [
         False,
         True,
         False,
     ]
-    assert prune(statistics, np.array([0.0, 1.0]), candidates, top=1).tolist() == [
+    assert prune(statistics, np.array([0.0, 1.0]), candidates, Prune(top=1)).tolist() == [
         True,
         False,
         False,
@@ -71,5 +72,5 @@ def test_only_the_counted_recordings_rank_and_ties_go_to_the_first() -> None:
 
 def test_a_limit_below_one_is_a_mistake_of_the_caller() -> None:
     statistics, candidates = world()
-    with pytest.raises(ValueError, match="at least 1"):
-        prune(statistics, None, candidates, top=0)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        prune(statistics, None, candidates, Prune(top=0))

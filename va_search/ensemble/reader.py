@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from va_search.document import number_hint
-from va_search.ensemble.plan import OPTIONS, Delay, Plan, Prune, Shared, Smooth, Strict
+from va_search.ensemble.methods import OPTIONS, Strict
+from va_search.ensemble.pipeline import Delay, Pipeline, Prune, SharedOptions, Smooth
 from va_search.errors import unknown_name
 
 Place = tuple[str | int, ...]
@@ -38,7 +39,7 @@ class Reader:
             return None
         if "method" in shared and own.get("method", shared["method"]) != shared["method"]:
             shared = {
-                key: value for key, value in shared.items() if key in Shared.model_fields
+                key: value for key, value in shared.items() if key in SharedOptions.model_fields
             }  # other options
         given = {**shared, **own}
         if not self._method(
@@ -46,14 +47,16 @@ class Reader:
         ):
             return None
         options = OPTIONS[given["method"]]
-        common = {key: value for key, value in given.items() if key in Shared.model_fields}
-        rest = {key: value for key, value in given.items() if key not in Shared.model_fields}
+        common = {key: value for key, value in given.items() if key in SharedOptions.model_fields}
+        rest = {key: value for key, value in given.items() if key not in SharedOptions.model_fields}
 
         def place(at: Place) -> Place:
             return (dimension, *at) if at and at[0] in own else at
 
-        chosen = self.checked(options, rest, place, [*options.model_fields, *Shared.model_fields])
-        finishing = self.checked(Shared, common, place)
+        chosen = self.checked(
+            options, rest, place, [*options.model_fields, *SharedOptions.model_fields]
+        )
+        finishing = self.checked(SharedOptions, common, place)
         if chosen is None or finishing is None:
             return None
         if finishing.match_members and chosen.method == "ridge":
@@ -61,7 +64,7 @@ class Reader:
                 place(("match_members",)),
                 "method ridge has negative weights, which need members as they are",
             )
-        return Plan(chosen, finishing)
+        return Pipeline(chosen, finishing)
 
     def _method(self, name: Any, at: Place) -> bool:
         if name is None:

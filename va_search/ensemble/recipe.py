@@ -25,7 +25,7 @@
 every labelled recording. `folds: train_val_mix`: members are trials that trained on all of them;
 nothing is left to judge on, so the method is `mean`, and nothing is chosen.
 
-Conventions: the menu is `weigh.METHODS`, and its options stand in plan.py; every problem of a file
+Conventions: the menu is `methods.METHODS`, with options from signatures; every problem of a file
 is reported at once, with its line. A list of candidates is chosen from out-of-fold."""
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ from va_search.data.sheet import exact
 from va_search.data.store import MIX
 from va_search.document import read_yaml, yaml_document
 from va_search.ensemble.candidates import NO_VALIDATION
-from va_search.ensemble.plan import Plan, Prune, Strict
+from va_search.ensemble.methods import Strict
+from va_search.ensemble.pipeline import Pipeline, Prune
 from va_search.ensemble.reader import Lines, Place, Reader
 from va_search.errors import InputError, unknown_name
 from va_search.files import shipped
@@ -80,7 +81,7 @@ class Recipe:
     name: str
     document: dict[str, Any]
     members: Members
-    plans: dict[str, Plan]
+    plans: dict[str, Pipeline]
     among: tuple[Recipe, ...] = ()
     of: tuple[tuple[float, Recipe], ...] = ()
 
@@ -137,7 +138,7 @@ def read_recipe(
     shared = {key: value for key, value in document.items() if key not in ("members", *DIMENSIONS)}
     given = {} if document.get("members") is None else document["members"]
     members = reader.checked(Members, given, lambda at: ("members", *at))
-    plans: dict[str, Plan] = {}
+    plans: dict[str, Pipeline] = {}
     among: tuple[Recipe, ...] = ()
     of: tuple[tuple[float, Recipe], ...] = ()
     if shared.get("method") == "auto":

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.moments import Moments, Vector
+from va_search.ensemble.statistics import Moments, Vector
 
 Mask = NDArray[np.bool_]
 GAP = 1e-12

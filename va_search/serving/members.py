@@ -19,9 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from va_search.data.store import MIX, FeatureSet, Recording, Store
-from va_search.ensemble import saved
-from va_search.ensemble.apply import finished
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.post_processing import finished
+from va_search.ensemble.saved import Ensemble, EnsembleMember
 from va_search.errors import InputError, JobError
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
@@ -113,7 +112,7 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
     return [sets[name] for name in sorted(sets)]
 
 
-def _lacks(piece: Ensemble, member: saved.Member) -> str | None:
+def _lacks(piece: Ensemble, member: EnsembleMember) -> str | None:
     """Why a member has no weights to predict with; None where it has."""
     if member.source == "outside":
         return "from elsewhere, whose predictions are in the bank but not their weights"
@@ -122,7 +121,7 @@ def _lacks(piece: Ensemble, member: saved.Member) -> str | None:
     return None
 
 
-def _all_members(ensemble: Ensemble) -> Iterator[tuple[Ensemble, saved.Member]]:
+def _all_members(ensemble: Ensemble) -> Iterator[tuple[Ensemble, EnsembleMember]]:
     for _, piece in ensemble.pieces:
         for dimension in DIMENSIONS:
             yield from ((piece, member) for member in piece.dimensions[dimension].members)

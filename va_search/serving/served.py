@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from va_search.data.store import FeatureSet
-from va_search.ensemble.apply import PostProcessing
+from va_search.ensemble.post_processing import PostProcessing
 from va_search.ensemble.saved import Ensemble
 from va_search.files import read_json, write_json
 from va_search.metrics import DIMENSIONS
