@@ -121,8 +121,8 @@ def difference(
 
 
 def widening(groups: int) -> float:
-    """How many times as far as the percentiles the interval reaches: Student's t over the normal's,
-    √(G / (G − 1))."""
+    """The interval's reach over the percentiles': Student's t over the normal's, times √(G / (G −
+    1))."""
     from scipy.special import ndtri, stdtrit
 
     student, normal = stdtrit(groups - 1, TAILS[1]), ndtri(TAILS[1])

@@ -57,14 +57,16 @@ def statistics_for(
     constant, and as in `measure`."""
     _refuse_constant(annotation, lines, dimension)
     bank = lines.bank(home)
+    recordings = [(recording.name, recording.frames) for recording in lines.recordings]
     # Before the files are opened: a change while they are read makes the fingerprint an old one.
     prints = {candidate.label: fingerprint(bank, candidate) for candidate in lines.candidates}
-    recordings = [(recording.name, recording.frames) for recording in lines.recordings]
     path, head = _path(home, lines, dimension), _head(recordings, annotation)
     groups = groups_within(budget, [frames for _, frames in recordings], len(prints), parts)
     known = _unchanged(*_read(path, head), prints, groups)
     if known is not None and known.labels == tuple(prints):
         return known
+
+    # All columns are opened (mapped), but frames are read of new members only.
     columns = []
     for candidate in lines.candidates:
         study, trial = candidate.study, candidate.trial
@@ -74,8 +76,7 @@ def statistics_for(
     statistics = measure(
         columns, annotation, recordings, list(prints), parts=parts, budget=budget, known=known
     )
-    if known is None or len(known.labels) < len(prints):
-        _write(path, statistics, {**head, "prints": prints})
+    _write(path, statistics, {**head, "prints": prints})
     return statistics
 
 
@@ -127,11 +128,12 @@ def _unchanged(
     same = [label for label in prints if kept_prints.get(label) == prints[label]]
     if kept is None or not same:
         return None
-    if list(kept.labels) != same:
-        row_of = {label: row for row, label in enumerate(kept.labels)}
-        kept = kept.subset(np.array([row_of[label] for label in same], dtype=np.intp))
+    row_of = {label: row for row, label in enumerate(kept.labels)}
+    kept = kept.subset(np.array([row_of[label] for label in same]))
+    if kept.groups == groups:
+        return kept
     try:
-        return kept if kept.groups == groups else kept.grouped(groups)
+        return kept.grouped(groups)
     except ValueError:  # kept in larger groups, or groups of other folds
         return None
 
@@ -158,10 +160,11 @@ def _tidy(path: Path) -> None:
     changed = {file: file.stat().st_mtime for file in path.parent.iterdir()}
     whole = [file for file in changed if file.match(f"{dimension}-*.npz")]
     whole.sort(key=lambda file: changed[file])
-    oldest = time.time() - ABANDONED
-    half = [file for file in changed if file.match(".*.partial") and changed[file] < oldest]
-    for file in [*whole[:-KEPT], *half]:
+    for file in whole[:-KEPT]:
         file.unlink(missing_ok=True)
+    for file, seconds in changed.items():
+        if file.match(".*.partial") and seconds < time.time() - ABANDONED:
+            file.unlink(missing_ok=True)
 
 
 def _read(path: Path, head: dict[str, Any]) -> tuple[Statistics | None, dict[str, Fingerprint]]:

@@ -29,6 +29,9 @@ from va_search.metrics import DIMENSIONS, score
 
 Predicted = Mapping[str, Vector | None]
 ScoreIntervals = dict[str, Interval | None]
+"""Of {valence, arousal, score}."""
+FitsByRecipe = dict[tuple[str, str], Fits]
+"""By the recipe's `_key` and the dimension."""
 LISTED = 10
 """Candidates that an error names."""
 BEST = Pipeline.read({"method": "best"})
@@ -77,56 +80,53 @@ class RecipeScores:
             "out_of_fold": self.out_of_fold,
             "intervals": self.intervals,
             "takes": self.takes,
-            "spread": {
-                name: quartiles and asdict(quartiles) for name, quartiles in self.spread.items()
-            },
+            "spread": {name: spread and asdict(spread) for name, spread in self.spread.items()},
         }
 
 
 def compare(recipes: Sequence[Recipe], materials: Materials) -> list[RecipeScores]:
     """Every recipe carried out on the same materials, the one with the highest out-of-fold score
     first."""
-    known: dict[str, dict[str, Fits]] = {}
+    fitted: FitsByRecipe = {}
     rows = []
     # `auto` last: the fits of the recipes it chooses from are made by then.
     for recipe in sorted(recipes, key=lambda recipe: bool(recipe.among)):
-        outcomes = carry_out(recipe, materials, known)
+        outcomes = carry_out(recipe, materials, fitted)
         if not recipe.among and recipe.members.outside:
-            fits = {dimension: outcome.fits for dimension, outcome in outcomes.items()}
-            known[_key(recipe)] = fits
+            for dimension, outcome in outcomes.items():
+                fitted[_key(recipe), dimension] = outcome.fits
         rows.append(row(recipe, outcomes, materials))
     return sorted(rows, key=_rank)
 
 
 def carry_out(
-    recipe: Recipe, materials: Materials, known: Mapping[str, dict[str, Fits]] | None = None
+    recipe: Recipe, materials: Materials, fitted: FitsByRecipe | None = None
 ) -> dict[str, CarriedOut]:
-    """The outcome of each dimension; `known` are fits by recipe (`_key`), made before on these very
-    materials.
+    """The outcome of each dimension; `fitted` are fits made before on these very materials.
 
     InputError as in `refuse_harm`."""
     if not recipe.members.outside:
-        materials, known = materials.own(), None
+        materials, fitted = materials.own(), None
     refuse_harm(materials)
     outcomes = {}
     for dimension, material in materials.items():
         if not recipe.among:
-            fits = _fits(recipe, material, dimension, {})
+            fits = Fits(material, recipe.plans[dimension])
             outcomes[dimension] = _judged(recipe.name, fits, fits.out_of_fold())
             continue
-        several = [_fits(part, material, dimension, known or {}) for part in recipe.among]
+        # `auto`: the recipe that wins out-of-fold is taken, and judged with this choice made again.
+        several = [_fits(choice, material, dimension, fitted or {}) for choice in recipe.among]
         taken = winner(several)
         name = recipe.among[taken].name
         outcomes[dimension] = _judged(name, several[taken], nested(several))
     return outcomes
 
 
-def _fits(
-    recipe: Recipe, material: Material, dimension: str, known: Mapping[str, dict[str, Fits]]
-) -> Fits:
-    key = _key(recipe)
-    if key in known:
-        return known[key][dimension]
+def _fits(recipe: Recipe, material: Material, dimension: str, fitted: FitsByRecipe) -> Fits:
+    """The fits of a recipe that `auto` chooses from, made before or new."""
+    key = (_key(recipe), dimension)
+    if key in fitted:
+        return fitted[key]
     if not recipe.members.outside:
         material = material.own()
         if not material.candidates:
@@ -173,21 +173,23 @@ def refuse_harm(materials: Materials) -> None:
 def row(recipe: Recipe, outcomes: Mapping[str, CarriedOut], materials: Materials) -> RecipeScores:
     """The scores of a carried-out recipe."""
     predicted = predicted_by(outcomes)
-    takes = {dimension: outcome.recipe for dimension, outcome in outcomes.items()}
+    takes = None
+    if recipe.among:
+        takes = {dimension: outcome.recipe for dimension, outcome in outcomes.items()}
     return RecipeScores(
         recipe=recipe.name,
         in_sample=in_sample(outcomes),
         out_of_fold=out_of_fold(predicted),
         intervals=intervals(predicted, materials),
-        spread={name: spread(recording_sums) for name, recording_sums in predicted.items()},
-        takes=takes if recipe.among else None,
+        spread={dimension: spread(predicted[dimension]) for dimension in predicted},
+        takes=takes,
         predicted=predicted,
     )
 
 
 def _rank(row: RecipeScores) -> tuple[bool, float, str]:
     value = (row.out_of_fold or row.in_sample)["score"]
-    return row.out_of_fold is None, -value if np.isfinite(value) else np.inf, row.recipe
+    return row.out_of_fold is None, float(np.nan_to_num(-value, nan=np.inf)), row.recipe
 
 
 def predicted_by(outcomes: Mapping[str, CarriedOut]) -> dict[str, Vector | None]:
@@ -232,13 +234,13 @@ def differences(
     both, both_others = _both(predicted), _both(other)
     if both is None or both_others is None:
         return None
-    pairs = [([ours], [theirs]) for ours, theirs in zip(both, both_others, strict=True)]
-    pairs.append((both, both_others))
+    # Each dimension by itself, and both for the score.
+    slices = {dimension: slice(i, i + 1) for i, dimension in enumerate(DIMENSIONS)}
+    slices["score"] = slice(None)
+    drawn, groups = materials.drawn, len(materials.folds.groups)
     result = {}
-    for name, (ours, theirs) in zip((*DIMENSIONS, "score"), pairs, strict=True):
-        difference = bootstrap.difference(
-            ours, theirs, materials.drawn, len(materials.folds.groups)
-        )
+    for name, part in slices.items():
+        difference = bootstrap.difference(both[part], both_others[part], drawn, groups)
         if np.isfinite(difference.value):
             result[name] = difference
     return result or None
@@ -292,13 +294,11 @@ def best_for_both(materials: Materials) -> OverallBest | None:
 
 def _predicting_both(materials: Materials) -> dict[str, Material]:
     """Both dimensions with the candidates that are in both, in the same order."""
-    labels = []
-    for material in materials.values():
-        labels.append({candidate.label for candidate in material.candidates})
-    common = set.intersection(*labels)
+    labels = [material.statistics.labels for material in materials.values()]
+    common = list(set(labels[0]).intersection(*labels))
     shared = {}
     for dimension, material in materials.items():
-        inside = [candidate.label in common for candidate in material.candidates]
+        inside = np.isin(material.statistics.labels, common)
         shared[dimension] = material.subset(np.flatnonzero(inside))
     return shared
 
@@ -306,11 +306,14 @@ def _predicting_both(materials: Materials) -> dict[str, Material]:
 def _best_overall(shared: Mapping[str, Material], without: Without) -> tuple[int, dict[str, float]]:
     """Index of the candidate with the highest mean CCC on what is not left out (the first wins
     ties), and its CCCs with their mean."""
-    ccc = {}
-    for dimension, material in shared.items():
-        ccc[dimension], _ = sums.ccc_and_worth(material.statistics, material.blocks(without))
-    best = first_highest(np.mean([np.nan_to_num(values) for values in ccc.values()], axis=0))
-    return best, named(*(float(ccc[dimension][best]) for dimension in DIMENSIONS))
+    both = []
+    for dimension in DIMENSIONS:
+        material = shared[dimension]
+        ccc, _ = sums.ccc_and_worth(material.statistics, material.blocks(without))
+        both.append(ccc)
+    best = first_highest(np.nan_to_num(both).mean(axis=0))
+    valence, arousal = (float(ccc[best]) for ccc in both)
+    return best, named(valence, arousal)
 
 
 def _out_of_fold_for_both(shared: Mapping[str, Material], parts: int) -> dict[str, Vector]:

@@ -60,15 +60,19 @@ class Credits:
 
         Without credit are those that validate on no fold of the store, whose predictions can't be
         read, and all while fewer than `FEWEST` are known of a fold."""
+        # Those that are new enter the contests on their frames.
         arrived: dict[str, list[Name]] = {}
         for name in dict.fromkeys(trials):
-            frames = None if name in self._frames_of else self._frames(name)
+            if name in self._frames_of:
+                continue
+            frames = self._frames(name)
             if frames is not None:
                 self._frames_of[name] = frames
                 arrived.setdefault(frames, []).append(name)
         for frames, names in arrived.items():
             for contest in self._contests_on(frames):
                 contest.enter(names)
+        # A credit is the mean over both dimensions' contests.
         credits = {}
         for name in trials:
             contests = self._contests.get(self._frames_of.get(name, ""), [])
@@ -92,11 +96,11 @@ class Credits:
     def _contests_on(self, frames: str) -> list[Contest]:
         if frames not in self._contests:
             recordings = self._folds[frames]
-            annotations = self._store.annotations[positions(recordings)]
-            self._contests[frames] = [
-                Contest(self._bank, frames, dimension, recordings, annotations[:, index])
-                for index, dimension in enumerate(DIMENSIONS)
-            ]
+            annotations = self._store.annotations[positions(recordings)].T
+            contests = []
+            for dimension, annotation in zip(DIMENSIONS, annotations, strict=True):
+                contests.append(Contest(self._bank, frames, dimension, recordings, annotation))
+            self._contests[frames] = contests
         return self._contests[frames]
 
 
@@ -115,7 +119,10 @@ class Contest:
         self._bank, self._frames, self._dimension = bank, frames, dimension
         self._recordings = [(recording.name, recording.frames) for recording in recordings]
         self._annotation = np.ascontiguousarray(annotation)
-        self._parts = _parts(recordings, self._annotation)
+        ends = np.cumsum([recording.frames for recording in recordings])
+        by_recording = np.split(~np.isnan(annotation), ends[:-1])
+        labelled = [int(part.sum()) for part in by_recording]
+        self._parts = make_folds(recordings, labelled).parts
         self._pool: list[Name] = []
         self._columns: list[NDArray[np.float32]] = []
         self._statistics: Statistics | None = None
@@ -136,6 +143,7 @@ class Contest:
             self._pool += batch
             statistics = self._measured()
             self._choose(statistics)
+            # Who is not among the most useful goes, before the next batch comes.
             if len(self._pool) > POOL:
                 best = self._best(statistics)
                 self._pool = [self._pool[member] for member in best.tolist()]
@@ -156,8 +164,9 @@ class Contest:
 
     def _measured(self) -> Statistics:
         """Statistics with a block for each fold and rows for the trials that are new."""
-        in_folds = {index for part in self._parts for index in part}
-        blocks = max(1, len(self._parts) + (len(in_folds) < len(self._recordings)))
+        # Recordings without labels are in no fold, and make one more block.
+        in_folds = sum(len(part) for part in self._parts)
+        blocks = max(1, len(self._parts) + (in_folds < len(self._recordings)))
         return measure(
             self._columns,
             self._annotation,
@@ -204,13 +213,8 @@ class Contest:
 
 def _varies(store: Store, recordings: tuple[Recording, ...]) -> bool:
     """True where the annotations of both dimensions vary, so that there is a CCC."""
-    columns = [column[~np.isnan(column)] for column in store.annotations[positions(recordings)].T]
-    return all(column.size and column.min() < column.max() for column in columns)
-
-
-def _parts(
-    recordings: Sequence[Recording], annotation: NDArray[np.float32]
-) -> tuple[tuple[int, ...], ...]:
-    ends = np.cumsum([recording.frames for recording in recordings])
-    labelled = [int((~np.isnan(part)).sum()) for part in np.split(annotation, ends[:-1])]
-    return make_folds(recordings, labelled).parts
+    for column in store.annotations[positions(recordings)].T:
+        labels = column[~np.isnan(column)]
+        if not labels.size or labels.min() == labels.max():
+            return False
+    return True

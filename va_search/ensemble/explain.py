@@ -11,7 +11,6 @@ may be negative (ridge); they sum to 1, and so do shares."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,6 +32,8 @@ judged."""
 SHARED = ("encoder", "features", "fusion", "seed")
 """What members may have in common, in the order it is told."""
 ELSEWHERE = "from elsewhere"
+KINDS = ("feature set", "encoder", "source", "member")
+"""Of parts that add something."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Addition:
     `candidates`: how many are in the group, `weight` what they have in the ensemble. None where
     nothing is left without them, or it was not measured."""
 
-    kind: str  # feature set, encoder, source, member
+    kind: str  # of KINDS
     name: str
     candidates: int
     weight: float
@@ -90,14 +91,14 @@ class Explanation:
         members = []
         for label, model_name, weight in zip(self.labels, self.models, self.weights, strict=True):
             members.append({"member": label, "model": model_name, "weight": weight})
-        rows = []
-        for row in self.correlation.tolist():
-            rows.append([None if math.isnan(value) else round(value, 6) for value in row])
+        # JSON has no NaN.
+        rounded = np.round(self.correlation, 6).astype(object)
+        rounded[np.isnan(self.correlation)] = None
         return {
             "measured": self.measured,
             "ccc": self.ccc,
             "members": members,
-            "correlation": rows,
+            "correlation": rounded.tolist(),
             "weight": [asdict(share) for share in self.shares],
             "adds": [asdict(addition) for addition in self.additions],
         }
@@ -123,21 +124,15 @@ def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -
         if member.gain is not None:
             gains[label] = member.gain
     weights = np.array([weight_of.get(c.label, 0.0) for c in material.candidates])
-    in_folds = bool(material.folds.parts)
 
-    def judge(keep: NDArray[np.bool_]) -> float | None:
-        fits = Fits(material.subset(np.flatnonzero(keep)), pipeline)
-        predicted = fits.out_of_fold() if in_folds else fits.in_sample()
+    def judge(inside: NDArray[np.bool_]) -> float | None:
+        fits = Fits(material.subset(np.flatnonzero(inside)), pipeline)
+        predicted = fits.out_of_fold() if material.folds.parts else fits.in_sample()
         return None if predicted is None else sums.pooled_ccc(predicted)
 
-    return explain(
-        material.candidates,
-        weights,
-        material.statistics.total(),
-        judge,
-        measured="out_of_fold" if in_folds else "in_sample",
-        gains=gains,
-    )
+    measured = "out_of_fold" if material.folds.parts else "in_sample"
+    moments = material.statistics.total()
+    return explain(material.candidates, weights, moments, judge, measured=measured, gains=gains)
 
 
 def explain(
@@ -153,10 +148,12 @@ def explain(
     labelled frames.
 
     `gains`: what single members add, by label, where that is known."""
+    everyone = judge(np.ones(len(candidates), dtype=bool))
+    # Groups first: the recipe is built again without each of them.
+    additions = [_addition(group, weights, everyone, judge) for group in groups(candidates)]
+    # Then the members with weight, most weight first.
     by_weight = np.argsort(-weights, kind="stable")
     members = by_weight[weights[by_weight] != 0.0]
-    everyone = judge(np.ones(len(candidates), dtype=bool))
-    additions = [_addition(group, weights, everyone, judge) for group in groups(candidates)]
     labels = [candidates[i].label for i in members]
     for label, weight in zip(labels, weights[members].tolist(), strict=True):
         gain = (gains or {}).get(label)
@@ -185,27 +182,31 @@ def _addition(group: Group, weights: Vector, everyone: float | None, judge: Judg
 
 def groups(candidates: Sequence[Candidate]) -> Iterator[Group]:
     """Every group of candidates that is left out to see what it adds."""
-    used = [_settings(candidate).get("features") or [] for candidate in candidates]
-    for name in sorted(set().union(*used)):
-        yield Group("feature set", name, np.array([name in names for names in used]))
-    encoders = [_settings(candidate).get("encoder") for candidate in candidates]
-    for name in sorted({encoder for encoder in encoders if encoder is not None}):
-        yield Group("encoder", name, np.array([encoder == name for encoder in encoders]))
-    outside = np.array([candidate.record["source"] == "outside" for candidate in candidates])
-    if outside.any():
-        yield Group("source", ELSEWHERE, outside)
+    inside: dict[tuple[str, str], list[int]] = {}
+    for index, candidate in enumerate(candidates):
+        settings = _settings(candidate)
+        for name in settings.get("features") or []:
+            inside.setdefault(("feature set", name), []).append(index)
+        if settings.get("encoder") is not None:
+            inside.setdefault(("encoder", settings["encoder"]), []).append(index)
+        if candidate.record["source"] == "outside":
+            inside.setdefault(("source", ELSEWHERE), []).append(index)
+    for kind, name in sorted(inside, key=lambda key: (KINDS.index(key[0]), key[1])):
+        mask = np.zeros(len(candidates), dtype=bool)
+        mask[inside[kind, name]] = True
+        yield Group(kind, name, mask)
 
 
 def shares(candidates: Sequence[Candidate], weights: Vector) -> Iterator[Share]:
     """Weight by encoder, by combination of feature sets, by fusion and by seed, most weight
     first."""
-    for what in SHARED:
+    for setting in SHARED:
         weights_of: dict[str, list[float]] = {}
         for candidate, weight in zip(candidates, weights.tolist(), strict=True):
             if weight:
-                weights_of.setdefault(_value(candidate, what), []).append(weight)
+                weights_of.setdefault(_value(candidate, setting), []).append(weight)
         for value in sorted(weights_of, key=lambda value: (-sum(weights_of[value]), value)):
-            yield Share(what, value, len(weights_of[value]), sum(weights_of[value]))
+            yield Share(setting, value, len(weights_of[value]), sum(weights_of[value]))
 
 
 def correlation(moments: Moments) -> Vector:

@@ -133,11 +133,11 @@ def _registered(home: Home, name: str) -> dict[str, Any]:
         return {}
     if not isinstance(models, dict):
         return {}
-    return {
-        name: model
-        for name, model in models.items()
-        if isinstance(model, dict) and {"version", "content"} <= model.keys()
-    }
+    whole = {}
+    for model_name, model in models.items():
+        if isinstance(model, dict) and {"version", "content"} <= model.keys():
+            whole[model_name] = model
+    return whole
 
 
 def complete_trials(home: Home, studies: Iterable[str]) -> dict[str, int]:

@@ -50,18 +50,19 @@ def measure(
     naming all such members, and as `groups_within`."""
     _check_lengths(predictions, annotation, recordings)
     groups = groups_within(budget, [frames for _, frames in recordings], len(members), parts)
-    measured = set() if known is None else set(known.labels)
-    new = [index for index, member in enumerate(members) if member not in measured]
-    old = [index for index, member in enumerate(members) if member in measured]
+    is_known = np.isin(members, () if known is None else known.labels)
+    new, old = np.flatnonzero(~is_known), np.flatnonzero(is_known)
 
     # Sums are relative to shifts, so what is known keeps its shifts.
-    stretch = np.flatnonzero(~np.isnan(annotation))[:ROWS]
-    label_shift = _shift(annotation, stretch) if known is None else known.label_shift
+    first_rows = np.flatnonzero(~np.isnan(annotation))[:ROWS]
+    label_shift = _shift(annotation, first_rows) if known is None else known.label_shift
     blocks = _empty(groups, [name for name, _ in recordings], members, label_shift)
-    blocks.shifts[new] = [_shift(predictions[member], stretch) for member in new]
-    if known is not None and old:
+    for member in new.tolist():
+        blocks.shifts[member] = _shift(predictions[member], first_rows)
+    if known is not None and len(old):
         _adopt(blocks, known if known.groups == groups else known.grouped(groups), old)
 
+    # One pass over the labelled frames; overflow and NaN are refused by name afterwards.
     accumulator = _Accumulator(blocks, new, old)
     with np.errstate(invalid="ignore", over="ignore"):
         for rows in _row_blocks(annotation, recordings, groups):
@@ -90,6 +91,7 @@ def groups_within(
             f"{members} members: statistics of {len(groups)} folds take {size / 2**30:.1f} GiB, "
             f"the limit is {budget / 2**30:.1f} GiB; ensemble fewer trials (fewer studies at once)"
         )
+    # Halve all groups as often as there is room for twice as many.
     halves = _halved(groups)
     while len(groups) < len(halves) <= most:
         groups, halves = halves, _halved(halves)
@@ -100,7 +102,9 @@ def _halved(groups: Sequence[list[int]]) -> list[list[int]]:
     halves = []
     for group in groups:
         middle = (len(group) + 1) // 2
-        halves += [half for half in (group[:middle], group[middle:]) if half]
+        halves.append(group[:middle])
+        if len(group) > 1:
+            halves.append(group[middle:])
     return halves
 
 
@@ -116,9 +120,11 @@ class _Rows:
 def _row_blocks(
     annotation: Column, recordings: Sequence[tuple[str, int]], groups: Groups
 ) -> Iterator[_Rows]:
+    """Labelled frames in order, about `ROWS` at a time."""
     block_of = np.empty(len(recordings), dtype=np.intp)
     for block, group in enumerate(groups):
         block_of[list(group)] = block
+    # (labelled frame,) its row and its block
     labelled = np.flatnonzero(~np.isnan(annotation))
     blocks = np.repeat(block_of, [frames for _, frames in recordings])[labelled]
     high = 0
@@ -132,21 +138,23 @@ def _row_blocks(
             high = low + edges[-1]
         rows = labelled[low:high]
         stretches = [(int(blocks[low + a]), a, b) for a, b in pairwise(edges)]
-        # A slice of a mapped column is read without a copy.
-        start, stop = int(rows[0]), int(rows[-1]) + 1
-        contiguous = stop - start == len(rows)
-        yield _Rows(slice(start, stop) if contiguous else rows, len(rows), stretches)
+        size, start, stop = len(rows), int(rows[0]), int(rows[-1]) + 1
+        if stop - start == size:
+            # A slice of a mapped column is read without a copy.
+            yield _Rows(slice(start, stop), size, stretches)
+        else:
+            yield _Rows(rows, size, stretches)
 
 
 class _Accumulator:
     """Adds up the members `new` (indexes), alone and with those that are `old`, whose own products
     are in the blocks already."""
 
-    def __init__(self, blocks: Statistics, new: list[int], old: list[int]) -> None:
+    def __init__(self, blocks: Statistics, new: Indexes, old: Indexes) -> None:
         self.blocks = blocks
-        self.new = np.array(new, dtype=np.intp)
-        self.old = np.array(old, dtype=np.intp)
-        self.order = np.concatenate([self.new, self.old])
+        self.new = new
+        self.old = old
+        self.order = np.concatenate([new, old])
         self.values = np.empty((len(self.order), ROWS))  # (member, frame)
         self.products = np.empty((len(new), len(self.order)))
 
@@ -186,12 +194,12 @@ class _Accumulator:
 def _check_lengths(
     predictions: Sequence[Column], annotation: Column, recordings: Sequence[tuple[str, int]]
 ) -> None:
-    lengths = {len(column) for column in predictions}
+    lengths = {len(annotation)}.union(len(column) for column in predictions)
     frames = sum(count for _, count in recordings)
-    if lengths - {len(annotation)} or frames != len(annotation):
+    if lengths != {frames}:
         raise ValueError(
-            f"lengths must agree, but got annotation {len(annotation)}, recordings {frames}, "
-            f"predictions {sorted(lengths)}"
+            f"lengths must agree, but got {frames} frames of recordings, and annotation and "
+            f"predictions of {sorted(lengths)}"
         )
 
 
@@ -214,15 +222,14 @@ def _empty(
     )
 
 
-def _adopt(blocks: Statistics, known: Statistics, members: Sequence[int]) -> None:
-    """Copy what is known of `members` (indexes in `blocks`), block by block to hold nothing
-    twice."""
+def _adopt(blocks: Statistics, known: Statistics, target: Indexes) -> None:
+    """Copy what is known of the members `target` (indexes in `blocks`)."""
     row_of = {label: row for row, label in enumerate(known.labels)}
-    target = np.array(members, dtype=np.intp)
-    source = np.array([row_of[blocks.labels[member]] for member in members], dtype=np.intp)
+    source = np.array([row_of[blocks.labels[member]] for member in target])
     blocks.shifts[target] = known.shifts[source]
     blocks.sums[:, target] = known.sums[:, source]
     blocks.with_label[:, target] = known.with_label[:, source]
+    # Block by block, to hold nothing twice.
     for products, known_products in zip(blocks.products, known.products, strict=True):
         products[target[:, None], target] = known_products[source[:, None], source]
 

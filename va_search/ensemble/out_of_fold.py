@@ -111,6 +111,7 @@ class Fits:
         if len(self.possibilities) == 1 or len(parts) < 2:
             return self.possibilities[0]
         self._prepare([without | {part} for part in parts])
+        # Each filter and match is judged with all shrinkages at once, in the possibilities' order.
         scores: list[float] = []
         for post, match in product(self.pipeline.filters, self.pipeline.shared.match):
             total = np.zeros((len(self.amounts), 6))
@@ -139,6 +140,7 @@ class Fits:
         """(member, 6) sums of a part, predicted out-of-fold without each of the members."""
         without = frozenset({part})
         chosen = self.choice(without)
+        # (member, left out) weights without one of the members, scaled to sum to 1 again.
         weights = np.repeat(self.weights(without)[:, [chosen.shrink]], len(members), axis=1)
         weights[list(members), np.arange(len(members))] = 0.0
         total = weights.sum(axis=0)
@@ -205,13 +207,17 @@ class Fits:
         if not self._reads_frames(post):
             weights = np.hstack([self.weights(without) for without in withouts])
             return sums.from_statistics(self.material.statistics, weights)
-        # Smoothing is linear: the two ends are smoothed, and mixed to every shrinkage.
+        # Smoothing is linear: the two ends are smoothed, and mixed to every shrinkage afterwards.
         smoothed = self._smoothed(np.hstack(self._weighted(withouts)), post)
-        ends = np.split(smoothed, len(withouts), axis=1)
-        mixed = [series @ self._ends(w)[1] for series, w in zip(ends, withouts, strict=True)]
+        mixed = []
+        for without, ends in zip(withouts, np.split(smoothed, len(withouts), axis=1), strict=True):
+            _, mixture = self._ends(without)
+            mixed.append(ends @ mixture)
         return self._sums_of_series(np.hstack(mixed))
 
     def _reads_frames(self, post: PostProcessing) -> bool:
+        """True where the statistics don't hold the sums: something moves in time, or a block holds
+        several recordings."""
         return post.moves_in_time or not self.material.by_recording
 
     def _smoothed(self, series: Vector, post: PostProcessing) -> Vector:
@@ -265,7 +271,7 @@ def winner(several: Sequence[Fits], without: Without = NOTHING) -> int:
     scores = []
     for fits in several:
         predicted = fits.out_of_fold(without)
-        scores.append(float("nan") if predicted is None else sums.pooled_ccc(predicted))
+        scores.append(np.nan if predicted is None else sums.pooled_ccc(predicted))
     return first_highest(np.array(scores))
 
 

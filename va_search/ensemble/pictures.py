@@ -6,13 +6,13 @@ without pyplot, so nothing of it is global. Long names are cut; the tables have 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from va_search.ensemble.explain import ELSEWHERE, SHARED, Addition, Explanation
+from va_search.ensemble.explain import ELSEWHERE, KINDS, SHARED, Explanation
 from va_search.files import whole_file
 
 if TYPE_CHECKING:
@@ -26,8 +26,16 @@ MOST = 30
 SINGLE = 15
 """Members in the picture of what each part adds, by weight."""
 
-KINDS = {"feature set": "#4269d0", "encoder": "#efb118", "source": "#9498a0", "member": "#3ca951"}
+BLUE = "#4269d0"
+COLOURS = dict(zip(KINDS, (BLUE, "#efb118", "#9498a0", "#3ca951"), strict=True))
 Explained = Mapping[str, Explanation]
+
+
+class Bar(NamedTuple):
+    name: str
+    length: float
+    text: str
+    colour: str
 
 
 def draw(explained: Explained, folder: Path) -> list[Path]:
@@ -55,10 +63,12 @@ def correlation_picture(explained: Explained) -> Figure:
         axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
         axis.set_yticks(range(len(labels)), labels, fontsize=7)
         pairs = values[np.triu_indices(len(labels), 1)]
-        about = f"mean {np.nanmean(pairs):.2f}" if np.isfinite(pairs).any() else "one member"
+        summary = "one member"
+        if np.isfinite(pairs).any():
+            summary = f"mean {np.nanmean(pairs):.2f}"
         if members > MOST:
-            about += f", the {MOST} with most weight of {members}"
-        axis.set_title(f"{dimension}: correlation of members ({about})", fontsize=10)
+            summary += f", the {MOST} with most weight of {members}"
+        axis.set_title(f"{dimension}: correlation of members ({summary})", fontsize=10)
         if len(labels) <= 12:
             _write_values(axis, values)
         figure.colorbar(image, ax=axis, shrink=0.7, label="Pearson correlation")
@@ -67,21 +77,22 @@ def correlation_picture(explained: Explained) -> Figure:
 
 def weight_picture(explained: Explained) -> Figure:
     """The share of weight by encoder, feature sets, fusion and seed."""
-    shares = {}
+    drawn = {}
     for dimension, explanation in explained.items():
-        for what in SHARED:
-            shares[dimension, what] = [s for s in explanation.shares if s.what == what]
-    counts = [max(len(shares[dimension, what]) for dimension in explained) for what in SHARED]
-    height = 1.5 + sum(0.6 + 0.27 * count for count in counts)
-    figure, axes = _figure(len(explained), len(SHARED), height, counts)
-    # Transposed, the axes are in the order of the shares: a dimension a column.
-    for axis, ((dimension, what), drawn) in zip(axes.T.flat, shares.items(), strict=True):
-        names = [f"{_short(share.value)} ({share.members})" for share in drawn]
-        weights = [share.weight for share in drawn]
-        bars = axis.barh(names, weights, color="#4269d0")
-        axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-        axis.set_title(f"{dimension}: weight by {what} (members)", fontsize=10)
-        _tidy(axis, weights)
+        for setting in SHARED:
+            drawn[dimension, setting] = [s for s in explanation.shares if s.what == setting]
+    # As many bars in a row as its dimension with more of them has.
+    rows = [max(len(drawn[dimension, what]) for dimension in explained) for what in SHARED]
+    height = 1.5 + sum(0.6 + 0.27 * count for count in rows)
+    figure, axes = _figure(len(explained), len(SHARED), height, rows)
+    # Transposed, the axes are in the order of `drawn`: one dimension after the other.
+    for axis, ((dimension, setting), shares) in zip(axes.T.flat, drawn.items(), strict=True):
+        bars = []
+        for share in shares:
+            name = f"{_short(share.value)} ({share.members})"
+            bars.append(Bar(name, share.weight, f"{share.weight:.2f}", BLUE))
+        _draw_bars(axis, bars)
+        axis.set_title(f"{dimension}: weight by {setting} (members)", fontsize=10)
     for axis in axes[-1]:
         axis.set_xlabel("sum of weights")
     return figure
@@ -89,32 +100,31 @@ def weight_picture(explained: Explained) -> Figure:
 
 def adds_picture(explained: Explained) -> Figure:
     """The CCC that each group adds; a bar to the left: the recipe is better without."""
-    shown = {dimension: _groups_and_members(one) for dimension, one in explained.items()}
-    most = max(len(additions) for additions in shown.values())
+    bars = {dimension: _gain_bars(explanation) for dimension, explanation in explained.items()}
+    most = max(len(bars_of_dimension) for bars_of_dimension in bars.values())
     figure, axes = _figure(len(explained), 1, 1.8 + 0.25 * most)
     for axis, (dimension, explanation) in zip(axes[0], explained.items(), strict=True):
-        additions = shown[dimension]
-        name_of = dict(zip(explanation.labels, _names(explanation), strict=True))
-        names = [_short(f"{a.kind} {name_of.get(a.name, a.name)}", 40) for a in additions]
-        gains = [a.gain or 0.0 for a in additions]
-        bars = axis.barh(range(len(names)), gains, color=[KINDS[a.kind] for a in additions])
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        texts = ["–" if a.gain is None else f"{a.gain:+.4f}" for a in additions]
-        axis.bar_label(bars, labels=texts, padding=3, fontsize=8)
+        _draw_bars(axis, bars[dimension])
         axis.axvline(0.0, color="black", linewidth=0.8)
         measured = explanation.measured.replace("_", "-")
         whole = "" if explanation.ccc is None else f" (with: {explanation.ccc:.3f})"
         axis.set_title(f"{dimension}: what each part adds", fontsize=10)
         axis.set_xlabel(f"{measured} CCC with − without{whole}")
-        _tidy(axis, gains)
     return figure
 
 
-def _groups_and_members(explanation: Explanation) -> list[Addition]:
-    """All groups, and the members with most weight."""
-    groups = [addition for addition in explanation.additions if addition.kind != "member"]
-    members = [addition for addition in explanation.additions if addition.kind == "member"]
-    return groups + members[:SINGLE]
+def _gain_bars(explanation: Explanation) -> list[Bar]:
+    """Bars of all groups, and of the members with most weight."""
+    name_of = dict(zip(explanation.labels, _names(explanation), strict=True))
+    bars, members = [], 0
+    for addition in explanation.additions:
+        members += addition.kind == "member"
+        if addition.kind == "member" and members > SINGLE:
+            continue
+        name = _short(f"{addition.kind} {name_of.get(addition.name, addition.name)}", 40)
+        text = "–" if addition.gain is None else f"{addition.gain:+.4f}"
+        bars.append(Bar(name, addition.gain or 0.0, text, COLOURS[addition.kind]))
+    return bars
 
 
 def _figure(
@@ -128,14 +138,18 @@ def _figure(
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
 
 
-def _tidy(axis: Axes, values: list[float]) -> None:
-    """First bar on top, room for the numbers, no box."""
+def _draw_bars(axis: Axes, bars: Sequence[Bar]) -> None:
+    """The first bar on top, room for the numbers, no box."""
+    rows, lengths = range(len(bars)), [bar.length for bar in bars]
+    drawn = axis.barh(rows, lengths, color=[bar.colour for bar in bars])
+    axis.set_yticks(rows, [bar.name for bar in bars])
+    axis.bar_label(drawn, labels=[bar.text for bar in bars], padding=3, fontsize=8)
+    axis.tick_params(labelsize=8)
     axis.invert_yaxis()
-    low, high = min([0.0, *values]), max([0.0, *values])
+    low, high = min([0.0, *lengths]), max([0.0, *lengths])
     room = 0.22 * ((high - low) or 1.0)
     axis.set_xlim(low - room if low < 0 else low, high + room)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(labelsize=8)
 
 
 def _write_values(axis: Axes, values: Any) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -39,11 +39,11 @@ def _as_list(value: Any) -> Any:
 
 
 def _shrinks(value: Any) -> Any:
-    return SHRINKS if value == "auto" else _as_list(value)
+    return _as_list(SHRINKS if value == "auto" else value)
 
 
 def _matches(value: Any) -> Any:
-    return [True, False] if value == "auto" else _as_list(value)
+    return _as_list([True, False] if value == "auto" else value)
 
 
 def _none(value: Any) -> Any:
@@ -105,7 +105,7 @@ class Pipeline:
     """Options of each step, for one dimension."""
 
     options: MethodOptions
-    shared: SharedOptions = field(default_factory=SharedOptions)
+    shared: SharedOptions
 
     @property
     def method(self) -> str:
@@ -131,16 +131,19 @@ class Pipeline:
         """(member, shrink) weights after pruning, weighing and each candidate of shrinkage.
 
         `times` (block,) counts the recordings; `groups` of blocks are independent of each other."""
-        kept = self.prune(statistics, times, candidates, groups)
-        pruned = statistics if len(kept) == statistics.members else statistics.subset(kept)
-        scale = np.ones(len(kept))
+        # Prune.
+        members = self.prune(statistics, times, candidates, groups)
+        pruned = statistics.subset(members)
+        # Weigh, perhaps members on one scale; weights are then brought back to members as they are.
+        scale = np.ones(len(members))
         if self.shared.match_members:
             pruned, scale = pruned.matched(times)
         weights = _unscaled(self.options.weigh(pruned, times), scale)
         toward = _unscaled(methods.TOWARD[self.shared.toward](pruned, times), scale)
+        # Shrink, once for each candidate.
         shrunk = np.zeros((statistics.members, len(self.shared.shrink)))
         for column, amount in enumerate(self.shared.shrink):
-            shrunk[kept, column] = shrink(weights, toward, amount)
+            shrunk[members, column] = shrink(weights, toward, amount)
         return shrunk
 
     def prune(
@@ -154,8 +157,8 @@ class Pipeline:
         limits, matched = self.shared.prune, self.shared.match_members
         if limits == Prune():
             return np.arange(statistics.members)
-        kept = prune(statistics, times, candidates, limits, matched=matched, groups=groups)
-        return np.flatnonzero(kept)
+        mask = prune(statistics, times, candidates, limits, matched=matched, groups=groups)
+        return np.flatnonzero(mask)
 
     def unhelpful(self, statistics: Statistics, groups: Sequence[Sequence[int]]) -> list[int]:
         """Indexes of the members that `prune: {helpful: true}` leaves out, on all recordings; none
@@ -163,9 +166,8 @@ class Pipeline:
         if not self.shared.prune.helpful:
             return []
         matched = self.shared.match_members
-        return np.flatnonzero(
-            ~helping(*ccc_and_worth(statistics, None, groups, matched=matched))
-        ).tolist()
+        ccc, worth = ccc_and_worth(statistics, None, groups, matched=matched)
+        return np.flatnonzero(~helping(ccc, worth)).tolist()
 
     def document(self) -> dict[str, Any]:
         """Plain data: the method, its options, and what it shares with others."""
@@ -202,22 +204,23 @@ def prune(
     judged = groups if limits.helpful else ()
     ccc, worth = ccc_and_worth(statistics, times, judged, matched=matched)
     order = methods.ranking(ccc)
-    allowed = np.ones(statistics.members, dtype=bool)
     if limits.helpful:
-        allowed = helping(ccc, worth)
-        allowed[order[0]] |= not allowed.any()
+        helps = helping(ccc, worth)
+        # Where nobody helps, the best is what is left.
+        order = order[helps[order]] if helps.any() else order[:1]
+    # From the best to the worst, a member is kept while there is room for what it shares.
     room = {"encoder": limits.per_encoder, "features": limits.per_features}
     used: Counter[tuple[str, Hashable]] = Counter()
-    kept = np.zeros(statistics.members, dtype=bool)
-    for member in order[allowed[order]].tolist():
-        if limits.top is not None and kept.sum() >= limits.top:
+    mask = np.zeros(statistics.members, dtype=bool)
+    for member in order.tolist():
+        if limits.top is not None and mask.sum() >= limits.top:
             break
         shared = _shared(candidates[member])
         full = [key for key in shared if used[key] >= (room[key[0]] or statistics.members)]
         if not full:
-            kept[member] = True
+            mask[member] = True
             used.update(shared)
-    return kept
+    return mask
 
 
 def _shared(candidate: Candidate) -> list[tuple[str, Hashable]]:

@@ -219,6 +219,7 @@ def predict(
     InputError when a member's predictions are missing, or are of other frames."""
     total = np.zeros((sum(recording.frames for recording in recordings), len(DIMENSIONS)))
     for share, piece in ensemble.pieces:
+        # Members of each piece are finished by themselves, then the pieces are averaged.
         lines_up = piece.frames_hash if split == "validation" else str(piece.test_frames_hash)
         members_bank = bank_of(piece, bank)
         for index, dimension in enumerate(DIMENSIONS):

@@ -84,10 +84,9 @@ def judge(
     intervals: dict[str, Interval | None] = dict.fromkeys((*DIMENSIONS, "score"))
     for name, difference in (differences or {}).items():
         intervals[name] = difference.interval
-    outcomes = {
-        name: _outcome(scores[name] - single[name], interval)
-        for name, interval in intervals.items()
-    }
+    outcomes = {}
+    for name, interval in intervals.items():
+        outcomes[name] = _outcome(scores[name] - single[name], interval)
     score, single_score, interval = scores["score"], single["score"], intervals["score"]
     outcome = outcomes.pop("score")
     text = _sentence(outcome, (score, single_score), interval, who, what)
@@ -100,10 +99,10 @@ def _outcome(difference: float, interval: Interval | None) -> Outcome:
         return "unknown"
     if abs(difference) < SAME:
         return "same"
-    certain = interval is not None and (interval[0] > 0.0 or interval[1] < 0.0)
-    if difference > 0.0:
-        return "better" if certain else "ahead"
-    return "worse" if certain else "behind"
+    within_chance = interval is None or interval[0] <= 0.0 <= interval[1]
+    if within_chance:
+        return "ahead" if difference > 0.0 else "behind"
+    return "better" if difference > 0.0 else "worse"
 
 
 def _sentence(
