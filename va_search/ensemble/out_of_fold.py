@@ -66,7 +66,8 @@ class Fits:
     def fit(self, without: Without = NOTHING) -> FittedPipeline:
         """The pipeline fitted to all recordings but those of `without`."""
         chosen = self.choice(without)
-        scales, offsets = self._matching(without, chosen.post, chosen.match)
+        series = self._sums_of([without], chosen.post)[0]
+        scales, offsets = self._matching(series, without, chosen.match)
         scale, offset = float(scales[chosen.shrink]), float(offsets[chosen.shrink])
         # Sums are relative to a centre c: scale · (p − c) + offset + c.
         centre = self.material.statistics.label_shift
@@ -88,16 +89,16 @@ class Fits:
 
     def in_sample(self) -> Vector:
         """(recording, 6) sums of the fit to all recordings, on those very recordings."""
-        return self._predicted(NOTHING, self.choice(NOTHING))
+        return self._predicted(NOTHING)
 
     def predicted(self, without: Without, part: int) -> Vector:
         """(recording of the part, 6) sums of what the fit without `without` predicts there."""
-        return self._predicted(without, self.choice(without))[self.material.of(part)]
+        return self._predicted(without)[self.material.of(part)]
 
-    def _predicted(self, without: Without, chosen: Possibility) -> Vector:
-        scale, offset = self._matching(without, chosen.post, chosen.match)
-        series = self._sums_of([without], chosen.post)[0][chosen.shrink]
-        return sums.affine(series, scale[chosen.shrink], offset[chosen.shrink])
+    def _predicted(self, without: Without) -> Vector:
+        chosen = self.choice(without)
+        series = self._sums_of([without], chosen.post)[0]
+        return self._matched(series, without, chosen.match)[chosen.shrink]
 
     def choice(self, without: Without) -> Possibility:
         """The possibility with the highest CCC out-of-fold among the parts not in `without`; the
@@ -117,8 +118,8 @@ class Fits:
             total = np.zeros((len(self.amounts), 6))
             for part in parts:
                 inner = without | {part}
-                series = self._sums_of([inner], post)[0][:, self.material.of(part)]
-                total += sums.affine(series.sum(axis=1), *self._matching(inner, post, match))
+                series = self._matched(self._sums_of([inner], post)[0], inner, match)
+                total += series[:, self.material.of(part)].sum(axis=1)
             scores += sums.ccc(total).tolist()
         return self.possibilities[first_highest(np.array(scores))]
 
@@ -150,10 +151,8 @@ class Fits:
             series = self._sums_of_series(smoothed)
         else:
             series = sums.from_statistics(self.material.statistics, weights)
-        predicted = np.asarray(series[:, self.material.of(part)].sum(axis=1))
-        if not chosen.match:
-            return predicted
-        return sums.affine(predicted, *self._matched(series, without, chosen.match))
+        predicted = self._matched(series, without, chosen.match)[:, self.material.of(part)]
+        return np.asarray(predicted.sum(axis=1))
 
     def weights(self, without: Without) -> Vector:
         """(member, shrink) weights, one column per candidate of shrinkage."""
@@ -171,18 +170,15 @@ class Fits:
         """Indexes of the members that are not weighed because they do not help."""
         return self.pipeline.unhelpful(self.material.statistics, self.material.independent)
 
-    def _matching(
-        self, without: Without, post: PostProcessing, match: Match
-    ) -> tuple[Vector, Vector]:
-        """(shrink,) scale and offset, relative to the sums' centre, matched on the recordings not
-        left out."""
-        if not match:
-            return np.ones(len(self.amounts)), np.zeros(len(self.amounts))
-        return self._matched(self._sums_of([without], post)[0], without, match)
+    def _matched(self, series: Vector, without: Without, match: Match) -> Vector:
+        """Sums (series, recording, 6) of the series matched on the recordings not left out."""
+        scale, offset = self._matching(series, without, match)
+        return sums.affine(series, scale[:, None], offset[:, None])
 
-    def _matched(self, series: Vector, without: Without, match: Match) -> tuple[Vector, Vector]:
-        """(series,) scale and offset of sums (series, recording, 6), matched on the recordings not
-        left out."""
+    def _matching(self, series: Vector, without: Without, match: Match) -> tuple[Vector, Vector]:
+        """(series,) scale and offset of sums (series, recording, 6), relative to their centre."""
+        if not match:
+            return np.ones(len(series)), np.zeros(len(series))
         times = self.material.each(without)
         if match == "partial":
             return sums.match_in_part(series * times[:, None], self.material.folds.groups)

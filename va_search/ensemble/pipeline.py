@@ -17,7 +17,6 @@ from itertools import product
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from va_search.ensemble import methods
@@ -132,11 +131,12 @@ class Pipeline:
 
         `times` (block,) counts the recordings; `groups` of blocks are independent of each other."""
         # Prune.
-        members = self.prune(statistics, times, candidates, groups)
+        limits, matched = self.shared.prune, self.shared.match_members
+        members = prune(statistics, times, candidates, limits, matched=matched, groups=groups)
         pruned = statistics.subset(members)
         # Weigh, perhaps members on one scale; weights are then brought back to members as they are.
         scale = np.ones(len(members))
-        if self.shared.match_members:
+        if matched:
             pruned, scale = pruned.matched(times)
         weights = _unscaled(self.options.weigh(pruned, times), scale)
         toward = _unscaled(methods.TOWARD[self.shared.toward](pruned, times), scale)
@@ -145,20 +145,6 @@ class Pipeline:
         for column, amount in enumerate(self.shared.shrink):
             shrunk[members, column] = shrink(weights, toward, amount)
         return shrunk
-
-    def prune(
-        self,
-        statistics: Statistics,
-        times: Vector | None,
-        candidates: Sequence[Candidate],
-        groups: Sequence[Sequence[int]],
-    ) -> Indexes:
-        """Indexes of the members that are weighed at all."""
-        limits, matched = self.shared.prune, self.shared.match_members
-        if limits == Prune():
-            return np.arange(statistics.members)
-        mask = prune(statistics, times, candidates, limits, matched=matched, groups=groups)
-        return np.flatnonzero(mask)
 
     def unhelpful(self, statistics: Statistics, groups: Sequence[Sequence[int]]) -> list[int]:
         """Indexes of the members that `prune: {helpful: true}` leaves out, on all recordings; none
@@ -192,8 +178,8 @@ def prune(
     *,
     matched: bool = False,
     groups: Sequence[Sequence[int]] = (),
-) -> NDArray[np.bool_]:
-    """(member,) True for the members that are kept, going from the highest CCC to the lowest while
+) -> Indexes:
+    """Indexes of the members that are weighed at all: from the highest CCC to the lowest, while
     there is room.
 
     `matched`: by the CCC that members have once they are scaled and shifted to the annotation's
@@ -201,6 +187,8 @@ def prune(
     annotation through the CCC: where a score is to be honest, it is redone inside each fold with
     that fold's `times`. A model from elsewhere, whose encoder and feature sets are not known, only
     counts toward `top`. At least the best member is always kept."""
+    if limits == Prune():
+        return np.arange(statistics.members)
     judged = groups if limits.helpful else ()
     ccc, worth = ccc_and_worth(statistics, times, judged, matched=matched)
     order = methods.ranking(ccc)
@@ -208,19 +196,19 @@ def prune(
         helps = helping(ccc, worth)
         # Where nobody helps, the best is what is left.
         order = order[helps[order]] if helps.any() else order[:1]
-    # From the best to the worst, a member is kept while there is room for what it shares.
+    # From the best to the worst, a member comes in while there is room for what it shares.
     room = {"encoder": limits.per_encoder, "features": limits.per_features}
     used: Counter[tuple[str, Hashable]] = Counter()
-    mask = np.zeros(statistics.members, dtype=bool)
+    members: list[int] = []
     for member in order.tolist():
-        if limits.top is not None and mask.sum() >= limits.top:
+        if len(members) == limits.top:
             break
         shared = _shared(candidates[member])
-        full = [key for key in shared if used[key] >= (room[key[0]] or statistics.members)]
+        full = [key for key in shared if used[key] == room[key[0]]]
         if not full:
-            mask[member] = True
+            members.append(member)
             used.update(shared)
-    return mask
+    return np.sort(np.array(members, dtype=np.intp))
 
 
 def _shared(candidate: Candidate) -> list[tuple[str, Hashable]]:
