@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from va_search.data.store import Store
-from va_search.ensemble.compare import Interval, Row, carry_out, compare, row
-from va_search.ensemble.honest import Fits
+from va_search.ensemble.bootstrap import Interval
+from va_search.ensemble.compare import RecipeScores, carry_out, compare, row
 from va_search.ensemble.material import Materials, gather
+from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.recipe import Recipe, known_recipes, load_recipe, read_recipe
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS
@@ -54,7 +55,7 @@ def ablations() -> list[tuple[str, Recipe]]:
     return [(name, read_recipe(name, document)) for name, document in found]
 
 
-def print_rows(first: str, rows: list[tuple[str, Row]]) -> None:
+def print_rows(first: str, rows: list[tuple[str, RecipeScores]]) -> None:
     print(
         f"\n| {first} | valence out-of-fold | arousal out-of-fold | score out-of-fold | score in-sample |"
     )
@@ -64,7 +65,7 @@ def print_rows(first: str, rows: list[tuple[str, Row]]) -> None:
         print(f"| {name} | {' | '.join(honest)} | {found.in_sample['score']:.3f} |")
 
 
-def cell(found: Row, what: str) -> str:
+def cell(found: RecipeScores, what: str) -> str:
     """The out-of-fold number and its interval."""
     if found.out_of_fold is None:
         return "–"
@@ -92,7 +93,7 @@ def print_recipes(materials: Materials) -> None:
     print_rows("recipe", rows)
 
 
-def _takes(found: Row) -> str:
+def _takes(found: RecipeScores) -> str:
     if found.takes is None:
         return ""
     return (

@@ -21,15 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from scipy.special import stdtrit
 
 from va_search.data.store import Recording
 from va_search.ensemble import bootstrap, sums
 from va_search.ensemble.folds import make_folds
-from va_search.ensemble.honest import Fits
 from va_search.ensemble.material import Material
-from va_search.ensemble.moments import Statistics
+from va_search.ensemble.measure import measure
+from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.recipe import read_recipe
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.statistics import Statistics
 
 Vector = NDArray[np.float64]
 FRAMES = 24
@@ -133,7 +134,7 @@ def standard(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, float
     """Estimate +- t · the bootstrap's standard deviation, on Fisher's scale."""
     middle = np.arctanh(float(sums.ccc(found.sum(axis=0))))
     spread = np.nanstd(np.arctanh(sums.ccc(bootstrap.samples(groups, len(found)) @ found)))
-    far = bootstrap.NORMAL * bootstrap.widening(len(groups)) * spread
+    far = NormalDist().inv_cdf(0.975) * bootstrap.widening(len(groups)) * spread
     return float(np.tanh(middle - far)), float(np.tanh(middle + far))
 
 
@@ -142,7 +143,7 @@ def jackknife(found: Vector, groups: list[tuple[int, ...]]) -> tuple[float, floa
     middle, left = np.arctanh(float(sums.ccc(found.sum(axis=0)))), _left_out(found, groups)
     number = len(groups)
     spread = math.sqrt((number - 1) / number * float(((left - left.mean()) ** 2).sum()))
-    far = bootstrap.student(number - 1) * spread
+    far = float(stdtrit(number - 1, 0.975)) * spread
     return float(np.tanh(middle - far)), float(np.tanh(middle + far))
 
 

@@ -54,11 +54,11 @@ from numpy.typing import NDArray
 from va_search.data.store import Recording
 from va_search.ensemble import sums
 from va_search.ensemble.folds import make_folds
-from va_search.ensemble.honest import Fits, winner
 from va_search.ensemble.material import Material
-from va_search.ensemble.moments import Statistics
+from va_search.ensemble.measure import measure
+from va_search.ensemble.out_of_fold import Fits, winner
 from va_search.ensemble.recipe import load_recipe, read_recipe
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.statistics import Statistics
 from va_search.metrics import DIMENSIONS
 from va_search.trial import Trial
 

@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from va_search.ensemble import select
-from va_search.ensemble.moments import Statistics
-from va_search.ensemble.statistics import ROWS, measure
+from va_search.ensemble import methods
+from va_search.ensemble.measure import ROWS, measure
+from va_search.ensemble.statistics import Statistics
 
 PACKAGES = {"autogluon": "autogluon.core==1.6.3", "hillclimbers": "hillclimbers==0.1.4"}
 PEERS = {
@@ -127,7 +127,7 @@ def ours(world: World) -> Ours:
     assert found is not None
     folds = [list(range(part, len(world.recordings), FOLDS)) for part in range(FOLDS)]
     blocks = found.grouped(folds)
-    selection = seconds(lambda: select.greedy(blocks.total(), STEPS), times=21)
+    selection = seconds(lambda: methods.select_greedily(blocks.total(), STEPS), times=21)
     return Ours(min(passes), selection, bare_product(*world.predictions.shape), found)
 
 
@@ -167,7 +167,7 @@ def check(found: Statistics, peer: dict[str, Any]) -> tuple[int, float]:
     for steps in range(1, len(order) + 1):
         best = int(np.argmax(scores[:steps])) + 1
         expected = np.bincount(order[:best], minlength=found.members) / best
-        weights = select.greedy(moments, steps - 1)  # the first member is its start
+        weights = methods.select_greedily(moments, steps - 1)  # the first member is its start
         if not np.allclose(weights, expected, rtol=0, atol=1e-12):
             return steps - 1, apart
         apart = max(apart, abs(moments.ccc(weights) - scores[best - 1]))

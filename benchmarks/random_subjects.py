@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from va_search.data.store import Recording, Store
 from va_search.ensemble import bootstrap, sums
 from va_search.ensemble.folds import make_folds
-from va_search.ensemble.honest import Fits
 from va_search.ensemble.material import Material
-from va_search.ensemble.moments import Statistics
+from va_search.ensemble.measure import measure
+from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.recipe import read_recipe
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.statistics import Statistics
 from va_search.metrics import DIMENSIONS
 from va_search.trial import Trial
 

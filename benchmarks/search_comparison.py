@@ -221,8 +221,8 @@ def reached(
     finished, then = at_mark(materials, times, seconds)
     if then is None:
         return Reached(finished, None, None)
-    single = compare.out_of_fold(compare.best_single(then))
-    ensemble = compare.out_of_fold(compare.carry_out(recipe, then))
+    single = compare.out_of_fold(compare.predicted_by(compare.best_single(then)))
+    ensemble = compare.out_of_fold(compare.predicted_by(compare.carry_out(recipe, then)))
     return Reached(
         finished, single["score"] if single else None, ensemble["score"] if ensemble else None
     )

@@ -48,8 +48,8 @@ from numpy.typing import NDArray
 
 from va_search.data.simulate_affwild2 import simulate_affwild2
 from va_search.data.store import Store, positions
-from va_search.ensemble.moments import Moments
-from va_search.ensemble.select import greedy
+from va_search.ensemble.methods import select_greedily
+from va_search.ensemble.statistics import Moments
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.training.fit import Fit
 from va_search.trial_settings import TrialSettings
@@ -144,7 +144,7 @@ def report(store: Store, hidden: Path, seeds: int, epochs: int) -> None:
             moments([trial[at][:, d] for trial in trials], truth[split][:, d])
             for at, split in enumerate(truth)
         )
-        weights = greedy(of_validation, STEPS)
+        weights = select_greedily(of_validation, STEPS)
         best = int(np.argmax(of_validation.ccc_of_each()))
         single = [of_validation.ccc_of_each()[best], of_test.ccc_of_each()[best]]
         together = [of_validation.ccc(weights), of_test.ccc(weights)]

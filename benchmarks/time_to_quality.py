@@ -62,9 +62,9 @@ from va_search.cli.ensemble import DEFAULT_RECIPE
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
 from va_search.ensemble import compare
-from va_search.ensemble.apply import combine
-from va_search.ensemble.compare import Outcome
+from va_search.ensemble.compare import CarriedOut
 from va_search.ensemble.material import Materials, gather
+from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import load_recipe
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS, ccc, score
@@ -168,7 +168,10 @@ def recipe_tested(
 
 
 def ours_tested(
-    bank: Bank, materials: Materials, outcomes: Mapping[str, Outcome], truth: NDArray[np.floating]
+    bank: Bank,
+    materials: Materials,
+    outcomes: Mapping[str, CarriedOut],
+    truth: NDArray[np.floating],
 ) -> float:
     """An ensemble of ours on the test split."""
     lines, values = materials.lines, np.empty_like(truth)
@@ -199,11 +202,15 @@ def marks_of(
         began, searched = time.process_time(), number * every * 60
         finished, then = at_mark(materials, times, searched)
         outcomes = None if then is None else compare.carry_out(chosen, then)
-        ensemble = None if outcomes is None else compare.out_of_fold(outcomes)
+        ensemble = None if outcomes is None else compare.out_of_fold(compare.predicted_by(outcomes))
         minutes = (searched + time.process_time() - began) / 60
         known = [scores[trial] for trial, took in times.items() if took <= searched]
         best_five = final(known) if len(known) >= BEST else None
-        single = None if then is None else compare.out_of_fold(compare.best_single(then))
+        single = (
+            None
+            if then is None
+            else compare.out_of_fold(compare.predicted_by(compare.best_single(then)))
+        )
         test = (
             None if then is None or outcomes is None else ours_tested(bank, then, outcomes, truth)
         )

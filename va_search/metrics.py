@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIMENSIONS = ("valence", "arousal")
+Values = NDArray[np.float64] | float
 
 
 def ccc(prediction: NDArray[np.floating], annotation: NDArray[np.floating]) -> float:
-    """Pooled CCC: 2 cov(p, y) / (var p + var y + (mean p - mean y)^2), computed in float64.
+    """Pooled CCC of two arrays (frames,), computed in float64.
 
-    Both arrays (frames,). Fewer than one labelled frame, or no variance on either side with equal
-    means: NaN."""
+    NaN with no labelled frame, or with no variance on either side and equal means."""
     if prediction.shape != annotation.shape:
         raise ValueError(
             f"shapes must be equal, but got prediction {prediction.shape}, annotation {annotation.shape}"
@@ -27,21 +27,20 @@ def ccc(prediction: NDArray[np.floating], annotation: NDArray[np.floating]) -> f
     y = annotation[labelled].astype(np.float64)
     if p.size == 0:
         return float("nan")
-    return ccc_from_moments(
-        mean_p=float(p.mean()),
-        mean_y=float(y.mean()),
-        var_p=float(p.var()),
-        var_y=float(y.var()),
-        covariance=float(((p - p.mean()) * (y - y.mean())).mean()),
-    )
+    covariance = ((p - p.mean()) * (y - y.mean())).mean()
+    return float(ccc_from_moments(covariance, p.var(), y.var(), p.mean() - y.mean()))
 
 
 def ccc_from_moments(
-    *, mean_p: float, mean_y: float, var_p: float, var_y: float, covariance: float
-) -> float:
-    """CCC from the five population moments; NaN where the denominator is zero."""
-    denominator = var_p + var_y + (mean_p - mean_y) ** 2
-    return 2.0 * covariance / denominator if denominator > 0.0 else float("nan")
+    covariance: Values, variance: Values, label_variance: Values, bias: Values
+) -> NDArray[np.float64]:
+    """CCC from population moments, of any shape: 2 cov / (var p + var y + (mean p − mean y)²).
+
+    `bias` is mean p − mean y. NaN where the denominator is zero."""
+    denominator = np.asarray(variance + label_variance + bias**2)
+    result: NDArray[np.float64] = np.full(denominator.shape, np.nan)
+    np.divide(2.0 * covariance, denominator, out=result, where=denominator > 0.0)
+    return result
 
 
 def score(valence: float, arousal: float) -> float:

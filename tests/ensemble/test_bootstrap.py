@@ -11,8 +11,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from va_search.ensemble import bootstrap, sums
-from va_search.ensemble.bootstrap import interval, samples, student, widening
+from va_search.ensemble import sums
+from va_search.ensemble.bootstrap import interval, samples, widening
 
 
 def of(seed: int, recordings: int) -> np.ndarray:
@@ -37,9 +37,10 @@ def test_groups_are_drawn_whole() -> None:
 def test_students_t_is_scipys() -> None:
     from scipy.stats import norm, t
 
-    for degrees in (*range(1, 40), 100, 10_000):
-        assert student(degrees) == pytest.approx(float(t.ppf(0.975, degrees)), rel=1e-4)
-    assert pytest.approx(float(norm.ppf(0.975))) == bootstrap.NORMAL
+    normal = float(norm.ppf(0.975))
+    for groups in (*range(2, 41), 101, 10_001):
+        student = float(t.ppf(0.975, groups - 1))
+        assert widening(groups) == pytest.approx(student / normal * (groups / (groups - 1)) ** 0.5)
     assert widening(6) == pytest.approx(1.437, abs=1e-3) and 1.0 < widening(1000) < 1.005
 
 

@@ -12,8 +12,8 @@ import pytest
 from ensemble_world import World, make_world
 
 from va_search.data.store import Recording, Store, frames_hash
-from va_search.ensemble.apply import PostProcessing
 from va_search.ensemble.build import build
+from va_search.ensemble.post_processing import PostProcessing
 from va_search.ensemble.recipe import Recipe, read_recipe
 from va_search.ensemble.saved import known_ensembles, read_ensemble
 from va_search.errors import InputError

@@ -15,8 +15,8 @@ from ensemble_world import World, make_world
 from va_search.ensemble import cache
 from va_search.ensemble.cache import statistics_for
 from va_search.ensemble.candidates import LineUp, find_candidates, line_up
-from va_search.ensemble.moments import Statistics
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.measure import measure
+from va_search.ensemble.statistics import Statistics
 from va_search.errors import InputError
 
 BLOCK = 8

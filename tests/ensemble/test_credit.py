@@ -15,8 +15,8 @@ from va_search.data.store import frames_hash, positions
 from va_search.ensemble import credit as room
 from va_search.ensemble.credit import Contest, Credits
 from va_search.ensemble.folds import make_folds
-from va_search.ensemble.select import greedy
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.measure import measure
+from va_search.ensemble.methods import select_greedily
 from va_search.metrics import ccc
 from va_search.predictions.bank import Predictions
 
@@ -79,7 +79,9 @@ def test_credit_is_what_the_ensemble_loses_out_of_fold(world: World) -> None:
         labelled = [int((~np.isnan(y[a:b])).sum()) for a, b in pairwise(ends)]
         predicted = np.zeros(len(y))
         for part in make_folds(world.validation, labelled).parts:
-            weights = greedy(statistics.total(statistics.without(part)), room.STEPS, room.START)
+            weights = select_greedily(
+                statistics.total(statistics.without(part)), room.STEPS, room.START
+            )
             for recording in part:
                 rows = slice(ends[recording], ends[recording + 1])
                 predicted[rows] = sum(
@@ -124,7 +126,7 @@ def test_a_pool_keeps_who_has_weight_and_the_best(
     credits([*names[:3], ("s", "other")])
     credits(names[3:])
     (contests,) = credits._contests.values()
-    for contest in contests.values():
+    for contest in contests:
         assert len(contest._pool) == 5 and contest.known == 18
         assert ("s", "other") in contest._pool and names[-1] in contest._pool
     assert credits([("s", "other")])["s", "other"] > 0.01

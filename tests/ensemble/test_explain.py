@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from trial_world import make_trial
 
-from va_search.ensemble import weigh
+from va_search.ensemble import methods
 from va_search.ensemble.explain import ELSEWHERE, Explanation, correlation, explain, shares
-from va_search.ensemble.moments import Statistics
+from va_search.ensemble.measure import measure
 from va_search.ensemble.pictures import MOST, draw
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.statistics import Statistics
 from va_search.trial import Trial
 
 FRAMES = 900
@@ -49,9 +49,9 @@ def explained(candidates: list[Trial], statistics: Statistics, weights: Any = No
 
     def judge(keep: Any) -> float:
         some = statistics.subset(np.flatnonzero(keep))
-        return some.total().ccc(weigh.greedy(some))
+        return some.total().ccc(methods.greedy(some))
 
-    weights = weigh.greedy(statistics) if weights is None else np.array(weights)
+    weights = methods.greedy(statistics) if weights is None else np.array(weights)
     return explain(candidates, weights, statistics.total(), judge, measured="in_sample")
 
 

@@ -17,14 +17,14 @@ from typer.testing import CliRunner
 from va_search.cli.main import app
 from va_search.data.store import Recording
 from va_search.ensemble import sums
-from va_search.ensemble.apply import combine
 from va_search.ensemble.build import build
 from va_search.ensemble.folds import make_folds
-from va_search.ensemble.honest import Fit, Fits
 from va_search.ensemble.material import Material
+from va_search.ensemble.measure import measure
+from va_search.ensemble.out_of_fold import Fits, FittedPipeline
+from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import load_recipe, read_recipe
-from va_search.ensemble.statistics import measure
-from va_search.ensemble.worth import ccc_and_worth
+from va_search.ensemble.sums import ccc_and_worth
 from va_search.errors import InputError
 from va_search.metrics import ccc
 
@@ -67,11 +67,11 @@ def material(y: Vector, members: Vector, names: list[str] | None = None) -> Mate
     return Material(statistics, candidates, columns.__getitem__, y, recordings, folds)
 
 
-def fit(of: Material) -> Fit:
+def fit(of: Material) -> FittedPipeline:
     return Fits(of, DEFAULT.plans["valence"]).fit()
 
 
-def predictions(fitted: Fit, members: Vector) -> Vector:
+def predictions(fitted: FittedPipeline, members: Vector) -> Vector:
     recordings = recordings_of(len(members) // (EACH * FRAMES))
     return combine(fitted.weights, list(members.T), recordings, fitted.post)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from va_search.ensemble import weigh
-from va_search.ensemble.plan import OPTIONS, Filter, Greedy, TopK
+from va_search.ensemble.methods import METHODS, OPTIONS
+from va_search.ensemble.post_processing import PostProcessing
 from va_search.ensemble.recipe import known_recipes, load_recipe, read_recipe
 from va_search.errors import InputError
 
@@ -16,13 +16,14 @@ SHIPPED = sorted((Path(__file__).resolve().parents[2] / "ensembles").glob("*.yam
 
 
 def test_the_menu_has_options_for_every_method() -> None:
-    assert set(OPTIONS) == set(weigh.METHODS)
+    assert set(OPTIONS) == set(METHODS)
     for name, options in OPTIONS.items():
         assert options().method == name
-        taken = set(inspect.signature(weigh.METHODS[name]).parameters) - {"statistics", "each"}
-        assert taken == {
-            "members" if key == "member_part" else key for key in options.model_fields
-        } - {"method"}
+        parameters = inspect.signature(METHODS[name]).parameters
+        defaults = {
+            key: parameters[key].default for key in set(parameters) - {"statistics", "times"}
+        }
+        assert options().model_dump(exclude={"method"}) == defaults
 
 
 def test_the_shipped_recipes() -> None:
@@ -67,8 +68,8 @@ def test_the_papers_five_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert all(path.read_text().startswith("# Submission ") for path in files)
     first, second = recipes["ensemble_1"], recipes["ensemble_2"]
     assert {d: plan.options for d, plan in first.plans.items()} == {
-        "valence": TopK(k=7),
-        "arousal": TopK(k=12),
+        "valence": OPTIONS["top_k"](k=7),
+        "arousal": OPTIONS["top_k"](k=12),
     }
     assert [second.plans[d].shared.prune.top for d in ("valence", "arousal")] == [7, 12]
     assert {one.members.folds for one in (first, second)} == {"official"}
@@ -106,8 +107,8 @@ def test_a_dimension_may_differ() -> None:
     }
     recipe = read_recipe("r", document)
     assert {d: plan.options for d, plan in recipe.plans.items()} == {
-        "valence": Greedy(steps=3),
-        "arousal": TopK(k=2),
+        "valence": OPTIONS["greedy"](steps=3),
+        "arousal": OPTIONS["top_k"](k=2),
     }
     assert recipe.members.outside
 
@@ -127,10 +128,10 @@ def test_what_every_method_shares() -> None:
     assert 0.5 in valence.shrink and len(valence.shrink) > 2 and arousal.shrink == [0.0]
     assert (valence.match, valence.prune.top, arousal.prune.top) == ([True], 5, 5)
     assert plans["valence"].filters == [
-        Filter("none", 0.0, 0.5),
-        Filter("savitzky_golay", 2.0, 0.5),
+        PostProcessing("none", 0.0, 0.5),
+        PostProcessing("savitzky_golay", 2.0, 0.5),
     ]
-    assert plans["arousal"].filters == [Filter("none", 0.0, 0.5)]
+    assert plans["arousal"].filters == [PostProcessing("none", 0.0, 0.5)]
     assert read_recipe("r", {"method": "mean", "match": "auto"}).plans["valence"].shared.match == [
         True,
         False,

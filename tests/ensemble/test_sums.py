@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from va_search.data.store import Recording
 from va_search.ensemble import sums
-from va_search.ensemble.calibrate import matching
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.measure import measure
+from va_search.ensemble.statistics import matching
 from va_search.metrics import ccc
 
 FRAMES = (20, 1, 33, 15)

@@ -13,9 +13,9 @@ from ensemble_world import make_world
 from folds_world import FoldsWorld, make_folds_world
 
 from va_search.data.store import frames_hash, positions
-from va_search.ensemble.apply import finished
 from va_search.ensemble.build import build
 from va_search.ensemble.material import gather
+from va_search.ensemble.post_processing import finished
 from va_search.ensemble.recipe import load_recipe, read_recipe
 from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError

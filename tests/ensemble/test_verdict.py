@@ -11,12 +11,13 @@ from ensemble_world import World, make_world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from va_search.ensemble import bootstrap, paired
+from va_search.ensemble import bootstrap, compare
+from va_search.ensemble.bootstrap import Difference
 from va_search.ensemble.build import build
 from va_search.ensemble.compare import spread
 from va_search.ensemble.material import gather
 from va_search.ensemble.recipe import load_recipe
-from va_search.ensemble.saved import Difference, Ensemble
+from va_search.ensemble.saved import Ensemble
 from va_search.ensemble.verdict import judge, verdict_of, within_recordings
 from va_search.metrics import DIMENSIONS, ccc
 
@@ -114,8 +115,8 @@ def test_out_of_fold_the_best_trial_for_both_is_chosen_without_the_recordings_it
     """A slow reference from the frames: every part predicted by the trial that is best on the other
     parts."""
     materials = gather(world.home, ["first"], None, outside=True)
-    both = paired.best_for_both(materials)
-    assert both is not None and both.predicted is not None
+    both = compare.best_for_both(materials)
+    assert both is not None
     ends = np.cumsum([0, *(recording.frames for recording in materials.lines.recordings)])
     trials = [candidate.id for candidate in materials.lines.candidates]
     columns = {
@@ -161,12 +162,13 @@ def test_a_difference_and_its_reverse_mirror_each_other(
         sums_of(truth + noise * rng.normal(size=truth.shape), truth) for noise in (one, other)
     )
     drawn = bootstrap.samples([(index,) for index in range(people)], people, number=200)
-    value, interval = bootstrap.difference([first], [second], drawn, people)
-    back, reverse = bootstrap.difference([second], [first], drawn, people)
-    assert interval is not None and reverse is not None
-    assert value == pytest.approx(-back)
-    assert interval == pytest.approx((-reverse[1], -reverse[0]))
-    assert bootstrap.difference([first], [first], drawn, people) == (0.0, (0.0, 0.0))
+    forth = bootstrap.difference([first], [second], drawn, people)
+    back = bootstrap.difference([second], [first], drawn, people)
+    assert forth.interval is not None and back.interval is not None
+    assert forth.value == pytest.approx(-back.value)
+    assert forth.interval == pytest.approx((-back.interval[1], -back.interval[0]))
+    none = Difference(0.0, (0.0, 0.0))
+    assert bootstrap.difference([first], [first], drawn, people) == none
 
 
 def test_pairing_finds_what_two_intervals_hide() -> None:
@@ -179,17 +181,17 @@ def test_pairing_finds_what_two_intervals_hide() -> None:
     noise = ease * rng.normal(size=truth.shape)
     better, worse = sums_of(truth + noise, truth), sums_of(truth + 1.1 * noise, truth)
     drawn = bootstrap.samples([(index,) for index in range(people)], people)
-    value, interval = bootstrap.difference([better], [worse], drawn, people)
+    gain = bootstrap.difference([better], [worse], drawn, people)
     around = bootstrap.interval([better], drawn, people)
-    assert interval is not None and around is not None
-    assert interval[0] > 0.0 and value < around[1] - around[0]
+    assert gain.interval is not None and around is not None
+    assert gain.interval[0] > 0.0 and gain.value < around[1] - around[0]
 
 
 def test_one_group_has_no_interval() -> None:
     rng = np.random.default_rng(1)
     truth = rng.normal(size=(1, 50))
     one = sums_of(truth, truth)
-    assert bootstrap.difference([one], [one], np.ones((5, 1)), 1) == (0.0, None)
+    assert bootstrap.difference([one], [one], np.ones((5, 1)), 1) == Difference(0.0, None)
 
 
 @pytest.mark.parametrize(
@@ -212,11 +214,7 @@ def test_whether_time_is_followed_within_a_recording_is_said(
     prediction = level * means + follows * course + np.sqrt(1 - follows**2) * noise
     found = spread(sums_of(prediction, means + course))
     assert found is not None and found.correlation == pytest.approx(follows, abs=0.08)
-    from dataclasses import asdict
-
-    from va_search.ensemble.saved import Spread
-
-    assert said in within_recordings("valence", 0.6, Spread(**asdict(found)))
+    assert said in within_recordings("valence", 0.6, found)
 
 
 def test_without_folds_the_reason_is_said(tmp_path: Path) -> None:

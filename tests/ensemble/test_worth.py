@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from va_search.ensemble.moments import Statistics
-from va_search.ensemble.statistics import measure
-from va_search.ensemble.worth import ccc_and_worth, helping
+from va_search.ensemble.measure import measure
+from va_search.ensemble.statistics import Statistics
+from va_search.ensemble.sums import ccc_and_worth, helping
 from va_search.metrics import ccc
 
 Vector = NDArray[np.float64]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from va_search.data.store import Store
-    from va_search.ensemble.compare import Row
+    from va_search.ensemble.compare import RecipeScores
     from va_search.ensemble.material import Materials
     from va_search.ensemble.saved import Ensemble
     from va_search.files import Home
@@ -229,14 +229,14 @@ def _compare(
     )
 
 
-def advised_row(rows: Sequence[Row], materials: Materials) -> tuple[str, str]:
+def advised_row(rows: Sequence[RecipeScores], materials: Materials) -> tuple[str, str]:
     """The recipe to take, and why, in a sentence.
 
     The default one, or the best single trial where that has the higher score, unless another recipe
     is better than this one by more than chance: with few people the highest of several close scores
     is highest by luck."""
     from va_search.cli.advice import BEST
-    from va_search.ensemble.paired import differences
+    from va_search.ensemble.compare import differences
     from va_search.ensemble.verdict import judge
 
     known = {row.recipe: row for row in rows}

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from va_search.ensemble.compare import Interval, Row
-    from va_search.ensemble.saved import Difference, Ensemble, MeasuredOn
+    from va_search.ensemble.bootstrap import Difference, Interval
+    from va_search.ensemble.compare import RecipeScores
+    from va_search.ensemble.saved import Ensemble, MeasuredOn
 
     Scored = Mapping[str, Mapping[str, float] | None]
     Intervals = Mapping[str, Interval | None]
@@ -211,7 +212,7 @@ def _cells(
     return cells
 
 
-def comparison_table(rows: Sequence[Row], candidates: int) -> Table:
+def comparison_table(rows: Sequence[RecipeScores], candidates: int) -> Table:
     """One row per recipe, the best out-of-fold first."""
     from rich.table import Table
 

@@ -23,25 +23,52 @@ one degree of freedom less than there are groups, lies beyond the normal distrib
 (G − 1)) for the variance that a sample of G lacks. With six people that is 1.4 times as wide, with
 sixty 1.03 times.
 
-Conventions: `sums` (recording, 6) of out-of-fold predictions, as in sums.py.
+Conventions: `sums` (recording, 6) of out-of-fold predictions, as in sums.py. Two models are
+compared on the same recordings and on the same samples of people, so what makes a sample hard is
+hard for both and cancels.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from va_search.ensemble.sums import ccc
+from va_search.ensemble import sums as series_sums
+from va_search.ensemble.statistics import Vector
 
-Vector = NDArray[np.float64]
+Interval = tuple[float, float]
 SAMPLES = 2000
-NORMAL = 1.959963985
-"""The 97.5 % quantile of the normal distribution."""
-STUDENT = (12.7062, 4.30265, 3.18245, 2.77645, 2.57058, 2.44691, 2.36462, 2.306, 2.26216, 2.22814)
-"""The same of Student's t with 1, 2, … degrees of freedom."""
+TAILS = (0.025, 0.975)
+FLAT = 1e-12
+"""A variance within a recording that is none."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The out-of-fold CCC of one model less that of another; `interval`: 95 %, paired."""
+
+    value: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class RecordingSpread:
+    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and
+    left out.
+
+    Undefined where a recording's annotation, or prediction and annotation, do not vary.
+    `correlation`: the median correlation of prediction and annotation within a recording, which
+    says whether time is followed there."""
+
+    low: float | None
+    median: float | None
+    high: float | None
+    recordings: int
+    undefined: int
+    correlation: float | None = None
 
 
 def samples(
@@ -51,67 +78,83 @@ def samples(
     replacement."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(groups), np.full(len(groups), 1.0 / len(groups)), size=number)
-    member = np.zeros((len(groups), recordings))
+    inside = np.zeros((len(groups), recordings))
     for index, group in enumerate(groups):
-        member[index, list(group)] = 1.0
-    return np.asarray(drawn @ member, dtype=np.float64)
+        inside[index, list(group)] = 1.0
+    return np.asarray(drawn @ inside, dtype=np.float64)
 
 
-def interval(sums: Sequence[Vector], drawn: Vector, groups: int) -> tuple[float, float] | None:
+def interval(sums: Sequence[Vector], drawn: Vector, groups: int) -> Interval | None:
     """The 95 % interval around the mean of the CCCs of `sums`: one dimension's, or both for the
     score.
 
     `drawn` from `samples`, the same for both. None where a CCC is not defined, or there are fewer
     than two groups."""
-    estimate = _mean_ccc([one.sum(axis=0) for one in sums])
-    if groups < 2 or not abs(float(estimate)) < 1.0:
+    estimate = _mean_ccc(sums)
+    if groups < 2 or not abs(estimate) < 1.0:
         return None
-    middle = float(np.arctanh(estimate))
-    values = _mean_ccc([drawn @ one for one in sums])
-    known = values[np.isfinite(values)]
-    if not known.size:
+    percentiles = _percentiles(_mean_ccc_of_samples(sums, drawn))
+    if percentiles is None:
         return None
-    ends = np.arctanh(np.clip(np.quantile(known, [0.025, 0.975]), -1.0 + 1e-12, 1.0 - 1e-12))
+    middle = math.atanh(estimate)
+    ends = np.arctanh(np.clip(percentiles, -1.0 + 1e-12, 1.0 - 1e-12))
     low, high = np.tanh(middle + widening(groups) * (ends - middle)).tolist()
-    return min(low, float(estimate)), max(high, float(estimate))
+    return min(low, estimate), max(high, estimate)
 
 
 def difference(
-    ones: Sequence[Vector], others: Sequence[Vector], drawn: Vector, groups: int
-) -> tuple[float, tuple[float, float] | None]:
-    """The mean CCC of `ones` less that of `others`, and the 95 % interval of that difference.
+    sums: Sequence[Vector], other_sums: Sequence[Vector], drawn: Vector, groups: int
+) -> Difference:
+    """The mean CCC of `sums` less that of `other_sums`, with its 95 % interval.
 
-    Both are counted on the same samples `drawn` (paired). A difference lies between -2 and 2, so
-    there is no scale of Fisher's; percentiles are widened as in `interval`. No interval where there
-    are fewer than two groups."""
-    totals = [[one.sum(axis=0) for one in side] for side in (ones, others)]
-    value = float(_mean_ccc(totals[0]) - _mean_ccc(totals[1]))
+    A difference lies between -2 and 2, so there is no scale of Fisher's; percentiles are widened as
+    in `interval`. No interval where a CCC is not defined, or there are fewer than two groups."""
+    value = _mean_ccc(sums) - _mean_ccc(other_sums)
     if groups < 2 or not math.isfinite(value):
-        return value, None
-    values = _mean_ccc([drawn @ one for one in ones]) - _mean_ccc([drawn @ one for one in others])
-    known = values[np.isfinite(values)]
-    if not known.size:
-        return value, None
-    low, high = (value + widening(groups) * (np.quantile(known, [0.025, 0.975]) - value)).tolist()
-    return value, (min(low, value), max(high, value))
+        return Difference(value, None)
+    sampled = _mean_ccc_of_samples(sums, drawn) - _mean_ccc_of_samples(other_sums, drawn)
+    percentiles = _percentiles(sampled)
+    if percentiles is None:
+        return Difference(value, None)
+    low, high = (value + widening(groups) * (percentiles - value)).tolist()
+    return Difference(value, (min(low, value), max(high, value)))
 
 
 def widening(groups: int) -> float:
-    """How many times as far as the percentiles the interval reaches: Student's t over the normal's,
-    √(G / (G − 1))."""
-    return student(groups - 1) / NORMAL * math.sqrt(groups / (groups - 1))
+    """The interval's reach over the percentiles': Student's t over the normal's, times √(G / (G −
+    1))."""
+    from scipy.special import ndtri, stdtrit
+
+    student, normal = stdtrit(groups - 1, TAILS[1]), ndtri(TAILS[1])
+    return float(student / normal) * math.sqrt(groups / (groups - 1))
 
 
-def student(degrees: int) -> float:
-    """The 97.5 % quantile of Student's t; from a table, beyond it by Cornish and Fisher's expansion
-    (to 1e-4)."""
-    if degrees <= len(STUDENT):
-        return STUDENT[degrees - 1]
-    z = NORMAL
-    first = (z**3 + z) / (4 * degrees)
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * degrees**2)
-    return z + first + second + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * degrees**3)
+def spread(sums: Vector) -> RecordingSpread:
+    """Quartiles of the CCC of every labelled recording by itself."""
+    labelled = sums[sums[:, 0] > 0.0]
+    moments = series_sums.moments(labelled)
+    ccc = series_sums.ccc(labelled)
+    defined = ccc[np.isfinite(ccc) & (moments.label_variance > FLAT)]
+    low, median, high = None, None, None
+    if defined.size:
+        low, median, high = np.quantile(defined, [0.25, 0.5, 0.75]).tolist()
+    vary = (moments.label_variance > FLAT) & (moments.variance > FLAT)
+    scale = np.sqrt(moments.label_variance[vary] * moments.variance[vary])
+    correlations = moments.covariance[vary] / scale
+    correlation = float(np.median(correlations)) if correlations.size else None
+    undefined = len(labelled) - len(defined)
+    return RecordingSpread(low, median, high, len(labelled), undefined, correlation)
 
 
-def _mean_ccc(sums: Sequence[Vector]) -> Vector:
-    return np.asarray(np.mean([ccc(one) for one in sums], axis=0))
+def _mean_ccc(sums: Sequence[Vector]) -> float:
+    return float(np.mean([series_sums.pooled_ccc(one_dimension) for one_dimension in sums]))
+
+
+def _mean_ccc_of_samples(sums: Sequence[Vector], drawn: Vector) -> Vector:
+    ccc = [series_sums.ccc(drawn @ one_dimension) for one_dimension in sums]
+    return np.asarray(np.mean(ccc, axis=0))
+
+
+def _percentiles(values: Vector) -> Vector | None:
+    defined = values[np.isfinite(values)]
+    return np.quantile(defined, TAILS) if defined.size else None

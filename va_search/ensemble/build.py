@@ -1,4 +1,4 @@
-"""An ensemble from the bank: candidates -> statistics -> weights per dimension -> honest scores ->
+"""An ensemble from the bank: candidates → statistics → pipeline per dimension → honest scores →
 saved.
 
 Conventions: everything is chosen on the validation recordings alone (with `folds: all` on every
@@ -7,24 +7,22 @@ in unscored.py."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 
 import numpy as np
 
 from va_search.data.store import MIX, Store
-from va_search.ensemble import compare, paired, sums
-from va_search.ensemble.compare import Interval, Outcome
+from va_search.ensemble import compare
+from va_search.ensemble.compare import CarriedOut, ScoreIntervals
 from va_search.ensemble.fresh import complete_trials, forget_explanation
 from va_search.ensemble.material import Material, Materials, gather
 from va_search.ensemble.recipe import Recipe
 from va_search.ensemble.saved import (
-    Both,
     Ensemble,
     MeasuredOn,
     Scores,
     Single,
-    Spread,
+    SingleForBoth,
     Weighted,
     read_ensemble,
 )
@@ -52,94 +50,26 @@ def build(
 ) -> Ensemble:
     """Build the ensemble `name` from complete trials of `studies`, and save it under home.
 
-    The store is the one the trials' records name, or `store`. The same name again is built anew
-    where recipe and studies are the same (new trials then come in), and refused otherwise unless
-    `force`. InputError as in `gather`."""
-    notes = _same_again(home, name, recipe, studies, force)
-    complete = complete_trials(
-        home, studies
-    )  # before they are read: what ends meanwhile counts as newer
+    The store is the one the trials' records name, or `store`. An ensemble of this name is built
+    anew where recipe and studies are the same (new trials then come in), and refused otherwise
+    unless `force`. InputError as in `gather`."""
+    notes = _notes_on_earlier(home, name, recipe, studies, force)
+    # Counted before they are read: what ends meanwhile is newer than the ensemble.
+    complete = complete_trials(home, studies)
     ensemble = _built(home, studies, recipe, name, store)
-    ensemble = ensemble.model_copy(
-        update={"notes": [*notes, *ensemble.notes], "complete": complete}
-    )
     removed = forget_explanation(home, name, ensemble)
     if removed:
-        ensemble = ensemble.model_copy(update={"notes": [removed, *ensemble.notes]})
+        notes.insert(0, removed)
+    update = {"notes": [*notes, *ensemble.notes], "complete": complete}
+    ensemble = ensemble.model_copy(update=update)
     write_json(home.ensemble(name), ensemble.model_dump(mode="json"))
     return ensemble
 
 
-def _built(
-    home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None
-) -> Ensemble:
-    """The ensemble of any recipe, not saved."""
-    if recipe.of:
-        parts = [(share, _built(home, studies, one, one.name, store)) for share, one in recipe.of]
-        return blend(home, recipe, name, studies, parts)
-    if recipe.members.folds == MIX:
-        return mean_of_mix(home, studies, recipe, name, store)
-    return _chosen(home, studies, recipe, name, store)
-
-
-def _chosen(
-    home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None
-) -> Ensemble:
-    """Members and weights chosen on the materials, and judged."""
-    materials = gather(
-        home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds
-    )
-    outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
-    intervals = {
-        "ensemble": compare.intervals(outcomes, materials),
-        "best_single": compare.intervals(singles, materials),
-    }
-    changed = [
-        text for dimension, material in materials.items() for text in _changed(material, dimension)
-    ]
-    useless = [
-        text for dimension, outcome in outcomes.items() for text in _no_weight(outcome, dimension)
-    ]
-    lines = materials.lines
-    return Ensemble(
-        **heading(recipe, name, studies, lines.store),
-        frames_hash=lines.frames_hash,
-        test_frames_hash=lines.test_frames_hash,
-        candidates=len(lines.candidates),
-        left_out=lines.left_out,
-        notes=[*materials.notes, *changed, *useless],
-        measured_on=MeasuredOn.model_validate(materials.measured_on()),
-        dimensions={
-            d: _weighted(d, outcomes[d], singles[d], intervals, bool(recipe.among))
-            for d in DIMENSIONS
-        },
-        scores=_both(outcomes),
-        best_single=_both(singles),
-        intervals=intervals if materials.folds.parts else None,
-        best_for_both=_for_both(materials),
-        differences=paired.differences(
-            compare.predicted_by(outcomes), compare.predicted_by(singles), materials
-        ),
-    )
-
-
-def _for_both(materials: Materials) -> Both | None:
-    """The best single trial for both dimensions, as it is saved."""
-    best = paired.best_for_both(materials)
-    if best is None:
-        return None
-    out_of_fold, intervals = None, None
-    if best.predicted is not None:
-        pair = [float(sums.ccc(best.predicted[dimension].sum(axis=0))) for dimension in DIMENSIONS]
-        out_of_fold = compare.named(*pair)
-        intervals = compare.intervals_of(best.predicted, materials)
-    scores = {"in_sample": best.in_sample, "out_of_fold": out_of_fold}
-    return Both(study=best.study, trial=best.trial, scores=scores, intervals=intervals)
-
-
-def _same_again(
+def _notes_on_earlier(
     home: Home, name: str, recipe: Recipe, studies: Sequence[str], force: bool
 ) -> list[str]:
+    """A note on the ensemble of this name that is replaced; InputError where it may not be."""
     path = home.ensemble(name)
     if not path.is_file():
         return []
@@ -149,9 +79,8 @@ def _same_again(
         if force:
             return [f"{path} was not readable and is replaced"]
         raise InputError(f"{path}: exists and can't be read; --force replaces it") from None
-    if not force and (
-        old.recipe_document != recipe.document or sorted(old.studies) != sorted(studies)
-    ):
+    same = old.recipe_document == recipe.document and sorted(old.studies) == sorted(studies)
+    if not same and not force:
         raise InputError(
             f"ensemble {name!r} exists, of recipe {old.recipe} and studies {', '.join(old.studies)}; "
             "choose another --name, or replace it with --force"
@@ -161,92 +90,157 @@ def _same_again(
     ]
 
 
+def _built(
+    home: Home, studies: Sequence[str], recipe: Recipe, name: str, store: Store | None
+) -> Ensemble:
+    """The ensemble of any recipe, not saved."""
+    if recipe.of:
+        parts = []
+        for share, part in recipe.of:
+            parts.append((share, _built(home, studies, part, part.name, store)))
+        return blend(home, recipe, name, studies, parts)
+    if recipe.members.folds == MIX:
+        return mean_of_mix(home, studies, recipe, name, store)
+    materials = gather(
+        home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds
+    )
+    return _chosen(materials, recipe, name, studies)
+
+
+def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[str]) -> Ensemble:
+    """Members and weights chosen on the materials, and judged."""
+    outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
+    predicted, single_predicted = compare.predicted_by(outcomes), compare.predicted_by(singles)
+    intervals = compare.intervals(predicted, materials)
+    single_intervals = compare.intervals(single_predicted, materials)
+    notes = [*materials.notes]
+    for dimension, material in materials.items():
+        notes += _changed(material, dimension)
+    dimensions = {}
+    for dimension in DIMENSIONS:
+        outcome = outcomes[dimension]
+        notes += _without_weight(outcome, dimension)
+        single = _single(singles[dimension], single_intervals, dimension)
+        takes = outcome.recipe if recipe.among else None
+        dimensions[dimension] = _weighted(outcome, single, intervals, dimension, takes)
+    lines, in_folds = materials.lines, bool(materials.folds.parts)
+    return Ensemble(
+        **heading(recipe, name, studies, lines.store),
+        frames_hash=lines.frames_hash,
+        test_frames_hash=lines.test_frames_hash,
+        candidates=len(lines.candidates),
+        left_out=lines.left_out,
+        notes=notes,
+        measured_on=MeasuredOn.model_validate(materials.measured_on()),
+        dimensions=dimensions,
+        scores=_by_measure(outcomes),
+        best_single=_by_measure(singles),
+        intervals={"ensemble": intervals, "best_single": single_intervals} if in_folds else None,
+        best_for_both=_for_both(materials),
+        differences=compare.differences(predicted, single_predicted, materials),
+    )
+
+
+def _for_both(materials: Materials) -> SingleForBoth | None:
+    """The best single trial for both dimensions, as it is saved."""
+    best = compare.best_for_both(materials)
+    if best is None:
+        return None
+    return SingleForBoth(
+        study=best.study,
+        trial=best.trial,
+        scores={
+            "in_sample": best.in_sample,
+            "out_of_fold": compare.out_of_fold(best.predicted),
+        },
+        intervals=compare.intervals(best.predicted, materials),
+    )
+
+
 def _weighted(
+    outcome: CarriedOut,
+    single: Single,
+    intervals: ScoreIntervals | None,
     dimension: str,
-    outcome: Outcome,
-    single: Outcome,
-    intervals: Mapping[str, Mapping[str, Interval | None] | None],
-    auto: bool,
+    takes: str | None,
 ) -> Weighted:
     fit, material = outcome.fit, outcome.fits.material
-    each = np.nan_to_num(material.statistics.total().ccc_of_each())
-    order = [
-        int(i) for i in np.lexsort((-each, -fit.weights)) if fit.weights[i] != 0.0
-    ]  # by weight, then by CCC
+    ccc = np.nan_to_num(material.statistics.total().ccc_of_each())
+    by_weight = np.lexsort((-ccc, -fit.weights))
+    order = by_weight[fit.weights[by_weight] != 0.0].tolist()
     gains = _gains(outcome, order)
-    best = single.fits.material.candidates[int(np.argmax(single.fit.weights))]
-    spread = compare.spread(outcome.predicted)
+    members = []
+    for i in order:
+        weight = float(fit.weights[i])
+        members.append(member_of(material.candidates[i], weight, float(ccc[i]), gains.get(i)))
     return Weighted(
-        recipe=outcome.fits.plan.document(),
-        members=[
-            member_of(material.candidates[i], float(fit.weights[i]), float(each[i]), gains.get(i))
-            for i in order
-        ],
-        scores=_scores(outcome, intervals["ensemble"], dimension),
-        best_single=Single(
-            study=best.study,
-            trial=best.id,
-            scores=_scores(single, intervals["best_single"], dimension),
-        ),
+        recipe=outcome.fits.pipeline.document(),
+        members=members,
+        scores=_scores(outcome, intervals, dimension),
+        best_single=single,
         post=fit.post,
         shrink=fit.shrink,
-        takes=outcome.recipe if auto else None,
+        takes=takes,
         outside=any(candidate.is_outside for candidate in material.candidates),
-        per_recording=None if spread is None else Spread(**asdict(spread)),
+        per_recording=compare.spread(outcome.predicted),
     )
 
 
-def _gains(outcome: Outcome, order: Sequence[int]) -> dict[int, float]:
-    """What the members with most weight add; nothing where one has all the weight, or there are no
-    folds."""
+def _single(outcome: CarriedOut, intervals: ScoreIntervals | None, dimension: str) -> Single:
+    best = outcome.fits.material.candidates[int(np.argmax(outcome.fit.weights))]
+    scores = _scores(outcome, intervals, dimension)
+    return Single(study=best.study, trial=best.id, scores=scores)
+
+
+def _gains(outcome: CarriedOut, order: Sequence[int]) -> dict[int, float]:
+    """The gains of the members with most weight; nothing where one has all the weight, or there are
+    no folds."""
     measured = list(order[:GAINS])
-    found = outcome.fits.gains(measured) if len(order) > 1 else None
-    return (
-        {}
-        if found is None
-        else {i: gain for i, gain in zip(measured, found, strict=True) if np.isfinite(gain)}
-    )
+    gains = outcome.fits.gains(measured) if len(order) > 1 else None
+    if gains is None:
+        return {}
+    return {i: gain for i, gain in zip(measured, gains, strict=True) if np.isfinite(gain)}
 
 
-def _scores(
-    outcome: Outcome, intervals: Mapping[str, Interval | None] | None, dimension: str
-) -> Scores:
+def _scores(outcome: CarriedOut, intervals: ScoreIntervals | None, dimension: str) -> Scores:
     interval = None if intervals is None else intervals[dimension]
     return Scores(in_sample=outcome.in_sample, out_of_fold=outcome.out_of_fold, interval=interval)
 
 
 def _changed(material: Material, dimension: str) -> list[str]:
-    """Trials whose record tells another CCC than the bank and the store give now."""
+    """Notes on trials whose record tells another CCC than the bank and the store give now."""
     notes = []
-    for candidate, now in zip(
-        material.candidates, material.statistics.total().ccc_of_each(), strict=True
-    ):
-        then = candidate.ccc(dimension)
-        if then is not None and abs(then - now) > CHANGED:
+    ccc_now = material.statistics.total().ccc_of_each()
+    for candidate, ccc in zip(material.candidates, ccc_now, strict=True):
+        recorded = candidate.ccc(dimension)
+        if recorded is not None and abs(recorded - ccc) > CHANGED:
             notes.append(
-                f"{candidate.label}: its record says {dimension} {then:.3f}, its predictions give {now:.3f} on this "
+                f"{candidate.label}: its record says {dimension} {recorded:.3f}, its predictions give {ccc:.3f} on this "
                 "store's annotations: they changed since, or --data is another store"
             )
     return notes
 
 
-def _no_weight(outcome: Outcome, dimension: str) -> list[str]:
+def _without_weight(outcome: CarriedOut, dimension: str) -> list[str]:
     """A note that names the candidates which are not weighed because they do not help."""
     members = outcome.fits.unhelpful()
     if not members:
         return []
     material = outcome.fits.material
-    each = material.statistics.total().ccc_of_each()
-    named = [f"{material.candidates[i].label} ({each[i]:.3f})" for i in members[:NAMED]]
-    more = ", …" if len(members) > NAMED else ""
+    ccc = material.statistics.total().ccc_of_each()
+    named = [f"{material.candidates[i].label} ({ccc[i]:.3f})" for i in members[:NAMED]]
+    if len(members) > NAMED:
+        named.append("…")
     get = "gets" if len(members) == 1 else "get"
     return [
         f"{dimension}: {len(members)} of {len(material.candidates)} candidates {get} no weight, "
-        f"no better than a constant (CCC 0) or only by chance: {', '.join(named)}{more}"
+        f"no better than a constant (CCC 0) or only by chance: {', '.join(named)}"
     ]
 
 
-def _both(outcomes: Mapping[str, Outcome]) -> dict[str, dict[str, float] | None]:
+def _by_measure(outcomes: dict[str, CarriedOut]) -> dict[str, dict[str, float] | None]:
     """The two dimensions and the challenge's score, in-sample and out-of-fold."""
-    in_sample = compare.named(*(outcomes[dimension].in_sample for dimension in DIMENSIONS))
-    return {"in_sample": in_sample, "out_of_fold": compare.out_of_fold(outcomes)}
+    return {
+        "in_sample": compare.in_sample(outcomes),
+        "out_of_fold": compare.out_of_fold(compare.predicted_by(outcomes)),
+    }

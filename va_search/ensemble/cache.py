@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.ensemble.candidates import LineUp
-from va_search.ensemble.moments import Groups, Statistics
-from va_search.ensemble.statistics import BUDGET, ROWS, groups_within, measure
+from va_search.ensemble.measure import BUDGET, ROWS, groups_within, measure
+from va_search.ensemble.statistics import Groups, Statistics
 from va_search.errors import InputError
 from va_search.files import Home, digest, whole_file
 from va_search.predictions.bank import Bank
@@ -36,6 +36,7 @@ KEPT = 4
 """Files a study keeps for one dimension: of its last folds and combinations with other studies."""
 ABANDONED = 3600.0
 """Seconds after which a half-written file belongs to no living process."""
+Fingerprint = list[int]
 log = logging.getLogger(__name__)
 
 
@@ -55,109 +56,97 @@ def statistics_for(
     `measure`. What is kept of earlier calls under `home` is used, only the rows and columns of new
     members are computed, and the result is kept. InputError when the dimension's annotation is
     constant, and as in `measure`."""
-    known = annotation[~np.isnan(annotation)]
-    if not known.size or known.min() == known.max():
-        raise InputError(
-            f"{lines.store.path}: {dimension} has the same value in all {known.size} labelled validation frames; "
-            "its CCC is not defined"
+    _refuse_constant(annotation, lines, dimension)
+    bank = lines.bank(home)
+    recordings = [(recording.name, recording.frames) for recording in lines.recordings]
+    # Before the files are opened: a change while they are read makes the fingerprint an old one.
+    prints = {candidate.label: fingerprint(bank, candidate) for candidate in lines.candidates}
+    path, head = _path(home, lines, dimension), _head(recordings, annotation)
+    groups = groups_within(budget, [frames for _, frames in recordings], len(prints), parts)
+    known = _unchanged(*_read(path, head), prints, groups)
+    if known is not None and known.labels == tuple(prints):
+        return known
+
+    # All columns are opened (mapped), but frames are read of new members only.
+    columns = []
+    for candidate in lines.candidates:
+        study, trial = candidate.study, candidate.id
+        columns.append(
+            bank.column(study, trial, "validation", dimension, frames_hash=lines.frames_hash)
         )
-    prints = {
-        c.label: fingerprint(lines.bank(home), c) for c in lines.candidates
-    }  # before the files are opened
-    path, about = _place(home, lines, dimension), _about(lines, annotation)
-    kept, kept_prints = _read(path, about)
-    if kept is not None:
-        groups = groups_within(
-            budget, [recording.frames for recording in lines.recordings], len(prints), parts
-        )
-        kept = _still_true(kept, kept_prints, prints, groups)
-    if kept is not None and kept.labels == tuple(prints):
-        return kept
-    statistics = _measured(
-        home, lines, dimension, annotation, kept=kept, parts=parts, budget=budget
+    statistics = measure(
+        columns, annotation, recordings, list(prints), parts=parts, budget=budget, known=known
     )
-    if kept is None or len(kept.labels) < len(prints):
-        _keep(path, statistics, {**about, "prints": prints})
+    _write(path, statistics, {**head, "prints": prints})
     return statistics
 
 
-def fingerprint(bank: Bank, candidate: Trial) -> list[int]:
-    """What tells a candidate's validation file from any other and from itself after a change;
-    InputError if missing."""
+def fingerprint(bank: Bank, candidate: Trial) -> Fingerprint:
+    """Size, inode and times of a candidate's validation file; InputError if it is missing."""
     path = bank.folder(candidate.study, candidate.id) / "validation.arrow"
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         raise InputError(
             f"{path}: missing; the trial's predictions are not there any more"
         ) from None
-    return [found.st_size, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
+    return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _measured(
-    home: Home,
-    lines: LineUp,
-    dimension: str,
-    annotation: NDArray[np.float32],
-    *,
-    kept: Statistics | None,
-    parts: Sequence[Sequence[int]],
-    budget: int,
-) -> Statistics:
-    bank = lines.bank(home)
-    columns = [
-        bank.column(c.study, c.id, "validation", dimension, frames_hash=lines.frames_hash)
-        for c in lines.candidates
-    ]
-    recordings = [(recording.name, recording.frames) for recording in lines.recordings]
-    labels = [c.label for c in lines.candidates]
-    return measure(columns, annotation, recordings, labels, parts=parts, budget=budget, known=kept)
+def _refuse_constant(annotation: NDArray[np.float32], lines: LineUp, dimension: str) -> None:
+    labels = annotation[~np.isnan(annotation)]
+    if not labels.size or labels.min() == labels.max():
+        raise InputError(
+            f"{lines.store.path}: {dimension} has the same value in all {labels.size} labelled "
+            "validation frames; its CCC is not defined"
+        )
 
 
-def _place(home: Home, lines: LineUp, dimension: str) -> Path:
+def _path(home: Home, lines: LineUp, dimension: str) -> Path:
     studies = sorted({candidate.study for candidate in lines.candidates})
-    what = [studies, lines.frames_hash] + (
-        [ALL] if lines.fold == ALL else []
-    )  # never mixed up with trials'
-    key = digest(what)[:16]
-    return home.study(studies[0]) / "statistics" / f"{dimension}-{key}.npz"
+    content: list[Any] = [studies, lines.frames_hash]
+    if lines.fold == ALL:  # never mixed up with trials'
+        content.append(ALL)
+    return home.study(studies[0]) / "statistics" / f"{dimension}-{digest(content)[:16]}.npz"
 
 
-def _about(lines: LineUp, annotation: NDArray[np.float32]) -> dict[str, Any]:
+def _head(recordings: Sequence[tuple[str, int]], annotation: NDArray[np.float32]) -> dict[str, Any]:
+    """The facts that all members of a file have in common, as JSON gives them back."""
     values = np.ascontiguousarray(annotation)
-    recordings = [[recording.name, recording.frames] for recording in lines.recordings]
-    labelled = hashlib.sha256(values.dtype.str.encode() + values.tobytes()).hexdigest()
-    return {"format": FORMAT, "rows": ROWS, "recordings": recordings, "annotation": labelled}
+    labels = hashlib.sha256(values.dtype.str.encode() + values.tobytes()).hexdigest()
+    pairs = [list(recording) for recording in recordings]
+    return {"format": FORMAT, "rows": ROWS, "recordings": pairs, "annotation": labels}
 
 
-def _still_true(
-    kept: Statistics,
-    then: dict[str, list[int]],
-    now: dict[str, list[int]],
+def _unchanged(
+    kept: Statistics | None,
+    kept_prints: dict[str, Fingerprint],
+    prints: dict[str, Fingerprint],
     groups: Groups,
 ) -> Statistics | None:
     """The kept statistics of members whose files did not change, in today's order and blocks; None
     without any."""
-    place = {label: index for index, label in enumerate(kept.labels)}
-    same = [label for label in now if then.get(label) == now[label]]
-    if not same:
+    same = [label for label in prints if kept_prints.get(label) == prints[label]]
+    if kept is None or not same:
         return None
-    if list(kept.labels) != same:
-        kept = kept.subset(np.array([place[label] for label in same], dtype=np.intp))
+    row_of = {label: row for row, label in enumerate(kept.labels)}
+    kept = kept.subset(np.array([row_of[label] for label in same]))
+    if kept.groups == groups:
+        return kept
     try:
-        return kept if kept.groups == groups else kept.grouped(groups)
+        return kept.grouped(groups)
     except ValueError:  # kept in larger groups, or groups of other folds
         return None
 
 
-def _keep(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
+def _write(path: Path, statistics: Statistics, head: dict[str, Any]) -> None:
     """Write the statistics whole; where the disk does not take them, say so and go on without."""
     arrays = {field.name: getattr(statistics, field.name) for field in fields(Statistics)}
     text = {name: arrays.pop(name) for name in ("names", "labels", "groups", "label_shift")}
-    head = json.dumps({**about, **text}).encode()
+    encoded = json.dumps({**head, **text}).encode()
     try:
         with whole_file(path) as beside, open(beside, "wb") as handle:
-            np.savez(handle, head=np.frombuffer(head, dtype=np.uint8), **arrays)
+            np.savez(handle, head=np.frombuffer(encoded, dtype=np.uint8), **arrays)
         _tidy(path)
     except Exception as error:
         log.warning(
@@ -168,34 +157,35 @@ def _keep(path: Path, statistics: Statistics, about: dict[str, Any]) -> None:
 def _tidy(path: Path) -> None:
     """Remove all but the last files of the dimension, and what killed processes left half
     written."""
-    age = {file: file.stat().st_mtime for file in path.parent.iterdir()}
-    whole = sorted(
-        (file for file in age if file.match(f"{path.name.split('-')[0]}-*.npz")),
-        key=lambda f: age[f],
-    )
-    half = [
-        file for file in age if file.match(".*.partial") and age[file] < time.time() - ABANDONED
-    ]
-    for file in [*whole[:-KEPT], *half]:
+    dimension = path.name.split("-")[0]
+    changed = {file: file.stat().st_mtime for file in path.parent.iterdir()}
+    whole = [file for file in changed if file.match(f"{dimension}-*.npz")]
+    whole.sort(key=lambda file: changed[file])
+    for file in whole[:-KEPT]:
         file.unlink(missing_ok=True)
+    for file, seconds in changed.items():
+        if file.match(".*.partial") and seconds < time.time() - ABANDONED:
+            file.unlink(missing_ok=True)
 
 
-def _read(path: Path, about: dict[str, Any]) -> tuple[Statistics | None, dict[str, list[int]]]:
-    """What is kept in `path` and the files it was read from; None when there is nothing usable."""
+def _read(path: Path, head: dict[str, Any]) -> tuple[Statistics | None, dict[str, Fingerprint]]:
+    """The statistics in `path` and the fingerprints of the files they were read from.
+
+    (None, {}) when there are none, they are of other frames, or can't be read."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            head = json.loads(file["head"].tobytes())
-            if {key: head[key] for key in about} != about:
+            kept_head = json.loads(file["head"].tobytes())
+            if {key: kept_head[key] for key in head} != head:
                 return None, {}
             arrays = {name: file[name] for name in file.files if name != "head"}
         statistics = Statistics(
             **arrays,
-            label_shift=head["label_shift"],
-            names=tuple(head["names"]),
-            labels=tuple(head["labels"]),
-            groups=tuple(tuple(group) for group in head["groups"]),
+            label_shift=kept_head["label_shift"],
+            names=tuple(kept_head["names"]),
+            labels=tuple(kept_head["labels"]),
+            groups=tuple(tuple(group) for group in kept_head["groups"]),
         )
-        return (statistics, head["prints"]) if _whole(statistics) else (None, {})
+        return (statistics, kept_head["prints"]) if _fits_together(statistics) else (None, {})
     except FileNotFoundError:
         return None, {}
     except Exception as error:  # a damaged file fails in any way
@@ -203,15 +193,15 @@ def _read(path: Path, about: dict[str, Any]) -> tuple[Statistics | None, dict[st
         return None, {}
 
 
-def _whole(statistics: Statistics) -> bool:
-    """Whether the arrays fit together."""
+def _fits_together(statistics: Statistics) -> bool:
     blocks, members = len(statistics.groups), len(statistics.labels)
-    return (
-        statistics.products.shape == (blocks, members, members)
-        and statistics.sums.shape == statistics.with_label.shape == (blocks, members)
-        and statistics.counts.shape
-        == statistics.label_sums.shape
-        == statistics.label_squares.shape
-        == (blocks,)
-        and statistics.shifts.shape == (members,)
-    )
+    shapes = {
+        "products": (blocks, members, members),
+        "sums": (blocks, members),
+        "with_label": (blocks, members),
+        "counts": (blocks,),
+        "label_sums": (blocks,),
+        "label_squares": (blocks,),
+        "shifts": (members,),
+    }
+    return all(getattr(statistics, name).shape == shape for name, shape in shapes.items())

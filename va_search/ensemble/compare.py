@@ -1,10 +1,11 @@
 """A recipe carried out and judged, and several of them ranked.
 
 Conventions: `in_sample` is measured on the recordings everything was chosen on, so too high;
-`out_of_fold` repeats all of it without the recordings judged (honest.py), for `auto` the choice of
-the recipe too. Intervals are 95 % ones over what is kept together in folds (bootstrap.py). The
-ranking is by the out-of-fold score, the mean of the two CCCs; recipes without one stand last, by
-their in-sample score."""
+`out_of_fold` repeats all of it without the recordings judged (out_of_fold.py), for `auto` the
+choice of the recipe too. Intervals are 95 % ones over what is kept together in folds
+(bootstrap.py). The ranking is by the out-of-fold score, the mean of the two CCCs; recipes without
+one stand last, by their in-sample score. `Predicted` are (recording, 6) sums of out-of-fold
+predictions by dimension, None where there are no folds: by them two models are compared."""
 
 from __future__ import annotations
 
@@ -16,27 +17,33 @@ from typing import Any
 import numpy as np
 
 from va_search.ensemble import bootstrap, sums
-from va_search.ensemble.honest import Fit, Fits, nested, winner
-from va_search.ensemble.material import Material, Materials
-from va_search.ensemble.moments import Vector
-from va_search.ensemble.plan import Best, Plan
+from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
+from va_search.ensemble.material import NOTHING, Material, Materials, Without
+from va_search.ensemble.methods import first_highest, ranking
+from va_search.ensemble.out_of_fold import Fits, FittedPipeline, nested, winner
+from va_search.ensemble.pipeline import Pipeline
 from va_search.ensemble.recipe import Recipe
-from va_search.ensemble.select import from_highest
+from va_search.ensemble.statistics import Vector
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS, score
 
-Interval = tuple[float, float]
+Predicted = Mapping[str, Vector | None]
+ScoreIntervals = dict[str, Interval | None]
+"""Of {valence, arousal, score}."""
+FitsByRecipe = dict[tuple[str, str], Fits]
+"""By the recipe's `_key` and the dimension."""
 LISTED = 10
 """Candidates that an error names."""
+BEST = Pipeline.read({"method": "best"})
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One dimension of a carried-out recipe. `recipe`: whose plan it is, of those `auto` chose
+class CarriedOut:
+    """One dimension of a carried-out recipe. `recipe`: whose pipeline it is, of those `auto` chose
     from.
 
-    `predicted` (recording, 6): sums of the out-of-fold predictions; None where there are no folds.
-    """
+    `predicted` (recording, 6): sums of the out-of-fold predictions; None where there are no
+    folds."""
 
     recipe: str
     fits: Fits
@@ -44,151 +51,150 @@ class Outcome:
     predicted: Vector | None
 
     @property
-    def fit(self) -> Fit:
+    def fit(self) -> FittedPipeline:
         return self.fits.fit()
 
     @property
     def out_of_fold(self) -> float | None:
-        return None if self.predicted is None else float(sums.ccc(self.predicted.sum(axis=0)))
+        return None if self.predicted is None else sums.pooled_ccc(self.predicted)
 
 
 @dataclass(frozen=True)
-class Spread:
-    """CCCs of single recordings, out-of-fold: quartiles of the defined ones.
-
-    Undefined (and counted) where a recording's annotation, or prediction and annotation, do not
-    vary. `correlation`: the median correlation within a recording, which says whether time is
-    followed there."""
-
-    low: float | None
-    median: float | None
-    high: float | None
-    recordings: int
-    undefined: int
-    correlation: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
+class RecipeScores:
     """One recipe's scores: {valence, arousal, score} each; None where impossible. `takes`: recipes
-    `auto` took.
-
-    `predicted`: sums of the out-of-fold predictions, by which two recipes are compared.
-    """
+    `auto` took."""
 
     recipe: str
     in_sample: dict[str, float]
     out_of_fold: dict[str, float] | None
-    intervals: dict[str, Interval | None] | None
-    spread: dict[str, Spread | None]
+    intervals: ScoreIntervals | None
+    spread: dict[str, RecordingSpread | None]
     takes: dict[str, str] | None
     predicted: dict[str, Vector | None] = field(repr=False, default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        spread = {name: None if one is None else asdict(one) for name, one in self.spread.items()}
-        names = ("recipe", "in_sample", "out_of_fold", "intervals", "takes")
-        return {**{name: getattr(self, name) for name in names}, "spread": spread}
+        return {
+            "recipe": self.recipe,
+            "in_sample": self.in_sample,
+            "out_of_fold": self.out_of_fold,
+            "intervals": self.intervals,
+            "takes": self.takes,
+            "spread": {name: spread and asdict(spread) for name, spread in self.spread.items()},
+        }
+
+
+def compare(recipes: Sequence[Recipe], materials: Materials) -> list[RecipeScores]:
+    """Every recipe carried out on the same materials, the one with the highest out-of-fold score
+    first."""
+    fitted: FitsByRecipe = {}
+    rows = []
+    # `auto` last: the fits of the recipes it chooses from are made by then.
+    for recipe in sorted(recipes, key=lambda recipe: bool(recipe.among)):
+        outcomes = carry_out(recipe, materials, fitted)
+        if not recipe.among and recipe.members.outside:
+            for dimension, outcome in outcomes.items():
+                fitted[_key(recipe), dimension] = outcome.fits
+        rows.append(row(recipe, outcomes, materials))
+    return sorted(rows, key=_rank)
 
 
 def carry_out(
-    recipe: Recipe, materials: Materials, known: Mapping[str, dict[str, Fits]] | None = None
-) -> dict[str, Outcome]:
-    """The outcome of each dimension; `known` are fits by recipe (`_key`), made before on these very
-    materials.
+    recipe: Recipe, materials: Materials, fitted: FitsByRecipe | None = None
+) -> dict[str, CarriedOut]:
+    """The outcome of each dimension; `fitted` are fits made before on these very materials.
 
-    InputError as in `refuse_harm`.
-    """
+    InputError as in `refuse_harm`."""
     if not recipe.members.outside:
-        materials, known = materials.own(), None
+        materials, fitted = materials.own(), None
     refuse_harm(materials)
-    several = recipe.among or (recipe,)
-    found = {}
+    outcomes = {}
     for dimension, material in materials.items():
-        fits = [
-            known[_key(one)][dimension]
-            if known and _key(one) in known
-            else Fits(material if one is recipe else _allowed(material, one), one.plans[dimension])
-            for one in several
-        ]
-        found[dimension] = _outcome(several, fits)
-    return found
+        if not recipe.among:
+            fits = Fits(material, recipe.plans[dimension])
+            outcomes[dimension] = _judged(recipe.name, fits, fits.out_of_fold())
+            continue
+        # `auto`: the recipe that wins out-of-fold is taken, and judged with this choice made again.
+        several = [_fits(choice, material, dimension, fitted or {}) for choice in recipe.among]
+        taken = winner(several)
+        name = recipe.among[taken].name
+        outcomes[dimension] = _judged(name, several[taken], nested(several))
+    return outcomes
+
+
+def _fits(recipe: Recipe, material: Material, dimension: str, fitted: FitsByRecipe) -> Fits:
+    """The fits of a recipe that `auto` chooses from, made before or new."""
+    key = (_key(recipe), dimension)
+    if key in fitted:
+        return fitted[key]
+    if not recipe.members.outside:
+        material = material.own()
+        if not material.candidates:
+            raise InputError(
+                f"recipe {recipe.name}: no member left: all candidates are models from elsewhere"
+            )
+    return Fits(material, recipe.plans[dimension])
+
+
+def _judged(recipe: str, fits: Fits, predicted: Vector | None) -> CarriedOut:
+    return CarriedOut(recipe, fits, sums.pooled_ccc(fits.in_sample()), predicted)
+
+
+def _key(recipe: Recipe) -> str:
+    """A key that tells two recipes apart: two files may have one name, as one of the user's beside
+    the shipped one."""
+    return json.dumps([recipe.name, recipe.document], sort_keys=True)
 
 
 def refuse_harm(materials: Materials) -> None:
     """InputError for each dimension where no candidate's CCC is above 0, which is what a constant
     has.
 
-    Every weighted mean of such candidates is no better than a constant either, whatever the recipe.
-    """
+    Every weighted mean of such candidates is no better than a constant either, whatever the
+    recipe."""
     problems = []
     for dimension, material in materials.items():
-        each = material.statistics.total().ccc_of_each()
-        if (each > 0.0).any():
+        ccc = material.statistics.total().ccc_of_each()
+        if (ccc > 0.0).any():
             continue
-        ranked = from_highest(each).tolist()
-        listed = [f"{material.candidates[i].label} {each[i]:.3f}" for i in ranked[:LISTED]]
-        more = f" and {len(ranked) - LISTED} more" if len(ranked) > LISTED else ""
+        ranked = ranking(ccc).tolist()
+        listed = [f"{material.candidates[i].label} {ccc[i]:.3f}" for i in ranked[:LISTED]]
+        if len(ranked) > LISTED:
+            listed[-1] += f" and {len(ranked) - LISTED} more"
         problems.append(
             f"{dimension}: no candidate is better than a constant, whose CCC is 0, and neither is any weighted mean of "
             f"them; no ensemble is made. Their CCCs on the {len(material.recordings)} recordings: "
-            f"{', '.join(listed)}{more}"
+            f"{', '.join(listed)}"
         )
     if problems:
         raise InputError(*problems)
 
 
-def best_single(materials: Materials) -> dict[str, Outcome]:
-    """The best single trial, judged like a recipe: chosen again in every fold."""
-    found = {}
-    for dimension, material in materials.items():
-        fits = Fits(material, Plan(Best()))
-        found[dimension] = Outcome("best", fits, _total(fits.in_sample()), fits.out_of_fold())
-    return found
-
-
-def compare(recipes: Sequence[Recipe], materials: Materials) -> list[Row]:
-    """Every recipe carried out on the same materials, the one with the highest out-of-fold score
-    first."""
-    known: dict[str, dict[str, Fits]] = {}
-    rows = []
-    for recipe in sorted(
-        recipes, key=lambda one: bool(one.among)
-    ):  # `auto` last: the others' fits are there then
-        outcomes = carry_out(recipe, materials, known)
-        if not recipe.among and recipe.members.outside:
-            known[_key(recipe)] = {
-                dimension: outcome.fits for dimension, outcome in outcomes.items()
-            }
-        rows.append(row(recipe, outcomes, materials))
-    return sorted(rows, key=_rank)
-
-
-def row(recipe: Recipe, outcomes: Mapping[str, Outcome], materials: Materials) -> Row:
+def row(recipe: Recipe, outcomes: Mapping[str, CarriedOut], materials: Materials) -> RecipeScores:
     """The scores of a carried-out recipe."""
-    valence, arousal = (outcomes[dimension] for dimension in DIMENSIONS)
-    return Row(
+    predicted = predicted_by(outcomes)
+    takes = None
+    if recipe.among:
+        takes = {dimension: outcome.recipe for dimension, outcome in outcomes.items()}
+    return RecipeScores(
         recipe=recipe.name,
-        in_sample=named(valence.in_sample, arousal.in_sample),
-        out_of_fold=out_of_fold(outcomes),
-        intervals=intervals(outcomes, materials),
-        spread={dimension: spread(outcome.predicted) for dimension, outcome in outcomes.items()},
-        takes={dimension: outcome.recipe for dimension, outcome in outcomes.items()}
-        if recipe.among
-        else None,
-        predicted=predicted_by(outcomes),
+        in_sample=in_sample(outcomes),
+        out_of_fold=out_of_fold(predicted),
+        intervals=intervals(predicted, materials),
+        spread={dimension: spread(predicted[dimension]) for dimension in predicted},
+        takes=takes,
+        predicted=predicted,
     )
 
 
-def predicted_by(outcomes: Mapping[str, Outcome]) -> dict[str, Vector | None]:
+def _rank(row: RecipeScores) -> tuple[bool, float, str]:
+    value = (row.out_of_fold or row.in_sample)["score"]
+    return row.out_of_fold is None, float(np.nan_to_num(-value, nan=np.inf)), row.recipe
+
+
+def predicted_by(outcomes: Mapping[str, CarriedOut]) -> dict[str, Vector | None]:
     """Sums of the out-of-fold predictions by dimension; None where there are no folds."""
     return {dimension: outcome.predicted for dimension, outcome in outcomes.items()}
-
-
-def out_of_fold(outcomes: Mapping[str, Outcome]) -> dict[str, float] | None:
-    """{valence, arousal, score}; None where there are no folds."""
-    valence, arousal = (outcomes[dimension].out_of_fold for dimension in DIMENSIONS)
-    return None if valence is None or arousal is None else named(valence, arousal)
 
 
 def named(valence: float, arousal: float) -> dict[str, float]:
@@ -196,75 +202,128 @@ def named(valence: float, arousal: float) -> dict[str, float]:
     return {"valence": valence, "arousal": arousal, "score": score(valence, arousal)}
 
 
-def intervals(
-    outcomes: Mapping[str, Outcome], materials: Materials
-) -> dict[str, Interval | None] | None:
+def in_sample(outcomes: Mapping[str, CarriedOut]) -> dict[str, float]:
+    """{valence, arousal, score}."""
+    return named(*(outcomes[dimension].in_sample for dimension in DIMENSIONS))
+
+
+def out_of_fold(predicted: Predicted) -> dict[str, float] | None:
+    """{valence, arousal, score}; None where there are no folds."""
+    both = _both(predicted)
+    return None if both is None else named(*(sums.pooled_ccc(recordings) for recordings in both))
+
+
+def intervals(predicted: Predicted, materials: Materials) -> ScoreIntervals | None:
     """95 % intervals of {valence, arousal, score}, from the same bootstrap samples; None where
     there are no folds."""
-    return intervals_of(predicted_by(outcomes), materials)
-
-
-def intervals_of(
-    predicted: Mapping[str, Vector | None], materials: Materials
-) -> dict[str, Interval | None] | None:
-    """As `intervals`, of sums of out-of-fold predictions by dimension."""
-    both = [predicted[dimension] for dimension in DIMENSIONS]
-    known = [one for one in both if one is not None]
-    if len(known) < len(DIMENSIONS):
+    both = _both(predicted)
+    if both is None:
         return None
     drawn, groups = materials.drawn, len(materials.folds.groups)
-    found = {
-        dimension: bootstrap.interval([one], drawn, groups)
-        for dimension, one in zip(DIMENSIONS, known, strict=True)
-    }
-    return {**found, "score": bootstrap.interval(known, drawn, groups)}
+    single = [bootstrap.interval([recordings], drawn, groups) for recordings in both]
+    score_interval = bootstrap.interval(both, drawn, groups)
+    return {**dict(zip(DIMENSIONS, single, strict=True)), "score": score_interval}
 
 
-def spread(predicted: Vector | None) -> Spread | None:
-    """Quartiles of the CCC of every labelled recording by itself; None where there are no folds."""
-    if predicted is None:
+def differences(
+    predicted: Predicted, other: Predicted, materials: Materials
+) -> dict[str, Difference] | None:
+    """`predicted` less `other`, of {valence, arousal, score}, with paired 95 % intervals.
+
+    Without those where a CCC is not defined; None where none is left, or there are no folds."""
+    both, both_others = _both(predicted), _both(other)
+    if both is None or both_others is None:
         return None
-    labelled = predicted[predicted[:, 0] > 0.0]
-    _, _, moves, varies, together = sums.moments(labelled)
-    each = sums.ccc(labelled)
-    known = each[np.isfinite(each) & (varies > 1e-12)]
-    low, median, high = np.quantile(known, [0.25, 0.5, 0.75]).tolist() if known.size else [None] * 3
-    both = (varies > 1e-12) & (moves > 1e-12)
-    correlations = together[both] / np.sqrt(varies[both] * moves[both])
-    correlation = float(np.median(correlations)) if correlations.size else None
-    return Spread(low, median, high, len(labelled), len(labelled) - len(known), correlation)
+    # Each dimension by itself, and both for the score.
+    slices = {dimension: slice(i, i + 1) for i, dimension in enumerate(DIMENSIONS)}
+    slices["score"] = slice(None)
+    drawn, groups = materials.drawn, len(materials.folds.groups)
+    result = {}
+    for name, part in slices.items():
+        difference = bootstrap.difference(both[part], both_others[part], drawn, groups)
+        if np.isfinite(difference.value):
+            result[name] = difference
+    return result or None
 
 
-def _allowed(material: Material, one: Recipe) -> Material:
-    """The members that a recipe to choose from may use."""
-    if one.members.outside:
-        return material
-    own = material.own()
-    if not own.candidates:
-        raise InputError(
-            f"recipe {one.name}: no member left: all candidates are models from elsewhere"
-        )
-    return own
+def spread(predicted: Vector | None) -> RecordingSpread | None:
+    """Quartiles of the CCC of every labelled recording by itself; None where there are no folds."""
+    return None if predicted is None else bootstrap.spread(predicted)
 
 
-def _key(recipe: Recipe) -> str:
-    """What tells two recipes apart: two files may have one name, as one of the user's beside the
-    shipped one."""
-    return json.dumps([recipe.name, recipe.document], sort_keys=True)
+def _both(predicted: Predicted) -> list[Vector] | None:
+    both = [sums for name in DIMENSIONS if (sums := predicted[name]) is not None]
+    return both if len(both) == len(DIMENSIONS) else None
 
 
-def _outcome(several: Sequence[Recipe], fits: Sequence[Fits]) -> Outcome:
-    if len(fits) == 1:
-        return Outcome(several[0].name, fits[0], _total(fits[0].in_sample()), fits[0].out_of_fold())
-    taken = winner(fits)
-    return Outcome(several[taken].name, fits[taken], _total(fits[taken].in_sample()), nested(fits))
+def best_single(materials: Materials) -> dict[str, CarriedOut]:
+    """The best single trial, judged like a recipe: chosen again in every fold."""
+    outcomes = {}
+    for dimension, material in materials.items():
+        fits = Fits(material, BEST)
+        outcomes[dimension] = _judged("best", fits, fits.out_of_fold())
+    return outcomes
 
 
-def _total(predicted: Vector) -> float:
-    return float(sums.ccc(predicted.sum(axis=0)))
+@dataclass(frozen=True)
+class OverallBest:
+    """The single trial with the highest mean of the two CCCs, chosen again in every fold for
+    `predicted`."""
+
+    study: str
+    trial: str
+    in_sample: dict[str, float]
+    predicted: dict[str, Vector | None]
 
 
-def _rank(one: Row) -> tuple[bool, float, str]:
-    scores: Any = one.out_of_fold or one.in_sample
-    value = scores["score"]
-    return one.out_of_fold is None, -value if np.isfinite(value) else np.inf, one.recipe
+def best_for_both(materials: Materials) -> OverallBest | None:
+    """The one trial that is best for both dimensions together, judged as everything is; None where
+    none predicts both.
+
+    This is the trial of a search's `best score`; the best trial per dimension is `best_single`."""
+    shared = _predicting_both(materials)
+    candidates = shared[DIMENSIONS[0]].candidates
+    if not candidates:
+        return None
+    best, scores = _best_overall(shared, NOTHING)
+    predicted: dict[str, Vector | None] = dict.fromkeys(shared)
+    if len(materials.folds.parts) > 1:
+        predicted |= _out_of_fold_for_both(shared, len(materials.folds.parts))
+    return OverallBest(candidates[best].study, candidates[best].id, scores, predicted)
+
+
+def _predicting_both(materials: Materials) -> dict[str, Material]:
+    """Both dimensions with the candidates that are in both, in the same order."""
+    labels = [material.statistics.labels for material in materials.values()]
+    common = list(set(labels[0]).intersection(*labels))
+    shared = {}
+    for dimension, material in materials.items():
+        inside = np.isin(material.statistics.labels, common)
+        shared[dimension] = material.subset(np.flatnonzero(inside))
+    return shared
+
+
+def _best_overall(shared: Mapping[str, Material], without: Without) -> tuple[int, dict[str, float]]:
+    """Index of the candidate with the highest mean CCC on what is not left out (the first wins
+    ties), and its CCCs with their mean."""
+    both = []
+    for dimension in DIMENSIONS:
+        material = shared[dimension]
+        ccc, _ = sums.ccc_and_worth(material.statistics, material.blocks(without))
+        both.append(ccc)
+    best = first_highest(np.nan_to_num(both).mean(axis=0))
+    valence, arousal = (float(ccc[best]) for ccc in both)
+    return best, named(valence, arousal)
+
+
+def _out_of_fold_for_both(shared: Mapping[str, Material], parts: int) -> dict[str, Vector]:
+    """(recording, 6) by dimension: each part predicted by the trial that is best on the other
+    parts."""
+    predicted = {name: np.zeros((len(material.recordings), 6)) for name, material in shared.items()}
+    for part in range(parts):
+        without = frozenset({part})
+        best, _ = _best_overall(shared, without)
+        for name, material in shared.items():
+            alone = Fits(material.subset(np.array([best])), BEST)
+            predicted[name][material.of(part)] = alone.predicted(without, part)
+    return predicted

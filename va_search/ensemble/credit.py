@@ -1,5 +1,5 @@
-"""What a trial adds to the greedy ensemble of those known so far, which a search may look for
-(objective ensemble).
+"""Credit of a trial: what it adds to the greedy ensemble of those known so far, which a search may
+look for (objective ensemble).
 
 Conventions: a trial's credit is how much CCC the ensemble would lose without it, the mean of both
 dimensions. The ensemble is greedy (Caruana et al. 2004), chosen per dimension, and judged
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import Recording, Store, frames_hash, positions
-from va_search.ensemble.folds import Folds, make_folds
-from va_search.ensemble.moments import Moments, Statistics, Vector
-from va_search.ensemble.select import greedy
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.folds import make_folds
+from va_search.ensemble.measure import measure
+from va_search.ensemble.methods import select_greedily
+from va_search.ensemble.statistics import Indexes, Moments, Statistics, Vector
 from va_search.errors import InputError
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS
@@ -47,57 +47,60 @@ class Credits:
     def __init__(self, home: Home, store: Store) -> None:
         self._bank = Bank(home.bank)
         self._store = store
-        validated = [found for key in store.fold_keys if (found := store.fold(key).validation)]
-        self._folds = {frames_hash(found): found for found in validated if _varies(store, found)}
-        self._contests: dict[str, dict[str, Contest]] = {}
-        self._place: dict[Name, str] = {}
+        self._folds: dict[str, tuple[Recording, ...]] = {}
+        for key in store.fold_keys:
+            recordings = store.fold(key).validation
+            if recordings and _varies(store, recordings):
+                self._folds[frames_hash(recordings)] = recordings
+        self._contests: dict[str, list[Contest]] = {}
+        self._frames_of: dict[Name, str] = {}
 
     def __call__(self, trials: Sequence[Name]) -> dict[Name, float]:
         """The credits of these trials, after making all of them known.
 
         Without credit are those that validate on no fold of the store, whose predictions can't be
         read, and all while fewer than `FEWEST` are known of a fold."""
+        # Those that are new enter the contests on their frames.
         arrived: dict[str, list[Name]] = {}
         for name in dict.fromkeys(trials):
-            if name not in self._place and (place := self._placed(name)) is not None:
-                self._place[name] = place
-                arrived.setdefault(place, []).append(name)
-        for place, names in arrived.items():
-            for contest in self._contest(place).values():
+            if name in self._frames_of:
+                continue
+            frames = self._frames(name)
+            if frames is not None:
+                self._frames_of[name] = frames
+                arrived.setdefault(frames, []).append(name)
+        for frames, names in arrived.items():
+            for contest in self._contests_on(frames):
                 contest.enter(names)
-        return {name: self._credit(name) for name in trials if self._counts(name)}
+        # A credit is the mean over both dimensions' contests.
+        credits = {}
+        for name in trials:
+            contests = self._contests.get(self._frames_of.get(name, ""), [])
+            if contests and all(contest.known >= FEWEST for contest in contests):
+                credits[name] = float(np.mean([contest.credit(name) for contest in contests]))
+        return credits
 
-    def _placed(self, name: Name) -> str | None:
+    def _frames(self, name: Name) -> str | None:
         """The hash of the frames a trial is validated on; None where it can't be credited."""
+        study, trial = name
         try:
-            place = self._bank.trial(*name).frames_hash("validation")
-            if place is not None and place in self._folds:
-                study, trial = name
-                self._bank.column(study, trial, "validation", DIMENSIONS[0], frames_hash=place)
-                return place
+            frames = self._bank.trial(*name).frames_hash("validation")
+            if frames is None or frames not in self._folds:
+                return None
+            self._bank.column(study, trial, "validation", DIMENSIONS[0], frames_hash=frames)
+            return frames
         except InputError:
-            pass
-        return None
+            return None
 
-    def _contest(self, place: str) -> dict[str, Contest]:
-        if place not in self._contests:
-            recordings = self._folds[place]
-            annotations = self._store.annotations[positions(recordings)]
-            self._contests[place] = {
-                dimension: Contest(self._bank, place, dimension, recordings, annotations[:, index])
-                for index, dimension in enumerate(DIMENSIONS)
-            }
-        return self._contests[place]
-
-    def _counts(self, name: Name) -> bool:
-        place = self._place.get(name)
-        return place is not None and all(
-            one.known >= FEWEST for one in self._contests[place].values()
-        )
-
-    def _credit(self, name: Name) -> float:
-        contests = self._contests[self._place[name]].values()
-        return float(np.mean([contest.credit(name) for contest in contests]))
+    def _contests_on(self, frames: str) -> list[Contest]:
+        if frames not in self._contests:
+            recordings = self._folds[frames]
+            annotations = self._store.annotations[positions(recordings)].T
+            contests = []
+            for dimension, annotation in zip(DIMENSIONS, annotations, strict=True):
+                contests.append(Contest(self._bank, frames, dimension, recordings, annotation))
+            self._contests[frames] = contests
+        return self._contests[frames]
 
 
 class Contest:
@@ -106,16 +109,19 @@ class Contest:
     def __init__(
         self,
         bank: Bank,
-        place: str,
+        frames: str,
         dimension: str,
         recordings: Sequence[Recording],
         annotation: NDArray[np.float32],
     ) -> None:
         self.known = 0
-        self._bank, self._place, self._dimension = bank, place, dimension
+        self._bank, self._frames, self._dimension = bank, frames, dimension
         self._recordings = [(recording.name, recording.frames) for recording in recordings]
         self._annotation = np.ascontiguousarray(annotation)
-        self._parts = _folds(recordings, self._annotation).parts
+        ends = np.cumsum([recording.frames for recording in recordings])
+        by_recording = np.split(~np.isnan(annotation), ends[:-1])
+        labelled = [int(part.sum()) for part in by_recording]
+        self._parts = make_folds(recordings, labelled).parts
         self._pool: list[Name] = []
         self._columns: list[NDArray[np.float32]] = []
         self._statistics: Statistics | None = None
@@ -126,99 +132,88 @@ class Contest:
     def enter(self, names: Sequence[Name]) -> None:
         """Make trials known, at most `POOL` at a time."""
         for low in range(0, len(names), POOL):
-            some = list(names[low : low + POOL])
-            self._columns += [
-                self._bank.column(
-                    study, trial, "validation", self._dimension, frames_hash=self._place
+            batch = list(names[low : low + POOL])
+            for study, trial in batch:
+                self._columns.append(
+                    self._bank.column(
+                        study, trial, "validation", self._dimension, frames_hash=self._frames
+                    )
                 )
-                for study, trial in some
-            ]
-            self._pool += some
-            self._measure()
+            self._pool += batch
+            statistics = self._measured()
+            self._choose(statistics)
+            # Who is not among the most useful goes, before the next batch comes.
             if len(self._pool) > POOL:
-                self._keep(self._best())
+                best = self._best(statistics)
+                self._pool = [self._pool[member] for member in best.tolist()]
+                self._columns = [self._columns[member] for member in best.tolist()]
+                self._choose(statistics.subset(best))
         self.known += len(names)
 
     def credit(self, name: Name) -> float:
-        """What the ensemble would lose without this trial; 0 for one that is not in it."""
-        if name not in self._pool or not np.isfinite(self._ccc):
+        """The CCC that the ensemble would lose without this trial; 0 for one that is not in it."""
+        if name not in self._pool or not np.isfinite(self._ccc) or self._statistics is None:
             return 0.0
         member = self._pool.index(name)
         if not any(weights[member] for weights in self._weights):
             return 0.0
         others = np.delete(np.arange(len(self._pool)), member)
-        lost = self._ccc - self._judged(self._chosen(others))
+        lost = self._ccc - self._judged(self._statistics, self._chosen(others))
         return float(lost) if np.isfinite(lost) else 0.0
 
-    # -- inside
-    # ------------------------------------------------------------------------------------------------------
-
-    def _measure(self) -> None:
-        """Statistics with rows for those that are new, and the ensemble of all."""
-        inside = {index for part in self._parts for index in part}
-        blocks = max(1, len(self._parts) + (len(inside) < len(self._recordings)))
-        self._statistics = measure(
+    def _measured(self) -> Statistics:
+        """Statistics with a block for each fold and rows for the trials that are new."""
+        # Recordings without labels are in no fold, and make one more block.
+        in_folds = sum(len(part) for part in self._parts)
+        blocks = max(1, len(self._parts) + (in_folds < len(self._recordings)))
+        return measure(
             self._columns,
             self._annotation,
             self._recordings,
             ["/".join(name) for name in self._pool],
             parts=self._parts,
-            budget=8 * blocks * len(self._pool) ** 2,  # a block for each fold
+            budget=8 * blocks * len(self._pool) ** 2,
             known=self._statistics,
         )
-        self._choose()
 
-    def _choose(self) -> None:
-        assert self._statistics is not None
-        found = self._statistics
-        self._moments = [found.total(found.without(part)) for part in self._parts] or [
-            found.total()
-        ]
+    def _choose(self, statistics: Statistics) -> None:
+        """Choose the ensemble of the whole pool, and judge it."""
+        self._statistics = statistics
+        self._moments = [statistics.total(statistics.without(part)) for part in self._parts]
+        if not self._parts:
+            self._moments = [statistics.total()]
         self._weights = self._chosen(np.arange(len(self._pool)))
-        self._ccc = self._judged(self._weights)
+        self._ccc = self._judged(statistics, self._weights)
 
-    def _chosen(self, members: NDArray[np.intp]) -> list[Vector]:
+    def _chosen(self, members: Indexes) -> list[Vector]:
         """The ensemble's weights among some of the members, for each part chosen without that
         part."""
-        found = []
+        chosen = []
         for moments in self._moments:
             weights = np.zeros(len(self._pool))
-            weights[members] = greedy(moments.subset(members), STEPS, START)
-            found.append(weights)
-        return found
+            weights[members] = select_greedily(moments.subset(members), STEPS, START)
+            chosen.append(weights)
+        return chosen
 
-    def _judged(self, chosen: list[Vector]) -> float:
+    def _judged(self, statistics: Statistics, chosen: Sequence[Vector]) -> float:
         """CCC over all recordings, each part predicted with its own weights."""
-        statistics = self._statistics
-        assert statistics is not None
-        weights = np.zeros((statistics.recordings, len(self._pool)))
-        for part, one in zip(self._parts or [range(len(self._recordings))], chosen, strict=True):
-            weights[statistics.only(part).astype(bool)] = one
-        return statistics.pooled_ccc(weights)
+        parts = self._parts or [tuple(range(len(self._recordings)))]
+        by_block = np.zeros((statistics.recordings, len(self._pool)))
+        for part, weights in zip(parts, chosen, strict=True):
+            by_block[statistics.only(part) > 0.0] = weights
+        return statistics.pooled_ccc(by_block)
 
-    def _best(self) -> NDArray[np.intp]:
+    def _best(self, statistics: Statistics) -> Indexes:
         """The members to keep: those with weight, then by CCC."""
-        assert self._statistics is not None
-        each = np.nan_to_num(self._statistics.total().ccc_of_each(), nan=-np.inf)
-        order = np.lexsort((-each, -np.max(self._weights, axis=0)))
+        ccc = np.nan_to_num(statistics.total().ccc_of_each(), nan=-np.inf)
+        order = np.lexsort((-ccc, -np.max(self._weights, axis=0)))
         return np.sort(order[:POOL])
-
-    def _keep(self, members: NDArray[np.intp]) -> None:
-        assert self._statistics is not None
-        self._statistics = self._statistics.subset(members)
-        self._pool = [self._pool[member] for member in members.tolist()]
-        self._columns = [self._columns[member] for member in members.tolist()]
-        self._choose()
 
 
 def _varies(store: Store, recordings: tuple[Recording, ...]) -> bool:
-    """Whether both dimensions have a CCC there."""
-    columns = [column[~np.isnan(column)] for column in store.annotations[positions(recordings)].T]
-    return all(column.size and column.min() < column.max() for column in columns)
-
-
-def _folds(recordings: Sequence[Recording], annotation: NDArray[np.float32]) -> Folds:
-    ends = np.cumsum([recording.frames for recording in recordings])
-    return make_folds(
-        recordings, [int((~np.isnan(part)).sum()) for part in np.split(annotation, ends[:-1])]
-    )
+    """True where the annotations of both dimensions vary, so that there is a CCC."""
+    for column in store.annotations[positions(recordings)].T:
+        labels = column[~np.isnan(column)]
+        if not labels.size or labels.min() == labels.max():
+            return False
+    return True

@@ -1,8 +1,8 @@
 """Why this ensemble: how alike its members are, where its weight lies, and what each part of it is
-worth.
+worth; as numbers and as pictures.
 
-Conventions: one dimension at a time. What a group of members adds is the CCC of the whole recipe
-minus the CCC of the recipe built again without the group, both out-of-fold (in-sample where that is
+Conventions: one dimension at a time. A group of members adds the CCC of the whole recipe minus the
+CCC of the recipe built again without the group, both out-of-fold (in-sample where that is
 impossible; `measured` says which): it may be negative, and a part that other members can replace
 adds little, even with a large weight. Groups: every feature set and every encoder among the
 candidates, and models from elsewhere. What single members add is the ensemble's own `gain`: the
@@ -11,7 +11,6 @@ may be negative (ridge); they sum to 1, and so do shares."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,21 +19,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.ensemble import sums
-from va_search.ensemble.honest import Fits
 from va_search.ensemble.material import Material, Materials
-from va_search.ensemble.moments import Moments, Vector
-from va_search.ensemble.plan import OPTIONS, Plan, Shared
+from va_search.ensemble.out_of_fold import Fits
+from va_search.ensemble.pipeline import Pipeline
 from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.statistics import Moments, Vector
 from va_search.trial import Trial
 
 Judge = Callable[[NDArray[np.bool_]], float | None]
 """(member,) which candidates may be members -> the recipe's CCC; None where it can't be built or
 judged."""
-
 SHARED = ("encoder", "features", "fusion", "seed")
 """What members may have in common, in the order it is told."""
-
 ELSEWHERE = "from elsewhere"
+KINDS = ("feature set", "encoder", "source", "member")
+"""Of parts that add something."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +49,26 @@ class Share:
 
 @dataclass(frozen=True)
 class Addition:
-    """What a group adds: `gain` = the CCC − the CCC `without` the group's candidates.
+    """The `gain` of a group: the CCC − the CCC `without` the group's candidates.
 
     `candidates`: how many are in the group, `weight` what they have in the ensemble. None where
     nothing is left without them, or it was not measured."""
 
-    kind: str  # feature set, encoder, source, member
+    kind: str  # of KINDS
     name: str
     candidates: int
     weight: float
     without: float | None
     gain: float | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials that are left out together to see what they add; `inside` (candidate,)."""
+
+    kind: str
+    name: str
+    inside: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -80,23 +88,51 @@ class Explanation:
 
     def document(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        values = [
-            [None if math.isnan(x) else round(x, 6) for x in row]
-            for row in self.correlation.tolist()
-        ]
+        members = []
+        for label, model_name, weight in zip(self.labels, self.models, self.weights, strict=True):
+            members.append({"member": label, "model": model_name, "weight": weight})
+        # JSON has no NaN.
+        rounded = np.round(self.correlation, 6).astype(object)
+        rounded[np.isnan(self.correlation)] = None
         return {
             "measured": self.measured,
             "ccc": self.ccc,
-            "members": [
-                {"member": member, "model": model, "weight": weight}
-                for member, model, weight in zip(
-                    self.labels, self.models, self.weights, strict=True
-                )
-            ],
-            "correlation": values,
+            "members": members,
+            "correlation": rounded.tolist(),
             "weight": [asdict(share) for share in self.shares],
             "adds": [asdict(addition) for addition in self.additions],
         }
+
+
+def explain_ensemble(ensemble: Ensemble, materials: Materials) -> dict[str, Explanation]:
+    """Explain both dimensions of a saved ensemble on what it was made from."""
+    explanations = {}
+    for dimension, material in materials.items():
+        explanations[dimension] = _explain_dimension(ensemble, material, dimension)
+    return explanations
+
+
+def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -> Explanation:
+    weighted = ensemble.dimensions[dimension]
+    if not weighted.outside:
+        material = material.own()
+    pipeline = Pipeline.read(weighted.recipe)
+    weight_of, gains = {}, {}
+    for member in weighted.members:
+        label = f"{member.study}/{member.trial}"
+        weight_of[label] = member.weight
+        if member.gain is not None:
+            gains[label] = member.gain
+    weights = np.array([weight_of.get(c.label, 0.0) for c in material.candidates])
+
+    def judge(inside: NDArray[np.bool_]) -> float | None:
+        fits = Fits(material.subset(np.flatnonzero(inside)), pipeline)
+        predicted = fits.out_of_fold() if material.folds.parts else fits.in_sample()
+        return None if predicted is None else sums.pooled_ccc(predicted)
+
+    measured = "out_of_fold" if material.folds.parts else "in_sample"
+    moments = material.statistics.total()
+    return explain(material.candidates, weights, moments, judge, measured=measured, gains=gains)
 
 
 def explain(
@@ -111,135 +147,89 @@ def explain(
     """Explain the `weights` (candidate,) of one dimension; `moments` are the candidates' over all
     labelled frames.
 
-    `gains`: what single members add, by label, where that is known.
-    """
-    members = np.array(
-        [i for i in np.lexsort((np.arange(len(weights)), -weights)) if weights[i]], dtype=np.intp
-    )
+    `gains`: what single members add, by label, where that is known."""
     everyone = judge(np.ones(len(candidates), dtype=bool))
+    # Groups first: the recipe is built again without each of them.
     additions = [_addition(group, weights, everyone, judge) for group in groups(candidates)]
-    additions += [
-        _single(candidates[i].label, float(weights[i]), everyone, gains or {}) for i in members
-    ]
+    # Then the members with weight, most weight first.
+    by_weight = np.argsort(-weights, kind="stable")
+    members = by_weight[weights[by_weight] != 0.0]
+    labels = [candidates[i].label for i in members]
+    for label, weight in zip(labels, weights[members].tolist(), strict=True):
+        gain = (gains or {}).get(label)
+        without = None if gain is None or everyone is None else everyone - gain
+        additions.append(Addition("member", label, 1, weight, without, gain))
     return Explanation(
         measured=measured,
         ccc=everyone,
-        labels=tuple(candidates[i].label for i in members),
+        labels=tuple(labels),
         models=tuple(model(candidates[i]) for i in members),
-        weights=tuple(float(weights[i]) for i in members),
+        weights=tuple(weights[members].tolist()),
         correlation=correlation(moments)[np.ix_(members, members)],
         shares=tuple(shares(candidates, weights)),
         additions=tuple(additions),
     )
 
 
-def model(candidate: Trial) -> str:
-    """What a candidate is, in few words: encoder and feature sets, or that it is from elsewhere."""
-    if not _settings(candidate):
-        return ELSEWHERE
-    return f"{_value(candidate, 'encoder')}, {_value(candidate, 'features')}"
+def _addition(group: Group, weights: Vector, everyone: float | None, judge: Judge) -> Addition:
+    without = None if group.inside.all() else judge(~group.inside)
+    gain = None
+    if without is not None and everyone is not None:
+        gain = round(everyone - without, 12) + 0.0  # no negative zero
+    count, weight = int(group.inside.sum()), float(weights[group.inside].sum())
+    return Addition(group.kind, group.name, count, weight, without, gain)
 
 
-def explain_ensemble(ensemble: Ensemble, materials: Materials) -> dict[str, Explanation]:
-    """Explain both dimensions of a saved ensemble on what it was made from."""
-    return {
-        dimension: _explain_dimension(ensemble, material, dimension)
-        for dimension, material in materials.items()
-    }
+def groups(candidates: Sequence[Trial]) -> Iterator[Group]:
+    """Every group of candidates that is left out to see what it adds."""
+    inside: dict[tuple[str, str], list[int]] = {}
+    for index, candidate in enumerate(candidates):
+        settings = _settings(candidate)
+        for name in settings.get("features") or []:
+            inside.setdefault(("feature set", name), []).append(index)
+        if settings.get("encoder") is not None:
+            inside.setdefault(("encoder", settings["encoder"]), []).append(index)
+        if candidate.is_outside:
+            inside.setdefault(("source", ELSEWHERE), []).append(index)
+    for kind, name in sorted(inside, key=lambda key: (KINDS.index(key[0]), key[1])):
+        mask = np.zeros(len(candidates), dtype=bool)
+        mask[inside[kind, name]] = True
+        yield Group(kind, name, mask)
 
 
-def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -> Explanation:
-    weighted = ensemble.dimensions[dimension]
-    material = material if weighted.outside else material.own()
-    plan = read_plan(weighted.recipe)
-    given = {f"{member.study}/{member.trial}": member for member in weighted.members}
-    weights = np.array(
-        [given[c.label].weight if c.label in given else 0.0 for c in material.candidates]
-    )
-    gains = {label: member.gain for label, member in given.items() if member.gain is not None}
-
-    def judge(keep: NDArray[np.bool_]) -> float | None:
-        fits = Fits(material.subset(np.flatnonzero(keep)), plan)
-        found = fits.out_of_fold() if material.folds.parts else fits.in_sample()
-        return None if found is None else float(sums.ccc(found.sum(axis=0)))
-
-    measured = "out_of_fold" if material.folds.parts else "in_sample"
-    return explain(
-        material.candidates,
-        weights,
-        material.statistics.total(),
-        judge,
-        measured=measured,
-        gains=gains,
-    )
-
-
-def read_plan(document: dict[str, Any]) -> Plan:
-    """The plan whose `Plan.document` this is."""
-    shared = {key: value for key, value in document.items() if key in Shared.model_fields}
-    rest = {key: value for key, value in document.items() if key not in Shared.model_fields}
-    return Plan(OPTIONS[document["method"]].model_validate(rest), Shared.model_validate(shared))
+def shares(candidates: Sequence[Trial], weights: Vector) -> Iterator[Share]:
+    """Weight by encoder, by combination of feature sets, by fusion and by seed, most weight
+    first."""
+    for setting in SHARED:
+        weights_of: dict[str, list[float]] = {}
+        for candidate, weight in zip(candidates, weights.tolist(), strict=True):
+            if weight:
+                weights_of.setdefault(_value(candidate, setting), []).append(weight)
+        for value in sorted(weights_of, key=lambda value: (-sum(weights_of[value]), value)):
+            yield Share(setting, value, len(weights_of[value]), sum(weights_of[value]))
 
 
 def correlation(moments: Moments) -> Vector:
     """(member, member) Pearson correlation of predictions; NaN where one is constant."""
     spread = np.sqrt(np.maximum(np.diag(moments.covariance), 0.0))
     scale = np.outer(spread, spread)
-    found: Vector = np.full(scale.shape, np.nan)
-    np.divide(moments.covariance, scale, out=found, where=scale > 0.0)
-    return np.clip(found, -1.0, 1.0)
+    result: Vector = np.full(scale.shape, np.nan)
+    np.divide(moments.covariance, scale, out=result, where=scale > 0.0)
+    return np.clip(result, -1.0, 1.0)
 
 
-def shares(candidates: Sequence[Trial], weights: Vector) -> Iterator[Share]:
-    """Weight by encoder, by combination of feature sets, by fusion and by seed, most weight
-    first."""
-    for what in SHARED:
-        found: dict[str, list[float]] = {}
-        for candidate, weight in zip(candidates, weights.tolist(), strict=True):
-            if weight:
-                found.setdefault(_value(candidate, what), []).append(weight)
-        for value, some in sorted(found.items(), key=lambda item: (-sum(item[1]), item[0])):
-            yield Share(what, value, len(some), sum(some))
-
-
-def groups(candidates: Sequence[Trial]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
-    """(kind, name, (candidate,) who is in it) of everything that is left out to see what it
-    adds."""
-    used = [_settings(candidate).get("features") or [] for candidate in candidates]
-    for name in sorted({name for names in used for name in names}):
-        yield "feature set", name, np.array([name in names for names in used])
-    encoders = [_settings(candidate).get("encoder") for candidate in candidates]
-    for name in sorted({name for name in encoders if name is not None}):
-        yield "encoder", name, np.array([encoder == name for encoder in encoders])
-    outside = np.array([candidate.is_outside for candidate in candidates])
-    if outside.any():
-        yield "source", ELSEWHERE, outside
-
-
-def _addition(
-    group: tuple[str, str, NDArray[np.bool_]], weights: Vector, everyone: float | None, judge: Judge
-) -> Addition:
-    kind, name, who = group
-    without = None if who.all() else judge(~who)
-    gain = (
-        None if without is None or everyone is None else round(everyone - without, 12) + 0.0
-    )  # no negative zero
-    return Addition(kind, name, int(who.sum()), float(weights[who].sum()), without, gain)
-
-
-def _single(
-    label: str, weight: float, everyone: float | None, gains: Mapping[str, float]
-) -> Addition:
-    gain = gains.get(label)
-    without = None if gain is None or everyone is None else everyone - gain
-    return Addition("member", label, 1, weight, without, gain)
+def model(candidate: Trial) -> str:
+    """A candidate in few words: encoder and feature sets, or that it is from elsewhere."""
+    if not _settings(candidate):
+        return ELSEWHERE
+    return f"{_value(candidate, 'encoder')}, {_value(candidate, 'features')}"
 
 
 def _value(candidate: Trial, what: str) -> str:
-    found = _settings(candidate).get(what)
-    if found is None:
+    value = _settings(candidate).get(what)
+    if value is None:
         return ELSEWHERE if candidate.is_outside else "–"
-    return " + ".join(sorted(found)) if isinstance(found, list) else str(found)
+    return " + ".join(sorted(value)) if isinstance(value, list) else str(value)
 
 
 def _settings(candidate: Trial) -> Mapping[str, Any]:

@@ -1,5 +1,5 @@
-"""Is what was made from an ensemble still of this ensemble? Its content, explanation, registered
-model and trials.
+"""Freshness of what was made from an ensemble: is its explanation, its registered model of this
+build, and are its trials still all there are?
 
     ensembles/<name>/explain.json       the explanation; `content` says of which build
     ensembles/<name>/registered.json    the versions in MLflow's registry, by model name; `content` says of which build
@@ -37,7 +37,7 @@ CHARACTERS = 16
 
 
 def content_id(ensemble: Ensemble) -> str:
-    """16 hex digits that are the same exactly when two builds predict and score the same."""
+    """16 hex digits that are equal exactly when two builds predict and score the same."""
     return digest(_content(ensemble))[:CHARACTERS]
 
 
@@ -55,21 +55,21 @@ def _content(ensemble: Ensemble) -> dict[str, Any]:
 
 
 def _weighted(part: Weighted) -> dict[str, Any]:
-    members = [
-        [member.study, member.trial, member.weight, member.trials] for member in part.members
-    ]
-    about: dict[str, Any] = {"members": members, "post": asdict(part.post), "recipe": part.recipe}
+    members = [[m.study, m.trial, m.weight, m.trials] for m in part.members]
+    content = {"members": members, "post": asdict(part.post), "recipe": part.recipe}
     replaceable = [member.content for member in part.members if member.content is not None]
-    return {**about, "contents": replaceable} if replaceable else about
+    if replaceable:
+        content["contents"] = replaceable
+    return content
 
 
 def explanation_folder(home: Home, name: str) -> Path:
-    """Where tables and pictures of `--explain` are."""
+    """The folder of tables and pictures of `--explain`."""
     return home.ensemble(name).with_suffix("")
 
 
 def stale_explanation(home: Home, ensemble: Ensemble) -> bool:
-    """Whether there is an explanation, and it is of another build."""
+    """True when there is an explanation, and it is of another build."""
     path = explanation_folder(home, ensemble.name) / "explain.json"
     if not path.is_file():
         return False
@@ -81,13 +81,12 @@ def stale_explanation(home: Home, ensemble: Ensemble) -> bool:
         return True
     if "content" in document:
         return bool(document["content"] != content_id(ensemble))
-    return bool(
-        document.get("created_at") != ensemble.created_at
-    )  # written before contents were noted
+    # Written before contents were noted.
+    return bool(document.get("created_at") != ensemble.created_at)
 
 
 def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
-    """Remove the explanation of another build; what was done, in words, or None where there was
+    """Remove the explanation of another build, and return that in words; None where there was
     nothing to do.
 
     That of a home at a URL stays, and is reported as an earlier build's: other machines would bring
@@ -104,19 +103,21 @@ def note_registered(
     home: Home, ensemble: Ensemble, *, model: str, version: int, tracking_uri: str
 ) -> None:
     """Note which version of the registry is of this build."""
-    versions = _registered(home, ensemble.name)
-    about = {"version": version, "tracking_uri": tracking_uri, "content": content_id(ensemble)}
-    write_json(_registered_path(home, ensemble.name), {"models": {**versions, model: about}})
+    content = content_id(ensemble)
+    models = _registered(home, ensemble.name)
+    models[model] = {"version": version, "tracking_uri": tracking_uri, "content": content}
+    write_json(_registered_path(home, ensemble.name), {"models": models})
 
 
 def stale_models(home: Home, ensemble: Ensemble) -> list[str]:
     """`models:/NAME/VERSION` of the registered models that are of an earlier build of this
     ensemble."""
     content = content_id(ensemble)
-    versions = _registered(home, ensemble.name).items()
-    return [
-        f"models:/{name}/{one['version']}" for name, one in versions if one["content"] != content
-    ]
+    stale = []
+    for name, model in _registered(home, ensemble.name).items():
+        if model["content"] != content:
+            stale.append(f"models:/{name}/{model['version']}")
+    return stale
 
 
 def _registered_path(home: Home, name: str) -> Path:
@@ -130,28 +131,30 @@ def _registered(home: Home, name: str) -> dict[str, Any]:
         models = read_json(_registered_path(home, name))["models"]
     except (InputError, KeyError, TypeError):
         return {}
-    known = models.items() if isinstance(models, dict) else ()
-    return {
-        model: one
-        for model, one in known
-        if isinstance(one, dict) and {"version", "content"} <= one.keys()
-    }
+    if not isinstance(models, dict):
+        return {}
+    whole = {}
+    for model_name, model in models.items():
+        if isinstance(model, dict) and {"version", "content"} <= model.keys():
+            whole[model_name] = model
+    return whole
 
 
 def complete_trials(home: Home, studies: Iterable[str]) -> dict[str, int]:
-    """How many trials of each study are complete; nothing for a name that can be no study's."""
+    """Number of complete trials of each study; nothing for a name that can be no study's."""
     bank = Bank(home.bank)
-    found = {}
+    complete = {}
     for study in dict.fromkeys(studies):
         with suppress(InputError):
-            found[study] = len(bank.trials(study))
-    return found
+            complete[study] = len(bank.trials(study))
+    return complete
 
 
 def newer_trials(home: Home, ensemble: Ensemble) -> int | None:
-    """How many trials were completed since the ensemble was built; None where it did not note
-    them."""
+    """Number of trials completed since the ensemble was built; None where it did not note them."""
     if ensemble.complete is None:
         return None
-    now = complete_trials(home, ensemble.complete)
-    return sum(max(0, count - ensemble.complete[study]) for study, count in now.items())
+    newer = 0
+    for study, count in complete_trials(home, ensemble.complete).items():
+        newer += max(0, count - ensemble.complete[study])
+    return newer

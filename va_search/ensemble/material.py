@@ -26,7 +26,7 @@ from va_search.ensemble.candidates import (
     line_up,
 )
 from va_search.ensemble.folds import Folds, make_folds
-from va_search.ensemble.moments import Statistics, Vector
+from va_search.ensemble.statistics import Statistics, Vector
 from va_search.errors import InputError
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS

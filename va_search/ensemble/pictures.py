@@ -1,18 +1,18 @@
-"""Pictures of an explanation, as PNG files: correlation of members, weight by what they share, what
-each part adds.
+"""Pictures of an explanation, as PNG files: correlation of members, weight by what they share, gain
+of each part.
 
 Conventions: valence left, arousal right. Matplotlib is imported when a picture is drawn, and used
 without pyplot, so nothing of it is global. Long names are cut; the tables have them whole."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from va_search.ensemble.explain import ELSEWHERE, SHARED, Addition, Explanation
+from va_search.ensemble.explain import ELSEWHERE, KINDS, SHARED, Explanation
 from va_search.files import whole_file
 
 if TYPE_CHECKING:
@@ -26,8 +26,16 @@ MOST = 30
 SINGLE = 15
 """Members in the picture of what each part adds, by weight."""
 
-KINDS = {"feature set": "#4269d0", "encoder": "#efb118", "source": "#9498a0", "member": "#3ca951"}
+BLUE = "#4269d0"
+COLOURS = dict(zip(KINDS, (BLUE, "#efb118", "#9498a0", "#3ca951"), strict=True))
 Explained = Mapping[str, Explanation]
+
+
+class Bar(NamedTuple):
+    name: str
+    length: float
+    text: str
+    colour: str
 
 
 def draw(explained: Explained, folder: Path) -> list[Path]:
@@ -37,30 +45,30 @@ def draw(explained: Explained, folder: Path) -> list[Path]:
         "weight.png": weight_picture,
         "adds.png": adds_picture,
     }
-    paths = []
     for name, picture in pictures.items():
         with whole_file(folder / name) as beside:
             picture(explained).savefig(beside, format="png", dpi=DOTS)
-        paths.append(folder / name)
-    return paths
+    return [folder / name for name in pictures]
 
 
 def correlation_picture(explained: Explained) -> Figure:
     """Members by weight along both sides; a dark square is a pair that predicts nearly the same."""
-    rows = max(min(len(one.labels), MOST) for one in explained.values())
-    figure, axes = _figure(len(explained), 1, 2.2 + max(4.5, 0.21 * rows))
-    for axis, (dimension, one) in zip(axes[0], explained.items(), strict=True):
-        labels = [_short(name, 30) for name in _names(one)[:MOST]]
-        values = one.correlation[: len(labels), : len(labels)]
+    rows = max(len(explanation.labels) for explanation in explained.values())
+    figure, axes = _figure(len(explained), 1, 2.2 + max(4.5, 0.21 * min(rows, MOST)))
+    for axis, (dimension, explanation) in zip(axes[0], explained.items(), strict=True):
+        members = len(explanation.labels)
+        labels = [_short(name, 30) for name in _names(explanation)[:MOST]]
+        values = explanation.correlation[: len(labels), : len(labels)]
         image = axis.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
         axis.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
         axis.set_yticks(range(len(labels)), labels, fontsize=7)
         pairs = values[np.triu_indices(len(labels), 1)]
-        mean = f"mean {np.nanmean(pairs):.2f}" if np.isfinite(pairs).any() else "one member"
-        cut = (
-            f", the {MOST} with most weight of {len(one.labels)}" if len(one.labels) > MOST else ""
-        )
-        axis.set_title(f"{dimension}: correlation of members ({mean}{cut})", fontsize=10)
+        summary = "one member"
+        if np.isfinite(pairs).any():
+            summary = f"mean {np.nanmean(pairs):.2f}"
+        if members > MOST:
+            summary += f", the {MOST} with most weight of {members}"
+        axis.set_title(f"{dimension}: correlation of members ({summary})", fontsize=10)
         if len(labels) <= 12:
             _write_values(axis, values)
         figure.colorbar(image, ax=axis, shrink=0.7, label="Pearson correlation")
@@ -69,103 +77,105 @@ def correlation_picture(explained: Explained) -> Figure:
 
 def weight_picture(explained: Explained) -> Figure:
     """The share of weight by encoder, feature sets, fusion and seed."""
-    counts = [
-        max(sum(s.what == what for s in one.shares) for one in explained.values())
-        for what in SHARED
-    ]
-    figure, axes = _figure(
-        len(explained), len(SHARED), sum(0.6 + 0.27 * count for count in counts) + 1.5, counts
-    )
-    for column, (dimension, one) in enumerate(explained.items()):
-        for row, what in enumerate(SHARED):
-            axis = axes[row][column]
-            found = [share for share in one.shares if share.what == what]
-            names = [f"{_short(share.value)} ({share.members})" for share in found]
-            bars = axis.barh(names, [share.weight for share in found], color="#4269d0")
-            axis.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-            axis.set_title(f"{dimension}: weight by {what} (members)", fontsize=10)
-            _tidy(axis, [share.weight for share in found])
-    axes[-1][0].set_xlabel("sum of weights")
-    axes[-1][-1].set_xlabel("sum of weights")
+    drawn = {}
+    for dimension, explanation in explained.items():
+        for setting in SHARED:
+            drawn[dimension, setting] = [s for s in explanation.shares if s.what == setting]
+    # As many bars in a row as its dimension with more of them has.
+    rows = [max(len(drawn[dimension, what]) for dimension in explained) for what in SHARED]
+    height = 1.5 + sum(0.6 + 0.27 * count for count in rows)
+    figure, axes = _figure(len(explained), len(SHARED), height, rows)
+    # Transposed, the axes are in the order of `drawn`: one dimension after the other.
+    for axis, ((dimension, setting), shares) in zip(axes.T.flat, drawn.items(), strict=True):
+        bars = []
+        for share in shares:
+            name = f"{_short(share.value)} ({share.members})"
+            bars.append(Bar(name, share.weight, f"{share.weight:.2f}", BLUE))
+        _draw_bars(axis, bars)
+        axis.set_title(f"{dimension}: weight by {setting} (members)", fontsize=10)
+    for axis in axes[-1]:
+        axis.set_xlabel("sum of weights")
     return figure
 
 
 def adds_picture(explained: Explained) -> Figure:
-    """What the recipe loses without each group; a bar to the left: it is better without."""
-    shown = {dimension: _groups_and_first(one) for dimension, one in explained.items()}
-    figure, axes = _figure(
-        len(explained), 1, 1.8 + 0.25 * max(len(some) for some in shown.values())
-    )
-    for axis, (dimension, one) in zip(axes[0], explained.items(), strict=True):
-        additions = shown[dimension]
-        known = dict(zip(one.labels, _names(one), strict=True))
-        names = [_short(f"{a.kind} {known.get(a.name, a.name)}", 40) for a in additions]
-        gains = [np.nan if a.gain is None else a.gain for a in additions]
-        bars = axis.barh(
-            range(len(names)), np.nan_to_num(gains), color=[KINDS[a.kind] for a in additions]
-        )
-        axis.set_yticks(range(len(names)), names, fontsize=8)
-        texts = ["–" if np.isnan(gain) else f"{gain:+.4f}" for gain in gains]
-        axis.bar_label(bars, labels=texts, padding=3, fontsize=8)
+    """The CCC that each group adds; a bar to the left: the recipe is better without."""
+    bars = {dimension: _gain_bars(explanation) for dimension, explanation in explained.items()}
+    most = max(len(bars_of_dimension) for bars_of_dimension in bars.values())
+    figure, axes = _figure(len(explained), 1, 1.8 + 0.25 * most)
+    for axis, (dimension, explanation) in zip(axes[0], explained.items(), strict=True):
+        _draw_bars(axis, bars[dimension])
         axis.axvline(0.0, color="black", linewidth=0.8)
-        measured = one.measured.replace("_", "-")
-        whole = "" if one.ccc is None else f" (with: {one.ccc:.3f})"
+        measured = explanation.measured.replace("_", "-")
+        whole = "" if explanation.ccc is None else f" (with: {explanation.ccc:.3f})"
         axis.set_title(f"{dimension}: what each part adds", fontsize=10)
         axis.set_xlabel(f"{measured} CCC with − without{whole}")
-        _tidy(axis, list(np.nan_to_num(gains)))
     return figure
 
 
-def _groups_and_first(one: Explanation) -> list[Addition]:
-    """All groups, and the members with most weight."""
-    groups = [addition for addition in one.additions if addition.kind != "member"]
-    return groups + [addition for addition in one.additions if addition.kind == "member"][:SINGLE]
+def _gain_bars(explanation: Explanation) -> list[Bar]:
+    """Bars of all groups, and of the members with most weight."""
+    name_of = dict(zip(explanation.labels, _names(explanation), strict=True))
+    bars, members = [], 0
+    for addition in explanation.additions:
+        members += addition.kind == "member"
+        if addition.kind == "member" and members > SINGLE:
+            continue
+        name = _short(f"{addition.kind} {name_of.get(addition.name, addition.name)}", 40)
+        text = "–" if addition.gain is None else f"{addition.gain:+.4f}"
+        bars.append(Bar(name, addition.gain or 0.0, text, COLOURS[addition.kind]))
+    return bars
 
 
 def _figure(
-    columns: int, rows: int, height: float, ratios: list[int] | None = None
+    columns: int, rows: int, height: float, bars: list[int] | None = None
 ) -> tuple[Figure, Any]:
+    """A figure and its axes (row, column); rows are as high as their number of bars asks for."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    heights = [count + 1.2 for count in ratios] if ratios else None
+    heights = [count + 1.2 for count in bars] if bars else None
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
 
 
-def _tidy(axis: Axes, values: list[float]) -> None:
-    """First bar on top, room for the numbers, no box."""
-    axis.invert_yaxis()
-    low, high = min([0.0, *values]), max([0.0, *values])
-    room = 0.22 * ((high - low) or 1.0)
-    axis.set_xlim(low - (room if low < 0 else 0.0), high + room)
-    axis.spines[["top", "right"]].set_visible(False)
+def _draw_bars(axis: Axes, bars: Sequence[Bar]) -> None:
+    """The first bar on top, room for the numbers, no box."""
+    rows, lengths = range(len(bars)), [bar.length for bar in bars]
+    drawn = axis.barh(rows, lengths, color=[bar.colour for bar in bars])
+    axis.set_yticks(rows, [bar.name for bar in bars])
+    axis.bar_label(drawn, labels=[bar.text for bar in bars], padding=3, fontsize=8)
     axis.tick_params(labelsize=8)
+    axis.invert_yaxis()
+    low, high = min([0.0, *lengths]), max([0.0, *lengths])
+    room = 0.22 * ((high - low) or 1.0)
+    axis.set_xlim(low - room if low < 0 else low, high + room)
+    axis.spines[["top", "right"]].set_visible(False)
 
 
 def _write_values(axis: Axes, values: Any) -> None:
-    for row, column in np.ndindex(*values.shape):
-        value = values[row, column]
+    for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
             color = "white" if abs(value) > 0.6 else "black"
-            axis.text(
-                column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=color
-            )
+            text = f"{value:.2f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=color)
 
 
-def _names(one: Explanation) -> list[str]:
+def _names(explanation: Explanation) -> list[str]:
     """Members by trial (its first characters, when it is a hash) and encoder."""
-    trials = [label.split("/")[-1] for label in one.labels]
-    return [
-        trial if model == ELSEWHERE else f"{trial[:8]} {model.split(',')[0]}"
-        for trial, model in zip(trials, one.models, strict=True)
-    ]
+    names = []
+    for label, model in zip(explanation.labels, explanation.models, strict=True):
+        trial = label.split("/")[-1]
+        names.append(trial if model == ELSEWHERE else f"{trial[:8]} {model.split(',')[0]}")
+    return names
 
 
 def _short(name: str, most: int = 28) -> str:
     """The name, cut where it is too long; of several feature sets, each is cut, so that they still
     differ."""
+    parts = name.split(" + ")
     if len(name) <= most:
         return name
-    parts = name.split(" + ")
-    each = max(2, (most + 1) // len(parts) - 1)
-    return "+".join(part[:each] for part in parts) if len(parts) > 1 else f"{name[: most - 1]}…"
+    if len(parts) == 1:
+        return f"{name[: most - 1]}…"
+    length = max(2, (most + 1) // len(parts) - 1)
+    return "+".join(part[:length] for part in parts)

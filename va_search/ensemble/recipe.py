@@ -25,7 +25,7 @@
 every labelled recording. `folds: train_val_mix`: members are trials that trained on all of them;
 nothing is left to judge on, so the method is `mean`, and nothing is chosen.
 
-Conventions: the menu is `weigh.METHODS`, and its options stand in plan.py; every problem of a file
+Conventions: the menu is `methods.METHODS`, with options from signatures; every problem of a file
 is reported at once, with its line. A list of candidates is chosen from out-of-fold."""
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from va_search.data.store import MIX
 from va_search.document import StrictModel, YamlFile, read_yaml
 from va_search.document.words import WORDS, Place, expected_found, missing
 from va_search.ensemble.candidates import NO_VALIDATION
-from va_search.ensemble.plan import OPTIONS, Options, Plan, Prune, Shared
+from va_search.ensemble.methods import OPTIONS, MethodOptions
+from va_search.ensemble.pipeline import Pipeline, Prune, SharedOptions
 from va_search.errors import InputError, unknown_name
 from va_search.files import shipped
 from va_search.metrics import DIMENSIONS
@@ -83,7 +84,7 @@ class Recipe:
     name: str
     document: dict[str, Any]
     members: Members
-    plans: dict[str, Plan]
+    plans: dict[str, Pipeline]
     among: tuple[Recipe, ...] = ()
     of: tuple[tuple[float, Recipe], ...] = ()
 
@@ -135,7 +136,7 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
     members: Members | None = file.checked(
         Members, {} if declared is None else declared, ("members",)
     )
-    plans: dict[str, Plan] = {}
+    plans: dict[str, Pipeline] = {}
     among: tuple[Recipe, ...] = ()
     of: tuple[tuple[float, Recipe], ...] = ()
     if document.get("method") == "auto":
@@ -167,7 +168,7 @@ class RecipeReader:
         if folder is not None:
             self.known |= {path.stem: path for path in folder.glob("*.yaml")}
 
-    def plans(self) -> dict[str, Plan]:
+    def plans(self) -> dict[str, Pipeline]:
         """The plan of each dimension that has one without problems."""
         if "method" in self.shared:
             self._plan(self.shared, {}, "")  # also where both dimensions have methods of their own
@@ -184,11 +185,13 @@ class RecipeReader:
 
     def _plan(
         self, shared: Mapping[str, Any], own: Mapping[str, Any], dimension: str
-    ) -> Plan | None:
+    ) -> Pipeline | None:
         """The plan of one dimension: the keys for both, and over them the dimension's own."""
         if own.get("method", shared.get("method")) != shared.get("method"):
-            # Options of another method don't carry over; what every method takes does.
-            shared = {key: value for key, value in shared.items() if key in Shared.model_fields}
+            # MethodOptions of another method don't carry over; what every method takes does.
+            shared = {
+                key: value for key, value in shared.items() if key in SharedOptions.model_fields
+            }
 
         def place(inner: Place) -> Place:
             return (dimension, *inner) if inner and inner[0] in own else inner
@@ -197,19 +200,21 @@ class RecipeReader:
         method = self._method(merged.get("method"), place(("method",)))
         if method is None:
             return None
-        options = {key: value for key, value in merged.items() if key not in Shared.model_fields}
-        common = {key: value for key, value in merged.items() if key in Shared.model_fields}
-        also = list(Shared.model_fields)
-        chosen: Options | None = self.file.checked(method, options, place, also=also)
-        finishing: Shared | None = self.file.checked(Shared, common, place)
+        options = {
+            key: value for key, value in merged.items() if key not in SharedOptions.model_fields
+        }
+        common = {key: value for key, value in merged.items() if key in SharedOptions.model_fields}
+        also = list(SharedOptions.model_fields)
+        chosen: MethodOptions | None = self.file.checked(method, options, place, also=also)
+        finishing: SharedOptions | None = self.file.checked(SharedOptions, common, place)
         if chosen is None or finishing is None:
             return None
         if finishing.match_members and chosen.method == "ridge":
             sentence = "method ridge has negative weights, which need members as they are"
             self.file.problem(place(("match_members",)), sentence)
-        return Plan(chosen, finishing)
+        return Pipeline(chosen, finishing)
 
-    def _method(self, name: Any, place: Place) -> type[Options] | None:
+    def _method(self, name: Any, place: Place) -> type[MethodOptions] | None:
         """The options of a method for one dimension; None for an unknown one."""
         menu = [*OPTIONS, *OF_RECIPES]
         if name is None:
@@ -280,7 +285,7 @@ class RecipeReader:
             return None
         return load_recipe(self.known[name])
 
-    def refuse_choices(self, plans: Mapping[str, Plan]) -> None:
+    def refuse_choices(self, plans: Mapping[str, Pipeline]) -> None:
         """Note what members without validation don't allow: nothing can be chosen or matched."""
         why = f"members {NO_VALIDATION}: nothing can be chosen"
         if not plans:

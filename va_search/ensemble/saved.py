@@ -6,7 +6,7 @@ Conventions: a score is a pooled CCC over the labelled frames of the validation 
 `out_of_fold`: weights chosen again without the recordings they are judged on; null where that was
 impossible, with the reason in `measured_on`. Weights sum to 1 within a dimension and are positive
 (a recipe `ridge` may give negative ones too); predictions are on the source's scale. `post` is what
-is done to the weighted sum (`apply.combine`); files without it do nothing to it.
+is done to the weighted sum (`post_processing.combine`); files without it do nothing to it.
 
 `measured_on.fold` is "all" where members are configurations over folds (over_folds.py), measured on
 every labelled recording, and "train_val_mix" where members trained on all of them: every score is
@@ -15,21 +15,34 @@ dimensions of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from va_search.ensemble.apply import AS_IT_IS, PostProcessing
+from va_search.data.store import Recording
+from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
+from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
 from va_search.errors import InputError, unknown_name
 from va_search.files import Home, read_json
+from va_search.metrics import DIMENSIONS
+from va_search.predictions.bank import Bank
+from va_search.trial import ALL
+
+ScoresByMeasure = dict[str, dict[str, float] | None]
+"""{in_sample, out_of_fold} -> {valence, arousal, score} or null."""
+ScoreIntervals = dict[str, Interval | None]
+"""{valence, arousal, score} -> the 95 % interval of the out-of-fold score."""
 
 
-class Document(BaseModel):
+class Saved(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Scores(Document):
+class Scores(Saved):
     """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the
     out-of-fold one.
 
@@ -38,10 +51,10 @@ class Scores(Document):
 
     in_sample: float | None
     out_of_fold: float | None
-    interval: tuple[float, float] | None = None
+    interval: Interval | None = None
 
 
-class Member(Document):
+class EnsembleMember(Saved):
     """A trial with weight; `ccc` is its own CCC, in-sample. What describes a training is null for
     outside models.
 
@@ -64,7 +77,7 @@ class Member(Document):
     content: str | None = None
 
 
-class Single(Document):
+class Single(Saved):
     """The best single trial: `in_sample` is the named trial's; for `out_of_fold` it was chosen
     again in every fold."""
 
@@ -73,40 +86,17 @@ class Single(Document):
     scores: Scores
 
 
-class Both(Document):
+class SingleForBoth(Saved):
     """The best single trial for both dimensions: one trial, by the mean of its two CCCs; scores as
     in `Ensemble`."""
 
     study: str
     trial: str
-    scores: dict[str, dict[str, float] | None]
-    intervals: dict[str, tuple[float, float] | None] | None = None
+    scores: ScoresByMeasure
+    intervals: ScoreIntervals | None = None
 
 
-class Difference(Document):
-    """The ensemble's out-of-fold CCC less that of the best single trial per dimension; `interval`:
-    95 %, paired."""
-
-    value: float
-    interval: tuple[float, float] | None
-
-
-class Spread(Document):
-    """Quartiles of the CCCs of single recordings, out-of-fold; `undefined` ones are counted and
-    left out.
-
-    `correlation`: the median correlation of prediction and annotation within a recording.
-    """
-
-    low: float | None
-    median: float | None
-    high: float | None
-    recordings: int
-    undefined: int
-    correlation: float | None = None
-
-
-class Weighted(Document):
+class Weighted(Saved):
     """One dimension of an ensemble: how it was built, its members by weight, and its scores.
 
     `shrink`: how far the weights are shrunk toward equal ones (that is in the weights already).
@@ -114,19 +104,19 @@ class Weighted(Document):
     those it could choose."""
 
     recipe: dict[str, Any]
-    members: Annotated[list[Member], Field(min_length=1)]
+    members: Annotated[list[EnsembleMember], Field(min_length=1)]
     scores: Scores
     best_single: Single | None
     post: PostProcessing = AS_IT_IS
     shrink: float = 0.0
     takes: str | None = None
     outside: bool = True
-    per_recording: Spread | None = None
+    per_recording: RecordingSpread | None = None
 
 
-class MeasuredOn(Document):
-    """What the scores were measured on; `folds` is 0 and `reason` set where out-of-fold scores are
-    impossible.
+class MeasuredOn(Saved):
+    """The recordings that scores were measured on; `folds` is 0 and `reason` set where out-of-fold
+    scores are impossible.
 
     `groups`: how many sets of recordings that are kept together there are, over which intervals are
     made."""
@@ -141,21 +131,20 @@ class MeasuredOn(Document):
     groups: int | None = None
 
 
-class Part(Document):
+class BlendPart(Saved):
     """A part of a blend: a whole ensemble, and how much of it."""
 
     share: Annotated[float, Field(gt=0, le=1)]
     ensemble: Ensemble
 
 
-class Ensemble(Document):
+class Ensemble(Saved):
     """A whole ensemble, or a blend of several.
 
-    `scores` and `best_single`: {in_sample, out_of_fold} -> {valence, arousal, score} or null.
     `best_single` is the best trial per dimension, `best_for_both` one trial for both. `intervals`:
-    {ensemble, best_single} -> {valence, arousal, score} -> 95 % interval of the out-of-fold score.
-    `differences`: {valence, arousal, score} -> the ensemble less the best trial per dimension.
-    `complete`: how many trials of each study were complete when it was built."""
+    of {ensemble, best_single}. `differences`: {valence, arousal, score} -> the ensemble less the
+    best trial per dimension. `complete`: how many trials of each study were complete when it was
+    built."""
 
     name: str
     recipe: str
@@ -173,13 +162,13 @@ class Ensemble(Document):
     notes: list[str]
     measured_on: MeasuredOn
     dimensions: dict[str, Weighted]
-    scores: dict[str, dict[str, float] | None]
-    best_single: dict[str, dict[str, float] | None]
-    intervals: dict[str, dict[str, tuple[float, float] | None] | None] | None = None
-    best_for_both: Both | None = None
+    scores: ScoresByMeasure
+    best_single: ScoresByMeasure
+    intervals: dict[str, ScoreIntervals | None] | None = None
+    best_for_both: SingleForBoth | None = None
     differences: dict[str, Difference] | None = None
     complete: dict[str, int] | None = None
-    parts: list[Part] = []
+    parts: list[BlendPart] = []
 
     @property
     def pieces(self) -> list[tuple[float, Ensemble]]:
@@ -187,11 +176,10 @@ class Ensemble(Document):
         with share 1."""
         if not self.parts:
             return [(1.0, self)]
-        return [
-            (part.share * share, piece)
-            for part in self.parts
-            for share, piece in part.ensemble.pieces
-        ]
+        pieces = []
+        for part in self.parts:
+            pieces += [(part.share * share, piece) for share, piece in part.ensemble.pieces]
+        return pieces
 
 
 def read_ensemble(home: Home, name: str) -> Ensemble:
@@ -205,18 +193,49 @@ def read_ensemble(home: Home, name: str) -> Ensemble:
     try:
         return Ensemble.model_validate(read_json(path))
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].lower()}" for e in error.errors()[:5]
-        )
+        problems = []
+        for problem in error.errors()[:5]:
+            key = ".".join(str(part) for part in problem["loc"])
+            problems.append(f"{key}: {problem['msg'].lower()}")
         raise InputError(
-            f"{path}: not an ensemble as va-search saves it ({found}); build it again"
+            f"{path}: not an ensemble as va-search saves it ({'; '.join(problems)}); build it again"
         ) from error
 
 
 def known_ensembles(home: Home) -> list[str]:
     """Names of the ensembles under this home."""
-    return sorted(
-        path.stem
-        for path in Path(home.root, "ensembles").glob("*.json")
-        if not path.name.startswith(".")
-    )
+    paths = Path(home.root, "ensembles").glob("*.json")
+    return sorted(path.stem for path in paths if not path.name.startswith("."))
+
+
+def predict(
+    ensemble: Ensemble, bank: Bank, split: str, recordings: Sequence[Recording]
+) -> NDArray[np.float64]:
+    """(frames, 2) predictions of a split, "validation" (what the ensemble was measured on) or
+    "test", out of what its members predicted when they were trained.
+
+    Valence first, on the source's scale, not clipped. `recordings`: those of the split, in the
+    store's order; `bank`: the home's first one. A blend is the weighted mean of its parts.
+    InputError when a member's predictions are missing, or are of other frames."""
+    total = np.zeros((sum(recording.frames for recording in recordings), len(DIMENSIONS)))
+    for share, piece in ensemble.pieces:
+        # Members of each piece are finished by themselves, then the pieces are averaged.
+        lines_up = piece.frames_hash if split == "validation" else str(piece.test_frames_hash)
+        members_bank = bank_of(piece, bank)
+        for index, dimension in enumerate(DIMENSIONS):
+            part = piece.dimensions[dimension]
+            weights = np.array([member.weight for member in part.members])
+            columns = [
+                members_bank.column(m.study, m.trial, split, dimension, frames_hash=lines_up)
+                for m in part.members
+            ]
+            total[:, index] += share * combine(weights, columns, recordings, part.post)
+    return total
+
+
+def bank_of(ensemble: Ensemble, bank: Bank) -> Bank:
+    """The bank with the members' predictions, of an ensemble that is no blend: configurations over
+    folds lie in the home's second one."""
+    if ensemble.measured_on.fold == ALL:
+        return Bank(Home.around(bank.root).configurations)
+    return bank

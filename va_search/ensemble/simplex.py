@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.moments import Moments, Vector
+from va_search.ensemble.statistics import Moments, Vector
 
 Mask = NDArray[np.bool_]
 GAP = 1e-12
@@ -56,20 +56,24 @@ def maximise_ccc(moments: Moments, start: Vector, *, iterations: int = 50) -> Op
     gram = moments.covariance + np.outer(bias, bias)
     weights = start
     if not moments.with_label @ start > 0.0:
-        weights = _one(int(np.argmax(moments.with_label)), len(start))
+        # Dinkelbach needs a start with a positive CCC.
+        weights = np.zeros(len(start))
+        weights[int(np.argmax(moments.with_label))] = 1.0
     gap, done = kkt_gap(moments, weights), 0
     while gap > SMALLEST and done < iterations:
         done += 1
-        found = minimise(gram * moments.ccc(weights), moments.with_label, first=weights)
-        nearer = kkt_gap(moments, found)
-        if nearer >= gap and moments.ccc(found) <= moments.ccc(weights) + RISE:
+        # The ratio's maximum is where numerator − CCC · denominator / 2 has its maximum at the CCC.
+        ccc = moments.ccc(weights)
+        solution = minimise(gram * ccc, moments.with_label, start=weights)
+        solution_gap = kkt_gap(moments, solution)
+        if solution_gap >= gap and moments.ccc(solution) <= ccc + RISE:
             break
-        weights, gap = found, nearer
+        weights, gap = solution, solution_gap
     return Optimum(weights, moments.ccc(weights), gap, done)
 
 
 def kkt_gap(moments: Moments, weights: Vector) -> float:
-    """How much CCC can rise, to first order, by moving all weight toward one member; 0 at an
+    """The rise of the CCC, to first order, by moving all weight toward the best member; 0 at an
     optimum on the simplex."""
     bias = moments.mean - moments.label_mean
     spread = moments.covariance @ weights + bias * float(bias @ weights)
@@ -81,35 +85,36 @@ def kkt_gap(moments: Moments, weights: Vector) -> float:
 
 
 def minimise(
-    gram: Vector, linear: Vector, *, first: Vector | None = None, sum_to_one: bool = True
+    gram: Vector, linear: Vector, *, start: Vector | None = None, sum_to_one: bool = True
 ) -> Vector:
-    """w >= 0, with sum 1 unless told otherwise, that minimises w'Gw/2 - g.w.
+    """w >= 0, with sum 1 unless `sum_to_one` is false, that minimises w'Gw/2 - g.w.
 
-    `first`: a feasible place to start from; the nearer, the faster. Without it: the member with the
+    `start`: feasible weights to start from; the nearer, the faster. Without it: the member with the
     highest gain."""
     size = len(linear)
-    gram = gram + np.eye(size) * (RIDGE * max(float(np.diag(gram).max()), np.finfo(float).tiny))
-    weights = first.copy() if first is not None else np.zeros(size)
+    tiny = float(np.finfo(float).tiny)
+    gram = gram + np.eye(size) * (RIDGE * max(float(np.diag(gram).max()), tiny))
+    weights = np.zeros(size) if start is None else start.copy()
     if sum_to_one and not weights.any():
         weights[int(np.argmin(np.diag(gram) / 2.0 - linear))] = 1.0
     used = weights > 0.0
-    tolerance = GAP * max(
-        float(np.abs(linear).max()), float(np.abs(np.diag(gram)).max()), np.finfo(float).tiny
-    )
-    value, many = np.inf, MANY
+    tolerance = GAP * max(float(np.abs(linear).max()), float(np.abs(np.diag(gram)).max()), tiny)
+    lowest, many = np.inf, MANY
     for _ in range(3 * size + 30):
         weights, level = _settle(gram, linear, weights, used, sum_to_one)
         pull = gram[:, used] @ weights[used]
+        # (member,) by how much the value falls, to first order, with a member that is not used yet
         gain = np.where(used, -np.inf, linear - pull - level)
-        now = float(weights @ pull) / 2.0 - float(linear @ weights)
-        if (
-            used.all() or gain.max() <= tolerance or (many == 1 and now >= value)
-        ):  # the last: nothing but rounding
+        if used.all() or gain.max() <= tolerance:
             break
-        many = many if now < value else 1
-        value = now
-        first_ones = np.argsort(-gain, kind="stable")[:many]
-        used[first_ones[gain[first_ones] > tolerance]] = True
+        value = float(weights @ pull) / 2.0 - float(linear @ weights)
+        if value >= lowest:
+            if many == 1:  # nothing but rounding is left
+                break
+            many = 1
+        lowest = value
+        taken_up = np.argsort(-gain, kind="stable")[:many]
+        used[taken_up[gain[taken_up] > tolerance]] = True
     return weights
 
 
@@ -117,35 +122,38 @@ def _settle(
     gram: Vector, linear: Vector, weights: Vector, used: Mask, sum_to_one: bool
 ) -> tuple[Vector, float]:
     """Optimal weights among the `used` members, dropping (in place) those that would turn negative;
-    and the level."""
+    and the level, the constraint's multiplier."""
     level = 0.0
     while used.any():
         members = np.flatnonzero(used)
-        wanted, level = _solve(gram[np.ix_(members, members)], linear[members], sum_to_one)
-        step, out = _until_zero(weights[members], wanted)
+        target, level = _solve(gram[np.ix_(members, members)], linear[members], sum_to_one)
+        moved, out = _until_zero(weights[members], target)
         weights = np.zeros(len(linear))
-        weights[members] = step
+        weights[members] = moved
         if not out.any():
             break
         used[members[out]] = False
     return weights, level
 
 
-def _until_zero(now: Vector, wanted: Vector) -> tuple[Vector, Mask]:
-    """Go from `now` toward `wanted` until the first falling weight is zero; and which ones fell out
-    by then."""
-    falling = wanted <= 0.0
+def _until_zero(weights: Vector, target: Vector) -> tuple[Vector, Mask]:
+    """Go from `weights` toward `target` until the first falling weight is zero; the weights there,
+    and a mask of the ones that fell out by then."""
+    falling = target <= 0.0
     if not falling.any():
-        return wanted, falling
-    steps = np.full(len(now), np.inf)
-    steps[falling] = now[falling] / np.maximum(now[falling] - wanted[falling], np.finfo(float).tiny)
-    out = falling & (steps <= steps.min())
-    moved = np.maximum(now + min(float(steps.min()), 1.0) * (wanted - now), 0.0)
+        return target, falling
+    fall = np.maximum(weights - target, np.finfo(float).tiny)
+    # The part of the way at which each falling weight is zero.
+    steps = np.where(falling, weights / fall, np.inf)
+    step = float(steps.min())
+    out = falling & (steps <= step)
+    moved = np.maximum(weights + min(step, 1.0) * (target - weights), 0.0)
     moved[out] = 0.0
     return moved, out
 
 
 def _solve(gram: Vector, linear: Vector, sum_to_one: bool) -> tuple[Vector, float]:
+    """The minimum without w >= 0, and the multiplier of sum(w) = 1 (0 without it)."""
     if not sum_to_one:
         return _solved(gram, linear), 0.0
     both = _solved(gram, np.stack([linear, np.ones(len(linear))], axis=1))
@@ -158,9 +166,3 @@ def _solved(gram: Vector, right: Vector) -> Vector:
         return np.asarray(np.linalg.solve(gram, right), dtype=np.float64)
     except np.linalg.LinAlgError:
         return np.asarray(np.linalg.lstsq(gram, right, rcond=None)[0], dtype=np.float64)
-
-
-def _one(member: int, of: int) -> Vector:
-    weights = np.zeros(of)
-    weights[member] = 1.0
-    return weights

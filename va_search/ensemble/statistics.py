@@ -1,244 +1,236 @@
-"""One streaming pass over the frames: the sufficient statistics of members and annotation.
+"""Sufficient statistics of members and annotation: all that CCC(w) needs to know of the frames.
 
-Conventions: `Moments` and `Statistics` say what they are and need. The pass reads every mapped
-column once, in row blocks, and holds one block in float64 beside the result: ROWS * M * 8 bytes.
-Every member is shifted by a constant (its mean over the first labelled stretch) and accumulated in
-float64: without it an offset of 1000 destroys the covariance's digits. Products are BLAS's
-symmetric rank-k updates. A block per recording takes R * M^2 * 8 bytes; where that is over the
-budget recordings are summed in groups, as small as memory allows and never across two folds.
-Unlabelled frames (NaN annotation) are left out; a NaN or infinite prediction is refused by the
-member's name."""
+Conventions: one dimension at a time; M members, B blocks, a block being one recording or, where
+memory asks for it, a group of recordings. The CCC of p = Σ wᵢ pᵢ over the labelled frames,
+
+    CCC(w) = 2 w·c / (wᵀ S w + v + (w·m − μ)²),
+
+depends on the frames only through the member means m, their population covariance S, the covariance
+c with the annotation and the annotation's mean μ and variance v (all divide by n, as the
+challenge's metric does). Counts, sums and cross-products add up over recordings, so a fold, a bag
+or a bootstrap sample of recordings is a weighted sum of blocks and never reads a frame again.
+`times` is always (block,): how often each block counts; None counts each once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.ensemble.moments import Groups, Indexes, Moments, Statistics, Vector
-from va_search.errors import InputError
+from va_search.metrics import ccc_from_moments
 
-__all__ = ["BUDGET", "Moments", "Statistics", "Vector", "groups_within", "measure"]
-
-Column = NDArray[np.floating]
-ROWS = 8192
-"""Frames read at a time: 64 MiB of float64 for a thousand members."""
-BUDGET = 2 * 2**30
-"""Bytes that the blocks of one dimension may take."""
-
-
-def measure(
-    predictions: Sequence[Column],
-    annotation: Column,
-    recordings: Sequence[tuple[str, int]],
-    members: Sequence[str],
-    *,
-    parts: Sequence[Sequence[int]] = (),
-    budget: int = BUDGET,
-    known: Statistics | None = None,
-) -> Statistics:
-    """Statistics in one pass over the frames.
-
-    `predictions`: one (frames,) array per member, mapped or not, read once and in order.
-    `annotation`: (frames,), NaN unlabelled. `recordings`: name and number of frames of each, in the
-    order of the rows. `members`: their names, each once. `parts`: the folds, as indexes of
-    recordings, that no block may straddle; `budget`: see `groups_within`. `known`: statistics of
-    some of these members on the same frames, found by their names; only the rows and columns of the
-    others are then computed. InputError when a labelled frame's prediction is NaN or infinite,
-    naming all such members, and as `groups_within`."""
-    if any(len(p) != len(annotation) for p in predictions) or sum(n for _, n in recordings) != len(
-        annotation
-    ):
-        raise ValueError(
-            f"lengths must agree, but got annotation {len(annotation)}, recordings {sum(n for _, n in recordings)}, "
-            f"predictions {sorted({len(p) for p in predictions})}"
-        )
-    groups = groups_within(budget, [frames for _, frames in recordings], len(members), parts)
-    have = set() if known is None else set(known.labels)
-    new = [index for index, member in enumerate(members) if member not in have]
-    old = [index for index, member in enumerate(members) if member in have]
-    stretch = _first_labelled(annotation)
-    shifts = np.zeros(len(members))
-    shifts[new] = [_shift(predictions[member], stretch) for member in new]
-    label_shift = _shift(annotation, stretch) if known is None else known.label_shift
-    blocks = _empty(groups, [name for name, _ in recordings], members, shifts, label_shift)
-    if known is not None and old:
-        _adopt(blocks, known if known.groups == groups else known.grouped(groups), old)
-    read = _Pass(blocks, new, old)
-    with np.errstate(invalid="ignore", over="ignore"):
-        for rows in _row_blocks(annotation, recordings, groups):
-            read.add(predictions, annotation, rows)
-    read.mirror()
-    _refuse_non_finite(blocks, recordings)
-    return blocks
-
-
-def groups_within(
-    budget: int, frames: Sequence[int], members: int, parts: Sequence[Sequence[int]] = ()
-) -> Groups:
-    """Which recordings are summed in one block: each is alone where that fits into `budget` bytes,
-    else groups.
-
-    Groups are halves of halves of the `parts` (recordings in no part make one more part), as small
-    as fits, so that the groups of more members are unions of the groups of fewer. InputError when
-    one block per part is too much."""
-    most = budget // (8 * members**2)
-    if len(frames) <= most:
-        return tuple((index,) for index in range(len(frames)))
-    inside = {index for part in parts for index in part}
-    rest = [index for index in range(len(frames)) if index not in inside]
-    groups = [sorted(part) for part in (*parts, rest) if part]
-    if len(groups) > most:
-        raise InputError(
-            f"{members} members: statistics of {len(groups)} folds take "
-            f"{len(groups) * members**2 * 8 / 2**30:.1f} GiB, "
-            f"the limit is {budget / 2**30:.1f} GiB; ensemble fewer trials (fewer studies at once)"
-        )
-    while len(halves := [half for group in groups for half in _halved(group)]) <= most and len(
-        halves
-    ) > len(groups):
-        groups = halves
-    return tuple(tuple(group) for group in sorted(groups))
-
-
-def _halved(group: list[int]) -> list[list[int]]:
-    middle = (len(group) + 1) // 2
-    return [half for half in (group[:middle], group[middle:]) if half]
+Vector = NDArray[np.float64]
+Indexes = NDArray[np.intp]
+Groups = tuple[tuple[int, ...], ...]
+AT_ONCE = 2**28
+"""Bytes of bags' cross-products that are held at once."""
+SMALLEST = 1e-12
+"""Variances below so much of the larger one are rounding."""
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Labelled frames that are read together: where they stand, and which block each stretch of
-    them belongs to."""
+class Moments:
+    """Population moments of M members and the annotation over some frames."""
 
-    at: slice | Indexes
-    size: int
-    stretches: list[tuple[int, int, int]]  # block, from, to; within the rows
+    frames: float
+    mean: Vector  # (member,)
+    covariance: Vector  # (member, member)
+    with_label: Vector  # (member,) covariance with the annotation
+    label_mean: float
+    label_variance: float
 
+    def ccc(self, weights: Vector) -> float:
+        """CCC of the weighted sum of the members; NaN where the denominator is zero."""
+        covariance = float(weights @ self.with_label)
+        variance = float(weights @ self.covariance @ weights)
+        bias = float(weights @ self.mean) - self.label_mean
+        return float(ccc_from_moments(covariance, variance, self.label_variance, bias))
 
-def _row_blocks(
-    annotation: Column, recordings: Sequence[tuple[str, int]], groups: Groups
-) -> Iterator[_Rows]:
-    block_of = np.empty(len(recordings), dtype=np.intp)
-    for block, group in enumerate(groups):
-        block_of[list(group)] = block
-    labelled = np.flatnonzero(~np.isnan(annotation))
-    blocks = np.repeat(block_of, [frames for _, frames in recordings])[labelled]
-    high = 0
-    while high < len(labelled):
-        low, high = high, min(high + ROWS, len(labelled))
-        edges = [0, *(np.flatnonzero(np.diff(blocks[low:high])) + 1).tolist(), high - low]
-        if (
-            high < len(labelled) and edges[-2] > ROWS // 2
-        ):  # end with a block: a product for each piece costs time
-            edges.pop()
-            high = low + edges[-1]
-        rows, of_rows = labelled[low:high], blocks[low:high]
-        stretches = [(int(of_rows[a]), a, b) for a, b in pairwise(edges)]
-        first, last = int(rows[0]), int(rows[-1])
-        whole = last - first + 1 == len(rows)  # a slice of a mapped column is read without a copy
-        yield _Rows(slice(first, last + 1) if whole else rows, len(rows), stretches)
+    def ccc_of_each(self) -> Vector:
+        """(member,) CCC of every member alone."""
+        variances = np.diag(self.covariance)
+        bias = self.mean - self.label_mean
+        return ccc_from_moments(self.with_label, variances, self.label_variance, bias)
 
-
-class _Pass:
-    """Adds up the members at `new` (indexes), alone and with those at `old`, whose own products are
-    there already."""
-
-    def __init__(self, blocks: Statistics, new: list[int], old: list[int]) -> None:
-        self.blocks = blocks
-        self.new = np.array(new, dtype=np.intp)
-        self.old = np.array(old, dtype=np.intp)
-        self.order = np.concatenate([self.new, self.old])
-        self.values = np.empty((len(self.order), ROWS))  # (member, frame)
-        self.products = np.empty((len(new), len(self.order)))
-
-    def add(self, predictions: Sequence[Column], annotation: Column, rows: _Rows) -> None:
-        blocks = self.blocks
-        y = np.subtract(annotation[rows.at], blocks.label_shift, dtype=np.float64)
-        x = self.values[:, : rows.size]
-        for at, member in enumerate(self.order.tolist()):
-            np.subtract(
-                predictions[member][rows.at], blocks.shifts[member], out=x[at], dtype=np.float64
-            )
-        for block, low, high in rows.stretches:
-            self._add(block, x[:, low:high], y[low:high])
-
-    def _add(self, block: int, x: Vector, y: Vector) -> None:
-        blocks, fresh = self.blocks, x[: len(self.new)]
-        blocks.counts[block] += len(y)
-        blocks.label_sums[block] += y.sum()
-        blocks.label_squares[block] += y @ y
-        blocks.with_label[block, self.new] += fresh @ y
-        blocks.sums[block, self.new] += fresh.sum(axis=1)
-        np.matmul(fresh, x.T, out=self.products)  # BLAS's syrk where all are new: half of the work
-        if len(self.old):
-            blocks.products[block][self.new[:, None], self.order] += self.products
-        else:
-            blocks.products[block] += self.products
-
-    def mirror(self) -> None:
-        """Fill the products of old members with new ones from those of new ones with old."""
-        for products in self.blocks.products if len(self.old) else ():
-            products[self.old[:, None], self.new] = products[self.new[:, None], self.old].T
-
-
-def _empty(
-    groups: Groups, names: Sequence[str], labels: Sequence[str], shifts: Vector, label_shift: float
-) -> Statistics:
-    blocks, members = len(groups), len(labels)
-    return Statistics(
-        counts=np.zeros(blocks),
-        sums=np.zeros((blocks, members)),
-        products=np.zeros((blocks, members, members)),
-        with_label=np.zeros((blocks, members)),
-        label_sums=np.zeros(blocks),
-        label_squares=np.zeros(blocks),
-        shifts=shifts,
-        label_shift=label_shift,
-        names=tuple(names[group[0]] for group in groups),
-        labels=tuple(labels),
-        groups=groups,
-    )
-
-
-def _adopt(blocks: Statistics, known: Statistics, members: Sequence[int]) -> None:
-    """Copy what is known of `members` (indexes in `blocks`), block by block to hold nothing
-    twice."""
-    place = {label: index for index, label in enumerate(known.labels)}
-    here = np.array(members, dtype=np.intp)
-    there = np.array([place[blocks.labels[member]] for member in members], dtype=np.intp)
-    blocks.shifts[here] = known.shifts[there]
-    blocks.sums[:, here] = known.sums[:, there]
-    blocks.with_label[:, here] = known.with_label[:, there]
-    for ours, theirs in zip(blocks.products, known.products, strict=True):
-        ours[here[:, None], here] = theirs[there[:, None], there]
-
-
-def _first_labelled(annotation: Column) -> Indexes:
-    return np.flatnonzero(~np.isnan(annotation))[:ROWS]
-
-
-def _shift(values: Column, rows: Indexes) -> float:
-    """Mean over `rows`; 0 where it is not finite (refused later)."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        shift = float(values[rows].astype(np.float64).mean()) if rows.size else 0.0
-    return shift if np.isfinite(shift) else 0.0
-
-
-def _refuse_non_finite(blocks: Statistics, recordings: Sequence[tuple[str, int]]) -> None:
-    bad = ~np.isfinite(blocks.sums) | ~np.isfinite(np.diagonal(blocks.products, axis1=1, axis2=2))
-    problems = []
-    for member in np.flatnonzero(bad.any(axis=0)).tolist():
-        where = [
-            ", ".join(recordings[index][0] for index in blocks.groups[block])
-            for block in np.flatnonzero(bad[:, member]).tolist()
-        ]
-        problems.append(
-            f"member {blocks.labels[member]}: NaN or infinite predictions in {len(where)} recordings "
-            f"({', '.join(where[:3])}{', …' if len(where) > 3 else ''}); expected finite numbers"
+    def subset(self, members: Indexes) -> Moments:
+        """The moments of some members, in the order of `members` (indexes)."""
+        return replace(
+            self,
+            mean=self.mean[members],
+            covariance=self.covariance[np.ix_(members, members)],
+            with_label=self.with_label[members],
         )
-    if problems:
-        raise InputError(*problems)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Additive statistics block by block, of values relative to `shifts` and `label_shift`."""
+
+    counts: Vector  # (block,) labelled frames
+    sums: Vector  # (block, member)
+    products: Vector  # (block, member, member)
+    with_label: Vector  # (block, member)
+    label_sums: Vector  # (block,)
+    label_squares: Vector  # (block,)
+    shifts: Vector  # (member,)
+    label_shift: float
+    names: tuple[str, ...]  # (block,) names of the recordings; of a group, its first one's
+    labels: tuple[str, ...]  # (member,) names of the members
+    # (block,) which recordings, by their index in the split, each block is the sum of
+    groups: Groups
+
+    @property
+    def recordings(self) -> int:
+        """Number of blocks: of recordings, unless they are grouped."""
+        return len(self.counts)
+
+    @property
+    def members(self) -> int:
+        return len(self.shifts)
+
+    def total(self, times: Vector | None = None) -> Moments:
+        """Moments over all recordings, or with each block counted `times` times."""
+        if times is None:
+            times = np.ones(self.recordings)
+        return self._moments(times, np.tensordot(times, self.products, axes=1))
+
+    def totals(self, times: Vector) -> Iterator[Moments]:
+        """`total` for every row of `times` (bag, block), many rows in one matrix product."""
+        at_once = max(1, AT_ONCE // (8 * self.members**2))
+        flat = self.products.reshape(self.recordings, -1)
+        for low in range(0, len(times), at_once):
+            rows = times[low : low + at_once]
+            for row, products in zip(rows, rows @ flat, strict=True):
+                yield self._moments(row, products.reshape(self.members, self.members))
+
+    def _moments(self, times: Vector, products: Vector) -> Moments:
+        frames = float(times @ self.counts)
+        if not frames > 0.0:
+            raise ValueError(f"at least one labelled frame is needed, but got {frames:g}")
+        mean = times @ self.sums / frames
+        label_mean = float(times @ self.label_sums) / frames
+        return Moments(
+            frames=frames,
+            mean=mean + self.shifts,
+            covariance=products / frames - np.outer(mean, mean),
+            with_label=times @ self.with_label / frames - mean * label_mean,
+            label_mean=label_mean + self.label_shift,
+            label_variance=float(times @ self.label_squares) / frames - label_mean**2,
+        )
+
+    def subset(self, members: Indexes) -> Statistics:
+        """The statistics of some members, in the order of `members` (indexes)."""
+        if np.array_equal(members, np.arange(self.members)):
+            return self  # without a copy
+        return replace(
+            self,
+            sums=self.sums[:, members],
+            products=self.products[:, members[:, None], members],
+            with_label=self.with_label[:, members],
+            shifts=self.shifts[members],
+            labels=tuple(self.labels[member] for member in members.tolist()),
+        )
+
+    def matched(self, times: Vector | None = None) -> tuple[Statistics, Vector]:
+        """The statistics of members scaled and shifted to the annotation's mean and variance, and
+        the scales (member,).
+
+        Mean and variance are those of the blocks that `times` counts. Where a member or the
+        annotation does not vary there, the member keeps its scale."""
+        moments = self.total(times)
+        variances = np.diag(moments.covariance)
+        scale, _ = matching(moments.mean, variances, moments.label_mean, moments.label_variance)
+        matched = replace(
+            self,
+            sums=self.sums * scale,
+            products=self.products * np.outer(scale, scale),
+            with_label=self.with_label * scale,
+            shifts=scale * (self.shifts - moments.mean) + moments.label_mean,
+        )
+        return matched, scale
+
+    def only(self, recordings: Iterable[int]) -> Vector:
+        """The `times` that count these recordings (indexes in the split) once and no others.
+
+        ValueError when a block holds some of them and others: blocks are made for given folds
+        (`measure`'s `parts`)."""
+        wanted = set(recordings)
+        times = np.zeros(len(self.groups))
+        for block, group in enumerate(self.groups):
+            inside = len(wanted.intersection(group))
+            if inside not in (0, len(group)):
+                raise ValueError(
+                    f"whole blocks of recordings are needed, but {sorted(wanted)} cuts {group}"
+                )
+            times[block] = inside > 0
+        return times
+
+    def without(self, recordings: Iterable[int]) -> Vector:
+        """The `times` that leave these recordings out; ValueError as in `only`."""
+        return 1.0 - self.only(recordings)
+
+    def grouped(self, parts: Sequence[Sequence[int]]) -> Statistics:
+        """One block per part, the sum of its recordings; those in no part are left out.
+
+        ValueError as in `only`."""
+        times = np.stack([self.only(part) for part in parts])  # (part, block)
+        first_blocks = np.argmax(times > 0.0, axis=1).tolist()
+        return replace(
+            self,
+            counts=times @ self.counts,
+            sums=times @ self.sums,
+            products=np.tensordot(times, self.products, axes=1),
+            with_label=times @ self.with_label,
+            label_sums=times @ self.label_sums,
+            label_squares=times @ self.label_squares,
+            names=tuple(self.names[block] for block in first_blocks),
+            groups=tuple(tuple(part) for part in parts),
+        )
+
+    def constant(self) -> list[int]:
+        """Indexes of the members that predict one value in all labelled frames (to float32's
+        precision)."""
+        moments = self.total()
+        smallest = (np.finfo(np.float32).eps * np.maximum(np.abs(moments.mean), 1e-30)) ** 2
+        return np.flatnonzero(np.diag(moments.covariance) <= smallest).tolist()
+
+    def pooled_ccc(self, weights: Vector) -> float:
+        """CCC over all frames when block b is predicted with `weights[b]`, (block, member): the
+        score of out-of-fold predictions, without making one of them."""
+        sums = np.einsum("bm,bm->b", weights, self.sums)
+        squares = np.einsum("bm,bmk,bk->b", weights, self.products, weights, optimize=True)
+        with_label = np.einsum("bm,bm->b", weights, self.with_label)
+        # (block,) the prediction is w·(x − shift) + offset, on the scale of y − label_shift
+        offsets = weights @ self.shifts - self.label_shift
+        frames = float(self.counts.sum())
+        mean = float((sums + self.counts * offsets).sum()) / frames
+        label_mean = float(self.label_sums.sum()) / frames
+        square = float((squares + 2 * offsets * sums + self.counts * offsets**2).sum()) / frames
+        product = float((with_label + offsets * self.label_sums).sum()) / frames
+        return float(
+            ccc_from_moments(
+                covariance=product - mean * label_mean,
+                variance=square - mean**2,
+                label_variance=float(self.label_squares.sum()) / frames - label_mean**2,
+                bias=mean - label_mean,
+            )
+        )
+
+
+def matching(
+    mean: Vector, variance: Vector, label_mean: Vector | float, label_variance: Vector | float
+) -> tuple[Vector, Vector]:
+    """(scale, offset), of any shape, that give predictions the annotation's mean and variance.
+
+    An average of models varies less than the annotation, and the CCC punishes that. For predictions
+    p with correlation r to the annotation y, CCC(s·p + o) is highest at s = sd(y) / sd(p) and
+    o = mean(y) − s·mean(p), where it is r (Lin 1989; for r > 0). A prediction or an annotation
+    without variance can't be matched and is left alone: (1, 0)."""
+    possible = (variance > SMALLEST * label_variance) & (label_variance > SMALLEST * variance)
+    ratio = np.ones(np.broadcast(variance, label_variance).shape)
+    np.divide(label_variance, variance, out=ratio, where=possible)
+    scale = np.sqrt(ratio)
+    offset: Vector = np.where(possible, label_mean - scale * mean, 0.0)
+    return scale, offset

@@ -16,12 +16,19 @@ from typing import Any
 
 from va_search import __version__
 from va_search.data.store import MIX, Recording, Store, frames_hash, positions
-from va_search.ensemble.apply import PostProcessing
 from va_search.ensemble.candidates import find_candidates, find_store
 from va_search.ensemble.compare import named
-from va_search.ensemble.predicted import predict
+from va_search.ensemble.post_processing import PostProcessing
 from va_search.ensemble.recipe import Recipe
-from va_search.ensemble.saved import Ensemble, MeasuredOn, Member, Part, Scores, Weighted
+from va_search.ensemble.saved import (
+    BlendPart,
+    Ensemble,
+    EnsembleMember,
+    MeasuredOn,
+    Scores,
+    Weighted,
+    predict,
+)
 from va_search.errors import InputError
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS, ccc
@@ -46,11 +53,13 @@ def heading(recipe: Recipe, name: str, studies: Sequence[str], store: Store) -> 
     }
 
 
-def member_of(candidate: Trial, weight: float, ccc: float | None, gain: float | None) -> Member:
+def member_of(
+    candidate: Trial, weight: float, ccc: float | None, gain: float | None
+) -> EnsembleMember:
     """A candidate with its weight, as it is saved."""
     settings = candidate.noted_settings or {}
     about = {key: settings.get(key) for key in ("encoder", "fusion", "features", "seed")}
-    return Member(
+    return EnsembleMember(
         study=candidate.study,
         trial=candidate.id,
         weight=weight,
@@ -132,7 +141,7 @@ def blend(
         dimensions={},
         scores=UNSCORED,
         best_single=UNSCORED,
-        parts=[Part(share=share, ensemble=one) for share, one in parts],
+        parts=[BlendPart(share=share, ensemble=one) for share, one in parts],
     )
     if not made.measured_on.recordings:
         return made.model_copy(update={"frames_hash": frames_hash(())})

@@ -13,12 +13,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from va_search.ensemble.saved import Difference, Ensemble, Spread
+from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
+from va_search.ensemble.saved import Ensemble
 from va_search.metrics import DIMENSIONS
 from va_search.trial import ALL
 
 Outcome = Literal["better", "ahead", "same", "behind", "worse", "unknown"]
 """Ahead and behind are within chance; better and worse are not."""
+COMPARISONS = {
+    "better": "better than",
+    "ahead": "not certainly better than",
+    "behind": "not better than",
+    "worse": "worse than",
+}
 SAME = 1e-9
 """A smaller difference is none."""
 FOLLOWS, FOLLOWS_A_LITTLE = 0.3, 0.1
@@ -38,7 +45,7 @@ class Verdict:
     ensemble: float | None
     best_single: float | None
     difference: float | None
-    interval: tuple[float, float] | None
+    interval: Interval | None
     dimensions: dict[str, Outcome]
     text: str
 
@@ -56,12 +63,12 @@ def verdict_of(ensemble: Ensemble) -> Verdict:
     score."""
     scores, single = ensemble.scores.get("out_of_fold"), ensemble.best_single.get("out_of_fold")
     what = "configuration" if ensemble.measured_on.fold == ALL else "trial"
-    if not scores or not single:
-        reason = ensemble.measured_on.reason or "there is no out-of-fold score"
-        return _unknown(
-            f"Whether this ensemble is better than a single {what} is not known: {reason}."
-        )
-    return judge(scores, single, ensemble.differences, what=what)
+    if scores and single:
+        return judge(scores, single, ensemble.differences, what=what)
+    reason = ensemble.measured_on.reason or "there is no out-of-fold score"
+    text = f"Whether this ensemble is better than a single {what} is not known: {reason}."
+    outcomes: dict[str, Outcome] = dict.fromkeys(DIMENSIONS, "unknown")
+    return Verdict("unknown", None, None, None, None, outcomes, text)
 
 
 def judge(
@@ -74,60 +81,32 @@ def judge(
 ) -> Verdict:
     """The verdict on out-of-fold scores {valence, arousal, score} against those of the best single
     trial."""
-    outcomes = {
-        name: _outcome(scores[name], single[name], differences, name)
-        for name in (*DIMENSIONS, "score")
-    }
-    difference = (differences or {}).get("score")
-    value = scores["score"] - single["score"]
-    interval = None if difference is None else difference.interval
-    outcome = outcomes["score"]
-    return Verdict(
-        outcome=outcome,
-        ensemble=scores["score"],
-        best_single=single["score"],
-        difference=value,
-        interval=interval,
-        dimensions={name: outcomes[name] for name in DIMENSIONS},
-        text=_sentence(outcome, (scores["score"], single["score"]), interval, who, what),
-    )
+    intervals: dict[str, Interval | None] = dict.fromkeys((*DIMENSIONS, "score"))
+    for name, difference in (differences or {}).items():
+        intervals[name] = difference.interval
+    outcomes = {}
+    for name, interval in intervals.items():
+        outcomes[name] = _outcome(scores[name] - single[name], interval)
+    score, single_score, interval = scores["score"], single["score"], intervals["score"]
+    outcome = outcomes.pop("score")
+    text = _sentence(outcome, (score, single_score), interval, who, what)
+    value = score - single_score
+    return Verdict(outcome, score, single_score, value, interval, outcomes, text)
 
 
-def _unknown(text: str) -> Verdict:
-    nothing: dict[str, Outcome] = dict.fromkeys(DIMENSIONS, "unknown")
-    return Verdict("unknown", None, None, None, None, nothing, text)
-
-
-def _outcome(
-    score: float, single: float, differences: Mapping[str, Difference] | None, name: str
-) -> Outcome:
-    difference = (differences or {}).get(name)
-    value = score - single
-    if not math.isfinite(value):
+def _outcome(difference: float, interval: Interval | None) -> Outcome:
+    if not math.isfinite(difference):
         return "unknown"
-    if abs(value) < SAME:
+    if abs(difference) < SAME:
         return "same"
-    certain = (
-        difference is not None
-        and difference.interval is not None
-        and _excludes_zero(difference.interval)
-    )
-    if value > 0.0:
-        return "better" if certain else "ahead"
-    return "worse" if certain else "behind"
-
-
-def _excludes_zero(interval: tuple[float, float]) -> bool:
-    low, high = interval
-    return low > 0.0 or high < 0.0
+    within_chance = interval is None or interval[0] <= 0.0 <= interval[1]
+    if within_chance:
+        return "ahead" if difference > 0.0 else "behind"
+    return "better" if difference > 0.0 else "worse"
 
 
 def _sentence(
-    outcome: Outcome,
-    scores: tuple[float, float],
-    interval: tuple[float, float] | None,
-    who: str,
-    what: str,
+    outcome: Outcome, scores: tuple[float, float], interval: Interval | None, who: str, what: str
 ) -> str:
     """`scores`: of the ensemble and of the best single trial."""
     if outcome == "unknown":
@@ -138,32 +117,25 @@ def _sentence(
         return (
             f"On unseen people {who} is as good as {best}: score {score:.3f} out-of-fold for both."
         )
-    chance = ", but chance is not known: build it again"
+    between, chance = "", "but chance is not known: build it again"
     if interval is not None:
-        chance = (
-            ", within chance" if outcome in ("ahead", "behind") else ", more than chance explains"
-        )
-    between = "" if interval is None else f" (95 % {signed(interval[0])} to {signed(interval[1])})"
-    numbers = f"score {score:.3f} against {single:.3f}, difference {signed(score - single)}{between}{chance}"
-    comparison = {
-        "better": "better than",
-        "ahead": "not certainly better than",
-        "behind": "not better than",
-        "worse": "worse than",
-    }[outcome]
-    advice = "" if outcome in ("better", "ahead") else "; use --recipe best"
-    return f"On unseen people {who} is {comparison} {best}: {numbers}{advice}."
+        between = f" (95 % {signed(interval[0])} to {signed(interval[1])})"
+        within = outcome in ("ahead", "behind")
+        chance = "within chance" if within else "more than chance explains"
+    advice = "; use --recipe best" if outcome in ("behind", "worse") else ""
+    return (
+        f"On unseen people {who} is {COMPARISONS[outcome]} {best}: score {score:.3f} against "
+        f"{single:.3f}, difference {signed(score - single)}{between}, {chance}{advice}."
+    )
 
 
 def signed(value: float) -> str:
     """A difference with its sign, in three digits."""
-    text = f"{value:+.3f}"
-    return text.replace("-", "−")
+    return f"{value:+.3f}".replace("-", "−")
 
 
-def within_recordings(dimension: str, pooled: float | None, spread: Spread) -> str:
-    """What the scores of single recordings mean, in one sentence: is time followed within a
-    recording?"""
+def within_recordings(dimension: str, pooled: float | None, spread: RecordingSpread) -> str:
+    """One sentence on the scores of single recordings: is time followed within a recording?"""
     correlation = spread.correlation
     if spread.median is None or pooled is None:
         return ""

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.store import Recording, Store, frames_hash, positions
-from va_search.ensemble.predicted import predict
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, predict
 from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from va_search.data.store import MIX, FeatureSet, Recording, Store
 from va_search.ensemble import saved
-from va_search.ensemble.apply import finished
+from va_search.ensemble.post_processing import finished
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.metrics import DIMENSIONS
@@ -57,7 +57,7 @@ class MemberModels:
     models: list[tuple[TrainedModel, list[str]]]
 
 
-def _each_member(ensemble: Ensemble) -> Iterator[tuple[int, Ensemble, str, saved.Member]]:
+def _each_member(ensemble: Ensemble) -> Iterator[tuple[int, Ensemble, str, saved.EnsembleMember]]:
     """Index of the piece, piece, dimension and member, for all members of all pieces."""
     for index, (_, piece) in enumerate(ensemble.pieces):
         for dimension in DIMENSIONS:

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 
 from va_search.data.store import SPLITS, FeatureSet, Recording, Store, frames_hash
-from va_search.ensemble.predicted import predict as predict_from_bank
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank
@@ -133,7 +132,7 @@ def _from_bank(
     if frames_hash(recordings) != hashes.get(split):
         return None
     try:
-        banked = predict_from_bank(ensemble, bank, split, recordings)
+        banked = from_the_bank(ensemble, bank, split, recordings)
     except InputError:  # a home that has the weights only
         return None
     return float(np.abs(banked - raw).max())

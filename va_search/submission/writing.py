@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.store import Store, frames_hash
-from va_search.ensemble.predicted import predict
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, predict
 from va_search.ensemble.unscored import in_sample
 from va_search.errors import InputError, unknown_name
 from va_search.metrics import DIMENSIONS

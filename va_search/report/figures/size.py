@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from va_search.ensemble import select
 from va_search.ensemble.material import Material, gather
-from va_search.ensemble.moments import Moments, Vector
+from va_search.ensemble.methods import select_greedily, top_members
+from va_search.ensemble.statistics import Moments, Vector
 from va_search.errors import VaSearchError
 from va_search.report.figures.drawing import (
     COLOURS,
@@ -92,8 +92,8 @@ def paths(material: Material, rule: Rule) -> Path:
 
 def _picture(material: Material, dimension: str) -> Picture:
     found = {
-        "greedy": paths(material, lambda moments, size: select.greedy(moments, size - 1)),
-        "equal weights": paths(material, select.top_k),
+        "greedy": paths(material, lambda moments, size: select_greedily(moments, size - 1)),
+        "equal weights": paths(material, top_members),
     }
     name = f"size-{dimension}"
     with drawing(name):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from va_search.ensemble.saved import Both, Ensemble, Member, Single, Weighted
+from va_search.ensemble.saved import Ensemble, EnsembleMember, Single, SingleForBoth, Weighted
 from va_search.ensemble.verdict import verdict_of
 from va_search.errors import counted
 from va_search.models.menu import ENCODERS
@@ -63,7 +63,7 @@ def _member_rows(part: Weighted, share: float, *, many: bool) -> list[Row]:
     return rows
 
 
-def _member_row(member: Member, share: float, *, many: bool) -> Row:
+def _member_row(member: EnsembleMember, share: float, *, many: bool) -> Row:
     model = ELSEWHERE if member.encoder is None else ENCODERS.title(member.encoder)
     if member.source == "folds":
         model += f" over {len(member.trials or {}) or 'all'} folds"
@@ -119,7 +119,7 @@ def _single_row(single: Single, dimension: str, *, many: bool, best: bool) -> Ro
     return row(label, "", "", "", number(scores.in_sample), out_of_fold, trial, kind="total")
 
 
-def _both_row(both: Both, dimension: str, *, many: bool) -> Row:
+def _both_row(both: SingleForBoth, dimension: str, *, many: bool) -> Row:
     trial = Cell(f"{both.study}/{both.trial}" if many else both.trial, code=True)
     in_sample = (both.scores.get("in_sample") or {}).get(dimension)
     out_of_fold = (both.scores.get("out_of_fold") or {}).get(dimension)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from va_search.ensemble import select, weigh
-from va_search.ensemble.moments import Statistics
-from va_search.ensemble.statistics import measure
-from va_search.ensemble.weigh import METHODS
+from va_search.ensemble import methods
+from va_search.ensemble.measure import measure
+from va_search.ensemble.methods import METHODS
+from va_search.ensemble.pipeline import shrink
+from va_search.ensemble.statistics import Statistics
 from va_search.metrics import ccc
 
 LENGTHS = (60, 45, 80, 30, 70, 55)
@@ -133,27 +134,29 @@ def test_ties_go_to_the_first_trial(name: str) -> None:
 def test_bagged_greedy_is_the_mean_of_greedy_on_bags() -> None:
     statistics = statistics_of(frames(9))
     each = np.array([1.0, 5.0, 1.0, 1.0, 0.0, 1.0])
-    weights = weigh.bagged_greedy(statistics, each, bags=7, steps=9, seed=3)
+    weights = methods.bagged_greedy(statistics, each, bags=7, steps=9, seed=3)
     drawn = np.zeros((7, 6))
     drawn[:, each > 0] = np.random.default_rng(3).multinomial(5, np.full(5, 1 / 5), size=7)
-    single = [select.greedy(statistics.total(bag * each), 9, 1) for bag in drawn]
+    single = [methods.select_greedily(statistics.total(bag * each), 9, 1) for bag in drawn]
     np.testing.assert_allclose(weights, np.mean(single, axis=0), atol=1e-12)
-    assert not np.allclose(weights, weigh.bagged_greedy(statistics, each, bags=7, steps=9, seed=4))
+    assert not np.allclose(
+        weights, methods.bagged_greedy(statistics, each, bags=7, steps=9, seed=4)
+    )
 
 
 def test_bags_over_members_let_weaker_members_in() -> None:
     statistics = statistics_of(frames(10))
-    whole = weigh.bagged_greedy(statistics, bags=40, steps=10)
-    halves = weigh.bagged_greedy(statistics, bags=40, steps=10, members=0.5)
+    whole = methods.bagged_greedy(statistics, bags=40, steps=10)
+    halves = methods.bagged_greedy(statistics, bags=40, steps=10, member_part=0.5)
     check("bagged_greedy", halves, statistics.members)
     assert np.count_nonzero(halves) > np.count_nonzero(whole)
 
 
 def test_bags_in_pieces_are_the_same_bags(monkeypatch: pytest.MonkeyPatch) -> None:
     statistics = statistics_of(frames(11))
-    weights = weigh.bagged_greedy(statistics)
-    monkeypatch.setattr("va_search.ensemble.moments.AT_ONCE", 3 * 8 * 8 * 8)
-    np.testing.assert_allclose(weigh.bagged_greedy(statistics), weights, atol=1e-12)
+    weights = methods.bagged_greedy(statistics)
+    monkeypatch.setattr("va_search.ensemble.statistics.AT_ONCE", 3 * 8 * 8 * 8)
+    np.testing.assert_allclose(methods.bagged_greedy(statistics), weights, atol=1e-12)
 
 
 def test_bagged_greedy_is_fast_on_many_members() -> None:
@@ -166,7 +169,7 @@ def test_bagged_greedy_is_fast_on_many_members() -> None:
     seconds = []
     for _ in range(3):
         start = time.process_time()
-        weigh.bagged_greedy(statistics, bags=20, steps=50)
+        methods.bagged_greedy(statistics, bags=20, steps=50)
         seconds.append(time.process_time() - start)
     assert min(seconds) < 1.0
 
@@ -176,30 +179,32 @@ def test_ridge_and_nnls_are_least_squares_to_the_annotation() -> None:
     centred, wanted = x - x.mean(axis=1, keepdims=True), y - y.mean()
     free = np.linalg.lstsq(centred.T, wanted, rcond=None)[0]
     statistics = statistics_of((x, y))
-    np.testing.assert_allclose(weigh.ridge(statistics, strength=0.0), free / free.sum(), atol=1e-8)
+    np.testing.assert_allclose(
+        methods.ridge(statistics, strength=0.0), free / free.sum(), atol=1e-8
+    )
     from scipy.optimize import nnls
 
     positive = nnls(centred.T, wanted)[0]
-    np.testing.assert_allclose(weigh.nnls(statistics), positive / positive.sum(), atol=1e-8)
+    np.testing.assert_allclose(methods.nnls(statistics), positive / positive.sum(), atol=1e-8)
 
 
 def test_a_strong_ridge_only_asks_for_the_covariance() -> None:
     statistics = statistics_of(frames(13))
     direction = statistics.total().with_label
     np.testing.assert_allclose(
-        weigh.ridge(statistics, strength=1e9), direction / direction.sum(), atol=1e-6
+        methods.ridge(statistics, strength=1e9), direction / direction.sum(), atol=1e-6
     )
 
 
 def test_shrinkage_goes_from_the_weights_to_others() -> None:
     weights, others = np.array([0.7, 0.3, 0.0]), np.array([0.5, 0.0, 0.5])
-    np.testing.assert_allclose(weigh.shrink(weights, others, 0.0), weights)
-    np.testing.assert_allclose(weigh.shrink(weights, others, 1.0), others)
-    np.testing.assert_allclose(weigh.shrink(weights, others, 0.5), [0.6, 0.15, 0.25])
+    np.testing.assert_allclose(shrink(weights, others, 0.0), weights)
+    np.testing.assert_allclose(shrink(weights, others, 1.0), others)
+    np.testing.assert_allclose(shrink(weights, others, 0.5), [0.6, 0.15, 0.25])
     with pytest.raises(ValueError, match="amount"):
-        weigh.shrink(weights, others, 1.5)
+        shrink(weights, others, 1.5)
 
 
 def test_options_are_fixed_with_partial() -> None:
-    method: weigh.Method = partial(METHODS["top_k"], k=2)
+    method: methods.Method = partial(METHODS["top_k"], k=2)
     assert np.count_nonzero(method(statistics_of(frames()), None)) == 2

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from va_search.ensemble import select
-from va_search.ensemble.moments import Moments
-from va_search.ensemble.statistics import measure
+from va_search.ensemble import methods
+from va_search.ensemble.measure import measure
+from va_search.ensemble.statistics import Moments
 from va_search.metrics import ccc
 
 N = 400
@@ -61,19 +61,21 @@ def greedy_on_frames(
 def test_greedy_is_greedy_on_frames(seed: int, start: int) -> None:
     found, y = predictions(seed)
     expected = greedy_on_frames(found, y, steps=20, start=start)
-    np.testing.assert_allclose(select.greedy(moments_of(found, y), 20, start), expected, atol=1e-12)
+    np.testing.assert_allclose(
+        methods.select_greedily(moments_of(found, y), 20, start), expected, atol=1e-12
+    )
 
 
 def test_greedy_uses_the_best_ensemble_of_its_path() -> None:
     found, y = predictions(3)
     moments = moments_of(found, y)
-    scores = [moments.ccc(select.greedy(moments, steps)) for steps in range(40)]
+    scores = [moments.ccc(methods.select_greedily(moments, steps)) for steps in range(40)]
     assert all(b >= a - 1e-12 for a, b in pairwise(scores))
     assert scores[-1] > max(moments.ccc_of_each())
 
 
 def test_greedy_takes_a_member_again() -> None:
-    weights = select.greedy(moments_of(*predictions(1)), 50)
+    weights = methods.select_greedily(moments_of(*predictions(1)), 50)
     taken = weights[weights > 0]
     assert (
         len(np.unique(np.round(taken, 9))) > 1
@@ -84,13 +86,15 @@ def test_best_and_top_k_rank_by_ccc() -> None:
     found, y = predictions()
     moments = moments_of(found, y)
     order = np.argsort([-ccc(p, y) for p in found])
-    assert select.best(moments)[order[0]] == 1.0
-    assert set(np.flatnonzero(select.top_k(moments, 3))) == set(order[:3])
-    np.testing.assert_allclose(select.top_k(moments, 99), select.mean(moments))
+    assert methods.top_members(moments, 1)[order[0]] == 1.0
+    assert set(np.flatnonzero(methods.top_members(moments, 3))) == set(order[:3])
+    np.testing.assert_allclose(
+        methods.top_members(moments, 99), np.full(len(found), 1 / len(found))
+    )
 
 
 @pytest.mark.parametrize(
-    "rule", [select.best, lambda m: select.greedy(m, 0), lambda m: select.top_k(m, 1)]
+    "rule", [lambda m: methods.select_greedily(m, 0), lambda m: methods.top_members(m, 1)]
 )
 def test_ties_go_to_the_first_member(rule: Callable[[Moments], NDArray[np.float64]]) -> None:
     found, y = predictions()
@@ -114,7 +118,7 @@ def test_greedy_reaches_the_ccc_of_greedy_on_frames(
     found = [p + offset for p in found]
     expected = np.array(greedy_on_frames(found, y, steps=12, start=start))
     moments = moments_of(found, y)
-    weights = select.greedy(moments, 12, start)
+    weights = methods.select_greedily(moments, 12, start)
     assert moments.ccc(weights) == pytest.approx(
         ccc(np.tensordot(expected, found, axes=1), y), abs=1e-9
     )

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from trial_world import make_trial
 
-from va_search.ensemble.moments import Statistics
-from va_search.ensemble.prune import prune
-from va_search.ensemble.statistics import measure
+from va_search.ensemble.measure import measure
+from va_search.ensemble.pipeline import Prune, prune
+from va_search.ensemble.statistics import Statistics
 from va_search.trial import Trial
 
 KINDS = (
@@ -49,7 +49,7 @@ def world() -> tuple[Statistics, list[Trial]]:
 )
 def test_the_best_of_each_kind_are_kept(limits: dict[str, int], kept: list[int]) -> None:
     statistics, candidates = world()
-    assert np.flatnonzero(prune(statistics, None, candidates, **limits)).tolist() == kept
+    assert prune(statistics, None, candidates, Prune(**limits)).tolist() == kept
 
 
 def test_only_the_counted_recordings_rank_and_ties_go_to_the_first() -> None:
@@ -73,5 +73,5 @@ def test_only_the_counted_recordings_rank_and_ties_go_to_the_first() -> None:
 
 def test_a_limit_below_one_is_a_mistake_of_the_caller() -> None:
     statistics, candidates = world()
-    with pytest.raises(ValueError, match="at least 1"):
-        prune(statistics, None, candidates, top=0)
+    with pytest.raises(ValueError, match="greater than or equal to 1"):
+        prune(statistics, None, candidates, Prune(top=0))

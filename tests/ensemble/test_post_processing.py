@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from va_search.data.store import Recording
-from va_search.ensemble.apply import PostProcessing, combine, finished
-from va_search.ensemble.smooth import (
+from va_search.ensemble.post_processing import (
+    PostProcessing,
+    combine,
     delayed,
+    finished,
     moving_average,
     savitzky_golay,
     smoothed,

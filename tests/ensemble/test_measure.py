@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from va_search.ensemble import statistics as module
-from va_search.ensemble.moments import Statistics
-from va_search.ensemble.statistics import measure
+from va_search.ensemble import measure as module
+from va_search.ensemble.measure import measure
+from va_search.ensemble.statistics import Statistics
 from va_search.errors import InputError
 from va_search.metrics import ccc
 

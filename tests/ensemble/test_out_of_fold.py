@@ -12,12 +12,12 @@ from trial_world import make_trial
 
 from va_search.data.store import Recording
 from va_search.ensemble import sums
-from va_search.ensemble.apply import combine
 from va_search.ensemble.folds import make_folds
-from va_search.ensemble.honest import Fit, Fits, nested, winner
 from va_search.ensemble.material import Material
+from va_search.ensemble.measure import measure
+from va_search.ensemble.out_of_fold import Fits, FittedPipeline, nested, winner
+from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import read_recipe
-from va_search.ensemble.statistics import measure
 from va_search.metrics import ccc
 
 PEOPLE, EACH, FRAMES, MEMBERS = 5, 2, 60, 6
@@ -105,7 +105,7 @@ def value(found: np.ndarray | None) -> float:
     return float(sums.ccc(found.sum(axis=0)))
 
 
-def on_frames(of: Material, fit: Fit) -> np.ndarray:
+def on_frames(of: Material, fit: FittedPipeline) -> np.ndarray:
     return combine(fit.weights, [of.columns(i) for i in range(MEMBERS)], of.recordings, fit.post)
 
 
@@ -163,20 +163,20 @@ def test_choices_are_those_with_the_highest_inner_score() -> None:
     scores = {}
     for index, amount in enumerate(TUNED["shrink"]):  # type: ignore[arg-type]
         for match in (True, False):
-            for filter in judged.plan.filters:
+            for post in judged.pipeline.filters:
                 fixed = {
                     "method": "greedy",
                     "steps": 8,
                     "prune": {"top": 4},
                     "shrink": amount,
                     "match": match,
-                    "smooth": {"seconds": filter.window_seconds},
-                    "delay": {"seconds": filter.delay_seconds},
+                    "smooth": {"seconds": post.window_seconds},
+                    "delay": {"seconds": post.delay_seconds},
                 }
                 found = fits(of, fixed).out_of_fold(frozenset({2}))
-                scores[index, match, filter.window_seconds, filter.delay_seconds] = value(found)
+                scores[index, match, post.window_seconds, post.delay_seconds] = value(found)
     choice = judged.choice(frozenset({2}))
-    taken = (choice.shrink, choice.match, choice.filter.window_seconds, choice.filter.delay_seconds)
+    taken = (choice.shrink, choice.match, choice.post.window_seconds, choice.post.delay_seconds)
     assert scores[taken] == pytest.approx(max(scores.values()), abs=1e-9)
 
 
@@ -189,7 +189,7 @@ def test_the_nested_estimate_chooses_again_in_every_fold() -> None:
         scores = [value(one.out_of_fold(left)) for one in several]
         best = several[int(np.argmax(scores))]
         assert several[winner(several, left)] is best
-        total += best.predicted(left, part, best.choice(left)).sum(axis=0)
+        total += best.predicted(left, part).sum(axis=0)
     assert value(nested(several)) == pytest.approx(float(sums.ccc(total)))
     assert value(nested(several)) <= max(value(one.out_of_fold()) for one in several) + 1e-12
 
@@ -198,7 +198,7 @@ def test_two_parts_leave_nothing_to_choose_on_and_the_first_is_taken() -> None:
     of = material(people=2)
     assert len(of.folds.parts) == 2
     judged = fits(of, DOCUMENTS["all chosen"])
-    assert judged.choice(frozenset({0})) == judged.choices[0]
+    assert judged.choice(frozenset({0})) == judged.possibilities[0]
     assert np.isfinite(value(judged.out_of_fold()))
     assert judged.out_of_fold(frozenset({0})) is None and nested([judged], frozenset({0})) is None
 
@@ -208,7 +208,8 @@ def test_without_folds_there_is_no_out_of_fold_score() -> None:
     judged = fits(of, DOCUMENTS["all chosen"])
     assert judged.out_of_fold() is None and judged.gains([0]) is None
     assert (
-        np.isfinite(value(judged.in_sample())) and judged.choice(frozenset()) == judged.choices[0]
+        np.isfinite(value(judged.in_sample()))
+        and judged.choice(frozenset()) == judged.possibilities[0]
     )
 
 
@@ -226,7 +227,7 @@ def test_gains_are_what_is_lost_without_a_member(name: str) -> None:
             weights = fit.weights.copy()
             weights[member] = 0.0
             plain = dataclasses.replace(fit.post, scale=1.0, offset=0.0)
-            found = on_frames(of, Fit(weights / weights.sum(), 0.0, plain))
+            found = on_frames(of, FittedPipeline(weights / weights.sum(), 0.0, plain))
             if judged.choice(left).match:
                 used = np.setdiff1d(np.flatnonzero(~np.isnan(of.annotation)), rows(of, part))
                 p, y = found[used], of.annotation[used]
