@@ -134,9 +134,8 @@ def test_what_auto_took_is_explained_by_the_candidates_it_had(world: World) -> N
     for name in ("mean", "best"):
         text = f"method: {name}\nmembers: {{outside: false}}\n"
         (world.home.root / f"own_{name}.yaml").write_text(text)
-    auto = read_recipe(
-        "auto", {"method": "auto", "among": ["own_mean", "own_best"]}, beside=world.home.root
-    )
+    (world.home.root / "auto.yaml").write_text("method: auto\namong: [own_mean, own_best]\n")
+    auto = load_recipe(world.home.root / "auto.yaml")
     built = build(world.home, ["first"], auto, "a")
     for dimension, one in explain_ensemble(built, materials).items():
         taken = load_recipe(world.home.root / f"{built.dimensions[dimension].takes}.yaml")

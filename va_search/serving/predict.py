@@ -17,6 +17,7 @@ import torch
 
 from va_search.data.store import SPLITS, FeatureSet, Recording, Store, frames_hash
 from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import predict as from_the_bank
 from va_search.errors import InputError, unknown_name
 from va_search.predictions.bank import Bank
 from va_search.serving.members import Values, load_members, members_of, needed, predict_together
