@@ -18,10 +18,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from va_search import files
 from va_search.errors import VaSearchError
+from va_search.table import Table, terminal_parts
+from va_search.table import number as number  # noqa: PLC0414 (other commands import it from here)
 
 HomeOption = Annotated[
     str,
@@ -68,12 +70,15 @@ class Output:
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)
 
-    def show(self, what: Table | str) -> None:
-        """Part of the result for people; with --json it goes to standard error."""
-        if isinstance(what, str):
-            self.standard.print(what, markup=False, soft_wrap=True)
+    def show(self, part: Table | RichTable | str) -> None:
+        """Print a part of the result for people; with --json it goes to standard error."""
+        if isinstance(part, Table):
+            for piece in terminal_parts(part):
+                self.show(piece)
+        elif isinstance(part, str):
+            self.standard.print(part, markup=False, soft_wrap=True)
         else:
-            self.standard.print(what)
+            self.standard.print(part)
 
     def done(self, document: Any) -> None:
         """The whole result for programs; printed only with --json."""
@@ -165,11 +170,6 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
         raise
     finally:
         _CURRENT.reset(before)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A score for a table; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def duration(seconds: float | None) -> str:

@@ -1,5 +1,4 @@
-"""How far a study has come: the best so far over its trials, and the Pareto set of valence and
-arousal."""
+"""Progress of a study over its trials, and of its best trials over their epochs."""
 
 from __future__ import annotations
 
@@ -9,106 +8,129 @@ from itertools import accumulate
 from typing import Any
 
 from va_search.errors import counted
-from va_search.report.figures.drawing import (
-    COLOURS,
-    SERIES,
-    drawing,
-    grid,
-    legend_below,
-    panel,
-    picture,
-    whole_numbers,
-)
-from va_search.report.model import Figure, Missing
-from va_search.report.words import number
-from va_search.search.outcomes import MEASURES, pareto, values
+from va_search.metrics import DIMENSIONS
+from va_search.report.figures.drawing import COLOURS, GREY, SERIES, panel
+from va_search.report.gather import Gathered, Trial
+from va_search.report.pages import Figure, Picture
+from va_search.report.words import model_name
+from va_search.search.outcomes import pareto, values
+from va_search.table import Missing, number
 from va_search.tracking.entries import times
 
-DOTS = 1000
+MOST_DOTS = 1000
 """Trials that get a dot: every so many-th of more."""
+MOST_CURVES = 5
+"""Trials whose learning curves are shown."""
+DOTS: dict[str, Any] = {"color": GREY, "markersize": 4, "alpha": 0.6}
+NOTHING_YET = Missing("No trial with a validation score is complete yet.")
 
 
 def history_figure(records: Sequence[dict[str, Any]]) -> Figure:
     """The best valence, arousal and score so far, over trained trials in the order they finished; a
     dot is a trial."""
     title = "Best so far"
-    scored = sorted(
-        (record for record in records if record.get("best")), key=lambda record: times(record)[1]
-    )
+    scored = [record for record in records if record.get("best")]
     if not scored:
-        return Figure(title, missing=Missing("No trial with a validation score is complete yet."))
-    best = {name: _best_so_far(scored, name) for name in COLOURS}
-    with drawing("history"):
-        figure, axis = panel(width=6.4, height=3.4)
-        places = range(1, len(scored) + 1)
-        step = math.ceil(len(scored) / DOTS)
+        return Figure(title, missing=NOTHING_YET)
+    scored.sort(key=lambda record: times(record)[1])
+    with panel("history", x="complete trials", y="validation CCC", width=6.4, height=3.4) as drawn:
+        numbers = range(1, len(scored) + 1)
+        step = math.ceil(len(scored) / MOST_DOTS)
         dots = [_measured(record, "score") for record in scored[::step]]
-        axis.plot(
-            places[::step],
-            dots,
-            ".",
-            color=SERIES[4],
-            markersize=4,
-            alpha=0.6,
-            label="score of a trial",
+        drawn.axis.plot(numbers[::step], dots, ".", label="score of a trial", **DOTS)
+        reached = []
+        for name, colour in COLOURS.items():
+            best = list(accumulate((_measured(record, name) for record in scored), max))
+            drawn.axis.step(numbers, best, where="post", color=colour, label=f"best {name}")
+            reached.append(f"{name} {number(best[-1])}")
+        drawn.whole_numbers()
+        drawn.legend_below()
+        trials = counted(len(scored), "trial")
+        picture = drawn.picture(
+            f"Best validation CCC so far over {trials}; it reaches {', '.join(reached)}."
         )
-        for name, line in best.items():
-            axis.step(places, line, where="post", color=COLOURS[name], label=f"best {name}")
-        axis.set_xlabel("complete trials")
-        axis.set_ylabel("validation CCC")
-        whole_numbers(axis)
-        legend_below(figure)
-        grid(axis)
-        reached = ", ".join(f"{name} {number(line[-1])}" for name, line in best.items())
-        shown = picture(
-            figure,
-            "history",
-            f"Best validation CCC so far over {counted(len(scored), 'trial')}; it reaches {reached}.",
-        )
-    caption = f"{len(scored)} trained trials in the order they finished, CCC of each one's best epoch (in-sample)."
-    return Figure(title, (shown,), caption)
-
-
-def _best_so_far(scored: Sequence[dict[str, Any]], name: str) -> list[float]:
-    return list(accumulate((_measured(record, name) for record in scored), max))
+    caption = (
+        f"{len(scored)} trained trials in the order they finished, CCC of each one's best epoch "
+        "(in-sample)."
+    )
+    return Figure(title, (picture,), caption)
 
 
 def _measured(record: dict[str, Any], name: str) -> float:
-    found = values(record, name)
-    return -math.inf if found is None else found[0]
+    measured = values(record, name)
+    return -math.inf if measured is None else measured[0]
 
 
 def pareto_figure(records: Sequence[dict[str, Any]]) -> Figure:
     """Arousal over valence, and the trials that no other beats on one without losing on the
     other."""
     title = "Pareto set of valence and arousal"
-    pairs = [
-        pair
-        for record in records
-        if record.get("best") and (pair := values(record, "both")) is not None
-    ]
-    front = pareto(record for record in records if record.get("best"))
+    scored = [record for record in records if record.get("best")]
+    points = [point for record in scored if (point := values(record, "both")) is not None]
+    front = [(trial["valence"], trial["arousal"]) for trial in pareto(scored)]
     if not front:
-        return Figure(title, missing=Missing("No trial with a validation score is complete yet."))
-    with drawing("pareto"):
-        figure, axis = panel(width=6.4, height=3.8)
-        some = pairs[:: math.ceil(len(pairs) / DOTS)]
-        axis.plot(
-            *zip(*some, strict=True), ".", color=SERIES[4], markersize=4, alpha=0.6, label="trial"
+        return Figure(title, missing=NOTHING_YET)
+    with panel(
+        "pareto",
+        x="validation CCC of valence",
+        y="validation CCC of arousal",
+        grid="both",
+        width=6.4,
+        height=3.8,
+    ) as drawn:
+        dots = points[:: math.ceil(len(points) / MOST_DOTS)]
+        drawn.axis.plot(*zip(*dots, strict=True), ".", label="trial", **DOTS)
+        (line,) = drawn.axis.plot(*zip(*front, strict=True), "o-", color=COLOURS["score"])
+        line.set(label="Pareto set", markersize=5)
+        drawn.legend_below()
+        pairs = [f"{number(valence)} and {number(arousal)}" for valence, arousal in front[:8]]
+        share = f"{len(front)} of {len(points)} trials are in the Pareto set"
+        picture = drawn.picture(f"{share}: {'; '.join(pairs)}.")
+    caption = (
+        f"{len(points)} trained trials, CCC of each dimension's best epoch (in-sample); "
+        f"{len(front)} in the set."
+    )
+    return Figure(title, (picture,), caption)
+
+
+def learning_curves(gathered: Gathered) -> Figure:
+    """Validation CCC over epochs of the best trials by score; a dot is the best epoch, whose
+    weights are used."""
+    title = "Learning curves"
+    with_history = [trial for trial in gathered.on_main_fold if trial.history]
+    best = sorted(with_history, key=lambda trial: -(trial.score or 0.0))[:MOST_CURVES]
+    if not best:
+        why = "No complete trial was trained here with a validation score per epoch."
+        return Figure(title, missing=Missing(why))
+    caption = (
+        f"The {len(best)} best trials by score, validation CCC after each epoch (in-sample). A dot "
+        "is the best epoch, which differs between the dimensions; the trial predicts each "
+        "dimension from its own."
+    )
+    stopped = sum(trial.stopped for trial in best)
+    if stopped:
+        were = "was" if stopped == 1 else "were"
+        caption += f" {stopped} of them {were} stopped early by the search."
+    pictures = [_curves_picture(best, dimension) for dimension in DIMENSIONS]
+    return Figure(title, tuple(pictures), caption)
+
+
+def _curves_picture(best: Sequence[Trial], dimension: str) -> Picture:
+    name = f"learning-{dimension}"
+    with panel(name, title=dimension, x="epoch", y="validation CCC", height=3.8) as drawn:
+        for trial, colour in zip(best, SERIES, strict=False):
+            epochs = [int(epoch["epoch"]) for epoch in trial.history]
+            cccs = [epoch.get(f"ccc_{dimension}") for epoch in trial.history]
+            curve = [math.nan if ccc is None else float(ccc) for ccc in cccs]
+            label = f"{model_name(trial.settings)} {trial.trial[:6]}"
+            drawn.axis.plot(epochs, curve, color=colour, label=label)
+            heights = [-math.inf if math.isnan(height) else height for height in curve]
+            top = heights.index(max(heights))
+            drawn.axis.plot(epochs[top], curve[top], "o", color=colour, markersize=5)
+        drawn.whole_numbers()
+        drawn.legend_below()
+        reached = ", ".join(number(trial.ccc(dimension)) for trial in best)
+        return drawn.picture(
+            f"Validation {dimension} CCC over epochs of the {len(best)} best trials; they reach "
+            f"{reached}."
         )
-        line = [(one["valence"], one["arousal"]) for one in front]
-        axis.plot(
-            *zip(*line, strict=True), "o-", color=COLOURS["score"], markersize=5, label="Pareto set"
-        )
-        axis.set_xlabel(f"validation CCC of {MEASURES['both'][0]}")
-        axis.set_ylabel(f"validation CCC of {MEASURES['both'][1]}")
-        legend_below(figure)
-        grid(axis, "both")
-        told = "; ".join(
-            f"{number(valence)} and {number(arousal)}" for valence, arousal in line[:8]
-        )
-        shown = picture(
-            figure, "pareto", f"{len(front)} of {len(pairs)} trials are in the Pareto set: {told}."
-        )
-    caption = f"{len(pairs)} trained trials, CCC of each dimension's best epoch (in-sample); {len(front)} in the set."
-    return Figure(title, (shown,), caption)
