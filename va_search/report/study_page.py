@@ -80,7 +80,9 @@ def study_page(
 
 def _rank(record: dict[str, Any], measure: str) -> float:
     value = ranked_by(record, measure)
-    return -math.inf if value is None else value
+    if value is None:
+        return -math.inf
+    return value
 
 
 def _read(bank: Bank, records: Iterable[dict[str, Any]]) -> Iterable[Trial]:

@@ -49,14 +49,19 @@ class ConfigurationTrials:
 
     def spread(self, measure: str) -> Spread | None:
         """Valence, arousal or score over the seeds; None where no trial has it."""
-        values = [trial.ccc(measure) for trial in self.trials]
-        finite = [value for value in values if value is not None and math.isfinite(value)]
-        return Spread.of(finite) if finite else None
+        values = []
+        for trial in self.trials:
+            value = trial.ccc(measure)
+            if value is not None and math.isfinite(value):
+                values.append(value)
+        return Spread.of(values) if values else None
 
     def mean(self, measure: str) -> float:
         """The mean over the seeds, for ranking; −∞ where there is none."""
         spread = self.spread(measure)
-        return -math.inf if spread is None else spread.mean
+        if spread is None:
+            return -math.inf
+        return spread.mean
 
 
 def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
@@ -72,14 +77,12 @@ def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
 
 def score_cells(group: Sequence[ConfigurationTrials]) -> list[list[TableCell]]:
     """Valence, arousal and score of every configuration, the best of each measure in bold."""
-    best = {name: max(configuration.mean(name) for configuration in group) for name in MEASURES}
-    rows = []
-    for configuration in group:
-        cells = []
-        for name in MEASURES:
+    rows: list[list[TableCell]] = [[] for _ in group]
+    for name in MEASURES:
+        means = [configuration.mean(name) for configuration in group]
+        for cells, configuration, mean in zip(rows, group, means, strict=True):
             text = spread_text(configuration.spread(name))
-            cells.append(TableCell(text, best=configuration.mean(name) == best[name]))
-        rows.append(cells)
+            cells.append(TableCell(text, best=mean == max(means)))
     return rows
 
 
@@ -109,7 +112,9 @@ def model_name(settings: TrialSettings | None, trial: str = "") -> str:
 
 def feature_columns(store: Store | None) -> tuple[TableColumn, ...]:
     """The columns that feature sets stand in: one per modality of the store, or one."""
-    names = [f"{name[:1].upper()}{name[1:]} features" for name in _modalities(store)]
+    names = []
+    for modality in _modalities(store):
+        names.append(f"{modality[:1].upper()}{modality[1:]} features")
     return columns(*(names or ["Feature sets"]), kind="list")
 
 
@@ -118,12 +123,13 @@ def feature_texts(names: Sequence[str], store: Store | None) -> list[str]:
     modalities = _modalities(store)
     if store is None or not modalities:
         return [", ".join(names) or DASH]
-    by_modality: dict[str, list[str]] = {modality: [] for modality in modalities}
+    by_modality: dict[str, list[str]] = {}
     for name in names:
+        modality = modalities[-1]
         if name in store.feature_sets:
-            by_modality[store.feature_sets[name].modality].append(name)
-    by_modality[modalities[-1]] += [name for name in names if name not in store.feature_sets]
-    return [", ".join(sets) or DASH for sets in by_modality.values()]
+            modality = store.feature_sets[name].modality
+        by_modality.setdefault(modality, []).append(name)
+    return [", ".join(by_modality.get(modality, [DASH])) for modality in modalities]
 
 
 def _modalities(store: Store | None) -> list[str]:
@@ -131,7 +137,9 @@ def _modalities(store: Store | None) -> list[str]:
     if store is None:
         return []
     names = dict.fromkeys(feature_set.modality for feature_set in store.feature_sets.values())
-    return list(names) if 1 < len(names) <= MOST_MODALITIES else []
+    if not 1 < len(names) <= MOST_MODALITIES:
+        return []
+    return list(names)
 
 
 # Settings -----------------------------------------------------------------------------------------
@@ -140,8 +148,9 @@ def _modalities(store: Store | None) -> list[str]:
 def effective_settings(settings: TrialSettings) -> dict[str, Any]:
     """The settings that have an effect, as JSON has them."""
     document = settings.model_dump(mode="json")
-    idle = unused(document)
-    return {name: value for name, value in document.items() if name not in idle}
+    for name in unused(document):
+        del document[name]
+    return document
 
 
 def varying(several: Iterable[TrialSettings]) -> list[str]:
@@ -150,9 +159,11 @@ def varying(several: Iterable[TrialSettings]) -> list[str]:
     for settings in several:
         for name, value in effective_settings(settings).items():
             values.setdefault(name, set()).add(json.dumps(value))
-    several_values = {name for name, different in values.items() if len(different) > 1}
-    names = [name for name in TrialSettings.model_fields if name in several_values]
-    return [name for name in names if name not in OWN_COLUMNS]
+    names = []
+    for name in TrialSettings.model_fields:
+        if name not in OWN_COLUMNS and len(values.get(name, ())) > 1:
+            names.append(name)
+    return names
 
 
 def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:
@@ -160,8 +171,19 @@ def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:
     if settings is None:
         return DASH
     values = effective_settings(settings)
-    texts = [f"{name} {value_text(values[name])}" for name in names if name in values]
+    texts = []
+    for name in names:
+        if name in values:
+            texts.append(f"{name} {value_text(values[name])}")
     return ", ".join(texts) or DASH
+
+
+def first_names(names: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: at most so many of the names."""
+    text = ", ".join(names[:most])
+    if len(names) > most:
+        text += f" and {len(names) - most} more"
+    return text
 
 
 def value_text(value: Any) -> str:
@@ -173,5 +195,5 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return "+".join(value_text(item) for item in value)
+        return "+".join(map(value_text, value))
     return str(value)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +22,7 @@ from va_search.report.figures.drawing import COLOURS, DASHED, INK, evenly, panel
 from va_search.report.gather import Gathered
 from va_search.report.pages import Figure, Picture
 from va_search.report.tables.ensemble import ChosenEnsemble
+from va_search.report.words import first_names
 from va_search.table import Missing, number
 
 CONSTANT = 1e-12
@@ -76,9 +76,9 @@ class PredictedCurves:
 
     def frames(self, dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Prediction and annotation over the frames of all recordings, (frames,) each."""
-        prediction = [curves.prediction[:, dimension] for curves in self.recordings]
-        annotation = [curves.annotation[:, dimension] for curves in self.recordings]
-        return np.concatenate(prediction), np.concatenate(annotation)
+        prediction = np.concatenate([curves.prediction for curves in self.recordings])
+        annotation = np.concatenate([curves.annotation for curves in self.recordings])
+        return prediction[:, dimension], annotation[:, dimension]
 
     def pooled(self, dimension: int) -> float:
         """CCC over all labelled frames."""
@@ -132,11 +132,13 @@ def _curves(
 ) -> tuple[RecordingCurves, ...]:
     """The frames' predictions, `values` (frames, dimension), cut into recordings."""
     annotations = store.annotations[positions(tuple(recordings))].astype(np.float64)
-    ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
     curves = []
-    for recording, (low, high) in zip(recordings, pairwise(ends), strict=True):
-        prediction = values[low:high].astype(np.float64)
-        curves.append(RecordingCurves(recording, prediction, annotations[low:high]))
+    start = 0
+    for recording in recordings:
+        frames = slice(start, start + recording.frames)
+        prediction = values[frames].astype(np.float64)
+        curves.append(RecordingCurves(recording, prediction, annotations[frames]))
+        start += recording.frames
     return tuple(curves)
 
 
@@ -158,8 +160,8 @@ def over_time(curves: PredictedCurves) -> Figure:
     """The best, the median and the worst recording by the mean of its two CCCs."""
     ranked = [recording for recording in curves.recordings if math.isfinite(recording.mean_ccc)]
     if not ranked:
-        why = "In no recording both annotations vary, so none is the best or the worst."
-        return Figure(OVER_TIME, missing=Missing(why))
+        reason = "In no recording both annotations vary, so none is the best or the worst."
+        return Figure(OVER_TIME, missing=Missing(reason))
     ranked.sort(key=lambda recording: -recording.mean_ccc)
     ranks = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
     pictures: list[Picture] = []
@@ -219,13 +221,13 @@ def scatter(curves: PredictedCurves) -> Figure:
         f"{curves.title}. At most {MOST_DOTS} labelled frames of all recordings, evenly picked; "
         "the CCC is over all of them. On the line prediction and annotation agree."
     )
-    pictures = [_scatter_picture(curves, index) for index in range(len(DIMENSIONS))]
+    pictures = [_scatter_picture(curves, dimension) for dimension in DIMENSIONS]
     return Figure(SCATTER, tuple(pictures), caption)
 
 
-def _scatter_picture(curves: PredictedCurves, index: int) -> Picture:
-    dimension, value = DIMENSIONS[index], number(curves.pooled(index))
-    prediction, annotation = curves.frames(index)
+def _scatter_picture(curves: PredictedCurves, dimension: str) -> Picture:
+    prediction, annotation = curves.frames(DIMENSIONS.index(dimension))
+    value = number(ccc(prediction, annotation))
     labelled = np.flatnonzero(~np.isnan(annotation))
     frames = labelled[evenly(len(labelled), MOST_DOTS)]
     low, high = curves.label_range
@@ -268,9 +270,7 @@ def each_recording(curves: PredictedCurves) -> Figure:
             else:
                 without.append(recording.recording.name)
         if without:
-            unnamed = len(without) - MOST_NAMES
-            cut = f" and {unnamed} more" if unnamed > 0 else ""
-            undefined.append(f"{dimension}: {', '.join(without[:MOST_NAMES])}{cut}")
+            undefined.append(f"{dimension}: {first_names(without, MOST_NAMES)}")
         if defined:
             pictures.append(_bars(curves, dimension, sorted(defined, reverse=True)))
     headline = "The dashed line is the CCC over all frames together, the headline number."
@@ -281,8 +281,8 @@ def each_recording(curves: PredictedCurves) -> Figure:
             f"{'; '.join(undefined)}."
         )
     if not pictures:
-        why = f"No recording has a CCC of its own. {caption}"
-        return Figure(EACH_RECORDING, missing=Missing(why))
+        reason = f"No recording has a CCC of its own. {caption}"
+        return Figure(EACH_RECORDING, missing=Missing(reason))
     return Figure(EACH_RECORDING, tuple(pictures), caption)
 
 

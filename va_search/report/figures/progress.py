@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any
+
+import numpy as np
 
 from va_search.errors import counted
 from va_search.metrics import DIMENSIONS
@@ -29,18 +30,18 @@ def history_figure(records: Sequence[dict[str, Any]]) -> Figure:
     """The best valence, arousal and score so far, over trained trials in the order they finished; a
     dot is a trial."""
     title = "Best so far"
-    scored = [record for record in records if record.get("best")]
+    scored = _with_score(records)
     if not scored:
         return Figure(title, missing=NOTHING_YET)
     scored.sort(key=lambda record: times(record)[1])
     with panel("history", x="complete trials", y="validation CCC", width=6.4, height=3.4) as drawn:
         numbers = range(1, len(scored) + 1)
         step = math.ceil(len(scored) / MOST_DOTS)
-        dots = [_measured(record, "score") for record in scored[::step]]
-        drawn.axis.plot(numbers[::step], dots, ".", label="score of a trial", **DOTS)
+        scores = [_measured(record, "score") for record in scored]
+        drawn.axis.plot(numbers[::step], scores[::step], ".", label="score of a trial", **DOTS)
         reached = []
         for name, colour in COLOURS.items():
-            best = list(accumulate((_measured(record, name) for record in scored), max))
+            best = np.maximum.accumulate([_measured(record, name) for record in scored])
             drawn.axis.step(numbers, best, where="post", color=colour, label=f"best {name}")
             reached.append(f"{name} {number(best[-1])}")
         drawn.whole_numbers()
@@ -56,6 +57,11 @@ def history_figure(records: Sequence[dict[str, Any]]) -> Figure:
     return Figure(title, (picture,), caption)
 
 
+def _with_score(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The trials that were validated: a light record of others has an empty `best`, or none."""
+    return [record for record in records if record.get("best")]
+
+
 def _measured(record: dict[str, Any], name: str) -> float:
     measured = values(record, name)
     return -math.inf if measured is None else measured[0]
@@ -65,8 +71,8 @@ def pareto_figure(records: Sequence[dict[str, Any]]) -> Figure:
     """Arousal over valence, and the trials that no other beats on one without losing on the
     other."""
     title = "Pareto set of valence and arousal"
-    scored = [record for record in records if record.get("best")]
-    points = [point for record in scored if (point := values(record, "both")) is not None]
+    scored = _with_score(records)
+    points = np.array([values(record, "both") for record in scored])
     front = [(trial["valence"], trial["arousal"]) for trial in pareto(scored)]
     if not front:
         return Figure(title, missing=NOTHING_YET)
@@ -79,8 +85,8 @@ def pareto_figure(records: Sequence[dict[str, Any]]) -> Figure:
         height=3.8,
     ) as drawn:
         dots = points[:: math.ceil(len(points) / MOST_DOTS)]
-        drawn.axis.plot(*zip(*dots, strict=True), ".", label="trial", **DOTS)
-        (line,) = drawn.axis.plot(*zip(*front, strict=True), "o-", color=COLOURS["score"])
+        drawn.axis.plot(*dots.T, ".", label="trial", **DOTS)
+        (line,) = drawn.axis.plot(*np.transpose(front), "o-", color=COLOURS["score"])
         line.set(label="Pareto set", markersize=5)
         drawn.legend_below()
         pairs = [f"{number(valence)} and {number(arousal)}" for valence, arousal in front[:8]]
@@ -100,8 +106,8 @@ def learning_curves(gathered: Gathered) -> Figure:
     with_history = [trial for trial in gathered.on_main_fold if trial.history]
     best = sorted(with_history, key=lambda trial: -(trial.score or 0.0))[:MOST_CURVES]
     if not best:
-        why = "No complete trial was trained here with a validation score per epoch."
-        return Figure(title, missing=Missing(why))
+        reason = "No complete trial was trained here with a validation score per epoch."
+        return Figure(title, missing=Missing(reason))
     caption = (
         f"The {len(best)} best trials by score, validation CCC after each epoch (in-sample). A dot "
         "is the best epoch, which differs between the dimensions; the trial predicts each "
@@ -121,11 +127,10 @@ def _curves_picture(best: Sequence[Trial], dimension: str) -> Picture:
         for trial, colour in zip(best, SERIES, strict=False):
             epochs = [int(epoch["epoch"]) for epoch in trial.history]
             cccs = [epoch.get(f"ccc_{dimension}") for epoch in trial.history]
-            curve = [math.nan if ccc is None else float(ccc) for ccc in cccs]
+            curve = np.array(cccs, dtype=np.float64)  # NaN where an epoch has none
             label = f"{model_name(trial.settings)} {trial.trial[:6]}"
             drawn.axis.plot(epochs, curve, color=colour, label=label)
-            heights = [-math.inf if math.isnan(height) else height for height in curve]
-            top = heights.index(max(heights))
+            top = int(np.nan_to_num(curve, nan=-math.inf).argmax())
             drawn.axis.plot(epochs[top], curve[top], "o", color=colour, markersize=5)
         drawn.whole_numbers()
         drawn.legend_below()

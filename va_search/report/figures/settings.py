@@ -59,11 +59,11 @@ class SettingAxis:
 def parallel_coordinates(gathered: Gathered) -> Figure:
     """A line per configuration through the settings that vary, to its score at the right."""
     title = "Parallel coordinates"
-    groups = configurations(gathered.on_main_fold)
-    groups = [group for group in groups if group.settings is not None]
+    trained = [trial for trial in gathered.on_main_fold if trial.settings is not None]
+    groups = configurations(trained)
     if len(groups) < 3:
-        why = f"{counted(len(groups), 'configuration')} found; three or more are needed."
-        return Figure(title, missing=Missing(why))
+        count = counted(len(groups), "configuration")
+        return Figure(title, missing=Missing(f"{count} found; three or more are needed."))
     # The best first for the choice, the best last for the drawing: it stays on top.
     groups.sort(key=lambda group: group.mean("score"), reverse=True)
     step = max(1, math.ceil(len(groups) / MOST_LINES))
@@ -80,44 +80,59 @@ def parallel_coordinates(gathered: Gathered) -> Figure:
 
 def _axes(shown: Sequence[ConfigurationTrials]) -> list[SettingAxis]:
     """An axis per setting that varies where it has an effect; `features` as their number."""
-    several = [group.settings for group in shown if group.settings is not None]
-    documents = [effective_settings(settings) for settings in several]
-    axes = [_axis("feature sets", [{"feature sets": len(s.features)} for s in several])]
-    for name in ("encoder", "fusion", *varying(several)):
-        axes.append(_axis(name, documents))
-    return [axis for axis in axes if axis is not None]
+    several = []
+    documents = []
+    for group in shown:
+        if group.settings is not None:
+            several.append(group.settings)
+            sets = {"feature sets": len(group.settings.features)}
+            documents.append({**effective_settings(group.settings), **sets})
+    axes = []
+    for name in ("feature sets", "encoder", "fusion", *varying(several)):
+        axis = _axis(name, documents)
+        if axis is not None:
+            axes.append(axis)
+    return axes
 
 
 def _axis(name: str, documents: Sequence[dict[str, Any]]) -> SettingAxis | None:
     """The axis of a setting; None where all values are the same."""
-    used = [document[name] for document in documents if name in document]
-    if len({json.dumps(value) for value in used}) < 2:
+    used = {}
+    for document in documents:
+        if name in document:
+            used[json.dumps(document[name])] = document[name]
+    if len(used) < 2:
         return None
     by_value = _heights(used)
-    ticks = [(height, short(value_text(json.loads(text)), 16)) for text, height in by_value.items()]
+    ticks = []
+    for text, height in by_value.items():
+        ticks.append((height, short(value_text(used[text]), 16)))
     if len(ticks) > MOST_TICKS:
         ticks = [min(ticks), max(ticks)]
     heights = []
     for document in documents:
-        heights.append(by_value[json.dumps(document[name])] if name in document else BELOW)
+        if name in document:
+            heights.append(by_value[json.dumps(document[name])])
+        else:
+            heights.append(BELOW)
     if BELOW in heights:
         ticks.append((BELOW, "not used"))
     return SettingAxis(name, tuple(heights), tuple(ticks))
 
 
-def _heights(used: list[Any]) -> dict[str, float]:
-    """Height of each value (as JSON), 0 to 1: numbers to scale, a wide range by its logarithm,
+def _heights(used: dict[str, Any]) -> dict[str, float]:
+    """Height of each value, 0 to 1, by its JSON: numbers to scale, a wide range by its logarithm,
     words at equal distances."""
-    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in used):
-        values = sorted(set(used))
-        scaled = np.array(values, dtype=np.float64)
-        if scaled[0] > 0 and scaled[-1] / scaled[0] >= WIDE_RANGE:
-            scaled = np.log(scaled)
-        heights = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
-        texts = [json.dumps(value) for value in values]
-        return dict(zip(texts, heights.tolist(), strict=True))
-    words = sorted({json.dumps(value) for value in used})
-    return {word: index / (len(words) - 1) for index, word in enumerate(words)}
+    numeric = [value for value in used.values() if type(value) in (int, float)]
+    if len(numeric) < len(used):
+        words = sorted(used)
+        return dict(zip(words, np.linspace(0, 1, len(words)).tolist(), strict=True))
+    texts = sorted(used, key=lambda text: float(used[text]))
+    scaled = np.array([used[text] for text in texts], dtype=np.float64)
+    if scaled[0] > 0 and scaled[-1] / scaled[0] >= WIDE_RANGE:
+        scaled = np.log(scaled)
+    heights = (scaled - scaled[0]) / (scaled[-1] - scaled[0])
+    return dict(zip(texts, heights.tolist(), strict=True))
 
 
 def _parallel_picture(shown: Sequence[ConfigurationTrials], axes: Sequence[SettingAxis]) -> Picture:
@@ -132,32 +147,29 @@ def _parallel_picture(shown: Sequence[ConfigurationTrials], axes: Sequence[Setti
     heights = np.array([axis.heights for axis in every_axis]).T
     shift = np.random.default_rng(0).uniform(-0.012, 0.012, size=heights.shape)
     heights[:, :-1] += shift[:, :-1]
+    best = len(heights) - 1
     width = max(4.7, 1.12 * len(every_axis) + 0.6)
     with panel("parallel", grid=None, width=width, height=3.8) as drawn:
         axis = drawn.axis
         for index, line in enumerate(heights):
-            is_best = index == len(heights) - 1
-            axis.plot(
-                range(len(every_axis)),
-                line,
-                color=colormaps["viridis"](0.12 + 0.78 * float(unit[index])),
-                alpha=1.0 if is_best else 0.6,
-                linewidth=2.6 if is_best else 0.9,
-            )
+            colour = colormaps["viridis"](0.12 + 0.78 * float(unit[index]))
+            (drawn_line,) = axis.plot(line, color=colour, alpha=0.6, linewidth=0.9)
+            if index == best:
+                drawn_line.set(alpha=1.0, linewidth=2.6)
         for index, setting in enumerate(every_axis):
             axis.axvline(index, color=INK, linewidth=0.7)
             for height, text in setting.ticks:
                 axis.text(index + 0.04, height, text, fontsize=7.5, va="center")
-        labels = [setting.name.replace("_", "\n") for setting in every_axis]
+        names = [setting.name for setting in every_axis]
+        labels = [name.replace("_", "\n") for name in names]
         axis.set_xticks(range(len(labels)), labels, fontsize=8)
         axis.set_yticks([])
         axis.set_xlim(-0.1, len(every_axis) - 0.55)
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
-        names = ", ".join(setting.name for setting in axes)
         return drawn.picture(
-            f"Parallel coordinates of {len(shown)} configurations over {names}; scores from "
-            f"{number(low)} to {number(high)}."
+            f"Parallel coordinates of {len(shown)} configurations over {', '.join(names[:-1])}; "
+            f"scores from {number(low)} to {number(high)}."
         )
 
 
@@ -178,8 +190,8 @@ def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
     for dimension in DIMENSIONS:
         measured = _importances(trials, dimension, forests)
         if measured is None:
-            why = "No setting varies over the trials, so none can matter."
-            return Figure(title, missing=Missing(why))
+            reason = "No setting varies over the trials, so none can matter."
+            return Figure(title, missing=Missing(reason))
         pictures.append(_importance_picture(measured, dimension))
         evaluators |= set(measured.evaluators)
     explained = " ".join(EXPLAINED[name] for name in sorted(evaluators))
@@ -202,8 +214,8 @@ def _importances(trials: Sequence[Trial], dimension: str, forests: bool) -> Impo
 
 def _importance_picture(measured: Importances, dimension: str) -> Picture:
     evaluators = list(measured.evaluators)
-    first = measured.evaluators[evaluators[0]]
-    names = sorted(first, key=lambda name: -first[name])[:MOST_BARS]
+    ranking = measured.evaluators[evaluators[0]]
+    names = sorted(ranking, key=lambda name: -ranking[name])[:MOST_BARS]
     name, height = f"importance-{dimension}", 1.2 + 0.33 * len(names)
     with panel(name, title=dimension, x="importance", grid=None, height=height) as drawn:
         axis = drawn.axis
@@ -220,7 +232,7 @@ def _importance_picture(measured: Importances, dimension: str) -> Picture:
         axis.invert_yaxis()
         if len(evaluators) > 1:
             drawn.legend_below()
-        listed = ", ".join(f"{name} {number(first[name], 2)}" for name in names[:6])
+        listed = ", ".join(f"{name} {number(ranking[name], 2)}" for name in names[:6])
         return drawn.picture(
             f"Importance of settings for {dimension} by {evaluators[0]}: {listed}."
         )

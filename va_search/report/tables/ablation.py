@@ -34,8 +34,6 @@ from va_search.training.settings import TrialSettings, configuration_id
 
 TITLE = "Table 5: ablation of feature sets"
 EFFECTS_TITLE = "Table 5, continued: what each feature set adds"
-TOLERANCE = 1e-9
-"""Singular values of the design below this share of the largest count as 0."""
 Array = NDArray[np.float64]
 
 
@@ -102,8 +100,8 @@ def _combinations_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
 def _fixed(gathered: Gathered, settings: TrialSettings) -> str:
     """The one setting in words: the settings that differ elsewhere in the studies."""
     text = f"{model_name(settings)}, {settings.fusion} fusion"
-    every = [trial.settings for trial in gathered.scored if trial.settings is not None]
-    differing = other_settings(settings, varying(every))
+    scored = [trial.settings for trial in gathered.scored if trial.settings is not None]
+    differing = other_settings(settings, varying(scored))
     if differing != DASH:
         text += f", {differing}"
     if settings.fold != OFFICIAL:
@@ -154,24 +152,25 @@ def effects(group: Sequence[Trial], measure: str, store_sets: Sequence[str] = ()
     """The marginal effect on a CCC of every feature set of `group`, and of `store_sets` that none
     of it has."""
     used = sorted({name for trial in group for name in _features(trial)})
-    present = np.zeros((len(group), len(used)))
-    for index, trial in enumerate(group):
-        present[index] = [name in _features(trial) for name in used]
+    # (trial, set): 1 where the trial has the set.
+    present = np.array([np.isin(used, _features(trial)) for trial in group], dtype=np.float64)
     # Sets that are always there or missing together have one column, and one effect.
-    together: dict[bytes, list[int]] = {}
-    for index in range(len(used)):
-        together.setdefault(present[:, index].tobytes(), []).append(index)
+    together: dict[bytes, list[str]] = {}
+    for name, column in zip(used, present.T, strict=True):
+        together.setdefault(column.tobytes(), []).append(name)
     in_all, varied = [], []
-    for indexes in together.values():
-        names = tuple(used[index] for index in indexes)
-        if present[:, indexes[0]].all():
+    for names in together.values():
+        if present[:, used.index(names[0])].all():
             in_all += [
                 Effect((name,), None, None, 0, "in all of the combinations") for name in names
             ]
         else:
-            varied.append((names, indexes[0]))
-    per_seed = _fits(group, measure, present[:, [index for _, index in varied]])
-    fitted = [_over_seeds(names, per_seed[:, i]) for i, (names, _) in enumerate(varied)]
+            varied.append(names)
+    columns_used = [used.index(names[0]) for names in varied]
+    per_seed = _fits(group, measure, present[:, columns_used])
+    fitted = []
+    for names, coefficients_of_seeds in zip(varied, per_seed.T, strict=True):
+        fitted.append(_over_seeds(tuple(names), coefficients_of_seeds))
     in_none = []
     for name in store_sets:
         if name not in used:
@@ -182,7 +181,7 @@ def effects(group: Sequence[Trial], measure: str, store_sets: Sequence[str] = ()
 def _fits(group: Sequence[Trial], measure: str, present: Array) -> Array:
     """(seed, set) coefficients; NaN where a seed's combinations can't separate the set from
     others. `present`: (trial, set)."""
-    seeds = np.array([0 if trial.settings is None else trial.settings.seed for trial in group])
+    seeds = np.array([trial.settings.seed for trial in group if trial.settings is not None])
     values = np.array([trial.ccc(measure) for trial in group], dtype=np.float64)
     fits = []
     for seed in np.unique(seeds):
@@ -196,22 +195,22 @@ def coefficients(present: Array, values: Array) -> Array:
     can't be separated."""
     design = np.hstack([np.ones((len(values), 1)), present])
     fitted = np.linalg.lstsq(design, values, rcond=None)[0]
-    # Coefficients with a part in the null space can be changed without changing any fit.
-    _, sizes, directions = np.linalg.svd(design, full_matrices=True)
-    threshold = TOLERANCE * max(1.0, float(sizes.max(initial=0.0)))
-    rank = int((sizes > threshold).sum())
-    is_free = np.abs(directions[rank:]).max(axis=0, initial=0.0) > 1e-6
-    effect: Array = np.where(is_free, np.nan, fitted)[1:]
+    # A set is separated where the other columns can't stand for it: the rank falls without it.
+    rank = np.linalg.matrix_rank(design)
+    for index in range(1, design.shape[1]):
+        if np.linalg.matrix_rank(np.delete(design, index, axis=1)) == rank:
+            fitted[index] = np.nan
+    effect: Array = fitted[1:]
     return effect
 
 
 def _over_seeds(names: tuple[str, ...], per_seed: Array) -> Effect:
     finite = per_seed[np.isfinite(per_seed)]
     if not finite.size:
-        why = "the combinations can't separate it from the other sets"
-        return Effect(names, None, None, 0, why)
-    why = "always together, so reported as one" if len(names) > 1 else ""
-    return Effect(names, float(finite.mean()), t_interval(finite), len(finite), why)
+        reason = "the combinations can't separate it from the other sets"
+        return Effect(names, None, None, 0, reason)
+    remark = "always together, so reported as one" if len(names) > 1 else ""
+    return Effect(names, float(finite.mean()), t_interval(finite), len(finite), remark)
 
 
 def t_interval(values: Array) -> tuple[float, float] | None:
@@ -221,8 +220,8 @@ def t_interval(values: Array) -> tuple[float, float] | None:
     from scipy.special import stdtrit
 
     quantile = float(stdtrit(len(values) - 1, 0.975))
-    mean, sd = float(values.mean()), float(values.std(ddof=1))
-    half = quantile * sd / math.sqrt(len(values))
+    half = quantile * float(values.std(ddof=1)) / math.sqrt(len(values))
+    mean = float(values.mean())
     return mean - half, mean + half
 
 

@@ -17,10 +17,9 @@ def store_table(gathered: Gathered) -> Table:
     """The store's recordings by split, its feature sets and label range."""
     store, title = gathered.store, "The store"
     if store is None:
-        why = f"The store can't be read: {gathered.store_problem}."
-        return Table(
-            title, missing=Missing(f"{why} If it was moved, say where it is with --data STORE.")
-        )
+        problem = f"The store can't be read: {gathered.store_problem}."
+        moved = "If it was moved, say where it is with --data STORE."
+        return Table(title, missing=Missing(f"{problem} {moved}"))
     low, high = store.label_range
     folds = ""
     if store.fold_numbers:
@@ -35,7 +34,7 @@ def store_table(gathered: Gathered) -> Table:
     return Table(
         title,
         (*columns("Split"), *columns(*numbers, kind="number")),
-        tuple(_split_row(store, name) for name in SPLITS),
+        tuple(_split_row(store, split) for split in SPLITS),
         lead=f"Store {store.name}: labels from {low:g} to {high:g}{folds}.",
         notes=tuple(notes),
     )
@@ -44,12 +43,12 @@ def store_table(gathered: Gathered) -> Table:
 def _split_row(store: Store, name: str) -> TableRow:
     recordings = store.split(name)
     people = len({recording.subject for recording in recordings})
-    frames = sum(recording.frames for recording in recordings)
-    has_label = ~np.isnan(store.annotations[positions(recordings)]).any(axis=1)
+    annotations = store.annotations[positions(recordings)]
+    has_label = ~np.isnan(annotations).any(axis=1)
     labelled = f"{int(has_label.sum()):,}"
     if name == "test" and recordings and not has_label.any():
         labelled = "withheld"
-    return row(name, f"{len(recordings):,}", f"{people:,}", f"{frames:,}", labelled)
+    return row(name, f"{len(recordings):,}", f"{people:,}", f"{len(annotations):,}", labelled)
 
 
 def studies_table(gathered: Gathered) -> Table:
@@ -80,9 +79,12 @@ def _study_row(study: StudyState) -> TableRow:
         len(study.failed),
         len(study.missing),
     )
-    planned = DASH if study.planned is None else f"{study.planned:,}"
-    hours = DASH if study.seconds is None else f"{study.seconds / 3600:.1f}"
-    return row(study.name, *(f"{count:,}" for count in counts), planned, hours)
+    planned = hours = DASH
+    if study.planned is not None:
+        planned = f"{study.planned:,}"
+    if study.seconds is not None:
+        hours = f"{study.seconds / 3600:.1f}"
+    return row(study.name, *map("{:,}".format, counts), planned, hours)
 
 
 def _notes(gathered: Gathered) -> list[str]:

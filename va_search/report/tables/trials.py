@@ -43,18 +43,22 @@ def overall_table(gathered: Gathered) -> Table:
         return Table(OVERALL, missing=_why_empty(gathered))
     ranked.sort(key=lambda configuration: -configuration.mean("score"))
     shown = _best_by_each(ranked)
-    names = varying(group.settings for group in shown if group.settings is not None)
+    names = varying([group.settings for group in shown if group.settings is not None])
     rows = []
     for group, scores in zip(ranked, score_cells(ranked), strict=True):
         if group not in shown:
             continue
         settings = group.settings
-        features = () if settings is None else settings.features
-        fusion = DASH if settings is None else settings.fusion
+        features: tuple[str, ...] = ()
+        fusion = DASH
+        if settings is not None:
+            features, fusion = settings.features, settings.fusion
         model = model_name(settings, group.trials[0].trial)
         texts = [model, *feature_texts(features, gathered.store), fusion, str(len(group.trials))]
         rows.append(row(*texts, *scores, other_settings(settings, names)))
-    fold = "" if gathered.main_fold == OFFICIAL else f" Fold {gathered.main_fold}."
+    lead = BEST_EPOCH
+    if gathered.main_fold != OFFICIAL:
+        lead += f" Fold {gathered.main_fold}."
     return Table(
         OVERALL,
         (
@@ -65,7 +69,7 @@ def overall_table(gathered: Gathered) -> Table:
             *columns("Other settings", kind="long"),
         ),
         tuple(rows),
-        lead=BEST_EPOCH + fold,
+        lead=lead,
         notes=(
             f"{len(shown)} of {len(ranked)} configurations: the {BY_SCORE} best by score and the "
             f"{BY_DIMENSION} best by each dimension. Score: mean of the two CCCs. In bold the best "
@@ -105,19 +109,18 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
     title = f"Best trials by {measure}"
     if not best:
         return Table(title, missing=Missing("No trial with a validation score is complete yet."))
-    names = varying(trial.settings for trial in best if trial.settings is not None)[:most_settings]
+    trained = [trial.settings for trial in best if trial.settings is not None]
+    names = varying(trained)[:most_settings]
     rows = []
     for trial in best:
         settings = trial.settings
         scores = [number(trial.ccc(name)) for name in ("score", *DIMENSIONS)]
-        if settings is None:
-            about = [model_name(settings, trial.trial), *[DASH] * (4 + len(names))]
-        else:
-            features = ", ".join(settings.features)
-            numbers = [str(settings.seed), str(settings.fold)]
+        about = [model_name(settings, trial.trial), *[DASH] * (4 + len(names))]
+        if settings is not None:
             values = effective_settings(settings)
-            others = [value_text(values[name]) if name in values else DASH for name in names]
-            about = [model_name(settings), features, settings.fusion, *numbers, *others]
+            differing = [value_text(values[name]) if name in values else DASH for name in names]
+            numbers = [str(settings.seed), str(settings.fold)]
+            about[1:] = [", ".join(settings.features), settings.fusion, *numbers, *differing]
         rows.append(row(TableCell(trial.trial, code=True), *scores, *about))
     heads = (
         *columns("trial"),
@@ -134,8 +137,8 @@ def pareto_table(front: Sequence[dict[str, Any]]) -> Table:
     `search.outcomes.pareto` makes it."""
     rows = []
     for point in front:
-        scores = [number(point[name]) for name in DIMENSIONS]
-        rows.append(row(TableCell(point["trial"], code=True), *scores))
+        trial = TableCell(point["trial"], code=True)
+        rows.append(row(trial, number(point["valence"]), number(point["arousal"])))
     return Table(
         "Pareto set (validation CCC of each dimension's best epoch)",
         (*columns("trial"), *columns(*DIMENSIONS, kind="number")),
@@ -145,14 +148,16 @@ def pareto_table(front: Sequence[dict[str, Any]]) -> Table:
 
 def unfinished_table(gathered: Gathered) -> Table | None:
     """Every trial that failed or is missing, with its reason; None where there is none."""
-    unfinished = [trial for study in gathered.studies for trial in study.unfinished]
+    unfinished: list[Unfinished] = []
+    for study in gathered.studies:
+        unfinished += study.unfinished
     if not unfinished:
         return None
     unfinished.sort(key=lambda trial: trial.why is None)
     notes = []
     if len(unfinished) > MOST_UNFINISHED:
         reasons = Counter(trial.why or "missing" for trial in unfinished)
-        common = [f"{count} × {why}" for why, count in reasons.most_common(5)]
+        common = [f"{count} × {reason}" for reason, count in reasons.most_common(5)]
         listed = f"{len(unfinished)} trials, {MOST_UNFINISHED} of them listed."
         notes.append(f"{listed} {'; '.join(common)}")
     notes.append("The same search again (va-search search with this space and study) trains them.")
@@ -165,7 +170,7 @@ def unfinished_table(gathered: Gathered) -> Table | None:
             *columns("Feature sets", kind="list"),
             *columns("Seed", "Fold", "Trial"),
         ),
-        tuple(_unfinished_row(trial) for trial in unfinished[:MOST_UNFINISHED]),
+        tuple(map(_unfinished_row, unfinished[:MOST_UNFINISHED])),
         notes=tuple(notes),
     )
 
@@ -176,7 +181,9 @@ def _unfinished_row(trial: Unfinished) -> TableRow:
     if settings is not None:
         features = ", ".join(settings.features)
         about = [model_name(settings), features, str(settings.seed), str(settings.fold)]
-    event = "missing: proposed, not finished" if trial.why is None else f"failed: {trial.why}"
+    event = "missing: proposed, not finished"
+    if trial.why is not None:
+        event = f"failed: {trial.why}"
     return row(trial.study, event, *about, TableCell(trial.trial, code=True))
 
 
@@ -190,27 +197,30 @@ def settings_table(gathered: Gathered) -> Table:
     for settings in trained:
         for name, value in effective_settings(settings).items():
             counts.setdefault(name, Counter())[json.dumps(value)] += 1
-    names = [name for name in TrialSettings.model_fields if name in counts]
-    names.sort(key=lambda name: len(counts[name]) == 1)
-    rows = [row(name, _values(counts[name]), str(counts[name].total())) for name in names]
+    varied, constant = [], []
+    for name in TrialSettings.model_fields:
+        if name in counts:
+            entry = row(name, _values(counts[name]), str(counts[name].total()))
+            (varied if len(counts[name]) > 1 else constant).append(entry)
     note = (
         "A setting without effect in a trial (such as attention heads of an LSTM) is not counted "
         "there."
     )
     heads = (*columns("Setting", "Values (trials)"), *columns("Trials with it", kind="number"))
-    return Table(title, heads, tuple(rows), notes=(note,))
+    return Table(title, heads, (*varied, *constant), notes=(note,))
 
 
 def _values(counts: Counter[str]) -> str:
     """The values (as JSON) in words, the most frequent first; many numbers as their range."""
-    values = {text: json.loads(text) for text in counts}
+    values = [json.loads(text) for text in counts]
     if len(values) == 1:
-        return value_text(next(iter(values.values())))
-    all_numbers = all(isinstance(value, int | float) for value in values.values())
-    if len(values) > MOST_VALUES and all_numbers:
-        low, high = value_text(min(values.values())), value_text(max(values.values()))
+        return value_text(values[0])
+    if len(values) > MOST_VALUES and all(isinstance(value, int | float) for value in values):
+        low, high = value_text(min(values)), value_text(max(values))
         return f"{counted(len(values), 'value')} from {low} to {high}"
-    listed = [f"{value_text(values[t])} ({n})" for t, n in counts.most_common(MOST_VALUES)]
+    texts = []
+    for text, count in counts.most_common(MOST_VALUES):
+        texts.append(f"{value_text(json.loads(text))} ({count})")
     if len(values) > MOST_VALUES:
-        listed.append(f"… {len(values) - MOST_VALUES} more")
-    return ", ".join(listed)
+        texts.append(f"… {len(values) - MOST_VALUES} more")
+    return ", ".join(texts)
