@@ -57,10 +57,15 @@ class TableRow:
     cells: tuple[TableCell, ...]
     kind: RowKind = "plain"
 
+    @property
+    def texts(self) -> list[str]:
+        """The cells' texts."""
+        return [cell.text for cell in self.cells]
+
 
 @dataclass(frozen=True)
 class Missing:
-    """Why there is nothing to show, in a sentence, and the command that changes it."""
+    """The reason why there is nothing to show, a sentence, and the command that changes it."""
 
     why: str
     command: str | None = None
@@ -84,7 +89,7 @@ class Table:
         return {
             "title": self.title,
             "columns": [column.title for column in self.columns],
-            "rows": [[cell.text for cell in row.cells] for row in self.rows],
+            "rows": [table_row.texts for table_row in self.rows],
             "lead": self.lead,
             "notes": list(self.notes),
             "missing": None if self.missing is None else self.missing.why,
@@ -93,8 +98,9 @@ class Table:
 
     def notes_with_mark(self, shown_as: str) -> list[str]:
         """The notes, the first of which explains marked cells: `Underlined: late fusion.`"""
-        legend = [f"{shown_as}: {self.mark}."] if self.mark else []
-        return [*legend, *self.notes]
+        if not self.mark:
+            return list(self.notes)
+        return [f"{shown_as}: {self.mark}.", *self.notes]
 
 
 def columns(*names: str, kind: ColumnKind = "word") -> tuple[TableColumn, ...]:
@@ -127,18 +133,20 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 def with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
     """`0.613 (0.24 to 0.85)`: a score and its interval, where it has one."""
-    return number(value) + _between(interval if value is not None else None)
+    if value is None or interval is None:
+        return number(value)
+    return number(value) + _between(*interval)
 
 
 def signed_with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
     """`+0.021 (-0.05 to 0.09)`: a difference and its interval, where it has one."""
-    return signed(value) + _between(interval if value is not None else None)
+    if value is None or interval is None:
+        return signed(value)
+    return signed(value) + _between(*interval)
 
 
-def _between(interval: tuple[float, float] | None) -> str:
-    if interval is None:
-        return ""
-    return f" ({number(interval[0], 2)} to {number(interval[1], 2)})"
+def _between(low: float, high: float) -> str:
+    return f" ({number(low, 2)} to {number(high, 2)})"
 
 
 # Terminal -----------------------------------------------------------------------------------------
@@ -168,8 +176,7 @@ def terminal_parts(table: Table) -> Iterator[str | RichTable]:
             group.append(table_row)
     if group:
         yield _draw(table.columns, group)
-    has_marks = any(cell.mark for table_row in table.rows for cell in table_row.cells)
-    notes = table.notes_with_mark("With a star") if has_marks else list(table.notes)
+    notes = table.notes_with_mark("With a star")
     yield from notes
     if notes:
         yield ""
@@ -181,27 +188,30 @@ def _draw(columns: tuple[TableColumn, ...], rows: list[TableRow]) -> RichTable:
 
     drawn = RichTable()
     for index, column in enumerate(columns):
-        # An id must stay in one piece: it is there to be copied.
-        ids_only = all(
-            table_row.cells[index].code for table_row in rows if table_row.cells[index].text
-        )
         justify: Literal["left", "right"] = "right" if column.kind == "number" else "left"
-        drawn.add_column(Text(column.name), justify=justify, no_wrap=ids_only, overflow="fold")
+        # An id must stay in one piece: it is there to be copied.
+        has_ids = any(table_row.cells[index].code for table_row in rows)
+        drawn.add_column(Text(column.name), justify=justify, no_wrap=has_ids, overflow="fold")
     for index, table_row in enumerate(rows):
         if table_row.kind == "total" and index and rows[index - 1].kind != "total":
             drawn.add_section()
         texts = []
         for cell in table_row.cells:
-            text = f"{cell.text} *" if cell.mark else cell.text
-            texts.append(Text(text, style="bold" if cell.best else ""))
+            text = Text(cell.text)
+            if cell.mark:
+                text.append(" *")
+            if cell.best:
+                text.stylize("bold")
+            texts.append(text)
         drawn.add_row(*texts)
     return drawn
 
 
 def missing_text(missing: Missing) -> str:
     """The reason and the command in one line."""
-    command = "" if missing.command is None else f" To fill it: {missing.command}"
-    return f"{missing.why}{command}"
+    if missing.command is None:
+        return missing.why
+    return f"{missing.why} To fill it: {missing.command}"
 
 
 # Markdown -----------------------------------------------------------------------------------------
@@ -222,8 +232,10 @@ def markdown_code(text: str) -> str:
 
 def markdown_missing(missing: Missing) -> str:
     """The reason and the command as a paragraph."""
-    command = "" if missing.command is None else f" To fill it: {markdown_code(missing.command)}"
-    return f"Not there: {markdown_text(missing.why)}{command}"
+    text = f"Not there: {markdown_text(missing.why)}"
+    if missing.command is not None:
+        text += f" To fill it: {markdown_code(missing.command)}"
+    return text
 
 
 def markdown_table(table: Table) -> Iterator[str]:
@@ -271,10 +283,10 @@ def _markdown_line(cells: list[str]) -> str:
 
 def html_missing(missing: Missing) -> str:
     """The reason and the command as a paragraph."""
-    command = ""
+    text = f"Not there: {escape(missing.why)}"
     if missing.command is not None:
-        command = f" To fill it: <code>{escape(missing.command)}</code>"
-    return f'<p class="missing">Not there: {escape(missing.why)}{command}</p>'
+        text += f" To fill it: <code>{escape(missing.command)}</code>"
+    return f'<p class="missing">{text}</p>'
 
 
 def html_table(table: Table) -> Iterator[str]:
@@ -307,13 +319,14 @@ def _html_row(row: TableRow, columns: tuple[TableColumn, ...]) -> str:
     cells = []
     for cell, column in zip(row.cells, columns, strict=True):
         cells.append(f"<td{_html_class(column)}>{_html_cell(cell)}</td>")
-    kind = ' class="total"' if row.kind == "total" else ""
-    return f"<tr{kind}>{''.join(cells)}</tr>"
+    tag = "<tr>" if row.kind == "plain" else '<tr class="total">'
+    return f"{tag}{''.join(cells)}</tr>"
 
 
 def _html_class(column: TableColumn) -> str:
-    name = HTML_CLASSES.get(column.kind)
-    return "" if name is None else f' class="{name}"'
+    if column.kind == "word":
+        return ""
+    return f' class="{HTML_CLASSES[column.kind]}"'
 
 
 def _html_cell(cell: TableCell) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
-from va_search.cli.places import check_studies, opened, studies_of
+from va_search.cli.places import NOT_THERE, check_studies, opened, studies_of
 from va_search.errors import counted
 from va_search.table import DASH, Table, columns, number, row
 
@@ -91,7 +91,9 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     for failure in failures:
         # The whole traceback is in the study's folder and in --json.
         output.show(f"failed {failure['trial']}: {failure['failed'].strip().splitlines()[-1]}")
-    front = pareto(records) if document["space"].get("objective") == "both" else None
+    front = None
+    if document["space"].get("objective") == "both":
+        front = pareto(records)
     if front:
         output.show(pareto_table(front))
     scores = [{"trial": r["trial"], "source": r["source"], "best": r["best"]} for r in records]
@@ -198,10 +200,8 @@ def _show_contents(output: Output, home: Home) -> None:
     from va_search.errors import InputError
 
     if home.url is None and not home.root.is_dir():
-        raise InputError(
-            f"home {home.root} (in {home.root.absolute().parent}) does not exist: give the right "
-            "one with --home, or run this in the folder it is in"
-        )
+        folder = home.root.absolute().parent
+        raise InputError(f"home {home.root} (in {folder}) {NOT_THERE}")
     studies = [_progress(home, name) for name in studies_of(home)]
     ensembles = _ensembles(home)
     if studies:
@@ -291,7 +291,9 @@ def _ask_head(address: str, study: str | None, home: str | None, best: int, as_j
         from va_search.cluster.jobs import run_on_head
         from va_search.errors import InputError, JobError
 
-        words = ["va-search", "status", *([] if study is None else [study]), "--best", str(best)]
+        words = ["va-search", "status", "--best", str(best)]
+        if study is not None:
+            words.insert(2, study)
         if home is not None:
             words += ["--home", home]
         if as_json:
@@ -304,9 +306,9 @@ def _ask_head(address: str, study: str | None, home: str | None, best: int, as_j
             with suppress(ValueError):
                 document = json.loads(text)
         if ran.exit_code or (as_json and not document):
-            why = document.get("error") or text.removeprefix("error: ")
+            reason = document.get("error") or text.removeprefix("error: ")
             error = InputError if ran.exit_code == 2 else JobError
-            raise error(f"on the head of {address}: {why or f'exit code {ran.exit_code}'}")
+            raise error(f"on the head of {address}: {reason or f'exit code {ran.exit_code}'}")
         if not as_json:
             output.show(text)
         output.done(document)

@@ -23,7 +23,7 @@ from va_search.storage.places import is_url
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """How far a study's search is. `planned`, `running`, `seconds_left`: None where not known.
+    """Progress of a study's search. `planned`, `running`, `seconds_left`: None where not known.
 
     `tracking`: why MLflow takes nothing, where a search noted that."""
 
@@ -57,7 +57,9 @@ def progress_of(
         claims = home.root / "claims"
         running = sum((claims / f"{trial}.lock").is_file() for trial in begun)
     planned = planned_trials(home, study, brings_store=brings_store)
-    left = None if planned is None else max(0, planned - len(records) - len(failures))
+    left = None
+    if planned is not None:
+        left = max(0, planned - len(records) - len(failures))
     return StudyProgress(
         study=study,
         complete=len(records),

@@ -57,8 +57,8 @@ def study_page(
         progress.append(pareto_figure(trained))
     sampled: tuple[str, ...] = ()
     if step > 1:
-        some = f"one in {step} of {len(ranked)} trials"
-        sampled = (f"Pictures of settings are over {some}, evenly by {measure}.",)
+        share = f"one in {step} of {len(ranked)} trials"
+        sampled = (f"Pictures of settings are over {share}, evenly by {measure}.",)
     settings = (parallel_coordinates(gathered), importance_figure(gathered, forests=False))
     sections = (
         Section("Best trials", tables=(best,)),

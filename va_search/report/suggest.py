@@ -33,20 +33,20 @@ class SpaceFile:
     """A search space that is written with the report; `path` is below the report's folder."""
 
     path: Path
-    about: str
+    title: str
     text: str
 
 
 @dataclass(frozen=True)
 class MissingSearch(Missing):
-    """What a search would fill; its command searches `space`."""
+    """Nothing to show, until a search has run; its command searches `space`."""
 
     space: SpaceFile | None = None
 
 
 @dataclass(frozen=True)
 class _Basis:
-    """What a space is made from: the best configuration, its store, the report's folder."""
+    """The material of a space: the best configuration, its store, the report's folder."""
 
     settings: TrialSettings
     store: Store
@@ -66,10 +66,10 @@ def fold_space(gathered: Gathered, why: str, out: Path | None) -> Missing:
     if make_folds is None:
         return Missing(f"{why} It has too few people, or no validation recordings, to make some.")
     document = _document(basis, folds="all")
-    about = "the best configuration of the report, trained on every fold of the store"
+    title = "the best configuration of the report, trained on every fold of the store"
     # A store without folds refuses `folds: all`, so the space is checked on its official split.
     checked = document if has_folds else {**document, "folds": [OFFICIAL]}
-    missing = _searching(gathered, basis, why, document, kind="folds", about=about, checked=checked)
+    missing = _searching(gathered, basis, why, document, kind="folds", title=title, checked=checked)
     if missing.command is None or not make_folds:
         return missing
     return MissingSearch(why, f"{make_folds} && {missing.command}", missing.space)
@@ -86,8 +86,8 @@ def ablation_space(gathered: Gathered, why: str, out: Path | None) -> Missing:
         return Missing(f"{why} {alone}")
     document = _document(basis, folds=[OFFICIAL])
     document["settings"]["features"] = {"choice": _combinations(sets)}
-    about = "the best configuration of the report, with and without each feature set"
-    return _searching(gathered, basis, why, document, kind="ablation", about=about)
+    title = "the best configuration of the report, with and without each feature set"
+    return _searching(gathered, basis, why, document, kind="ablation", title=title)
 
 
 def free_name(name: str, is_taken: Callable[[str], bool]) -> str:
@@ -126,7 +126,7 @@ def _searching(
     document: dict[str, Any],
     *,
     kind: str,
-    about: str,
+    title: str,
     checked: dict[str, Any] | None = None,
 ) -> MissingSearch:
     """A search over the space in `document`; without a command where it, or what is `checked`
@@ -141,7 +141,7 @@ def _searching(
     study = free_name(name, lambda name: home.study(name).exists() or (home.bank / name).exists())
     words = ["search", str(path), "--data", basis.store.place, "--study", study]
     text = yaml.safe_dump(document, sort_keys=False, default_flow_style=None, width=100)
-    space = SpaceFile(path.relative_to(basis.out), about, text)
+    space = SpaceFile(path.relative_to(basis.out), title, text)
     return MissingSearch(why, home.command(*words), space)
 
 
@@ -150,7 +150,8 @@ def _combinations(sets: Sequence[str]) -> list[list[str]]:
     combinations = [list(sets)]
     for left_out in sets:
         combinations.append([name for name in sets if name != left_out])
-    combinations += [[name] for name in sets]
-    # Of two that hold the same sets the earlier one stays.
-    unique = {tuple(sorted(names)): names for names in reversed(combinations)}
-    return list(reversed(unique.values()))
+    for name in sets:
+        # Of two sets "all but one" is each of them alone already.
+        if [name] not in combinations:
+            combinations.append([name])
+    return combinations

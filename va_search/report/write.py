@@ -28,7 +28,6 @@ from va_search.report.tables.studies import store_table, studies_table
 from va_search.report.tables.submissions import submissions_table
 from va_search.report.tables.trials import overall_table, settings_table, unfinished_table
 
-NAMES = ("report.md", "report.html")
 PAGES = (".html", ".htm", ".md", ".pdf")
 """Endings of files, which no report's folder has."""
 SPACE_MARK = "# Written by va-search report:"
@@ -144,15 +143,16 @@ def save(report: StudyReport, out: Path) -> Path:
     """Write both files once both are made, and the spaces they name; return the path of
     report.html."""
     check_place(out)
-    missing = [table.missing for table in report.tables()]
-    searches = [reason for reason in missing if isinstance(reason, MissingSearch)]
-    spaces = [search.space for search in searches if search.space is not None]
+    spaces = []
+    for table in report.tables():
+        if isinstance(table.missing, MissingSearch) and table.missing.space is not None:
+            spaces.append(table.missing.space)
     _refuse_other_files([out / space.path for space in spaces])
     for space in spaces:
         with whole_file(out / space.path) as beside:
-            beside.write_text(f"{SPACE_MARK} {space.about}\n{space.text}", encoding="utf-8")
+            beside.write_text(f"{SPACE_MARK} {space.title}\n{space.text}", encoding="utf-8")
     markdown, html = pages.to_markdown(report), pages.to_html(report)
-    plain, page = (out / name for name in NAMES)
+    plain, page = out / "report.md", out / "report.html"
     with whole_file(page) as page_beside, whole_file(plain) as plain_beside:
         page_beside.write_text(html, encoding="utf-8")
         plain_beside.write_text(markdown, encoding="utf-8")
@@ -184,7 +184,7 @@ def check_place(out: Path) -> None:
             f"no ending for its name; give --out {out.with_suffix('')}"
         )
     problems = []
-    for path in (out / name for name in NAMES):
+    for path in (out / "report.md", out / "report.html"):
         foreign = path.is_dir()
         if path.is_file():
             foreign = MARK not in path.read_text(encoding="utf-8", errors="replace")[:200]

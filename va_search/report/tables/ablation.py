@@ -129,8 +129,8 @@ def _effects_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
     )
     notes = [f"{change} and its 95 % interval (Student's t)."]
     if seeds <= 1:
-        more = "Train more seeds (seeds: [0, 1, 2] in the space) to have one."
-        notes = [f"{change}.", f"One seed: there is no interval. {more}"]
+        seeds_advice = "Train more seeds (seeds: [0, 1, 2] in the space) to have one."
+        notes = [f"{change}.", f"One seed: there is no interval. {seeds_advice}"]
     heads = columns("Feature set", "Remark")
     numbers = columns("Valence", "Arousal", "Score", kind="number")
     return Table(EFFECTS_TITLE, (*heads, *numbers), tuple(rows), notes=tuple(notes))
@@ -194,14 +194,13 @@ def coefficients(present: Array, values: Array) -> Array:
     """(set,) least-squares effects of `present` (combination, set) on `values`; NaN for sets that
     can't be separated."""
     design = np.hstack([np.ones((len(values), 1)), present])
-    fitted = np.linalg.lstsq(design, values, rcond=None)[0]
+    fitted = np.linalg.lstsq(design, values, rcond=None)[0].astype(np.float64)
     # A set is separated where the other columns can't stand for it: the rank falls without it.
     rank = np.linalg.matrix_rank(design)
     for index in range(1, design.shape[1]):
         if np.linalg.matrix_rank(np.delete(design, index, axis=1)) == rank:
             fitted[index] = np.nan
-    effect: Array = fitted[1:]
-    return effect
+    return fitted[1:]
 
 
 def _over_seeds(names: tuple[str, ...], per_seed: Array) -> Effect:

@@ -14,6 +14,7 @@ from va_search.ensemble.saved import (
     Ensemble,
     MeasuredOn,
     Member,
+    Scores,
     Weighted,
     known_ensembles,
     read_ensemble,
@@ -24,7 +25,7 @@ from va_search.files import Home
 from va_search.report.gather import Gathered
 from va_search.report.standing import out_of_date, searched_now
 from va_search.report.suggest import free_name
-from va_search.report.words import ELSEWHERE, MEASURES, encoder_title
+from va_search.report.words import ELSEWHERE, MEASURES, encoder_title, first_names
 from va_search.table import (
     DASH,
     Missing,
@@ -45,6 +46,8 @@ TITLES = {
 }
 MOST_MEMBERS = 60
 """Members that are listed, by weight."""
+MOST_NAMES = 8
+"""Other ensembles that are named."""
 PAPER_ORDER = ("ensemble_1", "ensemble_2", "ensemble_3", "six_fold", "train_val_mix")
 """The paper's recipes; Tables 2 and 3 show its first submission."""
 BEST_EPOCHS = (
@@ -55,11 +58,11 @@ BEST_EPOCHS = (
 
 @dataclass(frozen=True)
 class ChosenEnsemble:
-    """The ensemble that a report shows, None without one; `others` are the names of those that were
-    passed over."""
+    """The ensemble that a report shows, None without one; names of those that were passed over, and
+    problems of those that can't be read."""
 
     ensemble: Ensemble | None
-    others: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -71,10 +74,11 @@ def choose_ensemble(home: Home, studies: Sequence[str], name: str | None = None)
     taken, as in the paper. InputError where `name` is unknown or can't be read."""
     if name is not None:
         return ChosenEnsemble(read_ensemble(home, name))
-    candidates, problems = [], []
-    for ensemble_name in known_ensembles(home):
+    candidates: list[Ensemble] = []
+    problems: list[str] = []
+    for candidate in known_ensembles(home):
         try:
-            ensemble = read_ensemble(home, ensemble_name)
+            ensemble = read_ensemble(home, candidate)
         except InputError as error:
             problems += error.problems
             continue
@@ -82,14 +86,15 @@ def choose_ensemble(home: Home, studies: Sequence[str], name: str | None = None)
             candidates.append(ensemble)
     if not candidates:
         return ChosenEnsemble(None, (), tuple(problems))
-    newest = max(candidates, key=lambda e: (_rank(e), e.created_at, e.name))
-    if newest.recipe in PAPER_ORDER:
-        strategies = [
-            e for e in candidates if e.recipe in PAPER_ORDER and _rank(e) == _rank(newest)
-        ]
-        newest = max(strategies, key=lambda e: (-PAPER_ORDER.index(e.recipe), e.created_at, e.name))
-    others = tuple(ensemble.name for ensemble in candidates if ensemble is not newest)
-    return ChosenEnsemble(newest, others, tuple(problems))
+    # The last is the best one of all, and then the best of its like by the paper's order.
+    candidates.sort(key=lambda ensemble: (_rank(ensemble), ensemble.created_at, ensemble.name))
+    best = candidates[-1]
+    if best.recipe in PAPER_ORDER:
+        alike = [e for e in candidates if e.recipe in PAPER_ORDER and _rank(e) == _rank(best)]
+        alike.sort(key=lambda ensemble: PAPER_ORDER.index(ensemble.recipe), reverse=True)
+        best = alike[-1]
+    names = [ensemble.name for ensemble in candidates if ensemble is not best]
+    return ChosenEnsemble(best, tuple(sorted(names)), tuple(problems))
 
 
 def _rank(ensemble: Ensemble) -> int:
@@ -101,29 +106,28 @@ def _rank(ensemble: Ensemble) -> int:
 
 def ensemble_tables(gathered: Gathered, chosen: ChosenEnsemble) -> list[Table]:
     """Tables 2 and 3 and the scores; without an ensemble, why, and how to build one."""
-    ensemble = chosen.ensemble
-    if ensemble is None:
-        return [members_table(gathered, chosen, dimension) for dimension in TITLES]
-    remarks = [f"Not readable: {problem}" for problem in chosen.problems]
-    if chosen.others:
-        names = ", ".join(sorted(chosen.others)[:8])
-        remarks.insert(0, f"Other ensembles of these studies, shown with --ensemble NAME: {names}.")
-    tables = [dimension_table(ensemble, dimension) for dimension in TITLES]
-    return [*tables, scores_table(ensemble, remarks)]
+    tables = [members_table(gathered, chosen, dimension) for dimension in TITLES]
+    if chosen.ensemble is not None:
+        remarks = [f"Not readable: {problem}" for problem in chosen.problems]
+        if chosen.passed_over:
+            names = first_names(chosen.passed_over, MOST_NAMES)
+            shown = "Other ensembles of these studies, shown with --ensemble NAME"
+            remarks.append(f"{shown}: {names}.")
+        tables.append(scores_table(chosen.ensemble, remarks))
+    return tables
 
 
 def members_table(gathered: Gathered, chosen: ChosenEnsemble, dimension: str) -> Table:
     """Table 2 or 3 of the chosen ensemble; without one, why, and how to build one."""
     if chosen.ensemble is not None:
         return dimension_table(chosen.ensemble, dimension)
-    why = "No saved ensemble has its members from these studies alone."
-    name = free_name(
-        f"{gathered.names[0]}-best", lambda name: gathered.home.ensemble(name).exists()
-    )
+    reasons = ["No saved ensemble has its members from these studies alone.", *chosen.problems]
     command = None
     if gathered.scored:
-        command = gathered.home.command("ensemble", *gathered.names, "--name", name)
-    return Table(TITLES[dimension], missing=Missing(" ".join([why, *chosen.problems]), command))
+        home, studies = gathered.home, gathered.names
+        name = free_name(f"{studies[0]}-best", lambda name: home.ensemble(name).exists())
+        command = home.command("ensemble", *studies, "--name", name)
+    return Table(TITLES[dimension], missing=Missing(" ".join(reasons), command))
 
 
 # Tables 2 and 3 -----------------------------------------------------------------------------------
@@ -184,7 +188,7 @@ def _member_rows(weighted: Weighted, share: float, *, many_studies: bool) -> lis
             row(
                 TableCell(_model(member), mark=member.fusion == "late"),
                 ", ".join(member.features or [DASH]),
-                DASH if member.seed is None else str(member.seed),
+                str(DASH if member.seed is None else member.seed),
                 number(member.weight * share),
                 signed(member.gain),
                 number(member.ccc),
@@ -200,7 +204,9 @@ def _member_rows(weighted: Weighted, share: float, *, many_studies: bool) -> lis
 
 
 def _model(member: Member) -> str:
-    model = ELSEWHERE if member.encoder is None else encoder_title(member.encoder)
+    if member.encoder is None:
+        return ELSEWHERE
+    model = encoder_title(member.encoder)
     if member.source == "folds":
         model += f" over {len(member.trials or {}) or 'all'} folds"
     return model
@@ -219,38 +225,41 @@ def _closing_rows(ensemble: Ensemble, dimension: str) -> list[TableRow]:
     outcome = verdict_of(ensemble).dimensions[dimension]
     rows = []
     weighted = ensemble.dimensions.get(dimension)
-    both = ensemble.best_for_both
-    if weighted is not None and both is not None:
-        in_sample = (both.scores.get("in_sample") or {}).get(dimension)
-        out_of_fold = (both.scores.get("out_of_fold") or {}).get(dimension)
-        interval = (both.intervals or {}).get(dimension)
-        trial = _trial_cell(both.study, both.trial, many_studies)
-        cells = (number(in_sample), with_interval(out_of_fold, interval), trial)
-        rows.append(_total("Best single trial for both", *cells))
-    if weighted is not None and weighted.best_single is not None:
-        single = weighted.best_single
-        text = with_interval(single.scores.out_of_fold, single.scores.interval)
-        trial = _trial_cell(single.study, single.trial, many_studies)
-        judged = TableCell(text, best=outcome == "worse")
-        label = f"Best single trial for {dimension}"
-        rows.append(_total(label, number(single.scores.in_sample), judged, trial))
+    scores = _scores_of(ensemble.scores, dimension)
     if weighted is not None:
-        in_sample = weighted.scores.in_sample
-        text = with_interval(weighted.scores.out_of_fold, weighted.scores.interval)
-    else:
-        in_sample = (ensemble.scores.get("in_sample") or {}).get(dimension)
-        text = number((ensemble.scores.get("out_of_fold") or {}).get(dimension))
+        scores = weighted.scores
+        both, single = ensemble.best_for_both, weighted.best_single
+        if both is not None:
+            both_scores = _scores_of(both.scores, dimension, both.intervals)
+            trial = _trial_cell(both.study, both.trial, many_studies)
+            rows.append(_closing_row("Best single trial for both", both_scores, trial))
+        if single is not None:
+            label = f"Best single trial for {dimension}"
+            trial = _trial_cell(single.study, single.trial, many_studies)
+            rows.append(_closing_row(label, single.scores, trial, best=outcome == "worse"))
     label = "Ensemble"
-    if in_sample is None and text == DASH:
+    if scores.in_sample is None and scores.out_of_fold is None:
         label += " (no validation to score it on)"
-    judged = TableCell(text, best=outcome == "better")
-    rows.append(_total(label, number(in_sample), judged, ""))
+    rows.append(_closing_row(label, scores, TableCell(""), best=outcome == "better"))
     return rows
 
 
-def _total(
-    label: str, in_sample: str, out_of_fold: str | TableCell, trial: str | TableCell
-) -> TableRow:
+def _scores_of(
+    scores: Mapping[str, Mapping[str, float] | None],
+    dimension: str,
+    intervals: Mapping[str, tuple[float, float] | None] | None = None,
+) -> Scores:
+    """One dimension of what was measured in-sample and out-of-fold."""
+    return Scores(
+        in_sample=(scores.get("in_sample") or {}).get(dimension),
+        out_of_fold=(scores.get("out_of_fold") or {}).get(dimension),
+        interval=(intervals or {}).get(dimension),
+    )
+
+
+def _closing_row(label: str, scores: Scores, trial: TableCell, *, best: bool = False) -> TableRow:
+    out_of_fold = TableCell(with_interval(scores.out_of_fold, scores.interval), best=best)
+    in_sample = number(scores.in_sample)
     return row(label, "", "", "", "", in_sample, out_of_fold, trial, kind="total")
 
 
@@ -270,8 +279,8 @@ def _finishing(weighted: Weighted) -> str:
     if post.delay_seconds:
         steps.append(f"delayed by {post.delay_seconds:g} s")
     if post.scale != 1.0 or post.offset != 0.0:
-        sign = "−" if post.offset < 0 else "+"
-        steps.append(f"matched (× {post.scale:.3f} {sign} {abs(post.offset):.3f})")
+        offset = signed(post.offset)
+        steps.append(f"matched (× {post.scale:.3f} {offset[0]} {offset[1:]})")
     return ", ".join(steps) or "as it is"
 
 
@@ -280,10 +289,11 @@ def _single_recordings(weighted: Weighted, dimension: str) -> list[str]:
     spread = weighted.per_recording
     if spread is None:
         return []
-    undefined = f"; not defined in {spread.undefined}" if spread.undefined else ""
     quartiles = f"quartiles {number(spread.low)} and {number(spread.high)}"
-    median = f"median CCC {number(spread.median)}, {quartiles}{undefined}"
-    notes = [f"Single recordings, out-of-fold: {median}."]
+    text = f"Single recordings, out-of-fold: median CCC {number(spread.median)}, {quartiles}"
+    if spread.undefined:
+        text += f"; not defined in {spread.undefined}"
+    notes = [f"{text}."]
     meaning = within_recordings(dimension, weighted.scores.out_of_fold, spread)
     if meaning:
         notes.append(sentence(meaning))
@@ -314,12 +324,13 @@ def scores_table(ensemble: Ensemble, remarks: Sequence[str] = ()) -> Table:
     title = f"CCC on validation: ensemble {ensemble.name} and the best single trials"
     if over_folds:
         title += ", every recording by its own fold's trial"
-    notes = [*measured_sentences(ensemble.measured_on)[1:], *_member_notes(ensemble), *remarks]
+    notes = [*_member_notes(ensemble), *remarks]
     if not ensemble.scores.get("in_sample"):
-        reason = ensemble.measured_on.reason or "there is nothing to measure on"
-        why = f"There is no validation score: {reason}."
-        return Table(title, notes=tuple(notes), missing=Missing(why))
-    single = "Best configuration" if over_folds else "Best single trial"
+        reason = f"There is no validation score: {ensemble.measured_on.reason}."
+        return Table(title, notes=tuple(notes), missing=Missing(reason))
+    single = "Best single trial"
+    if over_folds:
+        single = "Best configuration"
     intervals = ensemble.intervals or {}
     subjects = []
     both = ensemble.best_for_both
@@ -333,20 +344,17 @@ def scores_table(ensemble: Ensemble, remarks: Sequence[str] = ()) -> Table:
     for label, scores, around in subjects:
         rows.append(row(label, "out-of-fold", *score_texts(scores.get("out_of_fold"), around)))
     if ensemble.differences:
-        texts = []
-        for name in MEASURES:
-            difference = ensemble.differences.get(name)
-            if difference is None:
-                texts.append(DASH)
-            else:
-                texts.append(signed_with_interval(difference.value, difference.interval))
+        texts = [DASH] * len(MEASURES)
+        for index, name in enumerate(MEASURES):
+            if name in ensemble.differences:
+                difference = ensemble.differences[name]
+                texts[index] = signed_with_interval(difference.value, difference.interval)
         rows.append(row("Ensemble − per target", "out-of-fold", *texts))
     for label, scores, _ in subjects:
         rows.append(row(label, "in-sample", *score_texts(scores.get("in_sample"), None)))
     heads = (*columns("", "Measured"), *columns("Valence", "Arousal", "Score", kind="number"))
-    return Table(
-        title, heads, tuple(rows), measured_sentences(ensemble.measured_on)[0], tuple(notes)
-    )
+    lead, *measured = measured_sentences(ensemble.measured_on)
+    return Table(title, heads, tuple(rows), lead, (*measured, *notes))
 
 
 def score_texts(
@@ -378,12 +386,14 @@ def measured_sentences(measured: MeasuredOn) -> list[str]:
             f"In-sample only, no out-of-fold score: {measured.reason}; in-sample is too high, by "
             "an unknown amount.",
         ]
-    groups = "" if measured.groups is None else f" over {measured.groups} such groups"
+    interval = "the 95 % interval"
+    if measured.groups is not None:
+        interval += f" over {measured.groups} such groups"
     return [
         *sentences,
         f"Out-of-fold: the whole recipe again in each of {measured.folds} folds, without the "
         f"recordings scored (those of one {measured.kept_together} kept together); in brackets "
-        f"the 95 % interval{groups}.",
+        f"{interval}.",
         "In-sample: on the frames that epochs, members and weights were chosen on, so too high.",
     ]
 
@@ -414,17 +424,18 @@ def summary_paragraphs(gathered: Gathered, chosen: ChosenEnsemble) -> list[str]:
     """The verdict on the report's ensemble, the best single trials, and what is out of date."""
     ensemble = chosen.ensemble
     paragraphs: list[str] = []
-    searching = gathered.names
+    searching = set(gathered.names)
     if ensemble is not None:
+        # What is said of the ensemble names its own studies that are being searched.
         paragraphs = _ensemble_paragraphs(gathered.home, ensemble)
-        searching = [name for name in searching if name not in ensemble.studies]
+        searching -= set(ensemble.studies)
     if gathered.on_main_fold:
         bests = []
         for measure, target in (("score", "both"), ("valence", "valence"), ("arousal", "arousal")):
             best = max(gathered.on_main_fold, key=lambda trial: trial.ccc(measure) or 0.0)
             bests.append(f"for {target} {best.trial} ({measure} {number(best.ccc(measure))})")
         paragraphs.append(f"Best single trials, in-sample: {', '.join(bests)}.")
-    paragraphs += [sentence(text) for text in searched_now(gathered.home, searching)]
+    paragraphs += [sentence(text) for text in searched_now(gathered.home, sorted(searching))]
     return paragraphs
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from va_search.data.store import Store
+from va_search.data.store import Recording, Store
 from va_search.report.gather import Gathered
 from va_search.report.suggest import fold_space
 from va_search.report.words import (
@@ -34,8 +34,8 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
     to have some. `out`: the report's folder."""
     store = gathered.store
     if store is None:
-        why = f"The store can't be read ({gathered.store_problem}), so its folds aren't known."
-        return Table(TITLE, missing=Missing(why))
+        problem = f"The store can't be read ({gathered.store_problem})"
+        return Table(TITLE, missing=Missing(f"{problem}, so its folds aren't known."))
     folds = store_folds(store)
     if len(folds) < 2:
         return Table(TITLE, missing=fold_space(gathered, "The store has no folds.", out))
@@ -47,8 +47,8 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
     configurations = fold_table(records, failures, folds, store)
     several = [c for c in configurations if _tried_folds(c) > 1]
     if not several:
-        why = f"No configuration was trained on two of the store's {len(folds)} folds"
-        space = fold_space(gathered, f"{why}; a space with folds: all does.", out)
+        count = f"No configuration was trained on two of the store's {len(folds)} folds"
+        space = fold_space(gathered, f"{count}; a space with folds: all does.", out)
         return Table(TITLE, missing=space)
     return table_of_folds(several, folds, store)
 
@@ -66,7 +66,7 @@ def table_of_folds(
 
     Without the store its recordings are not counted, and folds that it withholds are not shown."""
     shown = configurations[:MOST_CONFIGURATIONS]
-    settings = [TrialSettings.model_validate(shown_row.settings) for shown_row in shown]
+    settings = [TrialSettings.model_validate(configuration.settings) for configuration in shown]
     names = varying(settings)
     rows: list[TableRow] = []
     for configuration, its_settings in zip(shown, settings, strict=True):
@@ -94,9 +94,9 @@ def _title(configuration: FoldRow, settings: TrialSettings, names: Sequence[str]
     """The configuration in words, its seeds, and its id in brackets."""
     model = f"{encoder_title(settings.encoder)}, {settings.fusion} fusion"
     text = f"{model}: {', '.join(settings.features)}"
-    others = other_settings(settings, names)
-    if others != DASH:
-        text += f"; {others}"
+    differing = other_settings(settings, names)
+    if differing != DASH:
+        text += f"; {differing}"
     seeds = f"seed {configuration.seeds[0]}"
     if len(configuration.seeds) > 1:
         seeds = f"{len(configuration.seeds)} seeds, mean ± sd"
@@ -109,27 +109,34 @@ def _block(configuration: FoldRow, folds: FoldKeys, store: Store | None) -> list
     for label, cell in configuration.cells.items():
         scores = [spread_text(cell.values.get(measure)) for measure in MEASURES]
         state: str = cell.state
-        complete_seeds = cell.values["score"].n if cell.values else 0
-        if complete_seeds not in (0, len(configuration.seeds)):
-            state += f", {complete_seeds} of {len(configuration.seeds)} seeds complete"
+        if cell.values and cell.values["score"].n < len(configuration.seeds):
+            seeds = f"{cell.values['score'].n} of {len(configuration.seeds)} seeds"
+            state += f", {seeds} complete"
         recordings = DASH
         if store is not None:
-            recordings = str(sum(recording.fold == label for recording in store.labelled))
+            recordings = str(_recordings(store.labelled, label))
         rows.append(row(label_of(label, folds), recordings, *scores, state))
     for fold in _withheld_folds(store):
         assert store is not None
-        recordings = str(sum(recording.fold == fold for recording in store.split("test")))
+        recordings = str(_recordings(store.split("test"), fold))
         rows.append(row(f"{fold} (test)", recordings, *["withheld"] * len(MEASURES), "withheld"))
-    averages = [configuration.average.get(measure) for measure in MEASURES]
-    means, spreads = [], []
-    for average in averages:
-        means.append(TableCell(number(average.mean if average else None), best=average is not None))
-        spreads.append(number(average.sd if average else None))
-    with_values = averages[-1].n if averages[-1] else 0
-    count = f"{with_values} of {len(configuration.cells)} folds"
+    means = [TableCell(DASH)] * len(MEASURES)
+    spreads = [DASH] * len(MEASURES)
+    folds_with_values = 0
+    for index, measure in enumerate(MEASURES):
+        if measure in configuration.average:
+            average = configuration.average[measure]
+            means[index] = TableCell(number(average.mean), best=True)
+            spreads[index] = number(average.sd)
+            folds_with_values = average.n
+    count = f"{folds_with_values} of {len(configuration.cells)} folds"
     rows.append(row("Average", "", *means, count, kind="total"))
     rows.append(row("Spread over folds", "", *spreads, "", kind="total"))
     return rows
+
+
+def _recordings(recordings: Sequence[Recording], fold: str | int) -> int:
+    return sum(recording.fold == fold for recording in recordings)
 
 
 def _withheld_folds(store: Store | None) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
         except InputError as error:
             problems.append(f"{error}.")
     if not documents:
-        why = "The submission strategies have not been run on these studies."
-        return Table(TITLE, missing=Missing((problems or [why])[0], _command(gathered, out)))
+        problems.append("The submission strategies have not been run on these studies.")
+        return Table(TITLE, missing=Missing(problems[0], _command(gathered, out)))
     newest = max(documents, key=lambda document: str(document.get("made_at")))
     return table_6(newest, _outdated(gathered.home, newest["rows"]))
 
@@ -84,8 +84,7 @@ def table_6(document: dict[str, Any], remarks: Sequence[str] = ()) -> Table:
     `withheld` where its labels were not at hand."""
     strategies = document["rows"]
     withheld = document.get("labels") is None
-    measured = [_measured(strategy) for strategy in strategies]
-    notes = [text for text in dict.fromkeys(measured) if text]
+    notes = [*filter(None, map(_measured, strategies))]
     for strategy in strategies:
         if strategy.get("problem"):
             name = strategy.get("strategy", DASH)
@@ -119,19 +118,23 @@ def table_6(document: dict[str, Any], remarks: Sequence[str] = ()) -> Table:
 
 
 def _row(strategy: dict[str, Any], withheld: bool) -> TableRow:
-    counts = strategy.get("members") or {}
-    members = " / ".join(str(counts.get(name, DASH)) for name in DIMENSIONS) if counts else DASH
-    validation = []
+    members = DASH
+    cells = [str(strategy.get("submission", DASH)), str(strategy.get("strategy", DASH))]
+    if strategy.get("members"):
+        members = " / ".join(str(strategy["members"].get(name, DASH)) for name in DIMENSIONS)
+    cells.append(members)
     for measured in ("in_sample", "out_of_fold"):
-        scores = strategy.get(measured)
-        texts = [number((scores or {}).get(name)) for name in MEASURES]
-        validation.append(" / ".join(texts) if scores else DASH)
-    test_scores = strategy.get("test") or {}
-    test = [number(test_scores.get(name)) for name in MEASURES]
+        validation = DASH
+        if strategy.get(measured):
+            validation = " / ".join(_scores(strategy[measured]))
+        cells.append(validation)
     if withheld and not strategy.get("problem"):
-        test = ["withheld"] * len(MEASURES)
-    names = (str(strategy.get("submission", DASH)), str(strategy.get("strategy", DASH)))
-    return row(*names, members, *validation, *test)
+        return row(*cells, *["withheld"] * len(MEASURES))
+    return row(*cells, *_scores(strategy.get("test") or {}))
+
+
+def _scores(scores: Mapping[str, float | None]) -> list[str]:
+    return [number(scores.get(name)) for name in MEASURES]
 
 
 def _measured(strategy: dict[str, Any]) -> str:
@@ -146,5 +149,7 @@ def _measured(strategy: dict[str, Any]) -> str:
         return f"{name}: validation is all {recordings} labelled recordings, {predictor}."
     if not recordings:
         return f"{name}: no validation score: {measured.get('reason')}."
-    split = "the official split's" if fold == "official" else f"fold {fold}'s"
+    split = f"fold {fold}'s"
+    if fold == "official":
+        split = "the official split's"
     return f"{name}: validation is {split} {counted(recordings, 'recording')}."

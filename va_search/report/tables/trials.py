@@ -197,7 +197,8 @@ def settings_table(gathered: Gathered) -> Table:
     for settings in trained:
         for name, value in effective_settings(settings).items():
             counts.setdefault(name, Counter())[json.dumps(value)] += 1
-    varied, constant = [], []
+    varied: list[TableRow] = []
+    constant: list[TableRow] = []
     for name in TrialSettings.model_fields:
         if name in counts:
             entry = row(name, _values(counts[name]), str(counts[name].total()))
