@@ -76,7 +76,10 @@ def test_every_fold_is_trained_and_a_lost_one_alone_again(tmp_path: Path, store:
     trained_anew = bank.record("s", lost["trial"])
     assert trained_anew["best"] == lost["best"]  # bit for bit
     found, text = va_search("status", "s", "--home", tmp_path / "home")
-    assert [row["complete"] for row in found["folds"]] == [True, True] and "Spread over folds" in text
+    assert [row["complete"] for row in found["folds"]] == [
+        True,
+        True,
+    ] and "Spread over folds" in text
 
 
 def test_train_val_mix_predicts_test_alone_and_everything_says_so(

@@ -77,12 +77,16 @@ def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
 
 def score_cells(group: Sequence[ConfigurationTrials]) -> list[list[TableCell]]:
     """Valence, arousal and score of every configuration, the best of each measure in bold."""
-    rows: list[list[TableCell]] = [[] for _ in group]
+    rows: list[list[TableCell]] = []
+    best: dict[str, float] = {}
     for name in MEASURES:
-        means = [configuration.mean(name) for configuration in group]
-        for cells, configuration, mean in zip(rows, group, means, strict=True):
+        best[name] = max(configuration.mean(name) for configuration in group)
+    for configuration in group:
+        cells = []
+        for name in MEASURES:
             text = spread_text(configuration.spread(name))
-            cells.append(TableCell(text, best=mean == max(means)))
+            cells.append(TableCell(text, best=configuration.mean(name) == best[name]))
+        rows.append(cells)
     return rows
 
 
@@ -129,20 +133,31 @@ def feature_texts(names: Sequence[str], store: Store | None) -> list[str]:
         if name in store.feature_sets:
             modality = store.feature_sets[name].modality
         by_modality.setdefault(modality, []).append(name)
-    return [", ".join(by_modality.get(modality, [DASH])) for modality in modalities]
+    texts = []
+    for modality in modalities:
+        texts.append(", ".join(by_modality.get(modality, [DASH])))
+    return texts
 
 
 def _modalities(store: Store | None) -> list[str]:
     """The store's modalities where there are several, but not too many; otherwise none."""
     if store is None:
         return []
-    names = dict.fromkeys(feature_set.modality for feature_set in store.feature_sets.values())
+    names: list[str] = []
+    for feature_set in store.feature_sets.values():
+        if feature_set.modality not in names:
+            names.append(feature_set.modality)
     if not 1 < len(names) <= MOST_MODALITIES:
         return []
-    return list(names)
+    return names
 
 
 # Settings -----------------------------------------------------------------------------------------
+
+
+def settings_of(trials: Iterable[Trial | ConfigurationTrials]) -> list[TrialSettings]:
+    """Settings of those that were trained: models from elsewhere have none."""
+    return [trial.settings for trial in trials if trial.settings is not None]
 
 
 def effective_settings(settings: TrialSettings) -> dict[str, Any]:

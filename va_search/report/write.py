@@ -101,8 +101,10 @@ def assemble(
 def _counts(gathered: Gathered) -> str:
     """`12 complete trials, 1 failed on store mine`."""
     text = counted(len(gathered.trials), "complete trial")
-    failed = sum(len(study.failed) for study in gathered.studies)
-    missing = sum(len(study.missing) for study in gathered.studies)
+    failed = missing = 0
+    for study in gathered.studies:
+        failed += len(study.failed)
+        missing += len(study.missing)
     if failed:
         text += f", {failed} failed"
     if missing:
@@ -131,7 +133,8 @@ def _studied(gathered: Gathered) -> Section:
 def _provenance(gathered: Gathered, written: str, command: str) -> Section:
     versions = set()
     for study in gathered.studies:
-        versions |= {str(record.get("package_version")) for record in study.records}
+        for record in study.records:
+            versions.add(str(record.get("package_version")))
     trained = ", ".join(sorted(versions - {"None"})) or "unknown"
     paragraphs = [f"{written}; the trials were trained by version {trained}."]
     if command:

@@ -115,11 +115,13 @@ def find_predictions(gathered: Gathered, chosen: ChosenEnsemble) -> PredictedCur
 def _of_ensemble(ensemble: Ensemble, bank: Bank, store: Store) -> PredictedCurves:
     """InputError where it has no predictions on annotated recordings, or they are not those of this
     store."""
-    pieces = [piece for _, piece in ensemble.pieces]
-    folds = {piece.measured_on.fold for piece in pieces}
-    if len(folds) > 1 or any(not piece.scores.get("in_sample") for piece in pieces):
-        raise InputError("not all of its members have predictions on the same annotated recordings")
+    folds = set()
+    for _, piece in ensemble.pieces:
+        is_scored = piece.scores.get("in_sample")
+        folds.add(piece.measured_on.fold if is_scored else None)
     fold = folds.pop()
+    if folds or fold is None:
+        raise InputError("not all of its members have predictions on the same annotated recordings")
     recordings = store.labelled if fold == ALL else store.fold(fold).validation
     values = predict(ensemble, bank, "validation", recordings)
     curves = _curves(store, recordings, np.clip(values, *store.label_range))

@@ -89,9 +89,10 @@ def pareto_figure(records: Sequence[dict[str, Any]]) -> Figure:
         (line,) = drawn.axis.plot(*np.transpose(front), "o-", color=COLOURS["score"])
         line.set(label="Pareto set", markersize=5)
         drawn.legend_below()
-        pairs = [f"{number(valence)} and {number(arousal)}" for valence, arousal in front[:8]]
-        share = f"{len(front)} of {len(points)} trials are in the Pareto set"
-        picture = drawn.picture(f"{share}: {'; '.join(pairs)}.")
+        alt = f"{len(front)} of {len(points)} trials are in the Pareto set:"
+        for valence, arousal in front[:8]:
+            alt += f" {number(valence)} and {number(arousal)};"
+        picture = drawn.picture(f"{alt.removesuffix(';')}.")
     caption = (
         f"{len(points)} trained trials, CCC of each dimension's best epoch (in-sample); "
         f"{len(front)} in the set."

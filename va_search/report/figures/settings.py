@@ -19,6 +19,7 @@ from va_search.report.words import (
     ConfigurationTrials,
     configurations,
     effective_settings,
+    settings_of,
     value_text,
     varying,
 )
@@ -80,13 +81,11 @@ def parallel_coordinates(gathered: Gathered) -> Figure:
 
 def _axes(shown: Sequence[ConfigurationTrials]) -> list[SettingAxis]:
     """An axis per setting that varies where it has an effect; `features` as their number."""
-    several = []
+    several = settings_of(shown)
     documents = []
-    for group in shown:
-        if group.settings is not None:
-            several.append(group.settings)
-            sets = {"feature sets": len(group.settings.features)}
-            documents.append({**effective_settings(group.settings), **sets})
+    for settings in several:
+        sets = {"feature sets": len(settings.features)}
+        documents.append({**effective_settings(settings), **sets})
     axes = []
     for name in ("feature sets", "encoder", "fusion", *varying(several)):
         axis = _axis(name, documents)
@@ -123,8 +122,8 @@ def _axis(name: str, documents: Sequence[dict[str, Any]]) -> SettingAxis | None:
 def _heights(used: dict[str, Any]) -> dict[str, float]:
     """Height of each value, 0 to 1, by its JSON: numbers to scale, a wide range by its logarithm,
     words at equal distances."""
-    numeric = [value for value in used.values() if type(value) in (int, float)]
-    if len(numeric) < len(used):
+    types = set(map(type, used.values()))
+    if not types <= {int, float}:
         words = sorted(used)
         return dict(zip(words, np.linspace(0, 1, len(words)).tolist(), strict=True))
     texts = sorted(used, key=lambda text: float(used[text]))
@@ -194,7 +193,7 @@ def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
             return Figure(title, missing=Missing(reason))
         pictures.append(_importance_picture(measured, dimension))
         evaluators |= set(measured.evaluators)
-    explained = " ".join(EXPLAINED[name] for name in sorted(evaluators))
+    explained = " ".join(map(EXPLAINED.__getitem__, sorted(evaluators)))
     caption = (
         f"Over {len(trials)} trials, seeds apart; each kind of bar sums to 1. {explained} A "
         "feature set counts as a setting that is on or off. With few trials this is uncertain: "

@@ -27,6 +27,7 @@ from va_search.report.words import (
     model_name,
     other_settings,
     score_cells,
+    settings_of,
     varying,
 )
 from va_search.table import DASH, Table, columns, row, signed
@@ -55,7 +56,7 @@ class Effect:
 def ablation_tables(gathered: Gathered, out: Path | None = None) -> tuple[Table, ...]:
     """Combinations, and below them the marginal effects; `out`: the report's folder."""
     group = largest_group(gathered.scored)
-    if len({_features(trial) for trial in group}) < 2:
+    if len(set(map(_features, group))) < 2:
         several = "these studies have" if len(gathered.names) > 1 else "this study has"
         need = "An ablation needs configurations that differ only in their feature sets"
         return (Table(TITLE, missing=ablation_space(gathered, f"{need}; {several} none.", out)),)
@@ -72,7 +73,7 @@ def largest_group(trials: Sequence[Trial]) -> list[Trial]:
             groups.setdefault(key, []).append(trial)
 
     def size(group: list[Trial]) -> tuple[int, int]:
-        return len({_features(trial) for trial in group}), len(group)
+        return len(set(map(_features, group))), len(group)
 
     return max(groups.values(), key=size, default=[])
 
@@ -100,8 +101,7 @@ def _combinations_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
 def _fixed(gathered: Gathered, settings: TrialSettings) -> str:
     """The one setting in words: the settings that differ elsewhere in the studies."""
     text = f"{model_name(settings)}, {settings.fusion} fusion"
-    scored = [trial.settings for trial in gathered.scored if trial.settings is not None]
-    differing = other_settings(settings, varying(scored))
+    differing = other_settings(settings, varying(settings_of(gathered.scored)))
     if differing != DASH:
         text += f", {differing}"
     if settings.fold != OFFICIAL:
@@ -151,7 +151,7 @@ def effect_text(effect: Effect) -> str:
 def effects(group: Sequence[Trial], measure: str, store_sets: Sequence[str] = ()) -> list[Effect]:
     """The marginal effect on a CCC of every feature set of `group`, and of `store_sets` that none
     of it has."""
-    used = sorted({name for trial in group for name in _features(trial)})
+    used = sorted(set().union(*map(_features, group)))
     # (trial, set): 1 where the trial has the set.
     present = np.array([np.isin(used, _features(trial)) for trial in group], dtype=np.float64)
     # Sets that are always there or missing together have one column, and one effect.
@@ -161,9 +161,8 @@ def effects(group: Sequence[Trial], measure: str, store_sets: Sequence[str] = ()
     in_all, varied = [], []
     for names in together.values():
         if present[:, used.index(names[0])].all():
-            in_all += [
-                Effect((name,), None, None, 0, "in all of the combinations") for name in names
-            ]
+            for name in names:
+                in_all.append(Effect((name,), None, None, 0, "in all of the combinations"))
         else:
             varied.append(names)
     columns_used = [used.index(names[0]) for names in varied]
@@ -181,7 +180,7 @@ def effects(group: Sequence[Trial], measure: str, store_sets: Sequence[str] = ()
 def _fits(group: Sequence[Trial], measure: str, present: Array) -> Array:
     """(seed, set) coefficients; NaN where a seed's combinations can't separate the set from
     others. `present`: (trial, set)."""
-    seeds = np.array([trial.settings.seed for trial in group if trial.settings is not None])
+    seeds = np.array([settings.seed for settings in settings_of(group)])
     values = np.array([trial.ccc(measure) for trial in group], dtype=np.float64)
     fits = []
     for seed in np.unique(seeds):

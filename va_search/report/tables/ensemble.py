@@ -93,7 +93,7 @@ def choose_ensemble(home: Home, studies: Sequence[str], name: str | None = None)
         alike = [e for e in candidates if e.recipe in PAPER_ORDER and _rank(e) == _rank(best)]
         alike.sort(key=lambda ensemble: PAPER_ORDER.index(ensemble.recipe), reverse=True)
         best = alike[-1]
-    names = [ensemble.name for ensemble in candidates if ensemble is not best]
+    names = {ensemble.name for ensemble in candidates} - {best.name}
     return ChosenEnsemble(best, tuple(sorted(names)), tuple(problems))
 
 
@@ -172,7 +172,9 @@ def dimension_table(ensemble: Ensemble, dimension: str) -> Table:
 def _lead(ensemble: Ensemble, dimension: str) -> str:
     name = f"Ensemble {ensemble.name}, recipe {ensemble.recipe}"
     if ensemble.parts:
-        parts = [f"{part.share:g} × {part.ensemble.name}" for part in ensemble.parts]
+        parts = []
+        for part in ensemble.parts:
+            parts.append(f"{part.share:g} × {part.ensemble.name}")
         blend = "A blend, the weighted mean of whole ensembles; weights are shares of the whole."
         return f"{name}: {', '.join(parts)}. {blend}"
     members = len(ensemble.dimensions[dimension].members)
@@ -408,13 +410,16 @@ def _member_notes(ensemble: Ensemble) -> list[str]:
         notes.append(BEST_EPOCHS)
     notes += left_out_sentences(ensemble.left_out)
     if not ensemble.parts:
-        notes += [sentence(note) for note in ensemble.notes]
+        notes += map(sentence, ensemble.notes)
     return notes
 
 
 def left_out_sentences(left_out: Mapping[str, int]) -> list[str]:
     """Trials that could not be a member, by reason."""
-    return [f"{counted(n, 'trial')} left out: {reason}." for reason, n in left_out.items()]
+    sentences = []
+    for reason, count in left_out.items():
+        sentences.append(f"{counted(count, 'trial')} left out: {reason}.")
+    return sentences
 
 
 # The first section --------------------------------------------------------------------------------
@@ -435,8 +440,7 @@ def summary_paragraphs(gathered: Gathered, chosen: ChosenEnsemble) -> list[str]:
             best = max(gathered.on_main_fold, key=lambda trial: trial.ccc(measure) or 0.0)
             bests.append(f"for {target} {best.trial} ({measure} {number(best.ccc(measure))})")
         paragraphs.append(f"Best single trials, in-sample: {', '.join(bests)}.")
-    paragraphs += [sentence(text) for text in searched_now(gathered.home, sorted(searching))]
-    return paragraphs
+    return paragraphs + list(map(sentence, searched_now(gathered.home, sorted(searching))))
 
 
 def _ensemble_paragraphs(home: Home, ensemble: Ensemble) -> list[str]:
@@ -455,7 +459,7 @@ def _ensemble_paragraphs(home: Home, ensemble: Ensemble) -> list[str]:
             text = within_recordings(dimension, out_of_fold, weighted.per_recording)
             if text:
                 paragraphs.append(sentence(text))
-    return paragraphs + [sentence(text) for text in out_of_date(home, ensemble)]
+    return paragraphs + list(map(sentence, out_of_date(home, ensemble)))
 
 
 def sentence(text: str) -> str:

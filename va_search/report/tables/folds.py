@@ -45,7 +45,7 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
         records += study.records
         failures += study.failures
     configurations = fold_table(records, failures, folds, store)
-    several = [c for c in configurations if _tried_folds(c) > 1]
+    several = [result for result in configurations if _tried_folds(result) > 1]
     if not several:
         count = f"No configuration was trained on two of the store's {len(folds)} folds"
         space = fold_space(gathered, f"{count}; a space with folds: all does.", out)
@@ -55,8 +55,11 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
 
 def _tried_folds(configuration: FoldRow) -> int:
     """Folds on which there is a value or a failure."""
-    cells = configuration.cells.values()
-    return sum(bool(cell.values) or cell.state == "failed" for cell in cells)
+    count = 0
+    for cell in configuration.cells.values():
+        if cell.values or cell.state == "failed":
+            count += 1
+    return count
 
 
 def table_of_folds(
@@ -143,8 +146,11 @@ def _withheld_folds(store: Store | None) -> list[int]:
     """Folds of which the store has test recordings only."""
     if store is None:
         return []
-    numbers = {recording.fold for recording in store.split("test") if recording.fold is not None}
-    return sorted(numbers - set(store.fold_numbers))
+    folds = set()
+    for recording in store.split("test"):
+        if recording.fold is not None:
+            folds.add(recording.fold)
+    return sorted(folds - set(store.fold_numbers))
 
 
 def _notes(shown: Sequence[FoldRow], store: Store | None) -> list[str]:
@@ -156,9 +162,9 @@ def _notes(shown: Sequence[FoldRow], store: Store | None) -> list[str]:
     if _withheld_folds(store):
         fold = "a fold of the source's test recordings"
         notes.append(f"Withheld: {fold}; the store has no labels of them.")
-    states = set()
+    states: set[str] = set()
     for configuration in shown:
-        states |= {cell.state for cell in configuration.cells.values()}
+        states.update(cell.state for cell in configuration.cells.values())
     if "failed" in states:
         notes.append("Failed: the training failed there; the same search tries it again alone.")
     if "missing" in states:

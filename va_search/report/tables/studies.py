@@ -57,7 +57,7 @@ def studies_table(gathered: Gathered) -> Table:
     return Table(
         "The studies",
         (*columns("Study"), *columns(*counts, "Planned", "Hours", kind="number")),
-        tuple(_study_row(study) for study in gathered.studies),
+        tuple(map(_study_row, gathered.studies)),
         notes=(
             "Stopped early: by the search, before all epochs were trained; such trials are "
             "complete and count as they are.",

@@ -21,6 +21,7 @@ from va_search.report.words import (
     model_name,
     other_settings,
     score_cells,
+    settings_of,
     value_text,
     varying,
 )
@@ -43,7 +44,7 @@ def overall_table(gathered: Gathered) -> Table:
         return Table(OVERALL, missing=_why_empty(gathered))
     ranked.sort(key=lambda configuration: -configuration.mean("score"))
     shown = _best_by_each(ranked)
-    names = varying([group.settings for group in shown if group.settings is not None])
+    names = varying(settings_of(shown))
     rows = []
     for group, scores in zip(ranked, score_cells(ranked), strict=True):
         if group not in shown:
@@ -109,18 +110,19 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
     title = f"Best trials by {measure}"
     if not best:
         return Table(title, missing=Missing("No trial with a validation score is complete yet."))
-    trained = [trial.settings for trial in best if trial.settings is not None]
-    names = varying(trained)[:most_settings]
+    names = varying(settings_of(best))[:most_settings]
     rows = []
     for trial in best:
         settings = trial.settings
         scores = [number(trial.ccc(name)) for name in ("score", *DIMENSIONS)]
         about = [model_name(settings, trial.trial), *[DASH] * (4 + len(names))]
         if settings is not None:
-            values = effective_settings(settings)
-            differing = [value_text(values[name]) if name in values else DASH for name in names]
             numbers = [str(settings.seed), str(settings.fold)]
-            about[1:] = [", ".join(settings.features), settings.fusion, *numbers, *differing]
+            about[1:5] = [", ".join(settings.features), settings.fusion, *numbers]
+            values = effective_settings(settings)
+            for column, name in enumerate(names, start=5):
+                if name in values:
+                    about[column] = value_text(values[name])
         rows.append(row(TableCell(trial.trial, code=True), *scores, *about))
     heads = (
         *columns("trial"),
@@ -157,9 +159,10 @@ def unfinished_table(gathered: Gathered) -> Table | None:
     notes = []
     if len(unfinished) > MOST_UNFINISHED:
         reasons = Counter(trial.why or "missing" for trial in unfinished)
-        common = [f"{count} × {reason}" for reason, count in reasons.most_common(5)]
-        listed = f"{len(unfinished)} trials, {MOST_UNFINISHED} of them listed."
-        notes.append(f"{listed} {'; '.join(common)}")
+        note = f"{len(unfinished)} trials, {MOST_UNFINISHED} of them listed."
+        for reason, count in reasons.most_common(5):
+            note += f" {count} × {reason};"
+        notes.append(note.removesuffix(";"))
     notes.append("The same search again (va-search search with this space and study) trains them.")
     return Table(
         "Trials that are not there",
@@ -190,7 +193,7 @@ def _unfinished_row(trial: Unfinished) -> TableRow:
 def settings_table(gathered: Gathered) -> Table:
     """Every setting with the values it took over the complete trials, those that vary first."""
     title = "Settings of the complete trials"
-    trained = [trial.settings for trial in gathered.trials if trial.settings is not None]
+    trained = settings_of(gathered.trials)
     if not trained:
         return Table(title, missing=Missing("No trained trial is complete."))
     counts: dict[str, Counter[str]] = {}
