@@ -84,14 +84,12 @@ def test_folds_are_told_like_the_papers_table_with_what_is_missing_or_failed(
         add(fold, value)
     add(2, None)
     text = status(study)
-    assert "│ 4 (official) │ 0.400 │ 0.500 │ 0.450 │ complete │" in text
-    assert "│ 2 │ – │ – │ – │ failed │" in text and "│ 3 │ – │ – │ – │ missing │" in text
-    assert "│ average │ 0.300 │ 0.400 │ 0.350 │ 2 of 4 folds │" in text
-    assert "│ sd of folds │ 0.141 │" in text
-    assert (
-        "failed folds: 2; search again tries them alone missing folds: 3; search again goes on with them"
-        in text
-    )
+    assert "│ 4 (official) │ 1 │ 0.400 │ 0.500 │ 0.450 │ complete │" in text
+    assert "│ 2 │ 1 │ – │ – │ – │ failed │" in text and "│ 3 │ 1 │ – │ – │ – │ missing │" in text
+    assert "│ Average │ │ 0.300 │ 0.400 │ 0.350 │ 2 of 4 folds │" in text
+    assert "│ Spread over folds │ │ 0.141 │" in text
+    assert "Failed: the training failed there; the same search tries it again alone." in text
+    assert "Missing: not trained on that fold yet; the same search goes on with it." in text
     (row,) = json.loads(status(study, "--json"))["folds"]
     assert row["complete"] is False and row["cells"]["2"] == {"state": "failed", "values": {}}
     assert row["average"]["valence"]["n"] == 2
@@ -102,8 +100,8 @@ def test_seeds_of_a_fold_are_mean_and_deviation(study: Study, add: Add) -> None:
         for seed in (0, 1):
             add(fold, 0.2 + seed / 10, seed)
     text = status(study)
-    assert "2 seeds, mean ± sd" in text and "│ 1 │ 0.250 ± 0.071 │ 0.350 ± 0.071 │" in text
-    assert "folds:" not in text
+    assert "2 seeds, mean ± sd" in text and "│ 1 │ 1 │ 0.250 ± 0.071 │ 0.350 ± 0.071 │" in text
+    assert "Failed:" not in text and "Missing:" not in text
 
 
 def test_without_the_store_folds_are_told_as_the_trials_have_them(
@@ -113,14 +111,14 @@ def test_without_the_store_folds_are_told_as_the_trials_have_them(
     add("official", 0.4)
     store.path.rename(store.path.with_name("moved"))
     text = status(study)
-    assert "│ official │ 0.400 │" in text and "2 of 2 folds" in text
+    assert "│ official │ – │ 0.400 │" in text and "2 of 2 folds" in text
 
 
 def test_one_fold_makes_no_fold_table(tmp_path: Path, store: Store, add: Add, study: Study) -> None:
     study.begin(store, {"sampler": "grid", "folds": ["official"], "settings": {}})
     add("official", 0.4)
     text = status(study)
-    assert "best trials" in text and "of folds" not in text
+    assert "Best trials" in text and "over folds" not in text
     assert json.loads(status(study, "--json"))["folds"] == []
 
 
@@ -132,7 +130,7 @@ def test_trials_without_validation_are_counted_and_not_ranked(
     text = status(study)
     assert "1 trial complete, 0 failed" in text
     assert "1 trial has no validation (train_val_mix): test predictions only" in text
-    assert "best trials" not in text and mixed not in text
+    assert "Best trials" not in text and mixed not in text
     listed = run("bank", "list", "s", "--home", str(study.home.root))
     assert "│ train_val_mix │ none │ none │" in listed
     assert "none: no validation (train_val_mix), only test predictions" in listed
@@ -143,7 +141,7 @@ def test_scored_and_unscored_trials_beside_one_another(study: Study, add: Add) -
     add("train_val_mix", 0.0)
     add("official", 0.4)
     text = status(study)
-    assert "best trials" in text and "1 trial has no validation" in text
+    assert "Best trials" in text and "1 trial has no validation" in text
 
 
 def test_a_search_for_both_shows_its_pareto_set(study: Study, add: Add, store: Store) -> None:

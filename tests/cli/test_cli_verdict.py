@@ -127,7 +127,7 @@ def test_a_rebuilt_ensemble_loses_its_old_explanation_and_says_so(world: World) 
     )
     world.add("first", "newer", seed=77, noise=0.3)
     rebuilt = build("e")
-    assert "removed the explanation of the earlier build" in rebuilt.output
+    assert "Removed the explanation of the earlier build" in rebuilt.output
     assert sorted(path.name for path in folder.iterdir()) == ["notes.txt"]
     build("e", "--explain")
     assert read_json(folder / "explain.json")["content"] == content_id(
@@ -143,7 +143,7 @@ def test_an_old_explanation_at_a_url_stays_and_is_reported(
     build("e", "--explain", *home)
     world.add("first", "newer", seed=77, noise=0.3)
     rebuilt = build("e", *home)
-    assert "removed the explanation" not in rebuilt.output
+    assert "Removed the explanation" not in rebuilt.output
     assert (
         "the explanation of ensemble e is of an earlier build; --explain makes it again"
         in rebuilt.stdout

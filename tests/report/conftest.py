@@ -7,8 +7,8 @@ from report_world import World, fill, make_world, write_submissions
 
 from va_search.ensemble.build import build
 from va_search.ensemble.recipe import load_recipe
-from va_search.report.assemble import assemble
-from va_search.report.model import Report
+from va_search.report.pages import StudyReport
+from va_search.report.write import assemble
 
 STUDIES = ["main", "ablation", "folds", "mix"]
 
@@ -23,5 +23,5 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 
 @pytest.fixture(scope="session")
-def whole(world: World) -> Report:
+def whole(world: World) -> StudyReport:
     return assemble(world.home, STUDIES, command="va-search report <b>")

@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from report_world import World
 
-from va_search import report
+from va_search.report.write import write
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -59,7 +59,7 @@ addEventListener('message', event => document.documentElement.setAttribute('data
 def page(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The filled report with a probe in it."""
     out = tmp_path_factory.mktemp("pages")
-    written = report.write(world.home, ["main", "ablation", "folds", "mix"], out=out)
+    written = write(world.home, ["main", "ablation", "folds", "mix"], out=out)
     probed = out / "probed.html"
     probed.write_text(written.read_text().replace("</body>", PROBE + "</body>"))
     return probed

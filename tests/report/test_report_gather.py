@@ -12,12 +12,12 @@ from report_world import HOSTILE, PIPED, World, make_store, make_world
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home
-from va_search.report.chosen import choose
 from va_search.report.gather import gather
-from va_search.report.planned import planned_trials
+from va_search.report.standing import planned_by_space
 from va_search.report.tables.ablation import ablation_tables
+from va_search.report.tables.ensemble import choose_ensemble
 from va_search.report.tables.folds import folds_table
-from va_search.report.tables.studied import studies_table
+from va_search.report.tables.studies import studies_table
 from va_search.report.words import configurations
 
 
@@ -136,13 +136,15 @@ def test_planned_trials_come_from_the_space(world: World) -> None:
         "seeds": [0, 1],
         "settings": {"features": {"choice": [["fau"], ["mae"]]}},
     }
-    assert planned_trials(space, world.store) == 4
-    assert planned_trials({"sampler": "no such"}, world.store) is None
+    assert planned_by_space(space, world.store) == 4
+    assert planned_by_space({"sampler": "no such"}, world.store) is None
 
 
 def test_the_newest_ensemble_of_these_studies_is_taken(world: World) -> None:
-    assert (found := choose(world.home, ["ablation", "folds", "main"]).ensemble) is not None
+    assert (
+        found := choose_ensemble(world.home, ["ablation", "folds", "main"]).ensemble
+    ) is not None
     assert found.name == "best"
-    assert choose(world.home, ["ablation"]).ensemble is None
+    assert choose_ensemble(world.home, ["ablation"]).ensemble is None
     with pytest.raises(InputError, match="did you mean 'best'"):
-        choose(world.home, ["ablation"], "bestt")
+        choose_ensemble(world.home, ["ablation"], "bestt")

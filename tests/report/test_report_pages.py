@@ -12,13 +12,13 @@ from xml.etree import ElementTree
 import pytest
 from report_world import HOSTILE, PIPED, World, make_world
 
-from va_search import report
 from va_search.errors import InputError
-from va_search.report import html, markdown
-from va_search.report.figures import settings, training
+from va_search.report import pages
+from va_search.report.figures import progress, settings
 from va_search.report.gather import gather
-from va_search.report.model import Cell, Figure, Missing, Report, Section, Table, columns, row
-from va_search.report.write import save
+from va_search.report.pages import Figure, Section, StudyReport, to_html, to_markdown
+from va_search.report.write import save, write
+from va_search.table import Missing, Table, TableCell, columns, row
 
 VOID = {"meta", "br", "link"}
 
@@ -56,8 +56,8 @@ class Checker(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(whole: Report) -> str:
-    return html.render(whole)
+def page(whole: StudyReport) -> str:
+    return to_html(whole)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_nothing_comes_from_a_network_and_nothing_runs(page: str, checked: Check
     assert len(page.encode()) < 3_000_000
 
 
-def test_every_picture_says_what_it_shows(page: str, checked: Checker, whole: Report) -> None:
+def test_every_picture_says_what_it_shows(page: str, checked: Checker, whole: StudyReport) -> None:
     assert checked.silent == []
     pictures = [picture for figure in whole.figures() for picture in figure.pictures]
     assert checked.tags.count("svg") == len(pictures) >= 12
@@ -93,10 +93,10 @@ def test_every_picture_says_what_it_shows(page: str, checked: Checker, whole: Re
     assert "#000000" not in page
 
 
-def test_names_from_data_are_escaped(page: str, whole: Report) -> None:
+def test_names_from_data_are_escaped(page: str, whole: StudyReport) -> None:
     assert HOSTILE not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    plain = markdown.render(whole)
+    plain = to_markdown(whole)
     assert "<script" not in plain
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in plain
     assert r"a\|b\_&lt;i&gt;&amp;c" in plain
@@ -109,21 +109,21 @@ def test_names_from_data_are_escaped(page: str, whole: Report) -> None:
     }
 
 
-def test_the_six_tables_are_there_and_filled(whole: Report) -> None:
+def test_the_six_tables_are_there_and_filled(whole: StudyReport) -> None:
     titles = [table.title for table in whole.tables()]
     for number in range(1, 7):
         assert any(title.startswith(f"Table {number}: ") for title in titles)
     assert [table.title for table in whole.tables() if table.missing] == []
 
 
-def test_the_figures_are_drawn(whole: Report) -> None:
+def test_the_figures_are_drawn(whole: StudyReport) -> None:
     missing = {figure.title: figure.missing.why for figure in whole.figures() if figure.missing}
     assert missing == {}, "the damaged record stops nothing but its own trial"
 
 
-def test_the_same_data_gives_the_same_pictures(world: World, whole: Report) -> None:
+def test_the_same_data_gives_the_same_pictures(world: World, whole: StudyReport) -> None:
     found = gather(world.home, ["main", "ablation", "folds", "mix"])
-    again = [training.learning_curves(found), settings.parallel_coordinates(found)]
+    again = [progress.learning_curves(found), settings.parallel_coordinates(found)]
     first = [
         figure
         for figure in whole.figures()
@@ -132,28 +132,28 @@ def test_the_same_data_gives_the_same_pictures(world: World, whole: Report) -> N
     assert [figure.pictures for figure in again] == [figure.pictures for figure in first]
 
 
-def test_markdown_tables_have_one_width(whole: Report) -> None:
+def test_markdown_tables_have_one_width(whole: StudyReport) -> None:
     width = None
-    for line in markdown.render(whole).splitlines():
+    for line in to_markdown(whole).splitlines():
         bars = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else None
         assert bars is None or width in (None, bars), line
         width = bars
 
 
-def small() -> Report:
+def small() -> StudyReport:
     table = Table(
         "Table 9: a*b",
-        columns("Model", numbers=("Valence",)),
+        (*columns("Model"), *columns("Valence", kind="number")),
         (
             row("part one", kind="group"),
-            row(Cell("LSTM", mark=True), Cell("0.5", best=True)),
-            row(Cell("x|y", code=True), "–"),
+            row(TableCell("LSTM", mark=True), TableCell("0.5", best=True)),
+            row(TableCell("x|y", code=True), "–"),
         ),
         lead="In <b>.",
-        notes=("Underlined: late fusion.",),
+        mark="late fusion",
     )
     empty = Table("Table 8: none", missing=Missing("Nothing yet.", "va-search plan `x`"))
-    return Report(
+    return StudyReport(
         "A & B",
         "two",
         (Section("One", ("Text.",), (table, empty), (Figure("F", missing=Missing("No.")),)),),
@@ -161,7 +161,7 @@ def small() -> Report:
 
 
 def test_markdown_of_a_small_report() -> None:
-    assert markdown.render(small()) == "\n".join([
+    assert to_markdown(small()) == "\n".join([
         "<!-- va-search report -->", "", "# A &amp; B", "", "two", "", "## One", "", "Text.", "",
         r"### Table 9: a\*b", "", "In &lt;b&gt;.", "",
         "| Model | Valence |", "| --- | ---: |", "| **part one** |  |", "| _LSTM_ | **0.5** |", r"| `x\|y` | – |", "",
@@ -172,7 +172,7 @@ def test_markdown_of_a_small_report() -> None:
 
 
 def test_html_of_a_small_report() -> None:
-    page = html.render(small())
+    page = to_html(small())
     assert '<tr class="group"><th colspan="2" scope="colgroup">part one</th></tr>' in page
     assert '<tr><td><u>LSTM</u></td><td class="n"><b>0.5</b></td></tr>' in page
     assert "<td><code>x|y</code></td>" in page
@@ -202,7 +202,7 @@ def test_a_failure_in_between_leaves_the_old_report(
     def broken(made: Any) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(html, "render", broken)
+    monkeypatch.setattr(pages, "to_html", broken)
     with pytest.raises(OSError, match="No space"):
         save(small(), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -212,7 +212,7 @@ def test_a_report_of_nearly_nothing_is_whole(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     world.begin("new")
     world.fail("new", world.settings("fau"), "ValueError: no")
-    page = report.write(world.home, ["new"], store=world.store, out=tmp_path / "out")
+    page = write(world.home, ["new"], store=world.store, out=tmp_path / "out")
     text = page.with_suffix(".md").read_text()
     for number in range(1, 7):
         assert f"### Table {number}: " in text

@@ -14,16 +14,23 @@ from va_search.ensemble.build import build
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import shipped
-from va_search.report.chosen import choose
-from va_search.report.figures.predictions import each_recording, over_time, scatter
+from va_search.report.figures.predictions import (
+    PredictedCurves,
+    RecordingCurves,
+    each_recording,
+    find_predictions,
+    over_time,
+    prediction_figures,
+)
 from va_search.report.gather import gather
-from va_search.report.predicted import Part, Predicted, find_predicted
-from va_search.report.tables.members import members_table
+from va_search.report.tables.ensemble import choose_ensemble, members_table
 
 
-def found_for(world: World, studies: list[str], ensemble: str | None = None) -> Predicted:
-    found = find_predicted(gather(world.home, studies), choose(world.home, studies, ensemble))
-    assert isinstance(found, Predicted)
+def found_for(world: World, studies: list[str], ensemble: str | None = None) -> PredictedCurves:
+    found = find_predictions(
+        gather(world.home, studies), choose_ensemble(world.home, studies, ensemble)
+    )
+    assert isinstance(found, PredictedCurves)
     return found
 
 
@@ -50,17 +57,17 @@ def folded(tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def test_an_ensembles_predictions_have_its_own_score(world: World) -> None:
     found, saved = found_for(world, ["ablation", "folds"]), read_ensemble(world.home, "best")
-    assert found.who == "ensemble best"
+    assert found.model == "ensemble best"
     for index, dimension in enumerate(("valence", "arousal")):
         assert found.pooled(index) == pytest.approx(
             saved.dimensions[dimension].scores.in_sample, abs=0.01
         )
-    assert [part.recording.split for part in found.parts] == ["validation"] * 4
+    assert [part.recording.split for part in found.recordings] == ["validation"] * 4
 
 
 def test_an_ensemble_over_folds_is_shown_on_every_labelled_recording(folded: World) -> None:
     found = found_for(folded, ["all"], "six_fold")
-    assert len(found.parts) == 8
+    assert len(found.recordings) == 8
     saved = read_ensemble(folded.home, "six_fold")
     assert found.pooled(0) == pytest.approx(saved.dimensions["valence"].scores.in_sample, abs=0.01)
 
@@ -68,7 +75,7 @@ def test_an_ensemble_over_folds_is_shown_on_every_labelled_recording(folded: Wor
 @pytest.mark.parametrize("name", ["train_val_mix", "ensemble_3"])
 def test_without_validation_the_best_trial_is_shown(folded: World, name: str) -> None:
     found = found_for(folded, ["all"], name)
-    assert found.who.startswith("trial ")
+    assert found.model.startswith("trial ")
     best = max(gather(folded.home, ["all"]).on_main_fold, key=lambda trial: trial.score or 0.0)
     assert found.pooled(0) == pytest.approx(best.ccc("valence"), abs=1e-5)
 
@@ -76,7 +83,7 @@ def test_without_validation_the_best_trial_is_shown(folded: World, name: str) ->
 @pytest.mark.parametrize("name", [None, "six_fold", "train_val_mix", "ensemble_3"])
 def test_tables_2_and_3_cope_with_every_strategy(folded: World, name: str | None) -> None:
     table = members_table(
-        gather(folded.home, ["all"]), choose(folded.home, ["all"], name), "valence"
+        gather(folded.home, ["all"]), choose_ensemble(folded.home, ["all"], name), "valence"
     )
     assert ("ensemble_1" if name is None else name) in table.lead
     models = {row.cells[0].text for row in table.rows}
@@ -86,14 +93,18 @@ def test_tables_2_and_3_cope_with_every_strategy(folded: World, name: str | None
 def test_recordings_without_a_ccc_are_named(world: World) -> None:
     found = found_for(world, ["ablation", "folds"])
     flat = [
-        part if i else Part(part.recording, part.prediction, 0 * part.annotation)
-        for i, part in enumerate(found.parts)
+        part if i else RecordingCurves(part.recording, part.prediction, 0 * part.annotation)
+        for i, part in enumerate(found.recordings)
     ]
     none = [
-        part if i != 1 else Part(part.recording, part.prediction, np.nan * part.annotation)
+        part
+        if i != 1
+        else RecordingCurves(part.recording, part.prediction, np.nan * part.annotation)
         for i, part in enumerate(flat)
     ]
-    figure = each_recording(Predicted(found.who, found.measured, tuple(none), found.label_range))
+    figure = each_recording(
+        PredictedCurves(found.model, found.measured, tuple(none), found.label_range)
+    )
     assert "valence: v1, v2" in figure.caption
     assert "2 recordings" in figure.pictures[0].alt
 
@@ -103,15 +114,17 @@ def test_best_median_and_worst_are_shown_once_each(world: World) -> None:
     figure = over_time(found)
     assert len(figure.pictures) == 6
     assert any(HOSTILE in picture.alt for picture in figure.pictures)
-    one = over_time(Predicted(found.who, found.measured, found.parts[:1], found.label_range))
+    one = over_time(
+        PredictedCurves(found.model, found.measured, found.recordings[:1], found.label_range)
+    )
     assert len(one.pictures) == 2
 
 
 def test_a_reason_stands_where_nothing_can_be_shown(tmp_path: Path) -> None:
     world = make_world(tmp_path)
     world.begin("new")
-    found = find_predicted(gather(world.home, ["new"]), choose(world.home, ["new"]))
+    found = find_predictions(gather(world.home, ["new"]), choose_ensemble(world.home, ["new"]))
     assert isinstance(found, str)
-    for figure in (over_time(found), scatter(found), each_recording(found)):
+    for figure in prediction_figures(found):
         assert figure.missing is not None
         assert "No complete trial" in figure.missing.why

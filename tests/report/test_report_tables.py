@@ -14,9 +14,7 @@ from scipy.stats import t as student
 from va_search.data.store import MIX
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import write_json
-from va_search.report.chosen import choose
 from va_search.report.gather import Gathered, gather
-from va_search.report.model import Table
 from va_search.report.tables.ablation import (
     ablation_tables,
     coefficients,
@@ -24,11 +22,12 @@ from va_search.report.tables.ablation import (
     largest_group,
     t_interval,
 )
+from va_search.report.tables.ensemble import choose_ensemble, members_table
 from va_search.report.tables.folds import folds_table
-from va_search.report.tables.members import members_table
-from va_search.report.tables.overall import overall_table
-from va_search.report.tables.studied import store_table, studies_table, unfinished_table
+from va_search.report.tables.studies import store_table, studies_table
 from va_search.report.tables.submissions import submissions_table
+from va_search.report.tables.trials import overall_table, unfinished_table
+from va_search.table import Table
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -88,7 +87,7 @@ def test_table_1_says_why_it_is_empty(tmp_path: Path) -> None:
 def test_tables_2_and_3_have_members_best_single_and_ensemble(world: World) -> None:
     found, chosen = (
         gather(world.home, ["ablation", "folds"]),
-        choose(world.home, ["ablation", "folds"]),
+        choose_ensemble(world.home, ["ablation", "folds"]),
     )
     saved = read_ensemble(world.home, "best")
     for number, dimension in ((2, "valence"), (3, "arousal")):
@@ -116,7 +115,7 @@ def test_late_fusion_is_marked(world: World, tmp_path: Path) -> None:
     other.add("ablation", other.settings("fau"))
     write_json(other.home.ensemble("late"), {**saved, "studies": ["ablation"]})
     table = members_table(
-        gather(other.home, ["ablation"]), choose(other.home, ["ablation"]), "valence"
+        gather(other.home, ["ablation"]), choose_ensemble(other.home, ["ablation"]), "valence"
     )
     assert table.rows[0].cells[0].mark
     assert not any(row.cells[0].mark for row in table.rows[1:])
@@ -156,7 +155,7 @@ def test_a_blend_shows_its_parts_and_no_score(world: World, tmp_path: Path) -> N
     other.add("one", other.settings("fau"))
     write_json(other.home.ensemble("blend"), blend(world))
     table = members_table(
-        gather(other.home, ["one"]), choose(other.home, ["one"], "blend"), "valence"
+        gather(other.home, ["one"]), choose_ensemble(other.home, ["one"], "blend"), "valence"
     )
     groups = [row.cells[0].text for row in table.rows if row.kind == "group"]
     assert groups == ["best, 50% of the whole", "mixed, 50% of the whole"]
@@ -167,7 +166,9 @@ def test_a_blend_shows_its_parts_and_no_score(world: World, tmp_path: Path) -> N
 
 
 def test_without_an_ensemble_the_command_stands_there(world: World) -> None:
-    table = members_table(gather(world.home, ["main"]), choose(world.home, ["main"]), "valence")
+    table = members_table(
+        gather(world.home, ["main"]), choose_ensemble(world.home, ["main"]), "valence"
+    )
     assert table.missing is not None
     assert (
         table.missing.command
@@ -181,16 +182,15 @@ def test_table_4_has_folds_average_spread_and_what_is_not_there(everything: Gath
     assert "LSTM" not in rows[0][0]
     assert "2 seeds" in rows[0][0]
     by_name = {cells[0]: cells for cells in rows}
-    assert by_name["Fold 1"][1] == "2"
-    assert "±" in by_name["Fold 1"][2]
-    assert by_name["Fold 2"][2:] == ["failed", "–", "–"]
-    assert by_name["Fold 3 (official)"][1] == "4"
-    assert by_name["Fold 4 (test)"][2] == "withheld"
-    means = [float(by_name[name][2].split(" ")[0]) for name in ("Fold 1", "Fold 3 (official)")]
-    assert float(by_name["Average of 2 of 3 folds"][2]) == pytest.approx(
-        statistics.mean(means), abs=0.001
-    )
-    spread = float(by_name["Spread over folds"][2].removeprefix("± "))
+    assert by_name["1"][1] == "2"
+    assert "±" in by_name["1"][2]
+    assert by_name["2"][2:] == ["–", "–", "–", "failed"]
+    assert by_name["3 (official)"][1] == "4"
+    assert by_name["4 (test)"][2] == "withheld"
+    means = [float(by_name[name][2].split(" ")[0]) for name in ("1", "3 (official)")]
+    assert by_name["Average"][-1] == "2 of 3 folds"
+    assert float(by_name["Average"][2]) == pytest.approx(statistics.mean(means), abs=0.001)
+    spread = float(by_name["Spread over folds"][2])
     assert spread == pytest.approx(statistics.stdev(means), abs=0.001)
 
 
@@ -280,13 +280,16 @@ def test_table_6_withholds_scores_without_labels(tmp_path: Path) -> None:
     assert missing.command is None, "there is no trial to submit"
     write_submissions(world, "one", labelled=False)
     table = submissions_table(gather(world.home, ["one"]))
-    assert column(table, "Test score") == ["withheld", "–"]
-    assert column(table, "Members") == ["7 valence, 12 arousal", "–"]
-    assert column(table, "these measured on") == ["official validation, 4 recordings", "–"]
+    assert column(table, "Test\nscore") == ["withheld", "–"]
+    assert column(table, "Members\nV / A") == ["7 / 12", "–"]
+    assert table.notes[0] == "Ensemble 1: validation is the official split's 4 recordings."
     write_submissions(world, "one", labelled=True)
     table = submissions_table(gather(world.home, ["one"]))
-    assert column(table, "Test score") == ["0.630", "–"]
-    assert column(table, "Score, out-of-fold") == ["0.600", "–"]
+    assert column(table, "Test\nscore") == ["0.630", "–"]
+    assert column(table, "Validation, out-of-fold\nV / A / score") == [
+        "0.610 / 0.650 / 0.600",
+        "–",
+    ]
     assert any(HOSTILE in note for note in table.notes)
 
 

@@ -67,14 +67,17 @@ def test_every_fold_is_trained_and_a_lost_one_alone_again(tmp_path: Path, store:
     found, text = va_search("status", "s", "--home", tmp_path / "home")
     assert (
         sorted(row["complete"] for row in found["folds"]) == [False, True]
-        and "missing folds:" in text
+        and "Missing: not trained on that fold yet" in text
     )
     again, _ = search(tmp_path, store, "all")
     assert (again["trained"], again["found"]) == (1, 2 * len(keys) - 1)
     trained_anew = bank.trial("s", lost.id)
     assert trained_anew.best == lost.best  # bit for bit
     found, text = va_search("status", "s", "--home", tmp_path / "home")
-    assert [row["complete"] for row in found["folds"]] == [True, True] and "sd of folds" in text
+    assert [row["complete"] for row in found["folds"]] == [
+        True,
+        True,
+    ] and "Spread over folds" in text
 
 
 def test_train_val_mix_predicts_test_alone_and_everything_says_so(

@@ -1,4 +1,4 @@
-"""Which command comes next: one that works as it is printed, on this home, from this folder.
+"""The command that comes next: one that works as it is printed, on this home, from this folder.
 
 Conventions: a printed name is either new or may be built again without `--force`; a printed folder
 is either new or holds the same ensemble's output."""
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from va_search.ensemble.recipe import Recipe
@@ -19,30 +19,37 @@ BEST = "best"
 """The recipe that takes the best single trial per target."""
 
 
-def after_ensemble(home: Home, built: Ensemble, verdict: Verdict, given: Sequence[str] = ()) -> str:
+def after_ensemble(
+    home: Home, built: Ensemble, verdict: Verdict, options: Sequence[str] = ()
+) -> str:
     """Submit the ensemble; or, where the best single trial is not worse, build or submit that one.
 
     Of a store without test recordings nothing can be submitted: its report is what comes next.
-    `given`: options of the command that built it (such as `--data STORE`), which the next one needs
+    `options`: those of the command that built it (such as `--data STORE`), which the next one needs
     too."""
+    from va_search.ensemble.recipe import load_recipe
+
     if not verdict.use_best:
         return _use_command(home, built)
-    recipe = _recipe_for(BEST, built)
+    recipe = load_recipe(BEST)
+    # The best single trial is to be chosen over the same folds as the ensemble's members.
+    folds = (built.recipe_document.get("members") or {}).get("folds")
+    if folds is not None:
+        recipe = recipe.over(folds)
     single = _built_already(home, built, recipe)
     if single is not None:
         return _use_command(home, single)
-    return ensemble_command(home, built.studies, recipe, f"{built.studies[0]}-single", given)
+    return ensemble_command(home, built.studies, recipe, f"{built.studies[0]}-single", options)
 
 
 def ensemble_command(
-    home: Home, studies: Sequence[str], recipe: Recipe, name: str, given: Sequence[str] = ()
+    home: Home, studies: Sequence[str], recipe: Recipe, name: str, options: Sequence[str] = ()
 ) -> str:
     """Build an ensemble of this recipe, under a name that is free for it."""
-    folds = [] if recipe.members.folds is None else ["--folds", str(recipe.members.folds)]
-    free = _free_name(home, name, recipe, studies)
-    return home.command(
-        "ensemble", *studies, "--recipe", recipe.name, *folds, "--name", free, *given
-    )
+    words = ["ensemble", *studies, "--recipe", recipe.name]
+    if recipe.members.folds is not None:
+        words += ["--folds", str(recipe.members.folds)]
+    return home.command(*words, "--name", _free_name(home, name, recipe, studies), *options)
 
 
 def _use_command(home: Home, ensemble: Ensemble) -> str:
@@ -50,26 +57,12 @@ def _use_command(home: Home, ensemble: Ensemble) -> str:
     else its report."""
     from va_search.submission.folder import SUBMISSION, free_folder
 
+    name = ensemble.name
     if ensemble.test_frames_hash is None:
-        return home.command(
-            "report",
-            *ensemble.studies,
-            "--ensemble",
-            ensemble.name,
-            "--out",
-            f"{ensemble.name}-report",
-        )
-    out = free_folder(Path(f"{ensemble.name}-submission"), ensemble.name, SUBMISSION)
-    return home.command("submit", ensemble.name, "--format", "recordings", "--out", str(out))
-
-
-def _recipe_for(name: str, built: Ensemble) -> Recipe:
-    """A recipe by name, with members over the same folds as the ensemble's."""
-    from va_search.ensemble.recipe import load_recipe
-
-    folds: Any = (built.recipe_document.get("members") or {}).get("folds")
-    recipe = load_recipe(name)
-    return recipe if folds is None else recipe.over(folds)
+        words = ["report", *ensemble.studies, "--ensemble", name, "--out", f"{name}-report"]
+        return home.command(*words)
+    out = free_folder(Path(f"{name}-submission"), name, SUBMISSION)
+    return home.command("submit", name, "--format", "recordings", "--out", str(out))
 
 
 def _built_already(home: Home, built: Ensemble, recipe: Recipe) -> Ensemble | None:
@@ -81,19 +74,19 @@ def _built_already(home: Home, built: Ensemble, recipe: Recipe) -> Ensemble | No
 
     for name in known_ensembles(home):
         try:
-            found = read_ensemble(home, name)
+            ensemble = read_ensemble(home, name)
         except InputError:
             continue
-        same = _same_make(found, recipe, built.studies) and found.frames_hash == built.frames_hash
-        if same and newer_trials(home, found) == 0:
-            return found
+        is_same = _is_made_so(ensemble, recipe, built.studies)
+        is_same = is_same and ensemble.frames_hash == built.frames_hash
+        if is_same and newer_trials(home, ensemble) == 0:
+            return ensemble
     return None
 
 
-def _same_make(ensemble: Ensemble, recipe: Recipe, studies: Sequence[str]) -> bool:
-    return ensemble.recipe_document == recipe.document and sorted(ensemble.studies) == sorted(
-        studies
-    )
+def _is_made_so(ensemble: Ensemble, recipe: Recipe, studies: Sequence[str]) -> bool:
+    same_studies = sorted(ensemble.studies) == sorted(studies)
+    return same_studies and ensemble.recipe_document == recipe.document
 
 
 def _free_name(home: Home, name: str, recipe: Recipe, studies: Sequence[str]) -> str:
@@ -104,7 +97,7 @@ def _free_name(home: Home, name: str, recipe: Recipe, studies: Sequence[str]) ->
     number, free = 1, name
     while home.ensemble(free).is_file():
         try:
-            if _same_make(read_ensemble(home, free), recipe, studies):
+            if _is_made_so(read_ensemble(home, free), recipe, studies):
                 return free
         except InputError:
             pass  # it can't be read, so it can't be built again under this name

@@ -9,9 +9,10 @@ import typer
 
 from va_search.cli.advice import ensemble_command
 from va_search.cli.ensemble import DEFAULT_RECIPE
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, number
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import opened
 from va_search.errors import counted
+from va_search.table import number
 
 if TYPE_CHECKING:
     from rich.table import Table

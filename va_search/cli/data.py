@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.cli.output import JsonOption, Output, command, number
+from va_search.cli.output import JsonOption, Output, command
+from va_search.table import number
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,18 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.cli.ensemble import DEFAULT_RECIPE, log
-from va_search.cli.output import (
-    DEFAULT_HOME,
-    HomeOption,
-    JsonOption,
-    Output,
-    command,
-    duration,
-    number,
-)
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
 from va_search.cli.places import opened
 from va_search.cli.search import run
 from va_search.errors import counted
+from va_search.table import number
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from va_search.cli.output import Output, number
+from va_search.cli.output import Output
+from va_search.table import number
 
 if TYPE_CHECKING:
     from rich.table import Table

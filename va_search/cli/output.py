@@ -18,10 +18,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from va_search import files
 from va_search.errors import VaSearchError
+from va_search.table import Table, terminal_parts
+from va_search.table import number as number  # noqa: PLC0414 (other commands import it from here)
 
 HomeOption = Annotated[
     str,
@@ -41,15 +43,15 @@ WIDTH = 120
 
 
 class Output:
-    """Where one command prints: `note` for progress and remarks, `show` and `done` for its
+    """Output of one command: `note` for progress and remarks, `show` and `done` for its
     result."""
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
         self.error = Console(stderr=True, highlight=False)
-        standard = sys.stderr if as_json else sys.stdout
-        width = None if standard.isatty() else WIDTH
-        self.standard = Console(file=standard, highlight=False, width=width)
+        stream = sys.stderr if as_json else sys.stdout
+        width = None if stream.isatty() else WIDTH
+        self.standard = Console(file=stream, highlight=False, width=width)
         self.home: str | None = None
         self._printed = False
 
@@ -68,12 +70,15 @@ class Output:
     def note(self, text: str) -> None:
         self.error.print(text, markup=False, soft_wrap=True)
 
-    def show(self, what: Table | str) -> None:
-        """Part of the result for people; with --json it goes to standard error."""
-        if isinstance(what, str):
-            self.standard.print(what, markup=False, soft_wrap=True)
+    def show(self, part: Table | RichTable | str) -> None:
+        """Print a part of the result for people; with --json it goes to standard error."""
+        if isinstance(part, Table):
+            for piece in terminal_parts(part):
+                self.show(piece)
+        elif isinstance(part, str):
+            self.standard.print(part, markup=False, soft_wrap=True)
         else:
-            self.standard.print(what)
+            self.standard.print(part)
 
     def done(self, document: Any) -> None:
         """The whole result for programs; printed only with --json."""
@@ -86,9 +91,8 @@ class Output:
 
     def failed(self, message: str, exit_code: int) -> typer.Exit:
         """Say what went wrong, with --json as a document too; the exception to raise."""
-        self.error.print(
-            message if exit_code in (3, 130) else f"error: {message}", markup=False, soft_wrap=True
-        )
+        # An interrupted command, or one whose time is up, saved its state: that is no error.
+        self.note(message if exit_code in (3, 130) else f"error: {message}")
         self.done({"error": message, "exit_code": exit_code})
         return typer.Exit(exit_code)
 
@@ -129,16 +133,18 @@ def _left_at_once() -> Iterator[None]:
         supervisor = sys.modules.get("va_search.search.supervisor")
         if supervisor is not None:  # something has called Ray
             error = sys.exception()
-            if isinstance(error, typer.Exit):
+            if error is None:
+                supervisor.leave_process(0, defect=None)
+            elif isinstance(error, typer.Exit):
                 supervisor.leave_process(error.exit_code)
             else:
-                supervisor.leave_process(0 if error is None else 1, defect=error)
+                supervisor.leave_process(1, defect=error)
 
 
 @contextmanager
 def _errors_shown(as_json: bool) -> Iterator[Output]:
     output = Output(as_json)
-    before = _CURRENT.set(output)
+    token = _CURRENT.set(output)
     try:
         yield output
     except VaSearchError as error:
@@ -146,30 +152,23 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
     except KeyboardInterrupt:
         from va_search.search.interruption import interrupted_by
 
-        raise output.failed(
-            f"{interrupted_by()}; the same command goes on from what is finished", 130
-        ) from None
+        resume = "the same command goes on from what is finished"
+        raise output.failed(f"{interrupted_by()}; {resume}", 130) from None
     except BrokenPipeError:
         raise typer.Exit(1) from None
     except OSError as error:
         if error.errno not in OF_THE_DISK | OF_THE_PATH:
             output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
             raise
-        raise output.failed(
-            f"{error.filename or ''}: {error.strerror}", 2 if error.errno in OF_THE_PATH else 1
-        ) from None
+        exit_code = 2 if error.errno in OF_THE_PATH else 1
+        raise output.failed(f"{error.filename or ''}: {error.strerror}", exit_code) from None
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # a defect of ours: its traceback follows
         output.done({"error": f"{type(error).__name__}: {error}", "exit_code": 1})
         raise
     finally:
-        _CURRENT.reset(before)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A score for a table; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+        _CURRENT.reset(token)
 
 
 def duration(seconds: float | None) -> str:
@@ -178,6 +177,8 @@ def duration(seconds: float | None) -> str:
         return "?"
     if seconds < 100:
         return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
     if seconds < 5400:
-        return f"{seconds / 60:.{1 if seconds < 600 else 0}f} min"
+        return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"

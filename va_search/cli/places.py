@@ -1,5 +1,4 @@
-"""What every command does with its home: name it, say what is in it, and for one at a URL bring and
-put its files."""
+"""The home of a command: named, checked for what it holds, and if at a URL, brought and put back."""
 
 from __future__ import annotations
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from va_search.files import Home
 
 Needed = Literal["records", "predictions", "weights"]
+"""How much of finished trials is brought from a URL."""
+NOT_THERE = "does not exist: give the right one with --home, or run this in the folder it is in"
 
 
 @contextmanager
@@ -28,16 +29,18 @@ def opened(
     writes: bool = False,
 ) -> Iterator[Home]:
     """The home at a path as it is; of one at a URL this machine's copy, brought now and, if the
-    command `writes`, put there at its end. `need`: how much of finished trials is read, of these
-    studies where some are named."""
+    command `writes`, put there at its end.
+
+    `need`: how much of finished trials is read, of these `studies` where some are named."""
     from va_search.storage.places import is_url
 
     if not is_url(place):
         from va_search.files import Home, share_with_group
 
-        share_with_group(Path(place))
-        name_home(Home(Path(place)))
-        yield Home(Path(place))
+        home = Home(Path(place))
+        share_with_group(home.root)
+        name_home(home)
+        yield home
         return
     from va_search.storage.homes import Need, copy_of, home_at
 
@@ -54,15 +57,16 @@ def opened(
 def bring_members(home: Home, ensemble: Ensemble, need: Needed) -> None:
     """Bring what an ensemble's members predicted, or their weights too; nothing to do for a home at
     a path."""
-    from va_search.metrics import DIMENSIONS
     from va_search.storage.homes import Need, copy_of
 
     copy = copy_of(home)
-    if copy is not None:
-        parts = [
-            piece.dimensions[dimension] for _, piece in ensemble.pieces for dimension in DIMENSIONS
-        ]
-        copy.merge(Need[need.upper()], {member.study for part in parts for member in part.members})
+    if copy is None:
+        return
+    studies = set()
+    for _, piece in ensemble.pieces:
+        for weighted in piece.dimensions.values():
+            studies |= {member.study for member in weighted.members}
+    copy.merge(Need[need.upper()], studies)
 
 
 def name_home(home: Home) -> None:
@@ -73,29 +77,31 @@ def name_home(home: Home) -> None:
 
 
 def home_words(home: Home) -> str:
-    """`home va-home (in /data/work)`, and whether it is there."""
+    """`home va-home (in /data/work), which does not exist yet`."""
     if home.url is not None:
         return f"home {home.url}"
-    where = "" if home.root.is_absolute() else f" (in {home.root.absolute().parent})"
-    missing = "" if home.root.is_dir() else ", which does not exist yet"
-    return f"home {home.root}{where}{missing}"
+    text = f"home {home.root}"
+    if not home.root.is_absolute():
+        text += f" (in {home.root.absolute().parent})"
+    if not home.root.is_dir():
+        text += ", which does not exist yet"
+    return text
 
 
-def open_store(noted: str, given: str | None) -> Store:
-    """The store that a home's file notes, or the one given; InputError, with what to do, where it
-    moved."""
+def open_store(noted: str, named: str | None) -> Store:
+    """The store that was named, or else the one that a home's file notes; InputError, with what to
+    do, where it moved."""
     from va_search.data.store import Store
     from va_search.errors import InputError
 
-    if given is not None:
-        return Store.open(given)
+    if named is not None:
+        return Store.open(named)
     try:
         return Store.open(noted)
     except InputError as error:
-        first = error.problems[0].partition(";")[0]
-        raise InputError(
-            f"{first}; if the store was moved, say where it is with --data STORE"
-        ) from error
+        problem = error.problems[0].partition(";")[0]
+        moved = "if the store was moved, say where it is with --data STORE"
+        raise InputError(f"{problem}; {moved}") from error
 
 
 def studies_of(home: Home) -> list[str]:
@@ -124,15 +130,13 @@ def check_studies(
         if name in studies:
             continue
         if name in ensembles:
-            ensemble = read_ensemble(home, name)
-            of = f"built of {counted(len(ensemble.studies), 'study', 'studies')} {', '.join(ensemble.studies)}"
-            problems.append(
-                f"{name!r} is an ensemble ({of}), not a study; try: {instead(name, ensemble.studies)}"
-            )
+            sources = read_ensemble(home, name).studies
+            built = f"built of {counted(len(sources), 'study', 'studies')} {', '.join(sources)}"
+            advice = f"try: {instead(name, sources)}"
+            problems.append(f"{name!r} is an ensemble ({built}), not a study; {advice}")
         else:
-            problems.append(
-                f"{unknown_name('study', name, studies)}; {_holds(home, studies, ensembles)}"
-            )
+            unknown = unknown_name("study", name, studies)
+            problems.append(f"{unknown}; {_contents(home, studies, ensembles)}")
     if problems:
         raise InputError(*problems)
 
@@ -145,15 +149,15 @@ def check_complete(home: Home, studies: Sequence[str]) -> None:
     from va_search.report.standing import is_searched
     from va_search.search.study import Study
 
-    bank = Bank(home.bank)
     problems = []
     for name in studies:
-        if not bank.trials(name):
-            failed = counted(len(Study(home, name).failures()), "trial")
-            state = (
-                "it is being searched now" if is_searched(home, name) else "nothing searches it now"
-            )
-            problems.append(f"study {name!r} has no complete trial yet ({failed} failed, {state})")
+        if Bank(home.bank).trials(name):
+            continue
+        failed = counted(len(Study(home, name).failures()), "trial")
+        state = "nothing searches it now"
+        if is_searched(home, name):
+            state = "it is being searched now"
+        problems.append(f"study {name!r} has no complete trial yet ({failed} failed, {state})")
     if problems:
         raise InputError(*problems)
 
@@ -168,32 +172,34 @@ def check_ensemble(home: Home, name: str, instead: Callable[[str], str]) -> None
     if name in ensembles:
         return
     if name not in studies:
-        build = "" if ensembles else "; build one with `va-search ensemble STUDY --name NAME`"
-        raise InputError(
-            f"{unknown_name('ensemble', name, ensembles)}{build}; {_holds(home, studies, ensembles)}"
-        )
+        text = unknown_name("ensemble", name, ensembles)
+        if not ensembles:
+            text += "; build one with `va-search ensemble STUDY --name NAME`"
+        raise InputError(f"{text}; {_contents(home, studies, ensembles)}")
+    # The name of a study: its ensembles, or how to build one.
     own = []
     for ensemble in ensembles:
         try:
             if name in read_ensemble(home, ensemble).studies:
                 own.append(ensemble)
         except InputError:
-            continue  # damaged; whoever asks for it by name is told
+            continue  # damaged; a command that asks for it by name says so
     if own:
-        names = ", ".join(own)
-        hint = f"its {'ensemble is' if len(own) == 1 else 'ensembles are'} {names}; try: {instead(own[0])}"
+        its = "its ensemble is" if len(own) == 1 else "its ensembles are"
+        advice = f"{its} {', '.join(own)}; try: {instead(own[0])}"
     else:
-        hint = (
-            f"build its ensemble first: {home.command('ensemble', name, '--name', f'{name}-best')}"
-        )
-    raise InputError(f"{name!r} is a study, not an ensemble; {hint}")
+        build = home.command("ensemble", name, "--name", f"{name}-best")
+        advice = f"build its ensemble first: {build}"
+    raise InputError(f"{name!r} is a study, not an ensemble; {advice}")
 
 
-def _holds(home: Home, studies: Sequence[str], ensembles: Sequence[str]) -> str:
-    """What a home holds, or that it is not there."""
+def _contents(home: Home, studies: Sequence[str], ensembles: Sequence[str]) -> str:
+    """The home and how much it holds, or that it is not there."""
     words = home_words(home).removesuffix(", which does not exist yet")
     if home.url is None and not home.root.is_dir():
-        return f"{words} does not exist: give the right one with --home, or run this in the folder it is in"
-    parts = [counted(len(studies), "study", "studies"), counted(len(ensembles), "ensemble")]
-    names = f" ({', '.join(ensembles)})" if ensembles else ""
-    return f"{words} holds {' and '.join(parts)}{names}"
+        return f"{words} {NOT_THERE}"
+    text = f"{words} holds {counted(len(studies), 'study', 'studies')}"
+    text += f" and {counted(len(ensembles), 'ensemble')}"
+    if ensembles:
+        text += f" ({', '.join(ensembles)})"
+    return text

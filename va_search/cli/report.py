@@ -11,9 +11,10 @@ import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import check_ensemble, check_studies, opened
+from va_search.table import missing_text
 
 if TYPE_CHECKING:
-    from va_search.report.model import Report
+    from va_search.report.pages import StudyReport
 
 EXAMPLE = "Example: va-search report first --out first-report"
 
@@ -41,25 +42,42 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write tables and figures of finished studies; it also lists what is missing, and why."""
-    with command(as_json) as output, opened(home, "predictions", studies=studies) as at:
+    with command(as_json) as output, opened(home, "predictions", studies=studies) as opened_home:
         from va_search.data.store import Store
-        from va_search.report.assemble import assemble
-        from va_search.report.write import check_place, save
+        from va_search.report.write import assemble, check_place, save
 
         check_place(out)
+        words = ["report", *studies, "--out", str(out)]
         check_studies(
-            at,
+            opened_home,
             studies,
-            lambda name, of: at.command("report", *of, "--ensemble", name, "--out", str(out)),
+            lambda name, names: opened_home.command(
+                "report", *names, "--ensemble", name, "--out", str(out)
+            ),
         )
         if ensemble is not None:
-            words = ["report", *studies, "--out", str(out)]
-            check_ensemble(at, ensemble, lambda name: at.command(*words, "--ensemble", name))
-        store = None if data is None else Store.open(data)
-        said = _command(studies, out, ensemble, data, home)
-        made = assemble(at, studies, store, ensemble=ensemble, command=said, out=out)
+            check_ensemble(
+                opened_home, ensemble, lambda name: opened_home.command(*words, "--ensemble", name)
+            )
+            words += ["--ensemble", ensemble]
+        if data is not None:
+            words += ["--data", data]
+        if home != DEFAULT_HOME:
+            words += ["--home", home]
+        made = assemble(
+            opened_home,
+            studies,
+            None if data is None else Store.open(data),
+            ensemble=ensemble,
+            command=shlex.join(["va-search", *words]),
+            out=out,
+        )
         page = save(made, out)
         _show(output, made, page)
+        figures = []
+        for figure in made.figures():
+            why = None if figure.missing is None else figure.missing.why
+            figures.append({"title": figure.title, "missing": why})
         output.done(
             {
                 "html": str(page),
@@ -68,29 +86,13 @@ def report(
                 "subtitle": made.subtitle,
                 "summary": list(made.sections[0].paragraphs),
                 "tables": [table.document() for table in made.tables()],
-                "figures": [
-                    {
-                        "title": figure.title,
-                        "missing": None if figure.missing is None else figure.missing.why,
-                    }
-                    for figure in made.figures()
-                ],
+                "figures": figures,
             }
         )
 
 
-def _command(
-    studies: list[str], out: Path, ensemble: str | None, data: str | None, home: str
-) -> str:
-    words = ["va-search", "report", *studies, "--out", str(out)]
-    words += ["--ensemble", ensemble] if ensemble is not None else []
-    words += ["--data", data] if data is not None else []
-    words += ["--home", home] if home != DEFAULT_HOME else []
-    return shlex.join(words)
-
-
-def _show(output: Output, made: Report, page: Path) -> None:
-    """The summary, what is not in it, and where it is."""
+def _show(output: Output, made: StudyReport, page: Path) -> None:
+    """Show the summary, what is missing from the report, and where it is."""
     output.show(f"{made.title}: {made.subtitle}")
     for paragraph in made.sections[0].paragraphs:
         output.show(paragraph)
@@ -98,6 +100,5 @@ def _show(output: Output, made: Report, page: Path) -> None:
     parts += [(figure.title, figure.missing) for figure in made.figures()]
     for title, missing in parts:
         if missing is not None:
-            fill = "" if missing.command is None else f" To fill it: {missing.command}"
-            output.show(f"not there  {title}: {missing.why}{fill}")
+            output.show(f"not there  {title}: {missing_text(missing)}")
     output.show(f"wrote {page} and {page.with_suffix('.md').name}")

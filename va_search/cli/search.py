@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.cli.output import (
-    DEFAULT_HOME,
-    HomeOption,
-    JsonOption,
-    Output,
-    command,
-    duration,
-    number,
-)
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
 from va_search.cli.places import name_home, opened
 from va_search.errors import counted
+from va_search.table import number
 
 if TYPE_CHECKING:
     from va_search.data.store import Store

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.cli.output import (
-    DEFAULT_HOME,
-    HomeOption,
-    JsonOption,
-    Output,
-    command,
-    duration,
-    number,
-)
-from va_search.cli.places import check_studies, opened
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+from va_search.cli.places import NOT_THERE, check_studies, opened, studies_of
 from va_search.errors import counted
+from va_search.table import DASH, Table, columns, number, row
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from va_search.data.store import Store
     from va_search.files import Home
-    from va_search.report.standing import Progress
+    from va_search.report.standing import StudyProgress
+    from va_search.search.fold_table import FoldRow
     from va_search.trial import Trial
 
 EXAMPLE = "Example: va-search status first; without a name: the home's studies and ensembles"
@@ -52,51 +47,54 @@ def status(
     """Show a study's finished and failed trials, its best ones, and what each fold gave; it may be
     searching now."""
     if address is not None:
-        given = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
-        ask_head(address, study, home if given else None, best, as_json)
+        # Only a home that was typed is meant for the head: this machine's own one is not there.
+        was_typed = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"
+        _ask_head(address, study, home if was_typed else None, best, as_json)
         return
-    with command(as_json) as output, opened(home) as at:
+    with command(as_json) as output, opened(home) as opened_home:
         if study is None:
-            from va_search.cli.home_contents import show_contents
-
-            show_contents(output, at)
+            _show_contents(output, opened_home)
         else:
-            _show_study(output, at, study, best)
+            _show_study(output, opened_home, study, best)
 
 
-def _show_study(output: Output, home: Home, study: str, best: int) -> None:
-    from va_search.cli.fold_tables import show_folds
+# One study ----------------------------------------------------------------------------------------
+
+
+def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     from va_search.report.standing import progress_of
+    from va_search.report.tables.trials import pareto_table
     from va_search.search.outcomes import pareto
     from va_search.search.study import Study
 
-    found = Study(home, study)
-    if not found.exists():
-        check_studies(home, [study], lambda name, of: home.command("status", of[0]))
-    never_searched: dict[str, Any] = {
-        "study": study,
-        "space": {},
-        "seconds": 0.0,
-    }  # it has models from elsewhere only
-    document = found.document() if found.exists() else never_searched
-    trials = list(found.bank.each_trial(study))
-    failures = found.failures()
-    progress = progress_of(home, study, trials, failures)
+    study = Study(home, name)
+    # A study that has models from elsewhere only was never searched and has no document.
+    document: dict[str, Any] = {"study": name, "space": {}, "seconds": 0.0}
+    if study.exists():
+        document = study.document()
+    else:
+        check_studies(home, [name], lambda _, studies: home.command("status", studies[0]))
+    trials = list(study.bank.each_trial(name))
+    failures = study.failures()
+    progress = progress_of(home, name, trials, failures)
     output.show(progress_text(progress, document["seconds"]))
     if progress.tracking is not None:
         output.show(f"tracking: {progress.tracking}")
     scored = [trial for trial in trials if trial.best]
     if scored:
-        output.show(best_table(scored, best))
-    if len(scored) < len(trials):
-        without = len(trials) - len(scored)
-        have = "has" if without == 1 else "have"
-        output.show(
-            f"{counted(without, 'trial')} {have} no validation (train_val_mix): test predictions only"
-        )
-    folds = show_folds(output, document, trials, failures)
-    show_failures(output, failures)
-    front = pareto(trials) if document["space"].get("objective") == "both" else None
+        _show_best(output, scored, best)
+    unscored = len(trials) - len(scored)
+    if unscored:
+        have = f"{counted(unscored, 'trial')} {'has' if unscored == 1 else 'have'}"
+        output.show(f"{have} no validation (train_val_mix): test predictions only")
+    folds = _show_folds(output, document, trials, failures)
+    for failure in failures:
+        # The whole traceback is in the study's folder and in --json.
+        if failure.failure is not None:
+            output.show(f"failed {failure.id}: {failure.failure.reason}")
+    front = None
+    if document["space"].get("objective") == "both":
+        front = pareto(trials)
     if front:
         output.show(pareto_table(front))
     documents = [trial.to_json() for trial in trials]
@@ -111,14 +109,14 @@ def _show_study(output: Output, home: Home, study: str, best: int) -> None:
             "running": progress.running,
             "seconds_left": progress.seconds_left,
             "tracking": progress.tracking,
-            "folds": folds,
+            "folds": [{**asdict(result), "complete": result.complete} for result in folds],
             "pareto": front,
         }
     )
 
 
-def progress_text(progress: Progress, spent: float) -> str:
-    """Where a study stands in a line, with the seconds that were `spent` so far."""
+def progress_text(progress: StudyProgress, spent: float) -> str:
+    """Progress of a study in a line, with the seconds that were `spent` so far."""
     complete = f"{counted(progress.complete, 'trial')} complete"
     if progress.planned is not None and progress.complete > progress.planned:
         complete += f" ({progress.planned:,} planned in the space as it is now)"
@@ -127,90 +125,193 @@ def progress_text(progress: Progress, spent: float) -> str:
     state = "searching now" if progress.searching else "not searching"
     if progress.running is not None:
         state += f" ({progress.running:,} running)"
-    left = (
-        "" if progress.seconds_left is None else f"; about {duration(progress.seconds_left)} left"
-    )
-    counts = f"{complete}, {progress.failed:,} failed, {state}"
-    return f"study {progress.study}: {counts}; {duration(spent)} spent{left}"
+    text = f"study {progress.study}: {complete}, {progress.failed:,} failed, {state}; "
+    text += f"{duration(spent)} spent"
+    if progress.seconds_left is not None:
+        text += f"; about {duration(progress.seconds_left)} left"
+    return text
 
 
-def ask_head(address: str, study: str | None, home: str | None, best: int, as_json: bool) -> None:
+def _show_best(output: Output, scored: Sequence[Trial], count: int) -> None:
+    """Show the best trials by score; records of another version can't be shown and are counted."""
+    from va_search.errors import InputError
+    from va_search.report.gather import check_trial
+    from va_search.report.tables.trials import best_trials_table
+
+    trials: list[Trial] = []
+    for trial in scored:
+        with suppress(InputError):
+            check_trial(trial, None)
+            trials.append(trial)
+    trials.sort(key=lambda trial: -(trial.score or 0.0))
+    output.show(best_trials_table(trials[:count], "score"))
+    if len(trials) < len(scored):
+        unreadable = counted(len(scored) - len(trials), "trial")
+        output.show(f"{unreadable} of another version left out")
+
+
+def _show_folds(
+    output: Output,
+    document: dict[str, Any],
+    trials: Sequence[Trial],
+    failures: Sequence[Trial],
+) -> list[FoldRow]:
+    """Show the folds of a study that has several; return what each configuration gave on them.
+
+    `document` is study.json; the store it names tells the folds' numbers, where it is still there.
+    """
+    from va_search.data.store import Store
+    from va_search.errors import InputError
+    from va_search.report.tables.folds import table_of_folds
+    from va_search.search.fold_table import fold_table
+
+    store = None
+    with suppress(InputError, KeyError, OSError):
+        store = Store.open(document["store_path"])
+    folds = _study_folds(document, [*trials, *failures], store)
+    if len(folds) < 2:
+        return []
+    configurations = fold_table(trials, failures, folds, store)
+    if configurations:
+        output.show(table_of_folds(configurations, folds, store))
+    return configurations
+
+
+def _study_folds(
+    document: dict[str, Any], trials: Sequence[Trial], store: Store | None
+) -> dict[str | int, str | int]:
+    """The folds that a study's space asks for or its trials have, by number where the store tells
+    it, without train_val_mix."""
+    from va_search.data.store import MIX, OFFICIAL
+    from va_search.search.fold_table import store_folds
+
+    numbers = {} if store is None else store_folds(store)
+    asked = document["space"].get("folds", [OFFICIAL])
+    keys: set[str | int] = {MIX if trial.fold is None else trial.fold for trial in trials}
+    keys |= set(numbers.values()) if asked == "all" else {numbers.get(key, key) for key in asked}
+    numbered = {number: key for number, key in numbers.items() if key in keys}
+    unnumbered = keys - set(numbered.values()) - {MIX}
+    return numbered | {key: key for key in sorted(unnumbered, key=str)}
+
+
+# A home's contents --------------------------------------------------------------------------------
+
+
+def _show_contents(output: Output, home: Home) -> None:
+    """Show and hand out the home's studies and ensembles; InputError where the home does not
+    exist."""
+    from va_search.errors import InputError
+
+    if home.url is None and not home.root.is_dir():
+        folder = home.root.absolute().parent
+        raise InputError(f"home {home.root} (in {folder}) {NOT_THERE}")
+    studies = [_progress(home, name) for name in studies_of(home)]
+    ensembles = _ensembles(home)
+    if studies:
+        output.show(_studies_table(studies))
+    if ensembles:
+        output.show(_ensembles_table(ensembles))
+    counts = (counted(len(studies), "study", "studies"), counted(len(ensembles), "ensemble"))
+    output.show(", ".join(counts))
+    if studies:
+        output.show(f"next: {home.command('status', studies[0].study)}")
+    progresses = [asdict(progress) for progress in studies]
+    output.done({"studies": progresses, "ensembles": ensembles})
+
+
+def _progress(home: Home, name: str) -> StudyProgress:
+    """A study's progress, without damaged records: the study's own status names them.
+
+    No store is brought from a URL for this: a home may have studies of many.
+    """
+    from va_search.errors import InputError
+    from va_search.report.standing import progress_of
+    from va_search.search.study import Study
+
+    study = Study(home, name)
+    trials = []
+    for trial in study.bank.trials(name):
+        with suppress(InputError):
+            trials.append(study.bank.trial(name, trial))
+    return progress_of(home, name, trials, study.failures(), brings_store=False)
+
+
+def _ensembles(home: Home) -> list[dict[str, Any]]:
+    """Name, studies, recipe, time and scores of every ensemble, or why it can't be read."""
+    from va_search.ensemble.saved import known_ensembles, read_ensemble
+    from va_search.errors import InputError
+
+    documents: list[dict[str, Any]] = []
+    for name in known_ensembles(home):
+        try:
+            ensemble = read_ensemble(home, name)
+        except InputError as error:
+            documents.append({"name": name, "problem": error.problems[0]})
+            continue
+        documents.append(
+            {
+                "name": name,
+                "studies": ensemble.studies,
+                "recipe": ensemble.recipe,
+                "built_at": ensemble.created_at,
+                "out_of_fold": ensemble.scores.get("out_of_fold"),
+            }
+        )
+    return documents
+
+
+def _studies_table(studies: Sequence[StudyProgress]) -> Table:
+    rows = []
+    for study in studies:
+        planned = DASH if study.planned is None else f"{study.planned:,}"
+        state = "searching now" if study.searching else ""
+        rows.append(row(study.study, f"{study.complete:,}", planned, f"{study.failed:,}", state))
+    numbers = columns("Complete", "Planned", "Failed", kind="number")
+    return Table("Studies", (*columns("Study"), *numbers, *columns("")), tuple(rows))
+
+
+def _ensembles_table(ensembles: Sequence[dict[str, Any]]) -> Table:
+    rows = []
+    for ensemble in ensembles:
+        if "problem" in ensemble:
+            rows.append(row(ensemble["name"], DASH, "can't be read", DASH, DASH))
+            continue
+        studies = ", ".join(ensemble["studies"])
+        score = number((ensemble["out_of_fold"] or {}).get("score"))
+        rows.append(row(ensemble["name"], studies, ensemble["recipe"], ensemble["built_at"], score))
+    heads = columns("Ensemble", "Studies", "Recipe", "Built")
+    title = "Ensembles (score: CCC on validation, out-of-fold)"
+    return Table(title, (*heads, *columns("Score", kind="number")), tuple(rows))
+
+
+# A cluster's head ---------------------------------------------------------------------------------
+
+
+def _ask_head(address: str, study: str | None, home: str | None, best: int, as_json: bool) -> None:
     """Show what the same command says on a cluster's head, where the home is the head's own unless
     one is named."""
     with command(as_json) as output:
         from va_search.cluster.jobs import run_on_head
         from va_search.errors import InputError, JobError
 
-        words = [
-            "va-search",
-            "status",
-            *([] if study is None else [study]),
-            "--best",
-            str(best),
-            *([] if home is None else ["--home", home]),
-        ]
-        ran = run_on_head(
-            address, [*words, *(["--json"] if as_json else [])], with_errors=not as_json
-        )
-        said = ran.output.strip()
+        words = ["va-search", "status", "--best", str(best)]
+        if study is not None:
+            words.insert(2, study)
+        if home is not None:
+            words += ["--home", home]
+        if as_json:
+            words.append("--json")
+        ran = run_on_head(address, words, with_errors=not as_json)
+        text = ran.output.strip()
         document: dict[str, Any] = {}
         if as_json:
-            with suppress(ValueError):  # a defect on the head, whose words went to standard error
-                document = json.loads(said)
+            # A defect on the head leaves no document: its words went to standard error.
+            with suppress(ValueError):
+                document = json.loads(text)
         if ran.exit_code or (as_json and not document):
-            why = (
-                document.get("error")
-                or said.removeprefix("error: ")
-                or f"exit code {ran.exit_code}"
-            )
-            raise (InputError if ran.exit_code == 2 else JobError)(
-                f"on the head of {address}: {why}"
-            )
+            reason = document.get("error") or text.removeprefix("error: ")
+            error = InputError if ran.exit_code == 2 else JobError
+            raise error(f"on the head of {address}: {reason or f'exit code {ran.exit_code}'}")
         if not as_json:
-            output.show(said)
+            output.show(text)
         output.done(document)
-
-
-def best_table(trials: list[Trial], count: int) -> Table:
-    """The best of trials that have a score; CCCs are each trial's best epoch on validation, so
-    in-sample."""
-    from rich.table import Table
-
-    table = Table(
-        title="best trials (validation CCC of each dimension's best epoch)", title_justify="left"
-    )
-    for name in ("trial", "encoder", "fusion", "features", "seed", "fold"):
-        table.add_column(name, overflow="fold")
-    for name in ("valence", "arousal", "score"):
-        table.add_column(name, justify="right")
-    for trial in sorted(trials, key=lambda trial: -trial.best["score"].ccc)[:count]:
-        settings = trial.noted_settings or {}
-        named = [str(settings.get(name, "–")) for name in ("encoder", "fusion")]
-        places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
-        values = [trial.best[name].ccc for name in ("valence", "arousal", "score")]
-        features = "+".join(settings.get("features", ["–"]))
-        table.add_row(trial.id, *named, features, *places, *(number(value) for value in values))
-    return table
-
-
-def pareto_table(front: list[dict[str, Any]]) -> Table:
-    """The trials that no other beats on one dimension without losing on the other; for objective
-    both."""
-    from rich.table import Table
-
-    table = Table(
-        title="Pareto set (validation CCC of each dimension's best epoch)", title_justify="left"
-    )
-    table.add_column("trial", overflow="fold")
-    for name in ("valence", "arousal"):
-        table.add_column(name, justify="right")
-    for one in front:
-        table.add_row(one["trial"], number(one["valence"]), number(one["arousal"]))
-    return table
-
-
-def show_failures(output: Output, failures: list[Trial]) -> None:
-    """One line a failed trial; the whole traceback is in the study's folder and in --json."""
-    for trial in failures:
-        if trial.failure is not None:
-            output.show(f"failed {trial.id}: {trial.failure.reason}")

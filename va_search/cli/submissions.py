@@ -8,21 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import check_complete, check_studies, opened
-from va_search.errors import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from rich.table import Table
-
     from va_search.data.store import Store
     from va_search.files import Home
-    from va_search.submission.strategies import StrategyRow, Submissions
+    from va_search.submission.strategies import Submissions
 
 EXAMPLE = "Example: va-search submissions paper paper_folds --labels hidden-labels --out paper-submissions"
-SCORES = ("valence", "arousal", "score")
 
 
 def submissions(
@@ -89,6 +83,7 @@ def make(
     prefix: str | None = None,
 ) -> Submissions:
     """Build, write and show all five."""
+    from va_search.report.tables.submissions import table_6
     from va_search.submission.strategies import write_submissions
 
     def watch(strategy: str) -> None:
@@ -99,83 +94,9 @@ def make(
     )
     for remark in made.remarks:
         output.note(f"warning: {remark}")
-    show(output, made)
+    output.show(table_6(made.document()))
     output.show(f"saved {made.path}; submissions in {out}")
     return made
-
-
-def show(output: Output, made: Submissions) -> None:
-    """Table 6, what its validation scores were measured on, and why a strategy could not be
-    made."""
-    output.show(table_6(made))
-    for measured in dict.fromkeys(_measured(row) for row in made.rows):
-        if measured:
-            output.show(measured)
-    for row in made.rows:
-        if row.problem:
-            output.show(f"{row.strategy} could not be made: {row.problem}")
-    if made.labels is None:
-        output.show("test: withheld; give the labels with --labels FOLDER where you have them")
-
-
-def table_6(made: Submissions) -> Table:
-    """One row per submission; scores are valence / arousal / mean on validation, and columns on
-    test."""
-    from rich.table import Table
-
-    table = Table(title="Table 6: the five submissions, CCC", title_justify="left")
-    for name in ("", "strategy"):
-        table.add_column(name, no_wrap=True)
-    for name in (
-        "members\nV / A",
-        "validation, in-sample\nV / A / mean",
-        "validation, out-of-fold\nV / A / mean",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("test\nvalence", "test\narousal", "test\nmean"):
-        table.add_column(name, justify="right")
-    for row in made.rows:
-        members = (
-            "–" if row.members is None else f"{row.members['valence']} / {row.members['arousal']}"
-        )
-        test = _test(row, withheld=made.labels is None)
-        table.add_row(
-            str(row.submission),
-            row.strategy,
-            members,
-            _three(row.in_sample),
-            _three(row.out_of_fold),
-            *test,
-        )
-    return table
-
-
-def _three(scores: Mapping[str, float | None] | None) -> str:
-    return "–" if scores is None else " / ".join(number(scores[name]) for name in SCORES)
-
-
-def _test(row: StrategyRow, *, withheld: bool) -> list[str]:
-    if row.problem:
-        return ["–"] * len(SCORES)
-    return (
-        ["withheld"] * len(SCORES)
-        if withheld
-        else [number((row.test or {}).get(name)) for name in SCORES]
-    )
-
-
-def _measured(row: StrategyRow) -> str:
-    """In words, what a row's validation scores are of, or why there are none."""
-    if row.measured_on is None:
-        return ""
-    fold, recordings = row.measured_on["fold"], row.measured_on["recordings"]
-    if fold == "all":
-        where = f"all {recordings} labelled recordings, each predicted by the trial of its own fold"
-        return f"{row.strategy}: validation is {where}"
-    if not recordings:
-        return f"{row.strategy}: no validation score: {row.measured_on['reason']}"
-    split = "the official split's" if fold == "official" else f"fold {fold}'s"
-    return f"{row.strategy}: validation is {split} {counted(recordings, 'recording')}"
 
 
 def log(output: Output, home: Home, made: Submissions, tracking_uri: str | None) -> None:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import bring_members, check_ensemble, open_store, opened
 from va_search.errors import counted
+from va_search.table import number
 
 if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble

@@ -1,6 +1,2 @@
 """Tables and figures out of studies, as the paper shows them: one Markdown file and one HTML
 file."""
-
-from va_search.report.write import write
-
-__all__ = ["write"]

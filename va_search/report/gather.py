@@ -18,7 +18,7 @@ from va_search.data.store import OFFICIAL, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
-from va_search.report.planned import planned_trials
+from va_search.report.standing import planned_by_space
 from va_search.search.study import Study
 from va_search.trial import OTHER_DATA, Trial, TrialState
 
@@ -154,7 +154,7 @@ def _state(
         name=study.name,
         trials=tuple(trials),
         unfinished=tuple(_unfinished(study, set(complete), failures)),
-        planned=planned_trials(document.get("space"), store),
+        planned=planned_by_space(document.get("space"), store),
         seconds=document.get("seconds"),
         problems=tuple(problems),
         failures=tuple(failures),

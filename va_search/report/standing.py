@@ -1,13 +1,13 @@
-"""What a reader must know of a study or an ensemble before its numbers: is it still searched, is it
-out of date?
+"""Where studies and ensembles stand: how far a search is, and what is out of date.
 
-Conventions: every function returns sentences, none where nothing is to be said. They read a few
-small files."""
+Conventions: sentences come as a list, empty where nothing is to be said. A few small files are
+read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from va_search.data.store import Store
@@ -16,7 +16,6 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.predictions.bank import Bank
-from va_search.report import planned as plans
 from va_search.search.study import Study
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url
@@ -24,12 +23,10 @@ from va_search.trial import Trial
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a study's search stands. `planned`, `running`, `seconds_left`: None where that is not
-    known.
+class StudyProgress:
+    """Progress of a study's search. `planned`, `running`, `seconds_left`: None where not known.
 
-    `tracking`: why MLflow takes nothing, where a search noted that.
-    """
+    `tracking`: why MLflow takes nothing, where a search noted that."""
 
     study: str
     complete: int
@@ -48,16 +45,23 @@ def progress_of(
     failures: Sequence[Trial],
     *,
     brings_store: bool = True,
-) -> Progress:
-    """Where the study stands; `trials`: its complete ones; `failures`: its failed ones.
+) -> StudyProgress:
+    """The study's progress; `trials`: its complete ones, `failures`: its failed ones.
 
-    `brings_store`: whether a store at a URL is brought to count what is planned.
-    """
+    `brings_store`: whether a store at a URL is brought to count what is planned."""
     searching = is_searched(home, study)
+    running = None
+    if searching:
+        # Begun trials that are not complete are running where a search holds their claim.
+        complete = {trial.id for trial in trials}
+        begun = {trial.id for trial in Study(home, study).asked()} - complete
+        claims = home.root / "claims"
+        running = sum((claims / f"{trial}.lock").is_file() for trial in begun)
     planned = planned_trials(home, study, brings_store=brings_store)
-    running = _running(home, study, {trial.id for trial in trials}) if searching else None
-    left = None if planned is None else max(0, planned - len(trials) - len(failures))
-    return Progress(
+    left = None
+    if planned is not None:
+        left = max(0, planned - len(trials) - len(failures))
+    return StudyProgress(
         study=study,
         complete=len(trials),
         failed=len(failures),
@@ -69,12 +73,6 @@ def progress_of(
     )
 
 
-def _running(home: Home, study: str, complete: set[str]) -> int:
-    """Trials of the study that were begun, are not complete and are claimed by a search."""
-    open_still = {trial.id for trial in Study(home, study).asked()} - complete
-    return sum((home.root / "claims" / f"{trial}.lock").is_file() for trial in open_still)
-
-
 def _seconds_left(trials: Sequence[Trial], left: int | None, running: int | None) -> float | None:
     """From the mean time of the trials trained so far, with as many side by side as now."""
     times = [trial.seconds for trial in trials if trial.seconds]
@@ -84,7 +82,7 @@ def _seconds_left(trials: Sequence[Trial], left: int | None, running: int | None
 
 
 def is_searched(home: Home, study: str) -> bool:
-    """Whether a process searches the study now, on this machine or, for a home at a URL,
+    """Tell whether a process searches the study now, on this machine or, for a home at a URL,
     elsewhere."""
     return Study(home, study).is_searched or searched(home, study)
 
@@ -92,13 +90,14 @@ def is_searched(home: Home, study: str) -> bool:
 def searched_now(home: Home, studies: Sequence[str]) -> list[str]:
     """A sentence for each study that is being searched, with how many of its trials are
     finished."""
-    found = []
+    sentences = []
     for study in dict.fromkeys(studies):
         if is_searched(home, study):
-            found.append(
-                f"study {study} is being searched now: {finished_of_planned(home, study)}; only these are used here"
+            finished = finished_of_planned(home, study)
+            sentences.append(
+                f"study {study} is being searched now: {finished}; only these are used here"
             )
-    return found
+    return sentences
 
 
 def finished_of_planned(home: Home, study: str) -> str:
@@ -112,55 +111,63 @@ def finished_of_planned(home: Home, study: str) -> str:
 
 
 def planned_trials(home: Home, study: str, *, brings_store: bool = True) -> int | None:
-    """How many trials the study's whole search has; None where only time bounds it, or its store is
-    not there.
+    """Trials of the study's whole search; None where only time bounds it, or its store is gone.
 
-    Without `brings_store` it is None for a store at a URL too.
-    """
-    found = Study(home, study)
+    Without `brings_store` it is None for a store at a URL too."""
     try:
-        document: dict[str, Any] = found.document()
+        document = Study(home, study).document()
         if is_url(document["store_path"]) and not brings_store:
             return None
         store = Store.open(document["store_path"])
     except (InputError, KeyError, OSError):
         return None
-    return plans.planned_trials(document.get("space"), store)
+    return planned_by_space(document.get("space"), store)
+
+
+def planned_by_space(document: Any, store: Store | None) -> int | None:
+    """Trials of a whole search over the space in `document`; None where only time bounds it, or it
+    can't be read on this store."""
+    if not isinstance(document, dict) or store is None:
+        return None
+    from va_search.search import session
+    from va_search.search.space import read_space
+
+    try:
+        space = read_space(document, store, path=Path("study.json"), name="space")
+    except InputError:
+        return None
+    return session.planned_trials(space)
 
 
 def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
-    """What is older than what it was made from: the ensemble itself, its explanation, its
+    """Things older than what they were made from: the ensemble itself, its explanation, its
     registered models."""
-    found = searched_now(home, ensemble.studies)
+    sentences = searched_now(home, ensemble.studies)
     newer = newer_trials(home, ensemble)
     if newer:
         were, them = ("trial was", "it") if newer == 1 else ("trials were", "them")
-        found.append(
-            f"{newer:,} {were} completed after ensemble {ensemble.name} was built; the same ensemble command again "
-            f"takes {them} in"
-        )
-    return found + stale_of(home, ensemble)
+        completed = f"{newer:,} {were} completed after ensemble {ensemble.name} was built"
+        sentences.append(f"{completed}; the same ensemble command again takes {them} in")
+    return sentences + stale_of(home, ensemble)
 
 
 def stale_of(home: Home, ensemble: Ensemble) -> list[str]:
-    """What was made from an earlier build of the ensemble: its explanation, its registered
-    models."""
-    found = []
+    """Things made from an earlier build of the ensemble: its explanation, its registered models."""
+    sentences = []
     if stale_explanation(home, ensemble):
-        found.append(
-            f"the explanation of ensemble {ensemble.name} is of an earlier build; --explain makes it again"
-        )
-    return found + [
-        register_advice(home, ensemble, model) for model in stale_models(home, ensemble)
-    ]
+        stale = f"the explanation of ensemble {ensemble.name} is of an earlier build"
+        sentences.append(f"{stale}; --explain makes it again")
+    for model in stale_models(home, ensemble):
+        sentences.append(register_advice(home, ensemble, model))
+    return sentences
 
 
 def register_advice(home: Home, ensemble: Ensemble, model: str) -> str:
     """That `models:/NAME/VERSION` is of an earlier build, and the command that registers this
     one."""
     name = model.removeprefix("models:/").rpartition("/")[0]
-    named = [] if name == ensemble.name else ["--name", name]
-    again = home.command("register", ensemble.name, *named)
-    return (
-        f"{model} is of an earlier build of ensemble {ensemble.name}; to register this one: {again}"
-    )
+    words = ["register", ensemble.name]
+    if name != ensemble.name:
+        words += ["--name", name]
+    stale = f"{model} is of an earlier build of ensemble {ensemble.name}"
+    return f"{stale}; to register this one: {home.command(*words)}"

@@ -1,170 +1,203 @@
-"""How configurations, settings and scores are written in tables.
+"""Configurations over their seeds, and how they, their settings and their scores are written.
 
 Conventions: a score has three digits; over several seeds it is their mean ± standard deviation
-(divided by n − 1)."""
+(n − 1). A setting that has no effect in a trial (such as attention heads of an LSTM) is no setting
+of it."""
 
 from __future__ import annotations
 
 import json
 import math
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from va_search.data.store import Store
+from va_search.metrics import DIMENSIONS
 from va_search.models.menu import ENCODERS
-from va_search.report.model import DASH
+from va_search.search.fold_table import Spread
+from va_search.table import DASH, TableCell, TableColumn, columns, number
 from va_search.trial import Trial
 from va_search.trial_settings import TrialSettings, configuration_id, unused
 
+MEASURES = (*DIMENSIONS, "score")
 ELSEWHERE = "from elsewhere"
 OWN_COLUMNS = ("features", "encoder", "fusion", "seed", "fold", "averaged_epochs")
 """Settings that have columns of their own, or none."""
 MOST_MODALITIES = 4
-"""With more of them, feature sets stand in one column."""
+"""With more of them, all feature sets stand in one column."""
 BEST_EPOCH = (
     "CCC on validation, of each trial's best epoch per dimension: in-sample, so a little too high."
 )
 
 
 @dataclass(frozen=True)
-class Over:
-    """A mean over n seeds; `deviation` is None for one."""
-
-    mean: float
-    deviation: float | None
-    n: int
-
-    def __str__(self) -> str:
-        return number(self.mean) + (
-            "" if self.deviation is None else f" ± {number(self.deviation)}"
-        )
-
-
-def over(values: Iterable[float | None]) -> Over | None:
-    """Mean and standard deviation (n − 1) of the finite values; None where there is none."""
-    known = [value for value in values if value is not None and math.isfinite(value)]
-    if not known:
-        return None
-    return Over(
-        statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None, len(known)
-    )
-
-
-def said(value: Over | None) -> str:
-    """`mean ± deviation`, or a dash."""
-    return DASH if value is None else str(value)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A score; a dash where there is none."""
-    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
-def signed(value: float | None, digits: int = 3) -> str:
-    """A difference, with its sign."""
-    return (
-        DASH
-        if value is None or not math.isfinite(value)
-        else f"{value:+.{digits}f}".replace("-", "−")
-    )
-
-
-@dataclass(frozen=True)
-class Configuration:
-    """Trials that differ in nothing but the seed; a model from elsewhere is one of its own."""
+class ConfigurationTrials:
+    """Trials that differ in nothing but the seed; a model from elsewhere is alone."""
 
     trials: tuple[Trial, ...]
 
     @property
     def settings(self) -> TrialSettings | None:
+        """Settings of the first trial; None for a model from elsewhere."""
         return self.trials[0].settings
 
-    def over(self, dimension: str) -> Over | None:
-        """`valence`, `arousal` or `score` over the seeds."""
-        return over(trial.ccc(dimension) for trial in self.trials)
+    def spread(self, measure: str) -> Spread | None:
+        """Valence, arousal or score over the seeds; None where no trial has it."""
+        values = []
+        for trial in self.trials:
+            value = trial.ccc(measure)
+            if value is not None and math.isfinite(value):
+                values.append(value)
+        return Spread.of(values) if values else None
 
-    def mean(self, dimension: str) -> float:
-        """For ranking; the lowest possible where there is no score."""
-        found = self.over(dimension)
-        return -math.inf if found is None else found.mean
+    def mean(self, measure: str) -> float:
+        """The mean over the seeds, for ranking; −∞ where there is none."""
+        spread = self.spread(measure)
+        if spread is None:
+            return -math.inf
+        return spread.mean
 
 
-def configurations(trials: Iterable[Trial]) -> list[Configuration]:
-    """Trials gathered over their seeds, in the order they come."""
+def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
+    """Trials put together over their seeds, in the order they come."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         key = trial.label
         if trial.settings is not None:
             key = configuration_id(trial.settings, but=("seed",))
         groups.setdefault(key, []).append(trial)
-    return [Configuration(tuple(group)) for group in groups.values()]
+    return [ConfigurationTrials(tuple(group)) for group in groups.values()]
+
+
+def score_cells(group: Sequence[ConfigurationTrials]) -> list[list[TableCell]]:
+    """Valence, arousal and score of every configuration, the best of each measure in bold."""
+    rows: list[list[TableCell]] = []
+    best: dict[str, float] = {}
+    for name in MEASURES:
+        best[name] = max(configuration.mean(name) for configuration in group)
+    for configuration in group:
+        cells = []
+        for name in MEASURES:
+            text = spread_text(configuration.spread(name))
+            cells.append(TableCell(text, best=configuration.mean(name) == best[name]))
+        rows.append(cells)
+    return rows
+
+
+def spread_text(spread: Spread | None) -> str:
+    """`0.612 ± 0.010`, or a dash."""
+    if spread is None:
+        return DASH
+    if spread.sd is None:
+        return number(spread.mean)
+    return f"{number(spread.mean)} ± {number(spread.sd)}"
+
+
+def encoder_title(encoder: str) -> str:
+    """The encoder as the paper writes it."""
+    return ENCODERS.title(encoder)
 
 
 def model_name(settings: TrialSettings | None, trial: str = "") -> str:
-    """The encoder as the paper writes it."""
-    return f"{trial} ({ELSEWHERE})" if settings is None else ENCODERS.title(settings.encoder)
+    """The encoder's title, or the name of a model from elsewhere."""
+    if settings is None:
+        return f"{trial} ({ELSEWHERE})"
+    return encoder_title(settings.encoder)
 
 
-def feature_columns(store: Store | None) -> list[str]:
-    """Names of the columns that feature sets stand in: one per modality of the store, or one."""
-    modalities = _modalities(store)
-    return [f"{name[:1].upper()}{name[1:]} features" for name in modalities] or ["Feature sets"]
+# Feature sets -------------------------------------------------------------------------------------
 
 
-def feature_cells(names: Sequence[str] | None, store: Store | None) -> list[str]:
-    """One text per column of `feature_columns`."""
+def feature_columns(store: Store | None) -> tuple[TableColumn, ...]:
+    """The columns that feature sets stand in: one per modality of the store, or one."""
+    names = []
+    for modality in _modalities(store):
+        names.append(f"{modality[:1].upper()}{modality[1:]} features")
+    return columns(*(names or ["Feature sets"]), kind="list")
+
+
+def feature_texts(names: Sequence[str], store: Store | None) -> list[str]:
+    """One text per column of `feature_columns`; a set that the store lacks stands in the last."""
     modalities = _modalities(store)
     if store is None or not modalities:
-        return [", ".join(names or []) or DASH]
-    sets = store.feature_sets
-    known = {name: sets[name].modality for name in names or () if name in sets}
-    cells = [
-        ", ".join(name for name, modality in known.items() if modality == column)
-        for column in modalities
-    ]
-    strangers = [name for name in names or () if name not in known]
-    cells[-1] = ", ".join(filter(None, [cells[-1], *strangers]))
-    return [cell or DASH for cell in cells]
+        return [", ".join(names) or DASH]
+    by_modality: dict[str, list[str]] = {}
+    for name in names:
+        modality = modalities[-1]
+        if name in store.feature_sets:
+            modality = store.feature_sets[name].modality
+        by_modality.setdefault(modality, []).append(name)
+    texts = []
+    for modality in modalities:
+        texts.append(", ".join(by_modality.get(modality, [DASH])))
+    return texts
 
 
 def _modalities(store: Store | None) -> list[str]:
+    """The store's modalities where there are several, but not too many; otherwise none."""
     if store is None:
         return []
-    found = list(dict.fromkeys(feature_set.modality for feature_set in store.feature_sets.values()))
-    return found if 1 < len(found) <= MOST_MODALITIES else []
+    names: list[str] = []
+    for feature_set in store.feature_sets.values():
+        if feature_set.modality not in names:
+            names.append(feature_set.modality)
+    if not 1 < len(names) <= MOST_MODALITIES:
+        return []
+    return names
 
 
-def varying(several: Sequence[TrialSettings]) -> list[str]:
-    """Names of the settings, but those with columns of their own, that differ where they have an
-    effect."""
-    found: dict[str, set[str]] = {}
-    for document in (settings.model_dump(mode="json") for settings in several):
-        idle = unused(document)
-        for name, value in document.items():
-            if name not in OWN_COLUMNS and name not in idle:
-                found.setdefault(name, set()).add(json.dumps(value))
-    options = sorted(set(found) - set(TrialSettings.model_fields))
+# Settings -----------------------------------------------------------------------------------------
+
+
+def settings_of(trials: Iterable[Trial | ConfigurationTrials]) -> list[TrialSettings]:
+    """Settings of those that were trained: models from elsewhere have none."""
+    return [trial.settings for trial in trials if trial.settings is not None]
+
+
+def effective_settings(settings: TrialSettings) -> dict[str, Any]:
+    """The settings that have an effect, as JSON has them."""
+    document = settings.model_dump(mode="json")
+    for name in unused(document):
+        document.pop(name, None)
+    return document
+
+
+def varying(several: Iterable[TrialSettings]) -> list[str]:
+    """Names of the settings that differ, without those with columns of their own."""
+    values: dict[str, set[str]] = {}
+    for settings in several:
+        for name, value in effective_settings(settings).items():
+            values.setdefault(name, set()).add(json.dumps(value))
     return [
-        name for name in [*TrialSettings.model_fields, *options] if len(found.get(name, ())) > 1
+        name for name in setting_names(values) if name not in OWN_COLUMNS and len(values[name]) > 1
     ]
 
 
+def setting_names(names: Collection[str]) -> list[str]:
+    """Names of settings in the order of a trial's settings, options of a model's own at the end."""
+    shared = [name for name in TrialSettings.model_fields if name in names]
+    return shared + sorted(set(names) - set(shared))
+
+
 def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:
-    """`learning_rate 0.001, width 64`: of these settings those that have an effect."""
+    """`learning_rate 0.001, width 64`: those of these settings that have an effect."""
     if settings is None:
         return DASH
-    document = settings.model_dump(mode="json")
-    idle = unused(document)
-    return (
-        ", ".join(
-            f"{name} {value_text(document[name])}"
-            for name in names
-            if name in document and name not in idle
-        )
-        or DASH
-    )
+    values = effective_settings(settings)
+    texts = []
+    for name in names:
+        if name in values:
+            texts.append(f"{name} {value_text(values[name])}")
+    return ", ".join(texts) or DASH
+
+
+def first_names(names: Sequence[str], most: int) -> str:
+    """`a, b and 3 more`: at most so many of the names."""
+    text = ", ".join(names[:most])
+    if len(names) > most:
+        text += f" and {len(names) - most} more"
+    return text
 
 
 def value_text(value: Any) -> str:
@@ -176,5 +209,5 @@ def value_text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list | tuple):
-        return "+".join(value_text(one) for one in value)
+        return "+".join(map(value_text, value))
     return str(value)

@@ -13,10 +13,14 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from va_search.report.model import Picture
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.report.pages import Picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,103 +31,115 @@ WIDTH, HEIGHT = 4.7, 2.9
 INK = "#0b0c0d"
 """Stands for the page's text colour while drawing."""
 COLOURS = {"valence": "#3f7fd1", "arousal": "#d8762b", "score": "#3b9c6e"}
-SERIES = ("#3f7fd1", "#d8762b", "#3b9c6e", "#b0569c", "#8c8f94", "#c9a227")
+GREY = "#8c8f94"
+SERIES = ("#3f7fd1", "#d8762b", "#3b9c6e", "#b0569c", GREY, "#c9a227")
+DASHED = (0, (4, 3))
 FONT = "system-ui, -apple-system, 'Segoe UI', sans-serif"
 
-_ONE = threading.RLock()
+SETTINGS: dict[str, Any] = {
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    ),
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none"),
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "lines.linewidth": 1.4,
+    "path.simplify_threshold": 0.3,
+}
+"""Matplotlib's settings for pictures of a report."""
+
+_LOCK = threading.RLock()
+"""One thread draws at a time: Matplotlib's settings are the whole process's."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure with one axis, while it is drawn."""
+
+    name: str
+    figure: Figure
+    axis: Axes
+
+    def legend_below(self) -> None:
+        """The legend under the axis, where no data is."""
+        self.figure.legend(loc="outside lower center", ncols=2)
+
+    def whole_numbers(self) -> None:
+        """Ticks of the horizontal axis at whole numbers only: epochs, members."""
+        from matplotlib.ticker import MaxNLocator
+
+        self.axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+
+    def picture(self, alt: str) -> Picture:
+        """The figure as an SVG element whose ids begin with the panel's name."""
+        svg = io.StringIO()
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        self.figure.savefig(svg, format="svg", metadata=no_metadata, transparent=True)
+        return Picture(alt, _for_page(svg.getvalue(), self.name, alt))
 
 
 @contextmanager
-def drawing(name: str) -> Iterator[None]:
-    """Matplotlib as pictures of a report need it, for what is drawn and rendered inside; `name`
-    salts the ids.
+def panel(
+    name: str,
+    *,
+    title: str = "",
+    x: str = "",
+    y: str = "",
+    grid: Literal["x", "y", "both"] | None = "y",
+    width: float = WIDTH,
+    height: float = HEIGHT,
+) -> Iterator[Panel]:
+    """A panel to draw on and to make a picture of, both inside; `name` salts the picture's ids.
 
-    One thread at a time: Matplotlib's settings are the whole process's.
-    """
+    `x`, `y`: labels of the axes; `grid`: faint lines behind the data."""
     import matplotlib
-
-    with _ONE, matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # a glyph that Matplotlib's own font lacks: the browser's has it
-        matplotlib.rcdefaults()
-        for key, value in _rc(name).items():
-            matplotlib.rcParams[key] = value  # type: ignore[index]
-        yield
-
-
-def _rc(name: str) -> dict[str, Any]:
-    colours = dict.fromkeys(
-        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
-    )
-    clear = dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), "none")
-    return {
-        **colours,
-        **clear,
-        "svg.fonttype": "none",
-        "svg.hashsalt": name,
-        "text.parse_math": False,
-        "font.size": 9.0,
-        "axes.titlesize": 10.0,
-        "axes.linewidth": 0.6,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "legend.frameon": False,
-        "legend.fontsize": 8.5,
-        "lines.linewidth": 1.4,
-        "path.simplify_threshold": 0.3,
-    }
-
-
-def panel(width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
-    """A figure with one axis; only inside `drawing`."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def picture(figure: Figure, name: str, alt: str) -> Picture:
-    """The figure as an SVG element whose ids begin with `name`; only inside `drawing`."""
-    written = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(written, format="svg", metadata=nothing, transparent=True)
-    return Picture(alt, _for_page(written.getvalue(), name, alt))
+    with _LOCK, matplotlib.rc_context(), warnings.catch_warnings():
+        # Matplotlib warns of glyphs that its own font lacks; the browser's font has them.
+        warnings.simplefilter("ignore")
+        matplotlib.rcdefaults()
+        for key, value in {**SETTINGS, "svg.hashsalt": name}.items():
+            matplotlib.rcParams[key] = value  # type: ignore[index]
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axis = figure.subplots()
+        axis.set_title(title, loc="left")
+        axis.set_xlabel(x)
+        axis.set_ylabel(y)
+        if grid is not None:
+            axis.grid(True, axis=grid, color=INK, alpha=0.12, linewidth=0.6)
+            axis.set_axisbelow(True)
+        yield Panel(name, figure, axis)
 
 
 def _for_page(text: str, name: str, alt: str) -> str:
+    """Matplotlib's SVG without its head and metadata, with the page's colour, font and ids."""
     svg = text[text.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     head, body = svg.split(">", 1)
-    box = re.search(r'viewBox="([^"]*)"', head)
     body = body.replace("xlink:href=", "href=").replace(INK, "currentColor")
     body = re.sub(r'(?<= id=")', f"{name}-", body)
     body = re.sub(r'(?<=href="#)|(?<=url\(#)', f"{name}-", body)
     body = re.sub(r"'DejaVu Sans'[^;\"]*", FONT, body)
     body = re.sub(r"\n\s*", "\n", body)
-    said = escape(alt, quote=True)
+    box = re.search(r'viewBox="([^"]*)"', head)
     view = box.group(1) if box else "0 0 340 210"
-    return f'<svg viewBox="{view}" role="img" aria-label="{said}"><title>{said}</title>{body}'
+    label = escape(alt, quote=True)
+    return f'<svg viewBox="{view}" role="img" aria-label="{label}"><title>{label}</title>{body}'
 
 
-def grid(axis: Axes, which: str = "y") -> None:
-    """Faint lines behind the data."""
-    axis.grid(True, axis=which, color=INK, alpha=0.12, linewidth=0.6)  # type: ignore[arg-type]
-    axis.set_axisbelow(True)
-
-
-def legend_below(figure: Figure) -> None:
-    """The legend under the axis, where no data is."""
-    figure.legend(loc="outside lower center", ncols=2)
-
-
-def whole_numbers(axis: Axes) -> None:
-    """Ticks of the horizontal axis at whole numbers only: epochs, members."""
-    from matplotlib.ticker import MaxNLocator
-
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Indexes of at most `most` of `count` items, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def short(text: str, most: int = 28) -> str:

@@ -1,192 +1,307 @@
-"""Predictions against annotations: over time, as a scatter, and recording by recording."""
+"""Predictions against annotations: over time, as a scatter, and recording by recording.
+
+They are the ensemble's, or the best trial's, on recordings that have annotations."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from va_search.metrics import DIMENSIONS
-from va_search.report.figures.drawing import COLOURS, INK, drawing, grid, panel, picture, short
-from va_search.report.model import Figure, Missing, Picture
-from va_search.report.predicted import Part, Predicted
-from va_search.report.words import number
+from va_search.data.store import Recording, Store, frames_hash, positions
+from va_search.ensemble.saved import Ensemble, predict
+from va_search.errors import InputError
+from va_search.metrics import DIMENSIONS, ccc
+from va_search.predictions.bank import Bank
+from va_search.report.figures.drawing import COLOURS, DASHED, INK, evenly, panel, short
+from va_search.report.gather import Gathered, validated_fold
+from va_search.report.pages import Figure, Picture
+from va_search.report.tables.ensemble import ChosenEnsemble
+from va_search.report.words import first_names
+from va_search.table import Missing, number
+from va_search.trial import ALL
 
-POINTS = 450
+CONSTANT = 1e-12
+"""Variance of an annotation under which a recording's CCC says nothing."""
+MOST_POINTS = 450
 """Points of a line over time; longer recordings are thinned evenly."""
-DOTS = 900
+MOST_DOTS = 900
 """Points of a scatter."""
-BARS = 200
+MOST_BARS = 200
 """Recordings with a bar of their own; of more, the ranks are thinned evenly."""
+MOST_NAMES = 12
+"""Recordings without a CCC that are named."""
 
 
-def over_time(found: Predicted | str) -> Figure:
+@dataclass(frozen=True)
+class RecordingCurves:
+    """One recording: predictions and annotations, both (frames, dimension), NaN unlabelled."""
+
+    recording: Recording
+    prediction: NDArray[np.float64]
+    annotation: NDArray[np.float64]
+
+    def ccc(self, dimension: int) -> float:
+        """Of this recording alone; NaN where nothing is labelled or the annotation does not
+        vary."""
+        labels = self.annotation[:, dimension]
+        labelled = labels[~np.isnan(labels)]
+        if not labelled.size or labelled.var() <= CONSTANT:
+            return math.nan
+        return ccc(self.prediction[:, dimension], labels)
+
+    @property
+    def mean_ccc(self) -> float:
+        """Mean over the dimensions; NaN where one of them has none."""
+        return (self.ccc(0) + self.ccc(1)) / 2
+
+
+@dataclass(frozen=True)
+class PredictedCurves:
+    """All recordings' curves; `model` predicted them, `measured` says what its CCCs are."""
+
+    model: str
+    measured: str
+    recordings: tuple[RecordingCurves, ...]
+    label_range: tuple[float, float]
+
+    @property
+    def title(self) -> str:
+        """Model and measurement, as a sentence begins."""
+        return f"{self.model[:1].upper()}{self.model[1:]}, {self.measured}"
+
+    def frames(self, dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Prediction and annotation over the frames of all recordings, (frames,) each."""
+        prediction = np.concatenate([curves.prediction for curves in self.recordings])
+        annotation = np.concatenate([curves.annotation for curves in self.recordings])
+        return prediction[:, dimension], annotation[:, dimension]
+
+    def pooled(self, dimension: int) -> float:
+        """CCC over all labelled frames."""
+        return ccc(*self.frames(dimension))
+
+
+def find_predictions(gathered: Gathered, chosen: ChosenEnsemble) -> PredictedCurves | str:
+    """The ensemble's predictions where it has any on annotated recordings, else the best trial's;
+    a text that says why where there are neither."""
+    store = gathered.store
+    if store is None:
+        return f"The store can't be read: {gathered.store_problem}."
+    bank = Bank(gathered.home.bank)
+    reason = ""
+    if chosen.ensemble is not None:
+        try:
+            return _of_ensemble(chosen.ensemble, bank, store)
+        except InputError as error:
+            reason = f"Ensemble {chosen.ensemble.name}: {error.problems[0]}. "
+    best = max(gathered.on_main_fold, key=lambda trial: trial.score or 0.0, default=None)
+    if best is None:
+        return reason + "No complete trial has predictions on validation."
+    recordings = store.fold(validated_fold(best)).validation
+    frames = frames_hash(recordings)
+    try:
+        values = bank.read(best.study, best.id, "validation", frames_hash=frames)
+    except InputError as error:
+        return reason + f"{error.problems[0]}."
+    measured = "in-sample: its own best epochs on these recordings"
+    curves = _curves(store, recordings, values)
+    return PredictedCurves(f"trial {best.id}", measured, curves, store.label_range)
+
+
+def _of_ensemble(ensemble: Ensemble, bank: Bank, store: Store) -> PredictedCurves:
+    """InputError where it has no predictions on annotated recordings, or they are not those of this
+    store."""
+    folds = set()
+    for _, piece in ensemble.pieces:
+        is_scored = piece.scores.get("in_sample")
+        folds.add(piece.measured_on.fold if is_scored else None)
+    fold = folds.pop()
+    if folds or fold is None:
+        raise InputError("not all of its members have predictions on the same annotated recordings")
+    recordings = store.labelled if fold == ALL else store.fold(fold).validation
+    values = predict(ensemble, bank, "validation", recordings)
+    curves = _curves(store, recordings, np.clip(values, *store.label_range))
+    measured = "in-sample: its weights were chosen on these recordings"
+    return PredictedCurves(f"ensemble {ensemble.name}", measured, curves, store.label_range)
+
+
+def _curves(
+    store: Store, recordings: Sequence[Recording], values: NDArray[np.floating]
+) -> tuple[RecordingCurves, ...]:
+    """The frames' predictions, `values` (frames, dimension), cut into recordings."""
+    annotations = store.annotations[positions(tuple(recordings))].astype(np.float64)
+    curves = []
+    start = 0
+    for recording in recordings:
+        frames = slice(start, start + recording.frames)
+        prediction = values[frames].astype(np.float64)
+        curves.append(RecordingCurves(recording, prediction, annotations[frames]))
+        start += recording.frames
+    return tuple(curves)
+
+
+def prediction_figures(curves: PredictedCurves | str) -> tuple[Figure, ...]:
+    """Over time, as a scatter, and by recording; a text instead of curves says why there are
+    none."""
+    if not isinstance(curves, str):
+        return over_time(curves), scatter(curves), each_recording(curves)
+    titles = (OVER_TIME, SCATTER, EACH_RECORDING)
+    return tuple(Figure(title, missing=Missing(curves)) for title in titles)
+
+
+# Over time ----------------------------------------------------------------------------------------
+
+OVER_TIME = "Predictions over time"
+
+
+def over_time(curves: PredictedCurves) -> Figure:
     """The best, the median and the worst recording by the mean of its two CCCs."""
-    title = "Predictions over time"
-    if isinstance(found, str):
-        return Figure(title, missing=Missing(found))
-    ranked = _ranked(found)
+    ranked = [recording for recording in curves.recordings if math.isfinite(recording.mean_ccc)]
     if not ranked:
-        return Figure(
-            title,
-            missing=Missing(
-                "In no recording both annotations vary, so none is the best or the worst."
-            ),
-        )
-    places = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
-    chosen = {
-        ranked[place].recording.name: (what, ranked[place])
-        for what, place in reversed(places.items())
-    }
-    pictures = []
-    for what, part in reversed(chosen.values()):
-        pictures += [_line(found, part, what, index) for index in range(len(DIMENSIONS))]
+        reason = "In no recording both annotations vary, so none is the best or the worst."
+        return Figure(OVER_TIME, missing=Missing(reason))
+    ranked.sort(key=lambda recording: -recording.mean_ccc)
+    ranks = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
+    pictures: list[Picture] = []
+    shown = set()
+    for rank_name, rank in ranks.items():
+        # Of one or two recordings the best one is the median or the worst, too.
+        if rank not in shown:
+            shown.add(rank)
+            for index in range(len(DIMENSIONS)):
+                pictures.append(_line(curves, ranked[rank], rank_name, index))
     caption = (
-        f"{found.title}. The best, the median and the worst of {len(ranked)} recordings by the mean of "
-        "their two CCCs. Line in the text's colour: annotation; coloured: prediction. CCC: of this recording alone."
+        f"{curves.title}. The best, the median and the worst of {len(ranked)} recordings by the "
+        "mean of their two CCCs. Line in the text's colour: annotation; coloured: prediction. CCC: "
+        "of this recording alone."
     )
-    return Figure(title, tuple(pictures), caption)
+    return Figure(OVER_TIME, tuple(pictures), caption)
 
 
-def _ranked(found: Predicted) -> list[Part]:
-    scores = {id(part): (part.ccc(0) + part.ccc(1)) / 2 for part in found.parts}
-    return sorted(
-        (p for p in found.parts if math.isfinite(scores[id(p)])), key=lambda part: -scores[id(part)]
-    )
-
-
-def _line(found: Predicted, part: Part, what: str, index: int) -> Picture:
-    dimension, frames = DIMENSIONS[index], len(part.prediction)
-    at = np.unique(np.linspace(0, frames - 1, min(frames, POINTS)).astype(int))
-    seconds = at / part.recording.frames_per_second
-    value = number(part.ccc(index))
-    name = f"time-{what}-{dimension}"
-    with drawing(name):
-        figure, axis = panel(height=2.3)
-        axis.plot(seconds, part.annotation[at, index], color=INK, linewidth=1.0, alpha=0.75)
-        axis.plot(seconds, part.prediction[at, index], color=COLOURS[dimension])
-        axis.set_title(
-            f"{what}: {short(part.recording.name)}, {dimension}, CCC {value}", loc="left"
-        )
-        axis.set_ylim(*_limits(part, index, found.label_range))
+def _line(curves: PredictedCurves, shown: RecordingCurves, rank: str, index: int) -> Picture:
+    dimension, name = DIMENSIONS[index], shown.recording.name
+    frames = evenly(len(shown.prediction), MOST_POINTS)
+    seconds = frames / shown.recording.frames_per_second
+    value = number(shown.ccc(index))
+    title = f"{rank}: {short(name)}, {dimension}, CCC {value}"
+    panel_name = f"time-{rank}-{dimension}"
+    with panel(panel_name, title=title, x="seconds", y=dimension, height=2.3) as drawn:
+        axis = drawn.axis
+        axis.plot(seconds, shown.annotation[frames, index], color=INK, linewidth=1.0, alpha=0.75)
+        axis.plot(seconds, shown.prediction[frames, index], color=COLOURS[dimension])
+        axis.set_ylim(*_limits(shown, index, curves.label_range))
         axis.set_xlim(0, max(seconds[-1], 1e-6))
-        axis.set_xlabel("seconds")
-        axis.set_ylabel(dimension)
-        grid(axis)
-        alt = (
-            f"{dimension.capitalize()} over the {seconds[-1]:.0f} seconds of recording {part.recording.name}, the "
-            f"{what} one: annotation and prediction of {found.who}, CCC {value}."
+        return drawn.picture(
+            f"{dimension.capitalize()} over the {seconds[-1]:.0f} seconds of recording {name}, the "
+            f"{rank} one: annotation and prediction of {curves.model}, CCC {value}."
         )
-        return picture(figure, name, alt)
 
 
-def _limits(part: Part, index: int, label_range: tuple[float, float]) -> tuple[float, float]:
+def _limits(
+    shown: RecordingCurves, index: int, label_range: tuple[float, float]
+) -> tuple[float, float]:
     """The label range, cut to where lines are, and at least a fifth of it."""
-    both = np.concatenate([part.annotation[:, index], part.prediction[:, index]])
+    both = np.concatenate([shown.annotation[:, index], shown.prediction[:, index]])
     low, high = float(np.nanmin(both)), float(np.nanmax(both))
     least = (label_range[1] - label_range[0]) / 5
     spare = max(0.0, least - (high - low)) / 2 + 0.04 * max(high - low, least)
     return low - spare, high + spare
 
 
-def scatter(found: Predicted | str) -> Figure:
+# Scatter ------------------------------------------------------------------------------------------
+
+SCATTER = "Predictions against annotations"
+
+
+def scatter(curves: PredictedCurves) -> Figure:
     """Prediction against annotation, frame by frame, with the pooled CCC."""
-    title = "Predictions against annotations"
-    if isinstance(found, str):
-        return Figure(title, missing=Missing(found))
-    pictures = [_scatter(found, index) for index in range(len(DIMENSIONS))]
     caption = (
-        f"{found.title}. At most {DOTS} labelled frames of all recordings, evenly picked; the CCC is "
-        "over all of them. On the line prediction and annotation agree."
+        f"{curves.title}. At most {MOST_DOTS} labelled frames of all recordings, evenly picked; "
+        "the CCC is over all of them. On the line prediction and annotation agree."
     )
-    return Figure(title, tuple(pictures), caption)
+    pictures = [_scatter_picture(curves, dimension) for dimension in DIMENSIONS]
+    return Figure(SCATTER, tuple(pictures), caption)
 
 
-def _scatter(found: Predicted, index: int) -> Picture:
-    dimension, value = DIMENSIONS[index], number(found.pooled(index))
-    annotation = np.concatenate([part.annotation[:, index] for part in found.parts])
-    prediction = np.concatenate([part.prediction[:, index] for part in found.parts])
-    known = np.flatnonzero(~np.isnan(annotation))
-    some = known[np.unique(np.linspace(0, len(known) - 1, min(len(known), DOTS)).astype(int))]
-    low, high = found.label_range
-    name = f"scatter-{dimension}"
-    with drawing(name):
-        figure, axis = panel(height=4.2)
+def _scatter_picture(curves: PredictedCurves, dimension: str) -> Picture:
+    prediction, annotation = curves.frames(DIMENSIONS.index(dimension))
+    value = number(ccc(prediction, annotation))
+    labelled = np.flatnonzero(~np.isnan(annotation))
+    frames = labelled[evenly(len(labelled), MOST_DOTS)]
+    low, high = curves.label_range
+    with panel(
+        f"scatter-{dimension}",
+        title=f"{dimension}, CCC {value}",
+        x="annotation",
+        y="prediction",
+        grid="both",
+        height=4.2,
+    ) as drawn:
+        axis = drawn.axis
         axis.plot([low, high], [low, high], color=INK, linewidth=0.8, alpha=0.5)
-        (dots,) = axis.plot(
-            annotation[some], prediction[some], "o", color=COLOURS[dimension], alpha=0.4
-        )
+        colour = COLOURS[dimension]
+        (dots,) = axis.plot(annotation[frames], prediction[frames], "o", color=colour, alpha=0.4)
         dots.set(markersize=3.5, markeredgewidth=0.0)
         axis.set_xlim(low, high)
         axis.set_ylim(low, high)
         axis.set_aspect("equal")
-        axis.set_title(f"{dimension}, CCC {value}", loc="left")
-        axis.set_xlabel("annotation")
-        axis.set_ylabel("prediction")
-        grid(axis, "both")
-        alt = (
-            f"Scatter of {dimension}: prediction of {found.who} against annotation, {len(known)} labelled frames, "
-            f"pooled CCC {value}."
+        return drawn.picture(
+            f"Scatter of {dimension}: prediction of {curves.model} against annotation, "
+            f"{len(labelled)} labelled frames, pooled CCC {value}."
         )
-        return picture(figure, name, alt)
 
 
-def each_recording(found: Predicted | str) -> Figure:
+# Recording by recording ---------------------------------------------------------------------------
+
+EACH_RECORDING = "CCC of single recordings"
+
+
+def each_recording(curves: PredictedCurves) -> Figure:
     """The CCC of every recording by itself, sorted."""
-    title = "CCC of single recordings"
-    if isinstance(found, str):
-        return Figure(title, missing=Missing(found))
     pictures, undefined = [], []
     for index, dimension in enumerate(DIMENSIONS):
-        scores = {part.recording.name: part.ccc(index) for part in found.parts}
-        without = [name for name, value in scores.items() if not math.isfinite(value)]
+        defined, without = [], []
+        for recording in curves.recordings:
+            value = recording.ccc(index)
+            if math.isfinite(value):
+                defined.append((value, recording.recording.name))
+            else:
+                without.append(recording.recording.name)
         if without:
-            undefined.append(f"{dimension}: {_listed(without)}")
-        defined = sorted(
-            ((value, name) for name, value in scores.items() if math.isfinite(value)), reverse=True
-        )
+            undefined.append(f"{dimension}: {first_names(without, MOST_NAMES)}")
         if defined:
-            pictures.append(_bars(found, dimension, defined))
-    caption = (
-        f"{found.title}. The dashed line is the CCC over all frames together, the headline number."
-    )
+            pictures.append(_bars(curves, dimension, sorted(defined, reverse=True)))
+    headline = "The dashed line is the CCC over all frames together, the headline number."
+    caption = f"{curves.title}. {headline}"
     if undefined:
-        caption += f" Not defined, since nothing is labelled or the annotation does not vary: {'; '.join(undefined)}."
+        caption += (
+            " Not defined, since nothing is labelled or the annotation does not vary: "
+            f"{'; '.join(undefined)}."
+        )
     if not pictures:
-        return Figure(title, missing=Missing(f"No recording has a CCC of its own. {caption}"))
-    return Figure(title, tuple(pictures), caption)
+        reason = f"No recording has a CCC of its own. {caption}"
+        return Figure(EACH_RECORDING, missing=Missing(reason))
+    return Figure(EACH_RECORDING, tuple(pictures), caption)
 
 
-def _listed(names: list[str], most: int = 12) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
-
-
-def _bars(found: Predicted, dimension: str, defined: list[tuple[float, str]]) -> Picture:
-    index = DIMENSIONS.index(dimension)
-    values = [value for value, _ in defined]
-    median, pooled = float(np.median(values)), found.pooled(index)
-    ranks = np.unique(np.linspace(0, len(values) - 1, min(len(values), BARS)).astype(int))
-    name = f"recordings-{dimension}"
-    with drawing(name):
-        figure, axis = panel()
-        axis.bar(
-            ranks + 1,
-            [values[rank] for rank in ranks],
-            width=0.8,
-            color=COLOURS[dimension],
-            linewidth=0,
+def _bars(curves: PredictedCurves, dimension: str, ranked: list[tuple[float, str]]) -> Picture:
+    """A bar per recording; `ranked`: CCC and name, the best first."""
+    values = np.array([value for value, _ in ranked])
+    median, pooled = float(np.median(values)), curves.pooled(DIMENSIONS.index(dimension))
+    ranks = evenly(len(values), MOST_BARS)
+    title = f"{dimension}: median {number(median)}, all frames {number(pooled)}"
+    label = f"{len(values)} recordings, best first"
+    with panel(f"recordings-{dimension}", title=title, x=label, y="CCC") as drawn:
+        colour = COLOURS[dimension]
+        drawn.axis.bar(ranks + 1, values[ranks], width=0.8, color=colour, linewidth=0)
+        drawn.axis.axhline(0.0, color=INK, linewidth=0.6)
+        drawn.axis.axhline(pooled, color=INK, linewidth=0.9, linestyle=DASHED)
+        best, worst = ranked[0], ranked[-1]
+        return drawn.picture(
+            f"Bars: {dimension} CCC of {len(values)} recordings by itself, from {number(best[0])} "
+            f"({best[1]}) to {number(worst[0])} ({worst[1]}), median {number(median)}; over all "
+            f"frames {number(pooled)}."
         )
-        axis.axhline(0.0, color=INK, linewidth=0.6)
-        axis.axhline(pooled, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
-        axis.set_title(
-            f"{dimension}: median {number(median)}, all frames {number(pooled)}", loc="left"
-        )
-        axis.set_xlabel(f"{len(values)} recordings, best first")
-        axis.set_ylabel("CCC")
-        grid(axis)
-        alt = (
-            f"Bars: {dimension} CCC of {len(values)} recordings by itself, from {number(values[0])} ({defined[0][1]}) "
-            f"to {number(values[-1])} ({defined[-1][1]}), median {number(median)}; over all frames {number(pooled)}."
-        )
-        return picture(figure, name, alt)

@@ -16,27 +16,19 @@ from va_search.ensemble.material import Material, gather
 from va_search.ensemble.methods import select_greedily, top_members
 from va_search.ensemble.statistics import Moments, Vector
 from va_search.errors import VaSearchError
-from va_search.report.figures.drawing import (
-    COLOURS,
-    SERIES,
-    drawing,
-    grid,
-    legend_below,
-    panel,
-    picture,
-    whole_numbers,
-)
+from va_search.report.figures.drawing import COLOURS, DASHED, GREY, panel
 from va_search.report.gather import Gathered
-from va_search.report.model import Figure, Missing, Picture
-from va_search.report.words import number
+from va_search.report.pages import Figure, Picture
+from va_search.table import Missing, number
 
-MOST = 30
+MOST_MEMBERS = 30
 """Members up to which the path is followed."""
-Rule = Callable[[Moments, int], Vector]
+SizeRule = Callable[[Moments, int], Vector]
+"""Weights (member,) of the best ensemble of up to so many members."""
 
 
 @dataclass(frozen=True)
-class Path:
+class SizePath:
     """CCC for 1, 2, … members; `out_of_fold` is None where there are no folds of recordings."""
 
     in_sample: Vector
@@ -54,79 +46,68 @@ def size_figure(gathered: Gathered) -> Figure:
         materials = gather(gathered.home, gathered.names, gathered.store, outside=True)
     except VaSearchError as error:
         return Figure(title, missing=Missing(f"{str(error).splitlines()[0]}."))
-    except OSError as error:  # a home that can't be written to has no place for statistics
+    except OSError as error:
+        # A home that can't be written to has no room for statistics.
         return Figure(title, missing=Missing(f"{error.filename}: {error.strerror}."))
     pictures = [_picture(material, dimension) for dimension, material in materials.items()]
-    reason = materials.folds.reason
-    caption = (
-        f"{len(materials.lines.candidates)} candidates on validation. Greedy: members added one by one, again perhaps, "
-        "the one that helps most; equal weights: the k best by their own CCC. "
-    )
     judged = "Out-of-fold: chosen again without the recordings judged on; in-sample is too high."
-    return Figure(
-        title,
-        tuple(pictures),
-        caption + (f"In-sample only, which is too high: {reason}." if reason else judged),
+    if materials.folds.reason:
+        judged = f"In-sample only, which is too high: {materials.folds.reason}."
+    caption = (
+        f"{len(materials.lines.candidates)} candidates on validation. Greedy: members added one by "
+        "one, again perhaps, the one that helps most; equal weights: the k best by their own CCC. "
+        f"{judged}"
     )
+    return Figure(title, tuple(pictures), caption)
 
 
-def paths(material: Material, rule: Rule) -> Path:
-    """`rule(moments, k)` gives weights; k from 1 to the number of members, at most `MOST`."""
-    sizes = range(1, min(material.statistics.members, MOST) + 1)
-    everything = material.statistics.total()
-    in_sample = np.array([everything.ccc(rule(everything, size)) for size in sizes])
-    if not material.folds.parts:
-        return Path(in_sample, None)
+def size_path(material: Material, rule: SizeRule) -> SizePath:
+    """The CCCs of ensembles of 1 to all members, but at most `MOST_MEMBERS`."""
     statistics = material.statistics
-    parts = range(len(material.folds.parts))
-    without = [statistics.total(material.blocks(frozenset({part}))) for part in parts]
-    of = [statistics.only(material.folds.parts[part]) > 0 for part in parts]
+    sizes = range(1, min(statistics.members, MOST_MEMBERS) + 1)
+    total = statistics.total()
+    in_sample = np.array([total.ccc(rule(total, size)) for size in sizes])
+    if not material.folds.parts:
+        return SizePath(in_sample, None)
+    # Per fold: the moments without its recordings, and the blocks of recordings judged on.
+    folds = []
+    for index, part in enumerate(material.folds.parts):
+        without = statistics.total(material.blocks(frozenset({index})))
+        folds.append((without, statistics.only(part) > 0))
     out_of_fold = []
     for size in sizes:
         weights = np.zeros((statistics.recordings, statistics.members))
-        for moments, blocks in zip(without, of, strict=True):
+        for moments, blocks in folds:
             weights[blocks] = rule(moments, size)
         out_of_fold.append(statistics.pooled_ccc(weights))
-    return Path(in_sample, np.array(out_of_fold))
+    return SizePath(in_sample, np.array(out_of_fold))
 
 
 def _picture(material: Material, dimension: str) -> Picture:
-    found = {
-        "greedy": paths(material, lambda moments, size: select_greedily(moments, size - 1)),
-        "equal weights": paths(material, top_members),
-    }
+    greedy = size_path(material, lambda moments, size: select_greedily(moments, size - 1))
+    equal = size_path(material, top_members)
     name = f"size-{dimension}"
-    with drawing(name):
-        figure, axis = panel(height=3.6)
-        for (rule, path), colour in zip(
-            found.items(), (COLOURS[dimension], SERIES[4]), strict=True
-        ):
+    with panel(name, title=dimension, x="members", y="CCC", height=3.6) as drawn:
+        lines = (("greedy", greedy, COLOURS[dimension]), ("equal weights", equal, GREY))
+        for rule, path, colour in lines:
             sizes = np.arange(1, len(path.in_sample) + 1)
-            axis.plot(
-                sizes,
-                path.in_sample,
-                color=colour,
-                linestyle=(0, (4, 2)),
-                label=f"{rule}, in-sample",
-            )
+            name = f"{rule}, in-sample"
+            drawn.axis.plot(sizes, path.in_sample, color=colour, linestyle=DASHED, label=name)
             if path.out_of_fold is not None:
-                axis.plot(
-                    sizes, path.out_of_fold, color=colour, marker=".", label=f"{rule}, out-of-fold"
-                )
-        axis.set_title(dimension, loc="left")
-        axis.set_xlabel("members")
-        axis.set_ylabel("CCC")
-        whole_numbers(axis)
-        legend_below(figure)
-        grid(axis)
-        return picture(figure, name, _alt(found["greedy"], dimension))
+                name = f"{rule}, out-of-fold"
+                drawn.axis.plot(sizes, path.out_of_fold, color=colour, marker=".", label=name)
+        drawn.whole_numbers()
+        drawn.legend_below()
+        return drawn.picture(_alt(greedy, dimension))
 
 
-def _alt(path: Path, dimension: str) -> str:
-    judged = path.in_sample if path.out_of_fold is None else path.out_of_fold
-    measured = "in-sample" if path.out_of_fold is None else "out-of-fold"
+def _alt(path: SizePath, dimension: str) -> str:
+    judged, measured = path.out_of_fold, "out-of-fold"
+    if judged is None:
+        judged, measured = path.in_sample, "in-sample"
+    highest, in_sample = float(np.nanmax(judged)), float(np.nanmax(path.in_sample))
     return (
-        f"{dimension.capitalize()} CCC by number of members: greedy selection goes {measured} from {number(judged[0])} "
-        f"with one member to {number(judged[-1])} with {len(judged)}, the highest {number(float(np.nanmax(judged)))}; "
-        f"in-sample it reaches {number(float(np.nanmax(path.in_sample)))}."
+        f"{dimension.capitalize()} CCC by number of members: greedy selection goes {measured} from "
+        f"{number(judged[0])} with one member to {number(judged[-1])} with {len(judged)}, the "
+        f"highest {number(highest)}; in-sample it reaches {number(in_sample)}."
     )

@@ -2,60 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from va_search.ensemble.fresh import content_id
 from va_search.ensemble.saved import read_ensemble
-from va_search.errors import InputError
-from va_search.files import read_json
+from va_search.errors import InputError, counted
+from va_search.files import Home, read_json
+from va_search.metrics import DIMENSIONS
 from va_search.report.gather import Gathered
-from va_search.report.model import DASH, Column, Missing, Row, Table, columns, row
-from va_search.report.words import number
+from va_search.report.suggest import free_name
+from va_search.report.words import MEASURES
+from va_search.table import DASH, Missing, Table, TableRow, columns, number, row
+from va_search.trial import ALL
 
-TITLE = "Table 6: submission strategies"
-NUMBERS = ("Test valence", "Test arousal", "Test score", "Score, out-of-fold", "Score, in-sample")
+TITLE = "Table 6: the five submissions, CCC"
 
 
 def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
-    """One row per strategy; the test's columns say `withheld` where its labels were not at hand.
+    """Table 6 as it was saved last with these studies; without one, why, and how to make it.
 
-    `out`: the report's folder; without it no command is named.
-    """
-    command = _command(gathered, out)
-    found = [one for name in gathered.names if (one := _read(gathered, name)) is not None]
-    broken = [text for text in found if isinstance(text, str)]
-    documents = [one for one in found if isinstance(one, dict)]
+    `out`: the report's folder; without it no command is named."""
+    documents, problems = [], []
+    for study in gathered.names:
+        path = gathered.home.study(study) / "submissions.json"
+        if not path.is_file():
+            continue
+        try:
+            documents.append(_read(path))
+        except InputError as error:
+            problems.append(f"{error}.")
     if not documents:
-        why = (
-            broken[0] if broken else "The submission strategies have not been run on these studies."
-        )
-        return Table(TITLE, missing=Missing(why, command))
-    document = max(documents, key=lambda one: str(one.get("made_at")))
-    rows, labelled = document["rows"], document.get("labels") is not None
-    notes = [f"{one.get('strategy', DASH)}: {one['problem']}" for one in rows if one.get("problem")]
-    notes += _outdated(gathered, rows)
-    notes += (
-        []
-        if labelled
-        else ["The test's labels are withheld: only the organisers can score on them."]
-    )
-    notes.append(
-        "In-sample: on the very recordings that weights were chosen on, so too high; out-of-fold: chosen again without "
-        "those judged on. Scores on different recordings don't compare. What holds Train-Val-Mix members has neither: "
-        "they trained on every labelled recording."
-    )
-    return Table(
-        TITLE,
-        (
-            *columns("Submission", "Strategy", numbers=NUMBERS),
-            Column("these measured on"),
-            Column("Members"),
-        ),
-        tuple(_row(one, labelled) for one in rows),
-        lead="CCC. Score: mean of the two dimensions.",
-        notes=tuple(notes),
-    )
+        problems.append("The submission strategies have not been run on these studies.")
+        return Table(TITLE, missing=Missing(problems[0], _command(gathered, out)))
+    newest = max(documents, key=lambda document: str(document.get("made_at")))
+    return table_6(newest, _outdated(gathered.home, newest["rows"]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A study's submissions.json; InputError where it is damaged."""
+    document = read_json(path)
+    if not isinstance(document, dict) or not isinstance(document.get("rows"), list):
+        raise InputError(f"{path}: not what va-search submissions writes; run it again")
+    return document
 
 
 def _command(gathered: Gathered, out: Path | None) -> str | None:
@@ -64,81 +54,102 @@ def _command(gathered: Gathered, out: Path | None) -> str | None:
     store = gathered.store
     if out is None or store is None or not store.split("test") or not gathered.scored:
         return None
-    number, folder = 1, Path(f"{gathered.names[0]}-submissions")
-    while folder.exists():
-        number += 1
-        folder = Path(f"{gathered.names[0]}-submissions-{number}")
-    return gathered.home.command("submissions", *gathered.names, "--out", str(folder))
+    folder = free_name(f"{gathered.names[0]}-submissions", lambda name: Path(name).exists())
+    return gathered.home.command("submissions", *gathered.names, "--out", folder)
 
 
-def _outdated(gathered: Gathered, rows: list[dict[str, Any]]) -> list[str]:
+def _outdated(home: Home, strategies: Sequence[dict[str, Any]]) -> list[str]:
     """A note for every strategy whose ensemble was built again since its submission was written."""
     notes = []
-    for one in rows:
-        name = one.get("ensemble")
-        if not name or not one.get("content"):
+    for strategy in strategies:
+        name = strategy.get("ensemble")
+        if not name or not strategy.get("content"):
             continue
         try:
-            now = content_id(read_ensemble(gathered.home, str(name)))
+            content = content_id(read_ensemble(home, str(name)))
         except InputError:
-            now = None
-        if now != one["content"]:
+            content = None
+        if content != strategy["content"]:
             notes.append(
-                f"{one.get('strategy', DASH)}: ensemble {name} was built again, or removed, after this submission was "
-                "written; va-search submissions writes it again."
+                f"{strategy.get('strategy', DASH)}: ensemble {name} was built again, or removed, "
+                "after this submission was written; va-search submissions writes it again."
             )
     return notes
 
 
-def _row(one: dict[str, Any], labelled: bool) -> Row:
-    members = one.get("members") or {}
-    test = one.get("test") or {}
-    counts = (
-        ", ".join(f"{members[name]} {name}" for name in ("valence", "arousal") if name in members)
-        or DASH
+def table_6(document: dict[str, Any], remarks: Sequence[str] = ()) -> Table:
+    """One row per submission, out of what submissions.json says; `remarks` are added to the notes.
+
+    A strategy that could not be made has dashes and says why in a note. The test's columns say
+    `withheld` where its labels were not at hand."""
+    strategies = document["rows"]
+    withheld = document.get("labels") is None
+    notes = [*filter(None, map(_measured, strategies))]
+    for strategy in strategies:
+        if strategy.get("problem"):
+            name = strategy.get("strategy", DASH)
+            notes.append(f"{name} could not be made: {strategy['problem']}")
+    notes += remarks
+    if withheld:
+        notes.append(
+            "Test: withheld; only the organisers can score on it, and whoever has the labels, with "
+            "va-search submissions --labels FOLDER."
+        )
+    notes.append(
+        "In-sample: on the very recordings that weights were chosen on, so too high; out-of-fold: "
+        "chosen again without those judged on. Scores on different recordings don't compare."
     )
-    scores = [
-        number((one.get(measured) or {}).get("score")) for measured in ("out_of_fold", "in_sample")
-    ]
-    hidden = not labelled and not one.get("problem")
-    tested = [
-        "withheld" if hidden else number(test.get(name)) for name in ("valence", "arousal", "score")
-    ]
-    where = (
-        _measured_on(one.get("measured_on") or {})
-        if any(score != DASH for score in scores)
-        else DASH
+    three = "V / A / score"
+    numbers = (
+        "Members\nV / A",
+        f"Validation, in-sample\n{three}",
+        f"Validation, out-of-fold\n{three}",
+        "Test\nvalence",
+        "Test\narousal",
+        "Test\nscore",
     )
-    return row(
-        str(one.get("submission", DASH)),
-        str(one.get("strategy", DASH)),
-        *tested,
-        *scores,
-        where,
-        counts,
+    return Table(
+        TITLE,
+        (*columns("", "Strategy"), *columns(*numbers, kind="number")),
+        tuple(_row(strategy, withheld) for strategy in strategies),
+        lead="Score: mean of the two dimensions, valence (V) and arousal (A).",
+        notes=tuple(notes),
     )
 
 
-def _measured_on(measured: dict[str, Any]) -> str:
-    """In words, the recordings of in-sample and out-of-fold scores."""
-    fold, recordings = measured.get("fold"), measured.get("recordings")
-    if fold is None:
-        return DASH
-    where = {"official": "official validation", "all": "train and validation"}.get(
-        str(fold), f"fold {fold}"
-    )
-    return where if recordings is None else f"{where}, {recordings} recordings"
+def _row(strategy: dict[str, Any], withheld: bool) -> TableRow:
+    members = DASH
+    cells = [str(strategy.get("submission", DASH)), str(strategy.get("strategy", DASH))]
+    if strategy.get("members"):
+        members = " / ".join(str(strategy["members"].get(name, DASH)) for name in DIMENSIONS)
+    cells.append(members)
+    for measured in ("in_sample", "out_of_fold"):
+        validation = DASH
+        if strategy.get(measured):
+            validation = " / ".join(_scores(strategy[measured]))
+        cells.append(validation)
+    if withheld and not strategy.get("problem"):
+        return row(*cells, *["withheld"] * len(MEASURES))
+    return row(*cells, *_scores(strategy.get("test") or {}))
 
 
-def _read(gathered: Gathered, study: str) -> dict[str, Any] | str | None:
-    """submissions.json of a study; a text where it is damaged, None where there is none."""
-    path = gathered.home.study(study) / "submissions.json"
-    if not path.is_file():
-        return None
-    try:
-        document = read_json(path)
-    except InputError as error:
-        return f"{error}."
-    if not isinstance(document, dict) or not isinstance(document.get("rows"), list):
-        return f"{path}: not what va-search submissions writes; run it again."
-    return document
+def _scores(scores: Mapping[str, float | None]) -> list[str]:
+    return [number(scores.get(name)) for name in MEASURES]
+
+
+def _measured(strategy: dict[str, Any]) -> str:
+    """The recordings of a strategy's validation scores, or why it has none."""
+    measured = strategy.get("measured_on") or {}
+    name, fold = strategy.get("strategy", DASH), measured.get("fold")
+    recordings = measured.get("recordings")
+    if fold is None or recordings is None:
+        return ""
+    if fold == ALL:
+        predictor = "each predicted by the trial of its own fold"
+        return f"{name}: validation is all {recordings} labelled recordings, {predictor}."
+    if not recordings:
+        return f"{name}: no validation score: {measured.get('reason')}."
+    split = f"fold {fold}'s"
+    if fold == "official":
+        split = "the official split's"
+    return f"{name}: validation is {split} {counted(recordings, 'recording')}."

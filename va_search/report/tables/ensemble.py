@@ -1,0 +1,467 @@
+"""An ensemble in a report and on the screen: Tables 2 and 3 (paper 4.4), its scores, the verdict.
+
+Conventions: every CCC says what it was measured on; an interval of 95 % follows its score in
+brackets. In bold stands what is better out-of-fold by more than chance: the ensemble or the best
+single trial."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from va_search.ensemble.saved import (
+    Ensemble,
+    EnsembleMember,
+    MeasuredOn,
+    Scores,
+    Weighted,
+    known_ensembles,
+    read_ensemble,
+)
+from va_search.ensemble.verdict import verdict_of, within_recordings
+from va_search.errors import InputError, counted
+from va_search.files import Home
+from va_search.report.gather import Gathered
+from va_search.report.standing import out_of_date, searched_now
+from va_search.report.suggest import free_name
+from va_search.report.words import ELSEWHERE, MEASURES, encoder_title, first_names
+from va_search.table import (
+    DASH,
+    Missing,
+    Table,
+    TableCell,
+    TableRow,
+    columns,
+    number,
+    row,
+    signed,
+    signed_with_interval,
+    with_interval,
+)
+from va_search.trial import ALL
+
+TITLES = {
+    "valence": "Table 2: members and ensemble for valence",
+    "arousal": "Table 3: members and ensemble for arousal",
+}
+MOST_MEMBERS = 60
+"""Members that are listed, by weight."""
+MOST_NAMES = 8
+"""Other ensembles that are named."""
+PAPER_ORDER = ("ensemble_1", "ensemble_2", "ensemble_3", "six_fold", "train_val_mix")
+"""The paper's recipes; Tables 2 and 3 show its first submission."""
+BEST_EPOCHS = (
+    "All these scores are slightly too high, because each trial chose its best epoch on the same "
+    "recordings."
+)
+
+
+@dataclass(frozen=True)
+class ChosenEnsemble:
+    """The ensemble that a report shows, None without one; names of those that were passed over, and
+    problems of those that can't be read."""
+
+    ensemble: Ensemble | None
+    passed_over: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def choose_ensemble(home: Home, studies: Sequence[str], name: str | None = None) -> ChosenEnsemble:
+    """The ensemble `name`, else the newest whose studies are among `studies`; those with a
+    validation score first.
+
+    Where the newest is one of the paper's five strategies, the newest of the first of them is
+    taken, as in the paper. InputError where `name` is unknown or can't be read."""
+    if name is not None:
+        return ChosenEnsemble(read_ensemble(home, name))
+    candidates: list[Ensemble] = []
+    problems: list[str] = []
+    for candidate in known_ensembles(home):
+        try:
+            ensemble = read_ensemble(home, candidate)
+        except InputError as error:
+            problems += error.problems
+            continue
+        if set(ensemble.studies) <= set(studies):
+            candidates.append(ensemble)
+    if not candidates:
+        return ChosenEnsemble(None, (), tuple(problems))
+    # The last is the best one of all, and then the best of its like by the paper's order.
+    candidates.sort(key=lambda ensemble: (_rank(ensemble), ensemble.created_at, ensemble.name))
+    best = candidates[-1]
+    if best.recipe in PAPER_ORDER:
+        alike = [e for e in candidates if e.recipe in PAPER_ORDER and _rank(e) == _rank(best)]
+        alike.sort(key=lambda ensemble: PAPER_ORDER.index(ensemble.recipe), reverse=True)
+        best = alike[-1]
+    names = {ensemble.name for ensemble in candidates} - {best.name}
+    return ChosenEnsemble(best, tuple(sorted(names)), tuple(problems))
+
+
+def _rank(ensemble: Ensemble) -> int:
+    """2: measured on one fold's validation; 1: with a score all the same; 0: without."""
+    if not ensemble.scores.get("in_sample"):
+        return 0
+    return 2 if ensemble.measured_on.split == "validation" else 1
+
+
+def ensemble_tables(gathered: Gathered, chosen: ChosenEnsemble) -> list[Table]:
+    """Tables 2 and 3 and the scores; without an ensemble, why, and how to build one."""
+    tables = [members_table(gathered, chosen, dimension) for dimension in TITLES]
+    if chosen.ensemble is not None:
+        remarks = [f"Not readable: {problem}" for problem in chosen.problems]
+        if chosen.passed_over:
+            names = first_names(chosen.passed_over, MOST_NAMES)
+            shown = "Other ensembles of these studies, shown with --ensemble NAME"
+            remarks.append(f"{shown}: {names}.")
+        tables.append(scores_table(chosen.ensemble, remarks))
+    return tables
+
+
+def members_table(gathered: Gathered, chosen: ChosenEnsemble, dimension: str) -> Table:
+    """Table 2 or 3 of the chosen ensemble; without one, why, and how to build one."""
+    if chosen.ensemble is not None:
+        return dimension_table(chosen.ensemble, dimension)
+    reasons = ["No saved ensemble has its members from these studies alone.", *chosen.problems]
+    command = None
+    if gathered.scored:
+        home, studies = gathered.home, gathered.names
+        name = free_name(f"{studies[0]}-best", lambda name: home.ensemble(name).exists())
+        command = home.command("ensemble", *studies, "--name", name)
+    return Table(TITLES[dimension], missing=Missing(" ".join(reasons), command))
+
+
+# Tables 2 and 3 -----------------------------------------------------------------------------------
+
+
+def dimension_table(ensemble: Ensemble, dimension: str) -> Table:
+    """Members by weight, then the best single trials and the ensemble, in-sample and out-of-fold.
+
+    Of a blend the members of all parts, with weights as shares of the whole.
+    """
+    rows: list[TableRow] = []
+    notes = []
+    pieces = ensemble.pieces
+    for share, piece in pieces:
+        weighted = piece.dimensions[dimension]
+        of = dimension
+        if len(pieces) > 1:
+            rows.append(row(f"{piece.name}, {share:.0%} of the whole", kind="group"))
+            of = f"{dimension} in {piece.name}"
+        rows += _member_rows(weighted, share, many_studies=len(piece.studies) > 1)
+        notes.append(f"Weighted sum of {of}: {_finishing(weighted)}.")
+        notes += _single_recordings(weighted, dimension)
+    rows += _closing_rows(ensemble, dimension)
+    if ensemble.scores.get("in_sample"):
+        notes.append(_bold(ensemble, dimension))
+    measured = (f"{dimension.capitalize()},\nin-sample", f"{dimension.capitalize()},\nout-of-fold")
+    return Table(
+        TITLES[dimension],
+        (
+            *columns("Model"),
+            *columns("Features", kind="list"),
+            *columns("Seed", "Weight", "Gain,\nout-of-fold", *measured, kind="number"),
+            *columns("Trial"),
+        ),
+        tuple(rows),
+        lead=_lead(ensemble, dimension),
+        notes=tuple(notes),
+        mark="late fusion; all others: early fusion",
+    )
+
+
+def _lead(ensemble: Ensemble, dimension: str) -> str:
+    name = f"Ensemble {ensemble.name}, recipe {ensemble.recipe}"
+    if ensemble.parts:
+        parts = []
+        for part in ensemble.parts:
+            parts.append(f"{part.share:g} × {part.ensemble.name}")
+        blend = "A blend, the weighted mean of whole ensembles; weights are shares of the whole."
+        return f"{name}: {', '.join(parts)}. {blend}"
+    members = len(ensemble.dimensions[dimension].members)
+    taken = f"{members} of {counted(ensemble.candidates, 'candidate')}"
+    return f"{name}: {taken}. {measured_sentences(ensemble.measured_on)[0]}"
+
+
+def _member_rows(weighted: Weighted, share: float, *, many_studies: bool) -> list[TableRow]:
+    ranked = sorted(weighted.members, key=lambda member: -member.weight)
+    rows = []
+    for member in ranked[:MOST_MEMBERS]:
+        rows.append(
+            row(
+                TableCell(_model(member), mark=member.fusion == "late"),
+                ", ".join(member.features or [DASH]),
+                str(DASH if member.seed is None else member.seed),
+                number(member.weight * share),
+                signed(member.gain),
+                number(member.ccc),
+                DASH,
+                _trial_cell(member.study, member.trial, many_studies),
+            )
+        )
+    unlisted = ranked[MOST_MEMBERS:]
+    if unlisted:
+        weight = number(sum(member.weight for member in unlisted) * share)
+        rows.append(row(f"… and {len(unlisted)} more, together", "", "", weight, "", "", "", ""))
+    return rows
+
+
+def _model(member: EnsembleMember) -> str:
+    if member.encoder is None:
+        return ELSEWHERE
+    model = encoder_title(member.encoder)
+    if member.source == "folds":
+        model += f" over {len(member.trials or {}) or 'all'} folds"
+    return model
+
+
+def _trial_cell(study: str, trial: str, many_studies: bool) -> TableCell:
+    return TableCell(f"{study}/{trial}" if many_studies else trial, code=True)
+
+
+def _closing_rows(ensemble: Ensemble, dimension: str) -> list[TableRow]:
+    """The best single trials, where they are known, and the ensemble.
+
+    They are not known of a blend: its parts may be measured on different recordings.
+    """
+    many_studies = len(ensemble.studies) > 1
+    outcome = verdict_of(ensemble).dimensions[dimension]
+    rows = []
+    weighted = ensemble.dimensions.get(dimension)
+    scores = _scores_of(ensemble.scores, dimension)
+    if weighted is not None:
+        scores = weighted.scores
+        both, single = ensemble.best_for_both, weighted.best_single
+        if both is not None:
+            both_scores = _scores_of(both.scores, dimension, both.intervals)
+            trial = _trial_cell(both.study, both.trial, many_studies)
+            rows.append(_closing_row("Best single trial for both", both_scores, trial))
+        if single is not None:
+            label = f"Best single trial for {dimension}"
+            trial = _trial_cell(single.study, single.trial, many_studies)
+            rows.append(_closing_row(label, single.scores, trial, best=outcome == "worse"))
+    label = "Ensemble"
+    if scores.in_sample is None and scores.out_of_fold is None:
+        label += " (no validation to score it on)"
+    rows.append(_closing_row(label, scores, TableCell(""), best=outcome == "better"))
+    return rows
+
+
+def _scores_of(
+    scores: Mapping[str, Mapping[str, float] | None],
+    dimension: str,
+    intervals: Mapping[str, tuple[float, float] | None] | None = None,
+) -> Scores:
+    """One dimension of what was measured in-sample and out-of-fold."""
+    return Scores(
+        in_sample=(scores.get("in_sample") or {}).get(dimension),
+        out_of_fold=(scores.get("out_of_fold") or {}).get(dimension),
+        interval=(intervals or {}).get(dimension),
+    )
+
+
+def _closing_row(label: str, scores: Scores, trial: TableCell, *, best: bool = False) -> TableRow:
+    out_of_fold = TableCell(with_interval(scores.out_of_fold, scores.interval), best=best)
+    in_sample = number(scores.in_sample)
+    return row(label, "", "", "", "", in_sample, out_of_fold, trial, kind="total")
+
+
+def _finishing(weighted: Weighted) -> str:
+    """The steps that follow the members' weights, in words."""
+    post = weighted.post
+    steps = []
+    if weighted.takes:
+        steps.append(f"recipe {weighted.takes}")
+    if weighted.shrink:
+        toward = "equal ones"
+        if weighted.recipe.get("toward") == "nnls":
+            toward = "those of least squares"
+        steps.append(f"weights shrunk {weighted.shrink:g} of the way to {toward}")
+    if post.smoothing != "none" and post.window_seconds:
+        steps.append(f"smoothed ({post.smoothing.replace('_', ' ')}, {post.window_seconds:g} s)")
+    if post.delay_seconds:
+        steps.append(f"delayed by {post.delay_seconds:g} s")
+    if post.scale != 1.0 or post.offset != 0.0:
+        offset = signed(post.offset)
+        steps.append(f"matched (× {post.scale:.3f} {offset[0]} {offset[1:]})")
+    return ", ".join(steps) or "as it is"
+
+
+def _single_recordings(weighted: Weighted, dimension: str) -> list[str]:
+    """Quartiles of the recordings' own CCCs, and what they mean."""
+    spread = weighted.per_recording
+    if spread is None:
+        return []
+    quartiles = f"quartiles {number(spread.low)} and {number(spread.high)}"
+    text = f"Single recordings, out-of-fold: median CCC {number(spread.median)}, {quartiles}"
+    if spread.undefined:
+        text += f"; not defined in {spread.undefined}"
+    notes = [f"{text}."]
+    meaning = within_recordings(dimension, weighted.scores.out_of_fold, spread)
+    if meaning:
+        notes.append(sentence(meaning))
+    return notes
+
+
+def _bold(ensemble: Ensemble, dimension: str) -> str:
+    """The meaning of bold in this table, or the reason why there is none."""
+    outcome = verdict_of(ensemble).dimensions[dimension]
+    if outcome in ("better", "worse"):
+        return "In bold: better than the other, ensemble or best single trial, by more than chance."
+    if outcome == "unknown":
+        unknown = "whether the ensemble is better than the best single trial is not known"
+        return f"Nothing is in bold: {unknown}."
+    within = "the difference between the ensemble and the best single trial is within chance"
+    return f"Nothing is in bold: {within}."
+
+
+# Scores -------------------------------------------------------------------------------------------
+
+
+def scores_table(ensemble: Ensemble, remarks: Sequence[str] = ()) -> Table:
+    """The best single trials against the ensemble: out-of-fold first, then in-sample.
+
+    Per target is each dimension's own best trial, for both is one trial, by its mean; a difference
+    is paired. Below stands what the numbers were measured on, and `remarks`."""
+    over_folds = ensemble.measured_on.fold == ALL
+    title = f"CCC on validation: ensemble {ensemble.name} and the best single trials"
+    if over_folds:
+        title += ", every recording by its own fold's trial"
+    notes = [*_member_notes(ensemble), *remarks]
+    if not ensemble.scores.get("in_sample"):
+        reason = f"There is no validation score: {ensemble.measured_on.reason}."
+        return Table(title, notes=tuple(notes), missing=Missing(reason))
+    single = "Best single trial"
+    if over_folds:
+        single = "Best configuration"
+    intervals = ensemble.intervals or {}
+    subjects = []
+    both = ensemble.best_for_both
+    if both is not None:
+        subjects.append((f"{single} for both", both.scores, both.intervals))
+    if not ensemble.parts:
+        per_target = intervals.get("best_single")
+        subjects.append((f"{single} per target", ensemble.best_single, per_target))
+    subjects.append((f"Ensemble {ensemble.name}", ensemble.scores, intervals.get("ensemble")))
+    rows = []
+    for label, scores, around in subjects:
+        rows.append(row(label, "out-of-fold", *score_texts(scores.get("out_of_fold"), around)))
+    if ensemble.differences:
+        texts = [DASH] * len(MEASURES)
+        for index, name in enumerate(MEASURES):
+            if name in ensemble.differences:
+                difference = ensemble.differences[name]
+                texts[index] = signed_with_interval(difference.value, difference.interval)
+        rows.append(row("Ensemble − per target", "out-of-fold", *texts))
+    for label, scores, _ in subjects:
+        rows.append(row(label, "in-sample", *score_texts(scores.get("in_sample"), None)))
+    heads = (*columns("", "Measured"), *columns("Valence", "Arousal", "Score", kind="number"))
+    lead, *measured = measured_sentences(ensemble.measured_on)
+    return Table(title, heads, tuple(rows), lead, (*measured, *notes))
+
+
+def score_texts(
+    scores: Mapping[str, float] | None,
+    intervals: Mapping[str, tuple[float, float] | None] | None,
+) -> list[str]:
+    """Valence, arousal and score, each with its interval where there is one."""
+    texts = []
+    for name in MEASURES:
+        texts.append(with_interval((scores or {}).get(name), (intervals or {}).get(name)))
+    return texts
+
+
+def measured_sentences(measured: MeasuredOn) -> list[str]:
+    """The recordings that scores were measured on, then what out-of-fold and in-sample mean."""
+    if not measured.recordings:
+        return [f"There is no validation score: {measured.reason}."]
+    split = f"fold {measured.fold}"
+    if measured.fold == "official":
+        split = "the official validation split"
+    elif measured.fold == ALL:
+        split = "all folds, each recording predicted by the trial that did not train on it"
+    recordings = counted(measured.recordings, "recording")
+    frames = counted(measured.labelled_frames, "labelled frame")
+    sentences = [f"Measured on {split}: {recordings}, {frames}."]
+    if measured.reason:
+        return [
+            *sentences,
+            f"In-sample only, no out-of-fold score: {measured.reason}; in-sample is too high, by "
+            "an unknown amount.",
+        ]
+    interval = "the 95 % interval"
+    if measured.groups is not None:
+        interval += f" over {measured.groups} such groups"
+    return [
+        *sentences,
+        f"Out-of-fold: the whole recipe again in each of {measured.folds} folds, without the "
+        f"recordings scored (those of one {measured.kept_together} kept together); in brackets "
+        f"{interval}.",
+        "In-sample: on the frames that epochs, members and weights were chosen on, so too high.",
+    ]
+
+
+def _member_notes(ensemble: Ensemble) -> list[str]:
+    """Remarks on the members: best epochs, trials that could not be one, the build's own notes."""
+    notes = []
+    sources = set()
+    for weighted in ensemble.dimensions.values():
+        sources |= {member.source for member in weighted.members}
+    if ensemble.scores.get("in_sample") and sources & {"trained", "folds"}:
+        notes.append(BEST_EPOCHS)
+    notes += left_out_sentences(ensemble.left_out)
+    if not ensemble.parts:
+        notes += map(sentence, ensemble.notes)
+    return notes
+
+
+def left_out_sentences(left_out: Mapping[str, int]) -> list[str]:
+    """Trials that could not be a member, by reason."""
+    sentences = []
+    for reason, count in left_out.items():
+        sentences.append(f"{counted(count, 'trial')} left out: {reason}.")
+    return sentences
+
+
+# The first section --------------------------------------------------------------------------------
+
+
+def summary_paragraphs(gathered: Gathered, chosen: ChosenEnsemble) -> list[str]:
+    """The verdict on the report's ensemble, the best single trials, and what is out of date."""
+    ensemble = chosen.ensemble
+    paragraphs: list[str] = []
+    searching = set(gathered.names)
+    if ensemble is not None:
+        # What is said of the ensemble names its own studies that are being searched.
+        paragraphs = _ensemble_paragraphs(gathered.home, ensemble)
+        searching -= set(ensemble.studies)
+    if gathered.on_main_fold:
+        bests = []
+        for measure, target in (("score", "both"), ("valence", "valence"), ("arousal", "arousal")):
+            best = max(gathered.on_main_fold, key=lambda trial: trial.ccc(measure) or 0.0)
+            bests.append(f"for {target} {best.id} ({measure} {number(best.ccc(measure))})")
+        paragraphs.append(f"Best single trials, in-sample: {', '.join(bests)}.")
+    return paragraphs + list(map(sentence, searched_now(gathered.home, sorted(searching))))
+
+
+def _ensemble_paragraphs(home: Home, ensemble: Ensemble) -> list[str]:
+    paragraphs = [f"Ensemble {ensemble.name}. {verdict_of(ensemble).text}"]
+    scores = ensemble.scores.get("out_of_fold")
+    if scores:
+        intervals = (ensemble.intervals or {}).get("ensemble") or {}
+        expected = []
+        for name in MEASURES:
+            expected.append(f"{name} {with_interval(scores[name], intervals.get(name))}")
+        measured = "(out-of-fold CCC, 95 % interval)"
+        paragraphs.append(f"Expected of it on unseen people {measured}: {', '.join(expected)}.")
+    for dimension, weighted in ensemble.dimensions.items():
+        if weighted.per_recording is not None:
+            out_of_fold = weighted.scores.out_of_fold
+            text = within_recordings(dimension, out_of_fold, weighted.per_recording)
+            if text:
+                paragraphs.append(sentence(text))
+    return paragraphs + list(map(sentence, out_of_date(home, ensemble)))
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:].removesuffix('.')}."

@@ -1,0 +1,113 @@
+"""What was studied: the store, and where each study stands."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from va_search.data.store import OFFICIAL, SPLITS, Store, positions
+from va_search.report.gather import Gathered, StudyState
+from va_search.report.words import ELSEWHERE
+from va_search.table import DASH, Missing, Table, TableRow, columns, row
+
+MOST_LEFT_OUT = 50
+"""Notes on trials that are left out."""
+
+
+def store_table(gathered: Gathered) -> Table:
+    """The store's recordings by split, its feature sets and label range."""
+    store, title = gathered.store, "The store"
+    if store is None:
+        problem = f"The store can't be read: {gathered.store_problem}."
+        moved = "If it was moved, say where it is with --data STORE."
+        return Table(title, missing=Missing(f"{problem} {moved}"))
+    low, high = store.label_range
+    folds = ""
+    if store.fold_numbers:
+        folds = f", {len(store.fold_numbers)} folds of labelled recordings"
+    sets: dict[str, list[str]] = {}
+    for name, feature_set in store.feature_sets.items():
+        sets.setdefault(feature_set.modality, []).append(f"{name} ({feature_set.dim})")
+    notes = []
+    for modality, names in sets.items():
+        notes.append(f"{modality.capitalize()} feature sets (columns): {', '.join(names)}.")
+    numbers = ("Recordings", "People", "Frames", "Labelled frames")
+    return Table(
+        title,
+        (*columns("Split"), *columns(*numbers, kind="number")),
+        tuple(_split_row(store, split) for split in SPLITS),
+        lead=f"Store {store.name}: labels from {low:g} to {high:g}{folds}.",
+        notes=tuple(notes),
+    )
+
+
+def _split_row(store: Store, name: str) -> TableRow:
+    recordings = store.split(name)
+    people = len({recording.subject for recording in recordings})
+    annotations = store.annotations[positions(recordings)]
+    has_label = ~np.isnan(annotations).any(axis=1)
+    labelled = f"{int(has_label.sum()):,}"
+    if name == "test" and recordings and not has_label.any():
+        labelled = "withheld"
+    return row(name, f"{len(recordings):,}", f"{people:,}", f"{len(annotations):,}", labelled)
+
+
+def studies_table(gathered: Gathered) -> Table:
+    """One row per study: complete, stopped early, without validation, failed, missing."""
+    counts = ("Complete", "stopped early", "without validation", ELSEWHERE, "Failed", "Missing")
+    return Table(
+        "The studies",
+        (*columns("Study"), *columns(*counts, "Planned", "Hours", kind="number")),
+        tuple(map(_study_row, gathered.studies)),
+        notes=(
+            "Stopped early: by the search, before all epochs were trained; such trials are "
+            "complete and count as they are.",
+            "Without validation: trained on train and validation together (train_val_mix), so "
+            "there is no score.",
+            "Missing: proposed but not finished: still training, or interrupted; the same search "
+            "trains them. Planned: trials of the whole search, where that is known.",
+            *_notes(gathered),
+        ),
+    )
+
+
+def _study_row(study: StudyState) -> TableRow:
+    counts = (
+        len(study.trials),
+        sum(bool(trial.stopped) for trial in study.trials),
+        sum(trial.score is None for trial in study.trials),
+        sum(trial.settings is None for trial in study.trials),
+        len(study.failed),
+        len(study.missing),
+    )
+    planned = hours = DASH
+    if study.planned is not None:
+        planned = f"{study.planned:,}"
+    if study.seconds is not None:
+        hours = f"{study.seconds / 3600:.1f}"
+    return row(study.name, *map("{:,}".format, counts), planned, hours)
+
+
+def _notes(gathered: Gathered) -> list[str]:
+    """Trials that are in no row: not begun, left out, of another fold; and the studies' problems."""
+    notes = []
+    for study in gathered.studies:
+        if study.planned is not None:
+            begun = len(study.trials) + len(study.unfinished) + study.outdated
+            left = study.planned - begun
+            if left > 0:
+                planned = f"{left:,} of {study.planned:,} planned trials were not begun"
+                notes.append(f"Study {study.name}: {planned}.")
+    left_out = gathered.left_out
+    notes += [f"Left out of all tables: {text}." for text in left_out[:MOST_LEFT_OUT]]
+    if len(left_out) > MOST_LEFT_OUT:
+        notes.append(f"… and {len(left_out) - MOST_LEFT_OUT} more are left out.")
+    for study in gathered.studies:
+        notes += [f"Study {study.name}: {problem}" for problem in study.problems]
+    folds = {trial.fold for trial in gathered.scored}
+    if gathered.main_fold != OFFICIAL or len(folds) > 1:
+        main = f"fold {gathered.main_fold}"
+        if gathered.main_fold == OFFICIAL:
+            main = "the official split"
+        compared = f"Where trials are compared, they are those of {main}"
+        notes.append(f"{compared}; the others are in Table 4.")
+    return notes

@@ -1,0 +1,234 @@
+"""Tables of trials: Table 1, the best trials, the Pareto set, unfinished trials, settings."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from va_search.data.store import OFFICIAL
+from va_search.errors import counted
+from va_search.metrics import DIMENSIONS
+from va_search.report.gather import Gathered
+from va_search.report.words import (
+    BEST_EPOCH,
+    ConfigurationTrials,
+    configurations,
+    effective_settings,
+    feature_columns,
+    feature_texts,
+    model_name,
+    other_settings,
+    score_cells,
+    setting_names,
+    settings_of,
+    value_text,
+    varying,
+)
+from va_search.table import DASH, Missing, Table, TableCell, TableRow, columns, number, row
+from va_search.trial import Trial
+
+OVERALL = "Table 1: overall results on validation"
+BY_SCORE, BY_DIMENSION = 8, 3
+"""Rows of Table 1: so many of the best by score, and by each dimension."""
+MOST_UNFINISHED = 50
+"""Unfinished trials that are listed one by one."""
+MOST_VALUES = 8
+"""Values of one setting that are listed."""
+
+
+def overall_table(gathered: Gathered) -> Table:
+    """Table 1 (paper 4.3): the best configurations of the main fold, the best score first."""
+    ranked = configurations(gathered.on_main_fold)
+    if not ranked:
+        return Table(OVERALL, missing=_why_empty(gathered))
+    ranked.sort(key=lambda configuration: -configuration.mean("score"))
+    shown = _best_by_each(ranked)
+    names = varying(settings_of(shown))
+    rows = []
+    for group, scores in zip(ranked, score_cells(ranked), strict=True):
+        if group not in shown:
+            continue
+        settings = group.settings
+        features: tuple[str, ...] = ()
+        fusion = DASH
+        if settings is not None:
+            features, fusion = settings.features, settings.fusion
+        model = model_name(settings, group.trials[0].id)
+        texts = [model, *feature_texts(features, gathered.store), fusion, str(len(group.trials))]
+        rows.append(row(*texts, *scores, other_settings(settings, names)))
+    lead = BEST_EPOCH
+    if gathered.main_fold != OFFICIAL:
+        lead += f" Fold {gathered.main_fold}."
+    return Table(
+        OVERALL,
+        (
+            *columns("Model"),
+            *feature_columns(gathered.store),
+            *columns("Fusion"),
+            *columns("Seeds", "Valence", "Arousal", "Score", kind="number"),
+            *columns("Other settings", kind="long"),
+        ),
+        tuple(rows),
+        lead=lead,
+        notes=(
+            f"{len(shown)} of {len(ranked)} configurations: the {BY_SCORE} best by score and the "
+            f"{BY_DIMENSION} best by each dimension. Score: mean of the two CCCs. In bold the best "
+            "of all.",
+            "Over several seeds: mean ± standard deviation. Other settings: those that differ "
+            "among these rows.",
+        ),
+    )
+
+
+def _best_by_each(ranked: list[ConfigurationTrials]) -> list[ConfigurationTrials]:
+    """The best by score and by each dimension, each once, in the order of `ranked`."""
+    best = ranked[:BY_SCORE]
+    for name in DIMENSIONS:
+        best += sorted(ranked, key=lambda group: -group.mean(name))[:BY_DIMENSION]
+    return [group for group in ranked if group in best]
+
+
+def _why_empty(gathered: Gathered) -> Missing:
+    if gathered.unscored:
+        have = "trial has" if len(gathered.unscored) == 1 else "trials have"
+        return Missing(
+            f"The {len(gathered.unscored)} complete {have} no validation (train_val_mix), so there "
+            "is nothing to compare. Trials of a space with folds: [official] fill this table."
+        )
+    begun = [study.name for study in gathered.studies if study.unfinished]
+    if begun and gathered.store is not None:
+        return Missing("No trial is complete.", gathered.home.command("retry", begun[0]))
+    return Missing("No trial is complete. The search of the study fills this table.")
+
+
+def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 0) -> Table:
+    """The best trials, in the order they come, best by `measure`.
+
+    Of the settings that differ among them, at most `most_settings` get a column each.
+    """
+    title = f"Best trials by {measure}"
+    if not best:
+        return Table(title, missing=Missing("No trial with a validation score is complete yet."))
+    names = varying(settings_of(best))[:most_settings]
+    rows = []
+    for trial in best:
+        settings = trial.settings
+        scores = [number(trial.ccc(name)) for name in ("score", *DIMENSIONS)]
+        about = [model_name(settings, trial.id), *[DASH] * (4 + len(names))]
+        if settings is not None:
+            numbers = [str(settings.seed), str(settings.fold)]
+            about[1:5] = [", ".join(settings.features), settings.fusion, *numbers]
+            values = effective_settings(settings)
+            for column, name in enumerate(names, start=5):
+                if name in values:
+                    about[column] = value_text(values[name])
+        rows.append(row(TableCell(trial.id, code=True), *scores, *about))
+    heads = (
+        *columns("trial"),
+        *columns("score", *DIMENSIONS, kind="number"),
+        *columns("encoder"),
+        *columns("features", kind="list"),
+        *columns("fusion", "seed", "fold", *names),
+    )
+    return Table(title, heads, tuple(rows), BEST_EPOCH)
+
+
+def pareto_table(front: Sequence[dict[str, Any]]) -> Table:
+    """The trials that no other beats on one dimension without losing on the other; `front` as
+    `search.outcomes.pareto` makes it."""
+    rows = []
+    for point in front:
+        trial = TableCell(point["trial"], code=True)
+        rows.append(row(trial, number(point["valence"]), number(point["arousal"])))
+    return Table(
+        "Pareto set (validation CCC of each dimension's best epoch)",
+        (*columns("trial"), *columns(*DIMENSIONS, kind="number")),
+        tuple(rows),
+    )
+
+
+def unfinished_table(gathered: Gathered) -> Table | None:
+    """Every trial that failed or is missing, with its reason; None where there is none."""
+    unfinished: list[Trial] = []
+    for study in gathered.studies:
+        unfinished += study.unfinished
+    if not unfinished:
+        return None
+    unfinished.sort(key=lambda trial: trial.failure is None)
+    notes = []
+    if len(unfinished) > MOST_UNFINISHED:
+        reasons = Counter(map(_reason, unfinished))
+        note = f"{len(unfinished)} trials, {MOST_UNFINISHED} of them listed."
+        for reason, count in reasons.most_common(5):
+            note += f" {count} × {reason};"
+        notes.append(note.removesuffix(";"))
+    notes.append("The same search again (va-search search with this space and study) trains them.")
+    return Table(
+        "Trials that are not there",
+        (
+            *columns("Study"),
+            *columns("What happened", kind="long"),
+            *columns("Model"),
+            *columns("Feature sets", kind="list"),
+            *columns("Seed", "Fold", "Trial"),
+        ),
+        tuple(map(_unfinished_row, unfinished[:MOST_UNFINISHED])),
+        notes=tuple(notes),
+    )
+
+
+def _reason(trial: Trial) -> str:
+    return "missing" if trial.failure is None else trial.failure.reason
+
+
+def _unfinished_row(trial: Trial) -> TableRow:
+    settings = trial.settings
+    about = [DASH] * 4
+    if settings is not None:
+        features = ", ".join(settings.features)
+        about = [model_name(settings), features, str(settings.seed), str(settings.fold)]
+    event = "missing: proposed, not finished"
+    if trial.failure is not None:
+        event = f"failed: {_reason(trial)}"
+    return row(trial.study, event, *about, TableCell(trial.id, code=True))
+
+
+def settings_table(gathered: Gathered) -> Table:
+    """Every setting with the values it took over the complete trials, those that vary first."""
+    title = "Settings of the complete trials"
+    trained = settings_of(gathered.trials)
+    if not trained:
+        return Table(title, missing=Missing("No trained trial is complete."))
+    counts: dict[str, Counter[str]] = {}
+    for settings in trained:
+        for name, value in effective_settings(settings).items():
+            counts.setdefault(name, Counter())[json.dumps(value)] += 1
+    varied: list[TableRow] = []
+    constant: list[TableRow] = []
+    for name in setting_names(counts):
+        entry = row(name, _values(counts[name]), str(counts[name].total()))
+        (varied if len(counts[name]) > 1 else constant).append(entry)
+    note = (
+        "A setting without effect in a trial (such as attention heads of an LSTM) is not counted "
+        "there."
+    )
+    heads = (*columns("Setting", "Values (trials)"), *columns("Trials with it", kind="number"))
+    return Table(title, heads, (*varied, *constant), notes=(note,))
+
+
+def _values(counts: Counter[str]) -> str:
+    """The values (as JSON) in words, the most frequent first; many numbers as their range."""
+    values = [json.loads(text) for text in counts]
+    if len(values) == 1:
+        return value_text(values[0])
+    if len(values) > MOST_VALUES and all(isinstance(value, int | float) for value in values):
+        low, high = value_text(min(values)), value_text(max(values))
+        return f"{counted(len(values), 'value')} from {low} to {high}"
+    texts = []
+    for text, count in counts.most_common(MOST_VALUES):
+        texts.append(f"{value_text(json.loads(text))} ({count})")
+    if len(values) > MOST_VALUES:
+        texts.append(f"… {len(values) - MOST_VALUES} more")
+    return ", ".join(texts)
