@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.ensembles import track_all
+from va_search.api.home import check_studies
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, number
-from va_search.cli.places import check_complete, check_studies, opened
+from va_search.cli.places import named_home
 from va_search.errors import counted
 
 if TYPE_CHECKING:
@@ -17,8 +19,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from va_search.data.store import Store
-    from va_search.files import Home
     from va_search.submission.strategies import Row, Submissions
 
 EXAMPLE = "Example: va-search submissions paper paper_folds --labels hidden-labels --out paper-submissions"
@@ -60,65 +60,48 @@ def submissions(
     strategies without trials."""
     with (
         command(as_json) as output,
-        opened(home, "predictions", studies=studies, writes=True) as at,
+        named_home(home).using("predictions", studies=studies, writes=True) as opened,
     ):
-        from va_search.data.store import Store
-        from va_search.report.standing import searched_now
+        import va_search as va
 
+        files = opened.files
         check_studies(
-            at, studies, lambda name, of: at.command("submissions", *of, "--out", str(out))
+            files, studies, lambda name, of: files.command("submissions", *of, "--out", str(out))
         )
-        check_complete(at, studies)
-        for sentence in searched_now(at, studies):
-            output.note(sentence)
-        store = None if data is None else Store.open(data)
-        made = make(output, at, studies, out=out, store=store, labels=labels, prefix=prefix)
-        output.done(made.document())
+        submitted = va.write_submissions(
+            studies,
+            out,
+            labels=labels,
+            prefix=prefix,
+            store=data,
+            home=opened,
+            tracking=False,
+            note=output.note,
+        )
+        show(output, submitted)
+        output.show(f"saved {submitted.path}; submissions in {out}")
+        output.done(submitted.document())
         if tracking:
-            log(output, at, made, tracking_uri)
+            output.note("logging to MLflow …")
+            track_all(opened, submitted.ensembles, tracking_uri, output.note)
 
 
-def make(
-    output: Output,
-    home: Home,
-    studies: list[str],
-    *,
-    out: Path,
-    store: Store | None = None,
-    labels: Path | None = None,
-    prefix: str | None = None,
-) -> Submissions:
-    """Build, write and show all five."""
-    from va_search.submission.strategies import write_submissions
-
-    def watch(strategy: str) -> None:
-        output.note(f"{strategy} …")
-
-    made = write_submissions(
-        home, studies, out=out, store=store, labels=labels, prefix=prefix, watch=watch
-    )
-    for remark in made.remarks:
-        output.note(f"warning: {remark}")
-    show(output, made)
-    output.show(f"saved {made.path}; submissions in {out}")
-    return made
-
-
-def show(output: Output, made: Submissions) -> None:
-    """Table 6, what its validation scores were measured on, and why a strategy could not be
+def show(output: Output, submissions: Submissions) -> None:
+    """Show Table 6, what its validation scores were measured on, and why a strategy could not be
     made."""
-    output.show(table_6(made))
-    for measured in dict.fromkeys(_measured(row) for row in made.rows):
-        if measured:
-            output.show(measured)
-    for row in made.rows:
+    output.show(table_6(submissions))
+    measured = dict.fromkeys(_measured(row) for row in submissions.rows)
+    for sentence in measured:
+        if sentence:
+            output.show(sentence)
+    for row in submissions.rows:
         if row.problem:
             output.show(f"{row.strategy} could not be made: {row.problem}")
-    if made.labels is None:
+    if submissions.labels is None:
         output.show("test: withheld; give the labels with --labels FOLDER where you have them")
 
 
-def table_6(made: Submissions) -> Table:
+def table_6(submissions: Submissions) -> Table:
     """One row per submission; scores are valence / arousal / mean on validation, and columns on
     test."""
     from rich.table import Table
@@ -132,40 +115,40 @@ def table_6(made: Submissions) -> Table:
         "validation, out-of-fold\nV / A / mean",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("test\nvalence", "test\narousal", "test\nmean"):
-        table.add_column(name, justify="right")
-    for row in made.rows:
-        members = (
-            "–" if row.members is None else f"{row.members['valence']} / {row.members['arousal']}"
-        )
-        test = _test(row, withheld=made.labels is None)
+    for name in SCORES:
+        title = "mean" if name == "score" else name
+        table.add_column(f"test\n{title}", justify="right")
+    for row in submissions.rows:
+        members = "–"
+        if row.members is not None:
+            members = f"{row.members['valence']} / {row.members['arousal']}"
         table.add_row(
             str(row.submission),
             row.strategy,
             members,
             _three(row.in_sample),
             _three(row.out_of_fold),
-            *test,
+            *_test_cells(row, withheld=submissions.labels is None),
         )
     return table
 
 
 def _three(scores: Mapping[str, float | None] | None) -> str:
-    return "–" if scores is None else " / ".join(number(scores[name]) for name in SCORES)
+    if scores is None:
+        return "–"
+    return " / ".join(number(scores[name]) for name in SCORES)
 
 
-def _test(row: Row, *, withheld: bool) -> list[str]:
+def _test_cells(row: Row, *, withheld: bool) -> list[str]:
     if row.problem:
         return ["–"] * len(SCORES)
-    return (
-        ["withheld"] * len(SCORES)
-        if withheld
-        else [number((row.test or {}).get(name)) for name in SCORES]
-    )
+    if withheld:
+        return ["withheld"] * len(SCORES)
+    return [number((row.test or {}).get(name)) for name in SCORES]
 
 
 def _measured(row: Row) -> str:
-    """In words, what a row's validation scores are of, or why there are none."""
+    """In words, what a row's validation scores are of, or why it has none."""
     if row.measured_on is None:
         return ""
     fold, recordings = row.measured_on["fold"], row.measured_on["recordings"]
@@ -176,13 +159,3 @@ def _measured(row: Row) -> str:
         return f"{row.strategy}: no validation score: {row.measured_on['reason']}"
     split = "the official split's" if fold == "official" else f"fold {fold}'s"
     return f"{row.strategy}: validation is {split} {counted(recordings, 'recording')}"
-
-
-def log(output: Output, home: Home, made: Submissions, tracking_uri: str | None) -> None:
-    """Log the ensembles to MLflow; the first failure is a warning and ends it, since the next would
-    fail alike."""
-    from va_search.cli.ensemble import log as log_one
-
-    for ensemble in made.ensembles:
-        if not log_one(output, home, ensemble, tracking_uri):
-            return
