@@ -21,8 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from va_search.api.data import check_store as check_store
+    from va_search.api.data import extract_features as extract_features
+    from va_search.api.data import import_affwild2 as import_affwild2
+    from va_search.api.data import import_table as import_table
     from va_search.api.data import make_folds as make_folds
     from va_search.api.data import open_store as open_store
+    from va_search.api.data import simulate as simulate
     from va_search.api.demo import run_demo as run_demo
     from va_search.api.ensembles import Comparison as Comparison
     from va_search.api.ensembles import OpenEnsemble as OpenEnsemble
@@ -42,11 +46,7 @@ if TYPE_CHECKING:
     from va_search.api.study import import_predictions as import_predictions
     from va_search.api.study import open_study as open_study
     from va_search.cluster.check import check_cluster as check_cluster
-    from va_search.data.affwild2 import import_affwild2 as import_affwild2
-    from va_search.data.simulate import simulate as simulate
-    from va_search.data.simulate_affwild2 import simulate_affwild2 as simulate_affwild2
     from va_search.data.store import Store as Store
-    from va_search.data.table import import_table as import_table
     from va_search.errors import InputError as InputError
     from va_search.errors import Interrupted as Interrupted
     from va_search.errors import JobError as JobError
@@ -57,7 +57,15 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    "api.data": ("open_store", "check_store", "make_folds"),
+    "api.data": (
+        "check_store",
+        "extract_features",
+        "import_affwild2",
+        "import_table",
+        "make_folds",
+        "open_store",
+        "simulate",
+    ),
     "api.demo": ("run_demo",),
     "api.ensembles": (
         "Comparison",
@@ -73,11 +81,7 @@ _MODULES = {
     "api.searching": ("load_space", "make_plan", "preview_search", "run_search"),
     "api.study": ("OpenStudy", "import_predictions", "open_study"),
     "cluster.check": ("check_cluster",),
-    "data.affwild2": ("import_affwild2",),
-    "data.simulate": ("simulate",),
-    "data.simulate_affwild2": ("simulate_affwild2",),
     "data.store": ("Store",),
-    "data.table": ("import_table",),
     "errors": ("InputError", "Interrupted", "JobError", "TimeIsUp", "VaSearchError"),
     "search.machine": ("Options",),
 }

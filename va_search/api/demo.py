@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from va_search.api.data import check_store
+from va_search.api.data import check_store, simulate
 from va_search.api.ensembles import DEFAULT_RECIPE, OpenEnsemble, build_ensemble
 from va_search.api.home import OpenHome, open_home
 from va_search.api.progress import Note, silent, summary_lines, to_standard_error
@@ -38,8 +38,6 @@ def run_demo(
 
     Returns CCCs: {"best single", "ensemble"} -> {in_sample, out_of_fold, test} -> {valence,
     arousal, score}. `show` takes each step's result in a line, `note` what else is to know."""
-    from va_search.data.simulate import simulate
-
     folder = Path(folder)
     hidden, submission = folder / "hidden-labels", folder / "submission"
     opened = open_home(home)

@@ -5,6 +5,7 @@ then; in a notebook as one output under the cell. Remarks stand beside it and st
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -239,6 +240,4 @@ def duration(seconds: float | None) -> str:
 
 def _number(value: float | None) -> str:
     """A CCC to three places; a dash where there is none."""
-    from va_search.report.words import number
-
-    return number(value)
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"

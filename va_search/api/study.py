@@ -44,7 +44,7 @@ class OpenStudy:
 
     @property
     def files(self) -> Study:
-        """The study's files."""
+        """The study's files under the home: space, asked trials, failures."""
         from va_search.search.study import Study
 
         return Study(self.home.files, self.name)

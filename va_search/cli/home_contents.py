@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from va_search.api.home import studies_of
 from va_search.cli.output import Output, number
+from va_search.cli.places import studies_of
 from va_search.errors import counted
 
 if TYPE_CHECKING:

@@ -6,8 +6,17 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from va_search.api.home import Needed, home_words, open_home
+from va_search.api.home import (
+    Needed,
+    check_ensemble,
+    check_studies,
+    home_words,
+    open_home,
+    studies_of,
+)
 from va_search.cli.output import Output
+
+__all__ = ["check_ensemble", "check_studies", "name_home", "named_home", "opened", "studies_of"]
 
 if TYPE_CHECKING:
     from va_search.api.home import OpenHome

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from va_search.api.home import check_studies
 from va_search.cli.output import (
     DEFAULT_HOME,
     HomeOption,
@@ -18,7 +17,7 @@ from va_search.cli.output import (
     duration,
     number,
 )
-from va_search.cli.places import opened
+from va_search.cli.places import check_studies, opened
 from va_search.errors import counted
 
 if TYPE_CHECKING:

@@ -86,22 +86,21 @@ def submissions(
             track_all(opened, submitted.ensembles, tracking_uri, output.note)
 
 
-def show(output: Output, submissions: Submissions) -> None:
-    """Show Table 6, what its validation scores were measured on, and why a strategy could not be
+def show(output: Output, made: Submissions) -> None:
+    """Table 6, what its validation scores were measured on, and why a strategy could not be
     made."""
-    output.show(table_6(submissions))
-    measured = dict.fromkeys(_measured(row) for row in submissions.rows)
-    for sentence in measured:
-        if sentence:
-            output.show(sentence)
-    for row in submissions.rows:
+    output.show(table_6(made))
+    for measured in dict.fromkeys(_measured(row) for row in made.rows):
+        if measured:
+            output.show(measured)
+    for row in made.rows:
         if row.problem:
             output.show(f"{row.strategy} could not be made: {row.problem}")
-    if submissions.labels is None:
+    if made.labels is None:
         output.show("test: withheld; give the labels with --labels FOLDER where you have them")
 
 
-def table_6(submissions: Submissions) -> Table:
+def table_6(made: Submissions) -> Table:
     """One row per submission; scores are valence / arousal / mean on validation, and columns on
     test."""
     from rich.table import Table
@@ -115,40 +114,40 @@ def table_6(submissions: Submissions) -> Table:
         "validation, out-of-fold\nV / A / mean",
     ):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in SCORES:
-        title = "mean" if name == "score" else name
-        table.add_column(f"test\n{title}", justify="right")
-    for row in submissions.rows:
-        members = "–"
-        if row.members is not None:
-            members = f"{row.members['valence']} / {row.members['arousal']}"
+    for name in ("test\nvalence", "test\narousal", "test\nmean"):
+        table.add_column(name, justify="right")
+    for row in made.rows:
+        members = (
+            "–" if row.members is None else f"{row.members['valence']} / {row.members['arousal']}"
+        )
+        test = _test(row, withheld=made.labels is None)
         table.add_row(
             str(row.submission),
             row.strategy,
             members,
             _three(row.in_sample),
             _three(row.out_of_fold),
-            *_test_cells(row, withheld=submissions.labels is None),
+            *test,
         )
     return table
 
 
 def _three(scores: Mapping[str, float | None] | None) -> str:
-    if scores is None:
-        return "–"
-    return " / ".join(number(scores[name]) for name in SCORES)
+    return "–" if scores is None else " / ".join(number(scores[name]) for name in SCORES)
 
 
-def _test_cells(row: Row, *, withheld: bool) -> list[str]:
+def _test(row: Row, *, withheld: bool) -> list[str]:
     if row.problem:
         return ["–"] * len(SCORES)
-    if withheld:
-        return ["withheld"] * len(SCORES)
-    return [number((row.test or {}).get(name)) for name in SCORES]
+    return (
+        ["withheld"] * len(SCORES)
+        if withheld
+        else [number((row.test or {}).get(name)) for name in SCORES]
+    )
 
 
 def _measured(row: Row) -> str:
-    """In words, what a row's validation scores are of, or why it has none."""
+    """In words, what a row's validation scores are of, or why there are none."""
     if row.measured_on is None:
         return ""
     fold, recordings = row.measured_on["fold"], row.measured_on["recordings"]
