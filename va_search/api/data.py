@@ -87,7 +87,7 @@ def import_affwild2(
     each). InputError with all problems together."""
     from va_search.data import affwild2
 
-    given = {
+    options: dict[str, Any] = {
         "visual": visual,
         "audio": audio,
         "sample": sample,
@@ -95,8 +95,8 @@ def import_affwild2(
         "frame_rates": frame_rates,
         "subjects": subjects,
     }
-    folders = {name: Path(path) for name, path in given.items() if path is not None}
-    options: dict[str, Any] = {**folders, "dtype": dtype, "workers": workers}
+    options = {name: Path(path) for name, path in options.items() if path is not None}
+    options |= {"dtype": dtype, "workers": workers}
     return _read(
         lambda show: affwild2.import_affwild2(
             Path(annotations), Path(to), **options, progress=show

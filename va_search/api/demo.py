@@ -63,7 +63,9 @@ def run_demo(
 def _store_lines(store: Store) -> list[str]:
     """Splits, frames and feature sets of the store, then its audit."""
     splits = [f"{len(store.split(name))} {name}" for name in ("train", "validation", "test")]
-    sets = [f"{one.name} ({one.modality}, {one.dim})" for one in store.feature_sets.values()]
+    sets = []
+    for feature_set in store.feature_sets.values():
+        sets.append(f"{feature_set.name} ({feature_set.modality}, {feature_set.dim})")
     content = f"{' · '.join(splits)} recordings, {store.frames:,} frames; {', '.join(sets)}"
     report = check_store(store)
     findings = [counted(report.count(level), level) for level in ("error", "warning", "note")]

@@ -80,13 +80,14 @@ class OpenEnsemble:
         documents = {"best single": self.document.best_single, "ensemble": self.document.scores}
         intervals = self.document.intervals or {}
         for measured in ("out_of_fold", "in_sample"):
-            for who, scores in documents.items():
-                row: dict[str, Any] = {"measured": measured, "": who}
+            for title, scores in documents.items():
+                row: dict[str, Any] = {"measured": measured, "": title}
                 row |= {name: (scores.get(measured) or {}).get(name) for name in SCORES}
-                around = intervals.get(who.replace(" ", "_")) or {}
-                for name in SCORES if measured == "out_of_fold" else ():
-                    low, high = around.get(name) or (None, None)
-                    row |= {f"{name}_low": low, f"{name}_high": high}
+                if measured == "out_of_fold":  # in-sample scores have no interval
+                    around = intervals.get(title.replace(" ", "_")) or {}
+                    for name in SCORES:
+                        low, high = around.get(name) or (None, None)
+                        row |= {f"{name}_low": low, f"{name}_high": high}
                 rows.append(row)
         table = pd.DataFrame(rows).set_index(["measured", ""])
         return table.astype(float)
@@ -157,7 +158,7 @@ class OpenEnsemble:
             Bank(self.home.files.bank),
             format=format,
             out=Path(out),
-            sample=None if sample is None else Path(sample),
+            sample=_path_or_none(sample),
             replace=replace,
         )
 
@@ -175,11 +176,14 @@ class OpenEnsemble:
         from va_search.metrics import DIMENSIONS
 
         opened = open_store(store)
+        # the files' way: everything is checked once, and what is returned is what would be written
         with TemporaryDirectory(prefix="va-search-predict-") as temporary:
             out = Path(temporary) / "predictions"
             self.write_predictions(opened, out, split, device=device)
             recordings = opened.split(split)
-            parts = [pd.read_csv(out / f"{one.name}.csv")[list(DIMENSIONS)] for one in recordings]
+            parts = []
+            for recording in recordings:
+                parts.append(pd.read_csv(out / f"{recording.name}.csv")[list(DIMENSIONS)])
         return pd.concat([frame_index(recordings), pd.concat(parts, ignore_index=True)], axis=1)
 
     def write_predictions(
@@ -209,6 +213,9 @@ class OpenEnsemble:
 
             def watch(label: str, done: int, frames: int) -> None:
                 left = (time.monotonic() - began) * (frames - done) / max(done, 1)
+                if done >= frames:
+                    line.update("predicted: 100%")
+                    return
                 share = done / max(frames, 1)
                 line.update(f"predicting: {share:.0%}, member {label}, about {duration(left)} left")
 
@@ -273,17 +280,17 @@ class OpenEnsemble:
 
         files, built = self.home.files, self.document
         folder = explanation_folder(files, built.name) if explained else None
-        place = tracking_place(files, tracking_uri)
+        server = tracking_place(files, tracking_uri)
         try:
-            run = log_ensemble(place, built.model_dump(mode="json"), folder)
-            older = older_versions(place.uri, run, content_id(built), built.created_at)
+            run = log_ensemble(server, built.model_dump(mode="json"), folder)
+            older = older_versions(server.uri, run, content_id(built), built.created_at)
         except Exception as error:
-            why = reason(error, place.uri)
             note(
-                f"warning: not logged to MLflow ({why}); the ensemble is saved; "
-                "the same command tries again"
+                f"warning: not logged to MLflow ({reason(error, server.uri)}); the ensemble is "
+                "saved; the same command tries again"
             )
             return False
+        # those that this home knows of are among the remarks already
         remarked = stale_models(files, built)
         for model in older:
             if model not in remarked:
@@ -471,7 +478,7 @@ def write_submissions(
             names,
             out=Path(out),
             store=_store_or_none(store),
-            labels=None if labels is None else Path(labels),
+            labels=_path_or_none(labels),
             prefix=prefix,
             watch=lambda strategy: note(f"{strategy} …"),
         )
@@ -532,4 +539,10 @@ def _check_candidates(home: OpenHome, studies: Sequence[str], note: Note) -> Non
 
 
 def _store_or_none(store: AnyStore | None) -> Store | None:
-    return None if store is None else open_store(store)
+    if store is None:
+        return None
+    return open_store(store)
+
+
+def _path_or_none(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -98,6 +98,7 @@ class OpenHome:
         named = None if studies is None else frozenset(studies)
         if outer is None or not outer.covers(need, named):
             copy.merge(Need[need.upper()], studies)
+        # the outermost context that writes puts the files, once
         outer_writes = outer is not None and outer.writes
         self._around = _Around(need, named, writes or outer_writes)
         try:

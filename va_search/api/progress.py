@@ -77,7 +77,7 @@ def progress_line(begins: str, *, at_once: bool = True) -> Iterator[ProgressLine
     def note(text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)
 
-    if not console.is_terminal:
+    if not console.is_terminal:  # a file or a pipe: nothing can be written over there
         yield ProgressLine(note, at_once=at_once)
         return
     with console.status(begins) as status:
@@ -126,13 +126,12 @@ def progress_text(progress: Progress) -> str:
         return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
     if progress.lacks is not None:
         return f"{progress.finished} finished · {progress.lacks} (Ctrl-C stops)"
-    planned = "" if progress.planned is None else f"/{progress.planned}"
-    device = "" if progress.device is None else f" on {progress.device}"
-    parts = [
-        f"{progress.finished}{planned} finished",
-        f"{progress.running} running{device}",
-        f"{progress.failed} failed",
-    ]
+    finished, running = str(progress.finished), f"{progress.running} running"
+    if progress.planned is not None:  # None where only time bounds the trials
+        finished += f"/{progress.planned}"
+    if progress.device is not None:
+        running += f" on {progress.device}"
+    parts = [f"{finished} finished", running, f"{progress.failed} failed"]
     if progress.best_valence is not None or progress.best_arousal is not None:
         parts.append(f"best valence {_number(progress.best_valence)}")
         parts.append(f"best arousal {_number(progress.best_arousal)} (validation)")
@@ -172,9 +171,10 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
 def _best_lines(summary: Summary) -> Iterator[str]:
     """The best trial by measure and the Pareto set, or that nothing can be ranked."""
     for measure, (trial, value) in summary.best.items():
-        which = "  best single trial for both" if measure == "score" else ""
-        measured = "validation, in-sample best epoch"
-        yield f"best {measure:8} {_number(value)}  {measured}  trial {trial}{which}"
+        line = f"best {measure:8} {_number(value)}  validation, in-sample best epoch  trial {trial}"
+        if measure == "score":
+            line += "  best single trial for both"
+        yield line
     if summary.pareto:
         yield "Pareto set: no other trial beats these on one dimension without losing on the other"
     for point in summary.pareto or ():
@@ -188,7 +188,7 @@ def _best_lines(summary: Summary) -> Iterator[str]:
 
 
 def _tracking_lines(summary: Summary) -> Iterator[str]:
-    """What MLflow did not take, with the reason; nothing where it has everything."""
+    """Trials that MLflow did not take, with the reason; nothing where it has everything."""
     if summary.undelivered:
         them = "it" if summary.undelivered == 1 else "them"
         lacks = counted(summary.undelivered, "trial")
@@ -211,7 +211,7 @@ def counts_text(summary: Summary) -> str:
 
 
 def warm_start_text(study: str, used: int, outside: int, unscored: int, other_data: int) -> str:
-    """What an earlier study told the sampler: counts of its trials, as in `Summary.warm_start`."""
+    """Lessons of an earlier study for the sampler: counts of its trials, as in `Summary.warm_start`."""
     text = f"warm start from {study}: {counted(used, 'trial')} learnt"
     unused = []
     if outside:

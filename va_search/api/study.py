@@ -39,8 +39,9 @@ class OpenStudy:
     summary: Summary | None = None
 
     def __repr__(self) -> str:
-        lines = [] if self.summary is None else [*summary_lines(self.summary, self.home.files)]
-        return "\n".join(lines) or f"study {self.name} in {self.home.files.place}"
+        if self.summary is None:
+            return f"study {self.name} in {self.home.files.place}"
+        return "\n".join(summary_lines(self.summary, self.home.files))
 
     @property
     def files(self) -> Study:
@@ -125,10 +126,11 @@ class OpenStudy:
         with self.home.using("predictions", studies=[self.name]):
             record = self._record(trial)
             if split not in record["predictions"]:
-                known = list(record["predictions"])
-                raise InputError(f"trial {trial}: " + unknown_name("predictions", split, known))
+                splits = list(record["predictions"])
+                raise InputError(f"trial {trial}: " + unknown_name("predictions", split, splits))
             opened = open_noted_store(record["store_path"], store)
             fold = opened.fold((record["settings"] or {}).get("fold", OFFICIAL))
+            # validation is the trial's own fold's, test the same for all
             recordings = fold.test if split == "test" else fold.validation
             lines_up = frames_hash(recordings)
             values = self.files.bank.read(self.name, trial, split, frames_hash=lines_up)
@@ -197,8 +199,8 @@ class OpenStudy:
     def _record(self, trial: str) -> dict[str, Any]:
         bank = self.files.bank
         if not bank.is_complete(self.name, trial):
-            known = bank.trials(self.name)
-            raise InputError(f"study {self.name!r}: " + unknown_name("trial", trial, known))
+            trials = bank.trials(self.name)
+            raise InputError(f"study {self.name!r}: " + unknown_name("trial", trial, trials))
         return bank.record(self.name, trial)
 
 
@@ -229,7 +231,7 @@ def import_predictions(
     note = note or to_standard_error
     with open_home(home).using(writes=True) as opened:
         bank = OpenStudy(opened, study).files.bank
-        others = bank.studies()
+        studies = bank.studies()
         added = add_outside(
             bank,
             study,
@@ -237,8 +239,8 @@ def import_predictions(
             open_store(store),
             lambda model: note(f"reading {model}"),
         )
-        if study not in others and others:
-            note(f"{study!r} is new in the bank (others there: {', '.join(others)})")
+        if study not in studies and studies:
+            note(f"{study!r} is new in the bank (others there: {', '.join(studies)})")
     for model in added:
         for remark in model.remarks:
             note(f"warning: {remark}")
@@ -250,12 +252,16 @@ def names_and_home(
 ) -> tuple[list[str], OpenHome]:
     """Names of studies that are given open or by name, and their home: the one of the open ones
     unless `home` is given."""
-    several = [studies] if isinstance(studies, OpenStudy | str) else list(studies)
+    if isinstance(studies, OpenStudy | str):
+        studies = [studies]
     names = []
-    for study in several:
-        names.append(study if isinstance(study, str) else study.name)
-        if home is None and isinstance(study, OpenStudy):
-            home = study.home
+    for study in studies:
+        if isinstance(study, str):
+            names.append(study)
+            continue
+        names.append(study.name)
+        # an open study knows its home, so that it need not be said again
+        home = study.home if home is None else home
     return names, open_home(home)
 
 
@@ -292,5 +298,6 @@ def _setting_columns(settings: Mapping[str, Any] | None) -> dict[str, Any]:
         if name == "features":
             cells[name] = "+".join(value)
         else:
+            # a list can't be a key of a group
             cells[name] = tuple(value) if isinstance(value, list) else value
     return cells

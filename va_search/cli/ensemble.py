@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from va_search.api.home import OpenHome
 
 
-class Folds(StrEnum):
+class FoldsChoice(StrEnum):
     """The folds that members are judged on."""
 
     official = "official"
@@ -51,7 +51,7 @@ def ensemble(
         bool, typer.Option("--compare", help="Rank all recipes out-of-fold; saves nothing.")
     ] = False,
     folds: Annotated[
-        Folds | None,
+        FoldsChoice | None,
         typer.Option(
             "--folds",
             help="official: judge on its validation; all: on all folds; default: the recipe's.",
@@ -150,7 +150,7 @@ def _compare(
     studies: list[str],
     *,
     data: str | None,
-    folds: Folds | None,
+    folds: FoldsChoice | None,
     given: list[str],
 ) -> None:
     """Show all recipes, ranked, and the command that builds the one to take."""
