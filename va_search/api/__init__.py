@@ -11,8 +11,10 @@ demo        the whole job on a simulated challenge
 reproduction  the paper's searches, submissions and tables
 """
 
+import logging
 import warnings
 
-# Ray imports tqdm's bar for notebooks, which complains where ipywidgets is not installed. Nothing
-# here shows that bar.
+# In a notebook Ray and tqdm ask for ipywidgets, to show bars and tables of theirs. Nothing here
+# shows those.
+logging.getLogger("ray.widgets").setLevel(logging.WARNING)
 warnings.filterwarnings("ignore", message="IProgress not found")

@@ -10,8 +10,8 @@ import typer
 from va_search.api.ensembles import DEFAULT_RECIPE
 from va_search.cli.advice import ensemble_command
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, number
-from va_search.cli.places import named_home
-from va_search.errors import InputError, counted, unknown_name
+from va_search.cli.places import named_home, opened
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,16 +22,6 @@ LIST_EXAMPLE = "Example: va-search bank list first"
 ADD_EXAMPLE = "Example: va-search bank add first --from team_predictions --data stores/mine"
 
 DIMENSIONS = ("valence", "arousal")
-LISTED = (
-    "trial",
-    "source",
-    "settings",
-    "best",
-    "predictions",
-    "filled_frames",
-    "finished_at",
-)
-"""Keys of a trial's record that --json lists."""
 NO_VALIDATION = "none: no validation (train_val_mix), only test predictions"
 
 app = typer.Typer(
@@ -46,44 +36,56 @@ def list_(
     as_json: JsonOption = False,
 ) -> None:
     """List the complete trials of a study whose predictions are in the bank."""
-    with command(as_json) as output, named_home(home).using() as opened:
+    with command(as_json) as output, opened(home) as at:
+        from va_search.errors import InputError, unknown_name
         from va_search.predictions.bank import Bank
 
-        bank = Bank(opened.files.bank)
-        studies = bank.studies()
-        if study not in studies:
-            raise InputError(unknown_name("study", study, studies))
+        bank = Bank(at.bank)
+        known = bank.studies()
+        if study not in known:
+            raise InputError(unknown_name("study", study, known))
         records = bank.records(study)
         output.show(_listed(study, records))
         if not all(record["best"] for record in records):
             output.show(NO_VALIDATION)
-        document = []
-        for record in records:
-            document.append({key: record[key] for key in LISTED if key in record})
-        output.done(document)
+        kept = (
+            "trial",
+            "source",
+            "settings",
+            "best",
+            "predictions",
+            "filled_frames",
+            "finished_at",
+        )
+        output.done([{key: record[key] for key in kept if key in record} for record in records])
 
 
 def _listed(study: str, records: list[dict[str, Any]]) -> Table:
     from rich.table import Table
 
-    title = f"bank of study {study}: {counted(len(records), 'trial')}"
-    table = Table(title=f"{title} (CCC on each one's validation)", title_justify="left")
+    table = Table(
+        title=f"bank of study {study}: {counted(len(records), 'trial')} (CCC on each one's validation)",
+        title_justify="left",
+    )
     table.add_column("trial", no_wrap=True)
     table.add_column("encoder, fusion")
     table.add_column("features")
     for name in ("seed", "fold"):
         table.add_column(name, justify="right")
-    for name in DIMENSIONS:
+    for name in ("valence", "arousal"):
         table.add_column(f"{name}\nin-sample", justify="right", no_wrap=True)
     for record in records:
         settings = record["settings"] or {}
         model = f"{settings['encoder']}, {settings['fusion']}" if settings else "outside"
         features = ", ".join(settings.get("features", ["–"]))
-        trained = [str(settings.get(name, "–")) for name in ("seed", "fold")]
-        scores = ["none", "none"]
-        if record["best"]:
-            scores = [number(record["best"][dimension]["ccc"]) for dimension in DIMENSIONS]
-        table.add_row(record["trial"], model, features, *trained, *scores)
+        places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
+        scores = [
+            number(record["best"][dimension]["ccc"])
+            for dimension in ("valence", "arousal")
+            if record["best"]
+        ]
+        scores = scores or ["none", "none"]
+        table.add_row(record["trial"], model, features, *places, *scores)
     return table
 
 
@@ -99,12 +101,12 @@ def add(
 ) -> None:
     """Put the predictions of models from elsewhere into the bank; the same command again changes
     nothing."""
-    with command(as_json) as output, named_home(home).using(writes=True) as opened:
+    with command(as_json) as output, named_home(home).using(writes=True) as at_home:
         import va_search as va
         from va_search.ensemble.recipe import load_recipe
 
         added = va.import_predictions(
-            source, va.open_store(data), study=study, home=opened, note=output.note
+            source, va.open_store(data), study=study, home=at_home, note=output.note
         )
         output.show(_added(study, added))
         filled = max((model.filled_frames for model in added), default=0)
@@ -114,7 +116,7 @@ def add(
                 "value"
             )
         recipe = load_recipe(DEFAULT_RECIPE)
-        following = ensemble_command(opened.files, [study], recipe, f"{study}-best")
+        following = ensemble_command(at_home.files, [study], recipe, f"{study}-best")
         output.show(f"next: {following}")
         output.done({"study": study, "added": [vars(model) for model in added]})
 
