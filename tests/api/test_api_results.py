@@ -152,13 +152,11 @@ def test_models_from_elsewhere_come_in(world: World, tmp_path: Path) -> None:
     assert any("is new in the bank" in note for note in notes)
     study = va.open_study("team", home=world.home.root)
     assert list(study.trials()["source"]) == ["outside"]
-    assert_allclose(
-        study.predictions(added[0].trial)["valence"].mean(),
-        np.mean(world.bank.read("team", added[0].trial, "validation",
-                                frames_hash=world.bank.record("team", added[0].trial)
-                                ["predictions"]["validation"]["frames_hash"])[:, 0]),
-        rtol=1e-5,
-    )  # fmt: skip
+    record = world.bank.record("team", added[0].trial)
+    lines_up = record["predictions"]["validation"]["frames_hash"]
+    values = world.bank.read("team", added[0].trial, "validation", frames_hash=lines_up)
+    table = study.predictions(added[0].trial)
+    assert_allclose(table["valence"].mean(), np.mean(values[:, 0]), rtol=1e-5)
 
 
 def test_names_of_a_home_and_wrong_ones(study: va.OpenStudy, world: World) -> None:

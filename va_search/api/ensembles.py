@@ -213,13 +213,10 @@ class OpenEnsemble:
 
             def watch(label: str, done: int, frames: int) -> None:
                 left = (time.monotonic() - began) * (frames - done) / max(done, 1)
-                if done >= frames:
-                    line.update("predicted: 100%")
-                    return
                 share = done / max(frames, 1)
                 line.update(f"predicting: {share:.0%}, member {label}, about {duration(left)} left")
 
-            return write_predictions(
+            written = write_predictions(
                 self.document,
                 Bank(self.home.files.bank),
                 opened,
@@ -229,6 +226,8 @@ class OpenEnsemble:
                 replace=replace,
                 watch=watch,
             )
+            line.update(f"predicted {written.rows:,} frames")
+            return written
 
     def register(self, *, name: str | None = None, tracking_uri: str | None = None) -> Registered:
         """Put the ensemble with its members' weights into MLflow's model registry; a new version
