@@ -155,7 +155,7 @@ def search(one: One, options: argparse.Namespace) -> None:
 
 
 def searched(one: One, options: argparse.Namespace) -> None:
-    from va_search.cli.search import credit_for
+    from va_search.api.searching import credit_for
     from va_search.search.machine import Options
     from va_search.search.run import run_search
     from va_search.search.space import load_space

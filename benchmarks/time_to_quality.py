@@ -58,7 +58,7 @@ from search_comparison import NAME, One, at_mark
 from search_comparison import search as search_for
 from simulated_gain import hidden_labels
 
-from va_search.cli.ensemble import DEFAULT_RECIPE
+from va_search.api.ensembles import DEFAULT_RECIPE
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
 from va_search.ensemble import compare

@@ -238,11 +238,27 @@ class Home:
 
 
 def shipped(name: str) -> Path:
-    """A file of the repository, such as search_spaces/demo.yaml, wherever the command is run
-    from."""
-    path = Path(__file__).resolve().parent.parent / name
-    if not path.is_file():
-        raise InputError(
-            f"{path}: not there; {name} comes with the repository, run this from a clone installed with make"
-        )
-    return path
+    """A file that comes with va-search, such as search_spaces/demo.yaml, wherever the command runs.
+
+    A wheel has it in va_search/shipped (setup.py), a clone at its top. InputError where neither
+    has it."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "shipped", package.parent):
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{name}: no such file comes with va-search; install it again")
+
+
+def written_or_shipped(path: Path, folder: str) -> Path:
+    """`path` where a file is there; else the file of this name that comes with va-search.
+
+    So `search_spaces/any.yaml`, or `any` with folder "search_spaces", works outside a clone too.
+    A path to nothing is returned as it is, for its reader to refuse."""
+    if path.exists() or path.is_absolute() or ".." in path.parts:
+        return path
+    name = path.as_posix() if path.suffix else f"{path.as_posix()}.yaml"
+    in_folder = name if name.startswith(f"{folder}/") else f"{folder}/{name}"
+    try:
+        return shipped(in_folder)
+    except InputError:
+        return path

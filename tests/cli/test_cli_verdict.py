@@ -13,8 +13,8 @@ import pytest
 from ensemble_world import World, make_store, write_outside
 from typer.testing import CliRunner, Result
 
+from va_search.api.ensembles import advised_recipe
 from va_search.cli.advice import after_ensemble
-from va_search.cli.ensemble import advised_row
 from va_search.cli.main import app
 from va_search.ensemble.compare import compare
 from va_search.ensemble.fresh import content_id, note_registered, stale_models
@@ -270,7 +270,7 @@ def test_a_recipe_with_the_very_scores_of_the_advised_one_is_not_said_to_be_high
     materials = gather(world.home, ["first"], world.store, outside=True)
     single, mean = (compare([load_recipe(name)], materials)[0] for name in ("best", "mean"))
     default, auto = replace(mean, recipe="bagged_greedy"), replace(single, recipe="auto")
-    advised, verdict = advised_row([auto, single, default], materials)
+    advised, verdict = advised_recipe([auto, single, default], materials)
     assert (
         advised == "best" and "recipe bagged_greedy is" in verdict and "higher than" not in verdict
     )

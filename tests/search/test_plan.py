@@ -172,7 +172,7 @@ def progress(**changes: Any) -> Progress:
 
 
 def test_progress_says_where_it_trains() -> None:
-    from va_search.cli.search import progress_text
+    from va_search.api.progress import progress_text
 
     assert progress_text(progress()) == "0/8 finished · 2 running · 0 failed · 21 s"
     assert "2 running on the CPU ·" in progress_text(progress(device="the CPU"))

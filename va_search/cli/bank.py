@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.ensembles import DEFAULT_RECIPE
 from va_search.cli.advice import ensemble_command
-from va_search.cli.ensemble import DEFAULT_RECIPE
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
-from va_search.cli.places import opened
+from va_search.cli.places import named_home, opened
 from va_search.errors import counted
 from va_search.table import number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from va_search.ensemble.outside import Added
     from va_search.trial import Trial
 
 LIST_EXAMPLE = "Example: va-search bank list first"
 ADD_EXAMPLE = "Example: va-search bank add first --from team_predictions --data stores/mine"
 
+DIMENSIONS = ("valence", "arousal")
 NO_VALIDATION = "none: no validation (train_val_mix), only test predictions"
 
 app = typer.Typer(
@@ -99,46 +101,37 @@ def add(
 ) -> None:
     """Put the predictions of models from elsewhere into the bank; the same command again changes
     nothing."""
-    with command(as_json) as output, opened(home, writes=True) as at:
-        from va_search.data.store import Store
-        from va_search.ensemble.outside import add_outside
+    with command(as_json) as output, named_home(home).using(writes=True) as at_home:
+        import va_search as va
         from va_search.ensemble.recipe import load_recipe
-        from va_search.predictions.bank import Bank
 
-        bank = Bank(at.bank)
-        before = bank.studies()
-        added = add_outside(
-            bank, study, source, Store.open(data), lambda model: output.note(f"reading {model}")
+        added = va.import_predictions(
+            source, va.open_store(data), study=study, home=at_home, note=output.note
         )
-        if study not in before and before:
-            output.note(f"{study!r} is new in the bank (others there: {', '.join(before)})")
         output.show(_added(study, added))
-        filled = {one.filled_frames for one in added} - {0}
+        filled = max((model.filled_frames for model in added), default=0)
         if filled:
             output.note(
-                f"up to {max(filled)} unlabelled frames a model had no row and took the nearest row's value"
+                f"up to {filled} unlabelled frames a model had no row and took the nearest row's "
+                "value"
             )
-        for model in added:
-            for remark in model.remarks:
-                output.note(f"warning: {remark}")
-        output.show(
-            f"next: {ensemble_command(at, [study], load_recipe(DEFAULT_RECIPE), f'{study}-best')}"
-        )
-        output.done({"study": study, "added": [vars(one) for one in added]})
+        recipe = load_recipe(DEFAULT_RECIPE)
+        following = ensemble_command(at_home.files, [study], recipe, f"{study}-best")
+        output.show(f"next: {following}")
+        output.done({"study": study, "added": [vars(model) for model in added]})
 
 
-def _added(study: str, added: list[Any]) -> Table:
+def _added(study: str, added: list[Added]) -> Table:
     from rich.table import Table
 
-    table = Table(
-        title=f"{counted(len(added), 'outside model')} in study {study}", title_justify="left"
-    )
+    title = f"{counted(len(added), 'outside model')} in study {study}"
+    table = Table(title=title, title_justify="left")
     table.add_column("trial", overflow="fold")
     table.add_column("state")
-    for name in ("valence", "arousal"):
+    for name in DIMENSIONS:
         table.add_column(f"{name}\nvalidation", justify="right")
     table.add_column("filled\nframes", justify="right")
-    for one in added:
-        scores = [number(one.best[dimension]) for dimension in ("valence", "arousal")]
-        table.add_row(one.trial, one.state, *scores, str(one.filled_frames))
+    for model in added:
+        scores = [number(model.best[dimension]) for dimension in DIMENSIONS]
+        table.add_row(model.trial, model.state, *scores, str(model.filled_frames))
     return table

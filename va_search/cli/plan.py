@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
-from va_search.cli.places import opened
+from va_search.cli.places import named_home
+from va_search.errors import counted
 
 if TYPE_CHECKING:
     from va_search.search.configurations import Space
@@ -28,83 +29,69 @@ def plan(
 ) -> None:
     """Count the trials of a space and estimate their time from a few trained batches or finished
     trials."""
-    with command(as_json) as output, opened(home) as at:
-        from va_search.data.store import Store
-        from va_search.search.machine import Options
-        from va_search.search.plan import make_plan
-        from va_search.search.space import load_space
+    with command(as_json) as output:
+        import va_search as va
 
-        store = Store.open(data)
-        searched = load_space(space, store)
-        made = make_plan(at, searched, store, Options(concurrent=concurrent))
-        show_plan(output, made, searched)
-        output.done({"space": str(space), "store": str(data), **vars(made)})
+        opened = named_home(home)
+        store = va.open_store(data)
+        searched = va.load_space(space, store)
+        options = va.Options(concurrent=concurrent)
+        planned = va.make_plan(searched, store, home=opened, options=options)
+        show_plan(output, planned, searched)
+        output.done({"space": str(space), "store": str(data), **vars(planned)})
 
 
-def show_plan(output: Output, made: Plan, searched: Space) -> None:
+def show_plan(output: Output, plan: Plan, space: Space) -> None:
     """Print what a search has to do, in a few lines."""
     from va_search.data.store import MIX
 
-    for remark in made.remarks:
+    for remark in plan.remarks:
         output.show(f"note       {remark}")
-    output.show(f"space      {size_text(made, searched)}")
-    trials = "as many as the time allows" if made.trials is None else f"{made.trials:,}"
-    output.show(
-        f"trials     {trials}, sampler {searched.sampler}; {made.complete} complete already"
-    )
-    if (
-        searched.budget.trials is not None
-        and made.trials is not None
-        and made.trials > searched.budget.trials
-    ):
-        whole = f"whole configurations of {made.trials_each} trials"
-        output.show(f"           budget.trials {searched.budget.trials} is rounded up to {whole}")
-    if MIX in made.folds:
-        output.show(
-            f"           on fold {MIX} nothing is validated: those trials predict test and have no score"
-        )
-    known = (
-        "not known"
-        if made.seconds_per_trial is None
-        else f"about {duration(made.seconds_per_trial)}"
-    )
-    output.show(f"one trial  {known} ({made.basis})")
-    output.show(f"in all     {whole_text(made, searched)}")
-    if made.hours is not None:
-        until = f"after {duration(made.hours * 3600)} no trial begins; those that run are trained to their end"
-        output.show(f"hours      {made.hours:g}: {until}")
+    output.show(f"space      {size_text(plan, space)}")
+    trials = "as many as the time allows" if plan.trials is None else f"{plan.trials:,}"
+    output.show(f"trials     {trials}, sampler {space.sampler}; {plan.complete} complete already")
+    budget = space.budget.trials
+    if budget is not None and plan.trials is not None and plan.trials > budget:
+        whole = f"whole configurations of {plan.trials_each} trials"
+        output.show(f"           budget.trials {budget} is rounded up to {whole}")
+    if MIX in plan.folds:
+        unscored = "nothing is validated: those trials predict test and have no score"
+        output.show(f"           on fold {MIX} {unscored}")
+    known = "not known"
+    if plan.seconds_per_trial is not None:
+        known = f"about {duration(plan.seconds_per_trial)}"
+    output.show(f"one trial  {known} ({plan.basis})")
+    output.show(f"in all     {whole_text(plan, space)}")
+    if plan.hours is not None:
+        end = f"after {duration(plan.hours * 3600)} no trial begins"
+        output.show(f"hours      {plan.hours:g}: {end}; those that run are trained to their end")
 
 
-def size_text(made: Plan, searched: Space) -> str:
+def size_text(plan: Plan, space: Space) -> str:
     """Configurations, seeds and folds, each with its number."""
-    seeds = "1 seed" if len(made.seeds) == 1 else f"{len(made.seeds)} seeds"
-    folds = "1 fold" if len(made.folds) == 1 else f"{len(made.folds)} folds"
-    beside = f"× {seeds} × {folds} ({', '.join(map(str, made.folds))})"
-    if made.configurations is None:
-        ranges = [
-            name for name, setting in searched.settings.items() if setting.domain.count() is None
-        ]
-        return (
-            f"unlimited configurations ({', '.join(ranges)}: a range of decimal numbers) {beside}"
-        )
-    configurations = (
-        "1 configuration" if made.configurations == 1 else f"{made.configurations:,} configurations"
-    )
-    return f"{'' if made.exact else 'at most '}{configurations} {beside}"
+    seeds, folds = counted(len(plan.seeds), "seed"), counted(len(plan.folds), "fold")
+    beside = f"× {seeds} × {folds} ({', '.join(map(str, plan.folds))})"
+    if plan.configurations is None:
+        endless = []
+        for name, setting in space.settings.items():
+            if setting.domain.count() is None:
+                endless.append(name)
+        reason = f"{', '.join(endless)}: a range of decimal numbers"
+        return f"unlimited configurations ({reason}) {beside}"
+    most = "" if plan.exact else "at most "
+    return f"{most}{counted(plan.configurations, 'configuration')} {beside}"
 
 
-def whole_text(made: Plan, searched: Space) -> str:
+def whole_text(plan: Plan, space: Space) -> str:
     """The time of the whole search, and what it depends on."""
-    side_by_side = (
-        "1 trial at a time" if made.concurrent == 1 else f"{made.concurrent} trials side by side"
-    )
-    if made.seconds is None:
-        end = (
-            "not known"
-            if made.seconds_per_trial is None
-            else "until the hours are spent, or it is stopped"
-        )
+    side_by_side = "1 trial at a time"
+    if plan.concurrent != 1:
+        side_by_side = f"{plan.concurrent} trials side by side"
+    if plan.seconds is None:
+        end = "until the hours are spent, or it is stopped"
+        if plan.seconds_per_trial is None:
+            end = "not known"
         return f"{end}, {side_by_side}"
-    ends_early = searched.early_stopping is not None or "patience" in searched.settings
+    ends_early = space.early_stopping is not None or "patience" in space.settings
     less = ", less where trials end early" if ends_early else ""
-    return f"about {duration(made.seconds)} on an idle machine, {side_by_side}{less}"
+    return f"about {duration(plan.seconds)} on an idle machine, {side_by_side}{less}"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.home import check_ensemble
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import bring_members, check_ensemble, opened
+from va_search.cli.places import named_home
 from va_search.cli.trust import TrustCodeOption, allow_code
 from va_search.errors import counted
 
@@ -33,39 +34,34 @@ def register(
 ) -> None:
     """Put an ensemble with its members' weights into MLflow's model registry; a new version only if
     it changed."""
-    with command(as_json) as output, opened(home, writes=True) as at:
-        from va_search.ensemble.saved import read_ensemble
-        from va_search.report.standing import out_of_date
+    with command(as_json) as output, named_home(home).using(writes=True) as opened:
+        import va_search as va
 
         allow_code(trust_code)
-        check_ensemble(at, ensemble, lambda other: at.command("register", other))
-        found = read_ensemble(at, ensemble)
-        bring_members(at, found, "weights")
+        files = opened.files
+        check_ensemble(files, ensemble, lambda other: files.command("register", other))
+        saved = va.open_ensemble(ensemble, home=opened)
         output.note("reading weights, logging to MLflow …")
-        from va_search.serving.register import register as register_model
-
-        registered = register_model(at, found, name=name, tracking_uri=tracking_uri)
+        registered = saved.register(name=name, tracking_uri=tracking_uri)
         show(output, registered, tracking_uri)
-        remarks = out_of_date(at, found)
+        remarks = saved.remarks
         for remark in remarks:
             output.show(remark)
         output.done({**vars(registered), "remarks": remarks})
 
 
-def show(output: Output, registered: Registered, given: str | None) -> None:
-    """The version, and how to predict with it, where the tracking URI was `given`."""
-    done = "registered" if registered.new else "unchanged, registered before as"
-    output.show(
-        f"{done} {registered.uri}: {counted(registered.members, 'member')}, {registered.megabytes:.2g} MB of weights, "
-        f"{counted(registered.columns, 'feature column')}"
-    )
-    uri = shlex.quote(registered.tracking_uri)
+def show(output: Output, registered: Registered, named_uri: str | None) -> None:
+    """Show the version, and how to predict with it; `named_uri` is the tracking URI of the
+    command."""
+    state = "registered" if registered.new else "unchanged, registered before as"
+    members = counted(registered.members, "member")
+    columns = counted(registered.columns, "feature column")
+    size = f"{registered.megabytes:.2g} MB of weights"
+    output.show(f"{state} {registered.uri}: {members}, {size}, {columns}")
     output.show("predict a table of unseen recordings:")
-    hidden = given not in (None, registered.tracking_uri)
-    output.show(
-        f"  export MLFLOW_TRACKING_URI={uri}"
-        + ("  # with your user and password" if hidden else "")
-    )
-    output.show(
-        f"  mlflow models predict -m {registered.uri} --env-manager local -t csv -i features.csv -o out.json"
-    )
+    export = f"  export MLFLOW_TRACKING_URI={shlex.quote(registered.tracking_uri)}"
+    if named_uri not in (None, registered.tracking_uri):
+        export += "  # with your user and password"
+    output.show(export)
+    files = "-t csv -i features.csv -o out.json"
+    output.show(f"  mlflow models predict -m {registered.uri} --env-manager local {files}")

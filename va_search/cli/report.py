@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.home import check_ensemble, check_studies
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import check_ensemble, check_studies, opened
+from va_search.cli.places import opened
 from va_search.table import missing_text
 
 if TYPE_CHECKING:

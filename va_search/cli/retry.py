@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from functools import partial
+from typing import Annotated
 
 import typer
 
+from va_search.api.home import check_studies
+from va_search.api.study import OpenStudy
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
-from va_search.cli.places import check_studies, open_store, opened
+from va_search.cli.places import named_home
 
 EXAMPLE = "Example: va-search retry first --failed"
 
@@ -37,20 +40,20 @@ def retry(
     as_json: JsonOption = False,
 ) -> None:
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
-    with command(as_json) as output, opened(home) as at:
+    with command(as_json) as output:
+        import va_search as va
         from va_search.cli.search import run
-        from va_search.search.machine import Options
-        from va_search.search.space import read_space
-        from va_search.search.study import Study
 
-        check_studies(at, [study], lambda name, of: at.command("retry", of[0]))
-        found = Study(at, study)
-        document = found.document()
-        store = open_store(document["store_path"], data)
-        space = read_space(document["space"], store, path=found.folder / "study.json", name=study)
-        options = Options(address, concurrent, gpus_per_trial, tracking_uri)
-        only: Literal["failed", "begun"] = "failed" if failed else "begun"
-        summary = run(output, at, space, store, study=study, options=options, only=only)
+        opened = named_home(home)
+        with opened.using():
+            files = opened.files
+            check_studies(files, [study], lambda name, of: files.command("retry", of[0]))
+        options = va.Options(address, concurrent, gpus_per_trial, tracking_uri)
+
+        again = partial(
+            OpenStudy(opened, study).retry, failed_only=failed, store=data, options=options
+        )
+        summary = run(output, opened, again)
         if not summary.trained and not summary.failed:
             output.show("nothing to retry")
         output.done(vars(summary))

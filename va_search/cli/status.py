@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from va_search.api.home import check_studies, studies_of
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
-from va_search.cli.places import NOT_THERE, check_studies, opened, studies_of
+from va_search.cli.places import opened
 from va_search.errors import counted
 from va_search.table import DASH, Table, columns, number, row
 
@@ -204,7 +205,10 @@ def _show_contents(output: Output, home: Home) -> None:
 
     if home.url is None and not home.root.is_dir():
         folder = home.root.absolute().parent
-        raise InputError(f"home {home.root} (in {folder}) {NOT_THERE}")
+        raise InputError(
+            f"home {home.root} (in {folder}) does not exist: give the right one with --home, or run this in the "
+            "folder it is in"
+        )
     studies = [_progress(home, name) for name in studies_of(home)]
     ensembles = _ensembles(home)
     if studies:

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from va_search.api.home import check_studies
+from va_search.api.study import OpenStudy
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
-from va_search.cli.places import check_studies, opened
+from va_search.cli.places import named_home
 
 EXAMPLE = "Example: va-search stop first"
 
@@ -19,16 +21,12 @@ def stop(
 ) -> None:
     """Ask the running search of a study to stop as after Ctrl-C: everything is saved, its exit code
     is 130."""
-    with command(as_json) as output, opened(home) as at:
-        from va_search.search.study import Study
-        from va_search.storage.lease import ask_elsewhere
-
-        check_studies(at, [study], lambda name, of: at.command("stop", of[0]))
-        found = Study(at, study)
-        found.document()
-        searching = found.ask_to_stop() or ask_elsewhere(at, study)
+    with command(as_json) as output, named_home(home).using() as opened:
+        files = opened.files
+        check_studies(files, [study], lambda name, of: files.command("stop", of[0]))
+        searching = OpenStudy(opened, study).stop()
         if searching:
-            status = at.command("status", study)
+            status = files.command("status", study)
             output.show(
                 f"study {study}: asked its search to stop; it does within seconds ({status})"
             )

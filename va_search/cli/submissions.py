@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.ensembles import track_all
+from va_search.api.home import check_studies
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import check_complete, check_studies, opened
+from va_search.cli.places import named_home
 
 if TYPE_CHECKING:
-    from va_search.data.store import Store
-    from va_search.files import Home
     from va_search.submission.strategies import Submissions
 
 EXAMPLE = "Example: va-search submissions paper paper_folds --labels hidden-labels --out paper-submissions"
+SCORES = ("valence", "arousal", "score")
 
 
 def submissions(
@@ -54,56 +55,34 @@ def submissions(
     strategies without trials."""
     with (
         command(as_json) as output,
-        opened(home, "predictions", studies=studies, writes=True) as at,
+        named_home(home).using("predictions", studies=studies, writes=True) as opened,
     ):
-        from va_search.data.store import Store
-        from va_search.report.standing import searched_now
+        import va_search as va
 
+        files = opened.files
         check_studies(
-            at, studies, lambda name, of: at.command("submissions", *of, "--out", str(out))
+            files, studies, lambda name, of: files.command("submissions", *of, "--out", str(out))
         )
-        check_complete(at, studies)
-        for sentence in searched_now(at, studies):
-            output.note(sentence)
-        store = None if data is None else Store.open(data)
-        made = make(output, at, studies, out=out, store=store, labels=labels, prefix=prefix)
-        output.done(made.document())
+        submitted = va.write_submissions(
+            studies,
+            out,
+            labels=labels,
+            prefix=prefix,
+            store=data,
+            home=opened,
+            tracking=False,
+            note=output.note,
+        )
+        show(output, submitted)
+        output.show(f"saved {submitted.path}; submissions in {out}")
+        output.done(submitted.document())
         if tracking:
-            log(output, at, made, tracking_uri)
+            output.note("logging to MLflow …")
+            track_all(opened, submitted.ensembles, tracking_uri, output.note)
 
 
-def make(
-    output: Output,
-    home: Home,
-    studies: list[str],
-    *,
-    out: Path,
-    store: Store | None = None,
-    labels: Path | None = None,
-    prefix: str | None = None,
-) -> Submissions:
-    """Build, write and show all five."""
+def show(output: Output, made: Submissions) -> None:
+    """Show Table 6."""
     from va_search.report.tables.submissions import table_6
-    from va_search.submission.strategies import write_submissions
 
-    def watch(strategy: str) -> None:
-        output.note(f"{strategy} …")
-
-    made = write_submissions(
-        home, studies, out=out, store=store, labels=labels, prefix=prefix, watch=watch
-    )
-    for remark in made.remarks:
-        output.note(f"warning: {remark}")
     output.show(table_6(made.document()))
-    output.show(f"saved {made.path}; submissions in {out}")
-    return made
-
-
-def log(output: Output, home: Home, made: Submissions, tracking_uri: str | None) -> None:
-    """Log the ensembles to MLflow; the first failure is a warning and ends it, since the next would
-    fail alike."""
-    from va_search.cli.ensemble import log as log_one
-
-    for ensemble in made.ensembles:
-        if not log_one(output, home, ensemble, tracking_uri):
-            return

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.home import check_ensemble
+from va_search.cli.advice import after_ensemble
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
-from va_search.cli.places import bring_members, check_ensemble, open_store, opened
+from va_search.cli.places import named_home
 from va_search.errors import counted
 from va_search.table import number
 
 if TYPE_CHECKING:
     from va_search.ensemble.saved import Ensemble
-    from va_search.ensemble.verdict import Verdict
-    from va_search.files import Home
     from va_search.submission.writing import Submission
 
 EXAMPLE = "Example: va-search submit first-best --format recordings --out first-submission"
@@ -56,44 +56,28 @@ def submit(
 ) -> None:
     """Write the ensemble's test predictions on the label scale, clip them, then check that the
     files are complete."""
-    with command(as_json) as output, opened(home) as at:
-        from va_search.ensemble.saved import read_ensemble
-        from va_search.ensemble.verdict import verdict_of
-        from va_search.predictions.bank import Bank
-        from va_search.report.standing import out_of_date
-        from va_search.submission import submit as write
+    with command(as_json) as output, named_home(home).using() as opened:
+        import va_search as va
 
-        check_ensemble(at, ensemble, lambda name: at.command("submit", name, "--out", str(out)))
-        found = read_ensemble(at, ensemble)
-        bring_members(at, found, "predictions")
-        store = open_store(found.store, data)
-        written = write(
-            found, store, Bank(at.bank), format=format, out=out, sample=sample, replace=replace
-        )
-        show(output, found, written)
-        verdict = verdict_of(found)
-        remarks = out_of_date(at, found)
-        conclude(output, at, found, verdict, remarks)
-        document = {**vars(written), "folder": str(written.folder), "validation": found.scores}
-        output.done({**document, "verdict": verdict.document(), "remarks": remarks})
-
-
-def conclude(
-    output: Output, home: Home, ensemble: Ensemble, verdict: Verdict, remarks: list[str]
-) -> None:
-    """The verdict on what was written, what is out of date, and the better command where there is
-    one."""
-    from va_search.cli.advice import after_ensemble
-
-    output.show(f"verdict: {verdict.text}")
-    for remark in remarks:
-        output.show(remark)
-    if verdict.use_best:
-        output.show(f"next: {after_ensemble(home, ensemble, verdict)}")
+        files = opened.files
+        words = ("--out", str(out))
+        check_ensemble(files, ensemble, lambda name: files.command("submit", name, *words))
+        saved = va.open_ensemble(ensemble, home=opened)
+        written = saved.submit(out, format=format, sample=sample, store=data, replace=replace)
+        show(output, saved.document, written)
+        verdict, remarks = saved.verdict, saved.remarks
+        output.show(f"verdict: {verdict.text}")
+        for remark in remarks:
+            output.show(remark)
+        if verdict.use_best:
+            output.show(f"next: {after_ensemble(files, saved.document, verdict)}")
+        document = {**vars(written), "folder": str(written.folder)}
+        document |= {"validation": saved.document.scores, "verdict": verdict.document()}
+        output.done({**document, "remarks": remarks})
 
 
 def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
-    """What was written and what to expect of it."""
+    """Show what was written and what to expect of it."""
     state = "replaced" if written.replaced else "wrote"
     files = written.files[0] if len(written.files) == 1 else f"{len(written.files)} files"
     recordings = counted(written.recordings, "test recording")

@@ -124,6 +124,7 @@ def _wave(
                     explain=ray.deaths.explain,
                 )
             ],
+            progress_reporter=tune.CLIReporter(),  # a notebook's would clear our line of progress
             verbose=0,
         ),
     )

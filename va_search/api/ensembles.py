@@ -1,0 +1,546 @@
+"""Ensembles: build, compare, open; scores, members, weights; submission, predictions, registry.
+
+Conventions: scores are pooled CCCs on validation. `in_sample`: on the recordings that members and
+weights were chosen on, so too high. `out_of_fold`: the whole recipe again without the people who
+are scored; NaN where that is impossible. A blend has the members of its parts, each weight times
+the part's share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Literal
+
+from va_search.api.data import open_store
+from va_search.api.home import (
+    OpenHome,
+    bring_members,
+    check_complete,
+    check_ensemble,
+    check_studies,
+    open_home,
+    open_noted_store,
+)
+from va_search.api.progress import Note, progress_line, to_standard_error
+from va_search.api.study import OpenStudy, names_and_home
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from va_search.data.store import Store
+    from va_search.ensemble.compare import RecipeScores
+    from va_search.ensemble.explain import Explanation
+    from va_search.ensemble.material import Materials
+    from va_search.ensemble.saved import Ensemble, MeasuredOn
+    from va_search.ensemble.verdict import Verdict
+    from va_search.serving.predict import Written
+    from va_search.serving.register import Registered
+    from va_search.submission.strategies import Submissions
+    from va_search.submission.writing import Submission
+
+    Studies = OpenStudy | str | Sequence[OpenStudy | str]
+    AnyStore = Store | str | Path
+    AnyHome = OpenHome | str | Path | None
+
+DEFAULT_RECIPE = "bagged_greedy"
+BEST = "best"
+"""The recipe that takes the best single trial per target."""
+SCORES = ("valence", "arousal", "score")
+
+OverFolds = Literal["official", "all"]
+"""Members are judged on the official validation split, or on all folds."""
+
+
+@dataclass
+class OpenEnsemble:
+    """A saved ensemble of a home; make one with `build_ensemble`, `open_ensemble` or
+    `OpenHome.ensemble`. `document` is everything that is saved of it."""
+
+    home: OpenHome
+    document: Ensemble
+
+    def __repr__(self) -> str:
+        studies = ", ".join(self.document.studies)
+        return f"ensemble {self.name} of {studies}, recipe {self.document.recipe}\n{self.scores}"
+
+    @property
+    def name(self) -> str:
+        """The name it is saved under."""
+        return self.document.name
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """Rows: best single trial per target and ensemble, out-of-fold and in-sample; columns:
+        valence, arousal, score, with the ends of the 95 % interval of out-of-fold ones."""
+        import pandas as pd
+
+        rows = []
+        documents = {"best single": self.document.best_single, "ensemble": self.document.scores}
+        intervals = self.document.intervals or {}
+        for measured in ("out_of_fold", "in_sample"):
+            for title, scores in documents.items():
+                row: dict[str, Any] = {"measured": measured, "": title}
+                row |= {name: (scores.get(measured) or {}).get(name) for name in SCORES}
+                if measured == "out_of_fold":  # in-sample scores have no interval
+                    around = intervals.get(title.replace(" ", "_")) or {}
+                    for name in SCORES:
+                        low, high = around.get(name) or (None, None)
+                        row |= {f"{name}_low": low, f"{name}_high": high}
+                rows.append(row)
+        table = pd.DataFrame(rows).set_index(["measured", ""])
+        return table.astype(float)
+
+    @property
+    def members(self) -> pd.DataFrame:
+        """Members with weight, one row per dimension and trial, by weight; `ccc` is the member's
+        own, in-sample, `gain` what it adds to the ensemble, out-of-fold."""
+        import pandas as pd
+
+        columns = ["dimension", "study", "trial", "weight", "ccc", "gain", "source"]
+        columns += ["encoder", "fusion", "features", "seed"]
+        rows = []
+        for share, piece in self.document.pieces:
+            for dimension, weighted in piece.dimensions.items():
+                for member in weighted.members:
+                    row = {**member.model_dump(), "dimension": dimension}
+                    row["weight"] = share * member.weight
+                    row["features"] = "+".join(member.features or [])
+                    rows.append(row)
+        return pd.DataFrame(rows, columns=columns)
+
+    @property
+    def weights(self) -> dict[str, dict[str, float]]:
+        """Weights by dimension and trial; they sum to 1 in each dimension."""
+        weights: dict[str, dict[str, float]] = {}
+        for dimension, members in self.members.groupby("dimension", sort=False):
+            sums = members.groupby("trial", sort=False)["weight"].sum()
+            weights[str(dimension)] = {str(trial): float(sums[trial]) for trial in sums.index}
+        return weights
+
+    @property
+    def verdict(self) -> Verdict:
+        """A sentence (`.text`) on the ensemble beside its best single trial, out-of-fold."""
+        from va_search.ensemble.verdict import verdict_of
+
+        return verdict_of(self.document)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences on what is out of date: newer trials, an older explanation or model."""
+        from va_search.report.standing import out_of_date
+
+        return out_of_date(self.home.files, self.document)
+
+    def submit(
+        self,
+        out: str | Path,
+        *,
+        format: str = "recordings",
+        sample: str | Path | None = None,
+        store: AnyStore | None = None,
+        replace: bool = False,
+    ) -> Submission:
+        """Write the ensemble's test predictions to the folder `out`, read back and checked.
+
+        `format`: "recordings" (a CSV each), or "abaw" (one file in the order of the organisers'
+        `sample`). `store`: where it lies now if it was moved. An earlier submission of this
+        ensemble in `out` is replaced, with `replace` any output of va-search. InputError with all
+        problems."""
+        from va_search.predictions.bank import Bank
+        from va_search.submission import submit
+
+        bring_members(self.home, self.document, "predictions")
+        return submit(
+            self.document,
+            open_noted_store(self.document.store, store),
+            Bank(self.home.files.bank),
+            format=format,
+            out=Path(out),
+            sample=_path_or_none(sample),
+            replace=replace,
+        )
+
+    def predict(
+        self, store: AnyStore, split: str = "test", *, device: str = "auto"
+    ) -> pd.DataFrame:
+        """Predictions of a store's recordings from the members' weights, one row per frame.
+
+        Columns: recording, frame (0-based), valence, arousal, on the scale the ensemble was trained
+        on and clipped to its label range. The store needs the members' feature sets. InputError
+        with all problems."""
+        import pandas as pd
+
+        from va_search.api.study import frame_index
+        from va_search.metrics import DIMENSIONS
+
+        opened = open_store(store)
+        # the files' way: everything is checked once, and what is returned is what would be written
+        with TemporaryDirectory(prefix="va-search-predict-") as temporary:
+            out = Path(temporary) / "predictions"
+            self.write_predictions(opened, out, split, device=device)
+            recordings = opened.split(split)
+            parts = []
+            for recording in recordings:
+                parts.append(pd.read_csv(out / f"{recording.name}.csv")[list(DIMENSIONS)])
+        return pd.concat([frame_index(recordings), pd.concat(parts, ignore_index=True)], axis=1)
+
+    def write_predictions(
+        self,
+        store: AnyStore,
+        out: str | Path,
+        split: str = "test",
+        *,
+        device: str = "auto",
+        replace: bool = False,
+    ) -> Written:
+        """Predict a store's recordings from the members' weights and write a CSV for each to `out`.
+
+        `device`: "auto", "cpu" or a torch device. `replace` as in `submit`. InputError with all
+        problems."""
+        import time
+
+        from va_search.api.progress import duration
+        from va_search.predictions.bank import Bank
+
+        opened = open_store(store)
+        bring_members(self.home, self.document, "weights")
+        began = time.monotonic()
+        with progress_line("reading weights …", at_once=False) as line:
+            from va_search.serving.predict import checked_device, write_predictions
+
+            def watch(label: str, done: int, frames: int) -> None:
+                left = (time.monotonic() - began) * (frames - done) / max(done, 1)
+                share = done / max(frames, 1)
+                line.update(f"predicting: {share:.0%}, member {label}, about {duration(left)} left")
+
+            written = write_predictions(
+                self.document,
+                Bank(self.home.files.bank),
+                opened,
+                split,
+                Path(out),
+                device=checked_device(device),
+                replace=replace,
+                watch=watch,
+            )
+            line.update(f"predicted {written.rows:,} frames")
+            return written
+
+    def register(self, *, name: str | None = None, tracking_uri: str | None = None) -> Registered:
+        """Put the ensemble with its members' weights into MLflow's model registry; a new version
+        only if it changed.
+
+        `name`: of the model, by default the ensemble's. InputError for members without weights."""
+        with self.home.using(writes=True) as home:
+            bring_members(home, self.document, "weights")
+            from va_search.serving.register import register
+
+            return register(home.files, self.document, name=name, tracking_uri=tracking_uri)
+
+    def report(self, out: str | Path, **more: Any) -> Path:
+        """Write tables and figures of the ensemble and its studies to the folder `out`; returns its
+        report.html. `more` as in `write_report`."""
+        studies = self.document.studies
+        return write_report(studies, out, ensemble=self.name, home=self.home, **more)
+
+    def explain(
+        self, *, store: AnyStore | None = None, note: Note = to_standard_error
+    ) -> dict[str, Explanation]:
+        """Explain each dimension: where its weight lies, what each part adds, how alike members
+        are. Minutes for many candidates. The tables and pictures are kept beside the ensemble.
+
+        `store`: where it lies now if it was moved. `note` takes a warning if nothing can be
+        drawn."""
+        from va_search.api.explaining import explain
+
+        with self.home.using("predictions", studies=self.document.studies, writes=True):
+            return explain(self.home.files, self.document, _store_or_none(store), note)
+
+    def track(
+        self,
+        tracking_uri: str | None = None,
+        *,
+        explained: bool = False,
+        note: Note = to_standard_error,
+    ) -> bool:
+        """Log the ensemble to MLflow, where it is `explained` with its explanation's files.
+
+        False, and a warning to `note`, where that failed: the ensemble stands. `note` also hears of
+        registered models that are of earlier builds."""
+        from va_search.ensemble.fresh import content_id, explanation_folder, stale_models
+        from va_search.report.standing import register_advice
+        from va_search.tracking.door import tracking_place
+        from va_search.tracking.ensembles import log_ensemble
+        from va_search.tracking.models import older_versions
+        from va_search.tracking.shown import reason
+
+        files, built = self.home.files, self.document
+        folder = explanation_folder(files, built.name) if explained else None
+        server = tracking_place(files, tracking_uri)
+        try:
+            run = log_ensemble(server, built.model_dump(mode="json"), folder)
+            older = older_versions(server.uri, run, content_id(built), built.created_at)
+        except Exception as error:
+            note(
+                f"warning: not logged to MLflow ({reason(error, server.uri)}); the ensemble is "
+                "saved; the same command tries again"
+            )
+            return False
+        # those that this home knows of are among the remarks already
+        remarked = stale_models(files, built)
+        for model in older:
+            if model not in remarked:
+                note(register_advice(files, built, model))
+        return True
+
+
+def open_ensemble(name: str, *, home: AnyHome = None) -> OpenEnsemble:
+    """Open a saved ensemble of a home; InputError, with the names that are there, where it is
+    none."""
+    from va_search.ensemble.saved import read_ensemble
+
+    opened = open_home(home)
+    with opened.using():
+        check_ensemble(opened.files, name, lambda ensemble: f"open_ensemble({ensemble!r})")
+        return OpenEnsemble(opened, read_ensemble(opened.files, name))
+
+
+def build_ensemble(
+    studies: Studies,
+    *,
+    name: str,
+    recipe: str | Path = DEFAULT_RECIPE,
+    folds: OverFolds | None = None,
+    store: AnyStore | None = None,
+    home: AnyHome = None,
+    force: bool = False,
+    tracking: bool = True,
+    tracking_uri: str | None = None,
+    note: Note = to_standard_error,
+) -> OpenEnsemble:
+    """Choose members and weights per dimension from finished trials, and save the ensemble.
+
+    `studies`: one or several, open or by name. `recipe`: a file, or the name of one in ensembles/.
+    `folds`: what members are judged on, the recipe's own by default. `store`: where it lies now if
+    it was moved. The same name again takes newer trials in; another recipe or other studies need
+    `force`. `tracking`: log it to MLflow. `note` takes remarks. InputError with all problems."""
+    from va_search.ensemble.build import build
+    from va_search.ensemble.recipe import load_recipe
+
+    names, opened = names_and_home(studies, home)
+    with opened.using("predictions", studies=names, writes=True):
+        _check_candidates(opened, names, note)
+        chosen = load_recipe(recipe)
+        if folds is not None:
+            chosen = chosen.over(folds)
+        built = build(opened.files, names, chosen, name, _store_or_none(store), force=force)
+    ensemble = OpenEnsemble(opened, built)
+    if tracking:
+        ensemble.track(tracking_uri, note=note)
+    return ensemble
+
+
+@dataclass
+class Comparison:
+    """Recipes compared on the same candidates, the best out-of-fold first.
+
+    `advised` names the recipe to take and `verdict` says why, in a sentence. `left_out`: trials that
+    could not be members, by reason. `candidates`: trials that could."""
+
+    rows: list[RecipeScores]
+    measured_on: MeasuredOn
+    advised: str
+    verdict: str
+    candidates: int
+    left_out: Mapping[str, int]
+    notes: list[str]
+
+    def table(self) -> pd.DataFrame:
+        """Scores by recipe, out-of-fold, and the score in-sample (too high)."""
+        import pandas as pd
+
+        rows = []
+        for row in self.rows:
+            scores = {name: (row.out_of_fold or {}).get(name) for name in SCORES}
+            in_sample = row.in_sample["score"]
+            rows.append({"recipe": row.recipe, **scores, "score_in_sample": in_sample})
+        return pd.DataFrame(rows).set_index("recipe").astype(float)
+
+
+def compare_recipes(
+    studies: Studies,
+    *,
+    folds: OverFolds | None = None,
+    store: AnyStore | None = None,
+    home: AnyHome = None,
+    note: Note = to_standard_error,
+) -> Comparison:
+    """Rank all recipes out-of-fold on the trials of one study or several; nothing is saved.
+
+    Recipes that say their members' folds themselves, and blends, are left out."""
+    from va_search.ensemble.compare import compare
+    from va_search.ensemble.material import gather
+    from va_search.ensemble.recipe import known_recipes, load_recipe
+    from va_search.ensemble.saved import MeasuredOn
+
+    names, opened = names_and_home(studies, home)
+    recipes = []
+    for path in known_recipes().values():
+        recipe = load_recipe(path)
+        if recipe.members.folds is None and not recipe.of:
+            recipes.append(recipe)
+    outside = any(recipe.members.outside for recipe in recipes)
+    with opened.using("predictions", studies=names):
+        _check_candidates(opened, names, note)
+        materials = gather(opened.files, names, _store_or_none(store), outside=outside, folds=folds)
+        rows = compare(recipes, materials)
+    advised, verdict = advised_recipe(rows, materials)
+    return Comparison(
+        rows=rows,
+        measured_on=MeasuredOn.model_validate(materials.measured_on()),
+        advised=advised,
+        verdict=verdict,
+        candidates=len(materials.lines.candidates),
+        left_out=materials.lines.left_out,
+        notes=list(materials.notes),
+    )
+
+
+def advised_recipe(rows: Sequence[RecipeScores], materials: Materials) -> tuple[str, str]:
+    """The recipe to take, and why, in a sentence.
+
+    The default one, or the best single trial where that has the higher score, unless another recipe
+    is better than this one by more than chance: with few people the highest of several close scores
+    is highest by luck."""
+    from va_search.ensemble.compare import differences
+    from va_search.ensemble.verdict import judge
+
+    by_recipe = {row.recipe: row for row in rows}
+    highest = rows[0]
+    default, single = by_recipe.get(DEFAULT_RECIPE), by_recipe.get(BEST)
+    if (
+        default is None
+        or default.out_of_fold is None
+        or single is None
+        or single.out_of_fold is None
+    ):
+        # in-sample scores are highest for what fits most, so they decide nothing
+        chosen = (default or highest).recipe
+        reason = "There are no folds to compare recipes on"
+        return chosen, f"{reason}; recipe {chosen} is the default."
+    against_single = differences(default.predicted, single.predicted, materials)
+    verdict = judge(
+        default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}"
+    )
+    reference = single if verdict.use_best else default
+    if highest is reference or highest.out_of_fold is None or reference.out_of_fold is None:
+        return reference.recipe, verdict.text
+    gained = differences(highest.predicted, reference.predicted, materials)
+    outcome = judge(highest.out_of_fold, reference.out_of_fold, gained).outcome
+    if outcome == "same":  # of few candidates several recipes make one ensemble
+        return reference.recipe, verdict.text
+    if outcome == "better":
+        gain = highest.out_of_fold["score"] - reference.out_of_fold["score"]
+        better = f"Recipe {highest.recipe} is better than {reference.recipe}"
+        return highest.recipe, f"{better}, by {gain:.2g}, more than chance."
+    within = f"Recipe {highest.recipe} is higher than {reference.recipe} only within chance."
+    return reference.recipe, f"{verdict.text} {within}"
+
+
+def write_submissions(
+    studies: Studies,
+    out: str | Path,
+    *,
+    labels: str | Path | None = None,
+    prefix: str | None = None,
+    store: AnyStore | None = None,
+    home: AnyHome = None,
+    tracking: bool = True,
+    tracking_uri: str | None = None,
+    note: Note = to_standard_error,
+) -> Submissions:
+    """Build the paper's five ensembles and write their submissions to folders in `out`.
+
+    `labels`: a folder of test labels, a CSV per recording, to score on. `prefix`: how the
+    ensembles' names begin, by default the first study. A strategy without trials is named in its
+    row's `problem`. Other options as in `build_ensemble`."""
+    from va_search.submission import strategies
+
+    names, opened = names_and_home(studies, home)
+    with opened.using("predictions", studies=names, writes=True):
+        _check_candidates(opened, names, note)
+        submissions = strategies.write_submissions(
+            opened.files,
+            names,
+            out=Path(out),
+            store=_store_or_none(store),
+            labels=_path_or_none(labels),
+            prefix=prefix,
+            watch=lambda strategy: note(f"{strategy} …"),
+        )
+    for remark in submissions.remarks:
+        note(f"warning: {remark}")
+    if tracking:
+        track_all(opened, submissions.ensembles, tracking_uri, note)
+    return submissions
+
+
+def track_all(
+    home: OpenHome, ensembles: Sequence[Ensemble], tracking_uri: str | None, note: Note
+) -> None:
+    """Log ensembles to MLflow; the first failure ends it, since the next would fail alike."""
+    for document in ensembles:
+        if not OpenEnsemble(home, document).track(tracking_uri, note=note):
+            return
+
+
+def write_report(
+    studies: Studies,
+    out: str | Path,
+    *,
+    ensemble: str | None = None,
+    store: AnyStore | None = None,
+    home: AnyHome = None,
+    command: str = "",
+) -> Path:
+    """Write tables and figures of one study or several to the folder `out`; returns its
+    report.html.
+
+    `ensemble`: the one of Tables 2 and 3, by default the newest of these studies. `command`: how
+    the report says it was made. InputError for an `out` that holds other files of these names."""
+    from va_search.report.write import write
+
+    names, opened = names_and_home(studies, home)
+    with opened.using("predictions", studies=names):
+        check_studies(opened.files, names, lambda name, _: f"open_ensemble({name!r}).report(…)")
+        return write(
+            opened.files,
+            names,
+            store=_store_or_none(store),
+            out=Path(out),
+            ensemble=ensemble,
+            command=command,
+        )
+
+
+def _check_candidates(home: OpenHome, studies: Sequence[str], note: Note) -> None:
+    """InputError unless all are studies with complete trials; `note` hears which are being
+    searched."""
+    from va_search.report.standing import searched_now
+
+    check_studies(home.files, studies, lambda name, _: f"open_ensemble({name!r})")
+    check_complete(home.files, studies)
+    for sentence in searched_now(home.files, studies):
+        note(sentence)
+
+
+def _store_or_none(store: AnyStore | None) -> Store | None:
+    if store is None:
+        return None
+    return open_store(store)
+
+
+def _path_or_none(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -1,0 +1,243 @@
+"""One line of progress that keeps itself up to date, and a search's progress and end in words.
+
+Conventions: progress goes to standard error, on a terminal as one line, elsewhere as a line now and
+then; in a notebook as one output under the cell. Remarks stand beside it and stay."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from va_search.errors import counted
+
+if TYPE_CHECKING:
+    from va_search.files import Home
+    from va_search.search.session import Progress
+    from va_search.search.summary import Summary
+
+LINE_SECONDS = 15.0
+"""Where standard error is no terminal, progress is a line this often."""
+
+Note = Callable[[str], None]
+"""Takes a sentence that whoever started the job should read."""
+
+
+class ProgressLine:
+    """Progress as lines on a stream that is no terminal: one now and then."""
+
+    def __init__(self, note: Note, *, at_once: bool = True) -> None:
+        self.note = note
+        self._printed = time.monotonic() - (LINE_SECONDS if at_once else 0.0)
+
+    def update(self, text: str, *, at_once: bool = False) -> None:
+        """Show `text` in place of the text before, now or, unless `at_once`, when it is time."""
+        if at_once or time.monotonic() - self._printed >= LINE_SECONDS:
+            self._printed = time.monotonic()
+            self.note(text)
+
+
+class LiveLine(ProgressLine):
+    """Progress as one line that is written over, by `write`."""
+
+    def __init__(self, note: Note, write: Callable[[str], object]) -> None:
+        super().__init__(note)
+        self._write = write
+
+    def update(self, text: str, *, at_once: bool = False) -> None:
+        """Show `text` in place of the text before."""
+        self._write(text)
+
+
+def to_standard_error(text: str) -> None:
+    """Print a sentence on standard error: the `note` of who gives none."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def silent(*_: Any) -> None:
+    """Show nothing: the `note` or `progress` of who wants quiet."""
+
+
+@contextmanager
+def progress_line(begins: str, *, at_once: bool = True) -> Iterator[ProgressLine]:
+    """A line of progress, in the way that suits where the job runs; it begins with `begins`.
+
+    Unless `at_once`, a job of a few seconds prints nothing where the line can't be written over."""
+    if in_notebook():
+        yield LiveLine(to_standard_error, _notebook_output(begins))
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+
+    def note(text: str) -> None:
+        console.print(text, markup=False, soft_wrap=True)
+
+    if not console.is_terminal:  # a file or a pipe: nothing can be written over there
+        yield ProgressLine(note, at_once=at_once)
+        return
+    with console.status(begins) as status:
+        yield LiveLine(note, status.update)
+
+
+def in_notebook() -> bool:
+    """Tell if this process is a notebook's kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+def _notebook_output(begins: str) -> Callable[[str], object]:
+    """An output under the running cell, and the function that replaces its text."""
+    from IPython.display import display
+
+    handle = display({"text/plain": begins}, raw=True, display_id=True)
+    return lambda text: handle.update({"text/plain": text}, raw=True)
+
+
+@contextmanager
+def search_progress() -> Iterator[Callable[[Progress], None]]:
+    """A line of progress, and the function that shows a search on it."""
+    with progress_line("starting Ray …") as line:
+        remarked = 0
+        stopping = False
+
+        def show(progress: Progress) -> None:
+            nonlocal remarked, stopping
+            for remark in progress.remarks[remarked:]:
+                line.note(remark)
+            remarked = len(progress.remarks)
+            line.update(progress_text(progress), at_once=progress.stopping != stopping)
+            stopping = progress.stopping
+
+        yield show
+
+
+def progress_text(progress: Progress) -> str:
+    """Finished of planned, running, failed, the best so far, time left: one line."""
+    if progress.undelivered is not None:
+        to_go = counted(progress.undelivered, "trial")
+        return f"training done · updating MLflow: {to_go} to go (Ctrl-C leaves this to the next search)"
+    if progress.stopping:
+        return f"stopping: {progress.finished} finished are saved; Ctrl-C again stops at once"
+    if progress.lacks is not None:
+        return f"{progress.finished} finished · {progress.lacks} (Ctrl-C stops)"
+    finished, running = str(progress.finished), f"{progress.running} running"
+    if progress.planned is not None:  # None where only time bounds the trials
+        finished += f"/{progress.planned}"
+    if progress.device is not None:
+        running += f" on {progress.device}"
+    parts = [f"{finished} finished", running, f"{progress.failed} failed"]
+    if progress.best_valence is not None or progress.best_arousal is not None:
+        parts.append(f"best valence {_number(progress.best_valence)}")
+        parts.append(f"best arousal {_number(progress.best_arousal)} (validation)")
+    parts.append(duration(progress.seconds))
+    if progress.seconds_left is not None:
+        parts.append(f"about {duration(progress.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
+    """The end of a search in a few lines: counts, the best trials, failures, tracking."""
+    for warm in summary.warm_start:
+        yield warm_start_text(**warm)
+    if summary.found:
+        verb = "was" if summary.found == 1 else "were"
+        yield f"resumed: {counted(summary.found, 'trial')} {verb} complete already"
+    yield f"study {summary.study}: {counts_text(summary)} in {duration(summary.seconds)}"
+    for reason, count in summary.beside.items():
+        verb = "trial is" if count == 1 else "trials are"
+        not_counted = "not counted here, but by status, ensemble and report"
+        yield f"{count} more complete {verb} {reason}: {not_counted}"
+    if summary.devices:
+        devices = [f"{count} on {device}" for device, count in summary.devices.items()]
+        yield f"trained now: {', '.join(devices)}"
+    yield from _best_lines(summary)
+    if summary.recovered:
+        times = counted(summary.recovered, "time")
+        yield f"{times} a trial's process ended before it and another one went on with it"
+    if summary.failed:
+        status = home.command("status", summary.study)
+        yield f"failed trials keep their traceback ({status}); search again retries them"
+    if summary.reason:
+        yield f"stopped: {summary.reason}"
+    yield from _tracking_lines(summary)
+
+
+def _best_lines(summary: Summary) -> Iterator[str]:
+    """The best trial by measure and the Pareto set, or that nothing can be ranked."""
+    for measure, (trial, value) in summary.best.items():
+        line = f"best {measure:8} {_number(value)}  validation, in-sample best epoch  trial {trial}"
+        if measure == "score":
+            line += "  best single trial for both"
+        yield line
+    if summary.pareto:
+        yield "Pareto set: no other trial beats these on one dimension without losing on the other"
+    for point in summary.pareto or ():
+        pair = f"valence {_number(point['valence'])}  arousal {_number(point['arousal'])}"
+        yield f"  {pair}  validation, in-sample best epoch  trial {point['trial']}"
+    if summary.complete and not summary.best:
+        yield (
+            "no validation (train_val_mix): nothing to rank by; "
+            "the bank has each trial's test predictions"
+        )
+
+
+def _tracking_lines(summary: Summary) -> Iterator[str]:
+    """Trials that MLflow did not take, with the reason; nothing where it has everything."""
+    if summary.undelivered:
+        them = "it" if summary.undelivered == 1 else "them"
+        lacks = counted(summary.undelivered, "trial")
+        yield f"MLflow lacks {lacks}; the next search delivers {them}"
+        yield f"tracking: {summary.tracking_problem or 'too slow to take them all'}"
+    elif summary.tracking_problem:
+        yield f"tracking: {summary.tracking_problem}"
+
+
+def counts_text(summary: Summary) -> str:
+    """Trials that are complete, of how many if not all are, and what became of the others."""
+    parts = [f"{summary.trained} trained now", f"{summary.failed} failed"]
+    if summary.adopted:
+        parts.append(f"{summary.adopted} taken from other studies")
+    complete = counted(summary.complete, "trial")
+    if summary.missing:
+        parts.append(f"{summary.missing} missing")
+        complete = f"{summary.complete:,} of {counted(summary.planned or 0, 'trial')}"
+    return f"{complete} complete ({', '.join(parts)})"
+
+
+def warm_start_text(study: str, used: int, outside: int, unscored: int, other_data: int) -> str:
+    """Lessons of an earlier study for the sampler: counts of its trials, as in `Summary.warm_start`."""
+    text = f"warm start from {study}: {counted(used, 'trial')} learnt"
+    unused = []
+    if outside:
+        unused.append(f"{outside} outside this space")
+    if unscored:
+        unused.append(f"{unscored} without a score")
+    if unused:
+        text += f" ({', '.join(unused)})"
+    if other_data:
+        text += f"; {other_data} are of other data, of which only the ranking is meaningful"
+    return text
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person says them: 42 s, 2.5 min, 3.5 h."""
+    if seconds is None:
+        return "?"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _number(value: float | None) -> str:
+    """A CCC to three places; a dash where there is none."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"

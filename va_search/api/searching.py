@@ -1,0 +1,162 @@
+"""Plan, preview and run a search.
+
+Conventions: `space` is a YAML file, the name of one that comes with va-search (`any`), a dict of the
+same content, or a space that is loaded. `home` is a folder, a URL or an open home; by default the
+one of VA_SEARCH_HOME, or ./va-home. `options` say on what to run, and change no result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from va_search.api.data import open_store
+from va_search.api.home import OpenHome, open_home
+from va_search.api.progress import Note, search_progress, silent, to_standard_error
+from va_search.files import written_or_shipped
+
+if TYPE_CHECKING:
+    from va_search.api.study import OpenStudy
+    from va_search.data.store import Store
+    from va_search.files import Home
+    from va_search.search.configurations import Space
+    from va_search.search.credits import Credit
+    from va_search.search.machine import Options
+    from va_search.search.plan import Plan
+    from va_search.search.preview import Preview
+    from va_search.search.session import Progress
+    from va_search.tracking.delivery import Pictures
+    from va_search.trial import Trial
+
+    AnySpace = Space | Mapping[str, Any] | str | Path
+    AnyStore = Store | str | Path
+    AnyHome = OpenHome | str | Path | None
+
+
+def load_space(space: AnySpace, store: AnyStore) -> Space:
+    """The search space, checked against the store; InputError with every problem and its line."""
+    from va_search.search import space as spaces
+
+    if isinstance(space, spaces.Space):
+        return space
+    store = open_store(store)
+    if isinstance(space, Mapping):
+        return spaces.read_space(dict(space), store, path=Path("the space"), name="space")
+    return spaces.load_space(written_or_shipped(Path(space), "search_spaces"), store)
+
+
+def make_plan(
+    space: AnySpace, store: AnyStore, *, home: AnyHome = None, options: Options | None = None
+) -> Plan:
+    """Count the trials of a space and estimate their time from a few trained batches or finished
+    trials.
+
+    Nothing is written. InputError with everything that would keep the search from running."""
+    from va_search.search import plan
+
+    store = open_store(store)
+    with open_home(home).using() as opened:
+        return plan.make_plan(opened.files, load_space(space, store), store, options)
+
+
+def preview_search(
+    space: AnySpace,
+    store: AnyStore,
+    *,
+    study: str,
+    home: AnyHome = None,
+    options: Options | None = None,
+    warm_start: Sequence[str] = (),
+) -> Preview:
+    """The trials that `run_search` would train if it began now; nothing is trained or written.
+
+    InputError where `run_search` would refuse."""
+    from va_search.search.preview import make_preview
+
+    store = open_store(store)
+    space = load_space(space, store)
+    with open_home(home).using() as opened:
+        return make_preview(
+            opened.files, space, store, study=study, options=options, warm_start=warm_start
+        )
+
+
+def run_search(
+    space: AnySpace,
+    store: AnyStore,
+    *,
+    study: str,
+    home: AnyHome = None,
+    options: Options | None = None,
+    warm_start: Sequence[str] = (),
+    stop_after: float | None = None,
+    only: Literal["failed", "begun"] | None = None,
+    progress: bool | Callable[[Progress], None] = True,
+    note: Note | None = None,
+) -> OpenStudy:
+    """Train the space's trials under a study's name; the same call again goes on from what is
+    finished.
+
+    `warm_start`: earlier studies whose trials TPE learns first. `stop_after`: seconds of wall time
+    after which the search ends, whatever runs then. `only`: train again nothing but what `failed`,
+    or what was `begun` too. `progress`: a line in the terminal or notebook, or a function that is
+    called about once a second; False shows nothing. `note` takes each sentence to know beforehand;
+    by default it goes to standard error, or nowhere without progress.
+
+    Ctrl-C, the stop button of a notebook and SIGTERM end the search with everything finished saved
+    and raise Interrupted; TimeIsUp after `stop_after`. JobError when trials are missing for no
+    reason of the budget's (`.summary` says what there is). InputError with all `.problems` before
+    anything is trained."""
+    from va_search.api.study import OpenStudy
+    from va_search.search import run
+    from va_search.search.machine import Options as Machine
+
+    store = open_store(store)
+    space = load_space(space, store)
+    opened = open_home(home)
+    if note is None:
+        note = to_standard_error if progress else silent
+
+    def search(watch: Callable[[Progress], None]) -> OpenStudy:
+        summary = run.run_search(
+            opened.files,
+            space,
+            store,
+            study=study,
+            options=options or Machine(),
+            watch=watch,
+            note=note,
+            credit=credit_for(opened.files, space, store),
+            pictures=pictures_for(opened.files, space, store, study),
+            warm_start=warm_start,
+            only=only,
+            stop_after=stop_after,
+        )
+        return OpenStudy(opened, study, summary)
+
+    if progress is True:
+        with search_progress() as watch:
+            return search(watch)
+    return search(progress or silent)
+
+
+def credit_for(home: Home, space: Space, store: Store) -> Credit | None:
+    """The callable that tells a search how much trials add to an ensemble, where its objective asks
+    for that."""
+    if space.objective != "ensemble":
+        return None
+    from va_search.ensemble.credit import Credits
+
+    return Credits(home, store)
+
+
+def pictures_for(home: Home, space: Space, store: Store, study: str) -> Pictures:
+    """The callable that draws a study for its parent run in MLflow; imported when it first
+    draws."""
+
+    def pictures(trials: Sequence[Trial]) -> Mapping[str, Any]:
+        from va_search.report.study_page import study_page
+
+        return study_page(home, study, space.objective, store, trials)
+
+    return pictures

@@ -1,0 +1,305 @@
+"""A study: its trials as a table, failures, the best, training curves, predictions.
+
+Conventions: CCCs are measured on each trial's own validation recordings at the best epoch of each
+dimension, so they are in-sample; NaN where a trial has no validation (train_val_mix) or a setting
+does not apply. Predictions and annotations are on the source's scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from va_search.api.home import OpenHome, check_studies, open_home, open_noted_store
+from va_search.api.progress import Note, summary_lines, to_standard_error
+from va_search.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from va_search.data.store import Store
+    from va_search.ensemble.outside import Added
+    from va_search.report.standing import StudyProgress
+    from va_search.search.machine import Options
+    from va_search.search.study import Study
+    from va_search.search.summary import Summary
+    from va_search.trial import Trial
+
+MEASURES = ("valence", "arousal", "score")
+
+
+@dataclass
+class OpenStudy:
+    """A study of a home; make one with `run_search`, `open_study` or `OpenHome.study`.
+
+    `summary`: counts of the search that returned it; None where it was opened."""
+
+    home: OpenHome
+    name: str
+    summary: Summary | None = None
+
+    def __repr__(self) -> str:
+        if self.summary is None:
+            return f"study {self.name} in {self.home.files.place}"
+        return "\n".join(summary_lines(self.summary, self.home.files))
+
+    @property
+    def files(self) -> Study:
+        """The study's files under the home: space, asked trials, failures."""
+        from va_search.search.study import Study
+
+        return Study(self.home.files, self.name)
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """The search space as plain data."""
+        return dict(self.files.document()["space"])
+
+    @property
+    def store(self) -> Store:
+        """The store the study was begun on; InputError where it is not there any more."""
+        return open_noted_store(self.files.document()["store_path"], None)
+
+    def trials(self) -> pd.DataFrame:
+        """Complete trials, one row each, the best score first, indexed by trial id.
+
+        Columns: valence, arousal, score (CCC), epochs, seconds, source ("trained", or "outside" for
+        models from elsewhere), finished_at, and each setting, `features` joined by "+"."""
+        import pandas as pd
+
+        with self.home.using():
+            rows = [_trial_row(trial) for trial in self.files.bank.each_trial(self.name)]
+        if not rows:
+            return pd.DataFrame(columns=["trial", *MEASURES]).set_index("trial")
+        table = pd.DataFrame(rows).set_index("trial")
+        return table.sort_values("score", ascending=False, kind="stable")
+
+    def failures(self) -> pd.DataFrame:
+        """Trials whose last training failed, indexed by trial id: `reason`, the whole `traceback`,
+        and each setting."""
+        import pandas as pd
+
+        with self.home.using():
+            failures = self.files.failures()
+        rows = []
+        for trial in failures:
+            assert trial.failure is not None
+            traceback = trial.failure.traceback.strip()
+            row = {"trial": trial.id, "reason": trial.failure.reason, "traceback": traceback}
+            rows.append({**row, **_setting_columns(trial.noted_settings)})
+        columns = ["trial", "reason", "traceback"]
+        return pd.DataFrame(rows, columns=None if rows else columns).set_index("trial")
+
+    @property
+    def best(self) -> dict[str, tuple[str, float]]:
+        """The best trial and its CCC by measure: valence, arousal, score; empty without
+        validation."""
+        trials = self.trials()
+        best = {}
+        for measure in MEASURES:
+            scored = trials[measure].dropna()
+            if len(scored):
+                best[measure] = (str(scored.idxmax()), float(scored.max()))
+        return best
+
+    def curves(self, trial: str) -> pd.DataFrame:
+        """Training of a trial, one row per epoch: loss (mean over batches), ccc_valence,
+        ccc_arousal and score on validation, learning_rate, seconds."""
+        import pandas as pd
+
+        history = self._trial(trial).history
+        if not history:
+            return pd.DataFrame()
+        return pd.DataFrame([epoch.to_json() for epoch in history]).set_index("epoch")
+
+    def predictions(
+        self, trial: str, split: str = "validation", *, store: Store | str | Path | None = None
+    ) -> pd.DataFrame:
+        """Predictions of a complete trial beside the annotations, one row per frame.
+
+        Columns: recording, frame (0-based), valence, arousal, valence_annotation,
+        arousal_annotation (NaN where a frame has no label). `split`: "test", or "validation", which
+        are the recordings of the trial's own fold. `store`: where it lies now if it was moved."""
+        import numpy as np
+
+        from va_search.data.store import OFFICIAL, frames_hash, positions
+        from va_search.metrics import DIMENSIONS
+
+        with self.home.using("predictions", studies=[self.name]):
+            complete = self._trial(trial)
+            if split not in complete.predictions:
+                splits = list(complete.predictions)
+                raise InputError(f"trial {trial}: " + unknown_name("predictions", split, splits))
+            opened = open_noted_store(complete.store_path or "", store)
+            fold = opened.fold(OFFICIAL if complete.fold is None else complete.fold)
+            # validation is the trial's own fold's, test the same for all
+            recordings = fold.test if split == "test" else fold.validation
+            lines_up = frames_hash(recordings)
+            values = self.files.bank.read(self.name, trial, split, frames_hash=lines_up)
+        annotations = opened.annotations[positions(recordings)]
+        table = frame_index(recordings)
+        for column, dimension in enumerate(DIMENSIONS):
+            table[dimension] = np.asarray(values[:, column])
+        for column, dimension in enumerate(DIMENSIONS):
+            table[f"{dimension}_annotation"] = annotations[:, column]
+        return table
+
+    def standing(self) -> StudyProgress:
+        """Complete, failed and planned trials, and if the study is being searched now."""
+        from va_search.report.standing import progress_of
+
+        with self.home.using():
+            trials = list(self.files.bank.each_trial(self.name))
+            return progress_of(self.home.files, self.name, trials, self.files.failures())
+
+    def stop(self) -> bool:
+        """Ask the running search of the study to stop, as after Ctrl-C; False when none runs."""
+        from va_search.storage.lease import ask_elsewhere
+
+        with self.home.using():
+            self.files.document()
+            return self.files.ask_to_stop() or ask_elsewhere(self.home.files, self.name)
+
+    def retry(
+        self,
+        *,
+        failed_only: bool = False,
+        store: Store | str | Path | None = None,
+        options: Options | None = None,
+        **more: Any,
+    ) -> OpenStudy:
+        """Train again what failed, and unless `failed_only` what was left unfinished, whatever the
+        budget; nothing new.
+
+        `store`: where it lies now if it was moved. `more` as in `run_search` (progress, note)."""
+        from va_search.api.searching import run_search
+        from va_search.search.space import read_space
+
+        with self.home.using():
+            document = self.files.document()
+            opened = open_noted_store(document["store_path"], store)
+            path = self.files.folder / "study.json"
+            space = read_space(document["space"], opened, path=path, name=self.name)
+            return run_search(
+                space,
+                opened,
+                study=self.name,
+                home=self.home,
+                options=options,
+                only="failed" if failed_only else "begun",
+                **more,
+            )
+
+    def report(self, out: str | Path, **more: Any) -> Path:
+        """Write tables and figures of the study to the folder `out`; returns its report.html.
+
+        `more` as in `write_report`."""
+        from va_search.api.ensembles import write_report
+
+        return write_report([self], out, home=self.home, **more)
+
+    def _trial(self, trial: str) -> Trial:
+        bank = self.files.bank
+        if not bank.is_complete(self.name, trial):
+            trials = bank.trials(self.name)
+            raise InputError(f"study {self.name!r}: " + unknown_name("trial", trial, trials))
+        return bank.trial(self.name, trial)
+
+
+def open_study(name: str, *, home: OpenHome | str | Path | None = None) -> OpenStudy:
+    """Open a study of a home; InputError, with the names that are there, where it is none."""
+    opened = open_home(home)
+    with opened.using():
+        check_studies(opened.files, [name], lambda ensemble, _: f"open_ensemble({ensemble!r})")
+    return OpenStudy(opened, name)
+
+
+def import_predictions(
+    source: str | Path,
+    store: Store | str | Path,
+    *,
+    study: str,
+    home: OpenHome | str | Path | None = None,
+    note: Note | None = None,
+) -> list[Added]:
+    """Put the predictions of models from elsewhere into a study, an old or a new one.
+
+    `source`: a folder per model, in it a CSV per recording. The same call again changes nothing.
+    `note` takes remarks, by default on standard error. InputError with every model's problems, and
+    nothing is imported then."""
+    from va_search.api.data import open_store
+    from va_search.ensemble.outside import add_outside
+
+    note = note or to_standard_error
+    with open_home(home).using(writes=True) as opened:
+        bank = OpenStudy(opened, study).files.bank
+        studies = bank.studies()
+        added = add_outside(
+            bank,
+            study,
+            Path(source),
+            open_store(store),
+            lambda model: note(f"reading {model}"),
+        )
+        if study not in studies and studies:
+            note(f"{study!r} is new in the bank (others there: {', '.join(studies)})")
+    for model in added:
+        for remark in model.remarks:
+            note(f"warning: {remark}")
+    return added
+
+
+def names_and_home(
+    studies: OpenStudy | str | Sequence[OpenStudy | str], home: OpenHome | str | Path | None
+) -> tuple[list[str], OpenHome]:
+    """Names of studies that are given open or by name, and their home: the one of the open ones
+    unless `home` is given."""
+    if isinstance(studies, OpenStudy | str):
+        studies = [studies]
+    names = []
+    for study in studies:
+        if isinstance(study, str):
+            names.append(study)
+            continue
+        names.append(study.name)
+        # an open study knows its home, so that it need not be said again
+        home = study.home if home is None else home
+    return names, open_home(home)
+
+
+def frame_index(recordings: Iterable[Any]) -> pd.DataFrame:
+    """The columns recording and frame (0-based), one row per frame of the recordings, in their
+    order."""
+    import numpy as np
+    import pandas as pd
+
+    names: list[str] = []
+    frames = [np.empty(0, np.int64)]
+    for recording in recordings:
+        names += [recording.name] * recording.frames
+        frames.append(np.arange(recording.frames))
+    return pd.DataFrame({"recording": names, "frame": np.concatenate(frames)})
+
+
+def _trial_row(trial: Trial) -> dict[str, Any]:
+    """Return a complete trial as a row of `OpenStudy.trials`."""
+    row: dict[str, Any] = {"trial": trial.id}
+    for measure in MEASURES:
+        ccc = trial.ccc(measure)
+        row[measure] = float("nan") if ccc is None else ccc
+    for name in ("epochs", "seconds", "source", "finished_at"):
+        row[name] = getattr(trial, name)
+    return {**row, **_setting_columns(trial.noted_settings)}
+
+
+def _setting_columns(settings: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Settings as cells: lists as tuples, so that rows can be grouped by them."""
+    cells: dict[str, Any] = {}
+    for name, value in (settings or {}).items():
+        if name == "features":
+            cells[name] = "+".join(value)
+        else:
+            # a list can't be a key of a group
+            cells[name] = tuple(value) if isinstance(value, list) else value
+    return cells
