@@ -98,24 +98,24 @@ def shape(document: Document, schema: Mapping[str, Any]) -> list[Finding]:
 
 def _explained(document: Document, error: Any) -> Iterator[Finding]:
     """Findings for one of jsonschema's errors."""
-    place: Place = tuple(error.absolute_path)
+    location: Place = tuple(error.absolute_path)
     keys = error.schema.get("properties", {})
     if error.validator == "additionalProperties":
         for key in error.instance:
             if key not in keys:
                 sentence = unknown_name("key", key, keys)
-                yield document.find_wrong("unknown-key", "error", (*place, str(key)), sentence)
+                yield document.find_wrong("unknown-key", "error", (*location, str(key)), sentence)
     elif error.validator == "required":
         for key in error.validator_value:
             if key not in error.instance:
                 sentence = missing(TYPES.get(keys.get(key, {}).get("type"), "a value"))
-                yield document.find_wrong("missing-key", "error", (*place, key), sentence)
-    elif "resources" in place:
+                yield document.find_wrong("missing-key", "error", (*location, key), sentence)
+    elif "resources" in location:
         sentence = expected_found(WORDS["int"], error.instance)
         sentence += "; Ray takes no other here (a share of a GPU: --gpus-per-trial)"
-        yield document.find_wrong("resources", "error", place, sentence)
+        yield document.find_wrong("resources", "error", location, sentence)
     else:
-        yield document.find_wrong("shape", "error", place, _wrong_value(place, error))
+        yield document.find_wrong("shape", "error", location, _wrong_value(location, error))
 
 
 def _wrong_value(place: Place, error: Any) -> str:
@@ -142,16 +142,16 @@ def _min_workers(document: Document) -> Iterator[Finding]:
 
 def _provider_keys(document: Document) -> Iterator[Finding]:
     provider = document.at("provider")
-    known = PROVIDER_KEYS.get(str(provider.get("type")))
-    if known is None:
+    keys = PROVIDER_KEYS.get(str(provider.get("type")))
+    if keys is None:
         return
-    known = known | {
+    keys = keys | {
         "type",
         "cache_stopped_nodes",
         "disable_node_updaters",
         "disable_launch_config_check",
     }
     for key in provider:
-        if key not in known:
-            sentence = f"{unknown_name('key', key, known)}; Ray reads over it"
+        if key not in keys:
+            sentence = f"{unknown_name('key', key, keys)}; Ray reads over it"
             yield document.find_wrong("unknown-key", "warning", ("provider", key), sentence)

@@ -214,11 +214,11 @@ def _list_rows(
         line_of.setdefault(recording.name, line)
         listing.recordings.append(recording)
     if without_rate and dataset is not None:
-        more = ""
+        also = ""
         if len(without_rate) > 1:
-            more = f" (and {counted(len(without_rate) - 1, 'more row')})"
+            also = f" (and {counted(len(without_rate) - 1, 'more row')})"
         listing.problems.append(
-            f"{path}:{without_rate[0]}: no frames_per_second here nor in dataset.yaml{more}; give it in one of them"
+            f"{path}:{without_rate[0]}: no frames_per_second here nor in dataset.yaml{also}; give it in one of them"
         )
 
 
@@ -228,7 +228,7 @@ def _misspelled(path: Path, unused: list[str]) -> list[str]:
     problems = []
     for name in unused:
         synonym = OTHER_KEYS.get(name.lower())
-        meant = [known for known in OPTIONAL if known == synonym or plain(known) == plain(name)]
+        meant = [key for key in OPTIONAL if key == synonym or plain(key) == plain(name)]
         if meant:
             problems.append(
                 f"{path}:1: column {name!r} is not read; did you mean {meant[0]!r}? Call it so, or take it out"
@@ -392,8 +392,8 @@ def _frame_rate(row: dict[str, str], dataset: Dataset | None, problems: list[str
 
 def _unnamed(folder: Folder, recordings: list[TableSource]) -> list[str]:
     """Warnings for data files that no row of recordings.csv names."""
-    known = {recording.files[0].name for recording in recordings}
-    unnamed = [name for name in folder.tables if name not in known]
+    named = {recording.files[0].name for recording in recordings}
+    unnamed = [name for name in folder.tables if name not in named]
     texts = [
         f"{folder.path / name}: no row in recordings.csv, so not imported"
         for name in unnamed[:UNNAMED_SHOWN]

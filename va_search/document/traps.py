@@ -199,8 +199,8 @@ def _trap_of(text: str, kind: str) -> str | None:
     number = _number(text, kind)
     if number is None:
         return f"found {text}, which is no number; write {quoted}"
-    others = dict.fromkeys([*_meant(text), f"{number}"])
-    return f"YAML reads {text} as {number}{_base(text)}; write {', '.join(others)}, or {quoted}"
+    instead = dict.fromkeys([*_meant(text), f"{number}"])
+    return f"YAML reads {text} as {number}{_base(text)}; write {', '.join(instead)}, or {quoted}"
 
 
 def _number(text: str, kind: str) -> int | float | None:

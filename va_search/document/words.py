@@ -75,8 +75,8 @@ def explain(
         kind, steps, value = detail["type"], detail["loc"], detail["input"]
         if kind in ("extra_forbidden", "invalid_key"):
             parent, forms, _ = _follow(model, steps[:-1])
-            known = () if parent else also
-            sentences[(*parent, steps[-1])] = _unknown_key(steps[-1], forms, known)
+            more_keys = () if parent else also
+            sentences[(*parent, steps[-1])] = _unknown_key(steps[-1], forms, more_keys)
             continue
         location, forms, description = _follow(model, steps)
         if kind == "missing":
@@ -95,8 +95,8 @@ def explain(
     # A form that was recognised has problems of its own, deeper down: those say more.
     deepest = []
     for location, sentence in sentences.items():
-        deeper = [other for other in sentences if location == other[: len(location)]]
-        if deeper == [location]:
+        inside = [deeper for deeper in sentences if location == deeper[: len(location)]]
+        if inside == [location]:
             deepest.append((location, sentence))
     return deepest
 
@@ -198,21 +198,21 @@ def _is_model(form: Any) -> bool:
 def _wrong_form(place: Place, forms: Sequence[Any], description: str | None, value: Any) -> str:
     """Say which forms a value may have that has none of them."""
     menus = [form for form in forms if get_origin(form) is Literal]
-    others = [form for form in forms if form not in menus and form is not types.NoneType]
-    if menus and not others:
+    free = [form for form in forms if form not in menus and form is not types.NoneType]
+    if menus and not free:
         return wrong_name(place, get_args(menus[0]), value)
     return expected_found(description or any_of(form_words(forms)), value)
 
 
 def _unknown_key(key: Any, forms: Sequence[Any], also: Collection[str]) -> str:
     """Say that a key is unknown, with the right one for what people often call it."""
-    known = set(also)
+    keys = set(also)
     meant: str | None = None
     for form in forms:
         if _is_model(form):
-            known.update(field.alias or name for name, field in form.model_fields.items())
+            keys.update(field.alias or name for name, field in form.model_fields.items())
             meant = getattr(form, "SYNONYMS", {}).get(str(key).lower(), meant)
-    return unknown_name("key", key, known, meant=meant if meant in known else None)
+    return unknown_name("key", key, keys, meant=meant if meant in keys else None)
 
 
 def _follow(model: Any, steps: Sequence[str | int]) -> tuple[Place, list[Any], str | None]:

@@ -92,9 +92,9 @@ class Recipe:
         """Return this recipe with members on these folds; InputError where its parts say that
         themselves."""
         if self.of or self.members.folds == MIX:
-            why = "its parts say that themselves" if self.of else f"trials {NO_VALIDATION}"
+            reason = "its parts say that themselves" if self.of else f"trials {NO_VALIDATION}"
             raise InputError(
-                f"recipe {self.name}: its members' folds can't be changed to {folds}: {why}"
+                f"recipe {self.name}: its members' folds can't be changed to {folds}: {reason}"
             )
         members = {**(self.document.get("members") or {}), "folds": folds}
         document = {**self.document, "members": members}
@@ -131,7 +131,7 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
         raise InputError(
             f"{file.path}: this is a search space (`va-search search`), expected a recipe such as `method: greedy`"
         )
-    reader = RecipeReader(file, document, folder)
+    reader = MethodReader(file, document, folder)
     declared = document.get("members")
     members: Members | None = file.checked(
         Members, {} if declared is None else declared, ("members",)
@@ -152,7 +152,7 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
     return Recipe(name, document, members, plans, among, of)
 
 
-class RecipeReader:
+class MethodReader:
     """Reads the parts of a recipe that depend on its method; problems are noted in its file.
 
     `shared` are the keys that hold for both dimensions; recipes are looked for in `folder`
@@ -237,16 +237,16 @@ class RecipeReader:
         auto: Auto | None = self.file.checked(Auto, self.shared)
         recipes: dict[str, Recipe] = {}
         for index, name in enumerate(auto.among if auto else ()):
-            place = ("among", index)
+            location = ("among", index)
             if name in recipes:
-                self.file.problem(place, f"recipe {name!r} is given twice; keep one")
+                self.file.problem(location, f"recipe {name!r} is given twice; keep one")
                 continue
-            recipe = self._named(name, place, OF_RECIPES)
+            recipe = self._named(name, location, OF_RECIPES)
             if recipe is not None and recipe.members.folds is not None:
                 sentence = (
                     f"recipe {name!r} says its members' folds itself and can't be chosen from"
                 )
-                self.file.problem(place, sentence)
+                self.file.problem(location, sentence)
             elif recipe is not None:
                 recipes[name] = recipe
         return tuple(recipes.values())
@@ -287,12 +287,12 @@ class RecipeReader:
 
     def refuse_choices(self, plans: Mapping[str, Pipeline]) -> None:
         """Note what members without validation don't allow: nothing can be chosen or matched."""
-        why = f"members {NO_VALIDATION}: nothing can be chosen"
+        reason = f"members {NO_VALIDATION}: nothing can be chosen"
         if not plans:
-            self.file.problem(("method",), f"{why}; allowed: mean")
+            self.file.problem(("method",), f"{reason}; allowed: mean")
         for plan in plans.values():
             if plan.method != "mean":
-                sentence = f"{why}, so method {plan.method} can't be; allowed: mean"
+                sentence = f"{reason}, so method {plan.method} can't be; allowed: mean"
                 self.file.problem(("method",), sentence)
             shared = plan.shared
             choosing = {
@@ -303,9 +303,9 @@ class RecipeReader:
             }
             for key, is_chosen in choosing.items():
                 if is_chosen:
-                    self.file.problem((key,), f"{why}, so `{key}` can't be; leave it out")
+                    self.file.problem((key,), f"{reason}, so `{key}` can't be; leave it out")
             if len(plan.filters) > 1:
-                sentence = f"{why}: give one window and one delay, not several to choose from"
+                sentence = f"{reason}: give one window and one delay, not several to choose from"
                 self.file.problem(("smooth",), sentence)
 
 
@@ -320,10 +320,10 @@ def _path_of(recipe: str) -> Path:
             if folder is not None and (folder / f"{recipe}.yaml").is_file():
                 return folder / f"{recipe}.yaml"
     if named and path.name == recipe:
-        known = known_recipes()
-        if recipe in known:
-            return known[recipe]
-        unknown = unknown_name("recipe", recipe, known)
+        recipes = known_recipes()
+        if recipe in recipes:
+            return recipes[recipe]
+        unknown = unknown_name("recipe", recipe, recipes)
         raise InputError(f"{unknown}; recipes are YAML files, looked up in {FOLDER}/")
     raise InputError(f"{path}: no such recipe file")
 

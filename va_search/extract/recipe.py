@@ -156,7 +156,7 @@ def load_recipe(path: Path) -> Recipe:
     missing weights file."""
     file = YamlFile.read(path)
     document = file.expect_mapping("a feature recipe")
-    reader = RecipeReader(file, path.parent.resolve())
+    reader = EntryReader(file, path.parent.resolve())
     entries: RecipeEntries | None = file.checked(RecipeEntries, document)
     # What can be read is checked even where the keys above it are wrong: all problems at once.
     listed = document.get("feature_sets")
@@ -175,7 +175,7 @@ def load_recipe(path: Path) -> Recipe:
     return recipe
 
 
-class RecipeReader:
+class EntryReader:
     """Reads the entries of one file; problems are noted there.
 
     `folder` is where an extractor's settings look for files."""

@@ -218,8 +218,8 @@ class Subset:
             grown: dict[int, int] = {}
             for size, number in ways.items():
                 for taken in range(group.low, group.high + 1):
-                    more = number * math.comb(len(group.names), taken)
-                    grown[size + taken] = grown.get(size + taken, 0) + more
+                    choices = math.comb(len(group.names), taken)
+                    grown[size + taken] = grown.get(size + taken, 0) + number * choices
             ways = grown
         return sum(number for size, number in ways.items() if self.low <= size <= self.high)
 
@@ -233,8 +233,8 @@ class Subset:
     def contains(self, value: Any) -> bool:
         if not isinstance(value, list | tuple) or not self.low <= len(value) <= self.high:
             return False
-        known = set(chain.from_iterable(group.names for group in self.groups))
-        if len(set(value)) < len(value) or not known.issuperset(value):
+        names = set(chain.from_iterable(group.names for group in self.groups))
+        if len(set(value)) < len(value) or not names.issuperset(value):
             return False
         return all(group.low <= group.taken(value) <= group.high for group in self.groups)
 

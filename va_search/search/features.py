@@ -93,10 +93,10 @@ class _FeaturesReader:
             sentence = expected_found("names of feature sets, or all", raw)
             self.file.problem(place, sentence)
             return []
-        known = list(self.store.feature_sets)  # a list: a name may be anything, even a mapping
-        unknown = [name for name in names if name not in known]
+        menu = list(self.store.feature_sets)  # a list: a name may be anything, even a mapping
+        unknown = [name for name in names if name not in menu]
         for name in unknown:
-            self.file.problem(place, unknown_name("feature set", name, known))
+            self.file.problem(place, unknown_name("feature set", name, menu))
         if unknown:
             return []
         if len(set(names)) < len(names):
@@ -107,7 +107,7 @@ class _FeaturesReader:
 
     def subset(self, form: SubsetForm, place: Place) -> Subset | None:
         """The subset of a form; None when there are problems."""
-        before = len(self.file.problems)
+        noted = len(self.file.problems)
         inner = (*place, "subset")
         by_modality = isinstance(form.subset, dict)
         groups: list[Group] = []
@@ -122,7 +122,7 @@ class _FeaturesReader:
         total = sum(group.high for group in groups)
         capped = by_modality or form.subset == ALL
         low, high = self._bounds(form, max(total, 1), place, low=1, capped=capped)
-        if len(self.file.problems) > before:
+        if len(self.file.problems) > noted:
             return None
         if not by_modality:
             groups = [Group("", groups[0].names, low, high)]
@@ -159,11 +159,9 @@ class _FeaturesReader:
             if not sets:
                 return []
             names = sets[0]
-        others = [name for name in names if name not in members]
-        if others:
-            sentence = (
-                f"not of modality {modality!r}: {', '.join(others)} (it has: {', '.join(members)})"
-            )
+        strangers = [name for name in names if name not in members]
+        if strangers:
+            sentence = f"not of modality {modality!r}: {', '.join(strangers)} (it has: {', '.join(members)})"
             self.file.problem(place, sentence)
             return []
         low, high = self._bounds(form, len(names), place, low=0, capped=form.of == ALL)
@@ -176,11 +174,11 @@ class _FeaturesReader:
         problem elsewhere."""
         least = low if form.min is None else form.min
         most = number if form.max is None else form.max
-        more = "can't be more than the feature sets there are, but got"
+        too_many = "can't be more than the feature sets there are, but got"
         if most > number and not capped:
-            self.file.problem((*place, "max"), f"`max` {more} (max={most}, {number})")
+            self.file.problem((*place, "max"), f"`max` {too_many} (max={most}, {number})")
         if least > number:
-            self.file.problem((*place, "min"), f"`min` {more} (min={least}, {number})")
+            self.file.problem((*place, "min"), f"`min` {too_many} (min={least}, {number})")
         if least > most:
             sentence = f"`min <= max` must hold, but got (min={least}, max={most})"
             self.file.problem((*place, "min"), sentence)

@@ -120,10 +120,10 @@ class Sameness:
         document = settings.model_dump(mode="json")
         for value in values:
             try:
-                other = TrialSettings(**{**document, name: value})
+                changed = TrialSettings(**{**document, name: value})
             except ValueError:
                 continue
-            if self.meaning(other) == meaning:
+            if self.meaning(changed) == meaning:
                 yield value
 
 

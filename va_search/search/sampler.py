@@ -98,12 +98,12 @@ class Sampler:
         """Make a new study of everything told and asked, without what else Optuna kept."""
         import optuna
 
-        told = kept(self._told)
+        remembered = kept(self._told)
         self.study = self._new_study(self.study.sampler)
-        self.study.add_trials([_complete_trial(point, trials) for point, trials in told])
-        self._size = len(told) + len(self._open)
+        self.study.add_trials([_complete_trial(point, trials) for point, trials in remembered])
+        self._size = len(remembered) + len(self._open)
         # Configurations that still train count as running, under new numbers.
-        for number, asked in enumerate(self._open, start=len(told)):
+        for number, asked in enumerate(self._open, start=len(remembered)):
             parameters, distributions = asked.point
             running = optuna.trial.create_trial(
                 state=optuna.trial.TrialState.RUNNING,
@@ -128,9 +128,9 @@ def kept(told: list[tuple[Parameters, TrialValues]]) -> list[tuple[Parameters, T
     if len(told) <= KEPT:
         return told
     order = by_rank(np.array([mean(list(values.values())) for _, values in told]))
-    others = np.sort(order[BEST:])
-    even = np.linspace(0, len(others) - 1, KEPT - BEST).round().astype(int)
-    numbers = np.sort(np.concatenate([order[:BEST], others[even]]))
+    worse = np.sort(order[BEST:])
+    even = np.linspace(0, len(worse) - 1, KEPT - BEST).round().astype(int)
+    numbers = np.sort(np.concatenate([order[:BEST], worse[even]]))
     return [told[number] for number in numbers]
 
 

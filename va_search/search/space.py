@@ -4,14 +4,14 @@ validated whole. Declarations: see space_document.py and features.py."""
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from va_search.data.store import Store
 from va_search.document import YamlFile
-from va_search.document.words import Place, expected_found, missing
+from va_search.document.words import Place, missing
 from va_search.errors import InputError, unknown_name
 from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import Domain
@@ -40,11 +40,9 @@ def load_space(path: Path, store: Store) -> Space:
     return _read(YamlFile.read(path), store, path.stem)
 
 
-def read_space(
-    document: Any, store: Store, *, path: Path, name: str, lines: Mapping[Place, int] | None = None
-) -> Space:
+def read_space(document: Any, store: Store, *, path: Path, name: str) -> Space:
     """Read a search space from the document of the file at `path`; errors as in `load_space`."""
-    return _read(YamlFile(path, document, lines), store, name)
+    return _read(YamlFile(path, document), store, name)
 
 
 def _read(file: YamlFile, store: Store, name: str) -> Space:
@@ -55,7 +53,11 @@ def _read(file: YamlFile, store: Store, name: str) -> Space:
         )
     document = with_own_models(document, Path(file.path))
     header = read_header(file, store)
-    settings = _read_settings(document.get("settings", {}), store, file)
+    # The settings are read even where the header is wrong: all problems at once.
+    declared = document.get("settings")
+    settings: dict[str, Setting] = {}
+    if isinstance(declared, dict):
+        settings = _read_settings(declared, store, file)
     if header is not None and header.sampler == "grid":
         _refuse_infinite(settings, file)
     file.stop()
@@ -70,29 +72,25 @@ def _read(file: YamlFile, store: Store, name: str) -> Space:
     return space
 
 
-def _read_settings(declared: Any, store: Store, file: YamlFile) -> dict[str, Setting]:
+def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> dict[str, Setting]:
     """The settings of a space by name, as declared."""
-    if not isinstance(declared, dict):
-        sentence = expected_found("settings and what they may be", declared)
-        file.problem(("settings",), sentence)
-        return {}
     if "features" not in declared:
         sentence = missing("feature sets, such as features: all")
         file.problem(("settings", "features"), sentence)
     domains: dict[str, Domain | None] = {}
     for name, value in declared.items():
-        place = ("settings", name)
+        location = ("settings", name)
         if name in ELSEWHERE:
             sentence = (
                 f"`{name}` is no setting of a space; use `{ELSEWHERE[name]}` at the top level"
             )
-            file.problem(place, sentence)
+            file.problem(location, sentence)
         elif name not in KNOWN and setting_field(name) is None:
-            file.problem(place, unknown_name("setting", name, KNOWN))
+            file.problem(location, unknown_name("setting", name, KNOWN))
         elif name == "features":
-            domains[name] = read_features(value, store, place, file)
+            domains[name] = read_features(value, store, location, file)
         else:
-            domains[name] = read_domain(name, value, place, file)
+            domains[name] = read_domain(name, value, location, file)
     settings = {}
     for name, domain in domains.items():
         value = declared[name]
@@ -133,7 +131,7 @@ def _circle(waiting: dict[str, Setting]) -> list[str]:
     at the end."""
     walk = [next(iter(waiting))]
     while walk.count(walk[-1]) < 2:
-        walk.append(next(other for other in waiting[walk[-1]].when if other in waiting))
+        walk.append(next(name for name in waiting[walk[-1]].when if name in waiting))
     return walk[walk.index(walk[-1]) :]
 
 
@@ -143,7 +141,7 @@ def _check_reachable(space: Space, file: YamlFile) -> None:
         if not setting.when:
             continue
         deciding = _deciding(space, name)
-        names = [other for other in space.settings if other in deciding]
+        names = [setting for setting in space.settings if setting in deciding]
         tried = list(islice(space.combinations(names), TRIED))
         if len(tried) < TRIED and not any(space.in_play(name, chosen) for chosen in tried):
             text = "these conditions never hold together, so they exclude everything"
@@ -155,10 +153,10 @@ def _deciding(space: Space, name: str) -> set[str]:
     deciding: set[str] = set()
     waiting = list(space.settings[name].when)
     while waiting:
-        other = waiting.pop()
-        if other not in deciding:
-            deciding.add(other)
-            waiting += space.settings[other].when
+        condition = waiting.pop()
+        if condition not in deciding:
+            deciding.add(condition)
+            waiting += space.settings[condition].when
     return deciding
 
 
@@ -173,12 +171,12 @@ def _check_early_stopping(space: Space, file: YamlFile) -> None:
     epochs = default if setting is None else max(setting.domain.values())
     if early.grace_epochs < epochs:
         return
-    place: Place = ("early_stopping",)
+    location: Place = ("early_stopping",)
     if "grace_epochs" in space.document["early_stopping"]:
-        place = ("early_stopping", "grace_epochs")
+        location = ("early_stopping", "grace_epochs")
     at_most = " at most" if setting is not None and setting.domain.count() != 1 else ""
     file.problem(
-        place,
+        location,
         f"`grace_epochs < epochs` must hold, or no trial is ever stopped, but got (grace_epochs={early.grace_epochs}, "
         f"epochs={epochs}{at_most}); lower it, or leave `early_stopping` out",
     )

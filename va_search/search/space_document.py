@@ -39,7 +39,6 @@ from va_search.document.words import (
     expected_found,
     form_words,
     forms_of,
-    missing,
 )
 from va_search.errors import unknown_name
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
@@ -76,7 +75,7 @@ class EarlyStopping(StrictModel):
 
 
 class SpaceHeader(StrictModel):
-    """Everything of a search space but its settings."""
+    """The keys of a search space; its `settings` are read one by one."""
 
     sampler: Annotated[
         Literal["grid", "random", "tpe"],
@@ -90,6 +89,9 @@ class SpaceHeader(StrictModel):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]  # noqa: RUF012
     folds: Annotated[list[int | str], Field(min_length=1)] = ["official"]  # noqa: RUF012
     early_stopping: EarlyStopping | None = None
+    settings: Annotated[
+        dict[str, Any], Field(description="what may vary, such as settings: {features: all}")
+    ]
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -121,13 +123,11 @@ class SpaceHeader(StrictModel):
 
 def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     """Read the header of a space; None when there are problems, which then are noted."""
-    before = len(file.problems)
-    if "settings" not in file.data:
-        file.problem(("settings",), missing("what may vary, such as settings: {features: all}"))
-    document = {key: value for key, value in file.data.items() if key != "settings"}
+    noted = len(file.problems)
+    document = dict(file.data)
     if isinstance(document.get("folds"), str):
         document["folds"] = _named_folds(document["folds"], store, file)
-    header: SpaceHeader | None = file.checked(SpaceHeader, document, also=["settings"])
+    header: SpaceHeader | None = file.checked(SpaceHeader, document)
     if header is None:
         return None
     for index, fold in enumerate(header.folds):
@@ -138,7 +138,9 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
         sentence = f"fold {number} of {store.path} is the official split, which is given too"
         file.problem(("folds",), sentence)
     folds = [OFFICIAL if fold == number else fold for fold in header.folds]
-    return header.model_copy(update={"folds": folds}) if len(file.problems) == before else None
+    if len(file.problems) > noted:
+        return None
+    return header.model_copy(update={"folds": folds})
 
 
 def _named_folds(name: str, store: Store, file: YamlFile) -> list[int | str]:
@@ -154,9 +156,9 @@ def _named_folds(name: str, store: Store, file: YamlFile) -> list[int | str]:
 
 
 def _check_fold(key: int | str, store: Store, place: Place, file: YamlFile) -> None:
-    known = [*store.fold_keys, MIX]
-    if key not in known:
-        unknown = unknown_name("fold", key, [str(fold) for fold in known])
+    keys = [*store.fold_keys, MIX]
+    if key not in keys:
+        unknown = unknown_name("fold", key, map(str, keys))
         file.problem(place, f"{unknown} in {store.path}")
         return
     fold = store.fold(key)
@@ -261,13 +263,13 @@ def read_choice(
     """A choice of options, each at its place, which `read` takes and returns as values (none for a
     wrong one). Repeated options are a problem; None for any."""
     values: list[Any] = []
-    before = len(file.problems)
-    for place, option in options.items():
-        for value in read(option, place):
-            if any(same(value, other) for other in values):
-                file.problem(place, f"{option!r} is given twice; keep one")
+    noted = len(file.problems)
+    for location, option in options.items():
+        for value in read(option, location):
+            if any(same(value, earlier) for earlier in values):
+                file.problem(location, f"{option!r} is given twice; keep one")
             values.append(value)
-    return Choice(tuple(values)) if len(file.problems) == before else None
+    return Choice(tuple(values)) if len(file.problems) == noted else None
 
 
 def read_value(name: str, raw: Any, place: Place, *, file: YamlFile) -> list[Any]:
@@ -330,7 +332,7 @@ def _by_name(name: str) -> Any:
 
 def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -> Domain | None:
     """The range of numbers that a form declares; None when there are problems."""
-    before = len(file.problems)
+    noted = len(file.problems)
     key = "int" if isinstance(form, IntForm) else "float"
     forms = setting_forms(name)
     if (int if key == "int" else float) not in forms:
@@ -342,7 +344,7 @@ def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -
             file.problem((*place, key, index), expected_found(WORDS[key], end))
         else:
             ends += read_value(name, end, (*place, key, index), file=file)
-    if len(file.problems) > before:
+    if len(file.problems) > noted:
         return None
     low, high = ends
     step = form.step if isinstance(form, IntForm) else 1
@@ -354,7 +356,7 @@ def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -
         file.problem((*place, key), sentence)
     if form.log and step != 1:
         file.problem((*place, "step"), f"`step` can't go with log: true, but got (step={step})")
-    if len(file.problems) > before:
+    if len(file.problems) > noted:
         return None
     if isinstance(form, IntForm):
         return IntRange(low, high, step, form.log)
