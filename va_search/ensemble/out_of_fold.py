@@ -98,7 +98,7 @@ class Fits:
     def _predicted(self, without: Without) -> Vector:
         chosen = self.choice(without)
         series = self._sums_of([without], chosen.post)[0]
-        return self._matched(series, without, chosen.match)[chosen.shrink]
+        return np.asarray(self._matched(series, without, chosen.match)[chosen.shrink])
 
     def choice(self, without: Without) -> Possibility:
         """The possibility with the highest CCC out-of-fold among the parts not in `without`; the
