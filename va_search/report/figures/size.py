@@ -15,6 +15,7 @@ import numpy as np
 from va_search.ensemble.material import Material, gather
 from va_search.ensemble.methods import select_greedily, top_members
 from va_search.ensemble.statistics import Moments, Vector
+from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import VaSearchError
 from va_search.report.figures.drawing import (
     COLOURS,
@@ -86,7 +87,7 @@ def paths(material: Material, rule: Rule) -> Path:
         weights = np.zeros((statistics.recordings, statistics.members))
         for moments, blocks in zip(without, of, strict=True):
             weights[blocks] = rule(moments, size)
-        out_of_fold.append(statistics.pooled_ccc(weights))
+        out_of_fold.append(ccc_of_blocks(statistics, weights))
     return Path(in_sample, np.array(out_of_fold))
 
 
