@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from va_search.ensemble import measure as module
 from va_search.ensemble.measure import measure
 from va_search.ensemble.statistics import Statistics
+from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import InputError
 from va_search.metrics import ccc
 
@@ -282,7 +283,7 @@ def test_pooled_ccc_of_recordings_predicted_with_their_own_weights(offset: float
     joined = np.concatenate(
         [summed([p[rows] for p in predictions], weights[i]) for i, rows in enumerate(pieces)]
     )
-    assert blocks((predictions, y, lengths)).pooled_ccc(weights) == pytest.approx(
+    assert ccc_of_blocks(blocks((predictions, y, lengths)), weights) == pytest.approx(
         ccc(joined, y), abs=1e-9
     )
 

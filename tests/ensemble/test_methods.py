@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from pydantic import Field
 
 from va_search.ensemble import methods
 from va_search.ensemble.measure import measure
 from va_search.ensemble.methods import METHODS
 from va_search.ensemble.pipeline import shrink
+from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.statistics import Statistics
+from va_search.errors import InputError
 from va_search.metrics import ccc
 
 LENGTHS = (60, 45, 80, 30, 70, 55)
@@ -203,6 +207,30 @@ def test_shrinkage_goes_from_the_weights_to_others() -> None:
     np.testing.assert_allclose(shrink(weights, others, 0.5), [0.6, 0.15, 0.25])
     with pytest.raises(ValueError, match="amount"):
         shrink(weights, others, 1.5)
+
+
+def first_few(
+    statistics: Statistics,
+    times: NDArray[np.float64] | None = None,
+    *,
+    count: Annotated[int, Field(ge=1)] = 2,
+) -> NDArray[np.float64]:
+    """A method of the test's own."""
+    weights = np.zeros(statistics.members)
+    weights[:count] = 1.0 / count
+    return weights
+
+
+def test_a_method_on_the_menu_can_be_named_in_a_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS, "first_few", first_few)
+    monkeypatch.setitem(methods.OPTIONS, "first_few", methods.options_of(first_few))
+    plan = read_recipe("r", {"method": "first_few", "count": 4}).plans["valence"]
+    assert plan.document()["count"] == 4
+    np.testing.assert_allclose(plan.options.weigh(statistics_of(frames()))[:5], [0.25] * 4 + [0.0])
+    with pytest.raises(InputError, match="`count`: input should be greater than or equal to 1"):
+        read_recipe("r", {"method": "first_few", "count": 0})
+    with pytest.raises(InputError, match=r"'cuont'; did you mean 'count'\?"):
+        read_recipe("r", {"method": "first_few", "cuont": 3})
 
 
 def test_options_are_fixed_with_partial() -> None:

@@ -185,23 +185,9 @@ def _read(path: Path, head: dict[str, Any]) -> tuple[Statistics | None, dict[str
             labels=tuple(kept_head["labels"]),
             groups=tuple(tuple(group) for group in kept_head["groups"]),
         )
-        return (statistics, kept_head["prints"]) if _fits_together(statistics) else (None, {})
+        return statistics, kept_head["prints"]
     except FileNotFoundError:
         return None, {}
     except Exception as error:  # a damaged file fails in any way
         log.warning("%s: can't be read (%s); computed again", path, error)
         return None, {}
-
-
-def _fits_together(statistics: Statistics) -> bool:
-    blocks, members = len(statistics.groups), len(statistics.labels)
-    shapes = {
-        "products": (blocks, members, members),
-        "sums": (blocks, members),
-        "with_label": (blocks, members),
-        "counts": (blocks,),
-        "label_sums": (blocks,),
-        "label_squares": (blocks,),
-        "shifts": (members,),
-    }
-    return all(getattr(statistics, name).shape == shape for name, shape in shapes.items())

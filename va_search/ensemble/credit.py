@@ -24,6 +24,7 @@ from va_search.ensemble.folds import make_folds
 from va_search.ensemble.measure import measure
 from va_search.ensemble.methods import select_greedily
 from va_search.ensemble.statistics import Indexes, Moments, Statistics, Vector
+from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import InputError
 from va_search.files import Home
 from va_search.metrics import DIMENSIONS
@@ -201,7 +202,7 @@ class Contest:
         by_block = np.zeros((statistics.recordings, len(self._pool)))
         for part, weights in zip(parts, chosen, strict=True):
             by_block[statistics.only(part) > 0.0] = weights
-        return statistics.pooled_ccc(by_block)
+        return ccc_of_blocks(statistics, by_block)
 
     def _best(self, statistics: Statistics) -> Indexes:
         """The members to keep: those with weight, then by CCC."""

@@ -160,7 +160,9 @@ class MethodOptions(Strict):
         return METHODS[self.method](statistics, times, **options)
 
 
-def _options_of(name: str, method: Callable[..., Vector]) -> type[MethodOptions]:
+def options_of(method: Callable[..., Vector]) -> type[MethodOptions]:
+    """A class of a method's options: its keyword-only arguments, with their types and defaults."""
+    name = method.__name__
     options: dict[str, Any] = {"method": (Literal[name], name)}
     for parameter in inspect.signature(method, eval_str=True).parameters.values():
         if parameter.kind is parameter.KEYWORD_ONLY:
@@ -168,7 +170,7 @@ def _options_of(name: str, method: Callable[..., Vector]) -> type[MethodOptions]
     return create_model(name, __base__=MethodOptions, **options)
 
 
-OPTIONS = {name: _options_of(name, method) for name, method in METHODS.items()}
+OPTIONS = {name: options_of(method) for name, method in METHODS.items()}
 """The options of every method on the menu, from its signature."""
 
 

@@ -196,28 +196,6 @@ class Statistics:
         smallest = (np.finfo(np.float32).eps * np.maximum(np.abs(moments.mean), 1e-30)) ** 2
         return np.flatnonzero(np.diag(moments.covariance) <= smallest).tolist()
 
-    def pooled_ccc(self, weights: Vector) -> float:
-        """CCC over all frames when block b is predicted with `weights[b]`, (block, member): the
-        score of out-of-fold predictions, without making one of them."""
-        sums = np.einsum("bm,bm->b", weights, self.sums)
-        squares = np.einsum("bm,bmk,bk->b", weights, self.products, weights, optimize=True)
-        with_label = np.einsum("bm,bm->b", weights, self.with_label)
-        # (block,) the prediction is w·(x − shift) + offset, on the scale of y − label_shift
-        offsets = weights @ self.shifts - self.label_shift
-        frames = float(self.counts.sum())
-        mean = float((sums + self.counts * offsets).sum()) / frames
-        label_mean = float(self.label_sums.sum()) / frames
-        square = float((squares + 2 * offsets * sums + self.counts * offsets**2).sum()) / frames
-        product = float((with_label + offsets * self.label_sums).sum()) / frames
-        return float(
-            ccc_from_moments(
-                covariance=product - mean * label_mean,
-                variance=square - mean**2,
-                label_variance=float(self.label_squares.sum()) / frames - label_mean**2,
-                bias=mean - label_mean,
-            )
-        )
-
 
 def matching(
     mean: Vector, variance: Vector, label_mean: Vector | float, label_variance: Vector | float

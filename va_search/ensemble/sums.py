@@ -144,6 +144,17 @@ def _stacked(statistics: Statistics, sums: Vector, squares: Vector, with_label: 
     return np.stack(np.broadcast_arrays(n, sums, y, squares, with_label, yy), axis=-1)
 
 
+def ccc_of_blocks(statistics: Statistics, weights: Vector) -> float:
+    """CCC over all frames when block b is predicted with `weights[b]`, (block, member): the score
+    of out-of-fold predictions, without making one of them."""
+    sums = (weights * statistics.sums).sum(axis=1, keepdims=True)
+    products = np.matmul(statistics.products, weights[:, :, None])[:, :, 0]
+    squares = (weights * products).sum(axis=1, keepdims=True)
+    with_label = (weights * statistics.with_label).sum(axis=1, keepdims=True)
+    relative = _stacked(statistics, sums, squares, with_label)[:, 0]  # (block, 6)
+    return pooled_ccc(affine(relative, 1.0, weights @ statistics.shifts - statistics.label_shift))
+
+
 def from_series(
     series: Vector, annotation: NDArray[np.floating], recordings: Sequence[Recording], centre: float
 ) -> Vector:

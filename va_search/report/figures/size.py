@@ -15,6 +15,7 @@ import numpy as np
 from va_search.ensemble.material import Material, gather
 from va_search.ensemble.methods import select_greedily, top_members
 from va_search.ensemble.statistics import Moments, Vector
+from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import VaSearchError
 from va_search.report.figures.drawing import COLOURS, DASHED, GREY, panel
 from va_search.report.gather import Gathered
@@ -79,7 +80,7 @@ def size_path(material: Material, rule: SizeRule) -> SizePath:
         weights = np.zeros((statistics.recordings, statistics.members))
         for moments, blocks in folds:
             weights[blocks] = rule(moments, size)
-        out_of_fold.append(statistics.pooled_ccc(weights))
+        out_of_fold.append(ccc_of_blocks(statistics, weights))
     return SizePath(in_sample, np.array(out_of_fold))
 
 
