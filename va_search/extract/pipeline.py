@@ -101,8 +101,10 @@ def extract(
     problems of recordings; JobError when the disk is full. What is finished is kept, and the same
     call goes on from there."""
     definitions = recipe.definitions(finds_crops=sources.crops is None)
-    existing = ExistingStore(to) if to.exists() else None
-    lacking = recipe if existing is None else existing.lacks(recipe, definitions, dtype)
+    existing, lacking = None, recipe
+    if to.exists():
+        existing = ExistingStore(to)
+        lacking = existing.lacks(recipe, definitions, dtype)
     added = tuple(feature_set.name for feature_set in lacking.feature_sets)
     present = tuple(one.name for one in recipe.feature_sets if one.name not in added)
     warnings: list[str] = []
@@ -119,6 +121,7 @@ def extract(
         recipe.finder()
     description = _description(lacking, definitions, dtype)
     with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
+        # Time stamps first: they tell the rates and gaps, and which videos are broken.
         timelines, unread = _read_timelines(jobs)
         readable = [job for job in jobs if job.video in timelines]
         if not readable:
@@ -126,6 +129,7 @@ def extract(
         draft = _draft(to, existing, description, readable, timelines)
         draft.remarks = warnings + _remarks(lacking, readable, timelines, existing)
         outcomes = _extract_missing(Worker(lacking, readable, draft), timelines, engine, watch)
+        # Only now, when all that can be extracted is kept, are broken recordings told.
         broken = _broken(jobs, unread, outcomes)
         if broken:
             can_go = _can_go(jobs, broken, outcomes)
@@ -136,6 +140,7 @@ def extract(
             left_out = tuple(draft.left_out)
         store = draft.finish()
         if existing is not None:
+            # The sets are a store of their own until here; they move into the old one with a rename.
             try:
                 store = add_feature_sets(to, draft.to)
             except InputError:
@@ -195,6 +200,7 @@ def _draft(
     timelines: Timelines,
 ) -> Draft:
     """The draft of the store, or of the feature sets that are added to it."""
+    # Added sets are drafted as a store beside the old one.
     target = to
     if existing is not None:
         target = to.with_name(f"{to.name}.adding")
@@ -235,14 +241,16 @@ def _extract_missing(
     """Outcomes of all recordings that had no part; the longest go first, lest one be left alone at
     the end. JobError where one says that the job must stop."""
     draft, jobs = worker.draft, worker.jobs
-    missing = [] if draft.already_finished() else draft.missing()
+    missing: list[int] = []
+    if not draft.already_finished():
+        missing = draft.missing()
     footage = {index: timelines[jobs[index].video].seconds for index in missing}
     progress = ExtractionProgress(
         len(jobs) - len(missing), len(jobs), 0.0, sum(footage.values()), ""
     )
     watch(progress)
     outcomes: list[RecordingOutcome] = []
-    if missing:
+    if missing:  # else an engine would start Ray for nothing
         for outcome in engine(worker, sorted(missing, key=lambda index: -footage[index])):
             if outcome.stop is not None:
                 raise JobError(outcome.stop)
