@@ -106,7 +106,8 @@ def extract(
         existing = ExistingStore(to)
         lacking = existing.lacks(recipe, definitions, dtype)
     added = tuple(feature_set.name for feature_set in lacking.feature_sets)
-    present = tuple(one.name for one in recipe.feature_sets if one.name not in added)
+    names = [feature_set.name for feature_set in recipe.feature_sets]
+    present = tuple(name for name in names if name not in added)
     warnings: list[str] = []
     jobs = find_jobs(sources, lacking, _crops_folder(recipe, to), warnings)
     left_out: tuple[str, ...] = ()
@@ -138,14 +139,7 @@ def extract(
                 refuse([*_listed(broken), advice])
             draft = _without(draft, broken)
             left_out = tuple(draft.left_out)
-        store = draft.finish()
-        if existing is not None:
-            # The sets are a store of their own until here; they move into the old one with a rename.
-            try:
-                store = add_feature_sets(to, draft.to)
-            except InputError:
-                remove_folder(draft.to)  # it will never fit, and would be in the way of others
-                raise
+        store = _finish(draft, existing)
         _remove_scratch(to)
     return Extracted(
         store,
@@ -335,6 +329,18 @@ def _without(draft: Draft, broken: Mapping[str, Sequence[str]]) -> Draft:
             reason = problem.removeprefix(f"recording {name!r}: ").splitlines()[0]
             smaller.remarks.append(f"recording {name!r} is left out: {reason}")
     return smaller
+
+
+def _finish(draft: Draft, existing: ExistingStore | None) -> Store:
+    """The store of the draft, or the old one with the draft's feature sets added by a rename."""
+    store = draft.finish()
+    if existing is None:
+        return store
+    try:
+        return add_feature_sets(existing.path, draft.to)
+    except InputError:
+        remove_folder(draft.to)  # it will never fit, and would be in the way of others
+        raise
 
 
 def _remove_scratch(to: Path) -> None:
