@@ -175,6 +175,7 @@ def test_an_output_of_rows_in_time_is_refused(tmp_path):
         {"front": {"kind": "log_mel", "low": 8000}},
         {"front": {"kind": "log_mel", "high": 9000}},
         {"front": {"kind": "fbank", "offset": 0.1}},
+        {"front": {"kind": "fbank", "window": 2.0}},
         {"patch": {"frames": 0, "every": 1}},
         {"layout": "bins"},
     ],

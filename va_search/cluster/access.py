@@ -56,6 +56,7 @@ def token(document: Document) -> Iterator[Finding]:
 def _shells(document: Document) -> Iterator[Finding]:
     set_up = [command.text for command in document.commands if "setup" in str(command.place[-2])]
     set_up += [command.text for command in document.commands_of("initialization_commands")]
+    # `ray exec` and `ray down` open shells of their own: the mode must be in a profile.
     script = "\n".join(set_up)
     if TOKEN_MODE.search(script) and any(file in script for file in PROFILES):
         return
@@ -73,6 +74,7 @@ def _token_mount(document: Document) -> Iterator[Finding]:
         (None, None),
     )
     if remote is None:
+        # The token may lie on the nodes' image already, at a path that the commands name.
         if not document.settings("RAY_AUTH_TOKEN_PATH"):
             text = (
                 f'the token is not brought to the nodes; add to file_mounts: "~/{AUTH_FILE}": '
@@ -86,7 +88,7 @@ def _token_mount(document: Document) -> Iterator[Finding]:
         yield document.find("token-file", "error", keys, f"{path} is not there; {MAKE}")
     elif not path.read_text(encoding="utf-8", errors="replace").strip():
         yield document.find("token-file", "error", keys, f"{path} is empty; {MAKE}")
-    elif path.stat().st_mode & 0o077:
+    elif path.stat().st_mode & 0o077:  # by group or others
         text = (
             f"{path} can be read by others on this machine, who could then run anything there: "
             f"chmod 600 {path}"
@@ -117,6 +119,7 @@ def ssh_key(document: Document) -> Iterator[Finding]:
     elif path.stat().st_mode & 0o077:
         text = f"{path} can be read by others, so ssh refuses it: chmod 600 {path}"
         yield document.find("ssh-key", "error", keys, text)
+    # Ray makes a key pair of its own only where the file names no key.
     if provider == "aws":
         for name, keys, config in node_configs(document):
             if not {"KeyName", "UserData"} & set(config):
@@ -153,6 +156,7 @@ def _open_rule(document: Document, keys: Place, rule: dict[str, Any], span: str)
     if (low, high) == (22, 22):
         text = f"SSH (22) is open to the whole world ({span}); {NARROW}"
         return document.find("world-ssh", "warning", keys, text)
+    # AWS writes -1 for every protocol and port.
     if low in (-1, 0):
         opened = "every port"
     elif low == high:
@@ -170,6 +174,7 @@ def _security_groups(document: Document) -> Iterator[Finding]:
     if document.at("provider", "type", kind=str) != "aws":
         return
     for name, keys, config in node_configs(document):
+        # A network interface names its own groups.
         named = {"SecurityGroupIds", "NetworkInterfaces"} & set(config)
         if document.has(*keys) and not named:
             text = (

@@ -79,6 +79,7 @@ def check_cluster(path: Path) -> Checked:
     else:
         kind, findings = "launcher", set(_launcher(document))
     findings |= set(_to_fill_in(document))
+    # In the order of the file, each once.
     in_order = sorted(
         findings, key=lambda finding: (finding.line, finding.level, finding.rule, finding.text)
     )
@@ -114,6 +115,7 @@ def left_out(document: Document) -> Iterator[Finding]:
     for section, value in sections.items():
         if not document.has(section):
             yield from _default(document, section, value)
+    # Not a section of its own: Ray's code reads it as true where it is left out.
     keys = ("provider", "cache_stopped_nodes")
     if provider in STOPPING and document.at("provider").get("cache_stopped_nodes") is not False:
         state = "is true" if document.has(*keys) else "is left out, and true by default"
@@ -130,6 +132,7 @@ def _default(document: Document, section: str, value: Any) -> Iterator[Finding]:
     if isinstance(value, list) and all(isinstance(command, str) for command in value):
         commands = " ".join(value)
     keys = ("provider",)
+    # A sign in the commands tells more than the section's name.
     for sign, rule, effect in BY_COMMAND:
         if sign in commands:
             text = f"no {section}: Ray's default {effect}; write your own"

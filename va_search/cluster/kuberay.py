@@ -117,7 +117,7 @@ def _workers(document: Document, cluster: Place) -> Iterator[Finding]:
         name, replicas = group.get("groupName"), group.get("replicas", 0)
         least, most = group.get("minReplicas", 0), group.get("maxReplicas", replicas)
         if not all(isinstance(count, int) for count in (replicas, least, most)):
-            continue
+            continue  # the schema's finding
         if not least <= replicas <= most:
             text = (
                 f"{name}: expected minReplicas <= replicas <= maxReplicas, found {least}, "
@@ -136,6 +136,7 @@ def _workers(document: Document, cluster: Place) -> Iterator[Finding]:
                 "more"
             )
             yield document.find("no-workers", "warning" if replicas else "error", keys, text)
+        # Each cloud has its own label for spot nodes, with the word in it.
         if "spot" not in str(document.at(*keys, "template", "spec")).lower():
             text = (
                 f"{name} asks for no spot nodes (nodeSelector), which cost far less; lost trials go "
@@ -162,6 +163,7 @@ def _homes(document: Document, cluster: Place) -> Iterator[Finding]:
         home = _environment(document, keys).get("VA_SEARCH_HOME")
         if home:
             homes.append((keys, str(home)))
+    # Without a home of its own, the search makes one in the folder it runs in.
     if not homes:
         text = (
             "no home is said, and ./va-home would lie in the head's pod alone; VA_SEARCH_HOME in "

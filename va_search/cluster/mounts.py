@@ -37,7 +37,7 @@ def mounts(document: Document) -> Iterator[Finding]:
     for remote, local in document.at("file_mounts").items():
         keys = ("file_mounts", remote)
         if not isinstance(local, str) or is_token(remote):
-            continue
+            continue  # the schema's finding, or that of `token`
         path = local_path(local)
         if not path.exists():
             advice = ""
@@ -70,6 +70,7 @@ def homes(document: Document) -> Iterator[Finding]:
             f"{SHARED}"
         )
         yield document.find("no-home", "warning", ("setup_commands",), text)
+    # Each home that the file names: a bucket, or a folder that is mounted everywhere.
     for keys, home in named:
         folder = home.removeprefix("file://")
         if home.startswith("s3://"):
@@ -95,6 +96,7 @@ def _is_mounted(document: Document, home: str) -> bool:
 
 
 def _bucket_roles(document: Document) -> Iterator[Finding]:
+    # Keys in the environment do without a role.
     if document.at("provider", "type", kind=str) != "aws" or document.settings("AWS_ACCESS_KEY_ID"):
         return
     workers = worker_types(document)

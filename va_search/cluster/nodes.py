@@ -75,6 +75,7 @@ def _head(document: Document) -> Iterator[Finding]:
             yield document.find("no-workers", "error", command.place, text)
         if "--num-cpus=0" in command.text or "--num-cpus 0" in command.text:
             without_cpus = True
+    # CPUs are set by the node type's resources, or on the command line.
     cpus = document.at(TYPES, name, "resources").get("CPU")
     if cpus != 0 and not without_cpus and has_workers(document):
         keys: Place = ("head_start_ray_commands",)
@@ -156,6 +157,7 @@ def _counts(document: Document) -> Iterator[Finding]:
             f"({total_least})"
         )
         yield document.find("worker-counts", "error", ("max_workers",), text)
+    # A type without a bound of its own may take all.
     bounds = [_whole(node.get("max_workers"), most) for node in worker_types(document).values()]
     if bounds and sum(bounds) < most:
         text = (
@@ -185,6 +187,7 @@ def _addresses(document: Document) -> Iterator[Finding]:
             "at once"
         )
         yield document.find("worker-counts", level, ("max_workers",), text)
+    # Both would be started on one machine.
     if provider.get("head_ip") in hosts:
         text = "the head stands among worker_ips too, where a second Ray would stop the first"
         yield document.find("addresses", "error", ("provider", "worker_ips"), text)

@@ -38,6 +38,7 @@ def versions(document: Document) -> Iterator[Finding]:
             commands.append(Command(("docker", key), image))
     named = set()
     for command in commands:
+        # A nightly build has no version to compare with.
         if NIGHTLY.search(command.text):
             named.add("ray")
             text = (
@@ -49,6 +50,7 @@ def versions(document: Document) -> Iterator[Finding]:
         for name, version in _pins(command, constraints):
             named.add(name)
             yield from compared(document, command.place, name, version)
+        # Constraints that nobody can read here leave the version open.
         if RAY_INSTALL.search(command.text) and not constraints:
             named.add("ray")
             text = f"Ray is installed in whatever version is newest that day; pin it: ray=={_ray()}"
@@ -128,6 +130,7 @@ def _package(document: Document) -> Iterator[Finding]:
                     "version is refused"
                 )
                 yield document.find("own-version", "error", command.place, text)
+    # The package's source may be copied to the nodes instead of installed there.
     for remote, local in document.at("file_mounts").items():
         path = local_path(str(local)) / "__init__.py"
         if not str(remote).rstrip("/").endswith("/va_search") or not path.is_file():

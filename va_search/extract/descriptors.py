@@ -88,6 +88,7 @@ def undisturbed() -> Iterator[None]:
     try:
         yield
     finally:
+        # The first signal is raised again when the handlers are back.
         for number, handler in handlers.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         if received:
@@ -112,8 +113,9 @@ class Egemaps(Unweighted):
     def __init__(self, settings: EgemapsSettings) -> None:
         self.settings = settings
         self.functionals = settings.level == "functionals"
-        self.step = round(settings.step * RATE) if self.functionals else HOP
-        self.context = settings.window if self.functionals else SMOOTHING
+        self.step, self.context = HOP, SMOOTHING
+        if self.functionals:
+            self.step, self.context = round(settings.step * RATE), settings.window
 
     @cached_property
     def _smile(self) -> Any:

@@ -83,14 +83,13 @@ def decode(
     layout = LAYOUTS[kind]
     if len(outputs) not in layout.strides:
         raise InputError(_mismatch(kind, outputs, size))
-    read = _yunet if kind == "yunet" else _scrfd
     boxes, landmarks, scores = [], [], []
     for stride in layout.strides[len(outputs)]:
         cells = _cells(size, stride, layout.anchors[len(outputs)])
         tensors = _of_stride(outputs, len(cells), layout.scores)
         if tensors is None:
             raise InputError(_mismatch(kind, outputs, size))
-        faces = read(*tensors, cells, stride)
+        faces = DECODERS[kind](*tensors, cells, stride)
         boxes.append(faces.boxes)
         landmarks.append(faces.landmarks)
         scores.append(faces.scores)
@@ -116,6 +115,7 @@ def _of_stride(
         flat = output.reshape(-1, output.shape[-1]) if output.ndim >= 2 else output
         if flat.ndim == 2 and len(flat) == priors and flat.shape[1] in by_width:
             by_width[flat.shape[1]].append(flat.astype(np.float32))
+    # A detector without landmarks, or with other ones, is not this one.
     single, boxes, landmarks = by_width.values()
     if (len(single), len(boxes), len(landmarks)) != (scores, 1, 1):
         return None
@@ -138,9 +138,13 @@ def _scrfd(scores: Array, boxes: Array, landmarks: Array, cells: Array, stride: 
     return Detections(corners * stride, points * stride, scores[:, 0])
 
 
+DECODERS = {"yunet": _yunet, "scrfd": _scrfd}
+
+
 def suppress(boxes: Array, scores: Array, overlap: float) -> NDArray[np.intp]:
     """Indices of the boxes, (boxes, 4), to keep, best first: none overlaps a better one by more
     than `overlap`."""
+    # The best face left suppresses all that overlap it, again and again.
     waiting = np.argsort(-scores, kind="stable")
     chosen: list[int] = []
     while len(waiting):

@@ -91,6 +91,7 @@ class Detector:
         self._file.check_input((1, 3, height, width), f"input {height} × {width}")
         self._session: Any = None
         self.begin()
+        # A wrong format or input shows on the first picture, before any video is read.
         self.prepare()
         self.faces(np.zeros((height, width, 3), np.uint8))
 
@@ -107,8 +108,8 @@ class Detector:
         """(size, size, 3) aligned face of the next frame, (height, width, 3); None where there is
         none."""
         faces = self.faces(image)
-        choose = self._largest if self.settings.choose == "largest" else self._follow
-        chosen = choose(faces)
+        follows = self.settings.choose == "track"
+        chosen = self._follow(faces) if follows else self._largest(faces)
         if chosen is None:
             return None
         return align(image, faces.landmarks[chosen].astype(np.float64), self.settings.size)
@@ -152,8 +153,9 @@ class Detector:
                 return None
         if chosen is None:  # no track yet, or lost for too long: it begins with the largest
             chosen = self._largest(faces)
-        self._last_box = None if chosen is None else faces.boxes[chosen]
-        self._unseen = 0
+        self.begin()
+        if chosen is not None:
+            self._last_box = faces.boxes[chosen]
         return chosen
 
     def _overlapping(self, faces: Detections, box: NDArray[np.float32]) -> int | None:
@@ -190,6 +192,7 @@ def similarity(source: Points, target: Points) -> NDArray[np.float64]:
         return np.full((2, 3), np.nan)
     covariance = target_centred.T @ source_centred / len(source)  # (2, 2)
     left, sizes, right = np.linalg.svd(covariance)
+    # A mirrored face is turned as well as can be, not mirrored back.
     signs = np.array([1.0, 1.0 if np.linalg.det(left @ right) > 0 else -1.0])
     turn = (left * signs) @ right
     scale = (sizes * signs).sum() / variance

@@ -47,7 +47,7 @@ class ExistingStore:
         """The recipe without the feature sets that the store has.
 
         InputError for a set that the store has of another definition or another dtype."""
-        known = self._manifest.get("definitions", {})
+        store_definitions = self._manifest.get("definitions", {})
         lacking = []
         made_otherwise: list[str] = []
         other_dtypes: list[str] = []
@@ -56,7 +56,7 @@ class ExistingStore:
             if name not in self.store.feature_sets:
                 lacking.append(feature_set)
                 continue
-            if known.get(name) != definitions[name]:
+            if store_definitions.get(name) != definitions[name]:
                 made_otherwise.append(
                     f"{self.path}: feature set {name!r} is there already and was made otherwise "
                     "(settings, weights, faces or an earlier version); name it otherwise in the "
@@ -77,6 +77,7 @@ class ExistingStore:
         """InputError when these are not the recordings, videos and labels that the store was made
         from."""
         recordings = {job.name: (job.split, job.subject, job.rows) for job in jobs}
+        # In this order: videos and labels are read only where the recordings are the store's.
         problems = differences(self.store, recordings, "what is given now")
         problems = problems or self._other_videos(jobs)
         problems = problems or self._other_labels(jobs)
@@ -149,6 +150,7 @@ def _label_problems(job: Job, annotations: NDArray[np.float32]) -> list[str]:
         return error.problems
     if len(labels) != len(annotations):
         return [f"{job.labels}: {len(labels)} labels, {len(annotations)} in the store"]
+    # A frame without a label is NaN in both.
     differs = (labels != annotations) & ~(np.isnan(labels) & np.isnan(annotations))
     rows = np.flatnonzero(differs.any(axis=1))
     if not rows.size:

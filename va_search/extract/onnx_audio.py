@@ -74,6 +74,7 @@ class LogMel(Settings):
         frames = sliding_window_view(samples.astype(np.float64), window)[::step]
         hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(window) / window)
         length = 1 << (window - 1).bit_length()
+        # (windows, points)
         spectrum = np.abs(np.fft.rfft(frames * hann, length)) ** self.power
         weights = filters(self.bins, spectrum.shape[1], self.rate, self.low, self.high)
         return np.log(spectrum @ weights + self.offset).astype(np.float32)
@@ -166,6 +167,7 @@ class OnnxAudio:
     def windows(self, samples: Array) -> Windows:
         """One row of features a patch of (samples,) at `rate`, and the patches' middles."""
         patches = self._patches(self.settings.front.rows(samples))
+        # At least one array, so that sound without a patch gives (0, dim).
         values = [np.zeros((0, len(self.columns)), np.float32)]
         for start in range(0, len(patches), self._network.batch):
             batch = patches[start : start + self._network.batch]

@@ -37,6 +37,7 @@ class OnnxFile:
         """The header of the file at `path`; InputError when it is no ONNX file, has more than one
         input or another type than float32, or when tensors of it lie in other files."""
         model = _load(path)
+        # Old exporters list the weights among the inputs.
         stored = {tensor.name for tensor in model.graph.initializer}
         inputs = [entry for entry in model.graph.input if entry.name not in stored]
         problems = _external_problems(model, path)
@@ -233,7 +234,10 @@ def _messages(message: Any) -> Iterator[Any]:
     for field, value in message.ListFields():
         if field.message_type is None:
             continue
-        for part in value if hasattr(value, "__len__") else [value]:
+        parts = value
+        if not hasattr(value, "__len__"):  # not repeated
+            parts = [value]
+        for part in parts:
             yield from _messages(part)
 
 

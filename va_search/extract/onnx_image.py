@@ -55,7 +55,9 @@ class ImageInput(Settings):
     @property
     def height_and_width(self) -> tuple[int, int]:
         """The size of every image."""
-        return (self.size, self.size) if isinstance(self.size, int) else self.size
+        if isinstance(self.size, int):
+            return (self.size, self.size)
+        return self.size
 
     def shape(self, images: int) -> tuple[int, ...]:
         """Of a batch of so many images."""
@@ -68,6 +70,7 @@ class ImageInput(Settings):
     def batch(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """`shape(len(images))` float32 of RGB images of any sizes."""
         pixels = np.stack([self._resized(image) for image in images])
+        # (pixel · scale − mean) / std in one multiplication and one subtraction a pixel.
         factor = self.scale / np.array(self.std)
         offset = np.array(self.mean) / self.std
         values = pixels * factor.astype(np.float32) - offset.astype(np.float32)

@@ -68,7 +68,9 @@ def _nearest(timeline: Timeline, time: float | None) -> int | None:
     if time is None:
         return None
     index = int(nearest(timeline.frames, np.array([time]))[0])
-    return index if abs(timeline.frames[index] - time) < timeline.step / 4 else None
+    if abs(timeline.frames[index] - time) >= timeline.step / 4:
+        return None
+    return index
 
 
 def upright(picture: Image, degrees: float) -> Image:
@@ -87,6 +89,7 @@ def crop_files(folder: Path, rows: int, frames: int, video: Path) -> list[tuple[
         match = CROP.fullmatch(path.name)
         if match is not None:
             crops.append((int(match[1]) - 1, path))
+    # By frame, whatever the order in the folder.
     crops.sort()
     if not crops:
         raise InputError(
@@ -136,6 +139,7 @@ def find_crops(video: Path, timeline: Timeline, to: Path, finder: FaceFinder) ->
     beside = to.with_name(f".{to.name}.partial")
     remove_folder(beside)
     beside.mkdir(parents=True)
+    # Crops are found in the whole video, beyond the annotated frames too.
     finder.begin()
     faces = 0
     try:

@@ -100,10 +100,13 @@ def extract(
     problems of recordings; JobError when the disk is full. What is finished is kept, and the same
     call goes on from there."""
     definitions = recipe.definitions(finds_crops=sources.crops is None)
-    existing = ExistingStore(to) if to.exists() else None
-    lacking = recipe if existing is None else existing.lacks(recipe, definitions, dtype)
+    existing, lacking = None, recipe
+    if to.exists():
+        existing = ExistingStore(to)
+        lacking = existing.lacks(recipe, definitions, dtype)
     added = tuple(feature_set.name for feature_set in lacking.feature_sets)
-    present = tuple(one.name for one in recipe.feature_sets if one.name not in added)
+    names = [feature_set.name for feature_set in recipe.feature_sets]
+    present = tuple(name for name in names if name not in added)
     warnings: list[str] = []
     jobs = find_jobs(sources, lacking, _crops_folder(recipe, to), warnings)
     left_out: tuple[str, ...] = ()
@@ -118,6 +121,7 @@ def extract(
         recipe.finder()
     description = _description(lacking, definitions, dtype)
     with only_one(to.with_name(f".{to.name}.lock"), f"{to}: an extraction into it"):
+        # Time stamps first: they tell the rates and gaps, and which videos are broken.
         timelines, unread = _read_timelines(jobs)
         readable = [job for job in jobs if job.video in timelines]
         if not readable:
@@ -125,6 +129,7 @@ def extract(
         draft = _draft(to, existing, description, readable, timelines)
         draft.remarks = warnings + _remarks(lacking, readable, timelines, existing)
         outcomes = _extract_missing(Worker(lacking, readable, draft), timelines, engine, watch)
+        # Only now, when all that can be extracted is kept, are broken recordings told.
         broken = _broken(jobs, unread, outcomes)
         if broken:
             can_go = _can_go(jobs, broken, outcomes)
@@ -133,13 +138,7 @@ def extract(
                 refuse([*_listed(broken), advice])
             draft = _without(draft, broken)
             left_out = tuple(draft.left_out)
-        store = draft.finish()
-        if existing is not None:
-            try:
-                store = add_feature_sets(to, draft.to)
-            except InputError:
-                remove_folder(draft.to)  # it will never fit, and would be in the way of others
-                raise
+        store = _finish(draft, existing)
         _remove_scratch(to)
     return Extracted(
         store,
@@ -194,6 +193,7 @@ def _draft(
     timelines: Timelines,
 ) -> Draft:
     """The draft of the store, or of the feature sets that are added to it."""
+    # Added sets are drafted as a store beside the old one.
     target = to
     if existing is not None:
         target = to.with_name(f"{to.name}.adding")
@@ -234,14 +234,16 @@ def _extract_missing(
     """Outcomes of all recordings that had no part; the longest go first, lest one be left alone at
     the end. JobError where one says that the job must stop."""
     draft, jobs = worker.draft, worker.jobs
-    missing = [] if draft.already_finished() else draft.missing()
+    missing: list[int] = []
+    if not draft.already_finished():
+        missing = draft.missing()
     footage = {index: timelines[jobs[index].video].seconds for index in missing}
     progress = ExtractionProgress(
         len(jobs) - len(missing), len(jobs), 0.0, sum(footage.values()), ""
     )
     watch(progress)
     outcomes: list[RecordingOutcome] = []
-    if missing:
+    if missing:  # else an engine would start Ray for nothing
         for outcome in engine(worker, sorted(missing, key=lambda index: -footage[index])):
             if outcome.stop is not None:
                 raise JobError(outcome.stop)
@@ -326,6 +328,18 @@ def _without(draft: Draft, broken: Mapping[str, Sequence[str]]) -> Draft:
             reason = problem.removeprefix(f"recording {name!r}: ").splitlines()[0]
             smaller.remarks.append(f"recording {name!r} is left out: {reason}")
     return smaller
+
+
+def _finish(draft: Draft, existing: ExistingStore | None) -> Store:
+    """The store of the draft, or the old one with the draft's feature sets added by a rename."""
+    store = draft.finish()
+    if existing is None:
+        return store
+    try:
+        return add_feature_sets(existing.path, draft.to)
+    except InputError:
+        remove_folder(draft.to)  # it will never fit, and would be in the way of others
+        raise
 
 
 def _remove_scratch(to: Path) -> None:

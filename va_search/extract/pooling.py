@@ -67,6 +67,7 @@ class Pooler:
             return
         if self.closest is None:
             self.closest = np.zeros((len(self.times), values.shape[1]), dtype=np.float32)
+        # The nearest row is kept for every frame: the mean falls back on it.
         index = nearest(centres, self.times)
         distance = np.abs(centres[index] - self.times)
         nearer = distance < self.distance

@@ -78,8 +78,8 @@ class Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Extract the recordings of a batch: their outcomes as JSON."""
-        outcomes = [self._outcome(int(index)) for index in batch["index"]]
-        return {"outcome": np.array([OUTCOME.dump_json(one).decode() for one in outcomes])}
+        outcomes = [OUTCOME.dump_json(self._outcome(int(index))) for index in batch["index"]]
+        return {"outcome": np.array([outcome.decode() for outcome in outcomes])}
 
     def _outcome(self, index: int) -> RecordingOutcome:
         """The outcome of a recording, unless too many processes died at it: each try leaves an

@@ -127,13 +127,15 @@ class Worker:
 
     def _part(self, job: Job, timeline: Timeline) -> Part:
         """All feature sets of one recording; InputError with everything wrong in it."""
-        annotation = None if job.rows is not None else read_labels(job.labels)
-        rows = job.rows if annotation is None else len(annotation)
-        assert rows is not None
+        annotation, rows = None, job.rows
+        if rows is None:
+            annotation = read_labels(job.labels)
+            rows = len(annotation)
         times = timeline.rows(rows, job.video, job.labels)
         valid = np.ones(rows, dtype=bool)
         frames = AnnotatedFrames(times, timeline.gaps(rows), timeline.step, valid)
         problems: list[str] = []
+        # Sound and pictures fail each on their own: a user sees all that is wrong at once.
         for extract in (self._sound, self._whole_pictures, self._crops):
             try:
                 extract(job, timeline, frames)
@@ -169,6 +171,7 @@ class Worker:
             for feature_set in feature_sets:
                 pooler = frames.pooler(feature_set)
                 pieces = windows(sound, self._extractor(feature_set))
+                # `next` runs the extractor: it is what is timed, the pooling is not.
                 while (piece := self._timed(next, pieces, None)) is not None:
                     pooler.add(piece.centres, piece.values)
                 pooled = pooler.finish()
@@ -184,6 +187,7 @@ class Worker:
         feature_sets = self._feature_sets("image", "frames")
         if feature_sets:
             pictures = video_frames(job.video, timeline)
+            # A video may have a second more than its annotation.
             annotated = ((index, image) for index, image in pictures if index < len(frames))
             self._images(feature_sets, annotated, frames, job.video)
 
@@ -275,16 +279,22 @@ def notes(
     track that was used, the recipe's `number` or the default; and the size of its video in bytes,
     by which a video that was replaced is known."""
     tracks = timeline.tracks
-    track = find_track(tracks, number) or find_track(tracks, None)
     begin = float(timeline.frames[0])
+    audio: dict[str, float | None] = dict.fromkeys(
+        ("audio_seconds", "audio_offset", "audio_track", "audio_channels")
+    )
+    # The recipe may name a track for other recordings that this one lacks.
+    track = find_track(tracks, number) or find_track(tracks, None)
+    if track is not None:
+        audio["audio_seconds"] = track.end - track.begin
+        audio["audio_offset"] = track.begin - begin
+        audio["audio_track"] = track.number
+        audio["audio_channels"] = track.channels
     return {
         "annotation_seconds": float(times[-1] - times[0]) + timeline.step,
         "video_seconds": timeline.end - begin,
-        "audio_seconds": None if track is None else track.end - track.begin,
-        "audio_offset": None if track is None else track.begin - begin,
-        "audio_track": None if track is None else track.number,
+        **audio,
         "audio_tracks": len(tracks),
-        "audio_channels": None if track is None else track.channels,
         "rows": len(times),
         "video_frames": len(timeline.frames),
         "rate": timeline.rate,

@@ -103,6 +103,7 @@ class SoundDecoder:
                         continue  # sound that is written already, or a time stamp gone wild
                     if hole > HOLE:
                         self._write_silence(round(hole * self.rate))
+                    # Holes are filled above: the resampler sees sound without any.
                     frame.pts = None
                     self._write(resampler.resample(frame))
             if begin is not None:

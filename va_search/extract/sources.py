@@ -68,6 +68,7 @@ def find_jobs(
     problems: list[str] = []
     for name, split, labels, rows in entries:
         checked_name(name, "recording")
+        # Two people of one video are the recordings v_left and v_right of v.
         video = videos.get(name) or videos.get(video_of(name))
         crops = None
         if finds_crops:
@@ -83,7 +84,8 @@ def find_jobs(
         elif crops is not None and not finds_crops and not crops.is_dir():
             problems.append(f"recording {name!r}: no folder of crops {crops}")
         else:
-            crops = None if crops is None else crops.resolve()
+            if crops is not None:
+                crops = crops.resolve()
             subject = people.get(name, name)
             jobs.append(Job(name, subject, split, labels, rows, video, crops, finds_crops))
     refuse(problems)
@@ -117,7 +119,9 @@ def _similar_file(name: str, videos: dict[str, Path], files: dict[str, Path]) ->
         if stem in files:
             return f"; {files[stem].name} is there, which is none of these: convert it"
     near = nearest_recording(name, list(videos))
-    return f"; {videos[near].name} is there: is it meant? Names must be the same" if near else ""
+    if near is None:
+        return ""
+    return f"; {videos[near].name} is there: is it meant? Names must be the same"
 
 
 def _finds_crops(sources: Sources, recipe: Recipe, names: Sequence[str]) -> bool:
@@ -140,6 +144,7 @@ def _finds_crops(sources: Sources, recipe: Recipe, names: Sequence[str]) -> bool
             "or say in the recipe's `faces` how they are found, or `images: frames` for the whole "
             "picture"
         )
+    # A detector finds faces, but not whose they are.
     count = Counter(video_of(name) for name in names)
     shared = sorted({name for name in names if count[video_of(name)] > 1})
     if shared:

@@ -83,7 +83,9 @@ class Timeline:
 
         Regular steps are those near the median, so that neither holes nor bursts count.
         """
-        return usual_step(np.diff(self.frames)) if len(self.frames) > 1 else 1 / 30
+        if len(self.frames) < 2:
+            return 1 / 30
+        return usual_step(np.diff(self.frames))
 
     @property
     def rate(self) -> float:
@@ -131,6 +133,7 @@ class Timeline:
             raise InputError(self._mismatch(count, video, labels, rate))
         if surplus <= 0:
             return self.frames[:count]
+        # Rows after the last frame go on at the video's pace.
         beyond = self.frames[-1] + self.step * np.arange(1, surplus + 1)
         return np.concatenate([self.frames, beyond])
 
@@ -145,7 +148,7 @@ class Timeline:
         rate = f"{self.rate:.5g} a second"
         if self.variable:
             rate += " where they are regular"
-        fitting = usual_rate(count, self.seconds) if other is None else other
+        fitting = other or usual_rate(count, self.seconds)
         if fitting is None:
             fit = f"{count / self.seconds:.4g} rows a second would fit it, which is no usual rate"
         else:
@@ -189,15 +192,19 @@ def usual_rate(count: int, seconds: float) -> float | None:
     """The usual rate that `count` rows have over so many seconds, to a second; None where there is
     none."""
     nearest = min(USUAL_RATES, key=lambda rate: abs(count / rate - seconds))
-    return nearest if abs(count / nearest - seconds) <= BEYOND else None
+    if abs(count / nearest - seconds) > BEYOND:
+        return None
+    return nearest
 
 
 def other_rate(count: int, seconds: float, rate: float) -> float | None:
     """The usual rate other than `rate` that gives `count` rows, to a row, over so many seconds;
     None without one."""
-    others = [usual for usual in USUAL_RATES if abs(usual / rate - 1) > OTHER_RATE]
-    nearest = min(others, key=lambda usual: abs(usual * seconds - count))
-    return nearest if abs(nearest * seconds - count) <= 1 else None
+    rates = [usual for usual in USUAL_RATES if abs(usual / rate - 1) > OTHER_RATE]
+    nearest = min(rates, key=lambda usual: abs(usual * seconds - count))
+    if abs(nearest * seconds - count) > 1:
+        return None
+    return nearest
 
 
 @contextmanager
@@ -229,7 +236,7 @@ def read_timeline(video: Path) -> Timeline:
         chosen = choose_picture(container.streams.video, packets.frames)
         if chosen is None:
             raise InputError(f"{video}: no frame in it")
-        picture, others = chosen
+        picture, other_videos = chosen
         stream = picture.index
         declared = (container.duration or 0) / av.time_base
         nominal = float(picture.guessed_rate or math.nan)
@@ -238,6 +245,7 @@ def read_timeline(video: Path) -> Timeline:
         # AVI has no times of display: those that FFmpeg gives are a guess.
         unstamped = stream in packets.unstamped or container.format.name == "avi"
         tracks = packets.tracks(container.streams.audio)
+    # A file that was cut short still has the header of the whole.
     if declared - packets.seconds > max(SHORT * declared, BEYOND):
         raise InputError(
             f"{video}: {packets.seconds:.1f} s in it, its header declares {declared:.1f} s; cut "
@@ -247,7 +255,7 @@ def read_timeline(video: Path) -> Timeline:
     # Of two frames with one time stamp only their order tells which is which.
     repeated = bool((np.diff(frames) <= 0).any())
     stamped = not repeated and not (unstamped and reordered)
-    return Timeline(frames, nominal, tracks, stamped, stream, others)
+    return Timeline(frames, nominal, tracks, stamped, stream, other_videos)
 
 
 class Packets:
@@ -276,13 +284,18 @@ class Packets:
 
     def add(self, packet: Any) -> None:
         """Count one packet; InputError where the clock of a video starts again."""
-        stamp = packet.pts if packet.pts is not None else packet.dts
+        stamp = packet.pts
+        if stamp is None:
+            stamp = packet.dts
         stream = packet.stream
         is_video = stream.type == "video"
         if stamp is None or packet.is_discard or not packet.size or (is_video and is_cover(stream)):
             return
         time = float(stamp * packet.time_base)
-        length = 0.0 if is_video else float((packet.duration or 0) * packet.time_base)
+        # Only sound ends by its packets' durations.
+        length = 0.0
+        if not is_video:
+            length = float((packet.duration or 0) * packet.time_base)
         begin, end = self.spans.get(stream.index, (math.inf, -math.inf))
         self.spans[stream.index] = (min(begin, time), max(end, time + length))
         if is_video:

@@ -37,14 +37,12 @@ class AudioTrack:
 
     def __str__(self) -> str:
         layout = self.layout
-        if not layout or layout.endswith("channels"):
+        if not layout or layout.endswith("channels"):  # FFmpeg knows no name for it
             layout = "mono" if self.channels == 1 else f"{self.channels} channels"
-        about = [layout]
-        if self.language:
-            about.append(self.language)
+        words = [layout, self.language]
         if self.default:
-            about.append("default")
-        return f"{self.number} ({', '.join(about)})"
+            words.append("default")
+        return f"{self.number} ({', '.join(filter(None, words))})"
 
 
 def find_track(tracks: Sequence[AudioTrack], number: int | None) -> AudioTrack | None:
@@ -54,7 +52,7 @@ def find_track(tracks: Sequence[AudioTrack], number: int | None) -> AudioTrack |
         candidates = [track for track in tracks if track.default] or tracks
     else:
         candidates = [track for track in tracks if track.number == number]
-    return candidates[0] if candidates else None
+    return next(iter(candidates), None)
 
 
 def choose_track(tracks: Sequence[AudioTrack], number: int | None, video: Path) -> AudioTrack:
@@ -122,11 +120,13 @@ def sound_remarks(
         remarks += _track_remarks(tracks)
     numbers = {feature_set.track for feature_set in audio if feature_set.channel is None}
     by_channels: dict[int, list[str]] = {}
+    # One remark for each number of channels, with the recordings that have so many.
     for name, recording_tracks in tracks.items():
         channels = 0
         for number in numbers:
             track = find_track(recording_tracks, number)
-            channels = max(channels, track.channels if track else 0)
+            if track is not None:
+                channels = max(channels, track.channels)
         if channels > 1:
             by_channels.setdefault(channels, []).append(name)
     for channels, names in sorted(by_channels.items()):

@@ -155,7 +155,7 @@ class TransformersAudio:
         centres = (np.arange(count) * self.step + self.field / 2) / RATE
         if count == 0:
             return Windows(np.zeros((0, len(self.columns)), np.float32), centres)
-        if self._normalise:
+        if self._normalise:  # as transformers' feature extractor does, over all it is given
             deviation = np.sqrt(samples.var(dtype=np.float64) + 1e-7)
             samples = (samples - samples.mean(dtype=np.float64)) / deviation
         with torch.inference_mode():
@@ -168,7 +168,7 @@ class TransformersAudio:
         if not self._layers:
             return self._model.feature_extractor(sound).transpose(1, 2)
         top = self._config["num_hidden_layers"]
-        if self._layers == [top]:
+        if self._layers == [top]:  # without keeping all the others in memory
             return self._model(sound).last_hidden_state
         states = self._model(sound, output_hidden_states=True)
         total: Any = 0
@@ -197,7 +197,9 @@ class TransformersAudio:
 def _read_config(path: Path) -> dict[str, Any]:
     """The sizes in config.json that the extractor needs; InputError for another kind of model."""
     config = read_json(path)
-    kind = config.get("model_type") if isinstance(config, dict) else None
+    kind = None
+    if isinstance(config, dict):
+        kind = config.get("model_type")
     if kind not in KINDS:
         raise InputError(f"{path}: " + unknown_name("model_type", kind, KINDS))
     # Sizes that a config leaves out are those of the models that were published first.

@@ -99,12 +99,16 @@ def check_options(options: Options) -> None:
         raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from error
 
 
+def has_token() -> bool:
+    """True where this user has a token of Ray's, wherever Ray looks for one."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
+
+
 def token_hint() -> str:
     """Advice for a cluster that may ask for a token which this user has but Ray was not told to
     use; else ""."""
-    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    has_token = bool(named) or (Path.home() / ".ray" / "auth_token").is_file()
-    if not has_token or os.environ.get("RAY_AUTH_MODE"):
+    if not has_token() or os.environ.get("RAY_AUTH_MODE"):
         return ""
     return "; if this cluster asks for a token, set RAY_AUTH_MODE=token (a token is there) and run the command again"
 

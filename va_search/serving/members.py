@@ -72,6 +72,7 @@ def members_of(ensemble: Ensemble) -> list[MemberWeights]:
     for index, _, dimension, member in _each_member(ensemble):
         if not member.weight:
             continue
+        # A configuration over folds has a trial for each fold, all of equal weight.
         trials = list(member.trials.values()) if member.trials else [member.trial]
         for trial in trials:
             by_dimension = by_trial.setdefault((member.study, trial), {})
@@ -101,10 +102,11 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
             f"ensemble {ensemble.name!r} has members {reason}: {', '.join(members.values())}; it "
             f"can't predict anew; {build}"
         )
+    # Headers only: they name the feature sets, and no tensor is read.
     sets: dict[str, FeatureSet] = {}
     for member in members_of(ensemble):
         if any(member.label in members for members in without.values()):
-            continue
+            continue  # told already
         for dimension in member.by_dimension:
             path = bank.folder(member.study, member.trial) / f"{dimension}.safetensors"
             try:
@@ -118,12 +120,13 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
                     f"of {list(ensemble.label_range)}"
                 )
             for feature_set in header.feature_sets:
-                known = sets.setdefault(feature_set.name, feature_set)
-                if _input_of(known) != _input_of(feature_set):
+                # One input of the table or store must do for all members.
+                expected = sets.setdefault(feature_set.name, feature_set)
+                if _input_of(expected) != _input_of(feature_set):
                     problems.append(
                         f"{path}: feature set {feature_set.name!r} has {feature_set.dim} columns "
-                        f"of modality {feature_set.modality!r}; another member's has {known.dim} "
-                        f"of {known.modality!r}, or other names of columns: one of them can't be "
+                        f"of modality {feature_set.modality!r}; another member's has "
+                        f"{expected.dim} of {expected.modality!r}, or other names of columns: one of them can't be "
                         "predicted"
                     )
     if problems:
@@ -160,6 +163,7 @@ def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[MemberModels]:
         models: list[tuple[TrainedModel, list[str]]] = []
         for dimension in weights.by_dimension:
             model = load_model(folder, dimension)
+            # The best epoch of both dimensions may be one: it is then run once.
             if models and _are_equal(models[0][0], model):
                 models[0][1].append(dimension)
             else:
@@ -210,6 +214,7 @@ def predict_together(
                     predicted = values[:, DIMENSIONS.index(dimension)].astype(np.float64)
                     totals[dimension][rows] += predicted[:, None] * weights
                 watch(member.weights.label, len(values))
+    # A blend is the sum of its parts' predictions, each after its own post-processing.
     predictions = np.zeros((frames, len(DIMENSIONS)))
     for index, (share, piece) in enumerate(pieces):
         for column, dimension in enumerate(DIMENSIONS):
@@ -229,6 +234,7 @@ def parts(
     for recording in recordings:
         by_subject.setdefault(recording.subject, []).append((start, recording))
         start += recording.frames
+    # Subjects are added until there are frames enough; the last part takes what is left.
     part: list[Recording] = []
     rows: list[NDArray[np.int64]] = []
     for number, subject in enumerate(by_subject.values(), start=1):

@@ -103,11 +103,12 @@ def write_predictions(
 
     models = load_members(ensemble, bank)
     raw = predict_together(ensemble, models, store, recordings, device=device, watch=count)
+    # Clipped at the end only: post-processing sees the members' own values.
     values = np.clip(raw, *ensemble.label_range)
     sheets = recording_sheets(values, recordings, store)
-    about = about_ensemble(ensemble, PREDICTIONS)
-    about |= {"format": "recordings", "split": split, "store": store.name}
-    write_folder(out, sheets, about, ensemble.label_range)
+    mark = about_ensemble(ensemble, PREDICTIONS)
+    mark |= {"format": "recordings", "split": split, "store": store.name}
+    write_folder(out, sheets, mark, ensemble.label_range)
     return Written(
         ensemble=ensemble.name,
         split=split,
@@ -159,6 +160,7 @@ def _checked(
         if not recordings:
             counts = ", ".join(f"{len(store.split(name))} {name}" for name in SPLITS)
             problems.append(f"{store.path}: the store has no {split} recordings (found: {counts})")
+    # A user sees at once what is wrong with the folder, the split and the weights.
     try:
         sets = needed(ensemble, bank)
         problems += unfit(store, sets)

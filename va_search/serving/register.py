@@ -77,6 +77,7 @@ def register(
         served = Served.open(folder)
         table = example(feature_sets, rate)
         rate_needed = rate is None and counts_seconds(ensemble)
+        # The folder is tried before anything is logged: a version can't be taken back.
         _refuse_broken(served, table)
         if not rate_needed:
             _refuse_broken(served, table.drop(columns=[RATE]))
@@ -96,6 +97,7 @@ def register(
             about=_about(ensemble),
             build=content_id(ensemble),
         )
+        # The version is of this content: the same ensemble again is the version that is there.
         uri = shown(tracking.uri)
         with answered(tracking.uri):
             version, new = log_version(tracking.uri, logged)

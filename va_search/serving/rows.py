@@ -51,7 +51,7 @@ def to_store(
     recording of two subjects or rates."""
     _refuse_missing(frame, feature_sets, frames_per_second)
     table = _Table.of(frame)
-    arrays = {one.name: table.values(one) for one in feature_sets}
+    arrays = {feature_set.name: table.values(feature_set) for feature_set in feature_sets}
     recordings = table.recordings(frames_per_second)
     if table.problems:
         surplus = len(table.problems) - MOST
@@ -105,6 +105,7 @@ class _Table:
                 f"the table: {counted(len(unnamed), 'row')} without {RECORDING}, the first is row "
                 f"{unnamed[0]} (from 0)"
             )
+        # Sorted by recording; rows of one keep their order, whatever stood between them.
         numbers, names = pd.factorize(frame[RECORDING].astype(str))
         order = np.argsort(numbers, kind="stable")
         counts = np.bincount(numbers, minlength=len(names))
@@ -122,6 +123,7 @@ class _Table:
                 f"the table: columns of {feature_set.name!r} are not all numbers ({error})"
             )
             return np.zeros((len(self.frame), feature_set.dim), precision)
+        # A number too large for float32 becomes infinite, which is told below.
         with np.errstate(over="ignore"):
             values = numbers.astype(precision)
         wrong = ~np.isfinite(values)
@@ -156,6 +158,7 @@ class _Table:
                 )
             if rate is None:
                 rate = default_rate or 1.0
+            # Nothing comes before a recording's first row that time could jump from.
             jumps = tuple((np.flatnonzero(gaps[rows][1:]) + 1).tolist())
             recordings.append(
                 Recording(name, str(subject), name, "test", None, start, frames, float(rate), jumps)

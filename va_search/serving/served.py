@@ -66,7 +66,7 @@ class Served:
         ensemble = self.ensemble
         rate = self.frames_per_second
         if rate is None and not counts_seconds(ensemble):
-            rate = 1.0  # any will do
+            rate = 1.0  # nothing is counted in seconds: any will do
         store, order = to_store(
             frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=rate
         )
@@ -86,10 +86,12 @@ def write_served(
     have. InputError as `needed` raises it."""
     feature_sets = needed(ensemble, bank)
     write_json(folder / "ensemble.json", ensemble.model_dump(mode="json"))
-    about = [asdict(feature_set) for feature_set in feature_sets]
-    write_json(
-        folder / "serving.json", {"frames_per_second": frames_per_second, "feature_sets": about}
-    )
+    document = {
+        "frames_per_second": frames_per_second,
+        "feature_sets": [asdict(feature_set) for feature_set in feature_sets],
+    }
+    write_json(folder / "serving.json", document)
+    # In the layout of a bank, so that members are loaded here as they are at home.
     for member in members_of(ensemble):
         to = folder / "bank" / member.study / member.trial
         to.mkdir(parents=True)

@@ -58,6 +58,7 @@ def may_write(
         raise InputError(
             f"{out}: not empty and no earlier submission (found {_few(names)}); {hint}"
         )
+    # A folder of ours that somebody worked in since is theirs.
     mark = read_json(out / MARK)
     if not isinstance(mark, dict) or not isinstance(mark.get("files"), dict):
         raise InputError(f"{out / MARK}: not what va-search writes; {hint}")
@@ -122,6 +123,7 @@ def write_folder(
             "files": {sheet.name: _sha256(beside / sheet.name) for sheet in sheets},
         }
         write_json(beside / MARK, mark)
+        # Predicting takes minutes: somebody may have put something there meanwhile.
         may_write(out, about["ensemble"], about["kind"], replace=True)
         _take_place(beside, out)
     finally:
@@ -141,6 +143,7 @@ def about_ensemble(ensemble: Ensemble, kind: str) -> dict[str, Any]:
 
 def _take_place(beside: Path, out: Path) -> None:
     old = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.old")
+    # Two renames: a kill between them leaves the old folder beside its place, whole.
     if out.exists() and any(out.iterdir()):
         out.rename(old)
     beside.rename(out)  # an empty folder is replaced as well

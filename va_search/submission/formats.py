@@ -55,6 +55,7 @@ def _abaw(
     for recording in test:
         starts[recording.name] = frames
         frames += recording.frames
+    # Row of each image in `values`, where the test recordings follow one another.
     rows = [starts[name] + frame - 1 for name, frame in images]
     keys = read_strings(sample, COLUMN)
     suffix = ".csv" if sample.suffix == ".csv" else ".txt"

@@ -111,6 +111,7 @@ def write_submissions(
         for recipe in STRATEGIES
     }
     store = store or find_store(find_candidates(Bank(home.bank), studies, outside=True)[0])
+    # All that could stop the work is looked at before the first ensemble is built.
     remarks: list[str] = []
     truth = _checked(home, names, out, store, labels=labels, remarks=remarks)
     rows, ensembles = [], []
@@ -123,12 +124,14 @@ def write_submissions(
             ensemble = build(home, studies, document, names[recipe], store, force=True)
             submit(ensemble, store, Bank(home.bank), format="recordings", out=folder)
         except InputError as error:
+            # A strategy whose trials are missing is a row of the table, not the end.
             earlier = f"; {folder} is of an earlier call" if folder.exists() else ""
             rows.append(replace(empty, problem=f"{error}{earlier}"))
             continue
         ensembles.append(ensemble)
         test = None
         if truth is not None:
+            # Scores are of what was written, read back.
             test = _finite(scores_of(read_submission(folder, store), truth))
         rows.append(_filled(empty, ensemble, test))
     if not ensembles:

@@ -61,6 +61,7 @@ def submit(
     test = store.split("test")
     _refuse_other_data(ensemble, store, bank)
     raw = predict(ensemble, bank, "test", test)
+    # Clipped at the end only, and counted: many clipped values tell of a wrong scale.
     values = np.clip(raw, *store.label_range)
     sheets = FORMATS[format](values, test, store, sample)
     about = about_ensemble(ensemble, SUBMISSION) | {"format": format}
@@ -101,11 +102,12 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
             f"{store.path}: label range {list(store.label_range)}, ensemble {ensemble.name!r} is of "
             f"{list(ensemble.label_range)}; build it again"
         )
+    # A member that was trained anew, or other annotations, give other scores.
     problems = _replaced(ensemble, bank)
     for _, piece in ensemble.pieces:
         scores = in_sample(piece, bank, store)
         if scores is None:
-            continue
+            continue  # members that trained on every labelled recording
         for dimension in DIMENSIONS:
             built = piece.dimensions[dimension].scores.in_sample
             built = math.nan if built is None else built
