@@ -177,7 +177,7 @@ def test_weights_carry_their_code_and_run_it_only_when_told_to(
             "my_models.py:Tcn",
             TCN,
             "  encoder_options: {kernl: 3}\n",
-            "no encoder of this space has an option 'kernl'; did you mean 'kernel'",
+            "unknown option of this space's encoder 'kernl'; did you mean 'kernel'",
         ),
         (
             "my_models.py:Tcn",

@@ -123,6 +123,12 @@ def trusted(reference: str) -> Source | None:
     return None if match is None else _trusted.get(match["digest"])
 
 
+def title(reference: str) -> str:
+    """The name of a class of a user's own in reports: `Conformer (my_models.py)`."""
+    match = REFERENCE.fullmatch(reference)
+    return reference if match is None else f"{match['name']} ({match['file']})"
+
+
 def load(reference: str) -> Any:
     """Import the class that `my_models.py:Conformer@…` names; InputError when it is not trusted,
     fails to import, or has no such class."""

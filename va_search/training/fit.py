@@ -293,7 +293,7 @@ class Fit:
         train_val_mix."""
         self._check_trained()
         for dimension, best in self.best.items():
-            about = {
+            description = {
                 "dimension": dimension,
                 "epoch": best.epoch,
                 "ccc": best.ccc,
@@ -305,7 +305,7 @@ class Fit:
                 settings=self.settings,
                 store=self.store,
                 statistics=self.data.statistics,
-                about=about,
+                about=description,
             )
 
     def save(self, folder: Path) -> None:
