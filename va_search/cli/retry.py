@@ -8,6 +8,7 @@ import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import check_studies, open_store, opened
+from va_search.cli.trust import TrustCodeOption, allow_code
 
 EXAMPLE = "Example: va-search retry first --failed"
 
@@ -34,11 +35,13 @@ def retry(
     tracking_uri: Annotated[
         str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
     ] = None,
+    trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
     with command(as_json) as output, opened(home) as at:
         from va_search.cli.search import run
+        from va_search.models.sources import bring_kept
         from va_search.search.machine import Options
         from va_search.search.space import read_space
         from va_search.search.study import Study
@@ -47,6 +50,8 @@ def retry(
         found = Study(at, study)
         document = found.document()
         store = open_store(document["store_path"], data)
+        allow_code(trust_code)
+        bring_kept(document["space"], found.folder / "code")
         space = read_space(document["space"], store, path=found.folder / "study.json", name=study)
         options = Options(address, concurrent, gpus_per_trial, tracking_uri)
         only: Literal["failed", "begun"] = "failed" if failed else "begun"
