@@ -53,19 +53,23 @@ class TrialSettings(BaseModel):
     clip: Annotated[float, Field(gt=0)] | None = None
     # frames averaged into one model step; predictions are interpolated back to every frame
     frame_step: Positive = 1
-    segment_length: Positive = 150  # model steps per segment (4.2)
+    # model steps per segment (4.2)
+    segment_length: Positive = 150
     # model steps; None: the segment length, always so for carried-state encoders (3.3.1)
     stride: Positive | None = None
 
     # model
     fusion: Annotated[str, BeforeValidator(FUSIONS.checked)] = "early"
     encoder: Annotated[str, BeforeValidator(ENCODERS.checked)] = "transformer"
-    width: Positive = 1024  # affine dimension in front of the encoder (4.2)
-    layers: Positive = 4  # transformer encoder layers
+    # affine dimension in front of the encoder (4.2)
+    width: Positive = 1024
+    # transformer encoder layers
+    layers: Positive = 4
     attention_heads: Positive = 4
     feed_forward: Positive = 1024
     encoder_dropout: Share = 0.3
-    hidden_size: Positive = 512  # lstm, gru and the LSTM behind a transformer
+    # lstm, gru and the LSTM behind a transformer
+    hidden_size: Positive = 512
     recurrent_layers: Positive = 1
     # one regressor per dimension, or one for both
     heads: Annotated[str, BeforeValidator(HEADS.checked)] = "separate"
@@ -74,13 +78,15 @@ class TrialSettings(BaseModel):
 
     # loss and optimiser
     loss: Annotated[str, BeforeValidator(LOSSES.checked)] = "ccc"
-    loss_valence: Annotated[float, Field(ge=0)] = 1.0  # alpha of the paper's formula 10
+    # alpha of the paper's formula 10
+    loss_valence: Annotated[float, Field(ge=0)] = 1.0
     loss_arousal: Annotated[float, Field(ge=0)] = 1.0  # beta
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: Annotated[float, Field(gt=0)] = 5e-5
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     clip_gradient: Annotated[float, Field(gt=0)] | None = 5.0
-    batch_size: Positive = 16  # segments; for carried-state encoders recordings side by side
+    # segments; for carried-state encoders recordings side by side
+    batch_size: Positive = 16
     epochs: Positive = 30
     # stop after so many epochs without a better valence or arousal
     patience: Positive | None = None
@@ -89,11 +95,14 @@ class TrialSettings(BaseModel):
     schedule_epochs: Positive = 20
     # step, plateau, exponential (per epoch)
     schedule_factor: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    warmup: Share = 0.1  # warmup_cosine, one_cycle: share of all steps
+    # warmup_cosine, one_cycle: share of all steps
+    warmup: Share = 0.1
 
     # execution that changes results
-    precision: Literal["float32", "bf16"] = "float32"  # bf16 only where a GPU is
-    compile: bool = False  # torch.compile, only where a GPU is
+    # bf16 only where a GPU is
+    precision: Literal["float32", "bf16"] = "float32"
+    # torch.compile, only where a GPU is
+    compile: bool = False
 
     seed: Annotated[int, Field(ge=0)] = 0
     fold: int | Literal["official", "train_val_mix"] = "official"
@@ -162,7 +171,7 @@ class TrialSettings(BaseModel):
     @property
     def uses_attention(self) -> bool:
         encoder = ENCODERS[self.encoder]
-        return encoder.known and "attention_heads" in encoder.settings
+        return encoder.trusted and "attention_heads" in encoder.settings
 
     @property
     def trained_epochs(self) -> int:
@@ -184,9 +193,9 @@ class TrialSettings(BaseModel):
 def unstackable(settings: Iterable[TrialSettings]) -> list[str]:
     """Reasons why trials of these settings can't be trained as one model; empty when they can."""
     chosen: dict[str, str] = {}
-    for each in settings:
+    for trial in settings:
         for menu in (ENCODERS, FUSIONS, HEADS, LOSSES):
-            name = getattr(each, menu.setting)
+            name = getattr(trial, menu.setting)
             if not menu[name].stackable:
                 allowed = [entry.name for entry in menu.values() if entry.stackable]
                 chosen[f"{menu.setting} {name}"] = ", ".join(allowed)
@@ -204,6 +213,9 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
         if entry is None:
             continue  # a name that is on no menu is refused elsewhere
         names += menu.shared - set(entry.settings)
+        if not entry.trusted:  # what its class takes is not known, defaults tell nothing
+            fields = TrialSettings.model_fields
+            names += [name for name in menu.shared if settings.get(name) == fields[name].default]
         prefix = menu.option_name("")
         for name in settings:
             if name.startswith(prefix) and not entry.takes(name.removeprefix(prefix)):
@@ -241,7 +253,9 @@ def _chosen(menu: Menu[Any], settings: Mapping[str, Any]) -> Any:
 
 def _check_names(settings: Mapping[str, Any]) -> None:
     """ValueError for a setting that there is not."""
-    unread = {menu.setting for menu in MENUS if not getattr(_chosen(menu, settings), "known", True)}
+    unread = {
+        menu.setting for menu in MENUS if not getattr(_chosen(menu, settings), "trusted", True)
+    }
     for name in settings:
         if name.partition(".")[0] not in unread and setting_field(name) is None:
             raise ValueError(unknown_name("setting", name, TrialSettings.model_fields))

@@ -86,7 +86,7 @@ def test_the_page_from_an_empty_file_to_a_registered_ensemble(tmp_path: Path) ->
     shutil.move(tmp_path / "my_models.py", tmp_path / "gone.txt")
     shell.run(ensemble)
     shell.run(report)
-    assert "Tcn (my_models.py)" in (tmp_path / "tcn-report" / "report.md").read_text()
+    assert r"Tcn (my\_models.py)" in (tmp_path / "tcn-report" / "report.md").read_text()
     refused = shell.run(predict.replace(" --trust-code", ""), code=2)
     assert "only with --trust-code" in json.dumps(refused)
     shell.run(predict)

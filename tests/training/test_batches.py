@@ -93,7 +93,7 @@ def test_no_segment_crosses_a_gap(tiny: Store) -> None:
     assert len(count) == 2
     for start, stop in table:
         frames = np.concatenate(
-            [np.arange(steps.first[i], steps.first[i] + steps.count[i]) for i in range(start, stop)]
+            [np.arange(steps.frame[i], steps.frame[i] + steps.count[i]) for i in range(start, stop)]
         )
         assert (np.diff(frames) == 1).all()
         assert not (frames[0] < gap <= frames[-1])
@@ -119,7 +119,7 @@ def test_steps_come_back_to_every_frame(tiny: Store, frame_step: int) -> None:
     group = {recording.name: 0 for recording in tiny.recordings}
     recordings = (tiny.recordings[0], tiny.recordings[3], tiny.recordings[1])
     steps = Steps.of(tiny, recordings, frame_step, group)
-    middle = steps.first + (steps.count - 1) / 2
+    middle = steps.frame + (steps.count - 1) / 2
     frames = steps.to_frames(np.stack([middle, -middle], axis=1))
     wanted = positions(recordings).astype(float)
     assert frames.shape == (len(wanted), 2)

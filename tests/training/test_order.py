@@ -25,7 +25,7 @@ def test_chains_go_through_whole_and_in_order(
     assert sorted(np.concatenate([b.segments for b in batches]).tolist()) == list(
         range(sum(counts))
     )
-    starts = set(chains.first.tolist())
+    starts = set(chains.start.tolist())
     before = np.array([], dtype=np.int64)
     for batch in batches:
         assert len(batch.segments) <= batch_size

@@ -177,7 +177,7 @@ def test_weights_carry_their_code_and_run_it_only_when_told_to(
             "my_models.py:Tcn",
             TCN,
             "  encoder_options: {kernl: 3}\n",
-            "no encoder of this space has an option 'kernl'; did you mean 'kernel'",
+            "unknown option of this space's encoder 'kernl'; did you mean 'kernel'",
         ),
         (
             "my_models.py:Tcn",
@@ -215,6 +215,25 @@ def test_a_class_that_breaks_the_protocol_is_refused_with_what_is_expected(
     (problem,) = own_model_problems(trials(path, tiny))
     assert message in problem
     assert "expected: __init__(self, width, *, option=default" in problem
+
+
+def test_a_study_keeps_its_sources_for_a_later_day(
+    tiny: Store, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    space = load_space(write("{choice: [gru, my_models.py:Tcn]}"), tiny)
+    (_, settings) = trials(write("{choice: [gru, my_models.py:Tcn]}"), tiny)
+    sources.keep(space.document, tmp_path / "code")
+    monkeypatch.setattr(sources, "_trusted", {})
+    sources.bring_kept(space.document, tmp_path / "code")
+    assert sources.trusted(settings.encoder) is None
+    sources.trust_everything()
+    sources.bring_kept(space.document, tmp_path / "code")
+    assert own_model_problems([settings]) == []
+    changed = next((tmp_path / "code").rglob("blocks.py"))
+    changed.write_text("import os")
+    monkeypatch.setattr(sources, "_trusted", {})
+    sources.bring_kept(space.document, tmp_path / "code")
+    assert sources.trusted(settings.encoder) is None
 
 
 def test_a_space_that_names_the_source_takes_the_file_only_if_it_is_that_one(

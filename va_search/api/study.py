@@ -174,12 +174,14 @@ class OpenStudy:
 
         `store`: where it lies now if it was moved. `more` as in `run_search` (progress, note)."""
         from va_search.api.searching import run_search
+        from va_search.models.sources import bring_kept
         from va_search.search.space import read_space
 
         with self.home.using():
             document = self.files.document()
             opened = open_noted_store(document["store_path"], store)
             path = self.files.folder / "study.json"
+            bring_kept(document["space"], self.files.folder / "code")
             space = read_space(document["space"], opened, path=path, name=self.name)
             return run_search(
                 space,

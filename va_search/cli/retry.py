@@ -11,6 +11,7 @@ from va_search.api.home import check_studies
 from va_search.api.study import OpenStudy
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import named_home
+from va_search.cli.trust import TrustCodeOption, allow_code
 
 EXAMPLE = "Example: va-search retry first --failed"
 
@@ -37,6 +38,7 @@ def retry(
     tracking_uri: Annotated[
         str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
     ] = None,
+    trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
@@ -44,6 +46,7 @@ def retry(
         import va_search as va
         from va_search.cli.search import run
 
+        allow_code(trust_code)
         opened = named_home(home)
         with opened.using():
             files = opened.files

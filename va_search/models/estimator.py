@@ -116,4 +116,7 @@ class Estimator(nn.Module):
 
 def carry(states: States, rows: int) -> States:
     """States for the next segment: cut off from the past's gradient, only the first `rows` rows."""
-    return tuple(tuple(part[:, :rows].detach().contiguous() for part in state) for state in states)
+    carried: list[State] = []
+    for state in states:
+        carried.append(tuple(part[:, :rows].detach().contiguous() for part in state))
+    return tuple(carried)

@@ -40,8 +40,10 @@ class Entry:
     code: str
     settings: tuple[str, ...] = ()
     options: type[Options] = Options
-    stackable: bool = False  # models/stacked.py computes it for several seeds at once
-    known: bool = True  # False for a user's class that this process may not run: code unread
+    # models/stacked.py computes it for several seeds at once
+    stackable: bool = False
+    # False for a user's own class whose code this process may not run: its facts are not known
+    trusted: bool = True
 
     def load(self) -> Any:
         """Import the class or function. InputError for a user's own that is not trusted."""
@@ -52,15 +54,17 @@ class Entry:
 
     def takes(self, option: str) -> bool:
         """True where the entry has such an option of its own."""
-        return not self.known or option in self.options.model_fields
+        return not self.trusted or option in self.options.model_fields
 
 
 @dataclass(frozen=True)
 class Encoder(Entry):
     """`gates` is the number of matrices in a recurrent cell, 0 without one: for sizes of models."""
 
-    carries_state: bool = False  # from a recording's segment to its next
-    causal: bool = False  # a step's output depends on no later step
+    # the encoder's state goes on from a recording's segment to its next
+    carries_state: bool = False
+    # a step's output depends on no later step
+    causal: bool = False
     gates: int = 0
 
 
@@ -68,7 +72,8 @@ class Encoder(Entry):
 class ScheduleEntry(Entry):
     """A learning-rate schedule."""
 
-    by_batch: bool = False  # moves after every batch, not after every epoch
+    # moves after every batch, not after every epoch
+    by_batch: bool = False
     needs_score: bool = False
 
 
@@ -76,7 +81,8 @@ class ScheduleEntry(Entry):
 class Normaliser(Entry):
     """A choice of the frames that a recording is normalised by."""
 
-    of_training: bool = False  # statistics of training recordings, kept with a model's weights
+    # statistics of training recordings, kept with a model's weights
+    of_training: bool = False
 
 
 E = TypeVar("E", bound=Entry)
@@ -97,7 +103,8 @@ class Menu(Mapping[str, E]):
     ) -> None:
         self.setting, self.kind, self.given = setting, kind, given
         self.entries = {entry.name: entry for entry in entries}
-        self.own: dict[str, E] = {}  # classes of a user's own that this process has imported
+        # classes of a user's own that this process has imported
+        self.own: dict[str, E] = {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -117,12 +124,11 @@ class Menu(Mapping[str, E]):
             return None
         if name in self.entries or self.given is None:
             return self.entries.get(name)
-        match = sources.REFERENCE.fullmatch(name)
-        if match is None:
+        if not sources.REFERENCE.fullmatch(name):
             return None
         if sources.trusted(name) is None:
-            title = f"{match['name']} ({match['file']})"
-            return self.kind(name, title, name, tuple(sorted(self.shared)), known=False)
+            shared = tuple(sorted(self.shared))
+            return self.kind(name, sources.title(name), name, shared, trusted=False)
         if name not in self.own:
             self.own[name] = own_entry(self, name)
         return self.own[name]
@@ -142,7 +148,10 @@ class Menu(Mapping[str, E]):
     @property
     def shared(self) -> set[str]:
         """The settings of a trial that some entry takes."""
-        return {setting for entry in self.values() for setting in entry.settings}
+        shared: set[str] = set()
+        for entry in self.values():
+            shared.update(entry.settings)
+        return shared
 
     def option_name(self, option: str) -> str:
         """An option's name among a trial's settings."""
@@ -153,36 +162,34 @@ def own_entry(menu: Menu[E], reference: str) -> E:
     """The entry of a user's own class, made from the parameters of its constructor and from its
     attributes. InputError when the class can't be imported or has no such constructor."""
     code = sources.load(reference)
-    written = reference.partition("@")[0]
-    given = menu.given or ()
+    positional = menu.given or ()
     parameters = list(inspect.signature(code).parameters.values())
-    hints = get_type_hints(code.__init__)
-    by_position = [each for each in parameters[: len(given)] if each.kind in POSITIONAL]
-    options = parameters[len(given) :]
-    if len(by_position) < len(given) or any(each.kind not in NAMED for each in options):
-        expected = ", ".join([*given, "*", "option=default, …"])
+    leading, options = parameters[: len(positional)], parameters[len(positional) :]
+    fits = len(leading) == len(positional)
+    fits &= all(parameter.kind in POSITIONAL for parameter in leading)
+    fits &= all(parameter.kind in NAMED for parameter in options)
+    if not fits:
+        expected = ", ".join([*positional, "*", "option=default, …"])
         raise InputError(
-            f"{menu.setting} {written}: its constructor takes {inspect.signature(code)}, expected "
-            f"({expected})"
+            f"{menu.setting} {reference.partition('@')[0]}: its constructor takes "
+            f"{inspect.signature(code)}, expected ({expected})"
         )
+
+    # options that trials have anyway are theirs, the others are the class's own
+    shared = [option.name for option in options if option.name in menu.shared]
+    hints = get_type_hints(code.__init__)
     fields: dict[str, Any] = {}
     for option in options:
-        if option.name not in menu.shared:
+        if option.name not in shared:
             default = ... if option.default is option.empty else option.default
             fields[option.name] = (hints.get(option.name, Any), default)
-    match = sources.REFERENCE.fullmatch(reference)
-    assert match is not None
+    own_options = create_model("OwnOptions", __base__=Options, **fields)
+
     facts = {
         name: getattr(code, name) for name in ("carries_state", "causal") if hasattr(code, name)
     }
-    return menu.kind(
-        reference,
-        f"{match['name']} ({match['file']})",
-        reference,
-        tuple(option.name for option in options if option.name in menu.shared),
-        create_model("OwnOptions", __base__=Options, **fields),
-        **facts,
-    )
+    title = sources.title(reference)
+    return menu.kind(reference, title, reference, tuple(shared), own_options, **facts)
 
 
 ATTENTION = ("layers", "attention_heads", "feed_forward", "encoder_dropout")

@@ -28,7 +28,7 @@ from types import ModuleType
 from typing import Any
 
 from va_search.errors import InputError
-from va_search.files import digest
+from va_search.files import digest, whole_file
 
 PACKAGE = "va_search_own_"
 REFERENCE = re.compile(r"(?P<file>[^/:@]+\.py):(?P<name>[A-Za-z_]\w*)@(?P<digest>[0-9a-f]{12})")
@@ -117,10 +117,54 @@ def bring(documents: list[dict[str, Any]]) -> None:
             trust(Source(document["main"], document["texts"]))
 
 
+def keep(document: Any, folder: Path) -> None:
+    """Write the sources of all classes that a space's document names to `<folder>/<digest>/`, file
+    by file."""
+    for reference in _references(document):
+        source = trusted(reference)
+        if source is None:
+            continue
+        for name, text in source.texts.items():
+            path = folder / source.digest / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as beside:
+                beside.write_text(text, encoding="utf-8")
+
+
+def bring_kept(document: Any, folder: Path) -> None:
+    """Take the sources that `keep` wrote for a document, as `bring` does. One that was changed or
+    damaged since has another digest, and so is not found by any trial."""
+    for reference in _references(document):
+        main, _, digits = reference.partition("@")
+        root = folder / digits
+        texts: dict[str, str] = {}
+        for file in sorted(root.rglob("*.py")):
+            texts[file.relative_to(root).as_posix()] = file.read_text(encoding="utf-8")
+        bring([Source(main.partition(":")[0], texts).document()])
+
+
+def _references(document: Any) -> Iterator[str]:
+    """Every `file.py:Class@source` in a document."""
+    if isinstance(document, str) and REFERENCE.fullmatch(document):
+        yield document
+    elif isinstance(document, dict):
+        for value in document.values():
+            yield from _references(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _references(value)
+
+
 def trusted(reference: str) -> Source | None:
     """The source of `my_models.py:Conformer@…`, if this process may run it."""
     match = REFERENCE.fullmatch(reference)
     return None if match is None else _trusted.get(match["digest"])
+
+
+def title(reference: str) -> str:
+    """The name of a class of a user's own in reports: `Conformer (my_models.py)`."""
+    match = REFERENCE.fullmatch(reference)
+    return reference if match is None else f"{match['name']} ({match['file']})"
 
 
 def load(reference: str) -> Any:

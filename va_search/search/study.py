@@ -30,6 +30,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import Home, checked_name, read_json, remove_folder, write_json
 from va_search.locks import in_use, only_one
+from va_search.models.sources import keep
 from va_search.predictions.bank import Bank
 from va_search.trial import Failure, Trial, TrialState, known_settings
 
@@ -159,6 +160,7 @@ class Study:
             "space_changes": _with_changes(before, changes),
             "package_version": __version__,
         }
+        keep(space, self.folder / "code")
         write_json(self.folder / "study.json", document)
         for left in (self.folder / "running").glob(
             "*"

@@ -4,7 +4,7 @@ model.
 Conventions: a model step is `frame_step` consecutive frames of one gap-free stretch (the last of a
 stretch may have fewer). A step's label is the mean of its labelled frames, NaN where none is, in
 [-1, 1]. Segments are told by their index into a (segments, 2) table of ranges of steps. A chain is
-the segments of one stretch in order, `first` to `first + count - 1`. A batch that is not `fresh`
+the segments of one stretch in order, `start` to `start + count - 1`. A batch that is not `fresh`
 continues the one before: its rows are the first rows of that batch, each one segment on, so that an
 encoder's state can be carried by position."""
 
@@ -27,12 +27,12 @@ Indexes = NDArray[np.int64]
 class Steps:
     """The model steps of some recordings, in their order.
 
-    `first` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
+    `frame` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
     (steps, 2) float32, `row` (steps,) the normalisation's row, `stretches` (stretches, 2) ranges of
     steps between gaps."""
 
     recordings: tuple[Recording, ...]
-    first: Indexes
+    frame: Indexes
     count: Indexes
     label: NDArray[np.float32]
     row: Indexes
@@ -63,7 +63,7 @@ class Steps:
         return cls(recordings, _joined(starts), count, label, _joined(rows), table)
 
     def __len__(self) -> int:
-        return len(self.first)
+        return len(self.frame)
 
     def segments(self, length: int, stride: int) -> tuple[Ranges, Indexes]:
         """All segments as ranges of steps, and how many of them each stretch has."""
@@ -90,10 +90,10 @@ class Steps:
             return values.astype(np.float64)
         parts = [np.zeros((0, values.shape[1]))]
         for start, stop in self.stretches:
-            middle = self.first[start:stop] + (self.count[start:stop] - 1) / 2
-            frame = np.arange(self.first[start], self.first[stop - 1] + self.count[stop - 1])
-            columns = values[start:stop].T
-            parts.append(np.stack([np.interp(frame, middle, column) for column in columns], axis=1))
+            middle = self.frame[start:stop] + (self.count[start:stop] - 1) / 2
+            frames = np.arange(self.frame[start], self.frame[stop - 1] + self.count[stop - 1])
+            columns = [np.interp(frames, middle, column) for column in values[start:stop].T]
+            parts.append(np.stack(columns, axis=1))
         return np.concatenate(parts)
 
 
@@ -123,9 +123,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Chains:
-    """Segments that follow one another: (chains,) first and (chains,) count."""
+    """Segments that follow one another: (chains,) start and (chains,) count."""
 
-    first: Indexes
+    start: Indexes
     count: Indexes
 
     def batches_in(self, batch_size: int) -> int:
@@ -136,11 +136,11 @@ class Chains:
         """Chains without the segments behind their last label; those without any label are left
         out. `labelled` (segments, 2) counts labelled steps."""
         ends: list[int] = []
-        for first, count in zip(self.first.tolist(), self.count.tolist(), strict=True):
-            with_label = np.flatnonzero(labelled[first : first + count].any(axis=1))
+        for start, count in zip(self.start.tolist(), self.count.tolist(), strict=True):
+            with_label = np.flatnonzero(labelled[start : start + count].any(axis=1))
             ends.append(int(with_label[-1]) + 1 if len(with_label) else 0)
         count = np.array(ends, dtype=np.int64)
-        return Chains(self.first[count > 0], count[count > 0])
+        return Chains(self.start[count > 0], count[count > 0])
 
 
 def independent(
@@ -168,7 +168,7 @@ def side_by_side(
         order = torch.randperm(len(groups), generator=generator).tolist()
         groups = [groups[index] for index in order]
     for group in groups:
-        first, count = chains.first[group], chains.count[group]
+        start, count = chains.start[group], chains.count[group]
         for step in range(int(count[0])):
             rows = int((count > step).sum())
-            yield Batch(first[:rows] + step, fresh=step == 0)
+            yield Batch(start[:rows] + step, fresh=step == 0)

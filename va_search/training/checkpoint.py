@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def _shapes(tensors: Tensors) -> dict[str, tuple[torch.Size, torch.dtype]]:
 
 def _fitting(optimiser: Optimizer, moments: Tensors) -> Tensors:
     """Moments that each parameter has whole, of its shape, or not at all (never stepped)."""
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    parameters = list(chain.from_iterable(group["params"] for group in optimiser.param_groups))
     for index in {int(name.partition(".")[0]) for name in moments}:
         for name in ("exp_avg", "exp_avg_sq"):
             if moments[f"{index}.{name}"].shape != parameters[index].shape:

@@ -177,7 +177,7 @@ class Gather:
 
     def _features(self, steps: Steps, position: NDArray[np.int64]) -> Tensor:
         """[row, step, feature] of the steps at `position` [row, step]."""
-        frame = torch.from_numpy(steps.first[position])  # [row, step]
+        frame = torch.from_numpy(steps.frame[position])  # [row, step]
         count = torch.from_numpy(steps.count[position])
         if self.frame_step > 1:
             within = torch.minimum(torch.arange(self.frame_step), count[..., None] - 1)

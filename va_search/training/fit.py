@@ -286,7 +286,7 @@ class Fit:
         train_val_mix."""
         self._check_trained()
         for dimension, best in self.best.items():
-            about = {
+            description = {
                 "dimension": dimension,
                 "epoch": best.epoch,
                 "ccc": best.ccc,
@@ -298,7 +298,7 @@ class Fit:
                 settings=self.settings,
                 store=self.store,
                 statistics=self.data.statistics,
-                about=about,
+                about=description,
             )
 
     def save(self, folder: Path) -> None:

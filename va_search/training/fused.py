@@ -117,15 +117,15 @@ class Fused:
         with seeded(fits[0].device, fits[0].settings.seed, len(fits[0].history) + 1):
             self._learn(sums)
         waiting = perf_counter()
-        for each in sums:
-            each.loss = float(each.loss)
+        for total in sums:
+            total.loss = float(total.loss)
         waited = (perf_counter() - waiting) / len(fits)  # a GPU may still have been at work
         predictions = self._predictions()
-        for fit, each, rate, prediction in zip(fits, sums, rates, predictions, strict=True):
-            each.seconds += waited
+        for fit, total, rate, prediction in zip(fits, sums, rates, predictions, strict=True):
+            total.seconds += waited
             share = (perf_counter() - began) / len(fits)
             try:
-                fit.end_epoch(each, rate, perf_counter() - share, prediction)
+                fit.end_epoch(total, rate, perf_counter() - share, prediction)
             except Diverged as error:
                 self.diverged[self.fits.index(fit)] = error
                 seed, learning_rate = fit.settings.seed, fit.settings.learning_rate
@@ -171,10 +171,10 @@ class Fused:
             began = perf_counter()
             self._step(batches, inputs, self._dropout(dropouts, segments), sums)
             inside = (perf_counter() - began) / len(fits)
-            for batch, each in zip(batches, sums, strict=True):
-                each.inside += inside
-                each.frames += data.frames_in(batch)
-                each.seconds += (perf_counter() - clock) / len(fits)
+            for batch, total in zip(batches, sums, strict=True):
+                total.inside += inside
+                total.frames += data.frames_in(batch)
+                total.seconds += (perf_counter() - clock) / len(fits)
             clock = perf_counter()
 
     def _inputs(self, segments: NDArray[np.int64]) -> Inputs:
@@ -223,7 +223,7 @@ class Fused:
         is the same."""
         measured = [fit.measured for fit in self._stacked]
         steps = measured[0]
-        if steps is None or not len(steps) or any(other is not steps for other in measured):
+        if steps is None or not len(steps) or any(measure is not steps for measure in measured):
             return [None for _ in measured]
         return list(predict_stack(self._model, self._stacked, steps))
 
@@ -241,8 +241,8 @@ def predict_stack(
     )
     for batch, prediction in batches:
         values[:, batch.segments, : prediction.shape[2]] = prediction
-    for each in values:
-        yield on_scale(each, segments, steps, fit.store.label_range)
+    for predicted in values:
+        yield on_scale(predicted, segments, steps, fit.store.label_range)
 
 
 class _OnTheSame(nn.Module):

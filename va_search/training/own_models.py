@@ -13,10 +13,11 @@ rows of `STEPS` steps, of which the second has fewer real ones."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from va_search.errors import InputError, nearest_name
+from va_search.errors import InputError, unknown_name
 from va_search.models import sources
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES, MENUS, Menu
 from va_search.trial_settings import TrialSettings
@@ -112,13 +113,11 @@ def _with_options(menu: Menu[Any], settings: dict[str, Any], path: Path) -> dict
     for option, declared in options.items():
         taking = [entry.name for entry in entries if entry.takes(option)]
         if not taking:
-            known = sorted({name for entry in entries for name in entry.options.model_fields})
-            near = nearest_name(option, known)
-            hint = "" if near is None else f"; did you mean {near!r}?"
-            raise InputError(
-                f"{path}: settings.{key}: no {menu.setting} of this space has an option {option!r}"
-                f"{hint} (known: {', '.join(known) or 'none'})"
+            options_of = chain.from_iterable(entry.options.model_fields for entry in entries)
+            sentence = unknown_name(
+                f"option of this space's {menu.setting}", option, set(options_of)
             )
+            raise InputError(f"{path}: settings.{key}: {sentence}")
         form = declared if isinstance(declared, dict) else {"value": declared}
         if len(taking) < len(chosen):
             form = {**form, "when": {menu.setting: taking, **form.get("when", {})}}
@@ -235,10 +234,10 @@ def _encoder_problems(settings: TrialSettings, encoder: Any) -> Iterator[str]:
     later = x.clone()
     later[:, SHORTER:] += 3.0
     with torch.no_grad():
-        y, other = encoder(x, mask, None)[0], encoder(later, mask, None)[0]
-    if not torch.allclose(y[1, :SHORTER], other[1, :SHORTER], atol=1e-4):
+        y, changed = encoder(x, mask, None)[0], encoder(later, mask, None)[0]
+    if not torch.allclose(y[1, :SHORTER], changed[1, :SHORTER], atol=1e-4):
         yield "values at padded steps (mask False) change its output at real ones"
-    if entry.causal and not torch.allclose(y[0, :SHORTER], other[0, :SHORTER], atol=1e-4):
+    if entry.causal and not torch.allclose(y[0, :SHORTER], changed[0, :SHORTER], atol=1e-4):
         yield "it says `causal`, but later steps change its output at earlier ones"
 
 
