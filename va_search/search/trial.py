@@ -284,7 +284,7 @@ def trained_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: flo
         store_path=task["store"],
         best=best_of(fit),
         averaged_epochs=fit.settings.averaged_epochs,
-        history=tuple(fit.history),
+        history_json=[epoch.to_json() for epoch in fit.history],
         epochs=len(fit.history),
         stopped=stopped,
         seconds=round(seconds, 3),
