@@ -60,7 +60,7 @@ def complete(number: int, epochs: int) -> Trial:
         device="cpu",
         package_version="0",
         best={name: Best(score, epochs) for name in ("valence", "arousal", "score")},
-        history=history,
+        history_json=[epoch.to_json() for epoch in history],
         seconds=2.0 * epochs,
         frames_per_second=1e4,
         finished_at=datetime.now(UTC).isoformat(),

@@ -153,7 +153,6 @@ def test_what_a_file_says_is_typed() -> None:
         {**TRAINED, "best": {"valence": {}}},
         {**TRAINED, "best": {"valence": {"ccc": "high"}}},
         {**TRAINED, "predictions": {"test": 3}},
-        {**TRAINED, "history": [{"loss": 0.5}]},
     ],
 )
 def test_anything_else_is_no_trial(document: Any) -> None:

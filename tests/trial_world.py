@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from va_search.data.store import Store
-from va_search.trial import Best, Failure, Trial, TrialState, known_settings
+from va_search.trial import Best, Epoch, Failure, Trial, TrialState, known_settings
 from va_search.trial_settings import TrialSettings
 
 
@@ -18,6 +18,7 @@ def make_trial(
     ccc: float | tuple[float, float] | None = None,
     epoch: int | None = 1,
     on: Store | None = None,
+    history: Sequence[Epoch] = (),
     failed: str | None = None,
     **fields: Any,
 ) -> Trial:
@@ -40,6 +41,7 @@ def make_trial(
         state=TrialState.COMPLETE if failed is None else TrialState.FAILED,
         settings=known_settings(noted),
         settings_json=noted,
+        history_json=[epoch.to_json() for epoch in history],
         best={} if ccc is None else best_of(ccc, epoch),
         failure=None if failed is None else Failure(failed),
         **fields,

@@ -139,6 +139,8 @@ class Trial:
 
     `settings` are None for a model from elsewhere and for settings that only another version of
     the package knows; `settings_json` are the settings as they were noted, in either case.
+    `history_json` are the rows of `history` as they were noted: thousands of trials are read where
+    few histories are looked at.
     `best` maps each target and "score" to its best epoch. `averaged_epochs`: first and last epoch
     whose predictions were averaged (train_val_mix). `stopped`: by early stopping, before all
     epochs. `seconds` are from the beginning to the end, `training_seconds` those of the epochs.
@@ -159,7 +161,7 @@ class Trial:
     store: str | None = None
     store_path: str | None = None
     best: Mapping[str, Best] = field(default_factory=dict)
-    history: Sequence[Epoch] = ()
+    history_json: Sequence[Mapping[str, Any]] = ()
     averaged_epochs: Sequence[int] | None = None
     epochs: int | None = None
     stopped: bool | None = None
@@ -206,7 +208,7 @@ class Trial:
             settings=known_settings(settings_json),
             settings_json=settings_json,
             best=_best_from_json(document.get("best") or {}),
-            history=tuple(Epoch.from_json(row) for row in document.get("history") or ()),
+            history_json=document.get("history") or (),
             failure=None if failed is None else Failure(failed),
             predictions={
                 split: PredictedSplit(lines_up["frames"], lines_up["frames_hash"])
@@ -222,7 +224,7 @@ class Trial:
             "study": self.study,
             "settings": self.noted_settings,
             "best": self._best_to_json(),
-            "history": [epoch.to_json() for epoch in self.history],
+            "history": list(self.history_json),
             "failed": None if self.failure is None else self.failure.traceback,
             "predictions": {split: asdict(entry) for split, entry in self.predictions.items()},
         }
@@ -249,6 +251,11 @@ class Trial:
         if self.settings_json is None and self.settings is not None:
             return self.settings.model_dump(mode="json")
         return self.settings_json
+
+    @property
+    def history(self) -> tuple[Epoch, ...]:
+        """The epochs of its training, made anew from `history_json` at each call."""
+        return tuple(Epoch.from_json(row) for row in self.history_json)
 
     @property
     def label(self) -> str:
@@ -310,7 +317,7 @@ class Trial:
 
 
 CONVERTED = (
-    "study", "id", "state", "settings", "settings_json", "best", "history", "failure",
+    "study", "id", "state", "settings", "settings_json", "best", "history_json", "failure",
     "predictions",
 )  # fmt: skip
 """Fields that the file has under another name or in another form."""

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
+from trial_world import make_trial
 
 from va_search.search.credits import TIE, Told
+from va_search.trial import Trial
 
 Name = tuple[str, str]
 
 
-def record(trial: str, value: float) -> dict[str, Any]:
-    best: dict[str, Any] = {name: {"ccc": value} for name in ("valence", "arousal")}
-    return {"trial": trial, "study": "s", "best": {**best, "score": {"value": value}}}
+def record(trial: str, value: float) -> Trial:
+    return make_trial("s", trial, ccc=value)
 
 
 class Given:
@@ -33,7 +33,7 @@ class Given:
 def test_without_credits_the_measures_are_told() -> None:
     assert Told("both", None).of(record("0", 0.4)) == (0.4, 0.4)
     assert Told("ensemble", None).of(record("0", 0.4)) == (0.4,)
-    assert Told("score", Given()).of_all([record("0", 0.4), {"trial": "mix", "best": {}}]) == {
+    assert Told("score", Given()).of_all([record("0", 0.4), make_trial("s", "mix")]) == {
         "0": (0.4,)
     }
 
@@ -47,7 +47,7 @@ def test_the_score_until_there_are_credits_and_then_all_anew() -> None:
     assert told.due
     anew = told.of_all(records[:3])
     assert anew == {
-        one["trial"]: (pytest.approx(float(one["trial"]) + TIE * s),)
+        one.id: (pytest.approx(float(one.id) + TIE * s),)
         for one, s in zip(records, (0.5, 0.4, 0.3), strict=False)
     }
     assert not told.due
@@ -59,7 +59,7 @@ def test_credits_below_zero_count_as_zero_and_those_without_rank_by_score() -> N
     told = Told("ensemble", lambda trials: {name: -0.3 for name in trials if name[1] != "x"})
     assert told.of(record("a", 0.5)) == (TIE * 0.5,)
     assert told.of(record("x", 0.6)) == (TIE * 0.6,)
-    assert told.of({"trial": "mix", "study": "s", "best": {}}) is None
+    assert told.of(make_trial("s", "mix")) is None
 
 
 def test_telling_anew_is_rare() -> None:

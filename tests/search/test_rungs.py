@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from trial_world import make_trial
 
 from va_search.search.rungs import Rungs, is_rung
+from va_search.trial import Epoch
 
 
 def test_rungs_lie_ever_further_apart() -> None:
@@ -59,22 +61,15 @@ def test_a_trial_that_comes_again_is_not_measured_by_itself() -> None:
 def test_finished_trials_of_an_earlier_run_count() -> None:
     rungs = Rungs(2, 2, ["score"])
     history = [
-        {"epoch": 1, "ccc_valence": 0.1, "ccc_arousal": 0.6, "score": 0.35},
-        {"epoch": 2, "ccc_valence": 0.4, "ccc_arousal": 0.2, "score": 0.3},
+        Epoch(1, ccc_valence=0.1, ccc_arousal=0.6, score=0.35),
+        Epoch(2, ccc_valence=0.4, ccc_arousal=0.2, score=0.3),
     ]
-    rungs.learn([{"trial": "a", "history": history}, {"trial": "outside"}])
+    rungs.learn([make_trial(id="a", history=history), make_trial(id="outside")])
     assert rungs.behind("b", 2, {"score": 0.49})  # a's best epochs give (0.4 + 0.6) / 2
     assert not Rungs(2, 2, ["score"]).behind("b", 2, {"score": 0.49})
 
 
 def test_trials_without_validation_teach_nothing() -> None:
     rungs = Rungs(1, 2, ["score"])
-    rungs.learn(
-        [
-            {
-                "trial": "mix",
-                "history": [{"epoch": 1, "ccc_valence": None, "ccc_arousal": None, "score": None}],
-            }
-        ]
-    )
+    rungs.learn([make_trial(id="mix", history=[Epoch(1)])])
     assert not rungs.behind("b", 1, {"score": -1.0})

@@ -73,10 +73,12 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
     return session
 
 
-def finish(session: Session, trial: str, value: float = 0.5) -> None:
+def finish(
+    session: Session, trial: str, value: float = 0.5, settings: dict[str, Any] | None = None
+) -> None:
     """What an actor does at the end of a training."""
     store = session.store
-    settings = session.running[trial]
+    settings = settings or session.running[trial].model_dump(mode="json")
     fold = store.fold(settings["fold"])
     record = make_trial(
         session.study.name,
@@ -315,13 +317,12 @@ def test_a_narrower_space_keeps_what_lies_in_it(make: Make) -> None:
 def test_trials_of_another_version_neither_count_nor_stop_a_study(make: Make) -> None:
     first = make()
     unknown_setting, other_meaning = take(first), take(first)
-    settings = dict(first.running[other_meaning])
-    first.running[unknown_setting]["forgotten_setting"] = 1
-    finish(first, unknown_setting)
+    settings = first.running[other_meaning].model_dump(mode="json")
+    unknown = first.running[unknown_setting].model_dump(mode="json") | {"forgotten_setting": 1}
+    finish(first, unknown_setting, settings=unknown)
     first.study.ask("0123456789abcdef", {**settings, "forgotten_setting": 1})
-    first.running["fedcba9876543210"] = (
-        settings  # the same settings under the id of other training code
-    )
+    # The same settings under the id of other training code.
+    first.running["fedcba9876543210"] = first.running[other_meaning]
     finish(first, "fedcba9876543210")
     first.claims.release_all()
     second = make()
@@ -474,7 +475,7 @@ def test_a_failed_fold_is_tried_again_alone(make: Make) -> None:
     folds = {}
     for _ in range(len(first.space.folds)):
         trial = take(first)
-        folds[trial] = first.running[trial]["fold"]
+        folds[trial] = first.running[trial].fold
         if len(folds) == 2:
             first.ended(trial, "Traceback …\nOutOfMemoryError: no")
             failed = trial

@@ -116,11 +116,10 @@ def test_trials_without_validation_are_whole_runs_and_the_parent_has_no_best(
     home: Path, parent: Any, records: Any
 ) -> None:
     first = records.trained(1)
-    history = [
-        replace(epoch, ccc_valence=None, ccc_arousal=None, score=None) for epoch in first.history
-    ]
+    unscored = {"ccc_valence": None, "ccc_arousal": None, "score": None}
+    history = [{**row, **unscored} for row in first.history_json]
     settings = {**first.settings_json, "fold": "train_val_mix", "averaged_epochs": [2, 3]}
-    mixed = replace(first, settings_json=settings, best={}, history=history)
+    mixed = replace(first, settings_json=settings, best={}, history_json=history)
     assert deliver(home, parent, mixed) == []
     (child,) = stored(home, TRIAL)
     assert child.info.status == "FINISHED" and child.data.tags["va_search.validation"] == "none"

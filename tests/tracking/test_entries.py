@@ -122,8 +122,9 @@ def test_a_trial_without_validation_logs_its_loss_and_says_so(records: Any) -> N
 
 def unvalidated(trial: Trial) -> Trial:
     """The trial as one on train_val_mix."""
-    history = [
-        replace(epoch, ccc_valence=None, ccc_arousal=None, score=None) for epoch in trial.history
-    ]
+    unscored = {"ccc_valence": None, "ccc_arousal": None, "score": None}
+    history = [{**row, **unscored} for row in trial.history_json]
     settings = {**trial.settings_json, "fold": "train_val_mix", "averaged_epochs": [2, 3]}
-    return replace(trial, settings_json=settings, best={}, history=history, averaged_epochs=(2, 3))
+    return replace(
+        trial, settings_json=settings, best={}, history_json=history, averaged_epochs=(2, 3)
+    )

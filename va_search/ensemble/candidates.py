@@ -16,7 +16,7 @@ from va_search.errors import InputError, counted, unknown_name
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.storage.places import is_url
-from va_search.trial import ALL, OTHER_DATA, Trial
+from va_search.trial import ALL, OTHER_DATA, FoldKind, Trial
 
 NO_VALIDATION = "trained on train_val_mix, which leaves nothing to validate on"
 
@@ -39,21 +39,20 @@ class LineUp:
     notes: tuple[str, ...] = ()
 
     def bank(self, home: Home) -> Bank:
-        """Where the candidates' predictions lie."""
+        """Return the bank that has the candidates' predictions."""
         return Bank(home.configurations if self.fold == ALL else home.bank)
 
 
 def find_candidates(
     bank: Bank, studies: Sequence[str], *, outside: bool
 ) -> tuple[list[Trial], dict[str, int]]:
-    """Candidates of the studies, each trial once, and what was left out by reason; InputError for
-    unknown studies."""
-    known = bank.studies()
-    problems = [
-        unknown_name("study", study, known)
-        for study in dict.fromkeys(studies)
-        if study not in known
-    ]
+    """Return the candidates of the studies, each trial once, and how many were left out by reason;
+    InputError for unknown studies."""
+    in_bank = bank.studies()
+    problems = []
+    for study in dict.fromkeys(studies):
+        if study not in in_bank:
+            problems.append(unknown_name("study", study, in_bank))
     if problems:
         raise InputError(*problems)
     candidates: dict[tuple[str, str], Trial] = {}
@@ -78,8 +77,8 @@ def find_candidates(
 
 
 def find_store(candidates: Sequence[Trial]) -> Store:
-    """The store the candidates' records name; InputError when there is none, or when they name
-    several."""
+    """Open the store that the candidates' records name; InputError when there is none, or when they
+    name several."""
     named = Counter(trial.store_path for trial in candidates if trial.store_path)
     if len(named) > 1:
         trials = ", ".join(
@@ -118,57 +117,63 @@ def line_up(
     test = store.split("test")
     test_hash = frames_hash(test) if test else None
     counted = Counter(candidate.frames_hash("validation") for candidate in candidates)
-    asked = fold
-    if fold is None:
-        fold = (
-            max(hashes, key=lambda key: counted[hashes[key]]) if hashes else OFFICIAL
-        )  # the first where equal
+    description = "a validation fold" if fold is None else f"fold {fold}"
+    if fold is None and hashes:
+        # Of folds with equally many trials the first: the official split.
+        fold = max(hashes, key=lambda key: counted[hashes[key]])
+    elif fold is None:
+        fold = OFFICIAL
     counts = Counter(left_out)
-    kept = []
+    members = []
     for candidate in candidates:
-        reason = _reason(candidate, fold, hashes, test_hash)
+        reason = _left_out_reason(candidate, fold, hashes, test_hash)
         if reason is None:
-            kept.append(candidate)
+            members.append(candidate)
         else:
             counts[reason] += 1
-    if not kept:
-        why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
-        which = "a validation fold" if asked is None else f"fold {asked}"
+    if not members:
+        reasons = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
         raise InputError(
-            f"{store.path}: no trial's predictions line up with {which} of this store ({why})"
+            f"{store.path}: no trial's predictions line up with {description} of this store ({reasons})"
         )
-    # told, but not left out: their predictions are judged on the annotations of now, as a model
-    # from elsewhere
-    older = sum(not candidate.is_of(store) for candidate in kept)
-    notes = (f"{older} of {len(kept)} candidates: {OTHER_DATA}",) if older else ()
+    # Trials of older data are named, and not left out: their predictions are judged on the
+    # annotations of now, as those of a model from elsewhere are.
+    older = sum(not candidate.is_of(store) for candidate in members)
+    notes = (f"{older} of {len(members)} candidates: {OTHER_DATA}",) if older else ()
     return LineUp(
-        store, fold, folds[fold], hashes[fold], test_hash, tuple(kept), dict(counts), notes
+        store=store,
+        fold=fold,
+        recordings=folds[fold],
+        frames_hash=hashes[fold],
+        test_frames_hash=test_hash,
+        candidates=tuple(members),
+        left_out=dict(counts),
+        notes=notes,
     )
 
 
 def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]:
-    found: dict[str | int, tuple[Recording, ...]] = {}
+    """Return the validation recordings of each fold of a store that has some."""
+    validation: dict[str | int, tuple[Recording, ...]] = {}
     for key in store.fold_keys:
-        recordings = store.fold(key).validation
+        recordings = FoldKind(key).recordings(store)
         if recordings:
-            found[key] = recordings
-    return found
+            validation[key] = recordings
+    return validation
 
 
-def _reason(
+def _left_out_reason(
     candidate: Trial, fold: str | int, hashes: dict[str | int, str], test_hash: str | None
 ) -> str | None:
-    """Why a candidate can't be a member; None when it can."""
+    """Return the reason for which a candidate can't be a member; None when it can."""
     if not candidate.has_validation:
         return NO_VALIDATION
-    found = candidate.frames_hash("validation")
-    if found != hashes.get(fold):
-        other = next((key for key, value in hashes.items() if value == found), None)
-        return (
-            "validated on other recordings (another store)"
-            if other is None
-            else f"validated on fold {other}"
-        )
+    validated = candidate.frames_hash("validation")
+    if validated != hashes.get(fold):
+        for key, recordings_hash in hashes.items():
+            if recordings_hash == validated:
+                return f"validated on fold {key}"
+        return "validated on other recordings (another store)"
     if test_hash is not None and candidate.frames_hash("test") != test_hash:
         return "no predictions of this store's test recordings"
     return None

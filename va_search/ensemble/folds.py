@@ -42,12 +42,11 @@ def make_folds(
     used = [index for index, frames in enumerate(labelled) if frames > 0]
     groups, together = kept_together(recordings, used)
     if len(groups) < 2:
-        what = (
-            "one labelled recording" if len(used) == 1 else "the labelled recordings of one subject"
-        )
-        return Folds(
-            (), together, f"only {what} in validation: nothing is left to select on", tuple(groups)
-        )
+        labels = "the labelled recordings of one subject"
+        if len(used) == 1:
+            labels = "one labelled recording"
+        reason = f"only {labels} in validation: nothing is left to select on"
+        return Folds((), together, reason, tuple(groups))
     size = {group: sum(labelled[index] for index in group) for group in groups}
     parts: list[list[int]] = [[] for _ in range(min(at_most, len(groups)))]
     load = [0] * len(parts)

@@ -57,20 +57,21 @@ class Material:
 
     def each(self, without: Without) -> Vector:
         """(recording,) 0 for the recordings of these parts, 1 for all others."""
-        each = np.ones(len(self.recordings))
+        weights = np.ones(len(self.recordings))
         for part in without:
-            each[list(self.folds.parts[part])] = 0.0
-        return each
+            weights[list(self.folds.parts[part])] = 0.0
+        return weights
 
     def blocks(self, without: Without) -> Vector:
         """(block,) as `each`, for the statistics."""
-        return self.statistics.without(
-            index for part in without for index in self.folds.parts[part]
-        )
+        left_out: list[int] = []
+        for part in without:
+            left_out += self.folds.parts[part]
+        return self.statistics.without(left_out)
 
     @cached_property
     def by_recording(self) -> bool:
-        """Whether the statistics have a block for each recording."""
+        """True if the statistics have a block for each recording."""
         return self.statistics.groups == tuple((index,) for index in range(len(self.recordings)))
 
     @cached_property
@@ -86,7 +87,7 @@ class Material:
         return np.array(self.folds.parts[part], dtype=np.intp)
 
     def subset(self, members: NDArray[np.intp]) -> Material:
-        """The same with some of the members."""
+        """Return this material with some of the members."""
         if len(members) == self.statistics.members:
             return self
         return replace(
@@ -97,7 +98,7 @@ class Material:
         )
 
     def own(self) -> Material:
-        """The same without the models from elsewhere, perhaps without any member."""
+        """Return this material without the models from elsewhere, perhaps without any member."""
         members = [index for index, c in enumerate(self.candidates) if not c.is_outside]
         return self.subset(np.array(members, dtype=np.intp))
 
@@ -106,11 +107,11 @@ class Material:
         over the frames."""
         used = np.flatnonzero(weights.any(axis=1))
         columns = [self.columns(int(member)) for member in used]
-        found = np.zeros((len(self.annotation), weights.shape[1]))
-        for low in range(0, len(found) if columns else 0, ROWS):
+        sums = np.zeros((len(self.annotation), weights.shape[1]))
+        for low in range(0, len(sums) if columns else 0, ROWS):
             block = np.stack([column[low : low + ROWS] for column in columns]).astype(np.float64)
-            found[low : low + ROWS] = block.T @ weights[used]
-        return found
+            sums[low : low + ROWS] = block.T @ weights[used]
+        return sums
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class Materials(Mapping[str, Material]):
         return samples(self.folds.groups, len(self.lines.recordings))
 
     def measured_on(self) -> dict[str, Any]:
-        """What scores are measured on, as it is saved."""
+        """Return the description of the frames that scores are measured on, as it is saved."""
         return {
             "split": "validation" if self.lines.fold != ALL else "train and validation",
             "fold": self.lines.fold,
@@ -155,15 +156,16 @@ class Materials(Mapping[str, Material]):
         }
 
     def own(self) -> Materials:
-        """Without the models from elsewhere; InputError when none is left."""
-        found = {}
+        """Return both dimensions without the models from elsewhere; InputError when no member is
+        left."""
+        own = {}
         for dimension, material in self.items():
-            found[dimension] = material.own()
-            if not found[dimension].candidates:
+            own[dimension] = material.own()
+            if not own[dimension].candidates:
                 raise InputError(
                     f"no member left: all {len(material.candidates)} are models from elsewhere"
                 )
-        return replace(self, dimensions=found)
+        return replace(self, dimensions=own)
 
 
 def gather(
@@ -208,9 +210,8 @@ def _lines(
         )
     candidates, left_out = find_candidates(Bank(home.bank), studies, outside=outside)
     if not candidates:
-        raise InputError(
-            f"no member left: {', '.join(f'{n} × {why}' for why, n in left_out.items())}"
-        )
+        reasons = ", ".join(f"{number} × {reason}" for reason, number in left_out.items())
+        raise InputError(f"no member left: {reasons}")
     store = store or find_store(candidates)
     if folds == ALL:
         return over_folds.line_up(home, studies, store)
@@ -226,9 +227,9 @@ def _column(bank: Bank, lines: LineUp, dimension: str, member: int) -> NDArray[n
 
 def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> list[int]:
     """Labelled frames of each recording; InputError when none has any."""
-    known = ~np.isnan(annotations).any(axis=1)
+    has_label = ~np.isnan(annotations).any(axis=1)
     ends = np.cumsum([recording.frames for recording in lines.recordings])
-    labelled = [int(part.sum()) for part in np.split(known, ends[:-1])]
+    labelled = [int(part.sum()) for part in np.split(has_label, ends[:-1])]
     if not sum(labelled):
         raise InputError(
             f"{lines.store.path}: no labelled frame in the {len(lines.recordings)} validation recordings "
@@ -247,7 +248,7 @@ def _varying(material: Material, dimension: str) -> tuple[Material, list[str]]:
         raise InputError(
             f"every member's {dimension} predictions are constant ({names}); their CCC is 0"
         )
-    kept = np.setdiff1d(np.arange(material.statistics.members), constant)
-    return material.subset(kept), [
+    varying = np.setdiff1d(np.arange(material.statistics.members), constant)
+    return material.subset(varying), [
         f"left out of {dimension}, its predictions are constant: {names}"
     ]

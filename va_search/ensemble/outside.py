@@ -112,29 +112,29 @@ def _models(source: Path) -> list[Path]:
         return [source.resolve()]  # the folder of one model was given
     if not folders:
         inside = Nearby(source, (".csv",)).inside()
-        found = "empty" if inside == "nothing" else f"found {inside}"
+        content = "empty" if inside == "nothing" else f"found {inside}"
         raise InputError(
-            f"{source}: {found}, expected one folder per model with a CSV per recording"
+            f"{source}: {content}, expected one folder per model with a CSV per recording"
         )
     return folders
 
 
 def _read_model(folder: Path, store: Store) -> Outside:
     files = {path.stem: path for path in folder.glob("*.csv")}
-    known = {recording.name for recording in store.recordings}
-    nearby = Nearby(folder, (".csv",), known)
-    wanted = [recording for split in PREDICTED for recording in store.split(split)]
-    missing = [recording.name for recording in wanted if recording.name not in files]
-    strangers = sorted(set(files) - known)
+    names = {recording.name for recording in store.recordings}
+    nearby = Nearby(folder, (".csv",), names)
+    predicted: list[Recording] = []
+    for split in PREDICTED:
+        predicted += store.split(split)
+    missing = [recording.name for recording in predicted if recording.name not in files]
+    strangers = sorted(set(files) - names)
     problems = _missing_problems(folder, missing, strangers, nearby, store) if missing else []
-    for recording in wanted:
-        twins = nearby.in_other_formats(recording.name) if recording.name in files else []
-        problems += [
-            f"{files[recording.name]} and {twin}: two files of one recording; keep one"
-            for twin in twins
-        ]
-    read = {files[recording.name]: recording for recording in wanted if recording.name in files}
-    first = first_number(
+    read = {files[recording.name]: recording for recording in predicted if recording.name in files}
+    for file, recording in read.items():
+        for twin in nearby.in_other_formats(recording.name):
+            problems.append(f"{file} and {twin}: two files of one recording; keep one")
+    # Frames count from 0 or from 1, the same in all files of a model.
+    first_frame = first_number(
         {file: RecordingFrames.of(recording, store) for file, recording in read.items()}
     )
     values: dict[str, list[NDArray[np.float64]]] = {split: [] for split in PREDICTED}
@@ -143,7 +143,7 @@ def _read_model(folder: Path, store: Store) -> Outside:
     remarks: list[str] = []
     for file, recording in read.items():
         try:
-            part, count, placed = _read_recording(file, recording, store, first)
+            part, count, placed = _read_recording(file, recording, store, first_frame)
         except InputError as error:
             problems += error.problems
             continue
@@ -155,14 +155,15 @@ def _read_model(folder: Path, store: Store) -> Outside:
         raise InputError(*first_few(problems, PROBLEMS), *nearby.conversions().values())
     joined = {split: _joined(parts) for split, parts in values.items()}
     _refuse_scale(folder, joined, store)
-    remarks = [*_remarks(folder, list(unused), strangers, first), *first_few(remarks, NAMES)]
+    remarks = [*_remarks(folder, list(unused), strangers, first_frame), *first_few(remarks, NAMES)]
     return Outside(joined, filled, (*remarks, *_scale_remarks(folder, joined, store)))
 
 
 def _missing_problems(
     folder: Path, missing: list[str], strangers: list[str], nearby: Nearby, store: Store
 ) -> list[str]:
-    """Which recordings have no file, and what lies there instead."""
+    """Return problems that name the recordings without a file, and the files that lie there
+    instead."""
     names = _first_names(missing)
     if not any(nearby.folder.glob("*.csv")):
         text = f"{folder}: no CSV in it, expected one per recording ({_example(store)})"
@@ -171,8 +172,8 @@ def _missing_problems(
         kind = "recording" if len(missing) == 1 else "recordings"
         text = f"{folder}: no file for {len(missing)} validation or test {kind}: {names}"
         if strangers:
-            others = _first_names([f"{name}.csv" for name in strangers])
-            text += f"; there are files of no recording of the store: {others}"
+            unknown = _first_names([f"{name}.csv" for name in strangers])
+            text += f"; there are files of no recording of the store: {unknown}"
     problems = [text]
     for name in missing:
         instead = nearby.instead_of([name])
@@ -181,14 +182,14 @@ def _missing_problems(
     return first_few(problems, NAMES + 1)
 
 
-def _remarks(folder: Path, unused: list[str], strangers: list[str], first: int) -> list[str]:
+def _remarks(folder: Path, unused: list[str], strangers: list[str], first_frame: int) -> list[str]:
     remarks = not_used(folder, unused)
     if strangers:
         names = _first_names([f"{name}.csv" for name in strangers])
         remarks.append(
             f"{folder}: the store has no recording of these names, so they are not read: {names}"
         )
-    if first == 0:
+    if first_frame == 0:
         remarks.append(f"{folder}: frames count from 0 in it, since every file begins at frame 0")
     return remarks
 
@@ -209,7 +210,7 @@ def _example(store: Store) -> str:
 
 
 def _read_recording(
-    file: Path, recording: Recording, store: Store, first: int
+    file: Path, recording: Recording, store: Store, first_frame: int
 ) -> tuple[NDArray[np.float64], int, PlacedRows]:
     """(frames, 2) of one recording, how many of its frames were filled, and how its rows were
     placed."""
@@ -222,7 +223,7 @@ def _read_recording(
         return _frames_by_count(file, len(pair), labelled, recording, store.time_column)
 
     placed = place_rows(
-        file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first
+        file, RecordingFrames.of(recording, store), DIMENSIONS, by_count, first=first_frame
     )
     covered = np.zeros(recording.frames, dtype=bool)
     covered[placed.frames] = True
@@ -234,8 +235,10 @@ def _read_recording(
         )
     values = np.empty((recording.frames, 2))
     values[placed.frames] = pair
-    known = np.flatnonzero(covered)
-    return values[known[nearest(known, recording.frames)]], int((~covered).sum()), placed
+    # A frame without a row takes the value of the nearest frame that has one.
+    with_row = np.flatnonzero(covered)
+    source = with_row[nearest(with_row, recording.frames)]
+    return values[source], int((~covered).sum()), placed
 
 
 def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: Store) -> None:
@@ -245,22 +248,22 @@ def _refuse_scale(folder: Path, values: dict[str, NDArray[np.float32]], store: S
     labels = store.annotations[positions(store.split("validation"))]
     problems = []
     for index, dimension in enumerate(DIMENSIONS):
-        given = np.concatenate([values[split][:, index] for split in PREDICTED])
-        known = labels[~np.isnan(labels[:, index]), index]
-        if not given.size:
+        predicted = np.concatenate([values[split][:, index] for split in PREDICTED])
+        labelled = labels[~np.isnan(labels[:, index]), index]
+        if not predicted.size:
             continue
-        outside = float(((given < low) | (given > high)).mean())
-        least, middle, most = np.quantile(given, CENTRAL)
+        outside = float(((predicted < low) | (predicted > high)).mean())
+        least, middle, most = np.quantile(predicted, CENTRAL)
         elsewhere = False
-        if known.size:
-            label_least, label_middle, label_most = np.quantile(known, CENTRAL)
+        if labelled.size:
+            label_least, label_middle, label_most = np.quantile(labelled, CENTRAL)
             elsewhere = abs(middle - label_middle) > APART * (high - low)
             elsewhere &= bool(most < label_least or least > label_most)
         if outside > 0.5 or elsewhere:
             problems.append(
-                f"{folder}: {dimension} runs from {given.min():g} to {given.max():g}, mostly between {least:.3g} and "
-                f"{most:.3g}, which does not fit labels in [{low:g}, {high:g}]: another scale? Bring the predictions "
-                "to the labels' scale"
+                f"{folder}: {dimension} runs from {predicted.min():g} to {predicted.max():g}, mostly between "
+                f"{least:.3g} and {most:.3g}, which does not fit labels in [{low:g}, {high:g}]: another scale? "
+                "Bring the predictions to the labels' scale"
             )
     if problems:
         raise InputError(*problems)
@@ -273,17 +276,18 @@ def _scale_remarks(folder: Path, values: dict[str, NDArray[np.float32]], store: 
     remarks = []
     for index, dimension in enumerate(DIMENSIONS):
         labelled = ~np.isnan(labels[:, index])
-        given, known = values["validation"][labelled, index], labels[labelled, index]
-        if (
-            known.size < FEWEST or np.ptp(given) == 0 or np.ptp(known) == 0
-        ):  # a constant has no correlation
+        predicted, truth = values["validation"][labelled, index], labels[labelled, index]
+        if truth.size < FEWEST:
             continue
-        correlation, agreement = float(np.corrcoef(given, known)[0, 1]), ccc(given, known)
+        if np.ptp(predicted) == 0 or np.ptp(truth) == 0:  # a constant has no correlation
+            continue
+        correlation = float(np.corrcoef(predicted, truth)[0, 1])
+        agreement = ccc(predicted, truth)
         if correlation > FOLLOWS and agreement < correlation / 2:
             remarks.append(
                 f"{folder}: {dimension} correlates {correlation:.2f} with the labels but its CCC is {agreement:.2f}: "
-                f"it runs from {given.min():.3g} to {given.max():.3g} and the labels from {known.min():.3g} to "
-                f"{known.max():.3g}; is it on another scale?"
+                f"it runs from {predicted.min():.3g} to {predicted.max():.3g} and the labels from {truth.min():.3g} to "
+                f"{truth.max():.3g}; is it on another scale?"
             )
     return remarks
 
@@ -299,9 +303,9 @@ def _refuse_values(
         bad = ~np.isfinite(column)
         if bad.any():
             row = int(np.argmax(bad))
-            found = "empty or NaN" if np.isnan(column[row]) else "infinite"
+            value = "empty or NaN" if np.isnan(column[row]) else "infinite"
             problems.append(
-                f"{where(file, row)}: {dimension} is {found}{and_more(int(bad.sum()) - 1)}, expected a number"
+                f"{where(file, row)}: {dimension} is {value}{and_more(int(bad.sum()) - 1)}, expected a number"
             )
         far = ~bad & ((column < low - reach) | (column > high + reach))
         if far.any():

@@ -45,8 +45,8 @@ Values = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Together:
-    """What there is over all folds. `made`: how many entries were made anew; `left_out` counts by
-    reason."""
+    """Configurations over all folds. `made`: number of entries that were made anew; `left_out`
+    counts by reason."""
 
     entries: tuple[Trial, ...]
     left_out: dict[str, int]
@@ -67,9 +67,9 @@ class _Folds:
     def of(cls, store: Store) -> _Folds:
         """InputError when the store has no folds, or a labelled recording is in none."""
         numbers = store.fold_numbers
-        none = [recording.name for recording in store.labelled if recording.fold is None]
-        if len(numbers) < 2 or none:
-            raise InputError(f"{store.place}: {_why_not_folds(store, len(none))}")
+        in_none = sum(recording.fold is None for recording in store.labelled)
+        if len(numbers) < 2 or in_none:
+            raise InputError(f"{store.place}: {_why_not_folds(store, in_none)}")
         validation = {number: store.fold(number).validation for number in numbers}
         test = store.split("test")
         hashes = {frames_hash(recordings): number for number, recordings in validation.items()}
@@ -77,8 +77,8 @@ class _Folds:
 
 
 def _why_not_folds(store: Store, in_none: int) -> str:
-    """Why nothing can be put together over the store's folds; `in_none`: labelled recordings that
-    are in no fold."""
+    """Return the reason for which nothing can be put together over the store's folds; `in_none`:
+    number of labelled recordings that are in no fold."""
     if not store.fold_numbers:
         make_some = folds_command(store)
         return "it has no folds" + (f"; make some with `{make_some}`" if make_some else "")
@@ -105,13 +105,13 @@ def put_together(home: Home, studies: Sequence[str], store: Store) -> Together:
         complete, missing = _configurations(trials, folds)
         left_out.update(missing)
         for name, by_fold in complete.items():
-            entry, anew = _entry(home, study, name, by_fold, folds)
-            made += anew
+            entry, is_new = _entry(home, study, name, by_fold, folds)
+            made += is_new
             if entries.setdefault((name, entry.content or ""), entry) is not entry:
                 left_out["same configuration in two of the studies, counted once"] += 1
         _take_away(Bank(home.configurations), study, complete)
-    found = sorted(entries.values(), key=lambda entry: (entry.id, entry.study))
-    return Together(tuple(found), dict(left_out), made)
+    in_order = sorted(entries.values(), key=lambda entry: (entry.id, entry.study))
+    return Together(tuple(in_order), dict(left_out), made)
 
 
 def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
@@ -119,11 +119,11 @@ def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
     complete."""
     together = put_together(home, studies, store)
     if not together.entries:
-        why = "; ".join(
+        reasons = "; ".join(
             f"{count} left out: {reason}" for reason, count in together.left_out.items()
         )
         raise InputError(
-            f"no configuration is complete on all folds of {store.path} ({why or 'no trials'})"
+            f"no configuration is complete on all folds of {store.path} ({reasons or 'no trials'})"
         )
     labelled, test = store.labelled, store.split("test")
     return LineUp(
@@ -143,17 +143,18 @@ def _configurations(
     """Complete configurations by name, each with its trial of every fold; and what is left out, by
     reason."""
     left_out: Counter[str] = Counter()
-    found: dict[str, dict[int, Trial]] = {}
-    # the last one counts: a trial of data that changed since gives way to another one of the same
-    # fold
+    by_name: dict[str, dict[int, Trial]] = {}
+    # Of two trials of one fold the later one counts: one of data that changed since comes first and
+    # gives way.
     for trial in sorted(trials, key=lambda trial: (trial.is_of(folds.store), trial.id)):
-        place = _place(trial, folds)
-        if isinstance(place, str):
-            left_out[place] += 1
+        place_or_reason = _place(trial, folds)
+        if isinstance(place_or_reason, str):
+            left_out[place_or_reason] += 1
         else:
-            found.setdefault(place[0], {})[place[1]] = trial
+            name, number = place_or_reason
+            by_name.setdefault(name, {})[number] = trial
     complete = {}
-    for name, by_fold in sorted(found.items()):
+    for name, by_fold in sorted(by_name.items()):
         missing = [str(number) for number in folds.validation if number not in by_fold]
         if missing:
             left_out[_untrained(missing)] += len(by_fold)
@@ -163,7 +164,7 @@ def _configurations(
 
 
 def _untrained(missing: Sequence[str]) -> str:
-    """Why a configuration's trials are left out: `configuration not trained on folds 1, 2 and 3
+    """Return why a configuration's trials are left out, such as `configuration not trained on folds 1, 2 and 3
     (use folds: all)`."""
     named = missing[-1] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
     return f"configuration not trained on fold{'s' if len(missing) > 1 else ''} {named} (use folds: all)"
@@ -177,9 +178,9 @@ def _place(trial: Trial, folds: _Folds) -> tuple[str, int] | str:
         return NO_VALIDATION
     number = folds.hashes.get(trial.frames_hash("validation") or "")
     if number is None:
-        official = trial.fold == OFFICIAL
-        what = "the official split, which is" if official else "recordings that are"
-        return f"validated on {what} no fold of this store"
+        is_official = trial.fold == OFFICIAL
+        recordings = "the official split, which is" if is_official else "recordings that are"
+        return f"validated on {recordings} no fold of this store"
     if folds.test_hash is not None and trial.frames_hash("test") != folds.test_hash:
         return "no predictions of this store's test recordings"
     if trial.settings is None:
@@ -211,33 +212,36 @@ def _entry(
 
 
 def _made_of(bank: Bank, by_fold: Mapping[int, Trial], folds: _Folds) -> dict[str, Any]:
-    """What tells an entry from any other and from itself after a change."""
+    """Return marks that tell an entry from any other and from itself after a change."""
     store = folds.store
     splits = ("validation",) if folds.test_hash is None else ("validation", "test")
-    files = {
-        str(number): [_print(bank.folder(one.study, one.id) / f"{split}.arrow") for split in splits]
-        for number, one in by_fold.items()
+    files = {}
+    for number, trial in by_fold.items():
+        folder = bank.folder(trial.study, trial.id)
+        files[str(number)] = [_fingerprint(folder / f"{split}.arrow") for split in splits]
+    validation = {
+        str(number): frames_hash(recordings) for number, recordings in folds.validation.items()
     }
     return {
         "format": FORMAT,
         "frames_hash": frames_hash(store.labelled),
         "test_frames_hash": folds.test_hash,
-        "folds": {str(number): frames_hash(one) for number, one in folds.validation.items()},
+        "folds": validation,
         "annotations": store.hashes.get("annotations"),
         "files": files,
     }
 
 
-def _print(path: Path) -> list[int]:
+def _fingerprint(path: Path) -> list[int]:
     """Size, inode and time of a file; a further link to it changes none of them. InputError if
     missing."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except FileNotFoundError:
         raise InputError(
             f"{path}: missing; the trial's predictions are not there any more"
         ) from None
-    return [found.st_size, found.st_ino, found.st_mtime_ns]
+    return [stat.st_size, stat.st_ino, stat.st_mtime_ns]
 
 
 def _predictions(bank: Bank, by_fold: Mapping[int, Trial], folds: _Folds) -> dict[str, Predictions]:
@@ -245,22 +249,23 @@ def _predictions(bank: Bank, by_fold: Mapping[int, Trial], folds: _Folds) -> dic
     over folds."""
     labelled = folds.store.labelled
     parts: dict[str, Values] = {}
-    for number, one in by_fold.items():
+    for number, trial in by_fold.items():
         recordings = folds.validation[number]
-        values = bank.read(one.study, one.id, "validation", frames_hash=frames_hash(recordings))
+        hash_of_fold = frames_hash(recordings)
+        values = bank.read(trial.study, trial.id, "validation", frames_hash=hash_of_fold)
         ends = np.cumsum([0, *(recording.frames for recording in recordings)]).tolist()
         for recording, (low, high) in zip(recordings, pairwise(ends), strict=True):
             parts[recording.name] = values[low:high]
     validation = np.concatenate([parts[recording.name] for recording in labelled])
-    found = {"validation": Predictions(validation, frames_hash(labelled))}
+    predictions = {"validation": Predictions(validation, frames_hash(labelled))}
     if folds.test_hash is not None:
         test = [
-            bank.read(one.study, one.id, "test", frames_hash=folds.test_hash)
-            for one in by_fold.values()
+            bank.read(trial.study, trial.id, "test", frames_hash=folds.test_hash)
+            for trial in by_fold.values()
         ]
         mean = np.asarray(np.mean(test, axis=0, dtype=np.float64), dtype=np.float32)
-        found["test"] = Predictions(mean, folds.test_hash)
-    return found
+        predictions["test"] = Predictions(mean, folds.test_hash)
+    return predictions
 
 
 def _over_folds(by_fold: Mapping[int, Trial], folds: _Folds, validation: Values) -> Trial:
@@ -273,12 +278,12 @@ def _over_folds(by_fold: Mapping[int, Trial], folds: _Folds, validation: Values)
     for index, dimension in enumerate(DIMENSIONS):
         best[dimension] = Best(_defined(ccc(validation[:, index], labels[:, index])))
     best["score"] = Best(score(*(best[dimension].ccc for dimension in DIMENSIONS)))
-    first = next(iter(by_fold.values()))
+    of_one_fold = next(iter(by_fold.values()))
     return Trial(
-        study=first.study,
-        id=first.id,
+        study=of_one_fold.study,
+        id=of_one_fold.id,
         source="folds",
-        settings_json={**(first.settings_json or {}), "fold": ALL},
+        settings_json={**(of_one_fold.settings_json or {}), "fold": ALL},
         store=store.name,
         store_path=store.place,
         folds_hash=store.folds_hash,

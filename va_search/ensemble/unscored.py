@@ -39,7 +39,7 @@ UNSCORED: dict[str, dict[str, float] | None] = {"in_sample": None, "out_of_fold"
 
 
 def heading(recipe: Recipe, name: str, studies: Sequence[str], store: Store) -> dict[str, Any]:
-    """What every ensemble's document says first."""
+    """Return the first entries of every ensemble's document."""
     return {
         "name": name,
         "recipe": recipe.name,
@@ -58,7 +58,6 @@ def member_of(
 ) -> EnsembleMember:
     """A candidate with its weight, as it is saved."""
     settings = candidate.noted_settings or {}
-    about = {key: settings.get(key) for key in ("encoder", "fusion", "features", "seed")}
     return EnsembleMember(
         study=candidate.study,
         trial=candidate.id,
@@ -68,7 +67,10 @@ def member_of(
         source=candidate.source,
         trials=None if candidate.trials is None else dict(candidate.trials),
         content=candidate.content if candidate.is_outside else None,
-        **about,
+        encoder=settings.get("encoder"),
+        fusion=settings.get("fusion"),
+        features=settings.get("features"),
+        seed=settings.get("seed"),
     )
 
 
@@ -92,9 +94,9 @@ def mean_of_mix(
     if len(members) < len(predicting):
         counts[OTHER_DATA] += len(predicting) - len(members)
     if not members:
-        why = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
+        reasons = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
         raise InputError(
-            f"no trial of fold train_val_mix in {', '.join(studies)} ({why or 'no trials'})"
+            f"no trial of fold train_val_mix in {', '.join(studies)} ({reasons or 'no trials'})"
         )
     weighted = {dimension: _equal(members, recipe, dimension) for dimension in DIMENSIONS}
     return Ensemble(
@@ -123,31 +125,37 @@ def blend(
     """The weighted mean of whole ensembles; InputError when they are of different stores or test
     recordings."""
     ensembles = [ensemble for _, ensemble in parts]
-    first = ensembles[0]
-    if len({(one.store, one.test_frames_hash, one.label_range) for one in ensembles}) > 1:
-        said = ", ".join(f"{one.name} of {one.store}" for one in ensembles)
+    bases = {(part.store, part.test_frames_hash, part.label_range) for part in ensembles}
+    if len(bases) > 1:
+        named_stores = ", ".join(f"{part.name} of {part.store}" for part in ensembles)
         raise InputError(
-            f"recipe {recipe.name}: its parts are of different stores: {said}; say with --data which one"
+            f"recipe {recipe.name}: its parts are of different stores: {named_stores}; say with --data which one"
         )
-    store = Store.open(first.store)
-    made = Ensemble(
+    store = Store.open(ensembles[0].store)
+    blended = Ensemble(
         **heading(recipe, name, studies, store),
-        frames_hash=first.frames_hash,
-        test_frames_hash=first.test_frames_hash,
-        candidates=sum(one.candidates for one in ensembles),
+        frames_hash=ensembles[0].frames_hash,
+        test_frames_hash=ensembles[0].test_frames_hash,
+        candidates=sum(part.candidates for part in ensembles),
         left_out={},
-        notes=[f"part {one.name}: {note}" for one in ensembles for note in one.notes],
+        notes=_notes_of_parts(ensembles),
         measured_on=_of_parts(ensembles),
         dimensions={},
         scores=UNSCORED,
         best_single=UNSCORED,
-        parts=[BlendPart(share=share, ensemble=one) for share, one in parts],
+        parts=[BlendPart(share=share, ensemble=ensemble) for share, ensemble in parts],
     )
-    if not made.measured_on.recordings:
-        return made.model_copy(update={"frames_hash": frames_hash(())})
-    return made.model_copy(
-        update={"scores": {**UNSCORED, "in_sample": in_sample(made, Bank(home.bank), store)}}
-    )
+    if not blended.measured_on.recordings:
+        return blended.model_copy(update={"frames_hash": frames_hash(())})
+    scores = {**UNSCORED, "in_sample": in_sample(blended, Bank(home.bank), store)}
+    return blended.model_copy(update={"scores": scores})
+
+
+def _notes_of_parts(parts: Sequence[Ensemble]) -> list[str]:
+    notes = []
+    for part in parts:
+        notes += [f"part {part.name}: {note}" for note in part.notes]
+    return notes
 
 
 def measured_recordings(ensemble: Ensemble, store: Store) -> tuple[Recording, ...]:
@@ -185,13 +193,13 @@ def _other_fold(candidate: Trial) -> str:
 def _equal(trials: Sequence[Trial], recipe: Recipe, dimension: str) -> Weighted:
     """All members alike, finished as the recipe says."""
     plan = recipe.plans[dimension]
-    how = plan.filters[0]
+    filters = plan.filters[0]
     return Weighted(
         recipe=plan.document(),
         members=[member_of(trial, 1.0 / len(trials), None, None) for trial in trials],
         scores=Scores(in_sample=None, out_of_fold=None),
         best_single=None,
-        post=PostProcessing(how.smoothing, how.window_seconds, how.delay_seconds),
+        post=PostProcessing(filters.smoothing, filters.window_seconds, filters.delay_seconds),
     )
 
 
@@ -208,15 +216,14 @@ def _nowhere(fold: str, reason: str) -> MeasuredOn:
 
 
 def _of_parts(parts: Sequence[Ensemble]) -> MeasuredOn:
-    """What a blend can be measured on: what all of its parts were."""
-    first = parts[0]
-    unscored = [one.name for one in parts if not one.measured_on.recordings]
+    """Return the recordings that a blend can be measured on: those that all its parts were."""
+    unscored = [part.name for part in parts if not part.measured_on.recordings]
     if unscored:
         return _nowhere(
             "blend", f"part {', '.join(unscored)} has no validation score, so the blend has none"
         )
-    if len({one.frames_hash for one in parts}) > 1:
-        said = ", ".join(f"{one.name} on fold {one.measured_on.fold}" for one in parts)
-        return _nowhere("blend", f"its parts were measured on different recordings ({said})")
+    if len({part.frames_hash for part in parts}) > 1:
+        folds = ", ".join(f"{part.name} on fold {part.measured_on.fold}" for part in parts)
+        return _nowhere("blend", f"its parts were measured on different recordings ({folds})")
     reason = "a blend is scored in-sample only: see its parts' out-of-fold scores"
-    return first.measured_on.model_copy(update={"folds": 0, "reason": reason})
+    return parts[0].measured_on.model_copy(update={"folds": 0, "reason": reason})

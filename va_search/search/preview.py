@@ -1,4 +1,4 @@
-"""What a search would do if it began now: `search --dry-run`. Nothing is trained or written."""
+"""A search as it would go if it began now: `search --dry-run`. Nothing is trained or written."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from va_search.search.plan import Plan, make_plan
 from va_search.search.session import Session
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_of
+from va_search.trial_settings import TrialSettings
 
 LISTED = 10_000
 """So many trials are listed at most."""
@@ -52,77 +53,84 @@ def make_preview(
     options: Options | None = None,
     warm_start: Sequence[str] = (),
 ) -> Preview:
-    """Look at what is there and draw from the space; InputError where `search` would refuse."""
+    """Look at the study and draw from the space; InputError where `search` would refuse."""
     named = Study(home, checked_name(study, "study name"))
-    before = named.check(store)
-    spent = before["seconds"] if before else 0.0
+    document = named.check(store)
+    spent = document["seconds"] if document else 0.0
     warm = warm_start_of(named, warm_start, space, store)
-    session = Session(named, space, store, lambda record: None, spent=spent, warm=warm)
+    session = Session(named, space, store, lambda trial: None, spent=spent, warm=warm)
     plan = make_plan(home, space, store, options, timed=False)
-    failed, asked = (
-        {trial.id for trial in named.failures()},
-        {trial.id for trial in named.asked()},
-    )
     trials, elsewhere = _draw(session)
-    listed: list[dict[str, Any]] = [
-        {
-            "trial": trial,
-            "settings": {
-                name: settings[name] for name in ("seed", "fold", *space.document["settings"])
-            },
-            "status": "failed" if trial in failed else "begun" if trial in asked else "new",
-        }
-        for trial, settings in trials
-    ]
+    listed = _listed(named, space, trials)
     bound = 0 if session.enough else plan.trials
     to_train = None if bound is None else max(0, bound - len(session.finished) - elsewhere)
-    if (
-        session.proposals.exhausted
-    ):  # fewer than were planned: the plan of a large space is an upper bound
+    if session.proposals.exhausted:
+        # Fewer than were planned: the plan of a large space is an upper bound.
         to_train = len(trials)
     return Preview(
         study=study,
         plan=plan,
         complete=len(session.finished),
         elsewhere=elsewhere,
-        statuses=dict(Counter(str(one["status"]) for one in listed)),
+        statuses=dict(Counter(str(entry["status"]) for entry in listed)),
         to_train=to_train,
         next=listed,
-        changes=space.changes(before["space"]) if before else [],
+        changes=space.changes(document["space"]) if document else [],
         reason=session.enough,
-        warm_start=[one.counts() for one in warm],
+        warm_start=[earlier.counts() for earlier in warm],
     )
 
 
-def _draw(session: Session) -> tuple[list[tuple[str, dict[str, Any]]], int]:
-    """Trials that would be trained, and how many another study has; for tpe those that are settled
-    already."""
-    space = session.space
-    budget, begun = space.budget_trials, session.begun
-    found: list[tuple[str, dict[str, Any]]] = []
+def _listed(
+    study: Study, space: Space, trials: list[tuple[str, TrialSettings]]
+) -> list[dict[str, Any]]:
+    """Return the trials as `Preview.next` lists them."""
+    failed = {trial.id for trial in study.failures()}
+    begun = {trial.id for trial in study.asked()}
+    varied = ("seed", "fold", *space.document["settings"])
+    listed = []
+    for trial, settings in trials:
+        status = "new"
+        if trial in failed:
+            status = "failed"
+        elif trial in begun:
+            status = "begun"
+        noted = settings.model_dump(mode="json", include=set(varied))
+        shown = {name: noted[name] for name in varied}
+        listed.append({"trial": trial, "settings": shown, "status": status})
+    return listed
+
+
+def _draw(session: Session) -> tuple[list[tuple[str, TrialSettings]], int]:
+    """Draw the trials that would be trained, and count those that another study has; for tpe those
+    that are settled already."""
+    space, budget = session.space, session.space.budget_trials
+    to_train: list[tuple[str, TrialSettings]] = []
     elsewhere = 0
     if session.enough:
-        return found, elsewhere
-    while len(found) < LISTED and (
-        budget is None or len(session.finished) + elsewhere + len(found) < budget
-    ):
-        if space.sampler == "tpe" and len(found) + elsewhere >= begun:
+        return to_train, elsewhere
+    while len(to_train) < LISTED:
+        drawn = len(to_train) + elsewhere
+        if budget is not None and len(session.finished) + drawn >= budget:
             break
-        drawn = session.proposals.next()
-        if drawn is None:
+        if space.sampler == "tpe" and drawn >= session.begun:
             break
-        if session.study.bank.is_complete(session.study.name, drawn[0]):
+        proposed = session.proposals.next()
+        if proposed is None:
+            break
+        trial, settings = proposed
+        if session.study.bank.is_complete(session.study.name, trial):
             continue  # with a damaged record: it is not trained again
-        alike = (session.trial_id(other) for other in space.alternatives(drawn[1]))
-        if any(_taken_over(session, trial) for trial in (drawn[0], *alike)):
+        alike = (session.trial_id(alternative) for alternative in space.alternatives(settings))
+        if any(_taken_over(session, name) for name in (trial, *alike)):
             elsewhere += 1
         else:
-            found.append((drawn[0], drawn[1].model_dump(mode="json")))
-    return found, elsewhere
+            to_train.append(proposed)
+    return to_train, elsewhere
 
 
 def _taken_over(session: Session, trial: str) -> bool:
-    """Whether the search would take the trial from another study: by the session's own rule."""
+    """Return True if the search would take the trial from another study, by the session's rule."""
     bank = session.study.bank
     return any(
         session._as_wanted(bank.readable_trial(study, trial)) for study in bank.holders(trial)

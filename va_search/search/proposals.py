@@ -1,4 +1,4 @@
-"""What to train next: trials of the space, each at most once, in an order that a resumed study
+"""The order of a search: trials of the space, each at most once, in an order that a resumed study
 repeats.
 
 Order: trials that were asked for before and are not complete (killed, failed), then new
@@ -40,8 +40,8 @@ is walked whole, in grid order."""
 
 
 @dataclass
-class Configuration:
-    """One point of the space on its way through the sampler."""
+class Proposal:
+    """One configuration on its way through the sampler; it waits for its trials' values."""
 
     asked: Asked | None
     waiting: set[str]
@@ -51,10 +51,10 @@ class Configuration:
 def take(
     queue: deque[tuple[str, TrialSettings]], wanted: Callable[[TrialSettings], bool]
 ) -> tuple[str, TrialSettings] | None:
-    """The first trial of a queue that is wanted, taken out of it; None when there is none."""
-    for at, drawn in enumerate(queue):
+    """Take the first trial that is wanted out of a queue; None when there is none."""
+    for index, drawn in enumerate(queue):
         if wanted(drawn[1]):
-            del queue[at]
+            del queue[index]
             return drawn
     return None
 
@@ -70,7 +70,7 @@ class Proposals:
         self._trial_id = trial_id
         self._seen: set[str] = set()  # meanings: trials that would compute the same are one
         self._queue: deque[tuple[str, TrialSettings]] = deque()
-        self._configurations: dict[str, Configuration] = {}
+        self._proposals: dict[str, Proposal] = {}
         self._resumed: dict[str, TrialSettings] = {}
         self._sampler = (
             None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
@@ -94,9 +94,8 @@ class Proposals:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has
         none)."""
         self._seen.update(self._space.meaning(settings) for _, settings, _ in finished)
-        if (
-            self._space.sampler == "random"
-        ):  # a resumed study draws all of these again before it gets further
+        if self._space.sampler == "random":
+            # A resumed study draws all of these again before it gets further.
             self._repeats += math.ceil(len(finished) / self._space.trials_each)
         self.warm_up(finished)
 
@@ -104,10 +103,10 @@ class Proposals:
         """Tell the sampler of trials without taking them for this study's: they may still be asked
         for."""
         by_configuration: dict[str, tuple[TrialSettings, TrialValues]] = {}
-        for trial, settings, found in others:
+        for trial, settings, value in others:
             key = settings.model_copy(update={"seed": 0, "fold": "official"}).model_dump_json()
-            if found is not None:
-                by_configuration.setdefault(key, (settings, {}))[1][trial] = found
+            if value is not None:
+                by_configuration.setdefault(key, (settings, {}))[1][trial] = value
         for settings, values in by_configuration.values():
             self._add(settings, values)
 
@@ -128,22 +127,22 @@ class Proposals:
     def tell(self, trial: str, value: Values | None) -> None:
         """A trial's values, None when it failed or has none; passed on once its configuration waits
         for no more."""
-        configuration = self._configurations.pop(trial, None)
-        if configuration is None:
+        proposal = self._proposals.pop(trial, None)
+        if proposal is None:
             if trial in self._resumed and value is not None:
                 self._add(self._resumed[trial], {trial: value})
             return
-        configuration.waiting.discard(trial)
+        proposal.waiting.discard(trial)
         if value is not None:
-            configuration.values[trial] = value
-        if not configuration.waiting:
-            self._tell(configuration)
+            proposal.values[trial] = value
+        if not proposal.waiting:
+            self._tell(proposal)
 
     def retell(self, values: Mapping[str, Values]) -> None:
         """Tell of these trials anew: what they are worth has changed."""
-        for configuration in self._configurations.values():
-            configuration.values = {
-                trial: values.get(trial, old) for trial, old in configuration.values.items()
+        for proposal in self._proposals.values():
+            proposal.values = {
+                trial: values.get(trial, old) for trial, old in proposal.values.items()
             }
         if self._sampler is not None:
             self._sampler.retell(values)
@@ -171,7 +170,7 @@ class Proposals:
         self._walk(self._rest)
 
     def _patience(self) -> int:
-        """How many repeats in a row the sampler is allowed now."""
+        """Return the number of repeats in a row that the sampler is allowed now."""
         size = self._space.size()
         if self._space.sampler != "tpe" or size is None or size > OTHERS:
             return self._repeats
@@ -179,29 +178,28 @@ class Proposals:
         return max(FEWEST, round(self._repeats * left))
 
     def _enqueue(self, configuration: dict[str, Any], asked: Asked | None) -> None:
-        point = Configuration(asked, set())
+        proposal = Proposal(asked, set())
         try:
             trials = [
                 (self._trial_id(settings), settings)
                 for settings in self._space.trials(configuration)
             ]
-        except (
-            InputError
-        ):  # the values do not go together, such as a width that the attention heads don't divide
+        except InputError:
+            # The values do not go together, such as a width that the attention heads don't divide.
             trials = []
         for trial, settings in trials:
             meaning = self._space.meaning(settings)
             if meaning not in self._seen:
                 self._seen.add(meaning)
-                point.waiting.add(trial)
-                self._configurations[trial] = point
+                proposal.waiting.add(trial)
+                self._proposals[trial] = proposal
                 self._queue.append((trial, settings))
-        if not point.waiting:
-            self._tell(point)
+        if not proposal.waiting:
+            self._tell(proposal)
 
-    def _tell(self, configuration: Configuration) -> None:
-        if self._sampler is not None and configuration.asked is not None:
-            self._sampler.tell(configuration.asked, configuration.values)
+    def _tell(self, proposal: Proposal) -> None:
+        if self._sampler is not None and proposal.asked is not None:
+            self._sampler.tell(proposal.asked, proposal.values)
 
     def _others(self) -> Iterator[dict[str, Any]]:
         """Configurations that the sampler does not come to, in a repeatable order: all of a small
@@ -209,19 +207,19 @@ class Proposals:
         if it has an end."""
         size = self._space.size()
         if size is not None and size <= OTHERS:
-            rest = list(self._space.configurations())
-            random.Random(self._space.sampler_seed).shuffle(rest)  # noqa: S311
-            yield from rest
+            configurations = list(self._space.configurations())
+            random.Random(self._space.sampler_seed).shuffle(configurations)  # noqa: S311
+            yield from configurations
             return
         drawn = Sampler(self._space, "random", self._space.sampler_seed + 1)
         in_vain = 0
         while in_vain < OTHERS:
-            known = len(self._seen)
+            seen = len(self._seen)
             asked, configuration = drawn.ask()
             drawn.tell(asked, {})
             yield configuration
             # Whoever asked for it has now queued what is new in it.
-            in_vain = 0 if len(self._seen) > known else in_vain + 1
+            in_vain = 0 if len(self._seen) > seen else in_vain + 1
         if size is not None:
             yield from self._space.configurations()
 

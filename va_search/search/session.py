@@ -104,7 +104,7 @@ class Session:
         self.claims = Claims(self.study.home.root / "claims")
         self.proposals = Proposals(self.space, self.trial_id)
         self.told = Told(self.space.objective, self.credit)
-        self.running: dict[str, dict[str, Any]] = {}
+        self.running: dict[str, TrialSettings] = {}
         self.damaged: set[str] = set()
         """Trials whose record in the bank can't be read: neither complete nor trained again."""
         self.reasons: Counter[str] = Counter()
@@ -307,11 +307,10 @@ class Session:
             if self._known(trial):  # completed elsewhere between the look and the claim
                 self.claims.release(trial)
                 continue
-            document = settings.model_dump(mode="json")
             if trial not in self._asked:
-                self.study.ask(trial, document)
+                self.study.ask(trial, settings.model_dump(mode="json"))
                 self._asked.add(trial)
-            self.running[trial] = document
+            self.running[trial] = settings
             return trial, settings
         return None
 
@@ -427,8 +426,8 @@ class Session:
     def ended(self, trial: str, failed: str | None) -> None:
         """A training ended: complete when the bank says so, failed with a reason, or given up by a
         stop."""
-        document = self.running.pop(trial, None)
-        if document is None:
+        settings = self.running.pop(trial, None)
+        if settings is None:
             return
         if self.copy is not None:
             self.copy.bring_entry(self.study.name, trial, self.need)
@@ -439,7 +438,7 @@ class Session:
             self._breaker.trained()
         elif failed is not None or not self.stopping:
             failed = failed or "the training ended, but the bank does not have the trial"
-            why = Failure(failed).reason
+            why, document = Failure(failed).reason, settings.model_dump(mode="json")
             self.reasons[why] += 1
             self._breaker.failed(trial, why, document)
             self.proposals.tell(trial, None)
@@ -465,10 +464,10 @@ class Session:
                 self.ended(trial, failed)
             return
         for trial in left:
-            document = self.running.pop(trial, None)
-            if document is not None:
+            settings = self.running.pop(trial, None)
+            if settings is not None:
                 self.claims.release(trial)
-                self._alone.append((trial, TrialSettings(**document)))
+                self._alone.append((trial, settings))
 
     def died(self, trials: Sequence[str], why: str, *, for_memory: bool = False) -> None:
         """The process that trained these trials died, or Ray gave it up. They go on from their
@@ -517,15 +516,15 @@ class Session:
         search."""
         waiting = len(queue)
         for trial in trials:
-            document = self.running.pop(trial, None)
-            if document is None:
+            settings = self.running.pop(trial, None)
+            if settings is None:
                 continue
             self.claims.release(trial)
             self._losses[trial] += 1
             if self._losses[trial] > LOSSES:
                 self.given_up[trial] = why
             else:
-                queue.append((trial, TrialSettings(**document)))
+                queue.append((trial, settings))
         self.recovered += len(queue) > waiting
 
     def refused(self, trial: str, why: str) -> None:

@@ -56,8 +56,8 @@ class Study:
     def document(self) -> dict[str, Any]:
         """The content of study.json; InputError naming the known studies when there is none."""
         if not self.exists():
-            known = [path.parent.name for path in self.home.studies.glob("*/study.json")]
-            raise InputError(f"{self.home.root}: " + unknown_name("study", self.name, known))
+            studies = [path.parent.name for path in self.home.studies.glob("*/study.json")]
+            raise InputError(f"{self.home.root}: " + unknown_name("study", self.name, studies))
         path = self.folder / "study.json"
         again = "remove this file and search again: finished trials are in the bank"
         try:
@@ -86,7 +86,7 @@ class Study:
 
     @property
     def is_searched(self) -> bool:
-        """Whether a living process searches the study now."""
+        """True while a living process searches the study."""
         return in_use(self.folder / "lock")
 
     def ask_to_stop(self) -> bool:
@@ -117,8 +117,8 @@ class Study:
 
     @property
     def tracking_problem(self) -> str | None:
-        """Why MLflow took nothing when last tried, and since when; None where there is no
-        trouble."""
+        """The reason for which MLflow took nothing when last tried, and since when; None where there
+        is no trouble."""
         try:
             document = read_json(self.folder / "tracking.json")
             return f"{document['problem']} (since {document['since']})"
@@ -253,7 +253,7 @@ def now() -> str:
 
 
 def content_hashes(store: Store) -> dict[str, str]:
-    """What a study's trials depend on, by name."""
+    """Return the hashes of all data that a study's trials depend on, by name."""
     hashes = {
         **store.hashes,
         **{f"feature set {name}": entry.hash for name, entry in store.feature_sets.items()},
@@ -265,10 +265,10 @@ def _check_unchanged(
     study: str, store: Store, before: dict[str, Any], hashes: dict[str, str]
 ) -> None:
     problems = []
-    for what, value in before["hashes"].items():
-        if what in hashes and hashes[what] != value:
+    for name, value in before["hashes"].items():
+        if name in hashes and hashes[name] != value:
             problems.append(
-                f"{store.path}: {what} changed since study {study!r} began ({value[:12]} → {hashes[what][:12]}); its "
+                f"{store.path}: {name} changed since study {study!r} began ({value[:12]} → {hashes[name][:12]}); its "
                 "trials would not line up: use another --study name, or the store it began with"
             )
     if problems:

@@ -1,4 +1,4 @@
-"""What a run of `search` did, for whoever asked for it."""
+"""The summary of a run of `search`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search.errors import JobError, counted
-from va_search.search.outcomes import objective, pareto
+from va_search.search.outcomes import pareto
 from va_search.search.session import Session, planned_trials
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run of `search` did and where the study stands.
+    """The work of a run of `search`, and the state of the study after it.
 
     `planned` counts the trials of the whole study and `missing` those of them that are neither
     complete nor failed in this run; both are None where only time bounds them, and `missing` for a
@@ -46,8 +46,7 @@ class Summary:
 
 
 class Unfinished(JobError):
-    """A search ended, and not for its budget: trials are missing, or none is complete. `summary`
-    says what there is."""
+    """A search ended, and not for its budget: trials are missing, or none is complete."""
 
     def __init__(self, message: str, summary: Summary) -> None:
         super().__init__(message)
@@ -61,14 +60,12 @@ def summary_of(
     undelivered: list[str],
     tracking_problem: str | None,
 ) -> Summary:
-    """The summary of a session that is over; Unfinished unless all that was planned is complete or
-    has failed, or the budget says why not."""
+    """Return the summary of a session that is over; Unfinished unless all that was planned is
+    complete or has failed, or the budget says why not. `found`: trials complete before it began."""
     planned, failed = planned_trials(session.space), session.reasons.total()
-    missing = (
-        None
-        if planned is None or session.only is not None
-        else max(0, planned - len(session.finished) - failed)
-    )
+    missing = None
+    if planned is not None and session.only is None:
+        missing = max(0, planned - len(session.finished) - failed)
     summary = Summary(
         study=session.study.name,
         planned=planned,
@@ -81,7 +78,7 @@ def summary_of(
         seconds=time.monotonic() - session.started,
         recovered=session.recovered,
         changes=changes,
-        warm_start=[one.counts() for one in session.warm],
+        warm_start=[earlier.counts() for earlier in session.warm],
         best=best_of(session),
         pareto=front(session),
         beside=dict(session.beside),
@@ -97,7 +94,7 @@ def summary_of(
 
 
 def _problem(session: Session, summary: Summary) -> str | None:
-    """Why a search must not be called done; None when it may."""
+    """Return the reason for which a search must not be called done; None when it may."""
     tracebacks = f"tracebacks: {session.study.folder / 'failures'}"
     if session.hopeless is not None:
         return f"stopped early: {session.hopeless}" + (f"\n{tracebacks}" if summary.failed else "")
@@ -117,7 +114,7 @@ def _problem(session: Session, summary: Summary) -> str | None:
 
 
 def _why_no_more(session: Session) -> str | None:
-    """What lets no further trial begin although fewer are done than could be: the budget, or the
+    """Return what ends a search of which fewer trials are done than could be: the budget, or the
     space's end."""
     if session.enough is not None:
         return session.enough
@@ -140,17 +137,16 @@ def _why_missing(session: Session) -> str:
 
 
 def best_of(session: Session) -> dict[str, tuple[str, float]]:
-    """By measure the best complete trial of the space and its value; without a validation score,
-    nothing."""
+    """Return by measure the best complete trial of the space and its value; nothing where no trial
+    has a validation score."""
     finished = [session.records[trial] for trial in sorted(session.finished)]
+    scored = [trial for trial in finished if trial.best]
+    if not scored:
+        return {}
     best = {}
     for name in ("valence", "arousal", "score"):
-        scored = [
-            (value, trial.id) for trial in finished if (value := objective(trial, name)) is not None
-        ]
-        if scored:
-            value, trial = max(scored, key=lambda pair: pair[0])
-            best[name] = (trial, value)
+        trial = max(scored, key=lambda each: each.best[name].ccc)
+        best[name] = (trial.id, trial.best[name].ccc)
     return best
 
 

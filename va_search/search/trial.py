@@ -223,15 +223,15 @@ def open_fits(task: dict[str, Any], settings: list[dict[str, Any]]) -> list[Fit]
 
 
 def store_of(task: dict[str, Any]) -> Store:
-    """A task's store as this node has it; StoreGone when it is not there, or its content is not
-    what the driver saw."""
-    settings = TrialSettings(**task["settings"])
+    """Return a task's store as this node has it; StoreGone when it is not there, or its content is
+    not what the driver saw."""
+    settings = task["settings"]
     try:
         store = Store.open(task["store"])
-        found = store.data_hash(settings.features, settings.fold)
+        data_hash = store.data_hash(settings["features"], settings["fold"])
     except (InputError, OSError, pa.ArrowException) as error:
         raise StoreGone(f"{task['store']} can't be opened any more ({error})") from error
-    if found != task["data_hash"]:
+    if data_hash != task["data_hash"]:
         raise StoreGone(
             f"{task['store']}: on {socket.gethostname()} its content is not what the search began on"
         )
@@ -281,12 +281,13 @@ def trained_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: flo
         study=task["study"],
         id=task["trial"],
         settings=fit.settings,
+        settings_json=task["settings"],
         data_hash=task["data_hash"],
         store=task["store_name"],
         store_path=task["store"],
         best=best_of(fit),
         averaged_epochs=fit.settings.averaged_epochs,
-        history=tuple(fit.history),
+        history_json=[epoch.to_json() for epoch in fit.history],
         epochs=len(fit.history),
         stopped=stopped,
         seconds=round(seconds, 3),

@@ -1,5 +1,5 @@
-"""Warm start: what finished trials of earlier studies of the same home tell the sampler of this
-one.
+"""Warm start: the finished trials of earlier studies of the same home, as this study's sampler
+learns from them.
 
 Conventions: a trial counts when its settings, seed and fold aside, are those of some configuration
 of the space (unused settings and equal spellings as everywhere), and when it has validation scores.
@@ -25,8 +25,8 @@ from va_search.trial_settings import TrialSettings
 
 @dataclass
 class Warm:
-    """One earlier study: the trials that tell something, and how many do not, by why. `other_data`:
-    of those `used`."""
+    """One earlier study: the trials that the sampler learns from (compact), and how many it does
+    not, by reason. `other_data`: of those `used`."""
 
     study: str
     used: list[tuple[TrialSettings, Trial]] = field(default_factory=list)
@@ -35,23 +35,29 @@ class Warm:
     other_data: int = 0
 
     def counts(self) -> dict[str, Any]:
-        """What the user is told."""
-        others = {"outside": self.outside, "unscored": self.unscored, "other_data": self.other_data}
-        return {"study": self.study, "used": len(self.used), **others}
+        """Return the numbers as they are printed."""
+        return {
+            "study": self.study,
+            "used": len(self.used),
+            "outside": self.outside,
+            "unscored": self.unscored,
+            "other_data": self.other_data,
+        }
 
 
 def warm_start_from(
     bank: Bank, studies: Sequence[str], space: Space, store: Store, *, study: str
 ) -> list[Warm]:
-    """What `studies` tell a search for `study`; a trial that stands in several counts for the
-    first, own ones never.
+    """Return the trials of `studies` from which a search for `study` learns; a trial that stands in
+    several counts for the first, own ones never.
 
     InputError for studies without trials in the bank, for `study` itself, and for a sampler that
     doesn't learn."""
-    known = bank.studies()
-    problems = [
-        unknown_name("study to start from", name, known) for name in studies if name not in known
-    ]
+    in_bank = bank.studies()
+    problems = []
+    for name in studies:
+        if name not in in_bank:
+            problems.append(unknown_name("study to start from", name, in_bank))
     if study in studies:
         problems.append(
             f"--warm-start {study}: a study learns from its own trials anyway; name another one"
@@ -63,23 +69,25 @@ def warm_start_from(
     if problems:
         raise InputError(*problems)
     seen = set(bank.trials(study))
-    found = []
+    warm_studies = []
     for name in dict.fromkeys(studies):
         trials = [trial for trial in bank.each_trial(name) if trial.id not in seen]
         seen |= {trial.id for trial in trials}
-        found.append(_from(name, trials, space, store))
-    return found
+        warm_studies.append(_warm_of(name, trials, space, store))
+    return warm_studies
 
 
 def warm_start_of(study: Study, given: Sequence[str], space: Space, store: Store) -> list[Warm]:
-    """What the studies `given` now, and those given before, tell `study`; of the latter, what is
-    still there, and TPE can use. Errors as of `warm_start_from`."""
-    before = [name for name in study.warm_start if name not in given]
-    still = [name for name in before if space.sampler == "tpe" and study.bank.trials(name)]
-    return warm_start_from(study.bank, [*still, *given], space, store, study=study.name)
+    """Return the trials that `study` learns from: of the studies `given` now, and of those given
+    before that still have trials and whose trials TPE can use. Errors as of `warm_start_from`."""
+    earlier = []
+    if space.sampler == "tpe":
+        earlier = [name for name in study.warm_start if name not in given]
+    with_trials = [name for name in earlier if study.bank.trials(name)]
+    return warm_start_from(study.bank, [*with_trials, *given], space, store, study=study.name)
 
 
-def _from(study: str, trials: Iterable[Trial], space: Space, store: Store) -> Warm:
+def _warm_of(study: str, trials: Iterable[Trial], space: Space, store: Store) -> Warm:
     warm = Warm(study)
     for trial in trials:
         settings = trial.settings
