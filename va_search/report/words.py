@@ -68,6 +68,7 @@ def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
     """Trials put together over their seeds, in the order they come."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
+        # A model from elsewhere has no settings, so it is like no other trial.
         key = f"{trial.study}/{trial.trial}"
         if trial.settings is not None:
             key = configuration_id(trial.settings, but=("seed",))
@@ -129,6 +130,7 @@ def feature_texts(names: Sequence[str], store: Store | None) -> list[str]:
         return [", ".join(names) or DASH]
     by_modality: dict[str, list[str]] = {}
     for name in names:
+        # A set that the store does not have any more has no modality: it goes into the last column.
         modality = modalities[-1]
         if name in store.feature_sets:
             modality = store.feature_sets[name].modality

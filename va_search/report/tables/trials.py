@@ -96,6 +96,7 @@ def _why_empty(gathered: Gathered) -> Missing:
             f"The {len(gathered.unscored)} complete {have} no validation (train_val_mix), so there "
             "is nothing to compare. Trials of a space with folds: [official] fill this table."
         )
+    # Asked for and not finished: the same trials can be tried again by one command.
     begun = [study.name for study in gathered.studies if study.unfinished]
     if begun and gathered.store is not None:
         return Missing("No trial is complete.", gathered.home.command("retry", begun[0]))
@@ -155,6 +156,7 @@ def unfinished_table(gathered: Gathered) -> Table | None:
         unfinished += study.unfinished
     if not unfinished:
         return None
+    # Failures first: missing trials are often just not trained yet.
     unfinished.sort(key=lambda trial: trial.why is None)
     notes = []
     if len(unfinished) > MOST_UNFINISHED:
@@ -200,6 +202,7 @@ def settings_table(gathered: Gathered) -> Table:
     for settings in trained:
         for name, value in effective_settings(settings).items():
             counts.setdefault(name, Counter())[json.dumps(value)] += 1
+    # What varies is what a reader looks for, so it comes first.
     varied: list[TableRow] = []
     constant: list[TableRow] = []
     for name in TrialSettings.model_fields:
