@@ -114,7 +114,8 @@ def _document(basis: _Basis, *, folds: str | list[str]) -> dict[str, Any]:
     settings = {}
     for name, value in effective_settings(basis.settings).items():
         # Optional settings that are off need no line in the space.
-        left_at_none = value is None and TrialSettings.model_fields[name].default is None
+        field = TrialSettings.model_fields.get(name)
+        left_at_none = value is None and (field is None or field.default is None)
         if name not in ("seed", "fold", "averaged_epochs") and not left_at_none:
             settings[name] = value
     seeds = [basis.settings.seed]

@@ -177,10 +177,16 @@ def varying(several: Iterable[TrialSettings]) -> list[str]:
         for name, value in effective_settings(settings).items():
             values.setdefault(name, set()).add(json.dumps(value))
     names = []
-    for name in TrialSettings.model_fields:
-        if name not in OWN_COLUMNS and len(values.get(name, ())) > 1:
+    for name in in_order(values):
+        if name not in OWN_COLUMNS and len(values[name]) > 1:
             names.append(name)
     return names
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of settings in the order of `TrialSettings`; those it does not have are last."""
+    order = {name: index for index, name in enumerate(TrialSettings.model_fields)}
+    return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
 
 def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:

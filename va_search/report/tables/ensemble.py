@@ -115,7 +115,7 @@ def ensemble_tables(gathered: Gathered, chosen: ChosenEnsemble) -> list[Table]:
             names = first_names(chosen.passed_over, MOST_NAMES)
             shown = "Other ensembles of these studies, shown with --ensemble NAME"
             remarks.append(f"{shown}: {names}.")
-        tables.append(scores_table(chosen.ensemble, remarks))
+        tables += scores_tables(chosen.ensemble, remarks)
     return tables
 
 
@@ -321,7 +321,15 @@ def _bold(ensemble: Ensemble, dimension: str) -> str:
 # Scores -------------------------------------------------------------------------------------------
 
 
-def scores_table(ensemble: Ensemble, remarks: Sequence[str] = ()) -> Table:
+def scores_tables(ensemble: Ensemble, remarks: Sequence[str] = ()) -> list[Table]:
+    """Scores of a blend's parts, then of the ensemble; `remarks` stand below the last."""
+    tables: list[Table] = []
+    for part in ensemble.parts:
+        tables += scores_tables(part.ensemble)
+    return [*tables, _scores_table(ensemble, remarks)]
+
+
+def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
     """The best single trials against the ensemble: out-of-fold first, then in-sample.
 
     Per target is each dimension's own best trial, for both is one trial, by its mean; a difference

@@ -18,6 +18,7 @@ from va_search.report.words import (
     effective_settings,
     feature_columns,
     feature_texts,
+    in_order,
     model_name,
     other_settings,
     score_cells,
@@ -26,7 +27,6 @@ from va_search.report.words import (
     varying,
 )
 from va_search.table import DASH, Missing, Table, TableCell, TableRow, columns, number, row
-from va_search.training.settings import TrialSettings
 
 OVERALL = "Table 1: overall results on validation"
 BY_SCORE, BY_DIMENSION = 8, 3
@@ -205,10 +205,9 @@ def settings_table(gathered: Gathered) -> Table:
     # What varies is what a reader looks for, so it comes first.
     varied: list[TableRow] = []
     constant: list[TableRow] = []
-    for name in TrialSettings.model_fields:
-        if name in counts:
-            entry = row(name, _values(counts[name]), str(counts[name].total()))
-            (varied if len(counts[name]) > 1 else constant).append(entry)
+    for name in in_order(counts):
+        entry = row(name, _values(counts[name]), str(counts[name].total()))
+        (varied if len(counts[name]) > 1 else constant).append(entry)
     note = (
         "A setting without effect in a trial (such as attention heads of an LSTM) is not counted "
         "there."
