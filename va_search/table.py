@@ -86,15 +86,18 @@ class Table:
 
     def document(self) -> dict[str, Any]:
         """Plain data for JSON."""
-        return {
+        document: dict[str, Any] = {
             "title": self.title,
             "columns": [column.title for column in self.columns],
             "rows": [table_row.texts for table_row in self.rows],
             "lead": self.lead,
             "notes": list(self.notes),
-            "missing": None if self.missing is None else self.missing.why,
-            "command": None if self.missing is None else self.missing.command,
+            "missing": None,
+            "command": None,
         }
+        if self.missing is not None:
+            document |= {"missing": self.missing.why, "command": self.missing.command}
+        return document
 
     def notes_with_mark(self, shown_as: str) -> list[str]:
         """The notes, the first of which explains marked cells: `Underlined: late fusion.`"""
@@ -110,7 +113,9 @@ def columns(*names: str, kind: ColumnKind = "word") -> tuple[TableColumn, ...]:
 
 def row(*texts: str | TableCell, kind: RowKind = "plain") -> TableRow:
     """A row of texts and cells."""
-    cells = [text if isinstance(text, TableCell) else TableCell(text) for text in texts]
+    cells = []
+    for text in texts:
+        cells.append(TableCell(text) if isinstance(text, str) else text)
     return TableRow(tuple(cells), kind)
 
 
@@ -165,6 +170,7 @@ def terminal_parts(table: Table) -> Iterator[str | RichTable]:
     yield table.title
     if table.lead:
         yield table.lead
+    # A group's rows are drawn when the next group begins, or at the end.
     group: list[TableRow] = []
     for table_row in table.rows:
         if table_row.kind == "group":
@@ -193,6 +199,7 @@ def _draw(columns: tuple[TableColumn, ...], rows: list[TableRow]) -> RichTable:
         has_ids = any(table_row.cells[index].code for table_row in rows)
         drawn.add_column(Text(column.name), justify=justify, no_wrap=has_ids, overflow="fold")
     for index, table_row in enumerate(rows):
+        # A line is drawn above the first of the totals only.
         if table_row.kind == "total" and index and rows[index - 1].kind != "total":
             drawn.add_section()
         texts = []
@@ -219,6 +226,7 @@ def missing_text(missing: Missing) -> str:
 
 def markdown_text(text: str) -> str:
     """A text in one line with everything special escaped."""
+    # A line break would end a table's row.
     plain = " ".join(text.split())
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return MARKDOWN_SPECIAL.sub(r"\\\1", plain)
@@ -247,8 +255,12 @@ def markdown_table(table: Table) -> Iterator[str]:
     else:
         if table.lead:
             yield from (markdown_text(table.lead), "")
-        yield _markdown_line([markdown_text(column.title) for column in table.columns])
-        yield _markdown_line(["---:" if c.kind == "number" else "---" for c in table.columns])
+        heads, rules = [], []
+        for column in table.columns:
+            heads.append(markdown_text(column.title))
+            rules.append("---:" if column.kind == "number" else "---")
+        yield _markdown_line(heads)
+        yield _markdown_line(rules)
         for table_row in table.rows:
             yield _markdown_line(_markdown_cells(table_row, len(table.columns)))
         yield ""
@@ -262,7 +274,7 @@ def markdown_table(table: Table) -> Iterator[str]:
 def _markdown_cells(row: TableRow, width: int) -> list[str]:
     if row.kind == "group":
         return [f"**{markdown_text(row.cells[0].text)}**", *[""] * (width - 1)]
-    return [_markdown_cell(cell) for cell in row.cells]
+    return list(map(_markdown_cell, row.cells))
 
 
 def _markdown_cell(cell: TableCell) -> str:
@@ -271,7 +283,9 @@ def _markdown_cell(cell: TableCell) -> str:
     text = markdown_text(cell.text)
     if cell.mark:
         text = f"_{text}_"
-    return f"**{text}**" if cell.best else text
+    if cell.best:
+        text = f"**{text}**"
+    return text
 
 
 def _markdown_line(cells: list[str]) -> str:
@@ -301,15 +315,19 @@ def html_table(table: Table) -> Iterator[str]:
             yield f'<p class="lead">{escape(table.lead)}</p>'
         label = escape(table.title, quote=True)
         yield f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
-        heads = [f'<th scope="col"{_html_class(c)}>{escape(c.title)}</th>' for c in table.columns]
-        yield f"<thead><tr>{''.join(heads)}</tr></thead><tbody>"
+        yield "<thead><tr>"
+        for column in table.columns:
+            yield f'<th scope="col"{_html_class(column)}>{escape(column.title)}</th>'
+        yield "</tr></thead><tbody>"
         for table_row in table.rows:
             yield _html_row(table_row, table.columns)
         yield "</tbody></table></div>"
         notes = table.notes_with_mark("Underlined")
     if notes:
-        items = [f"<li>{escape(note)}</li>" for note in notes]
-        yield f"<ul class=notes>{''.join(items)}</ul>"
+        yield "<ul class=notes>"
+        for note in notes:
+            yield f"<li>{escape(note)}</li>"
+        yield "</ul>"
 
 
 def _html_row(row: TableRow, columns: tuple[TableColumn, ...]) -> str:
@@ -335,4 +353,6 @@ def _html_cell(cell: TableCell) -> str:
         text = f"<code>{text}</code>"
     if cell.mark:
         text = f"<u>{text}</u>"
-    return f"<b>{text}</b>" if cell.best else text
+    if cell.best:
+        text = f"<b>{text}</b>"
+    return text

@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
 def show(output: Output, built: Ensemble) -> None:
     """Show members and weights per dimension, then the scores, those of a blend's parts first."""
-    from va_search.report.tables.ensemble import TITLES, dimension_table, scores_table
+    from va_search.report.tables.ensemble import TITLES, dimension_table, scores_tables
 
     for dimension in TITLES:
         output.show(dimension_table(built, dimension))
-    for part in built.parts:
-        output.show(scores_table(part.ensemble))
-    output.show(scores_table(built))
+    for table in scores_tables(built):
+        output.show(table)
 
 
 def tell_left_out(output: Output, left_out: Mapping[str, int]) -> None:

@@ -132,6 +132,7 @@ def planned_by_space(document: Any, store: Store | None) -> int | None:
     from va_search.search import session
     from va_search.search.space import read_space
 
+    # The document was read from a file once; a message about it would go nowhere.
     try:
         space = read_space(document, store, path=Path("study.json"), name="space")
     except InputError:
@@ -142,6 +143,7 @@ def planned_by_space(document: Any, store: Store | None) -> int | None:
 def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:
     """Things older than what they were made from: the ensemble itself, its explanation, its
     registered models."""
+    # A study that is still searched comes first: the numbers below will change by themselves.
     sentences = searched_now(home, ensemble.studies)
     newer = newer_trials(home, ensemble)
     if newer:

@@ -48,6 +48,7 @@ def study_page(
     measure = objective if objective in ("valence", "arousal") else "score"
     ranked = [trial for trial in trained if trial.best]
     ranked.sort(key=lambda trial: -_rank(trial, measure))
+    # Every so many-th by rank, so that good and bad settings are drawn alike.
     step = max(1, math.ceil(len(ranked) / SAMPLE))
     bank = Bank(home.bank)
     sample = StudyState(study, tuple(_read(bank, ranked[::step])), (), None, None, ())

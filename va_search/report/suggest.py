@@ -80,6 +80,7 @@ def ablation_space(gathered: Gathered, why: str, out: Path | None) -> Missing:
     basis = _basis(gathered, out)
     if basis is None:
         return Missing(why)
+    # The best configuration's own sets come first, where the store has too many.
     sets = list(dict.fromkeys([*basis.settings.features, *basis.store.feature_sets]))[:MOST_SETS]
     if len(sets) < 2:
         alone = "The store has one feature set only, so there is nothing to leave out."
@@ -112,6 +113,7 @@ def _document(basis: _Basis, *, folds: str | list[str]) -> dict[str, Any]:
     """A space that fixes every setting that has an effect."""
     settings = {}
     for name, value in effective_settings(basis.settings).items():
+        # Optional settings that are off need no line in the space.
         field = TrialSettings.model_fields.get(name)
         left_at_none = value is None and (field is None or field.default is None)
         if name not in ("seed", "fold", "averaged_epochs") and not left_at_none:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,7 @@ def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
     """Trials put together over their seeds, in the order they come."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
+        # A model from elsewhere has no settings, so it is like no other trial.
         key = trial.label
         if trial.settings is not None:
             key = configuration_id(trial.settings, but=("seed",))
@@ -124,6 +125,7 @@ def feature_texts(names: Sequence[str], store: Store | None) -> list[str]:
         return [", ".join(names) or DASH]
     by_modality: dict[str, list[str]] = {}
     for name in names:
+        # A set that the store does not have any more has no modality: it goes into the last column.
         modality = modalities[-1]
         if name in store.feature_sets:
             modality = store.feature_sets[name].modality
@@ -169,15 +171,17 @@ def varying(several: Iterable[TrialSettings]) -> list[str]:
     for settings in several:
         for name, value in effective_settings(settings).items():
             values.setdefault(name, set()).add(json.dumps(value))
-    return [
-        name for name in setting_names(values) if name not in OWN_COLUMNS and len(values[name]) > 1
-    ]
+    names = []
+    for name in in_order(values):
+        if name not in OWN_COLUMNS and len(values[name]) > 1:
+            names.append(name)
+    return names
 
 
-def setting_names(names: Collection[str]) -> list[str]:
-    """Names of settings in the order of a trial's settings, options of a model's own at the end."""
-    shared = [name for name in TrialSettings.model_fields if name in names]
-    return shared + sorted(set(names) - set(shared))
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of settings in the order of `TrialSettings`; those it does not have are last."""
+    order = {name: index for index, name in enumerate(TrialSettings.model_fields)}
+    return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
 
 def other_settings(settings: TrialSettings | None, names: Sequence[str]) -> str:

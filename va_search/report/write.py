@@ -67,6 +67,7 @@ def assemble(
     `out`: the report's folder, where the spaces of the commands that it names are written; without
     it none is named. InputError for unknown studies, an unknown ensemble, studies of several
     stores."""
+    # Everything is read once, here; sections only choose from it and from the bank's predictions.
     gathered = gather(home, studies, store)
     chosen = choose_ensemble(home, gathered.names, ensemble)
     written = f"Written {datetime.now(UTC):%Y-%m-%d %H:%M UTC} by va-search {__version__}"
@@ -150,29 +151,18 @@ def save(report: StudyReport, out: Path) -> Path:
     for table in report.tables():
         if isinstance(table.missing, MissingSearch) and table.missing.space is not None:
             spaces.append(table.missing.space)
-    _refuse_other_files([out / space.path for space in spaces])
+    paths = [out / space.path for space in spaces]
+    _refuse_foreign(paths, SPACE_MARK, "space that a report wrote")
     for space in spaces:
         with whole_file(out / space.path) as beside:
             beside.write_text(f"{SPACE_MARK} {space.title}\n{space.text}", encoding="utf-8")
+    # Both are rendered before either is written, and appear together or not at all.
     markdown, html = pages.to_markdown(report), pages.to_html(report)
     plain, page = out / "report.md", out / "report.html"
     with whole_file(page) as page_beside, whole_file(plain) as plain_beside:
         page_beside.write_text(html, encoding="utf-8")
         plain_beside.write_text(markdown, encoding="utf-8")
     return page
-
-
-def _refuse_other_files(paths: Sequence[Path]) -> None:
-    """InputError for files under a space's name that a report did not write."""
-    problems = []
-    for path in paths:
-        if not path.exists():
-            continue
-        if not path.read_text(encoding="utf-8", errors="replace").startswith(SPACE_MARK):
-            problem = "exists and is no space that a report wrote; choose another --out"
-            problems.append(f"{path}: {problem}")
-    if problems:
-        raise InputError(*problems)
 
 
 def check_place(out: Path) -> None:
@@ -186,13 +176,18 @@ def check_place(out: Path) -> None:
             f"{out}: a report is a folder with report.html and report.md in it, so {out.suffix} is "
             f"no ending for its name; give --out {out.with_suffix('')}"
         )
+    files = [out / "report.md", out / "report.html"]
+    _refuse_foreign(files, MARK, "report that va-search wrote")
+
+
+def _refuse_foreign(paths: Sequence[Path], mark: str, kind: str) -> None:
+    """InputError for what stands at a path and has no `mark` near its beginning."""
     problems = []
-    for path in (out / "report.md", out / "report.html"):
-        foreign = path.is_dir()
+    for path in paths:
+        is_foreign = path.is_dir()
         if path.is_file():
-            foreign = MARK not in path.read_text(encoding="utf-8", errors="replace")[:200]
-        if foreign:
-            problem = "exists and is no report that va-search wrote; choose another --out"
-            problems.append(f"{path}: {problem}")
+            is_foreign = mark not in path.read_text(encoding="utf-8", errors="replace")[:200]
+        if is_foreign:
+            problems.append(f"{path}: exists and is no {kind}; choose another --out")
     if problems:
         raise InputError(*problems)

@@ -127,6 +127,7 @@ def _for_page(text: str, name: str, alt: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", svg, flags=re.DOTALL)
     head, body = svg.split(">", 1)
     body = body.replace("xlink:href=", "href=").replace(INK, "currentColor")
+    # Several pictures share one page, so ids and what refers to them get the picture's name.
     body = re.sub(r'(?<= id=")', f"{name}-", body)
     body = re.sub(r'(?<=href="#)|(?<=url\(#)', f"{name}-", body)
     body = re.sub(r"'DejaVu Sans'[^;\"]*", FONT, body)

@@ -118,10 +118,12 @@ def _of_ensemble(ensemble: Ensemble, bank: Bank, store: Store) -> PredictedCurve
     for _, piece in ensemble.pieces:
         is_scored = piece.scores.get("in_sample")
         folds.add(piece.measured_on.fold if is_scored else None)
+    # Members of different folds predicted different recordings, those of train_val_mix none.
     fold = folds.pop()
     if folds or fold is None:
         raise InputError("not all of its members have predictions on the same annotated recordings")
     recordings = store.labelled if fold == ALL else store.fold(fold).validation
+    # A submission is clipped to the label range, so the figures are too.
     values = predict(ensemble, bank, "validation", recordings)
     curves = _curves(store, recordings, np.clip(values, *store.label_range))
     measured = "in-sample: its weights were chosen on these recordings"
@@ -206,6 +208,7 @@ def _limits(
     """The label range, cut to where lines are, and at least a fifth of it."""
     both = np.concatenate([shown.annotation[:, index], shown.prediction[:, index]])
     low, high = float(np.nanmin(both)), float(np.nanmax(both))
+    # Without a least height a constant prediction's rounding errors would fill the picture.
     least = (label_range[1] - label_range[0]) / 5
     spare = max(0.0, least - (high - low)) / 2 + 0.04 * max(high - low, least)
     return low - spare, high + spare
@@ -247,6 +250,7 @@ def _scatter_picture(curves: PredictedCurves, dimension: str) -> Picture:
         dots.set(markersize=3.5, markeredgewidth=0.0)
         axis.set_xlim(low, high)
         axis.set_ylim(low, high)
+        # Equal units on both axes: the line of agreement is the diagonal.
         axis.set_aspect("equal")
         return drawn.picture(
             f"Scatter of {dimension}: prediction of {curves.model} against annotation, "

@@ -36,6 +36,7 @@ def history_figure(trials: Sequence[Trial]) -> Figure:
         return Figure(title, missing=NOTHING_YET)
     scored.sort(key=lambda trial: times(trial)[1])
     with panel("history", x="complete trials", y="validation CCC", width=6.4, height=3.4) as drawn:
+        # Of a long study every so many-th trial is a dot, but the lines are over all of them.
         numbers = range(1, len(scored) + 1)
         step = math.ceil(len(scored) / MOST_DOTS)
         scores = [_measured(trial, "score") for trial in scored]

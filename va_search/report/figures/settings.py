@@ -107,6 +107,7 @@ def _axis(name: str, documents: Sequence[dict[str, Any]]) -> SettingAxis | None:
     ticks = []
     for text, height in by_value.items():
         ticks.append((height, short(value_text(used[text]), 16)))
+    # A fine range is legible from its two ends.
     if len(ticks) > MOST_TICKS:
         ticks = [min(ticks), max(ticks)]
     heights = []
@@ -140,6 +141,7 @@ def _parallel_picture(shown: Sequence[ConfigurationTrials], axes: Sequence[Setti
 
     scores = np.array([group.mean("score") for group in shown])
     low, high = float(scores.min()), float(scores.max())
+    # Scores from 0 to 1 are both the height on the last axis and the colour.
     unit = (scores - low) / ((high - low) or 1.0)
     score_ticks = ((0.0, number(low)), (1.0, number(high)))
     every_axis = [*axes, SettingAxis("score", tuple(unit.tolist()), score_ticks)]

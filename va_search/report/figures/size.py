@@ -66,6 +66,7 @@ def size_path(material: Material, rule: SizeRule) -> SizePath:
     """The CCCs of ensembles of 1 to all members, but at most `MOST_MEMBERS`."""
     statistics = material.statistics
     sizes = range(1, min(statistics.members, MOST_MEMBERS) + 1)
+    # In-sample: chosen and measured on all recordings.
     total = statistics.total()
     in_sample = np.array([total.ccc(rule(total, size)) for size in sizes])
     if not material.folds.parts:
@@ -75,6 +76,7 @@ def size_path(material: Material, rule: SizeRule) -> SizePath:
     for index, part in enumerate(material.folds.parts):
         without = statistics.total(material.blocks(frozenset({index})))
         folds.append((without, statistics.only(part) > 0))
+    # Each block of recordings gets the weights chosen without its fold; one CCC over all of them.
     out_of_fold = []
     for size in sizes:
         weights = np.zeros((statistics.recordings, statistics.members))

@@ -67,6 +67,7 @@ def ablation_tables(gathered: Gathered, out: Path | None = None) -> tuple[Table,
 def largest_group(trials: Sequence[Trial]) -> list[Trial]:
     """The trials of the setting (and fold) that was trained on most combinations of feature
     sets."""
+    # The fold is part of the key: CCCs on different recordings don't compare.
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
         if trial.settings is not None:
@@ -112,6 +113,7 @@ def _fixed(gathered: Gathered, settings: TrialSettings) -> str:
 
 def _effects_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
     store_sets = list(gathered.store.feature_sets) if gathered.store else []
+    # The names are the same for every measure, since they depend on the combinations alone.
     by_names: dict[tuple[str, ...], list[Effect]] = {}
     for measure in MEASURES:
         for effect in effects(group, measure, store_sets):
@@ -159,6 +161,7 @@ def effects(group: Sequence[Trial], measure: str, store_sets: Sequence[str] = ()
     together: dict[bytes, list[str]] = {}
     for name, column in zip(used, present.T, strict=True):
         together.setdefault(column.tobytes(), []).append(name)
+    # A set that is in all combinations can't be told from the fit's constant.
     in_all, varied = [], []
     for names in together.values():
         if present[:, used.index(names[0])].all():
@@ -183,6 +186,7 @@ def _fits(group: Sequence[Trial], measure: str, present: Array) -> Array:
     others. `present`: (trial, set)."""
     seeds = np.array([settings.seed for settings in settings_of(group)])
     values = np.array([trial.ccc(measure) for trial in group], dtype=np.float64)
+    # A fit per seed: their spread is what the interval is made of.
     fits = []
     for seed in np.unique(seeds):
         rows = np.flatnonzero((seeds == seed) & np.isfinite(values))

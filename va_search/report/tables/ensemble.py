@@ -82,6 +82,7 @@ def choose_ensemble(home: Home, studies: Sequence[str], name: str | None = None)
         except InputError as error:
             problems += error.problems
             continue
+        # One that other studies feed too is not theirs: its members would be in no other table.
         if set(ensemble.studies) <= set(studies):
             candidates.append(ensemble)
     if not candidates:
@@ -107,13 +108,14 @@ def _rank(ensemble: Ensemble) -> int:
 def ensemble_tables(gathered: Gathered, chosen: ChosenEnsemble) -> list[Table]:
     """Tables 2 and 3 and the scores; without an ensemble, why, and how to build one."""
     tables = [members_table(gathered, chosen, dimension) for dimension in TITLES]
+    # Without an ensemble one reason is enough: that of Tables 2 and 3.
     if chosen.ensemble is not None:
         remarks = [f"Not readable: {problem}" for problem in chosen.problems]
         if chosen.passed_over:
             names = first_names(chosen.passed_over, MOST_NAMES)
             shown = "Other ensembles of these studies, shown with --ensemble NAME"
             remarks.append(f"{shown}: {names}.")
-        tables.append(scores_table(chosen.ensemble, remarks))
+        tables += scores_tables(chosen.ensemble, remarks)
     return tables
 
 
@@ -198,6 +200,7 @@ def _member_rows(weighted: Weighted, share: float, *, many_studies: bool) -> lis
                 _trial_cell(member.study, member.trial, many_studies),
             )
         )
+    # Bagging and averaging may give hundreds of members a little weight each.
     unlisted = ranked[MOST_MEMBERS:]
     if unlisted:
         weight = number(sum(member.weight for member in unlisted) * share)
@@ -267,6 +270,7 @@ def _closing_row(label: str, scores: Scores, trial: TableCell, *, best: bool = F
 
 def _finishing(weighted: Weighted) -> str:
     """The steps that follow the members' weights, in words."""
+    # In the order in which they are applied (`ensemble.apply`); what does nothing is left out.
     post = weighted.post
     steps = []
     if weighted.takes:
@@ -317,7 +321,15 @@ def _bold(ensemble: Ensemble, dimension: str) -> str:
 # Scores -------------------------------------------------------------------------------------------
 
 
-def scores_table(ensemble: Ensemble, remarks: Sequence[str] = ()) -> Table:
+def scores_tables(ensemble: Ensemble, remarks: Sequence[str] = ()) -> list[Table]:
+    """Scores of a blend's parts, then of the ensemble; `remarks` stand below the last."""
+    tables: list[Table] = []
+    for part in ensemble.parts:
+        tables += scores_tables(part.ensemble)
+    return [*tables, _scores_table(ensemble, remarks)]
+
+
+def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
     """The best single trials against the ensemble: out-of-fold first, then in-sample.
 
     Per target is each dimension's own best trial, for both is one trial, by its mean; a difference
@@ -342,6 +354,7 @@ def scores_table(ensemble: Ensemble, remarks: Sequence[str] = ()) -> Table:
         per_target = intervals.get("best_single")
         subjects.append((f"{single} per target", ensemble.best_single, per_target))
     subjects.append((f"Ensemble {ensemble.name}", ensemble.scores, intervals.get("ensemble")))
+    # Out-of-fold comes first: it is the honest one, and the only one with intervals.
     rows = []
     for label, scores, around in subjects:
         rows.append(row(label, "out-of-fold", *score_texts(scores.get("out_of_fold"), around)))
@@ -382,6 +395,7 @@ def measured_sentences(measured: MeasuredOn) -> list[str]:
     recordings = counted(measured.recordings, "recording")
     frames = counted(measured.labelled_frames, "labelled frame")
     sentences = [f"Measured on {split}: {recordings}, {frames}."]
+    # The reason says why the recordings could not be put into folds, such as one person only.
     if measured.reason:
         return [
             *sentences,
@@ -403,6 +417,7 @@ def measured_sentences(measured: MeasuredOn) -> list[str]:
 def _member_notes(ensemble: Ensemble) -> list[str]:
     """Remarks on the members: best epochs, trials that could not be one, the build's own notes."""
     notes = []
+    # Models from elsewhere may have chosen their epochs on other recordings.
     sources = set()
     for weighted in ensemble.dimensions.values():
         sources |= {member.source for member in weighted.members}

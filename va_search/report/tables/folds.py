@@ -45,6 +45,7 @@ def folds_table(gathered: Gathered, out: Path | None = None) -> Table:
         trials += study.trials
         failures += study.failures
     configurations = fold_table(trials, failures, folds, store)
+    # One fold alone is in the other tables; a failure counts, so that it is seen.
     several = [result for result in configurations if _tried_folds(result) > 1]
     if not several:
         count = f"No configuration was trained on two of the store's {len(folds)} folds"
@@ -112,6 +113,7 @@ def _block(configuration: FoldRow, folds: FoldKeys, store: Store | None) -> list
     for label, cell in configuration.cells.items():
         scores = [spread_text(cell.values.get(measure)) for measure in MEASURES]
         state: str = cell.state
+        # Some seeds have values here, others failed or were not trained.
         if cell.values and cell.values["score"].n < len(configuration.seeds):
             seeds = f"{cell.values['score'].n} of {len(configuration.seeds)} seeds"
             state += f", {seeds} complete"
@@ -119,6 +121,7 @@ def _block(configuration: FoldRow, folds: FoldKeys, store: Store | None) -> list
         if store is not None:
             recordings = str(_recordings(store.labelled, label))
         rows.append(row(label_of(label, folds), recordings, *scores, state))
+    # Folds of test recordings are shown too, so that a reader misses none of the source's folds.
     for fold in _withheld_folds(store):
         assert store is not None
         recordings = str(_recordings(store.split("test"), fold))

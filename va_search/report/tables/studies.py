@@ -44,6 +44,7 @@ def _split_row(store: Store, name: str) -> TableRow:
     recordings = store.split(name)
     people = len({recording.subject for recording in recordings})
     annotations = store.annotations[positions(recordings)]
+    # A frame counts where all of its targets are labelled.
     has_label = ~np.isnan(annotations).any(axis=1)
     labelled = f"{int(has_label.sum()):,}"
     if name == "test" and recordings and not has_label.any():
@@ -92,6 +93,7 @@ def _notes(gathered: Gathered) -> list[str]:
     notes = []
     for study in gathered.studies:
         if study.planned is not None:
+            # Trials on data that changed since were begun, too, although no table lists them.
             begun = len(study.trials) + len(study.unfinished) + study.outdated
             left = study.planned - begun
             if left > 0:

@@ -36,6 +36,7 @@ def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
     if not documents:
         problems.append("The submission strategies have not been run on these studies.")
         return Table(TITLE, missing=Missing(problems[0], _command(gathered, out)))
+    # Each command saves its table under its first study; the studies may have several.
     newest = max(documents, key=lambda document: str(document.get("made_at")))
     return table_6(newest, _outdated(gathered.home, newest["rows"]))
 
@@ -65,6 +66,7 @@ def _outdated(home: Home, strategies: Sequence[dict[str, Any]]) -> list[str]:
         name = strategy.get("ensemble")
         if not name or not strategy.get("content"):
             continue
+        # The content is a hash of members, weights and what follows them.
         try:
             content = content_id(read_ensemble(home, str(name)))
         except InputError:

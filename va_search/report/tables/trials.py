@@ -18,10 +18,10 @@ from va_search.report.words import (
     effective_settings,
     feature_columns,
     feature_texts,
+    in_order,
     model_name,
     other_settings,
     score_cells,
-    setting_names,
     settings_of,
     value_text,
     varying,
@@ -97,6 +97,7 @@ def _why_empty(gathered: Gathered) -> Missing:
             f"The {len(gathered.unscored)} complete {have} no validation (train_val_mix), so there "
             "is nothing to compare. Trials of a space with folds: [official] fill this table."
         )
+    # Asked for and not finished: the same trials can be tried again by one command.
     begun = [study.name for study in gathered.studies if study.unfinished]
     if begun and gathered.store is not None:
         return Missing("No trial is complete.", gathered.home.command("retry", begun[0]))
@@ -156,6 +157,7 @@ def unfinished_table(gathered: Gathered) -> Table | None:
         unfinished += study.unfinished
     if not unfinished:
         return None
+    # Failures first: missing trials are often just not trained yet.
     unfinished.sort(key=lambda trial: trial.failure is None)
     notes = []
     if len(unfinished) > MOST_UNFINISHED:
@@ -205,9 +207,10 @@ def settings_table(gathered: Gathered) -> Table:
     for settings in trained:
         for name, value in effective_settings(settings).items():
             counts.setdefault(name, Counter())[json.dumps(value)] += 1
+    # What varies is what a reader looks for, so it comes first.
     varied: list[TableRow] = []
     constant: list[TableRow] = []
-    for name in setting_names(counts):
+    for name in in_order(counts):
         entry = row(name, _values(counts[name]), str(counts[name].total()))
         (varied if len(counts[name]) > 1 else constant).append(entry)
     note = (
