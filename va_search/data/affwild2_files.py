@@ -94,9 +94,9 @@ def read_labels(file: Path) -> NDArray[np.float64]:
         raise InputError(f"{file}:1: header {','.join(header)!r}, expected 'valence,arousal'")
     pair = read_numbers(file, DIMENSIONS)
     problems = empty_lines(file)
-    if empty := wrong_rows(file, np.isnan(pair).any(axis=1)):
+    if empty := wrong_rows(file, np.any(np.isnan(pair), axis=1)):
         problems.append(f"{empty.position}: empty label{empty.more}; unlabelled is -5,-5")
-    unlabelled = pair == UNLABELLED
+    unlabelled = np.asarray(pair == UNLABELLED)
     if halves := wrong_rows(file, np.logical_xor(unlabelled[:, 0], unlabelled[:, 1])):
         problems.append(
             f"{halves.position}: one label is -5 and the other is not{halves.more}; an unlabelled "
