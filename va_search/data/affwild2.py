@@ -48,14 +48,14 @@ def import_affwild2(
     `frame_rates` is a CSV recording,frames_per_second (else 30 is taken, with a warning),
     `subjects` a CSV recording,subject (else each recording is a subject of its own). InputError
     with all problems together."""
-    places = Places(annotations, visual, audio, sample, crops, frame_rates, subjects)
+    inputs = Places(annotations, visual, audio, sample, crops, frame_rates, subjects)
     warnings: list[str] = []
-    recordings = find_sources(places, warnings)
-    description = _describe(places, recordings[0], dtype)
+    recordings = find_sources(inputs, warnings)
+    description = _describe(inputs, recordings[0], dtype)
     warnings += _bookkeeping(recordings, description)
     firsts = {name: _first_number(recordings, name) for name in description.feature_sets}
-    for name, first in firsts.items():
-        if first == 0:
+    for name, number in firsts.items():
+        if number == 0:
             warnings.append(
                 f"feature set {name!r}: frames count from 0 in it, since every file begins at "
                 "frame 0"
@@ -70,14 +70,14 @@ def import_affwild2(
         return read_all(draft, read, workers=workers, progress=progress)
 
 
-def _describe(places: Places, recording: Affwild2Source, dtype: str) -> Description:
+def _describe(inputs: Places, recording: Affwild2Source, dtype: str) -> Description:
     """Dims and column names come from the first recording's files; the others are held to them
     while reading."""
     files = dict(recording.features)
     named = {}
-    for name, (modality, _) in feature_sets(places).items():
+    for name, (modality, _) in feature_sets(inputs).items():
         named[name] = (modality, feature_columns(files[name]))
-    source = f"affwild2 {places.annotations.resolve()}"
+    source = f"affwild2 {inputs.annotations.resolve()}"
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
 
 
@@ -132,7 +132,7 @@ def read_part(
         names = [recording.name]
         if not visual:  # persons share their video's sound
             names.append(recording.video)
-        known = RecordingFrames(
+        own_frames = RecordingFrames(
             names=tuple(names),
             frames=frames,
             frames_per_second=recording.frames_per_second,
@@ -142,7 +142,7 @@ def read_part(
         )
         crops = recording.crops if visual else None
         try:
-            rows = read_rows(file, known, crops, faces=visual, first=firsts[name])
+            rows = read_rows(file, own_frames, crops, faces=visual, first=firsts[name])
             _check_columns(file, rows, name, description)
         except InputError as error:
             problems += error.problems

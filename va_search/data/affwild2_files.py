@@ -165,10 +165,10 @@ def sample_images(file: Path) -> list[tuple[str, int]]:
     frames = np.array([frame for _, frame in images])
     for column in roles_of(header, (COLUMN, *DIMENSIONS)).frames:
         numbers = read_numbers(file, [column])[:, 0]
-        if other := wrong_rows(file, numbers != frames):
+        if contradiction := wrong_rows(file, numbers != frames):
             problems.append(
-                f"{other.position}: column {column!r} says {numbers[other.row]:g}, but {COLUMN} "
-                f"frame {frames[other.row]}"
+                f"{contradiction.position}: column {column!r} says {numbers[contradiction.row]:g}, but {COLUMN} "
+                f"frame {frames[contradiction.row]}"
             )
     refuse(problems)
     return images

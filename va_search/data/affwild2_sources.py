@@ -257,7 +257,11 @@ def values_by_recording(
         name = cell if cell in recordings else recording_name(cell)
         persons = []
         if videos:
-            persons = [other for other in names if video_of(other) == name and other != name]
+            persons = [
+                candidate
+                for candidate in names
+                if video_of(candidate) == name and candidate != name
+            ]
         if name in values:
             problems.append(f"{path}:{line}: recording {name!r} is in line {lines[name]} already")
         elif name in recordings:
@@ -318,8 +322,8 @@ def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
 def nearest_recording(name: str, names: Sequence[str]) -> str | None:
     """The one of `names` that differs in case, zeros or signs only, or is a person of that video,
     else the nearest."""
-    alike = [other for other in names if plain(other) == plain(name)]
-    alike += [other for other in names if video_of(other) == name]
+    alike = [candidate for candidate in names if plain(candidate) == plain(name)]
+    alike += [candidate for candidate in names if video_of(candidate) == name]
     return alike[0] if alike else nearest_name(name, names)
 
 

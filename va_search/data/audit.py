@@ -337,8 +337,10 @@ def _video_findings(store: Store, notes: dict[str, Notes]) -> Iterator[Finding]:
             yield Finding("warning", f"recording {name}", text)
         if len(worst) > VIDEOS_SHOWN:
             (_, text), name = worst[VIDEOS_SHOWN]
-            more = len(worst) - VIDEOS_SHOWN
-            yield Finding("note", "videos", f"{more} more recordings of the kind of {name}: {text}")
+            count = len(worst) - VIDEOS_SHOWN
+            yield Finding(
+                "note", "videos", f"{count} more recordings of the kind of {name}: {text}"
+            )
     faceless = int((~store.valid).sum())
     share = faceless / max(1, store.frames)
     text = f"{faceless:,} of {store.frames:,} frames have no face ({share:.1%})"

@@ -171,14 +171,14 @@ class ColumnAudit:
         dead."""
         if (self.low.min(axis=0) == self.high.max(axis=0)).all():
             return
-        still = (self.low == self.high).all(axis=1)
+        is_constant = (self.low == self.high).all(axis=1)
         names = []
-        for recording, is_still in zip(self.recordings, still.tolist(), strict=True):
-            if is_still and recording.frames > 1:
+        for recording, is_missing in zip(self.recordings, is_constant.tolist(), strict=True):
+            if is_missing and recording.frames > 1:
                 names.append(recording.name)
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            shown = ", ".join(names[:SHOWN]) + more
+            hidden = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            shown = ", ".join(names[:SHOWN]) + hidden
             yield f"missing or a dead sensor: no value changes in recording {shown}"
 
     def _outliers(self) -> Iterator[str]:
@@ -276,5 +276,5 @@ class _Sums:
         still_x = spread_x <= 1e-12 * self.xx / count
         still_y = spread_y <= 1e-12 * self.yy / count
         scale = np.sqrt(np.outer(spread_x, spread_y))
-        still = still_x[:, None] | still_y[None, :] | (scale == 0)
-        return np.where(still, np.nan, covariance / np.where(still, 1.0, scale))
+        is_constant = still_x[:, None] | still_y[None, :] | (scale == 0)
+        return np.where(is_constant, np.nan, covariance / np.where(is_constant, 1.0, scale))

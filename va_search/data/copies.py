@@ -84,10 +84,10 @@ def copied_recordings(store: Store, hashes: Hashes) -> Iterator[Copy]:
         if not _have_same_labels(store, a, b, pairs[pair]):
             text += ", with other labels"
         yield Copy(pair in leaking, f"recordings {a.name} and {b.name}", text)
-    more = Counter(pair in leaking for pair in order[PAIRS_SHOWN:])
+    hidden = Counter(pair in leaking for pair in order[PAIRS_SHOWN:])
     for leaks in (True, False):
-        if more[leaks]:
-            yield Copy(leaks, "recordings", f"{more[leaks]} more pairs share frames")
+        if hidden[leaks]:
+            yield Copy(leaks, "recordings", f"{hidden[leaks]} more pairs share frames")
 
 
 def _leaks(a: Recording, b: Recording, run: Run) -> bool:
@@ -120,17 +120,17 @@ def _shared_runs(store: Store, hashes: Hashes) -> Pairs:
     _, starts, sizes = np.unique(window_hashes[order], return_index=True, return_counts=True)
     is_first = np.zeros(len(order), dtype=bool)
     is_first[starts] = True
-    firsts = np.repeat(order[starts], sizes - 1)
-    others = order[~is_first]
-    apart = owners[firsts] != owners[others]
+    originals = np.repeat(order[starts], sizes - 1)
+    copies = order[~is_first]
+    apart = owners[originals] != owners[copies]
     if not apart.any():
         return {}
-    firsts, others = firsts[apart], others[apart]
+    originals, copies = originals[apart], copies[apart]
     # Windows of two recordings at one distance are one run.
-    keys = np.stack([owners[firsts], owners[others], begins[others] - begins[firsts]], axis=1)
+    keys = np.stack([owners[originals], owners[copies], begins[copies] - begins[originals]], axis=1)
     unique, run_of, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
     earliest = np.full(len(unique), np.iinfo(np.int64).max)
-    np.minimum.at(earliest, run_of.ravel(), begins[firsts])
+    np.minimum.at(earliest, run_of.ravel(), begins[originals])
     pairs: Pairs = {}
     for (a, b, distance), count, begin in zip(unique.tolist(), counts, earliest, strict=True):
         run = Run(
@@ -190,8 +190,8 @@ def _describe(a: Recording, b: Recording, run: Run) -> str:
 def _have_same_labels(store: Store, a: Recording, b: Recording, run: Run) -> bool:
     """True where frames that both recordings have labelled have the same labels."""
     labels = store.annotations[a.start + run.begin : a.stop][: run.frames]
-    others = store.annotations[b.start + run.other_begin : b.stop][: run.frames]
-    length = min(len(labels), len(others))
-    labels, others = labels[:length], others[:length]
-    both = ~np.isnan(labels) & ~np.isnan(others)
-    return np.array_equal(labels[both], others[both])
+    other_labels = store.annotations[b.start + run.other_begin : b.stop][: run.frames]
+    length = min(len(labels), len(other_labels))
+    labels, other_labels = labels[:length], other_labels[:length]
+    both = ~np.isnan(labels) & ~np.isnan(other_labels)
+    return np.array_equal(labels[both], other_labels[both])

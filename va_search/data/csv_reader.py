@@ -123,9 +123,9 @@ class CsvReader:
         lines = list(itertools.islice(_find_empty_lines(file), 1_000_000))
         if not lines:
             return []
-        more = and_more(len(lines) - 1)
+        count = and_more(len(lines) - 1)
         return [
-            f"{file}:{lines[0]}: empty line{more}; every row is a frame, so those behind it would "
+            f"{file}:{lines[0]}: empty line{count}; every row is a frame, so those behind it would "
             "shift: remove it"
         ]
 
@@ -365,9 +365,9 @@ def _parse_cell_by_cell(file: Path, head: _Head, columns: Sequence[str]) -> NDAr
     if ragged:
         problems.append(_ragged_problem(file, ragged, len(head.names)))
     for index, (line, cell) in sorted(texts.items()):
-        more = and_more(text_counts[index] - 1)
+        count = and_more(text_counts[index] - 1)
         problems.append(
-            f"{file}:{line}: column {head.names[index]!r}: {cell!r} is not a number{more}"
+            f"{file}:{line}: column {head.names[index]!r}: {cell!r} is not a number{count}"
             f"{_hint(cell)}"
         )
     if problems:

@@ -57,9 +57,9 @@ def feature_columns(file: Path) -> tuple[str, ...]:
     if roles.rows and not (roles.frames or roles.texts or roles.clocks):
         name = roles.rows[0]
         is_unnamed = not name[:1].isalpha() or name.startswith(("Unnamed", "level_", "X."))
-        what = "has no name of its own" if is_unnamed else "numbers rows by its name"
+        reason = "has no name of its own" if is_unnamed else "numbers rows by its name"
         raise InputError(
-            f"{file}: column {name!r} {what}: row numbers that pandas wrote? Call it `frame` where "
+            f"{file}: column {name!r} {reason}: row numbers that pandas wrote? Call it `frame` where "
             "it is the frame's number from 1; otherwise sort the rows by frame and write the file "
             "without it"
         )
@@ -314,7 +314,7 @@ def _lay_by_frame(
     if not chosen.size:
         raise InputError(f"{file}: no row for any of the {frames} frames of {recording.source}")
     order = chosen[np.argsort(row_frames[chosen], kind="stable")]
-    known = row_frames[order]
+    own_frames = row_frames[order]
     valid = np.zeros(frames, dtype=bool)
-    valid[known] = True
-    return FrameRows(rows[order[nearest(known, frames)]], valid, remarks)
+    valid[own_frames] = True
+    return FrameRows(rows[order[nearest(own_frames, frames)]], valid, remarks)

@@ -304,25 +304,25 @@ def uneven(
 ) -> list[str]:
     """Warnings on made folds whose frames differ from their mean by more than 10 %, and why; a kept
     one is as it is."""
-    made = rows[:-1] if keep_validation else rows
-    mean = sum(row.frames for row in made) / len(made)
-    far = [row for row in made if abs(row.frames / mean - 1) > UNEVEN]
+    divided_rows = rows[:-1] if keep_validation else rows
+    mean = sum(row.frames for row in divided_rows) / len(divided_rows)
+    far = [row for row in divided_rows if abs(row.frames / mean - 1) > UNEVEN]
     if not far:
         return []
-    numbers = {row.fold for row in made}
+    numbers = {row.fold for row in divided_rows}
     divided = []
     for index, recording in enumerate(recordings):
         if folds[recording.name] in numbers:
             divided.append(index)
     groups, together = kept_together(recordings, divided)
     sizes = [sum(recordings[index].frames for index in group) for group in groups]
-    why = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
+    reason = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
     if max(sizes) > mean:
         largest = groups[sizes.index(max(sizes))]
         subjects = sorted({recordings[index].subject for index in largest})[:NAMES_SHOWN]
-        why = (
+        reason = (
             f"{', '.join(subjects)} with {len(largest)} recordings that stay together has "
             f"{max(sizes):,}"
         )
     listed = ", ".join(f"fold {row.fold} has {row.frames / mean - 1:+.0%}" for row in far)
-    return [f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}; {why}"]
+    return [f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}; {reason}"]

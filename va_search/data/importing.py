@@ -159,10 +159,10 @@ def differences(store: Store, recordings: Recordings, where: str) -> list[str]:
             problems.append(f"{store.path}: no recording {name!r}, which is in {where}")
     for name in [name for name in own if name in recordings]:
         values = zip(("split", "subject", "frames"), own[name], recordings[name], strict=True)
-        for what, value, other in values:
-            if other is not None and other != value:
+        for field, value, other_value in values:
+            if other_value is not None and other_value != value:
                 problems.append(
-                    f"recording {name!r}: {what} {value} in {store.path}, {other} in {where}"
+                    f"recording {name!r}: {field} {value} in {store.path}, {other_value} in {where}"
                 )
     if not problems and list(own) != list(recordings):
         problems = [f"{store.path}: its recordings are in another order in {where}"]

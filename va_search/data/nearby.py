@@ -131,10 +131,10 @@ class Nearby:
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
         """The files of each name without ending."""
-        found: dict[str, list[str]] = defaultdict(list)
+        names: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
-            found[self._stem(name)].append(name)
-        return dict(found)
+            names[self._stem(name)].append(name)
+        return dict(names)
 
     @cached_property
     def _free(self) -> list[str]:
@@ -144,10 +144,10 @@ class Nearby:
     @cached_property
     def _by_plain(self) -> dict[str, list[str]]:
         """The names in `_free` that are the same but for case, zeros and signs."""
-        found: dict[str, list[str]] = defaultdict(list)
+        names: dict[str, list[str]] = defaultdict(list)
         for stem in self._free:
-            found[plain(stem)].append(stem)
-        return dict(found)
+            names[plain(stem)].append(stem)
+        return dict(names)
 
     def _note_conversion(self, name: str, stem: str) -> None:
         suffix = "." + name.rpartition(".")[2].lower()

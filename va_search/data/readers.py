@@ -84,8 +84,8 @@ def read_header(file: Path) -> list[str]:
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         shown = ", ".join(map(repr, repeated[:PROBLEMS_OF_A_FILE]))
-        more = and_more(len(repeated) - PROBLEMS_OF_A_FILE)
-        raise InputError(f"{file}: column {shown}{more} stands twice in the header; keep one")
+        count = and_more(len(repeated) - PROBLEMS_OF_A_FILE)
+        raise InputError(f"{file}: column {shown}{count} stands twice in the header; keep one")
     return names
 
 

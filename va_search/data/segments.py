@@ -49,14 +49,14 @@ def stitch(values: NDArray[np.floating], segments: Ranges, frames: int) -> NDArr
     """
     position, mask = padded(segments)
     flat = position[mask]
-    found = values[:, : position.shape[1]][mask].astype(np.float64)
+    kept_values = values[:, : position.shape[1]][mask].astype(np.float64)
     n = np.bincount(flat, minlength=frames)
     if frames and n.min() == 0:
         raise ValueError(
             f"{int((n == 0).sum())} of {frames} frames lie in no segment, first {int(n.argmin())}"
         )
     sums = [
-        np.bincount(flat, weights=found[:, column], minlength=frames)
+        np.bincount(flat, weights=kept_values[:, column], minlength=frames)
         for column in range(values.shape[2])
     ]
     joined: NDArray[np.float64] = np.stack(sums, axis=1) / np.maximum(n, 1)[:, None]

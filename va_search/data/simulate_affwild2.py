@@ -203,13 +203,13 @@ def _plan_split(
     recordings = []
     for offset, subjects in enumerate(people):
         key = video + offset
-        for place, name in enumerate(_names(key, len(subjects))):
+        for number, name in enumerate(_names(key, len(subjects))):
             planned = Planned(
                 name=name,
-                subject=subjects[place],
+                subject=subjects[number],
                 video=f"video{key:03d}",
                 key=key,
-                place=place,
+                place=number,
                 persons=len(subjects),
                 split=split,
                 frames=int(lengths[offset]),
@@ -306,7 +306,7 @@ def _with_oddities(recordings: list[Planned], split: str, scale: float) -> list[
 
 def film(planned: Planned, seed: int) -> Part:
     """One recording: its features, and its annotations unless it is of the test split."""
-    latents = [_latent(planned, place, seed) for place in range(planned.persons)]
+    latents = [_latent(planned, person, seed) for person in range(planned.persons)]
     sound = np.random.default_rng([seed, 12, planned.key])  # the same for both persons
     sight = np.random.default_rng([seed, 13, planned.key, planned.place])
     valid = _frames_with_face(sight, planned.frames)
@@ -342,10 +342,10 @@ def labels_of(planned: Planned, seed: int) -> Array:
     return labels
 
 
-def _latent(planned: Planned, place: int, seed: int) -> Array:
+def _latent(planned: Planned, person: int, seed: int) -> Array:
     """(frames, 2) unit variance: what features can tell of the emotion of the `place`-th person of
     the video."""
-    return _course(np.random.default_rng([seed, 11, planned.key, place]), planned)
+    return _course(np.random.default_rng([seed, 11, planned.key, person]), planned)
 
 
 def _course(random: Random, planned: Planned) -> Array:
@@ -376,10 +376,10 @@ def _state(random: Random, latent: Array, shared: Array, sensor: Sensor, planned
     return np.column_stack([pair * sensor.gain, product, NUISANCE_SPREAD * nuisance])
 
 
-def _mixing(sensor: Sensor, name: str, who: str, seed: int) -> Mixing:
+def _mixing(sensor: Sensor, name: str, source: str, seed: int) -> Mixing:
     """Weights, the same for everyone, and the offset of a person, or of a video's sound, `who`."""
     world = np.random.default_rng([seed, 15, *name.encode()])
-    person = np.random.default_rng([seed, 16, *name.encode(), *who.encode()])
+    person = np.random.default_rng([seed, 16, *name.encode(), *source.encode()])
     weights = world.standard_normal((DIRECTIONS, sensor.dim)) / np.sqrt(DIRECTIONS)
     offset = world.standard_normal(sensor.dim) * 0.3 + person.standard_normal(sensor.dim) * PERSON
     return Mixing(weights, np.ones(sensor.dim), offset)

@@ -186,7 +186,7 @@ def read_part(
         except InputError as error:
             problems += error.problems
     ignored = set(dataset.ignored_columns)
-    known = RecordingFrames(
+    own_frames = RecordingFrames(
         names=(recording.name,),
         frames=0,
         frames_per_second=recording.frames_per_second,
@@ -195,7 +195,7 @@ def read_part(
     )
     try:
         columns = [name for name in header if name in ignored]
-        refuse_ignored(file, columns, known, recordings, ordered=clock is not None)
+        refuse_ignored(file, columns, own_frames, recordings, ordered=clock is not None)
     except InputError as error:
         problems += error.problems
     refuse(problems)
