@@ -72,6 +72,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield beside
         # Some writers put a private file in its place, which a group could not read.
         beside.chmod(mode)
+        # On the disk before the name points at it: a power cut leaves the old file or the new.
         with open(beside, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(beside, path)

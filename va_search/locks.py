@@ -111,6 +111,7 @@ def only_one(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file `path`; InputError when another living process holds it. A killed holder
     frees it."""
     lock = Lock(path)
+    # A process that only looks whether the lock is held holds it for a moment.
     until = time.monotonic() + LOOK_AGAIN
     while not lock.take():
         if time.monotonic() >= until:
@@ -231,6 +232,7 @@ def _create_holder_file(path: Path) -> str | None:
         if _is_alive(path, present):
             return None
         _put_aside(path, present)
+    # Exactly one process can create the file; its token tells it from a later holder.
     token = uuid.uuid4().hex
     document = json.dumps({**this_process(), "token": token})
     try:

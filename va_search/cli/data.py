@@ -284,6 +284,7 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
     from va_search.data.audit import leaks, split_counts
     from va_search.files import read_json
 
+    # Asked before reading: an import that finds its store reads nothing.
     already_there = (to / "manifest.json").is_file()
     with _progress(output) as progress:
         store = read(progress)
@@ -397,6 +398,7 @@ def _show_report(output: Output, store: Store, report: Report) -> None:
         output.show(f"{finding.level}: {finding.where}: {finding.text}")
     if len(report.findings) > FINDINGS_SHOWN:
         output.show(f"… and {len(report.findings) - FINDINGS_SHOWN} more; --json shows all")
+    # Either the folds that are there, or the command that makes some.
     folds = [f"{fold} ({counted(count, 'recording')})" for fold, count in report.folds.items()]
     command_line = folds_command(store)
     if folds:

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from va_search.data.affwild2_files import LABEL_RANGE, read_labels
 from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
+from va_search.data.arrays import Values
 from va_search.data.draft import Description, Part
 from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, feature_columns, read_rows
 from va_search.data.frame_names import RecordingFrames, first_number
@@ -53,6 +53,7 @@ def import_affwild2(
     recordings = find_sources(inputs, warnings)
     description = _describe(inputs, recordings[0], dtype)
     warnings += _bookkeeping(recordings, description)
+    # A feature set that counts from 0 is known only from all its files together.
     firsts = {name: _first_number(recordings, name) for name in description.feature_sets}
     for name, number in firsts.items():
         if number == 0:
@@ -119,11 +120,12 @@ def read_part(
 
     `firsts` are the numbers of the first frames, by feature set; `people` are all subjects.
     """
+    # Only the sample says how long a test recording is; labels say it of the others.
     pair, frames = None, recording.frames
     if frames is None:
         pair = read_labels(recording.labels)
         frames = len(pair)
-    features: dict[str, NDArray[np.floating]] = {}
+    features: dict[str, Values] = {}
     valid = np.ones(frames, dtype=bool)
     warnings: list[str] = []
     problems: list[str] = []

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats
 from va_search.data.column_names import roles_of
 from va_search.data.problems import not_used, refuse
 from va_search.data.readers import (
@@ -86,7 +86,7 @@ def _find_label_files(annotations: Path) -> list[OfficialRecording]:
     return recordings
 
 
-def read_labels(file: Path) -> NDArray[np.float64]:
+def read_labels(file: Path) -> Floats:
     """(frames, 2) of an official label file, NaN where it says -5,-5; InputError with file and line
     otherwise."""
     header = read_header(file)
@@ -116,6 +116,7 @@ def read_sample(file: Path, warnings: list[str]) -> list[OfficialRecording]:
     problems: list[str] = []
     recordings: dict[str, OfficialRecording] = {}
     start = 0
+    # Rows of a recording must be neighbours: the submission is written in this order.
     for name, group in groupby(images, key=lambda image: image[0]):
         frames = [frame for _, frame in group]
         if name in recordings:

@@ -112,12 +112,14 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
     findings += _label_findings(store)
     findings += _recording_findings(store)
     findings += _video_findings(store, manifest.get("notes", {}))
+    # The one pass over all values serves columns, content hashes and copies alike.
     frames = FrameHashes(np.zeros(store.frames, np.uint64))
     for name in store.feature_sets:
         progress(name)
         findings += _feature_findings(store, name, frames)
     for copy in copied_recordings(store, frames.values):
         findings.append(Finding("error" if copy.leaks else "warning", copy.where, copy.text))
+    # The sort is stable: within a level findings stay in the order of the checks.
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     labels = []
     for split in SPLITS:
@@ -254,6 +256,7 @@ def _label_findings(store: Store) -> Iterator[Finding]:
             text = "no recording is in this split, so the official split can't be searched"
             yield Finding("warning", split, text)
     low, high = store.label_range
+    # Labels are kept in float32, so the range's ends may be rounded.
     slack = ROUNDING * max(abs(low), abs(high), high - low)
     for recording in store.recordings:
         where = f"recording {recording.name}"
@@ -287,6 +290,7 @@ def _recording_findings(store: Store) -> Iterator[Finding]:
     if tests:
         text = f"{counted(len(tests), 'test recording')} with labels; no training reads them"
         yield Finding("note", "test", text)
+    # Without people two normalisations are the same, which would be searched twice.
     people = {recording.subject for recording in store.recordings}
     if len(people) == len(store.recordings) > 1:
         text = (
@@ -332,6 +336,7 @@ def _video_findings(store: Store, notes: dict[str, Notes]) -> Iterator[Finding]:
     for kind in (_silence, _sound_length, _annotation_length, _declared_rate, _varying_rate):
         remarks = [(kind(entry), name) for name, entry in notes.items()]
         worst = [(remark, name) for remark, name in remarks if remark is not None]
+        # The farthest from what is expected first, then by name.
         worst.sort(key=lambda pair: (-pair[0][0], pair[1]))
         for (_, text), name in worst[:VIDEOS_SHOWN]:
             yield Finding("warning", f"recording {name}", text)

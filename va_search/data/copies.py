@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.arrays import Indexes, Values
 from va_search.data.store import Recording, Store
 
 WINDOW = 16
@@ -26,7 +27,6 @@ LEAKING_SHARE = 0.25
 beginning, such as a title or the same words of a synthetic voice, is less."""
 
 Hashes = NDArray[np.uint64]
-Indexes = NDArray[np.int64]
 
 
 class FrameHashes:
@@ -42,7 +42,7 @@ class FrameHashes:
         numbers = self._random.integers(0, 2**63, dim, dtype=np.uint64)
         self._factors = numbers * np.uint64(2) + np.uint64(1)
 
-    def add(self, start: int, block: NDArray[np.floating]) -> None:
+    def add(self, start: int, block: Values) -> None:
         """Add a block (n, dim) that begins at frame `start` of the store."""
         bits = np.ascontiguousarray(block).view(f"u{block.dtype.itemsize}")
         self.values[start : start + len(block)] += bits.astype(np.uint64) @ self._factors
@@ -77,6 +77,7 @@ def copied_recordings(store: Store, hashes: Hashes) -> Iterator[Copy]:
     for pair, run in pairs.items():
         if _leaks(store.recordings[pair[0]], store.recordings[pair[1]], run):
             leaking.add(pair)
+    # What leaks first, then the longest run.
     order = sorted(pairs, key=lambda pair: (pair not in leaking, -pairs[pair].frames, pair))
     for pair in order[:PAIRS_SHOWN]:
         a, b = (store.recordings[index] for index in pair)
@@ -129,6 +130,7 @@ def _shared_runs(store: Store, hashes: Hashes) -> Pairs:
     # Windows of two recordings at one distance are one run.
     keys = np.stack([owners[originals], owners[copies], begins[copies] - begins[originals]], axis=1)
     unique, run_of, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    # The run begins at its earliest window and is as long as its windows reach.
     earliest = np.full(len(unique), np.iinfo(np.int64).max)
     np.minimum.at(earliest, run_of.ravel(), begins[originals])
     pairs: Pairs = {}
@@ -149,6 +151,7 @@ def _windows(store: Store, hashes: Hashes) -> tuple[Hashes, Indexes, Indexes]:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     # Mixed, so that frames in another order are no equal window.
     mixed = hashes ^ (hashes >> np.uint64(29))
+    # A rolling polynomial over each window's frames, for all windows at once.
     total = np.zeros(count, np.uint64)
     factor = np.uint64(0x9E3779B97F4A7C15)
     for step in range(WINDOW):

@@ -25,7 +25,7 @@ from va_search.data.draft import Source, check_sources
 from va_search.data.frame_names import MEDIA
 from va_search.data.nearby import plain
 from va_search.data.problems import NAMES_COMPARED, PROBLEMS_OF_A_FILE, listed, unknown_column
-from va_search.data.readers import read_header, read_texts
+from va_search.data.readers import TABLE_SUFFIXES, read_header, read_texts
 from va_search.document import number_hint, yaml_document
 from va_search.errors import InputError, counted, nearest_name, unknown_name
 from va_search.files import checked_name
@@ -33,7 +33,7 @@ from va_search.metrics import DIMENSIONS
 
 REQUIRED = ("recording", "subject", "split")
 OPTIONAL = ("fold", "rows", "frames_per_second", "video", "stimulus")
-SUFFIXES = (".csv", ".parquet")
+SUFFIXES = TABLE_SUFFIXES
 STRANGERS_SHOWN = 20
 WHOLE = re.compile(r"(\d+)(\.0*)?")
 """A whole number, as pandas writes it too: 3 or 3.0."""

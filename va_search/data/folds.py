@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats
 from va_search.data.grouping import divide, kept_together
 from va_search.data.problems import shortened
 from va_search.data.store import Recording, Store
@@ -36,8 +36,6 @@ FRAMES_WEIGHT = 2.0
 MEANING = 1
 """Version of the search: raised when the same labels and seed give other folds."""
 NAMES_SHOWN = 3
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -105,6 +103,7 @@ def make_folds(
     made_with = {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries}
     recordings, labels = store.labelled, Labels.of(store, store.labelled)
     lock = path / ".folds.lock"
+    # Two processes that make folds at once would write two documents: the first one's stays.
     with only_one(lock, f"{path}: making its folds"):
         try:
             document = _read_folds(store, file, {**made_with, "meaning": MEANING})
@@ -207,6 +206,7 @@ def fold_recordings(
         problems.append(
             "--keep-validation: the store has no validation recording to keep as a fold"
         )
+    # A group can't be cut, so there are no more folds than groups.
     if parts > len(groups):
         kind = "training" if keep_validation else "labelled"
         problems.append(
@@ -215,6 +215,7 @@ def fold_recordings(
         )
     if problems:
         raise InputError(*problems)
+    # Groups are divided, so whoever must stay together does.
     division = divide(_amounts(recordings, labels, groups, parts), parts, seed=seed, tries=tries)
     for group, part in zip(groups, division.tolist(), strict=True):
         fold |= dict.fromkeys(group, part + 1)
@@ -229,6 +230,7 @@ def _amounts(
     lengths = np.array([recording.frames for recording in recordings], dtype=np.float64)
     frames = np.array([[lengths[list(group)].sum()] for group in groups])
     bins = np.array([labels.histograms[list(group)].sum(axis=0) for group in groups])
+    # Both kinds of amounts are in units of a fold's share, so that they can be weighed.
     labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]  # of both dimensions
     frames = frames * parts / frames.sum() * FRAMES_WEIGHT
     bins = bins * parts / labelled
@@ -241,6 +243,7 @@ def fold_rows(
     """Counts and statistics of each fold; `labels` in the order of `recordings`."""
     numbers = np.array([folds[recording.name] for recording in recordings])
     frames = np.array([recording.frames for recording in recordings])
+    # Distances are to all labelled recordings together.
     whole = labels.histograms.sum(axis=0)
     rows = []
     for number in np.unique(numbers).tolist():
@@ -315,7 +318,9 @@ def uneven(
         if folds[recording.name] in numbers:
             divided.append(index)
     groups, together = kept_together(recordings, divided)
-    sizes = [sum(recordings[index].frames for index in group) for group in groups]
+    sizes = []
+    for group in groups:
+        sizes.append(sum(recordings[index].frames for index in group))
     reason = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
     if max(sizes) > mean:
         largest = groups[sizes.index(max(sizes))]

@@ -63,6 +63,7 @@ class Nearby:
     def instead_of(self, expected: Iterable[str]) -> str:
         """Words such as "; v1.npz is there, allowed is .csv", or "" where nothing like the names is
         there."""
+        # The very name with another ending is meant for sure; an alike one may be.
         for stem in expected:
             same = [name for name in self._by_stem.get(stem, []) if not self._is_allowed(name)]
             if same:
@@ -119,9 +120,11 @@ class Nearby:
         """The one name that is the same but for case, zeros and signs; else the nearest."""
         if len(self.names) > MOST_FILES:
             return None
+        # Two names that are the same but for zeros or case: which is meant is not known.
         same = self._by_plain.get(plain(stem), [])
         if same:
             return self._by_stem[same[0]][0] if len(same) == 1 else None
+        # Comparing is slow: a message with hundreds of hints helps nobody.
         self._compared += 1
         if self._compared > MOST_NAMES:
             return None

@@ -34,6 +34,7 @@ def refuse(problems: list[str]) -> None:
 
 def join_alike(problems: Sequence[str]) -> list[str]:
     """The problems in their order; those with the same text become one that names a few files."""
+    # The text behind the position is the problem; equal texts are one.
     positions: dict[str, list[str]] = {}
     for problem in problems:
         match = POSITION.match(problem)

@@ -44,6 +44,7 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str
     problems = []
     numbered = {}
     nameless = [name for name in roles.values if name not in values][:MOST_COLUMNS]
+    # A column without a role is suspicious only where it runs in equal steps.
     for column in (*roles.rows, *roles.parts, *nameless):
         numbers = _ordering(file, column)
         if numbers is None or (column in nameless and not runs_evenly(numbers)):
@@ -81,6 +82,7 @@ def refuse_ignored(
     problems = rows_of_other_people(file, roles, recording)
     problems += _rows_of_others(file, texts, recording, recording.names, recordings)
     problems += several_people(file, people, None)
+    # Names tell what numbers rows; a column without a role must run evenly to be suspected.
     bookkeeping = (*roles.clocks, *roles.frames, *roles.texts, *roles.rows)
     if not ordered:
         candidates = (*bookkeeping, *roles.values[:MOST_COLUMNS])
@@ -120,6 +122,7 @@ def refuse_other_rows(
         return
     for column, numbers in numbered.items():
         is_of_a_longer_table = numbers[-1] > recording.frames
+        # Numbers that only count the rows say nothing; numbers in the frames' steps agree.
         counts_rows = (np.diff(numbers) == 1).all() and (
             numbers[0] in (0, 1) or is_of_a_longer_table
         )
@@ -153,6 +156,7 @@ def _rows_of_others(
         return problems
     for column in columns:
         for row, text in enumerate(read_strings(file, column)):
+            # A path names its folders' recordings too.
             names = [text, *(recording_name(part) for part in re.split(r"[/\\]", text))]
             strangers = [name for name in names if name in everyone]
             if strangers and not set(names).intersection(own):
@@ -196,6 +200,7 @@ def runs_evenly(numbers: Numbers) -> bool:
     step = float(steps.min())
     if step <= 0 or steps.sum() > MOST_HOLES * len(numbers) * step:
         return False
+    # Holes make steps multiples of the smallest.
     multiples = steps / step  # of a rounded clock (0.033, 0.067, 0.1) they are not quite whole
     return bool((np.abs(multiples - np.round(multiples)) <= EVEN * multiples).all())
 
@@ -213,6 +218,7 @@ def _orderings(
     orderings: dict[str, Numbers | None] = {}
     if numeric:
         try:
+            # One pass for all columns of numbers: a file may have hundreds.
             sheet = read_numbers(file, numeric)
             for name, numbers in zip(numeric, sheet.T, strict=True):
                 orderings[name] = None if np.isnan(numbers).any() else numbers

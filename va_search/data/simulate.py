@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Flags, Floats, Values
 from va_search.data.draft import Description, Part, Source
 from va_search.data.frame_names import nearest
 from va_search.data.importing import Progress, drafting, quiet, read_all
@@ -32,7 +32,7 @@ FRAMES_PER_SECOND = 25.0
 PAUSE = 5000.0
 """Milliseconds for which the camera of some videos pauses."""
 
-Array = NDArray[np.float64]
+Array = Floats
 Random = np.random.Generator
 
 
@@ -97,6 +97,7 @@ def simulate(
     `hidden` is a folder for the withheld test labels: <recording>.csv with valence,arousal, a row
     per frame, empty where unlabelled."""
     shape = SIZES[size]
+    # Small enough to be made whole before the store is written.
     parts: dict[str, Part] = {}
     sources: list[Source] = []
     for video in _plan_videos(shape, seed):
@@ -125,7 +126,7 @@ def simulate(
         return read_all(draft, lambda index: parts[sources[index].name], progress=progress)
 
 
-def withhold(folder: Path, name: str, annotations: NDArray[np.floating] | None) -> None:
+def withhold(folder: Path, name: str, annotations: Values | None) -> None:
     """Write the labels (frames, 2) of recording `name` to <folder>/<name>.csv, empty where
     unlabelled."""
     lines = [",".join(DIMENSIONS)]
@@ -152,6 +153,7 @@ def _plan_videos(shape: Size, seed: int) -> Iterator[_Video]:
     load = np.zeros(shape.folds)  # frames per fold, for balance
     for split, groups in shape.groups.items():
         for group in range(groups):
+            # Every third group is two persons who share their videos.
             persons = 2 if group % 3 == 1 else 1
             lengths = random.integers(*shape.frames, size=3 - persons, endpoint=True)
             fold = None
@@ -184,6 +186,7 @@ def _film(video: _Video, shape: Size, seed: int) -> Iterator[tuple[Source, Part]
                 features[name] = _sense(random, latent, sensor, mixing, shape.slowness)
         return features
 
+    # The order of draws from `random` is part of the values: it must stay.
     sound = record("audio", np.mean(latents, axis=0), video.sources[0].subject)
     times = np.arange(video.frames) * 1000.0 / FRAMES_PER_SECOND
     gaps: tuple[int, ...] = ()
@@ -193,16 +196,17 @@ def _film(video: _Video, shape: Size, seed: int) -> Iterator[tuple[Source, Part]
         gaps = (gap,)
     for source, latent in zip(video.sources, latents, strict=True):
         valid = _frames_with_face(random, video.frames)
+        # A frame without a face shows its nearest frame with one, as an import would have it.
         faces = np.flatnonzero(valid)
         taken = faces[nearest(faces, video.frames)]
         sight = record("visual", latent, source.subject)
-        features: dict[str, NDArray[np.floating]] = {}
+        features: dict[str, Values] = {}
         for name in shape.sensors:
             features[name] = sight[name][taken] if name in sight else sound[name]
         yield source, Part(features, _annotate(random, latent), times, valid, gaps)
 
 
-def _frames_with_face(random: Random, frames: int) -> NDArray[np.bool_]:
+def _frames_with_face(random: Random, frames: int) -> Flags:
     """(frames,) False over a few stretches in which no face is found."""
     valid = np.ones(frames, dtype=bool)
     for _ in range(random.poisson(1.0)):
@@ -265,6 +269,7 @@ def _sense(random: Random, latent: Array, sensor: Sensor, mixing: Mixing, slowne
     """(frames, dim) features: the delayed latent pair with slow errors, bent, mixed into columns,
     with noise."""
     frames = len(latent)
+    # Sensors that react late see an earlier frame.
     late = latent[np.maximum(np.arange(frames) - sensor.delay, 0)]
     seen = late * sensor.gain + slow(random, frames, slowness, 2) * 0.5 * np.asarray(sensor.error)
     columns = np.tanh(np.column_stack([seen, seen**2]) @ mixing.weights * 0.7)

@@ -29,6 +29,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.arrays import Flags, Indexes, Values
 from va_search.data.draft import Description, Part, Source
 from va_search.data.frame_names import nearest
 from va_search.data.importing import Progress, drafting, quiet, read_all
@@ -231,9 +232,7 @@ def _names(key: int, persons: int) -> list[str]:
     return [f"{video}_left", f"{video}_right"]
 
 
-def _lengths(
-    persons: NDArray[np.int64], rows: float, side: float, random: Random
-) -> NDArray[np.int64]:
+def _lengths(persons: Indexes, rows: float, side: float, random: Random) -> Indexes:
     """(video,) frames: quantiles of the clipped log-normal whose rows over all persons are `rows`,
     shuffled."""
     quantiles = (np.arange(len(persons)) + 0.5) / len(persons)
@@ -250,13 +249,14 @@ def _lengths(
         else:
             high = middle
     lengths[lengths.argmin()] = shortest
-    rounded: NDArray[np.int64] = np.round(lengths).astype(np.int64)
+    rounded: Indexes = np.round(lengths).astype(np.int64)
     return rounded
 
 
-def _rates(lengths: NDArray[np.int64], random: Random) -> list[float]:
+def _rates(lengths: Indexes, random: Random) -> list[float]:
     """(video,) frame rates in their known proportions; those away from 30 mostly for long ones."""
     counts = np.array([*RATES.values(), len(TAIL)], dtype=np.float64)
+    # Whole numbers of videos in the known proportions.
     shares = counts / counts.sum() * len(lengths)
     whole = np.floor(shares).astype(np.int64)
     # The videos that rounding left over go where it took most.
@@ -264,6 +264,7 @@ def _rates(lengths: NDArray[np.int64], random: Random) -> list[float]:
     low = np.repeat([23.98, 25.0], whole[2:4])
     low = np.concatenate([low, random.permutation(TAIL * 9)[: whole[4]]])
     usual = random.permutation(np.repeat([30.0, 29.97], whole[:2]))
+    # Low rates fall on long videos: so many rows lie there.
     weights = lengths**1.5
     chosen = random.choice(len(lengths), size=len(low), replace=False, p=weights / weights.sum())
     rates = np.zeros(len(lengths))
@@ -272,11 +273,10 @@ def _rates(lengths: NDArray[np.int64], random: Random) -> list[float]:
     return [float(rate) for rate in rates]
 
 
-def _subjects(
-    persons: NDArray[np.int64], returning: int, subject: int, random: Random
-) -> list[list[str]]:
+def _subjects(persons: Indexes, returning: int, subject: int, random: Random) -> list[list[str]]:
     """Names of the persons of each video, numbered from `subject`; `returning` of them stand alone
     in two videos."""
+    # Half of the chosen videos show the persons of the other half again.
     alone = random.permutation(np.flatnonzero(persons == 1))[: 2 * returning].tolist()
     people: list[list[str]] = []
     for count in persons.tolist():
@@ -292,6 +292,7 @@ def _with_oddities(recordings: list[Planned], split: str, scale: float) -> list[
     """Rows without a label in the recordings next above the middle length; in validation valence
     that never moves in the middle."""
     shape = SPLITS[split]
+    # Odd recordings are of middle length, so that small scales have them too.
     order = sorted(range(len(recordings)), key=lambda index: (recordings[index].frames, index))
     middle = len(order) // 2
     files = max(1, round(shape.unlabelled_in * float(np.sqrt(scale))))
@@ -318,7 +319,7 @@ def film(planned: Planned, seed: int) -> Part:
         "audio": (sound, room, _course(sound, planned), planned.video),
         "visual": (sight, latents[planned.place], _course(sight, planned), planned.subject),
     }
-    features: dict[str, NDArray[np.floating]] = {}
+    features: dict[str, Values] = {}
     for name, sensor in SENSORS.items():
         random, latent, shared, who = views[sensor.modality]
         state = _state(random, latent, shared, sensor, planned)
@@ -356,7 +357,7 @@ def _course(random: Random, planned: Planned) -> Array:
     return course
 
 
-def _frames_with_face(random: Random, frames: int) -> NDArray[np.bool_]:
+def _frames_with_face(random: Random, frames: int) -> Flags:
     """(frames,) False over the stretches in which no face is found."""
     valid = np.ones(frames, dtype=bool)
     for _ in range(random.poisson(WITHOUT_FACE * frames / LOST)):
@@ -369,6 +370,7 @@ def _frames_with_face(random: Random, frames: int) -> NDArray[np.bool_]:
 def _state(random: Random, latent: Array, shared: Array, sensor: Sensor, planned: Planned) -> Array:
     """(frames, 3 + nuisance): valence and arousal with errors, their product, and what has nothing
     to do with them."""
+    # Errors of one modality have a common part, so that its sets complement each other less.
     error = np.sqrt(SHARED) * shared + np.sqrt(1.0 - SHARED) * _course(random, planned)
     pair = (latent + error * sensor.error) / np.sqrt(1.0 + np.square(sensor.error))
     nuisance = slow(random, planned.frames, planned.slowness, NUISANCE)
@@ -390,6 +392,7 @@ def _columns(random: Random, state: Array, sensor: Sensor, mixing: Mixing) -> ND
     single precision."""
     weights, offset = mixing.weights.astype(np.float32), mixing.offset.astype(np.float32)
     values = np.empty((len(state), sensor.dim), dtype=np.float16)
+    # In chunks: 1,024 columns of a long recording in double precision would be gigabytes.
     for start in range(0, len(state), CHUNK):
         mixed = state[start : start + CHUNK].astype(np.float32) @ weights + offset
         mixed += sensor.noise * random.standard_normal(mixed.shape, dtype=np.float32)
