@@ -15,7 +15,7 @@ from va_search.data.readers import (
     ALL_SUFFIXES,
     READERS,
     TABLE_SUFFIXES,
-    Reader,
+    FileReader,
     empty_lines,
     first_cells,
     not_finite,
@@ -47,19 +47,19 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.fixture(params=READERS, ids=lambda reader: reader.suffix)
-def reader(request: pytest.FixtureRequest) -> Reader:
-    chosen: Reader = request.param
+def reader(request: pytest.FixtureRequest) -> FileReader:
+    chosen: FileReader = request.param
     return chosen
 
 
 @pytest.fixture
-def file(reader: Reader, tmp_path: Path) -> Path:
+def file(reader: FileReader, tmp_path: Path) -> Path:
     file = tmp_path / f"v1{reader.suffix}"
     WRITERS[reader.suffix](file)
     return file
 
 
-def test_a_table_is_the_same_in_every_format(reader: Reader, file: Path) -> None:
+def test_a_table_is_the_same_in_every_format(reader: FileReader, file: Path) -> None:
     a, b = header = read_header(file)
     assert header == (["a", "b"] if reader.has_names else ["0", "1"])
     np.testing.assert_array_equal(read_numbers(file, header), NUMBERS)
@@ -69,7 +69,7 @@ def test_a_table_is_the_same_in_every_format(reader: Reader, file: Path) -> None
     assert empty_lines(file) == []
 
 
-def test_positions_are_of_the_file_and_its_rows(reader: Reader, file: Path) -> None:
+def test_positions_are_of_the_file_and_its_rows(reader: FileReader, file: Path) -> None:
     rows = [where(file, row).removeprefix(str(file)) for row in (0, 2)]
     assert rows == ([":2", ":4"] if reader.suffix == ".csv" else [" row 1", " row 3"])
     wrong = wrong_rows(file, NUMBERS[:, 0] > 2)
@@ -78,7 +78,7 @@ def test_positions_are_of_the_file_and_its_rows(reader: Reader, file: Path) -> N
     assert wrong_rows(file, NUMBERS[:, 0] > 9) is None
 
 
-def test_what_is_no_number_is_told_with_its_column(reader: Reader, file: Path) -> None:
+def test_what_is_no_number_is_told_with_its_column(reader: FileReader, file: Path) -> None:
     broken = np.where(NUMBERS == -4.0, np.inf, NUMBERS)
     (problem,) = not_finite(file, broken, read_header(file))
     column = "'b'" if reader.has_names else "1"
@@ -86,7 +86,7 @@ def test_what_is_no_number_is_told_with_its_column(reader: Reader, file: Path) -
 
 
 def test_a_missing_a_damaged_and_a_foreign_file_are_input_errors(
-    reader: Reader, file: Path
+    reader: FileReader, file: Path
 ) -> None:
     with pytest.raises(InputError, match="unknown column 'c'"):
         read_numbers(file, ["c"])

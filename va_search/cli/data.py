@@ -16,7 +16,7 @@ from va_search.cli.output import JsonOption, Output, command, number
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from va_search.data.audit import Report
+    from va_search.data.audit import AuditReport
     from va_search.data.folds import Folding
     from va_search.data.importing import Progress
     from va_search.data.store import Store
@@ -55,7 +55,7 @@ class DType(StrEnum):
     float16 = "float16"
 
 
-class Size(StrEnum):
+class SimulatedSize(StrEnum):
     """Sizes of a simulated challenge."""
 
     demo = "demo"
@@ -151,7 +151,8 @@ def affwild2(  # noqa: PLR0917
 def simulate(  # noqa: PLR0917
     to: ToOption,
     size: Annotated[
-        Size | None, typer.Option(help="demo (default): 56 recordings; tiny: 14 short ones.")
+        SimulatedSize | None,
+        typer.Option(help="demo (default): 56 recordings; tiny: 14 short ones."),
     ] = None,
     like: Annotated[
         Like | None,
@@ -182,7 +183,7 @@ def simulate(  # noqa: PLR0917
 
         def read(progress: Progress) -> Store:
             if like is None:
-                chosen = size or Size.demo
+                chosen = size or SimulatedSize.demo
                 return make(to, size=chosen.value, seed=seed, hidden=hidden, progress=progress)
             share = DEFAULT_SCALE if scale is None else scale
             return make_like(to, scale=share, seed=seed, hidden=hidden, progress=progress)
@@ -369,7 +370,7 @@ def show_store(output: Output, store: Store) -> None:
     output.show(sets)
 
 
-def _show_report(output: Output, store: Store, report: Report) -> None:
+def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     from va_search.data.folds import folds_command
     from va_search.errors import counted
 

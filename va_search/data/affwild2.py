@@ -16,7 +16,12 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.affwild2_files import LABEL_RANGE, read_labels
-from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
+from va_search.data.affwild2_sources import (
+    Affwild2Places,
+    Affwild2Source,
+    feature_sets,
+    find_sources,
+)
 from va_search.data.arrays import Values
 from va_search.data.draft import Description, Part
 from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, feature_columns, read_rows
@@ -48,7 +53,7 @@ def import_affwild2(
     `frame_rates` is a CSV recording,frames_per_second (else 30 is taken, with a warning),
     `subjects` a CSV recording,subject (else each recording is a subject of its own). InputError
     with all problems together."""
-    inputs = Places(annotations, visual, audio, sample, crops, frame_rates, subjects)
+    inputs = Affwild2Places(annotations, visual, audio, sample, crops, frame_rates, subjects)
     warnings: list[str] = []
     recordings = find_sources(inputs, warnings)
     description = _describe(inputs, recordings[0], dtype)
@@ -71,7 +76,7 @@ def import_affwild2(
         return read_all(draft, read, workers=workers, progress=progress)
 
 
-def _describe(inputs: Places, recording: Affwild2Source, dtype: str) -> Description:
+def _describe(inputs: Affwild2Places, recording: Affwild2Source, dtype: str) -> Description:
     """Dims and column names come from the first recording's files; the others are held to them
     while reading."""
     files = dict(recording.features)

@@ -32,7 +32,7 @@ Sets = dict[str, tuple[str, Path]]
 
 
 @dataclass(frozen=True)
-class Places:
+class Affwild2Places:
     """The folders and files the user named; `frame_rates` and `subjects` are CSVs keyed by
     recording."""
 
@@ -61,7 +61,7 @@ def video_of(recording: str) -> str:
     return PERSON.sub("", recording)
 
 
-def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
+def find_sources(places: Affwild2Places, warnings: list[str]) -> list[Affwild2Source]:
     """Training, validation, then test recordings in the sample's order; InputError with everything
     missing.
 
@@ -128,7 +128,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
     return sources
 
 
-def feature_sets(places: Places) -> Sets:
+def feature_sets(places: Affwild2Places) -> Sets:
     """Modality and folder of every feature set; InputError when there are none or a name stands
     twice."""
     visual = _subfolders(places.visual, "visual")

@@ -129,6 +129,7 @@ class NpyReader(_RowReader):
 
     def numbers(self, file: Path, columns: Sequence[str]) -> Values:
         """(rows, len(columns)) in the file's own type."""
+        # All columns stay mapped from the disk; some of them are copied.
         array = self._open(file)
         if list(columns) == list(map(str, range(array.shape[1]))):
             return array

@@ -46,7 +46,7 @@ Frames = Indexes
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeColumn:
     """The time column of a source: its name, and its unit if it is declared or in the name; None:
     the rate decides."""
 
@@ -55,7 +55,7 @@ class Clock:
 
 
 def find_gaps(
-    file: Path, times: Times, rate: float, clock: Clock
+    file: Path, times: Times, rate: float, clock: TimeColumn
 ) -> tuple[tuple[int, ...], list[str]]:
     """Frames before which time jumps by more than 1.5 frame intervals, and remarks.
 
@@ -167,7 +167,7 @@ def _compare_rates(
 
 
 @dataclass(frozen=True)
-class FrameTimes:
+class RecordingTimes:
     """The times of a recording's frames, (frames,), in `unit`: seconds to nanoseconds, or frames.
 
     `column` is the store's time column, whose own values are taken as they are; None where the
@@ -179,7 +179,7 @@ class FrameTimes:
     column: str | None = None
 
     @classmethod
-    def of_store(cls, times: Times, column: str, frames_per_second: float) -> FrameTimes:
+    def of_store(cls, times: Times, column: str, frames_per_second: float) -> RecordingTimes:
         """The store's own times; their unit is the one in which they step nearest to the rate."""
         step = _median_step(times, default=1.0 / frames_per_second)
         intervals = {unit: count / frames_per_second for unit, count in PER_SECOND.items()}
@@ -188,7 +188,7 @@ class FrameTimes:
         return cls(times, unit, frames_per_second, column)
 
     @classmethod
-    def of_rate(cls, frames: int, frames_per_second: float) -> FrameTimes:
+    def of_rate(cls, frames: int, frames_per_second: float) -> RecordingTimes:
         """Frame i at i / frames_per_second seconds."""
         return cls(np.arange(frames) / frames_per_second, "seconds", frames_per_second)
 
@@ -209,7 +209,7 @@ def _median_step(times: Times, default: float) -> float:
     return max(float(np.median(np.diff(np.sort(times)))), 1e-12)
 
 
-def frames_at(file: Path, column: str, row_times: Times, known: FrameTimes) -> Frames:
+def frames_at(file: Path, column: str, row_times: Times, known: RecordingTimes) -> Frames:
     """(rows,) the frame of each row by its time; InputError where a time is no frame's, or stands
     twice.
 
@@ -239,7 +239,7 @@ def frames_at(file: Path, column: str, row_times: Times, known: FrameTimes) -> F
 
 
 def _possible_units(
-    column: str, row_times: Times, known: FrameTimes
+    column: str, row_times: Times, known: RecordingTimes
 ) -> Iterator[tuple[str, float]]:
     """(unit, factor to the frames' unit), the likeliest first."""
     if column == known.column:
@@ -268,7 +268,7 @@ def _possible_units(
 
 
 def _nearest_frames(
-    file: Path, column: str, row_times: Times, factor: float, known: FrameTimes
+    file: Path, column: str, row_times: Times, factor: float, known: RecordingTimes
 ) -> Frames:
     """(rows,) the frame of each row, whose times times `factor` are in the frames' unit."""
     # The store's own times need not be in order: frames are found among sorted ones.
@@ -292,6 +292,7 @@ def _nearest_frames(
             f"{strange.more}; the recording has {len(known.times)} frames from "
             f"{known.times.min():g} to {known.times.max():g}{_describe(row_times, column, known)}"
         )
+    # All rows but the first of each frame.
     is_repeated = np.ones(len(frames), dtype=bool)
     is_repeated[np.unique(frames, return_index=True)[1]] = False
     if repeated := wrong_rows(file, is_repeated):
@@ -302,7 +303,7 @@ def _nearest_frames(
     return frames
 
 
-def _reach(row_times: Times, times: Times, factor: float, known: FrameTimes) -> Times:
+def _reach(row_times: Times, times: Times, factor: float, known: RecordingTimes) -> Times:
     """(rows,) how far a row's time may lie from its frame's, in the frames' unit.
 
     `row_times` are as written, `times` the same in the frames' unit."""
@@ -326,7 +327,7 @@ def _digits(values: Times, *, most: int = MOST_DIGITS, exactly: bool = False) ->
     return most
 
 
-def _describe(row_times: Times, column: str, known: FrameTimes) -> str:
+def _describe(row_times: Times, column: str, known: RecordingTimes) -> str:
     """Unit and rate of the frames, and the rate of the rows where it is another."""
     unit = "" if known.unit == "frames" else f" {known.unit}"
     text = f"{unit} at {known.frames_per_second:g} frames per second"

@@ -48,7 +48,7 @@ class FrameHashes:
         self.values[start : start + len(block)] += bits.astype(np.uint64) @ self._factors
 
 
-class Run(NamedTuple):
+class SharedRun(NamedTuple):
     """Frames that two recordings share: how many, and where they begin in each."""
 
     frames: int
@@ -56,7 +56,7 @@ class Run(NamedTuple):
     other_begin: int
 
 
-Pairs = dict[tuple[int, int], Run]
+Pairs = dict[tuple[int, int], SharedRun]
 """Indexes of two recordings -> the longest run that they share."""
 
 
@@ -91,7 +91,7 @@ def copied_recordings(store: Store, hashes: Hashes) -> Iterator[Copy]:
             yield Copy(leaks, "recordings", f"{hidden[leaks]} more pairs share frames")
 
 
-def _leaks(a: Recording, b: Recording, run: Run) -> bool:
+def _leaks(a: Recording, b: Recording, run: SharedRun) -> bool:
     """True where two recordings are in two splits and share a good part of the shorter one."""
     return a.split != b.split and run.frames >= LEAKING_SHARE * min(a.frames, b.frames)
 
@@ -108,7 +108,7 @@ def _whole_copies(store: Store, hashes: Hashes) -> Pairs:
             continue
         earlier = index_of.setdefault(own.tobytes(), index)
         if earlier != index and (changes > 1 or recording.frames == 1):
-            pairs[earlier, index] = Run(recording.frames, 0, 0)
+            pairs[earlier, index] = SharedRun(recording.frames, 0, 0)
     return pairs
 
 
@@ -135,7 +135,7 @@ def _shared_runs(store: Store, hashes: Hashes) -> Pairs:
     np.minimum.at(earliest, run_of.ravel(), begins[originals])
     pairs: Pairs = {}
     for (a, b, distance), count, begin in zip(unique.tolist(), counts, earliest, strict=True):
-        run = Run(
+        run = SharedRun(
             frames=int(count) + WINDOW - 1,
             begin=int(begin) - store.recordings[a].start,
             other_begin=int(begin) + distance - store.recordings[b].start,
@@ -165,7 +165,7 @@ def _windows(store: Store, hashes: Hashes) -> tuple[Hashes, Indexes, Indexes]:
     return total[begins], begins, owner[begins]
 
 
-def _describe(a: Recording, b: Recording, run: Run) -> str:
+def _describe(a: Recording, b: Recording, run: SharedRun) -> str:
     """The frames that two recordings share, and the splits that they are in."""
     if run.frames == a.frames == b.frames:
         extent = f"the same recording under two names: all {run.frames} frames have equal features"
@@ -190,8 +190,9 @@ def _describe(a: Recording, b: Recording, run: Run) -> str:
     return f"{extent} (in {a.split} and {b.split}: leakage{hint})"
 
 
-def _have_same_labels(store: Store, a: Recording, b: Recording, run: Run) -> bool:
+def _have_same_labels(store: Store, a: Recording, b: Recording, run: SharedRun) -> bool:
     """True where frames that both recordings have labelled have the same labels."""
+    # A run may reach over the end of the shorter recording by a window's length.
     labels = store.annotations[a.start + run.begin : a.stop][: run.frames]
     other_labels = store.annotations[b.start + run.other_begin : b.stop][: run.frames]
     length = min(len(labels), len(other_labels))

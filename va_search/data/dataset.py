@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from va_search.data.clock import Clock
+from va_search.data.clock import TimeColumn
 from va_search.data.column_names import SPELLINGS, UNITS, unit_of
 from va_search.data.csv_reader import EMPTY, SEPARATORS, separator_of
 from va_search.data.draft import Source, check_sources
@@ -119,12 +119,12 @@ class Dataset(BaseModel):
         return self
 
     @property
-    def clock(self) -> Clock | None:
+    def clock(self) -> TimeColumn | None:
         """The time column and its unit as declared, or as the column's name has it; None without a
         time column."""
         if self.time_column is None:
             return None
-        return Clock(self.time_column, self.time_unit or unit_of(self.time_column))
+        return TimeColumn(self.time_column, self.time_unit or unit_of(self.time_column))
 
     @property
     def columns(self) -> list[str]:

@@ -246,6 +246,7 @@ class Draft:
         rounded = list(self._parts(f"rounded.{name}"))
         if not rounded:
             return np.zeros(0, dtype=np.int64)
+        # A column may be constant in each recording and differ between them by less than float32.
         merged = precision.merged_constants(np.stack([*self._parts(f"constant.{name}")]))
         small = precision.too_small(np.stack([*self._parts(f"largest.{name}")]))
         return np.flatnonzero(np.any(rounded, axis=0) | merged | small)

@@ -62,7 +62,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class FoldRow:
+class FoldCounts:
     """One fold: counts, its share of all frames, (mean, spread) of valence and arousal (NaN without
     labels), and how far its label histograms are from the whole's: the share of labels that would
     have to change bins (0 to 1), mean of both dimensions."""
@@ -84,7 +84,7 @@ class Folding:
     is kept together."""
 
     folds: dict[str, int]
-    rows: tuple[FoldRow, ...]
+    rows: tuple[FoldCounts, ...]
     kept_together: str
     warnings: tuple[str, ...]
     already_there: bool = False
@@ -134,6 +134,7 @@ def folds_command(store: Store) -> str | None:
     for index, recording in enumerate(store.labelled):
         if recording.split != "validation":
             training.append(index)
+    # The kept validation set is a fold of its own, beside at most one per group.
     groups, _ = kept_together(store.labelled, training)
     if store.url is not None or not groups or len(training) == len(store.labelled):
         return None
@@ -239,7 +240,7 @@ def _amounts(
 
 def fold_rows(
     recordings: Sequence[Recording], labels: Labels, folds: dict[str, int]
-) -> tuple[FoldRow, ...]:
+) -> tuple[FoldCounts, ...]:
     """Counts and statistics of each fold; `labels` in the order of `recordings`."""
     numbers = np.array([folds[recording.name] for recording in recordings])
     frames = np.array([recording.frames for recording in recordings])
@@ -250,7 +251,7 @@ def fold_rows(
         inside = numbers == number
         held = [recordings[index] for index in np.flatnonzero(inside).tolist()]
         moments = labels.moments[inside].sum(axis=0)
-        row = FoldRow(
+        row = FoldCounts(
             fold=number,
             recordings=len(held),
             subjects=len({recording.subject for recording in held}),
@@ -301,7 +302,7 @@ def _subjects_in_two(recordings: Sequence[Recording], folds: dict[str, int]) -> 
 def uneven(
     recordings: Sequence[Recording],
     folds: dict[str, int],
-    rows: Sequence[FoldRow],
+    rows: Sequence[FoldCounts],
     *,
     keep_validation: bool,
 ) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from va_search.data.arrays import Floats
-from va_search.data.clock import EXACT, Frames, FrameTimes, Times
+from va_search.data.clock import EXACT, Frames, RecordingTimes, Times
 from va_search.data.column_names import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
 from va_search.data.readers import read_header, read_numbers, read_strings, where, wrong_rows
 from va_search.data.store import Recording, Store
@@ -87,10 +87,10 @@ class RecordingFrames:
         return self.time_column
 
     @property
-    def frame_times(self) -> FrameTimes:
+    def frame_times(self) -> RecordingTimes:
         if self.times is None or self.own_clock is None:
-            return FrameTimes.of_rate(self.frames, self.frames_per_second)
-        return FrameTimes.of_store(self.times, self.own_clock, self.frames_per_second)
+            return RecordingTimes.of_rate(self.frames, self.frames_per_second)
+        return RecordingTimes.of_store(self.times, self.own_clock, self.frames_per_second)
 
     def roles_of(self, header: Iterable[str], values: Iterable[str] = ()) -> Roles:
         """The roles of a file's columns, where the store's own time column is a clock whatever its

@@ -218,6 +218,7 @@ def _ends_early(frames: Frames, recording: RecordingFrames, remarks: list[str]) 
 
     Numbers of rows at another rate (openSMILE's frameIndex) do; numbers of frames of a video whose
     rate was not given reach the recording's end."""
+    # A few frames may lack rows at the end without being of another rate.
     end = int(frames.max()) + 1
     if not remarks or end >= min(REACHED * recording.frames, recording.frames - 2):
         return []

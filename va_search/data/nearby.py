@@ -155,6 +155,7 @@ class Nearby:
     def _note_conversion(self, name: str, stem: str) -> None:
         suffix = "." + name.rpartition(".")[2].lower()
         kind = SAME_FORMAT.get(suffix, suffix)
+        # One example of each kind of file is enough.
         if suffix in self.allowed:  # only its ending is written otherwise
             self._converted.setdefault(suffix, f"to rename such a file: mv {name} {stem}{suffix}")
         elif kind in CONVERSIONS:

@@ -91,6 +91,7 @@ def not_used(file: Path, columns: Sequence[str]) -> list[str]:
     """A remark on the columns of a file or folder that nobody read; none where there are none."""
     if not columns:
         return []
+    # pandas writes row numbers under an empty name.
     names = [name or "without a name" for name in columns]
     subject = f"column {names[0]} is"
     if len(names) > 1:

@@ -1,6 +1,6 @@
 """The menu of file formats, and how a file of any of them is read.
 
-Another format is one class like `Reader` and one line in `READERS`; the suffixes that importers
+Another format is one class like `FileReader` and one line in `READERS`; the suffixes that importers
 allow and name in their messages follow from it. Text files under any other ending (the challenge's
 .txt) are read as CSV.
 
@@ -32,7 +32,7 @@ from va_search.data.problems import (
 from va_search.errors import InputError, counted
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """One file format. `has_names`: columns have names of their own, which may be bookkeeping."""
 
     suffix: str
@@ -60,7 +60,7 @@ class Reader(Protocol):
         """Remarks on how the file is written, counted over all files."""
 
 
-READERS: tuple[Reader, ...] = (NpyReader(), CsvReader(), ParquetReader())
+READERS: tuple[FileReader, ...] = (NpyReader(), CsvReader(), ParquetReader())
 ALL_SUFFIXES = tuple(reader.suffix for reader in READERS)
 TABLE_SUFFIXES = tuple(reader.suffix for reader in READERS if reader.has_names)
 _BY_SUFFIX = {reader.suffix: reader for reader in READERS}
@@ -73,7 +73,7 @@ TIME_OF_DAY = re.compile(
 10:01:02.5."""
 
 
-def reader_of(file: Path) -> Reader:
+def reader_of(file: Path) -> FileReader:
     """The reader for a file's ending."""
     return _BY_SUFFIX.get(file.suffix, _BY_SUFFIX[".csv"])
 
@@ -194,6 +194,7 @@ def seconds_of(text: str) -> float | None:
     match = TIME_OF_DAY.fullmatch(text)
     if match is None:
         return None
+    # Only differences count, so a date may be days since any day.
     days = int(match["days"] or 0)
     if match["date"]:
         try:

@@ -51,12 +51,11 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str
             continue
         if column not in roles.parts:
             numbered[column] = numbers
-        problems += _goes_back(
-            file, column, numbers,
-            "is not used",
+        advice = (
             ": does it name frames? Then call it `frame` (numbers from 1) or `time`; otherwise "
-            "sort the rows by frame and remove it",
-        )  # fmt: skip
+            "sort the rows by frame and remove it"
+        )
+        problems += _goes_back(file, column, numbers, "is not used", advice)
     refuse(problems)
     return numbered
 
@@ -89,12 +88,11 @@ def refuse_ignored(
         for column, numbers in _orderings(file, candidates, cells, bookkeeping).items():
             is_numbering = column in bookkeeping or runs_evenly(numbers)
             if is_numbering and len(np.unique(numbers)) == len(numbers):
-                problems += _goes_back(
-                    file, column, numbers,
-                    "is ignored",
+                advice = (
                     ", and rows are taken as frames one after another; sort the rows by it, or "
-                    "take it out of the files if it numbers nothing",
-                )  # fmt: skip
+                    "take it out of the files if it numbers nothing"
+                )
+                problems += _goes_back(file, column, numbers, "is ignored", advice)
     refuse(problems)
 
 

@@ -53,7 +53,7 @@ class Sensor:
 
 
 @dataclass(frozen=True)
-class Size:
+class ChallengeSize:
     """Groups of people per split (one in three is a pair sharing videos), frames of a recording
     (least, most), folds, and frames over which a latent trajectory forgets itself."""
 
@@ -78,8 +78,10 @@ TINY_SENSORS = {
     "room_tone": Sensor("audio", 3, gain=(0.0, 0.0), error=(1.0, 1.0), noise=1.0),
 }
 SIZES = {
-    "demo": Size({"train": 16, "validation": 6, "test": 6}, (250, 900), 4, 90.0, SENSORS),
-    "tiny": Size({"train": 3, "validation": 2, "test": 2}, (40, 90), 2, 15.0, TINY_SENSORS),
+    "demo": ChallengeSize({"train": 16, "validation": 6, "test": 6}, (250, 900), 4, 90.0, SENSORS),
+    "tiny": ChallengeSize(
+        {"train": 3, "validation": 2, "test": 2}, (40, 90), 2, 15.0, TINY_SENSORS
+    ),
 }
 
 
@@ -145,7 +147,7 @@ class _Video:
     key: int
 
 
-def _plan_videos(shape: Size, seed: int) -> Iterator[_Video]:
+def _plan_videos(shape: ChallengeSize, seed: int) -> Iterator[_Video]:
     """Groups of one person with two videos, or of two persons sharing one; a group stays in one
     split and one fold."""
     random = np.random.default_rng([seed, 0])
@@ -173,7 +175,7 @@ def _plan_videos(shape: Size, seed: int) -> Iterator[_Video]:
             person += persons
 
 
-def _film(video: _Video, shape: Size, seed: int) -> Iterator[tuple[Source, Part]]:
+def _film(video: _Video, shape: ChallengeSize, seed: int) -> Iterator[tuple[Source, Part]]:
     """Each person's recording; the sound is the video's and tells of all its persons."""
     random = np.random.default_rng([seed, 1, video.key])
     latents = [_latent_pair(random, video.frames, shape.slowness) for _ in video.sources]
@@ -258,6 +260,7 @@ class Mixing:
 def _mixing(sensor: Sensor, name: str, subject: str, seed: int) -> Mixing:
     """The mixing of feature set `name` for `subject`; weights (4, dim), from the seen pair and its
     squares, and units are the same for every subject."""
+    # Weights and units from the world's seed, the offset from the person's.
     world = np.random.default_rng([seed, 2, *name.encode()])
     person = np.random.default_rng([seed, 3, *name.encode(), *subject.encode()])
     weights = world.standard_normal((4, sensor.dim))
