@@ -70,18 +70,17 @@ def whole_file(path: Path) -> Iterator[Path]:
         beside.touch()
         mode = beside.stat().st_mode
         yield beside
-        beside.chmod(
-            mode
-        )  # some writers put a private file in its place, which a group could not read
+        # Some writers put a private file in its place, which a group could not read.
+        beside.chmod(mode)
+        # On the disk before the name points at it: a power cut leaves the old file or the new.
         with open(beside, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(beside, path)
     except OSError as error:
-        if error.errno in NO_SPACE:
-            raise JobError(
-                f"{path}: {NO_SPACE[error.errno]}; free some and run the same command again"
-            ) from error
-        raise
+        if error.errno not in NO_SPACE:
+            raise
+        reason = NO_SPACE[error.errno]
+        raise JobError(f"{path}: {reason}; free some and run the same command again") from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -125,7 +124,7 @@ def _write_first(path: Path, document: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """The document in `path`; InputError when it is missing or not JSON."""
+    """Return the document in `path`; InputError when it is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

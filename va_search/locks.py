@@ -84,10 +84,11 @@ class Lock:
         except OSError as error:
             if error.errno not in WITHOUT_FLOCK:
                 raise
+            # A file system without flock: the file that only one process can create decides.
             self._token = _create_holder_file(_holder_file(self.path))
             return self._token is not None
         try:
-            # its holder may have released and removed the file between our opening and locking it
+            # Its holder may have released and removed the file between our opening and locking it.
             return self.path.stat().st_ino == os.fstat(file.fileno()).st_ino
         except FileNotFoundError:
             return False
@@ -110,6 +111,7 @@ def only_one(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file `path`; InputError when another living process holds it. A killed holder
     frees it."""
     lock = Lock(path)
+    # A process that only looks whether the lock is held holds it for a moment.
     until = time.monotonic() + LOOK_AGAIN
     while not lock.take():
         if time.monotonic() >= until:
@@ -134,8 +136,8 @@ def one_after_another(path: Path) -> Iterator[None]:
 
 
 def in_use(path: Path) -> bool:
-    """Whether a living process (this one too) holds the lock file `path`. InputError when it can't
-    be read."""
+    """True when a living process (this one too) holds the lock file `path`. InputError when it
+    can't be read."""
     if not path.is_file():
         return False
     try:
@@ -153,7 +155,7 @@ def in_use(path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Who holds the lock file `path`, for a message: "<pid> on <host>"; "?" where that is not
+    """The holder of the lock file `path`, for a message: "<pid> on <host>"; "?" where that is not
     known."""
     with suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip() or "?"
@@ -161,7 +163,7 @@ def holder(path: Path) -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """What tells this process from all others, on any machine: host, boot, pid and when the process
+    """The identity of this process among all processes of all machines: host, boot, pid and when it
     started."""
     return {
         "host": socket.gethostname(),
@@ -172,7 +174,7 @@ def this_process() -> dict[str, Any]:
 
 
 def is_gone(process: dict[str, Any]) -> bool:
-    """Whether a process, described as by `this_process`, ran on this very machine and no longer
+    """True when a process, described as by `this_process`, ran on this machine and no longer
     does."""
     if process.get("boot") != _boot() or process.get("host") != socket.gethostname():
         return False
@@ -200,16 +202,12 @@ def _boot() -> str:
 def _started(pid: int) -> str | None:
     """When a process started, in clock ticks since the boot; None where the system does not say."""
     try:
-        # the name of the program, in brackets, may hold spaces; the 20th field after it is the
-        # start time
-        return (
-            Path(f"/proc/{pid}/stat")
-            .read_text(encoding="ascii", errors="replace")
-            .rpartition(")")[2]
-            .split()[19]
-        )
-    except (OSError, IndexError):
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
         return None
+    # The name of the program, in brackets, may hold spaces; the 20th field after it is the time.
+    fields = text.rpartition(")")[2].split()
+    return fields[19] if len(fields) > 19 else None
 
 
 def _not_writable(path: Path) -> str:
@@ -234,6 +232,7 @@ def _create_holder_file(path: Path) -> str | None:
         if _is_alive(path, present):
             return None
         _put_aside(path, present)
+    # Exactly one process can create the file; its token tells it from a later holder.
     token = uuid.uuid4().hex
     document = json.dumps({**this_process(), "token": token})
     try:
@@ -272,8 +271,8 @@ def _is_held(path: Path) -> bool:
 
 
 def _is_alive(path: Path, document: dict[str, Any]) -> bool:
-    """Whether the process that wrote this content of a holder file still holds it, as far as can be
-    known."""
+    """True when the process that wrote this content of a holder file still holds it, as far as can
+    be known."""
     if document.get("boot") == _boot() and document.get("host") == socket.gethostname():
         return not is_gone(document)
     return _age(path) < SILENCE

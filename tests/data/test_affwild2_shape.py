@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from va_search.data.affwild2_shape import SPLITS, Planned, affwild2_shape
+from va_search.data.simulate_affwild2 import SPLITS, Planned, affwild2_shape
 from va_search.errors import InputError
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from va_search.data import columns as columns_module
-from va_search.data.audit import Finding, Report, check
+from va_search.data.audit import AuditFinding, AuditReport, check
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.data.table import import_table
@@ -52,7 +52,7 @@ def store_of(
     return draft.finish()
 
 
-def found(report: Report, level: str, where: str) -> list[str]:
+def found(report: AuditReport, level: str, where: str) -> list[str]:
     return [
         finding.text
         for finding in report.findings
@@ -264,11 +264,11 @@ def test_chunks_change_nothing_and_bound_the_memory(
     tracemalloc.stop()
     assert peak < store.features("face").nbytes / 2  # 20 MB on the disk
 
-    def outliers(report: Report) -> list[str]:
+    def outliers(report: AuditReport) -> list[str]:
         return [text.split(" (")[0] for text in found(report, "warning", "feature set face")]
 
     assert sorted(outliers(whole)) == sorted(outliers(chunked)) and len(outliers(whole)) == 4
-    assert isinstance(whole.findings[0], Finding)
+    assert isinstance(whole.findings[0], AuditFinding)
 
 
 def test_the_case_recordings(case_folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from va_search.data.audit import Finding, check
+from va_search.data.audit import AuditFinding, check
 from va_search.data.copies import WINDOW
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
@@ -48,7 +48,7 @@ def blocks_and_labels(count: int = 4, seed: int = 0) -> tuple[list[Floats], list
 SPLITS = ["train", "train", "validation", "test"]
 
 
-def findings(store: Store) -> list[Finding]:
+def findings(store: Store) -> list[AuditFinding]:
     return [finding for finding in check(store).findings if finding.level != "note"]
 
 

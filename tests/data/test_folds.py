@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from va_search.data import folds as folds_module
-from va_search.data.affwild2_shape import affwild2_shape
 from va_search.data.audit import check
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.folds import Folding, Labels, fold_recordings, fold_rows, make_folds, uneven
+from va_search.data.simulate_affwild2 import affwild2_shape
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
 

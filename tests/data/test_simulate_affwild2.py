@@ -11,11 +11,16 @@ import numpy as np
 import pytest
 
 from va_search.data import simulate_affwild2 as simulate_affwild2_module
-from va_search.data.affwild2_shape import affwild2_shape
 from va_search.data.audit import check
 from va_search.data.draft import Part
 from va_search.data.folds import make_folds
-from va_search.data.simulate_affwild2 import SENSORS, film, labels_of, simulate_affwild2
+from va_search.data.simulate_affwild2 import (
+    SENSORS,
+    affwild2_shape,
+    film,
+    labels_of,
+    simulate_affwild2,
+)
 from va_search.data.store import Store, positions
 from va_search.errors import InputError
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ from va_search.table import number
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from va_search.data.audit import LabelCounts, Report
+    from va_search.data.audit import AuditReport
     from va_search.data.folds import Folding
     from va_search.data.importing import Progress
     from va_search.data.store import Store
@@ -50,13 +50,13 @@ app.add_typer(
 
 
 class DType(StrEnum):
-    """How feature values are kept."""
+    """Types in which feature values are kept."""
 
     float32 = "float32"
     float16 = "float16"
 
 
-class Size(StrEnum):
+class SimulatedSize(StrEnum):
     """Sizes of a simulated challenge."""
 
     demo = "demo"
@@ -92,13 +92,10 @@ def table(
     with command(as_json) as output:
         from va_search.data.table import import_table
 
-        _import(
-            output,
-            to,
-            lambda show: import_table(
-                source, to, dtype=dtype.value, workers=workers, progress=show
-            ),
-        )
+        def read(progress: Progress) -> Store:
+            return import_table(source, to, dtype=dtype.value, workers=workers, progress=progress)
+
+        _import(output, to, read)
 
 
 @import_app.command(epilog=AFFWILD2_EXAMPLE)
@@ -132,11 +129,22 @@ def affwild2(  # noqa: PLR0917
     with command(as_json) as output:
         from va_search.data.affwild2 import import_affwild2
 
-        places: dict[str, Any] = {
-            "visual": visual, "audio": audio, "sample": sample, "crops": crops,
-            "frame_rates": frame_rates, "subjects": subjects, "dtype": dtype.value, "workers": workers,
-        }  # fmt: skip
-        _import(output, to, lambda show: import_affwild2(annotations, to, **places, progress=show))
+        def read(progress: Progress) -> Store:
+            return import_affwild2(
+                annotations,
+                to,
+                visual=visual,
+                audio=audio,
+                sample=sample,
+                crops=crops,
+                frame_rates=frame_rates,
+                subjects=subjects,
+                dtype=dtype.value,
+                workers=workers,
+                progress=progress,
+            )
+
+        _import(output, to, read)
 
 
 @app.command(epilog=SIMULATE_EXAMPLE)
@@ -144,7 +152,8 @@ def affwild2(  # noqa: PLR0917
 def simulate(  # noqa: PLR0917
     to: ToOption,
     size: Annotated[
-        Size | None, typer.Option(help="demo (default): 56 recordings; tiny: 14 short ones.")
+        SimulatedSize | None,
+        typer.Option(help="demo (default): 56 recordings; tiny: 14 short ones."),
     ] = None,
     like: Annotated[
         Like | None,
@@ -169,22 +178,18 @@ def simulate(  # noqa: PLR0917
             raise InputError("--scale goes with --like affwild2")
         if like is not None and size is not None:
             raise InputError(
-                f"--size {size} and --like {like} are two challenges: give one of them, --like with --scale"
+                f"--size {size} and --like {like} are two challenges: give one of them, --like "
+                "with --scale"
             )
-        if like is None:
-            chosen = size or Size.demo
-            _import(
-                output,
-                to,
-                lambda show: make(to, size=chosen.value, seed=seed, hidden=hidden, progress=show),
-            )
-        else:
+
+        def read(progress: Progress) -> Store:
+            if like is None:
+                chosen = size or SimulatedSize.demo
+                return make(to, size=chosen.value, seed=seed, hidden=hidden, progress=progress)
             share = DEFAULT_SCALE if scale is None else scale
-            _import(
-                output,
-                to,
-                lambda show: make_like(to, scale=share, seed=seed, hidden=hidden, progress=show),
-            )
+            return make_like(to, scale=share, seed=seed, hidden=hidden, progress=progress)
+
+        _import(output, to, read)
 
 
 @app.command(epilog=CHECK_EXAMPLE)
@@ -236,48 +241,42 @@ def folds(
 
         from va_search.data.folds import make_folds
 
-        made = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
-        output.show(
-            f"{store}: {'folds already there, made in this very way' if made.already_there else 'folds made'}"
-        )
-        _show_folds(output, made, kept=k if keep_validation else None)
-        output.done({"store": str(store), **asdict(made)})
+        folding = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
+        state = "folds made"
+        if folding.already_there:
+            state = "folds already there, made with the same options"
+        output.show(f"{store}: {state}")
+        _show_folds(output, folding, kept=k if keep_validation else None)
+        output.done({"store": str(store), **asdict(folding)})
 
 
-def _show_folds(output: Output, made: Folding, kept: int | None) -> None:
+def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
+    """A table of the folds, of which `kept` is the official validation set, and warnings."""
     table = _table(
-        "fold",
-        "recordings",
-        "subjects",
-        "frames",
-        "share",
-        "labelled",
-        "valence",
-        "±",
-        "arousal",
-        "±",
+        "fold", "recordings", "subjects", "frames", "share", "labelled", "valence", "±", "arousal", "±",
         "distance",
-    )
-    for row in made.rows:
-        counts = (
-            f"{row.recordings}",
-            f"{row.subjects}",
+    )  # fmt: skip
+    for row in folding.rows:
+        statistics = [number(value) for value in (*row.valence, *row.arousal, row.distance)]
+        table.add_row(
+            f"{row.fold} (official)" if row.fold == kept else str(row.fold),
+            str(row.recordings),
+            str(row.subjects),
             f"{row.frames:,}",
             f"{row.share:.1%}",
             f"{row.labelled:,}",
+            *statistics,
         )
-        scores = (number(value) for value in (*row.valence, *row.arousal, row.distance))
-        table.add_row(f"{row.fold}{' (official)' if row.fold == kept else ''}", *counts, *scores)
     output.show(table)
     output.show(
-        "± is the spread of labels; distance: share of labels in other bins than those of all folds together"
+        "± is the spread of labels; distance: share of labels in other bins than those of all "
+        "folds together"
     )
-    output.show(
-        f"kept together: recordings of one {made.kept_together.replace('and', 'and of one')}"
-    )
-    if made.kept_together == "subject":
+    together = folding.kept_together.replace("and", "and of one")
+    output.show(f"kept together: recordings of one {together}")
+    if folding.kept_together == "subject":
         output.note("videos connect all subjects, so that a video may be in several folds")
-    for warning in made.warnings:
+    for warning in folding.warnings:
         output.note(f"warning: {warning}")
     output.show("next: a space with `folds: all` trains each configuration on every fold")
 
@@ -287,26 +286,32 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
     from va_search.data.audit import leaks, split_counts
     from va_search.files import read_json
 
-    there = (to / "manifest.json").is_file()
-    with _progress(output) as show:
-        store = read(show)
+    # Asked before reading: an import that finds its store reads nothing.
+    already_there = (to / "manifest.json").is_file()
+    with _progress(output) as progress:
+        store = read(progress)
     warnings = read_json(store.path / "manifest.json")["warnings"]
+    command_line = f"va-search data check {quote(str(to))}"
     for text in warnings[:WARNINGS_SHOWN]:
         output.note(f"warning: {text}")
     if len(warnings) > WARNINGS_SHOWN:
-        output.note(
-            f"… and {len(warnings) - WARNINGS_SHOWN} more warnings: va-search data check {quote(str(to))}"
-        )
+        output.note(f"… and {len(warnings) - WARNINGS_SHOWN} more warnings: {command_line}")
     for finding in leaks(store):
         output.note(f"{finding.level}: {finding.where}: {finding.text}")
-    output.show(f"{to}: {'already there, made from these very sources' if there else 'imported'}")
+    state = "already there, made from the same sources" if already_there else "imported"
+    output.show(f"{to}: {state}")
     show_store(output, store)
-    output.show(f"next: va-search data check {quote(str(to))}")
-    output.done({
-        "store": str(to), "name": store.name, "already_there": there, "label_range": store.label_range,
+    output.show(f"next: {command_line}")
+    document = {
+        "store": str(to),
+        "name": store.name,
+        "already_there": already_there,
+        "label_range": store.label_range,
         "splits": [vars(counts) for counts in split_counts(store)],
-        "feature_sets": [_feature_set(store, name) for name in store.feature_sets], "warnings": warnings,
-    })  # fmt: skip
+        "feature_sets": [entry.summary() for entry in store.feature_sets.values()],
+        "warnings": warnings,
+    }
+    output.done(document)
 
 
 @contextmanager
@@ -319,114 +324,111 @@ def _progress(output: Output) -> Iterator[Progress]:
         TimeRemainingColumn,
     )
 
-    columns = (
+    with Progress(
         TextColumn("reading"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[what]}"),
-    )
-    with Progress(
-        *columns, console=output.error, transient=True, disable=not output.error.is_terminal
+        console=output.error,
+        transient=True,
+        disable=not output.error.is_terminal,
     ) as bar:
         task = bar.add_task("reading", total=None, what="")
         yield lambda done, total, what: bar.update(task, completed=done, total=total, what=what)
 
 
-def _feature_set(store: Store, name: str) -> dict[str, Any]:
-    entry = store.feature_sets[name]
-    return {"name": name, "modality": entry.modality, "dim": entry.dim, "dtype": entry.dtype}
-
-
 def show_store(output: Output, store: Store) -> None:
     """The splits and feature sets of a store, as two tables."""
     from va_search.data.audit import split_counts
+    from va_search.errors import counted
 
-    all_counts = split_counts(store)
     splits = _table(
         "split", "recordings", "subjects", "frames", "labelled", "shortest", "longest", "hours"
     )
-    for counts in all_counts:
+    faces = gaps = 0
+    for counts in split_counts(store):
+        faces += counts.without_face
+        gaps += counts.gaps
         numbers = (
-            counts.recordings, counts.subjects, counts.frames, counts.labelled, counts.shortest, counts.longest,
-        )  # fmt: skip
-        splits.add_row(counts.split, *(f"{value:,}" for value in numbers), f"{counts.hours:.2f}")
-    sets = _table("feature set", "modality", "dim", "dtype")
-    for name in store.feature_sets:
-        sets.add_row(*(str(value) for value in _feature_set(store, name).values()))
+            counts.recordings,
+            counts.subjects,
+            counts.frames,
+            counts.labelled,
+            counts.shortest,
+            counts.longest,
+        )
+        splits.add_row(counts.split, *[f"{value:,}" for value in numbers], f"{counts.hours:.2f}")
     output.show(splits)
-    faces, gaps = (
-        sum(counts.without_face for counts in all_counts),
-        sum(counts.gaps for counts in all_counts),
-    )
     if faces or gaps:
-        from va_search.errors import counted
-
         output.show(
             f"{counted(faces, 'frame')} without a face take the nearest frame with one; "
             f"{counted(gaps, 'gap')} in time\n"
         )
+    sets = _table("feature set", "modality", "dim", "dtype")
+    for entry in store.feature_sets.values():
+        sets.add_row(*map(str, entry.summary().values()))
     output.show(sets)
 
 
-def _show_report(output: Output, store: Store, report: Report) -> None:
+def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     from va_search.data.folds import folds_command
     from va_search.errors import counted
 
     low, high = report.label_range
-    rates = ", ".join(
-        f"{rate:g} ({counted(count, 'recording')})" for rate, count in report.frame_rates.items()
+    rates = []
+    for rate, count in report.frame_rates.items():
+        rates.append(f"{rate:g} ({counted(count, 'recording')})")
+    output.show(
+        f"{report.name}: labels in [{low:g}, {high:g}]; frames per second: {', '.join(rates)}"
     )
-    output.show(f"{report.name}: labels in [{low:g}, {high:g}]; frames per second: {rates}")
     show_store(output, store)
     labels = _table(
         "labels", "split", "unlabelled", "lowest", "highest", "mean", "spread", "histogram"
     )
     for counts in report.labels:
-        labels.add_row(*_label_row(counts))
+        statistics = (counts.lowest, counts.highest, counts.mean, counts.deviation)
+        labels.add_row(
+            counts.dimension,
+            counts.split,
+            f"{counts.unlabelled_share:.1%}",
+            *map(number, statistics),
+            _bars(counts.histogram),
+        )
     output.show(labels)
     for finding in report.findings[:FINDINGS_SHOWN]:
         output.show(f"{finding.level}: {finding.where}: {finding.text}")
     if len(report.findings) > FINDINGS_SHOWN:
         output.show(f"… and {len(report.findings) - FINDINGS_SHOWN} more; --json shows all")
-    if report.folds:
-        held = ", ".join(
-            f"{fold} ({counted(recordings, 'recording')})"
-            for fold, recordings in report.folds.items()
-        )
-        output.show(f"folds: {held}")
+    # Either the folds that are there, or the command that makes some.
+    folds = [f"{fold} ({counted(count, 'recording')})" for fold, count in report.folds.items()]
+    command_line = folds_command(store)
+    if folds:
+        output.show(f"folds: {', '.join(folds)}")
+    elif command_line is None:
+        output.show("no folds")
     else:
-        folds = folds_command(store)
-        output.show("no folds" if folds is None else f"no folds; to make some: {folds}")
+        output.show(f"no folds; to make some: {command_line}")
     errors, warnings = report.count("error"), report.count("warning")
-    advice = (
-        "put the errors right and import again"
-        if errors
-        else "next: va-search plan search_spaces/any.yaml"
-    )
-    output.show(
-        f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}"
-        f"{'' if errors else f' --data {quote(str(store.path))}'}"
-    )
+    advice = f"next: va-search plan search_spaces/any.yaml --data {quote(str(store.path))}"
+    if errors:
+        advice = "put the errors right and import again"
+    output.show(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}; {advice}")
 
 
-def _label_row(counts: LabelCounts) -> tuple[str, ...]:
-    most = max(counts.histogram) or 1
-    bars = "".join(BARS[-(-count * (len(BARS) - 1) // most)] for count in counts.histogram)
-    values = (counts.lowest, counts.highest, counts.mean, counts.deviation)
-    return (
-        counts.dimension, counts.split, f"{counts.unlabelled_share:.1%}", *(number(value) for value in values), bars,
-    )  # fmt: skip
+def _bars(histogram: tuple[int, ...]) -> str:
+    """A sign per bin, as high as its share of the fullest bin."""
+    fullest = max(histogram) or 1
+    return "".join(BARS[-(-count * (len(BARS) - 1) // fullest)] for count in histogram)
 
 
-def _table(first: str, *others: str) -> Table:
+def _table(*columns: str) -> Table:
     """An empty table; numbers stand to the right."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    made = Table(first, box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for name in others:
-        made.add_column(
-            name, justify="left" if name in ("modality", "dtype", "split", "histogram") else "right"
-        )
-    return made
+    table = Table(columns[0], box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for name in columns[1:]:
+        is_text = name in ("modality", "dtype", "split", "histogram")
+        table.add_column(name, justify="left" if is_text else "right")
+    return table

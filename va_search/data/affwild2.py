@@ -14,10 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from va_search.data.affwild2_files import LABEL_RANGE, read_labels
-from va_search.data.affwild2_sources import Affwild2Source, Places, feature_sets, find_sources
+from va_search.data.affwild2_sources import (
+    Affwild2Places,
+    Affwild2Source,
+    feature_sets,
+    find_sources,
+)
+from va_search.data.arrays import Values
 from va_search.data.draft import Description, Part
 from va_search.data.feature_rows import FrameRows, bookkeeping_remarks, feature_columns, read_rows
 from va_search.data.frame_names import RecordingFrames, first_number
@@ -48,14 +53,15 @@ def import_affwild2(
     `frame_rates` is a CSV recording,frames_per_second (else 30 is taken, with a warning),
     `subjects` a CSV recording,subject (else each recording is a subject of its own). InputError
     with all problems together."""
-    places = Places(annotations, visual, audio, sample, crops, frame_rates, subjects)
+    inputs = Affwild2Places(annotations, visual, audio, sample, crops, frame_rates, subjects)
     warnings: list[str] = []
-    recordings = find_sources(places, warnings)
-    description = _describe(places, recordings[0], dtype)
+    recordings = find_sources(inputs, warnings)
+    description = _describe(inputs, recordings[0], dtype)
     warnings += _bookkeeping(recordings, description)
+    # A feature set that counts from 0 is known only from all its files together.
     firsts = {name: _first_number(recordings, name) for name in description.feature_sets}
-    for name, first in firsts.items():
-        if first == 0:
+    for name, number in firsts.items():
+        if number == 0:
             warnings.append(
                 f"feature set {name!r}: frames count from 0 in it, since every file begins at "
                 "frame 0"
@@ -70,14 +76,14 @@ def import_affwild2(
         return read_all(draft, read, workers=workers, progress=progress)
 
 
-def _describe(places: Places, recording: Affwild2Source, dtype: str) -> Description:
+def _describe(inputs: Affwild2Places, recording: Affwild2Source, dtype: str) -> Description:
     """Dims and column names come from the first recording's files; the others are held to them
     while reading."""
     files = dict(recording.features)
     named = {}
-    for name, (modality, _) in feature_sets(places).items():
+    for name, (modality, _) in feature_sets(inputs).items():
         named[name] = (modality, feature_columns(files[name]))
-    source = f"affwild2 {places.annotations.resolve()}"
+    source = f"affwild2 {inputs.annotations.resolve()}"
     return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
 
 
@@ -119,11 +125,12 @@ def read_part(
 
     `firsts` are the numbers of the first frames, by feature set; `people` are all subjects.
     """
+    # Only the sample says how long a test recording is; labels say it of the others.
     pair, frames = None, recording.frames
     if frames is None:
         pair = read_labels(recording.labels)
         frames = len(pair)
-    features: dict[str, NDArray[np.floating]] = {}
+    features: dict[str, Values] = {}
     valid = np.ones(frames, dtype=bool)
     warnings: list[str] = []
     problems: list[str] = []
@@ -132,7 +139,7 @@ def read_part(
         names = [recording.name]
         if not visual:  # persons share their video's sound
             names.append(recording.video)
-        known = RecordingFrames(
+        own_frames = RecordingFrames(
             names=tuple(names),
             frames=frames,
             frames_per_second=recording.frames_per_second,
@@ -142,7 +149,7 @@ def read_part(
         )
         crops = recording.crops if visual else None
         try:
-            rows = read_rows(file, known, crops, faces=visual, first=firsts[name])
+            rows = read_rows(file, own_frames, crops, faces=visual, first=firsts[name])
             _check_columns(file, rows, name, description)
         except InputError as error:
             problems += error.problems

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats
 from va_search.data.column_names import roles_of
 from va_search.data.problems import not_used, refuse
 from va_search.data.readers import (
@@ -86,7 +86,7 @@ def _find_label_files(annotations: Path) -> list[OfficialRecording]:
     return recordings
 
 
-def read_labels(file: Path) -> NDArray[np.float64]:
+def read_labels(file: Path) -> Floats:
     """(frames, 2) of an official label file, NaN where it says -5,-5; InputError with file and line
     otherwise."""
     header = read_header(file)
@@ -94,9 +94,9 @@ def read_labels(file: Path) -> NDArray[np.float64]:
         raise InputError(f"{file}:1: header {','.join(header)!r}, expected 'valence,arousal'")
     pair = read_numbers(file, DIMENSIONS)
     problems = empty_lines(file)
-    if empty := wrong_rows(file, np.isnan(pair).any(axis=1)):
+    if empty := wrong_rows(file, np.any(np.isnan(pair), axis=1)):
         problems.append(f"{empty.position}: empty label{empty.more}; unlabelled is -5,-5")
-    unlabelled = pair == UNLABELLED
+    unlabelled = np.asarray(pair == UNLABELLED)
     if halves := wrong_rows(file, np.logical_xor(unlabelled[:, 0], unlabelled[:, 1])):
         problems.append(
             f"{halves.position}: one label is -5 and the other is not{halves.more}; an unlabelled "
@@ -116,6 +116,7 @@ def read_sample(file: Path, warnings: list[str]) -> list[OfficialRecording]:
     problems: list[str] = []
     recordings: dict[str, OfficialRecording] = {}
     start = 0
+    # Rows of a recording must be neighbours: the submission is written in this order.
     for name, group in groupby(images, key=lambda image: image[0]):
         frames = [frame for _, frame in group]
         if name in recordings:
@@ -165,10 +166,10 @@ def sample_images(file: Path) -> list[tuple[str, int]]:
     frames = np.array([frame for _, frame in images])
     for column in roles_of(header, (COLUMN, *DIMENSIONS)).frames:
         numbers = read_numbers(file, [column])[:, 0]
-        if other := wrong_rows(file, numbers != frames):
+        if contradiction := wrong_rows(file, numbers != frames):
             problems.append(
-                f"{other.position}: column {column!r} says {numbers[other.row]:g}, but {COLUMN} "
-                f"frame {frames[other.row]}"
+                f"{contradiction.position}: column {column!r} says {numbers[contradiction.row]:g}, but {COLUMN} "
+                f"frame {frames[contradiction.row]}"
             )
     refuse(problems)
     return images

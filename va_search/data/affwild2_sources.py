@@ -32,7 +32,7 @@ Sets = dict[str, tuple[str, Path]]
 
 
 @dataclass(frozen=True)
-class Places:
+class Affwild2Places:
     """The folders and files the user named; `frame_rates` and `subjects` are CSVs keyed by
     recording."""
 
@@ -61,7 +61,7 @@ def video_of(recording: str) -> str:
     return PERSON.sub("", recording)
 
 
-def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
+def find_sources(places: Affwild2Places, warnings: list[str]) -> list[Affwild2Source]:
     """Training, validation, then test recordings in the sample's order; InputError with everything
     missing.
 
@@ -98,6 +98,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
         files = [recording.file, *(file for _, file in features)]
         if crops is not None:
             files.append(crops)
+        # All files count in the recording's fingerprint: one that changes is read again.
         source = Affwild2Source(
             name=name,
             subject=people.get(name, name),
@@ -112,6 +113,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
             crops=crops,
         )
         sources.append(source)
+    # Files of no recording may be meant for one, and other formats can be converted.
     conversions: dict[str, str] = {}
     for feature_set, folder in folders.items():
         strangers = folder.strangers()
@@ -126,7 +128,7 @@ def find_sources(places: Places, warnings: list[str]) -> list[Affwild2Source]:
     return sources
 
 
-def feature_sets(places: Places) -> Sets:
+def feature_sets(places: Affwild2Places) -> Sets:
     """Modality and folder of every feature set; InputError when there are none or a name stands
     twice."""
     visual = _subfolders(places.visual, "visual")
@@ -173,6 +175,7 @@ def _feature_files(
         if modality == "audio" and video_of(name) != name:
             stems.append(video_of(name))
         files: list[Path] = []
+        # Audio of the recording's own name goes before that of its video.
         for stem in stems:
             candidates = [folder / (stem + suffix) for suffix in ALL_SUFFIXES]
             files = [file for file in candidates if file.is_file()]
@@ -248,6 +251,7 @@ def values_by_recording(
     Rows name recordings, as paths or media files too (`videos/v1.mp4` is v1); with `videos` a row
     may name the video of several persons. InputError for rows that name no recording, with the
     nearest name, and recordings without a row."""
+    # Cells may be paths of media files; a row of a video is kept for persons without one.
     rows, problems = _rows_by_recording(path, column)
     recordings = set(names)
     values: dict[str, str] = {}
@@ -257,7 +261,11 @@ def values_by_recording(
         name = cell if cell in recordings else recording_name(cell)
         persons = []
         if videos:
-            persons = [other for other in names if video_of(other) == name and other != name]
+            persons = [
+                candidate
+                for candidate in names
+                if video_of(candidate) == name and candidate != name
+            ]
         if name in values:
             problems.append(f"{path}:{line}: recording {name!r} is in line {lines[name]} already")
         elif name in recordings:
@@ -318,8 +326,9 @@ def people_of(path: Path, names: Sequence[str]) -> dict[str, str]:
 def nearest_recording(name: str, names: Sequence[str]) -> str | None:
     """The one of `names` that differs in case, zeros or signs only, or is a person of that video,
     else the nearest."""
-    alike = [other for other in names if plain(other) == plain(name)]
-    alike += [other for other in names if video_of(other) == name]
+    alike = [candidate for candidate in names if plain(candidate) == plain(name)]
+    # A person of that video is nearer than any other name.
+    alike += [candidate for candidate in names if video_of(candidate) == name]
     return alike[0] if alike else nearest_name(name, names)
 
 

@@ -1,10 +1,9 @@
-"""Parquet and .npy files, and how blocks that Arrow read become one NumPy array.
+"""Parquet and .npy files.
 
 Conventions: rows count from 1 in messages. Nothing pickled is ever loaded."""
 
 from __future__ import annotations
 
-import re
 import tokenize
 import zipfile
 from collections.abc import Sequence
@@ -13,16 +12,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats, Values, add_rows, allocate, values_of
 from va_search.data.problems import PROBLEMS_OF_A_FILE, first_few
 from va_search.errors import InputError
 from va_search.files import check_regular
 
 VALUES_AT_ONCE = 1 << 22
 UNREADABLE_ARRAY = (
-    ValueError, EOFError, OSError, SyntaxError, TypeError, OverflowError, tokenize.TokenError, zipfile.BadZipFile,
-)  # fmt: skip
+    ValueError,
+    EOFError,
+    OSError,
+    SyntaxError,
+    TypeError,
+    OverflowError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+)
 """What NumPy raises for files that hold no array: damaged headers, and archives under the name of
 an array."""
 
@@ -53,7 +59,7 @@ class ParquetReader(_RowReader):
         """Names of the columns."""
         return list(self._schema(file).names)
 
-    def numbers(self, file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
+    def numbers(self, file: Path, columns: Sequence[str]) -> Floats:
         """(rows, len(columns)), NaN for missing values; InputError for columns of another type."""
         schema = self._schema(file)
         problems = []
@@ -70,6 +76,7 @@ class ParquetReader(_RowReader):
         try:
             with pyarrow.parquet.ParquetFile(file) as source:
                 numbers = allocate(file, source.metadata.num_rows, len(columns))
+                # So many rows at a time that memory is that of the result and a block.
                 rows = max(1, VALUES_AT_ONCE // len(columns))
                 filled = 0
                 for batch in source.iter_batches(rows, columns=list(columns), use_threads=False):
@@ -120,8 +127,9 @@ class NpyReader(_RowReader):
         """The numbers of the columns as texts: "0", "1", …"""
         return list(map(str, range(self._open(file).shape[1])))
 
-    def numbers(self, file: Path, columns: Sequence[str]) -> NDArray[np.floating]:
+    def numbers(self, file: Path, columns: Sequence[str]) -> Values:
         """(rows, len(columns)) in the file's own type."""
+        # All columns stay mapped from the disk; some of them are copied.
         array = self._open(file)
         if list(columns) == list(map(str, range(array.shape[1]))):
             return array
@@ -136,12 +144,13 @@ class NpyReader(_RowReader):
         row = self.numbers(file, columns)[0].tolist()
         return dict(zip(columns, map(str, row), strict=True))
 
-    def _open(self, file: Path) -> NDArray[np.floating]:
+    def _open(self, file: Path) -> Values:
         check_regular(file, "a .npy file")
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         except UNREADABLE_ARRAY as error:
             raise InputError(f"{file}: not a .npy array of numbers ({error})") from error
+        # np.load opens an archive of arrays too, which is no ndarray.
         content = "several arrays"
         if isinstance(array, np.ndarray):
             if array.ndim == 2 and array.dtype.kind in "fiu" and 0 not in array.shape:
@@ -150,47 +159,3 @@ class NpyReader(_RowReader):
         raise InputError(
             f"{file}: {content}; expected numbers of shape (frames, dim), neither of them 0"
         )
-
-
-def allocate(file: Path, rows: int, columns: int) -> NDArray[np.float64]:
-    """(rows, columns), with anything in it; InputError where the machine has no such memory."""
-    size = rows * columns * 8
-    free = _free_memory()
-    if free is not None and size > free:
-        raise InputError(
-            f"{file}: {rows:,} rows of {columns:,} columns take {size / 2**30:.1f} GiB, and "
-            f"{free / 2**30:.1f} GiB of memory are free; cut the recording, or import on a larger "
-            "machine"
-        )
-    return np.empty((rows, columns))
-
-
-def _free_memory() -> int | None:
-    """Bytes of memory that a program can get, where the system says so."""
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-    except OSError:
-        return None
-    match = re.search(r"MemAvailable:\s+(\d+) kB", text)
-    return int(match[1]) * 1024 if match else None
-
-
-def add_rows(numbers: NDArray[np.float64], filled: int, columns: list[NDArray[np.float64]]) -> int:
-    """Put a block of columns behind the `filled` rows of `numbers`; the number of rows filled
-    then."""
-    stop = filled + len(columns[0])
-    if stop > len(numbers):
-        # Left to the slow second look.
-        raise pa.ArrowInvalid("more rows than lines: line ends of several kinds")
-    # One pass: a column at a time would touch every row for each.
-    numbers[filled:stop] = np.stack(columns).T
-    return stop
-
-
-def values_of(column: pa.Array) -> NDArray[np.float64]:
-    """The values of a float64 Arrow array, NaN where it has none."""
-    values = np.frombuffer(column.buffers()[1], np.float64, len(column), 8 * column.offset)
-    if column.null_count == 0:
-        return values
-    missing = np.unpackbits(np.frombuffer(column.buffers()[0], np.uint8), bitorder="little") == 0
-    return np.where(missing[column.offset : column.offset + len(column)], np.nan, values)

@@ -38,7 +38,7 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """A remark on the store: how bad, where (recording, feature set, split), and what."""
 
     level: Level
@@ -80,7 +80,7 @@ class LabelCounts:
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """Counts and findings of `check`; `frame_rates` maps frames per second to recordings, `folds` a
     fold to its labelled recordings."""
 
@@ -92,7 +92,7 @@ class Report:
     labels: tuple[LabelCounts, ...]
     feature_sets: tuple[dict[str, object], ...]
     folds: dict[int, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[AuditFinding, ...]
 
     def count(self, level: Level) -> int:
         """Findings of one level."""
@@ -103,21 +103,23 @@ def quiet(feature_set: str) -> None:
     """The progress callback that shows nothing; it is called before each feature set is read."""
 
 
-def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
+def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     """Audit the whole store; reads every value once. Findings come errors first."""
     manifest = read_json(store.path / "manifest.json")
-    findings = [Finding("warning", "import", text) for text in manifest["warnings"]]
+    findings = [AuditFinding("warning", "import", text) for text in manifest["warnings"]]
     findings += _changes(store)
     findings += leaks(store)
     findings += _label_findings(store)
     findings += _recording_findings(store)
     findings += _video_findings(store, manifest.get("notes", {}))
+    # The one pass over all values serves columns, content hashes and copies alike.
     frames = FrameHashes(np.zeros(store.frames, np.uint64))
     for name in store.feature_sets:
         progress(name)
         findings += _feature_findings(store, name, frames)
     for copy in copied_recordings(store, frames.values):
-        findings.append(Finding("error" if copy.leaks else "warning", copy.where, copy.text))
+        findings.append(AuditFinding("error" if copy.leaks else "warning", copy.where, copy.text))
+    # The sort is stable: within a level findings stay in the order of the checks.
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     labels = []
     for split in SPLITS:
@@ -125,7 +127,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> Report:
             labels += [_count_labels(store, split, index) for index in range(len(DIMENSIONS))]
     rates = Counter(recording.frames_per_second for recording in store.recordings)
     folds = Counter(recording.fold for recording in store.labelled)
-    return Report(
+    return AuditReport(
         store=str(store.path),
         name=store.name,
         label_range=store.label_range,
@@ -190,7 +192,7 @@ def _count_labels(store: Store, split: str, index: int) -> LabelCounts:
     )
 
 
-def _changes(store: Store) -> Iterator[Finding]:
+def _changes(store: Store) -> Iterator[AuditFinding]:
     """Recordings and annotations that are not what was imported, by their hashes."""
     rows = []
     for recording in store.recordings:
@@ -206,15 +208,15 @@ def _changes(store: Store) -> Iterator[Finding]:
         yield _changed("annotations")
 
 
-def _changed(where: str) -> Finding:
+def _changed(where: str) -> AuditFinding:
     text = (
         "values on the disk are not those that were imported (content hash differs); import the "
         "data again"
     )
-    return Finding("error", where, text)
+    return AuditFinding("error", where, text)
 
 
-def leaks(store: Store) -> Iterator[Finding]:
+def leaks(store: Store) -> Iterator[AuditFinding]:
     """A subject in two splits or folds leaks; persons of one video in two splits share its sound
     and place.
 
@@ -227,11 +229,11 @@ def leaks(store: Store) -> Iterator[Finding]:
     for kind, level, hint, _ in kinds:
         for name, splits in _in_several(store.recordings, kind, "split"):
             listed = " and ".join(split for split in SPLITS if split in splits)
-            yield Finding(level, f"{kind} {name}", f"stands in {listed}; {hint}")
+            yield AuditFinding(level, f"{kind} {name}", f"stands in {listed}; {hint}")
     for kind, _, _, hint in kinds:
         for name, folds in _in_several(store.labelled, kind, "fold"):
             listed = ", ".join(map(str, sorted(folds)))
-            yield Finding("warning", f"{kind} {name}", f"stands in folds {listed}; {hint}")
+            yield AuditFinding("warning", f"{kind} {name}", f"stands in folds {listed}; {hint}")
 
 
 def _in_several(
@@ -248,12 +250,13 @@ def _in_several(
             yield name, parts[name]
 
 
-def _label_findings(store: Store) -> Iterator[Finding]:
+def _label_findings(store: Store) -> Iterator[AuditFinding]:
     for split in ("train", "validation"):
         if not store.split(split):
             text = "no recording is in this split, so the official split can't be searched"
-            yield Finding("warning", split, text)
+            yield AuditFinding("warning", split, text)
     low, high = store.label_range
+    # Labels are kept in float32, so the range's ends may be rounded.
     slack = ROUNDING * max(abs(low), abs(high), high - low)
     for recording in store.recordings:
         where = f"recording {recording.name}"
@@ -261,7 +264,9 @@ def _label_findings(store: Store) -> Iterator[Finding]:
         labelled = pair[~np.isnan(pair).all(axis=1)]
         if not len(labelled):
             if recording.split != "test":
-                yield Finding("warning", where, f"in {recording.split}, but has no labelled frame")
+                yield AuditFinding(
+                    "warning", where, f"in {recording.split}, but has no labelled frame"
+                )
             continue
         for index, dimension in enumerate(DIMENSIONS):
             lowest = float(np.nanmin(labelled[:, index]))
@@ -271,14 +276,14 @@ def _label_findings(store: Store) -> Iterator[Finding]:
                     f"{dimension} runs from {exact(lowest)} to {exact(highest)}, outside the range "
                     f"[{exact(low)}, {exact(high)}]"
                 )
-                yield Finding("error", where, text)
+                yield AuditFinding("error", where, text)
             if len(labelled) > 1 and lowest == highest:
                 frames = counted(len(labelled), "labelled frame")
                 text = f"{dimension} is {lowest:g} in all {frames}; its own CCC is undefined"
-                yield Finding("warning", where, text)
+                yield AuditFinding("warning", where, text)
 
 
-def _recording_findings(store: Store) -> Iterator[Finding]:
+def _recording_findings(store: Store) -> Iterator[AuditFinding]:
     tests = [
         recording
         for recording in store.split("test")
@@ -286,37 +291,38 @@ def _recording_findings(store: Store) -> Iterator[Finding]:
     ]
     if tests:
         text = f"{counted(len(tests), 'test recording')} with labels; no training reads them"
-        yield Finding("note", "test", text)
+        yield AuditFinding("note", "test", text)
+    # Without people two normalisations are the same, which would be searched twice.
     people = {recording.subject for recording in store.recordings}
     if len(people) == len(store.recordings) > 1:
         text = (
             "each recording has a subject of its own, so that normalise recording and subject mean "
             "the same here"
         )
-        yield Finding("note", "subjects", text)
+        yield AuditFinding("note", "subjects", text)
     broken = [recording for recording in store.recordings if recording.gaps]
     if broken:
         gaps = counted(sum(len(recording.gaps) for recording in broken), "gap")
         text = f"{gaps} in {counted(len(broken), 'recording')}, the first in {broken[0].name}"
-        yield Finding("note", "time", text)
+        yield AuditFinding("note", "time", text)
     for recording in store.recordings:
         share = 1 - float(store.valid[recording.span].mean())
         if share > 0.5:
             text = (
                 f"{share:.0%} of its frames have no face and stand for their nearest frame with one"
             )
-            yield Finding("warning", f"recording {recording.name}", text)
+            yield AuditFinding("warning", f"recording {recording.name}", text)
 
 
-def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[Finding]:
+def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[AuditFinding]:
     columns = audit_columns(store, name, frames)
     where = f"feature set {name}"
     if columns.hash != store.feature_sets[name].hash:
         yield _changed(where)
     for text in columns.not_finite():
-        yield Finding("error", where, text)
+        yield AuditFinding("error", where, text)
     for text in columns.dirt():
-        yield Finding("warning", where, text)
+        yield AuditFinding("warning", where, text)
 
 
 # Videos: notes that an extraction keeps in the manifest; there are none where a store was imported.
@@ -325,24 +331,27 @@ Notes = dict[str, Any]
 Remark = tuple[float, str]  # how far away it is from what is expected, and the text
 
 
-def _video_findings(store: Store, notes: dict[str, Notes]) -> Iterator[Finding]:
+def _video_findings(store: Store, notes: dict[str, Notes]) -> Iterator[AuditFinding]:
     """Lengths that differ, rates, silence, missing faces; of each kind the worst recordings."""
     if not notes:
         return
     for kind in (_silence, _sound_length, _annotation_length, _declared_rate, _varying_rate):
         remarks = [(kind(entry), name) for name, entry in notes.items()]
         worst = [(remark, name) for remark, name in remarks if remark is not None]
+        # The farthest from what is expected first, then by name.
         worst.sort(key=lambda pair: (-pair[0][0], pair[1]))
         for (_, text), name in worst[:VIDEOS_SHOWN]:
-            yield Finding("warning", f"recording {name}", text)
+            yield AuditFinding("warning", f"recording {name}", text)
         if len(worst) > VIDEOS_SHOWN:
             (_, text), name = worst[VIDEOS_SHOWN]
-            more = len(worst) - VIDEOS_SHOWN
-            yield Finding("note", "videos", f"{more} more recordings of the kind of {name}: {text}")
+            count = len(worst) - VIDEOS_SHOWN
+            yield AuditFinding(
+                "note", "videos", f"{count} more recordings of the kind of {name}: {text}"
+            )
     faceless = int((~store.valid).sum())
     share = faceless / max(1, store.frames)
     text = f"{faceless:,} of {store.frames:,} frames have no face ({share:.1%})"
-    yield Finding("note", "videos", text)
+    yield AuditFinding("note", "videos", text)
 
 
 def _silence(entry: Notes) -> Remark | None:

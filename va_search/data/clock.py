@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats, Indexes
 from va_search.data.column_names import unit_of
 from va_search.data.problems import exact
 from va_search.data.readers import wrong_rows
@@ -41,12 +41,12 @@ RATE_APART = 0.005
 """Share by which the rate of times may lie away from the recording's before it is told."""
 MOST_DIGITS = 9
 
-Times = NDArray[np.float64]
-Frames = NDArray[np.int64]
+Times = Floats
+Frames = Indexes
 
 
 @dataclass(frozen=True)
-class Clock:
+class TimeColumn:
     """The time column of a source: its name, and its unit if it is declared or in the name; None:
     the rate decides."""
 
@@ -55,7 +55,7 @@ class Clock:
 
 
 def find_gaps(
-    file: Path, times: Times, rate: float, clock: Clock
+    file: Path, times: Times, rate: float, clock: TimeColumn
 ) -> tuple[tuple[int, ...], list[str]]:
     """Frames before which time jumps by more than 1.5 frame intervals, and remarks.
 
@@ -66,7 +66,9 @@ def find_gaps(
     steps = np.diff(times)
     if not steps.size:
         return (), []
+    # Steps over a gap say nothing of the rate.
     regular = steps[steps <= GAP * np.median(steps)]
+    # A declared unit is believed, and then held against the rate.
     unit = clock.unit or _confirm_unit(file, clock.column, times, regular, rate)
     remarks: list[str] = []
     interval = 1.0
@@ -98,8 +100,10 @@ def _confirm_unit(file: Path, column: str, times: Times, regular: Times, rate: f
     """The unit of time in which regular steps are about one frame; InputError where there is none,
     or frame numbers fit too."""
     step = float(regular.mean())
+    # The unit in which a step is nearest to a frame, as a ratio.
     unit = min(PER_SECOND, key=lambda name: abs(np.log(step * rate / PER_SECOND[name])))
     ratio = step * rate / PER_SECOND[unit]
+    # Whole numbers in steps of 1 are frame numbers at any rate, unless the rate itself is 1.
     steps_by_1 = abs(np.median(np.diff(times)) - 1) < TOLERANCE
     if steps_by_1 and np.array_equal(times, np.floor(times)) and abs(ratio - 1) > TOLERANCE:
         raise InputError(
@@ -163,7 +167,7 @@ def _compare_rates(
 
 
 @dataclass(frozen=True)
-class FrameTimes:
+class RecordingTimes:
     """The times of a recording's frames, (frames,), in `unit`: seconds to nanoseconds, or frames.
 
     `column` is the store's time column, whose own values are taken as they are; None where the
@@ -175,7 +179,7 @@ class FrameTimes:
     column: str | None = None
 
     @classmethod
-    def of_store(cls, times: Times, column: str, frames_per_second: float) -> FrameTimes:
+    def of_store(cls, times: Times, column: str, frames_per_second: float) -> RecordingTimes:
         """The store's own times; their unit is the one in which they step nearest to the rate."""
         step = _median_step(times, default=1.0 / frames_per_second)
         intervals = {unit: count / frames_per_second for unit, count in PER_SECOND.items()}
@@ -184,7 +188,7 @@ class FrameTimes:
         return cls(times, unit, frames_per_second, column)
 
     @classmethod
-    def of_rate(cls, frames: int, frames_per_second: float) -> FrameTimes:
+    def of_rate(cls, frames: int, frames_per_second: float) -> RecordingTimes:
         """Frame i at i / frames_per_second seconds."""
         return cls(np.arange(frames) / frames_per_second, "seconds", frames_per_second)
 
@@ -205,7 +209,7 @@ def _median_step(times: Times, default: float) -> float:
     return max(float(np.median(np.diff(np.sort(times)))), 1e-12)
 
 
-def frames_at(file: Path, column: str, row_times: Times, known: FrameTimes) -> Frames:
+def frames_at(file: Path, column: str, row_times: Times, known: RecordingTimes) -> Frames:
     """(rows,) the frame of each row by its time; InputError where a time is no frame's, or stands
     twice.
 
@@ -213,6 +217,7 @@ def frames_at(file: Path, column: str, row_times: Times, known: FrameTimes) -> F
     row is a frame's."""
     readings: dict[bytes, tuple[str, Frames]] = {}
     errors: list[InputError] = []
+    # Two units may give the same frames (a recording of one frame): only other frames contradict.
     for unit, factor in _possible_units(column, row_times, known):
         try:
             frames = _nearest_frames(file, column, row_times, factor, known)
@@ -234,12 +239,13 @@ def frames_at(file: Path, column: str, row_times: Times, known: FrameTimes) -> F
 
 
 def _possible_units(
-    column: str, row_times: Times, known: FrameTimes
+    column: str, row_times: Times, known: RecordingTimes
 ) -> Iterator[tuple[str, float]]:
     """(unit, factor to the frames' unit), the likeliest first."""
     if column == known.column:
         yield known.unit, 1.0
         return
+    # A factor turns the row's unit into the frames' unit.
     factors = {unit: known.units_per_second / count for unit, count in PER_SECOND.items()}
     if known.unit in factors:
         factors[known.unit] = 1.0
@@ -249,6 +255,7 @@ def _possible_units(
         return
     distinct = np.unique(row_times[np.isfinite(row_times)])
     step = _median_step(distinct, default=1.0)
+    # Without a unit in the name all are tried, the likeliest first: its error is the one told.
     units = sorted(factors, key=lambda unit: abs(np.log(step * factors[unit] / known.interval)))
     if known.unit == "frames":
         units.insert(0, "frames")
@@ -261,12 +268,15 @@ def _possible_units(
 
 
 def _nearest_frames(
-    file: Path, column: str, row_times: Times, factor: float, known: FrameTimes
+    file: Path, column: str, row_times: Times, factor: float, known: RecordingTimes
 ) -> Frames:
     """(rows,) the frame of each row, whose times times `factor` are in the frames' unit."""
+    # The store's own times need not be in order: frames are found among sorted ones.
     order = np.argsort(known.times, kind="stable")
     ordered = known.times[order]
+    # From here on all times are in the frames' unit.
     times = row_times * factor
+    # The two neighbours of each time, and the nearer of them.
     right = np.clip(np.searchsorted(ordered, times), 1, max(len(ordered) - 1, 1))
     candidates = np.stack([right - 1, np.minimum(right, len(ordered) - 1)])
     nearer = np.abs(ordered[candidates] - times).argmin(axis=0)
@@ -282,6 +292,7 @@ def _nearest_frames(
             f"{strange.more}; the recording has {len(known.times)} frames from "
             f"{known.times.min():g} to {known.times.max():g}{_describe(row_times, column, known)}"
         )
+    # All rows but the first of each frame.
     is_repeated = np.ones(len(frames), dtype=bool)
     is_repeated[np.unique(frames, return_index=True)[1]] = False
     if repeated := wrong_rows(file, is_repeated):
@@ -292,7 +303,7 @@ def _nearest_frames(
     return frames
 
 
-def _reach(row_times: Times, times: Times, factor: float, known: FrameTimes) -> Times:
+def _reach(row_times: Times, times: Times, factor: float, known: RecordingTimes) -> Times:
     """(rows,) how far a row's time may lie from its frame's, in the frames' unit.
 
     `row_times` are as written, `times` the same in the frames' unit."""
@@ -301,6 +312,7 @@ def _reach(row_times: Times, times: Times, factor: float, known: FrameTimes) -> 
     if known.column is not None:
         rounding = max(rounding, 0.5 * 10.0 ** -_digits(known.times))
         drift = np.zeros(len(times))
+    # A time is as exact as its last digit, and as the rate from which the frames' times come.
     reach = max(SAME_TIME * known.interval, rounding * 1.001) + drift
     return np.minimum(reach, FARTHEST * known.interval)
 
@@ -315,7 +327,7 @@ def _digits(values: Times, *, most: int = MOST_DIGITS, exactly: bool = False) ->
     return most
 
 
-def _describe(row_times: Times, column: str, known: FrameTimes) -> str:
+def _describe(row_times: Times, column: str, known: RecordingTimes) -> str:
     """Unit and rate of the frames, and the rate of the rows where it is another."""
     unit = "" if known.unit == "frames" else f" {known.unit}"
     text = f"{unit} at {known.frames_per_second:g} frames per second"
@@ -340,6 +352,7 @@ def rate_of(row_times: Times, frames: Frames, column: str) -> float | None:
     if median <= 0 or not regular.any():
         return None
     # Rounded times (0.033, 0.067) are right on average.
+    # Irregular steps (pauses, dropped frames) are left out.
     interval = float(steps[regular].sum() / moves[regular].sum())
     unit = unit_of(column)
     if unit in PER_SECOND:

@@ -13,59 +13,56 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
-SPELLINGS = {
-    "seconds": ("seconds", "second", "secs", "sec", "s"),
-    "milliseconds": ("milliseconds", "millisecond", "millis", "msecs", "msec", "ms"),
-    "microseconds": (
-        "microseconds", "microsecond", "micros", "usecs", "usec", "us", "µs", "μs",
-    ),
-    "nanoseconds": ("nanoseconds", "nanosecond", "nanos", "nsecs", "nsec", "ns"),
-    "frames": ("frames", "frame"),
-}  # fmt: skip
-"""Units of a time column, as people write them."""
-UNITS = {spelling: unit for unit, spellings in SPELLINGS.items() for spelling in spellings}
 
-FRAME = set(SPELLINGS["frames"])
-TIME_UNITS = set(UNITS) - FRAME
-IMAGE = {"image", "images", "img", "imgs", "picture", "photo", "crop", "jpg", "png"}
-FILE = {"file", "files", "name", "names", "path", "location", "url"}
-RECORDING = {
-    "recording", "recordings", "video", "videos", "vid", "clip", "movie", "session",
-    "sequence",
-}  # fmt: skip
-SUBJECT = {"subject", "participant"}
-PERSON = SUBJECT | {"person", "speaker"}
-TRACK = {"face", "track", "person"}
-TIME = {
-    "time", "times", "timestamp", "timestamps", "stamp", "clock", "timecode", "pts",
-    "datetime", "onset", "t", "ts",
-}  # fmt: skip
-ENDS = {"start", "begin", "end", "stop", "onset"}
-TIME_QUALIFIERS = {
-    "in", "mid", "middle", "center", "centre", "elapsed", "relative", "rel", "abs", "absolute",
-    "since", "from", "the", "of", "media", "audio", "video", "frame", "daq", "sample", "unix",
-    "epoch", "utc", "local", "system", "stream", "recording", "clip", "window", "segment",
-}  # fmt: skip
-NUMBERING = {
-    "id", "ids", "index", "idx", "ix", "number", "num", "no", "nr", "n", "count", "counter",
-}  # fmt: skip
-ROW = {"row", "rows", "line", "lines", "index", "idx", "id", "ids", "key"}
-SUCCESS = {"success", "valid", "detected"}
-CONFIDENCE = {"confidence", "conf"}
-FACE_QUALIFIERS = {"is", "has", "face", "detection", "ok"}
-PART = {"segment", "chunk", "split", "fold", "partition", "subset", "fps"}
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+SPELLINGS = {
+    "seconds": "seconds second secs sec s",
+    "milliseconds": "milliseconds millisecond millis msecs msec ms",
+    "microseconds": "microseconds microsecond micros usecs usec us µs μs",
+    "nanoseconds": "nanoseconds nanosecond nanos nsecs nsec ns",
+    "frames": "frames frame",
+}
+"""Units of a time column, as people write them."""
+UNITS: dict[str, str] = {}
+"""The unit of each spelling."""
+for _unit, _spellings in SPELLINGS.items():
+    UNITS |= dict.fromkeys(_spellings.split(), _unit)
+
+FRAME = _words(SPELLINGS["frames"])
+TIME_UNITS = frozenset(UNITS) - FRAME
+IMAGE = _words("image images img imgs picture photo crop jpg png")
+FILE = _words("file files name names path location url")
+RECORDING = _words("recording recordings video videos vid clip movie session sequence")
+SUBJECT = _words("subject participant")
+PERSON = SUBJECT | _words("person speaker")
+TRACK = _words("face track person")
+TIME = _words("time times timestamp timestamps stamp clock timecode pts datetime onset t ts")
+ENDS = _words("start begin end stop onset")
+TIME_QUALIFIERS = _words(
+    "in mid middle center centre elapsed relative rel abs absolute since from the of media audio "
+    "video frame daq sample unix epoch utc local system stream recording clip window segment"
+)
+NUMBERING = _words("id ids index idx ix number num no nr n count counter")
+ROW = _words("row rows line lines index idx id ids key")
+SUCCESS = _words("success valid detected")
+CONFIDENCE = _words("confidence conf")
+FACE_QUALIFIERS = _words("is has face detection ok")
+PART = _words("segment chunk split fold partition subset fps")
 ROW_NUMBERS = re.compile(
     r"|#|Unnamed: \d+(_level_\d+)?|__index_level_\d+__|level_\d+|\.\.\.\d+|X\.\d+"
 )
 """How pandas and R write row numbers that have no name."""
 
-VOCABULARY = set().union(
+VOCABULARY = frozenset().union(
     FRAME, IMAGE, FILE, RECORDING, PERSON, TRACK, TIME, ENDS, TIME_QUALIFIERS, TIME_UNITS,
     NUMBERING, ROW, SUCCESS, CONFIDENCE, FACE_QUALIFIERS, PART,
 )  # fmt: skip
-RULES: tuple[tuple[str, set[str], set[str]], ...] = (
-    ("clocks", TIME | TIME_UNITS - {"s", "us", "ns"}, TIME | ENDS | TIME_QUALIFIERS | TIME_UNITS),
-    ("clocks", ENDS, ENDS | TIME_UNITS | {"segment", "window"}),
+RULES: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
+    ("clocks", TIME | TIME_UNITS - _words("s us ns"), TIME | ENDS | TIME_QUALIFIERS | TIME_UNITS),
+    ("clocks", ENDS, ENDS | TIME_UNITS | _words("segment window")),
     ("parts", ENDS, ENDS | FRAME | NUMBERING),
     ("frames", FRAME, FRAME | NUMBERING | RECORDING | IMAGE | FILE),
     ("success", SUCCESS, SUCCESS | FACE_QUALIFIERS),

@@ -13,8 +13,8 @@ import hashlib
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats, Values
 from va_search.data.copies import FrameHashes
 from va_search.data.problems import exact
 from va_search.data.store import Store
@@ -30,9 +30,6 @@ annotation so closely."""
 LEAST_LABELLED = 10
 """Labelled frames from which a correlation says something."""
 
-Floats = NDArray[np.float64]
-Values = NDArray[np.floating]
-
 
 def audit_columns(store: Store, name: str, frames: FrameHashes) -> ColumnAudit:
     """Audit feature set `name`: a sample for median and MAD, then every value once, chunk by chunk.
@@ -45,6 +42,7 @@ def audit_columns(store: Store, name: str, frames: FrameHashes) -> ColumnAudit:
     sha = hashlib.sha256(f"{dim}:{values.dtype}".encode())
     frames.begin(dim)
     rows = max(1, CHUNK_VALUES // dim)
+    # Chunks end with their recording, since lowest and highest values are kept by recording.
     for index, recording in enumerate(store.recordings):
         for start in range(recording.start, recording.stop, rows):
             block = values[start : min(start + rows, recording.stop)]
@@ -104,6 +102,7 @@ class ColumnAudit:
             is_new = (self.not_finite_in < 0) & ~finite.all(axis=0)
             self.not_finite_in[is_new] = index
             block = np.where(finite, block, self.median)
+        # Extremes first: most chunks have no outlier, and distances cost a pass.
         low, high = block.min(axis=0).astype(np.float64), block.max(axis=0).astype(np.float64)
         self.low[index] = np.minimum(self.low[index], low)
         self.high[index] = np.maximum(self.high[index], high)
@@ -116,6 +115,7 @@ class ColumnAudit:
         spread = self.mad > 0
         distance = np.abs(block - self.median)
         self.outlying += ((distance > OUTLIER * self.mad) & spread).sum(axis=0)
+        # The farthest value of each column, kept if no earlier chunk has a farther one.
         rows, columns = distance.argmax(axis=0), np.arange(block.shape[1])
         farthest = np.zeros(block.shape[1])
         np.divide(distance[rows, columns], self.mad, out=farthest, where=spread)
@@ -171,14 +171,14 @@ class ColumnAudit:
         dead."""
         if (self.low.min(axis=0) == self.high.max(axis=0)).all():
             return
-        still = (self.low == self.high).all(axis=1)
+        is_constant = (self.low == self.high).all(axis=1)
         names = []
-        for recording, is_still in zip(self.recordings, still.tolist(), strict=True):
-            if is_still and recording.frames > 1:
+        for recording, is_missing in zip(self.recordings, is_constant.tolist(), strict=True):
+            if is_missing and recording.frames > 1:
                 names.append(recording.name)
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            shown = ", ".join(names[:SHOWN]) + more
+            hidden = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            shown = ", ".join(names[:SHOWN]) + hidden
             yield f"missing or a dead sensor: no value changes in recording {shown}"
 
     def _outliers(self) -> Iterator[str]:
@@ -232,6 +232,7 @@ class LabelCopies:
         if self.pooled.count < LEAST_LABELLED:
             return []
         pooled = self.pooled.correlation()
+        # In other units in each recording, a copy has r = 1 there and any r over all.
         is_copy = np.abs(pooled) >= COPY
         in_each = ~np.isnan(pooled) & (self.weakest >= COPY) & (self.compared >= 2)
         copies = []
@@ -273,8 +274,9 @@ class _Sums:
         covariance = self.xy / count - np.outer(self.x, self.y) / count**2
         spread_x = np.maximum(self.xx / count - (self.x / count) ** 2, 0.0)
         spread_y = np.maximum(self.yy / count - (self.y / count) ** 2, 0.0)
+        # Rounding leaves a little spread of a constant: it counts as none.
         still_x = spread_x <= 1e-12 * self.xx / count
         still_y = spread_y <= 1e-12 * self.yy / count
         scale = np.sqrt(np.outer(spread_x, spread_y))
-        still = still_x[:, None] | still_y[None, :] | (scale == 0)
-        return np.where(still, np.nan, covariance / np.where(still, 1.0, scale))
+        is_constant = still_x[:, None] | still_y[None, :] | (scale == 0)
+        return np.where(is_constant, np.nan, covariance / np.where(is_constant, 1.0, scale))

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.arrays import Indexes, Values
 from va_search.data.store import Recording, Store
 
 WINDOW = 16
@@ -26,7 +27,6 @@ LEAKING_SHARE = 0.25
 beginning, such as a title or the same words of a synthetic voice, is less."""
 
 Hashes = NDArray[np.uint64]
-Indexes = NDArray[np.int64]
 
 
 class FrameHashes:
@@ -42,13 +42,13 @@ class FrameHashes:
         numbers = self._random.integers(0, 2**63, dim, dtype=np.uint64)
         self._factors = numbers * np.uint64(2) + np.uint64(1)
 
-    def add(self, start: int, block: NDArray[np.floating]) -> None:
+    def add(self, start: int, block: Values) -> None:
         """Add a block (n, dim) that begins at frame `start` of the store."""
         bits = np.ascontiguousarray(block).view(f"u{block.dtype.itemsize}")
         self.values[start : start + len(block)] += bits.astype(np.uint64) @ self._factors
 
 
-class Run(NamedTuple):
+class SharedRun(NamedTuple):
     """Frames that two recordings share: how many, and where they begin in each."""
 
     frames: int
@@ -56,7 +56,7 @@ class Run(NamedTuple):
     other_begin: int
 
 
-Pairs = dict[tuple[int, int], Run]
+Pairs = dict[tuple[int, int], SharedRun]
 """Indexes of two recordings -> the longest run that they share."""
 
 
@@ -77,6 +77,7 @@ def copied_recordings(store: Store, hashes: Hashes) -> Iterator[Copy]:
     for pair, run in pairs.items():
         if _leaks(store.recordings[pair[0]], store.recordings[pair[1]], run):
             leaking.add(pair)
+    # What leaks first, then the longest run.
     order = sorted(pairs, key=lambda pair: (pair not in leaking, -pairs[pair].frames, pair))
     for pair in order[:PAIRS_SHOWN]:
         a, b = (store.recordings[index] for index in pair)
@@ -84,13 +85,13 @@ def copied_recordings(store: Store, hashes: Hashes) -> Iterator[Copy]:
         if not _have_same_labels(store, a, b, pairs[pair]):
             text += ", with other labels"
         yield Copy(pair in leaking, f"recordings {a.name} and {b.name}", text)
-    more = Counter(pair in leaking for pair in order[PAIRS_SHOWN:])
+    hidden = Counter(pair in leaking for pair in order[PAIRS_SHOWN:])
     for leaks in (True, False):
-        if more[leaks]:
-            yield Copy(leaks, "recordings", f"{more[leaks]} more pairs share frames")
+        if hidden[leaks]:
+            yield Copy(leaks, "recordings", f"{hidden[leaks]} more pairs share frames")
 
 
-def _leaks(a: Recording, b: Recording, run: Run) -> bool:
+def _leaks(a: Recording, b: Recording, run: SharedRun) -> bool:
     """True where two recordings are in two splits and share a good part of the shorter one."""
     return a.split != b.split and run.frames >= LEAKING_SHARE * min(a.frames, b.frames)
 
@@ -107,7 +108,7 @@ def _whole_copies(store: Store, hashes: Hashes) -> Pairs:
             continue
         earlier = index_of.setdefault(own.tobytes(), index)
         if earlier != index and (changes > 1 or recording.frames == 1):
-            pairs[earlier, index] = Run(recording.frames, 0, 0)
+            pairs[earlier, index] = SharedRun(recording.frames, 0, 0)
     return pairs
 
 
@@ -120,20 +121,21 @@ def _shared_runs(store: Store, hashes: Hashes) -> Pairs:
     _, starts, sizes = np.unique(window_hashes[order], return_index=True, return_counts=True)
     is_first = np.zeros(len(order), dtype=bool)
     is_first[starts] = True
-    firsts = np.repeat(order[starts], sizes - 1)
-    others = order[~is_first]
-    apart = owners[firsts] != owners[others]
+    originals = np.repeat(order[starts], sizes - 1)
+    copies = order[~is_first]
+    apart = owners[originals] != owners[copies]
     if not apart.any():
         return {}
-    firsts, others = firsts[apart], others[apart]
+    originals, copies = originals[apart], copies[apart]
     # Windows of two recordings at one distance are one run.
-    keys = np.stack([owners[firsts], owners[others], begins[others] - begins[firsts]], axis=1)
+    keys = np.stack([owners[originals], owners[copies], begins[copies] - begins[originals]], axis=1)
     unique, run_of, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+    # The run begins at its earliest window and is as long as its windows reach.
     earliest = np.full(len(unique), np.iinfo(np.int64).max)
-    np.minimum.at(earliest, run_of.ravel(), begins[firsts])
+    np.minimum.at(earliest, run_of.ravel(), begins[originals])
     pairs: Pairs = {}
     for (a, b, distance), count, begin in zip(unique.tolist(), counts, earliest, strict=True):
-        run = Run(
+        run = SharedRun(
             frames=int(count) + WINDOW - 1,
             begin=int(begin) - store.recordings[a].start,
             other_begin=int(begin) + distance - store.recordings[b].start,
@@ -149,6 +151,7 @@ def _windows(store: Store, hashes: Hashes) -> tuple[Hashes, Indexes, Indexes]:
         return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64)
     # Mixed, so that frames in another order are no equal window.
     mixed = hashes ^ (hashes >> np.uint64(29))
+    # A rolling polynomial over each window's frames, for all windows at once.
     total = np.zeros(count, np.uint64)
     factor = np.uint64(0x9E3779B97F4A7C15)
     for step in range(WINDOW):
@@ -162,7 +165,7 @@ def _windows(store: Store, hashes: Hashes) -> tuple[Hashes, Indexes, Indexes]:
     return total[begins], begins, owner[begins]
 
 
-def _describe(a: Recording, b: Recording, run: Run) -> str:
+def _describe(a: Recording, b: Recording, run: SharedRun) -> str:
     """The frames that two recordings share, and the splits that they are in."""
     if run.frames == a.frames == b.frames:
         extent = f"the same recording under two names: all {run.frames} frames have equal features"
@@ -187,11 +190,12 @@ def _describe(a: Recording, b: Recording, run: Run) -> str:
     return f"{extent} (in {a.split} and {b.split}: leakage{hint})"
 
 
-def _have_same_labels(store: Store, a: Recording, b: Recording, run: Run) -> bool:
+def _have_same_labels(store: Store, a: Recording, b: Recording, run: SharedRun) -> bool:
     """True where frames that both recordings have labelled have the same labels."""
+    # A run may reach over the end of the shorter recording by a window's length.
     labels = store.annotations[a.start + run.begin : a.stop][: run.frames]
-    others = store.annotations[b.start + run.other_begin : b.stop][: run.frames]
-    length = min(len(labels), len(others))
-    labels, others = labels[:length], others[:length]
-    both = ~np.isnan(labels) & ~np.isnan(others)
-    return np.array_equal(labels[both], others[both])
+    other_labels = store.annotations[b.start + run.other_begin : b.stop][: run.frames]
+    length = min(len(labels), len(other_labels))
+    labels, other_labels = labels[:length], other_labels[:length]
+    both = ~np.isnan(labels) & ~np.isnan(other_labels)
+    return np.array_equal(labels[both], other_labels[both])

@@ -22,9 +22,8 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-from numpy.typing import NDArray
 
-from va_search.data.array_readers import add_rows, allocate, values_of
+from va_search.data.arrays import Floats, add_rows, allocate, values_of
 from va_search.data.problems import PROBLEMS_OF_A_FILE, and_more, first_few
 from va_search.errors import InputError, counted
 from va_search.files import check_regular
@@ -60,7 +59,7 @@ class CsvReader:
         """Names of the columns, without surrounding spaces."""
         return _read_head(file).names
 
-    def numbers(self, file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
+    def numbers(self, file: Path, columns: Sequence[str]) -> Floats:
         """(rows, len(columns)), NaN for missing values; InputError for text in a column, ragged or
         empty lines. Memory is that of the result and a block of rows."""
         head = _read_head(file)
@@ -123,9 +122,9 @@ class CsvReader:
         lines = list(itertools.islice(_find_empty_lines(file), 1_000_000))
         if not lines:
             return []
-        more = and_more(len(lines) - 1)
+        count = and_more(len(lines) - 1)
         return [
-            f"{file}:{lines[0]}: empty line{more}; every row is a frame, so those behind it would "
+            f"{file}:{lines[0]}: empty line{count}; every row is a frame, so those behind it would "
             "shift: remove it"
         ]
 
@@ -197,6 +196,7 @@ def _read_head(file: Path) -> _Head:
 def _find_separator(header: str, lines: list[str]) -> str:
     """The separator that cuts the header into columns; where several do, the one that cuts the rows
     alike."""
+    # A comma inside of a cell must not win against the separator that all rows agree on.
     candidates = []
     for separator in SEPARATORS:
         columns = _count_cells(header, separator)
@@ -246,6 +246,7 @@ def _find_empty_lines(file: Path) -> Iterator[int]:
     ):
         end = _end_of_rows(handle, one_column=len(head.names) == 1)
         line, counted_to = 1, 0
+        # Line ends before each match are counted once, in the order of the file.
         for match in empty.finditer(content, 0, min(end + 1, len(content))):
             if match.end() >= end:
                 return
@@ -275,6 +276,7 @@ def _end_of_rows(handle: BinaryIO, *, one_column: bool) -> int:
     line may be a missing value, so only the last line end is left out."""
     size = handle.seek(0, os.SEEK_END)
     handle.seek(max(0, size - (1 << 16)))
+    # 64 KiB are enough: an empty line takes a byte or two.
     tail = handle.read()
     content = tail.removesuffix(b"\n").removesuffix(b"\r")
     if not one_column:
@@ -303,8 +305,9 @@ class _LimitedFile:
         self.closed = True
 
 
-def _parse(file: Path, head: _Head, columns: Sequence[str], block: int) -> NDArray[np.float64]:
+def _parse(file: Path, head: _Head, columns: Sequence[str], block: int) -> Floats:
     """Arrow's parser, block by block into one array; ArrowInvalid where it can't read a cell."""
+    # Spaces around a missing value are part of its spelling for Arrow.
     spellings: tuple[str, ...] = FREQUENT
     if len(columns) <= FEW_COLUMNS:
         spaces = [" " * count for count in range(1, 9)]
@@ -318,6 +321,7 @@ def _parse(file: Path, head: _Head, columns: Sequence[str], block: int) -> NDArr
         use_threads=False, column_names=head.names, skip_rows=head.lines, block_size=block
     )
     parse = pyarrow.csv.ParseOptions(delimiter=head.separator, ignore_empty_lines=False)
+    # The size is known before parsing: blocks are copied into one array, which is never grown.
     with open(file, "rb") as handle:
         end = _end_of_rows(handle, one_column=len(head.names) == 1)
         # The header's own line end makes up for the last row's.
@@ -342,7 +346,7 @@ def _count_line_ends(handle: BinaryIO, end: int) -> int:
     return count
 
 
-def _parse_cell_by_cell(file: Path, head: _Head, columns: Sequence[str]) -> NDArray[np.float64]:
+def _parse_cell_by_cell(file: Path, head: _Head, columns: Sequence[str]) -> Floats:
     """As `_parse`; InputError naming empty and ragged lines and each column with text."""
     index_of = {name: index for index, name in enumerate(head.names)}
     indexes = [index_of[name] for name in columns]
@@ -351,6 +355,7 @@ def _parse_cell_by_cell(file: Path, head: _Head, columns: Sequence[str]) -> NDAr
     texts: dict[int, tuple[int, str]] = {}  # the first of each column: its line and cell
     text_counts: Counter[int] = Counter()
     numbers = array("d")
+    # Problems of all rows are counted, and the first of each kind is told.
     for line, cells in csv_rows(file):
         if len(cells) != len(head.names):
             ragged.append((line, len(cells)))
@@ -365,9 +370,9 @@ def _parse_cell_by_cell(file: Path, head: _Head, columns: Sequence[str]) -> NDAr
     if ragged:
         problems.append(_ragged_problem(file, ragged, len(head.names)))
     for index, (line, cell) in sorted(texts.items()):
-        more = and_more(text_counts[index] - 1)
+        count = and_more(text_counts[index] - 1)
         problems.append(
-            f"{file}:{line}: column {head.names[index]!r}: {cell!r} is not a number{more}"
+            f"{file}:{line}: column {head.names[index]!r}: {cell!r} is not a number{count}"
             f"{_hint(cell)}"
         )
     if problems:

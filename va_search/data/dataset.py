@@ -18,14 +18,14 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator, model_validator
 
-from va_search.data.clock import Clock
+from va_search.data.clock import TimeColumn
 from va_search.data.column_names import SPELLINGS, UNITS, unit_of
 from va_search.data.csv_reader import EMPTY, SEPARATORS, separator_of
 from va_search.data.draft import Source, check_sources
 from va_search.data.frame_names import MEDIA
 from va_search.data.nearby import plain
 from va_search.data.problems import NAMES_COMPARED, PROBLEMS_OF_A_FILE, listed, unknown_column
-from va_search.data.readers import read_header, read_texts
+from va_search.data.readers import TABLE_SUFFIXES, read_header, read_texts
 from va_search.document import StrictModel, read_document
 from va_search.errors import InputError, counted, nearest_name
 from va_search.files import checked_name
@@ -33,7 +33,6 @@ from va_search.metrics import DIMENSIONS
 
 REQUIRED = ("recording", "subject", "split")
 OPTIONAL = ("fold", "rows", "frames_per_second", "video", "stimulus")
-SUFFIXES = (".csv", ".parquet")
 UNNAMED_SHOWN = 20
 WHOLE = re.compile(r"(\d+)(\.0*)?")
 """A whole number, as pandas writes it too: 3 or 3.0."""
@@ -118,12 +117,12 @@ class Dataset(StrictModel):
         return self
 
     @property
-    def clock(self) -> Clock | None:
+    def clock(self) -> TimeColumn | None:
         """The time column and its unit as declared, or as the column's name has it; None without a
         time column."""
         if self.time_column is None:
             return None
-        return Clock(self.time_column, self.time_unit or unit_of(self.time_column))
+        return TimeColumn(self.time_column, self.time_unit or unit_of(self.time_column))
 
     @property
     def columns(self) -> list[str]:
@@ -264,11 +263,11 @@ class Folder:
     @property
     def tables(self) -> list[str]:
         """Names of the files that may be recordings, sorted."""
-        return [name for name in sorted(self.names) if Path(name).suffix in SUFFIXES]
+        return [name for name in sorted(self.names) if Path(name).suffix in TABLE_SUFFIXES]
 
     def files(self, name: str) -> list[str]:
         """Names of the files of a recording of this name."""
-        return [name + suffix for suffix in SUFFIXES if name + suffix in self.names]
+        return [name + suffix for suffix in TABLE_SUFFIXES if name + suffix in self.names]
 
 
 def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
@@ -313,7 +312,7 @@ def _file_of(folder: Folder, name: str) -> Path:
     files = folder.files(name)
     if len(files) == 1:
         return folder.path / files[0]
-    names = " or ".join(name + suffix for suffix in SUFFIXES)
+    names = " or ".join(name + suffix for suffix in TABLE_SUFFIXES)
     problem = "there are both; keep one"
     if not files:
         problem = f"there is none{_like_named(folder, name)}"

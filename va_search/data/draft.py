@@ -26,16 +26,25 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from va_search.data import precision
+from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
 from va_search.metrics import DIMENSIONS
 
-NAMES = pa.schema([
-    ("name", pa.string()), ("subject", pa.string()), ("video", pa.string()), ("split", pa.string()),
-    ("fold", pa.int32()), ("start", pa.int64()), ("frames", pa.int64()), ("frames_per_second", pa.float64()),
-    ("gaps", pa.list_(pa.int64())),
-])  # fmt: skip
+NAMES = pa.schema(
+    {
+        "name": pa.string(),
+        "subject": pa.string(),
+        "video": pa.string(),
+        "split": pa.string(),
+        "fold": pa.int32(),
+        "start": pa.int64(),
+        "frames": pa.int64(),
+        "frames_per_second": pa.float64(),
+        "gaps": pa.list_(pa.int64()),
+    }
+)
 
 COLUMNS_SHOWN = 3
 OTHER_SPLITS = {
@@ -44,8 +53,6 @@ OTHER_SPLITS = {
 }  # fmt: skip
 """What people write for a split that is spelled otherwise."""
 OTHER_SPLITS |= {split: split for split in SPLITS}  # in other case
-
-Values = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Part:
     features: dict[str, Values]
     annotations: Values | None = None
     times: Values | None = None
-    valid: NDArray[np.bool_] | None = None
+    valid: Flags | None = None
     gaps: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
@@ -122,6 +129,7 @@ class Draft:
         self._fingerprints = [source.fingerprint() for source in self.recordings]
         sources = [repr(source) for source in self.recordings]
         self.signature = digest([repr(description), self._fingerprints, sources])
+        # Parts can be used again when other recordings are added, but not with another description.
         self._kind = digest([repr(description)])
         if not self.already_finished():
             self._begin()
@@ -176,6 +184,7 @@ class Draft:
         coarse = []
         for name, values in part.features.items():
             cast = _cast(values, dtype, name)
+            # Told, not refused: float16 was asked for.
             if precision.is_coarse(values, cast):
                 coarse.append(name)
             if dtype == np.float32 and not np.array_equal(cast, values, equal_nan=True):
@@ -220,6 +229,7 @@ class Draft:
             kinds.update(part.tolist())
         for part in self._parts("coarse"):
             coarse.update(part.tolist())
+        # Remarks that many files share are one line with their number.
         for kind, count in kinds.items():
             texts.append(f"{kind} in {count} of {len(self.recordings)} recordings")
         for name in self.description.feature_sets:
@@ -231,11 +241,12 @@ class Draft:
             )
         return texts
 
-    def _rounded(self, name: str) -> NDArray[np.int64]:
+    def _rounded(self, name: str) -> Indexes:
         """Indexes of the columns of a feature set for which float32 is not enough."""
         rounded = list(self._parts(f"rounded.{name}"))
         if not rounded:
             return np.zeros(0, dtype=np.int64)
+        # A column may be constant in each recording and differ between them by less than float32.
         merged = precision.merged_constants(np.stack([*self._parts(f"constant.{name}")]))
         small = precision.too_small(np.stack([*self._parts(f"largest.{name}")]))
         return np.flatnonzero(np.any(rounded, axis=0) | merged | small)
@@ -260,6 +271,7 @@ class Draft:
         """Lay all parts into the store's files and move the store into place."""
         if self.already_finished():
             return Store.open(self.to)
+        # What a kill left of an earlier try is made anew.
         build = self.folder / "store"
         remove_folder(build)
         (build / "features").mkdir(parents=True)
@@ -275,6 +287,7 @@ class Draft:
         annotations_hash = hashlib.sha256(np.nan_to_num(pair, nan=1e30).tobytes()).hexdigest()
         hashes = {"recordings": digest(rows), "annotations": annotations_hash}
         self._write_manifest(build, feature_sets, hashes)
+        # The manifest is in it: from here on the store is whole.
         os.replace(build, self.to)
         remove_folder(self.folder)
         return Store.open(self.to)
@@ -283,11 +296,18 @@ class Draft:
         rows, start = [], 0
         gaps = self._parts("gaps")
         for source, times in zip(self.recordings, self._parts("times"), strict=True):
-            rows.append({
-                "name": source.name, "subject": source.subject, "video": source.video, "split": source.split,
-                "fold": source.fold, "start": start, "frames": len(times),
-                "frames_per_second": source.frames_per_second, "gaps": next(gaps).tolist(),
-            })  # fmt: skip
+            row = {
+                "name": source.name,
+                "subject": source.subject,
+                "video": source.video,
+                "split": source.split,
+                "fold": source.fold,
+                "start": start,
+                "frames": len(times),
+                "frames_per_second": source.frames_per_second,
+                "gaps": next(gaps).tolist(),
+            }
+            rows.append(row)
             start += len(times)
         return rows
 
@@ -300,6 +320,7 @@ class Draft:
             dtype = np.dtype(np.float64)
         dim = next(self._parts(f"f.{name}")).shape[1]
         scratch = build / f"{name}.scratch"
+        # The audit hashes the same bytes again: a change of this order changes every trial's id.
         sha = hashlib.sha256(f"{dim}:{dtype}".encode())
         with open(scratch, "wb") as handle:
             for values in self._parts(f"f.{name}"):
@@ -347,6 +368,7 @@ def check_sources(sources: Iterable[Source]) -> list[str]:
     positive."""
     problems: list[str] = []
     names: set[str] = set()
+    # Everything wrong is told, not only the first.
     for source in sources:
         recording = f"recording {source.name!r}"
         if source.name in names:
@@ -370,6 +392,7 @@ def _cast(values: Values, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     with np.errstate(over="ignore", under="ignore"):
         cast = np.ascontiguousarray(values, dtype=dtype)
     if dtype == np.float16:
+        # float16 ends at 65504; an infinity that was there before is the audit's business.
         lost = np.isinf(cast) & np.isfinite(values)
         if lost.any():
             largest = np.abs(values[lost]).max()
@@ -380,9 +403,7 @@ def _cast(values: Values, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     return cast
 
 
-def write_frames(
-    folder: Path, annotations: Values, times: NDArray[np.float64], valid: NDArray[np.bool_]
-) -> None:
+def write_frames(folder: Path, annotations: Values, times: Floats, valid: Flags) -> None:
     """Write a store's frames.arrow: annotations (frames, 2), times and valid (frames,)."""
     labels = dict(zip(DIMENSIONS, annotations.T, strict=True))
     table = pa.table({**labels, "time": times, "valid": valid})

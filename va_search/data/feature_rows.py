@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Flags, Values
 from va_search.data.clock import Frames
 from va_search.data.column_names import Roles, is_like_a_time, roles_of
 from va_search.data.frame_names import CROP, RecordingFrames, nearest
@@ -36,7 +36,7 @@ from va_search.errors import InputError
 COUNTER_ROWS = 10
 """From so many rows on, a column that runs in equal steps is no chance."""
 
-Rows = NDArray[np.floating]
+Rows = Values
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FrameRows:
     the file."""
 
     features: Rows
-    valid: NDArray[np.bool_]
+    valid: Flags
     remarks: tuple[str, ...] = ()
 
 
@@ -57,9 +57,9 @@ def feature_columns(file: Path) -> tuple[str, ...]:
     if roles.rows and not (roles.frames or roles.texts or roles.clocks):
         name = roles.rows[0]
         is_unnamed = not name[:1].isalpha() or name.startswith(("Unnamed", "level_", "X."))
-        what = "has no name of its own" if is_unnamed else "numbers rows by its name"
+        reason = "has no name of its own" if is_unnamed else "numbers rows by its name"
         raise InputError(
-            f"{file}: column {name!r} {what}: row numbers that pandas wrote? Call it `frame` where "
+            f"{file}: column {name!r} {reason}: row numbers that pandas wrote? Call it `frame` where "
             "it is the frame's number from 1; otherwise sort the rows by frame and write the file "
             "without it"
         )
@@ -111,6 +111,7 @@ def read_rows(
     columns = feature_columns(file)
     roles = roles_of(read_header(file))
     rows = read_features(file, columns)
+    # Rows without a face are no measurements: their frames take another's.
     has_face = _rows_with_face(file, roles, len(rows), faces=faces)
     problems = _clock_problems(file, columns, rows)
     frames = None
@@ -128,6 +129,7 @@ def read_rows(
     checked = rows if has_face.all() else np.where(has_face[:, None], rows, 0.0)
     refuse(problems + not_finite(file, checked, columns))
     remarks += _counters(file, columns, rows, named=frames is not None)
+    # Rows that nothing names go by their count: one a crop, or one a frame.
     if frames is None:
         counted = _frames_by_count(file, rows, recording, crops, faces=faces)
         if has_face.all() and not counted.by_crops:
@@ -145,7 +147,7 @@ def read_rows(
     return FrameRows(laid.features, laid.valid, (*remarks, *laid.remarks))
 
 
-def _rows_with_face(file: Path, roles: Roles, rows: int, *, faces: bool) -> NDArray[np.bool_]:
+def _rows_with_face(file: Path, roles: Roles, rows: int, *, faces: bool) -> Flags:
     """(rows,) False where a column says that there was no face; InputError where it says neither
     that nor the contrary."""
     column = face_column(roles, faces=faces)
@@ -224,6 +226,7 @@ def _frames_by_count(
         return _CountedRows(np.array(existing, dtype=np.int64), by_crops=True)
     if abs(count - recording.frames) <= 1:
         return _CountedRows(np.arange(count, dtype=np.int64), by_crops=False)
+    # Neither crops nor frames fit: say what the number of rows looks like.
     counts = f"{count} rows, but {recording.source} has {recording.frames} frames"
     if crops is not None:
         counts += f" and {crops} {len(existing)} crops"
@@ -270,6 +273,7 @@ def _likely_rate(rows: int, recording: RecordingFrames) -> float:
     recording's time."""
     seconds = recording.frames / recording.frames_per_second
     low, high = (rows - 1) / seconds, (rows + 1) / seconds
+    # Feature extractors have round rates: 100 or 50 rows per second, seldom 43.7.
     for step in (100, 50, 25, 10, 5, 1, 0.5, 0.1):
         rate = round(rows / seconds / step) * step
         if rate > 0 and low <= rate <= high:
@@ -292,7 +296,7 @@ def _lay_in_order(file: Path, rows: Rows, recording: RecordingFrames) -> FrameRo
 
 
 def _lay_by_frame(
-    file: Path, rows: Rows, row_frames: Frames, recording: RecordingFrames, used: NDArray[np.bool_]
+    file: Path, rows: Rows, row_frames: Frames, recording: RecordingFrames, used: Flags
 ) -> FrameRows:
     """Rows laid on their frames `row_frames` (rows,), those of `used` (rows,) only; the other
     frames take the nearest row."""
@@ -304,6 +308,7 @@ def _lay_by_frame(
             f"{frames} frames; more than one apart, so they are not of the same recording or not "
             "at the same frame rate"
         )
+    # One row more is taken for a last, half frame and dropped.
     inside = row_frames < frames
     remarks: tuple[str, ...] = ()
     if not inside.all():
@@ -313,8 +318,9 @@ def _lay_by_frame(
     chosen = np.flatnonzero(inside & used)
     if not chosen.size:
         raise InputError(f"{file}: no row for any of the {frames} frames of {recording.source}")
+    # Rows in the order of their frames; frames between take the nearest of these.
     order = chosen[np.argsort(row_frames[chosen], kind="stable")]
-    known = row_frames[order]
+    own_frames = row_frames[order]
     valid = np.zeros(frames, dtype=bool)
-    valid[known] = True
-    return FrameRows(rows[order[nearest(known, frames)]], valid, remarks)
+    valid[own_frames] = True
+    return FrameRows(rows[order[nearest(own_frames, frames)]], valid, remarks)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats
 from va_search.data.grouping import divide, kept_together
 from va_search.data.problems import shortened
 from va_search.data.store import Recording, Store
@@ -36,8 +36,6 @@ FRAMES_WEIGHT = 2.0
 MEANING = 1
 """Version of the search: raised when the same labels and seed give other folds."""
 NAMES_SHOWN = 3
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class Labels:
 
 
 @dataclass(frozen=True)
-class FoldRow:
+class FoldCounts:
     """One fold: counts, its share of all frames, (mean, spread) of valence and arousal (NaN without
     labels), and how far its label histograms are from the whole's: the share of labels that would
     have to change bins (0 to 1), mean of both dimensions."""
@@ -86,7 +84,7 @@ class Folding:
     is kept together."""
 
     folds: dict[str, int]
-    rows: tuple[FoldRow, ...]
+    rows: tuple[FoldCounts, ...]
     kept_together: str
     warnings: tuple[str, ...]
     already_there: bool = False
@@ -105,6 +103,7 @@ def make_folds(
     made_with = {"k": k, "keep_validation": keep_validation, "seed": seed, "tries": tries}
     recordings, labels = store.labelled, Labels.of(store, store.labelled)
     lock = path / ".folds.lock"
+    # Two processes that make folds at once would write two documents: the first one's stays.
     with only_one(lock, f"{path}: making its folds"):
         try:
             document = _read_folds(store, file, {**made_with, "meaning": MEANING})
@@ -135,6 +134,7 @@ def folds_command(store: Store) -> str | None:
     for index, recording in enumerate(store.labelled):
         if recording.split != "validation":
             training.append(index)
+    # The kept validation set is a fold of its own, beside at most one per group.
     groups, _ = kept_together(store.labelled, training)
     if store.url is not None or not groups or len(training) == len(store.labelled):
         return None
@@ -207,6 +207,7 @@ def fold_recordings(
         problems.append(
             "--keep-validation: the store has no validation recording to keep as a fold"
         )
+    # A group can't be cut, so there are no more folds than groups.
     if parts > len(groups):
         kind = "training" if keep_validation else "labelled"
         problems.append(
@@ -215,6 +216,7 @@ def fold_recordings(
         )
     if problems:
         raise InputError(*problems)
+    # Groups are divided, so whoever must stay together does.
     division = divide(_amounts(recordings, labels, groups, parts), parts, seed=seed, tries=tries)
     for group, part in zip(groups, division.tolist(), strict=True):
         fold |= dict.fromkeys(group, part + 1)
@@ -229,6 +231,7 @@ def _amounts(
     lengths = np.array([recording.frames for recording in recordings], dtype=np.float64)
     frames = np.array([[lengths[list(group)].sum()] for group in groups])
     bins = np.array([labels.histograms[list(group)].sum(axis=0) for group in groups])
+    # Both kinds of amounts are in units of a fold's share, so that they can be weighed.
     labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]  # of both dimensions
     frames = frames * parts / frames.sum() * FRAMES_WEIGHT
     bins = bins * parts / labelled
@@ -237,17 +240,18 @@ def _amounts(
 
 def fold_rows(
     recordings: Sequence[Recording], labels: Labels, folds: dict[str, int]
-) -> tuple[FoldRow, ...]:
+) -> tuple[FoldCounts, ...]:
     """Counts and statistics of each fold; `labels` in the order of `recordings`."""
     numbers = np.array([folds[recording.name] for recording in recordings])
     frames = np.array([recording.frames for recording in recordings])
+    # Distances are to all labelled recordings together.
     whole = labels.histograms.sum(axis=0)
     rows = []
     for number in np.unique(numbers).tolist():
         inside = numbers == number
         held = [recordings[index] for index in np.flatnonzero(inside).tolist()]
         moments = labels.moments[inside].sum(axis=0)
-        row = FoldRow(
+        row = FoldCounts(
             fold=number,
             recordings=len(held),
             subjects=len({recording.subject for recording in held}),
@@ -298,31 +302,33 @@ def _subjects_in_two(recordings: Sequence[Recording], folds: dict[str, int]) -> 
 def uneven(
     recordings: Sequence[Recording],
     folds: dict[str, int],
-    rows: Sequence[FoldRow],
+    rows: Sequence[FoldCounts],
     *,
     keep_validation: bool,
 ) -> list[str]:
     """Warnings on made folds whose frames differ from their mean by more than 10 %, and why; a kept
     one is as it is."""
-    made = rows[:-1] if keep_validation else rows
-    mean = sum(row.frames for row in made) / len(made)
-    far = [row for row in made if abs(row.frames / mean - 1) > UNEVEN]
+    divided_rows = rows[:-1] if keep_validation else rows
+    mean = sum(row.frames for row in divided_rows) / len(divided_rows)
+    far = [row for row in divided_rows if abs(row.frames / mean - 1) > UNEVEN]
     if not far:
         return []
-    numbers = {row.fold for row in made}
+    numbers = {row.fold for row in divided_rows}
     divided = []
     for index, recording in enumerate(recordings):
         if folds[recording.name] in numbers:
             divided.append(index)
     groups, together = kept_together(recordings, divided)
-    sizes = [sum(recordings[index].frames for index in group) for group in groups]
-    why = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
+    sizes = []
+    for group in groups:
+        sizes.append(sum(recordings[index].frames for index in group))
+    reason = f"{len(groups)} groups that stay together ({together}) can't be divided more evenly"
     if max(sizes) > mean:
         largest = groups[sizes.index(max(sizes))]
         subjects = sorted({recordings[index].subject for index in largest})[:NAMES_SHOWN]
-        why = (
+        reason = (
             f"{', '.join(subjects)} with {len(largest)} recordings that stay together has "
             f"{max(sizes):,}"
         )
     listed = ", ".join(f"fold {row.fold} has {row.frames / mean - 1:+.0%}" for row in far)
-    return [f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}; {why}"]
+    return [f"frames differ by more than 10 % from the mean of {mean:,.0f}: {listed}; {reason}"]

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from va_search.data.clock import EXACT, Frames, FrameTimes, Times
+from va_search.data.arrays import Floats
+from va_search.data.clock import EXACT, Frames, RecordingTimes, Times
 from va_search.data.column_names import FRAME, IMAGE, NUMBERING, Roles, roles_of, words_of
 from va_search.data.readers import read_header, read_numbers, read_strings, where, wrong_rows
 from va_search.data.store import Recording, Store
@@ -33,11 +33,18 @@ MEDIA = re.compile(
 )
 NO_NAME = {"unknown", "'unknown'"}
 """How openSMILE writes the name of a recording that it was not told."""
-GENERAL_FOLDERS = {
-    "frames", "images", "faces", "crops", "cropped", "aligned", "cropped_aligned", ".",
-}  # fmt: skip
+GENERAL_FOLDERS = (
+    "frames",
+    "images",
+    "faces",
+    "crops",
+    "cropped",
+    "aligned",
+    "cropped_aligned",
+    ".",
+)
 
-Numbers = NDArray[np.float64]
+Numbers = Floats
 
 
 @dataclass(frozen=True)
@@ -80,10 +87,10 @@ class RecordingFrames:
         return self.time_column
 
     @property
-    def frame_times(self) -> FrameTimes:
+    def frame_times(self) -> RecordingTimes:
         if self.times is None or self.own_clock is None:
-            return FrameTimes.of_rate(self.frames, self.frames_per_second)
-        return FrameTimes.of_store(self.times, self.own_clock, self.frames_per_second)
+            return RecordingTimes.of_rate(self.frames, self.frames_per_second)
+        return RecordingTimes.of_store(self.times, self.own_clock, self.frames_per_second)
 
     def roles_of(self, header: Iterable[str], values: Iterable[str] = ()) -> Roles:
         """The roles of a file's columns, where the store's own time column is a clock whatever its
@@ -115,6 +122,7 @@ def first_number(files: Mapping[Path, RecordingFrames]) -> int:
     numbered = False
     for file, recording in files.items():
         try:
+            # Frames are read as if they counted from 0, so that a 0 is seen.
             roles = recording.roles_of(read_header(file))
             for column in (*roles.frames, *roles.texts):
                 frames = frames_of_column(file, column, recording, 0)
@@ -143,6 +151,7 @@ def frames_of_column(
     no frame. InputError for rows that name neither, or another recording."""
     words = set(words_of(column))
     is_numbering = bool(words & FRAME) or bool(words & IMAGE and words <= IMAGE | NUMBERING)
+    # A column of frames may hold numbers or images; one of images or files holds names only.
     if is_numbering:
         numbers = numbers_or_none(file, column)
         if numbers is not None:
@@ -183,6 +192,7 @@ def _frames_of_images(
         names = {recording_name(text), unicodedata.normalize("NFC", text)}
         if text in NO_NAME or (not needs_frames and names & own):
             continue
+        # The recording's own name may stand in the folder or before the number.
         image = _parse_image(text, own, needs_frames=needs_frames)
         stranger = image.stranger
         if image.number is None and not needs_frames and text:
@@ -197,6 +207,7 @@ def _frames_of_images(
             raise InputError(f"{where(file, row)}: {column} {text!r}, expected {expected}")
         numbers[row] = image.number - first
         is_named[row] = True
+    # Either every row names a frame or none does.
     if not is_named.any() and not needs_frames:
         return None
     if not is_named.all():
@@ -228,6 +239,7 @@ def _parse_image(text: str, own: set[str], *, needs_frames: bool) -> _Image:
     prefix = unicodedata.normalize("NFC", match["prefix"])
     if prefix in own:
         return _Image(number, stranger)
+    # v1_0012.jpg names a recording, frame_0012.jpg none.
     is_plain = prefix.lower() in IMAGE_PREFIXES
     if match["ending"] is None and not (is_plain and (needs_frames or folder is not None)):
         # A bare number in a column such as `video` is a recording's name.

@@ -73,17 +73,25 @@ def name_rows(file: Path, roles: Roles, recording: RecordingFrames, *, first: in
             named[column] = frames
     refuse(problems)
     _refuse_contradictions(file, named, first)
+    # Numbers are exact; times, whose unit and beginning must be guessed, are held against them.
     numbered = next(iter(named.values()), None)
     by_times, remarks = _frames_by_clocks(file, roles.clocks, recording, numbered)
     named |= by_times
     _refuse_contradictions(file, named, first)
     frames = next(iter(named.values()), None)
+    # A row of the right frame may still be of another face or recording.
     refuse(several_people(file, roles.people, frames))
     refuse(rows_of_other_people(file, roles, recording))
     # Texts that are no images name the recording: they are used.
     bookkeeping = (
-        *roles.frames, *roles.clocks, *roles.people, *roles.success, *roles.rows, *roles.parts, *roles.others,
-    )  # fmt: skip
+        *roles.frames,
+        *roles.clocks,
+        *roles.people,
+        *roles.success,
+        *roles.rows,
+        *roles.parts,
+        *roles.others,
+    )
     unused = tuple(name for name in bookkeeping if name not in named)
     return NamedRows(frames, tuple(named), unused, tuple(remarks))
 
@@ -117,6 +125,7 @@ def place_rows(
 
 def refuse_repeated(file: Path, frames: Frames, by: tuple[str, ...]) -> None:
     """InputError where a frame has two rows."""
+    # Rows of one frame are neighbours once sorted; the second of them is told.
     order = np.argsort(frames, kind="stable")
     repeated = np.flatnonzero(np.diff(frames[order]) == 0)
     if repeated.size:
@@ -161,6 +170,7 @@ def _frames_by_clocks(
     The store's own time column must fit, and so must one clock where no column has `numbered` the
     frames. Beside numbered frames another clock, of another beginning or a rate that is not exactly
     known, only has to increase."""
+    # The store's own times are the frames' names.
     own = recording.own_clock
     if own in columns:  # whatever other clocks say
         columns = tuple(name for name in columns if name == own)
@@ -184,6 +194,7 @@ def _frames_by_clocks(
                 problems += _ends_early(numbered, recording, remarks)
         if numbered is not None:
             problems += _backward(file, column, times, numbered)
+    # Of several clocks without numbers one that fits is enough: others may run on their own.
     if numbered is not None or not fitting:
         refuse(problems)
     return fitting, remarks
@@ -207,6 +218,7 @@ def _ends_early(frames: Frames, recording: RecordingFrames, remarks: list[str]) 
 
     Numbers of rows at another rate (openSMILE's frameIndex) do; numbers of frames of a video whose
     rate was not given reach the recording's end."""
+    # A few frames may lack rows at the end without being of another rate.
     end = int(frames.max()) + 1
     if not remarks or end >= min(REACHED * recording.frames, recording.frames - 2):
         return []

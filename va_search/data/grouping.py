@@ -16,12 +16,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats, Indexes
 from va_search.data.store import Recording
 
-Amounts = NDArray[np.float64]
-Division = NDArray[np.int64]
+Amounts = Floats
+Division = Indexes
 
 IMPROVED = 8
 """Of the random divisions, those that are improved."""
@@ -50,6 +50,7 @@ def _connected(
     indexes: Sequence[int], keys: Sequence[dict[int, tuple[str, str]]]
 ) -> list[tuple[int, ...]]:
     """Indexes joined while they share a key (connected components)."""
+    # Union-find: the root of a group is its smallest index.
     parent = {index: index for index in indexes}
 
     def root(index: int) -> int:
@@ -59,6 +60,7 @@ def _connected(
 
     owner: dict[tuple[str, str], int] = {}
     for index in indexes:
+        # The first recording with a key owns it; all others with it join that one's group.
         for key_of in keys:
             joined = root(owner.setdefault(key_of[index], index))
             own = root(index)
@@ -77,12 +79,14 @@ def divide(amounts: Amounts, parts: int, *, seed: int = 0, tries: int = 1000) ->
             f"`parts <= groups` must hold, but got (parts={parts}, groups={len(amounts)})"
         )
     random = np.random.default_rng([seed, parts])
+    # Many cheap divisions, of which the best few are worth improving.
     starts = _random_divisions(amounts, parts, random, tries)
     costs = [cost(amounts, start, parts) for start in starts]
     cheapest = np.argsort(costs, kind="stable")[:IMPROVED]
     improved = [_improve(amounts, starts[index], parts) for index in cheapest]
     best = min(improved, key=lambda division: cost(amounts, division, parts))
     _, first_use = np.unique(best, return_index=True)
+    # Parts are numbered by their first group, so that equal divisions are equal arrays.
     number = np.empty(parts, dtype=np.int64)
     number[np.argsort(first_use)] = np.arange(parts)
     return number[best]
@@ -103,10 +107,11 @@ def _excess(amounts: Amounts, division: Division, parts: int) -> Amounts:
 
 def _random_divisions(
     amounts: Amounts, parts: int, random: np.random.Generator, tries: int
-) -> NDArray[np.int64]:
+) -> Indexes:
     """(try, group) part of each group: groups in random order, larger ones rather first; each goes
     where the cost grows least."""
     size = amounts.sum(axis=1) + 1e-12
+    # Large groups first: small ones fill the gaps they leave. Noise makes the tries differ.
     weights = -size * random.lognormal(0.0, 0.5, (tries, len(size)))
     order = np.argsort(weights, axis=1, kind="stable")
     sums = np.zeros((tries, parts, amounts.shape[1]))
@@ -130,6 +135,7 @@ def _improve(amounts: Amounts, division: Division, parts: int) -> Division:
     if exchanges:
         distance = norm[:, None] + norm[None, :] - 2 * amounts @ amounts.T  # [group, group]
     while True:
+        # Change of cost when a group moves to a part: what it brings against what is lacking.
         toward = amounts @ _excess(amounts, division, parts).T  # [group, part]
         own = toward[groups, division]
         moves = norm[:, None] + toward - own[:, None]
@@ -138,6 +144,7 @@ def _improve(amounts: Amounts, division: Division, parts: int) -> Division:
         change = {group: part}
         if exchanges:
             step = toward[:, division] - own[:, None]  # [group, group whose part it would join]
+            # An exchange is two moves, less that the two groups no longer meet.
             swaps = distance + step + step.T
             a, b = np.unravel_index(swaps.argmin(), swaps.shape)
             if swaps[a, b] < gain:

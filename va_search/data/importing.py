@@ -72,10 +72,14 @@ def read_all(
                 index = futures[future]
                 problems[index] = future.result()
                 progress(done, total, draft.recordings[index].name)
+        # Ctrl-C: what is being read is finished, nothing new is begun.
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    refuse([problem for index in sorted(problems) for problem in problems[index]])
+    texts: list[str] = []
+    for index in sorted(problems):
+        texts += problems[index]
+    refuse(texts)
     return draft.finish()
 
 
@@ -107,6 +111,7 @@ def add_feature_sets(to: Path, new: Path) -> Store:
     if not problems and store.hashes["annotations"] != addition.hashes["annotations"]:
         problems = [f"{new}: other annotations than in {to}; make both from the same"]
     refuse(problems)
+    # The same call again finds its sets there; other values under a name are never replaced.
     added = []
     for name, feature_set in addition.feature_sets.items():
         if name not in store.feature_sets:
@@ -118,6 +123,7 @@ def add_feature_sets(to: Path, new: Path) -> Store:
     refuse(problems)
     for name in added:
         _link(new / "features" / f"{name}.arrow", to / "features" / f"{name}.arrow")
+    # frames.arrow is written anew at its old size: a reader who mapped it keeps the old file.
     valid = store.valid & addition.valid
     times = np.where(np.isnan(store.times), addition.times, store.times)
     if not np.array_equal(valid, store.valid) or not np.array_equal(times, store.times, True):
@@ -159,11 +165,12 @@ def differences(store: Store, recordings: Recordings, where: str) -> list[str]:
             problems.append(f"{store.path}: no recording {name!r}, which is in {where}")
     for name in [name for name in own if name in recordings]:
         values = zip(("split", "subject", "frames"), own[name], recordings[name], strict=True)
-        for what, value, other in values:
-            if other is not None and other != value:
+        for field, value, other_value in values:
+            if other_value is not None and other_value != value:
                 problems.append(
-                    f"recording {name!r}: {what} {value} in {store.path}, {other} in {where}"
+                    f"recording {name!r}: {field} {value} in {store.path}, {other_value} in {where}"
                 )
+    # The order decides which frame lies where.
     if not problems and list(own) != list(recordings):
         problems = [f"{store.path}: its recordings are in another order in {where}"]
     return problems
@@ -180,6 +187,7 @@ def _merged_manifest(to: Path, new: Path, added: list[str]) -> dict[str, Any]:
             manifest["bytes"][file] = addition["bytes"][file]
     manifest["bytes"]["frames.arrow"] = (to / "frames.arrow").stat().st_size
     manifest["warnings"] = list(dict.fromkeys(manifest["warnings"] + addition["warnings"]))
+    # Old entries stay as they are: ids of trials on them must not change.
     definitions = {**manifest.get("definitions", {}), **addition.get("definitions", {})}
     notes = {**manifest.get("notes", {}), **addition.get("notes", {})}
     manifest["definitions"] = definitions

@@ -63,6 +63,7 @@ class Nearby:
     def instead_of(self, expected: Iterable[str]) -> str:
         """Words such as "; v1.npz is there, allowed is .csv", or "" where nothing like the names is
         there."""
+        # The very name with another ending is meant for sure; an alike one may be.
         for stem in expected:
             same = [name for name in self._by_stem.get(stem, []) if not self._is_allowed(name)]
             if same:
@@ -119,9 +120,11 @@ class Nearby:
         """The one name that is the same but for case, zeros and signs; else the nearest."""
         if len(self.names) > MOST_FILES:
             return None
+        # Two names that are the same but for zeros or case: which is meant is not known.
         same = self._by_plain.get(plain(stem), [])
         if same:
             return self._by_stem[same[0]][0] if len(same) == 1 else None
+        # Comparing is slow: a message with hundreds of hints helps nobody.
         self._compared += 1
         if self._compared > MOST_NAMES:
             return None
@@ -131,10 +134,10 @@ class Nearby:
     @cached_property
     def _by_stem(self) -> dict[str, list[str]]:
         """The files of each name without ending."""
-        found: dict[str, list[str]] = defaultdict(list)
+        names: dict[str, list[str]] = defaultdict(list)
         for name in self.names:
-            found[self._stem(name)].append(name)
-        return dict(found)
+            names[self._stem(name)].append(name)
+        return dict(names)
 
     @cached_property
     def _free(self) -> list[str]:
@@ -144,14 +147,15 @@ class Nearby:
     @cached_property
     def _by_plain(self) -> dict[str, list[str]]:
         """The names in `_free` that are the same but for case, zeros and signs."""
-        found: dict[str, list[str]] = defaultdict(list)
+        names: dict[str, list[str]] = defaultdict(list)
         for stem in self._free:
-            found[plain(stem)].append(stem)
-        return dict(found)
+            names[plain(stem)].append(stem)
+        return dict(names)
 
     def _note_conversion(self, name: str, stem: str) -> None:
         suffix = "." + name.rpartition(".")[2].lower()
         kind = SAME_FORMAT.get(suffix, suffix)
+        # One example of each kind of file is enough.
         if suffix in self.allowed:  # only its ending is written otherwise
             self._converted.setdefault(suffix, f"to rename such a file: mv {name} {stem}{suffix}")
         elif kind in CONVERSIONS:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from va_search.data.arrays import Flags, Floats, Values
+
 SAMPLE = 16_384
 """Rows looked at, from the first on."""
 MERGED = 0.005
@@ -26,14 +28,11 @@ BLOCK_VALUES = 4_000_000
 COARSE = 0.1
 """Share of a column's spread (largest minus smallest) beyond which rounding to float16 is told."""
 
-Values = NDArray[np.floating]
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
 
 def rounded_columns(values: Values) -> Flags:
     """(dim,) True where float32 is not enough for a column of `values`, which are finite."""
     frames, dim = values.shape
+    # Sorting is the cost: a sample of rows in blocks of columns decides.
     rounded = largest(values) > LARGEST
     width = max(1, BLOCK_VALUES // max(1, frames))
     for start in range(0, dim, width):
@@ -81,6 +80,7 @@ def _merges(values: Values) -> Flags:
 def _steps(values: Values) -> tuple[Flags, Flags]:
     """(rows - 1, dim) True where a value differs from the next larger one of its column, in its own
     type and in float32. NaN comes last and differs from none."""
+    # Neighbours in sorted order are the values that rounding may merge.
     ordered = np.sort(values, axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
         rounded = ordered.astype(np.float32)
@@ -96,6 +96,7 @@ def _is_noticed(column: Floats) -> bool:
         error = np.abs(distinct.astype(np.float32).astype(np.float64) - distinct).mean()
     low, high = np.percentile(distinct, [25, 75])
     steps = np.abs(np.diff(column))
+    # Quartiles and usual steps: an outlier or a jump must not make the scale large.
     scale = min(high - low, STEPS * float(np.median(steps[steps > 0])))
     return bool(error > NOTICED * scale)
 

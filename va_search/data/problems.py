@@ -34,6 +34,7 @@ def refuse(problems: list[str]) -> None:
 
 def join_alike(problems: Sequence[str]) -> list[str]:
     """The problems in their order; those with the same text become one that names a few files."""
+    # The text behind the position is the problem; equal texts are one.
     positions: dict[str, list[str]] = {}
     for problem in problems:
         match = POSITION.match(problem)
@@ -90,6 +91,7 @@ def not_used(file: Path, columns: Sequence[str]) -> list[str]:
     """A remark on the columns of a file or folder that nobody read; none where there are none."""
     if not columns:
         return []
+    # pandas writes row numbers under an empty name.
     names = [name or "without a name" for name in columns]
     subject = f"column {names[0]} is"
     if len(names) > 1:

@@ -1,6 +1,6 @@
 """The menu of file formats, and how a file of any of them is read.
 
-Another format is one class like `Reader` and one line in `READERS`; the suffixes that importers
+Another format is one class like `FileReader` and one line in `READERS`; the suffixes that importers
 allow and name in their messages follow from it. Text files under any other ending (the challenge's
 .txt) are read as CSV.
 
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from va_search.data.array_readers import NpyReader, ParquetReader
+from va_search.data.arrays import Flags, Floats, Values
 from va_search.data.csv_reader import CsvReader, csv_rows, number_in
 from va_search.data.problems import (
     PROBLEMS_OF_A_FILE,
@@ -32,7 +32,7 @@ from va_search.data.problems import (
 from va_search.errors import InputError, counted
 
 
-class Reader(Protocol):
+class FileReader(Protocol):
     """One file format. `has_names`: columns have names of their own, which may be bookkeeping."""
 
     suffix: str
@@ -41,7 +41,7 @@ class Reader(Protocol):
     def header(self, file: Path) -> list[str]:
         """Names of the columns; InputError for a file that can't be read."""
 
-    def numbers(self, file: Path, columns: Sequence[str]) -> NDArray[np.floating]:
+    def numbers(self, file: Path, columns: Sequence[str]) -> Values:
         """(rows, len(columns)); InputError with everything that is no number."""
 
     def strings(self, file: Path, column: str) -> list[str]:
@@ -60,7 +60,7 @@ class Reader(Protocol):
         """Remarks on how the file is written, counted over all files."""
 
 
-READERS: tuple[Reader, ...] = (NpyReader(), CsvReader(), ParquetReader())
+READERS: tuple[FileReader, ...] = (NpyReader(), CsvReader(), ParquetReader())
 ALL_SUFFIXES = tuple(reader.suffix for reader in READERS)
 TABLE_SUFFIXES = tuple(reader.suffix for reader in READERS if reader.has_names)
 _BY_SUFFIX = {reader.suffix: reader for reader in READERS}
@@ -73,7 +73,7 @@ TIME_OF_DAY = re.compile(
 10:01:02.5."""
 
 
-def reader_of(file: Path) -> Reader:
+def reader_of(file: Path) -> FileReader:
     """The reader for a file's ending."""
     return _BY_SUFFIX.get(file.suffix, _BY_SUFFIX[".csv"])
 
@@ -84,14 +84,15 @@ def read_header(file: Path) -> list[str]:
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         shown = ", ".join(map(repr, repeated[:PROBLEMS_OF_A_FILE]))
-        more = and_more(len(repeated) - PROBLEMS_OF_A_FILE)
-        raise InputError(f"{file}: column {shown}{more} stands twice in the header; keep one")
+        count = and_more(len(repeated) - PROBLEMS_OF_A_FILE)
+        raise InputError(f"{file}: column {shown}{count} stands twice in the header; keep one")
     return names
 
 
-def read_features(file: Path, columns: Sequence[str]) -> NDArray[np.floating]:
+def read_features(file: Path, columns: Sequence[str]) -> Values:
     """(rows, len(columns)) in the type in which the file has them; InputError for no rows, unknown
     columns, and everything that is no number."""
+    # Unknown columns are told with the nearest names, before any value is read.
     header = set(read_header(file))
     missing = [name for name in columns if name not in header]
     if missing:
@@ -103,7 +104,7 @@ def read_features(file: Path, columns: Sequence[str]) -> NDArray[np.floating]:
     return numbers
 
 
-def read_numbers(file: Path, columns: Sequence[str]) -> NDArray[np.float64]:
+def read_numbers(file: Path, columns: Sequence[str]) -> Floats:
     """(rows, len(columns)) float64; InputError as in `read_features`."""
     return np.asarray(read_features(file, columns), dtype=np.float64)
 
@@ -137,7 +138,7 @@ class WrongRows:
     more: str
 
 
-def wrong_rows(file: Path, wrong: NDArray[np.bool_]) -> WrongRows | None:
+def wrong_rows(file: Path, wrong: Flags) -> WrongRows | None:
     """The rows of `file` that are `wrong` (rows,); None where none is."""
     rows = np.flatnonzero(wrong)
     if not rows.size:
@@ -163,9 +164,12 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     return rows, lines
 
 
-def not_finite(file: Path, values: NDArray[np.floating], columns: Sequence[str]) -> list[str]:
+def not_finite(file: Path, values: Values, columns: Sequence[str]) -> list[str]:
     """A problem for each column of features that holds NaN, an empty cell or an infinity."""
-    wrong = ~np.isfinite(values)
+    finite = np.isfinite(values)
+    if finite.all():
+        return []
+    wrong = ~finite
     columns_wrong = np.flatnonzero(wrong.any(axis=0)).tolist()
     problems = []
     for index in columns_wrong[:PROBLEMS_OF_A_FILE]:
@@ -190,6 +194,7 @@ def seconds_of(text: str) -> float | None:
     match = TIME_OF_DAY.fullmatch(text)
     if match is None:
         return None
+    # Only differences count, so a date may be days since any day.
     days = int(match["days"] or 0)
     if match["date"]:
         try:

@@ -44,18 +44,18 @@ def refuse_shuffled(file: Path, roles: Roles, values: Sequence[str]) -> dict[str
     problems = []
     numbered = {}
     nameless = [name for name in roles.values if name not in values][:MOST_COLUMNS]
+    # A column without a role is suspicious only where it runs in equal steps.
     for column in (*roles.rows, *roles.parts, *nameless):
         numbers = _ordering(file, column)
         if numbers is None or (column in nameless and not runs_evenly(numbers)):
             continue
         if column not in roles.parts:
             numbered[column] = numbers
-        problems += _goes_back(
-            file, column, numbers,
-            "is not used",
+        advice = (
             ": does it name frames? Then call it `frame` (numbers from 1) or `time`; otherwise "
-            "sort the rows by frame and remove it",
-        )  # fmt: skip
+            "sort the rows by frame and remove it"
+        )
+        problems += _goes_back(file, column, numbers, "is not used", advice)
     refuse(problems)
     return numbered
 
@@ -81,18 +81,18 @@ def refuse_ignored(
     problems = rows_of_other_people(file, roles, recording)
     problems += _rows_of_others(file, texts, recording, recording.names, recordings)
     problems += several_people(file, people, None)
+    # Names tell what numbers rows; a column without a role must run evenly to be suspected.
     bookkeeping = (*roles.clocks, *roles.frames, *roles.texts, *roles.rows)
     if not ordered:
         candidates = (*bookkeeping, *roles.values[:MOST_COLUMNS])
         for column, numbers in _orderings(file, candidates, cells, bookkeeping).items():
             is_numbering = column in bookkeeping or runs_evenly(numbers)
             if is_numbering and len(np.unique(numbers)) == len(numbers):
-                problems += _goes_back(
-                    file, column, numbers,
-                    "is ignored",
+                advice = (
                     ", and rows are taken as frames one after another; sort the rows by it, or "
-                    "take it out of the files if it numbers nothing",
-                )  # fmt: skip
+                    "take it out of the files if it numbers nothing"
+                )
+                problems += _goes_back(file, column, numbers, "is ignored", advice)
     refuse(problems)
 
 
@@ -120,6 +120,7 @@ def refuse_other_rows(
         return
     for column, numbers in numbered.items():
         is_of_a_longer_table = numbers[-1] > recording.frames
+        # Numbers that only count the rows say nothing; numbers in the frames' steps agree.
         counts_rows = (np.diff(numbers) == 1).all() and (
             numbers[0] in (0, 1) or is_of_a_longer_table
         )
@@ -153,6 +154,7 @@ def _rows_of_others(
         return problems
     for column in columns:
         for row, text in enumerate(read_strings(file, column)):
+            # A path names its folders' recordings too.
             names = [text, *(recording_name(part) for part in re.split(r"[/\\]", text))]
             strangers = [name for name in names if name in everyone]
             if strangers and not set(names).intersection(own):
@@ -196,6 +198,7 @@ def runs_evenly(numbers: Numbers) -> bool:
     step = float(steps.min())
     if step <= 0 or steps.sum() > MOST_HOLES * len(numbers) * step:
         return False
+    # Holes make steps multiples of the smallest.
     multiples = steps / step  # of a rounded clock (0.033, 0.067, 0.1) they are not quite whole
     return bool((np.abs(multiples - np.round(multiples)) <= EVEN * multiples).all())
 
@@ -213,6 +216,7 @@ def _orderings(
     orderings: dict[str, Numbers | None] = {}
     if numeric:
         try:
+            # One pass for all columns of numbers: a file may have hundreds.
             sheet = read_numbers(file, numeric)
             for name, numbers in zip(numeric, sheet.T, strict=True):
                 orderings[name] = None if np.isnan(numbers).any() else numbers

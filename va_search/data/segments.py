@@ -12,11 +12,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.data.store import Recording
 
-Ranges = NDArray[np.int64]
+Ranges = Indexes
 """(segments, 2): `[start, stop)` of each."""
 
 
@@ -32,7 +32,7 @@ def cut(frames: int, length: int, stride: int) -> Ranges:
     return np.stack([starts, np.minimum(starts + length, frames)], axis=1)
 
 
-def padded(segments: Ranges) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def padded(segments: Ranges) -> tuple[Indexes, Flags]:
     """Positions (segments, longest) and a mask of the same shape; padding repeats the last
     position, masked False."""
     start, stop = segments[:, :1], segments[:, 1:]
@@ -41,25 +41,26 @@ def padded(segments: Ranges) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     return np.minimum(position, stop - 1), position < stop
 
 
-def stitch(values: NDArray[np.floating], segments: Ranges, frames: int) -> NDArray[np.float64]:
+def stitch(values: Values, segments: Ranges, frames: int) -> Floats:
     """Inverse of cutting: (segments, length, k) values to (frames, k), the mean where segments
     overlap.
 
     Values behind a segment's end (padding) are ignored. ValueError when a frame lies in no segment.
     """
+    # Every value is added to its frame; overlaps are counted and divided out.
     position, mask = padded(segments)
     flat = position[mask]
-    found = values[:, : position.shape[1]][mask].astype(np.float64)
+    kept_values = values[:, : position.shape[1]][mask].astype(np.float64)
     n = np.bincount(flat, minlength=frames)
     if frames and n.min() == 0:
         raise ValueError(
             f"{int((n == 0).sum())} of {frames} frames lie in no segment, first {int(n.argmin())}"
         )
     sums = [
-        np.bincount(flat, weights=found[:, column], minlength=frames)
+        np.bincount(flat, weights=kept_values[:, column], minlength=frames)
         for column in range(values.shape[2])
     ]
-    joined: NDArray[np.float64] = np.stack(sums, axis=1) / np.maximum(n, 1)[:, None]
+    joined: Floats = np.stack(sums, axis=1) / np.maximum(n, 1)[:, None]
     return joined
 
 

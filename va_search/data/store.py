@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.errors import InputError, unknown_name
 from va_search.files import digest, read_json
 from va_search.metrics import DIMENSIONS
@@ -123,6 +124,7 @@ class Store:
         InputError when it is none, unfinished or cut short.
         """
         path, url = Path(place), None
+        # A store at a URL is copied first; storage is imported only where it is needed.
         if is_url(place):
             from va_search.storage.stores import brought
 
@@ -137,6 +139,7 @@ class Store:
         folds_hash = None
         if (path / "folds.json").is_file():
             recordings, folds_hash = _with_folds(recordings, path / "folds.json")
+        # A file cut short would be read as other numbers, since it is mapped.
         _check_sizes(path, manifest["bytes"])
         low, high = manifest["label_range"]
         return cls(
@@ -160,7 +163,7 @@ class Store:
     def frames(self) -> int:
         return self.recordings[-1].stop if self.recordings else 0
 
-    def features(self, name: str) -> NDArray[np.floating]:
+    def features(self, name: str) -> Values:
         """(frames, dim) of one feature set, read-only and mapped from the file.
 
         float32, or float16 as asked for at import, or float64 where float32 would round away what a
@@ -183,12 +186,12 @@ class Store:
         return np.stack([np.from_dlpack(self._frame_column(name)) for name in DIMENSIONS], axis=1)
 
     @cached_property
-    def times(self) -> NDArray[np.float64]:
+    def times(self) -> Floats:
         """(frames,) the source's time column as it stood there, NaN where the source has none."""
         return np.asarray(np.from_dlpack(self._frame_column("time")), dtype=np.float64)
 
     @cached_property
-    def valid(self) -> NDArray[np.bool_]:
+    def valid(self) -> Flags:
         """(frames,) False where the source had no face and features are the nearest valid frame's
         (paper 3.1)."""
         column = self._frame_column("valid")
@@ -262,17 +265,18 @@ class Store:
             feature_set = self.feature_sets[name]
             sets[name] = [feature_set.hash, feature_set.modality]
         content = {**self.hashes, "feature_sets": sets, "label_range": list(self.label_range)}
+        # Trials on the official split keep their ids when folds are made.
         if self.folds_hash is not None and fold not in (OFFICIAL, MIX):
             content["folds"] = self.folds_hash
         return digest(content)
 
-    def to_unit(self, annotation: NDArray[np.floating]) -> NDArray[np.float32]:
+    def to_unit(self, annotation: Values) -> NDArray[np.float32]:
         """Source scale to [-1, 1]."""
         low, high = self.label_range
         return ((annotation - (low + high) / 2) / ((high - low) / 2)).astype(np.float32)
 
 
-def positions(recordings: tuple[Recording, ...]) -> NDArray[np.int64]:
+def positions(recordings: tuple[Recording, ...]) -> Indexes:
     """Frame positions of these recordings, one after another: the row order of a prediction
     file."""
     parts = [np.arange(recording.start, recording.stop) for recording in recordings]
@@ -339,6 +343,7 @@ def _with_folds(recordings: tuple[Recording, ...], path: Path) -> tuple[tuple[Re
     if isinstance(document, dict) and isinstance(document.get("folds"), dict):
         folds = document["folds"]
     labelled = {recording.name for recording in recordings if recording.split != "test"}
+    # Half a document would put recordings into no fold.
     if set(folds) != labelled or not all(type(number) is int for number in folds.values()):
         raise InputError(
             f"{path}: expected the fold of each of the {len(labelled)} labelled recordings; remove "
@@ -373,14 +378,14 @@ class MemoryStore(Store):
     `arrays` are (frames, dim) by feature set; annotations and times are NaN, every frame is valid.
     Make one with `MemoryStore.of`."""
 
-    arrays: Mapping[str, NDArray[np.floating]] = field(default_factory=dict)
+    arrays: Mapping[str, Values] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         name: str,
         feature_sets: Sequence[FeatureSet],
-        arrays: Mapping[str, NDArray[np.floating]],
+        arrays: Mapping[str, Values],
         recordings: Sequence[Recording],
         label_range: tuple[float, float],
     ) -> MemoryStore:
@@ -393,7 +398,7 @@ class MemoryStore(Store):
             sets[entry.name] = replace(entry, dtype=str(values.dtype), hash=sha)
         return cls(Path(name), name, label_range, None, sets, tuple(recordings), {}, arrays=arrays)
 
-    def features(self, name: str) -> NDArray[np.floating]:
+    def features(self, name: str) -> Values:
         """(frames, dim) of one feature set."""
         self._check_name(name, self.arrays)
         return self.arrays[name]
@@ -404,11 +409,11 @@ class MemoryStore(Store):
         return np.full((self.frames, 2), np.nan, np.float32)
 
     @cached_property
-    def times(self) -> NDArray[np.float64]:
+    def times(self) -> Floats:
         """(frames,) NaN: there is no time column."""
         return np.full(self.frames, np.nan)
 
     @cached_property
-    def valid(self) -> NDArray[np.bool_]:
+    def valid(self) -> Flags:
         """(frames,) True."""
         return np.ones(self.frames, dtype=bool)

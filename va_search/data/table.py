@@ -15,8 +15,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from va_search.data.arrays import Floats, Values
 from va_search.data.clock import find_gaps
 from va_search.data.column_names import role_of
 from va_search.data.dataset import Dataset, TableSource, read_dataset, read_recordings
@@ -148,6 +148,7 @@ def read_part(
     file = recording.files[0]
     header = read_header(file)
     refuse(_column_problems(file, header, dataset, recording.split))
+    # One pass over the file reads features, labels and time together.
     columns = list(dataset.columns)
     width = len(columns)
     has_labels = DIMENSIONS[0] in header
@@ -163,13 +164,14 @@ def read_part(
             f"{file}: {len(numbers)} rows, but recordings.csv says rows = {recording.rows}"
         )
     problems += not_finite(file, numbers[:, :width], dataset.columns)
-    pair: NDArray[np.float64] | None = None
-    times: NDArray[np.float64] | None = None
+    pair: Floats | None = None
+    times: Floats | None = None
     gaps: tuple[int, ...] = ()
     warnings = []
     if has_labels:
         pair = numbers[:, width : width + len(DIMENSIONS)]
         problems += label_problems(file, pair, dataset.label_range)
+        # A frame counts for both dimensions or for none.
         half_labelled = np.isnan(pair).sum(axis=1) == 1
         pair[half_labelled] = np.nan
         if half_labelled.any():
@@ -186,7 +188,7 @@ def read_part(
         except InputError as error:
             problems += error.problems
     ignored = set(dataset.ignored_columns)
-    known = RecordingFrames(
+    own_frames = RecordingFrames(
         names=(recording.name,),
         frames=0,
         frames_per_second=recording.frames_per_second,
@@ -195,11 +197,12 @@ def read_part(
     )
     try:
         columns = [name for name in header if name in ignored]
-        refuse_ignored(file, columns, known, recordings, ordered=clock is not None)
+        refuse_ignored(file, columns, own_frames, recordings, ordered=clock is not None)
     except InputError as error:
         problems += error.problems
     refuse(problems)
-    features: dict[str, NDArray[np.floating]] = {}
+    # Columns of a feature set are neighbours, in the order of dataset.yaml.
+    features: dict[str, Values] = {}
     start = 0
     for name, entry in dataset.features.items():
         features[name] = numbers[:, start : start + len(entry.columns)]
@@ -235,6 +238,7 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
             hint = "; separated by spaces? Separate cells by commas"
         names = listed(header, PROBLEMS_OF_A_FILE, quoted=False)
         problems.append(f"{file}: {text} missing (found: {names}){hint}")
+    # One unknown column is told with its nearest name and all known ones, several in short.
     advice = "put {} into a feature set of dataset.yaml or into ignored_columns"
     if len(unknown) == 1:
         problems.append(f"{file}: {unknown_column(unknown[0], named)}; {advice.format('it')}")
@@ -249,9 +253,7 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
     return problems
 
 
-def label_problems(
-    file: Path, pair: NDArray[np.float64], label_range: tuple[float, float]
-) -> list[str]:
+def label_problems(file: Path, pair: Floats, label_range: tuple[float, float]) -> list[str]:
     """One problem per dimension with labels outside the range; NaN is unlabelled and fine.
 
     Labels that only rounding put outside (1.0000000000000002) are clipped, in place.

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.search.configurations import Space
+from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import Parameters
 from va_search.search.outcomes import Values, measures
-from va_search.search.space import Configuration
 
 if TYPE_CHECKING:
     import optuna
