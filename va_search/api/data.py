@@ -15,7 +15,7 @@ from va_search.api.progress import Note, progress_line, to_standard_error
 from va_search.files import read_json, written_or_shipped
 
 if TYPE_CHECKING:
-    from va_search.data.audit import Report
+    from va_search.data.audit import AuditReport
     from va_search.data.folds import Folding
     from va_search.data.store import Store
     from va_search.extract.pipeline import Extracted, Watch
@@ -192,7 +192,7 @@ def extract_features(
     )
 
 
-def check_store(store: Store | AnyPath) -> Report:
+def check_store(store: Store | AnyPath) -> AuditReport:
     """Audit a store: counts, lengths, labels, and in `.findings` what would spoil a study.
 
     Every value is read once. `.count("error")` says how many findings must be put right."""
