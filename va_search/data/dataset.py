@@ -185,6 +185,8 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
         return listing
     folder = Folder.of(source / "recordings")
     _list_rows(listing, folder, dataset, path, rows)
+
+    # A person or video with two spellings would count as two, in folds and normalisation.
     for column in ("subject", "video"):
         cells = [(row.get(column, ""), line) for row, line in rows]
         listing.problems += two_spellings(path, column, cells)
@@ -220,6 +222,8 @@ def _list_rows(
             )
         line_of.setdefault(recording.name, line)
         listing.recordings.append(recording)
+
+    # One message for all rows: the rate is usually missing everywhere.
     if without_rate and dataset is not None:
         also = ""
         if len(without_rate) > 1:
@@ -280,6 +284,7 @@ class Folder:
 
 def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
     """One row of recordings.csv; InputError with everything wrong in it."""
+    # Spellings of a missing value count as empty, but for names: a person may be called NA.
     row = dict(row)
     for column in OPTIONAL:
         if row.get(column) in EMPTY:
@@ -329,6 +334,7 @@ def _file_of(folder: Folder, name: str) -> Path:
 
 def _like_named(folder: Folder, name: str) -> str:
     """The file that may be meant, and why it has another name; nothing where none is alike."""
+    # The file of another format, then another spelling of a number or of letters, then the nearest.
     stems = {Path(file).stem: file for file in folder.tables}
     for file in sorted(folder.names):
         if file.startswith(name + ".") and Path(file).stem not in stems:

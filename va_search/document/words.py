@@ -79,7 +79,9 @@ def explain(
             sentences[(*parent, steps[-1])] = _unknown_key(steps[-1], forms, more_keys)
             continue
         location, forms, description = _follow(model, steps)
-        if kind == "missing":
+        if steps[-1:] == ("[key]",):  # pydantic's name for a key, rather than its value
+            sentences[location] = expected_found(WORDS["str"], value)
+        elif kind == "missing":
             sentences[location] = missing(description or any_of(form_words(forms)))
         elif kind == "value_error":
             sentences[location] = str(detail["ctx"]["error"])
@@ -92,7 +94,7 @@ def explain(
             # Each form that a value may have fails by itself; one sentence names them all.
             sentences.setdefault(location, _wrong_form(location, forms, description, value))
 
-    # A form that was recognised has problems of its own, deeper down: those say more.
+    # Errors of a union come once per form. One that was recognised has problems of its own, deeper down: those say more.
     deepest = []
     for location, sentence in sentences.items():
         inside = [deeper for deeper in sentences if location == deeper[: len(location)]]
@@ -160,6 +162,7 @@ def number_hint(value: Any) -> str:
     number = float(value)
     if not math.isfinite(number):
         return ""
+    # Python writes small numbers as 1e-05: YAML takes that for a number once it has a point.
     digits, exponent, power = repr(number).partition("e")
     pointed = digits if "." in digits else f"{digits}.0"
     return f" (without a point YAML takes it for a text; write {pointed}{exponent}{power})"

@@ -195,6 +195,7 @@ class EntryReader:
         if extractor is None:
             return None
         kind, settings = extractor
+        # Keys that have no meaning for this kind of extractor are refused, not read over.
         if kind != "image" and entry.images is not None:
             sentence = f"extractor {entry.extractor!r} hears sound; leave `images` out"
             self.file.problem((*place, "images"), sentence)
@@ -202,6 +203,8 @@ class EntryReader:
             if kind != "audio" and getattr(entry, name) is not None:
                 sentence = f"extractor {entry.extractor!r} sees pictures; leave `{name}` out"
                 self.file.problem((*place, name), sentence)
+
+        # Defaults depend on whether the extractor hears or sees.
         hears = kind == "audio"
         pooling = entry.pooling or ("mean" if hears else "nearest")
         return FeatureRecipe(

@@ -129,6 +129,8 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     header: SpaceHeader | None = file.checked(SpaceHeader, document)
     if header is None:
         return None
+
+    # Folds are names to the model; which there are only the store knows.
     for index, fold in enumerate(header.folds):
         _check_fold(fold, store, ("folds", index), file)
     # The official split by its number would be the same training once more.
@@ -301,6 +303,7 @@ def _wrong_kind(forms: Sequence[Any], raw: Any) -> str | None:
     which pydantic would take or not explain."""
     if isinstance(raw, list) and not any(get_origin(form) is tuple for form in forms):
         return f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}"
+    # To Python true is 1: pydantic would take it for a number.
     numbers = int in forms or float in forms
     if (isinstance(raw, bool) and numbers) or (bool in forms and not isinstance(raw, bool)):
         return expected_found(any_of(form_words(forms)), raw)
@@ -331,6 +334,8 @@ def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -
     if (int if key == "int" else float) not in forms:
         file.problem((*place, key), f"`{name}` takes no range of {key}; its kind: {_kinds(forms)}")
         return None
+
+    # An end is a value of the setting like any other, but for null.
     ends: list[Any] = []
     for index, end in enumerate(form.ends):
         if end is None:
@@ -339,6 +344,8 @@ def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -
             ends += read_value(name, end, (*place, key, index), file=file)
     if len(file.problems) > noted:
         return None
+
+    # Both ends are right; are they right together?
     low, high = ends
     step = form.step if isinstance(form, IntForm) else 1
     if low > high:
