@@ -213,8 +213,9 @@ def _list_rows(
             continue
         if math.isnan(recording.frames_per_second):
             without_rate.append(line)
-        # Without a dataset the rate is unknown, and no problem of this file.
-        rated = recording if dataset else replace(recording, frames_per_second=1.0)
+        rated = recording
+        if dataset is None:  # then the rate is unknown, and no problem of this file
+            rated = replace(recording, frames_per_second=1.0)
         listing.problems += [f"{path}:{line}: {problem}" for problem in check_sources([rated])]
         if recording.name in line_of:
             listing.problems.append(

@@ -64,6 +64,11 @@ def dotted(place: Place) -> str:
     return text.lstrip(".")
 
 
+def placed(place: Place, sentence: str) -> str:
+    """A sentence behind its place; the top of a document has none."""
+    return f"{dotted(place)}: {sentence}" if place else sentence
+
+
 def explain(
     error: ValidationError, model: Any, also: Collection[str] = ()
 ) -> list[tuple[Place, str]]:
@@ -105,10 +110,7 @@ def explain(
 
 def reasons(error: ValidationError, model: Any) -> list[str]:
     """Return `explain`'s sentences with their places, for data that no file has."""
-    texts = []
-    for location, sentence in explain(error, model):
-        texts.append(f"{dotted(location)}: {sentence}" if location else sentence)
-    return texts
+    return [placed(place, sentence) for place, sentence in explain(error, model)]
 
 
 def expected_found(expected: str, value: Any) -> str:
@@ -143,7 +145,9 @@ def missing(expected: str = "a value") -> str:
 
 def any_of(words: Sequence[str]) -> str:
     """ "1, 2 or 3"."""
-    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def written(value: Any) -> str:
@@ -151,7 +155,9 @@ def written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    if len(text) > SHOWN:
+        text = f"{text[:SHOWN]}…"
+    return text
 
 
 def number_hint(value: Any) -> str:

@@ -227,7 +227,9 @@ class EntryReader:
         if entry is None:
             return None
         finder = self._extractor(entry, ("faces",), FACE_FINDERS)
-        return None if finder is None else (entry.extractor, finder[1])
+        if finder is None:
+            return None
+        return entry.extractor, finder[1]
 
     def _check_name(self, name: str, place: Place) -> None:
         try:
@@ -253,7 +255,9 @@ class EntryReader:
             (*place, "settings"),
             context={"folder": self.folder},
         )
-        return None if settings is None else (extractor.kind, settings)
+        if settings is None:
+            return None
+        return extractor.kind, settings
 
 
 def _check_weights(recipe: Recipe) -> None:

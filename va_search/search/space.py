@@ -172,13 +172,15 @@ def _check_early_stopping(space: Space, file: YamlFile) -> None:
         return
     setting = space.settings.get("epochs")
     default = TrialSettings.model_fields["epochs"].default
-    epochs = default if setting is None else max(setting.domain.values())
+    epochs, at_most = default, ""
+    if setting is not None:
+        epochs = max(setting.domain.values())
+        at_most = " at most" if setting.domain.count() != 1 else ""
     if early.grace_epochs < epochs:
         return
     location: Place = ("early_stopping",)
     if "grace_epochs" in space.document["early_stopping"]:
         location = ("early_stopping", "grace_epochs")
-    at_most = " at most" if setting is not None and setting.domain.count() != 1 else ""
     file.problem(
         location,
         f"`grace_epochs < epochs` must hold, or no trial is ever stopped, but got (grace_epochs={early.grace_epochs}, "

@@ -214,8 +214,10 @@ def told_by_key(forms: Mapping[str, type[Form]]) -> Any:
     """Return the type of declarations that have one of these forms, each told by its one key."""
 
     def tag(declared: Mapping[str, Any]) -> str | None:
-        tags = [form.__name__ for key, form in forms.items() if key in declared]
-        return tags[0] if len(tags) == 1 else None
+        keys = forms.keys() & declared.keys()
+        if len(keys) != 1:
+            return None
+        return forms[keys.pop()].__name__
 
     tagged = tuple(Annotated[form, Tag(form.__name__)] for form in forms.values())
     expected = f"a plain value or one of {', '.join(forms)}"
@@ -329,9 +331,9 @@ def _by_name(name: str) -> Any:
 def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -> Domain | None:
     """The range of numbers that a form declares; None when there are problems."""
     noted = len(file.problems)
-    key = "int" if isinstance(form, IntForm) else "float"
+    key, kind = ("int", int) if isinstance(form, IntForm) else ("float", float)
     forms = setting_forms(name)
-    if (int if key == "int" else float) not in forms:
+    if kind not in forms:
         file.problem((*place, key), f"`{name}` takes no range of {key}; its kind: {_kinds(forms)}")
         return None
 
@@ -392,14 +394,16 @@ def read_when(
             sentence = f"a condition needs a setting with separate values; `{name}` has none"
             file.problem(value_place, sentence)
         elif domain is not None:
-            options = {value_place: values}
             if values == []:
                 file.problem(value_place, expected_found("a list of 1 or more", values))
-            elif isinstance(values, list):
+                continue
+            options = {value_place: values}
+            if isinstance(values, list):
                 options = items(value_place, values)
             read = partial(_read_possible, name, domain, file)
             choice = read_choice(options, read, file)
-            condition[name] = () if choice is None else choice.options
+            if choice is not None:
+                condition[name] = choice.options
     return condition
 
 
