@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from va_search.document import nearest_line
 from va_search.document.traps import read_lines
-from va_search.document.words import WORDS, dotted, expected_found
+from va_search.document.words import WORDS, expected_found, placed
 from va_search.errors import InputError
 
 Place = tuple[str | int, ...]
@@ -99,8 +99,7 @@ class Document:
 
     def find_wrong(self, rule: str, level: Level, place: Place, sentence: str) -> Finding:
         """A finding about a key or value, in the words of all kinds of files."""
-        text = f"{dotted(place)}: {sentence}" if place else sentence
-        return self.find(rule, level, place, text)
+        return self.find(rule, level, place, placed(place, sentence))
 
     @cached_property
     def commands(self) -> list[Command]:

@@ -77,6 +77,8 @@ def launcher_shape(document: Document) -> list[Finding]:
     """Problems of a launcher's file by Ray's own schema, and keys below `provider` that nothing
     reads."""
     schema = json.loads((autoscaler_folder() / "ray-schema.json").read_text(encoding="utf-8"))
+
+    # Ray drops this key before it looks; _min_workers says so.
     findings = shape(document, schema)
     if document.has("min_workers"):
         line = document.line("min_workers")
@@ -98,6 +100,7 @@ def shape(document: Document, schema: Mapping[str, Any]) -> list[Finding]:
 
 def _explained(document: Document, error: Any) -> Iterator[Finding]:
     """Findings for one of jsonschema's errors."""
+    # One error may tell of several keys, each of which gets a finding at its own line.
     location: Place = tuple(error.absolute_path)
     keys = error.schema.get("properties", {})
     if error.validator == "additionalProperties":

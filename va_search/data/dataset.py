@@ -177,6 +177,8 @@ def read_recordings(source: Path, dataset: Dataset | None) -> Listing:
         return listing
     folder = Folder.of(source / "recordings")
     _list_rows(listing, folder, dataset, path, rows)
+
+    # A person or video with two spellings would count as two, in folds and normalisation.
     for column in ("subject", "video"):
         cells = [(row.get(column, ""), line) for row, line in rows]
         listing.problems += two_spellings(path, column, cells)
@@ -203,8 +205,9 @@ def _list_rows(
             continue
         if math.isnan(recording.frames_per_second):
             without_rate.append(line)
-        # Without a dataset the rate is unknown, and no problem of this file.
-        rated = recording if dataset else replace(recording, frames_per_second=1.0)
+        rated = recording
+        if dataset is None:  # then the rate is unknown, and no problem of this file
+            rated = replace(recording, frames_per_second=1.0)
         listing.problems += [f"{path}:{line}: {problem}" for problem in check_sources([rated])]
         if recording.name in line_of:
             listing.problems.append(
@@ -212,6 +215,8 @@ def _list_rows(
             )
         line_of.setdefault(recording.name, line)
         listing.recordings.append(recording)
+
+    # One message for all rows: the rate is usually missing everywhere.
     if without_rate and dataset is not None:
         also = ""
         if len(without_rate) > 1:
@@ -272,6 +277,7 @@ class Folder:
 
 def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
     """One row of recordings.csv; InputError with everything wrong in it."""
+    # Spellings of a missing value count as empty, but for names: a person may be called NA.
     row = dict(row)
     for column in OPTIONAL:
         if row.get(column) in EMPTY:
@@ -321,6 +327,7 @@ def _file_of(folder: Folder, name: str) -> Path:
 
 def _like_named(folder: Folder, name: str) -> str:
     """The file that may be meant, and why it has another name; nothing where none is alike."""
+    # The file of another format, then another spelling of a number or of letters, then the nearest.
     stems = {Path(file).stem: file for file in folder.tables}
     for file in sorted(folder.names):
         if file.startswith(name + ".") and Path(file).stem not in stems:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from va_search.document.traps import read_lines
-from va_search.document.words import WORDS, Place, dotted, expected_found, explain
+from va_search.document.words import WORDS, Place, expected_found, explain, placed
 from va_search.errors import InputError
 
 Model = TypeVar("Model")
@@ -93,8 +93,7 @@ class YamlFile:
     def problem(self, place: Place, sentence: str) -> None:
         """Note what is wrong at a place."""
         line = nearest_line(self.lines, place)
-        key = f"{dotted(place)}: " if place else ""
-        self.problems.append((line, f"{self.path}:{line}: {key}{sentence}"))
+        self.problems.append((line, f"{self.path}:{line}: {placed(place, sentence)}"))
 
     def stop(self) -> None:
         """Raise InputError with every problem so far; do nothing when there is none."""

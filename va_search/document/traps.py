@@ -43,6 +43,7 @@ def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a YAML text file ({error})") from error
+    # First the tree of nodes, which have lines and are not made into values yet.
     try:
         _refuse_deep(text, path)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -53,13 +54,15 @@ def read_lines(path: Path) -> tuple[Any, dict[Place, int], list[Problem]]:
         walk.visit(node, ())
     if walk.problems:
         raise InputError(*(f"{path}:{line}: {problem}" for line, problem in walk.problems))
+
+    # A value that can't be made (a date of month 13) may be a trap: then the trap says more.
     traps = list(dict.fromkeys(walk.traps))  # an alias is visited again
     unread = [f"{path}:{line}: {trap}" for line, trap in traps]
     try:
         return yaml.safe_load(text), walk.lines, traps
     except yaml.YAMLError as error:
         raise InputError(*unread or [_syntax(path, text, error)]) from error
-    # A date of month 13, a number of 5,000 digits.
+    # PyYAML raises these for a date of month 13, or a number of 5,000 digits.
     except (ValueError, OverflowError, TypeError, AttributeError, IndexError) as error:
         unread = unread or [f"{path}: not YAML: a value can't be read ({error})"]
         raise InputError(*unread) from error
@@ -124,6 +127,7 @@ class _Walk:
         self._around.discard(id(node))
 
     def _mapping(self, node: yaml.MappingNode, place: Place) -> None:
+        # Keys are compared as written: YAML would take the last of two without a word.
         keys: set[str] = set()
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
@@ -193,6 +197,7 @@ def _trap_of(text: str, kind: str) -> str | None:
         return f"YAML reads {text} as a date; write {quoted}"
     if kind == "value":
         return f"YAML reads {text} as a mark of its own; write {quoted}"
+    # Numbers are meant where they are decimal; other bases, and digits with _ or :, hardly are.
     plain = {"int": DECIMAL, "float": POINT}.get(kind)
     if plain is None or plain.fullmatch(text):
         return None
@@ -230,6 +235,7 @@ def _meant(text: str) -> Iterator[str]:
     sign = "-" if text.startswith("-") else ""
     digits = text.lstrip("+-").replace("_", "")
     if ":" in digits:
+        # Hours and minutes: the larger part counts, the smaller ones are 60ths of it.
         parts = [float(part) for part in digits.split(":")]
         yield f"{sign}{sum(part / 60**power for power, part in enumerate(parts)):.6g}"
     elif digits.isdigit():

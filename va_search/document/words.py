@@ -64,6 +64,11 @@ def dotted(place: Place) -> str:
     return text.lstrip(".")
 
 
+def placed(place: Place, sentence: str) -> str:
+    """A sentence behind its place; the top of a document has none."""
+    return f"{dotted(place)}: {sentence}" if place else sentence
+
+
 def explain(
     error: ValidationError, model: Any, also: Collection[str] = ()
 ) -> list[tuple[Place, str]]:
@@ -79,7 +84,9 @@ def explain(
             sentences[(*parent, steps[-1])] = _unknown_key(steps[-1], forms, more_keys)
             continue
         location, forms, description = _follow(model, steps)
-        if kind == "missing":
+        if steps[-1:] == ("[key]",):  # pydantic's name for a key, rather than its value
+            sentences[location] = expected_found(WORDS["str"], value)
+        elif kind == "missing":
             sentences[location] = missing(description or any_of(form_words(forms)))
         elif kind == "value_error":
             sentences[location] = str(detail["ctx"]["error"])
@@ -92,7 +99,7 @@ def explain(
             # Each form that a value may have fails by itself; one sentence names them all.
             sentences.setdefault(location, _wrong_form(location, forms, description, value))
 
-    # A form that was recognised has problems of its own, deeper down: those say more.
+    # Errors of a union come once per form. One that was recognised has problems of its own, deeper down: those say more.
     deepest = []
     for location, sentence in sentences.items():
         inside = [deeper for deeper in sentences if location == deeper[: len(location)]]
@@ -103,10 +110,7 @@ def explain(
 
 def reasons(error: ValidationError, model: Any) -> list[str]:
     """Return `explain`'s sentences with their places, for data that no file has."""
-    texts = []
-    for location, sentence in explain(error, model):
-        texts.append(f"{dotted(location)}: {sentence}" if location else sentence)
-    return texts
+    return [placed(place, sentence) for place, sentence in explain(error, model)]
 
 
 def expected_found(expected: str, value: Any) -> str:
@@ -141,7 +145,9 @@ def missing(expected: str = "a value") -> str:
 
 def any_of(words: Sequence[str]) -> str:
     """ "1, 2 or 3"."""
-    return " or ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} or {words[-1]}"
 
 
 def written(value: Any) -> str:
@@ -149,7 +155,9 @@ def written(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    if len(text) > SHOWN:
+        text = f"{text[:SHOWN]}…"
+    return text
 
 
 def number_hint(value: Any) -> str:
@@ -160,6 +168,7 @@ def number_hint(value: Any) -> str:
     number = float(value)
     if not math.isfinite(number):
         return ""
+    # Python writes small numbers as 1e-05: YAML takes that for a number once it has a point.
     digits, exponent, power = repr(number).partition("e")
     pointed = digits if "." in digits else f"{digits}.0"
     return f" (without a point YAML takes it for a text; write {pointed}{exponent}{power})"

@@ -131,6 +131,8 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
         raise InputError(
             f"{file.path}: this is a search space (`va-search search`), expected a recipe such as `method: greedy`"
         )
+
+    # The method decides which other keys there are, so the parts are read one by one.
     reader = MethodReader(file, document, folder)
     declared = document.get("members")
     members: Members | None = file.checked(
@@ -170,8 +172,9 @@ class MethodReader:
 
     def plans(self) -> dict[str, Pipeline]:
         """The plan of each dimension that has one without problems."""
+        # Also checked where both dimensions have methods of their own.
         if "method" in self.shared:
-            self._plan(self.shared, {}, "")  # also where both dimensions have methods of their own
+            self._plan(self.shared, {}, "")
         plans = {}
         for dimension in DIMENSIONS:
             own = self.document.get(dimension)
@@ -196,6 +199,7 @@ class MethodReader:
         def place(inner: Place) -> Place:
             return (dimension, *inner) if inner and inner[0] in own else inner
 
+        # Options and shared keys stand side by side in the file; each model takes its own.
         merged = {**shared, **own}
         method = self._method(merged.get("method"), place(("method",)))
         if method is None:
@@ -314,6 +318,7 @@ def _path_of(recipe: str) -> Path:
     path = Path(recipe)
     if path.is_file():
         return path
+    # paper/six_fold is looked for in folders of that name, greedy among all known recipes.
     named = not path.suffix and not path.is_absolute()
     if named and path.name != recipe:
         for folder in (FOLDER, _shipped()):

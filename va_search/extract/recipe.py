@@ -195,6 +195,7 @@ class EntryReader:
         if extractor is None:
             return None
         kind, settings = extractor
+        # Keys that have no meaning for this kind of extractor are refused, not read over.
         if kind != "image" and entry.images is not None:
             sentence = f"extractor {entry.extractor!r} hears sound; leave `images` out"
             self.file.problem((*place, "images"), sentence)
@@ -202,6 +203,8 @@ class EntryReader:
             if kind != "audio" and getattr(entry, name) is not None:
                 sentence = f"extractor {entry.extractor!r} sees pictures; leave `{name}` out"
                 self.file.problem((*place, name), sentence)
+
+        # Defaults depend on whether the extractor hears or sees.
         hears = kind == "audio"
         pooling = entry.pooling or ("mean" if hears else "nearest")
         return FeatureRecipe(
@@ -224,7 +227,9 @@ class EntryReader:
         if entry is None:
             return None
         finder = self._extractor(entry, ("faces",), FACE_FINDERS)
-        return None if finder is None else (entry.extractor, finder[1])
+        if finder is None:
+            return None
+        return entry.extractor, finder[1]
 
     def _check_name(self, name: str, place: Place) -> None:
         try:
@@ -250,7 +255,9 @@ class EntryReader:
             (*place, "settings"),
             context={"folder": self.folder},
         )
-        return None if settings is None else (extractor.kind, settings)
+        if settings is None:
+            return None
+        return extractor.kind, settings
 
 
 def _check_weights(recipe: Recipe) -> None:

@@ -85,6 +85,7 @@ class Choice:
 
         if len(self.options) == 1:
             return {}, {}
+        # Equal within rounding is enough: the value may have been through JSON.
         labels = self._labels()
         index = [same(value, option) for option in self.options].index(True)
         return {name: labels[index]}, {name: CategoricalDistribution(labels)}
@@ -213,6 +214,7 @@ class Subset:
 
     def count(self) -> int | None:
         """Counted from the groups' sizes, without listing the subsets."""
+        # Ways to take so many feature sets from the groups so far, by number of sets.
         ways = {0: 1}
         for group in self.groups:
             grown: dict[int, int] = {}

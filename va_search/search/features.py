@@ -119,6 +119,8 @@ class _FeaturesReader:
                 self.file.problem(inner, sentence)
         else:
             groups = self._group("", ModalityForm(of=form.subset), inner)
+
+        # `min` and `max` in all are measured against what the groups allow together.
         total = sum(group.high for group in groups)
         capped = by_modality or form.subset == ALL
         low, high = self._bounds(form, max(total, 1), place, low=1, capped=capped)
@@ -172,6 +174,7 @@ class _FeaturesReader:
     ) -> tuple[int, int]:
         """`min` and `max` of `number` feature sets; a larger `max` is cut to it where `capped`, a
         problem elsewhere."""
+        # "all" is another number on another store, so a larger `max` is no mistake there.
         least = low if form.min is None else form.min
         most = number if form.max is None else form.max
         too_many = "can't be more than the feature sets there are, but got"

@@ -90,6 +90,7 @@ class Sameness:
     def _lengths(self, settings: TrialSettings) -> dict[str, Any]:
         """`frame_step`, `segment_length`, `stride` and `batch_size`, as small as they mean the
         same."""
+        # Whatever is longer than the longest stretch is one step, one segment.
         frame_step = min(settings.frame_step, self.longest)
         longest_steps = -(-self.longest // frame_step)
         length = min(settings.segment_length, longest_steps)

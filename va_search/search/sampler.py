@@ -76,6 +76,7 @@ class Sampler:
 
     def add(self, settings: Mapping[str, Any], values: TrialValues) -> bool:
         """Tell of a configuration that was not asked for; False when it lies outside the space."""
+        # Only TPE learns: the others need not be told.
         point = self._space.optuna_parameters(settings)
         if point is not None and self._learns:
             self._told.append((point, values))
@@ -138,6 +139,7 @@ def by_rank(values: NDArray[np.float64]) -> NDArray[np.intp]:
     measures by how many others dominate a row."""
     if values.shape[1] == 1:
         return np.argsort(-values[:, 0], kind="stable")
+    # dominated[i]: how many rows are at least as good in all measures and better in one.
     at_least = (values[:, None] >= values).all(axis=2)
     dominated = (at_least & (values[:, None] > values).any(axis=2)).sum(axis=0)
     return np.argsort(dominated, kind="stable")

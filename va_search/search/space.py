@@ -62,6 +62,8 @@ def _read(file: YamlFile, store: Store, name: str) -> Space:
         _refuse_infinite(settings, file)
     file.stop()
     assert header is not None
+
+    # From here on every declaration is right by itself; do they make sense together?
     settings = _in_order(settings, file)
     space = Space(name, document, header, settings, sameness_of(store, header.folds))
     _check_reachable(space, file)
@@ -91,6 +93,8 @@ def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> di
             domains[name] = read_features(value, store, location, file)
         else:
             domains[name] = read_domain(name, value, location, file)
+
+    # Conditions last: they name values that other settings can have.
     settings = {}
     for name, domain in domains.items():
         value = declared[name]
@@ -113,6 +117,7 @@ def _refuse_infinite(settings: dict[str, Setting], file: YamlFile) -> None:
 
 def _in_order(settings: dict[str, Setting], file: YamlFile) -> dict[str, Setting]:
     """As declared, but every setting after those its condition names; a circle is a problem."""
+    # Always the first one declared that waits for no other: the grid's order depends on it.
     ordered: dict[str, Setting] = {}
     waiting = dict(settings)
     while waiting:
@@ -140,6 +145,7 @@ def _check_reachable(space: Space, file: YamlFile) -> None:
     for name, setting in space.settings.items():
         if not setting.when:
             continue
+        # Only the settings that decide of it are combined; the others may be many.
         deciding = _deciding(space, name)
         names = [setting for setting in space.settings if setting in deciding]
         tried = list(islice(space.combinations(names), TRIED))
@@ -168,13 +174,15 @@ def _check_early_stopping(space: Space, file: YamlFile) -> None:
         return
     setting = space.settings.get("epochs")
     default = TrialSettings.model_fields["epochs"].default
-    epochs = default if setting is None else max(setting.domain.values())
+    epochs, at_most = default, ""
+    if setting is not None:
+        epochs = max(setting.domain.values())
+        at_most = " at most" if setting.domain.count() != 1 else ""
     if early.grace_epochs < epochs:
         return
     location: Place = ("early_stopping",)
     if "grace_epochs" in space.document["early_stopping"]:
         location = ("early_stopping", "grace_epochs")
-    at_most = " at most" if setting is not None and setting.domain.count() != 1 else ""
     file.problem(
         location,
         f"`grace_epochs < epochs` must hold, or no trial is ever stopped, but got (grace_epochs={early.grace_epochs}, "
@@ -184,6 +192,7 @@ def _check_early_stopping(space: Space, file: YamlFile) -> None:
 
 def _check_valid(space: Space, file: YamlFile) -> None:
     """At least one configuration must be valid; a large space is judged by many drawn at random."""
+    # A few at random find a valid one at once in nearly every space; then all in order.
     reason = ""
     every = islice(space.combinations(list(space.settings)), TRIED)
     for chosen in chain(_drawn(space, 50), every, _drawn(space, 2000)):

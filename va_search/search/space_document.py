@@ -130,6 +130,8 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     header: SpaceHeader | None = file.checked(SpaceHeader, document)
     if header is None:
         return None
+
+    # Folds are names to the model; which there are only the store knows.
     for index, fold in enumerate(header.folds):
         _check_fold(fold, store, ("folds", index), file)
     # The official split by its number would be the same training once more.
@@ -213,8 +215,10 @@ def told_by_key(forms: Mapping[str, type[Form]]) -> Any:
     """Return the type of declarations that have one of these forms, each told by its one key."""
 
     def tag(declared: Mapping[str, Any]) -> str | None:
-        tags = [form.__name__ for key, form in forms.items() if key in declared]
-        return tags[0] if len(tags) == 1 else None
+        keys = forms.keys() & declared.keys()
+        if len(keys) != 1:
+            return None
+        return forms[keys.pop()].__name__
 
     tagged = tuple(Annotated[form, Tag(form.__name__)] for form in forms.values())
     expected = f"a plain value or one of {', '.join(forms)}"
@@ -302,6 +306,7 @@ def _wrong_kind(forms: Sequence[Any], raw: Any) -> str | None:
     which pydantic would take or not explain."""
     if isinstance(raw, list) and not any(get_origin(form) is tuple for form in forms):
         return f"expected one value, found the list {raw}; to vary it write {{choice: {raw}}}"
+    # To Python true is 1: pydantic would take it for a number.
     numbers = int in forms or float in forms
     if (isinstance(raw, bool) and numbers) or (bool in forms and not isinstance(raw, bool)):
         return expected_found(any_of(form_words(forms)), raw)
@@ -333,11 +338,13 @@ def _by_name(name: str) -> Any:
 def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -> Domain | None:
     """The range of numbers that a form declares; None when there are problems."""
     noted = len(file.problems)
-    key = "int" if isinstance(form, IntForm) else "float"
+    key, kind = ("int", int) if isinstance(form, IntForm) else ("float", float)
     forms = setting_forms(name)
-    if (int if key == "int" else float) not in forms:
+    if kind not in forms:
         file.problem((*place, key), f"`{name}` takes no range of {key}; its kind: {_kinds(forms)}")
         return None
+
+    # An end is a value of the setting like any other, but for null.
     ends: list[Any] = []
     for index, end in enumerate(form.ends):
         if end is None:
@@ -346,6 +353,8 @@ def _range(name: str, form: IntForm | FloatForm, place: Place, file: YamlFile) -
             ends += read_value(name, end, (*place, key, index), file=file)
     if len(file.problems) > noted:
         return None
+
+    # Both ends are right; are they right together?
     low, high = ends
     step = form.step if isinstance(form, IntForm) else 1
     if low > high:
@@ -392,14 +401,16 @@ def read_when(
             sentence = f"a condition needs a setting with separate values; `{name}` has none"
             file.problem(value_place, sentence)
         elif domain is not None:
-            options = {value_place: values}
             if values == []:
                 file.problem(value_place, expected_found("a list of 1 or more", values))
-            elif isinstance(values, list):
+                continue
+            options = {value_place: values}
+            if isinstance(values, list):
                 options = items(value_place, values)
             read = partial(_read_possible, name, domain, file)
             choice = read_choice(options, read, file)
-            condition[name] = () if choice is None else choice.options
+            if choice is not None:
+                condition[name] = choice.options
     return condition
 
 
