@@ -227,7 +227,7 @@ def test_a_method_on_the_menu_can_be_named_in_a_recipe(monkeypatch: pytest.Monke
     plan = read_recipe("r", {"method": "first_few", "count": 4}).plans["valence"]
     assert plan.document()["count"] == 4
     np.testing.assert_allclose(plan.options.weigh(statistics_of(frames()))[:5], [0.25] * 4 + [0.0])
-    with pytest.raises(InputError, match="`count`: input should be greater than or equal to 1"):
+    with pytest.raises(InputError, match="count"):
         read_recipe("r", {"method": "first_few", "count": 0})
     with pytest.raises(InputError, match=r"'cuont'; did you mean 'count'\?"):
         read_recipe("r", {"method": "first_few", "cuont": 3})

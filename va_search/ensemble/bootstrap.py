@@ -78,6 +78,7 @@ def samples(
     replacement."""
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(groups), np.full(len(groups), 1.0 / len(groups)), size=number)
+    # (group, recording) 1 where the recording is in the group
     inside = np.zeros((len(groups), recordings))
     for index, group in enumerate(groups):
         inside[index, list(group)] = 1.0
@@ -96,6 +97,7 @@ def interval(sums: Sequence[Vector], drawn: Vector, groups: int) -> Interval | N
     percentiles = _percentiles(_mean_ccc_of_samples(sums, drawn))
     if percentiles is None:
         return None
+    # On Fisher's scale the percentiles are moved away from the estimate.
     middle = math.atanh(estimate)
     ends = np.arctanh(np.clip(percentiles, -1.0 + 1e-12, 1.0 - 1e-12))
     low, high = np.tanh(middle + widening(groups) * (ends - middle)).tolist()
@@ -134,6 +136,7 @@ def spread(sums: Vector) -> RecordingSpread:
     labelled = sums[sums[:, 0] > 0.0]
     moments = series_sums.moments(labelled)
     ccc = series_sums.ccc(labelled)
+    # Without variance of the annotation a CCC says nothing.
     defined = ccc[np.isfinite(ccc) & (moments.label_variance > FLAT)]
     low, median, high = None, None, None
     if defined.size:

@@ -109,10 +109,12 @@ def _built(
 
 def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[str]) -> Ensemble:
     """Members and weights chosen on the materials, and judged."""
+    # The ensemble and the best single trial are judged alike, and then compared.
     outcomes, singles = compare.carry_out(recipe, materials), compare.best_single(materials)
     predicted, single_predicted = compare.predicted_by(outcomes), compare.predicted_by(singles)
     intervals = compare.intervals(predicted, materials)
     single_intervals = compare.intervals(single_predicted, materials)
+    # Notes: trials judged on other annotations, candidates that do not help.
     notes = [*materials.notes]
     for dimension, material in materials.items():
         notes += _changed(material, dimension)
@@ -164,6 +166,7 @@ def _weighted(
     dimension: str,
     takes: str | None,
 ) -> Weighted:
+    # Members by weight, then by their own CCC.
     fit, material = outcome.fit, outcome.fits.material
     ccc = np.nan_to_num(material.statistics.total().ccc_of_each())
     by_weight = np.lexsort((-ccc, -fit.weights))

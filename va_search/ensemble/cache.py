@@ -59,11 +59,14 @@ def statistics_for(
     _refuse_constant(annotation, lines, dimension)
     bank = lines.bank(home)
     recordings = [(recording.name, recording.frames) for recording in lines.recordings]
+    frames = [recording.frames for recording in lines.recordings]
     # Before the files are opened: a change while they are read makes the fingerprint an old one.
     prints = {candidate.label: fingerprint(bank, candidate) for candidate in lines.candidates}
     path, head = _path(home, lines, dimension), _head(recordings, annotation)
-    groups = groups_within(budget, [frames for _, frames in recordings], len(prints), parts)
-    known = _unchanged(*_read(path, head), prints, groups)
+    groups = groups_within(budget, frames, len(prints), parts)
+    # Of the members whose files are those that were read, nothing is computed again.
+    kept, kept_prints = _read(path, head)
+    known = _unchanged(kept, kept_prints, prints, groups)
     if known is not None and known.labels == tuple(prints):
         return known
 
@@ -114,7 +117,7 @@ def _head(recordings: Sequence[tuple[str, int]], annotation: NDArray[np.float32]
     """The facts that all members of a file have in common, as JSON gives them back."""
     values = np.ascontiguousarray(annotation)
     labels = hashlib.sha256(values.dtype.str.encode() + values.tobytes()).hexdigest()
-    pairs = [list(recording) for recording in recordings]
+    pairs = np.array(recordings, dtype=object).tolist()  # JSON has no tuples
     return {"format": FORMAT, "rows": ROWS, "recordings": pairs, "annotation": labels}
 
 
@@ -141,6 +144,7 @@ def _unchanged(
 
 def _write(path: Path, statistics: Statistics, head: dict[str, Any]) -> None:
     """Write the statistics whole; where the disk does not take them, say so and go on without."""
+    # What is no array goes into the head, as JSON: the file holds no pickle.
     arrays = {field.name: getattr(statistics, field.name) for field in fields(Statistics)}
     text = {name: arrays.pop(name) for name in ("names", "labels", "groups", "label_shift")}
     encoded = json.dumps({**head, **text}).encode()

@@ -285,6 +285,7 @@ def best_for_both(materials: Materials) -> OverallBest | None:
     candidates = shared[DIMENSIONS[0]].candidates
     if not candidates:
         return None
+    # Named is the best on all recordings; out-of-fold it is chosen again in every fold.
     best, scores = _best_overall(shared, NOTHING)
     predicted: dict[str, Vector | None] = dict.fromkeys(shared)
     if len(materials.folds.parts) > 1:

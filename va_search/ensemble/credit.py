@@ -119,6 +119,7 @@ class Contest:
         self._bank, self._frames, self._dimension = bank, frames, dimension
         self._recordings = [(recording.name, recording.frames) for recording in recordings]
         self._annotation = np.ascontiguousarray(annotation)
+        # Folds, as an ensemble's out-of-fold scores have them.
         ends = np.cumsum([recording.frames for recording in recordings])
         by_recording = np.split(~np.isnan(annotation), ends[:-1])
         labelled = [int(part.sum()) for part in by_recording]
@@ -146,8 +147,9 @@ class Contest:
             # Who is not among the most useful goes, before the next batch comes.
             if len(self._pool) > POOL:
                 best = self._best(statistics)
-                self._pool = [self._pool[member] for member in best.tolist()]
-                self._columns = [self._columns[member] for member in best.tolist()]
+                pool, columns = self._pool, self._columns
+                self._pool = [pool[member] for member in best]
+                self._columns = [columns[member] for member in best]
                 self._choose(statistics.subset(best))
         self.known += len(names)
 
@@ -158,6 +160,7 @@ class Contest:
         member = self._pool.index(name)
         if not any(weights[member] for weights in self._weights):
             return 0.0
+        # Choose again among the others, in every fold.
         others = np.delete(np.arange(len(self._pool)), member)
         lost = self._ccc - self._judged(self._statistics, self._chosen(others))
         return float(lost) if np.isfinite(lost) else 0.0

@@ -117,6 +117,7 @@ def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -
     if not weighted.outside:
         material = material.own()
     pipeline = Pipeline.read(weighted.recipe)
+    # Weights and gains of the candidates, from the saved members.
     weight_of, gains = {}, {}
     for member in weighted.members:
         label = f"{member.study}/{member.trial}"

@@ -49,14 +49,16 @@ def measure(
     the others are then computed. InputError when a labelled frame's prediction is NaN or infinite,
     naming all such members, and as `groups_within`."""
     _check_lengths(predictions, annotation, recordings)
-    groups = groups_within(budget, [frames for _, frames in recordings], len(members), parts)
+    names, frames = zip(*recordings, strict=True)
+    groups = groups_within(budget, frames, len(members), parts)
+    # Members that are known already are only multiplied with new ones.
     is_known = np.isin(members, () if known is None else known.labels)
     new, old = np.flatnonzero(~is_known), np.flatnonzero(is_known)
 
     # Sums are relative to shifts, so what is known keeps its shifts.
     first_rows = np.flatnonzero(~np.isnan(annotation))[:ROWS]
     label_shift = _shift(annotation, first_rows) if known is None else known.label_shift
-    blocks = _empty(groups, [name for name, _ in recordings], members, label_shift)
+    blocks = _empty(groups, names, members, label_shift)
     for member in new.tolist():
         blocks.shifts[member] = _shift(predictions[member], first_rows)
     if known is not None and len(old):
@@ -65,7 +67,7 @@ def measure(
     # One pass over the labelled frames; overflow and NaN are refused by name afterwards.
     accumulator = _Accumulator(blocks, new, old)
     with np.errstate(invalid="ignore", over="ignore"):
-        for rows in _row_blocks(annotation, recordings, groups):
+        for rows in _row_blocks(annotation, frames, groups):
             accumulator.add(predictions, annotation, rows)
     accumulator.mirror()
     _refuse_non_finite(blocks, recordings)
@@ -117,16 +119,14 @@ class _Rows:
     stretches: list[tuple[int, int, int]]  # block, from, to; within the rows
 
 
-def _row_blocks(
-    annotation: Column, recordings: Sequence[tuple[str, int]], groups: Groups
-) -> Iterator[_Rows]:
+def _row_blocks(annotation: Column, frames: Sequence[int], groups: Groups) -> Iterator[_Rows]:
     """Labelled frames in order, about `ROWS` at a time."""
-    block_of = np.empty(len(recordings), dtype=np.intp)
+    block_of = np.empty(len(frames), dtype=np.intp)
     for block, group in enumerate(groups):
         block_of[list(group)] = block
     # (labelled frame,) its row and its block
     labelled = np.flatnonzero(~np.isnan(annotation))
-    blocks = np.repeat(block_of, [frames for _, frames in recordings])[labelled]
+    blocks = np.repeat(block_of, frames)[labelled]
     high = 0
     while high < len(labelled):
         low, high = high, min(high + ROWS, len(labelled))
@@ -244,6 +244,7 @@ def _shift(values: Column, rows: Indexes) -> float:
 
 
 def _refuse_non_finite(blocks: Statistics, recordings: Sequence[tuple[str, int]]) -> None:
+    # NaN and infinity spread into the sums and the squares of their block.
     squares = np.diagonal(blocks.products, axis1=1, axis2=2)
     bad = ~np.isfinite(blocks.sums) | ~np.isfinite(squares)  # (block, member)
     problems = []

@@ -83,6 +83,7 @@ def bagged_greedy(
 
     A bag draws as many recordings as there are, with replacement, among those that `times` counts,
     and may choose from a part of the members, drawn without replacement (1: all of them)."""
+    # Drawn over sorted names, so that the order of recordings and members changes nothing.
     rng = np.random.default_rng(seed)
     drawn = _bags(statistics, times, bags, rng)
     by_name = np.argsort(np.array(statistics.labels), kind="stable")
@@ -116,6 +117,7 @@ def ridge(
     if not np.diag(gram).min() > 0.0:
         return top_members(moments, 1)
     weights = np.linalg.solve(gram, moments.with_label)
+    # A sum near zero would blow the weights up, a negative one would turn their signs.
     total = float(weights.sum())
     if not total > 0.05 * float(np.abs(weights).sum()):
         return nnls(statistics, times, strength=strength)
@@ -187,9 +189,11 @@ def select_greedily(moments: Moments, steps: int, start: int = 1) -> Vector:
     Then, `steps` times, the member whose addition (again, perhaps) gives the highest CCC; at the
     end the path's best ensemble is used. Weights are counts over their sum."""
     size = len(moments.mean)
+    # Sorted start: the best of the plain means of the first 1, 2, … members.
     order = ranking(moments.ccc_of_each())[:start]
     means = [moments.ccc(_equal_weights(order[: n + 1], size)) for n in range(len(order))]
     path = _GreedyPath(moments, order[: first_highest(np.array(means)) + 1])
+    # Go on for all steps, and remember where the path was highest.
     length, highest = len(path.taken), path.ccc
     for _ in range(steps):
         path.take_next()

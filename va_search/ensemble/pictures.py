@@ -116,6 +116,7 @@ def adds_picture(explained: Explained) -> Figure:
 def _gain_bars(explanation: Explanation) -> list[Bar]:
     """Bars of all groups, and of the members with most weight."""
     name_of = dict(zip(explanation.labels, _names(explanation), strict=True))
+    # Additions come with the groups first, then members by weight.
     bars, members = [], 0
     for addition in explanation.additions:
         members += addition.kind == "member"
@@ -134,16 +135,16 @@ def _figure(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    heights = [count + 1.2 for count in bars] if bars else None
+    heights = (np.array(bars or [1] * rows) + 1.2).tolist()
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
 
 
 def _draw_bars(axis: Axes, bars: Sequence[Bar]) -> None:
     """The first bar on top, room for the numbers, no box."""
-    rows, lengths = range(len(bars)), [bar.length for bar in bars]
-    drawn = axis.barh(rows, lengths, color=[bar.colour for bar in bars])
-    axis.set_yticks(rows, [bar.name for bar in bars])
-    axis.bar_label(drawn, labels=[bar.text for bar in bars], padding=3, fontsize=8)
+    names, lengths, texts, colours = zip(*bars, strict=True)
+    drawn = axis.barh(range(len(bars)), lengths, color=colours)
+    axis.set_yticks(range(len(bars)), names)
+    axis.bar_label(drawn, labels=texts, padding=3, fontsize=8)
     axis.tick_params(labelsize=8)
     axis.invert_yaxis()
     low, high = min([0.0, *lengths]), max([0.0, *lengths])

@@ -79,11 +79,13 @@ def combine(
 def finished(total: Vector, recordings: Sequence[Recording], post: PostProcessing) -> Vector:
     """The weighted sum `total` after smoothing, delay, scale and offset; works on (frames, series)
     alike."""
+    # Smooth and delay, stretch by stretch.
     moved = total.copy()
     if post.moves_in_time:
         for rows, rate in stretches(recordings):
             smooth = smoothed(moved[rows], post.smoothing, post.window_seconds, rate)
             moved[rows] = delayed(smooth, post.delay_seconds, rate)
+    # Match.
     result: Vector = post.scale * moved + post.offset
     return result
 

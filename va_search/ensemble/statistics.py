@@ -206,6 +206,7 @@ def matching(
     p with correlation r to the annotation y, CCC(s·p + o) is highest at s = sd(y) / sd(p) and
     o = mean(y) − s·mean(p), where it is r (Lin 1989; for r > 0). A prediction or an annotation
     without variance can't be matched and is left alone: (1, 0)."""
+    # Without variance on one side there is nothing to match.
     possible = (variance > SMALLEST * label_variance) & (label_variance > SMALLEST * variance)
     ratio = np.ones(np.broadcast(variance, label_variance).shape)
     np.divide(label_variance, variance, out=ratio, where=possible)

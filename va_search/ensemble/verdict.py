@@ -99,6 +99,7 @@ def _outcome(difference: float, interval: Interval | None) -> Outcome:
         return "unknown"
     if abs(difference) < SAME:
         return "same"
+    # Without an interval chance is not known, so nothing is certain.
     within_chance = interval is None or interval[0] <= 0.0 <= interval[1]
     if within_chance:
         return "ahead" if difference > 0.0 else "behind"
@@ -117,6 +118,7 @@ def _sentence(
         return (
             f"On unseen people {who} is as good as {best}: score {score:.3f} out-of-fold for both."
         )
+    # Numbers, then what chance makes of them, then advice.
     between, chance = "", "but chance is not known: build it again"
     if interval is not None:
         between = f" (95 % {signed(interval[0])} to {signed(interval[1])})"
