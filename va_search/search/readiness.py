@@ -28,6 +28,7 @@ from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
+from va_search.models.sources import references
 from va_search.search.container import cores, memory_available, memory_limit
 from va_search.search.devices import gpu_problem, gpus_seen
 from va_search.search.fusing import check_fusing
@@ -43,6 +44,9 @@ LEAST = 2
 
 RAY_MEMORY = 500 * 2**20
 """Taken by Ray's own processes and by the search, before a trial."""
+
+TRIED = 500
+"""Configurations among which each class of a user's own is looked for."""
 
 LEAST_FILES = 64
 """Files that one process must be allowed to open."""
@@ -85,7 +89,8 @@ def check_ready(
             check()
         except InputError as error:
             problems += error.problems
-    problems += own_model_problems(some(space))
+    if any(references(space.document)):
+        problems += own_model_problems(some(space, TRIED))
     problems += store_problems(space, store)
     length_problems, length_remarks = lengths(space, store)
     problems += length_problems
