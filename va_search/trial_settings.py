@@ -120,6 +120,7 @@ class TrialSettings(BaseModel):
         if isinstance(features, list | tuple) and all(isinstance(name, str) for name in features):
             data["features"] = tuple(sorted(set(features)))
         _check_names(data)
+        # what has no effect goes, and options are written out: one meaning, one id
         for name in unused(data):
             data.pop(name, None)
         for menu in MENUS:
@@ -208,6 +209,7 @@ def unstackable(settings: Iterable[TrialSettings]) -> list[str]:
 def unused(settings: Mapping[str, Any]) -> list[str]:
     """Names of the settings that have no effect beside the others."""
     names: list[str] = []
+    options = [name for name in settings if "." in name]
     for menu in MENUS:
         entry = _chosen(menu, settings)
         if entry is None:
@@ -216,9 +218,9 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
         if not entry.trusted:  # what its class takes is not known, defaults tell nothing
             fields = TrialSettings.model_fields
             names += [name for name in menu.shared if settings.get(name) == fields[name].default]
-        prefix = menu.option_name("")
-        for name in settings:
-            if name.startswith(prefix) and not entry.takes(name.removeprefix(prefix)):
+        for name in options:
+            setting, _, option = name.partition(".")
+            if setting == menu.setting and not entry.takes(option):
                 names.append(name)
     encoder = _chosen(ENCODERS, settings)
     stride = settings.get("stride")

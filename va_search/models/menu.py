@@ -15,6 +15,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from inspect import Parameter
 from typing import Any, TypeVar, get_type_hints
@@ -148,14 +149,20 @@ class Menu(Mapping[str, E]):
     @property
     def shared(self) -> set[str]:
         """The settings of a trial that some entry takes."""
-        shared: set[str] = set()
-        for entry in self.values():
-            shared.update(entry.settings)
-        return shared
+        return _all_settings(*self.entries.values())
 
     def option_name(self, option: str) -> str:
         """An option's name among a trial's settings."""
         return f"{self.setting}.{option}"
+
+
+@cache
+def _all_settings(*entries: Entry) -> set[str]:
+    """The settings of all of these entries."""
+    settings: set[str] = set()
+    for entry in entries:
+        settings.update(entry.settings)
+    return settings
 
 
 def own_entry(menu: Menu[E], reference: str) -> E:

@@ -90,6 +90,7 @@ def _local_modules(tree: ast.AST, name: str, folder: Path) -> Iterator[str]:
             dotted = [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
         else:
             continue
+        # files of the module and of the packages around it, where they lie in the folder
         for module in dotted:
             parts = [part for part in module.split(".") if part]
             for depth in range(1, len(parts) + 1):
@@ -120,7 +121,7 @@ def bring(documents: list[dict[str, Any]]) -> None:
 def keep(document: Any, folder: Path) -> None:
     """Write the sources of all classes that a space's document names to `<folder>/<digest>/`, file
     by file."""
-    for reference in _references(document):
+    for reference in references(document):
         source = trusted(reference)
         if source is None:
             continue
@@ -134,7 +135,7 @@ def keep(document: Any, folder: Path) -> None:
 def bring_kept(document: Any, folder: Path) -> None:
     """Take the sources that `keep` wrote for a document, as `bring` does. One that was changed or
     damaged since has another digest, and so is not found by any trial."""
-    for reference in _references(document):
+    for reference in references(document):
         main, _, digits = reference.partition("@")
         root = folder / digits
         texts: dict[str, str] = {}
@@ -143,16 +144,16 @@ def bring_kept(document: Any, folder: Path) -> None:
         bring([Source(main.partition(":")[0], texts).document()])
 
 
-def _references(document: Any) -> Iterator[str]:
+def references(document: Any) -> Iterator[str]:
     """Every `file.py:Class@source` in a document."""
     if isinstance(document, str) and REFERENCE.fullmatch(document):
         yield document
     elif isinstance(document, dict):
         for value in document.values():
-            yield from _references(value)
+            yield from references(value)
     elif isinstance(document, list):
         for value in document:
-            yield from _references(value)
+            yield from references(value)
 
 
 def trusted(reference: str) -> Source | None:
@@ -180,6 +181,7 @@ def load(reference: str) -> Any:
             "others can do anything on this machine: it is run only with --trust-code, or where "
             "the very file is named in a search space of yours"
         )
+    # a package name of its own for each source: two versions can be imported side by side
     module = f"{PACKAGE}{source.digest}.{Path(source.main).stem}"
     try:
         value = getattr(importlib.import_module(module), match["name"], None)
@@ -243,6 +245,7 @@ def _import(  # noqa: PLR0917 (Python's own signature)
     level: int = 0,
 ) -> Any:
     """Import as Python does, local modules from the source."""
+    # modules of the source hide installed ones of their name, as beside a script
     top = name.partition(".")[0]
     is_local = any(file == f"{top}.py" or file.startswith(f"{top}/") for file in source.texts)
     if level or not is_local:

@@ -132,6 +132,7 @@ class Stack:
         if isinstance(context, Early):
             y = self._linear("context.affine", x)
             return self._transformer("context.encoder", context.encoder, y, mask, dropout)
+        # late fusion: an encoder for each modality
         outputs: list[Tensor] = []
         for index, part in enumerate(torch.split(x, context.dims, dim=-1)):
             y = self._linear(f"context.affines.{index}", part)

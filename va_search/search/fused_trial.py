@@ -69,8 +69,8 @@ class FusedActor(TrialActor):
         home = home_at(config["home"])
         self._fused: Fused | None = None
         self._members = [
-            Member({**config, **one}, Saves(home, config["study"], one["trial"], seconds))
-            for one in config.get("group", ())
+            Member({**config, **trial}, Saves(home, config["study"], trial["trial"], seconds))
+            for trial in config.get("group", ())
         ]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -107,9 +107,11 @@ class FusedActor(TrialActor):
                 self._leave_all(outage, between_epochs=isinstance(error, Unwritten))
                 failure = self._failure(outage.traceback, outage)
         failures = {
-            one.task["trial"]: one.failed for one in self._members if one.failed is not None
+            member.task["trial"]: member.failed
+            for member in self._members
+            if member.failed is not None
         }
-        done = all(one.ended for one in self._members)
+        done = all(member.ended for member in self._members)
         return {**self._report(), "failures": failures, "done": done, **failure}
 
     def _train(self) -> None:
@@ -128,7 +130,7 @@ class FusedActor(TrialActor):
     def _open(self) -> Fused:
         from va_search.training.fused import Fused
 
-        fits = open_fits(self._task, [one.task["settings"] for one in self._members])
+        fits = open_fits(self._task, [member.task["settings"] for member in self._members])
         for member, fit in zip(self._members, fits, strict=True):
             try:
                 member.saves.begin(fit)
@@ -149,7 +151,8 @@ class FusedActor(TrialActor):
         machine failed one."""
         assert self._fused is not None
         unwritten: Exception | None = None
-        diverged = {id(self._fused.fits[at]): error for at, error in self._fused.diverged.items()}
+        fits = self._fused.fits
+        diverged = {id(fits[index]): error for index, error in self._fused.diverged.items()}
         for member in self._members:
             fit = member.fit
             if fit is None:

@@ -28,6 +28,7 @@ from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
+from va_search.models.sources import references
 from va_search.search.configurations import Space
 from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options
@@ -42,6 +43,9 @@ LEAST = 2
 
 RAY_MEMORY = 500 * 2**20
 """Taken by Ray's own processes and by the search, before a trial."""
+
+TRIED = 500
+"""Configurations among which each class of a user's own is looked for."""
 
 LEAST_FILES = 64
 """Files that one process must be allowed to open."""
@@ -84,7 +88,8 @@ def check_ready(
             check()
         except InputError as error:
             problems += error.problems
-    problems += own_model_problems(some(space))
+    if any(references(space.document)):
+        problems += own_model_problems(some(space, TRIED))
     problems += store_problems(space, store)
     length_problems, length_remarks = lengths(space, store)
     problems += length_problems

@@ -84,12 +84,12 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     return sum((dim + 1) * width + encoder for dim in branches) + heads * head
 
 
-def some(space: Space) -> Iterator[TrialSettings]:
+def some(space: Space, most: int = SAMPLED) -> Iterator[TrialSettings]:
     """Some valid configurations of the space, always the same, at least one."""
     generator = random.Random(0)  # noqa: S311 (no secret)
     number = 0
-    for _ in range(100 * SAMPLED):
-        if number == SAMPLED:
+    for _ in range(100 * most):
+        if number == most:
             return
         try:
             yield space.trials(space.drawn(generator))[0]

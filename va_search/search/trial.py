@@ -208,7 +208,7 @@ def open_fit(task: dict[str, Any]) -> Fit:
     """A new training for a task: its store opened, its device chosen."""
     from va_search.training.fit import Fit
 
-    for code in task["code"]:  # of files that the user named in the space
+    for code in task.get("code", ()):  # of files that the user named in the space
         trust(Source(**code))
     return Fit(TrialSettings(**task["settings"]), store_of(task), device=device_of(task))
 

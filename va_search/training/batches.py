@@ -88,6 +88,7 @@ class Steps:
         its ends."""
         if (self.count == 1).all():
             return values.astype(np.float64)
+        # within a stretch only: nothing is interpolated across a gap
         parts = [np.zeros((0, values.shape[1]))]
         for start, stop in self.stretches:
             middle = self.frame[start:stop] + (self.count[start:stop] - 1) / 2
@@ -107,6 +108,7 @@ def _labels(unit: NDArray[np.float32], count: Indexes) -> NDArray[np.float32]:
     if len(count) == 0 or (count == 1).all():
         return unit
     start = np.cumsum(count) - count
+    # sums over the frames of each step, unlabelled ones left out
     labelled = ~np.isnan(unit)
     total = np.add.reduceat(np.where(labelled, unit, 0.0), start, axis=0)
     n = np.add.reduceat(labelled.astype(np.int64), start, axis=0)
@@ -168,6 +170,7 @@ def side_by_side(
         order = torch.randperm(len(groups), generator=generator).tolist()
         groups = [groups[index] for index in order]
     for group in groups:
+        # the longest chain comes first, so rows that end are always the last ones
         start, count = chains.start[group], chains.count[group]
         for step in range(int(count[0])):
             rows = int((count > step).sum())

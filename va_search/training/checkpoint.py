@@ -70,6 +70,7 @@ class Checkpoint:
             "seconds": self.seconds,
             "resumed_at": self.resumed_at,
         }
+        # weights of an epoch that is the best of both dimensions are written once
         tensors: Tensors = {}
         _put(tensors, "model", self.model)
         _put(tensors, "optimiser", self.moments)
@@ -93,6 +94,7 @@ class Checkpoint:
         if not path.is_file():
             return None
         document, tensors = _read(path)
+        # a folder may hold the checkpoint of a training before its settings or data changed
         for name, value in {"format": FORMAT, **identity}.items():
             if document.get(name) != value:
                 raise InputError(f"{path}: a checkpoint of another training ({name} differs)")

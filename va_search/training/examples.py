@@ -51,6 +51,7 @@ class Examples:
         self.train = self._steps(self.fold.train)
         self.validation = self._steps(self.fold.validation)
         self.truth: NDArray[np.float32] = store.annotations[positions(self.fold.validation)]
+        # what is learnt: segments with a label, or chains of them up to their last label
         self.segments, chains = segments_of(settings, self.train)
         self._labelled = self.train.labelled(self.segments)  # [segment, 2]
         self._frames = self.train.frames_in(self.segments)  # [segment]
@@ -125,6 +126,7 @@ def checked_fold(settings: TrialSettings, store: Store) -> Fold:
         problems.append(
             f"{store.path}: fold {MIX} predicts test recordings alone, and this store has none"
         )
+    # a side needs labels of each dimension that the loss or the score looks at
     sides = {"training": fold.train}
     if fold.key != MIX:
         sides["validation"] = fold.validation

@@ -85,6 +85,7 @@ class Fit:
         self.model = self._new_model()
         if settings.compile and self.device.type == "cuda":
             self.model.compile(dynamic=True)
+        # fused: one kernel steps all parameters
         self.optimiser: torch.optim.Optimizer = OPTIMISERS[settings.optimiser](
             self.model.parameters(),
             lr=settings.learning_rate,
@@ -92,10 +93,13 @@ class Fit:
             fused=True,
         )
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
-        self.loss = LOSSES[settings.loss].load()(**settings.arguments(LOSSES))
+        self.loss: Any = LOSSES[settings.loss].load()(**settings.arguments(LOSSES))
+        if isinstance(self.loss, nn.Module):
+            self.loss = self.loss.to(self.device)
         self._began = perf_counter()
         self.seconds_before = 0.0
-        self.share = 1.0  # of the process's time that is this trial's
+        # of the process's time that is this trial's: less where several are trained as one
+        self.share = 1.0
         self.resumed_at: list[int] = []
 
     def _new_model(self) -> Estimator:
@@ -113,6 +117,7 @@ class Fit:
         """True when `patience` epochs have passed without a better valence or arousal."""
         if self.settings.patience is None or not self.best:
             return False
+        # either dimension's gain starts the wait anew
         last_gain = max(best.epoch or 0 for best in self.best.values())
         return len(self.history) - last_gain >= self.settings.patience
 
@@ -216,6 +221,7 @@ class Fit:
         if not learn:
             return None, states
         loss: Tensor = self.loss(prediction, label)
+        # backward, with the gradient's norm bounded where the trial asks for it
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if self.settings.clip_gradient is not None:
@@ -253,6 +259,7 @@ class Fit:
                 better[dimension] = value
         if not better:
             return
+        # one copy serves both dimensions where both are better
         weights = {
             name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
         }
@@ -270,6 +277,7 @@ class Fit:
         if self._mean is not None:
             hashed = frames_hash(self.data.test.recordings)
             return {"test": Predictions(self._mean.value(), hashed)}
+        # a split's columns come from two models: each dimension's best epoch
         model = self._new_model()
         predictions: dict[str, Predictions] = {}
         for split, steps in {"validation": self.data.validation, "test": self.data.test}.items():
@@ -366,7 +374,8 @@ class Fit:
             learnt = (data.frames_in(batch) for batch in self._learn(1, Sums()))
             learning = _scaled_up(learnt, total, budget * 0.7)
         steps, share = data.validation, 1.0
-        if self._mean is not None:  # predicts test, and not after every epoch
+        if self._mean is not None:
+            # predicts test, and not after every epoch
             steps, share = data.test, len(self._mean.range) / self.settings.trained_epochs
         frames = steps.frames_in(segments_of(self.settings, steps)[0])
         batches = in_batches(self.model, self.settings, data.gather, steps)

@@ -110,6 +110,7 @@ class Fused:
         fits = self.active
         if not fits:
             raise RuntimeError("every trial of the group is finished")
+        # a trial that ended leaves the stack: the others are put side by side anew
         if [id(fit) for fit in fits] != [id(fit) for fit in self._stacked]:
             self._stack(fits)
         rates = [fit.schedule.learning_rate for fit in fits]
@@ -120,6 +121,7 @@ class Fused:
         for total in sums:
             total.loss = float(total.loss)
         waited = (perf_counter() - waiting) / len(fits)  # a GPU may still have been at work
+        # the group's time is shared out, so that trials' seconds add up
         predictions = self._predictions()
         for fit, total, rate, prediction in zip(fits, sums, rates, predictions, strict=True):
             total.seconds += waited
@@ -161,6 +163,7 @@ class Fused:
         …"""
         fits = self._stacked
         data = fits[0].data
+        # order and dropout of each model come from its own seed, as when it is trained alone
         seeds = [epoch_seed(fit.settings.seed, len(fit.history) + 1) for fit in fits]
         dropouts = [torch.Generator().manual_seed(seed) for seed in seeds]
         orders = [data.order(torch.Generator().manual_seed(seed)) for seed in seeds]
@@ -207,8 +210,10 @@ class Fused:
         if any(learn):
             losses = torch.vmap(fits[0].loss)(prediction, inputs.label)  # [model]
             self._gradient.zero_()
-            losses.sum().backward()  # type: ignore[no-untyped-call]  # a loss reaches its own model's parameters only
+            # a loss reaches its own model's parameters only, so one backward serves all
+            losses.sum().backward()  # type: ignore[no-untyped-call]
             losses = losses.detach()
+        # from here on each trial is on its own: norm, step and schedule
         for row, fit in enumerate(fits):
             if learn[row]:
                 if settings.clip_gradient is not None:

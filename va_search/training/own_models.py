@@ -118,6 +118,7 @@ def _with_options(menu: Menu[Any], settings: dict[str, Any], path: Path) -> dict
                 f"option of this space's {menu.setting}", option, set(options_of)
             )
             raise InputError(f"{path}: settings.{key}: {sentence}")
+        # in play only where an entry is chosen that takes it
         form = declared if isinstance(declared, dict) else {"value": declared}
         if len(taking) < len(chosen):
             form = {**form, "when": {menu.setting: taking, **form.get("when", {})}}
@@ -215,6 +216,7 @@ def _encoder_problems(settings: TrialSettings, encoder: Any) -> Iterator[str]:
     if not isinstance(size, int):
         yield "it has no `size`, the width of its output"
         return
+    # forward and backward of a batch whose second row ends early
     mask = torch.ones(2, STEPS, dtype=torch.bool)
     mask[1, SHORTER:] = False
     x = _rows(settings.width)

@@ -33,6 +33,7 @@ def build_model(settings: TrialSettings, feature_sets: list[FeatureSet]) -> Esti
     encoder = ENCODERS[settings.encoder].load()
     fusion = FUSIONS[settings.fusion].load()
     heads = HEADS[settings.heads].load()
+    # a fusion decides how many encoders there are
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
     dims = list(modality_dims(feature_sets).values())
     context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
@@ -85,6 +86,7 @@ def in_batches(
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
     """Batches of all segments with their predictions (rows, step, 2) in [-1, 1], padding included;
     of about `values` input values at most."""
+    # batches of prediction may be larger than those of training: nothing is kept for a gradient
     segments, chains = segments_of(settings, steps)
     columns = int(gather.shift.shape[1])
     rows = values // (settings.segment_length * settings.frame_step * columns)

@@ -134,6 +134,7 @@ def save_model(
     about: dict[str, Any],
 ) -> None:
     """Write one file, whole. `about` (dimension, epoch, ccc, …) goes into the metadata."""
+    # statistics of training recordings can't be measured where the model will be used
     tensors = {f"{MODEL}{name}": tensor.contiguous() for name, tensor in weights.items()}
     if NORMALISERS[settings.normalise].of_training:
         tensors[SHIFT] = torch.from_numpy(statistics.shift[0])
@@ -145,6 +146,7 @@ def save_model(
         "label_range": list(store.label_range),
         **about,
     }
+    # the file stands alone: with the code of classes that are not the package's
     code = own_sources(settings)
     if code:
         document["code"] = code
