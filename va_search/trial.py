@@ -33,7 +33,7 @@ SCORE = "score"
 
 
 class TrialState(Enum):
-    """How far a trial came."""
+    """The stage that a trial has reached."""
 
     ASKED = "asked"
     """Asked for and neither complete nor failed: it waits, is trained now, or was interrupted."""
@@ -114,7 +114,7 @@ class Best:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a training failed: its traceback, or a sentence."""
+    """The failure of a training: its traceback, or a sentence."""
 
     traceback: str
 
@@ -127,7 +127,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class PredictedSplit:
-    """What the predictions of a split line up with: number of frames, hash of the recordings."""
+    """The frames of a split's predictions: their number, and the hash of the recordings."""
 
     frames: int
     frames_hash: str

@@ -50,7 +50,7 @@ TIME_SPENT = "the budget's hours are spent; with more of them, search again goes
 
 @dataclass(frozen=True)
 class Progress:
-    """What a watcher sees; `planned` counts trials of the whole study, None where only time bounds
+    """The state of a search for a watcher; `planned` counts trials of the whole study, None where only time bounds
     it."""
 
     planned: int | None
@@ -209,7 +209,7 @@ class Session:
         self._improvement.add(record.finished_at or "", record.id, value)
 
     def _tell_all(self, trials: Iterable[str]) -> dict[str, Values]:
-        """What the sampler is told, now, of these trials and of those of earlier studies."""
+        """Return the values, as of now, of these trials and of those of earlier studies."""
         earlier = [
             record for one in self.warm for _, record in one.used if record.id not in self.records
         ]
@@ -233,7 +233,7 @@ class Session:
 
     @property
     def need(self) -> Need:
-        """How much of a finished trial the search itself reads."""
+        """The part of a finished trial that the search itself reads."""
         return need_of(self.space)
 
     @property
@@ -243,7 +243,7 @@ class Session:
 
     @property
     def enough(self) -> str | None:
-        """Why the budget lets no further trial begin; None while it does."""
+        """The reason for which the budget lets no further trial begin; None while it does."""
         without = self.space.budget.no_improvement
         if self.only is not None:
             return None
@@ -263,12 +263,12 @@ class Session:
 
     @property
     def out_of_wall_time(self) -> bool:
-        """Whether the search must end now to be over in time."""
+        """True once the search must end to be over in time."""
         return self.deadline is not None and self.deadline.near
 
     @property
     def hopeless(self) -> str | None:
-        """Why the trainings to come would be lost as well, whatever they are: the machine fails one
+        """The reason for which the trainings to come would be lost as well, whatever they are: the machine fails one
         after another, or all fail for one reason (but for those that fail again as they did in an
         earlier run, which says nothing of the others)."""
         return self.ends[0] if self.ends else self._breaker.reason
@@ -323,14 +323,14 @@ class Session:
 
     @property
     def _held_back(self) -> bool:
-        """Whether no trial may begin beside those that run, lest the memory run out again."""
+        """True while no trial may begin beside those that run, lest the memory run out again."""
         if self._by_itself in self.running:
             return True
         return self._bearable is not None and len(self.running) >= self._bearable
 
     @property
     def left(self) -> int:
-        """How many trials were handed out, or were to be, and neither are complete nor have
+        """The number of trials that were handed out, or were to be, and neither are complete nor have
         failed."""
         waiting = len(self._restarts) + len(self._returned) + len(self._deferred) + len(self._alone)
         return len(self.running) + waiting + len(self.given_up)
@@ -401,8 +401,8 @@ class Session:
         return any(self._known(self.trial_id(other), asked=trial) for other in others)
 
     def _as_wanted(self, record: Trial | None) -> bool:
-        """Whether this study would train it as far: one stopped early counts only where trials are
-        stopped early, one whose record is damaged (None) never."""
+        """Return True if this study would train it no further: one stopped early counts only where
+        trials are stopped early, one whose record is damaged (None) never."""
         if record is None:
             return False
         return self.space.early_stopping is not None or not record.stopped
@@ -496,7 +496,7 @@ class Session:
             self._hand_out_again([trial], "Ray ended its training without a reason", self._restarts)
 
     def _is_complete(self, trial: str) -> bool:
-        """Whether a trial was written before its process failed, with a home at a URL: to there."""
+        """Return True if a trial was written before its process failed; with a home at a URL: to there."""
         if self.copy is not None:
             return self.copy.has_entry(self.study.name, trial)
         return self.study.bank.is_complete(self.study.name, trial)
@@ -581,7 +581,7 @@ class Session:
 
 
 def planned_trials(space: Space) -> int | None:
-    """How many trials a whole search has; None where only time bounds it."""
+    """Return the number of trials of a whole search; None where only time bounds it."""
     size = space.size()
     whole = None if size is None else size * space.trials_each
     bounds = [bound for bound in (space.budget_trials, whole) if bound is not None]
@@ -589,14 +589,14 @@ def planned_trials(space: Space) -> int | None:
 
 
 def need_of(space: Space) -> Need:
-    """How much of finished trials a search over this space reads, of a home at a URL."""
+    """Return the share of finished trials that a search over this space reads, of a home at a URL."""
     return Need.PREDICTIONS if space.objective == "ensemble" else Need.RECORDS
 
 
 def task(
     session: Session, trial: str, settings: TrialSettings, *, device: str, threads: int
 ) -> dict[str, Any]:
-    """What an actor needs to train a trial; plain data, so that it travels to any node."""
+    """Return all that an actor needs to train a trial; plain data, so that it travels to any node."""
     store, early = session.store, session.space.early_stopping
     return {
         "trial": trial,

@@ -210,25 +210,24 @@ def open_fit(task: dict[str, Any]) -> Fit:
 
     for code in task.get("code", ()):  # of files that the user named in the space
         trust(Source(**code))
-    return Fit(TrialSettings(**task["settings"]), store_of(task), device=device_of(task))
+    settings = TrialSettings(**task["settings"])
+    return Fit(settings, store_of(task, settings), device=device_of(task))
 
 
 def open_fits(task: dict[str, Any], settings: list[dict[str, Any]]) -> list[Fit]:
     """New trainings of a group that is trained as one model; the rest as for `open_fit`."""
     from va_search.training.fused import fits_of
 
-    return fits_of(
-        [TrialSettings(**one) for one in settings], store_of(task), device=device_of(task)
-    )
+    several = [TrialSettings(**document) for document in settings]
+    return fits_of(several, store_of(task, several[0]), device=device_of(task))
 
 
-def store_of(task: dict[str, Any]) -> Store:
+def store_of(task: dict[str, Any], settings: TrialSettings) -> Store:
     """Return a task's store as this node has it; StoreGone when it is not there, or its content is
     not what the driver saw."""
-    settings = task["settings"]
     try:
         store = Store.open(task["store"])
-        data_hash = store.data_hash(settings["features"], settings["fold"])
+        data_hash = store.data_hash(settings.features, settings.fold)
     except (InputError, OSError, pa.ArrowException) as error:
         raise StoreGone(f"{task['store']} can't be opened any more ({error})") from error
     if data_hash != task["data_hash"]:
@@ -281,7 +280,6 @@ def trained_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: flo
         study=task["study"],
         id=task["trial"],
         settings=fit.settings,
-        settings_json=task["settings"],
         data_hash=task["data_hash"],
         store=task["store_name"],
         store_path=task["store"],
