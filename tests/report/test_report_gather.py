@@ -12,10 +12,10 @@ from report_world import HOSTILE, PIPED, World, make_store, make_world
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import Home
+from va_search.report.chosen import choose_ensemble
 from va_search.report.gather import gather
 from va_search.report.standing import planned_by_space
 from va_search.report.tables.ablation import ablation_tables
-from va_search.report.tables.ensemble import choose_ensemble
 from va_search.report.tables.folds import folds_table
 from va_search.report.tables.studies import studies_table
 from va_search.report.words import configurations

@@ -14,6 +14,7 @@ from va_search.ensemble.build import build
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import shipped
+from va_search.report.chosen import choose_ensemble
 from va_search.report.figures.predictions import (
     PredictedCurves,
     RecordingCurves,
@@ -23,7 +24,7 @@ from va_search.report.figures.predictions import (
     prediction_figures,
 )
 from va_search.report.gather import gather
-from va_search.report.tables.ensemble import choose_ensemble, members_table
+from va_search.report.tables.ensemble import members_table
 
 
 def found_for(world: World, studies: list[str], ensemble: str | None = None) -> PredictedCurves:

@@ -14,6 +14,7 @@ from scipy.stats import t as student
 from va_search.data.store import MIX
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import write_json
+from va_search.report.chosen import choose_ensemble
 from va_search.report.gather import Gathered, gather
 from va_search.report.tables.ablation import (
     ablation_tables,
@@ -22,7 +23,7 @@ from va_search.report.tables.ablation import (
     largest_group,
     t_interval,
 )
-from va_search.report.tables.ensemble import choose_ensemble, members_table
+from va_search.report.tables.ensemble import members_table
 from va_search.report.tables.folds import folds_table
 from va_search.report.tables.studies import store_table, studies_table
 from va_search.report.tables.submissions import submissions_table

@@ -17,12 +17,13 @@ from va_search.data.store import Store
 from va_search.errors import InputError, counted
 from va_search.files import Home, whole_file
 from va_search.report import pages
+from va_search.report.chosen import choose_ensemble, summary_paragraphs
 from va_search.report.figures import predictions, progress, settings, size
 from va_search.report.gather import Gathered, gather
 from va_search.report.pages import MARK, Section, StudyReport
 from va_search.report.suggest import MissingSearch
 from va_search.report.tables.ablation import ablation_tables
-from va_search.report.tables.ensemble import choose_ensemble, ensemble_tables, summary_paragraphs
+from va_search.report.tables.ensemble import ensemble_tables
 from va_search.report.tables.folds import folds_table
 from va_search.report.tables.studies import store_table, studies_table
 from va_search.report.tables.submissions import submissions_table

@@ -16,10 +16,10 @@ from va_search.ensemble.saved import Ensemble, predict
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
+from va_search.report.chosen import ChosenEnsemble
 from va_search.report.figures.drawing import COLOURS, DASHED, INK, evenly, panel, short
 from va_search.report.gather import Gathered, validated_fold
 from va_search.report.pages import Figure, Picture
-from va_search.report.tables.ensemble import ChosenEnsemble
 from va_search.report.words import first_names
 from va_search.table import Missing, number
 from va_search.trial import ALL
