@@ -119,6 +119,7 @@ def open_home(place: OpenHome | str | Path | None = None) -> OpenHome:
         return place
     if place is None:
         place = os.environ.get(HOME_VARIABLE, DEFAULT_HOME)
+    # of a home at a URL this is the machine's working copy, which `using` keeps alike
     if is_url(place):
         from va_search.storage.homes import home_at
 
@@ -194,6 +195,7 @@ def check_studies(
     for name in names:
         if name in studies:
             continue
+        # the two kinds of names are often mistaken for one another
         if name in ensembles:
             parts = read_ensemble(home, name).studies
             built = f"built of {counted(len(parts), 'study', 'studies')} {', '.join(parts)}"
