@@ -176,7 +176,7 @@ class OpenEnsemble:
         from va_search.metrics import DIMENSIONS
 
         opened = open_store(store)
-        # the files' way: everything is checked once, and what is returned is what would be written
+        # by way of files: these are checked as any others, and read back
         with TemporaryDirectory(prefix="va-search-predict-") as temporary:
             out = Path(temporary) / "predictions"
             self.write_predictions(opened, out, split, device=device)
@@ -337,6 +337,7 @@ def build_ensemble(
             chosen = chosen.over(folds)
         built = build(opened.files, names, chosen, name, _store_or_none(store), force=force)
     ensemble = OpenEnsemble(opened, built)
+    # last: whatever the tracking server does, the ensemble is saved
     if tracking:
         ensemble.track(tracking_uri, note=note)
     return ensemble
@@ -386,6 +387,7 @@ def compare_recipes(
     from va_search.ensemble.saved import MeasuredOn
 
     names, opened = names_and_home(studies, home)
+    # those that any members go into: the others would be compared on other recordings
     recipes = []
     for path in known_recipes().values():
         recipe = load_recipe(path)
@@ -430,6 +432,7 @@ def advised_recipe(rows: Sequence[RecipeScores], materials: Materials) -> tuple[
         chosen = (default or highest).recipe
         reason = "There are no folds to compare recipes on"
         return chosen, f"{reason}; recipe {chosen} is the default."
+    # first the default against the best single trial, as a verdict on an ensemble does
     against_single = differences(default.predicted, single.predicted, materials)
     verdict = judge(
         default.out_of_fold, single.out_of_fold, against_single, who=f"recipe {DEFAULT_RECIPE}"
@@ -437,6 +440,7 @@ def advised_recipe(rows: Sequence[RecipeScores], materials: Materials) -> tuple[
     reference = single if verdict.use_best else default
     if highest is reference or highest.out_of_fold is None or reference.out_of_fold is None:
         return reference.recipe, verdict.text
+    # then the highest against that one: it must be better by more than chance
     gained = differences(highest.predicted, reference.predicted, materials)
     outcome = judge(highest.out_of_fold, reference.out_of_fold, gained).outcome
     if outcome == "same":  # of few candidates several recipes make one ensemble

@@ -50,6 +50,7 @@ def explain(
     members = Members.model_validate(ensemble.recipe_document.get("members") or {})
     materials = gather(home, ensemble.studies, store, outside=members.outside, folds=members.folds)
     explained = explain_ensemble(ensemble, materials)
+    # tables first, so that they are there where nothing can be drawn
     folder = explanation_folder(home, ensemble.name)
     save_explanation(explained, ensemble, folder)
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -95,12 +95,14 @@ class OpenHome:
         copy = copy_of(self.files)
         assert copy is not None
         outer = self._around
-        named = None if studies is None else frozenset(studies)
-        if outer is None or not outer.covers(need, named):
-            copy.merge(Need[need.upper()], studies)
         # the outermost context that writes puts the files, once
         outer_writes = outer is not None and outer.writes
-        self._around = _Around(need, named, writes or outer_writes)
+        named = None if studies is None else frozenset(studies)
+        if outer is not None and outer.covers(need, named):
+            self._around = replace(outer, writes=writes or outer_writes)
+        else:
+            copy.merge(Need[need.upper()], studies)
+            self._around = _Around(need, named, writes or outer_writes)
         try:
             yield self
         finally:
@@ -119,6 +121,7 @@ def open_home(place: OpenHome | str | Path | None = None) -> OpenHome:
         return place
     if place is None:
         place = os.environ.get(HOME_VARIABLE, DEFAULT_HOME)
+    # of a home at a URL this is the machine's working copy, which `using` keeps alike
     if is_url(place):
         from va_search.storage.homes import home_at
 
@@ -194,6 +197,7 @@ def check_studies(
     for name in names:
         if name in studies:
             continue
+        # the two kinds of names are often mistaken for one another
         if name in ensembles:
             parts = read_ensemble(home, name).studies
             built = f"built of {counted(len(parts), 'study', 'studies')} {', '.join(parts)}"

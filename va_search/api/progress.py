@@ -108,6 +108,7 @@ def search_progress() -> Iterator[Callable[[Progress], None]]:
 
         def show(progress: Progress) -> None:
             nonlocal remarked, stopping
+            # a remark stays, while the line is written over
             for remark in progress.remarks[remarked:]:
                 line.note(remark)
             remarked = len(progress.remarks)
@@ -119,6 +120,7 @@ def search_progress() -> Iterator[Callable[[Progress], None]]:
 
 def progress_text(progress: Progress) -> str:
     """Finished of planned, running, failed, the best so far, time left: one line."""
+    # the last phase first: while MLflow is updated the counts of training mean nothing
     if progress.undelivered is not None:
         to_go = counted(progress.undelivered, "trial")
         return f"training done · updating MLflow: {to_go} to go (Ctrl-C leaves this to the next search)"

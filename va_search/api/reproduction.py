@@ -58,10 +58,11 @@ def reproduce_paper(
 
     out = Path(out)
     opened = open_home(home)
+    # whatever is wrong with the folders is told before hours of training
     check_place(out)
     store = open_store(store)
     if labels is not None:
-        read_labels(Path(labels), store)  # refused now rather than after the searches
+        read_labels(Path(labels), store)
     with opened.using("predictions", writes=True):
         store = _with_folds(store, show)
         spaces = _fitted_spaces(store, _checked_size(size, show), out / "spaces", show)
@@ -73,6 +74,7 @@ def reproduce_paper(
             if searched.summary is not None:
                 for line in summary_lines(searched.summary, opened.files):
                     show(line)
+        # all four studies are complete now, as the strategies and the report need them
         submissions = None
         if store.split("test"):
             submissions = write_submissions(

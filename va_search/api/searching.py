@@ -37,6 +37,7 @@ def load_space(space: AnySpace, store: AnyStore) -> Space:
     """The search space, checked against the store; InputError with every problem and its line."""
     from va_search.search import space as spaces
 
+    # a command loads its space first, so that a wrong one is refused before a home is named
     if isinstance(space, spaces.Space):
         return space
     store = open_store(store)
@@ -134,6 +135,7 @@ def run_search(
         )
         return OpenStudy(opened, study, summary)
 
+    # the line of progress ends before the study is returned, and with it shown
     if progress is True:
         with search_progress() as watch:
             return search(watch)

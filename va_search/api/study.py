@@ -212,6 +212,7 @@ class OpenStudy:
 def open_study(name: str, *, home: OpenHome | str | Path | None = None) -> OpenStudy:
     """Open a study of a home; InputError, with the names that are there, where it is none."""
     opened = open_home(home)
+    # a study may have models from elsewhere only, so the folder of searches alone does not tell
     with opened.using():
         check_studies(opened.files, [name], lambda ensemble, _: f"open_ensemble({ensemble!r})")
     return OpenStudy(opened, name)
@@ -244,6 +245,7 @@ def import_predictions(
             open_store(store),
             lambda model: note(f"reading {model}"),
         )
+        # a new name may be a slip of the pen
         if study not in studies and studies:
             note(f"{study!r} is new in the bank (others there: {', '.join(studies)})")
     for model in added:
