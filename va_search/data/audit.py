@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.problems import exact
-from va_search.data.store import SPLITS, Recording, Store
+from va_search.data.store import SPLITS, Recording, Store, label_slack
 from va_search.errors import counted
 from va_search.files import digest, read_json
 from va_search.metrics import DIMENSIONS
 
 BINS = 10
-ROUNDING = 4 * float(np.finfo(np.float32).eps)
-"""Share of the label range's size by which a label may be outside it, for it was rounded."""
 APART = 0.5
 """Seconds by which lengths of a video may differ before it is told."""
 NOMINAL = 0.001
@@ -256,8 +254,7 @@ def _label_findings(store: Store) -> Iterator[AuditFinding]:
             text = "no recording is in this split, so the official split can't be searched"
             yield AuditFinding("warning", split, text)
     low, high = store.label_range
-    # Labels are kept in float32, so the range's ends may be rounded.
-    slack = ROUNDING * max(abs(low), abs(high), high - low)
+    slack = label_slack(store.label_range)
     for recording in store.recordings:
         where = f"recording {recording.name}"
         pair = store.annotations[recording.span]

@@ -192,7 +192,6 @@ def _describe(a: Recording, b: Recording, run: SharedRun) -> str:
 
 def _have_same_labels(store: Store, a: Recording, b: Recording, run: SharedRun) -> bool:
     """True where frames that both recordings have labelled have the same labels."""
-    # A run may reach over the end of the shorter recording by a window's length.
     labels = store.annotations[a.start + run.begin : a.stop][: run.frames]
     other_labels = store.annotations[b.start + run.other_begin : b.stop][: run.frames]
     length = min(len(labels), len(other_labels))

@@ -93,16 +93,15 @@ class Nearby:
         ]
 
     def conversions(self) -> dict[str, str]:
-        """How to convert each kind of file that was found in place of another, by its ending."""
+        """Advice for each kind of file that was found in place of another, by its ending."""
         return self._converted
 
     def inside(self) -> str:
         """The first names in the folder, for a message."""
-        if not self.names:
-            return "nothing"
-        return ", ".join(self.names[:5]) + (
-            f" and {len(self.names) - 5} more" if len(self.names) > 5 else ""
-        )
+        names = ", ".join(self.names[:5]) or "nothing"
+        if len(self.names) > 5:
+            names += f" and {len(self.names) - 5} more"
+        return names
 
     def _is_allowed(self, name: str) -> bool:
         return name.endswith(self.allowed)
@@ -153,20 +152,24 @@ class Nearby:
         return dict(names)
 
     def _note_conversion(self, name: str, stem: str) -> None:
+        """Keep one example of how to bring files like this one into an allowed format."""
         suffix = "." + name.rpartition(".")[2].lower()
         kind = SAME_FORMAT.get(suffix, suffix)
-        # One example of each kind of file is enough.
         if suffix in self.allowed:  # only its ending is written otherwise
             self._converted.setdefault(suffix, f"to rename such a file: mv {name} {stem}{suffix}")
-        elif kind in CONVERSIONS:
-            arrays = self._arrays(name) if kind == ".npz" else []
-            way = CONVERSIONS[kind].format(
-                name=name, stem=stem, array=arrays[0] if len(arrays) == 1 else "NAME"
-            )
-            way += f", NAME one of {', '.join(arrays[:5])}" if len(arrays) > 1 else ""
-            self._converted.setdefault(
-                kind, f"to convert a file such as {self.folder / name} (in its folder): {way}"
-            )
+            return
+        if kind not in CONVERSIONS or kind in self._converted:
+            return
+        arrays = self._arrays(name) if kind == ".npz" else []
+        array, choice = "NAME", ""
+        if len(arrays) == 1:
+            array = arrays[0]
+        elif arrays:
+            choice = f", NAME one of {', '.join(arrays[:5])}"
+        command = CONVERSIONS[kind].format(name=name, stem=stem, array=array)
+        self._converted[kind] = (
+            f"to convert a file such as {self.folder / name} (in its folder): {command}{choice}"
+        )
 
     def _arrays(self, name: str) -> list[str]:
         """Names of the arrays in an .npz file; none where it can't be read."""

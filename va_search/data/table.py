@@ -40,13 +40,9 @@ from va_search.data.readers import (
     wrong_rows,
 )
 from va_search.data.row_checks import refuse_ignored
-from va_search.data.store import Store
+from va_search.data.store import Store, label_slack
 from va_search.errors import InputError, counted
 from va_search.metrics import DIMENSIONS
-
-ROUNDING = 4 * float(np.finfo(np.float32).eps)
-"""Share of the label range's size by which a label may be outside it: what float32 and decimals
-round."""
 
 
 def import_table(
@@ -259,7 +255,7 @@ def label_problems(file: Path, pair: Floats, label_range: tuple[float, float]) -
     Labels that only rounding put outside (1.0000000000000002) are clipped, in place.
     """
     low, high = label_range
-    slack = ROUNDING * max(abs(low), abs(high), high - low)
+    slack = label_slack(label_range)
     problems = []
     for dimension, labels in zip(DIMENSIONS, pair.T, strict=True):
         if outside := wrong_rows(file, (labels < low - slack) | (labels > high + slack)):
