@@ -212,7 +212,7 @@ def test_the_command_says_who_gets_no_weight_and_refuses_what_would_do_harm(tmp_
     shown = CliRunner().invoke(app, command)
     assert shown.exit_code == 0
     assert (
-        "valence: 12 of 15 candidates get no weight, no better than a constant (CCC 0)"
+        "Valence: 12 of 15 candidates get no weight, no better than a constant (CCC 0)"
         in shown.output
     )
     saved = json.loads(world.home.ensemble("e").read_text())

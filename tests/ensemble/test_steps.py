@@ -59,16 +59,8 @@ def test_only_the_counted_recordings_rank_and_ties_go_to_the_first() -> None:
         [-good_first, good_first, good_first], y, [("a", 50), ("b", 50)], ["s/0", "s/1", "s/2"]
     )
     candidates = [make_trial("s", str(i)) for i in range(3)]
-    assert prune(statistics, np.array([1.0, 0.0]), candidates, top=1).tolist() == [
-        False,
-        True,
-        False,
-    ]
-    assert prune(statistics, np.array([0.0, 1.0]), candidates, top=1).tolist() == [
-        True,
-        False,
-        False,
-    ]
+    assert prune(statistics, np.array([1.0, 0.0]), candidates, Prune(top=1)).tolist() == [1]
+    assert prune(statistics, np.array([0.0, 1.0]), candidates, Prune(top=1)).tolist() == [0]
 
 
 def test_a_limit_below_one_is_a_mistake_of_the_caller() -> None:

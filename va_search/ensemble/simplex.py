@@ -142,9 +142,10 @@ def _until_zero(weights: Vector, target: Vector) -> tuple[Vector, Mask]:
     falling = target <= 0.0
     if not falling.any():
         return target, falling
-    fall = np.maximum(weights - target, np.finfo(float).tiny)
     # The part of the way at which each falling weight is zero.
-    steps = np.where(falling, weights / fall, np.inf)
+    steps = np.full(len(weights), np.inf)
+    fall = np.maximum(weights[falling] - target[falling], np.finfo(float).tiny)
+    steps[falling] = weights[falling] / fall
     step = float(steps.min())
     out = falling & (steps <= step)
     moved = np.maximum(weights + min(step, 1.0) * (target - weights), 0.0)
