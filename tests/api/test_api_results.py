@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 
 import va_search as va
 from va_search.metrics import ccc
+from va_search.trial import Epoch
 
 
 @pytest.fixture
@@ -34,14 +35,13 @@ def test_trials_are_a_table_with_a_row_each_the_best_first(
     assert list(trials.index[:1]) == [study.best["score"][0]] and len(trials) == 6
     assert trials["score"].is_monotonic_decreasing
     assert set(trials["features"]) == {"face"} and set(trials["encoder"]) == {"lstm", "gru"}
-    record = world.bank.record("first", "a2")
-    assert trials.loc["a2", "valence"] == record["best"]["valence"]["ccc"]
+    assert trials.loc["a2", "valence"] == world.bank.trial("first", "a2").ccc("valence")
     assert trials.groupby(["encoder", "head_sizes"])["score"].mean().notna().all()
     assert "6 trials" not in repr(study) and "first" in repr(study)
 
 
 def test_trials_without_validation_have_no_score(world: World) -> None:
-    world.add("mix", "m", seed=1, noise=0.5, best={})
+    world.add("mix", "m", seed=1, noise=0.5, ccc=None)
     study = va.open_study("mix", home=world.home.root)
     assert study.trials()["score"].isna().all() and study.best == {}
 
@@ -83,7 +83,8 @@ def test_predictions_stand_beside_the_annotations(study: va.OpenStudy, world: Wo
 
 
 def test_curves_have_a_row_an_epoch(world: World) -> None:
-    history = [{"epoch": n, "loss": 1.0 / n, "ccc_valence": 0.1 * n} for n in (1, 2, 3)]
+    rest = (0.1, 0.1, 0.1, 0.001, 1.0, 100.0)
+    history = [Epoch(n, 1.0 / n, *rest) for n in (1, 2, 3)]
     world.add("first", "c", seed=9, noise=1.0, history=history)
     curves = va.open_home(world.home.root).study("first").curves("c")
     assert list(curves.index) == [1, 2, 3] and curves.loc[2, "loss"] == 0.5
@@ -152,8 +153,8 @@ def test_models_from_elsewhere_come_in(world: World, tmp_path: Path) -> None:
     assert any("is new in the bank" in note for note in notes)
     study = va.open_study("team", home=world.home.root)
     assert list(study.trials()["source"]) == ["outside"]
-    record = world.bank.record("team", added[0].trial)
-    lines_up = record["predictions"]["validation"]["frames_hash"]
+    lines_up = world.bank.trial("team", added[0].trial).frames_hash("validation")
+    assert lines_up is not None
     values = world.bank.read("team", added[0].trial, "validation", frames_hash=lines_up)
     table = study.predictions(added[0].trial)
     assert_allclose(table["valence"].mean(), np.mean(values[:, 0]), rtol=1e-5)

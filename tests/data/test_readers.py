@@ -104,4 +104,4 @@ def test_a_missing_a_damaged_and_a_foreign_file_are_input_errors(
 def test_importers_take_and_name_the_formats_of_the_menu() -> None:
     assert set(ALL_SUFFIXES) == set(WRITERS)
     assert set(TABLE_SUFFIXES) == set(ALL_SUFFIXES) - {".npy"}
-    assert dataset.SUFFIXES == TABLE_SUFFIXES
+    assert dataset.TABLE_SUFFIXES == TABLE_SUFFIXES
