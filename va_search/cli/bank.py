@@ -27,7 +27,8 @@ DIMENSIONS = ("valence", "arousal")
 NO_VALIDATION = "none: no validation (train_val_mix), only test predictions"
 
 app = typer.Typer(
-    help="Predictions of finished trials, and of models from elsewhere.", no_args_is_help=True
+    help="List trials with predictions, and add predictions of models that were not trained here.",
+    no_args_is_help=True,
 )
 
 
@@ -37,7 +38,7 @@ def list_(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """List the complete trials of a study whose predictions are in the bank."""
+    """List the complete trials of a study, with their scores."""
     with command(as_json) as output, opened(home) as at:
         from va_search.errors import InputError, unknown_name
         from va_search.predictions.bank import Bank
@@ -91,16 +92,21 @@ def _listed(study: str, trials: list[Trial]) -> Table:
 
 @app.command(epilog=ADD_EXAMPLE)
 def add(
-    study: Annotated[str, typer.Argument(help="The study to add to; a new name makes one.")],
+    study: Annotated[
+        str, typer.Argument(help="The study to add to; a new name makes a new study.")
+    ],
     source: Annotated[
-        Path, typer.Option("--from", help="A folder per model, in it a CSV per recording.")
+        Path,
+        typer.Option(
+            "--from", help="Folder with one folder per model, each with one CSV per recording."
+        ),
     ],
     data: Annotated[str, typer.Option("--data", help="The store the predictions are for.")],
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the predictions of models from elsewhere into the bank; the same command again changes
-    nothing."""
+    """Add predictions of models that were not trained here to the bank; the same command again
+    changes nothing."""
     with command(as_json) as output, named_home(home).using(writes=True) as at_home:
         import va_search as va
         from va_search.ensemble.recipe import load_recipe

@@ -13,18 +13,18 @@ from va_search.errors import counted
 CHECK_EXAMPLE = "Example: va-search cluster check ray_cluster.yaml"
 
 app = typer.Typer(
-    help="Look at the files that launch clusters; docs/cluster.md has the commands.",
+    help="Check the files that launch clusters; docs/cluster.md has the commands.",
     no_args_is_help=True,
 )
 
 
 @app.command(epilog=CHECK_EXAMPLE)
 def check(
-    file: Annotated[Path, typer.Argument(help="A file for `ray up`, or a RayJob of KubeRay.")],
+    file: Annotated[Path, typer.Argument(help="A file for `ray up`, or a KubeRay RayJob.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Say in plain words what is wrong, open to others or expensive in a cluster file; errors end
-    with code 2."""
+    """Report what is wrong, open to others or expensive in a cluster file; exit code 2 if there are
+    errors."""
     with command(as_json) as output:
         from dataclasses import asdict
 

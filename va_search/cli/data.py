@@ -39,10 +39,11 @@ FINDINGS_SHOWN = 60
 BARS = " ▁▂▃▄▅▆▇█"
 
 app = typer.Typer(
-    help="Bring recordings, features and labels into a store, and audit it.", no_args_is_help=True
+    help="Import features and labels of recordings into a store, check it, and make folds.",
+    no_args_is_help=True,
 )
 import_app = typer.Typer(
-    help="Read a source into a store; the same command again goes on.", no_args_is_help=True
+    help="Read a source into a store; the same command again continues.", no_args_is_help=True
 )
 app.add_typer(
     import_app, name="import", epilog="Example: va-search data import table SOURCE --to stores/mine"
@@ -71,10 +72,16 @@ class Like(StrEnum):
 
 ToOption = Annotated[Path, typer.Option("--to", help="The store to make.")]
 DTypeOption = Annotated[
-    DType, typer.Option("--dtype", help="float16 halves the disk space; features only.")
+    DType,
+    typer.Option("--dtype", help="Type of the feature values; float16 halves the disk space."),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", min=1, help="Recordings read at once.")
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        help="How many recordings are read at the same time; default: one per core, at most 8.",
+    ),
 ]
 
 
@@ -105,27 +112,35 @@ def affwild2(  # noqa: PLR0917
     ],
     to: ToOption,
     visual: Annotated[
-        Path | None, typer.Option(help="One subfolder per visual feature set.")
+        Path | None, typer.Option(help="Folder with one subfolder per visual feature set.")
     ] = None,
-    audio: Annotated[Path | None, typer.Option(help="One subfolder per audio feature set.")] = None,
+    audio: Annotated[
+        Path | None, typer.Option(help="Folder with one subfolder per audio feature set.")
+    ] = None,
     sample: Annotated[
-        Path | None, typer.Option(help="The organisers' sample file: test recordings.")
+        Path | None,
+        typer.Option(help="The organisers' sample file, which names the test recordings."),
     ] = None,
     crops: Annotated[
-        Path | None, typer.Option(help="cropped_aligned: which frames have a face.")
+        Path | None,
+        typer.Option(help="The folder cropped_aligned, which shows which frames have a face."),
     ] = None,
     frame_rates: Annotated[
-        Path | None, typer.Option(help="CSV recording,frames_per_second; else 30.")
+        Path | None,
+        typer.Option(help="CSV file recording,frames_per_second; without it 30 is used."),
     ] = None,
     subjects: Annotated[
-        Path | None, typer.Option(help="CSV recording,subject; else a subject each.")
+        Path | None,
+        typer.Option(
+            help="CSV file recording,subject; without it each recording is a subject of its own."
+        ),
     ] = None,
     dtype: DTypeOption = DType.float32,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Import Aff-Wild2's valence-arousal annotations with features of your own, one file per
-    recording and set."""
+    """Import Aff-Wild2's valence-arousal annotations, with your own features in one file per
+    recording and feature set."""
     with command(as_json) as output:
         from va_search.data.affwild2 import import_affwild2
 
@@ -157,18 +172,20 @@ def simulate(  # noqa: PLR0917
     ] = None,
     like: Annotated[
         Like | None,
-        typer.Option(help="Instead of a size: the shape and feature sets of the paper."),
+        typer.Option(help="Instead of --size: recordings and feature sets as in the paper."),
     ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="With --like: share of its frames, 0.01 (default) to 1.")
+        float | None,
+        typer.Option(help="With --like: share of its frames, 0.001 to 1; default: 0.01."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, another challenge.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes another challenge.")] = 0,
     hidden: Annotated[
-        Path | None, typer.Option(help="Folder for the withheld test labels.")
+        Path | None,
+        typer.Option(help="Folder for the test labels, which a challenge would withhold."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make up a challenge: nothing to download, known truth."""
+    """Simulate a challenge: nothing is downloaded, and the test labels are known."""
     with command(as_json) as output:
         from va_search.data.simulate import simulate as make
         from va_search.data.simulate_affwild2 import simulate_affwild2 as make_like
@@ -197,8 +214,8 @@ def check(
     store: Annotated[Path, typer.Argument(help="A store made by `va-search data import`.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Audit a store: counts, lengths, labels, and what would spoil a study. Exit code 2 when there
-    are errors."""
+    """Check a store for errors such as leakage, wrong labels and NaN, and show what it holds. Exit
+    code 2 if there are errors."""
     with command(as_json) as output:
         from dataclasses import asdict
 
@@ -225,17 +242,21 @@ def folds(
     keep_validation: Annotated[
         bool,
         typer.Option(
-            "--keep-validation", help="The official validation set is fold k; training gives k - 1."
+            "--keep-validation",
+            help="Keep the official validation set as fold k; divide the training recordings into k - 1.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed makes other folds.")] = 0,
     tries: Annotated[
-        int, typer.Option(min=1, help="Random divisions of which the best are improved.")
+        int,
+        typer.Option(
+            min=1, help="How many random divisions are tried; the best ones are then improved."
+        ),
     ] = 1000,
     as_json: JsonOption = False,
 ) -> None:
-    """Divide the labelled recordings into folds, once: people stay together, frames and labels are
-    balanced."""
+    """Divide the labelled recordings of a store into folds: a person is in one fold only, frames and
+    labels are balanced."""
     with command(as_json) as output:
         from dataclasses import asdict
 

@@ -36,7 +36,7 @@ def demo(
     ] = Path("demo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a challenge, audit it, search it, build an ensemble per dimension and score its
+    """Simulate a challenge, audit its data, search, build an ensemble per dimension and score its
     submission."""
     with command(as_json) as output:
         import va_search as va

@@ -44,31 +44,41 @@ def ensemble(
     name: Annotated[
         str | None,
         typer.Option(
-            "--name", help="Name of the ensemble. If it exists, it is rebuilt with the same recipe."
+            "--name",
+            help="Name of the ensemble. An ensemble of this name and recipe is built again.",
         ),
     ] = None,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Rank all recipes out-of-fold; saves nothing.")
+        bool,
+        typer.Option("--compare", help="Rank all recipes by out-of-fold score; nothing is saved."),
     ] = False,
     folds: Annotated[
         FoldsChoice | None,
         typer.Option(
             "--folds",
-            help="official: judge on its validation; all: on all folds; default: the recipe's.",
+            help="Choose and score on the official validation recordings, or on all folds; default: as the recipe says.",
         ),
     ] = None,
     explain: Annotated[
         bool,
         typer.Option(
             "--explain",
-            help="Also explain it: what members share, what each part adds; tables, pictures.",
+            help="Also show what members have in common and what each feature set and encoder adds.",
         ),
     ] = False,
     data: Annotated[
-        str | None, typer.Option("--data", help="The store to judge on; default: the trials' own.")
+        str | None,
+        typer.Option(
+            "--data",
+            help="The store with the annotations; default: the one the trials were trained on.",
+        ),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace an ensemble of another recipe or studies.")
+        bool,
+        typer.Option(
+            "--force",
+            help="Replace an ensemble of this name that has another recipe or other studies.",
+        ),
     ] = False,
     tracking: Annotated[bool, typer.Option(help="Log the ensemble to MLflow.")] = True,
     tracking_uri: Annotated[
@@ -77,8 +87,8 @@ def ensemble(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose members and weights per dimension from finished trials; scores are out-of-fold and
-    in-sample."""
+    """Choose members and weights from finished trials, for valence and arousal separately; print
+    out-of-fold and in-sample scores."""
     with command(as_json) as output:
         opened = named_home(home)
         with opened.using("predictions", studies=studies, writes=True):

@@ -29,7 +29,7 @@ LINE_SECONDS = 15.0
 
 
 def extract(
-    recipe: Annotated[Path, typer.Argument(help="What is extracted, a YAML file.")],
+    recipe: Annotated[Path, typer.Argument(help="The recipe of the feature sets, a YAML file.")],
     *,
     videos: Annotated[Path, typer.Option(help="Folder of videos; subfolders are searched too.")],
     annotations: Annotated[
@@ -37,13 +37,20 @@ def extract(
     ],
     to: Annotated[Path, typer.Option("--to", help="The store to make, or to add feature sets to.")],
     crops: Annotated[
-        Path | None, typer.Option(help="cropped_aligned: a folder of face crops per recording.")
+        Path | None,
+        typer.Option(
+            help="The folder cropped_aligned, with one folder of face crops per recording."
+        ),
     ] = None,
     sample: Annotated[
-        Path | None, typer.Option(help="The organisers' sample file: test recordings.")
+        Path | None,
+        typer.Option(help="The organisers' sample file, which names the test recordings."),
     ] = None,
     subjects: Annotated[
-        Path | None, typer.Option(help="CSV recording,subject; else a subject each.")
+        Path | None,
+        typer.Option(
+            help="CSV file recording,subject; without it each recording is a subject of its own."
+        ),
     ] = None,
     dtype: DTypeOption = DType.float32,
     leave_out_broken: Annotated[
@@ -55,18 +62,22 @@ def extract(
     ] = False,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Recordings at once; default: one per core; 1: no Ray."),
+        typer.Option(
+            min=1,
+            help="How many recordings at the same time; default: one per core; 1 needs no Ray.",
+        ),
     ] = None,
     gpus: Annotated[
-        float, typer.Option(min=0, help="GPU share of a worker, e.g. 0.25: four on one.")
+        float,
+        typer.Option(min=0, help="GPUs of each worker, such as 0.25: four workers on one GPU."),
     ] = 0.0,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Extract feature sets into a store, aligned by the videos' own time stamps; the same command
-    again goes on."""
+    """Extract feature sets from videos into a store, aligned by the videos' time stamps; the same
+    command again continues."""
     with command(as_json) as output:
         from va_search.extract.pipeline import extract as extract_store
         from va_search.extract.recipe import load_recipe

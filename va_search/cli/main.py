@@ -84,7 +84,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(
     name="va-search",
-    help="Search over valence-arousal models, and the best ensemble per dimension out of them.",
+    help="Search hyperparameters of valence-arousal models, and build the best ensemble per dimension from the trials.",
     epilog="Example: va-search search search_spaces/any.yaml --data stores/mine --study first",
     cls=Commands,
     no_args_is_help=True,

@@ -30,10 +30,12 @@ HomeOption = Annotated[
     typer.Option(
         "--home",
         envvar=files.HOME_VARIABLE,
-        help="Folder or URL of studies, bank, ensembles and MLflow.",
+        help="Folder or URL with studies, bank, ensembles and MLflow's database.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document to standard output.")
+]
 DEFAULT_HOME = files.DEFAULT_HOME
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}

@@ -23,12 +23,13 @@ def plan(
     data: Annotated[str, typer.Option("--data", help="The store to train on, a folder or a URL.")],
     home: HomeOption = DEFAULT_HOME,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials side by side; default: one a core.")
+        int | None,
+        typer.Option(min=1, help="How many trials run at the same time; default: one per core."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Count the trials of a space and estimate their time from a few trained batches or finished
-    trials."""
+    """Count the trials of a space and estimate their time, from a few seconds of training or from
+    finished trials."""
     with command(as_json) as output:
         import va_search as va
 

@@ -30,13 +30,17 @@ def predict(
     *,
     data: Annotated[
         str,
-        typer.Option("--data", help="The store to predict; it needs the members' feature sets."),
+        typer.Option(
+            "--data", help="The store to predict; it must have the members' feature sets."
+        ),
     ],
-    split: Annotated[str, typer.Option("--split", help="test, validation or train.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="The recordings to predict: test, validation or train.")
+    ] = "test",
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="The folder to write; this ensemble's earlier predictions are replaced."
+            "--out", help="The folder to write; earlier predictions of this ensemble are replaced."
         ),
     ],
     device: Annotated[
@@ -47,8 +51,8 @@ def predict(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict recordings from the members' weights: one CSV per recording, on the label scale,
-    clipped."""
+    """Predict the recordings of a store from the members' weights: one CSV per recording, on the
+    label scale, clipped to its range."""
     with command(as_json) as output, named_home(home).using() as opened:
         import va_search as va
 

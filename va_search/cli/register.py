@@ -32,8 +32,8 @@ def register(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Put an ensemble with its members' weights into MLflow's model registry; a new version only if
-    it changed."""
+    """Put an ensemble with its members' weights into MLflow's model registry; a new version is made
+    only if something changed."""
     with command(as_json) as output, named_home(home).using(writes=True) as opened:
         import va_search as va
 

@@ -27,7 +27,9 @@ def report(
     *,
     out: Annotated[
         Path,
-        typer.Option("--out", help="The folder for report.md and report.html; replaced there."),
+        typer.Option(
+            "--out", help="The folder for report.md and report.html; earlier ones are replaced."
+        ),
     ],
     ensemble: Annotated[
         str | None,
@@ -37,12 +39,13 @@ def report(
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="The store; default: the one of the studies.")
+        str | None,
+        typer.Option("--data", help="The store; default: the one the studies were trained on."),
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write tables and figures of finished studies; it also lists what is missing, and why."""
+    """Write a report of one or several studies: the paper's tables, figures, and what is missing."""
     with command(as_json) as output, opened(home, "predictions", studies=studies) as opened_home:
         from va_search.data.store import Store
         from va_search.report.write import assemble, check_place, save

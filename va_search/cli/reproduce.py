@@ -41,7 +41,7 @@ def reproduce(
     what: Annotated[Work, typer.Argument(help="What to reproduce.")],
     *,
     data: Annotated[
-        Path, typer.Option("--data", help="The store; folds are made in it where it has none.")
+        Path, typer.Option("--data", help="The store; folds are made in it if it has none.")
     ],
     out: Annotated[
         Path, typer.Option("--out", help="Folder for the report, the spaces and the submissions.")
@@ -49,25 +49,26 @@ def reproduce(
     labels: Annotated[
         Path | None,
         typer.Option(
-            "--labels", help="Test labels, <recording>.csv each; without them Table 6 has none."
+            "--labels",
+            help="Folder of test labels, one CSV per recording; without it no test scores.",
         ),
     ] = None,
     size: Annotated[
         ModelSize,
         typer.Option(
-            help="paper: the paper's models; small: for CPUs; auto: paper where a GPU is."
+            help="paper: models as large as the paper's; small: for CPUs; auto: paper if there is a GPU."
         ),
     ] = ModelSize.auto,
     study: Annotated[
-        str, typer.Option("--study", help="The four studies' names begin so.")
+        str, typer.Option("--study", help="What the names of the four studies begin with.")
     ] = "paper",
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Search, ablation, folds, Train-Val-Mix, five submissions, and a report with the paper's six
-    tables.
+    """Run the paper's search, ablation, folds and Train-Val-Mix, write its five submissions and a
+    report with its six tables.
 
-    The same command again goes on from what is finished.
+    The same command again continues from what is finished.
     """
     with command(as_json) as output:
         import va_search as va

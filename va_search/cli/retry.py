@@ -20,17 +20,19 @@ def retry(
     study: Annotated[str, typer.Argument(help="The study's name.")],
     *,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Failed trials alone, not those left unfinished.")
+        bool, typer.Option("--failed", help="Only failed trials, not unfinished ones.")
     ] = False,
     data: Annotated[
-        str | None, typer.Option("--data", help="The store; default: where it was.")
+        str | None, typer.Option("--data", help="The store, if it moved; default: where it was.")
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials side by side; default: all that fit.")
+        int | None,
+        typer.Option(min=1, help="How many trials run at the same time; default: as many as fit."),
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")
+        float | None,
+        typer.Option(min=0, help="GPUs of each trial, such as 0.25: four trials on one GPU."),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
@@ -41,7 +43,8 @@ def retry(
     trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a study's failed and unfinished trials, whatever its budget, and nothing new."""
+    """Train the failed and unfinished trials of a study again, and no new ones; its budget is
+    ignored."""
     with command(as_json) as output:
         import va_search as va
         from va_search.cli.search import run

@@ -38,14 +38,16 @@ def search(
     *,
     data: Annotated[str, typer.Option("--data", help="The store to train on, a folder or a URL.")],
     study: Annotated[
-        str, typer.Option("--study", help="The study's name; the same name again resumes it.")
+        str, typer.Option("--study", help="Name of the study; the same name again resumes it.")
     ],
     home: HomeOption = DEFAULT_HOME,
     concurrent: Annotated[
-        int | None, typer.Option(min=1, help="Trials side by side; default: all that fit.")
+        int | None,
+        typer.Option(min=1, help="How many trials run at the same time; default: as many as fit."),
     ] = None,
     gpus_per_trial: Annotated[
-        float | None, typer.Option(min=0, help="For example 0.25: four trials a GPU.")
+        float | None,
+        typer.Option(min=0, help="GPUs of each trial, such as 0.25: four trials on one GPU."),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
@@ -62,12 +64,15 @@ def search(
     fuse_seeds: Annotated[
         int,
         typer.Option(
-            "--fuse-seeds", min=1, help="Train so many seeds as one model; meant for a GPU."
+            "--fuse-seeds", min=1, help="Train up to this many seeds as one model; meant for a GPU."
         ),
     ] = 1,
     warm_start: Annotated[
         list[str] | None,
-        typer.Option("--warm-start", help="An earlier study for TPE to learn from; repeatable."),
+        typer.Option(
+            "--warm-start",
+            help="An earlier study for TPE to learn from; may be given several times.",
+        ),
     ] = None,
     stop_after: Annotated[
         float | None,
@@ -75,17 +80,18 @@ def search(
             "--stop-after",
             parser=seconds_of,
             metavar="DURATION",
-            help="End within this time, such as 90m or 1h30m, even if trials still run; exit code 3.",
+            help="Stop within this time, such as 90m or 1h30m, even if trials are running; exit code 3.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train the space's trials; what is complete is never trained again, Ctrl-C loses nothing
-    finished.
+    """Train the trials of a space. Complete trials are never trained again; Ctrl-C loses no
+    finished trial.
 
-    The budget's `hours` limit when trials may begin: those that run then are trained to their end.
-    To limit the whole search, such as to the time of a SLURM job, give --stop-after: running trials
-    keep their checkpoints, and the same command goes on from there."""
+    `hours` in the space's budget limits when new trials may begin; trials that are running then are
+    trained to their end. To limit the time of the whole search, for example to that of a SLURM job,
+    give --stop-after: running trials keep their checkpoints, and the same command continues from
+    them."""
     with command(as_json) as output:
         import va_search as va
 

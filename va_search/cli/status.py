@@ -27,7 +27,9 @@ EXAMPLE = "Example: va-search status first; without a name: the home's studies a
 
 AddressOption = Annotated[
     str | None,
-    typer.Option(help="Ask a cluster's head, through the tunnel: http://127.0.0.1:8265."),
+    typer.Option(
+        help="Ask the head of a cluster, through the tunnel of `ray dashboard`: http://127.0.0.1:8265."
+    ),
 ]
 
 
@@ -45,8 +47,8 @@ def status(
     address: AddressOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a study's finished and failed trials, its best ones, and what each fold gave; it may be
-    searching now."""
+    """Show a study's finished, failed and best trials, and the scores of each fold, also while it is
+    being searched."""
     if address is not None:
         # Only a home that was typed is meant for the head: this machine's own one is not there.
         was_typed = getattr(context.get_parameter_source("home"), "name", "") == "COMMANDLINE"

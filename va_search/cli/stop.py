@@ -19,8 +19,8 @@ def stop(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the running search of a study to stop as after Ctrl-C: everything is saved, its exit code
-    is 130."""
+    """Ask the running search of a study to stop as it does after Ctrl-C: its state is saved, its
+    exit code is 130."""
     with command(as_json) as output, named_home(home).using() as opened:
         files = opened.files
         check_studies(files, [study], lambda name, of: files.command("stop", of[0]))

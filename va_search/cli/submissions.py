@@ -27,12 +27,16 @@ def submissions(
     *,
     out: Annotated[
         Path,
-        typer.Option("--out", help="A folder per strategy goes there; earlier ones are replaced."),
+        typer.Option(
+            "--out",
+            help="The folder to write, with one folder per strategy; earlier ones are replaced.",
+        ),
     ],
     labels: Annotated[
         Path | None,
         typer.Option(
-            "--labels", help="Test labels to score on, a CSV per recording; default: withheld."
+            "--labels",
+            help="Folder of test labels, one CSV per recording; without it no test scores.",
         ),
     ] = None,
     prefix: Annotated[
@@ -42,7 +46,8 @@ def submissions(
         ),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="The store; default: the trials' own.")
+        str | None,
+        typer.Option("--data", help="The store; default: the one the trials were trained on."),
     ] = None,
     tracking: Annotated[bool, typer.Option(help="Log the ensembles to MLflow.")] = True,
     tracking_uri: Annotated[
@@ -51,8 +56,8 @@ def submissions(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Build the paper's five ensembles, write their submissions, and print Table 6; names
-    strategies without trials."""
+    """Build the paper's five ensembles, write their submissions, and print Table 6, which also names
+    strategies whose trials are missing."""
     with (
         command(as_json) as output,
         named_home(home).using("predictions", studies=studies, writes=True) as opened,

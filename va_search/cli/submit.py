@@ -34,28 +34,30 @@ def submit(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="The folder to write; this ensemble's earlier submission is replaced."
+            "--out", help="The folder to write; an earlier submission of this ensemble is replaced."
         ),
     ],
     format: Annotated[
         str,
         typer.Option(
             "--format",
-            help="abaw: one file in the sample's order; recordings: a CSV per recording.",
+            help="recordings: one CSV per recording; abaw: one file in the order of --sample.",
         ),
     ] = "recordings",
     sample: Annotated[
-        Path | None, typer.Option("--sample", help="abaw: the organisers' sample file.")
+        Path | None,
+        typer.Option("--sample", help="The organisers' sample file, for --format abaw."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="The store; default: the one of the ensemble.")
+        str | None,
+        typer.Option("--data", help="The store; default: the one the ensemble was chosen on."),
     ] = None,
     replace: ReplaceOption = False,
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the ensemble's test predictions on the label scale, clip them, then check that the
-    files are complete."""
+    """Write the ensemble's test predictions on the label scale, clipped to its range, and check that
+    the files are complete."""
     with command(as_json) as output, named_home(home).using() as opened:
         import va_search as va
 

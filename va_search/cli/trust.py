@@ -10,8 +10,8 @@ TrustCodeOption = Annotated[
     bool,
     typer.Option(
         "--trust-code",
-        help="Run the code of own models that comes with the home; it can do anything on this "
-        "machine.",
+        help="Run the code of users' own models that is stored in the home; it can do anything on "
+        "this machine.",
     ),
 ]
 
