@@ -70,7 +70,9 @@ class Like(StrEnum):
     affwild2 = "affwild2"
 
 
-ToOption = Annotated[Path, typer.Option("--to", help="The store to make.")]
+ToOption = Annotated[
+    Path, typer.Option("--to", help="The store to make: a new path or an empty folder.")
+]
 DTypeOption = Annotated[
     DType,
     typer.Option("--dtype", help="Type of the feature values; float16 halves the disk space."),
