@@ -270,7 +270,8 @@ class Trial:
     @property
     def fold(self) -> int | str | None:
         """The fold it was trained on; None for a model from elsewhere."""
-        return None if self.settings_json is None else self.settings_json.get("fold")
+        settings = self.noted_settings
+        return None if settings is None else settings.get("fold")
 
     @property
     def has_validation(self) -> bool:
@@ -295,11 +296,12 @@ class Trial:
     def is_of(self, store: Store) -> bool:
         """Return True if it was trained on what is in the store now: a store may be imported again
         to its path. True where that is not known, as of a model from elsewhere."""
-        if not self.settings_json or self.data_hash is None or self.is_outside:
+        settings = self.noted_settings
+        if not settings or self.data_hash is None or self.is_outside:
             return True
-        names = self.settings_json.get("features") or []
+        names = settings.get("features") or []
         known = all(name in store.feature_sets for name in names)
-        fold = self.settings_json.get("fold", OFFICIAL)
+        fold = settings.get("fold", OFFICIAL)
         return known and self.data_hash == store.data_hash(names, fold)
 
     def compact(self) -> Trial:

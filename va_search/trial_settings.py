@@ -232,9 +232,11 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
     return names
 
 
-def setting_field(name: str) -> FieldInfo | None:
+def setting_field(name: Any) -> FieldInfo | None:
     """The type and default of a setting, or of an option such as `encoder.kernel` that some entry
     of the menu has; None where there is no such setting."""
+    if not isinstance(name, str):  # YAML has other keys than texts
+        return None
     if name in TrialSettings.model_fields:
         return TrialSettings.model_fields[name]
     setting, _, option = name.partition(".")

@@ -3,15 +3,19 @@ there is no answer."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from s3_world import S3
+from s3_world import BUCKET, S3
 
 from va_search.errors import InputError
 from va_search.storage import remote as remote_module
+from va_search.storage.homes import HomeCopy, Need, home_at
 from va_search.storage.places import cache_folder, checked_url, connection
 from va_search.storage.remote import Remote, Unreachable, checked_below
 
@@ -52,6 +56,80 @@ def test_what_changed_since_it_was_listed_comes_as_it_is_now(
     remote.impatient().get("log", tmp_path / "log", listed)
     assert (tmp_path / "log").read_bytes() == later
     assert remote.list()["log"].same(tmp_path / "log")
+
+
+def test_objects_that_mark_folders_are_no_files(s3: S3, url: str) -> None:
+    remote = Remote(url)
+    remote.write("studies/s/study.json", b"{}")
+    prefix = url.removeprefix(f"{s3.url}/")
+    boto = pytest.importorskip("boto3").client("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"])
+    for key in ("", "studies/", "bank/"):
+        boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=b"")
+    assert "studies/s/study.json" in remote.list()
+    assert "studies" not in remote.list() and "" not in remote.list()
+    HomeCopy(home_at(url), remote).merge(Need.RECORDS)
+
+
+def test_wrong_keys_are_refused_at_once(refusing: str) -> None:
+    """A server that answers 403 to a list, as S3 does where keys are wrong."""
+    began = time.monotonic()
+    with pytest.raises(
+        InputError, match=r"refused .*check bucket, region, endpoint and credentials"
+    ):
+        Remote("s3://bucket/x").list()
+    assert time.monotonic() - began < 10
+
+
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    class Refuse(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<Error><Code>InvalidAccessKeyId</Code></Error>"
+            self.send_response(403)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"):
+        monkeypatch.setenv(name, "wrong")
+    yield "s3"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_folder_that_is_a_link_is_listed_once(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "x").mkdir(parents=True)
+    (tmp_path / "disk" / "x" / "one").write_text("1")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "bank").symlink_to(tmp_path / "disk")
+    (tmp_path / "disk" / "round").symlink_to(tmp_path / "disk")
+    assert list(Remote(f"file://{tmp_path}/home").list()) == ["bank/x/one"]
+
+
+@pytest.mark.parametrize(
+    ("config", "profile", "message"),
+    [
+        ("[default]\nregion = a\n", "lab", "AWS_PROFILE=lab: ~/.aws has no such profile"),
+        ("[profile lab]\nrole_arn = x\n", "lab", "takes its keys from role_arn"),
+        ("region = a\n", "default", "config: can't be read"),
+    ],
+)
+def test_a_profile_that_can_not_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: str, profile: str, message: str
+) -> None:
+    (tmp_path / "config").write_text(config)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_PROFILE", profile)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID", raising=False)
+    with pytest.raises(InputError, match=message):
+        connection("s3://bucket/x")
 
 
 def test_what_is_not_there(remote: Remote, tmp_path: Path) -> None:

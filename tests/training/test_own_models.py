@@ -11,10 +11,14 @@ import torch
 
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.files import Home
 from va_search.models import sources
 from va_search.models.menu import ENCODERS, MENUS
+from va_search.report.standing import planned_by_space
 from va_search.report.words import model_name
-from va_search.search.space import load_space
+from va_search.search.preview import _listed
+from va_search.search.space import load_space, read_space
+from va_search.search.study import Study
 from va_search.training.fit import Fit
 from va_search.training.own_models import own_model_problems, own_sources
 from va_search.training.weights import load_model
@@ -247,6 +251,53 @@ def test_a_space_that_names_the_source_takes_the_file_only_if_it_is_that_one(
     (changed,) = trials(write(settings.encoder, code=TCN + "# changed"), tiny)
     assert changed.encoder == settings.encoder
     assert "only with --trust-code" in own_model_problems([changed])[0]
+
+
+def test_a_space_that_comes_with_a_home_runs_no_file(
+    tiny: Store, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made the home named the file: reading its space, for counts too, imports nothing."""
+    write()
+    ran = tmp_path / "ran"
+    evil = tmp_path / "my_models.py"
+    evil.write_text(f"open({str(ran)!r}, 'w').close()\n\n\nclass Tcn:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    text = evil.read_text()
+    for number, encoder in enumerate(("my_models.py:Tcn", str(evil) + ":Tcn")):
+        evil.write_text(f"{text}# {number}\n")
+        document = {"sampler": "grid", "settings": {"features": ["face"], "encoder": encoder}}
+        with pytest.raises(InputError):
+            read_space(document, tiny, path=tmp_path / "study.json", name="s", kept=True)
+        assert planned_by_space(document, tiny) is None
+        assert not ran.exists()
+        with pytest.raises(InputError):
+            read_space(document, tiny, path=tmp_path / "space.yaml", name="s")
+        assert ran.exists()
+        ran.unlink()
+
+
+def test_a_dry_run_lists_trials_with_and_without_an_option(
+    tiny: Store, write: Write, tmp_path: Path
+) -> None:
+    path = write("{choice: [gru, my_models.py:Tcn]}\n  encoder_options: {kernel: {choice: [3, 5]}}")
+    space = load_space(path, tiny)
+    drawn = [(str(number), settings) for number, settings in enumerate(trials(path, tiny))]
+    listed = _listed(Study(Home(tmp_path / "home"), "s"), space, drawn)
+    shown = [trial["settings"].get("encoder.kernel") for trial in listed]
+    assert sorted(shown, key=str) == [3, 5, None]
+
+
+def test_options_of_types_that_cannot_be_read_are_refused(tiny: Store, write: Write) -> None:
+    for annotation in ("Missing", "nn.Module"):
+        path = write(code=TCN.replace("kernel: int = 3", f"kernel: '{annotation}' = 3"))
+        with pytest.raises(InputError, match="the types of its options can't be read"):
+            load_space(path, tiny)
+
+
+def test_a_setting_that_is_no_text_is_unknown(tiny: Store, write: Write) -> None:
+    path = write("gru\n  3: 1")
+    with pytest.raises(InputError, match="unknown setting 3"):
+        load_space(path, tiny)
 
 
 def test_heads_fusions_and_losses_of_ones_own(tiny: Store, write: Write) -> None:

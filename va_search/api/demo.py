@@ -11,6 +11,7 @@ from va_search.api.home import OpenHome, open_home
 from va_search.api.progress import Note, silent, summary_lines, to_standard_error
 from va_search.api.searching import run_search
 from va_search.errors import counted
+from va_search.search.summary import Unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +47,12 @@ def run_demo(
         for line in _store_lines(store):
             show(line)
         show("3 search    search_spaces/demo.yaml, 16 trials with Ray on this machine")
-        study = run_search("search_spaces/demo.yaml", store, study=NAME, home=opened, note=note)
+        try:
+            study = run_search("search_spaces/demo.yaml", store, study=NAME, home=opened, note=note)
+        except Unfinished as error:
+            for line in summary_lines(error.summary, opened.files):
+                show(line)
+            raise
         if study.summary is not None:
             for line in summary_lines(study.summary, opened.files):
                 show(line)

@@ -163,13 +163,18 @@ class OpenEnsemble:
         )
 
     def predict(
-        self, store: AnyStore, split: str = "test", *, device: str = "auto"
+        self,
+        store: AnyStore,
+        split: str = "test",
+        *,
+        device: str = "auto",
+        trust_code: bool = False,
     ) -> pd.DataFrame:
         """Predictions of a store's recordings from the members' weights, one row per frame.
 
         Columns: recording, frame (0-based), valence, arousal, on the scale the ensemble was trained
-        on and clipped to its label range. The store needs the members' feature sets. InputError
-        with all problems."""
+        on and clipped to its label range. The store needs the members' feature sets. `trust_code`:
+        run the code of own models that came with the home. InputError with all problems."""
         import pandas as pd
 
         from va_search.api.study import frame_index
@@ -179,7 +184,7 @@ class OpenEnsemble:
         # by way of files: these are checked as any others, and read back
         with TemporaryDirectory(prefix="va-search-predict-") as temporary:
             out = Path(temporary) / "predictions"
-            self.write_predictions(opened, out, split, device=device)
+            self.write_predictions(opened, out, split, device=device, trust_code=trust_code)
             recordings = opened.split(split)
             parts = []
             for recording in recordings:
@@ -194,16 +199,20 @@ class OpenEnsemble:
         *,
         device: str = "auto",
         replace: bool = False,
+        trust_code: bool = False,
     ) -> Written:
         """Predict a store's recordings from the members' weights and write a CSV for each to `out`.
 
-        `device`: "auto", "cpu" or a torch device. `replace` as in `submit`. InputError with all
-        problems."""
+        `device`: "auto", "cpu" or a torch device. `replace` as in `submit`, `trust_code` as in
+        `predict`. InputError with all problems."""
         import time
 
         from va_search.api.progress import duration
+        from va_search.models.sources import trust_everything
         from va_search.predictions.bank import Bank
 
+        if trust_code:
+            trust_everything()
         opened = open_store(store)
         bring_members(self.home, self.document, "weights")
         began = time.monotonic()
@@ -228,11 +237,22 @@ class OpenEnsemble:
             line.update(f"predicted {written.rows:,} frames")
             return written
 
-    def register(self, *, name: str | None = None, tracking_uri: str | None = None) -> Registered:
+    def register(
+        self,
+        *,
+        name: str | None = None,
+        tracking_uri: str | None = None,
+        trust_code: bool = False,
+    ) -> Registered:
         """Put the ensemble with its members' weights into MLflow's model registry; a new version
         only if it changed.
 
-        `name`: of the model, by default the ensemble's. InputError for members without weights."""
+        `name`: of the model, by default the ensemble's. `trust_code` as in `predict`. InputError for
+        members without weights."""
+        from va_search.models.sources import trust_everything
+
+        if trust_code:
+            trust_everything()
         with self.home.using(writes=True) as home:
             bring_members(home, self.document, "weights")
             from va_search.serving.register import register

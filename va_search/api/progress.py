@@ -10,11 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import counted
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from va_search.files import Home
     from va_search.search.session import Progress
     from va_search.search.summary import Summary
@@ -62,6 +65,15 @@ def silent(*_: Any) -> None:
     """Show nothing: the `note` or `progress` of who wants quiet."""
 
 
+@cache
+def error_console() -> Console:
+    """The one console on standard error, so that a note never lands in the middle of a line of
+    progress."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
 @contextmanager
 def progress_line(begins: str, *, at_once: bool = True) -> Iterator[ProgressLine]:
     """A line of progress, in the way that suits where the job runs; it begins with `begins`.
@@ -70,9 +82,7 @@ def progress_line(begins: str, *, at_once: bool = True) -> Iterator[ProgressLine
     if in_notebook():
         yield LiveLine(to_standard_error, _notebook_output(begins))
         return
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
+    console = error_console()
 
     def note(text: str) -> None:
         console.print(text, markup=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from va_search.api.ensembles import write_report, write_submissions
 from va_search.api.home import OpenHome, open_home
 from va_search.api.progress import Note, silent, summary_lines, to_standard_error
 from va_search.api.searching import load_space, run_search
+from va_search.search.summary import Unfinished
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
@@ -70,7 +71,12 @@ def reproduce_paper(
         for name, space in spaces.items():
             studies.append(study + name.removeprefix("paper"))
             show(f"search     study {studies[-1]}")
-            searched = run_search(space, store, study=studies[-1], home=opened, note=note)
+            try:
+                searched = run_search(space, store, study=studies[-1], home=opened, note=note)
+            except Unfinished as error:
+                for line in summary_lines(error.summary, opened.files):
+                    show(line)
+                raise
             if searched.summary is not None:
                 for line in summary_lines(searched.summary, opened.files):
                     show(line)

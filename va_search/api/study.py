@@ -167,22 +167,28 @@ class OpenStudy:
         failed_only: bool = False,
         store: Store | str | Path | None = None,
         options: Options | None = None,
+        trust_code: bool = False,
         **more: Any,
     ) -> OpenStudy:
         """Train again what failed, and unless `failed_only` what was left unfinished, whatever the
         budget; nothing new.
 
-        `store`: where it lies now if it was moved. `more` as in `run_search` (progress, note)."""
+        `store`: where it lies now if it was moved. `trust_code`: run the code of own models that
+        came with the home. `more` as in `run_search` (progress, note)."""
         from va_search.api.searching import run_search
-        from va_search.models.sources import bring_kept
+        from va_search.models.sources import bring_kept, load, references, trust_everything
         from va_search.search.space import read_space
 
         with self.home.using():
+            if trust_code:
+                trust_everything()
             document = self.files.document()
             opened = open_noted_store(document["store_path"], store)
             path = self.files.folder / "study.json"
             bring_kept(document["space"], self.files.folder / "code")
-            space = read_space(document["space"], opened, path=path, name=self.name)
+            for reference in references(document["space"]):
+                load(reference)  # InputError where it is not trusted
+            space = read_space(document["space"], opened, path=path, name=self.name, kept=True)
             return run_search(
                 space,
                 opened,

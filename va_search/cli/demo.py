@@ -18,6 +18,7 @@ from va_search.cli.output import (
     duration,
 )
 from va_search.cli.places import named_home
+from va_search.cli.search import unfinished_shown
 from va_search.table import number
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ def demo(
 
         opened = named_home(home)
         started = time.monotonic()
-        scores = va.run_demo(folder, home=opened, show=output.show, note=output.note)
+        with unfinished_shown(output):
+            scores = va.run_demo(folder, home=opened, show=output.show, note=output.note)
         output.show(_table(scores))
         output.show(f"the whole job took {duration(time.monotonic() - started)}")
         _next(output, opened.files, folder, NAME)

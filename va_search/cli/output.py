@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from va_search import files
+from va_search.api.progress import error_console
 from va_search.errors import VaSearchError
 from va_search.table import Table, terminal_parts
 from va_search.table import number as number  # noqa: PLC0414 (other commands import it from here)
@@ -50,7 +51,7 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
-        self.error = Console(stderr=True, highlight=False)
+        self.error = error_console()
         stream = sys.stderr if as_json else sys.stdout
         width = None if stream.isatty() else WIDTH
         self.standard = Console(file=stream, highlight=False, width=width)

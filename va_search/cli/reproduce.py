@@ -13,6 +13,7 @@ import typer
 
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command, duration
 from va_search.cli.places import named_home
+from va_search.cli.search import unfinished_shown
 
 if TYPE_CHECKING:
     from va_search.submission.strategies import Submissions
@@ -80,18 +81,19 @@ def reproduce(
             submissions.show(output, made)
             output.show(f"saved {made.path}; submissions in {out / 'submissions'}")
 
-        reproduced = va.reproduce_paper(
-            data,
-            out,
-            labels=labels,
-            size=size.value,
-            study=study,
-            home=named_home(home),
-            command=_command(data, out, labels=labels, size=size, study=study, home=home),
-            show=output.show,
-            show_submissions=show_submissions,
-            note=output.note,
-        )
+        with unfinished_shown(output):
+            reproduced = va.reproduce_paper(
+                data,
+                out,
+                labels=labels,
+                size=size.value,
+                study=study,
+                home=named_home(home),
+                command=_command(data, out, labels=labels, size=size, study=study, home=home),
+                show=output.show,
+                show_submissions=show_submissions,
+                note=output.note,
+            )
         output.show(f"the whole reproduction took {duration(time.monotonic() - started)}")
         table_6 = reproduced.submissions
         output.done(

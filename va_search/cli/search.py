@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, c
 from va_search.cli.places import name_home, named_home
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from va_search.api.home import OpenHome
     from va_search.api.study import OpenStudy
@@ -174,6 +175,18 @@ def run(
         output.done({**vars(summary), "error": str(problem), "exit_code": problem.exit_code})
         raise problem
     return summary
+
+
+@contextmanager
+def unfinished_shown(output: Output) -> Iterator[None]:
+    """Context in which an unfinished search ends the command with its summary as the document."""
+    from va_search.search.summary import Unfinished
+
+    try:
+        yield
+    except Unfinished as error:
+        output.done({**vars(error.summary), "error": str(error), "exit_code": error.exit_code})
+        raise
 
 
 def show_summary(output: Output, summary: Summary, home: Home) -> None:

@@ -189,9 +189,26 @@ def _read(path: Path, head: dict[str, Any]) -> tuple[Statistics | None, dict[str
             labels=tuple(kept_head["labels"]),
             groups=tuple(tuple(group) for group in kept_head["groups"]),
         )
+        if not _fits_together(statistics):
+            raise ValueError("its arrays do not fit together")
         return statistics, kept_head["prints"]
     except FileNotFoundError:
         return None, {}
     except Exception as error:  # a damaged file fails in any way
         log.warning("%s: can't be read (%s); computed again", path, error)
         return None, {}
+
+
+def _fits_together(statistics: Statistics) -> bool:
+    """Return True where the arrays are of the same blocks and members."""
+    blocks, members = len(statistics.groups), len(statistics.labels)
+    expected = {
+        "products": (blocks, members, members),
+        "sums": (blocks, members),
+        "with_label": (blocks, members),
+        "counts": (blocks,),
+        "label_sums": (blocks,),
+        "label_squares": (blocks,),
+        "shifts": (members,),
+    }
+    return all(getattr(statistics, name).shape == shape for name, shape in expected.items())

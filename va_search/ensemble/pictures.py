@@ -141,6 +141,8 @@ def _figure(
 
 def _draw_bars(axis: Axes, bars: Sequence[Bar]) -> None:
     """The first bar on top, room for the numbers, no box."""
+    if not bars:  # no member is left whose weight could be drawn
+        return
     names, lengths, texts, colours = zip(*bars, strict=True)
     drawn = axis.barh(range(len(bars)), lengths, color=colours)
     axis.set_yticks(range(len(bars)), names)

@@ -191,7 +191,7 @@ class MethodReader:
     ) -> Pipeline | None:
         """The plan of one dimension: the keys for both, and over them the dimension's own."""
         if own.get("method", shared.get("method")) != shared.get("method"):
-            # MethodOptions of another method don't carry over; what every method takes does.
+            # Options of another method don't carry over; what every method takes does.
             shared = {
                 key: value for key, value in shared.items() if key in SharedOptions.model_fields
             }

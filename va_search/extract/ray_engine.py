@@ -40,7 +40,7 @@ class OnRay:
         """Outcomes as they come; a recording at which processes died says so."""
         import ray.data
 
-        # ExtractionProgress is shown from outcomes, not by ray.data.
+        # Progress is shown from outcomes, not by ray.data.
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False

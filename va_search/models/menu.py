@@ -20,7 +20,7 @@ from importlib import import_module
 from inspect import Parameter
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, create_model
+from pydantic import BaseModel, ConfigDict, PydanticUserError, create_model
 
 from va_search.errors import InputError, unknown_name
 from va_search.models import sources
@@ -184,19 +184,32 @@ def own_entry(menu: Menu[E], reference: str) -> E:
 
     # options that trials have anyway are theirs, the others are the class's own
     shared = [option.name for option in options if option.name in menu.shared]
-    hints = get_type_hints(code.__init__)
+    try:
+        hints = get_type_hints(code.__init__)
+    except Exception as error:  # whatever an annotation raises
+        raise InputError(_unreadable_options(menu, reference, error)) from error
     fields: dict[str, Any] = {}
     for option in options:
         if option.name not in shared:
             default = ... if option.default is option.empty else option.default
             fields[option.name] = (hints.get(option.name, Any), default)
-    own_options = create_model("OwnOptions", __base__=Options, **fields)
+    try:
+        own_options = create_model("OwnOptions", __base__=Options, **fields)
+    except PydanticUserError as error:
+        raise InputError(_unreadable_options(menu, reference, error)) from error
 
     facts = {
         name: getattr(code, name) for name in ("carries_state", "causal") if hasattr(code, name)
     }
     title = sources.title(reference)
     return menu.kind(reference, title, reference, tuple(shared), own_options, **facts)
+
+
+def _unreadable_options(menu: Menu[Any], reference: str, error: Exception) -> str:
+    """Say that the options of a user's own class have types that can't be read."""
+    written = reference.partition("@")[0]
+    reason = str(error).splitlines()[0]
+    return f"{menu.setting} {written}: the types of its options can't be read ({reason})"
 
 
 ATTENTION = ("layers", "attention_heads", "feed_forward", "encoder_dropout")

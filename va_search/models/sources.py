@@ -178,8 +178,8 @@ def load(reference: str) -> Any:
     if source is None:
         raise InputError(
             f"{written} is code that comes with the trial (source {match['digest']}), and code of "
-            "others can do anything on this machine: it is run only with --trust-code, or where "
-            "the very file is named in a search space of yours"
+            "others can do anything on this machine: it is run only with --trust-code "
+            "(trust_code=True in Python), or where the very file is named in a search space of yours"
         )
     # a package name of its own for each source: two versions can be imported side by side
     module = f"{PACKAGE}{source.digest}.{Path(source.main).stem}"

@@ -134,7 +134,7 @@ def planned_by_space(document: Any, store: Store | None) -> int | None:
 
     # The document was read from a file once; a message about it would go nowhere.
     try:
-        space = read_space(document, store, path=Path("study.json"), name="space")
+        space = read_space(document, store, path=Path("study.json"), name="space", kept=True)
     except InputError:
         return None
     return session.planned_trials(space)

@@ -137,7 +137,7 @@ def _searching(
     name = f"{gathered.names[0]}-{kind}"
     path = basis.out / "spaces" / f"{name}.yaml"
     try:
-        read_space(checked or document, basis.store, path=path, name=name)
+        read_space(checked or document, basis.store, path=path, name=name, kept=True)
     except InputError:
         return MissingSearch(why)
     home = gathered.home

@@ -299,6 +299,8 @@ class Space:
     def _candidates(
         self, name: str, target: Mapping[str, Any], unused_names: set[str]
     ) -> list[Any]:
+        if name not in target:  # an option of a class that this trial does not have
+            return []
         domain = self.settings[name].domain
         values = [target[name]] if domain.contains(target[name]) else []
         if name == "stride" and target[name] is None and domain.contains(target["segment_length"]):

@@ -387,7 +387,7 @@ class Breaker:
 
     def _is_to_blame(self, setting: str, failures: list[tuple[str, dict[str, Any]]]) -> bool:
         """Return True where these failures share a value of this setting that no complete trial has."""
-        values = {json.dumps(settings[setting]) for _, settings in failures}
+        values = {json.dumps(settings.get(setting)) for _, settings in failures}
         return len(values) == 1 and values.isdisjoint(self._worked.get(setting, values))
 
 

@@ -96,7 +96,7 @@ def _listed(
         elif trial in begun:
             status = "begun"
         noted = settings.model_dump(mode="json", include=set(varied))
-        shown = {name: noted[name] for name in varied}
+        shown = {name: noted[name] for name in varied if name in noted}
         listed.append({"trial": trial, "settings": shown, "status": status})
     return listed
 

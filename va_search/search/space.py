@@ -40,18 +40,21 @@ def load_space(path: Path, store: Store) -> Space:
     return _read(YamlFile.read(path), store, path.stem)
 
 
-def read_space(document: Any, store: Store, *, path: Path, name: str) -> Space:
-    """Read a search space from the document of the file at `path`; errors as in `load_space`."""
-    return _read(YamlFile(path, document), store, name)
+def read_space(document: Any, store: Store, *, path: Path, name: str, kept: bool = False) -> Space:
+    """Read a search space from the document of the file at `path`; errors as in `load_space`.
+
+    `kept`: it is a study's own, so that no file it names is run unless the user trusts it.
+    """
+    return _read(YamlFile(path, document), store, name, kept=kept)
 
 
-def _read(file: YamlFile, store: Store, name: str) -> Space:
+def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Space:
     document = file.expect_mapping("a search space")
     if "method" in document and not {"sampler", "settings"} & document.keys():
         raise InputError(
             f"{file.path}: this is a recipe of `va-search ensemble --recipe`, expected a search space"
         )
-    document = with_own_models(document, Path(file.path))
+    document = with_own_models(document, Path(file.path), kept=kept)
     header = read_header(file, store)
     # The settings are read even where the header is wrong: all problems at once.
     declared = document.get("settings")

@@ -203,6 +203,8 @@ def _is_shared(name: str) -> bool:
     parts = name.split("/")
     if any(part.startswith(".") for part in parts):
         return False
+    if len(parts) < 2:  # an empty object that marks a folder
+        return False
     is_own = parts[0] == "studies" and len(parts) > 2 and parts[2] in OWN
     return parts[0] in SHARED and not is_own
 

@@ -4,8 +4,9 @@
 
 Taken by a write that storage does only where there is no lease, renewed and taken over by one that
 it does only where the lease is the one that was read: of several searches one succeeds. Storage
-that knows no such write (some servers that speak S3 in part) makes it a courtesy: two searches that
-begin within the same moment are then told apart by reading again a little later. A search that lost
+that knows no such write (some servers that speak S3 in part, and some that do not say so) makes it
+a courtesy: two searches that begin within the same moment are then told apart by reading again a
+little later. A search that lost
 its storage for long may be taken for dead. Whoever finds another's lease in its place stops.
 """
 
@@ -54,7 +55,7 @@ class Lease:
             self._version = self._remote.create(NAME, content)
         else:
             self._version = self._remote.replace(NAME, content, version)
-        if self._version is not None and not self._remote.is_conditional:
+        if self._version is not None:  # some servers only say that they know such writes
             time.sleep(SETTLE)
         # Storage may have written what an answer that was lost on the way would have said.
         document, version = self._read()

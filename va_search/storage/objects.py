@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from va_search.files import whole_file
@@ -85,6 +85,13 @@ class Bucket:
         for batch in obstore.list(self._quick, folder or None, chunk_size=1000):
             for entry in batch:
                 files[str(entry["path"])] = _file_of(entry)
+        # Other programs mark folders by empty objects, whose names come without their slash.
+        folders = {""}
+        for name in files:
+            folders.update(parent.as_posix() for parent in PurePosixPath(name).parents)
+        for name in folders & files.keys():
+            if files[name].size == 0:
+                del files[name]
         return files
 
     def look(self, name: str) -> RemoteFile:
@@ -156,13 +163,25 @@ class Folder:
 
     def list(self, folder: str) -> dict[str, RemoteFile]:
         """As in `Objects`."""
+        root = self._path / folder
         files: dict[str, RemoteFile] = {}
-        for path in (self._path / folder).rglob("*"):
-            try:
-                if path.is_file():
-                    files[path.relative_to(self._path).as_posix()] = _file_at(path)
-            except FileNotFoundError:  # removed meanwhile
+        if not root.is_dir():
+            return files
+        seen: set[tuple[int, int]] = set()
+        for parent, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
+            # A link may lead to another disk, and must not lead round in a circle.
+            status = Path(parent).stat()
+            if (status.st_dev, status.st_ino) in seen:
+                subfolders.clear()
                 continue
+            seen.add((status.st_dev, status.st_ino))
+            for name in names:
+                path = Path(parent) / name
+                try:
+                    if path.is_file():
+                        files[path.relative_to(self._path).as_posix()] = _file_at(path)
+                except FileNotFoundError:  # removed meanwhile
+                    continue
         return files
 
     def look(self, name: str) -> RemoteFile:
@@ -210,6 +229,12 @@ class Folder:
     def remove(self, name: str) -> None:
         """As in `Objects`."""
         (self._path / name).unlink()
+
+
+def _raise(error: OSError) -> None:
+    """Raise the error of a folder that can't be listed, unless it was removed meanwhile."""
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _file_of(meta: Any) -> RemoteFile:

@@ -26,6 +26,9 @@ CONNECT, QUICK, BULK = "5s", "5s", "60s"
 ATTEMPTS = 2
 """Of one request; `remote.patiently` tries again for longer than that."""
 
+ELSEWHERE = ("role_arn", "sso_", "credential_process", "credential_source")
+"""Beginnings of a profile's settings that say where other keys come from."""
+
 CREDENTIALS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
@@ -49,6 +52,8 @@ def checked_url(url: str) -> str:
             f"{without_secret}: credentials in a URL end up in files and logs; give them in the "
             "environment"
         )
+    if "%" in url and parts.scheme != "file":
+        raise InputError(f"{url}: can't hold %; write the characters themselves, or another prefix")
     if parts.query or parts.fragment:
         raise InputError(
             f"{url}: can't hold ? or #; region and endpoint come from AWS_REGION and "
@@ -82,21 +87,37 @@ def _profile() -> dict[str, str]:
     environment comes before."""
     name = os.environ.get("AWS_PROFILE", "default")
     folder = Path.home() / ".aws"
-    settings: dict[str, str] = {}
-    config = configparser.ConfigParser(interpolation=None)
-    config.read(os.environ.get("AWS_CONFIG_FILE", folder / "config"), encoding="utf-8")
+    config = _ini(os.environ.get("AWS_CONFIG_FILE", folder / "config"))
+    credentials = _ini(os.environ.get("AWS_SHARED_CREDENTIALS_FILE", folder / "credentials"))
     section = name if name == "default" else f"profile {name}"
-    if not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
-        region = config.get(section, "region", fallback=None)
-        settings |= {"region": region} if region else {}
-    if "AWS_ACCESS_KEY_ID" not in os.environ:
-        file = os.environ.get("AWS_SHARED_CREDENTIALS_FILE", folder / "credentials")
-        credentials = configparser.ConfigParser(interpolation=None)
-        credentials.read(file, encoding="utf-8")
-        for key in CREDENTIALS:
-            value = credentials.get(name, key, fallback=None)
-            settings |= {key: value} if value else {}
+    profile = dict(config[section]) if section in config else {}
+    if name in credentials:
+        profile |= dict(credentials[name])
+    has_keys = "AWS_ACCESS_KEY_ID" in os.environ
+    if not has_keys and "AWS_PROFILE" in os.environ and not profile:
+        raise InputError(f"AWS_PROFILE={name}: ~/.aws has no such profile, or nothing in it")
+    other = [key for key in profile if key.startswith(ELSEWHERE)]
+    if not has_keys and other and CREDENTIALS[0] not in profile:
+        raise InputError(
+            f"profile {name} of ~/.aws takes its keys from {other[0]}, which is not read here; put "
+            "them into the environment: aws configure export-credentials --format env"
+        )
+    settings: dict[str, str] = {}
+    if "region" in profile and not {"AWS_REGION", "AWS_DEFAULT_REGION"} & os.environ.keys():
+        settings["region"] = profile["region"]
+    if not has_keys:
+        settings |= {key: profile[key] for key in CREDENTIALS if key in profile}
     return settings
+
+
+def _ini(path: str | Path) -> configparser.ConfigParser:
+    """Read a file of ~/.aws, empty where there is none; InputError where it can't be read."""
+    content = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        content.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: can't be read ({str(error).splitlines()[0]})") from error
+    return content
 
 
 def cache_folder(kind: str, url: str) -> Path:

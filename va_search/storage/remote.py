@@ -32,9 +32,13 @@ SMALL = 8 * 2**20
 """Bytes up to which a file is read at once before it is put, so that what grows meanwhile goes out
 as it was."""
 
-REFUSALS = ("NoSuchBucket", "redirect")
+REFUSALS = (
+    "NoSuchBucket", "redirect", "401 Unauthorized", "403 Forbidden", "AccessDenied",
+    "AuthorizationHeaderMalformed", "ExpiredToken", "InvalidToken", "169.254.169.254",
+)  # fmt: skip
 """Parts of messages of errors without a type of their own that no waiting changes: a wrong bucket,
-a wrong region."""
+a wrong region, keys that are refused, or none (a machine's role is then asked for at that
+address)."""
 
 Result = TypeVar("Result")
 

@@ -42,16 +42,17 @@ PROTOCOLS = {
 }
 
 
-def with_own_models(document: Any, path: Path) -> Any:
+def with_own_models(document: Any, path: Path, *, kept: bool = False) -> Any:
     """Return a space's document with each `file.py:Class` as trials name it, with its source, and
     with options as settings of their own. InputError for files and options that there are not.
 
-    `path` is the space's file. The files named are read and trusted.
+    `path` is the space's file. The files named are read and trusted, unless the space is one that
+    was `kept` with a study: whoever made that home named them, not this user.
     """
     settings = document.get("settings") if isinstance(document, dict) else None
     if not isinstance(settings, dict):
         return document
-    folder = path.parent
+    folder = None if kept else path.parent
     for menu in OWN:
         settings = {name: _named(menu, name, value, folder) for name, value in settings.items()}
         for name in _choices(settings.get(menu.setting)):
@@ -61,7 +62,7 @@ def with_own_models(document: Any, path: Path) -> Any:
     return {**document, "settings": settings}
 
 
-def _named(menu: Menu[Any], name: str, declared: Any, folder: Path) -> Any:
+def _named(menu: Menu[Any], name: str, declared: Any, folder: Path | None) -> Any:
     """A setting's declaration, the menu's own classes in it as trials name them."""
     if not isinstance(declared, dict):
         return _references(declared, folder) if name == menu.setting else declared
@@ -76,13 +77,13 @@ def _named(menu: Menu[Any], name: str, declared: Any, folder: Path) -> Any:
     return named
 
 
-def _references(value: Any, folder: Path) -> Any:
+def _references(value: Any, folder: Path | None) -> Any:
     """A value, or each value of a list; `file.py:Class` as `file.py:Class@source`. With a source in
-    it, the file is trusted if it is still that one."""
+    it, the file is trusted if it is still that one. Without a folder no file is looked for."""
     if isinstance(value, list):
         return [_references(item, folder) for item in value]
     match = sources.WRITTEN.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    if match is None or folder is None:
         return value
     tried = [base / match["path"] for base in dict.fromkeys([folder, Path()])]
     for file in tried:
@@ -121,7 +122,7 @@ def _with_options(menu: Menu[Any], settings: dict[str, Any], path: Path) -> dict
         # in play only where an entry is chosen that takes it
         form = declared if isinstance(declared, dict) else {"value": declared}
         if len(taking) < len(chosen):
-            form = {**form, "when": {menu.setting: taking, **form.get("when", {})}}
+            form = {**form, "when": {menu.setting: taking, **(form.get("when") or {})}}
         flat[menu.option_name(option)] = form
     return flat
 

@@ -215,7 +215,7 @@ def _closing_row(label: str, scores: Scores, trial: TableCell, *, best: bool = F
 
 def _finishing(weighted: Weighted) -> str:
     """The steps that follow the members' weights, in words."""
-    # In the order in which they are applied (`ensemble.apply`); what does nothing is left out.
+    # In the order in which they are applied (`ensemble.post_processing`); what does nothing is left out.
     post = weighted.post
     steps = []
     if weighted.takes:

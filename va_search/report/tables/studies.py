@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from va_search.data.store import OFFICIAL, SPLITS, Store, positions
-from va_search.report.gather import Gathered, StudyState
+from va_search.report.gather import Gathered, StudyState, validated_fold
 from va_search.report.words import ELSEWHERE
 from va_search.table import DASH, Missing, Table, TableRow, columns, row
 
@@ -105,7 +105,7 @@ def _notes(gathered: Gathered) -> list[str]:
         notes.append(f"… and {len(left_out) - MOST_LEFT_OUT} more are left out.")
     for study in gathered.studies:
         notes += [f"Study {study.name}: {problem}" for problem in study.problems]
-    folds = {trial.fold for trial in gathered.scored}
+    folds = {validated_fold(trial) for trial in gathered.scored}
     if gathered.main_fold != OFFICIAL or len(folds) > 1:
         main = f"fold {gathered.main_fold}"
         if gathered.main_fold == OFFICIAL:
