@@ -44,7 +44,7 @@ contract: $(VENV)/.ready
 
 check: lint types contract test ## format, lint, types, import contract, tests
 
-bench: $(VENV)/.ready           ## the benchmarks behind the README's numbers
+bench: $(VENV)/.ready           ## training speed, as in docs/results.md
 	$(BIN)/python benchmarks/training.py
 
 lock: $(VENV)/.ready            ## write constraints.txt from what is installed here
