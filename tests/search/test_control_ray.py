@@ -28,15 +28,16 @@ def test_stop_from_another_shell_saves_everything_and_an_old_request_stops_nothi
     tmp_path: Path,
     started: Callable[..., subprocess.Popen[str]],
 ) -> None:
-    home, file = tmp_path / "home", space(rates="[0.001]", epochs=150)
-    process = started(file, store, home)
-    wait_for(lambda: len(list((home / "claims" / "training").glob("*.lock"))) == 2)
+    home, file = tmp_path / "home", space(rates="[0.001]", epochs=400)
+    process = started(file, store, home, "s", "--checkpoint-seconds", "0.5")
+    running = home / "studies" / "s" / "running"
+    wait_for(lambda: len(list(running.glob("*/checkpoint.safetensors"))) == 2)
     code, document, text = other("stop", "s", "--home", home)
     assert (code, document["searching"]) == (0, True), text
     out, text = process.communicate(timeout=200)
     assert (process.returncode, json.loads(out)["exit_code"]) == (130, 130), text
     assert "stopped by `va-search stop s`" in text
-    assert len(list((home / "studies" / "s" / "running").glob("*/checkpoint.safetensors"))) == 2
+    assert len(list(running.glob("*/checkpoint.safetensors"))) == 2, text
     assert not (home / "studies" / "s" / "stop").exists()
     assert other("stop", "s", "--home", home)[1]["searching"] is False
     (home / "studies" / "s" / "stop").write_text(
