@@ -5,7 +5,6 @@ then; in a notebook as one output under the cell. Remarks stand beside it and st
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import counted
+from va_search.table import number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,8 +145,8 @@ def progress_text(progress: Progress) -> str:
         running += f" on {progress.device}"
     parts = [f"{finished} finished", running, f"{progress.failed} failed"]
     if progress.best_valence is not None or progress.best_arousal is not None:
-        parts.append(f"best valence {_number(progress.best_valence)}")
-        parts.append(f"best arousal {_number(progress.best_arousal)} (validation)")
+        parts.append(f"best valence {number(progress.best_valence)}")
+        parts.append(f"best arousal {number(progress.best_arousal)} (validation)")
     parts.append(duration(progress.seconds))
     if progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
@@ -183,14 +183,14 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
 def _best_lines(summary: Summary) -> Iterator[str]:
     """The best trial by measure and the Pareto set, or that nothing can be ranked."""
     for measure, (trial, value) in summary.best.items():
-        line = f"best {measure:8} {_number(value)}  validation, in-sample best epoch  trial {trial}"
+        line = f"best {measure:8} {number(value)}  validation, in-sample best epoch  trial {trial}"
         if measure == "score":
             line += "  best single trial for both"
         yield line
     if summary.pareto:
         yield "Pareto set: no other trial beats these on one dimension without losing on the other"
     for point in summary.pareto or ():
-        pair = f"valence {_number(point['valence'])}  arousal {_number(point['arousal'])}"
+        pair = f"valence {number(point['valence'])}  arousal {number(point['arousal'])}"
         yield f"  {pair}  validation, in-sample best epoch  trial {point['trial']}"
     if summary.complete and not summary.best:
         yield (
@@ -248,8 +248,3 @@ def duration(seconds: float | None) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _number(value: float | None) -> str:
-    """A CCC to three places; a dash where there is none."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from va_search.api.progress import duration
 from va_search.cli.data import DType, DTypeOption
-from va_search.cli.output import JsonOption, Output, command, duration
+from va_search.cli.output import JsonOption, Output, command
 
 if TYPE_CHECKING:
-    from va_search.extract.pipeline import Engine, Extracted, ExtractionProgress, Watch
-    from va_search.extract.recording import RecordingOutcome, Worker
-    from va_search.search.machine import Options
+    from va_search.extract.pipeline import Extracted, ExtractionProgress, Watch
 
 EXAMPLE = (
     "Example: va-search extract feature_recipes/paper.yaml --videos videos --crops cropped_aligned "
@@ -79,49 +77,26 @@ def extract(
     """Extract feature sets from videos into a store, aligned by the videos' time stamps; the same
     command again continues."""
     with command(as_json) as output:
-        from va_search.extract.pipeline import extract as extract_store
-        from va_search.extract.recipe import load_recipe
-        from va_search.extract.sources import Sources
-        from va_search.search.machine import Options, check_options
+        import va_search as va
 
-        options = Options(address, workers, gpus)
-        check_options(options)
-        loaded = load_recipe(recipe)
-        sources = Sources(videos, annotations, crops, sample, subjects)
         began = time.monotonic()
         with progress(output) as watch:
-            extracted = extract_store(
-                loaded,
-                sources,
+            extracted = va.extract_features(
+                recipe,
                 to,
+                videos=videos,
+                annotations=annotations,
+                crops=crops,
+                sample=sample,
+                subjects=subjects,
                 dtype=dtype.value,
                 leave_out_broken=leave_out_broken,
-                engine=_engine(options),
+                workers=workers,
+                gpus=gpus or 0.0,
+                address=address,
                 watch=watch,
             )
         _show(output, extracted, time.monotonic() - began)
-
-
-def _engine(options: Options) -> Engine:
-    """An engine on Ray, or in this process where Ray would take longer to start than it saves."""
-    from va_search.extract.pipeline import in_turn
-    from va_search.extract.ray_engine import OnRay
-    from va_search.search.machine import ray_running, side_by_side
-
-    gpus = options.gpus_per_trial or 0.0
-
-    def run(worker: Worker, indexes: Sequence[int]) -> Iterator[RecordingOutcome]:
-        is_alone = options.concurrent == 1 or len(indexes) == 1
-        if options.address is None and not gpus and is_alone:
-            yield from in_turn(worker, indexes)
-            return
-        # Without it Ray prints its remarks on its own ray.data.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        with ray_running(options) as ray:
-            workers = options.concurrent or side_by_side(ray.resources, gpus, 1)
-            yield from ray.supervisor.each(OnRay(workers, gpus)(worker, indexes))
-
-    return run
 
 
 def _show(output: Output, extracted: Extracted, seconds: float) -> None:

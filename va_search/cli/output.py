@@ -172,16 +172,3 @@ def _errors_shown(as_json: bool) -> Iterator[Output]:
         raise
     finally:
         _CURRENT.reset(token)
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as a person says them: 42 s, 2.5 min, 3.5 h."""
-    if seconds is None:
-        return "?"
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 600:
-        return f"{seconds / 60:.1f} min"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from va_search.api.home import check_studies, studies_of
-from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command, duration
+from va_search.api.progress import duration
+from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import opened
 from va_search.errors import counted
 from va_search.table import DASH, Table, columns, number, row
