@@ -119,7 +119,7 @@ def _metrics(trial: Trial) -> list[tuple[str, float, int, int]]:
         row: dict[str, Any] = epoch.to_json()
         cccs = [f"{CCC_OF}{target}" for target in epoch.cccs]
         for key in (*cccs, *PER_EPOCH):
-            value = row.get(key)
+            value: Any = row.get(key)
             if _is_number(value):
                 metrics.append((key, value, time, epoch.epoch))
         after += epoch.seconds
