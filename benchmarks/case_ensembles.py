@@ -23,7 +23,7 @@ from va_search.ensemble.compare import RecipeScores, carry_out, compare, row
 from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.recipe import Recipe, known_recipes, load_recipe, read_recipe
-from va_search.files import Home
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 
 PARTS: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash, positions
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank, Predictions
 from va_search.targets import affect
 from va_search.trial import Trial

@@ -50,7 +50,7 @@ from rich.table import Table
 from va_search.data.segments import stitch
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
-from va_search.files import Home
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
 from va_search.search.resources import cores

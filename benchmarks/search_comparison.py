@@ -41,7 +41,8 @@ from va_search.ensemble import compare
 from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.recipe import Recipe, load_recipe
 from va_search.errors import InputError, Interrupted
-from va_search.files import Home, write_json
+from va_search.files import write_json
+from va_search.home import Home
 from va_search.search.study import Study
 from va_search.trial import Trial
 

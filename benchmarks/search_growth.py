@@ -26,7 +26,7 @@ from rich.table import Table
 
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
 from va_search.search.machine import Options

@@ -66,7 +66,7 @@ from va_search.ensemble.compare import CarriedOut
 from va_search.ensemble.material import Materials, gather
 from va_search.ensemble.post_processing import combine
 from va_search.ensemble.recipe import load_recipe
-from va_search.files import Home
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import Bank
 from va_search.search.resources import cores

@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from va_search.files import Home
+from va_search.home import Home
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import open_client, open_experiment
 from va_search.tracking.entries import trial_entries

@@ -14,7 +14,8 @@ from trial_world import make_trial
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash, positions
 from va_search.ensemble.saved import Ensemble
-from va_search.files import Home, write_json
+from va_search.files import write_json
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
 from va_search.submission import predict

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from va_search import files
+from va_search import home as home_module
 from va_search.document import read_yaml
 from va_search.errors import InputError, JobError, unknown_name
 from va_search.files import (
-    Home,
     checked_name,
     digest,
     read_json,
@@ -24,6 +23,7 @@ from va_search.files import (
     whole_file,
     write_json,
 )
+from va_search.home import Home
 
 
 def test_a_file_that_fails_half_way_leaves_the_old_one(tmp_path: Path) -> None:
@@ -181,14 +181,14 @@ def test_of_two_processes_that_make_a_homes_identity_the_first_ones_stays(
 
     if not has_links:
         monkeypatch.setattr("os.link", refused)
-    home, write = Home(tmp_path / "home"), files.write_json
+    home, write = Home(tmp_path / "home"), home_module.write_json
 
     def after_another(path: Path, document: object) -> None:
         if has_links:
             write(home.root / "home.json", {"identity": "of the other process"})
         write(path, document)
 
-    monkeypatch.setattr(files, "write_json", after_another)
+    monkeypatch.setattr(home_module, "write_json", after_another)
     made = home.identity()
     assert made == home.identity() and (made == "of the other process") == has_links
     assert [path.name for path in home.root.iterdir()] == ["home.json"]

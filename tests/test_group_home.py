@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from va_search.files import Home, remove_folder, whole_file, write_json
+from va_search.files import remove_folder, whole_file, write_json
+from va_search.home import Home
 from va_search.predictions.bank import Bank, Predictions
 from va_search.search.claims import Claims
 from va_search.search.study import Study

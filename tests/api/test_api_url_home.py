@@ -8,7 +8,7 @@ import pytest
 from ensemble_world import make_world
 
 import va_search as va
-from va_search.storage.homes import HomeCopy
+from va_search.storage.homes import RemoteHome
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_nested_contexts_bring_and_put_once(
 ) -> None:
     merged = []
     monkeypatch.setattr(
-        HomeCopy, "merge", lambda self, need, studies=None: merged.append(need.name)
+        RemoteHome, "merge", lambda self, need, studies=None: merged.append(need.name)
     )
     with home.using("predictions", writes=True):
         with home.using("records"), home.using("predictions", studies=["first"], writes=True):
@@ -52,7 +52,7 @@ def test_nested_contexts_bring_and_put_once(
 def test_what_fails_puts_nothing(home: va.OpenHome, monkeypatch: pytest.MonkeyPatch) -> None:
     merged = []
     monkeypatch.setattr(
-        HomeCopy, "merge", lambda self, need, studies=None: merged.append(need.name)
+        RemoteHome, "merge", lambda self, need, studies=None: merged.append(need.name)
     )
     with pytest.raises(ZeroDivisionError), home.using(writes=True):
         raise ZeroDivisionError

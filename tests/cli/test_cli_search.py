@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from va_search.cli.main import app
 from va_search.data.store import Store
-from va_search.files import Home, write_json
+from va_search.files import write_json
+from va_search.home import Home
 from va_search.locks import only_one
 
 SPACE = """sampler: grid

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from va_search.cli.main import app
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Predictions
 from va_search.search.study import Study
 from va_search.targets import affect

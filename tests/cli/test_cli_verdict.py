@@ -22,7 +22,8 @@ from va_search.ensemble.material import gather
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import read_ensemble
 from va_search.ensemble.verdict import verdict_of
-from va_search.files import Home, read_json, write_json
+from va_search.files import read_json, write_json
+from va_search.home import Home
 
 
 @pytest.fixture

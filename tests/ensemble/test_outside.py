@@ -15,7 +15,7 @@ from va_search.ensemble.build import build
 from va_search.ensemble.outside import add_outside
 from va_search.ensemble.recipe import read_recipe
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 

@@ -11,7 +11,7 @@ from report_world import HOSTILE, PIPED, World, make_store, make_world
 
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.report.chosen import choose_ensemble
 from va_search.report.gather import gather
 from va_search.report.standing import planned_by_space

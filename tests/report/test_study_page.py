@@ -10,7 +10,7 @@ import pytest
 from report_world import World
 from trial_world import best_of, make_trial
 
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.report import study_page as module
 from va_search.report.figures.progress import history_figure, pareto_figure

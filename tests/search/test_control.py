@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from va_search.cli.main import app
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
-from va_search.files import Home, write_json
+from va_search.files import write_json
+from va_search.home import Home
 from va_search.predictions.bank import Predictions
 from va_search.search import session as session_module
 from va_search.search.improvement import Improvement

@@ -14,7 +14,7 @@ import pytest
 
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.models.menu import ENCODERS
 from va_search.predictions.bank import Bank
 from va_search.search import fused_trial

@@ -11,7 +11,7 @@ from ray.tune.search import Searcher
 from trial_world import make_trial
 
 from va_search.data.store import Store
-from va_search.files import Home
+from va_search.home import Home
 from va_search.search.adapters import SessionSearcher
 from va_search.search.session import Session
 from va_search.search.space import load_space

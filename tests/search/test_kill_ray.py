@@ -20,7 +20,7 @@ import pytest
 from ray_world import alive, children, command, run, trials, wait_for
 from safetensors import safe_open
 
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.tracking.door import every_run, open_client
 from va_search.training.checkpoint import KEY

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from va_search.cli.main import app
 from va_search.data.store import Store
-from va_search.files import Home
+from va_search.home import Home
 from va_search.search import plan as plan_module
 from va_search.search.configurations import Space
 from va_search.search.plan import START_SECONDS, make_plan

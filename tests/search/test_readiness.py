@@ -17,7 +17,8 @@ from va_search.cli.main import app
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
-from va_search.files import Home, read_json
+from va_search.files import read_json
+from va_search.home import Home
 from va_search.search import readiness, resources
 from va_search.search.machine import Options
 from va_search.search.readiness import Readiness, check_ready

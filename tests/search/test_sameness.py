@@ -15,7 +15,7 @@ from trial_world import make_trial
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Predictions
 from va_search.search.configurations import Space
 from va_search.search.preview import make_preview

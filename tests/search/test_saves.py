@@ -16,7 +16,8 @@ import torch
 
 from va_search.data.store import Store
 from va_search.errors import JobError
-from va_search.files import Home, read_json
+from va_search.files import read_json
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search import saves as saves_module
 from va_search.search.failures import NothingToReport, outage_in

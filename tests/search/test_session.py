@@ -18,7 +18,8 @@ from trial_world import make_trial
 
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
-from va_search.files import Home, remove_folder, write_json
+from va_search.files import remove_folder, write_json
+from va_search.home import Home
 from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
 from va_search.search.adapters import Progressing
@@ -29,7 +30,7 @@ from va_search.search.session import KILLED, LOSSES, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.search.summary import Unfinished, summary_of
-from va_search.storage.homes import HomeCopy, Need
+from va_search.storage.homes import Need, RemoteHome
 from va_search.storage.remote import Remote
 from va_search.trial import Failure
 from va_search.trial_settings import TrialSettings
@@ -161,15 +162,15 @@ def test_a_trial_adopted_at_a_url_is_put_there_once(make: Make, tmp_path: Path) 
     trial = take(first)
     finish(first, trial)
     second = make("two")
-    second.copy = HomeCopy(second.study.home, Remote(f"file://{tmp_path}/far"))
-    second.copy.merge(Need.WEIGHTS)
+    second.shared = RemoteHome(second.study.home, Remote(f"file://{tmp_path}/far"))
+    second.shared.merge(Need.WEIGHTS)
     time.sleep(1.1)  # times at a URL are whole seconds
     assert [take(second) for _ in range(3)] and second.next_trial() is None and second.adopted == 1
-    before = second.copy.remote.list("bank")
+    before = second.shared.remote.list("bank")
     assert f"bank/two/{trial}/trial.json" in before
     time.sleep(1.1)
-    second.copy.merge(Need.WEIGHTS)
-    assert second.copy.remote.list("bank") == before
+    second.shared.merge(Need.WEIGHTS)
+    assert second.shared.remote.list("bank") == before
 
 
 def test_a_trial_stopped_early_is_adopted_only_where_trials_are_stopped_early(make: Make) -> None:

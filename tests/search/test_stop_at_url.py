@@ -11,12 +11,12 @@ from ray_world import wait_for
 
 from va_search.data.store import Store
 from va_search.errors import Interrupted
-from va_search.files import Home
+from va_search.home import Home
 from va_search.search import run
 from va_search.search.machine import Options
 from va_search.search.space import load_space
 from va_search.search.study import Study
-from va_search.storage.homes import HomeCopy, home_at
+from va_search.storage.homes import RemoteHome, home_at
 from va_search.storage.lease import ask_elsewhere
 from va_search.storage.remote import Remote
 
@@ -51,16 +51,16 @@ def test_it_is_honoured(
     study = Study(home, "s")
     study.folder.mkdir(parents=True)
     (study.folder / "stop").write_text("{}")  # of an earlier search, which no longer heard it
-    merge = HomeCopy.merge
+    merge = RemoteHome.merge
 
-    def stopped(self: HomeCopy, *given: Any, **named: Any) -> None:
+    def stopped(self: RemoteHome, *given: Any, **named: Any) -> None:
         assert not study.stop_asked and ask(home)
         merge(self, *given, **named)
 
     def start(options: Options) -> None:
         raise AssertionError("a search that was stopped started Ray")
 
-    monkeypatch.setattr(HomeCopy, "merge", stopped)
+    monkeypatch.setattr(RemoteHome, "merge", stopped)
     monkeypatch.setattr(run, "ray_running", start)
     with pytest.raises(Interrupted, match="stopped by `va-search stop s`: 0 trials are complete"):
         run.run_search(

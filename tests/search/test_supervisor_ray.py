@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from ray_world import alive, children, command, wait_for
 
-from va_search.files import Home
+from va_search.home import Home
 from va_search.tracking.door import every_run, open_client
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -15,7 +15,8 @@ from trial_world import make_trial
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import Home, read_json
+from va_search.files import read_json
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
 from va_search.search.preview import make_preview

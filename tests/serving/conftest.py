@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from serving_world import Served, make_served
 
-from va_search.files import Home
+from va_search.home import Home
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from va_search.data.store import MIX, Store, frames_hash
 from va_search.ensemble.build import build
 from va_search.ensemble.recipe import load_recipe, read_recipe
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank, Predictions
 from va_search.serving.members import members_of
 from va_search.serving.predict import write_predictions

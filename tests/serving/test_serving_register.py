@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from va_search.cli.main import app
 from va_search.data.simulate import simulate
 from va_search.data.store import Store
-from va_search.files import Home, read_json
+from va_search.files import read_json
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 
 BIN = Path(sys.executable).parent

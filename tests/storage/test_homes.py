@@ -14,26 +14,27 @@ import pytest
 from s3_world import S3
 from trial_world import make_trial
 
-from va_search.files import Home, write_json
+from va_search.files import write_json
+from va_search.home import Home
 from va_search.predictions.bank import Bank, Predictions
 from va_search.search.study import Study
 from va_search.storage import homes
-from va_search.storage.homes import HomeCopy, Need, copy_of, home_at
+from va_search.storage.homes import FolderHome, Need, RemoteHome, home_at, shared
 from va_search.storage.objects import RemoteFile
 from va_search.storage.remote import Remote
 
-Machine = Callable[[str], HomeCopy]
+Machine = Callable[[str], RemoteHome]
 
 
 @pytest.fixture
 def machine(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine's working copy, by the machine's name."""
 
-    def at(name: str) -> HomeCopy:
+    def at(name: str) -> RemoteHome:
         monkeypatch.setenv("VA_SEARCH_CACHE", str(tmp_path / name))
-        copy = copy_of(home_at(url))
-        assert copy is not None
-        return copy
+        home = shared(home_at(url))
+        assert isinstance(home, RemoteHome)
+        return home
 
     return at
 
@@ -56,7 +57,11 @@ def files(home: Home, below: str) -> set[str]:
 
 def test_a_home_at_a_path_is_what_it_was(tmp_path: Path) -> None:
     home = home_at(tmp_path / "home")
-    assert home == Home(tmp_path / "home") and copy_of(home) is None and not home.root.exists()
+    assert (
+        home == Home(tmp_path / "home")
+        and isinstance(shared(home), FolderHome)
+        and not home.root.exists()
+    )
 
 
 def test_what_one_machine_completed_another_reads_as_far_as_it_needs(

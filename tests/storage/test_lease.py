@@ -19,7 +19,7 @@ from va_search.errors import InputError
 from va_search.files import write_json
 from va_search.search.study import Study
 from va_search.storage import keeper, lease
-from va_search.storage.homes import HomeCopy, Need, home_at
+from va_search.storage.homes import Need, RemoteHome, home_at
 from va_search.storage.lease import Lease, ask_elsewhere, searched
 from va_search.storage.objects import Bucket
 from va_search.storage.remote import Remote
@@ -155,9 +155,9 @@ def test_who_lost_the_home_is_told(url: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_a_search_that_brings_for_long_is_not_taken_for_dead(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    merge = HomeCopy.merge
+    merge = RemoteHome.merge
 
-    def long(self: HomeCopy, need: Need, **given: Any) -> None:
+    def long(self: RemoteHome, need: Need, **given: Any) -> None:
         with pytest.raises(InputError, match="is searched by"):
             Lease(Remote(url), "other").take()  # looks for some silence
         write_json(self.home.study("s") / "study.json", {"study": "s"})
@@ -165,7 +165,7 @@ def test_a_search_that_brings_for_long_is_not_taken_for_dead(
         assert self.remote.list("studies") == {}, "what is not alike yet was put there"
         merge(self, need, **given)
 
-    monkeypatch.setattr(HomeCopy, "merge", long)
+    monkeypatch.setattr(RemoteHome, "merge", long)
     with keeper.kept(home_at(url), "s", lost=print, need=Need.RECORDS):
         assert list(Remote(url).list("studies")) == ["studies/s/study.json"]
 

@@ -15,7 +15,7 @@ from s3_world import BUCKET, S3
 
 from va_search.errors import InputError
 from va_search.storage import remote as remote_module
-from va_search.storage.homes import HomeCopy, Need, home_at
+from va_search.storage.homes import Need, RemoteHome, home_at
 from va_search.storage.places import cache_folder, checked_url, connection
 from va_search.storage.remote import Remote, Unreachable, checked_below
 
@@ -67,7 +67,7 @@ def test_objects_that_mark_folders_are_no_files(s3: S3, url: str) -> None:
         boto.put_object(Bucket=BUCKET, Key=f"{prefix}/{key}", Body=b"")
     assert "studies/s/study.json" in remote.list()
     assert "studies" not in remote.list() and "" not in remote.list()
-    HomeCopy(home_at(url), remote).merge(Need.RECORDS)
+    RemoteHome(home_at(url), remote).merge(Need.RECORDS)
 
 
 def test_wrong_keys_are_refused_at_once(refusing: str) -> None:

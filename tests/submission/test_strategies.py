@@ -14,7 +14,7 @@ from folds_world import FoldsWorld, make_folds_world, make_store
 from va_search.data.store import Store
 from va_search.ensemble.saved import read_ensemble
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.submission import predict
 from va_search.submission.scoring import read_submission, scores_of
 from va_search.submission.strategies import STRATEGIES, write_submissions

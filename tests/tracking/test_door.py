@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.tracking.door import Place, open_client, tracking_place, trials_view
 from va_search.tracking.entries import BEST
 from va_search.trial_settings import TrialSettings

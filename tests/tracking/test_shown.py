@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import SQLAlchemyError
 
 from va_search.errors import InputError, JobError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.tracking.delivery import Delivery
 from va_search.tracking.door import tracking_place
 from va_search.tracking.models import answered

@@ -11,7 +11,7 @@ import torch
 
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.models import sources
 from va_search.models.menu import ENCODERS, MENUS
 from va_search.report.standing import planned_by_space

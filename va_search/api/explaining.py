@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.ensemble.explain import Explanation
     from va_search.ensemble.saved import Ensemble
-    from va_search.files import Home
+    from va_search.home import Home
 
 SHARES = ("dimension", "what", "value", "members", "weight")
 ADDITIONS = (

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from va_search.errors import InputError, counted, unknown_name
-from va_search.files import DEFAULT_HOME, HOME_VARIABLE, Home, share_with_group
+from va_search.files import share_with_group
+from va_search.home import DEFAULT_HOME, HOME_VARIABLE, Home
 
 if TYPE_CHECKING:
     from va_search.api.ensembles import OpenEnsemble
@@ -90,10 +91,9 @@ class OpenHome:
         if self.files.url is None:
             yield self
             return
-        from va_search.storage.homes import Need, copy_of
+        from va_search.storage.homes import Need, shared
 
-        copy = copy_of(self.files)
-        assert copy is not None
+        everywhere = shared(self.files)
         outer = self._around
         # the outermost context that writes puts the files, once
         outer_writes = outer is not None and outer.writes
@@ -101,14 +101,14 @@ class OpenHome:
         if outer is not None and outer.covers(need, named):
             self._around = replace(outer, writes=writes or outer_writes)
         else:
-            copy.merge(Need[need.upper()], studies)
+            everywhere.merge(Need[need.upper()], studies)
             self._around = _Around(need, named, writes or outer_writes)
         try:
             yield self
         finally:
             self._around = outer
         if writes and not outer_writes:
-            copy.merge(Need[need.upper()], studies)
+            everywhere.merge(Need[need.upper()], studies)
 
 
 def open_home(place: OpenHome | str | Path | None = None) -> OpenHome:
@@ -136,15 +136,13 @@ def bring_members(home: OpenHome, ensemble: Ensemble, need: Needed) -> None:
     if home.files.url is None:
         return
     from va_search.metrics import DIMENSIONS
-    from va_search.storage.homes import Need, copy_of
+    from va_search.storage.homes import Need, shared
 
-    copy = copy_of(home.files)
-    assert copy is not None
     studies: set[str] = set()
     for _, piece in ensemble.pieces:
         for dimension in DIMENSIONS:
             studies |= {member.study for member in piece.dimensions[dimension].members}
-    copy.merge(Need[need.upper()], studies)
+    shared(home.files).merge(Need[need.upper()], studies)
 
 
 def open_noted_store(noted: str, named: Store | str | Path | None) -> Store:

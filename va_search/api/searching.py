@@ -18,7 +18,7 @@ from va_search.files import written_or_shipped
 if TYPE_CHECKING:
     from va_search.api.study import OpenStudy
     from va_search.data.store import Store
-    from va_search.files import Home
+    from va_search.home import Home
     from va_search.search.configurations import Space
     from va_search.search.credits import Credit
     from va_search.search.machine import Options

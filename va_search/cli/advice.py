@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from va_search.ensemble.recipe import Recipe
     from va_search.ensemble.saved import Ensemble
     from va_search.ensemble.verdict import Verdict
-    from va_search.files import Home
+    from va_search.home import Home
 
 BEST = "best"
 """The recipe that takes the best single trial per target."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from va_search.api.demo import Scores
-    from va_search.files import Home
+    from va_search.home import Home
 
 EXAMPLE = "Example: va-search demo"
 

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from va_search import files
+from va_search import home
 from va_search.api.progress import error_console
 from va_search.errors import VaSearchError
 from va_search.table import Table, terminal_parts
@@ -30,14 +30,14 @@ HomeOption = Annotated[
     str,
     typer.Option(
         "--home",
-        envvar=files.HOME_VARIABLE,
+        envvar=home.HOME_VARIABLE,
         help="Folder or URL with studies, bank, ensembles and MLflow's database.",
     ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document to standard output.")
 ]
-DEFAULT_HOME = files.DEFAULT_HOME
+DEFAULT_HOME = home.DEFAULT_HOME
 OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO}
 OF_THE_PATH = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
 """System errors reported in one line: the machine's (exit code 1) and a wrong path's (2)."""

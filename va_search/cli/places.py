@@ -20,7 +20,7 @@ __all__ = ["check_ensemble", "check_studies", "name_home", "named_home", "opened
 
 if TYPE_CHECKING:
     from va_search.api.home import OpenHome
-    from va_search.files import Home
+    from va_search.home import Home
 
 
 @contextmanager

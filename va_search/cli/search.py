@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from va_search.api.home import OpenHome
     from va_search.api.study import OpenStudy
     from va_search.data.store import Store
-    from va_search.files import Home
+    from va_search.home import Home
     from va_search.search.configurations import Space
     from va_search.search.preview import Preview
     from va_search.search.summary import Summary

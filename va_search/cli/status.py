@@ -19,7 +19,7 @@ from va_search.table import DASH, Table, columns, number, row
 
 if TYPE_CHECKING:
     from va_search.data.store import Store
-    from va_search.files import Home
+    from va_search.home import Home
     from va_search.report.standing import StudyProgress
     from va_search.search.fold_table import FoldRow
     from va_search.trial import Trial

@@ -28,7 +28,8 @@ from va_search.ensemble.saved import (
 )
 from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
-from va_search.files import Home, write_json
+from va_search.files import write_json
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 
 CHANGED = 0.01

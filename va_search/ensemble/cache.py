@@ -26,7 +26,8 @@ from va_search.ensemble.candidates import LineUp
 from va_search.ensemble.measure import BUDGET, ROWS, groups_within, measure
 from va_search.ensemble.statistics import Groups, Statistics
 from va_search.errors import InputError
-from va_search.files import Home, digest, whole_file
+from va_search.files import digest, whole_file
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.trial import ALL, Trial
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from va_search.data.store import OFFICIAL, Recording, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.storage.places import is_url
 from va_search.trial import ALL, OTHER_DATA, FoldKind, Trial

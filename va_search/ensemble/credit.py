@@ -26,7 +26,7 @@ from va_search.ensemble.methods import select_greedily
 from va_search.ensemble.statistics import Indexes, Moments, Statistics, Vector
 from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 

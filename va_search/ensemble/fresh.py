@@ -18,7 +18,8 @@ from typing import Any
 
 from va_search.ensemble.saved import Ensemble, Weighted
 from va_search.errors import InputError
-from va_search.files import Home, digest, read_json, write_json
+from va_search.files import digest, read_json, write_json
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 

@@ -28,7 +28,7 @@ from va_search.ensemble.candidates import (
 from va_search.ensemble.folds import Folds, make_folds
 from va_search.ensemble.statistics import Statistics, Vector
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.trial import ALL, Trial

@@ -31,7 +31,8 @@ from va_search.data.folds import folds_command
 from va_search.data.store import OFFICIAL, Recording, Store, frames_hash, positions
 from va_search.ensemble.candidates import NO_VALIDATION, LineUp, find_candidates
 from va_search.errors import InputError, counted
-from va_search.files import Home, digest, remove_folder
+from va_search.files import digest, remove_folder
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import Bank, Predictions
 from va_search.trial import ALL, Best, Trial

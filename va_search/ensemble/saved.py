@@ -27,7 +27,8 @@ from va_search.data.store import Recording
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
 from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
 from va_search.errors import InputError, unknown_name
-from va_search.files import Home, read_json
+from va_search.files import read_json
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.trial import ALL

@@ -30,7 +30,7 @@ from va_search.ensemble.saved import (
     predict,
 )
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
 from va_search.trial import OTHER_DATA, FoldKind, Trial

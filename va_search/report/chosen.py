@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from va_search.ensemble.saved import Ensemble, known_ensembles, read_ensemble
 from va_search.ensemble.verdict import verdict_of, within_recordings
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.report.gather import Gathered
 from va_search.report.standing import out_of_date, searched_now
 from va_search.report.words import MEASURES

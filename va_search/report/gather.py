@@ -16,7 +16,7 @@ from typing import Any
 
 from va_search.data.store import OFFICIAL, Store, frames_hash
 from va_search.errors import InputError, counted, unknown_name
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.report.standing import planned_by_space
 from va_search.search.study import Study

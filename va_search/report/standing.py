@@ -14,7 +14,7 @@ from va_search.data.store import Store
 from va_search.ensemble.fresh import newer_trials, stale_explanation, stale_models
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search.study import Study
 from va_search.storage.lease import searched

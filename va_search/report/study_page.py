@@ -15,7 +15,7 @@ from typing import Any
 
 from va_search.data.store import Store
 from va_search.errors import InputError, counted
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.report import pages
 from va_search.report.figures.progress import history_figure, pareto_figure

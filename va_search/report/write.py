@@ -15,7 +15,8 @@ from pathlib import Path
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError, counted
-from va_search.files import Home, whole_file
+from va_search.files import whole_file
+from va_search.home import Home
 from va_search.report import pages
 from va_search.report.chosen import choose_ensemble, summary_paragraphs
 from va_search.report.figures import predictions, progress, settings, size

@@ -21,7 +21,8 @@ from typing import Any
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError, VaSearchError
-from va_search.files import Home, write_json
+from va_search.files import write_json
+from va_search.home import Home
 from va_search.storage.places import is_url
 from va_search.storage.remote import Remote
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Configuration, Space
 from va_search.search.machine import Options, side_by_side

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search.data.store import Store
-from va_search.files import Home, checked_name
+from va_search.files import checked_name
+from va_search.home import Home
 from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.plan import Plan, make_plan

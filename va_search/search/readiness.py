@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from va_search.data.audit import leaks
 from va_search.data.store import MIX, Store, positions
 from va_search.errors import InputError, counted
-from va_search.files import Home
+from va_search.home import Home
 from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
 from va_search.models.sources import references

@@ -13,7 +13,8 @@ from typing import Any, Literal
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import Home, checked_name
+from va_search.files import checked_name
+from va_search.home import Home
 from va_search.search.configurations import Space
 from va_search.search.credits import Credit
 from va_search.search.interruption import ending_in, seconds_since_signal
@@ -83,7 +84,7 @@ def run_search(
     with (
         ending_in(stop_after) as deadline,
         named.searching(),
-        kept(home, study, lost=ends.append, need=need_of(space)) as copy,
+        kept(home, study, lost=ends.append, need=need_of(space)),
     ):
         warm = warm_start_of(named, warm_start, space, store)
         before = named.check(store)
@@ -95,7 +96,7 @@ def run_search(
         again = None if only is None else frozenset(_unfinished(named, only))
         session = Session(
             named, space, store, lambda record: None,
-            spent=spent, credit=credit, warm=warm, only=again, copy=copy, ends=ends, deadline=deadline,
+            spent=spent, credit=credit, warm=warm, only=again, ends=ends, deadline=deadline,
         )  # fmt: skip
         delivery = Delivery(
             place.uri,

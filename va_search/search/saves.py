@@ -15,9 +15,9 @@ import time
 from typing import TYPE_CHECKING
 
 from va_search.errors import JobError, VaSearchError
-from va_search.files import Home, remove_folder
+from va_search.home import Home
 from va_search.search.claims import Claims
-from va_search.storage.homes import copy_of
+from va_search.storage.homes import shared
 
 if TYPE_CHECKING:
     from va_search.training.fit import Fit
@@ -46,7 +46,7 @@ class Saves:
     def __init__(self, home: Home, study: str, trial: str, seconds: float = SECONDS) -> None:
         self.folder = home.running(study, trial)
         self._study, self._trial, self._seconds = study, trial, seconds
-        self._copy = copy_of(home)
+        self._shared = shared(home)
         self._claims = Claims(home.root / "claims" / "training")
         self._due = time.monotonic() + seconds
         self._begun = False
@@ -61,8 +61,7 @@ class Saves:
                     f"trial {self._trial} is still trained by another process, which does not end"
                 )
             time.sleep(0.2)
-        if self._copy is not None:
-            self._copy.bring_checkpoint(self._study, self._trial)
+        self._shared.bring_checkpoint(self._study, self._trial)
         self._begun = True
         fit.resume(self.folder)
         self._due = time.monotonic() + self._seconds
@@ -78,8 +77,7 @@ class Saves:
         began = time.monotonic()
         try:
             fit.save(self.folder)
-            if self._copy is not None:
-                self._copy.put_checkpoint(self._study, self._trial)
+            self._shared.put_checkpoint(self._study, self._trial)
         except (OSError, VaSearchError) as error:
             LOG.warning("no checkpoint of trial %s: %s", self._trial, error)
         now = time.monotonic()
@@ -92,15 +90,12 @@ class Saves:
         One that this process never got to is kept: what failed before says nothing of it, or
         another one trains on."""
         if self._begun and not keep:
-            remove_folder(self.folder)
-            self._remove_elsewhere()
+            self._remove()
         self._begun = False
         self._claims.release_all()
 
-    def _remove_elsewhere(self) -> None:
-        if self._copy is None:
-            return
+    def _remove(self) -> None:
         try:
-            self._copy.remove_checkpoint(self._study, self._trial)
+            self._shared.remove_checkpoint(self._study, self._trial)
         except VaSearchError as error:  # the next search removes what complete trials left
             LOG.warning("the checkpoint of trial %s is still there: %s", self._trial, error)

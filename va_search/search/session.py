@@ -30,7 +30,7 @@ from va_search.search.outcomes import Values, objective
 from va_search.search.proposals import Proposals, take
 from va_search.search.study import Study
 from va_search.search.warm import Warm
-from va_search.storage.homes import HomeCopy, Need
+from va_search.storage.homes import Need, SharedHome, shared
 from va_search.training.own_models import own_sources
 from va_search.trial import Failure, Trial
 from va_search.trial_settings import TrialSettings, configuration_id, trial_id
@@ -92,8 +92,6 @@ class Session:
     )
     credit: Credit | None = None
     warm: Sequence[Warm] = ()
-    copy: HomeCopy | None = None
-    """Of a home at a URL: brings what a trial's node put there."""
     deadline: Deadline | None = None
     """When the search must be over, whatever runs then."""
     ends: list[str] = field(default_factory=list)
@@ -102,6 +100,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self.claims = Claims(self.study.home.root / "claims")
+        self.shared: SharedHome = shared(self.study.home)
+        """Brings what a trial's node put where all machines have it."""
         self.proposals = Proposals(self.space, self.trial_id)
         self.told = Told(self.space.objective, self.credit)
         self.running: dict[str, TrialSettings] = {}
@@ -385,11 +385,9 @@ class Session:
             ]
             if not sources:
                 return False
-            if self.copy is not None:
-                self.copy.bring_entry(sources[0], trial, Need.WEIGHTS)
-            bank.adopt(name, trial, source=sources[0], link=self.copy is None)
-            if self.copy is not None:
-                self.copy.put_entry(name, trial)
+            self.shared.bring_entry(sources[0], trial, Need.WEIGHTS)
+            bank.adopt(name, trial, source=sources[0], link=self.shared.may_link)
+            self.shared.put_entry(name, trial)
             self.adopted += 1
         self._accept(trial, asked=asked)
         return True
@@ -429,8 +427,7 @@ class Session:
         settings = self.running.pop(trial, None)
         if settings is None:
             return
-        if self.copy is not None:
-            self.copy.bring_entry(self.study.name, trial, self.need)
+        self.shared.bring_entry(self.study.name, trial, self.need)
         if self.study.bank.is_complete(self.study.name, trial):
             record = self._accept(trial)
             self.trained.append(record.seconds or 0.0)
@@ -497,9 +494,7 @@ class Session:
 
     def _is_complete(self, trial: str) -> bool:
         """Return True if a trial was written before its process failed; with a home at a URL: to there."""
-        if self.copy is not None:
-            return self.copy.has_entry(self.study.name, trial)
-        return self.study.bank.is_complete(self.study.name, trial)
+        return self.shared.has_entry(self.study.name, trial)
 
     def _but_complete(self, trials: Sequence[str]) -> list[str]:
         """Those of trials that were trained together which are not complete; the others have ended

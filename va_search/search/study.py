@@ -28,7 +28,8 @@ from typing import Any
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError, JobError, unknown_name
-from va_search.files import Home, checked_name, read_json, remove_folder, write_json
+from va_search.files import checked_name, read_json, remove_folder, write_json
+from va_search.home import Home
 from va_search.locks import in_use, only_one
 from va_search.models.sources import keep
 from va_search.predictions.bank import Bank

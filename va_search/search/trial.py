@@ -31,7 +31,7 @@ from va_search.search.nodes import Expected, problems_here, where
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
-from va_search.storage.homes import copy_of, home_at
+from va_search.storage.homes import home_at, shared
 from va_search.trial import Best, Trial
 from va_search.trial_settings import TrialSettings
 
@@ -251,11 +251,12 @@ def is_complete(task: dict[str, Any]) -> bool:
     """Whether the bank has the trial already; one that is complete on this machine alone is put at
     the home's URL."""
     study, trial, home = task["study"], task["trial"], home_at(task["home"])
-    here, copy = Bank(home.bank).is_complete(study, trial), copy_of(home)
-    if copy is None or copy.has_entry(study, trial):
-        return here or copy is not None
+    everywhere = shared(home)
+    if everywhere.has_entry(study, trial):
+        return True
+    here = Bank(home.bank).is_complete(study, trial)
     if here:
-        copy.put_entry(study, trial)
+        everywhere.put_entry(study, trial)
     return here
 
 
@@ -269,9 +270,7 @@ def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float
     predictions = fit.predictions()
     fit.save_weights(folder)
     bank.write(trained_trial(fit, task, stopped=stopped, seconds=seconds), predictions)
-    copy = copy_of(home)
-    if copy is not None:
-        copy.put_entry(task["study"], task["trial"])
+    shared(home).put_entry(task["study"], task["trial"])
 
 
 def trained_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> Trial:

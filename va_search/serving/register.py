@@ -18,7 +18,8 @@ from va_search.data.store import Store
 from va_search.ensemble.fresh import content_id, note_registered
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
-from va_search.files import Home, checked_name, digest
+from va_search.files import checked_name, digest
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.serving.rows import RATE

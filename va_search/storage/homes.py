@@ -1,6 +1,8 @@
-"""A home at a URL, and this machine's working copy of it.
+"""What machines that share a home do for one another: a home in a folder, and a home at a URL.
 
-Everything works on local files; what lies at the URL is the truth that all machines share. `merge`
+All code reads and writes local files, of `Home`. In a folder (on this machine's disk, or one that
+all machines mount) these are the home itself, and there is nothing to do. Of a home at a URL they
+are this machine's working copy; what lies at the URL is the truth that all machines share. `merge`
 makes the two alike: of two copies of a file the newer one wins, and a trial's `trial.json` comes
 last in both directions, so that its presence means complete on either side. Never shared: locks,
 claims, Tune's scratch, statistics (they are made again), and MLflow's SQLite store (made again from
@@ -13,8 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import Protocol
 
-from va_search.files import Home, checked_name, share_with_group
+from va_search.files import checked_name, remove_folder, share_with_group
+from va_search.home import Home
 from va_search.locks import in_use
 from va_search.storage.objects import RemoteFile
 from va_search.storage.places import cache_folder, checked_url, is_url
@@ -55,18 +59,18 @@ def home_at(place: str | Path) -> Home:
     return Home(cache_folder("homes", url), url)
 
 
-def copy_of(home: Home) -> HomeCopy | None:
-    """Return the means to make a home's working copy and its URL alike; None for a home at a
-    path."""
-    return None if home.url is None else HomeCopy(home, Remote(home.url))
+class SharedHome(Protocol):
+    """A home as all machines see it: `home` are the files that this machine reads and writes.
 
+    A trial that one machine put is complete for every other one, a checkpoint that one put can be
+    gone on from by every other one."""
 
-@dataclass(frozen=True)
-class HomeCopy:
-    """The working copy `home` of the home at `remote`."""
+    @property
+    def home(self) -> Home: ...
 
-    home: Home
-    remote: Remote
+    @property
+    def may_link(self) -> bool:
+        """True where one file may have two names: not where each carries the time it was put."""
 
     def merge(
         self, need: Need, studies: Collection[str] | None = None, *, searching: str | None = None
@@ -76,8 +80,88 @@ class HomeCopy:
         Predictions and weights are brought for `need`, of these studies only where some are named.
         A trial is put there when it is complete here. The files of a study that is searched on this
         machine are left to its search, but for the one that the caller itself is `searching`.
-        InputError or Unreachable as in `remote.py`.
-        """
+        InputError or Unreachable as in `remote.py`."""
+
+    def has_entry(self, study: str, trial: str) -> bool:
+        """Return True where the trial is complete for all machines."""
+
+    def bring_entry(self, study: str, trial: str, need: Need) -> bool:
+        """Bring a trial that is complete for all machines; False when it is not."""
+
+    def put_entry(self, study: str, trial: str) -> None:
+        """Put a trial that is complete here, `trial.json` last, so that all machines have it."""
+
+    def bring_checkpoint(self, study: str, trial: str) -> None:
+        """Bring the checkpoint of a trial that another machine began, unless the one here is
+        newer."""
+
+    def put_checkpoint(self, study: str, trial: str) -> None:
+        """Put the checkpoint of a running trial, so that another machine could go on."""
+
+    def remove_checkpoint(self, study: str, trial: str) -> None:
+        """Remove a trial's checkpoint for all machines."""
+
+    def forget_checkpoints(self, study: str) -> None:
+        """Remove the checkpoints of trials that are complete, which a kill between the two left."""
+
+
+def shared(home: Home) -> SharedHome:
+    """Return a home as all machines see it."""
+    return FolderHome(home) if home.url is None else RemoteHome(home, Remote(home.url))
+
+
+@dataclass(frozen=True)
+class FolderHome:
+    """A home in a folder: what is written there is there for every machine that mounts it."""
+
+    home: Home
+    may_link = True
+
+    def merge(
+        self, need: Need, studies: Collection[str] | None = None, *, searching: str | None = None
+    ) -> None:
+        """Do nothing: there is one copy only."""
+
+    def has_entry(self, study: str, trial: str) -> bool:
+        """Return True where the trial is complete."""
+        return (self.home.root / _entry(study, trial) / COMPLETE).is_file()
+
+    def bring_entry(self, study: str, trial: str, need: Need) -> bool:
+        """Return True where the trial is complete."""
+        return self.has_entry(study, trial)
+
+    def put_entry(self, study: str, trial: str) -> None:
+        """Do nothing: it is there."""
+
+    def bring_checkpoint(self, study: str, trial: str) -> None:
+        """Do nothing: it is here."""
+
+    def put_checkpoint(self, study: str, trial: str) -> None:
+        """Do nothing: it is there."""
+
+    def remove_checkpoint(self, study: str, trial: str) -> None:
+        """Remove a trial's checkpoint."""
+        remove_folder(self.home.running(study, trial))
+
+    def forget_checkpoints(self, study: str) -> None:
+        """Remove the checkpoints of trials that are complete."""
+        for folder in (self.home.study(study) / "running").glob("[!.]*"):
+            if self.has_entry(study, folder.name):
+                remove_folder(folder)
+
+
+@dataclass(frozen=True)
+class RemoteHome:
+    """The working copy `home` of the home at `remote`."""
+
+    home: Home
+    remote: Remote
+    may_link = False
+
+    def merge(
+        self, need: Need, studies: Collection[str] | None = None, *, searching: str | None = None
+    ) -> None:
+        """Make the copy and the URL alike, file by file; of two copies the newer one wins."""
         locks = self.home.studies.glob("*/lock")
         searched = {lock.parent.name for lock in locks if in_use(lock)}
 
@@ -148,7 +232,8 @@ class HomeCopy:
             remote.put(path, f"{_running(study, trial)}/{path.name}")
 
     def remove_checkpoint(self, study: str, trial: str) -> None:
-        """Remove a trial's checkpoint there."""
+        """Remove a trial's checkpoint here and there."""
+        remove_folder(self.home.running(study, trial))
         for name in self.remote.list(_running(study, trial)):
             self.remote.remove(name)
 

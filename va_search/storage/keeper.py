@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from va_search.errors import VaSearchError
-from va_search.files import Home, write_json
-from va_search.storage.homes import HomeCopy, Need, copy_of
+from va_search.files import write_json
+from va_search.home import Home
+from va_search.storage.homes import Need, RemoteHome, SharedHome, shared
 from va_search.storage.lease import BEAT, Lease, stop_of
 
 LOG = logging.getLogger(__name__)
@@ -29,15 +30,15 @@ COST = 10
 @contextmanager
 def kept(
     home: Home, study: str, *, lost: Callable[[str], None], need: Need
-) -> Iterator[HomeCopy | None]:
+) -> Iterator[SharedHome]:
     """Search `study` of this home alone: brought before, put there while it runs and at its end.
 
     `lost` is called with a reason when another search took the home over. Does nothing for a home
     at a path. InputError when another search has the home.
     """
-    copy = copy_of(home)
-    if copy is None:
-        yield None
+    copy = shared(home)
+    if not isinstance(copy, RemoteHome):
+        yield copy
         return
     lease = Lease(copy.remote, study)
     lease.take()
@@ -59,7 +60,7 @@ class Keeper(threading.Thread):
     """The thread of one search."""
 
     def __init__(
-        self, copy: HomeCopy, study: str, lease: Lease, lost: Callable[[str], None]
+        self, copy: RemoteHome, study: str, lease: Lease, lost: Callable[[str], None]
     ) -> None:
         super().__init__(name="home-keeper", daemon=True)
         self._copy, self._study, self._lease, self._lost = copy, study, lease, lost

@@ -19,7 +19,7 @@ import uuid
 from typing import Any
 
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.locks import is_gone, this_process
 from va_search.storage.objects import Version
 from va_search.storage.remote import Remote

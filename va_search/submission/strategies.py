@@ -26,7 +26,8 @@ from va_search.ensemble.fresh import content_id
 from va_search.ensemble.recipe import load_recipe
 from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError
-from va_search.files import Home, checked_name, shipped, write_json
+from va_search.files import checked_name, shipped, write_json
+from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.submission.folder import SUBMISSION, may_write

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from va_search.errors import InputError
-from va_search.files import Home
+from va_search.home import Home
 from va_search.tracking.shown import shown
 
 if TYPE_CHECKING:
