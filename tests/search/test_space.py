@@ -279,7 +279,7 @@ def test_proposals_lie_in_the_space_and_come_back_from_their_parameters(
         assert space.suggest(optuna.trial.FixedTrial(found[0])) == configuration
         for trial in space.trials(configuration):
             assert space.contains(trial)
-            again = space.optuna_parameters(trial.model_dump(mode="json"))
+            again = space.optuna_parameters(trial)
             assert again is not None
             optuna.trial.create_trial(params=again[0], distributions=again[1], value=0.5)
             assert (

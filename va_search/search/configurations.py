@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, product
@@ -25,10 +25,19 @@ from va_search.errors import InputError
 from va_search.search.domains import Parameters, same
 from va_search.search.sameness import NAMES, Sameness
 from va_search.search.space_document import Budget, EarlyStopping, Setting, SpaceHeader
-from va_search.trial_settings import TrialSettings, unused
+from va_search.trial import FoldKind, known_settings
+from va_search.trial_settings import WEIGHTS, TrialSettings, unused
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
+
+GUESSED = 16
+"""So many values are tried of a setting without effect in a trial that decides of others."""
+
+OWN_STATISTICS = ("recording", "subject")
+"""Normalisations that mean the same where each recording has a subject of its own; a home may have
+the trial under either."""
 
 ALTERNATIVES = 64
 """So many settings that mean the same are looked for in a home at most."""
@@ -173,53 +182,77 @@ class Space:
                 chosen[name] = setting.domain.suggest(trial, name)
         return chosen
 
-    def optuna_parameters(self, configuration: Mapping[str, Any]) -> Parameters | None:
-        """The Optuna parameters, and their distributions, that stand for a configuration; None
-        outside the space.
-
-        The whole settings of a trial (with its seed and fold) may be given too.
-        """
-        if "seed" in configuration:
-            found = self.configuration(TrialSettings(**configuration))
-            return None if found is None else self.optuna_parameters(found)
-        chosen: Configuration = {}
+    def optuna_parameters(
+        self, configuration: Mapping[str, Any] | TrialSettings
+    ) -> Parameters | None:
+        """The Optuna parameters, and their distributions, that stand for a configuration, or for
+        that of a trial with these settings; None outside the space."""
+        if isinstance(configuration, TrialSettings):
+            read_back = self.configuration(configuration)
+            return None if read_back is None else self.optuna_parameters(read_back)
+        if not self._is_configuration(configuration):
+            return None
         parameters: dict[str, Any] = {}
-        distributions: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
         for name, setting in self.settings.items():
-            if not self.in_play(name, chosen):
-                continue
-            if name not in configuration or not setting.domain.contains(configuration[name]):
-                return None
-            chosen[name] = configuration[name]
-            its_parameters, its_distributions = setting.domain.parameters(name, configuration[name])
-            parameters |= its_parameters
-            distributions |= its_distributions
-        return (parameters, distributions) if chosen.keys() == configuration.keys() else None
+            if name in configuration:
+                own = setting.domain.parameters(name, configuration[name])
+                parameters |= own[0]
+                distributions |= own[1]
+        return parameters, distributions
 
     def trials(self, configuration: Mapping[str, Any]) -> list[TrialSettings]:
         """One trial for each fold and seed. InputError when the configuration's settings are
         invalid together."""
-        pairs = [(fold, seed) for fold in self.folds for seed in self.seeds]
         try:
-            return [self._settings(configuration, fold=fold, seed=seed) for fold, seed in pairs]
+            of_kind = {
+                FoldKind(fold).has_validation: self._settings(configuration, fold)
+                for fold in self._kinds
+            }
         except ValidationError as error:
             raise InputError(*reasons(error, TrialSettings)) from None
+        trials = []
+        for fold in self.folds:
+            settings = of_kind[FoldKind(fold).has_validation]
+            for seed in self.seeds:
+                trials.append(settings.model_copy(update={"fold": fold, "seed": seed}))
+        return trials
 
-    def contains(self, settings: TrialSettings) -> bool:
-        """Whether a trial with these settings is one of this space's, its seed and fold
-        included."""
-        ours = settings.seed in self.seeds and any(same(settings.fold, fold) for fold in self.folds)
-        return ours and self.configuration(settings) is not None
+    def contains(self, settings: TrialSettings, noted: Mapping[str, Any] | None = None) -> bool:
+        """Return True if a trial with these settings is one of this space's, its seed and fold
+        included; `noted` as for `configuration`."""
+        of_fold = any(same(settings.fold, fold) for fold in self.folds)
+        if settings.seed not in self.seeds or not of_fold:
+            return False
+        return self.configuration(settings, noted) is not None
 
-    def configuration(self, settings: TrialSettings) -> Configuration | None:
-        """A configuration whose trials have these settings, or such that mean the same, seed and
-        fold aside; None when there is none."""
-        target = settings.model_dump(mode="json")
-        kind = [MIX if settings.fold == MIX else OFFICIAL]
-        wanted = self._key(target, kind)
-        for found in self._matching(list(self.settings), {}, target, set(unused(target))):
-            if self._key(found, kind) == wanted:
-                return found
+    def configuration(
+        self, settings: TrialSettings, noted: Mapping[str, Any] | None = None
+    ) -> Configuration | None:
+        """Return a configuration whose trials have these settings, or such that mean the same, seed
+        and fold aside; None when there is none.
+
+        `noted` is the one that the trial was asked for with, where that is known. It is returned
+        unless it is no longer one of the space's."""
+        meant = self._meant(settings)
+        known = noted is not None and self._is_configuration(noted)
+        if noted is not None and known and self._key(noted, [settings.fold]) == meant:
+            return dict(noted)
+
+        # Noted without: settings say which values were chosen, but for those without effect. Where
+        # such a one decides whether others are in play, each of its values is tried.
+        document = settings.model_dump(mode="json")
+        for name in self.settings:
+            if name.startswith(f"{WEIGHTS}."):
+                document.setdefault(name, 1.0)
+        no_effect = self.settings.keys() & {*unused(document), *(self.settings.keys() - document)}
+        deciding = [name for name in self._conditions if name in no_effect]
+        tried = [self._values(name, GUESSED) for name in deciding]
+        for values in product(*tried):
+            guessed = dict(zip(deciding, values, strict=True))
+            configuration = self._read_back(settings, document, no_effect, guessed)
+            if configuration is not None and self._key(configuration, [settings.fold]) == meant:
+                return configuration
         return None
 
     def meaning(self, settings: TrialSettings) -> str:
@@ -229,25 +262,29 @@ class Space:
     def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
         """Other settings of this space under which the same would be trained; a few of very
         many."""
-        meant = self.meaning(settings)
         choices: dict[str, list[Any]] = {}
         for name in NAMES:
-            values = self._values(name) if name != "normalise" else ["recording", "subject"]
-            same_values = list(self.sameness.alternatives(settings, name, values))
-            others = [value for value in same_values if value != getattr(settings, name)]
+            values = self._values(name)
+            if name == "normalise" and settings.normalise in OWN_STATISTICS:
+                values = [*OWN_STATISTICS]
+            others = self.sameness.alternatives(settings, name, values)
             if others:
                 choices[name] = [getattr(settings, name), *others]
-        found = []
+        if not choices:
+            return []
+
+        # Each alone means the same; together they may not.
+        meant = self.meaning(settings)
+        document = settings.model_dump()
+        alike: list[TrialSettings] = []
         for values_together in islice(product(*choices.values()), ALTERNATIVES):
-            try:
-                other = TrialSettings(
-                    **settings.model_dump() | dict(zip(choices, values_together, strict=True))
-                )
-            except ValidationError:
+            changes = dict(zip(choices, values_together, strict=True))
+            other = known_settings(document | changes)
+            if other is None or other == settings or other in alike:
                 continue
-            if other != settings and other not in found and self.meaning(other) == meant:
-                found.append(other)
-        return found
+            if self.meaning(other) == meant:
+                alike.append(other)
+        return alike
 
     def changes(self, old_document: Mapping[str, Any]) -> list[str]:
         """What differs between an older document of the space and this one, one line each, in plain
@@ -264,7 +301,6 @@ class Space:
         return lines
 
     # -- inside
-    # ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _combinations(self) -> int | None:
@@ -277,74 +313,98 @@ class Space:
             return self._combinations
         return sum(1 for _ in self.configurations())
 
-    def _matching(
+    @cached_property
+    def _conditions(self) -> list[str]:
+        """Settings that decide whether others are in play."""
+        deciding: set[str] = set()
+        for setting in self.settings.values():
+            deciding.update(setting.when)
+        return sorted(deciding)
+
+    @cached_property
+    def _kinds(self) -> list[int | str]:
+        """One fold of each kind that the space has, those without validation first: settings may be
+        valid, or have an effect, for one of them only."""
+        kinds: dict[bool, int | str] = {}
+        for fold in self.folds:
+            kinds.setdefault(FoldKind(fold).has_validation, fold)
+        return [kinds[kind] for kind in sorted(kinds)]
+
+    def _is_configuration(self, configuration: Mapping[str, Any]) -> bool:
+        """Return True if exactly the settings in play have values, and such as they may have."""
+        chosen: Configuration = {}
+        for name, setting in self.settings.items():
+            if not self.in_play(name, chosen):
+                continue
+            if name not in configuration or not setting.domain.contains(configuration[name]):
+                return False
+            chosen[name] = configuration[name]
+        return chosen.keys() == configuration.keys()
+
+    def _read_back(
         self,
-        names: list[str],
-        chosen: Configuration,
-        target: Mapping[str, Any],
-        unused_names: set[str],
-    ) -> Iterator[Configuration]:
-        """Combinations that could stand for `target`: where a setting has no effect in it, any
-        value may have stood."""
-        if not names:
-            yield chosen
-            return
-        name = names[0]
-        if not self.in_play(name, chosen):
-            yield from self._matching(names[1:], chosen, target, unused_names)
-            return
-        for value in self._candidates(name, target, unused_names):
-            yield from self._matching(names[1:], {**chosen, name: value}, target, unused_names)
+        settings: TrialSettings,
+        document: Mapping[str, Any],
+        no_effect: Set[str],
+        guessed: Configuration,
+    ) -> Configuration | None:
+        """The configuration that a trial's settings (`document` is their JSON) show; None where
+        they have a value that the space does not have."""
+        chosen: Configuration = {}
+        for name in self.settings:
+            if not self.in_play(name, chosen):
+                continue
+            if name in guessed:
+                chosen[name] = guessed[name]
+                continue
+            values = self._read_value(name, settings, document, no_effect)
+            if not values:
+                return None
+            chosen[name] = values[0]
+        return chosen
 
-    def _candidates(
-        self, name: str, target: Mapping[str, Any], unused_names: set[str]
+    def _read_value(
+        self, name: str, settings: TrialSettings, document: Mapping[str, Any], no_effect: Set[str]
     ) -> list[Any]:
-        if name not in target:  # an option of a class that this trial does not have
-            return []
+        """Values of a setting that stand for the one that a trial has; the first is as good as
+        any."""
         domain = self.settings[name].domain
-        values = [target[name]] if domain.contains(target[name]) else []
-        if name == "stride" and target[name] is None and domain.contains(target["segment_length"]):
-            values.append(target["segment_length"])
-        if name in NAMES and not values:
-            settings = TrialSettings(**target)
-            values += self.sameness.alternatives(settings, name, self._values(name))
-        if name in unused_names:
-            decides = any(name in setting.when for setting in self.settings.values())
-            values += [
-                value
-                for value in islice(domain.values(), 16 if decides else 1)
-                if value not in values
-            ]
-            values = values if decides else values[:1]
-        return values
+        if name in document and domain.contains(document[name]):
+            return [document[name]]
+        whole = name == "stride" and settings.stride is None
+        if whole and domain.contains(settings.segment_length):
+            return [settings.segment_length]
+        if name in no_effect:
+            return self._values(name, 1)
+        if name in NAMES:
+            return self.sameness.alternatives(settings, name, self._values(name))
+        return []
 
-    def _values(self, name: str) -> list[Any]:
+    def _values(self, name: str, most: int = 64) -> list[Any]:
         """Some values that a setting may take: all but for a long range of numbers."""
         setting = self.settings.get(name)
-        return [] if setting is None else list(islice(setting.domain.values(), 64))
+        return [] if setting is None else list(islice(setting.domain.values(), most))
 
-    def _settings(self, configuration: Mapping[str, Any], **rest: Any) -> TrialSettings:
-        settings = TrialSettings(**{**configuration, **rest})
+    def _settings(self, configuration: Mapping[str, Any], fold: int | str) -> TrialSettings:
+        """Settings of the configuration's trial on a fold, with seed 0. ValidationError where they
+        are invalid together."""
+        settings = TrialSettings(**configuration, fold=fold, seed=0)
         if settings.fusion == "late" and self.sameness.one_modality(settings.features):
             settings = settings.model_copy(update={"fusion": "early"})
         return settings
 
-    @cached_property
-    def _kinds(self) -> list[str]:
-        """One fold of each kind that the space has: settings may be valid, or have an effect, for
-        one of them only."""
-        return [MIX] * (MIX in self.folds) + [OFFICIAL] * any(fold != MIX for fold in self.folds)
+    def _meant(self, settings: TrialSettings) -> str:
+        """Equal for settings that compute the same with one seed, on one kind of fold."""
+        kind = MIX if not FoldKind(settings.fold).has_validation else OFFICIAL
+        return self.meaning(settings.model_copy(update={"seed": 0, "fold": kind}))
 
-    def _key(self, configuration: Mapping[str, Any], kinds: list[str]) -> str | None:
-        """Equal for configurations that compute the same on these kinds of folds; None for an
-        invalid one."""
+    def _key(self, configuration: Mapping[str, Any], folds: Sequence[int | str]) -> str | None:
+        """Equal for configurations that compute the same on these folds; None for an invalid
+        one."""
         try:
-            settings = [
-                self._settings({**configuration, "seed": 0, "fold": kind}) for kind in kinds
-            ]
+            return "".join(self._meant(self._settings(configuration, fold)) for fold in folds)
         except ValidationError:
             return None
-        return _digest("".join(self.sameness.meaning(each).model_dump_json() for each in settings))
 
 
 def _digest(text: str) -> str:

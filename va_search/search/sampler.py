@@ -13,7 +13,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import Parameters
 from va_search.search.outcomes import Values, measures
+from va_search.trial_settings import TrialSettings
 
 if TYPE_CHECKING:
     import optuna
@@ -74,10 +75,11 @@ class Sampler:
             self._told.append((asked.point, values))
         self.study.tell(asked.number, mean(list(values.values())))
 
-    def add(self, settings: Mapping[str, Any], values: TrialValues) -> bool:
-        """Tell of a configuration that was not asked for; False when it lies outside the space."""
+    def add(self, asked: Configuration | TrialSettings, values: TrialValues) -> bool:
+        """Tell of a configuration that was not asked for here, or of a trial's settings; False when
+        it lies outside the space."""
         # Only TPE learns: the others need not be told.
-        point = self._space.optuna_parameters(settings)
+        point = self._space.optuna_parameters(asked)
         if point is not None and self._learns:
             self._told.append((point, values))
             self._size += 1
