@@ -647,3 +647,29 @@ def test_a_recipe_given_as_a_search_space_is_called_one(tmp_path: Path, store: S
         InputError, match=r"greedy\.yaml: this is a recipe .* expected a search space"
     ):
         load_space(path, store)
+
+
+def test_an_objective_is_a_target_of_the_store_or_stands_for_them(read: Any) -> None:
+    measures = {"score": ("score",), "ensemble": ("score",), "arousal": ("arousal",)}
+    for objective, expected in {**measures, "both": ("valence", "arousal")}.items():
+        space = read(header=f"{RANDOM}\nobjective: {objective}".replace("random", "tpe"))
+        assert space.measures == expected
+    with pytest.raises(InputError, match="unknown objective 'arousl'; did you mean 'arousal'") as e:
+        read("epochs: 0", header="sampler: grid\nobjective: arousl")
+    assert len(e.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            "loss_weights: {valence: 2}",
+            "loss_weights.valence: the weight of valence is the setting",
+        ),
+        ("loss_weights: {likin: 2}", "loss_weights.likin: unknown target 'likin'"),
+        ("loss_weights: 2", "settings.loss_weights: expected weights by target, such as"),
+    ],
+)
+def test_wrong_weights_of_targets_are_refused(read: Any, settings: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(settings)

@@ -53,7 +53,7 @@ class Space:
     """A search space that was read and checked; make one with `load_space`.
 
     `settings` come in an order in which every condition looks back; `sameness` is what of the
-    store decides which mean the same.
+    store decides which mean the same; `targets` are the names of the store's targets.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Space:
     header: SpaceHeader
     settings: dict[str, Setting]
     sameness: Sameness
+    targets: tuple[str, ...]
 
     @property
     def sampler(self) -> str:
@@ -73,6 +74,13 @@ class Space:
     @property
     def objective(self) -> str:
         return self.header.objective
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The numbers of a trial that the objective stands for, each to be maximised."""
+        if self.objective == "both":
+            return self.targets
+        return ("score",) if self.objective == "ensemble" else (self.objective,)
 
     @property
     def seeds(self) -> list[int]:
@@ -204,13 +212,9 @@ class Space:
     def trials(self, configuration: Mapping[str, Any]) -> list[TrialSettings]:
         """One trial for each fold and seed. InputError when the configuration's settings are
         invalid together."""
-        try:
-            of_kind = {
-                FoldKind(fold).has_validation: self._settings(configuration, fold)
-                for fold in self._kinds
-            }
-        except ValidationError as error:
-            raise InputError(*reasons(error, TrialSettings)) from None
+        of_kind = {}
+        for fold in self._kinds:
+            of_kind[FoldKind(fold).has_validation] = self._settings(configuration, fold)
         trials = []
         for fold in self.folds:
             settings = of_kind[FoldKind(fold).has_validation]
@@ -386,9 +390,17 @@ class Space:
         return [] if setting is None else list(islice(setting.domain.values(), most))
 
     def _settings(self, configuration: Mapping[str, Any], fold: int | str) -> TrialSettings:
-        """Settings of the configuration's trial on a fold, with seed 0. ValidationError where they
-        are invalid together."""
-        settings = TrialSettings(**configuration, fold=fold, seed=0)
+        """Settings of the configuration's trial on a fold, with seed 0. InputError where they are
+        invalid together."""
+        try:
+            settings = TrialSettings(**configuration, fold=fold, seed=0)
+        except ValidationError as error:
+            raise InputError(*reasons(error, TrialSettings)) from None
+        if not any(settings.loss_weight(target) for target in self.targets):
+            targets = ", ".join(self.targets)
+            raise InputError(
+                f"all targets ({targets}) have weight 0 in the loss: there would be nothing to learn"
+            )
         if settings.fusion == "late" and self.sameness.one_modality(settings.features):
             settings = settings.model_copy(update={"fusion": "early"})
         return settings
@@ -403,7 +415,7 @@ class Space:
         one."""
         try:
             return "".join(self._meant(self._settings(configuration, fold)) for fold in folds)
-        except ValidationError:
+        except InputError:
             return None
 
 

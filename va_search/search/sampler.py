@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import Parameters
-from va_search.search.outcomes import Values, measures
+from va_search.search.outcomes import Values
 from va_search.trial_settings import TrialSettings
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Sampler:
     def _new_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.study.Study:
         import optuna
 
-        directions = ["maximize"] * len(measures(self._space.objective))
+        directions = ["maximize"] * len(self._space.measures)
         return optuna.create_study(
             directions=directions, sampler=sampler, study_name=self._space.name
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from va_search.data.store import Store
 from va_search.document import YamlFile
-from va_search.document.words import Place, missing
+from va_search.document.words import Place, expected_found, missing
 from va_search.errors import InputError, unknown_name
 from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import Domain
@@ -24,9 +24,10 @@ from va_search.search.space_document import (
     read_domain,
     read_header,
     read_when,
+    target_names,
 )
 from va_search.training.own_models import with_own_models
-from va_search.trial_settings import TrialSettings, setting_field
+from va_search.trial_settings import AFFECT, WEIGHTS, TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
@@ -60,7 +61,8 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     declared = document.get("settings")
     settings: dict[str, Setting] = {}
     if isinstance(declared, dict):
-        settings = _read_settings(declared, store, file)
+        settings = _read_settings(_with_weights(declared, store, file), store, file)
+        _check_weights(settings, store, file)
     if header is not None and header.sampler == "grid":
         _refuse_infinite(settings, file)
     file.stop()
@@ -68,7 +70,8 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
 
     # From here on every declaration is right by itself; do they make sense together?
     settings = _in_order(settings, file)
-    space = Space(name, document, header, settings, sameness_of(store, header.folds))
+    sameness = sameness_of(store, header.folds)
+    space = Space(name, document, header, settings, sameness, target_names(store))
     _check_reachable(space, file)
     _check_early_stopping(space, file)
     file.stop()
@@ -84,7 +87,7 @@ def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> di
         file.problem(("settings", "features"), sentence)
     domains: dict[str, Domain | None] = {}
     for name, value in declared.items():
-        location = ("settings", name)
+        location = _place(name)
         if name in ELSEWHERE:
             sentence = (
                 f"`{name}` is no setting of a space; use `{ELSEWHERE[name]}` at the top level"
@@ -103,17 +106,57 @@ def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> di
         value = declared[name]
         when: dict[str, tuple[Any, ...]] = {}
         if isinstance(value, dict) and "when" in value and name != "features":
-            when = read_when(value["when"], domains, ("settings", name, "when"), file)
+            when = read_when(value["when"], domains, (*_place(name), "when"), file)
         if domain is not None:
             settings[name] = Setting(domain, when)
     return settings
+
+
+def _with_weights(declared: dict[str, Any], store: Store, file: YamlFile) -> dict[str, Any]:
+    """Settings with each weight of `loss_weights` as a setting of its own; wrong ones are noted and
+    left out."""
+    flat = {name: value for name, value in declared.items() if name != WEIGHTS}
+    if WEIGHTS not in declared:
+        return flat
+    weights = declared[WEIGHTS]
+    if not isinstance(weights, dict):
+        expected = "weights by target, such as {liking: 0.5}"
+        file.problem(("settings", WEIGHTS), expected_found(expected, weights))
+        return flat
+    targets = target_names(store)
+    for target, weight in weights.items():
+        place = ("settings", WEIGHTS, target)
+        if target in AFFECT:
+            file.problem(place, f"the weight of {target} is the setting loss_{target}")
+        elif target not in targets:
+            file.problem(place, unknown_name("target", target, targets))
+        else:
+            flat[f"{WEIGHTS}.{target}"] = weight
+    return flat
+
+
+def _check_weights(settings: dict[str, Setting], store: Store, file: YamlFile) -> None:
+    """The weights of valence and arousal have no effect where the store has no such target: only 1,
+    the default, is taken there."""
+    targets = target_names(store)
+    for target in AFFECT:
+        setting = settings.get(f"loss_{target}")
+        if setting is not None and target not in targets and [*setting.domain.values()] != [1]:
+            sentence = f"this store has no target {target} (it has: {', '.join(targets)})"
+            file.problem(("settings", f"loss_{target}"), sentence)
+
+
+def _place(name: Any) -> Place:
+    """The place of a setting in the file."""
+    setting, _, target = str(name).partition(".")
+    return ("settings", WEIGHTS, target) if setting == WEIGHTS else ("settings", name)
 
 
 def _refuse_infinite(settings: dict[str, Setting], file: YamlFile) -> None:
     for name, setting in settings.items():
         if setting.domain.count() is None:
             file.problem(
-                ("settings", name, "float"),
+                (*_place(name), "float"),
                 "a float range has no grid; write {choice: […]}, or take sampler random or tpe",
             )
 
@@ -128,7 +171,7 @@ def _in_order(settings: dict[str, Setting], file: YamlFile) -> dict[str, Setting
         if not ready:
             circle = _circle(waiting)
             sentence = f"conditions go in a circle: {' → '.join(circle)}"
-            file.problem(("settings", circle[0], "when"), sentence)
+            file.problem((*_place(circle[0]), "when"), sentence)
             file.stop()
         ordered[ready[0]] = waiting.pop(ready[0])
     return ordered
@@ -154,7 +197,7 @@ def _check_reachable(space: Space, file: YamlFile) -> None:
         tried = list(islice(space.combinations(names), TRIED))
         if len(tried) < TRIED and not any(space.in_play(name, chosen) for chosen in tried):
             text = "these conditions never hold together, so they exclude everything"
-            file.problem(("settings", name, "when"), text)
+            file.problem((*_place(name), "when"), text)
 
 
 def _deciding(space: Space, name: str) -> set[str]:

@@ -2,7 +2,7 @@
 
     sampler: tpe                 grid | random | tpe
     sampler_seed: 0
-    objective: score             score | valence | arousal | both | ensemble: what is maximised
+    objective: score             score | both | ensemble | a target, such as valence: what is maximised
     budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up to whole configurations
     seeds: [0, 1]                each configuration is trained once per seed and fold
     folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)
@@ -14,6 +14,7 @@
       layers: {int: [1, 3], step: 1, log: false}  whole numbers, both ends included
       learning_rate: {float: [1e-4, 3e-3], log: true}
       hidden_size: {value: 64, when: {encoder: [lstm, gru]}}    fixed, and only for some encoders
+      loss_weights: {liking: {choice: [0.5, 1]}}  of targets other than valence and arousal, each as above
 
 `when` goes with every form: the setting is in play only when each setting named there is in play
 and has one of the values given; otherwise it takes its default."""
@@ -41,7 +42,9 @@ from va_search.document.words import (
     forms_of,
 )
 from va_search.errors import unknown_name
+from va_search.metrics import DIMENSIONS
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
+from va_search.trial import FoldKind
 from va_search.trial_settings import TrialSettings, setting_field
 
 ALL = "all"
@@ -52,6 +55,11 @@ ELSEWHERE = {"seed": "seeds", "fold": "folds"}
 
 KNOWN = sorted(set(TrialSettings.model_fields) - set(ELSEWHERE))
 """The settings a space may name."""
+
+
+OBJECTIVES = ("score", "both", "ensemble")
+"""Objectives of any store: the mean over its targets, all targets at once, what a trial adds to an
+ensemble. Each target's name is one, too."""
 
 
 # -- how it is searched
@@ -84,7 +92,8 @@ class SpaceHeader(StrictModel):
         ),
     ]
     sampler_seed: Annotated[int, Field(ge=0)] = 0
-    objective: Literal["score", "valence", "arousal", "both", "ensemble"] = "score"
+    # one of OBJECTIVES or a target's name: which there are only the store knows
+    objective: Annotated[str, Field(min_length=1)] = "score"
     budget: Budget = Budget()
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]  # noqa: RUF012
     folds: Annotated[list[int | str], Field(min_length=1)] = ["official"]  # noqa: RUF012
@@ -103,7 +112,8 @@ class SpaceHeader(StrictModel):
             "`early_stopping`": self.early_stopping is not None,
             "`budget.no_improvement`": self.budget.no_improvement is not None,
         }
-        if MIX in self.folds and any(needs_scores.values()):
+        scored = all(FoldKind(fold).has_validation for fold in self.folds)
+        if not scored and any(needs_scores.values()):
             reader = next(name for name, needs in needs_scores.items() if needs)
             raise ValueError(
                 f"fold {MIX} has no validation scores, which {reader} goes by: take sampler grid or random without "
@@ -131,7 +141,11 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     if header is None:
         return None
 
-    # Folds are names to the model; which there are only the store knows.
+    # Objective and folds are names to the model; which there are only the store knows.
+    objectives = [*OBJECTIVES, *target_names(store)]
+    if header.objective not in objectives:
+        sentence = unknown_name("objective", header.objective, objectives)
+        file.problem(("objective",), sentence)
     for index, fold in enumerate(header.folds):
         _check_fold(fold, store, ("folds", index), file)
     # The official split by its number would be the same training once more.
@@ -143,6 +157,11 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     if len(file.problems) > noted:
         return None
     return header.model_copy(update={"folds": folds})
+
+
+def target_names(store: Store) -> tuple[str, ...]:
+    """Names of a store's targets, in its order."""
+    return DIMENSIONS
 
 
 def _named_folds(name: str, store: Store, file: YamlFile) -> list[int | str]:
@@ -165,7 +184,7 @@ def _check_fold(key: int | str, store: Store, place: Place, file: YamlFile) -> N
         return
     fold = store.fold(key)
     parts = {"training": fold.train, "validation": fold.validation}
-    if key == MIX:
+    if not FoldKind(key).has_validation:
         parts = {"training": fold.train, "test": fold.test}
     for part, recordings in parts.items():
         if not recordings:
