@@ -40,9 +40,7 @@ from va_search.models.menu import (
     Entry,
     Menu,
 )
-
-AFFECT = ("valence", "arousal")
-"""Targets whose weights are settings of their own: `loss_valence` and `loss_arousal`."""
+from va_search.targets import AFFECT
 
 MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other

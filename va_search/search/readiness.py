@@ -31,10 +31,11 @@ from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options
 from va_search.search.resources import gpu_problem, gpus_seen
 from va_search.search.sizes import Findings, fit_disk, fit_memory, nearest, some
+from va_search.targets import AFFECT
 from va_search.tracking.shown import shown
 from va_search.training.own_models import own_model_problems
 from va_search.trial import FoldKind
-from va_search.trial_settings import AFFECT, WEIGHTS
+from va_search.trial_settings import WEIGHTS
 
 LEAST = 2
 """Labelled frames that a side needs for a CCC."""

@@ -22,7 +22,6 @@ from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.resources import cores, gpus_seen, memory_available, memory_limit
 from va_search.search.session import planned_trials
-from va_search.search.space_document import target_names
 from va_search.trial_settings import TrialSettings
 
 MIB = 2**20
@@ -102,7 +101,7 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
         encoder += (settings.recurrent_layers - 1) * gates * hidden * (2 * hidden + 2)
 
     # A head per target, or one with an output for each.
-    targets = len(target_names(store))
+    targets = len(store.targets)
     heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
     size = (hidden if gates else width) * len(branches)
     head = 0

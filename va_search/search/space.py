@@ -24,10 +24,10 @@ from va_search.search.space_document import (
     read_domain,
     read_header,
     read_when,
-    target_names,
 )
+from va_search.targets import AFFECT
 from va_search.training.own_models import with_own_models
-from va_search.trial_settings import AFFECT, WEIGHTS, TrialSettings, setting_field
+from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
@@ -71,7 +71,7 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     # From here on every declaration is right by itself; do they make sense together?
     settings = _in_order(settings, file)
     sameness = sameness_of(store, header.folds)
-    space = Space(name, document, header, settings, sameness, target_names(store))
+    space = Space(name, document, header, settings, sameness, store.target_names)
     _check_reachable(space, file)
     _check_early_stopping(space, file)
     file.stop()
@@ -123,7 +123,7 @@ def _with_weights(declared: dict[str, Any], store: Store, file: YamlFile) -> dic
         expected = "weights by target, such as {liking: 0.5}"
         file.problem(("settings", WEIGHTS), expected_found(expected, weights))
         return flat
-    targets = target_names(store)
+    targets = store.target_names
     for target, weight in weights.items():
         place = ("settings", WEIGHTS, target)
         if target in AFFECT:
@@ -138,7 +138,7 @@ def _with_weights(declared: dict[str, Any], store: Store, file: YamlFile) -> dic
 def _check_weights(settings: dict[str, Setting], store: Store, file: YamlFile) -> None:
     """The weights of valence and arousal have no effect where the store has no such target: only 1,
     the default, is taken there."""
-    targets = target_names(store)
+    targets = store.target_names
     for target in AFFECT:
         setting = settings.get(f"loss_{target}")
         if setting is not None and target not in targets and [*setting.domain.values()] != [1]:

@@ -42,7 +42,6 @@ from va_search.document.words import (
     forms_of,
 )
 from va_search.errors import unknown_name
-from va_search.metrics import DIMENSIONS
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
 from va_search.trial import FoldKind
 from va_search.trial_settings import TrialSettings, setting_field
@@ -142,7 +141,7 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
         return None
 
     # Objective and folds are names to the model; which there are only the store knows.
-    objectives = [*OBJECTIVES, *target_names(store)]
+    objectives = [*OBJECTIVES, *store.target_names]
     if header.objective not in objectives:
         sentence = unknown_name("objective", header.objective, objectives)
         file.problem(("objective",), sentence)
@@ -157,11 +156,6 @@ def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
     if len(file.problems) > noted:
         return None
     return header.model_copy(update={"folds": folds})
-
-
-def target_names(store: Store) -> tuple[str, ...]:
-    """Names of a store's targets, in its order."""
-    return DIMENSIONS
 
 
 def _named_folds(name: str, store: Store, file: YamlFile) -> list[int | str]:
