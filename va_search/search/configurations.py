@@ -22,9 +22,10 @@ from pydantic import ValidationError
 from va_search.data.store import MIX, OFFICIAL
 from va_search.document.words import reasons
 from va_search.errors import InputError
+from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.sameness import NAMES, Sameness
-from va_search.search.space_document import Budget, EarlyStopping, Setting, SpaceHeader
+from va_search.search.space_header import Budget, EarlyStopping, SpaceHeader, differences
 from va_search.trial import FoldKind, known_settings
 from va_search.trial_settings import WEIGHTS, TrialSettings, unused
 
@@ -293,16 +294,7 @@ class Space:
     def changes(self, old_document: Mapping[str, Any]) -> list[str]:
         """What differs between an older document of the space and this one, one line each, in plain
         words."""
-        old, new = _flat(old_document), _flat(self.document)
-        lines = []
-        for name in dict.fromkeys([*new, *old]):
-            if name not in old:
-                lines.append(f"{name} is new: {_short(new[name])}")
-            elif name not in new:
-                lines.append(f"{name} is gone; it was {_short(old[name])}")
-            elif old[name] != new[name]:
-                lines.append(f"{name} was {_short(old[name])}, now is {_short(new[name])}")
-        return lines
+        return differences(old_document, self.document)
 
     # -- inside
 
@@ -421,17 +413,3 @@ class Space:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
-    settings = document.get("settings")
-    flat = {key: value for key, value in document.items() if key != "settings"}
-    return flat | {f"settings.{key}": value for key, value in (settings or {}).items()}
-
-
-def _short(value: Any) -> str:
-    import yaml
-
-    return str(
-        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
-    )

@@ -1,5 +1,5 @@
 """Search spaces: YAML files that say what may vary and how it is searched, read for a store and
-validated whole. Declarations: see space_document.py and features.py."""
+validated whole. Declarations: see space_header.py, declarations.py and features.py."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from va_search.document import YamlFile
 from va_search.document.words import Place, expected_found, missing
 from va_search.errors import InputError, unknown_name
 from va_search.search.configurations import Configuration, Space
-from va_search.search.domains import Domain
-from va_search.search.features import read_features
-from va_search.search.sameness import sameness_of
-from va_search.search.space_document import (
+from va_search.search.declarations import (
     ELSEWHERE,
     KNOWN,
     Setting,
     read_domain,
-    read_header,
     read_when,
 )
+from va_search.search.domains import Domain
+from va_search.search.features import read_features
+from va_search.search.sameness import sameness_of
+from va_search.search.space_header import read_header
 from va_search.targets import AFFECT
 from va_search.training.own_models import with_own_models
 from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
