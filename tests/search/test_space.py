@@ -674,3 +674,23 @@ def test_an_objective_is_a_target_of_the_store_or_stands_for_them(read: Any) -> 
 def test_wrong_weights_of_targets_are_refused(read: Any, settings: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(settings)
+
+
+def test_the_configuration_noted_with_a_trial_is_the_one_it_came_from(read: Any) -> None:
+    text = "encoder: {choice: [gru, transformer]}\nlayers: {choice: [1, 2]}\nwidth: {value: 8, when: {layers: [1]}}"
+    space = read(text)
+    noted = {"features": ["fau"], "encoder": "gru", "layers": 2}
+    [trial] = space.trials(noted)
+    # To a GRU layers are nothing: settings alone show the first that leads to this width.
+    assert space.configuration(trial, noted) == noted == space.configuration(trial)
+    [other] = space.trials({**noted, "layers": 1, "width": 8})
+    assert space.configuration(other) == {**noted, "layers": 1, "width": 8}
+    two = {"features": ["fau"], "encoder": "gru", "layers": 1}
+    same_trial = read(text.replace("width", "# width"))
+    [trial] = same_trial.trials(two)
+    assert same_trial.configuration(trial, {**two, "layers": 2}) == {**two, "layers": 2}
+    # What the space no longer has, or another trial's, is read off the settings instead.
+    assert same_trial.configuration(trial, {**two, "layers": 3}) == two
+    assert same_trial.configuration(trial, {**two, "encoder": "transformer"}) == two
+    assert same_trial.configuration(trial, noted={}) == two
+    assert same_trial.contains(trial, {**two, "layers": 2})

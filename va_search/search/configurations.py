@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice, product
+from functools import cached_property, partial
+from itertools import chain, islice, product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -143,11 +143,13 @@ class Space:
                 yield configuration
 
     def in_play(self, name: str, chosen: Mapping[str, Any]) -> bool:
-        """Whether setting `name` exists beside the settings chosen before it."""
-        return all(
-            other in chosen and any(same(chosen[other], value) for value in values)
-            for other, values in self.settings[name].when.items()
-        )
+        """Return True if setting `name` exists beside the settings chosen before it."""
+        for condition, values in self.settings[name].when.items():
+            if condition not in chosen:
+                return False
+            if not any(same(chosen[condition], value) for value in values):
+                return False
+        return True
 
     def combinations(
         self, names: list[str], chosen: Configuration | None = None
@@ -174,22 +176,14 @@ class Space:
     def drawn(self, generator: Random) -> Configuration:
         """A configuration drawn at random, setting by setting; it may be invalid, or equal to
         another."""
-        chosen: Configuration = {}
-        for name, setting in self.settings.items():
-            if self.in_play(name, chosen):
-                chosen[name] = setting.domain.draw(generator)
-        return chosen
+        return self._chosen(lambda name: self.settings[name].domain.draw(generator))
 
     def suggest(self, trial: Trial) -> Configuration:
         """A configuration proposed by Optuna, setting by setting, conditions respected.
 
         Its settings may be invalid together (`trials` tells); each of them alone is valid.
         """
-        chosen: Configuration = {}
-        for name, setting in self.settings.items():
-            if self.in_play(name, chosen):
-                chosen[name] = setting.domain.suggest(trial, name)
-        return chosen
+        return self._chosen(lambda name: self.settings[name].domain.suggest(trial, name))
 
     def optuna_parameters(
         self, configuration: Mapping[str, Any] | TrialSettings
@@ -240,24 +234,12 @@ class Space:
         `noted` is the one that the trial was asked for with, where that is known. It is returned
         unless it is no longer one of the space's."""
         meant = self._meant(settings)
-        known = noted is not None and self._is_configuration(noted)
-        if noted is not None and known and self._key(noted, [settings.fold]) == meant:
-            return dict(noted)
-
-        # Noted without: settings say which values were chosen, but for those without effect. Where
-        # such a one decides whether others are in play, each of its values is tried.
-        document = settings.model_dump(mode="json")
-        for name in self.settings:
-            if name.startswith(f"{WEIGHTS}."):
-                document.setdefault(name, 1.0)
-        no_effect = self.settings.keys() & {*unused(document), *(self.settings.keys() - document)}
-        deciding = [name for name in self._conditions if name in no_effect]
-        tried = [self._values(name, GUESSED) for name in deciding]
-        for values in product(*tried):
-            guessed = dict(zip(deciding, values, strict=True))
-            configuration = self._read_back(settings, document, no_effect, guessed)
-            if configuration is not None and self._key(configuration, [settings.fold]) == meant:
-                return configuration
+        possible = self._read_back(settings)
+        for configuration in possible if noted is None else chain([noted], possible):
+            if not self._is_configuration(configuration):
+                continue
+            if self._key(configuration, [settings.fold]) == meant:
+                return dict(configuration)
         return None
 
     def meaning(self, settings: TrialSettings) -> str:
@@ -272,24 +254,24 @@ class Space:
             values = self._values(name)
             if name == "normalise" and settings.normalise in OWN_STATISTICS:
                 values = [*OWN_STATISTICS]
-            others = self.sameness.alternatives(settings, name, values)
-            if others:
-                choices[name] = [getattr(settings, name), *others]
+            alike = self.sameness.alternatives(settings, name, values)
+            if alike:
+                choices[name] = [getattr(settings, name), *alike]
         if not choices:
             return []
 
         # Each alone means the same; together they may not.
         meant = self.meaning(settings)
         document = settings.model_dump()
-        alike: list[TrialSettings] = []
+        alternatives: list[TrialSettings] = []
         for values_together in islice(product(*choices.values()), ALTERNATIVES):
             changes = dict(zip(choices, values_together, strict=True))
-            other = known_settings(document | changes)
-            if other is None or other == settings or other in alike:
+            changed = known_settings(document | changes)
+            if changed is None or changed in (settings, *alternatives):
                 continue
-            if self.meaning(other) == meant:
-                alike.append(other)
-        return alike
+            if self.meaning(changed) == meant:
+                alternatives.append(changed)
+        return alternatives
 
     def changes(self, old_document: Mapping[str, Any]) -> list[str]:
         """What differs between an older document of the space and this one, one line each, in plain
@@ -326,55 +308,53 @@ class Space:
             kinds.setdefault(FoldKind(fold).has_validation, fold)
         return [kinds[kind] for kind in sorted(kinds)]
 
-    def _is_configuration(self, configuration: Mapping[str, Any]) -> bool:
-        """Return True if exactly the settings in play have values, and such as they may have."""
-        chosen: Configuration = {}
-        for name, setting in self.settings.items():
-            if not self.in_play(name, chosen):
-                continue
-            if name not in configuration or not setting.domain.contains(configuration[name]):
-                return False
-            chosen[name] = configuration[name]
-        return chosen.keys() == configuration.keys()
-
-    def _read_back(
-        self,
-        settings: TrialSettings,
-        document: Mapping[str, Any],
-        no_effect: Set[str],
-        guessed: Configuration,
-    ) -> Configuration | None:
-        """The configuration that a trial's settings (`document` is their JSON) show; None where
-        they have a value that the space does not have."""
+    def _chosen(self, choose: Callable[[str], Any]) -> Configuration:
+        """The configuration of the values that `choose` gives for each setting in play."""
         chosen: Configuration = {}
         for name in self.settings:
-            if not self.in_play(name, chosen):
-                continue
-            if name in guessed:
-                chosen[name] = guessed[name]
-                continue
-            values = self._read_value(name, settings, document, no_effect)
-            if not values:
-                return None
-            chosen[name] = values[0]
+            if self.in_play(name, chosen):
+                chosen[name] = choose(name)
         return chosen
 
+    def _is_configuration(self, configuration: Mapping[str, Any]) -> bool:
+        """Return True if exactly the settings in play have values, and such as they may have."""
+        if self._chosen(configuration.get).keys() != configuration.keys():
+            return False
+        inside = [
+            self.settings[name].domain.contains(value) for name, value in configuration.items()
+        ]
+        return all(inside)
+
+    def _read_back(self, settings: TrialSettings) -> Iterator[Configuration]:
+        """Configurations that a trial's settings may come from: they show the values that were
+        chosen, but for those without effect. Where such a one decides whether others are in play,
+        each of its values is tried."""
+        document = settings.model_dump(mode="json")
+        for name in self.settings:
+            if name.startswith(f"{WEIGHTS}."):
+                document.setdefault(name, 1.0)
+        no_effect = {*unused(document), *(self.settings.keys() - document)}
+        deciding = [name for name in self._conditions if name in no_effect]
+        for values in product(*(self._values(name, GUESSED) for name in deciding)):
+            guessed = document | dict(zip(deciding, values, strict=True))
+            yield self._chosen(partial(self._read_value, settings, guessed, no_effect))
+
     def _read_value(
-        self, name: str, settings: TrialSettings, document: Mapping[str, Any], no_effect: Set[str]
-    ) -> list[Any]:
-        """Values of a setting that stand for the one that a trial has; the first is as good as
-        any."""
-        domain = self.settings[name].domain
-        if name in document and domain.contains(document[name]):
-            return [document[name]]
-        whole = name == "stride" and settings.stride is None
-        if whole and domain.contains(settings.segment_length):
-            return [settings.segment_length]
+        self, settings: TrialSettings, document: Mapping[str, Any], no_effect: Set[str], name: str
+    ) -> Any:
+        """The value of a setting that stands for the one that a trial has; that one itself where
+        the setting never has such a value."""
+        domain, value = self.settings[name].domain, document.get(name)
+        if domain.contains(value):
+            return value
+        if name == "stride" and value is None and domain.contains(settings.segment_length):
+            return settings.segment_length
+        stand_ins = []
         if name in no_effect:
-            return self._values(name, 1)
-        if name in NAMES:
-            return self.sameness.alternatives(settings, name, self._values(name))
-        return []
+            stand_ins = self._values(name, 1)
+        elif name in NAMES:
+            stand_ins = self.sameness.alternatives(settings, name, self._values(name))
+        return stand_ins[0] if stand_ins else value
 
     def _values(self, name: str, most: int = 64) -> list[Any]:
         """Some values that a setting may take: all but for a long range of numbers."""
@@ -385,7 +365,7 @@ class Space:
         """Settings of the configuration's trial on a fold, with seed 0. InputError where they are
         invalid together."""
         try:
-            settings = TrialSettings(**configuration, fold=fold, seed=0)
+            settings = TrialSettings(**{**configuration, "fold": fold, "seed": 0})
         except ValidationError as error:
             raise InputError(*reasons(error, TrialSettings)) from None
         if not any(settings.loss_weight(target) for target in self.targets):
