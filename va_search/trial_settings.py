@@ -49,6 +49,7 @@ predictions."""
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+WEIGHT: TypeAdapter[float] = TypeAdapter(Weight)
 
 WEIGHTS = "loss_weights"
 """The setting that weighs targets other than valence and arousal in the loss, by name."""
@@ -284,10 +285,9 @@ def _flat_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
         if target in AFFECT:
             raise ValueError(f"{name}: the weight of {target} is the setting loss_{target}")
         try:
-            flat[name] = TypeAdapter(Weight).validate_python(weight)
+            flat[name] = WEIGHT.validate_python(weight)
         except ValidationError as error:
-            problem = error.errors()[0]
-            raise ValueError(f"{name}: {problem['msg']}, found {problem['input']!r}") from None
+            raise ValueError(_reason(name, error)) from None
     return flat
 
 
@@ -352,10 +352,14 @@ def _options(menu: Menu[Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     try:
         checked = entry.options(**options)
     except ValidationError as error:
-        problem = error.errors()[0]
-        name = menu.option_name(str(problem["loc"][0]))
-        raise ValueError(f"{name}: {problem['msg']}, found {problem['input']!r}") from None
+        name = menu.option_name(str(error.errors()[0]["loc"][0]))
+        raise ValueError(_reason(name, error)) from None
     return {menu.option_name(name): value for name, value in checked.model_dump().items()}
+
+
+def _reason(name: str, error: ValidationError) -> str:
+    problem = error.errors()[0]
+    return f"{name}: {problem['msg']}, found {problem['input']!r}"
 
 
 def trial_id(settings: TrialSettings, data_hash: str) -> str:

@@ -82,6 +82,7 @@ def test_a_target_of_another_store_is_refused_with_the_line(
     assert "loss_weights.engagment: unknown target 'engagment'; did you mean 'engagement'" in weight
     load(one, "  loss_valence: 1\n")  # as if it were not there
     assert "loss_arousal" in problems(lambda: load(three, "  loss_weights: {arousal: 2}\n"))[0]
+    assert "unknown target" in problems(lambda: load(three, "  loss_weights.liking: 2\n"))[0]
 
 
 def test_weights_are_fixed_or_searched_as_any_setting(load: Load, three: Store) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain, islice, product
@@ -177,6 +178,22 @@ class Space:
         """A configuration drawn at random, setting by setting; it may be invalid, or equal to
         another."""
         return self._chosen(lambda name: self.settings[name].domain.draw(generator))
+
+    def examples(self, number: int, tries: int) -> Iterator[tuple[Configuration, TrialSettings]]:
+        """So many valid configurations drawn at random, fewer where they are rare among so many
+        `tries`, but one at least; each with its first trial. They are the same at each call."""
+        generator = Random(0)  # noqa: S311 (no secret)
+        lacking = number
+        for _ in range(tries):
+            if lacking == 0:
+                return
+            configuration = self.drawn(generator)
+            with suppress(InputError):  # these values do not go together
+                yield configuration, self.trials(configuration)[0]
+                lacking -= 1
+        if lacking == number:
+            configuration = next(self.configurations())
+            yield configuration, self.trials(configuration)[0]
 
     def suggest(self, trial: Trial) -> Configuration:
         """A configuration proposed by Optuna, setting by setting, conditions respected.

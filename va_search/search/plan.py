@@ -11,8 +11,7 @@ cores or are stopped early take longer or shorter. The whole includes Ray's star
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -20,7 +19,7 @@ from time import perf_counter
 import numpy as np
 
 from va_search.data.store import Store
-from va_search.errors import InputError, counted
+from va_search.errors import counted
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
@@ -236,29 +235,19 @@ def _likely(space: Space, store: Store) -> Weighted:
     assert size is not None  # a grid is finite
     trained = size if budget is None else min(size, budget)
     if trained > LOOKED_AT:
-        return list(_drawn(space))
+        return _drawn(space)
     in_order = islice(space.configurations(), trained)  # a grid is trained in its order
     return [(space.trials(configuration)[0], 1.0) for configuration in in_order]
 
 
-def _drawn(space: Space) -> Iterator[tuple[TrialSettings, float]]:
+def _drawn(space: Space) -> Weighted:
     """Configurations of a large grid drawn at random. A draw falls into each branch of a condition
     alike, however many configurations that has: the weight is how many there are."""
-    generator = random.Random(0)  # noqa: S311 (no secret)
-    number = 0
-    for _ in range(20 * DRAWN):
-        configuration = space.drawn(generator)
-        try:
-            settings = space.trials(configuration)[0]
-        except InputError:  # these values do not go together
-            continue
+    drawn: Weighted = []
+    for configuration, settings in space.examples(DRAWN, 20 * DRAWN):
         branch = [space.settings[name].domain.count() or 1 for name in configuration]
-        yield settings, float(math.prod(branch))
-        number += 1
-        if number == DRAWN:
-            return
-    if number == 0:
-        yield space.trials(next(space.configurations()))[0], 1.0
+        drawn.append((settings, float(math.prod(branch))))
+    return drawn
 
 
 def _proposed(space: Space, store: Store, number: int) -> Weighted:

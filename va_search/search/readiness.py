@@ -30,7 +30,7 @@ from va_search.search.configurations import Space
 from va_search.search.fusing import check_fusing
 from va_search.search.machine import Options, check_options
 from va_search.search.resources import gpu_problem, gpus_seen
-from va_search.search.sizes import Findings, fit_disk, fit_memory, nearest, some
+from va_search.search.sizes import Findings, fit_disk, fit_memory, nearest
 from va_search.targets import AFFECT
 from va_search.tracking.shown import shown
 from va_search.training.own_models import own_model_problems
@@ -83,7 +83,8 @@ def check_ready(
     except InputError as error:
         problems += error.problems
     if any(references(space.document)):
-        problems += own_model_problems(some(space, TRIED))
+        examples = space.examples(TRIED, 100 * TRIED)
+        problems += own_model_problems(settings for _, settings in examples)
     problems += store_problems(space, store)
     findings.remarks += same_here(space)
     check_lengths(space, store, findings)

@@ -8,17 +8,16 @@ each weight."""
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
 
 from va_search.data.store import Store, positions
-from va_search.errors import InputError, counted
+from va_search.errors import counted
 from va_search.files import Home
 from va_search.models.menu import ENCODERS
-from va_search.search.configurations import Space
+from va_search.search.configurations import Configuration, Space
 from va_search.search.machine import Options
 from va_search.search.resources import cores, gpus_seen, memory_available, memory_limit
 from va_search.search.session import planned_trials
@@ -55,7 +54,7 @@ def disk_of_trial(space: Space, store: Store) -> int:
     for key in space.folds:
         fold = store.fold(key)
         predicted = max(predicted, len(positions((*fold.validation, *fold.test))))
-    weights = [number_of_weights(settings, store) for settings in some(space)]
+    weights = [number_of_weights(settings, store) for _, settings in _some(space)]
     return int(len(space.targets) * 4 * (predicted + mean(_that_fit(weights) or [0])))
 
 
@@ -63,7 +62,7 @@ def memory_of_trial(space: Space, store: Store) -> int:
     """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some
     configurations."""
     largest = 0
-    for settings in some(space):
+    for _, settings in _some(space):
         weights = number_of_weights(settings, store)
         if not _that_fit([weights]):
             continue
@@ -72,6 +71,10 @@ def memory_of_trial(space: Space, store: Store) -> int:
         frames = min(batch, store.frames)  # a batch is never more than all there is
         largest = max(largest, 4 * frames * columns + 6 * 4 * weights)
     return PROCESS + largest
+
+
+def _some(space: Space) -> Iterator[tuple[Configuration, TrialSettings]]:
+    return space.examples(SAMPLED, 100 * SAMPLED)
 
 
 def _that_fit(weights: list[int]) -> list[int]:
@@ -110,22 +113,6 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
         size = wide
     head += (size + 1) * outputs
     return sum((dim + 1) * width + encoder for dim in branches) + heads * head
-
-
-def some(space: Space, most: int = SAMPLED) -> Iterator[TrialSettings]:
-    """Some valid configurations of the space, always the same, at least one."""
-    generator = random.Random(0)  # noqa: S311 (no secret)
-    number = 0
-    for _ in range(100 * most):
-        if number == most:
-            return
-        try:
-            yield space.trials(space.drawn(generator))[0]
-        except InputError:  # these values do not go together
-            continue
-        number += 1
-    if number == 0:
-        yield space.trials(next(iter(space.configurations())))[0]
 
 
 # -- room

@@ -31,6 +31,9 @@ from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
+AFFECT_WEIGHTS = {f"loss_{target}": target for target in AFFECT}
+"""The targets whose weights are settings of their own, by the setting."""
+
 TRIED = 20_000
 """So many combinations are tried before a space is said to have no valid one."""
 
@@ -61,7 +64,7 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     declared = document.get("settings")
     settings: dict[str, Setting] = {}
     if isinstance(declared, dict):
-        settings = _read_settings(_with_weights(declared, store, file), store, file)
+        settings = _read_settings(_with_weights(declared, file), store, file)
         _check_weights(settings, store, file)
     if header is not None and header.sampler == "grid":
         _refuse_infinite(settings, file)
@@ -112,38 +115,35 @@ def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> di
     return settings
 
 
-def _with_weights(declared: dict[str, Any], store: Store, file: YamlFile) -> dict[str, Any]:
-    """Settings with each weight of `loss_weights` as a setting of its own; wrong ones are noted and
-    left out."""
-    flat = {name: value for name, value in declared.items() if name != WEIGHTS}
-    if WEIGHTS not in declared:
-        return flat
-    weights = declared[WEIGHTS]
+def _with_weights(declared: dict[str, Any], file: YamlFile) -> dict[str, Any]:
+    """Settings with each weight of `loss_weights` as a setting of its own."""
+    flat = dict(declared)
+    weights = flat.pop(WEIGHTS, {})
     if not isinstance(weights, dict):
         expected = "weights by target, such as {liking: 0.5}"
         file.problem(("settings", WEIGHTS), expected_found(expected, weights))
         return flat
-    targets = store.target_names
     for target, weight in weights.items():
-        place = ("settings", WEIGHTS, target)
-        if target in AFFECT:
-            file.problem(place, f"the weight of {target} is the setting loss_{target}")
-        elif target not in targets:
-            file.problem(place, unknown_name("target", target, targets))
-        else:
-            flat[f"{WEIGHTS}.{target}"] = weight
+        flat[f"{WEIGHTS}.{target}"] = weight
     return flat
 
 
 def _check_weights(settings: dict[str, Setting], store: Store, file: YamlFile) -> None:
-    """The weights of valence and arousal have no effect where the store has no such target: only 1,
-    the default, is taken there."""
+    """Every weight must be of a target of the store, but for weights of 1, the default, of valence
+    and arousal, which the paper's spaces name."""
     targets = store.target_names
-    for target in AFFECT:
-        setting = settings.get(f"loss_{target}")
-        if setting is not None and target not in targets and [*setting.domain.values()] != [1]:
-            sentence = f"this store has no target {target} (it has: {', '.join(targets)})"
-            file.problem(("settings", f"loss_{target}"), sentence)
+    for name, setting in settings.items():
+        weights, _, target = name.partition(".")
+        if weights == WEIGHTS and target in AFFECT:
+            sentence = f"the weight of {target} is the setting loss_{target}"
+            file.problem(_place(name), sentence)
+        elif weights == WEIGHTS and target not in targets:
+            file.problem(_place(name), unknown_name("target", target, targets))
+        elif name in AFFECT_WEIGHTS and AFFECT_WEIGHTS[name] not in targets:
+            if [*setting.domain.values()] != [1]:
+                has = ", ".join(targets)
+                sentence = f"this store has no target {AFFECT_WEIGHTS[name]} (it has: {has})"
+                file.problem(_place(name), sentence)
 
 
 def _place(name: Any) -> Place:
