@@ -31,9 +31,6 @@ from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
-AFFECT_WEIGHTS = {f"loss_{target}": target for target in AFFECT}
-"""The targets whose weights are settings of their own, by the setting."""
-
 TRIED = 20_000
 """So many combinations are tried before a space is said to have no valid one."""
 
@@ -139,11 +136,11 @@ def _check_weights(settings: dict[str, Setting], store: Store, file: YamlFile) -
             file.problem(_place(name), sentence)
         elif weights == WEIGHTS and target not in targets:
             file.problem(_place(name), unknown_name("target", target, targets))
-        elif name in AFFECT_WEIGHTS and AFFECT_WEIGHTS[name] not in targets:
-            if [*setting.domain.values()] != [1]:
-                has = ", ".join(targets)
-                sentence = f"this store has no target {AFFECT_WEIGHTS[name]} (it has: {has})"
-                file.problem(_place(name), sentence)
+
+        lacking = {f"loss_{target}": target for target in AFFECT if target not in targets}
+        if name in lacking and [*setting.domain.values()] != [1]:
+            sentence = f"this store has no target {lacking[name]} (it has: {', '.join(targets)})"
+            file.problem(_place(name), sentence)
 
 
 def _place(name: Any) -> Place:
