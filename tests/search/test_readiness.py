@@ -19,7 +19,7 @@ from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
 from va_search.files import read_json
 from va_search.home import Home
-from va_search.search import readiness, resources
+from va_search.search import resources, sizes
 from va_search.search.machine import Options
 from va_search.search.readiness import Readiness, check_ready
 from va_search.search.resources import gpu_problem, gpus_each, gpus_seen, torch_problem
@@ -256,11 +256,9 @@ MIB = 2**20
 def memory(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int | None], None]:
     def pretend(available: int, limit: int | None) -> None:
         monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 0}')
-        monkeypatch.setattr(readiness, "memory_available", lambda: available * MIB)
-        monkeypatch.setattr(
-            readiness, "memory_limit", lambda: None if limit is None else limit * MIB
-        )
-        monkeypatch.setattr(readiness, "cores", lambda: 8)
+        monkeypatch.setattr(sizes, "memory_available", lambda: available * MIB)
+        monkeypatch.setattr(sizes, "memory_limit", lambda: None if limit is None else limit * MIB)
+        monkeypatch.setattr(sizes, "cores", lambda: 8)
 
     return pretend
 
@@ -320,13 +318,13 @@ def test_a_model_that_no_machine_can_train_is_one_trials_failure_and_no_reason_t
 
 def test_memory_of_a_trial_grows_with_its_model(tmp_path: Path) -> None:
     store, path = make_store(tmp_path / "s"), tmp_path / "space.yaml"
-    sizes = []
+    bytes_each = []
     for width in (8, 2048):
         path.write_text(
             f"sampler: grid\nsettings: {{features: [face], width: {width}, attention_heads: 2}}\n"
         )
-        sizes.append(memory_of_trial(load_space(path, store), store))
-    assert sizes[1] > 2 * sizes[0] > 400 * MIB
+        bytes_each.append(memory_of_trial(load_space(path, store), store))
+    assert bytes_each[1] > 2 * bytes_each[0] > 400 * MIB
 
 
 # -- home

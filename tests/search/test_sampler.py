@@ -35,7 +35,7 @@ def told(sampler: Sampler, number: int) -> None:
         rate = 10 ** -(1 + 4 * ((index * 0.618) % 1))
         settings = TrialSettings(features=("face",), encoder="gru", learning_rate=rate)
         values = {str(index): (-abs(math.log10(rate) + 2.5),)}
-        assert sampler.add(settings.model_dump(mode="json"), values)
+        assert sampler.add(settings, values)
 
 
 def test_the_best_are_kept_and_of_the_others_some_of_every_time() -> None:

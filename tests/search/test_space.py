@@ -280,7 +280,7 @@ def test_proposals_lie_in_the_space_and_come_back_from_their_parameters(
         assert space.suggest(optuna.trial.FixedTrial(found[0])) == configuration
         for trial in space.trials(configuration):
             assert space.contains(trial)
-            again = space.optuna_parameters(trial.model_dump(mode="json"))
+            again = space.optuna_parameters(trial)
             assert again is not None
             optuna.trial.create_trial(params=again[0], distributions=again[1], value=0.5)
             assert (
@@ -648,3 +648,49 @@ def test_a_recipe_given_as_a_search_space_is_called_one(tmp_path: Path, store: S
         InputError, match=r"greedy\.yaml: this is a recipe .* expected a search space"
     ):
         load_space(path, store)
+
+
+def test_an_objective_is_a_target_of_the_store_or_stands_for_them(read: Any) -> None:
+    measures = {"score": ("score",), "ensemble": ("score",), "arousal": ("arousal",)}
+    for objective, expected in {**measures, "both": ("valence", "arousal")}.items():
+        space = read(header=f"{RANDOM}\nobjective: {objective}".replace("random", "tpe"))
+        assert space.measures == expected
+    with pytest.raises(InputError, match="unknown objective 'arousl'; did you mean 'arousal'") as e:
+        read("epochs: 0", header="sampler: grid\nobjective: arousl")
+    assert len(e.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            "loss_weights: {valence: 2}",
+            "loss_weights.valence: the weight of valence is the setting",
+        ),
+        ("loss_weights: {likin: 2}", "loss_weights.likin: unknown target 'likin'"),
+        ("loss_weights: 2", "settings.loss_weights: expected weights by target, such as"),
+    ],
+)
+def test_wrong_weights_of_targets_are_refused(read: Any, settings: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read(settings)
+
+
+def test_the_configuration_noted_with_a_trial_is_the_one_it_came_from(read: Any) -> None:
+    text = "encoder: {choice: [gru, transformer]}\nlayers: {choice: [1, 2]}\nwidth: {value: 8, when: {layers: [1]}}"
+    space = read(text)
+    noted = {"features": ["fau"], "encoder": "gru", "layers": 2}
+    [trial] = space.trials(noted)
+    # To a GRU layers are nothing: settings alone show the first that leads to this width.
+    assert space.configuration(trial, noted) == noted == space.configuration(trial)
+    [other] = space.trials({**noted, "layers": 1, "width": 8})
+    assert space.configuration(other) == {**noted, "layers": 1, "width": 8}
+    two = {"features": ["fau"], "encoder": "gru", "layers": 1}
+    same_trial = read(text.replace("width", "# width"))
+    [trial] = same_trial.trials(two)
+    assert same_trial.configuration(trial, {**two, "layers": 2}) == {**two, "layers": 2}
+    # What the space no longer has, or another trial's, is read off the settings instead.
+    assert same_trial.configuration(trial, {**two, "layers": 3}) == two
+    assert same_trial.configuration(trial, {**two, "encoder": "transformer"}) == two
+    assert same_trial.configuration(trial, noted={}) == two
+    assert same_trial.contains(trial, {**two, "layers": 2})

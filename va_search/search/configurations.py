@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import islice, product
+from functools import cached_property, partial
+from itertools import chain, islice, product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,23 @@ from pydantic import ValidationError
 from va_search.data.store import MIX, OFFICIAL
 from va_search.document.words import reasons
 from va_search.errors import InputError
+from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.sameness import NAMES, Sameness
-from va_search.search.space_document import Budget, EarlyStopping, Setting, SpaceHeader
-from va_search.trial_settings import TrialSettings, unused
+from va_search.search.space_header import Budget, EarlyStopping, SpaceHeader, differences
+from va_search.trial import FoldKind, known_settings
+from va_search.trial_settings import WEIGHTS, TrialSettings, unused
 
 if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
     from optuna.trial import Trial
+
+GUESSED = 16
+"""So many values are tried of a setting without effect in a trial that decides of others."""
+
+OWN_STATISTICS = ("recording", "subject")
+"""Normalisations that mean the same where each recording has a subject of its own; a home may have
+the trial under either."""
 
 ALTERNATIVES = 64
 """So many settings that mean the same are looked for in a home at most."""
@@ -44,7 +55,7 @@ class Space:
     """A search space that was read and checked; make one with `load_space`.
 
     `settings` come in an order in which every condition looks back; `sameness` is what of the
-    store decides which mean the same.
+    store decides which mean the same; `targets` are the names of the store's targets.
     """
 
     name: str
@@ -52,6 +63,7 @@ class Space:
     header: SpaceHeader
     settings: dict[str, Setting]
     sameness: Sameness
+    targets: tuple[str, ...]
 
     @property
     def sampler(self) -> str:
@@ -64,6 +76,13 @@ class Space:
     @property
     def objective(self) -> str:
         return self.header.objective
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The numbers of a trial that the objective stands for, each to be maximised."""
+        if self.objective == "both":
+            return self.targets
+        return ("score",) if self.objective == "ensemble" else (self.objective,)
 
     @property
     def seeds(self) -> list[int]:
@@ -125,11 +144,13 @@ class Space:
                 yield configuration
 
     def in_play(self, name: str, chosen: Mapping[str, Any]) -> bool:
-        """Whether setting `name` exists beside the settings chosen before it."""
-        return all(
-            other in chosen and any(same(chosen[other], value) for value in values)
-            for other, values in self.settings[name].when.items()
-        )
+        """Return True if setting `name` exists beside the settings chosen before it."""
+        for condition, values in self.settings[name].when.items():
+            if condition not in chosen:
+                return False
+            if not any(same(chosen[condition], value) for value in values):
+                return False
+        return True
 
     def combinations(
         self, names: list[str], chosen: Configuration | None = None
@@ -156,70 +177,86 @@ class Space:
     def drawn(self, generator: Random) -> Configuration:
         """A configuration drawn at random, setting by setting; it may be invalid, or equal to
         another."""
-        chosen: Configuration = {}
-        for name, setting in self.settings.items():
-            if self.in_play(name, chosen):
-                chosen[name] = setting.domain.draw(generator)
-        return chosen
+        return self._chosen(lambda name: self.settings[name].domain.draw(generator))
+
+    def examples(self, number: int, tries: int) -> Iterator[tuple[Configuration, TrialSettings]]:
+        """So many valid configurations drawn at random, fewer where they are rare among so many
+        `tries`, but one at least; each with its first trial. They are the same at each call."""
+        generator = Random(0)  # noqa: S311 (no secret)
+        lacking = number
+        for _ in range(tries):
+            if lacking == 0:
+                return
+            configuration = self.drawn(generator)
+            with suppress(InputError):  # these values do not go together
+                yield configuration, self.trials(configuration)[0]
+                lacking -= 1
+        if lacking == number:
+            configuration = next(self.configurations())
+            yield configuration, self.trials(configuration)[0]
 
     def suggest(self, trial: Trial) -> Configuration:
         """A configuration proposed by Optuna, setting by setting, conditions respected.
 
         Its settings may be invalid together (`trials` tells); each of them alone is valid.
         """
-        chosen: Configuration = {}
-        for name, setting in self.settings.items():
-            if self.in_play(name, chosen):
-                chosen[name] = setting.domain.suggest(trial, name)
-        return chosen
+        return self._chosen(lambda name: self.settings[name].domain.suggest(trial, name))
 
-    def optuna_parameters(self, configuration: Mapping[str, Any]) -> Parameters | None:
-        """The Optuna parameters, and their distributions, that stand for a configuration; None
-        outside the space.
-
-        The whole settings of a trial (with its seed and fold) may be given too.
-        """
-        if "seed" in configuration:
-            found = self.configuration(TrialSettings(**configuration))
-            return None if found is None else self.optuna_parameters(found)
-        chosen: Configuration = {}
+    def optuna_parameters(
+        self, configuration: Mapping[str, Any] | TrialSettings
+    ) -> Parameters | None:
+        """The Optuna parameters, and their distributions, that stand for a configuration, or for
+        that of a trial with these settings; None outside the space."""
+        if isinstance(configuration, TrialSettings):
+            read_back = self.configuration(configuration)
+            return None if read_back is None else self.optuna_parameters(read_back)
+        if not self._is_configuration(configuration):
+            return None
         parameters: dict[str, Any] = {}
-        distributions: dict[str, Any] = {}
+        distributions: dict[str, BaseDistribution] = {}
         for name, setting in self.settings.items():
-            if not self.in_play(name, chosen):
-                continue
-            if name not in configuration or not setting.domain.contains(configuration[name]):
-                return None
-            chosen[name] = configuration[name]
-            its_parameters, its_distributions = setting.domain.parameters(name, configuration[name])
-            parameters |= its_parameters
-            distributions |= its_distributions
-        return (parameters, distributions) if chosen.keys() == configuration.keys() else None
+            if name in configuration:
+                own = setting.domain.parameters(name, configuration[name])
+                parameters |= own[0]
+                distributions |= own[1]
+        return parameters, distributions
 
     def trials(self, configuration: Mapping[str, Any]) -> list[TrialSettings]:
         """One trial for each fold and seed. InputError when the configuration's settings are
         invalid together."""
-        pairs = [(fold, seed) for fold in self.folds for seed in self.seeds]
-        try:
-            return [self._settings(configuration, fold=fold, seed=seed) for fold, seed in pairs]
-        except ValidationError as error:
-            raise InputError(*reasons(error, TrialSettings)) from None
+        of_kind = {}
+        for fold in self._kinds:
+            of_kind[FoldKind(fold).has_validation] = self._settings(configuration, fold)
+        trials = []
+        for fold in self.folds:
+            settings = of_kind[FoldKind(fold).has_validation]
+            for seed in self.seeds:
+                trials.append(settings.model_copy(update={"fold": fold, "seed": seed}))
+        return trials
 
-    def contains(self, settings: TrialSettings) -> bool:
-        """Whether a trial with these settings is one of this space's, its seed and fold
-        included."""
-        ours = settings.seed in self.seeds and any(same(settings.fold, fold) for fold in self.folds)
-        return ours and self.configuration(settings) is not None
+    def contains(self, settings: TrialSettings, noted: Mapping[str, Any] | None = None) -> bool:
+        """Return True if a trial with these settings is one of this space's, its seed and fold
+        included; `noted` as for `configuration`."""
+        of_fold = any(same(settings.fold, fold) for fold in self.folds)
+        if settings.seed not in self.seeds or not of_fold:
+            return False
+        return self.configuration(settings, noted) is not None
 
-    def configuration(self, settings: TrialSettings) -> Configuration | None:
-        """A configuration whose trials have these settings, or such that mean the same, seed and
-        fold aside; None when there is none."""
-        target = settings.model_dump(mode="json")
-        kind = [MIX if settings.fold == MIX else OFFICIAL]
-        wanted = self._key(target, kind)
-        for found in self._matching(list(self.settings), {}, target, set(unused(target))):
-            if self._key(found, kind) == wanted:
-                return found
+    def configuration(
+        self, settings: TrialSettings, noted: Mapping[str, Any] | None = None
+    ) -> Configuration | None:
+        """Return a configuration whose trials have these settings, or such that mean the same, seed
+        and fold aside; None when there is none.
+
+        `noted` is the one that the trial was asked for with, where that is known. It is returned
+        unless it is no longer one of the space's."""
+        meant = self._meant(settings)
+        possible = self._read_back(settings)
+        for configuration in possible if noted is None else chain([noted], possible):
+            if not self._is_configuration(configuration):
+                continue
+            if self._key(configuration, [settings.fold]) == meant:
+                return dict(configuration)
         return None
 
     def meaning(self, settings: TrialSettings) -> str:
@@ -229,42 +266,36 @@ class Space:
     def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
         """Other settings of this space under which the same would be trained; a few of very
         many."""
-        meant = self.meaning(settings)
         choices: dict[str, list[Any]] = {}
         for name in NAMES:
-            values = self._values(name) if name != "normalise" else ["recording", "subject"]
-            same_values = list(self.sameness.alternatives(settings, name, values))
-            others = [value for value in same_values if value != getattr(settings, name)]
-            if others:
-                choices[name] = [getattr(settings, name), *others]
-        found = []
+            values = self._values(name)
+            if name == "normalise" and settings.normalise in OWN_STATISTICS:
+                values = [*OWN_STATISTICS]
+            alike = self.sameness.alternatives(settings, name, values)
+            if alike:
+                choices[name] = [getattr(settings, name), *alike]
+        if not choices:
+            return []
+
+        # Each alone means the same; together they may not.
+        meant = self.meaning(settings)
+        document = settings.model_dump()
+        alternatives: list[TrialSettings] = []
         for values_together in islice(product(*choices.values()), ALTERNATIVES):
-            try:
-                other = TrialSettings(
-                    **settings.model_dump() | dict(zip(choices, values_together, strict=True))
-                )
-            except ValidationError:
+            changes = dict(zip(choices, values_together, strict=True))
+            changed = known_settings(document | changes)
+            if changed is None or changed in (settings, *alternatives):
                 continue
-            if other != settings and other not in found and self.meaning(other) == meant:
-                found.append(other)
-        return found
+            if self.meaning(changed) == meant:
+                alternatives.append(changed)
+        return alternatives
 
     def changes(self, old_document: Mapping[str, Any]) -> list[str]:
         """What differs between an older document of the space and this one, one line each, in plain
         words."""
-        old, new = _flat(old_document), _flat(self.document)
-        lines = []
-        for name in dict.fromkeys([*new, *old]):
-            if name not in old:
-                lines.append(f"{name} is new: {_short(new[name])}")
-            elif name not in new:
-                lines.append(f"{name} is gone; it was {_short(old[name])}")
-            elif old[name] != new[name]:
-                lines.append(f"{name} was {_short(old[name])}, now is {_short(new[name])}")
-        return lines
+        return differences(old_document, self.document)
 
     # -- inside
-    # ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def _combinations(self) -> int | None:
@@ -277,89 +308,105 @@ class Space:
             return self._combinations
         return sum(1 for _ in self.configurations())
 
-    def _matching(
-        self,
-        names: list[str],
-        chosen: Configuration,
-        target: Mapping[str, Any],
-        unused_names: set[str],
-    ) -> Iterator[Configuration]:
-        """Combinations that could stand for `target`: where a setting has no effect in it, any
-        value may have stood."""
-        if not names:
-            yield chosen
-            return
-        name = names[0]
-        if not self.in_play(name, chosen):
-            yield from self._matching(names[1:], chosen, target, unused_names)
-            return
-        for value in self._candidates(name, target, unused_names):
-            yield from self._matching(names[1:], {**chosen, name: value}, target, unused_names)
+    @cached_property
+    def _conditions(self) -> list[str]:
+        """Settings that decide whether others are in play."""
+        deciding: set[str] = set()
+        for setting in self.settings.values():
+            deciding.update(setting.when)
+        return sorted(deciding)
 
-    def _candidates(
-        self, name: str, target: Mapping[str, Any], unused_names: set[str]
-    ) -> list[Any]:
-        if name not in target:  # an option of a class that this trial does not have
-            return []
-        domain = self.settings[name].domain
-        values = [target[name]] if domain.contains(target[name]) else []
-        if name == "stride" and target[name] is None and domain.contains(target["segment_length"]):
-            values.append(target["segment_length"])
-        if name in NAMES and not values:
-            settings = TrialSettings(**target)
-            values += self.sameness.alternatives(settings, name, self._values(name))
-        if name in unused_names:
-            decides = any(name in setting.when for setting in self.settings.values())
-            values += [
-                value
-                for value in islice(domain.values(), 16 if decides else 1)
-                if value not in values
-            ]
-            values = values if decides else values[:1]
-        return values
+    @cached_property
+    def _kinds(self) -> list[int | str]:
+        """One fold of each kind that the space has, those without validation first: settings may be
+        valid, or have an effect, for one of them only."""
+        kinds: dict[bool, int | str] = {}
+        for fold in self.folds:
+            kinds.setdefault(FoldKind(fold).has_validation, fold)
+        return [kinds[kind] for kind in sorted(kinds)]
 
-    def _values(self, name: str) -> list[Any]:
+    def _chosen(self, choose: Callable[[str], Any]) -> Configuration:
+        """The configuration of the values that `choose` gives for each setting in play."""
+        chosen: Configuration = {}
+        for name in self.settings:
+            if self.in_play(name, chosen):
+                chosen[name] = choose(name)
+        return chosen
+
+    def _is_configuration(self, configuration: Mapping[str, Any]) -> bool:
+        """Return True if exactly the settings in play have values, and such as they may have."""
+        if self._chosen(configuration.get).keys() != configuration.keys():
+            return False
+        inside = [
+            self.settings[name].domain.contains(value) for name, value in configuration.items()
+        ]
+        return all(inside)
+
+    def _read_back(self, settings: TrialSettings) -> Iterator[Configuration]:
+        """Configurations that a trial's settings may come from: they show the values that were
+        chosen, but for those without effect. Where such a one decides whether others are in play,
+        each of its values is tried."""
+        document = settings.model_dump(mode="json")
+        for name in self.settings:
+            if name.startswith(f"{WEIGHTS}."):
+                document.setdefault(name, 1.0)
+        no_effect = {*unused(document), *(self.settings.keys() - document)}
+        deciding = [name for name in self._conditions if name in no_effect]
+        for values in product(*(self._values(name, GUESSED) for name in deciding)):
+            guessed = document | dict(zip(deciding, values, strict=True))
+            yield self._chosen(partial(self._read_value, settings, guessed, no_effect))
+
+    def _read_value(
+        self, settings: TrialSettings, document: Mapping[str, Any], no_effect: Set[str], name: str
+    ) -> Any:
+        """The value of a setting that stands for the one that a trial has; that one itself where
+        the setting never has such a value."""
+        domain, value = self.settings[name].domain, document.get(name)
+        if domain.contains(value):
+            return value
+        if name == "stride" and value is None and domain.contains(settings.segment_length):
+            return settings.segment_length
+        stand_ins = []
+        if name in no_effect:
+            stand_ins = self._values(name, 1)
+        elif name in NAMES:
+            stand_ins = self.sameness.alternatives(settings, name, self._values(name))
+        return stand_ins[0] if stand_ins else value
+
+    def _values(self, name: str, most: int = 64) -> list[Any]:
         """Some values that a setting may take: all but for a long range of numbers."""
         setting = self.settings.get(name)
-        return [] if setting is None else list(islice(setting.domain.values(), 64))
+        return [] if setting is None else list(islice(setting.domain.values(), most))
 
-    def _settings(self, configuration: Mapping[str, Any], **rest: Any) -> TrialSettings:
-        settings = TrialSettings(**{**configuration, **rest})
+    def _settings(self, configuration: Mapping[str, Any], fold: int | str) -> TrialSettings:
+        """Settings of the configuration's trial on a fold, with seed 0. InputError where they are
+        invalid together."""
+        try:
+            settings = TrialSettings(**{**configuration, "fold": fold, "seed": 0})
+        except ValidationError as error:
+            raise InputError(*reasons(error, TrialSettings)) from None
+        if not any(settings.loss_weight(target) for target in self.targets):
+            targets = ", ".join(self.targets)
+            raise InputError(
+                f"all targets ({targets}) have weight 0 in the loss: there would be nothing to learn"
+            )
         if settings.fusion == "late" and self.sameness.one_modality(settings.features):
             settings = settings.model_copy(update={"fusion": "early"})
         return settings
 
-    @cached_property
-    def _kinds(self) -> list[str]:
-        """One fold of each kind that the space has: settings may be valid, or have an effect, for
-        one of them only."""
-        return [MIX] * (MIX in self.folds) + [OFFICIAL] * any(fold != MIX for fold in self.folds)
+    def _meant(self, settings: TrialSettings) -> str:
+        """Equal for settings that compute the same with one seed, on one kind of fold."""
+        kind = MIX if not FoldKind(settings.fold).has_validation else OFFICIAL
+        return self.meaning(settings.model_copy(update={"seed": 0, "fold": kind}))
 
-    def _key(self, configuration: Mapping[str, Any], kinds: list[str]) -> str | None:
-        """Equal for configurations that compute the same on these kinds of folds; None for an
-        invalid one."""
+    def _key(self, configuration: Mapping[str, Any], folds: Sequence[int | str]) -> str | None:
+        """Equal for configurations that compute the same on these folds; None for an invalid
+        one."""
         try:
-            settings = [
-                self._settings({**configuration, "seed": 0, "fold": kind}) for kind in kinds
-            ]
-        except ValidationError:
+            return "".join(self._meant(self._settings(configuration, fold)) for fold in folds)
+        except InputError:
             return None
-        return _digest("".join(self.sameness.meaning(each).model_dump_json() for each in settings))
 
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def _flat(document: Mapping[str, Any]) -> dict[str, Any]:
-    settings = document.get("settings")
-    flat = {key: value for key, value in document.items() if key != "settings"}
-    return flat | {f"settings.{key}": value for key, value in (settings or {}).items()}
-
-
-def _short(value: Any) -> str:
-    import yaml
-
-    return str(
-        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
-    )

@@ -24,9 +24,7 @@ from va_search.data.store import Store
 from va_search.document import StrictModel, YamlFile
 from va_search.document.words import Place, expected_found
 from va_search.errors import unknown_name
-from va_search.search.domains import Domain, Group, Subset
-from va_search.search.space_document import (
-    ALL,
+from va_search.search.declarations import (
     ChoiceForm,
     Form,
     ValueForm,
@@ -34,6 +32,8 @@ from va_search.search.space_document import (
     read_choice,
     told_by_key,
 )
+from va_search.search.domains import Domain, Group, Subset
+from va_search.trial import ALL
 
 Size = Annotated[int, Field(ge=0)]
 

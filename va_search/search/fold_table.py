@@ -11,15 +11,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any, Literal
 
 from va_search.data.store import OFFICIAL, Store
-from va_search.trial import Trial, TrialState
+from va_search.trial import SCORE, Trial, TrialState
 from va_search.trial_settings import TrialSettings, configuration_id
 
-MEASURES = ("valence", "arousal", "score")
 DIFFERENT = ("seed", "fold", "averaged_epochs")
 
 
@@ -38,8 +37,8 @@ class Spread:
 
 @dataclass(frozen=True)
 class Cell:
-    """One configuration on one fold, over its seeds: `values` by measure, empty where no seed is
-    complete.
+    """One configuration on one fold, over its seeds: `values` by measure (a target, or "score"),
+    empty where no seed is complete.
 
     `complete` when every seed that the configuration has anywhere is complete here; otherwise
     `failed` when a training failed here, `missing` when none was tried."""
@@ -89,65 +88,65 @@ def fold_table(
         if settings is None or settings.fold not in keys or not (failed or trial.best):
             continue
         name = configuration_id(settings, but=("seed", "fold"))
-        trials = rows.setdefault(name, _Trials(settings, {}, set()))
-        cell = (settings.fold, settings.seed)
+        trials = rows.setdefault(name, _Trials(settings))
+        fold_and_seed = (settings.fold, settings.seed)
         if failed:
-            trials.failed.add(cell)
-        elif cell not in trials.complete or store is None or trial.is_of(store):
-            trials.complete[cell] = {measure: trial.best[measure].ccc for measure in MEASURES}
+            trials.failed.add(fold_and_seed)
+        elif fold_and_seed not in trials.complete or store is None or trial.is_of(store):
+            cccs = {measure: best.ccc for measure, best in trial.best.items()}
+            trials.complete[fold_and_seed] = cccs
     table = [_row(name, trials, folds) for name, trials in rows.items()]
-    return sorted(table, key=lambda row: (-_reached(row)[0], -_reached(row)[1], row.configuration))
+    return sorted(table, key=_rank)
 
 
 @dataclass
 class _Trials:
-    """What is known of one configuration's trials, by (fold, seed)."""
+    """Trials of one configuration by (fold, seed): CCCs by measure of complete ones."""
 
     settings: TrialSettings
-    complete: dict[tuple[str | int, int], dict[str, float]]
-    failed: set[tuple[str | int, int]]
+    complete: dict[tuple[str | int, int], dict[str, float]] = field(default_factory=dict)
+    failed: set[tuple[str | int, int]] = field(default_factory=set)
 
 
 def _row(name: str, trials: _Trials, folds: Mapping[str | int, str | int]) -> FoldRow:
-    seeds = _seeds({(fold, seed) for fold, seed in [*trials.complete, *trials.failed]})
+    seeds = _seeds(trials)
     cells = {label: _cell(trials, key, seeds) for label, key in folds.items()}
-    average = {}
-    for measure in MEASURES:
-        means = [cell.values[measure].mean for cell in cells.values() if cell.values]
-        if means:
-            average[measure] = Spread.of(means)
-    said = trials.settings.model_dump(mode="json")
-    return FoldRow(
-        name, {key: said[key] for key in said if key not in DIFFERENT}, seeds, cells, average
-    )
+    means: dict[str, list[float]] = {}
+    for cell in cells.values():
+        for measure, spread in cell.values.items():
+            means.setdefault(measure, []).append(spread.mean)
+    average = {measure: Spread.of(values) for measure, values in means.items()}
+    settings = trials.settings.model_dump(mode="json", exclude=set(DIFFERENT))
+    return FoldRow(name, settings, seeds, cells, average)
 
 
-def _seeds(places: set[tuple[str | int, int]]) -> list[int]:
+def _seeds(trials: _Trials) -> list[int]:
     """The seeds that were tried, without those of one fold alone where others went over several:
     another search, such as an ablation on the official split, has trained these."""
-    folds = Counter(seed for _, seed in places)
+    folds = Counter(seed for _, seed in trials.complete.keys() | trials.failed)
     several = sorted(seed for seed, count in folds.items() if count > 1)
     return several or sorted(folds)
 
 
 def _cell(trials: _Trials, key: str | int, seeds: list[int]) -> Cell:
-    reached = [trials.complete[key, seed] for seed in seeds if (key, seed) in trials.complete]
-    values = (
-        {measure: Spread.of([one[measure] for one in reached]) for measure in MEASURES}
-        if reached
-        else {}
-    )
-    if len(reached) == len(seeds):
-        return Cell("complete", values)
-    failed = any(
-        (key, seed) in trials.failed and (key, seed) not in trials.complete for seed in seeds
-    )
-    return Cell("failed" if failed else "missing", values)
+    values: dict[str, list[float]] = {}
+    lacking = [seed for seed in seeds if (key, seed) not in trials.complete]
+    for seed in seeds:
+        for measure, ccc in trials.complete.get((key, seed), {}).items():
+            values.setdefault(measure, []).append(ccc)
+    spreads = {measure: Spread.of(cccs) for measure, cccs in values.items()}
+    if not lacking:
+        return Cell("complete", spreads)
+    failed = any((key, seed) in trials.failed for seed in lacking)
+    return Cell("failed" if failed else "missing", spreads)
 
 
-def _reached(row: FoldRow) -> tuple[int, float]:
-    average = row.average.get("score")
-    return (average.n, average.mean) if average else (0, 0.0)
+def _rank(row: FoldRow) -> tuple[int, float, str]:
+    """A sorting key: the configurations with values on the most folds first, the best of them."""
+    average = row.average.get(SCORE)
+    if average is None:
+        return 0, 0.0, row.configuration
+    return -average.n, -average.mean, row.configuration
 
 
 def label_of(key: str | int, folds: Mapping[str | int, str | int]) -> str:

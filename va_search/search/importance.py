@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,24 +46,20 @@ def importances(
         raise ValueError(f"at least {LEAST} trials are needed, but got {len(trials)}")
     import optuna
 
-    points = _points([settings for settings, _ in trials])
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    points: list[dict[str, Any]] = [{} for _ in trials]
     distributions: dict[str, BaseDistribution] = {}
-    for name in points[0]:
-        distribution = _distribution([point[name] for point in points])
-        if distribution is not None:
-            distributions[name] = distribution
+    for name, values in _columns([settings for settings, _ in trials]).items():
+        distribution, parameters = _parameters(values)
+        distributions[name] = distribution
+        for point, parameter in zip(points, parameters, strict=True):
+            point[name] = parameter
     if not distributions:
         return None
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize")
     for point, (_, value) in zip(points, trials, strict=True):
-        parameters = {
-            name: _parameter(point[name], distribution)
-            for name, distribution in distributions.items()
-        }
-        study.add_trial(
-            optuna.trial.create_trial(params=parameters, distributions=distributions, value=value)
-        )
+        finished = optuna.trial.create_trial(params=point, distributions=distributions, value=value)
+        study.add_trial(finished)
     by_evaluator = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna calls its evaluators experimental
@@ -83,47 +79,35 @@ def _evaluators(forests: bool) -> dict[str, BaseImportanceEvaluator]:
     return evaluators
 
 
-def _points(several: Sequence[TrialSettings]) -> list[dict[str, Any]]:
-    """The settings as flat points, `features: <set>` true or false for each set that some trial
-    reads."""
-    features: set[str] = set()
-    for settings in several:
-        features.update(settings.features)
+def _columns(several: Sequence[TrialSettings]) -> dict[str, list[Any]]:
+    """By setting its value in each trial, of those with different values among the trials in which
+    they have an effect; `features: <set>` true or false for each set that only some read."""
     documents = [settings.model_dump(mode="json") for settings in several]
-    varied = _varied(documents)
-    points = []
-    for settings, document in zip(several, documents, strict=True):
-        point = {name: document.get(name) for name in varied}
-        for name in sorted(features):
-            point[f"features: {name}"] = name in settings.features
-        points.append(point)
-    return points
-
-
-def _varied(documents: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Settings with different values among the trials in which they have an effect."""
-    values: dict[str, set[str]] = {}
+    with_effect: dict[str, set[str]] = {}
     for document in documents:
-        for name in document.keys() - {*unused(dict(document)), *ASIDE}:
-            values.setdefault(name, set()).add(json.dumps(document[name]))
-    return sorted(name for name, different in values.items() if len(different) > 1)
+        for name in document.keys() - {*unused(document), *ASIDE}:
+            with_effect.setdefault(name, set()).add(json.dumps(document[name]))
+    columns: dict[str, list[Any]] = {}
+    for name, different in sorted(with_effect.items()):
+        if len(different) > 1:
+            columns[name] = [document.get(name) for document in documents]
+
+    for feature_set in sorted(set().union(*(settings.features for settings in several))):
+        is_read = [feature_set in settings.features for settings in several]
+        if not all(is_read):
+            columns[f"features: {feature_set}"] = is_read
+    return columns
 
 
-def _distribution(values: Sequence[Any]) -> BaseDistribution | None:
-    """A distribution that the values may come from: a range of numbers where there are many, else a
-    choice; None for a single value."""
+def _parameters(values: Sequence[Any]) -> tuple[BaseDistribution, list[Any]]:
+    """A distribution that the values may come from (a range of numbers where there are many, else a
+    choice), and the values as its parameters."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-    different = sorted({json.dumps(value) for value in values})
-    if len(different) < 2:
-        return None
+    texts = [json.dumps(value) for value in values]
+    different = sorted(set(texts))
     if len(different) > 4 and all(isinstance(value, int | float) for value in values):
-        low, high = float(min(values)), float(max(values))
-        return FloatDistribution(low, high, log=low > 0 and high / low >= 8)
-    return CategoricalDistribution(different)
-
-
-def _parameter(value: Any, distribution: BaseDistribution) -> Any:
-    from optuna.distributions import FloatDistribution
-
-    return float(value) if isinstance(distribution, FloatDistribution) else json.dumps(value)
+        numbers = [float(value) for value in values]
+        low, high = min(numbers), max(numbers)
+        return FloatDistribution(low, high, log=low > 0 and high / low >= 8), numbers
+    return CategoricalDistribution(different), texts

@@ -14,6 +14,7 @@ heads the space's file:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,10 +59,8 @@ class Fitted:
     def write(self, folder: Path) -> Path:
         """The space as a file to read, change and search again; its path."""
         path = folder / f"{self.name}.yaml"
-        lines = [
-            f"# search_spaces/{self.name}.yaml fitted to this store and machine.",
-            *map("# {}".format, self.remarks),
-        ]
+        head = f"search_spaces/{self.name}.yaml fitted to this store and machine."
+        lines = [f"# {remark}" for remark in (head, *self.remarks)]
         text = yaml.safe_dump(self.document, sort_keys=False, default_flow_style=None, width=100)
         with whole_file(path) as beside:
             beside.write_text("\n".join([*lines, text]), encoding="utf-8")
@@ -77,105 +76,85 @@ def fitted_spaces(store: Store, size: Literal["small", "paper"]) -> list[Fitted]
 
 def _fitted(name: str, store: Store, size: Literal["small", "paper"]) -> Fitted:
     document, _ = read_yaml(shipped(f"search_spaces/{name}.yaml"))
-    found = Fitted(name, document)
-    wanted = {
-        feature
-        for features in _combinations(document["settings"]["features"])
-        for feature in features
-    }
-    own = not wanted <= set(store.feature_sets)
+    fitted = Fitted(name, document)
+    named = set(chain.from_iterable(_values(document["settings"]["features"])))
+    own = not named <= set(store.feature_sets)
     if size == "small":
-        _make_small(found, store, own=own)
+        _make_small(fitted, store, SEGMENT_SECONDS["own" if own else "paper"])
     if own:
-        _use_own_features(found, store)
-    return found
+        _use_own_features(fitted, store)
+    return fitted
 
 
-def _combinations(features: Any) -> list[list[str]]:
-    choice = features["choice"] if isinstance(features, dict) else [features]
-    return [list(one) for one in choice]
-
-
-def _make_small(found: Fitted, store: Store, *, own: bool) -> None:
-    document, settings = found.document, found.document["settings"]
-    for setting, value in SMALL.items():
-        if setting in settings:
-            _put(settings, setting, value)
-    rates = map(float, _values(settings["learning_rate"]))  # YAML reads 5e-5 as a text
+def _make_small(fitted: Fitted, store: Store, segment_seconds: float) -> None:
+    document, settings = fitted.document, fitted.document["settings"]
+    rates = [float(rate) for rate in _values(settings["learning_rate"])]  # 5e-5 is read as a text
     faster = [float(f"{rate * FASTER:.3g}") for rate in rates]
-    _put(settings, "learning_rate", {"choice": faster} if len(faster) > 1 else faster[0])
-    rate = sorted(recording.frames_per_second for recording in store.recordings)[
-        len(store.recordings) // 2
-    ]
+    small = SMALL | {"learning_rate": {"choice": faster} if len(faster) > 1 else faster[0]}
+    for setting in small.keys() & settings.keys():
+        _put(settings, setting, small[setting])
+
+    # Steps and segments last alike at any frame rate.
+    per_second = sorted(recording.frames_per_second for recording in store.recordings)
+    rate = per_second[len(per_second) // 2]
     step = max(1, round(rate / STEPS_PER_SECOND))
     settings["frame_step"] = step
-    settings["segment_length"] = max(
-        10, round(rate * SEGMENT_SECONDS["own" if own else "paper"] / step)
-    )
-    if found.name in SMALL_SEEDS:
-        document["seeds"] = SMALL_SEEDS[found.name]
-    if found.name in SMALL_BUDGET:
-        document["budget"] = {"trials": SMALL_BUDGET[found.name]}
-    found.remarks.append(
-        f"Small models for a machine without a GPU: sizes, epochs and trials reduced, learning rates times {FASTER}, "
-        f"{step} frames a step."
+    settings["segment_length"] = max(10, round(rate * segment_seconds / step))
+    if fitted.name in SMALL_SEEDS:
+        document["seeds"] = SMALL_SEEDS[fitted.name]
+    if fitted.name in SMALL_BUDGET:
+        document["budget"] = {"trials": SMALL_BUDGET[fitted.name]}
+    fitted.remarks.append(
+        "Small models for a machine without a GPU: sizes, epochs and trials reduced, learning "
+        f"rates times {FASTER}, {step} frames a step."
     )
 
 
-def _use_own_features(found: Fitted, store: Store) -> None:
-    settings = found.document["settings"]
+def _use_own_features(fitted: Fitted, store: Store) -> None:
+    settings = fitted.document["settings"]
     names = sorted(store.feature_sets)
-    features: Any = names
-    if found.name == "paper":
-        features = {"subset": "all", "min": min(2, len(names)), "max": len(names)}
-    elif found.name == "paper_ablation":
-        features = {"choice": ablation(names)}
-    settings["features"] = features
-    if found.name == "paper_mix":
+    settings["features"] = names
+    if fitted.name == "paper":
+        settings["features"] = {"subset": "all", "min": min(2, len(names)), "max": len(names)}
+    elif fitted.name == "paper_ablation":
+        settings["features"] = {"choice": ablation(names)}
+    elif fitted.name == "paper_mix":
+        # A GRU needs a hidden size, too.
         settings["encoder"] = {"choice": ["lstm", "gru", "transformer", "transformer_lstm"]}
-        for setting in ("layers", "attention_heads", "feed_forward"):
-            _only_for(settings, setting, ["transformer", "transformer_lstm"])
-        settings["hidden_size"] = {
-            "value": _values(settings.get("hidden_size", SMALL["hidden_size"]))[0],
-            "when": {"encoder": ["lstm", "gru", "transformer_lstm"]},
-        }
+        settings["hidden_size"]["when"] = {"encoder": ["lstm", "gru", "transformer_lstm"]}
     settings["normalise"] = "subject"
     settings["clip"] = 5
-    found.remarks.append(
-        f"The store has not the paper's feature sets: its own {len(names)} stand here, normalised per subject."
+    fitted.remarks.append(
+        f"The store has not the paper's feature sets: its own {len(names)} stand here, normalised "
+        "per subject."
     )
 
 
 def ablation(names: list[str]) -> list[list[str]]:
     """Each feature set alone, all but each one, and all: 2 n + 1 combinations, fewer where some are
     the same."""
-    combinations = [[name] for name in names] + [
-        [other for other in names if other != name] for name in names
-    ]
-    found: list[list[str]] = []
-    for one in [*combinations, names]:
-        if one and one not in found:
-            found.append(one)
-    return found
+    combinations = [[name] for name in names]
+    for left_out in names:
+        combinations.append([name for name in names if name != left_out])
+    combinations.append(names)
+    different: list[list[str]] = []
+    for combination in combinations:
+        if combination and combination not in different:
+            different.append(combination)
+    return different
 
 
 def _put(settings: dict[str, Any], name: str, value: Any) -> None:
     """Replace a setting's value, keeping its condition."""
-    declared = settings.get(name)
+    declared = settings[name]
+    settings[name] = value
     if isinstance(declared, dict) and "when" in declared:
-        inside = value if isinstance(value, dict) else {"value": value}
-        settings[name] = {**inside, "when": declared["when"]}
-    else:
-        settings[name] = value
-
-
-def _only_for(settings: dict[str, Any], name: str, encoders: list[str]) -> None:
-    if name in settings:
-        settings[name] = {"value": _values(settings[name])[0], "when": {"encoder": encoders}}
+        form = value if isinstance(value, dict) else {"value": value}
+        settings[name] = {**form, "when": declared["when"]}
 
 
 def _values(declared: Any) -> list[Any]:
-    if isinstance(declared, dict):
-        values: list[Any] = declared.get("choice") or [declared.get("value")]
-        return values
-    return [declared]
+    """The values that a declaration allows: those of a choice, or its one."""
+    if not isinstance(declared, dict):
+        return [declared]
+    return list(declared.get("choice") or [declared.get("value")])

@@ -11,8 +11,7 @@ cores or are stopped early take longer or shorter. The whole includes Ray's star
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from time import perf_counter
@@ -20,10 +19,10 @@ from time import perf_counter
 import numpy as np
 
 from va_search.data.store import Store
-from va_search.errors import InputError
+from va_search.errors import counted
 from va_search.home import Home
 from va_search.predictions.bank import Bank
-from va_search.search.configurations import Configuration, Space
+from va_search.search.configurations import Space
 from va_search.search.machine import Options, side_by_side
 from va_search.search.proposals import Proposals
 from va_search.search.readiness import check_ready
@@ -91,21 +90,24 @@ def make_plan(
     options = options or Options()
     earlier = _earlier(home, space, store)
     ready = check_ready(home, space, store, options, complete=len(earlier), writes=False)
-    gpus, resources = _gpus_each(options), {"CPU": float(cores()), "GPU": gpus_seen()}
+    gpus = options.gpus_per_trial
+    if gpus is None:
+        gpus = min(1.0, gpus_seen())
+    resources = {"CPU": float(cores()), "GPU": gpus_seen()}
     concurrent = (
         options.concurrent or ready.concurrent or side_by_side(resources, gpus, options.threads)
     )
-    per_trial: float | None
+    per_trial: float | None = None
+    basis = "`va-search plan` trains a little to know"
     if len(earlier) >= SAMPLED:
-        per_trial, basis = (
-            _of_finished(earlier, space, store),
-            f"{len(earlier)} finished trials of this space",
-        )
+        per_trial = _of_finished(earlier, space, store)
+        basis = f"{len(earlier)} finished trials of this space"
     elif timed:
         per_trial, basis = _timed(space, store, "cuda" if gpus else "cpu")
-    else:
-        per_trial, basis = None, "`va-search plan` trains a little to know"
     trials = planned_trials(space)
+    seconds = None
+    if trials is not None and per_trial is not None:
+        seconds = _whole(max(0, trials - len(earlier)), per_trial, concurrent, space.budget.hours)
     return Plan(
         configurations=space.size(),
         exact=space.size_is_exact,
@@ -115,7 +117,7 @@ def make_plan(
         trials=trials,
         complete=len(earlier),
         seconds_per_trial=per_trial,
-        seconds=_whole(space, trials, len(earlier), per_trial, concurrent),
+        seconds=seconds,
         hours=space.budget.hours,
         concurrent=concurrent,
         basis=basis,
@@ -123,60 +125,55 @@ def make_plan(
     )
 
 
-def _whole(
-    space: Space, trials: int | None, complete: int, per_trial: float | None, concurrent: int
-) -> float | None:
-    """Seconds of the whole search; None where no number of trials ends it, or a trial's time is not
-    known."""
-    if trials is None or per_trial is None:
-        return None
-    left = max(0, trials - complete)
-    if left == 0:
+def _whole(to_train: int, per_trial: float, concurrent: int, hours: float | None) -> float:
+    """Seconds of a search for so many trials."""
+    if to_train == 0:
         return 0.0
-    side_by_side = math.ceil(left / concurrent) * per_trial
-    if space.budget.hours is not None:
-        side_by_side = min(
-            side_by_side, space.budget.hours * 3600 + per_trial
-        )  # the last ones are trained to their end
-    return START_SECONDS + side_by_side
+    seconds = math.ceil(to_train / concurrent) * per_trial
+    if hours is not None:
+        # The last ones are trained to their end.
+        seconds = min(seconds, hours * 3600 + per_trial)
+    return START_SECONDS + seconds
 
 
-def _earlier(home: Home, space: Space, store: Store) -> list[tuple[TrialSettings, Trial]]:
+# -- seconds of a trial
+
+Weighted = list[tuple[TrialSettings, float]]
+"""Settings of a trial, and a number that goes with them."""
+
+
+def _earlier(home: Home, space: Space, store: Store) -> list[Trial]:
     """Return this home's trained trials that lie in the space and were trained on this very data,
     one of each meaning."""
     bank = Bank(home.bank)
-    earlier: dict[str, tuple[TrialSettings, Trial]] = {}
+    earlier: dict[str, Trial] = {}
     for study in bank.studies():
         for trial in bank.each_trial(study):
             settings = trial.settings
             if trial.source != "trained" or settings is None or not trial.is_of(store):
                 continue
             if space.contains(settings):
-                earlier.setdefault(space.meaning(settings), (settings, trial))
+                earlier.setdefault(space.meaning(settings), trial)
     return list(earlier.values())
 
 
-def _of_finished(
-    earlier: Sequence[tuple[TrialSettings, Trial]], space: Space, store: Store
-) -> float:
+def _of_finished(earlier: Sequence[Trial], space: Space, store: Store) -> float:
     """Return seconds of a trial of the space, judged by the finished ones: they may be its short or
     its long ones."""
-    per_epoch = [
-        (settings, (trial.seconds or 0.0) / max(1, trial.epochs or 0))
-        for settings, trial in earlier
-    ]
-    trained = sum(trial.epochs or 0 for _, trial in earlier)
-    planned = sum(settings.trained_epochs for settings, _ in earlier)
+    per_epoch: Weighted = []
+    trained = planned = 0
+    for trial in earlier:
+        assert trial.settings is not None
+        epochs = trial.epochs or 0
+        per_epoch.append((trial.settings, (trial.seconds or 0.0) / max(1, epochs)))
+        trained += epochs
+        planned += trial.settings.trained_epochs
     likely = _mean_trial(per_epoch, _likely(space, store), store)
     return likely * trained / planned  # some are stopped early
 
 
-def _gpus_each(options: Options) -> float:
-    """GPUs that a trial takes: one where there is one, unless told otherwise."""
-    return min(1.0, gpus_seen()) if options.gpus_per_trial is None else options.gpus_per_trial
-
-
 def _timed(space: Space, store: Store, device: str) -> tuple[float, str]:
+    """Train some batches of a few configurations: seconds of a trial, and what they come from."""
     import torch
 
     from va_search.training.fit import Fit
@@ -184,27 +181,25 @@ def _timed(space: Space, store: Store, device: str) -> tuple[float, str]:
     if device == "cpu":
         torch.set_num_threads(1)  # as a trial has it during a search
     likely = _likely(space, store)
-    timed, beside = [], []
+    per_epoch: Weighted = []
+    beside: list[float] = []
     for settings in _spread(likely, store):
         began = perf_counter()
         fit = Fit(settings, store, device=device)
         beside.append(perf_counter() - began)
-        timed.append((settings, fit.seconds_per_epoch(SAMPLE_SECONDS)))
-    number = "1 configuration" if len(timed) == 1 else f"{len(timed)} configurations, each"
-    basis = f"{number} trained for up to {SAMPLE_SECONDS:g} s on this machine"
-    # the first of a process reads what the others find in memory
-    return _mean_trial(timed, likely, store) + min(beside) + TRIAL_SECONDS, basis
-
-
-Weighted = list[tuple[TrialSettings, float]]
-"""Settings of a trial, and a number that goes with them."""
+        per_epoch.append((settings, fit.seconds_per_epoch(SAMPLE_SECONDS)))
+    number = counted(len(per_epoch), "configuration")
+    each = "" if len(per_epoch) == 1 else ", each"
+    basis = f"{number}{each} trained for up to {SAMPLE_SECONDS:g} s on this machine"
+    # The first of a process reads what the others find in memory.
+    return _mean_trial(per_epoch, likely, store) + min(beside) + TRIAL_SECONDS, basis
 
 
 def _mean_trial(per_epoch: Weighted, likely: Weighted, store: Store) -> float:
     """Mean seconds of the likely trials, from the seconds per epoch of a few: between these by the
     epoch's work."""
-    known = sorted((_work(settings, store), seconds) for settings, seconds in per_epoch)
-    work, seconds = np.array(known).T
+    measured = sorted((_work(settings, store), seconds) for settings, seconds in per_epoch)
+    work, seconds = np.array(measured).T
     epoch = np.interp([_work(settings, store) for settings, _ in likely], work, seconds)
     epochs = np.array([settings.trained_epochs for settings, _ in likely])
     weights = np.array([weight for _, weight in likely])
@@ -215,69 +210,53 @@ def _work(settings: TrialSettings, store: Store) -> float:
     """About how much an epoch computes: the weights, for each model step, and the columns of each
     frame."""
     columns = sum(store.feature_sets[name].dim for name in settings.features)
-    return float(
-        store.frames * (columns + number_of_weights(settings, store) / settings.frame_step)
-    )
+    per_frame = columns + number_of_weights(settings, store) / settings.frame_step
+    return float(store.frames * per_frame)
 
 
 def _spread(likely: Weighted, store: Store) -> list[TrialSettings]:
-    """A few of them, from those whose epochs compute least to those whose epochs compute most."""
-    by_work = sorted(
-        (settings for settings, _ in likely), key=lambda settings: _order(settings, store)
-    )
-    places = np.linspace(0, len(by_work) - 1, min(SAMPLED, len(by_work))).round().astype(int)
-    return [by_work[place] for place in places]
+    """A few of them, from those whose epochs compute least to those whose epochs compute most; the
+    same ones in whatever order a space lists its values."""
+    by_work = [settings for settings, _ in likely]
+    by_work.sort(key=lambda settings: (_work(settings, store), settings.model_dump_json()))
+    ranks = np.linspace(0, len(by_work) - 1, min(SAMPLED, len(by_work))).round().astype(int)
+    return [by_work[rank] for rank in ranks]
 
 
-def _order(settings: TrialSettings, store: Store) -> tuple[float, str]:
-    """A sorting key that does not depend on the order in which a space lists its values."""
-    return _work(settings, store), settings.model_dump_json()
+# -- the trials to come
 
 
 def _likely(space: Space, store: Store) -> Weighted:
     """Trials that stand for all those to come, each with its weight."""
     budget = None if space.budget_trials is None else space.budget_trials // space.trials_each
     if space.sampler != "grid":
-        return [(settings, 1.0) for settings in _proposed(space, store, min(budget or DRAWN, 24))]
+        return _proposed(space, store, min(budget or DRAWN, 24))
     size = space.size()
-    if budget is not None and size is not None and budget < size and budget <= LOOKED_AT:
-        first = islice(space.configurations(), budget)  # a grid is trained in its order
-        return [(space.trials(configuration)[0], 1.0) for configuration in first]
-    if size is not None and size <= LOOKED_AT:
-        return [(space.trials(configuration)[0], 1.0) for configuration in space.configurations()]
-    return list(_drawn(space))
+    assert size is not None  # a grid is finite
+    trained = size if budget is None else min(size, budget)
+    if trained > LOOKED_AT:
+        return _drawn(space)
+    in_order = islice(space.configurations(), trained)  # a grid is trained in its order
+    return [(space.trials(configuration)[0], 1.0) for configuration in in_order]
 
 
-def _drawn(space: Space) -> Iterator[tuple[TrialSettings, float]]:
+def _drawn(space: Space) -> Weighted:
     """Configurations of a large grid drawn at random. A draw falls into each branch of a condition
     alike, however many configurations that has: the weight is how many there are."""
-    generator = random.Random(0)  # noqa: S311 (no secret)
-    number = 0
-    for _ in range(20 * DRAWN):
-        configuration = space.drawn(generator)
-        try:
-            settings = space.trials(configuration)[0]
-        except InputError:  # these values do not go together
-            continue
-        yield settings, _branch(space, configuration)
-        number += 1
-        if number == DRAWN:
-            return
-    if number == 0:
-        yield space.trials(next(space.configurations()))[0], 1.0
+    drawn: Weighted = []
+    for configuration, settings in space.examples(DRAWN, 20 * DRAWN):
+        branch = [space.settings[name].domain.count() or 1 for name in configuration]
+        drawn.append((settings, float(math.prod(branch))))
+    return drawn
 
 
-def _branch(space: Space, configuration: Configuration) -> float:
-    """Configurations with the same settings in play."""
-    return float(math.prod(space.settings[name].domain.count() or 1 for name in configuration))
+def _proposed(space: Space, store: Store, number: int) -> Weighted:
+    """Trials of the configurations that the sampler proposes before it has learnt anything."""
 
+    def id_of(settings: TrialSettings) -> str:
+        return trial_id(settings, store.data_hash(settings.features, settings.fold))
 
-def _proposed(space: Space, store: Store, number: int) -> list[TrialSettings]:
-    """Trials that the sampler proposes before it has learnt anything."""
-    proposals = Proposals(
-        space,
-        lambda settings: trial_id(settings, store.data_hash(settings.features, settings.fold)),
-    )
-    each = space.trials_each
-    drawn = [proposals.next() for _ in range(number * each)]
-    return [entry[1] for entry in drawn[::each] if entry is not None]
+    proposals = Proposals(space, id_of)
+    drawn = [proposals.next() for _ in range(number * space.trials_each)]
+    several = drawn[:: space.trials_each]
+    return [(proposal[1], 1.0) for proposal in several if proposal is not None]

@@ -225,6 +225,4 @@ class Proposals:
 
     def _add(self, settings: TrialSettings, values: TrialValues) -> bool:
         """Tell the sampler of trials it did not ask for; False when they lie outside the space."""
-        return self._sampler is not None and self._sampler.add(
-            settings.model_dump(mode="json"), values
-        )
+        return self._sampler is not None and self._sampler.add(settings, values)

@@ -26,6 +26,7 @@ from typing import Any
 
 from va_search.data.segments import stretches
 from va_search.data.store import Store
+from va_search.trial import known_settings
 from va_search.trial_settings import TrialSettings
 
 BY_EPOCH = ("step", "cosine", "exponential", "linear", "plateau")
@@ -113,19 +114,19 @@ class Sameness:
             "batch_size": batch_size,
         }
 
-    def alternatives(
-        self, settings: TrialSettings, name: str, values: Iterable[Any]
-    ) -> Iterator[Any]:
-        """Those of `values` with which the settings would mean the same."""
+    def alternatives(self, settings: TrialSettings, name: str, values: Iterable[Any]) -> list[Any]:
+        """Those of `values` other than its own with which the settings would mean the same."""
+        others = [value for value in values if value != getattr(settings, name)]
+        if not others:
+            return []
         meaning = self.meaning(settings)
         document = settings.model_dump(mode="json")
-        for value in values:
-            try:
-                changed = TrialSettings(**{**document, name: value})
-            except ValueError:
-                continue
-            if self.meaning(changed) == meaning:
-                yield value
+        alike = []
+        for value in others:
+            changed = known_settings({**document, name: value})
+            if changed is not None and self.meaning(changed) == meaning:
+                alike.append(value)
+        return alike
 
 
 def keeps_its_rate(settings: TrialSettings) -> bool:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from va_search.search.configurations import Configuration, Space
 from va_search.search.domains import Parameters
-from va_search.search.outcomes import Values, measures
+from va_search.search.outcomes import Values
+from va_search.trial_settings import TrialSettings
 
 if TYPE_CHECKING:
     import optuna
@@ -74,10 +75,11 @@ class Sampler:
             self._told.append((asked.point, values))
         self.study.tell(asked.number, mean(list(values.values())))
 
-    def add(self, settings: Mapping[str, Any], values: TrialValues) -> bool:
-        """Tell of a configuration that was not asked for; False when it lies outside the space."""
+    def add(self, asked: Configuration | TrialSettings, values: TrialValues) -> bool:
+        """Tell of a configuration that was not asked for here, or of a trial's settings; False when
+        it lies outside the space."""
         # Only TPE learns: the others need not be told.
-        point = self._space.optuna_parameters(settings)
+        point = self._space.optuna_parameters(asked)
         if point is not None and self._learns:
             self._told.append((point, values))
             self._size += 1
@@ -116,7 +118,7 @@ class Sampler:
     def _new_study(self, sampler: optuna.samplers.BaseSampler) -> optuna.study.Study:
         import optuna
 
-        directions = ["maximize"] * len(measures(self._space.objective))
+        directions = ["maximize"] * len(self._space.measures)
         return optuna.create_study(
             directions=directions, sampler=sampler, study_name=self._space.name
         )

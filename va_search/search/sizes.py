@@ -1,53 +1,80 @@
-"""Sizes of trials: bytes on the disk and in main memory, estimated low from settings and data.
+"""Sizes of trials, and whether memory and disk have room for them.
 
-Conventions: a weight is 4 bytes. A trial keeps two sets of weights (the best epoch of either
-target) and predictions of validation and test. While it trains it also has gradients and two
-moments of each weight."""
+Conventions: sizes are in bytes, estimated low from settings and data, so that nothing is refused
+that would fit. A weight is 4 bytes. A trial keeps a set of weights per target (of its best epoch)
+and predictions of validation and test. While it trains it also has gradients and two moments of
+each weight."""
 
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean
 
 from va_search.data.store import Store, positions
-from va_search.errors import InputError
+from va_search.errors import counted
+from va_search.home import Home
 from va_search.models.menu import ENCODERS
-from va_search.search.configurations import Space
+from va_search.search.configurations import Configuration, Space
+from va_search.search.machine import Options
+from va_search.search.resources import cores, gpus_seen, memory_available, memory_limit
+from va_search.search.session import planned_trials
 from va_search.trial_settings import TrialSettings
 
-PROCESS = 250 * 2**20
+MIB = 2**20
+
+PROCESS = 250 * MIB
 """A trial's interpreter and libraries."""
+
+RAY_MEMORY = 500 * MIB
+"""Taken by Ray's own processes and by the search, before a trial."""
 
 SAMPLED = 32
 """So many configurations are looked at."""
 
 
+@dataclass
+class Findings:
+    """Sentences about a search to come: `problems` keep it from running, `remarks` are worth
+    knowing."""
+
+    problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+
+# -- sizes
+
+
 def disk_of_trial(space: Space, store: Store) -> int:
     """Bytes that a finished trial of the space takes, on average over some of its
     configurations."""
-    predicted = max(
-        len(positions((*fold.validation, *fold.test))) for fold in map(store.fold, space.folds)
-    )
-    weights = [number_of_weights(settings, store) for settings in some(space)]
-    return int(2 * 4 * predicted + 2 * 4 * mean(_that_fit(weights) or [0]))
+    predicted = 0
+    for key in space.folds:
+        fold = store.fold(key)
+        predicted = max(predicted, len(positions((*fold.validation, *fold.test))))
+    weights = [number_of_weights(settings, store) for _, settings in _some(space)]
+    return int(len(space.targets) * 4 * (predicted + mean(_that_fit(weights) or [0])))
 
 
 def memory_of_trial(space: Space, store: Store) -> int:
     """Bytes of main memory that a trial takes while it trains on a CPU: the largest of some
     configurations."""
-    sizes = []
-    sizes_of = [(settings, number_of_weights(settings, store)) for settings in some(space)]
-    fitting = _that_fit([weights for _, weights in sizes_of])
-    for settings, weights in sizes_of:
-        if weights not in fitting:
+    largest = 0
+    for _, settings in _some(space):
+        weights = number_of_weights(settings, store)
+        if not _that_fit([weights]):
             continue
         columns = sum(store.feature_sets[name].dim for name in settings.features)
         batch = settings.batch_size * settings.segment_length * settings.frame_step
         frames = min(batch, store.frames)  # a batch is never more than all there is
-        sizes.append(4 * frames * columns + 6 * 4 * weights)
-    return PROCESS + max(sizes, default=0)
+        largest = max(largest, 4 * frames * columns + 6 * 4 * weights)
+    return PROCESS + largest
+
+
+def _some(space: Space) -> Iterator[tuple[Configuration, TrialSettings]]:
+    return space.examples(SAMPLED, 100 * SAMPLED)
 
 
 def _that_fit(weights: list[int]) -> list[int]:
@@ -65,6 +92,8 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
         dims[feature_set.modality] = dims.get(feature_set.modality, 0) + feature_set.dim
     branches = list(dims.values()) if settings.fusion == "late" else [sum(dims.values())]
     width, hidden, ff = settings.width, settings.hidden_size, settings.feed_forward
+
+    # One encoder per branch: transformer layers, then a recurrence, as far as it has them.
     encoder = 0
     if settings.uses_attention:
         attention = 4 * width * (width + 1)
@@ -73,28 +102,99 @@ def number_of_weights(settings: TrialSettings, store: Store) -> int:
     if gates:
         encoder += gates * hidden * (width + hidden + 2)
         encoder += (settings.recurrent_layers - 1) * gates * hidden * (2 * hidden + 2)
+
+    # A head per target, or one with an output for each.
+    targets = len(store.targets)
+    heads, outputs = (targets, 1) if settings.heads == "separate" else (1, targets)
     size = (hidden if gates else width) * len(branches)
-    outputs = 1 if settings.heads == "separate" else 2
     head = 0
     for wide in settings.head_sizes:
         head += (size + 1) * wide
         size = wide
     head += (size + 1) * outputs
-    heads = 2 if settings.heads == "separate" else 1
     return sum((dim + 1) * width + encoder for dim in branches) + heads * head
 
 
-def some(space: Space, most: int = SAMPLED) -> Iterator[TrialSettings]:
-    """Some valid configurations of the space, always the same, at least one."""
-    generator = random.Random(0)  # noqa: S311 (no secret)
-    number = 0
-    for _ in range(100 * most):
-        if number == most:
-            return
-        try:
-            yield space.trials(space.drawn(generator))[0]
-        except InputError:  # these values do not go together
-            continue
-        number += 1
-    if number == 0:
-        yield space.trials(next(iter(space.configurations())))[0]
+# -- room
+
+
+def fit_memory(space: Space, store: Store, options: Options, findings: Findings) -> int | None:
+    """Return how many trials memory bears at a time; None for as many as there are cores."""
+    left, limit = memory_available(), memory_limit()
+    if left is None or options.gpus_per_trial or (options.gpus_per_trial is None and gpus_seen()):
+        return None  # not known, or the GPUs decide how many there are
+    per_trial = memory_of_trial(space, store)
+    a_trial = f"each trial at a time takes about {per_trial // MIB:,} MiB"
+    a_search = f"Ray takes about {RAY_MEMORY // MIB} MiB, {a_trial}"
+    asked = options.concurrent or max(1, cores() // options.threads)
+
+    # A container's limit never rises: what does not fit into it is refused.
+    if limit is not None and limit < RAY_MEMORY + (options.concurrent or 1) * per_trial:
+        fits = max(0, limit - RAY_MEMORY) // per_trial
+        advice = f"give --concurrent {fits} or less" if fits else "give the container more"
+        findings.problems.append(
+            f"{_do_not_fit(asked, ' at a time')}: the container may use {limit // MIB:,} MiB of "
+            f"memory, {a_search}; {advice}"
+        )
+        return None
+
+    # Free memory may grow again: the number of trials is lowered, unless the user gave it.
+    bears = max(1, (left - RAY_MEMORY) // per_trial)
+    if bears >= asked:
+        return None
+    free = f"{left // MIB:,} MiB of memory are free, {a_search}"
+    if options.concurrent is not None:
+        fit = "fits" if bears == 1 else "fit"
+        findings.remarks.append(f"--concurrent {asked}: {free}; about {bears} {fit}")
+        return None
+    findings.remarks.append(
+        f"{free}: {counted(bears, 'trial')} at a time, fewer than cores; --concurrent decides "
+        "otherwise"
+    )
+    return bears
+
+
+def fit_disk(
+    home: Home, space: Space, store: Store, findings: Findings, *, complete: int, at_once: int
+) -> None:
+    """Compare what trials write with what is free for this user; `complete` ones are there already,
+    `at_once` are trained side by side."""
+    around = nearest(home.root)
+    try:
+        disk = os.statvfs(around)
+    except OSError:
+        return
+    free = disk.f_bavail * disk.f_frsize
+    per_trial = disk_of_trial(space, store)
+    planned = planned_trials(space)
+    to_train = None if planned is None else max(0, planned - complete)
+
+    # `hours` and `no_improvement` may end a search long before its trials are all trained.
+    budget = space.budget
+    needed = at_once if to_train is None else min(at_once, to_train)
+    if to_train is not None and budget.hours is None and budget.no_improvement is None:
+        needed = to_train
+    size = (
+        f"{free / MIB:,.1f} MiB are free at {around}, and a trial writes about "
+        f"{per_trial / MIB:,.1f} MiB"
+    )
+    if needed * per_trial > free:
+        advice = "make room, lower budget.trials, or give another --home"
+        findings.problems.append(f"{size}: {_do_not_fit(needed)}; {advice}")
+    elif to_train is not None and to_train * per_trial > free:
+        findings.remarks.append(
+            f"{size}: there is room for about {free // per_trial:,} of the "
+            f"{counted(to_train, 'trial')} to come"
+        )
+
+
+def _do_not_fit(trials: int, how: str = "") -> str:
+    return f"{counted(trials, 'trial')}{how} {'does' if trials == 1 else 'do'} not fit"
+
+
+def nearest(path: Path) -> Path:
+    """The path, or the nearest one around it that exists."""
+    path = path.absolute()
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path

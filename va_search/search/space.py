@@ -1,5 +1,5 @@
 """Search spaces: YAML files that say what may vary and how it is searched, read for a store and
-validated whole. Declarations: see space_document.py and features.py."""
+validated whole. Declarations: see space_header.py, declarations.py and features.py."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from typing import Any
 
 from va_search.data.store import Store
 from va_search.document import YamlFile
-from va_search.document.words import Place, missing
+from va_search.document.words import Place, expected_found, missing
 from va_search.errors import InputError, unknown_name
 from va_search.search.configurations import Configuration, Space
-from va_search.search.domains import Domain
-from va_search.search.features import read_features
-from va_search.search.sameness import sameness_of
-from va_search.search.space_document import (
+from va_search.search.declarations import (
     ELSEWHERE,
     KNOWN,
     Setting,
     read_domain,
-    read_header,
     read_when,
 )
+from va_search.search.domains import Domain
+from va_search.search.features import read_features
+from va_search.search.sameness import sameness_of
+from va_search.search.space_header import read_header
+from va_search.targets import AFFECT
 from va_search.training.own_models import with_own_models
-from va_search.trial_settings import TrialSettings, setting_field
+from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
 
 __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
@@ -60,7 +61,8 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     declared = document.get("settings")
     settings: dict[str, Setting] = {}
     if isinstance(declared, dict):
-        settings = _read_settings(declared, store, file)
+        settings = _read_settings(_with_weights(declared, file), store, file)
+        _check_weights(settings, store, file)
     if header is not None and header.sampler == "grid":
         _refuse_infinite(settings, file)
     file.stop()
@@ -68,7 +70,8 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
 
     # From here on every declaration is right by itself; do they make sense together?
     settings = _in_order(settings, file)
-    space = Space(name, document, header, settings, sameness_of(store, header.folds))
+    sameness = sameness_of(store, header.folds)
+    space = Space(name, document, header, settings, sameness, store.target_names)
     _check_reachable(space, file)
     _check_early_stopping(space, file)
     file.stop()
@@ -84,7 +87,7 @@ def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> di
         file.problem(("settings", "features"), sentence)
     domains: dict[str, Domain | None] = {}
     for name, value in declared.items():
-        location = ("settings", name)
+        location = _place(name)
         if name in ELSEWHERE:
             sentence = (
                 f"`{name}` is no setting of a space; use `{ELSEWHERE[name]}` at the top level"
@@ -103,17 +106,54 @@ def _read_settings(declared: dict[str, Any], store: Store, file: YamlFile) -> di
         value = declared[name]
         when: dict[str, tuple[Any, ...]] = {}
         if isinstance(value, dict) and "when" in value and name != "features":
-            when = read_when(value["when"], domains, ("settings", name, "when"), file)
+            when = read_when(value["when"], domains, (*_place(name), "when"), file)
         if domain is not None:
             settings[name] = Setting(domain, when)
     return settings
+
+
+def _with_weights(declared: dict[str, Any], file: YamlFile) -> dict[str, Any]:
+    """Settings with each weight of `loss_weights` as a setting of its own."""
+    flat = dict(declared)
+    weights = flat.pop(WEIGHTS, {})
+    if not isinstance(weights, dict):
+        expected = "weights by target, such as {liking: 0.5}"
+        file.problem(("settings", WEIGHTS), expected_found(expected, weights))
+        return flat
+    for target, weight in weights.items():
+        flat[f"{WEIGHTS}.{target}"] = weight
+    return flat
+
+
+def _check_weights(settings: dict[str, Setting], store: Store, file: YamlFile) -> None:
+    """Every weight must be of a target of the store, but for weights of 1, the default, of valence
+    and arousal, which the paper's spaces name."""
+    targets = store.target_names
+    for name, setting in settings.items():
+        weights, _, target = name.partition(".")
+        if weights == WEIGHTS and target in AFFECT:
+            sentence = f"the weight of {target} is the setting loss_{target}"
+            file.problem(_place(name), sentence)
+        elif weights == WEIGHTS and target not in targets:
+            file.problem(_place(name), unknown_name("target", target, targets))
+
+        lacking = {f"loss_{target}": target for target in AFFECT if target not in targets}
+        if name in lacking and [*setting.domain.values()] != [1]:
+            sentence = f"this store has no target {lacking[name]} (it has: {', '.join(targets)})"
+            file.problem(_place(name), sentence)
+
+
+def _place(name: Any) -> Place:
+    """The place of a setting in the file."""
+    setting, _, target = str(name).partition(".")
+    return ("settings", WEIGHTS, target) if setting == WEIGHTS else ("settings", name)
 
 
 def _refuse_infinite(settings: dict[str, Setting], file: YamlFile) -> None:
     for name, setting in settings.items():
         if setting.domain.count() is None:
             file.problem(
-                ("settings", name, "float"),
+                (*_place(name), "float"),
                 "a float range has no grid; write {choice: […]}, or take sampler random or tpe",
             )
 
@@ -128,7 +168,7 @@ def _in_order(settings: dict[str, Setting], file: YamlFile) -> dict[str, Setting
         if not ready:
             circle = _circle(waiting)
             sentence = f"conditions go in a circle: {' → '.join(circle)}"
-            file.problem(("settings", circle[0], "when"), sentence)
+            file.problem((*_place(circle[0]), "when"), sentence)
             file.stop()
         ordered[ready[0]] = waiting.pop(ready[0])
     return ordered
@@ -154,7 +194,7 @@ def _check_reachable(space: Space, file: YamlFile) -> None:
         tried = list(islice(space.combinations(names), TRIED))
         if len(tried) < TRIED and not any(space.in_play(name, chosen) for chosen in tried):
             text = "these conditions never hold together, so they exclude everything"
-            file.problem(("settings", name, "when"), text)
+            file.problem((*_place(name), "when"), text)
 
 
 def _deciding(space: Space, name: str) -> set[str]:

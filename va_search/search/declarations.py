@@ -1,19 +1,12 @@
-"""Declarations of a search space: its header (how it is searched), and the forms of its settings.
+"""Declarations of the settings of a search space.
 
-    sampler: tpe                 grid | random | tpe
-    sampler_seed: 0
-    objective: score             score | valence | arousal | both | ensemble: what is maximised
-    budget: {trials: 24, hours: 0.5, no_improvement: 10}      trials are rounded up to whole configurations
-    seeds: [0, 1]                each configuration is trained once per seed and fold
-    folds: [official]            official; numbers of the store's folds, or all; train_val_mix (none to validate)
-    early_stopping: {grace_epochs: 5, reduction_factor: 3}      ASHA; leave it out for none
-    settings:
-      features: all              forms of their own: features.py
-      epochs: 20                                  fixed
-      encoder: {choice: [gru, transformer]}       one of several
-      layers: {int: [1, 3], step: 1, log: false}  whole numbers, both ends included
-      learning_rate: {float: [1e-4, 3e-3], log: true}
-      hidden_size: {value: 64, when: {encoder: [lstm, gru]}}    fixed, and only for some encoders
+    features: all              forms of their own: features.py
+    epochs: 20                                  fixed
+    encoder: {choice: [gru, transformer]}       one of several
+    layers: {int: [1, 3], step: 1, log: false}  whole numbers, both ends included
+    learning_rate: {float: [1e-4, 3e-3], log: true}
+    hidden_size: {value: 64, when: {encoder: [lstm, gru]}}    fixed, and only for some encoders
+    loss_weights: {liking: {choice: [0.5, 1]}}  of targets beside valence and arousal, each as above
 
 `when` goes with every form: the setting is in play only when each setting named there is in play
 and has one of the values given; otherwise it takes its default."""
@@ -24,13 +17,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
-from typing import Annotated, Any, Literal, Self, Union, get_origin
+from typing import Annotated, Any, Union, get_origin
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag
 from pydantic.fields import FieldInfo
 
-from va_search.data.folds import folds_command
-from va_search.data.store import MIX, OFFICIAL, Store
 from va_search.document import StrictModel, YamlFile
 from va_search.document.words import (
     WORDS,
@@ -42,137 +33,14 @@ from va_search.document.words import (
 )
 from va_search.errors import unknown_name
 from va_search.search.domains import Choice, Domain, FloatRange, IntRange, same
-from va_search.trial_settings import TrialSettings, setting_field
-
-ALL = "all"
-Count = Annotated[int, Field(ge=1)]
+from va_search.search.space_header import Count
+from va_search.trial_settings import WEIGHTS, TrialSettings, setting_field
 
 ELSEWHERE = {"seed": "seeds", "fold": "folds"}
 """Settings of a trial that a space gives at its top level, and under which name."""
 
-KNOWN = sorted(set(TrialSettings.model_fields) - set(ELSEWHERE))
+KNOWN = sorted({*TrialSettings.model_fields, WEIGHTS} - set(ELSEWHERE))
 """The settings a space may name."""
-
-
-# -- how it is searched
-
-
-class Budget(StrictModel):
-    """Bounds of a study: so many trials (one configuration, seed and fold each), so many hours, so
-    many trials in a row without a better objective. None: no bound."""
-
-    trials: Count | None = None
-    hours: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    no_improvement: Count | None = None
-
-
-class EarlyStopping(StrictModel):
-    """ASHA: after `grace_epochs`, and again each `reduction_factor` times as late, the best trial
-    in every `reduction_factor` goes on."""
-
-    grace_epochs: Count = 5
-    reduction_factor: Annotated[int, Field(ge=2)] = 3
-
-
-class SpaceHeader(StrictModel):
-    """The keys of a search space; its `settings` are read one by one."""
-
-    sampler: Annotated[
-        Literal["grid", "random", "tpe"],
-        Field(
-            description="grid (every configuration), random or tpe (learns from finished trials)"
-        ),
-    ]
-    sampler_seed: Annotated[int, Field(ge=0)] = 0
-    objective: Literal["score", "valence", "arousal", "both", "ensemble"] = "score"
-    budget: Budget = Budget()
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]  # noqa: RUF012
-    folds: Annotated[list[int | str], Field(min_length=1)] = ["official"]  # noqa: RUF012
-    early_stopping: EarlyStopping | None = None
-    settings: Annotated[
-        dict[str, Any], Field(description="what may vary, such as settings: {features: all}")
-    ]
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        for name, values in (("seeds", self.seeds), ("folds", self.folds)):
-            if len(set(values)) < len(values):
-                raise ValueError(f"`{name}` {values}: one is given twice; keep one")
-        needs_scores = {
-            "sampler tpe": self.sampler == "tpe",
-            "`early_stopping`": self.early_stopping is not None,
-            "`budget.no_improvement`": self.budget.no_improvement is not None,
-        }
-        if MIX in self.folds and any(needs_scores.values()):
-            reader = next(name for name, needs in needs_scores.items() if needs)
-            raise ValueError(
-                f"fold {MIX} has no validation scores, which {reader} goes by: take sampler grid or random without "
-                f"`early_stopping` and `no_improvement`, or give {MIX} a space of its own"
-            )
-        if self.objective == "ensemble" and self.sampler != "tpe":
-            raise ValueError(
-                f"objective ensemble tells the sampler what trials add, but {self.sampler} learns nothing"
-            )
-        if self.sampler != "grid" and self.budget.trials is None:
-            raise ValueError(
-                f"`budget.trials` must be given for sampler {self.sampler}, which never ends by itself; for a bound in "
-                "hours alone give a large number"
-            )
-        return self
-
-
-def read_header(file: YamlFile, store: Store) -> SpaceHeader | None:
-    """Read the header of a space; None when there are problems, which then are noted."""
-    noted = len(file.problems)
-    document = dict(file.data)
-    if isinstance(document.get("folds"), str):
-        document["folds"] = _named_folds(document["folds"], store, file)
-    header: SpaceHeader | None = file.checked(SpaceHeader, document)
-    if header is None:
-        return None
-
-    # Folds are names to the model; which there are only the store knows.
-    for index, fold in enumerate(header.folds):
-        _check_fold(fold, store, ("folds", index), file)
-    # The official split by its number would be the same training once more.
-    number = store.official_fold
-    if number in header.folds and OFFICIAL in header.folds:
-        sentence = f"fold {number} of {store.path} is the official split, which is given too"
-        file.problem(("folds",), sentence)
-    folds = [OFFICIAL if fold == number else fold for fold in header.folds]
-    if len(file.problems) > noted:
-        return None
-    return header.model_copy(update={"folds": folds})
-
-
-def _named_folds(name: str, store: Store, file: YamlFile) -> list[int | str]:
-    """The folds that one word stands for: `all` are the store's, by number."""
-    if name != ALL:
-        expected = f"{ALL}, or a list such as [{OFFICIAL}]"
-        file.problem(("folds",), expected_found(expected, name))
-    elif not store.fold_numbers:
-        command = folds_command(store)
-        advice = f"; make some: {command}" if command else ""
-        file.problem(("folds",), f"{store.place} has no folds{advice}")
-    return [*store.fold_numbers] or [OFFICIAL]
-
-
-def _check_fold(key: int | str, store: Store, place: Place, file: YamlFile) -> None:
-    keys = [*store.fold_keys, MIX]
-    if key not in keys:
-        unknown = unknown_name("fold", key, map(str, keys))
-        file.problem(place, f"{unknown} in {store.path}")
-        return
-    fold = store.fold(key)
-    parts = {"training": fold.train, "validation": fold.validation}
-    if key == MIX:
-        parts = {"training": fold.train, "test": fold.test}
-    for part, recordings in parts.items():
-        if not recordings:
-            file.problem(place, f"fold {key!r} of {store.path} has no {part} recordings")
-
-
-# -- what a setting may be
 
 
 class Form(StrictModel):
