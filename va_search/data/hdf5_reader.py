@@ -22,8 +22,8 @@ from va_search.data.bundles import (
     BundleReader,
     NamedArray,
     chosen,
-    upright,
 )
+from va_search.data.mat_reader import upright
 from va_search.data.problems import PROBLEMS_OF_A_FILE, near_name, shortened
 from va_search.errors import InputError
 

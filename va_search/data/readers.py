@@ -22,10 +22,11 @@ import numpy as np
 from va_search.data.arff_reader import ArffReader
 from va_search.data.array_readers import ArrowReader, NpyReader, ParquetReader
 from va_search.data.arrays import Flags, Floats, Indexes, Values
-from va_search.data.bundles import BundleReader, MatReader, NpzReader, split_member
+from va_search.data.bundles import BundleReader, NpzReader, split_member
 from va_search.data.csv_reader import CsvReader, csv_rows, number_in
 from va_search.data.eaf_reader import EafReader
 from va_search.data.hdf5_reader import Hdf5Reader
+from va_search.data.mat_reader import MatReader
 from va_search.data.problems import (
     PROBLEMS_OF_A_FILE,
     and_more,
