@@ -193,7 +193,8 @@ class BundleReader(RowReader, ABC):
             raise
         except Exception as error:  # damaged files make these libraries raise all there is
             raise self._unreadable(path, error) from error
-        if len(bundle.arrays) == 1 and len(bundle.arrays[0].columns) > 1:
+        is_matrix = [array.dims == 2 and array.shape[-1] > 1 for array in bundle.arrays]
+        if is_matrix == [True]:
             (array,) = bundle.arrays
             nameless = NamedArray("", array.shape, array.dtype, array.read)
             return Bundle([nameless], bundle.several, bundle.others)
