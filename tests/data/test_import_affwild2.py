@@ -3,19 +3,23 @@ one video."""
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from formats import WRITERS
 from hypothesis import given
 from hypothesis import strategies as st
 
 from va_search.data.affwild2 import import_affwild2
 from va_search.data.affwild2_sources import video_of
 from va_search.data.frame_names import nearest
+from va_search.data.readers import suffix_of
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.files import read_json
@@ -336,11 +340,11 @@ def test_bad_feature_files(places: dict[str, Any], content: str, message: str) -
 def test_pickled_and_misshapen_arrays_are_refused(places: dict[str, Any]) -> None:
     face = places["visual"] / "face"
     np.save(face / "video2.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    np.save(face / "5-30.npy", np.zeros((7, 1, 3)))
+    np.save(face / "5-30.npy", np.zeros((7, 2, 3)))
     (face / "video2_left.npy").write_bytes(b"\x93NUMPY\x01")
     found = refused(places)
     assert "video2.npy: not a .npy array of numbers" in found
-    assert "5-30.npy: shape (7, 1, 3)" in found
+    assert "5-30.npy: shape (7, 2, 3)" in found
     assert "video2_left.npy: not a .npy array of numbers" in found
 
 
@@ -608,11 +612,50 @@ def test_an_array_whose_rows_and_columns_changed_places(places: dict[str, Any]) 
     )
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "array.npz",
+        "squeezed.npy",
+        "recording.h5",
+        "frames.hdf5",
+        "matrix.mat",
+        "packed.csv.gz",
+        "open.arff",
+    ],
+)
+def test_features_of_every_format_are_laid_on_the_same_frames(
+    places: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    if name.endswith(("h5", "hdf5")):
+        pytest.importorskip("h5py", reason="needs h5py: pip install h5py")
+    plain = import_affwild2(**places)
+    for file in sorted((places["visual"] / "face").iterdir()):
+        table = pd.DataFrame(np.load(file).astype(np.float64), columns=["a", "b", "c"])
+        file.unlink()
+        WRITERS[name](table, file.with_name(file.stem + suffix_of(name)))
+    store = import_affwild2(**(places | {"to": tmp_path / "other"}))
+    for recording in plain.recordings:
+        assert numbers(store, recording.name) == numbers(plain, recording.name)
+
+
+def test_frames_without_a_dataset_in_hdf5_have_no_face(places: dict[str, Any]) -> None:
+    h5py = pytest.importorskip("h5py", reason="needs h5py: pip install h5py")
+    file = places["visual"] / "face" / "video2.npy"
+    values = np.load(file)
+    file.unlink()
+    with h5py.File(file.with_suffix(".h5"), "w") as root:
+        for frame in (9, 1, 2, 4):
+            root[f"video2/{frame:05d}"] = values[frame - 1]
+    store = import_affwild2(**places)
+    assert numbers(store, "video2") == [1, 2, 2, 4, 4, 4, 9, 9, 9]
+
+
 def test_what_lies_there_in_place_of_a_feature_file_is_named(places: dict[str, Any]) -> None:
     face, voice = places["visual"] / "face", places["audio"] / "voice"
-    np.savez(face / "video2.npz", densenet=features("video2", "face"))
-    (face / "video2_left.h5").write_bytes(b"\x89HDF")
-    (face / "5-30.csv.gz").write_bytes(b"\x1f\x8b")
+    (face / "video2.pkl").write_bytes(pickle.dumps(features("video2", "face")))
+    (face / "video2_left.pt").write_bytes(b"PK")
+    (face / "5-30.txt.xz").write_bytes(b"\xfd7z")
     (face / "10-60-1280x720.CSV").write_text("a,b,c\n")
     (voice / "Video2.npy").write_bytes((voice / "video2.npy").read_bytes())
     (voice / "5-030.npy").write_bytes((voice / "5-30.npy").read_bytes())
@@ -627,21 +670,20 @@ def test_what_lies_there_in_place_of_a_feature_file_is_named(places: dict[str, A
         file.unlink()
     found = refused(places)
     for said in (
-        "video2.npz is there, allowed: .npy, .csv, .parquet", "video2_left.h5 is there", "5-30.csv.gz is there",
+        "video2.pkl is there, allowed: .npy, .csv, ", "video2_left.pt is there", "5-30.txt.xz is there",
         "10-60-1280x720.CSV is there", "Video2.npy is there: is it meant?", "5-030.npy is there: is it meant?",
-        "np.save('video2.npy', np.load('video2.npz')['densenet'])", "h5py.File('video2_left.h5')",
-        "gunzip -k 5-30.csv.gz",
+        "np.save('video2.npy', np.asarray(pandas.read_pickle('video2.pkl')))", "torch.load('video2_left.pt'",
         "mv 10-60-1280x720.CSV 10-60-1280x720.csv",
     ):  # fmt: skip
         assert said in found, found
-    work = {"np": np}
+    work = {"np": np, "pandas": pd}
     import os
 
     before = Path.cwd()
     os.chdir(face)
     try:
         exec(
-            "np.save('video2.npy', np.load('video2.npz')['densenet'])", work
+            "np.save('video2.npy', np.asarray(pandas.read_pickle('video2.pkl')))", work
         )  # the advice works on this very file
     finally:
         os.chdir(before)

@@ -139,7 +139,7 @@ def test_parquet_reads_as_csv_does(source: Path, tmp_path: Path) -> None:
     file = source / "recordings" / "a.csv"
     table = pyarrow.csv.read_csv(file)
     pa.parquet.write_table(table, file.with_suffix(".parquet"))
-    assert "there are both; keep one" in problems(source, tmp_path / "both")
+    assert "there are a.csv and a.parquet; keep one" in problems(source, tmp_path / "both")
     file.unlink()
     of_parquet = import_table(source, tmp_path / "parquet")
     assert of_parquet.hashes == of_csv.hashes
@@ -284,11 +284,11 @@ def test_bad_dataset(source: Path, old: str, new: str, message: str) -> None:
     ("line", "message"),
     [
         ("a,s1,clip,0,train,8", "recordings.csv:5: recording 'a' is in line 2 already"),
-        ("d,s1,clip,0,train,8", "recordings.csv:5: recording 'd': expected d.csv or d.parquet in"),
         (
-            "../c,s1,clip,0,train,8",
-            "recordings.csv:5: recording '../c' can't be used as a file name",
+            "d,s1,clip,0,train,8",
+            "recordings.csv:5: recording 'd': expected d.csv (or .csv, .parquet,",
         ),
+        ("../c,s1,clip,0,train,8", "recordings.csv:5: recording '../c': expected ../c.csv (or"),
         (",s1,clip,0,train,8", "recordings.csv:5: recording is empty"),
         ("x,s1,clip,first,train,8", "recordings.csv:5: fold 'first', expected a whole number"),
         (
@@ -633,11 +633,23 @@ def test_line_ends_of_all_systems_are_fine(source: Path, tmp_path: Path, line_en
     assert import_table(source, tmp_path / "other").feature_sets == plain.feature_sets
 
 
-def test_decimal_commas_are_named(source: Path) -> None:
+def test_decimal_commas_are_read_and_told(source: Path, tmp_path: Path) -> None:
+    plain = import_table(source, tmp_path / "plain")
     file = source / "recordings" / "a.csv"
     file.write_text(file.read_text().replace(",", ";").replace(".", ","))
+    store = import_table(source, tmp_path / "other")
+    assert store.hashes == plain.hashes
+    warnings = read_json(tmp_path / "other" / "manifest.json")["warnings"]
+    assert "numbers have a decimal comma in 1 of 3 recordings" in warnings
+
+
+def test_decimal_commas_beside_points_are_named(source: Path) -> None:
+    file = source / "recordings" / "a.csv"
+    lines = file.read_text().replace(",", ";").splitlines()
+    lines[3] = lines[3].replace(".", ",")
+    file.write_text("\n".join(lines) + "\n")
     assert re.search(
-        r"a\.csv:2: column 'rate': '-?\d,\d+' is not a number \(and 7 more\); a decimal comma\?",
+        r"a\.csv:4: column 'rate': '-?\d,\d+' is not a number; a decimal comma\? Write all numbers",
         problems(source),
     )
 
@@ -718,10 +730,10 @@ def test_files_under_a_like_name_are_named(
 
 
 def test_a_file_of_another_format_is_named(source: Path) -> None:
-    (source / "recordings" / "d.h5").write_bytes(b"x")
+    (source / "recordings" / "d.xlsx").write_bytes(b"x")
     (source / "recordings.csv").write_text("recording,subject,split\nd,s1,train\n")
     assert (
-        "there is none; d.h5 is there, which is not read: write it as CSV or Parquet"
+        "there is none; d.xlsx is there, which is not read: write it as CSV or Parquet"
         in problems(source)
     )
 
@@ -771,7 +783,7 @@ def test_everything_wrong_with_a_first_folder_is_reported_at_once(source: Path) 
         "recording 'b': split 'val', allowed: train, validation, test; did you mean 'validation'?"
         in found
     )
-    assert "recordings.csv:4: recording 'x': expected x.csv or x.parquet" in found
+    assert "recordings.csv:4: recording 'x': expected x.csv (or .csv, .parquet," in found
     (source / "dataset.yaml").unlink()
     (source / "recordings.csv").unlink()
     found = problems(source)

@@ -19,7 +19,7 @@ from va_search.data.draft import Source, check_sources
 from va_search.data.frame_names import recording_name
 from va_search.data.nearby import Nearby, plain
 from va_search.data.problems import and_more, not_used, refuse, shortened
-from va_search.data.readers import ALL_SUFFIXES, read_header, read_texts
+from va_search.data.readers import ALL_SUFFIXES, USUAL_SUFFIXES, read_header, read_texts
 from va_search.errors import InputError, counted, nearest_name
 from va_search.files import checked_name
 
@@ -184,7 +184,7 @@ def _feature_files(
         if not files:
             problems.append(
                 f"recording {name!r}: missing from feature set {feature_set!r}: no "
-                f"{' or '.join(stems)} with {', '.join(ALL_SUFFIXES)} in {folder}"
+                f"{' or '.join(stems)} with {', '.join(USUAL_SUFFIXES)} in {folder}"
                 f"{folders[feature_set].instead_of(stems)}"
             )
         elif len(files) > 1:

@@ -1,4 +1,4 @@
-"""Parquet and .npy files.
+"""Files of columns and arrays without lines: Parquet, Arrow IPC (Feather) and .npy.
 
 Conventions: rows count from 1 in messages. Nothing pickled is ever loaded."""
 
@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import tokenize
 import zipfile
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet
 
-from va_search.data.arrays import Floats, Values, add_rows, allocate, values_of
+from va_search.data.arrays import Floats, Values, add_rows, allocate, squeezed, values_of
 from va_search.data.problems import PROBLEMS_OF_A_FILE, first_few
 from va_search.errors import InputError
 from va_search.files import check_regular
@@ -26,14 +30,16 @@ UNREADABLE_ARRAY = (
     SyntaxError,
     TypeError,
     OverflowError,
+    MemoryError,
     tokenize.TokenError,
     zipfile.BadZipFile,
 )
 """What NumPy raises for files that hold no array: damaged headers, and archives under the name of
 an array."""
+UNREADABLE_ARROW = (pa.ArrowException, OSError, ValueError, UnicodeDecodeError, MemoryError)
 
 
-class _RowReader:
+class RowReader:
     """What files without lines have in common: a position is a row, and no row can be empty."""
 
     def position(self, file: Path, row: int) -> str:
@@ -49,78 +55,161 @@ class _RowReader:
         return ()
 
 
-class ParquetReader(_RowReader):
-    """Parquet files."""
+class ColumnReader(RowReader, ABC):
+    """Formats of Arrow's columns. `kind` is the format in words."""
 
-    suffix = ".parquet"
     has_names = True
+    kind: str
+
+    @abstractmethod
+    def open(self, file: Path) -> Any:
+        """A context with `schema`, `rows` and `batches`; see `_Columns`."""
 
     def header(self, file: Path) -> list[str]:
         """Names of the columns."""
-        return list(self._schema(file).names)
+        with self._opened(file) as source:
+            return list(source.schema.names)
 
     def numbers(self, file: Path, columns: Sequence[str]) -> Floats:
         """(rows, len(columns)), NaN for missing values; InputError for columns of another type."""
-        schema = self._schema(file)
-        problems = []
-        for name in columns:
-            kind = schema.field(name).type
-            types = pa.types
-            if types.is_temporal(kind):
-                hint = "; write seconds from the recording's start"
-                problems.append(f"{file}: column {name!r} holds {kind}, expected numbers{hint}")
-            elif not (types.is_floating(kind) or types.is_integer(kind) or types.is_null(kind)):
-                problems.append(f"{file}: column {name!r} holds {kind}, expected numbers")
-        if problems:
-            raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
-        try:
-            with pyarrow.parquet.ParquetFile(file) as source:
-                numbers = allocate(file, source.metadata.num_rows, len(columns))
-                # So many rows at a time that memory is that of the result and a block.
-                rows = max(1, VALUES_AT_ONCE // len(columns))
-                filled = 0
-                for batch in source.iter_batches(rows, columns=list(columns), use_threads=False):
-                    arrays = [batch.column(name).cast(pa.float64(), safe=False) for name in columns]
-                    filled = add_rows(numbers, filled, [values_of(column) for column in arrays])
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _cut_short(file, error) from error
+        with self._opened(file) as source:
+            problems = []
+            for name in columns:
+                kind = source.schema.field(name).type
+                if not _is_numeric(kind):
+                    hint = ""
+                    if pa.types.is_temporal(kind):
+                        hint = "; write seconds from the recording's start"
+                    problems.append(f"{file}: column {name!r} holds {kind}, expected numbers{hint}")
+            if problems:
+                raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
+            numbers = allocate(file, source.rows, len(columns))
+            # So many rows at a time that memory is that of the result and a block.
+            rows = max(1, VALUES_AT_ONCE // max(1, len(columns)))
+            filled = 0
+            for batch in source.batches(rows, list(columns)):
+                arrays = [_as_floats(batch.column(name)) for name in columns]
+                filled = add_rows(numbers, filled, [values_of(column) for column in arrays])
         return numbers[:filled]
 
     def strings(self, file: Path, column: str) -> list[str]:
         """Cells of one column as texts without surrounding spaces."""
-        try:
-            table = pyarrow.parquet.read_table(file, columns=[column], use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _cut_short(file, error) from error
-        cells = table.column(column).to_pylist()
-        return ["" if cell is None else str(cell).strip() for cell in cells]
+        texts: list[str] = []
+        with self._opened(file) as source:
+            for batch in source.batches(VALUES_AT_ONCE, [column]):
+                cells = batch.column(column).to_pylist()
+                texts += ["" if cell is None else str(cell).strip() for cell in cells]
+        return texts
 
     def first_cells(self, file: Path, columns: Sequence[str]) -> dict[str, str]:
         """Texts of the first row's cells by column; empty where there is no row."""
-        with pyarrow.parquet.ParquetFile(file) as source:
-            for batch in source.iter_batches(1, columns=list(columns), use_threads=False):
-                return {name: str(batch.column(name)[0].as_py()) for name in columns}
+        with self._opened(file) as source:
+            for batch in source.batches(1, list(columns)):
+                if batch.num_rows:
+                    return {name: str(batch.column(name)[0].as_py()) for name in columns}
         return {}
 
-    def _schema(self, file: Path) -> pa.Schema:
-        check_regular(file, "a Parquet file")
+    @contextmanager
+    def _opened(self, file: Path) -> Iterator[_Columns]:
+        check_regular(file, f"{self.kind} file")
         try:
-            return pyarrow.parquet.read_schema(file)
+            with self.open(file) as source:
+                yield source
         except FileNotFoundError:
             raise InputError(f"{file}: no such file") from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise _cut_short(file, error) from error
+        except UNREADABLE_ARROW as error:
+            raise InputError(f"{file}: not {self.kind} file, or cut short ({error})") from error
 
 
-def _cut_short(file: Path, error: Exception) -> InputError:
-    return InputError(f"{file}: not a Parquet file, or cut short ({error})")
+class _Columns(ABC):
+    """An open file of columns: its schema, number of rows, and blocks of some columns."""
+
+    schema: pa.Schema
+    rows: int
+
+    @abstractmethod
+    def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Blocks of the columns, of about `rows` rows where the format allows to choose."""
 
 
-class NpyReader(_RowReader):
+def _is_numeric(kind: pa.DataType) -> bool:
+    types = pa.types
+    is_number = types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind)
+    return bool(is_number or types.is_boolean(kind) or types.is_null(kind))
+
+
+def _as_floats(column: pa.Array) -> pa.Array:
+    if pa.types.is_boolean(column.type):
+        column = column.cast(pa.int8())
+    return column.cast(pa.float64(), safe=False)
+
+
+class ParquetReader(ColumnReader):
+    """Parquet files."""
+
+    suffixes: tuple[str, ...] = (".parquet", ".pq")
+    kind = "a Parquet"
+
+    @contextmanager
+    def open(self, file: Path) -> Iterator[_Columns]:
+        """The open file."""
+        with pyarrow.parquet.ParquetFile(file) as source:
+            yield _ParquetColumns(source)
+
+
+class _ParquetColumns(_Columns):
+    def __init__(self, source: pyarrow.parquet.ParquetFile) -> None:
+        self._source = source
+        self.schema = source.schema_arrow
+        self.rows = source.metadata.num_rows
+
+    def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """Blocks of `rows` rows."""
+        yield from self._source.iter_batches(rows, columns=columns, use_threads=False)
+
+
+class ArrowReader(ColumnReader):
+    """Arrow IPC files and streams, which Feather files are."""
+
+    suffixes: tuple[str, ...] = (".arrow", ".feather", ".ipc")
+    kind = "an Arrow"
+
+    @contextmanager
+    def open(self, file: Path) -> Iterator[_Columns]:
+        """The open file, mapped into memory."""
+        with pa.memory_map(str(file)) as content:
+            if content.size() >= 6 and content.read(6) == b"ARROW1":
+                content.seek(0)
+                reader = pyarrow.ipc.open_file(content)
+                blocks = [reader.get_batch(index) for index in range(reader.num_record_batches)]
+            else:
+                content.seek(0)
+                stream = pyarrow.ipc.open_stream(content)
+                reader, blocks = stream, list(stream)
+            yield _ArrowColumns(reader.schema, blocks)
+
+
+class _ArrowColumns(_Columns):
+    def __init__(self, schema: pa.Schema, blocks: list[pa.RecordBatch]) -> None:
+        self._blocks = blocks
+        self.schema = schema
+        self.rows = sum(block.num_rows for block in blocks)
+
+    def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        """The file's own blocks, cut into `rows` rows."""
+        for block in self._blocks:
+            chosen = block.select(columns)
+            # A damaged file may promise more values than it has.
+            chosen.validate(full=True)
+            for start in range(0, chosen.num_rows, rows):
+                yield chosen.slice(start, rows)
+
+
+class NpyReader(RowReader):
     """.npy files of numbers, mapped from the disk; their columns are called by their numbers from
     0."""
 
-    suffix = ".npy"
+    suffixes: tuple[str, ...] = (".npy",)
     has_names = False
 
     def header(self, file: Path) -> list[str]:
@@ -144,18 +233,34 @@ class NpyReader(_RowReader):
         row = self.numbers(file, columns)[0].tolist()
         return dict(zip(columns, map(str, row), strict=True))
 
+    def remarks(self, file: Path) -> tuple[str, ...]:
+        """A remark where an axis of length 1 was left out."""
+        shape = self._mapped(file).shape
+        return (SQUEEZED,) if len(shape) == 3 else ()
+
     def _open(self, file: Path) -> Values:
+        array = self._mapped(file)
+        content = f"shape {array.shape}, {array.dtype}"
+        values = squeezed(array)
+        if values.ndim == 2 and array.dtype.kind in "fiu" and 0 not in array.shape:
+            return values
+        raise InputError(
+            f"{file}: {content}; expected numbers of shape (frames, dim), neither of them 0"
+        )
+
+    def _mapped(self, file: Path) -> Values:
         check_regular(file, "a .npy file")
         try:
             array = np.load(file, mmap_mode="r", allow_pickle=False)
         except UNREADABLE_ARRAY as error:
             raise InputError(f"{file}: not a .npy array of numbers ({error})") from error
         # np.load opens an archive of arrays too, which is no ndarray.
-        content = "several arrays"
-        if isinstance(array, np.ndarray):
-            if array.ndim == 2 and array.dtype.kind in "fiu" and 0 not in array.shape:
-                return array
-            content = f"shape {array.shape}, {array.dtype}"
-        raise InputError(
-            f"{file}: {content}; expected numbers of shape (frames, dim), neither of them 0"
-        )
+        if not isinstance(array, np.ndarray):
+            raise InputError(
+                f"{file}: several arrays; expected numbers of shape (frames, dim), neither of them "
+                "0; an archive of arrays ends in .npz"
+            )
+        return array
+
+
+SQUEEZED = "arrays of shape (frames, 1, dim) are read as (frames, dim)"

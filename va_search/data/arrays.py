@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -61,3 +62,10 @@ def values_of(column: pa.Array) -> Floats:
     # Arrow keeps a bit per value, least first, beside values that are anything where it is 0.
     missing = np.unpackbits(np.frombuffer(column.buffers()[0], np.uint8), bitorder="little") == 0
     return np.where(missing[column.offset : column.offset + len(column)], np.nan, values)
+
+
+def squeezed(array: NDArray[Any]) -> NDArray[Any]:
+    """(frames, dim) of an array of shape (frames, 1, dim); other shapes as they are."""
+    if array.ndim == 3 and array.shape[1] == 1:
+        return array[:, 0, :]
+    return array

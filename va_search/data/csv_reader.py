@@ -1,13 +1,13 @@
 """Text files of cells: fast when a file is fine, exact about what is wrong when not.
 
-Conventions: cells are separated by commas, semicolons, tabs or `|`: the header decides. A missing
-value (an empty cell, spaces, or a spelling of `EMPTY`) becomes NaN. Decimal commas are refused.
-Every row counts, so an empty line is an error wherever a row follows; empty lines at the end are
-none. Lines count from 1 with the header as line 1."""
+Conventions: cells are separated by commas, semicolons, tabs, `|` or runs of spaces: the header
+decides. A missing value (an empty cell, spaces, or a spelling of `EMPTY`) becomes NaN. Numbers have
+a decimal comma where all of the file's have (text_layout.py). Every row counts, so an empty line is
+an error wherever a row follows; empty lines at the end are none. Lines count from 1 with the header
+as line 1. Names ending in .gz are of compressed files."""
 
 from __future__ import annotations
 
-import csv
 import itertools
 import mmap
 import os
@@ -25,58 +25,66 @@ import pyarrow.csv
 
 from va_search.data.arrays import Floats, add_rows, allocate, values_of
 from va_search.data.problems import PROBLEMS_OF_A_FILE, and_more, first_few
+from va_search.data.text_layout import (
+    DECIMALS,
+    EMPTY,
+    SEPARATORS,
+    SPACES,
+    Layout,
+    csv_layout,
+    open_bytes,
+    open_text,
+)
 from va_search.errors import InputError, counted
-from va_search.files import check_regular
 
-EMPTY = (
-    "", "NaN", "nan", "NAN", "-NaN", "-nan", "NA", "na", "N/A", "n/a", "#N/A", "#NA", "<NA>", "null", "NULL", "Null",
-    "None", "none", "-",
-)  # fmt: skip
-"""Spellings of a missing value: pandas' own, and a dash."""
+__all__ = ["EMPTY", "SEPARATORS", "CsvReader", "csv_rows", "number_in", "separator_of"]
+
 FREQUENT = ("", " ", "NaN", "nan", "NA")
 """What the fast parser knows in a table of more than `FEW_COLUMNS`: each spelling costs it 300
 bytes a column."""
 FEW_COLUMNS = 1_000
-SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'"}
 NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.ASCII | re.IGNORECASE
 )
-DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*|(\d+ days? )?\d\d?:\d\d.*")
 BLOCK_BYTES = (4 << 20, 64 << 20)
 """Least and most bytes parsed at a time; within them, 64 times the header's, so that a block holds
 many rows."""
-ENCODING = "utf-8-sig"
 
 
 class CsvReader:
-    """Files of comma-separated values, and text files under any other ending."""
+    """Files of separated values, and text files under any other ending."""
 
-    suffix = ".csv"
+    suffixes: tuple[str, ...] = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
     has_names = True
+
+    def layout(self, file: Path) -> Layout:
+        """The file's way of writing; InputError for a file that can't be read."""
+        return csv_layout(file)
 
     def header(self, file: Path) -> list[str]:
         """Names of the columns, without surrounding spaces."""
-        return _read_head(file).names
+        return list(self.layout(file).names)
 
     def numbers(self, file: Path, columns: Sequence[str]) -> Floats:
         """(rows, len(columns)), NaN for missing values; InputError for text in a column, ragged or
         empty lines. Memory is that of the result and a block of rows."""
-        head = _read_head(file)
-        file_bytes = file.stat().st_size
-        block = min(max(BLOCK_BYTES[0], 64 * head.bytes), BLOCK_BYTES[1])
-        while True:
-            try:
-                numbers = _parse(file, head, columns, block)
+        layout = self.layout(file)
+        block = min(max(BLOCK_BYTES[0], 64 * layout.bytes), BLOCK_BYTES[1])
+        with open_bytes(file) as handle:
+            file_bytes = handle.seek(0, os.SEEK_END)
+            while True:
+                try:
+                    numbers = _parse(file, handle, layout, columns, block)
+                    break
+                except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
+                    if "straddl" in str(error) and block < file_bytes:  # a row longer than a block
+                        block *= 4
+                        continue
+                # The slow second look: exact about what is wrong, and able to read numbers that
+                # the parser doesn't know.
+                numbers = self._parse_cell_by_cell(file, layout, columns)
                 break
-            except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
-                if "straddl" in str(error) and block < file_bytes:  # a row is longer than a block
-                    block *= 4
-                    continue
-            # The slow second look: exact about what is wrong, and able to read numbers that the
-            # parser doesn't know.
-            numbers = _parse_cell_by_cell(file, head, columns)
-            break
         if np.isnan(numbers).all(axis=1).any():
             # The parser takes an empty line for a row of empty cells.
             problems = self.empty_lines(file)
@@ -85,41 +93,43 @@ class CsvReader:
         return numbers
 
     def strings(self, file: Path, column: str) -> list[str]:
-        """Cells of one column without surrounding spaces."""
-        header = self.header(file)
+        """Cells of one column without surrounding spaces; numbers with a decimal point."""
+        layout = self.layout(file)
         problems = self.empty_lines(file)
         if problems:
             raise InputError(*problems)
-        index = header.index(column)
+        index = layout.names.index(column)
         texts: list[str] = []
         ragged: list[tuple[int, int]] = []
-        for line, cells in csv_rows(file):
-            if len(cells) == len(header):
-                texts.append(cells[index].strip())
+        for line, cells in self.rows(file):
+            if len(cells) == len(layout.names):
+                texts.append(_text(cells[index], layout))
             else:
                 ragged.append((line, len(cells)))
         if ragged:
-            raise InputError(_ragged_problem(file, ragged, len(header)))
+            raise InputError(_ragged_problem(file, ragged, layout))
         return texts
 
     def first_cells(self, file: Path, columns: Sequence[str]) -> dict[str, str]:
         """Texts of the first row's cells by column, without those that the row lacks."""
-        _, cells = next(csv_rows(file), (0, []))
-        row = dict(zip(self.header(file), cells, strict=False))
-        return {name: row[name].strip() for name in columns if name in row}
+        layout = self.layout(file)
+        _, cells = next(self.rows(file), (0, []))
+        row = dict(zip(layout.names, cells, strict=False))
+        return {name: _text(row[name], layout) for name in columns if name in row}
 
     def position(self, file: Path, row: int) -> str:
         """`file:line` of data row `row`, from 0; reads the file where cells may hold line ends."""
-        if not _has_quotes(file):  # then a row is a line
-            return f"{file}:{_read_head(file).lines + row + 1}"
-        for line, _ in itertools.islice(csv_rows(file), row, row + 1):
+        layout = self.layout(file)
+        if not layout.comment and not _has_quotes(file):  # then a row is a line
+            return f"{file}:{layout.lines + row + 1}"
+        for line, _ in itertools.islice(self.rows(file), row, row + 1):
             return f"{file}:{line}"
         return str(file)
 
     def empty_lines(self, file: Path) -> list[str]:
         """A problem where an empty line (or one of spaces) stands before a row: rows behind it
         would shift."""
-        lines = list(itertools.islice(_find_empty_lines(file), 1_000_000))
+        lines = list(itertools.islice(_find_empty_lines(file, self.layout(file)), 1_000_000))
         if not lines:
             return []
         count = and_more(len(lines) - 1)
@@ -129,30 +139,65 @@ class CsvReader:
         ]
 
     def remarks(self, file: Path) -> tuple[str, ...]:
-        """A remark where cells are separated by something else than commas."""
-        separator = separator_of(file)
-        return () if separator == "," else (f"cells are separated by {SEPARATORS[separator]}",)
+        """Remarks on a separator that is no comma, on decimal commas, on logs."""
+        return self.layout(file).remarks
+
+    def rows(self, file: Path) -> Iterator[tuple[int, list[str]]]:
+        """(line, cells) of each row behind the header, without empty lines and comments."""
+        layout = self.layout(file)
+        skips_spaces = layout.separator != "\t" and len(layout.names) > 1
+        with open_text(file) as handle:
+            lines = itertools.islice(handle, layout.lines, None)
+            for line, cells in layout.cells(lines):
+                blank = skips_spaces and len(cells) == 1 and not cells[0].strip()
+                is_comment = layout.comment and cells and cells[0].startswith(layout.comment)
+                if cells and not blank and not is_comment:
+                    yield layout.lines + line, cells
+
+    def _parse_cell_by_cell(self, file: Path, layout: Layout, columns: Sequence[str]) -> Floats:
+        """As `_parse`; InputError naming empty and ragged lines and each column with text."""
+        index_of = {name: index for index, name in enumerate(layout.names)}
+        indexes = [index_of[name] for name in columns]
+        problems = self.empty_lines(file)
+        ragged: list[tuple[int, int]] = []
+        texts: dict[int, tuple[int, str]] = {}  # the first of each column: its line and cell
+        text_counts: Counter[int] = Counter()
+        numbers = array("d")
+        # Problems of all rows are counted, and the first of each kind is told.
+        for line, cells in self.rows(file):
+            if len(cells) != len(layout.names):
+                ragged.append((line, len(cells)))
+                continue
+            for index in indexes:
+                value = _number(cells[index], layout)
+                if value is None:
+                    texts.setdefault(index, (line, cells[index]))
+                    text_counts[index] += 1
+                    value = np.nan
+                numbers.append(value)
+        if ragged:
+            problems.append(_ragged_problem(file, ragged, layout))
+        for index, (line, cell) in sorted(texts.items()):
+            count = and_more(text_counts[index] - 1)
+            problems.append(
+                f"{file}:{line}: column {layout.names[index]!r}: {cell!r} is not a number{count}"
+                f"{_hint(cell, layout)}"
+            )
+        if problems:
+            raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
+        if not numbers:
+            return np.empty((0, len(columns)))
+        return np.frombuffer(numbers, np.float64).reshape(-1, len(columns))
 
 
 def separator_of(file: Path) -> str:
     """The character between the cells, as the header has it; a comma where it has one column."""
-    return _read_head(file).separator
+    return csv_layout(file).separator
 
 
 def csv_rows(file: Path) -> Iterator[tuple[int, list[str]]]:
     """(line, cells) of each row behind the header, without empty lines (see `empty_lines`)."""
-    head = _read_head(file)
-    skips_spaces = head.separator != "\t" and len(head.names) > 1
-    try:
-        with open(file, encoding=ENCODING, newline="") as handle:
-            reader = csv.reader(handle, delimiter=head.separator)
-            next(reader)
-            for cells in reader:
-                blank = skips_spaces and len(cells) == 1 and not cells[0].strip()
-                if cells and not blank:
-                    yield reader.line_num, cells
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(_not_text(file, error)) from error
+    return CsvReader().rows(file)
 
 
 def number_in(cell: str) -> float | None:
@@ -163,88 +208,41 @@ def number_in(cell: str) -> float | None:
     return float(text) if NUMBER.fullmatch(text) else None
 
 
-@dataclass(frozen=True)
-class _Head:
-    """A header: column names, the lines and bytes it takes, and the separator of cells."""
-
-    names: list[str]
-    lines: int
-    bytes: int
-    separator: str
+def _number(cell: str, layout: Layout) -> float | None:
+    """As `number_in`, with the file's decimal sign and spellings of a missing value."""
+    text = cell.strip()
+    if text in layout.missing:
+        return float("nan")
+    return number_in(_text(cell, layout))
 
 
-def _read_head(file: Path) -> _Head:
-    check_regular(file, "a text file of comma-separated values")
-    try:
-        with open(file, encoding=ENCODING, newline="") as handle:
-            line = handle.readline()
-            if not line.strip():
-                if handle.read(1 << 16).strip():
-                    raise InputError(f"{file}:1: empty line before the header; remove it")
-                raise InputError(f"{file}: empty file, expected a header and at least one row")
-            separator = _find_separator(line, list(itertools.islice(handle, 5)))
-            handle.seek(0)
-            reader = csv.reader(handle, delimiter=separator)
-            names = [name.strip() for name in next(reader)]
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file") from None
-    except (UnicodeDecodeError, IsADirectoryError, csv.Error) as error:
-        raise InputError(_not_text(file, error)) from error
-    return _Head(names, reader.line_num, len(line.encode()), separator)
-
-
-def _find_separator(header: str, lines: list[str]) -> str:
-    """The separator that cuts the header into columns; where several do, the one that cuts the rows
-    alike."""
-    # A comma inside of a cell must not win against the separator that all rows agree on.
-    candidates = []
-    for separator in SEPARATORS:
-        columns = _count_cells(header, separator)
-        if columns == 1:
-            continue
-        candidates.append(separator)
-        counts = {_count_cells(line, separator) for line in lines if line.strip()}
-        if counts <= {columns}:
-            return separator
-    return candidates[0] if candidates else ","
-
-
-def _count_cells(line: str, separator: str) -> int:
-    if '"' not in line:
-        return line.count(separator) + 1
-    return len(next(csv.reader([line], delimiter=separator), []))
-
-
-def _not_text(file: Path, error: Exception) -> str:
-    beginning = b""
-    if file.is_file():
-        with open(file, "rb") as handle:
-            beginning = handle.read(2)
-    if beginning in (b"\xff\xfe", b"\xfe\xff"):
-        return f"{file}: not a UTF-8 text file but UTF-16; save it as UTF-8"
-    return f"{file}: not a UTF-8 text file of comma-separated values ({error})"
+def _text(cell: str, layout: Layout) -> str:
+    """A cell without surrounding spaces; a number with a decimal point, whatever the file has."""
+    text = cell.strip()
+    if layout.decimal == "," and DECIMALS[","].fullmatch(text):
+        return text.replace(",", ".")
+    return text
 
 
 def _has_quotes(file: Path) -> bool:
     """True where a quotation mark is in the file: between two of them a cell may hold line ends."""
-    with open(file, "rb") as handle:
+    with open_bytes(file) as handle:
         return any(b'"' in block for block in iter(lambda: handle.read(1 << 20), b""))
 
 
-def _find_empty_lines(file: Path) -> Iterator[int]:
+def _find_empty_lines(file: Path, layout: Layout) -> Iterator[int]:
     """Numbers of the empty lines with a row behind them."""
-    head = _read_head(file)
     if _has_quotes(file):
-        yield from _find_empty_lines_between_quotes(file, head)
+        yield from _find_empty_lines_between_quotes(file, layout)
         return
     # Spaces make an empty line; a tab does not where tabs separate cells.
-    spaces = rb" *" if head.separator == "\t" else rb"[ \t]*"
+    spaces = rb" *" if layout.separator == "\t" else rb"[ \t]*"
     empty = re.compile(rb"(?:\n|\r(?!\n))" + spaces + rb"(?=\r\n|\n|\r)")
     with (
-        open(file, "rb") as handle,
+        open_bytes(file) as handle,
         mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
-        end = _end_of_rows(handle, one_column=len(head.names) == 1)
+        end = _end_of_rows(handle, one_column=len(layout.names) == 1)
         line, counted_to = 1, 0
         # Line ends before each match are counted once, in the order of the file.
         for match in empty.finditer(content, 0, min(end + 1, len(content))):
@@ -256,19 +254,15 @@ def _find_empty_lines(file: Path) -> Iterator[int]:
             yield line + 1
 
 
-def _find_empty_lines_between_quotes(file: Path, head: _Head) -> Iterator[int]:
+def _find_empty_lines_between_quotes(file: Path, layout: Layout) -> Iterator[int]:
     waiting: list[int] = []  # empty lines count only when a row follows
-    try:
-        with open(file, encoding=ENCODING, newline="") as handle:
-            reader = csv.reader(handle, delimiter=head.separator)
-            for cells in reader:
-                if cells and (len(cells) > 1 or cells[0].strip()):
-                    yield from waiting
-                    waiting = []
-                else:
-                    waiting.append(reader.line_num)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(_not_text(file, error)) from error
+    with open_text(file) as handle:
+        for line, cells in layout.cells(handle):
+            if cells and (len(cells) > 1 or cells[0].strip()):
+                yield from waiting
+                waiting = []
+            else:
+                waiting.append(line)
 
 
 def _end_of_rows(handle: BinaryIO, *, one_column: bool) -> int:
@@ -305,34 +299,79 @@ class _LimitedFile:
         self.closed = True
 
 
-def _parse(file: Path, head: _Head, columns: Sequence[str], block: int) -> Floats:
-    """Arrow's parser, block by block into one array; ArrowInvalid where it can't read a cell."""
+@dataclass
+class _AlignedFile:
+    """A file of lines whose cells stand any number of spaces apart, as one that Arrow reads: one
+    space between cells, none at the ends of lines."""
+
+    content: _LimitedFile
+    pending: bytes = b""
+    left_over: bytes = b""
+    closed: bool = False
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes more; empty at the end."""
+        while not self.pending:
+            block = self.content.read(1 << 20)
+            lines = self.left_over + block
+            if block:
+                # The last line may go on in the next block.
+                whole = lines.rfind(b"\n") + 1
+                lines, self.left_over = lines[:whole], lines[whole:]
+            else:
+                self.left_over = b""
+            single = re.sub(rb"  +", b" ", lines)
+            self.pending = re.sub(rb"(?m)^ | (?=\r?$)", b"", single)
+            if not block:
+                break
+        size = len(self.pending) if size < 0 else size
+        result, self.pending = self.pending[:size], self.pending[size:]
+        return result
+
+    def close(self) -> None:
+        """The caller closes the file itself."""
+        self.closed = True
+
+
+def _parse(
+    file: Path, handle: BinaryIO, layout: Layout, columns: Sequence[str], block: int
+) -> Floats:
+    """Arrow's parser, block by block into one array; ArrowInvalid where it can't read a cell.
+    `handle` is of the unpacked `file`."""
     # Spaces around a missing value are part of its spelling for Arrow.
-    spellings: tuple[str, ...] = FREQUENT
+    own = [spelling for spelling in layout.missing if spelling not in EMPTY]
+    spellings: tuple[str, ...] = (*FREQUENT, *own)
     if len(columns) <= FEW_COLUMNS:
         spaces = [" " * count for count in range(1, 9)]
-        spellings = (*EMPTY, *spaces, *(" " + spelling for spelling in EMPTY if spelling))
+        spaced = [" " + spelling for spelling in layout.missing if spelling]
+        spellings = (*layout.missing, *spaces, *spaced)
     convert = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(columns, pa.float64()),
         include_columns=list(columns),
         null_values=list(spellings),
+        decimal_point=layout.decimal,
     )
     read = pyarrow.csv.ReadOptions(
-        use_threads=False, column_names=head.names, skip_rows=head.lines, block_size=block
+        use_threads=False, column_names=layout.names, skip_rows=layout.lines, block_size=block
     )
-    parse = pyarrow.csv.ParseOptions(delimiter=head.separator, ignore_empty_lines=False)
+    parse = pyarrow.csv.ParseOptions(
+        delimiter=layout.separator,
+        quote_char=layout.quote,
+        ignore_empty_lines=layout.comment != "",
+    )
     # The size is known before parsing: blocks are copied into one array, which is never grown.
-    with open(file, "rb") as handle:
-        end = _end_of_rows(handle, one_column=len(head.names) == 1)
-        # The header's own line end makes up for the last row's.
-        numbers = allocate(file, _count_line_ends(handle, end), len(columns))
-        if len(numbers) == 0:
-            return numbers
-        handle.seek(0)
-        source = pa.PythonFile(_LimitedFile(handle, end), mode="r")
-        filled = 0
-        for batch in pyarrow.csv.open_csv(source, read, parse, convert):
-            filled = add_rows(numbers, filled, [values_of(column) for column in batch.columns])
+    end = _end_of_rows(handle, one_column=len(layout.names) == 1)
+    # The header's own line end makes up for the last row's.
+    numbers = allocate(file, _count_line_ends(handle, end), len(columns))
+    if len(numbers) == 0:
+        return numbers
+    handle.seek(0)
+    limited = _LimitedFile(handle, end)
+    aligned = _AlignedFile(limited) if layout.separator == SPACES else limited
+    source = pa.PythonFile(aligned, mode="r")
+    filled = 0
+    for batch in pyarrow.csv.open_csv(source, read, parse, convert):
+        filled = add_rows(numbers, filled, [values_of(column) for column in batch.columns])
     return numbers[:filled]
 
 
@@ -346,57 +385,25 @@ def _count_line_ends(handle: BinaryIO, end: int) -> int:
     return count
 
 
-def _parse_cell_by_cell(file: Path, head: _Head, columns: Sequence[str]) -> Floats:
-    """As `_parse`; InputError naming empty and ragged lines and each column with text."""
-    index_of = {name: index for index, name in enumerate(head.names)}
-    indexes = [index_of[name] for name in columns]
-    problems = CsvReader().empty_lines(file)
-    ragged: list[tuple[int, int]] = []
-    texts: dict[int, tuple[int, str]] = {}  # the first of each column: its line and cell
-    text_counts: Counter[int] = Counter()
-    numbers = array("d")
-    # Problems of all rows are counted, and the first of each kind is told.
-    for line, cells in csv_rows(file):
-        if len(cells) != len(head.names):
-            ragged.append((line, len(cells)))
-            continue
-        for index in indexes:
-            value = number_in(cells[index])
-            if value is None:
-                texts.setdefault(index, (line, cells[index]))
-                text_counts[index] += 1
-                value = np.nan
-            numbers.append(value)
-    if ragged:
-        problems.append(_ragged_problem(file, ragged, len(head.names)))
-    for index, (line, cell) in sorted(texts.items()):
-        count = and_more(text_counts[index] - 1)
-        problems.append(
-            f"{file}:{line}: column {head.names[index]!r}: {cell!r} is not a number{count}"
-            f"{_hint(cell)}"
-        )
-    if problems:
-        raise InputError(*first_few(problems, PROBLEMS_OF_A_FILE))
-    if not numbers:
-        return np.empty((0, len(columns)))
-    return np.frombuffer(numbers, np.float64).reshape(-1, len(columns))
-
-
-def _ragged_problem(file: Path, ragged: list[tuple[int, int]], expected: int) -> str:
+def _ragged_problem(file: Path, ragged: list[tuple[int, int]], layout: Layout) -> str:
     line, count = ragged[0]
+    expected = len(layout.names)
     hint = ""
-    if count == 2 * expected and separator_of(file) == ",":
-        hint = "; numbers with a decimal comma? Write them with a point"
+    if count == 2 * expected and layout.separator == ",":
+        hint = "; numbers with a decimal comma? Write them with a point, or put `;` between cells"
     return (
         f"{file}:{line}: {counted(count, 'cell')}, expected {expected} as in the header"
         f"{and_more(len(ragged) - 1)}{hint}"
     )
 
 
-def _hint(cell: str) -> str:
+def _hint(cell: str, layout: Layout) -> str:
     text = cell.strip()
-    if DECIMAL_COMMA.fullmatch(text):
-        return "; a decimal comma? Write numbers with a point"
+    other = "." if layout.decimal == "," else ","
+    if DECIMALS[other].fullmatch(text):
+        if other == ",":
+            return "; a decimal comma? Write all numbers of a file alike"
+        return "; other numbers of this file have a decimal comma: write all alike"
     if DATE.fullmatch(text):
         return "; a date or a time of day? Write seconds from the recording's start"
     return ""

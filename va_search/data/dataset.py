@@ -25,10 +25,16 @@ from va_search.data.draft import Source, check_sources
 from va_search.data.frame_names import MEDIA
 from va_search.data.nearby import plain
 from va_search.data.problems import NAMES_COMPARED, PROBLEMS_OF_A_FILE, listed, unknown_column
-from va_search.data.readers import TABLE_SUFFIXES, read_header, read_texts
+from va_search.data.readers import (
+    TABLE_SUFFIXES,
+    USUAL_SUFFIXES,
+    read_header,
+    read_texts,
+    suffix_of,
+)
 from va_search.document import StrictModel, read_document
 from va_search.errors import InputError, counted, nearest_name
-from va_search.files import checked_name
+from va_search.files import checked_name, file_name_of
 from va_search.metrics import DIMENSIONS
 
 REQUIRED = ("recording", "subject", "split")
@@ -268,11 +274,13 @@ class Folder:
     @property
     def tables(self) -> list[str]:
         """Names of the files that may be recordings, sorted."""
-        return [name for name in sorted(self.names) if Path(name).suffix in TABLE_SUFFIXES]
+        return [name for name in sorted(self.names) if suffix_of(name) in TABLE_SUFFIXES]
 
     def files(self, name: str) -> list[str]:
         """Names of the files of a recording of this name."""
-        return [name + suffix for suffix in TABLE_SUFFIXES if name + suffix in self.names]
+        stems = dict.fromkeys((name, file_name_of(name)))
+        candidates = [stem + suffix for stem in stems for suffix in TABLE_SUFFIXES]
+        return [file for file in candidates if file in self.names]
 
 
 def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
@@ -293,7 +301,7 @@ def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> 
     file = Path()
     try:
         if name:
-            file = _file_of(folder, checked_name(name, "recording"))
+            file = _file_of(folder, name)
     except InputError as error:
         problems += error.problems
     fold = _whole(row, "fold", problems)
@@ -318,11 +326,13 @@ def _file_of(folder: Folder, name: str) -> Path:
     files = folder.files(name)
     if len(files) == 1:
         return folder.path / files[0]
-    names = " or ".join(name + suffix for suffix in TABLE_SUFFIXES)
-    problem = "there are both; keep one"
+    formats = ", ".join(suffix for suffix in USUAL_SUFFIXES if suffix in TABLE_SUFFIXES)
+    problem = f"there are {' and '.join(files)}; keep one"
     if not files:
         problem = f"there is none{_like_named(folder, name)}"
-    raise InputError(f"recording {name!r}: expected {names} in {folder.path}, {problem}")
+    raise InputError(
+        f"recording {name!r}: expected {name}.csv (or {formats}) in {folder.path}, {problem}"
+    )
 
 
 def _like_named(folder: Folder, name: str) -> str:

@@ -18,8 +18,11 @@ NAMES_COMPARED = 2_000
 """More known names than these are not searched for one that is alike: that takes seconds."""
 FILES_SHOWN = 4
 """Files named in a problem that several have."""
-POSITION = re.compile(r".+?\.(csv|parquet|txt|npy)(:\d+| row \d+)?: ")
-"""The beginning of a problem: a file, and its line or row."""
+POSITION = re.compile(
+    r".+?\.(csv|tsv|txt|arff|parquet|pq|arrow|feather|ipc|npy|npz|mat|h5|hdf5?|eaf)(\.gz)?(/[^:]+?)?"
+    r"(:\d+| row \d+| at \d+ ms)?: "
+)
+"""The beginning of a problem: a file, perhaps a name in it, and its line or row."""
 
 
 def refuse(problems: list[str]) -> None:

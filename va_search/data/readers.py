@@ -19,9 +19,14 @@ from typing import Protocol
 
 import numpy as np
 
-from va_search.data.array_readers import NpyReader, ParquetReader
-from va_search.data.arrays import Flags, Floats, Values
+from va_search.data.arff_reader import ArffReader
+from va_search.data.array_readers import ArrowReader, NpyReader, ParquetReader
+from va_search.data.arrays import Flags, Floats, Indexes, Values
+from va_search.data.bundles import BundleReader, NpzReader, split_member
 from va_search.data.csv_reader import CsvReader, csv_rows, number_in
+from va_search.data.eaf_reader import EafReader
+from va_search.data.hdf5_reader import Hdf5Reader
+from va_search.data.mat_reader import MatReader
 from va_search.data.problems import (
     PROBLEMS_OF_A_FILE,
     and_more,
@@ -33,9 +38,10 @@ from va_search.errors import InputError, counted
 
 
 class FileReader(Protocol):
-    """One file format. `has_names`: columns have names of their own, which may be bookkeeping."""
+    """One file format: the endings of its files, the first of them the usual one. `has_names`:
+    columns have names of their own, which may be bookkeeping."""
 
-    suffix: str
+    suffixes: tuple[str, ...]
     has_names: bool
 
     def header(self, file: Path) -> list[str]:
@@ -60,10 +66,23 @@ class FileReader(Protocol):
         """Remarks on how the file is written, counted over all files."""
 
 
-READERS: tuple[FileReader, ...] = (NpyReader(), CsvReader(), ParquetReader())
-ALL_SUFFIXES = tuple(reader.suffix for reader in READERS)
-TABLE_SUFFIXES = tuple(reader.suffix for reader in READERS if reader.has_names)
-_BY_SUFFIX = {reader.suffix: reader for reader in READERS}
+READERS: tuple[FileReader, ...] = (
+    NpyReader(),
+    CsvReader(),
+    ParquetReader(),
+    ArrowReader(),
+    Hdf5Reader(),
+    NpzReader(),
+    MatReader(),
+    ArffReader(),
+    EafReader(),
+)
+_BY_SUFFIX = {suffix: reader for reader in READERS for suffix in reader.suffixes}
+ALL_SUFFIXES = tuple(_BY_SUFFIX)
+USUAL_SUFFIXES = tuple(reader.suffixes[0] for reader in READERS)
+"""One ending of each format, for messages."""
+TABLE_SUFFIXES = tuple(suffix for suffix, reader in _BY_SUFFIX.items() if reader.has_names)
+PICKLES = (".pkl", ".pickle", ".p", ".joblib")
 
 TIME_OF_DAY = re.compile(
     r"((?P<date>\d{4}-\d\d-\d\d)[T ]|(?P<days>\d+) days? )?"
@@ -73,9 +92,40 @@ TIME_OF_DAY = re.compile(
 10:01:02.5."""
 
 
+def suffix_of(name: str) -> str:
+    """The ending of a file's name as the menu has it (`.csv.gz`), lower case; for other names what
+    stands from the last dot on."""
+    lower = name.lower()
+    endings = [suffix for suffix in _BY_SUFFIX if lower.endswith(suffix)]
+    return max(endings, key=len, default=Path(lower).suffix)
+
+
 def reader_of(file: Path) -> FileReader:
-    """The reader for a file's ending."""
-    return _BY_SUFFIX.get(file.suffix, _BY_SUFFIX[".csv"])
+    """The reader for a file's ending, or for that of the file that a path such as `voices.h5/v1`
+    goes into; InputError for pickles."""
+    path, _ = split_member(file)
+    if path.suffix.lower() in PICKLES:
+        raise InputError(_refused_pickle(path))
+    return _BY_SUFFIX.get(suffix_of(path.name), _BY_SUFFIX[".csv"])
+
+
+def _refused_pickle(file: Path) -> str:
+    """The reason why a pickle is not read, and the two lines that convert it."""
+    load, module = "pandas.read_pickle", "pandas, numpy"
+    if file.suffix.lower() == ".joblib":
+        load, module = "joblib.load", "joblib, numpy"
+    return (
+        f"{file}: a pickle, which runs whatever code is in it, so it is not read. If you trust who "
+        f"made it: import {module}; numpy.save('{file.stem}.npy', "
+        f"numpy.asarray({load}('{file.name}')))"
+    )
+
+
+def members_of(file: Path) -> list[str]:
+    """Names of the recordings or arrays in an HDF5, .npz or .mat file that holds several: `file/name`
+    reads as one table. None where the file is one table."""
+    reader = reader_of(file)
+    return reader.members(file) if isinstance(reader, BundleReader) else []
 
 
 def read_header(file: Path) -> list[str]:
@@ -112,6 +162,30 @@ def read_numbers(file: Path, columns: Sequence[str]) -> Floats:
 def read_strings(file: Path, column: str) -> list[str]:
     """Cells of one column as texts without surrounding spaces, in the order of the rows."""
     return reader_of(file).strings(file, column)
+
+
+def split_by(file: Path, column: str) -> dict[str, Indexes]:
+    """The rows of one big file by the texts in `column` (the recording's name), in the order in
+    which each name comes first; rows of a recording in their own order, from 0.
+
+    InputError for a column that is not there, an empty name, or no row."""
+    header = read_header(file)
+    if column not in header:
+        raise InputError(f"{file}: {unknown_column(column, header)}")
+    names = read_strings(file, column)
+    if not names:
+        raise InputError(f"{file}: a header and no rows, expected one row per frame")
+    if empty := wrong_rows(file, np.array([not name for name in names])):
+        raise InputError(
+            f"{empty.position}: column {column!r} is empty{empty.more}; every row must name its "
+            "recording"
+        )
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    codes = np.fromiter((numbers[name] for name in names), dtype=np.int64, count=len(names))
+    # Stable sorting keeps each recording's rows in their order.
+    order = np.argsort(codes, kind="stable")
+    ends = np.cumsum(np.bincount(codes))
+    return dict(zip(numbers, np.split(order, ends[:-1]), strict=True))
 
 
 def first_cells(file: Path, columns: Sequence[str]) -> dict[str, str]:
@@ -164,12 +238,14 @@ def read_texts(file: Path) -> tuple[list[dict[str, str]], list[int]]:
     return rows, lines
 
 
-def not_finite(file: Path, values: Values, columns: Sequence[str]) -> list[str]:
-    """A problem for each column of features that holds NaN, an empty cell or an infinity."""
-    finite = np.isfinite(values)
-    if finite.all():
+def not_finite(
+    file: Path, values: Values, columns: Sequence[str], *, missing_allowed: bool = False
+) -> list[str]:
+    """A problem for each column of features that holds an infinity, or NaN or an empty cell unless
+    values may be missing."""
+    wrong = np.isinf(values) if missing_allowed else ~np.isfinite(values)
+    if not wrong.any():
         return []
-    wrong = ~finite
     columns_wrong = np.flatnonzero(wrong.any(axis=0)).tolist()
     problems = []
     for index in columns_wrong[:PROBLEMS_OF_A_FILE]:
@@ -177,9 +253,9 @@ def not_finite(file: Path, values: Values, columns: Sequence[str]) -> list[str]:
         assert rows is not None
         content = "infinite" if np.isinf(values[rows.row, index]) else "empty or NaN"
         name = repr(columns[index]) if reader_of(file).has_names else columns[index]
+        expected = "numbers, or empty" if missing_allowed else "finite numbers"
         problems.append(
-            f"{rows.position}: column {name} is {content}{rows.more}; features must be finite "
-            "numbers"
+            f"{rows.position}: column {name} is {content}{rows.more}; features must be {expected}"
         )
     return [*problems, *more_problems(len(columns_wrong) - PROBLEMS_OF_A_FILE)]
 

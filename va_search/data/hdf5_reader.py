@@ -1,0 +1,156 @@
+"""HDF5 files: an array per recording, or a small dataset per frame.
+
+Two layouts are common: `[recording]['fts']` of (frames, dim), whatever the dataset's name, and
+`recording/00001`, a dataset of (dim,) for each frame that has one. Both may hold one recording per
+file or all. A dataset per frame gives the column `frame`, which is the dataset's name as a number.
+
+h5py is an optional dependency, imported when a file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from va_search.data.bundles import (
+    NUMBERS,
+    TEXTS,
+    Array,
+    Bundle,
+    BundleReader,
+    NamedArray,
+    chosen,
+)
+from va_search.data.mat_reader import upright
+from va_search.data.problems import PROBLEMS_OF_A_FILE, near_name, shortened
+from va_search.errors import InputError
+
+MOST_NESTED = 8
+
+
+class Hdf5Reader(BundleReader):
+    """HDF5 files; see above."""
+
+    suffixes: tuple[str, ...] = (".h5", ".hdf5", ".hdf")
+    kind = "an HDF5"
+
+    def bundle(self, file: Path, member: str) -> Bundle:
+        """The arrays of a dataset or group."""
+        with _open(file) as root:
+            node = root
+            if member:
+                if member not in root:
+                    known = shortened(list(root), PROBLEMS_OF_A_FILE)
+                    hint = near_name(member, list(root))
+                    raise InputError(f"{file}: no {member!r} in it{hint} (found: {known})")
+                node = root[member]
+            return _bundle_of(file, node)
+
+
+def matlab_bundle(file: Path, member: str) -> Bundle:
+    """The matrices of a MATLAB file of version 7.3, which lie transposed in HDF5."""
+    arrays, others = [], []
+    with _open(file) as root:
+        names = [name for name in root if not name.startswith("#")]
+        for name in chosen(file, names, member):
+            node = root[name]
+            kind = node.attrs.get("MATLAB_class", b"double")
+            if _is_group(node) or kind in (b"char", b"cell") or node.dtype.kind not in NUMBERS:
+                others.append(name)
+                continue
+            transposed = _transposed(_dataset(file, node.name))
+            arrays.append(NamedArray(name, node.shape[::-1], node.dtype, transposed))
+    return Bundle(upright(arrays), others=others)
+
+
+def _open(file: Path) -> Any:
+    try:
+        import h5py  # type: ignore[import-untyped]
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{file}: reading HDF5 files needs h5py, which is not installed: pip install h5py"
+        ) from None
+    return h5py.File(file, "r")
+
+
+def _is_group(node: Any) -> bool:
+    return hasattr(node, "keys")
+
+
+def _bundle_of(file: Path, node: Any, depth: int = 0) -> Bundle:
+    """The arrays of one node: of a dataset, of a group of datasets, or of the one group in it."""
+    if not _is_group(node):
+        return _bundle_of_datasets(file, {node.name.rpartition("/")[2]: node})
+    children = {name: node[name] for name in node}
+    groups = [name for name, child in children.items() if _is_group(child)]
+    if not groups:
+        frames = _frames_of(file, node.name, children)
+        return frames or _bundle_of_datasets(file, children)
+    if len(children) == 1 and depth < MOST_NESTED:
+        inner = _bundle_of(file, children[groups[0]], depth + 1)
+        # A file of one recording can be read as it is, and the recording has a name all the same.
+        return Bundle(inner.arrays, inner.several or groups, inner.others)
+    return Bundle([], list(children))
+
+
+def _bundle_of_datasets(file: Path, datasets: dict[str, Any]) -> Bundle:
+    """Arrays of numbers and texts, and the columns of tables (compound types)."""
+    arrays, others = [], []
+    for name, dataset in datasets.items():
+        if dataset.dtype.names is not None and len(dataset.shape) == 1:
+            for column in dataset.dtype.names:
+                kind = dataset.dtype[column]
+                if kind.shape or kind.kind not in NUMBERS + TEXTS:
+                    others.append(f"{name}[{column}]")
+                    continue
+                read = _dataset(file, dataset.name, column)
+                arrays.append(NamedArray(column, dataset.shape, kind, read))
+        elif not dataset.shape or dataset.dtype.kind not in NUMBERS + TEXTS:
+            others.append(name)
+        else:
+            read = _dataset(file, dataset.name)
+            arrays.append(NamedArray(name, dataset.shape, dataset.dtype, read))
+    return Bundle(arrays, others=others)
+
+
+def _frames_of(file: Path, group: str, datasets: dict[str, Any]) -> Bundle | None:
+    """The frames' numbers and values where each dataset is one frame: their names are numbers, and
+    all are of one shape, (dim,) or (1, dim); None for other groups."""
+    if not datasets or not all(name.isascii() and name.isdigit() for name in datasets):
+        return None
+    shapes = {dataset.shape for dataset in datasets.values()}
+    (shape, *more) = shapes
+    width = shape[-1] if shape else 1
+    kinds = {dataset.dtype.kind for dataset in datasets.values()}
+    if more or len(shape) > 2 or (len(shape) == 2 and shape[0] != 1) or not kinds <= set(NUMBERS):
+        return None
+    names = sorted(datasets, key=int)
+    numbers = np.array(list(map(int, names)), dtype=np.int64)
+    dtype = datasets[names[0]].dtype
+
+    def read() -> Array:
+        values = np.empty((len(names), width), dtype)
+        with _open(file) as root:
+            frames = root[group]
+            for row, name in enumerate(names):
+                values[row] = frames[name][()].reshape(width)
+        return values
+
+    frame = NamedArray("frame", numbers.shape, numbers.dtype, lambda: numbers)
+    return Bundle([frame, NamedArray("", (len(names), width), dtype, read)])
+
+
+def _dataset(file: Path, path: str, column: str | None = None) -> Callable[[], Array]:
+    def read() -> Array:
+        with _open(file) as root:
+            dataset = root[path]
+            values: Array = dataset[()] if column is None else dataset[column]
+            return values
+
+    return read
+
+
+def _transposed(read: Callable[[], Array]) -> Callable[[], Array]:
+    return lambda: read().T
