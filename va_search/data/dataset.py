@@ -20,7 +20,7 @@ from pydantic import Field, field_validator, model_validator
 
 from va_search.data.clock import TimeColumn
 from va_search.data.column_names import SPELLINGS, UNITS, unit_of
-from va_search.data.csv_reader import EMPTY, SEPARATORS, separator_of
+from va_search.data.csv_reader import separator_of
 from va_search.data.draft import Source, check_sources
 from va_search.data.frame_names import MEDIA
 from va_search.data.nearby import plain
@@ -32,6 +32,7 @@ from va_search.data.readers import (
     read_texts,
     suffix_of,
 )
+from va_search.data.text_layout import EMPTY, SEPARATORS
 from va_search.document import StrictModel, read_document
 from va_search.errors import InputError, counted, nearest_name
 from va_search.files import checked_name, file_name_of
