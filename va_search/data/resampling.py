@@ -204,10 +204,10 @@ def pool_samples(
         frames.times, mean=how.startswith("mean"), gaps=frames.gaps, usual=frames.usual, reach=reach
     )
     pooler.add(centres, values)
-    pooled = pooler.finish()
-    if pooled is None:
+    if not len(centres):
         width = values.shape[1] * (2 if how == "mean_spread" else 1)
         return np.full((len(frames.times), width), np.nan)
+    pooled: Floats = np.asarray(pooler.finish(), dtype=np.float64)
     if how == "linear":
         pooled = _on_lines(centres, values, frames.times, pooled, reach)
     if how == "mean_spread":
