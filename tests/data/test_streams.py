@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from streams_world import write_csv, write_source
 
+from va_search.data.raters import fuse
 from va_search.data.store import Store
 from va_search.data.streams import import_streams
 from va_search.errors import InputError
@@ -366,7 +367,18 @@ def test_patterns_names_and_all_others_choose_columns(tmp_path: Path) -> None:
         "rest": {**FACE, "columns": "all others"},
     }
     folder = make(tmp_path / "source", features=features)
-    header = "frame face_id timestamp confidence success gaze_x gaze_y AU01_r AU01_c AU02_r".split()
+    header = [
+        "frame",
+        "face_id",
+        "timestamp",
+        "confidence",
+        "success",
+        "gaze_x",
+        "gaze_y",
+        "AU01_r",
+        "AU01_c",
+        "AU02_r",
+    ]
     for recording, _, _ in SUBJECTS:
         rows = [(i + 1, 0, i / 10, 0.9, 1, i, -i, 2 * i, 1, 3 * i) for i in range(100)]
         write_csv(folder / f"face/{recording}.csv", header, rows)
@@ -574,3 +586,90 @@ def test_forrest_gump_comes_as_it_lies(tmp_path: Path) -> None:
     assert store.features("sound")[100, 0] == pytest.approx(expected, rel=1e-6)
     assert [row.rate[1] for row in report.streams] == [25.0, 25.0]
     assert report.without_some == 0
+
+
+# Raters.
+
+
+def rated(folder: Path, **target: Any) -> Path:
+    """A source whose target has raters; `target` replaces keys of its entry."""
+    return make(folder, targets={"valence": {**LABELS, **target}})
+
+
+def annotation(store: Store) -> list[float]:
+    """The first recording's valence."""
+    return store.annotations[store.recordings[0].span][:, 0].tolist()
+
+
+TRACES = {"ann": [0.0, 0.2, 0.4, 0.6], "bob": [0.1, 0.3, 0.3, 0.7], "cy": [0.5, 0.1, 0.2, 0.0]}
+"""Two raters who agree, and one who goes the other way."""
+
+
+@pytest.mark.parametrize("layout", ["columns", "rows", "files"])
+def test_raters_in_columns_rows_and_files_are_fused_to_their_mean(
+    tmp_path: Path, layout: str
+) -> None:
+    targets: dict[str, dict[str, Any]] = {
+        "columns": {"raters": ["ann", "b*", "cy"]},
+        "rows": {"rater_column": "rater"},
+        "files": {"files": "labels/{rater}/{recording}.csv"},
+    }
+    folder = rated(tmp_path / "source", **targets[layout])
+    for recording, _, _ in SUBJECTS:
+        file = folder / f"labels/{recording}.csv"
+        if layout == "columns":
+            rows = [(i / 2, *values) for i, values in enumerate(zip(*TRACES.values(), strict=True))]
+            write_csv(file, ["time_s", *TRACES], rows)
+        if layout == "rows":
+            rows = [(name, i / 2, v) for name, trace in TRACES.items() for i, v in enumerate(trace)]
+            write_csv(file, ["rater", "time_s", "valence"], rows)
+        if layout == "files":
+            for name, trace in TRACES.items():
+                rows = [(i / 2, value) for i, value in enumerate(trace)]
+                write_csv(folder / f"labels/{name}/{recording}.csv", ["time_s", "valence"], rows)
+    store, report = import_streams(folder, tmp_path / "store")
+
+    assert annotation(store) == pytest.approx([0.2, 0.2, 0.3, 1.3 / 3])
+    assert (report.targets[0].raters, report.targets[0].fuse) == (3, "mean")
+    facts = report.recordings["a"].raters["valence"]
+    pairs = [("ann", "bob"), ("ann", "cy"), ("bob", "cy")]
+    expected = np.mean([np.corrcoef(TRACES[one], TRACES[other])[0, 1] for one, other in pairs])
+    assert facts.r == pytest.approx(expected)
+    assert facts.ccc is not None
+    assert facts.weights == pytest.approx({"ann": 1 / 3, "bob": 1 / 3, "cy": 1 / 3})
+
+
+def test_ewe_weighs_raters_by_their_agreement_with_the_others(tmp_path: Path) -> None:
+    folder = rated(tmp_path / "source", raters=list(TRACES), fuse="ewe")
+    for recording, _, _ in SUBJECTS:
+        rows = [(i / 2, *values) for i, values in enumerate(zip(*TRACES.values(), strict=True))]
+        write_csv(folder / f"labels/{recording}.csv", ["time_s", *TRACES], rows)
+    store, report = import_streams(folder, tmp_path / "store")
+
+    weights = []
+    for name, trace in TRACES.items():
+        others = np.mean([values for other, values in TRACES.items() if other != name], axis=0)
+        weights.append(max(np.corrcoef(trace, others)[0, 1], 0))
+    expected = np.array(weights) @ np.array(list(TRACES.values())) / np.sum(weights)
+    assert annotation(store) == pytest.approx(expected.tolist())
+    assert report.recordings["a"].raters["valence"].weights["cy"] == 0.0
+
+
+def test_a_frame_takes_the_raters_who_labelled_it() -> None:
+    matrix = np.array([[0.0, 1.0], [np.nan, 0.5], [np.nan, np.nan]])
+    annotation, weights = fuse(matrix, "mean")
+    assert annotation[:2].tolist() == [0.5, 0.5]
+    assert np.isnan(annotation[2])
+    assert weights.tolist() == [0.5, 0.5]
+
+
+def test_ewe_of_raters_who_agree_on_nothing_is_their_mean() -> None:
+    matrix = np.array([[0.0, 1.0], [0.5, 0.5], [1.0, 0.0]])
+    annotation, weights = fuse(matrix, "ewe")
+    assert annotation.tolist() == [0.5, 0.5, 0.5]
+    assert weights.tolist() == [0.5, 0.5]
+
+
+def test_raters_are_given_in_one_way(tmp_path: Path) -> None:
+    folder = rated(tmp_path / "source", raters=["a"], rater_column="rater")
+    assert "give one of them" in refusal(folder, tmp_path / "store")

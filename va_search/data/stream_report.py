@@ -150,12 +150,16 @@ class StreamsReport:
 
 
 def write_report(store: Store, document: StreamsDocument) -> StreamsReport:
-    """Make the report out of the store's notes and keep it as streams.json; the same report as
-    before for a store that was there."""
-    notes = read_json(store.path / "manifest.json")["notes"]
+    """Make the report and keep it as streams.json: out of the notes of a new store, or out of the
+    streams.json that is there, since feature sets that were extracted later replace the notes."""
+    file = store.path / "streams.json"
     recordings = {}
-    for name, note in notes.items():
-        recordings[name] = RecordingFacts.from_json(note["streams"])
+    if file.is_file():
+        for name, entry in read_json(file)["recordings"].items():
+            recordings[name] = RecordingFacts.from_json(entry)
+    else:
+        for name, note in read_json(store.path / "manifest.json")["notes"].items():
+            recordings[name] = RecordingFacts.from_json(note["streams"])
     frames = sum(facts.frames for facts in recordings.values())
     made_by = "the labels' clock"
     if document.frames_per_second is not None:
@@ -175,7 +179,7 @@ def write_report(store: Store, document: StreamsDocument) -> StreamsReport:
         targets,
         recordings,
     )
-    write_json(store.path / "streams.json", report.to_json())
+    write_json(file, report.to_json())
     return report
 
 
