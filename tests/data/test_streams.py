@@ -204,6 +204,16 @@ def test_milliseconds_declared_as_seconds_are_refused(tmp_path: Path) -> None:
     assert "in seconds 9900 s at 0.01 per second" in message
 
 
+def test_a_file_in_another_unit_than_the_first_is_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path / "source")
+    rows = [(100 * row, row) for row in range(100)]
+    write_csv(folder / "face/b.csv", ["time_s", "smile"], rows)
+
+    assert "b.csv: features.face: its clock steps at 0.01 per second, that of the" in refusal(
+        folder, tmp_path / "store"
+    )
+
+
 @pytest.mark.parametrize(
     ("rows", "text"),
     [

@@ -53,6 +53,11 @@ class StreamClock:
     counts_from: int = 0
 
     @property
+    def number_column(self) -> str | None:
+        """The column of times, where these are numbers."""
+        return None if self.unit == DATETIME else self.column
+
+    @property
     def per_second(self) -> float:
         """Units a second."""
         if self.unit == "frames":

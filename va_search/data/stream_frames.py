@@ -32,6 +32,8 @@ ROUNDED = 5e-4
 """Share by which a rate that rounded times tell may differ from the true one."""
 TOGETHER = 0.01
 """Share of a step by which equal times of two targets may differ."""
+MOST_FRAMES = 50_000_000
+"""More frames of one recording than these are a mistake of a clock's unit."""
 LEAST_STEP = 0.75
 """Times of two targets nearer than this share of a step are no common clock."""
 
@@ -151,6 +153,11 @@ def frames_at_rate(
     times_of_parts = [np.zeros(0)]
     for key, (begin, end) in spans.items():
         first, last = np.ceil((begin - SAME) * rate), np.floor((end + SAME) * rate)
+        if last - first > MOST_FRAMES:
+            raise InputError(
+                f"{last - first:,.0f} frames at {rate:g} per second between {begin:g} and {end:g} "
+                "s: are the clocks of all streams in the unit that streams.yaml says?"
+            )
         times = np.arange(first, last + 1) / rate
         keys += [key] * len(times)
         times_of_parts.append(times)

@@ -175,57 +175,70 @@ class StreamFile:
 
     def read(self, clock: StreamClock, columns: Sequence[str], *, complete: bool) -> Samples:
         """The samples; with `complete`, rows with an empty cell are left out as missing."""
-        rows = self.rows()
-        values = self.numbers(columns)
-        file_rows = np.arange(len(values)) if rows is None else rows
+        # One pass over the file reads values, clock and success together.
+        sheet = [*columns]
+        for column in (clock.number_column, self.success_column):
+            if column is not None and column not in sheet:
+                sheet.append(column)
+        numbers = self.numbers(sheet)
+        values = numbers[:, : len(columns)]
+        if clock.column is None:
+            written = np.arange(len(values), dtype=np.float64) + clock.counts_from
+        elif clock.number_column is None:
+            written = self.clock_times(clock.column, clock.unit)
+        else:
+            written = numbers[:, sheet.index(clock.column)]
+        samples = self._divided(clock, written, values)
+        if not complete:
+            return samples
+        whole = np.isfinite(values).all(axis=1)
+        if self.success_column is not None:
+            whole &= numbers[:, sheet.index(self.success_column)] > 0
+        return samples.only(np.flatnonzero(whole))
+
+    def _divided(self, clock: StreamClock, written: Floats, values: Floats) -> Samples:
+        """Samples of all rows, divided into parts and segments; InputError for a clock that is
+        none."""
         segments: tuple[str, ...] | None = None
+        new_segment: Flags | None = None
+        begins: tuple[int, ...] = ()
         if self.segment_column is not None:
             segments = tuple(self.texts(self.segment_column))
-        new_segment: Flags | None = None
-        if segments is not None:
             changes = [a != b for a, b in pairwise(segments)]
             new_segment = np.array([False, *changes][: len(segments)], dtype=bool)
+            begins = tuple(np.flatnonzero(new_segment).tolist())
+            refuse(self._repeated_segments(segments, begins))
         parts = np.zeros(len(values), dtype=np.int64)
         if clock.column is None:
-            refuse(self._unfit_for_a_rate(new_segment))
-            written = np.arange(len(values), dtype=np.float64) + clock.counts_from
-        else:
-            written = self.clock_times(clock.column, clock.unit)
-            numbers = file_rows.tolist()
-            refuse_strange_times(self.file, numbers, written, clock.column)
-            restarts = restarts_of(self.file, numbers, written, clock.column, new_segment)
-            # Once a clock starts again, each segment is a part of its own.
-            if restarts.any() and new_segment is not None:
-                restarts = new_segment
-            parts = np.cumsum(restarts)
-            if clock.unit == "frames" and len(written) and written.min() < clock.counts_from:
-                raise InputError(
-                    f"{self.file}: column {clock.column!r} begins at {written.min():g}, but frames "
-                    f"count from {clock.counts_from}; say `counts_from: 0` in streams.yaml"
-                )
-        refuse(self._repeated_segments(segments, new_segment))
-        begins: tuple[int, ...] = ()
-        if new_segment is not None:
-            begins = tuple(np.flatnonzero(new_segment).tolist())
-        samples = Samples(clock.seconds(written), written, values, parts, segments, begins)
-        return self._without_missing(samples) if complete else samples
+            refuse(self._unfit_for_a_rate(begins))
+            return Samples(clock.seconds(written), written, values, parts, segments, begins)
+        rows = self.rows()
+        lines = range(len(values)) if rows is None else rows.tolist()
+        refuse_strange_times(self.file, lines, written, clock.column)
+        restarts = restarts_of(self.file, lines, written, clock.column, new_segment)
+        # Once a clock starts again, each segment is a part of its own.
+        if restarts.any() and new_segment is not None:
+            restarts = new_segment
+        parts = np.cumsum(restarts)
+        if clock.unit == "frames" and len(written) and written.min() < clock.counts_from:
+            raise InputError(
+                f"{self.file}: column {clock.column!r} begins at {written.min():g}, but frames "
+                f"count from {clock.counts_from}; say `counts_from: 0` in streams.yaml"
+            )
+        return Samples(clock.seconds(written), written, values, parts, segments, begins)
 
-    def _unfit_for_a_rate(self, new_segment: Flags | None) -> list[str]:
+    def _unfit_for_a_rate(self, begins: Sequence[int]) -> list[str]:
         """A problem where samples without a clock have several segments."""
-        if new_segment is None or not new_segment.any():
+        if not begins:
             return []
         return [
             f"{self.file}: column {self.segment_column!r} tells several segments, and without a "
             "clock nothing tells when each begins; name the clock with `clock:` in streams.yaml"
         ]
 
-    def _repeated_segments(
-        self, segments: Sequence[str] | None, new_segment: Flags | None
-    ) -> list[str]:
-        if segments is None or new_segment is None:
-            return []
-        names = [segments[0]] if segments else []
-        names += [segments[index] for index in np.flatnonzero(new_segment).tolist()]
+    def _repeated_segments(self, segments: Sequence[str], begins: Sequence[int]) -> list[str]:
+        """A problem where the rows of a segment do not follow each other."""
+        names = [*segments[:1], *[segments[index] for index in begins]]
         twice = [name for name, count in Counter(names).items() if count > 1]
         if not twice:
             return []
@@ -233,13 +246,6 @@ class StreamFile:
             f"{self.file}: column {self.segment_column!r}: segment {twice[0]!r} stands in two "
             "places; the rows of a segment must follow each other"
         ]
-
-    def _without_missing(self, samples: Samples) -> Samples:
-        whole = np.isfinite(samples.values).all(axis=1)
-        if self.success_column is not None:
-            success = self.numbers([self.success_column])[:, 0]
-            whole &= success > 0
-        return samples.only(np.flatnonzero(whole))
 
 
 def open_stream_file(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import glob
 import re
 from dataclasses import dataclass, field
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from va_search.data.problems import refuse, unknown_column
 from va_search.data.readers import ALL_SUFFIXES
 from va_search.data.stream_clock import (
     LABEL_RATES,
+    LENGTHS,
     SIGNAL_RATES,
     ClockSample,
     StreamClock,
@@ -50,9 +52,10 @@ RATES_APART = 0.01
 
 @dataclass
 class StreamSource:
-    """The source in the folder `path`. `clocks` and `columns` are those of each stream by its key,
-    `rates` the frames per second of each recording, `files` of each stream and recording,
-    `raters` those of files that are a rater's own."""
+    """The source in the folder `path`. `files` are those of each stream and recording, `raters` the
+    names of files that are a rater's own; `clocks`, `columns` and `stream_rates` (samples a second
+    in its first file) are those of each stream by its key, `rates` the frames per second of each
+    recording."""
 
     path: Path
     document: StreamsDocument
@@ -64,6 +67,7 @@ class StreamSource:
     clocks: dict[str, StreamClock] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
     rates: dict[str, float] = field(default_factory=dict)
+    stream_rates: dict[str, float] = field(default_factory=dict)
 
     @property
     def sources(self) -> list[Source]:
@@ -98,7 +102,21 @@ class StreamSource:
                 f"{stream_file.file}: {key}: {rows}, so the whole stream is missing; a store can't "
                 "hold that yet: leave the recording or the feature set out"
             )
+        self._refuse_other_unit(key, stream_file.file, samples)
         return samples
+
+    def _refuse_other_unit(self, key: str, file: Path, samples: Samples) -> None:
+        """InputError where a file's clock runs so much faster or slower than that of the stream's
+        first file that it must be in another unit."""
+        usual = self.stream_rates.get(key)
+        if usual is None or isnan(samples.step):
+            return
+        rate = 1 / samples.step
+        if not 1 / LENGTHS < rate / usual < LENGTHS:
+            raise InputError(
+                f"{file}: {key}: its clock steps at {rate:.4g} per second, that of the stream's "
+                f"first file at {usual:.4g}: is it in another unit? Write all files in one"
+            )
 
     def read_labels(self, name: str, recording: str) -> dict[str, Samples]:
         """The samples of a target in a recording, by rater; one, of the target's name, where there
@@ -117,6 +135,7 @@ class StreamSource:
                 labels[name] = _column_of(samples, None)
                 continue
             samples = stream_file.read(self.clocks[key], columns, complete=False)
+            self._refuse_other_unit(key, file, samples)
             for index, column in enumerate(columns):
                 rater = column if stream.raters else name
                 if RATER in stream.fields:
@@ -337,6 +356,7 @@ def _note_clock(source: StreamSource, key: str, sample: ClockSample, unit: str) 
     the declared one."""
     stream = source.document.streams()[key]
     rate, seconds = sample.readings()[unit]
+    source.stream_rates[key] = rate
     remarks = []
     if sample.unit is None:
         remarks.append(
