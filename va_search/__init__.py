@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from va_search.api.data import check_store as check_store
     from va_search.api.data import extract_features as extract_features
     from va_search.api.data import import_affwild2 as import_affwild2
+    from va_search.api.data import import_streams as import_streams
     from va_search.api.data import import_table as import_table
     from va_search.api.data import make_folds as make_folds
     from va_search.api.data import open_store as open_store
@@ -61,6 +62,7 @@ _MODULES = {
         "check_store",
         "extract_features",
         "import_affwild2",
+        "import_streams",
         "import_table",
         "make_folds",
         "open_store",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from streams_world import write_csv, write_source
 from typer.testing import CliRunner
 
 from va_search.cli.data import app
@@ -215,3 +216,34 @@ def test_exit_code_and_streams_of_a_real_process(source: Path, tmp_path: Path) -
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "a.csv: empty file" in ended.stderr
+
+
+def test_an_import_of_streams_prints_and_keeps_its_report(tmp_path: Path) -> None:
+    document = {
+        "name": "mine",
+        "targets": {"joy": {"range": [0, 50], "files": "joy/{recording}.csv"}},
+        "features": {"face": {"modality": "visual", "files": "face/{recording}.csv"}},
+    }
+    rows = [("a", "s1", "train"), ("b", "s2", "validation")]
+    source = write_source(tmp_path / "source", document, rows)
+    for recording, _, _ in rows:
+        joy = [(second, second) for second in range(20)]
+        write_csv(source / f"joy/{recording}.csv", ["time_s", "joy"], joy)
+        smiles = [(row / 10, row) for row in range(200) if not 50 <= row < 90]
+        write_csv(source / f"face/{recording}.csv", ["time_s", "smile"], smiles)
+    to = tmp_path / "store"
+    printed = run("import", "streams", source, "--to", to)
+    assert printed.exit_code == 0, printed.stderr
+    assert "frames: 40 at 1 per second, made by the labels' clock" in printed.stdout
+    assert "face" in printed.stdout and "80.0%" in printed.stdout
+    assert "8 frames lack some stream" in printed.stdout
+    again = run("import", "streams", source, "--to", to, "--json")
+    document = json.loads(again.stdout)
+    assert document["already_there"] is True
+    assert document["targets"] == [{"name": "joy", "low": 0.0, "high": 50.0}]
+    assert document["streams"] == json.loads((to / "streams.json").read_text())
+    assert document["streams"]["streams"][0]["gaps"] == 2
+    (source / "streams.yaml").write_text("name: mine\n")
+    refused = run("import", "streams", source, "--to", tmp_path / "other")
+    assert refused.exit_code == 2
+    assert "targets" in refused.stderr and "features" in refused.stderr

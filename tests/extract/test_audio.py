@@ -17,6 +17,7 @@ pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
 
 from extract_world import RATE, clicks, tone
 
+from va_search.data.resampling import Pooler
 from va_search.extract.descriptors import (
     Compare,
     CompareSettings,
@@ -26,7 +27,6 @@ from va_search.extract.descriptors import (
     FbankSettings,
     deltas,
 )
-from va_search.extract.pooling import Pooler
 from va_search.extract.sound import Sound, windows
 
 EXTRACTORS: dict[str, Any] = {

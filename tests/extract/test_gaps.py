@@ -20,12 +20,12 @@ pytest.importorskip("kaldi_native_fbank", reason="needs va-search[extract]")
 from extract_world import clicks, tone, write_labels, write_recipe, write_video
 
 from va_search.data.audit import check
+from va_search.data.resampling import Pooler
 from va_search.data.segments import stretches
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.extract.pictures import video_frames
 from va_search.extract.pipeline import extract
-from va_search.extract.pooling import Pooler
 from va_search.extract.recipe import load_recipe
 from va_search.extract.sources import Sources
 from va_search.extract.timeline import Timeline, read_timeline

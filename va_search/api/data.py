@@ -63,6 +63,31 @@ def import_table(
     )
 
 
+def import_streams(
+    source: AnyPath,
+    to: AnyPath,
+    *,
+    dtype: DType = "float32",
+    workers: int | None = None,
+    progress: bool = True,
+    note: Note = to_standard_error,
+) -> Store:
+    """Import a folder whose streams.yaml says in which files each feature set and target lies, and
+    on which clock (docs/data.md), into a store at `to`; streams.json in it reports what was done.
+
+    `dtype` "float16" halves the disk space of features. `workers`: recordings read at once.
+    InputError with the problems of all recordings together."""
+    from va_search.data import streams
+
+    def read(show: ReadingProgress) -> Store:
+        store, _ = streams.import_streams(
+            Path(source), Path(to), dtype=dtype, workers=workers, progress=show
+        )
+        return store
+
+    return _read(read, progress, note)
+
+
 def import_affwild2(
     annotations: AnyPath,
     to: AnyPath,

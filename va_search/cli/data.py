@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from va_search.data.folds import Folding
     from va_search.data.importing import Progress
     from va_search.data.store import Store
+    from va_search.data.stream_report import StreamsReport
 
 TABLE_EXAMPLE = "Example: va-search data import table recordings/case --to stores/case"
 AFFWILD2_EXAMPLE = (
     "Example: va-search data import affwild2 VA_Estimation_Challenge --visual features/visual --audio features/audio "
     "--sample sample_submission.txt --crops cropped_aligned --frame-rates fps.csv --to stores/affwild2"
 )
+STREAMS_EXAMPLE = "Example: va-search data import streams recordings/forrest --to stores/forrest"
 SIMULATE_EXAMPLE = (
     "Example: va-search data simulate --to stores/simulated --hidden hidden-labels; "
     "or va-search data simulate --like affwild2 --scale 0.01 --to stores/like --hidden like-labels"
@@ -105,6 +107,34 @@ def table(
             return import_table(source, to, dtype=dtype.value, workers=workers, progress=progress)
 
         _import(output, to, read)
+
+
+@import_app.command(epilog=STREAMS_EXAMPLE)
+def streams(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder with streams.yaml, recordings.csv and the streams' files."),
+    ],
+    to: ToOption,
+    dtype: DTypeOption = DType.float32,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Import feature sets and labels that lie in separate files, each with its own clock and rate,
+    as MuSe, EPiC, AVEC, OpenFace and openSMILE have them."""
+    with command(as_json) as output:
+        from va_search.data.streams import import_streams
+
+        reports: list[StreamsReport] = []
+
+        def read(progress: Progress) -> Store:
+            store, report = import_streams(
+                source, to, dtype=dtype.value, workers=workers, progress=progress
+            )
+            reports.append(report)
+            return store
+
+        _import(output, to, read, lambda document: _show_streams(output, reports[0], document))
 
 
 @import_app.command(epilog=AFFWILD2_EXAMPLE)
@@ -304,10 +334,76 @@ def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
     output.show("next: a space with `folds: all` trains each configuration on every fold")
 
 
-def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None:
-    """Run an importer with a progress bar and print what the store holds."""
+def _show_streams(output: Output, report: StreamsReport, document: dict[str, object]) -> None:
+    """Tables of a report on streams; the report also goes into `document`, which `--json`
+    prints."""
+    document["streams"] = report.to_json()
+    low, rate, high = report.frame_rate
+    rates = f"{rate:g}" if low == high else f"{low:g} to {high:g}"
+    output.show(f"frames: {report.frames:,} at {rates} per second, made by {report.frames_made_by}")
+    table = _table(
+        "stream", "rate", "frames", "begins", "ends", "gaps", "missing rows", "resampling"
+    )
+    for row in report.streams:
+        table.add_row(
+            row.name,
+            f"{row.rate[1]:g}/s",
+            f"{row.covered:.1%}",
+            _offset(row.begin),
+            _offset(row.end),
+            f"{row.gaps:,}",
+            f"{row.missing_rows:,}",
+            row.resampling,
+        )
+    output.show(table)
+    output.show(
+        "frames: share that the stream has samples for; begins, ends: seconds after the first and "
+        "last frame, lowest to highest"
+    )
+    _show_targets(output, report)
+    if report.without_some:
+        output.show(
+            f"{report.without_some:,} frames lack some stream: they are marked as not valid and "
+            "take the values of that stream's nearest frame"
+        )
+    output.show("")
+
+
+def _show_targets(output: Output, report: StreamsReport) -> None:
+    """Table of the targets, with their raters where they have several."""
+    table = _table("target", "labelled", "raters", "fused by", "CCC", "r", "clock")
+    for row in report.targets:
+        table.add_row(
+            row.name,
+            f"{row.labelled:.1%}",
+            str(row.raters),
+            row.fuse or "–",
+            number(row.ccc),
+            number(row.r),
+            row.clock,
+        )
+    output.show(table)
+
+
+def _offset(values: tuple[float, float, float]) -> str:
+    """Seconds from the lowest to the highest, or the only ones."""
+    low, _, high = values
+    if abs(high - low) < 5e-4:
+        return f"{low:+.3g} s"
+    return f"{low:+.3g} to {high:+.3g} s"
+
+
+def _import(
+    output: Output,
+    to: Path,
+    read: Callable[[Progress], Store],
+    show_more: Callable[[dict[str, object]], None] | None = None,
+) -> None:
+    """Run an importer with a progress bar and print what the store holds; `show_more` prints more
+    and adds it to the document of `--json`."""
     from va_search.data.audit import leaks, split_counts
     from va_search.files import read_json
+    from va_search.targets import targets_to_json
 
     # Asked before reading: an import that finds its store reads nothing.
     already_there = (to / "manifest.json").is_file()
@@ -324,16 +420,18 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
     state = "already there, made from the same sources" if already_there else "imported"
     output.show(f"{to}: {state}")
     show_store(output, store)
-    output.show(f"next: {command_line}")
-    document = {
+    document: dict[str, object] = {
         "store": str(to),
         "name": store.name,
         "already_there": already_there,
-        "label_range": store.label_range,
+        **targets_to_json(store.targets),
         "splits": [vars(counts) for counts in split_counts(store)],
         "feature_sets": [entry.summary() for entry in store.feature_sets.values()],
         "warnings": warnings,
     }
+    if show_more is not None:
+        show_more(document)
+    output.show(f"next: {command_line}")
     output.done(document)
 
 
@@ -452,6 +550,14 @@ def _table(*columns: str) -> Table:
 
     table = Table(columns[0], box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in columns[1:]:
-        is_text = name in ("modality", "dtype", "split", "histogram")
+        is_text = name in (
+            "modality",
+            "dtype",
+            "split",
+            "histogram",
+            "resampling",
+            "clock",
+            "fused by",
+        )
         table.add_column(name, justify="left" if is_text else "right")
     return table

@@ -109,7 +109,11 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     findings += leaks(store)
     findings += _label_findings(store)
     findings += _recording_findings(store)
-    findings += _video_findings(store, manifest.get("notes", {}))
+    videos = {}
+    for name, note in manifest.get("notes", {}).items():
+        if "streams" not in note:  # of an import of streams, which has a report of its own
+            videos[name] = note
+    findings += _video_findings(store, videos)
     # The one pass over all values serves columns, content hashes and copies alike.
     frames = FrameHashes(np.zeros(store.frames, np.uint64))
     for name in store.feature_sets:

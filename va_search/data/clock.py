@@ -22,9 +22,9 @@ from va_search.data.arrays import Floats, Indexes
 from va_search.data.column_names import unit_of
 from va_search.data.problems import exact
 from va_search.data.readers import wrong_rows
+from va_search.data.resampling import GAP
 from va_search.errors import InputError
 
-GAP = 1.5  # frame intervals
 PER_SECOND = {"seconds": 1.0, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 EXACT = 2.0**53  # from here on float64 does not hold every whole number
 TOLERANCE = 0.01

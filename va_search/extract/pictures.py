@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image as Pictures
 
 from va_search.data.frame_names import CROP
+from va_search.data.resampling import nearest
 from va_search.errors import InputError, JobError
 from va_search.extract.extractor import FaceFinder, Image
-from va_search.extract.pooling import nearest
 from va_search.extract.timeline import BROKEN, Timeline, opened
 from va_search.files import read_json, remove_folder, write_json
 

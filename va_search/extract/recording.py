@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from va_search.data.affwild2_files import read_labels
 from va_search.data.draft import Draft, Part
+from va_search.data.resampling import Pooler
 from va_search.errors import InputError, JobError
 from va_search.extract.extractor import Image
 from va_search.extract.pictures import crop_files, find_crops, read_crop, video_frames
-from va_search.extract.pooling import Pooler
 from va_search.extract.recipe import FeatureRecipe, Recipe
 from va_search.extract.sound import read_sound, windows
 from va_search.extract.sources import Job
@@ -69,13 +69,15 @@ class AnnotatedFrames:
 
     def pooler(self, feature_set: FeatureRecipe) -> Pooler:
         """A pooler that brings the windows or images of a feature set to these frames."""
+        # A single frame stands for the whole video: its interval has no end.
+        usual = self.step if len(self) > 1 else np.inf
         return Pooler(
             self.seconds,
             mean=feature_set.mean,
             seconds=feature_set.seconds,
             delay=feature_set.delay,
             gaps=self.gaps,
-            usual=self.step,
+            usual=usual,
         )
 
 

@@ -20,7 +20,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.clock import GAP
+from va_search.data.resampling import longer, usual_step
 from va_search.errors import InputError
 from va_search.extract.tracks import AudioTrack, choose_picture, is_cover, is_default
 
@@ -43,10 +43,6 @@ BROKEN = 0.01
 UNEVEN = 0.25
 """A step between frames that differs so much from the usual one, as a share of it, makes a frame
 rate variable."""
-ROUNDING = 0.001
-"""Seconds to which Matroska, FLV and ASF round time stamps."""
-DROPPED = 8
-"""The longest step, in frames, that tells the rate of a video with dropped frames."""
 BACK = 0.5
 """Seconds by which the clock of a file may go back from packet to packet before it counts as
 started again."""
@@ -164,28 +160,6 @@ class Timeline:
             f"rows: {difference}. {labels}: {fit}. Row i belongs to frame i: {advice}; if its rate "
             "is right, it or the video is cut short or of another recording"
         )
-
-
-def usual_step(steps: NDArray[np.float64]) -> float:
-    """The usual one of (steps,) seconds from frame to frame: the mean of those near the median."""
-    # A step that occurs, never the middle of two.
-    median = float(np.quantile(steps, 0.5, method="lower"))
-    regular = (steps >= median / GAP) & ~longer(steps, median)
-    usual = float(steps[regular].mean())
-    # Where frames stand on a grid and some were dropped, steps of several frames tell the grid as
-    # well: rounded time stamps then weigh less.
-    frames = np.rint(steps / usual)
-    on_grid = np.abs(steps - frames * usual) <= 1.5 * ROUNDING
-    if not on_grid[regular].all():
-        return usual
-    counted = on_grid & (frames >= 1) & (frames <= DROPPED)
-    return float(steps[counted].sum() / frames[counted].sum())
-
-
-def longer(steps: NDArray[np.float64], usual: float) -> NDArray[np.bool_]:
-    """(steps,) True for steps, in seconds, that are gaps where so many seconds are usual, but for
-    the rounding of time stamps."""
-    return steps > GAP * usual + min(ROUNDING, usual / 4)
 
 
 def usual_rate(count: int, seconds: float) -> float | None:

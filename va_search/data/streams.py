@@ -1,0 +1,266 @@
+"""Importer of the `streams` layout: feature sets and targets in files of their own, each with its
+own clock and rate.
+
+    SOURCE/
+      streams.yaml      which files each feature set and each target lies in, and on which clock
+      recordings.csv    recording, subject, split, and if wanted fold, video, stimulus
+      …                 files as streams.yaml has them
+
+Conventions: the labels' times are the frames' (or a named rate makes them), on seconds of the
+clock that all streams share; features are pooled to them (resampling.py). Nothing is interpolated
+over a hole longer than 1.5 steps of its stream. A recording's facts for the report travel as its
+part's notes, so that a killed import does not lose them; `streams.json` in the store is made of
+them at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from va_search.data.arrays import Floats
+from va_search.data.draft import Description, Part
+from va_search.data.importing import Progress, drafting, quiet, read_all
+from va_search.data.problems import and_more, exact, refuse
+from va_search.data.raters import Agreement, agreement, fuse
+from va_search.data.store import Store
+from va_search.data.stream_frames import (
+    Frames,
+    at_their_times,
+    bring,
+    by_segment,
+    check_parts,
+    fill_missing,
+    find_stream_gaps,
+    frames_at_rate,
+    frames_of_labels,
+)
+from va_search.data.stream_report import (
+    RecordingFacts,
+    StreamFacts,
+    StreamsReport,
+    write_report,
+)
+from va_search.data.stream_samples import Samples
+from va_search.data.stream_source import StreamSource, look_at
+from va_search.data.streams_document import FeatureStream
+from va_search.errors import InputError
+from va_search.files import digest
+from va_search.targets import Target
+
+SPREAD = "_spread"
+"""Behind the name of a column, its standard deviation in the frame's interval."""
+
+
+def import_streams(
+    source: Path,
+    to: Path,
+    *,
+    dtype: str = "float32",
+    workers: int | None = None,
+    progress: Progress = quiet,
+) -> tuple[Store, StreamsReport]:
+    """Read the `streams` layout at `source` into a store at `to`, and report what was done to each
+    stream; a second call finds the store.
+
+    InputError with the problems of all recordings together; what was read before a kill is not read
+    again."""
+    origin = look_at(source)
+    document = origin.document
+    feature_sets = {}
+    for name, stream in document.features.items():
+        feature_sets[name] = (stream.modality, tuple(_column_names(origin, name, stream)))
+    settings = digest(document.model_dump(mode="json"))
+    description = Description(
+        name=document.name,
+        targets=document.store_targets,
+        feature_sets=feature_sets,
+        dtype=dtype,
+        time_column=origin.frame_clock.column or "time",
+        source=f"streams {source.resolve()} {settings}",
+    )
+    with drafting(to, description, origin.sources) as draft:
+        draft.remarks = origin.remarks
+
+        def read(index: int) -> Part:
+            return read_part(origin, index)
+
+        store = read_all(draft, read, workers=workers, progress=progress)
+    return store, write_report(store, document)
+
+
+def _column_names(source: StreamSource, name: str, stream: FeatureStream) -> list[str]:
+    """Names of a feature set's columns in the store."""
+    columns = source.columns[f"features.{name}"]
+    if stream.pool != "mean_spread":
+        return columns
+    return [*columns, *[column + SPREAD for column in columns]]
+
+
+def read_part(source: StreamSource, index: int) -> Part:
+    """One recording read, brought to its frames and checked; InputError with what is wrong."""
+    recording = source.recordings[index]
+    name = recording.name
+    document = source.document
+    features: dict[str, Samples] = {}
+    labels: dict[str, dict[str, Samples]] = {}
+    problems: list[str] = []
+    for feature_set in document.features:
+        try:
+            features[feature_set] = source.read_features(feature_set, name)
+        except InputError as error:
+            problems += error.problems
+    for target in document.targets:
+        try:
+            labels[target] = source.read_labels(target, name)
+        except InputError as error:
+            problems += error.problems
+    refuse(problems)
+    try:
+        return _part(source, name, features, labels)
+    except InputError as error:
+        raise InputError(*[f"recording {name!r}: {text}" for text in error.problems]) from error
+
+
+def _part(
+    source: StreamSource,
+    recording: str,
+    features: dict[str, Samples],
+    labels: dict[str, dict[str, Samples]],
+) -> Part:
+    """The streams of a recording on its frames."""
+    document = source.document
+    label_samples: list[Samples] = []
+    every: dict[str, Samples] = {}
+    for target, raters in labels.items():
+        for rater, samples in raters.items():
+            label_samples.append(samples)
+            every[f"{target} ({rater})" if rater != target else target] = samples
+    every |= features
+    refuse(check_parts(every))
+    named = by_segment([*every.values()])
+    frames = _frames(source, recording, [*features.values()], label_samples, named)
+    shifts = {}
+    for name, stream in document.features.items():
+        shifts[name] = stream.window / 2 + stream.delay
+    streams = [(features[name], shifts[name]) for name in features]
+    streams += [(samples, 0.0) for samples in label_samples]
+    gaps = find_stream_gaps(frames, streams, named)
+    frames = Frames(frames.times, frames.written, frames.keys, frames.step, gaps)
+
+    pooled: dict[str, Floats] = {}
+    facts = RecordingFacts(frames=len(frames), seconds=_seconds(frames))
+    problems = []
+    for name, samples in features.items():
+        stream = document.features[name]
+        width = samples.values.shape[1] * (2 if stream.pool == "mean_spread" else 1)
+        pooled[name] = bring(
+            samples, frames, how=stream.pool, shift=shifts[name], named=named, columns=width
+        )
+        missing = int(np.isnan(pooled[name][:, 0]).sum())
+        facts.streams[name] = StreamFacts.of(samples, shifts[name], frames, missing)
+        if missing == len(frames):
+            problems.append(_no_overlap(name, samples, frames))
+    refuse(problems)
+    annotations, agreements = _annotations(source, labels, frames, named)
+    facts.raters.update(agreements)
+    for column, target in enumerate(document.targets):
+        facts.labelled[target] = int(np.isfinite(annotations[:, column]).sum())
+    filled, valid = fill_missing(pooled, frames)
+    facts.without_some = int((~valid).sum())
+    return Part(
+        dict(filled),
+        annotations=annotations,
+        times=frames.written,
+        valid=valid,
+        gaps=frames.gaps,
+        warnings=tuple(facts.warnings(recording, document)),
+        notes={"streams": facts.to_json()},
+    )
+
+
+def _frames(
+    source: StreamSource,
+    recording: str,
+    features: list[Samples],
+    labels: list[Samples],
+    named: bool,
+) -> Frames:
+    """The frames of a recording: at the labels' times, or at a rate where one is named or nothing
+    is labelled."""
+    rate = source.document.frames_per_second
+    if rate is None and labels:
+        return frames_of_labels(labels, named)
+    rate = rate or source.rates[recording]
+    frames = frames_at_rate(labels or features, rate, named, source.frame_clock)
+    if not len(frames):
+        raise InputError(f"no frame at {rate:g} per second lies within its streams")
+    return frames
+
+
+def _seconds(frames: Frames) -> float:
+    """Seconds of the frames' parts together."""
+    seconds = 0.0
+    for span in frames.parts.values():
+        times = frames.times[span]
+        seconds += float(times[-1] - times[0]) + frames.step
+    return seconds
+
+
+def _no_overlap(name: str, samples: Samples, frames: Frames) -> str:
+    """The problem of a stream that has nothing for any frame."""
+    return (
+        f"feature set {name!r} has nothing for any of the {len(frames)} frames: its times run from "
+        f"{samples.times.min():.6g} to {samples.times.max():.6g} s, the frames' from "
+        f"{frames.times.min():.6g} to {frames.times.max():.6g} s; do their clocks begin alike? "
+        "Move it with `delay:`, or leave the stream or the recording out"
+    )
+
+
+def _annotations(
+    source: StreamSource, labels: dict[str, dict[str, Samples]], frames: Frames, named: bool
+) -> tuple[Floats, dict[str, Agreement]]:
+    """(frames, targets) labels, NaN where a frame has none, and how far raters agree by target.
+    InputError for labels outside their range."""
+    document = source.document
+    annotations = np.full((len(frames), len(document.targets)), np.nan)
+    agreements = {}
+    problems: list[str] = []
+    for column, (target, stream) in enumerate(document.targets.items()):
+        traces = []
+        for samples in labels[target].values():
+            if document.frames_per_second is None:
+                traces.append(at_their_times(samples, frames, named))
+                continue
+            labelled = np.flatnonzero(np.isfinite(samples.values[:, 0]))
+            whole = samples.only(labelled)
+            if len(whole.times):
+                pooled = bring(whole, frames, how=stream.pool, shift=0.0, named=named, columns=1)
+                traces.append(pooled[:, 0])
+            else:
+                traces.append(np.full(len(frames), np.nan))
+        if not traces:
+            continue
+        matrix = np.column_stack(traces)
+        problems += _outside(matrix, Target(target, *stream.range))
+        annotations[:, column] = matrix[:, 0]
+        if stream.has_raters:
+            annotations[:, column], weights = fuse(matrix, stream.fuse)
+            agreements[target] = agreement(matrix, weights, list(labels[target]))
+    refuse(problems)
+    return annotations, agreements
+
+
+def _outside(matrix: Floats, target: Target) -> list[str]:
+    """A problem where labels (frames, raters) lie outside the target's range; those that only
+    rounding put there are clipped, in place."""
+    low, high = target.range
+    outside = (matrix < low - target.slack) | (matrix > high + target.slack)
+    if outside.any():
+        label = matrix[outside][0]
+        return [
+            f"{target.name} {exact(float(label))}{and_more(int(outside.sum()) - 1)} is outside its "
+            f"range [{exact(low)}, {exact(high)}]"
+        ]
+    np.clip(matrix, low, high, out=matrix)
+    return []
