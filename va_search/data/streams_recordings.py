@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from va_search.data.csv_reader import EMPTY
 from va_search.data.dataset import DIGITS, WHOLE, two_spellings
 from va_search.data.draft import OTHER_SPLITS, Source, check_sources
 from va_search.data.problems import refuse, unknown_column
 from va_search.data.readers import read_header, read_texts
 from va_search.data.streams_document import RATER, StreamsDocument
+from va_search.data.text_layout import EMPTY
 from va_search.errors import InputError
 from va_search.files import checked_name
 
