@@ -6,14 +6,24 @@ have an effect beside each, is said in models/menu.py.
 
 Conventions: lengths are in frames at the store's frame rate unless said otherwise; learning rates
 are per optimiser step. Options that only one entry of a menu has are called by both, such as
-`encoder.kernel`, and are among the settings only where that entry is chosen."""
+`encoder.kernel`, and are among the settings only where that entry is chosen. So are weights of
+targets other than valence and arousal, such as `loss_weights.engagement`, where they are not 1;
+`loss_weights: {engagement: 2}` is read, too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from va_search.data.store import MIX, OFFICIAL
@@ -31,12 +41,19 @@ from va_search.models.menu import (
     Menu,
 )
 
+AFFECT = ("valence", "arousal")
+"""Targets whose weights are settings of their own: `loss_valence` and `loss_arousal`."""
+
 MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other
 predictions."""
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+WEIGHTS = "loss_weights"
+"""The setting that weighs targets other than valence and arousal in the loss, by name."""
 
 
 class TrialSettings(BaseModel):
@@ -115,7 +132,7 @@ class TrialSettings(BaseModel):
     def _canonical(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        data = dict(data)
+        data = _flat_weights(data)
         features = data.get("features")
         if isinstance(features, list | tuple) and all(isinstance(name, str) for name in features):
             data["features"] = tuple(sorted(set(features)))
@@ -156,7 +173,8 @@ class TrialSettings(BaseModel):
                 "fold train_val_mix has no validation scores, which `patience` and schedule "
                 "plateau need"
             )
-        if self.loss_valence == 0 and self.loss_arousal == 0:
+        affect = self.loss_valence or self.loss_arousal
+        if not affect and not any(self.loss_weights.values()):
             raise ValueError(
                 "`loss_valence` and `loss_arousal` can't both be 0: there would be nothing to learn"
             )
@@ -168,6 +186,24 @@ class TrialSettings(BaseModel):
         shared = {name: getattr(self, name) for name in entry.settings}
         own = {name: getattr(self, menu.option_name(name)) for name in entry.options.model_fields}
         return shared | own
+
+    @property
+    def loss_weights(self) -> dict[str, float]:
+        """The weights given for targets other than valence and arousal, by target."""
+        weights: dict[str, float] = {}
+        for name, value in (self.model_extra or {}).items():
+            setting, _, target = name.partition(".")
+            if setting == WEIGHTS:
+                weights[target] = value
+        return weights
+
+    def loss_weight(self, target: str) -> float:
+        """Return the weight of a target in the loss; 1 where none is given."""
+        if target == "valence":
+            return self.loss_valence
+        if target == "arousal":
+            return self.loss_arousal
+        return self.loss_weights.get(target, 1.0)
 
     @property
     def uses_attention(self) -> bool:
@@ -216,12 +252,14 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
             continue  # a name that is on no menu is refused elsewhere
         names += menu.shared - set(entry.settings)
         if not entry.trusted:  # what its class takes is not known, defaults tell nothing
-            fields = TrialSettings.model_fields
-            names += [name for name in menu.shared if settings.get(name) == fields[name].default]
+            for name in menu.shared & TrialSettings.model_fields.keys():
+                if settings.get(name) == TrialSettings.model_fields[name].default:
+                    names.append(name)
         for name in options:
             setting, _, option = name.partition(".")
             if setting == menu.setting and not entry.takes(option):
                 names.append(name)
+    names += _unused_weights(settings)
     encoder = _chosen(ENCODERS, settings)
     stride = settings.get("stride")
     length = settings.get("segment_length", 150)
@@ -232,6 +270,42 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
     return names
 
 
+def _flat_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with each weight of `loss_weights` as a setting of its own, checked; ValueError for
+    wrong ones."""
+    flat = dict(settings)
+    weights = flat.pop(WEIGHTS, None) or {}
+    if not isinstance(weights, Mapping):
+        raise ValueError(f"{WEIGHTS}: expected weights by target, found {weights!r}")
+    for target, weight in weights.items():
+        flat[f"{WEIGHTS}.{target}"] = weight
+    for name, weight in flat.items():
+        setting, _, target = str(name).partition(".")
+        if setting != WEIGHTS:
+            continue
+        if target in AFFECT:
+            raise ValueError(f"{name}: the weight of {target} is the setting loss_{target}")
+        try:
+            flat[name] = TypeAdapter(Weight).validate_python(weight)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            raise ValueError(f"{name}: {problem['msg']}, found {problem['input']!r}") from None
+    return flat
+
+
+def _unused_weights(settings: Mapping[str, Any]) -> list[str]:
+    """Names of the weights of targets that are as if they were not given."""
+    names = [name for name in settings if name.partition(".")[0] == WEIGHTS]
+    loss = _chosen(LOSSES, settings)
+    weighs = {WEIGHTS, "loss_valence", "loss_arousal"}
+    if loss is not None and weighs.isdisjoint(loss.settings):
+        return names
+    # Without valence and arousal a weight of 1 says that something is left to learn.
+    if settings.get("loss_valence") == 0 and settings.get("loss_arousal") == 0:
+        return []
+    return [name for name in names if settings[name] == 1]
+
+
 def setting_field(name: Any) -> FieldInfo | None:
     """The type and default of a setting, or of an option such as `encoder.kernel` that some entry
     of the menu has; None where there is no such setting."""
@@ -240,6 +314,8 @@ def setting_field(name: Any) -> FieldInfo | None:
     if name in TrialSettings.model_fields:
         return TrialSettings.model_fields[name]
     setting, _, option = name.partition(".")
+    if setting == WEIGHTS and option:
+        return FieldInfo.from_annotated_attribute(Weight, 1.0)
     for menu in MENUS:
         if menu.setting == setting:
             for entry in (*menu.values(), *menu.own.values()):

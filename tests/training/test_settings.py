@@ -57,12 +57,40 @@ def test_other_data_is_another_trial_and_the_id_is_stable() -> None:
         ({"learning_rate": 0}, "greater than 0"),
         ({"learning_rte": 1}, "unknown setting 'learning_rte'; did you mean 'learning_rate'?"),
         ({"loss_valence": 0, "loss_arousal": 0}, "can't both be 0"),
+        ({"loss_valence": 0, "loss_arousal": 0, "loss_weights": {"liking": 0}}, "nothing to learn"),
+        ({"loss_weights": {"liking": -1}}, "loss_weights.liking: .* greater than or equal to 0"),
+        ({"loss_weights": {"liking": "much"}}, "loss_weights.liking: .* valid number"),
+        ({"loss_weights": {"valence": 2}}, "the weight of valence is the setting loss_valence"),
+        ({"loss_weights": 2}, "expected weights by target, found 2"),
         ({"features": ()}, "at least 1"),
     ],
 )
 def test_wrong_settings_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         make(**changes)
+
+
+def test_targets_are_weighed_by_name() -> None:
+    settings = make(loss_valence=0.5, loss_weights={"liking": 2, "stress": 0})
+    weights = [
+        settings.loss_weight(name) for name in ("valence", "arousal", "liking", "stress", "x")
+    ]
+    assert weights == [0.5, 1.0, 2.0, 0.0, 1.0]
+    assert settings.loss_weights == {"liking": 2.0, "stress": 0.0}
+
+
+def test_a_targets_weight_counts_in_the_id_unless_it_is_1() -> None:
+    weighed = make(loss_weights={"liking": 2})
+    assert trial_id(weighed, "data") != trial_id(make(), "data")
+    assert weighed == TrialSettings(**weighed.model_dump(mode="json"))
+    assert make(loss_weights={"liking": 1}) == make(loss_weights={}) == make()
+    assert trial_id(make(loss_weights={"liking": 1}), "data") == trial_id(make(), "data")
+
+
+def test_a_third_target_can_be_learnt_alone() -> None:
+    alone = make(loss_valence=0, loss_arousal=0, loss_weights={"liking": 1})
+    assert alone.loss_weights == {"liking": 1.0}
+    assert TrialSettings(**alone.model_dump(mode="json")) == alone
 
 
 def test_defaults_are_the_papers() -> None:
