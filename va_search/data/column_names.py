@@ -1,17 +1,21 @@
 """Columns by their names: values, or bookkeeping that numbers a frame, tells a time, names a
-recording.
+recording; and which columns of a file a list of names and patterns means.
 
 Conventions: a name is cut into lower-case words at camelCase, digits and signs, and run-together
 words of the vocabulary are cut apart (`frameTime`, `Time (s)`, `image_location`, `timestamp_ms`,
 `face id`). A column has a role only where every word of its name belongs to that role's vocabulary:
-`image_17` and `MeanVoicedSegmentLengthSec` are values."""
+`image_17` and `MeanVoicedSegmentLengthSec` are values. A `(s)` behind a countable noun is its
+plural: `frame(s)` counts frames."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+
+from va_search.data.problems import near_name, unknown_column
+from va_search.errors import InputError
 
 
 def _words(text: str) -> frozenset[str]:
@@ -55,6 +59,12 @@ ROW_NUMBERS = re.compile(
     r"|#|Unnamed: \d+(_level_\d+)?|__index_level_\d+__|level_\d+|\.\.\.\d+|X\.\d+"
 )
 """How pandas and R write row numbers that have no name."""
+
+PLURAL = re.compile(r"(frame|image|face|row|line|sample)\(s\)", re.IGNORECASE)
+ALL_OTHERS = "all others"
+"""Stands in a list of columns for every column of values that nothing else uses."""
+RANGE = ".."
+"""Stands between the first and the last of neighbouring columns: `AU01_r..AU45_r`."""
 
 VOCABULARY = frozenset().union(
     FRAME, IMAGE, FILE, RECORDING, PERSON, TRACK, TIME, ENDS, TIME_QUALIFIERS, TIME_UNITS,
@@ -130,15 +140,17 @@ def role_of(name: str) -> str:
 
 def unit_of(name: str) -> str | None:
     """The unit that a column's name has: seconds, milliseconds, microseconds or nanoseconds;
-    frames where it has a frame and no time (`frameTime` is a time); else None."""
+    frames where it has a frame and no time (`frameTime` is a time); else None.
+
+    A frame beside a unit and no time has None: `frame_ms` may be a frame's number at a step of some
+    milliseconds as well as its time."""
     words = set(words_of(name))
     units = {UNITS[word] for word in words & TIME_UNITS}
-    if len(units) == 1:
-        return units.pop()
     is_time = any(word.startswith("time") for word in words)
-    if words & FRAME and not units and not is_time:
-        return "frames"
-    return None
+    counts_frames = bool(words & FRAME) and not is_time
+    if counts_frames:
+        return None if units else "frames"
+    return units.pop() if len(units) == 1 else None
 
 
 def is_like_a_time(name: str) -> bool:
@@ -150,7 +162,8 @@ def is_like_a_time(name: str) -> bool:
 def words_of(name: str) -> tuple[str, ...]:
     """The words of a column's name, lower case; remembered, since wide files have the same
     thousands of names."""
-    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name.strip()).lower().replace("μ", "µ")
+    text = PLURAL.sub(r"\1s", name.strip())
+    text = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", text).lower().replace("μ", "µ")
     words: list[str] = []
     for word in re.split(r"[^a-z0-9µ]+", text):
         if word:
@@ -166,3 +179,81 @@ def _cut_apart(word: str) -> list[str]:
         if word[:end] in VOCABULARY and word[end:] in VOCABULARY:
             return [word[:end], word[end:]]
     return [word]
+
+
+def is_pattern(name: str) -> bool:
+    """True for an entry of a list of columns that may stand for several: `AU*_r`, `AU01_r..AU45_r`,
+    `all others`."""
+    return name == ALL_OTHERS or RANGE in name or "*" in name or "?" in name
+
+
+def select_columns(
+    header: Sequence[str], wanted: Iterable[str], taken: Collection[str] = ()
+) -> list[str]:
+    """The columns of `header` that the entries of `wanted` mean, each once, in the entries' order.
+
+    An entry is a column's name; a pattern (`*` for any letters, `?` for one; brackets are letters);
+    a range of neighbours in the header, `first..last`; or `all others`. Names go before patterns.
+    Patterns, ranges and `all others` leave out bookkeeping (`frame`, `timestamp`, `confidence`) and
+    the columns `taken` for something else (labels, the time, other feature sets), which only their
+    full names choose. InputError with a problem for each entry that means no column."""
+    present = set(header)
+    selected: dict[str, None] = {}
+    problems = []
+    for entry in wanted:
+        columns: Sequence[str] = ()
+        if entry in present:
+            columns = (entry,)
+        elif not is_pattern(entry):
+            problems.append(unknown_column(entry, present))
+        else:
+            try:
+                columns = _columns_of_pattern(header, entry, {*taken, *selected})
+            except InputError as error:
+                problems += error.problems
+        selected |= dict.fromkeys(columns)
+    if problems:
+        raise InputError(*problems)
+    return list(selected)
+
+
+def _columns_of_pattern(header: Sequence[str], entry: str, taken: Collection[str]) -> list[str]:
+    """The columns of values that one pattern means; InputError where there are none but `taken`
+    ones."""
+    if entry == ALL_OTHERS:
+        matching = list(header)
+    elif RANGE in entry and not {"*", "?"} & set(entry):
+        matching = _columns_of_range(header, entry)
+    else:
+        parts = [re.escape(part) for part in re.split(r"([*?])", entry)]
+        expression = "".join(parts).replace(r"\*", ".*").replace(r"\?", ".")
+        pattern = re.compile(expression, re.DOTALL)
+        matching = [name for name in header if pattern.fullmatch(name)]
+    columns = [name for name in matching if name not in taken and role_of(name) == "values"]
+    if columns:
+        return columns
+    if not matching:
+        plain = entry.replace("*", "").replace("?", "")
+        hint = near_name(plain, header)
+        raise InputError(f"no column matches {entry!r}{hint}; the first is {header[0]!r}")
+    if any(name in taken for name in matching):
+        raise InputError(f"{entry!r} matches only columns that are used already: {matching[0]!r}")
+    raise InputError(
+        f"{entry!r} matches only columns that are no values by their names ({matching[0]!r}); "
+        "to take one as a value, write its full name"
+    )
+
+
+def _columns_of_range(header: Sequence[str], entry: str) -> list[str]:
+    """The columns from the first to the last of `first..last`, in the header's order."""
+    first, last = (name.strip() for name in entry.split(RANGE, 1))
+    unknown = [name for name in (first, last) if name not in header]
+    if unknown:
+        raise InputError(*(f"range {entry!r}: {unknown_column(name, header)}" for name in unknown))
+    start, stop = header.index(first), header.index(last)
+    if start > stop:
+        raise InputError(
+            f"range {entry!r}: column {last!r} stands before {first!r} in the file; write "
+            f"{last}..{first}"
+        )
+    return list(header[start : stop + 1])
