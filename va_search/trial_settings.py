@@ -42,6 +42,9 @@ from va_search.models.menu import (
 )
 from va_search.targets import AFFECT
 
+AFFECT = ("valence", "arousal")
+"""Targets whose weights are settings of their own: `loss_valence` and `loss_arousal`."""
+
 MEANING = 1
 """Version of what the training code computes: raised when the same settings would give other
 predictions."""
@@ -49,7 +52,6 @@ predictions."""
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-WEIGHT: TypeAdapter[float] = TypeAdapter(Weight)
 
 WEIGHTS = "loss_weights"
 """The setting that weighs targets other than valence and arousal in the loss, by name."""
@@ -285,9 +287,10 @@ def _flat_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
         if target in AFFECT:
             raise ValueError(f"{name}: the weight of {target} is the setting loss_{target}")
         try:
-            flat[name] = WEIGHT.validate_python(weight)
+            flat[name] = TypeAdapter(Weight).validate_python(weight)
         except ValidationError as error:
-            raise ValueError(_reason(name, error)) from None
+            problem = error.errors()[0]
+            raise ValueError(f"{name}: {problem['msg']}, found {problem['input']!r}") from None
     return flat
 
 
