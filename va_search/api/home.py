@@ -135,15 +135,14 @@ def bring_members(home: OpenHome, ensemble: Ensemble, need: Needed) -> None:
     a path."""
     if home.files.url is None:
         return
-    from va_search.metrics import DIMENSIONS
     from va_search.storage.homes import Need, copy_of
 
     copy = copy_of(home.files)
     assert copy is not None
     studies: set[str] = set()
     for _, piece in ensemble.pieces:
-        for dimension in DIMENSIONS:
-            studies |= {member.study for member in piece.dimensions[dimension].members}
+        for weighted in piece.dimensions.values():
+            studies |= {member.study for member in weighted.members}
     copy.merge(Need[need.upper()], studies)
 
 
