@@ -26,7 +26,7 @@ from rich.table import Table
 
 from va_search.home import Home
 from va_search.tracking.delivery import Delivery
-from va_search.tracking.door import open_client, open_experiment
+from va_search.tracking.door import ParentRun, open_client, open_experiment
 from va_search.tracking.entries import trial_entries
 from va_search.trial import Best, Epoch, Trial
 from va_search.trial_settings import TrialSettings
@@ -82,7 +82,7 @@ def delivered(home: Home, trials: int, epochs: int) -> list[str]:
         home.tracking_uri,
         study="s",
         artifacts=home.artifacts,
-        parent={},
+        parent=ParentRun(),
         keys=TrialSettings.model_fields,
     )
     began = time.perf_counter()

@@ -104,7 +104,7 @@ def test_recordings_without_a_ccc_are_named(world: World) -> None:
         for i, part in enumerate(flat)
     ]
     figure = each_recording(
-        PredictedCurves(found.model, found.measured, tuple(none), found.label_range)
+        PredictedCurves(found.model, found.measured, tuple(none), found.targets)
     )
     assert "valence: v1, v2" in figure.caption
     assert "2 recordings" in figure.pictures[0].alt
@@ -116,7 +116,7 @@ def test_best_median_and_worst_are_shown_once_each(world: World) -> None:
     assert len(figure.pictures) == 6
     assert any(HOSTILE in picture.alt for picture in figure.pictures)
     one = over_time(
-        PredictedCurves(found.model, found.measured, found.recordings[:1], found.label_range)
+        PredictedCurves(found.model, found.measured, found.recordings[:1], found.targets)
     )
     assert len(one.pictures) == 2
 

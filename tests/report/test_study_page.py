@@ -15,6 +15,7 @@ from va_search.predictions.bank import Bank
 from va_search.report import study_page as module
 from va_search.report.figures.progress import history_figure, pareto_figure
 from va_search.report.study_page import study_page
+from va_search.targets import AFFECT
 from va_search.trial import Trial
 from va_search.trial_settings import TrialSettings
 
@@ -121,6 +122,6 @@ def test_the_best_so_far_never_falls() -> None:
 
 def test_the_pareto_set_is_told() -> None:
     dominated = replace(made(9), best=best_of(-0.5))
-    (shown,) = pareto_figure([made(1), made(2), dominated]).pictures
+    (shown,) = pareto_figure([made(1), made(2), dominated], AFFECT).pictures
     assert shown.alt == "2 of 3 trials are in the Pareto set: 0.020 and 0.490; 0.010 and 0.495."
-    assert pareto_figure([]).missing is not None
+    assert pareto_figure([], AFFECT).missing is not None

@@ -63,7 +63,7 @@ def test_a_session_keeps_little_of_a_finished_trial(session: Session) -> None:
         assert len(one.finished) == 3
         assert all(len(json.dumps(each.to_json())) < 500 for each in one.records.values())
         progress = one.progress()
-        assert (progress.best_valence, progress.best_arousal) == (0.9, 0.45)
+        assert progress.best == {"valence": 0.9, "arousal": 0.45}
 
 
 def test_a_wave_ends_and_the_next_goes_on(session: Session) -> None:

@@ -165,7 +165,7 @@ def test_an_endless_space_names_the_setting_that_makes_it_so(
 
 def progress(**changes: Any) -> Progress:
     known: dict[str, Any] = {
-        "planned": 8, "finished": 0, "running": 2, "failed": 0, "best_valence": None, "best_arousal": None,
+        "planned": 8, "finished": 0, "running": 2, "failed": 0, "best": {},
         "seconds": 21.0, "seconds_left": None, "stopping": False,
     }  # fmt: skip
     return Progress(**{**known, **changes})

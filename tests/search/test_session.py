@@ -427,7 +427,7 @@ def test_progress_counts(make: Make) -> None:
     take(session)
     progress = session.progress()
     assert (progress.planned, progress.finished, progress.running, progress.failed) == (4, 1, 1, 1)
-    assert progress.best_valence == 0.25 and progress.seconds_left is not None
+    assert progress.best["valence"] == 0.25 and progress.seconds_left is not None
 
 
 def test_time_is_a_budget_too(make: Make, tmp_path: Path) -> None:
@@ -528,7 +528,7 @@ def test_trials_without_validation_count_and_rank_nothing(make: Make, sampler: s
         finish(first, take(first))
     assert first.next_trial() is None
     progress = first.progress()
-    assert (progress.finished, progress.best_valence, progress.best_arousal) == (4, None, None)
+    assert (progress.finished, progress.best) == (4, {})
     second = make(folds="[train_val_mix]", sampler=sampler)
     assert len(second.finished) == 4 and second.next_trial() is None
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from trial_world import make_trial
 
-from va_search.tracking.door import open_client
+from va_search.tracking.door import ParentRun, open_client
 from va_search.trial import Best, Epoch, Trial
 from va_search.trial_settings import TrialSettings
 
@@ -104,15 +104,11 @@ def records() -> Any:
     return Records
 
 
-PARENT = {
-    "params": {"sampler": "tpe", "store": "tiny"},
-    "tags": {},
-    "artifacts": {"space.yaml": {"sampler": "tpe"}},
-}
+PARENT = ParentRun({"sampler": "tpe", "store": "tiny"}, {}, {"space.yaml": {"sampler": "tpe"}})
 
 
 @pytest.fixture
-def parent() -> dict[str, Any]:
+def parent() -> ParentRun:
     """What a study says of itself."""
     return PARENT
 

@@ -20,7 +20,7 @@ import pytest
 
 from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
-from va_search.tracking.door import open_client
+from va_search.tracking.door import ParentRun, open_client
 from va_search.trial import Best
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def home(tmp_path: Path, empty_store: Path) -> Path:
 
 
 def deliver(
-    home: Path, parent: dict[str, Any], *put: dict[str, Any], status: str = "FINISHED"
+    home: Path, parent: ParentRun, *put: dict[str, Any], status: str = "FINISHED"
 ) -> list[str]:
     delivery = Delivery(
         f"sqlite:///{home / 'mlflow.db'}",
@@ -187,7 +187,7 @@ def test_what_changed_under_the_studys_name_is_told_by_a_tag(
     home: Path, parent: Any, records: Any
 ) -> None:
     deliver(home, parent)
-    changed = {**parent, "params": {"sampler": "grid", "store": "tiny", "seeds": "0 1"}}
+    changed = replace(parent, params={"sampler": "grid", "store": "tiny", "seeds": "0 1"})
     deliver(home, changed, records.trained(1), status="KILLED")
     (study,) = stored(home, "tags.`va_search.role` = 'study'")
     assert study.data.params == {"sampler": "tpe", "store": "tiny", "seeds": "0 1"}
@@ -312,8 +312,9 @@ import sys
 from pathlib import Path
 from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
+from va_search.tracking.door import ParentRun
 assert "mlflow" not in sys.modules
-delivery = Delivery("sqlite:///home.db", study="night", artifacts=Path("artifacts"), parent={})
+delivery = Delivery("sqlite:///home.db", study="night", artifacts=Path("artifacts"), parent=ParentRun())
 assert delivery.close(50) == [], delivery.problem
 """
 
@@ -523,7 +524,7 @@ def test_an_interrupted_search_does_not_wait_for_pictures(
 
 
 def test_a_place_that_takes_no_artifacts_costs_the_artifacts_alone(
-    home: Path, parent: dict[str, Any], records: Any
+    home: Path, parent: ParentRun, records: Any
 ) -> None:
     (home / "artifacts").write_text("a file where a folder should be made")
     reported: list[str | None] = []
@@ -552,7 +553,7 @@ def test_a_place_that_takes_no_artifacts_costs_the_artifacts_alone(
 
 
 def test_a_search_without_trouble_takes_back_what_an_earlier_one_reported(
-    home: Path, parent: dict[str, Any], records: Any
+    home: Path, parent: ParentRun, records: Any
 ) -> None:
     reported: list[str | None] = []
     uri = f"sqlite:///{home / 'mlflow.db'}"
@@ -565,7 +566,7 @@ def test_a_search_without_trouble_takes_back_what_an_earlier_one_reported(
 
 
 def test_two_homes_with_a_study_of_one_name_never_mix(
-    home: Path, parent: dict[str, Any], records: Any
+    home: Path, parent: ParentRun, records: Any
 ) -> None:
     uri = f"sqlite:///{home / 'mlflow.db'}"
 
@@ -595,7 +596,7 @@ def test_two_homes_with_a_study_of_one_name_never_mix(
 
 
 def test_an_experiment_made_before_homes_were_told_apart_is_gone_on_with(
-    home: Path, parent: dict[str, Any], records: Any
+    home: Path, parent: ParentRun, records: Any
 ) -> None:
     deliver(home, parent, records.trained(1))
     delivery = Delivery(

@@ -14,6 +14,15 @@ from va_search.errors import InputError
 from va_search.home import Home
 from va_search.tracking.door import Place, open_client, tracking_place, trials_view
 from va_search.tracking.entries import BEST
+from va_search.home import Home
+from va_search.targets import AFFECT
+from va_search.tracking.door import (
+    Place,
+    best_metric,
+    open_client,
+    tracking_place,
+    trials_view,
+)
 from va_search.trial_settings import TrialSettings
 
 HOME = Home(Path("va-home"))
@@ -43,8 +52,11 @@ def test_what_mlflow_cannot_track_to_is_refused(uri: str) -> None:
 
 
 def test_the_view_of_the_trials_names_columns_that_exist() -> None:
-    state = json.loads(json.loads(trials_view())["state"])
-    kinds = {"metrics": set(BEST), "params": set(TrialSettings.model_fields)}
+    state = json.loads(json.loads(trials_view(AFFECT))["state"])
+    kinds = {
+        "metrics": {best_metric(name) for name in ("score", *AFFECT)},
+        "params": set(TrialSettings.model_fields),
+    }
     for column in [*state["selectedColumns"], state["orderByKey"]]:
         kind, name = column.split(".", 1)
         assert name.strip("`") in kinds[kind]

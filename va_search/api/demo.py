@@ -34,7 +34,7 @@ def run_demo(
     show: Note = silent,
     note: Note = to_standard_error,
 ) -> Scores:
-    """Simulate a challenge in `folder`, audit it, search it, build an ensemble per dimension, write
+    """Simulate a challenge in `folder`, audit it, search it, build an ensemble per target, write
     its submission there, and score it on the withheld labels.
 
     Returns CCCs: {"best single", "ensemble"} -> {in_sample, out_of_fold, test} -> {valence,
@@ -83,14 +83,14 @@ def _store_lines(store: Store) -> list[str]:
 
 def _members_line(ensemble: OpenEnsemble) -> str:
     counts = []
-    for dimension, weighted in ensemble.document.dimensions.items():
-        counts.append(f"{dimension} {len(weighted.members)}")
+    for target, weighted in ensemble.document.dimensions.items():
+        counts.append(f"{target} {len(weighted.members)}")
     chosen = f"chosen on validation, of {ensemble.document.candidates} trials"
     return f"4 ensemble  recipe {ensemble.document.recipe}, members: {', '.join(counts)}, {chosen}"
 
 
 def _scores(ensemble: OpenEnsemble, store: Store, submission: Path, hidden: Path) -> Scores:
-    """Best single and ensemble: in-sample, out-of-fold and test CCC, per dimension and their
+    """Best single and ensemble: in-sample, out-of-fold and test CCC, per target and their
     mean."""
     from va_search.submission.scoring import read_labels, read_submission, scores_of
 
@@ -104,18 +104,17 @@ def _scores(ensemble: OpenEnsemble, store: Store, submission: Path, hidden: Path
 
 
 def _best_single_on_test(ensemble: OpenEnsemble, store: Store) -> NDArray[np.float32]:
-    """(frames, 2) test predictions of the best single trial of each dimension."""
+    """(frames, targets) test predictions of the best single trial of each target."""
     import numpy as np
 
     from va_search.data.store import frames_hash
-    from va_search.metrics import DIMENSIONS
     from va_search.predictions.bank import Bank
 
     bank = Bank(ensemble.home.files.bank)
     lines_up = frames_hash(store.split("test"))
     columns = []
-    for index, dimension in enumerate(DIMENSIONS):
-        best = ensemble.document.dimensions[dimension].best_single
+    for index, target in enumerate(store.target_names):
+        best = ensemble.document.dimensions[target].best_single
         assert best is not None  # members have validation here
         values = bank.read(best.study, best.trial, "test", frames_hash=lines_up)
         columns.append(values[:, index])

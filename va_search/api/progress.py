@@ -144,9 +144,9 @@ def progress_text(progress: Progress) -> str:
     if progress.device is not None:
         running += f" on {progress.device}"
     parts = [f"{finished} finished", running, f"{progress.failed} failed"]
-    if progress.best_valence is not None or progress.best_arousal is not None:
-        parts.append(f"best valence {number(progress.best_valence)}")
-        parts.append(f"best arousal {number(progress.best_arousal)} (validation)")
+    if progress.best:
+        parts += [f"best {target} {number(ccc)}" for target, ccc in progress.best.items()]
+        parts[-1] += " (validation)"
     parts.append(duration(progress.seconds))
     if progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
@@ -182,16 +182,20 @@ def summary_lines(summary: Summary, home: Home) -> Iterator[str]:
 
 def _best_lines(summary: Summary) -> Iterator[str]:
     """The best trial by measure and the Pareto set, or that nothing can be ranked."""
+    from va_search.trial import SCORE
+
+    targets = len(summary.best) - 1  # besides the score
     for measure, (trial, value) in summary.best.items():
         line = f"best {measure:8} {number(value)}  validation, in-sample best epoch  trial {trial}"
-        if measure == "score":
-            line += "  best single trial for both"
+        if measure == SCORE and targets > 1:
+            line += f"  best single trial for {'both' if targets == 2 else 'all targets'}"
         yield line
     if summary.pareto:
-        yield "Pareto set: no other trial beats these on one dimension without losing on the other"
+        other = "the other" if targets == 2 else "another"
+        yield f"Pareto set: no other trial beats these on one target without losing on {other}"
     for point in summary.pareto or ():
-        pair = f"valence {number(point['valence'])}  arousal {number(point['arousal'])}"
-        yield f"  {pair}  validation, in-sample best epoch  trial {point['trial']}"
+        cccs = [f"{target} {number(ccc)}" for target, ccc in point.items() if target != "trial"]
+        yield f"  {'  '.join(cccs)}  validation, in-sample best epoch  trial {point['trial']}"
     if summary.complete and not summary.best:
         yield (
             "no validation (train_val_mix): nothing to rank by; "

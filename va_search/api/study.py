@@ -1,11 +1,12 @@
 """A study: its trials as a table, failures, the best, training curves, predictions.
 
 Conventions: CCCs are measured on each trial's own validation recordings at the best epoch of each
-dimension, so they are in-sample; NaN where a trial has no validation (train_val_mix) or a setting
+target, so they are in-sample; NaN where a trial has no validation (train_val_mix) or a setting
 does not apply. Predictions and annotations are on the source's scale."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from va_search.search.study import Study
     from va_search.search.summary import Summary
     from va_search.trial import Trial
-
-MEASURES = ("valence", "arousal", "score")
 
 
 @dataclass
@@ -64,14 +63,18 @@ class OpenStudy:
     def trials(self) -> pd.DataFrame:
         """Complete trials, one row each, the best score first, indexed by trial id.
 
-        Columns: valence, arousal, score (CCC), epochs, seconds, source ("trained", or "outside" for
+        Columns: each target and score (CCC), epochs, seconds, source ("trained", or "outside" for
         models from elsewhere), finished_at, and each setting, `features` joined by "+"."""
         import pandas as pd
 
+        from va_search.trial import SCORE
+
         with self.home.using():
-            rows = [_trial_row(trial) for trial in self.files.bank.each_trial(self.name)]
-        if not rows:
-            return pd.DataFrame(columns=["trial", *MEASURES]).set_index("trial")
+            complete = list(self.files.bank.each_trial(self.name))
+        if not complete:
+            columns = ["trial", *self._target_names(), SCORE]
+            return pd.DataFrame(columns=columns).set_index("trial")
+        rows = [_trial_row(trial) for trial in complete]
         table = pd.DataFrame(rows).set_index("trial")
         return table.sort_values("score", ascending=False, kind="stable")
 
@@ -93,19 +96,23 @@ class OpenStudy:
 
     @property
     def best(self) -> dict[str, tuple[str, float]]:
-        """The best trial and its CCC by measure: valence, arousal, score; empty without
+        """The best trial and its CCC by measure: each target, and score; empty without
         validation."""
-        trials = self.trials()
-        best = {}
-        for measure in MEASURES:
-            scored = trials[measure].dropna()
-            if len(scored):
-                best[measure] = (str(scored.idxmax()), float(scored.max()))
+        with self.home.using():
+            scored = [trial for trial in self.files.bank.each_trial(self.name) if trial.best]
+        # The best score first: of two trials alike in a target the better one is taken.
+        scored.sort(key=lambda trial: -(trial.score or 0.0))
+        best: dict[str, tuple[str, float]] = {}
+        for trial in scored:
+            for measure, reached in trial.best.items():
+                is_better = measure not in best or reached.ccc > best[measure][1]
+                if is_better and math.isfinite(reached.ccc):
+                    best[measure] = (trial.id, reached.ccc)
         return best
 
     def curves(self, trial: str) -> pd.DataFrame:
-        """Training of a trial, one row per epoch: loss (mean over batches), ccc_valence,
-        ccc_arousal and score on validation, learning_rate, seconds."""
+        """Training of a trial, one row per epoch: loss (mean over batches), ccc_TARGET
+        and score on validation, learning_rate, seconds."""
         import pandas as pd
 
         history = self._trial(trial).history
@@ -118,13 +125,12 @@ class OpenStudy:
     ) -> pd.DataFrame:
         """Predictions of a complete trial beside the annotations, one row per frame.
 
-        Columns: recording, frame (0-based), valence, arousal, valence_annotation,
-        arousal_annotation (NaN where a frame has no label). `split`: "test", or "validation", which
+        Columns: recording, frame (0-based), each TARGET, then each TARGET_annotation (NaN where a
+        frame has no label for it). `split`: "test", or "validation", which
         are the recordings of the trial's own fold. `store`: where it lies now if it was moved."""
         import numpy as np
 
         from va_search.data.store import OFFICIAL, frames_hash, positions
-        from va_search.metrics import DIMENSIONS
 
         with self.home.using("predictions", studies=[self.name]):
             complete = self._trial(trial)
@@ -139,10 +145,10 @@ class OpenStudy:
             values = self.files.bank.read(self.name, trial, split, frames_hash=lines_up)
         annotations = opened.annotations[positions(recordings)]
         table = frame_index(recordings)
-        for column, dimension in enumerate(DIMENSIONS):
-            table[dimension] = np.asarray(values[:, column])
-        for column, dimension in enumerate(DIMENSIONS):
-            table[f"{dimension}_annotation"] = annotations[:, column]
+        for column, target in enumerate(opened.target_names):
+            table[target] = np.asarray(values[:, column])
+        for column, target in enumerate(opened.target_names):
+            table[f"{target}_annotation"] = annotations[:, column]
         return table
 
     def standing(self) -> StudyProgress:
@@ -206,6 +212,15 @@ class OpenStudy:
         from va_search.api.ensembles import write_report
 
         return write_report([self], out, home=self.home, **more)
+
+    def _target_names(self) -> tuple[str, ...]:
+        """The store's targets; valence and arousal where it is not known any more."""
+        from va_search.targets import AFFECT
+
+        try:
+            return self.store.target_names
+        except (InputError, KeyError):
+            return AFFECT
 
     def _trial(self, trial: str) -> Trial:
         bank = self.files.bank
@@ -294,8 +309,10 @@ def frame_index(recordings: Iterable[Any]) -> pd.DataFrame:
 
 def _trial_row(trial: Trial) -> dict[str, Any]:
     """Return a complete trial as a row of `OpenStudy.trials`."""
+    from va_search.trial import SCORE
+
     row: dict[str, Any] = {"trial": trial.id}
-    for measure in MEASURES:
+    for measure in (*trial.target_names, SCORE):
         ccc = trial.ccc(measure)
         row[measure] = float("nan") if ccc is None else ccc
     for name in ("epochs", "seconds", "source", "finished_at"):

@@ -37,7 +37,7 @@ def demo(
     ] = Path("demo"),
     as_json: JsonOption = False,
 ) -> None:
-    """Simulate a challenge, audit its data, search, build an ensemble per dimension and score its
+    """Simulate a challenge, audit its data, search, build an ensemble per target and score its
     submission."""
     with command(as_json) as output:
         import va_search as va
@@ -66,7 +66,7 @@ def _table(scores: Scores) -> Table:
     }
     for title in measures.values():
         table.add_column(title, justify="right")
-    for name in ("valence", "arousal", "score"):
+    for name in scores["ensemble"]["test"] or ():
         for who, by_measure in scores.items():
             cells = [number((by_measure[measure] or {}).get(name)) for measure in measures]
             title = name if who == "best single" else ""

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 def show(output: Output, built: Ensemble) -> None:
     """Show members and weights per dimension, then the scores, those of a blend's parts first."""
-    from va_search.report.tables.ensemble import TITLES, dimension_table, scores_tables
+    from va_search.report.chosen import ensemble_targets
+    from va_search.report.tables.ensemble import scores_tables, target_table
 
-    for dimension in TITLES:
-        output.show(dimension_table(built, dimension))
+    for target in ensemble_targets(built):
+        output.show(target_table(built, target))
     for table in scores_tables(built):
         output.show(table)
 
@@ -56,7 +57,7 @@ def comparison_table(compared: Sequence[RecipeScores], candidates: int) -> Table
         if recipe.takes:
             taken = dict.fromkeys(recipe.takes.values())
             label += f"\n(nested; takes\n{', '.join(taken)})"
-        scores = score_texts(recipe.out_of_fold, recipe.intervals)
+        scores = score_texts(recipe.out_of_fold, recipe.intervals, tuple(recipe.in_sample))
         # The label is to be copied into --recipe, so it is kept in one piece like an id.
         in_sample = number(recipe.in_sample["score"])
         rows.append(row(TableCell(label, code=True), *scores, in_sample))

@@ -11,8 +11,9 @@ from va_search.errors import InputError
 from va_search.home import Home
 from va_search.report.gather import Gathered
 from va_search.report.standing import out_of_date, searched_now
-from va_search.report.words import MEASURES
+from va_search.report.words import all_targets, measures
 from va_search.table import number, with_interval
+from va_search.trial import SCORE
 
 PAPER_ORDER = ("ensemble_1", "ensemble_2", "ensemble_3", "six_fold", "train_val_mix")
 """The paper's recipes; Tables 2 and 3 show its first submission."""
@@ -78,9 +79,13 @@ def summary_paragraphs(gathered: Gathered, chosen: ChosenEnsemble) -> list[str]:
         searching -= set(ensemble.studies)
     if gathered.on_main_fold:
         bests = []
-        for measure, target in (("score", "both"), ("valence", "valence"), ("arousal", "arousal")):
+        wanted = {target: target for target in gathered.targets}
+        # With one target the score is its CCC, which stands there already.
+        if len(wanted) > 1:
+            wanted = {SCORE: all_targets(gathered.targets), **wanted}
+        for measure, words in wanted.items():
             best = max(gathered.on_main_fold, key=lambda trial: trial.ccc(measure) or 0.0)
-            bests.append(f"for {target} {best.id} ({measure} {number(best.ccc(measure))})")
+            bests.append(f"for {words} {best.id} ({measure} {number(best.ccc(measure))})")
         paragraphs.append(f"Best single trials, in-sample: {', '.join(bests)}.")
     return paragraphs + list(map(sentence, searched_now(gathered.home, sorted(searching))))
 
@@ -91,17 +96,23 @@ def _ensemble_paragraphs(home: Home, ensemble: Ensemble) -> list[str]:
     if scores:
         intervals = (ensemble.intervals or {}).get("ensemble") or {}
         expected = []
-        for name in MEASURES:
+        for name in measures(ensemble_targets(ensemble)):
             expected.append(f"{name} {with_interval(scores[name], intervals.get(name))}")
         measured = "(out-of-fold CCC, 95 % interval)"
         paragraphs.append(f"Expected of it on unseen people {measured}: {', '.join(expected)}.")
-    for dimension, weighted in ensemble.dimensions.items():
+    for target, weighted in ensemble.dimensions.items():
         if weighted.per_recording is not None:
             out_of_fold = weighted.scores.out_of_fold
-            text = within_recordings(dimension, out_of_fold, weighted.per_recording)
+            text = within_recordings(target, out_of_fold, weighted.per_recording)
             if text:
                 paragraphs.append(sentence(text))
     return paragraphs + list(map(sentence, out_of_date(home, ensemble)))
+
+
+def ensemble_targets(ensemble: Ensemble) -> tuple[str, ...]:
+    """Return the names of the targets that an ensemble predicts; a blend's are those of its parts."""
+    _, piece = ensemble.pieces[0]
+    return tuple(piece.dimensions)
 
 
 def sentence(text: str) -> str:

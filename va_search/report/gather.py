@@ -1,7 +1,7 @@
 """What the studies hold: trials that are complete, failed, stopped early and missing, read from
 home and store.
 
-Conventions: a trial's CCCs are those of its record, on validation and each of its dimension's best
+Conventions: a trial's CCCs are those of its record, on validation and at each target's best
 epoch (in-sample). Trials of fold `train_val_mix` have none. A trial that is part of several of the
 studies is counted in each and listed once. Damaged or foreign records, and trials on data that
 changed since, are left out of the tables and named, never an error: a report is asked for when
@@ -20,6 +20,7 @@ from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.report.standing import planned_by_space
 from va_search.search.study import Study
+from va_search.targets import AFFECT
 from va_search.trial import OTHER_DATA, Trial, TrialState
 
 NAMED = 3
@@ -78,6 +79,11 @@ class Gathered:
         return tuple(once.values())
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the targets: the store's, in its order; without the store those of its trials."""
+        return targets_of(self.store, self.trials)
+
+    @property
     def scored(self) -> list[Trial]:
         """Trials with a validation score."""
         return [trial for trial in self.trials if trial.score is not None]
@@ -100,6 +106,14 @@ class Gathered:
     def on_main_fold(self) -> list[Trial]:
         """Scored trials of the main fold: their CCCs compare."""
         return [trial for trial in self.scored if validated_fold(trial) == self.main_fold]
+
+
+def targets_of(store: Store | None, trials: Sequence[Trial]) -> tuple[str, ...]:
+    """Return the names of the store's targets; without it those of the first trial, which as a
+    record without any, are valence and arousal."""
+    if store is not None:
+        return store.target_names
+    return trials[0].target_names if trials else AFFECT
 
 
 def gather(home: Home, studies: Sequence[str], store: Store | None = None) -> Gathered:

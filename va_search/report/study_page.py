@@ -20,11 +20,10 @@ from va_search.predictions.bank import Bank
 from va_search.report import pages
 from va_search.report.figures.progress import history_figure, pareto_figure
 from va_search.report.figures.settings import importance_figure, parallel_coordinates
-from va_search.report.gather import Gathered, StudyState, check_trial
+from va_search.report.gather import Gathered, StudyState, check_trial, targets_of
 from va_search.report.pages import Section, StudyReport
 from va_search.report.tables.trials import best_trials_table
-from va_search.search.outcomes import objective as ranked_by
-from va_search.trial import Trial, TrialState
+from va_search.trial import SCORE, Trial, TrialState
 
 SAMPLE = 300
 """Trials whose settings are read for the pictures."""
@@ -40,12 +39,13 @@ def study_page(
     """`study.html`, everything in one page, and `best.json`, the best trials as columns and data.
 
     `trials`: all complete and failed ones, compact ones will do. `objective`: what the study
-    looks for; trials are ranked by valence or arousal where it is that, otherwise by score."""
+    looks for; trials are ranked by a target where it is one, otherwise by score."""
     trained = []
     for trial in trials:
         if trial.state is TrialState.COMPLETE and trial.source == "trained":
             trained.append(trial)
-    measure = objective if objective in ("valence", "arousal") else "score"
+    targets = targets_of(store, trained)
+    measure = objective if objective in targets else SCORE
     ranked = [trial for trial in trained if trial.best]
     ranked.sort(key=lambda trial: -_rank(trial, measure))
     # Every so many-th by rank, so that good and bad settings are drawn alike.
@@ -55,8 +55,8 @@ def study_page(
     gathered = Gathered(home, (sample,), store, None, ())
     best = best_trials_table(list(_read(bank, ranked[:BEST])), measure, SETTINGS)
     progress = [history_figure(trained)]
-    if objective == "both":
-        progress.append(pareto_figure(trained))
+    if objective == "both" and len(targets) > 1:
+        progress.append(pareto_figure(trained, targets))
     sampled: tuple[str, ...] = ()
     if step > 1:
         share = f"one in {step} of {len(ranked)} trials"
@@ -81,7 +81,7 @@ def study_page(
 
 
 def _rank(trial: Trial, measure: str) -> float:
-    value = ranked_by(trial, measure)
+    value = trial.ccc(measure)
     if value is None:
         return -math.inf
     return value

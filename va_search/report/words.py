@@ -13,21 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from va_search.data.store import Store
-from va_search.metrics import DIMENSIONS
 from va_search.models.menu import ENCODERS
 from va_search.search.fold_table import Spread
 from va_search.table import DASH, TableCell, TableColumn, columns, number
-from va_search.trial import Trial
+from va_search.trial import SCORE, Trial
 from va_search.trial_settings import TrialSettings, configuration_id, unused
 
-MEASURES = (*DIMENSIONS, "score")
 ELSEWHERE = "from elsewhere"
 OWN_COLUMNS = ("features", "encoder", "fusion", "seed", "fold", "averaged_epochs")
 """Settings that have columns of their own, or none."""
 MOST_MODALITIES = 4
 """With more of them, all feature sets stand in one column."""
 BEST_EPOCH = (
-    "CCC on validation, of each trial's best epoch per dimension: in-sample, so a little too high."
+    "CCC on validation, of each trial's best epoch per target: in-sample, so a little too high."
 )
 
 
@@ -43,7 +41,7 @@ class ConfigurationTrials:
         return self.trials[0].settings
 
     def spread(self, measure: str) -> Spread | None:
-        """Valence, arousal or score over the seeds; None where no trial has it."""
+        """A target or the score over the seeds; None where no trial has it."""
         values = []
         for trial in self.trials:
             value = trial.ccc(measure)
@@ -71,17 +69,45 @@ def configurations(trials: Iterable[Trial]) -> list[ConfigurationTrials]:
     return [ConfigurationTrials(tuple(group)) for group in groups.values()]
 
 
-def score_cells(group: Sequence[ConfigurationTrials]) -> list[list[TableCell]]:
-    """Valence, arousal and score of every configuration, the best of each measure in bold."""
+def measures(targets: Sequence[str]) -> tuple[str, ...]:
+    """Return what trials are compared by: each target, then the score."""
+    return (*targets, SCORE)
+
+
+def heading(name: str) -> str:
+    """Return a target's name, or "score", as the head of a column."""
+    return f"{name[:1].upper()}{name[1:]}"
+
+
+def score_columns(targets: Sequence[str], *before: str) -> tuple[TableColumn, ...]:
+    """Return the columns `before`, and one for each target and the score, all of numbers."""
+    return columns(*before, *map(heading, measures(targets)), kind="number")
+
+
+def all_targets(targets: Sequence[str]) -> str:
+    """Return the words for all targets at once: `both` where there are two."""
+    return "both" if len(targets) == 2 else "all targets"
+
+
+def their_cccs(targets: Sequence[str]) -> str:
+    """Return `CCC`, `two CCCs`, `3 CCCs`: those that a score is the mean of."""
+    words = {1: "CCC", 2: "two CCCs"}
+    return words.get(len(targets), f"{len(targets)} CCCs")
+
+
+def score_cells(
+    group: Sequence[ConfigurationTrials], targets: Sequence[str]
+) -> list[list[TableCell]]:
+    """Targets and score of every configuration, the best of each measure in bold."""
     rows: list[list[TableCell]] = []
     best: dict[str, float] = {}
-    for name in MEASURES:
+    for name in measures(targets):
         best[name] = max(configuration.mean(name) for configuration in group)
     for configuration in group:
         cells = []
-        for name in MEASURES:
+        for name, highest in best.items():
             text = spread_text(configuration.spread(name))
-            cells.append(TableCell(text, best=configuration.mean(name) == best[name]))
+            cells.append(TableCell(text, best=configuration.mean(name) == highest))
         rows.append(cells)
     return rows
 

@@ -31,7 +31,7 @@ from va_search.search.warm import warm_start_of
 from va_search.search.waves import tune_in_waves
 from va_search.storage.keeper import kept
 from va_search.tracking.delivery import Delivery, Pictures
-from va_search.tracking.door import tracking_place
+from va_search.tracking.door import ParentRun, tracking_place
 from va_search.trial_settings import TrialSettings
 
 DELIVERY_SECONDS = 150.0
@@ -219,18 +219,19 @@ def _fit_nodes(session: Session, options: Options, ray: RunningRay) -> Iterator[
         yield
 
 
-def _parent(space: Space, store: Store) -> dict[str, Any]:
-    return {
-        "params": {
+def _parent(space: Space, store: Store) -> ParentRun:
+    return ParentRun(
+        params={
             "store": store.name,
             "sampler": space.sampler,
             "objective": space.objective,
             "seeds": " ".join(map(str, space.seeds)),
             "folds": " ".join(map(str, space.folds)),
         },
-        "tags": {"va_search.version": __version__},
-        "artifacts": {"space.yaml": space.document, "plan.json": _plan(space)},
-    }
+        tags={"va_search.version": __version__},
+        artifacts={"space.yaml": space.document, "plan.json": _plan(space)},
+        targets=store.target_names,
+    )
 
 
 def _plan(space: Space) -> dict[str, Any]:

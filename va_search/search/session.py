@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -57,8 +57,7 @@ class Progress:
     finished: int
     running: int
     failed: int
-    best_valence: float | None
-    best_arousal: float | None
+    best: Mapping[str, float]
     seconds: float
     seconds_left: float | None
     stopping: bool
@@ -551,8 +550,7 @@ class Session:
             finished=len(self.finished),
             running=len(self.running),
             failed=sum(self.reasons.values()),
-            best_valence=self._best.get("valence"),
-            best_arousal=self._best.get("arousal"),
+            best=dict(self._best),
             seconds=elapsed,
             seconds_left=self._seconds_left(elapsed),
             stopping=self.stopping,

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from va_search.tracking.door import ParentRun
 from va_search.tracking.shown import reason, shown
 from va_search.trial import Trial, TrialState
 
@@ -38,8 +39,7 @@ class Delivery:
     `keys` are the params that every run has. `whole` reads a complete trial by its id: with it
     those that are put are kept compact, and may be so.
 
-    `parent` describes the study: `params` and `tags` by name, `artifacts` as file name to text or
-    JSON document. `pictures` makes more of them out of the trials, compact where there is a `whole`:
+    `parent` describes the study. `pictures` makes more of them out of the trials, compact where there is a `whole`:
     now and then while trials come, and at the end of a search that is not interrupted. It runs in
     this thread; its failure is a warning. `owner` is the identity of the home, where other homes
     are tracked at the same place. `report` hears of trouble with the server when it begins, and
@@ -51,7 +51,7 @@ class Delivery:
         *,
         study: str,
         artifacts: Path | None,
-        parent: dict[str, Any],
+        parent: ParentRun,
         keys: Iterable[str] = (),
         whole: Callable[[str], Trial] | None = None,
         pictures: Pictures | None = None,
@@ -71,7 +71,7 @@ class Delivery:
         self._next_pictures = time.monotonic() + BETWEEN_PICTURES
         self._drawing = threading.Lock()
         self._status: str | None = None
-        self._artifacts: dict[str, Any] = {}
+        self._artifacts: Mapping[str, Any] = {}
         self._attempts: dict[str, int] = {}
         self._abandoned = False
         self._failures = 0

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import uuid
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,10 @@ from urllib.parse import urlsplit
 
 from va_search.errors import InputError
 from va_search.home import Home
+from va_search.home import Home
+from va_search.targets import AFFECT
 from va_search.tracking.shown import shown
+from va_search.trial import CCC_OF, SCORE
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,6 +83,17 @@ class Entries:
     params: dict[str, str] = field(default_factory=dict)
     metrics: list[tuple[str, float, int, int]] = field(default_factory=list)
     tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ParentRun:
+    """What a study's parent run says of it: params and tags by name, artifacts as file name to text
+    or JSON document; `targets`: the store's, by name, whose metrics its page lists."""
+
+    params: Mapping[str, Any] = field(default_factory=dict)
+    tags: Mapping[str, Any] = field(default_factory=dict)
+    artifacts: Mapping[str, Any] = field(default_factory=dict)
+    targets: Sequence[str] = AFFECT
 
 
 def tracking_place(home: Home, given: str | None) -> Place:
@@ -142,10 +157,14 @@ def be_quiet() -> None:
 
 
 def open_experiment(
-    client: MlflowClient, study: str, artifacts: Path | None, owner: str | None = None
+    client: MlflowClient,
+    study: str,
+    artifacts: Path | None,
+    owner: str | None = None,
+    targets: Sequence[str] = AFFECT,
 ) -> str:
     """Return the id of the study's experiment; made where there is none, brought back where it was
-    deleted.
+    deleted. `targets`: those whose metrics its page lists.
 
     With an `owner` (a home's identity) an experiment of that name that belongs to another home is
     left alone, and this home's gets a name of its own: "<study> (<start of the identity>)"."""
@@ -157,7 +176,7 @@ def open_experiment(
             "MLflow: experiment %r there belongs to another home; this study's is %r", study, name
         )
         experiment = client.get_experiment_by_name(name)
-    tags = experiment_tags(study)
+    tags = experiment_tags(study, targets)
     if owner is not None:
         tags[OWNER] = owner
     if experiment is None:
@@ -171,31 +190,36 @@ def open_experiment(
     return str(experiment.experiment_id)
 
 
-def experiment_tags(study: str) -> dict[str, str]:
-    """What the experiment's page says about itself."""
+def best_metric(measure: str) -> str:
+    """Return the name of the metric with the best CCC of a target, or the best score."""
+    return f"best_{measure}" if measure == SCORE else f"best_{CCC_OF}{measure}"
+
+
+def experiment_tags(study: str, targets: Sequence[str]) -> dict[str, str]:
+    """Return the experiment's tags: what its page says about itself, and the view of its trials."""
+    metrics = [f"`{best_metric(measure)}`" for measure in (SCORE, *targets)]
     note = (
-        f"Study `{study}` of va-search: one parent run for the study, one child run per trial (a configuration, "
-        "trained once, on one fold, with one seed).\n\nSort by `best_score`, `best_ccc_valence` or "
-        "`best_ccc_arousal`: validation CCC at the best epoch, chosen on that same split, so slightly optimistic."
-        "\n\nFilter such as: `params.encoder = 'gru' and metrics.best_ccc_valence > 0.5`"
+        f"Study `{study}` of va-search: one parent run for the study, one child run per trial (a "
+        "configuration, trained once, on one fold, with one seed).\n\n"
+        f"Sort by {', '.join(metrics[:-1])} or {metrics[-1]}: validation CCC at the best epoch, "
+        "chosen on that same split, so slightly optimistic.\n\n"
+        f"Filter such as: `params.encoder = 'gru' and metrics.{best_metric(targets[0])} > 0.5`"
     )
     return {
         "mlflow.note.content": note,
         "mlflow.experimentKind": "custom_model_development",
-        f"mlflow.sharedViewState.{TRIALS_VIEW}": trials_view(),
+        f"mlflow.sharedViewState.{TRIALS_VIEW}": trials_view(targets),
         "va_search.study": study,
     }
 
 
-def trials_view() -> str:
-    """The saved view "trials by score": trials alone, best first, with the columns that tell them
+def trials_view(targets: Sequence[str]) -> str:
+    """Return the saved view "trials by score": trials alone, best first, with the columns that tell them
     apart.
 
     MLflow's page offers it under Views, and opens with it when `?viewStateShareKey=trials` stands
     in the address."""
-    metrics = [
-        f"metrics.`{name}`" for name in ("best_score", "best_ccc_valence", "best_ccc_arousal")
-    ]
+    metrics = [f"metrics.`{best_metric(measure)}`" for measure in (SCORE, *targets)]
     params = [
         f"params.`{name}`"
         for name in ("encoder", "fusion", "features", "normalise", "learning_rate", "seed")

@@ -29,8 +29,6 @@ from va_search.tracking.shown import reason, shown
 
 LOG = logging.getLogger(__name__)
 
-DIMENSIONS = ("valence", "arousal")
-
 
 def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | None = None) -> str:
     """Log an ensemble's JSON document, and the files in the folder `explanation` where there is
@@ -40,7 +38,7 @@ def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | Non
     can't be stored, the run has its params and metrics and a warning says why."""
     client = open_client(place.uri)
     study = str(ensemble["studies"][0])
-    experiment = open_experiment(client, study, place.artifacts, place.owner)
+    experiment = open_experiment(client, study, place.artifacts, place.owner, _targets(ensemble))
     name = str(ensemble["name"])
     found = every_run(client, experiment, f"tags.`va_search.ensemble` = '{name}'")
     now = int(time.time() * 1000)
@@ -87,24 +85,29 @@ def ensemble_metrics(ensemble: dict[str, Any]) -> Iterator[tuple[str, float]]:
     for measure, values in ensemble.get("best_single", {}).items():
         for key, value in _measured(measure, values):
             yield f"best_single_{key}", value
-    for dimension in DIMENSIONS:
-        yield f"members_{dimension}", float(len(_members(ensemble, dimension)))
+    for target in _targets(ensemble):
+        yield f"members_{target}", float(len(_members(ensemble, target)))
 
 
-def _members(ensemble: dict[str, Any], dimension: str) -> list[tuple[str, str]]:
-    """Study and trial of the members of one dimension; of a blend those of all its parts, each
-    once."""
+def _targets(ensemble: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the targets it predicts; a blend's are those of its parts."""
     parts = ensemble.get("parts") or []
     if parts:
-        return list(
-            dict.fromkeys(
-                member for part in parts for member in _members(part["ensemble"], dimension)
-            )
-        )
-    return [
-        (member["study"], member["trial"])
-        for member in ensemble["dimensions"][dimension]["members"]
-    ]
+        return _targets(parts[0]["ensemble"])
+    return tuple(ensemble["dimensions"])
+
+
+def _members(ensemble: dict[str, Any], target: str) -> list[tuple[str, str]]:
+    """Return study and trial of the members of one target; of a blend those of all its parts, each
+    once."""
+    parts = ensemble.get("parts") or []
+    if not parts:
+        members = ensemble["dimensions"][target]["members"]
+        return [(member["study"], member["trial"]) for member in members]
+    once: dict[tuple[str, str], None] = {}
+    for part in parts:
+        once |= dict.fromkeys(_members(part["ensemble"], target))
+    return list(once)
 
 
 def _measured(measure: str, values: Any) -> Iterator[tuple[str, float]]:

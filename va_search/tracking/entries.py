@@ -15,12 +15,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from va_search.data.store import OFFICIAL
-from va_search.tracking.door import Entries, run_tags
-from va_search.trial import CCC_OF, SCORE, Trial, TrialState
+from va_search.tracking.door import Entries, best_metric, run_tags
+from va_search.trial import CCC_OF, Trial, TrialState
 
 PER_EPOCH = ("score", "loss", "learning_rate")
 """Metrics of each epoch, after its CCCs."""
-BEST = ("best_ccc_valence", "best_ccc_arousal", "best_score")
 ONCE = ("frames_per_second", "seconds")
 ABSENT = "-"
 
@@ -105,8 +104,7 @@ def best_of(trial: Trial) -> dict[str, tuple[float, int]]:
         return {}
     metrics = {}
     for target, best in trial.best.items():
-        name = f"best_{target}" if target == SCORE else f"best_{CCC_OF}{target}"
-        metrics[name] = (round(best.ccc, 5), best.epoch or 0)
+        metrics[best_metric(target)] = (round(best.ccc, 5), best.epoch or 0)
     return metrics
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import JobError
+from va_search.targets import AFFECT
 from va_search.tracking.door import be_quiet, open_client
 from va_search.tracking.shown import reason, shown
 
@@ -38,7 +39,8 @@ class Column:
 @dataclass(frozen=True)
 class Model:
     """All that is logged. `code` is the file MLflow runs, `package` the folder of the code that it
-    imports, `folder` the artifact `ensemble`; `content` is the same exactly when the model is."""
+    imports, `folder` the artifact `ensemble`; `content` is the same exactly when the model is.
+    `targets`: columns of the output after the recording."""
 
     name: str
     run: str
@@ -51,6 +53,7 @@ class Model:
     requirements: list[str]
     about: str
     build: str = ""
+    targets: Sequence[str] = AFFECT
 
 
 def log_version(uri: str, model: Model) -> tuple[int, bool]:
@@ -147,9 +150,8 @@ def _log(model: Model) -> Any:
     from mlflow.types import ColSpec, Schema
 
     inputs = Schema([ColSpec(one.type, one.name, required=one.needed) for one in model.columns])
-    outputs = Schema(
-        [ColSpec("string", "recording"), ColSpec("double", "valence"), ColSpec("double", "arousal")]
-    )
+    predicted = [ColSpec("double", target) for target in model.targets]
+    outputs = Schema([ColSpec("string", "recording"), *predicted])
     with mlflow.start_run(run_id=model.run, log_system_metrics=False):
         return mlflow.pyfunc.log_model(
             name=model.name,

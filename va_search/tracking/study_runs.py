@@ -21,13 +21,14 @@ import yaml
 from va_search.files import whole_file
 from va_search.tracking.door import (
     Entries,
+    ParentRun,
     every_run,
     log_entries,
     open_client,
     open_experiment,
     run_tags,
 )
-from va_search.tracking.entries import BEST, best_of, text, times, trial_entries
+from va_search.tracking.entries import best_of, text, times, trial_entries
 from va_search.tracking.shown import reason
 from va_search.trial import Trial, TrialState
 
@@ -56,14 +57,14 @@ class StudyRuns:
         uri: str,
         study: str,
         artifacts: Path | None,
-        parent: dict[str, Any],
+        parent: ParentRun,
         owner: str | None = None,
     ) -> None:
         self._uri = uri
         self._client: MlflowClient = open_client(uri)
         self._study = study
         self.artifact_problem: str | None = None
-        self._experiment = open_experiment(self._client, study, artifacts, owner)
+        self._experiment = open_experiment(self._client, study, artifacts, owner, parent.targets)
         self._known: dict[str, Known] = {}
         self._parent_metrics: dict[str, float] = {}
         found = self._ask()
@@ -91,7 +92,7 @@ class StudyRuns:
         self._client.set_terminated(run, status=status, end_time=end)
         self._known[trial.id] = Known(run, status, trial.finished_at or "")
 
-    def finish(self, trials: list[Trial], status: str, artifacts: dict[str, Any]) -> None:
+    def finish(self, trials: list[Trial], status: str, artifacts: Mapping[str, Any]) -> None:
         """Give the parent run the study's best, what else it came to (artifacts by file name) and
         its status."""
         complete = [trial for trial in trials if trial.state is not TrialState.FAILED]
@@ -100,8 +101,9 @@ class StudyRuns:
             "trials_complete": float(len(complete)),
             "trials_failed": float(len(trials) - len(complete)),
         }
-        for name in BEST if trained else ():
-            values[name] = max(best_of(trial)[name][0] for trial in trained)
+        for trial in trained:
+            for name, (value, _) in best_of(trial).items():
+                values[name] = max(value, values.get(name, value))
         now = int(time.time() * 1000)
         changed = [
             (name, value, now, 0)
@@ -157,10 +159,10 @@ class StudyRuns:
                     self._known[tags["va_search.trial"]] = entry
         return parent
 
-    def _begin(self, found: Any | None, parent: dict[str, Any]) -> str:
-        params = {key: text(value) for key, value in parent.get("params", {}).items()}
+    def _begin(self, found: Any | None, parent: ParentRun) -> str:
+        params = {key: text(value) for key, value in parent.params.items()}
         tags = {
-            **{key: text(value) for key, value in parent.get("tags", {}).items()},
+            **{key: text(value) for key, value in parent.tags.items()},
             **run_tags(),
             "mlflow.runName": f"study {self._study}",
             "va_search.role": "study",
@@ -178,7 +180,7 @@ class StudyRuns:
         tags |= {key: value for key, value in params.items() if old.get(key, value) != value}
         fresh = {key: value for key, value in params.items() if key not in old}
         log_entries(self._client, run, Entries(params=fresh, tags=tags))
-        for name, content in parent.get("artifacts", {}).items():
+        for name, content in parent.artifacts.items():
             self._log_text(run, _written(name, content), name)
         return run
 

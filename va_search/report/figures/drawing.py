@@ -11,10 +11,11 @@ import io
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -30,7 +31,9 @@ WIDTH, HEIGHT = 4.7, 2.9
 """Inches; the page scales pictures to its columns."""
 INK = "#0b0c0d"
 """Stands for the page's text colour while drawing."""
-COLOURS = {"valence": "#3f7fd1", "arousal": "#d8762b", "score": "#3b9c6e"}
+TARGET_COLOURS = ("#3f7fd1", "#d8762b", "#b0569c", "#c9a227", "#3a9fae", "#7a6ad8")
+"""Of the first, second, … target of a store; from the seventh on they come again."""
+SCORE_COLOUR = "#3b9c6e"
 GREY = "#8c8f94"
 SERIES = ("#3f7fd1", "#d8762b", "#3b9c6e", "#b0569c", GREY, "#c9a227")
 DASHED = (0, (4, 3))
@@ -136,6 +139,11 @@ def _for_page(text: str, name: str, alt: str) -> str:
     view = box.group(1) if box else "0 0 340 210"
     label = escape(alt, quote=True)
     return f'<svg viewBox="{view}" role="img" aria-label="{label}"><title>{label}</title>{body}'
+
+
+def target_colours(targets: Sequence[str]) -> dict[str, str]:
+    """Return the colour of each target, by its place in the store."""
+    return dict(zip(targets, cycle(TARGET_COLOURS), strict=False))
 
 
 def evenly(count: int, most: int) -> NDArray[np.int64]:

@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.ensemble.saved import Ensemble, predict
 from va_search.errors import InputError
-from va_search.metrics import DIMENSIONS, ccc
+from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.report.chosen import ChosenEnsemble
-from va_search.report.figures.drawing import COLOURS, DASHED, INK, evenly, panel, short
+from va_search.report.figures.drawing import (
+    DASHED,
+    INK,
+    evenly,
+    panel,
+    short,
+    target_colours,
+)
 from va_search.report.gather import Gathered, validated_fold
 from va_search.report.pages import Figure, Picture
-from va_search.report.words import first_names
+from va_search.report.words import first_names, heading, their_cccs
 from va_search.table import Missing, number
+from va_search.targets import Target, clipped, names
 from va_search.trial import ALL
 
 CONSTANT = 1e-12
@@ -38,25 +46,26 @@ MOST_NAMES = 12
 
 @dataclass(frozen=True)
 class RecordingCurves:
-    """One recording: predictions and annotations, both (frames, dimension), NaN unlabelled."""
+    """One recording: predictions and annotations, both (frames, targets), NaN unlabelled."""
 
     recording: Recording
     prediction: NDArray[np.float64]
     annotation: NDArray[np.float64]
 
-    def ccc(self, dimension: int) -> float:
+    def ccc(self, column: int) -> float:
         """Of this recording alone; NaN where nothing is labelled or the annotation does not
         vary."""
-        labels = self.annotation[:, dimension]
+        labels = self.annotation[:, column]
         labelled = labels[~np.isnan(labels)]
         if not labelled.size or labelled.var() <= CONSTANT:
             return math.nan
-        return ccc(self.prediction[:, dimension], labels)
+        return ccc(self.prediction[:, column], labels)
 
     @property
     def mean_ccc(self) -> float:
-        """Mean over the dimensions; NaN where one of them has none."""
-        return (self.ccc(0) + self.ccc(1)) / 2
+        """Mean over the targets; NaN where one of them has none."""
+        columns = self.annotation.shape[1]
+        return sum(map(self.ccc, range(columns))) / columns
 
 
 @dataclass(frozen=True)
@@ -66,22 +75,31 @@ class PredictedCurves:
     model: str
     measured: str
     recordings: tuple[RecordingCurves, ...]
-    label_range: tuple[float, float]
+    targets: tuple[Target, ...]
 
     @property
     def title(self) -> str:
         """Model and measurement, as a sentence begins."""
         return f"{self.model[:1].upper()}{self.model[1:]}, {self.measured}"
 
-    def frames(self, dimension: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return names(self.targets)
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """The colour of each target by its name."""
+        return target_colours(self.target_names)
+
+    def frames(self, column: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Prediction and annotation over the frames of all recordings, (frames,) each."""
         prediction = np.concatenate([curves.prediction for curves in self.recordings])
         annotation = np.concatenate([curves.annotation for curves in self.recordings])
-        return prediction[:, dimension], annotation[:, dimension]
+        return prediction[:, column], annotation[:, column]
 
-    def pooled(self, dimension: int) -> float:
+    def pooled(self, column: int) -> float:
         """CCC over all labelled frames."""
-        return ccc(*self.frames(dimension))
+        return ccc(*self.frames(column))
 
 
 def find_predictions(gathered: Gathered, chosen: ChosenEnsemble) -> PredictedCurves | str:
@@ -108,7 +126,7 @@ def find_predictions(gathered: Gathered, chosen: ChosenEnsemble) -> PredictedCur
         return reason + f"{error.problems[0]}."
     measured = "in-sample: its own best epochs on these recordings"
     curves = _curves(store, recordings, values)
-    return PredictedCurves(f"trial {best.id}", measured, curves, store.label_range)
+    return PredictedCurves(f"trial {best.id}", measured, curves, store.targets)
 
 
 def _of_ensemble(ensemble: Ensemble, bank: Bank, store: Store) -> PredictedCurves:
@@ -123,17 +141,17 @@ def _of_ensemble(ensemble: Ensemble, bank: Bank, store: Store) -> PredictedCurve
     if folds or fold is None:
         raise InputError("not all of its members have predictions on the same annotated recordings")
     recordings = store.labelled if fold == ALL else store.fold(fold).validation
-    # A submission is clipped to the label range, so the figures are too.
+    # A submission is clipped to the targets' ranges, so the figures are too.
     values = predict(ensemble, bank, "validation", recordings)
-    curves = _curves(store, recordings, np.clip(values, *store.label_range))
+    curves = _curves(store, recordings, clipped(values, store.targets))
     measured = "in-sample: its weights were chosen on these recordings"
-    return PredictedCurves(f"ensemble {ensemble.name}", measured, curves, store.label_range)
+    return PredictedCurves(f"ensemble {ensemble.name}", measured, curves, store.targets)
 
 
 def _curves(
     store: Store, recordings: Sequence[Recording], values: NDArray[np.floating]
 ) -> tuple[RecordingCurves, ...]:
-    """The frames' predictions, `values` (frames, dimension), cut into recordings."""
+    """The frames' predictions, `values` (frames, targets), cut into recordings."""
     annotations = store.annotations[positions(tuple(recordings))].astype(np.float64)
     curves = []
     start = 0
@@ -160,10 +178,13 @@ OVER_TIME = "Predictions over time"
 
 
 def over_time(curves: PredictedCurves) -> Figure:
-    """The best, the median and the worst recording by the mean of its two CCCs."""
+    """The best, the median and the worst recording by the mean of its targets' CCCs."""
     ranked = [recording for recording in curves.recordings if math.isfinite(recording.mean_ccc)]
     if not ranked:
-        reason = "In no recording both annotations vary, so none is the best or the worst."
+        annotations = "both annotations vary"
+        if len(curves.targets) != 2:
+            annotations = "every target's annotation varies"
+        reason = f"In no recording {annotations}, so none is the best or the worst."
         return Figure(OVER_TIME, missing=Missing(reason))
     ranked.sort(key=lambda recording: -recording.mean_ccc)
     ranks = {"best": 0, "median": len(ranked) // 2, "worst": len(ranked) - 1}
@@ -173,43 +194,49 @@ def over_time(curves: PredictedCurves) -> Figure:
         # Of one or two recordings the best one is the median or the worst, too.
         if rank not in shown:
             shown.add(rank)
-            for index in range(len(DIMENSIONS)):
+            for index in range(len(curves.targets)):
                 pictures.append(_line(curves, ranked[rank], rank_name, index))
     caption = (
-        f"{curves.title}. The best, the median and the worst of {len(ranked)} recordings by the "
-        "mean of their two CCCs. Line in the text's colour: annotation; coloured: prediction. CCC: "
+        f"{curves.title}. The best, the median and the worst of {len(ranked)} recordings by "
+        f"{_ranking(curves)}. Line in the text's colour: annotation; coloured: prediction. CCC: "
         "of this recording alone."
     )
     return Figure(OVER_TIME, tuple(pictures), caption)
 
 
+def _ranking(curves: PredictedCurves) -> str:
+    """The number by which recordings are ranked, in words."""
+    if len(curves.targets) == 1:
+        return "their CCC"
+    return f"the mean of their {their_cccs(curves.target_names)}"
+
+
 def _line(curves: PredictedCurves, shown: RecordingCurves, rank: str, index: int) -> Picture:
-    dimension, name = DIMENSIONS[index], shown.recording.name
+    target, name = curves.targets[index], shown.recording.name
     frames = evenly(len(shown.prediction), MOST_POINTS)
     seconds = frames / shown.recording.frames_per_second
     value = number(shown.ccc(index))
-    title = f"{rank}: {short(name)}, {dimension}, CCC {value}"
-    panel_name = f"time-{rank}-{dimension}"
-    with panel(panel_name, title=title, x="seconds", y=dimension, height=2.3) as drawn:
+    title = f"{rank}: {short(name)}, {target.name}, CCC {value}"
+    panel_name = f"time-{rank}-{target.name}"
+    with panel(panel_name, title=title, x="seconds", y=target.name, height=2.3) as drawn:
         axis = drawn.axis
         axis.plot(seconds, shown.annotation[frames, index], color=INK, linewidth=1.0, alpha=0.75)
-        axis.plot(seconds, shown.prediction[frames, index], color=COLOURS[dimension])
-        axis.set_ylim(*_limits(shown, index, curves.label_range))
+        colour = curves.colours[target.name]
+        axis.plot(seconds, shown.prediction[frames, index], color=colour)
+        axis.set_ylim(*_limits(shown, index, target))
         axis.set_xlim(0, max(seconds[-1], 1e-6))
         return drawn.picture(
-            f"{dimension.capitalize()} over the {seconds[-1]:.0f} seconds of recording {name}, the "
+            f"{heading(target.name)} over the {seconds[-1]:.0f} seconds of recording {name}, the "
             f"{rank} one: annotation and prediction of {curves.model}, CCC {value}."
         )
 
 
-def _limits(
-    shown: RecordingCurves, index: int, label_range: tuple[float, float]
-) -> tuple[float, float]:
-    """The label range, cut to where lines are, and at least a fifth of it."""
+def _limits(shown: RecordingCurves, index: int, target: Target) -> tuple[float, float]:
+    """The target's range, cut to where lines are, and at least a fifth of it."""
     both = np.concatenate([shown.annotation[:, index], shown.prediction[:, index]])
     low, high = float(np.nanmin(both)), float(np.nanmax(both))
     # Without a least height a constant prediction's rounding errors would fill the picture.
-    least = (label_range[1] - label_range[0]) / 5
+    least = (target.high - target.low) / 5
     spare = max(0.0, least - (high - low)) / 2 + 0.04 * max(high - low, least)
     return low - spare, high + spare
 
@@ -225,19 +252,20 @@ def scatter(curves: PredictedCurves) -> Figure:
         f"{curves.title}. At most {MOST_DOTS} labelled frames of all recordings, evenly picked; "
         "the CCC is over all of them. On the line prediction and annotation agree."
     )
-    pictures = [_scatter_picture(curves, dimension) for dimension in DIMENSIONS]
+    pictures = [_scatter_picture(curves, column) for column in range(len(curves.targets))]
     return Figure(SCATTER, tuple(pictures), caption)
 
 
-def _scatter_picture(curves: PredictedCurves, dimension: str) -> Picture:
-    prediction, annotation = curves.frames(DIMENSIONS.index(dimension))
+def _scatter_picture(curves: PredictedCurves, column: int) -> Picture:
+    target = curves.targets[column]
+    prediction, annotation = curves.frames(column)
     value = number(ccc(prediction, annotation))
     labelled = np.flatnonzero(~np.isnan(annotation))
     frames = labelled[evenly(len(labelled), MOST_DOTS)]
-    low, high = curves.label_range
+    low, high = target.range
     with panel(
-        f"scatter-{dimension}",
-        title=f"{dimension}, CCC {value}",
+        f"scatter-{target.name}",
+        title=f"{target.name}, CCC {value}",
         x="annotation",
         y="prediction",
         grid="both",
@@ -245,7 +273,7 @@ def _scatter_picture(curves: PredictedCurves, dimension: str) -> Picture:
     ) as drawn:
         axis = drawn.axis
         axis.plot([low, high], [low, high], color=INK, linewidth=0.8, alpha=0.5)
-        colour = COLOURS[dimension]
+        colour = curves.colours[target.name]
         (dots,) = axis.plot(annotation[frames], prediction[frames], "o", color=colour, alpha=0.4)
         dots.set(markersize=3.5, markeredgewidth=0.0)
         axis.set_xlim(low, high)
@@ -253,7 +281,7 @@ def _scatter_picture(curves: PredictedCurves, dimension: str) -> Picture:
         # Equal units on both axes: the line of agreement is the diagonal.
         axis.set_aspect("equal")
         return drawn.picture(
-            f"Scatter of {dimension}: prediction of {curves.model} against annotation, "
+            f"Scatter of {target.name}: prediction of {curves.model} against annotation, "
             f"{len(labelled)} labelled frames, pooled CCC {value}."
         )
 
@@ -266,18 +294,18 @@ EACH_RECORDING = "CCC of single recordings"
 def each_recording(curves: PredictedCurves) -> Figure:
     """The CCC of every recording by itself, sorted."""
     pictures, undefined = [], []
-    for index, dimension in enumerate(DIMENSIONS):
+    for column, target in enumerate(curves.target_names):
         defined, without = [], []
         for recording in curves.recordings:
-            value = recording.ccc(index)
+            value = recording.ccc(column)
             if math.isfinite(value):
                 defined.append((value, recording.recording.name))
             else:
                 without.append(recording.recording.name)
         if without:
-            undefined.append(f"{dimension}: {first_names(without, MOST_NAMES)}")
+            undefined.append(f"{target}: {first_names(without, MOST_NAMES)}")
         if defined:
-            pictures.append(_bars(curves, dimension, sorted(defined, reverse=True)))
+            pictures.append(_bars(curves, column, sorted(defined, reverse=True)))
     headline = "The dashed line is the CCC over all frames together, the headline number."
     caption = f"{curves.title}. {headline}"
     if undefined:
@@ -291,21 +319,22 @@ def each_recording(curves: PredictedCurves) -> Figure:
     return Figure(EACH_RECORDING, tuple(pictures), caption)
 
 
-def _bars(curves: PredictedCurves, dimension: str, ranked: list[tuple[float, str]]) -> Picture:
+def _bars(curves: PredictedCurves, column: int, ranked: list[tuple[float, str]]) -> Picture:
     """A bar per recording; `ranked`: CCC and name, the best first."""
     values = np.array([value for value, _ in ranked])
-    median, pooled = float(np.median(values)), curves.pooled(DIMENSIONS.index(dimension))
+    median, pooled = float(np.median(values)), curves.pooled(column)
+    target = curves.target_names[column]
     ranks = evenly(len(values), MOST_BARS)
-    title = f"{dimension}: median {number(median)}, all frames {number(pooled)}"
+    title = f"{target}: median {number(median)}, all frames {number(pooled)}"
     label = f"{len(values)} recordings, best first"
-    with panel(f"recordings-{dimension}", title=title, x=label, y="CCC") as drawn:
-        colour = COLOURS[dimension]
+    with panel(f"recordings-{target}", title=title, x=label, y="CCC") as drawn:
+        colour = curves.colours[target]
         drawn.axis.bar(ranks + 1, values[ranks], width=0.8, color=colour, linewidth=0)
         drawn.axis.axhline(0.0, color=INK, linewidth=0.6)
         drawn.axis.axhline(pooled, color=INK, linewidth=0.9, linestyle=DASHED)
         best, worst = ranked[0], ranked[-1]
         return drawn.picture(
-            f"Bars: {dimension} CCC of {len(values)} recordings by itself, from {number(best[0])} "
+            f"Bars: {target} CCC of {len(values)} recordings by itself, from {number(best[0])} "
             f"({best[1]}) to {number(worst[0])} ({worst[1]}), median {number(median)}; over all "
             f"frames {number(pooled)}."
         )

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from va_search.errors import counted
-from va_search.metrics import DIMENSIONS
-from va_search.report.figures.drawing import COLOURS, GREY, SERIES, panel
+from va_search.report.figures.drawing import GREY, SCORE_COLOUR, SERIES, panel, target_colours
 from va_search.report.gather import Gathered
 from va_search.report.pages import Figure, Picture
 from va_search.report.words import model_name
-from va_search.search.outcomes import pareto, values
+from va_search.search.outcomes import pareto
 from va_search.table import Missing, number
 from va_search.tracking.entries import times
-from va_search.trial import Trial
+from va_search.trial import SCORE, Trial
 
 MOST_DOTS = 1000
 """Trials that get a dot: every so many-th of more."""
 MOST_CURVES = 5
 """Trials whose learning curves are shown."""
+Points = NDArray[np.float64]
 DOTS: dict[str, Any] = {"color": GREY, "markersize": 4, "alpha": 0.6}
 NOTHING_YET = Missing("No trial with a validation score is complete yet.")
 
 
 def history_figure(trials: Sequence[Trial]) -> Figure:
-    """The best valence, arousal and score so far, over trained trials in the order they finished; a
+    """The best of each target and the best score so far, over trained trials in the order they finished; a
     dot is a trial."""
     title = "Best so far"
     scored = _with_score(trials)
@@ -39,10 +41,11 @@ def history_figure(trials: Sequence[Trial]) -> Figure:
         # Of a long study every so many-th trial is a dot, but the lines are over all of them.
         numbers = range(1, len(scored) + 1)
         step = math.ceil(len(scored) / MOST_DOTS)
-        scores = [_measured(trial, "score") for trial in scored]
+        scores = [_measured(trial, SCORE) for trial in scored]
         drawn.axis.plot(numbers[::step], scores[::step], ".", label="score of a trial", **DOTS)
         reached = []
-        for name, colour in COLOURS.items():
+        lines = {**target_colours(scored[0].target_names), SCORE: SCORE_COLOUR}
+        for name, colour in lines.items():
             best = np.maximum.accumulate([_measured(trial, name) for trial in scored])
             drawn.axis.step(numbers, best, where="post", color=colour, label=f"best {name}")
             reached.append(f"{name} {number(best[-1])}")
@@ -65,41 +68,55 @@ def _with_score(trials: Sequence[Trial]) -> list[Trial]:
 
 
 def _measured(trial: Trial, name: str) -> float:
-    measured = values(trial, name)
-    return -math.inf if measured is None else measured[0]
+    measured = trial.ccc(name)
+    return -math.inf if measured is None else measured
 
 
-def pareto_figure(trials: Sequence[Trial]) -> Figure:
-    """Arousal over valence, and the trials that no other beats on one without losing on the
-    other."""
-    title = "Pareto set of valence and arousal"
+def pareto_figure(trials: Sequence[Trial], targets: Sequence[str]) -> Figure:
+    """A picture for every two targets: the second over the first, and the trials that no other
+    beats on one target without losing on another."""
+    title = f"Pareto set of {' and '.join(targets)}"
     scored = _with_score(trials)
-    points = np.array([values(trial, "both") for trial in scored])
-    front = [(point["valence"], point["arousal"]) for point in pareto(scored)]
+    front = pareto(scored)
     if not front:
         return Figure(title, missing=NOTHING_YET)
+    pictures = []
+    for x, y in combinations(targets, 2):
+        name = "pareto" if len(targets) == 2 else f"pareto-{x}-{y}"
+        points = np.array([(_measured(trial, x), _measured(trial, y)) for trial in scored])
+        best = np.array([(point[x], point[y]) for point in front])
+        # Over two targets alone the set falls from one trial to the next, and a line shows it.
+        style = "o-" if len(targets) == 2 else "o"
+        pictures.append(_pareto_picture(name, (x, y), points, best, style))
+    caption = (
+        f"{len(scored)} trained trials, CCC of each target's best epoch (in-sample); "
+        f"{len(front)} in the set."
+    )
+    return Figure(title, tuple(pictures), caption)
+
+
+def _pareto_picture(
+    name: str, targets: tuple[str, str], points: Points, front: Points, style: str
+) -> Picture:
+    """`points`: (trial, 2) CCCs of the two targets, `front`: those of the Pareto set."""
+    x, y = targets
     with panel(
-        "pareto",
-        x="validation CCC of valence",
-        y="validation CCC of arousal",
+        name,
+        x=f"validation CCC of {x}",
+        y=f"validation CCC of {y}",
         grid="both",
         width=6.4,
         height=3.8,
     ) as drawn:
         dots = points[:: math.ceil(len(points) / MOST_DOTS)]
         drawn.axis.plot(*dots.T, ".", label="trial", **DOTS)
-        (line,) = drawn.axis.plot(*np.transpose(front), "o-", color=COLOURS["score"])
+        (line,) = drawn.axis.plot(*front.T, style, color=SCORE_COLOUR)
         line.set(label="Pareto set", markersize=5)
         drawn.legend_below()
         alt = f"{len(front)} of {len(points)} trials are in the Pareto set:"
-        for valence, arousal in front[:8]:
-            alt += f" {number(valence)} and {number(arousal)};"
-        picture = drawn.picture(f"{alt.removesuffix(';')}.")
-    caption = (
-        f"{len(points)} trained trials, CCC of each dimension's best epoch (in-sample); "
-        f"{len(front)} in the set."
-    )
-    return Figure(title, (picture,), caption)
+        for first, second in front[:8]:
+            alt += f" {number(first)} and {number(second)};"
+        return drawn.picture(f"{alt.removesuffix(';')}.")
 
 
 def learning_curves(gathered: Gathered) -> Figure:
@@ -113,23 +130,23 @@ def learning_curves(gathered: Gathered) -> Figure:
         return Figure(title, missing=Missing(reason))
     caption = (
         f"The {len(best)} best trials by score, validation CCC after each epoch (in-sample). A dot "
-        "is the best epoch, which differs between the dimensions; the trial predicts each "
-        "dimension from its own."
+        "is the best epoch, which differs between the targets; the trial predicts each target from "
+        "its own."
     )
     stopped = sum(bool(trial.stopped) for trial in best)
     if stopped:
         were = "was" if stopped == 1 else "were"
         caption += f" {stopped} of them {were} stopped early by the search."
-    pictures = [_curves_picture(best, dimension) for dimension in DIMENSIONS]
+    pictures = [_curves_picture(best, target) for target in gathered.targets]
     return Figure(title, tuple(pictures), caption)
 
 
-def _curves_picture(best: Sequence[Trial], dimension: str) -> Picture:
-    name = f"learning-{dimension}"
-    with panel(name, title=dimension, x="epoch", y="validation CCC", height=3.8) as drawn:
+def _curves_picture(best: Sequence[Trial], target: str) -> Picture:
+    name = f"learning-{target}"
+    with panel(name, title=target, x="epoch", y="validation CCC", height=3.8) as drawn:
         for trial, colour in zip(best, SERIES, strict=False):
             epochs = [epoch.epoch for epoch in trial.history]
-            cccs = [epoch.ccc(dimension) for epoch in trial.history]
+            cccs = [epoch.ccc(target) for epoch in trial.history]
             curve = np.array(cccs, dtype=np.float64)  # NaN where an epoch has none
             label = f"{model_name(trial.settings)} {trial.id[:6]}"
             drawn.axis.plot(epochs, curve, color=colour, label=label)
@@ -137,8 +154,8 @@ def _curves_picture(best: Sequence[Trial], dimension: str) -> Picture:
             drawn.axis.plot(epochs[top], curve[top], "o", color=colour, markersize=5)
         drawn.whole_numbers()
         drawn.legend_below()
-        reached = ", ".join(number(trial.ccc(dimension)) for trial in best)
+        reached = ", ".join(number(trial.ccc(target)) for trial in best)
         return drawn.picture(
-            f"Validation {dimension} CCC over epochs of the {len(best)} best trials; they reach "
+            f"Validation {target} CCC over epochs of the {len(best)} best trials; they reach "
             f"{reached}."
         )

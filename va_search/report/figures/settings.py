@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from va_search.errors import counted
-from va_search.metrics import DIMENSIONS
-from va_search.report.figures.drawing import COLOURS, GREY, INK, panel, short
+from va_search.report.figures.drawing import GREY, INK, panel, short, target_colours
 from va_search.report.gather import Gathered
 from va_search.report.pages import Figure, Picture
 from va_search.report.words import (
@@ -189,12 +188,12 @@ def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
         return Figure(title, missing=Missing(f"There {are} with a score; {need}"))
     pictures = []
     evaluators: set[str] = set()
-    for dimension in DIMENSIONS:
-        measured = _importances(trials, dimension, forests)
+    for target, colour in target_colours(gathered.targets).items():
+        measured = _importances(trials, target, forests)
         if measured is None:
             reason = "No setting varies over the trials, so none can matter."
             return Figure(title, missing=Missing(reason))
-        pictures.append(_importance_picture(measured, dimension))
+        pictures.append(_importance_picture(measured, target, colour))
         evaluators |= set(measured.evaluators)
     explained = " ".join(map(EXPLAINED.__getitem__, sorted(evaluators)))
     caption = (
@@ -205,21 +204,21 @@ def importance_figure(gathered: Gathered, *, forests: bool = True) -> Figure:
     return Figure(title, tuple(pictures), caption)
 
 
-def _importances(trials: Sequence[Trial], dimension: str, forests: bool) -> Importances | None:
+def _importances(trials: Sequence[Trial], target: str, forests: bool) -> Importances | None:
     points = []
     for trial in trials:
-        value = trial.ccc(dimension)
+        value = trial.ccc(target)
         if trial.settings is not None and value is not None:
             points.append((trial.settings, value))
     return importances(points, forests=forests)
 
 
-def _importance_picture(measured: Importances, dimension: str) -> Picture:
+def _importance_picture(measured: Importances, target: str, colour: str) -> Picture:
     evaluators = list(measured.evaluators)
     ranking = measured.evaluators[evaluators[0]]
     names = sorted(ranking, key=lambda name: -ranking[name])[:MOST_BARS]
-    name, height = f"importance-{dimension}", 1.2 + 0.33 * len(names)
-    with panel(name, title=dimension, x="importance", grid=None, height=height) as drawn:
+    name, height = f"importance-{target}", 1.2 + 0.33 * len(names)
+    with panel(name, title=target, x="importance", grid=None, height=height) as drawn:
         axis = drawn.axis
         thickness = 0.8 / len(evaluators)
         rows = np.arange(len(names))
@@ -227,14 +226,12 @@ def _importance_picture(measured: Importances, dimension: str) -> Picture:
             # The bars of one setting lie side by side around its row.
             offset = (index - (len(evaluators) - 1) / 2) * thickness
             values = [measured.evaluators[evaluator].get(name, 0.0) for name in names]
-            colour = (COLOURS[dimension], GREY)[index % 2]
-            bars = axis.barh(rows + offset, values, height=thickness, color=colour, linewidth=0)
+            shade = (colour, GREY)[index % 2]
+            bars = axis.barh(rows + offset, values, height=thickness, color=shade, linewidth=0)
             bars.set_label(evaluator)
         axis.set_yticks(rows, [short(name, 24) for name in names])
         axis.invert_yaxis()
         if len(evaluators) > 1:
             drawn.legend_below()
         listed = ", ".join(f"{name} {number(ranking[name], 2)}" for name in names[:6])
-        return drawn.picture(
-            f"Importance of settings for {dimension} by {evaluators[0]}: {listed}."
-        )
+        return drawn.picture(f"Importance of settings for {target} by {evaluators[0]}: {listed}.")

@@ -17,9 +17,10 @@ from va_search.ensemble.methods import select_greedily, top_members
 from va_search.ensemble.statistics import Moments, Vector
 from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import VaSearchError
-from va_search.report.figures.drawing import COLOURS, DASHED, GREY, panel
+from va_search.report.figures.drawing import DASHED, GREY, panel, target_colours
 from va_search.report.gather import Gathered
 from va_search.report.pages import Figure, Picture
+from va_search.report.words import heading
 from va_search.table import Missing, number
 
 MOST_MEMBERS = 30
@@ -37,7 +38,7 @@ class SizePath:
 
 
 def size_figure(gathered: Gathered) -> Figure:
-    """A panel per dimension: greedy and equal weights, in-sample and out-of-fold."""
+    """A panel per target: greedy and equal weights, in-sample and out-of-fold."""
     title = "Ensemble size"
     if gathered.store is None:
         return Figure(title, missing=Missing(f"The store can't be read: {gathered.store_problem}."))
@@ -50,7 +51,10 @@ def size_figure(gathered: Gathered) -> Figure:
     except OSError as error:
         # A home that can't be written to has no room for statistics.
         return Figure(title, missing=Missing(f"{error.filename}: {error.strerror}."))
-    pictures = [_picture(material, dimension) for dimension, material in materials.items()]
+    colours = target_colours(gathered.targets)
+    pictures = []
+    for target, material in materials.items():
+        pictures.append(_picture(material, target, colours[target]))
     judged = "Out-of-fold: chosen again without the recordings judged on; in-sample is too high."
     if materials.folds.reason:
         judged = f"In-sample only, which is too high: {materials.folds.reason}."
@@ -86,31 +90,31 @@ def size_path(material: Material, rule: SizeRule) -> SizePath:
     return SizePath(in_sample, np.array(out_of_fold))
 
 
-def _picture(material: Material, dimension: str) -> Picture:
+def _picture(material: Material, target: str, colour: str) -> Picture:
     greedy = size_path(material, lambda moments, size: select_greedily(moments, size - 1))
     equal = size_path(material, top_members)
-    name = f"size-{dimension}"
-    with panel(name, title=dimension, x="members", y="CCC", height=3.6) as drawn:
-        lines = (("greedy", greedy, COLOURS[dimension]), ("equal weights", equal, GREY))
-        for rule, path, colour in lines:
+    name = f"size-{target}"
+    with panel(name, title=target, x="members", y="CCC", height=3.6) as drawn:
+        lines = (("greedy", greedy, colour), ("equal weights", equal, GREY))
+        for rule, path, shade in lines:
             sizes = np.arange(1, len(path.in_sample) + 1)
             name = f"{rule}, in-sample"
-            drawn.axis.plot(sizes, path.in_sample, color=colour, linestyle=DASHED, label=name)
+            drawn.axis.plot(sizes, path.in_sample, color=shade, linestyle=DASHED, label=name)
             if path.out_of_fold is not None:
                 name = f"{rule}, out-of-fold"
-                drawn.axis.plot(sizes, path.out_of_fold, color=colour, marker=".", label=name)
+                drawn.axis.plot(sizes, path.out_of_fold, color=shade, marker=".", label=name)
         drawn.whole_numbers()
         drawn.legend_below()
-        return drawn.picture(_alt(greedy, dimension))
+        return drawn.picture(_alt(greedy, target))
 
 
-def _alt(path: SizePath, dimension: str) -> str:
+def _alt(path: SizePath, target: str) -> str:
     judged, measured = path.out_of_fold, "out-of-fold"
     if judged is None:
         judged, measured = path.in_sample, "in-sample"
     highest, in_sample = float(np.nanmax(judged)), float(np.nanmax(path.in_sample))
     return (
-        f"{dimension.capitalize()} CCC by number of members: greedy selection goes {measured} from "
+        f"{heading(target)} CCC by number of members: greedy selection goes {measured} from "
         f"{number(judged[0])} with one member to {number(judged[-1])} with {len(judged)}, the "
         f"highest {number(highest)}; in-sample it reaches {number(in_sample)}."
     )

@@ -20,13 +20,14 @@ from va_search.report.gather import Gathered
 from va_search.report.suggest import ablation_space
 from va_search.report.words import (
     BEST_EPOCH,
-    MEASURES,
     configurations,
     feature_columns,
     feature_texts,
+    measures,
     model_name,
     other_settings,
     score_cells,
+    score_columns,
     settings_of,
     varying,
 )
@@ -83,7 +84,7 @@ def largest_group(trials: Sequence[Trial]) -> list[Trial]:
 def _combinations_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
     ranked = sorted(configurations(group), key=lambda group: -group.mean("score"))
     rows = []
-    for combination, scores in zip(ranked, score_cells(ranked), strict=True):
+    for combination, scores in zip(ranked, score_cells(ranked, gathered.targets), strict=True):
         names = feature_texts(_features(combination.trials[0]), gathered.store)
         rows.append(row(*names, str(len(combination.trials)), *scores))
     settings = ranked[0].settings
@@ -92,7 +93,7 @@ def _combinations_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
         TITLE,
         (
             *feature_columns(gathered.store),
-            *columns("Seeds", "Valence", "Arousal", "Score", kind="number"),
+            *score_columns(gathered.targets, "Seeds"),
         ),
         tuple(rows),
         lead=f"{BEST_EPOCH} All with one setting ({_fixed(gathered, settings)}).",
@@ -115,7 +116,7 @@ def _effects_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
     store_sets = list(gathered.store.feature_sets) if gathered.store else []
     # The names are the same for every measure, since they depend on the combinations alone.
     by_names: dict[tuple[str, ...], list[Effect]] = {}
-    for measure in MEASURES:
+    for measure in measures(gathered.targets):
         for effect in effects(group, measure, store_sets):
             by_names.setdefault(effect.names, []).append(effect)
     # The largest effect on the score, which is the last measure, comes first.
@@ -135,7 +136,7 @@ def _effects_table(gathered: Gathered, group: Sequence[Trial]) -> Table:
         seeds_advice = "Train more seeds (seeds: [0, 1, 2] in the space) to have one."
         notes = [f"{change}.", f"One seed: there is no interval. {seeds_advice}"]
     heads = columns("Feature set", "Remark")
-    numbers = columns("Valence", "Arousal", "Score", kind="number")
+    numbers = score_columns(gathered.targets)
     return Table(EFFECTS_TITLE, (*heads, *numbers), tuple(rows), notes=tuple(notes))
 
 

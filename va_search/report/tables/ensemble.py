@@ -17,10 +17,18 @@ from va_search.ensemble.saved import (
 )
 from va_search.ensemble.verdict import verdict_of, within_recordings
 from va_search.errors import counted
-from va_search.report.chosen import ChosenEnsemble, sentence
+from va_search.report.chosen import ChosenEnsemble, ensemble_targets, sentence
 from va_search.report.gather import Gathered
 from va_search.report.suggest import free_name
-from va_search.report.words import ELSEWHERE, MEASURES, encoder_title, first_names
+from va_search.report.words import (
+    ELSEWHERE,
+    all_targets,
+    encoder_title,
+    first_names,
+    heading,
+    measures,
+    score_columns,
+)
 from va_search.table import (
     DASH,
     Missing,
@@ -36,10 +44,8 @@ from va_search.table import (
 )
 from va_search.trial import ALL
 
-TITLES = {
-    "valence": "Table 2: members and ensemble for valence",
-    "arousal": "Table 3: members and ensemble for arousal",
-}
+PAPER_TABLES = {"valence": "Table 2", "arousal": "Table 3"}
+"""Targets whose members have a number in the paper."""
 MOST_MEMBERS = 60
 """Members that are listed, by weight."""
 MOST_NAMES = 8
@@ -52,7 +58,10 @@ BEST_EPOCHS = (
 
 def ensemble_tables(gathered: Gathered, chosen: ChosenEnsemble) -> list[Table]:
     """Tables 2 and 3 and the scores; without an ensemble, why, and how to build one."""
-    tables = [members_table(gathered, chosen, dimension) for dimension in TITLES]
+    targets = gathered.targets
+    if chosen.ensemble is not None:
+        targets = ensemble_targets(chosen.ensemble)
+    tables = [members_table(gathered, chosen, target) for target in targets]
     # Without an ensemble one reason is enough: that of Tables 2 and 3.
     if chosen.ensemble is not None:
         remarks = [f"Not readable: {problem}" for problem in chosen.problems]
@@ -64,23 +73,31 @@ def ensemble_tables(gathered: Gathered, chosen: ChosenEnsemble) -> list[Table]:
     return tables
 
 
-def members_table(gathered: Gathered, chosen: ChosenEnsemble, dimension: str) -> Table:
-    """Table 2 or 3 of the chosen ensemble; without one, why, and how to build one."""
+def members_table(gathered: Gathered, chosen: ChosenEnsemble, target: str) -> Table:
+    """One target's members in the chosen ensemble; without one, why, and how to build one."""
     if chosen.ensemble is not None:
-        return dimension_table(chosen.ensemble, dimension)
+        return target_table(chosen.ensemble, target)
     reasons = ["No saved ensemble has its members from these studies alone.", *chosen.problems]
     command = None
     if gathered.scored:
         home, studies = gathered.home, gathered.names
         name = free_name(f"{studies[0]}-best", lambda name: home.ensemble(name).exists())
         command = home.command("ensemble", *studies, "--name", name)
-    return Table(TITLES[dimension], missing=Missing(" ".join(reasons), command))
+    return Table(_title(target), missing=Missing(" ".join(reasons), command))
+
+
+def _title(target: str) -> str:
+    """`Table 2: members and ensemble for valence`; without a number where the paper has none."""
+    title = f"members and ensemble for {target}"
+    if target in PAPER_TABLES:
+        return f"{PAPER_TABLES[target]}: {title}"
+    return heading(title)
 
 
 # Tables 2 and 3 -----------------------------------------------------------------------------------
 
 
-def dimension_table(ensemble: Ensemble, dimension: str) -> Table:
+def target_table(ensemble: Ensemble, target: str) -> Table:
     """Members by weight, then the best single trials and the ensemble, in-sample and out-of-fold.
 
     Of a blend the members of all parts, with weights as shares of the whole.
@@ -89,20 +106,20 @@ def dimension_table(ensemble: Ensemble, dimension: str) -> Table:
     notes = []
     pieces = ensemble.pieces
     for share, piece in pieces:
-        weighted = piece.dimensions[dimension]
-        of = dimension
+        weighted = piece.dimensions[target]
+        of = target
         if len(pieces) > 1:
             rows.append(row(f"{piece.name}, {share:.0%} of the whole", kind="group"))
-            of = f"{dimension} in {piece.name}"
+            of = f"{target} in {piece.name}"
         rows += _member_rows(weighted, share, many_studies=len(piece.studies) > 1)
         notes.append(f"Weighted sum of {of}: {_finishing(weighted)}.")
-        notes += _single_recordings(weighted, dimension)
-    rows += _closing_rows(ensemble, dimension)
+        notes += _single_recordings(weighted, target)
+    rows += _closing_rows(ensemble, target)
     if ensemble.scores.get("in_sample"):
-        notes.append(_bold(ensemble, dimension))
-    measured = (f"{dimension.capitalize()},\nin-sample", f"{dimension.capitalize()},\nout-of-fold")
+        notes.append(_bold(ensemble, target))
+    measured = (f"{heading(target)},\nin-sample", f"{heading(target)},\nout-of-fold")
     return Table(
-        TITLES[dimension],
+        _title(target),
         (
             *columns("Model"),
             *columns("Features", kind="list"),
@@ -110,13 +127,13 @@ def dimension_table(ensemble: Ensemble, dimension: str) -> Table:
             *columns("Trial"),
         ),
         tuple(rows),
-        lead=_lead(ensemble, dimension),
+        lead=_lead(ensemble, target),
         notes=tuple(notes),
         mark="late fusion; all others: early fusion",
     )
 
 
-def _lead(ensemble: Ensemble, dimension: str) -> str:
+def _lead(ensemble: Ensemble, target: str) -> str:
     name = f"Ensemble {ensemble.name}, recipe {ensemble.recipe}"
     if ensemble.parts:
         parts = []
@@ -124,7 +141,7 @@ def _lead(ensemble: Ensemble, dimension: str) -> str:
             parts.append(f"{part.share:g} × {part.ensemble.name}")
         blend = "A blend, the weighted mean of whole ensembles; weights are shares of the whole."
         return f"{name}: {', '.join(parts)}. {blend}"
-    members = len(ensemble.dimensions[dimension].members)
+    members = len(ensemble.dimensions[target].members)
     taken = f"{members} of {counted(ensemble.candidates, 'candidate')}"
     return f"{name}: {taken}. {measured_sentences(ensemble.measured_on)[0]}"
 
@@ -166,25 +183,28 @@ def _trial_cell(study: str, trial: str, many_studies: bool) -> TableCell:
     return TableCell(f"{study}/{trial}" if many_studies else trial, code=True)
 
 
-def _closing_rows(ensemble: Ensemble, dimension: str) -> list[TableRow]:
+def _closing_rows(ensemble: Ensemble, target: str) -> list[TableRow]:
     """The best single trials, where they are known, and the ensemble.
 
     They are not known of a blend: its parts may be measured on different recordings.
     """
     many_studies = len(ensemble.studies) > 1
-    outcome = verdict_of(ensemble).dimensions[dimension]
+    outcome = verdict_of(ensemble).dimensions[target]
     rows = []
-    weighted = ensemble.dimensions.get(dimension)
-    scores = _scores_of(ensemble.scores, dimension)
+    weighted = ensemble.dimensions.get(target)
+    scores = _scores_of(ensemble.scores, target)
     if weighted is not None:
         scores = weighted.scores
         both, single = ensemble.best_for_both, weighted.best_single
-        if both is not None:
-            both_scores = _scores_of(both.scores, dimension, both.intervals)
+        targets = ensemble_targets(ensemble)
+        # With one target the best trial for all of them is the best one for it.
+        if both is not None and len(targets) > 1:
+            label = f"Best single trial for {all_targets(targets)}"
+            both_scores = _scores_of(both.scores, target, both.intervals)
             trial = _trial_cell(both.study, both.trial, many_studies)
-            rows.append(_closing_row("Best single trial for both", both_scores, trial))
+            rows.append(_closing_row(label, both_scores, trial))
         if single is not None:
-            label = f"Best single trial for {dimension}"
+            label = f"Best single trial for {target}"
             trial = _trial_cell(single.study, single.trial, many_studies)
             rows.append(_closing_row(label, single.scores, trial, best=outcome == "worse"))
     label = "Ensemble"
@@ -196,14 +216,14 @@ def _closing_rows(ensemble: Ensemble, dimension: str) -> list[TableRow]:
 
 def _scores_of(
     scores: Mapping[str, Mapping[str, float] | None],
-    dimension: str,
+    target: str,
     intervals: Mapping[str, tuple[float, float] | None] | None = None,
 ) -> Scores:
-    """One dimension of what was measured in-sample and out-of-fold."""
+    """One target of what was measured in-sample and out-of-fold."""
     return Scores(
-        in_sample=(scores.get("in_sample") or {}).get(dimension),
-        out_of_fold=(scores.get("out_of_fold") or {}).get(dimension),
-        interval=(intervals or {}).get(dimension),
+        in_sample=(scores.get("in_sample") or {}).get(target),
+        out_of_fold=(scores.get("out_of_fold") or {}).get(target),
+        interval=(intervals or {}).get(target),
     )
 
 
@@ -235,7 +255,7 @@ def _finishing(weighted: Weighted) -> str:
     return ", ".join(steps) or "as it is"
 
 
-def _single_recordings(weighted: Weighted, dimension: str) -> list[str]:
+def _single_recordings(weighted: Weighted, target: str) -> list[str]:
     """Quartiles of the recordings' own CCCs, and what they mean."""
     spread = weighted.per_recording
     if spread is None:
@@ -245,15 +265,15 @@ def _single_recordings(weighted: Weighted, dimension: str) -> list[str]:
     if spread.undefined:
         text += f"; not defined in {spread.undefined}"
     notes = [f"{text}."]
-    meaning = within_recordings(dimension, weighted.scores.out_of_fold, spread)
+    meaning = within_recordings(target, weighted.scores.out_of_fold, spread)
     if meaning:
         notes.append(sentence(meaning))
     return notes
 
 
-def _bold(ensemble: Ensemble, dimension: str) -> str:
+def _bold(ensemble: Ensemble, target: str) -> str:
     """The meaning of bold in this table, or the reason why there is none."""
-    outcome = verdict_of(ensemble).dimensions[dimension]
+    outcome = verdict_of(ensemble).dimensions[target]
     if outcome in ("better", "worse"):
         return "In bold: better than the other, ensemble or best single trial, by more than chance."
     if outcome == "unknown":
@@ -277,8 +297,8 @@ def scores_tables(ensemble: Ensemble, remarks: Sequence[str] = ()) -> list[Table
 def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
     """The best single trials against the ensemble: out-of-fold first, then in-sample.
 
-    Per target is each dimension's own best trial, for both is one trial, by its mean; a difference
-    is paired. Below stands what the numbers were measured on, and `remarks`."""
+    Per target is each target's own best trial, for both (all targets) is one trial, by its mean; a
+    difference is paired. Below stands what the numbers were measured on, and `remarks`."""
     over_folds = ensemble.measured_on.fold == ALL
     title = f"CCC on validation: ensemble {ensemble.name} and the best single trials"
     if over_folds:
@@ -293,26 +313,30 @@ def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
     intervals = ensemble.intervals or {}
     subjects = []
     both = ensemble.best_for_both
-    if both is not None:
-        subjects.append((f"{single} for both", both.scores, both.intervals))
+    targets = ensemble_targets(ensemble)
+    if both is not None and len(targets) > 1:
+        subjects.append((f"{single} for {all_targets(targets)}", both.scores, both.intervals))
     if not ensemble.parts:
         per_target = intervals.get("best_single")
         subjects.append((f"{single} per target", ensemble.best_single, per_target))
     subjects.append((f"Ensemble {ensemble.name}", ensemble.scores, intervals.get("ensemble")))
     # Out-of-fold comes first: it is the honest one, and the only one with intervals.
     rows = []
+    names = measures(targets)
     for label, scores, around in subjects:
-        rows.append(row(label, "out-of-fold", *score_texts(scores.get("out_of_fold"), around)))
+        rows.append(
+            row(label, "out-of-fold", *score_texts(scores.get("out_of_fold"), around, names))
+        )
     if ensemble.differences:
-        texts = [DASH] * len(MEASURES)
-        for index, name in enumerate(MEASURES):
+        texts = [DASH] * len(names)
+        for index, name in enumerate(names):
             if name in ensemble.differences:
                 difference = ensemble.differences[name]
                 texts[index] = signed_with_interval(difference.value, difference.interval)
         rows.append(row("Ensemble − per target", "out-of-fold", *texts))
     for label, scores, _ in subjects:
-        rows.append(row(label, "in-sample", *score_texts(scores.get("in_sample"), None)))
-    heads = (*columns("", "Measured"), *columns("Valence", "Arousal", "Score", kind="number"))
+        rows.append(row(label, "in-sample", *score_texts(scores.get("in_sample"), None, names)))
+    heads = (*columns("", "Measured"), *score_columns(targets))
     lead, *measured = measured_sentences(ensemble.measured_on)
     return Table(title, heads, tuple(rows), lead, (*measured, *notes))
 
@@ -320,10 +344,11 @@ def _scores_table(ensemble: Ensemble, remarks: Sequence[str]) -> Table:
 def score_texts(
     scores: Mapping[str, float] | None,
     intervals: Mapping[str, tuple[float, float] | None] | None,
+    names: Sequence[str],
 ) -> list[str]:
-    """Valence, arousal and score, each with its interval where there is one."""
+    """The scores of these names (targets, and "score"), each with its interval where there is one."""
     texts = []
-    for name in MEASURES:
+    for name in names:
         texts.append(with_interval((scores or {}).get(name), (intervals or {}).get(name)))
     return texts
 

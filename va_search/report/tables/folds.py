@@ -10,15 +10,17 @@ from va_search.report.gather import Gathered
 from va_search.report.suggest import fold_space
 from va_search.report.words import (
     BEST_EPOCH,
-    MEASURES,
     encoder_title,
+    measures,
     other_settings,
+    score_columns,
     spread_text,
     varying,
 )
 from va_search.search.fold_table import FoldRow, fold_table, label_of, store_folds
 from va_search.table import DASH, Missing, Table, TableCell, TableRow, columns, number, row
-from va_search.trial import Trial
+from va_search.targets import AFFECT
+from va_search.trial import SCORE, Trial
 from va_search.trial_settings import TrialSettings
 
 TITLE = "Table 4: folds"
@@ -70,12 +72,13 @@ def table_of_folds(
 
     Without the store its recordings are not counted, and folds that it withholds are not shown."""
     shown = configurations[:MOST_CONFIGURATIONS]
+    targets = _targets(shown, store)
     settings = [TrialSettings.model_validate(configuration.settings) for configuration in shown]
     names = varying(settings)
     rows: list[TableRow] = []
     for configuration, its_settings in zip(shown, settings, strict=True):
         title = _title(configuration, its_settings, names)
-        rows += [row(title, kind="group"), *_block(configuration, folds, store)]
+        rows += [row(title, kind="group"), *_block(configuration, folds, store, targets)]
     notes = [
         "Over several seeds: mean ± standard deviation. Spread: the standard deviation of the "
         "folds' means.",
@@ -84,7 +87,7 @@ def table_of_folds(
     if len(configurations) > len(shown):
         count = f"{len(shown)} of {len(configurations)} configurations"
         notes.append(f"{count}, those on most folds and with the best average first.")
-    numbers = columns("Recordings", "Valence", "Arousal", "Score", kind="number")
+    numbers = score_columns(targets, "Recordings")
     return Table(
         TITLE,
         (*columns("Fold"), *numbers, *columns("State")),
@@ -107,15 +110,28 @@ def _title(configuration: FoldRow, settings: TrialSettings, names: Sequence[str]
     return f"{text} — {seeds} ({configuration.configuration})"
 
 
-def _block(configuration: FoldRow, folds: FoldKeys, store: Store | None) -> list[TableRow]:
+def _targets(shown: Sequence[FoldRow], store: Store | None) -> tuple[str, ...]:
+    """Names of the targets: the store's, or without it those that have values here."""
+    if store is not None:
+        return store.target_names
+    for configuration in shown:
+        if configuration.average:
+            return tuple(name for name in configuration.average if name != SCORE)
+    return AFFECT
+
+
+def _block(
+    configuration: FoldRow, folds: FoldKeys, store: Store | None, targets: Sequence[str]
+) -> list[TableRow]:
     """A row per fold, then average and spread."""
     rows = []
+    names = measures(targets)
     for label, cell in configuration.cells.items():
-        scores = [spread_text(cell.values.get(measure)) for measure in MEASURES]
+        scores = [spread_text(cell.values.get(measure)) for measure in names]
         state: str = cell.state
         # Some seeds have values here, others failed or were not trained.
-        if cell.values and cell.values["score"].n < len(configuration.seeds):
-            seeds = f"{cell.values['score'].n} of {len(configuration.seeds)} seeds"
+        if cell.values and cell.values[SCORE].n < len(configuration.seeds):
+            seeds = f"{cell.values[SCORE].n} of {len(configuration.seeds)} seeds"
             state += f", {seeds} complete"
         recordings = DASH
         if store is not None:
@@ -125,11 +141,11 @@ def _block(configuration: FoldRow, folds: FoldKeys, store: Store | None) -> list
     for fold in _withheld_folds(store):
         assert store is not None
         recordings = str(_recordings(store.split("test"), fold))
-        rows.append(row(f"{fold} (test)", recordings, *["withheld"] * len(MEASURES), "withheld"))
-    means = [TableCell(DASH)] * len(MEASURES)
-    spreads = [DASH] * len(MEASURES)
+        rows.append(row(f"{fold} (test)", recordings, *["withheld"] * len(names), "withheld"))
+    means = [TableCell(DASH)] * len(names)
+    spreads = [DASH] * len(names)
     folds_with_values = 0
-    for index, measure in enumerate(MEASURES):
+    for index, measure in enumerate(names):
         if measure in configuration.average:
             average = configuration.average[measure]
             means[index] = TableCell(number(average.mean), best=True)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from va_search.data.store import OFFICIAL, SPLITS, Store, positions
 from va_search.report.gather import Gathered, StudyState, validated_fold
 from va_search.report.words import ELSEWHERE
 from va_search.table import DASH, Missing, Table, TableRow, columns, row
+from va_search.targets import AFFECT, Target
 
 MOST_LEFT_OUT = 50
 """Notes on trials that are left out."""
 
 
 def store_table(gathered: Gathered) -> Table:
-    """The store's recordings by split, its feature sets and label range."""
+    """The store's recordings by split, its feature sets and targets."""
     store, title = gathered.store, "The store"
     if store is None:
         problem = f"The store can't be read: {gathered.store_problem}."
         moved = "If it was moved, say where it is with --data STORE."
         return Table(title, missing=Missing(f"{problem} {moved}"))
-    low, high = store.label_range
     folds = ""
     if store.fold_numbers:
         folds = f", {len(store.fold_numbers)} folds of labelled recordings"
@@ -30,26 +32,50 @@ def store_table(gathered: Gathered) -> Table:
     notes = []
     for modality, names in sets.items():
         notes.append(f"{modality.capitalize()} feature sets (columns): {', '.join(names)}.")
-    numbers = ("Recordings", "People", "Frames", "Labelled frames")
+    counts = {split: _labelled_frames(store, split) for split in SPLITS}
+    # Where each frame has all of its labels or none, one number says it for all targets.
+    is_whole = all(len(set(by_target)) == 1 for by_target in counts.values())
+    labelled = ["Labelled frames"]
+    if not is_whole:
+        labelled = [f"Labelled frames,\n{target}" for target in store.target_names]
+    numbers = ("Recordings", "People", "Frames", *labelled)
     return Table(
         title,
         (*columns("Split"), *columns(*numbers, kind="number")),
-        tuple(_split_row(store, split) for split in SPLITS),
-        lead=f"Store {store.name}: labels from {low:g} to {high:g}{folds}.",
+        tuple(
+            _split_row(store, split, by_target[: len(labelled)])
+            for split, by_target in counts.items()
+        ),
+        lead=f"Store {store.name}: {_ranges(store.targets)}{folds}.",
         notes=tuple(notes),
     )
 
 
-def _split_row(store: Store, name: str) -> TableRow:
+def _ranges(targets: Sequence[Target]) -> str:
+    """`labels from -1 to 1`, or the range of each target by its name."""
+    ranges = {target.range for target in targets}
+    if len(ranges) == 1 and tuple(target.name for target in targets) == AFFECT:
+        low, high = targets[0].range
+        return f"labels from {low:g} to {high:g}"
+    return ", ".join(f"{target.name} from {target.low:g} to {target.high:g}" for target in targets)
+
+
+def _labelled_frames(store: Store, split: str) -> list[int]:
+    """Frames of a split that have a label, for each target."""
+    annotations = store.annotations[positions(store.split(split))]
+    counts: list[int] = (~np.isnan(annotations)).sum(axis=0).tolist()
+    return counts
+
+
+def _split_row(store: Store, name: str, labelled: Sequence[int]) -> TableRow:
+    """One split; `labelled`: its labelled frames, of each target or of all alike."""
     recordings = store.split(name)
     people = len({recording.subject for recording in recordings})
-    annotations = store.annotations[positions(recordings)]
-    # A frame counts where all of its targets are labelled.
-    has_label = ~np.isnan(annotations).any(axis=1)
-    labelled = f"{int(has_label.sum()):,}"
-    if name == "test" and recordings and not has_label.any():
-        labelled = "withheld"
-    return row(name, f"{len(recordings):,}", f"{people:,}", f"{len(annotations):,}", labelled)
+    frames = sum(recording.frames for recording in recordings)
+    texts = [f"{count:,}" for count in labelled]
+    if name == "test" and recordings and not any(labelled):
+        texts = ["withheld"] * len(labelled)
+    return row(name, f"{len(recordings):,}", f"{people:,}", f"{frames:,}", *texts)
 
 
 def studies_table(gathered: Gathered) -> Table:

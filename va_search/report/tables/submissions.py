@@ -12,10 +12,13 @@ from va_search.errors import InputError, counted
 from va_search.files import read_json
 from va_search.home import Home
 from va_search.metrics import DIMENSIONS
+from va_search.files import read_json
+from va_search.home import Home
 from va_search.report.gather import Gathered
 from va_search.report.suggest import free_name
-from va_search.report.words import MEASURES
+from va_search.report.words import measures
 from va_search.table import DASH, Missing, Table, TableRow, columns, number, row
+from va_search.targets import AFFECT
 from va_search.trial import ALL
 
 TITLE = "Table 6: the five submissions, CCC"
@@ -102,42 +105,71 @@ def table_6(document: dict[str, Any], remarks: Sequence[str] = ()) -> Table:
         "In-sample: on the very recordings that weights were chosen on, so too high; out-of-fold: "
         "chosen again without those judged on. Scores on different recordings don't compare."
     )
-    three = "V / A / score"
+    targets = _targets(strategies)
+    letters = _initials(targets)
+    initials = " / ".join(letters.values())
     numbers = (
-        "Members\nV / A",
-        f"Validation, in-sample\n{three}",
-        f"Validation, out-of-fold\n{three}",
-        "Test\nvalence",
-        "Test\narousal",
-        "Test\nscore",
+        f"Members\n{initials}",
+        f"Validation, in-sample\n{initials} / score",
+        f"Validation, out-of-fold\n{initials} / score",
+        *[f"Test\n{name}" for name in measures(targets)],
     )
     return Table(
         TITLE,
         (*columns("", "Strategy"), *columns(*numbers, kind="number")),
-        tuple(_row(strategy, withheld) for strategy in strategies),
-        lead="Score: mean of the two dimensions, valence (V) and arousal (A).",
+        tuple(_row(strategy, targets, withheld) for strategy in strategies),
+        lead=_lead(letters),
         notes=tuple(notes),
     )
 
 
-def _row(strategy: dict[str, Any], withheld: bool) -> TableRow:
+def _targets(strategies: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    """Names of the targets that the strategies' ensembles have members for."""
+    for strategy in strategies:
+        if strategy.get("members"):
+            return tuple(strategy["members"])
+    return AFFECT
+
+
+def _initials(targets: Sequence[str]) -> dict[str, str]:
+    """The letter by which each target is named in the heads; its whole name where letters are not
+    unique."""
+    letters = {target: target[0].upper() for target in targets}
+    if len(set(letters.values())) < len(letters):
+        return {target: target for target in targets}
+    return letters
+
+
+def _lead(letters: Mapping[str, str]) -> str:
+    """The score in words, with the targets and the letters that stand for them."""
+    named = []
+    for target, letter in letters.items():
+        named.append(target if letter == target else f"{target} ({letter})")
+    if len(named) == 1:
+        return f"One target, {named[0]}, so the score is its CCC."
+    count = "two" if len(named) == 2 else str(len(named))
+    return f"Score: mean of the {count} targets, {', '.join(named[:-1])} and {named[-1]}."
+
+
+def _row(strategy: dict[str, Any], targets: Sequence[str], withheld: bool) -> TableRow:
     members = DASH
     cells = [str(strategy.get("submission", DASH)), str(strategy.get("strategy", DASH))]
     if strategy.get("members"):
-        members = " / ".join(str(strategy["members"].get(name, DASH)) for name in DIMENSIONS)
+        members = " / ".join(str(strategy["members"].get(name, DASH)) for name in targets)
     cells.append(members)
+    names = measures(targets)
     for measured in ("in_sample", "out_of_fold"):
         validation = DASH
         if strategy.get(measured):
-            validation = " / ".join(_scores(strategy[measured]))
+            validation = " / ".join(_scores(strategy[measured], names))
         cells.append(validation)
     if withheld and not strategy.get("problem"):
-        return row(*cells, *["withheld"] * len(MEASURES))
-    return row(*cells, *_scores(strategy.get("test") or {}))
+        return row(*cells, *["withheld"] * len(names))
+    return row(*cells, *_scores(strategy.get("test") or {}, names))
 
 
-def _scores(scores: Mapping[str, float | None]) -> list[str]:
-    return [number(scores.get(name)) for name in MEASURES]
+def _scores(scores: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
+    return [number(scores.get(name)) for name in names]
 
 
 def _measured(strategy: dict[str, Any]) -> str:

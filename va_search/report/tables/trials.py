@@ -9,7 +9,6 @@ from typing import Any
 
 from va_search.data.store import OFFICIAL
 from va_search.errors import counted
-from va_search.metrics import DIMENSIONS
 from va_search.report.gather import Gathered
 from va_search.report.words import (
     BEST_EPOCH,
@@ -22,16 +21,18 @@ from va_search.report.words import (
     model_name,
     other_settings,
     score_cells,
+    score_columns,
     settings_of,
+    their_cccs,
     value_text,
     varying,
 )
 from va_search.table import DASH, Missing, Table, TableCell, TableRow, columns, number, row
-from va_search.trial import Trial
+from va_search.trial import SCORE, Trial
 
 OVERALL = "Table 1: overall results on validation"
-BY_SCORE, BY_DIMENSION = 8, 3
-"""Rows of Table 1: so many of the best by score, and by each dimension."""
+BY_SCORE, BY_TARGET = 8, 3
+"""Rows of Table 1: so many of the best by score, and by each target."""
 MOST_UNFINISHED = 50
 """Unfinished trials that are listed one by one."""
 MOST_VALUES = 8
@@ -44,10 +45,10 @@ def overall_table(gathered: Gathered) -> Table:
     if not ranked:
         return Table(OVERALL, missing=_why_empty(gathered))
     ranked.sort(key=lambda configuration: -configuration.mean("score"))
-    shown = _best_by_each(ranked)
+    shown = _best_by_each(ranked, gathered.targets)
     names = varying(settings_of(shown))
     rows = []
-    for group, scores in zip(ranked, score_cells(ranked), strict=True):
+    for group, scores in zip(ranked, score_cells(ranked, gathered.targets), strict=True):
         if group not in shown:
             continue
         settings = group.settings
@@ -67,26 +68,28 @@ def overall_table(gathered: Gathered) -> Table:
             *columns("Model"),
             *feature_columns(gathered.store),
             *columns("Fusion"),
-            *columns("Seeds", "Valence", "Arousal", "Score", kind="number"),
+            *score_columns(gathered.targets, "Seeds"),
             *columns("Other settings", kind="long"),
         ),
         tuple(rows),
         lead=lead,
         notes=(
             f"{len(shown)} of {len(ranked)} configurations: the {BY_SCORE} best by score and the "
-            f"{BY_DIMENSION} best by each dimension. Score: mean of the two CCCs. In bold the best "
-            "of all.",
+            f"{BY_TARGET} best by each target. Score: mean of the {their_cccs(gathered.targets)}. In "
+            "bold the best of all.",
             "Over several seeds: mean ± standard deviation. Other settings: those that differ "
             "among these rows.",
         ),
     )
 
 
-def _best_by_each(ranked: list[ConfigurationTrials]) -> list[ConfigurationTrials]:
-    """The best by score and by each dimension, each once, in the order of `ranked`."""
+def _best_by_each(
+    ranked: list[ConfigurationTrials], targets: Sequence[str]
+) -> list[ConfigurationTrials]:
+    """The best by score and by each target, each once, in the order of `ranked`."""
     best = ranked[:BY_SCORE]
-    for name in DIMENSIONS:
-        best += sorted(ranked, key=lambda group: -group.mean(name))[:BY_DIMENSION]
+    for name in targets:
+        best += sorted(ranked, key=lambda group: -group.mean(name))[:BY_TARGET]
     return [group for group in ranked if group in best]
 
 
@@ -112,11 +115,13 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
     title = f"Best trials by {measure}"
     if not best:
         return Table(title, missing=Missing("No trial with a validation score is complete yet."))
+    # Trials of one study are of one store, so all have the same targets.
+    targets = best[0].target_names
     names = varying(settings_of(best))[:most_settings]
     rows = []
     for trial in best:
         settings = trial.settings
-        scores = [number(trial.ccc(name)) for name in ("score", *DIMENSIONS)]
+        scores = [number(trial.ccc(name)) for name in (SCORE, *targets)]
         about = [model_name(settings, trial.id), *[DASH] * (4 + len(names))]
         if settings is not None:
             numbers = [str(settings.seed), str(settings.fold)]
@@ -128,7 +133,7 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
         rows.append(row(TableCell(trial.id, code=True), *scores, *about))
     heads = (
         *columns("trial"),
-        *columns("score", *DIMENSIONS, kind="number"),
+        *columns(SCORE, *targets, kind="number"),
         *columns("encoder"),
         *columns("features", kind="list"),
         *columns("fusion", "seed", "fold", *names),
@@ -137,15 +142,16 @@ def best_trials_table(best: Sequence[Trial], measure: str, most_settings: int = 
 
 
 def pareto_table(front: Sequence[dict[str, Any]]) -> Table:
-    """The trials that no other beats on one dimension without losing on the other; `front` as
-    `search.outcomes.pareto` makes it."""
+    """The trials that no other beats on one target without losing on another; `front` as
+    `search.outcomes.pareto` makes it, of one point or more."""
+    targets = [name for name in front[0] if name != "trial"]
     rows = []
     for point in front:
         trial = TableCell(point["trial"], code=True)
-        rows.append(row(trial, number(point["valence"]), number(point["arousal"])))
+        rows.append(row(trial, *[number(point[target]) for target in targets]))
     return Table(
-        "Pareto set (validation CCC of each dimension's best epoch)",
-        (*columns("trial"), *columns(*DIMENSIONS, kind="number")),
+        "Pareto set (validation CCC of each target's best epoch)",
+        (*columns("trial"), *columns(*targets, kind="number")),
         tuple(rows),
     )
 
