@@ -24,8 +24,7 @@ from va_search.ensemble.recipe import load_recipe, read_recipe
 from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.predictions.bank import Predictions
-from va_search.submission import predict
-from va_search.submission import submit
+from va_search.submission import predict, submit
 
 GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20, "members": {"folds": "all"}})
 

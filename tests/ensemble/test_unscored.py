@@ -20,8 +20,7 @@ from va_search.ensemble.recipe import load_recipe, read_recipe
 from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError
 from va_search.metrics import ccc
-from va_search.submission import predict
-from va_search.submission import submit
+from va_search.submission import predict, submit
 from va_search.tracking.ensembles import ensemble_metrics
 
 STUDIES = ["first", "mix"]

@@ -18,8 +18,7 @@ from va_search.errors import InputError, JobError
 from va_search.serving import members
 from va_search.serving.members import load_members, members_of, parts
 from va_search.serving.predict import Written, write_predictions
-from va_search.submission import predict
-from va_search.submission import submit
+from va_search.submission import predict, submit
 from va_search.submission.folder import MARK
 
 

@@ -22,9 +22,7 @@ from va_search.ensemble.build import build
 from va_search.ensemble.recipe import read_recipe
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
-from va_search.submission import folder, formats
-from va_search.submission import predict
-from va_search.submission import submit
+from va_search.submission import folder, formats, predict, submit
 from va_search.submission.folder import MARK
 from va_search.submission.writing import Submission
 

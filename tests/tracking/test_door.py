@@ -12,9 +12,6 @@ import pytest
 
 from va_search.errors import InputError
 from va_search.home import Home
-from va_search.tracking.door import Place, open_client, tracking_place, trials_view
-from va_search.tracking.entries import BEST
-from va_search.home import Home
 from va_search.targets import AFFECT
 from va_search.tracking.door import (
     Place,

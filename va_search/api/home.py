@@ -135,14 +135,13 @@ def bring_members(home: OpenHome, ensemble: Ensemble, need: Needed) -> None:
     a path."""
     if home.files.url is None:
         return
-    from va_search.storage.homes import Need
-    from va_search.storage.homes import copy_of
+    from va_search.storage.homes import Need, shared
 
     studies: set[str] = set()
     for _, piece in ensemble.pieces:
         for weighted in piece.dimensions.values():
             studies |= {member.study for member in weighted.members}
-    copy.merge(Need[need.upper()], studies)
+    shared(home.files).merge(Need[need.upper()], studies)
 
 
 def open_noted_store(noted: str, named: Store | str | Path | None) -> Store:

@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 from va_search.errors import InputError
 from va_search.home import Home
-from va_search.home import Home
 from va_search.targets import AFFECT
 from va_search.tracking.shown import shown
 from va_search.trial import CCC_OF, SCORE

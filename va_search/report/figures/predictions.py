@@ -65,7 +65,8 @@ class RecordingCurves:
     def mean_ccc(self) -> float:
         """Mean over the targets; NaN where one of them has none."""
         columns = self.annotation.shape[1]
-        return sum(map(self.ccc, range(columns))) / columns
+        total: float = sum(map(self.ccc, range(columns)))
+        return total / columns
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,6 @@ from va_search.ensemble.saved import read_ensemble
 from va_search.errors import InputError, counted
 from va_search.files import read_json
 from va_search.home import Home
-from va_search.metrics import DIMENSIONS
-from va_search.files import read_json
-from va_search.home import Home
 from va_search.report.gather import Gathered
 from va_search.report.suggest import free_name
 from va_search.report.words import measures
