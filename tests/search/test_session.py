@@ -4,6 +4,7 @@ processes."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -138,6 +139,24 @@ def test_a_line_cut_by_a_kill_does_not_hurt(make: Make) -> None:
     assert take(third) in {
         asked.id for asked in third.study.asked()
     }  # not written onto the cut line
+
+
+def test_a_trial_is_noted_with_the_choices_it_comes_from_and_an_older_line_still_opens(
+    make: Make,
+) -> None:
+    first = make(folds="[0, 1]")
+    drawn = first.next_trial()
+    assert drawn is not None
+    ledger = first.study.folder / "asked.jsonl"
+    entry = json.loads(ledger.read_text())
+    assert entry["configuration"] == {
+        "features": ["face"], "encoder": "gru", "epochs": 6, "learning_rate": 0.1,
+    }  # fmt: skip
+    assert entry["settings"]["learning_rate"] == 0.1 and entry["settings"]["fold"] == 0
+    del entry["configuration"]
+    ledger.write_text(json.dumps(entry) + "\n")
+    first.claims.release_all()
+    assert take(make(folds="[0, 1]")) == drawn[0]
 
 
 def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:

@@ -16,6 +16,7 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.predictions.bank import Bank
+from va_search.search.claims import Claims
 from va_search.search.study import Study
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url
@@ -55,8 +56,8 @@ def progress_of(
         # Begun trials that are not complete are running where a search holds their claim.
         complete = {trial.id for trial in trials}
         begun = {trial.id for trial in Study(home, study).asked()} - complete
-        claims = home.root / "claims"
-        running = sum((claims / f"{trial}.lock").is_file() for trial in begun)
+        claims = Claims(home.root / "claims")
+        running = sum(claims.is_held(trial) for trial in begun)
     planned = planned_trials(home, study, brings_store=brings_store)
     left = None
     if planned is not None:

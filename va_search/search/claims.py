@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from va_search.files import checked_name
-from va_search.locks import Lock
+from va_search.locks import Lock, in_use
 
 
 class Claims:
@@ -32,6 +32,11 @@ class Claims:
         lock = self._held.pop(trial, None)
         if lock is not None:
             lock.release()
+
+    def is_held(self, trial: str) -> bool:
+        """Return True while a living process (this one too) trains the trial: a file that a killed
+        search left is no claim."""
+        return in_use(self._folder / f"{checked_name(trial, 'trial')}.lock")
 
     def release_all(self) -> None:
         for trial in list(self._held):

@@ -71,6 +71,7 @@ class Proposals:
         self._seen: set[str] = set()  # meanings: trials that would compute the same are one
         self._queue: deque[tuple[str, TrialSettings]] = deque()
         self._proposals: dict[str, Proposal] = {}
+        self._configurations: dict[str, dict[str, Any]] = {}
         self._resumed: dict[str, TrialSettings] = {}
         self._sampler = (
             None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
@@ -123,6 +124,11 @@ class Proposals:
             else:
                 self._ask(self._sampler)
         return self._queue.popleft() if self._queue else None
+
+    def configuration(self, trial: str) -> dict[str, Any] | None:
+        """Return the choices of the space that a trial handed out by `next` was made of; None for
+        one of an earlier run, and the second time."""
+        return self._configurations.pop(trial, None)
 
     def tell(self, trial: str, value: Values | None) -> None:
         """A trial's values, None when it failed or has none; passed on once its configuration waits
@@ -193,6 +199,7 @@ class Proposals:
                 self._seen.add(meaning)
                 proposal.waiting.add(trial)
                 self._proposals[trial] = proposal
+                self._configurations[trial] = configuration
                 self._queue.append((trial, settings))
         if not proposal.waiting:
             self._tell(proposal)

@@ -308,7 +308,8 @@ class Session:
                 self.claims.release(trial)
                 continue
             if trial not in self._asked:
-                self.study.ask(trial, settings.model_dump(mode="json"))
+                configuration = self.proposals.configuration(trial)
+                self.study.ask(trial, settings.model_dump(mode="json"), configuration)
                 self._asked.add(trial)
             self.running[trial] = settings
             return trial, settings
