@@ -37,7 +37,8 @@ from va_search.data.store import Store
 from va_search.files import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
-from va_search.search.machine import QUIET, Options
+from va_search.search.machine import Options
+from va_search.search.ray_backend.connection import QUIET
 from va_search.search.run import run_search
 from va_search.search.session import Progress
 

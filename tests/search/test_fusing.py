@@ -17,10 +17,11 @@ from va_search.errors import InputError
 from va_search.files import Home
 from va_search.models.menu import ENCODERS
 from va_search.predictions.bank import Bank
-from va_search.search import fused_trial
-from va_search.search.adapters import Progressing
-from va_search.search.fused_trial import FusedActor
-from va_search.search.fusing import check_fusing, partners
+from va_search.search.machine import check_fusing
+from va_search.search.proposals import partners
+from va_search.search.ray_backend import fused_actor as fused_trial
+from va_search.search.ray_backend.fused_actor import FusedActor
+from va_search.search.ray_backend.hooks import Progressing
 from va_search.search.session import Session, task
 from va_search.search.space import load_space
 from va_search.search.study import Study
@@ -198,7 +199,7 @@ def test_what_ends_the_group_fails_each_of_it(make: Make, monkeypatch: pytest.Mo
 def test_a_group_that_ends_in_the_middle_goes_on_from_its_checkpoints(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("va_search.search.fused_trial.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("va_search.search.ray_backend.fused_actor.REPORT_SECONDS", 0.0)
     session = make(rates="0.001")
     drawn = group(session, 3)
     first = actor_of(session, drawn)

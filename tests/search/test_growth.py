@@ -12,7 +12,7 @@ from trial_world import make_trial
 
 from va_search.data.store import Store
 from va_search.files import Home
-from va_search.search.adapters import SessionSearcher
+from va_search.search.ray_backend.hooks import SessionSearcher
 from va_search.search.session import Session
 from va_search.search.space import load_space
 from va_search.search.study import Study

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from va_search import __version__
-from va_search.search.nodes import Expected
-from va_search.search.trial import problems_of
+from va_search.search.ray_backend.actor import problems_of
+from va_search.search.ray_backend.nodes import Expected
 
 
 def test_an_unfit_node_whose_name_has_no_address_is_told(

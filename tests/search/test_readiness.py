@@ -18,10 +18,10 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
 from va_search.files import Home, read_json
-from va_search.search import readiness, resources
-from va_search.search.machine import Options
+from va_search.search import machine as resources
+from va_search.search import readiness
+from va_search.search.machine import Options, gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.readiness import Readiness, check_ready
-from va_search.search.resources import gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.run import run_search
 from va_search.search.sizes import memory_of_trial, number_of_weights
 from va_search.search.space import load_space

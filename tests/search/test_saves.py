@@ -19,9 +19,9 @@ from va_search.errors import JobError
 from va_search.files import Home, read_json
 from va_search.predictions.bank import Bank
 from va_search.search import saves as saves_module
-from va_search.search.failures import NothingToReport, outage_in
+from va_search.search.ray_backend.actor import TrialActor, open_fit
+from va_search.search.ray_backend.deaths import NothingToReport, outage_in
 from va_search.search.saves import Saves
-from va_search.search.trial import TrialActor, open_fit
 
 SETTINGS = {
     "features": ["face"], "encoder": "gru", "width": 8, "hidden_size": 8, "head_sizes": [8], "epochs": 4,
@@ -103,7 +103,7 @@ def start(tmp_path: Path, tiny_store: Store) -> Start:
 
 
 def one_epoch(actor: TrialActor, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr("va_search.search.trial.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("va_search.search.ray_backend.actor.REPORT_SECONDS", 0.0)
     return actor.step()
 
 

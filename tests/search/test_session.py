@@ -22,10 +22,10 @@ from va_search.errors import InputError
 from va_search.files import Home, remove_folder, write_json
 from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
-from va_search.search.adapters import Progressing
 from va_search.search.credits import Credit
 from va_search.search.failures import IN_A_ROW, SAME_REASON, Outage
 from va_search.search.preview import make_preview
+from va_search.search.ray_backend.hooks import Progressing
 from va_search.search.session import KILLED, LOSSES, Session
 from va_search.search.space import load_space
 from va_search.search.study import Study
@@ -224,7 +224,7 @@ def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
     session.claims.release_all()
     folder = str(tmp_path / "home" / "claims")
     code = (
-        "import os; from pathlib import Path; from va_search.search.claims import Claims\n"
+        "import os; from pathlib import Path; from va_search.search.saves import Claims\n"
         f"assert Claims(Path({folder!r})).take({trial!r}); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9

@@ -16,7 +16,7 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
 from va_search.files import Home
 from va_search.predictions.bank import Bank
-from va_search.search.claims import Claims
+from va_search.search.saves import Claims
 from va_search.search.study import Study
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url

@@ -20,7 +20,7 @@ from va_search.errors import InputError
 from va_search.search.configurations import Space
 from va_search.search.outcomes import Values
 from va_search.search.sampler import Asked, Sampler, TrialValues
-from va_search.trial_settings import TrialSettings
+from va_search.trial_settings import TrialSettings, configuration_id
 
 REPEATS = 100
 """Asks in a row that bring nothing new before the sampler is taken to be stuck. Of a small space of
@@ -57,6 +57,15 @@ def take(
             del queue[index]
             return drawn
     return None
+
+
+def partners(settings: TrialSettings) -> Callable[[TrialSettings], bool]:
+    """Return a test for trials that can be trained as one model with this one: other seeds of its
+    configuration, none where its parts can't be stacked."""
+    if not settings.stackable:
+        return lambda _: False
+    of = configuration_id(settings, but=("seed",))
+    return lambda other: configuration_id(other, but=("seed",)) == of
 
 
 class Proposals:

@@ -30,9 +30,16 @@ from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
 from va_search.models.sources import references
 from va_search.search.configurations import Space
-from va_search.search.fusing import check_fusing
-from va_search.search.machine import Options, check_options
-from va_search.search.resources import cores, gpu_problem, gpus_seen, memory_available, memory_limit
+from va_search.search.machine import (
+    Options,
+    check_fusing,
+    check_options,
+    cores,
+    gpu_problem,
+    gpus_seen,
+    memory_available,
+    memory_limit,
+)
 from va_search.search.session import planned_trials
 from va_search.search.sizes import disk_of_trial, memory_of_trial, some
 from va_search.tracking.shown import shown

@@ -17,17 +17,17 @@ from va_search.files import Home, checked_name
 from va_search.search.configurations import Space
 from va_search.search.credits import Credit
 from va_search.search.interruption import ending_in, seconds_since_signal
-from va_search.search.machine import Options, RunningRay, ray_running, side_by_side
-from va_search.search.nodes import checked_nodes, living, places
+from va_search.search.machine import Options, device_in_words, gpus_each, side_by_side
+from va_search.search.ray_backend.backend import tune_in_waves
+from va_search.search.ray_backend.connection import RunningRay, ray_running
+from va_search.search.ray_backend.nodes import checked_nodes, living, places
+from va_search.search.ray_backend.supervisor import RayLost
 from va_search.search.readiness import check_ready
-from va_search.search.resources import device_in_words, gpus_each
 from va_search.search.session import Progress, Session, need_of, planned_trials
 from va_search.search.stopping import stoppable
 from va_search.search.study import Study
 from va_search.search.summary import Summary, front, summary_of
-from va_search.search.supervisor import RayLost
 from va_search.search.warm import warm_start_of
-from va_search.search.waves import tune_in_waves
 from va_search.storage.keeper import kept
 from va_search.tracking.delivery import Delivery, Pictures
 from va_search.tracking.door import tracking_place

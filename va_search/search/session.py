@@ -19,15 +19,15 @@ from va_search.data.store import Store
 from va_search.errors import JobError, counted
 from va_search.files import remove_folder
 from va_search.metrics import DIMENSIONS
-from va_search.search.claims import Claims
 from va_search.search.configurations import Space
 from va_search.search.credits import Credit, Told
 from va_search.search.failures import Breaker, Outage
 from va_search.search.improvement import Improvement
 from va_search.search.interruption import Deadline
-from va_search.search.nodes import Expected
 from va_search.search.outcomes import Values, objective
 from va_search.search.proposals import Proposals, take
+from va_search.search.ray_backend.nodes import Expected
+from va_search.search.saves import Claims
 from va_search.search.study import Study
 from va_search.search.warm import Warm
 from va_search.storage.homes import HomeCopy, Need

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from va_search.search.failures import Outage, outage_of
-from va_search.search.saves import SECONDS, Saves, StillTrained
-from va_search.search.trial import (
+from va_search.search.ray_backend.actor import (
     REPORT_SECONDS,
     TrialActor,
     is_complete,
@@ -23,6 +22,7 @@ from va_search.search.trial import (
     problems_of,
     write_trial,
 )
+from va_search.search.saves import SECONDS, Saves, StillTrained
 from va_search.storage.homes import home_at
 
 if TYPE_CHECKING:

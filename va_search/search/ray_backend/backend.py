@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from va_search.files import remove_folder
-from va_search.search.machine import Options, RunningRay
-from va_search.search.nodes import living, places, waiting_for
+from va_search.search.machine import Options
 from va_search.search.outcomes import measures
+from va_search.search.ray_backend.connection import RunningRay
+from va_search.search.ray_backend.nodes import living, places, waiting_for
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session, task
 
@@ -62,10 +63,10 @@ def _wave(
     from ray import tune
     from ray.tune.search import ConcurrencyLimiter
 
-    from va_search.search.adapters import Progressing, SessionSearcher, StopWhenAsked
-    from va_search.search.fused_trial import FusedActor
-    from va_search.search.fusing import partners
-    from va_search.search.trial import TrialActor
+    from va_search.search.proposals import partners
+    from va_search.search.ray_backend.actor import TrialActor
+    from va_search.search.ray_backend.fused_actor import FusedActor
+    from va_search.search.ray_backend.hooks import Progressing, SessionSearcher, StopWhenAsked
 
     def to_task(trial: str, settings: Any) -> dict[str, Any]:
         made = task(
@@ -148,7 +149,7 @@ def _trial_name(trial: Any) -> str:
 
 
 def _scheduler(session: Session) -> Any:
-    from va_search.search.adapters import StopBehind
+    from va_search.search.ray_backend.hooks import StopBehind
 
     early = session.space.early_stopping
     if early is None:

@@ -26,8 +26,9 @@ from va_search.errors import InputError
 from va_search.files import remove_folder
 from va_search.models.sources import Source, trust
 from va_search.predictions.bank import Bank
-from va_search.search.failures import NothingToReport, Outage, StoreGone, outage_of
-from va_search.search.nodes import Expected, problems_here, where
+from va_search.search.failures import Outage, StoreGone, outage_of
+from va_search.search.ray_backend.deaths import NothingToReport
+from va_search.search.ray_backend.nodes import Expected, problems_here, where
 from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now

@@ -15,8 +15,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from va_search.errors import VaSearchError
-from va_search.search.failures import Death, Outage, outage_in, outage_of
-from va_search.search.nodes import LOOK_SECONDS
+from va_search.search.failures import Outage, outage_of
+from va_search.search.ray_backend.deaths import Death, outage_in
+from va_search.search.ray_backend.nodes import LOOK_SECONDS
 from va_search.search.rungs import Rungs
 from va_search.search.session import Progress, Session
 
