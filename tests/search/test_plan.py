@@ -15,8 +15,8 @@ from va_search.files import Home
 from va_search.search import plan as plan_module
 from va_search.search.configurations import Space
 from va_search.search.plan import START_SECONDS, make_plan
-from va_search.search.session import Progress
 from va_search.search.space import load_space
+from va_search.search.summary import Progress
 
 LARGE = """sampler: grid
 settings:
@@ -165,7 +165,7 @@ def test_an_endless_space_names_the_setting_that_makes_it_so(
 
 def progress(**changes: Any) -> Progress:
     known: dict[str, Any] = {
-        "planned": 8, "finished": 0, "running": 2, "failed": 0, "best_valence": None, "best_arousal": None,
+        "planned": 8, "finished": 0, "running": 2, "failed": 0, "best": {},
         "seconds": 21.0, "seconds_left": None, "stopping": False,
     }  # fmt: skip
     return Progress(**{**known, **changes})

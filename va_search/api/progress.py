@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from va_search.files import Home
-    from va_search.search.session import Progress
-    from va_search.search.summary import Summary
+    from va_search.search.summary import Progress, Summary
 
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""
@@ -144,9 +143,9 @@ def progress_text(progress: Progress) -> str:
     if progress.device is not None:
         running += f" on {progress.device}"
     parts = [f"{finished} finished", running, f"{progress.failed} failed"]
-    if progress.best_valence is not None or progress.best_arousal is not None:
-        parts.append(f"best valence {number(progress.best_valence)}")
-        parts.append(f"best arousal {number(progress.best_arousal)} (validation)")
+    if progress.best:
+        parts += [f"best {target} {number(ccc)}" for target, ccc in progress.best.items()]
+        parts[-1] += " (validation)"
     parts.append(duration(progress.seconds))
     if progress.seconds_left is not None:
         parts.append(f"about {duration(progress.seconds_left)} left")
@@ -190,8 +189,8 @@ def _best_lines(summary: Summary) -> Iterator[str]:
     if summary.pareto:
         yield "Pareto set: no other trial beats these on one dimension without losing on the other"
     for point in summary.pareto or ():
-        pair = f"valence {number(point['valence'])}  arousal {number(point['arousal'])}"
-        yield f"  {pair}  validation, in-sample best epoch  trial {point['trial']}"
+        cccs = [f"{target} {number(ccc)}" for target, ccc in point.items() if target != "trial"]
+        yield f"  {'  '.join(cccs)}  validation, in-sample best epoch  trial {point['trial']}"
     if summary.complete and not summary.best:
         yield (
             "no validation (train_val_mix): nothing to rank by; "

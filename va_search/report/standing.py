@@ -130,7 +130,7 @@ def planned_by_space(document: Any, store: Store | None) -> int | None:
     can't be read on this store."""
     if not isinstance(document, dict) or store is None:
         return None
-    from va_search.search import session
+    from va_search.search.budget import planned_trials as planned_of
     from va_search.search.space import read_space
 
     # The document was read from a file once; a message about it would go nowhere.
@@ -138,7 +138,7 @@ def planned_by_space(document: Any, store: Store | None) -> int | None:
         space = read_space(document, store, path=Path("study.json"), name="space", kept=True)
     except InputError:
         return None
-    return session.planned_trials(space)
+    return planned_of(space)
 
 
 def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:

@@ -29,6 +29,7 @@ from va_search.files import Home
 from va_search.locks import only_one
 from va_search.metrics import DIMENSIONS
 from va_search.models.sources import references
+from va_search.search.budget import planned_trials
 from va_search.search.configurations import Space
 from va_search.search.machine import (
     Options,
@@ -40,7 +41,6 @@ from va_search.search.machine import (
     memory_available,
     memory_limit,
 )
-from va_search.search.session import planned_trials
 from va_search.search.sizes import disk_of_trial, memory_of_trial, some
 from va_search.tracking.shown import shown
 from va_search.training.own_models import own_model_problems
