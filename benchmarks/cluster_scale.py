@@ -37,9 +37,10 @@ from va_search.data.store import Store
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
-from va_search.search.machine import QUIET, Options
-from va_search.search.run import run_search
-from va_search.search.session import Progress
+from va_search.search.machine import Options
+from va_search.search.ray_backend.connection import QUIET
+from va_search.search.run import Callbacks, Request, run_search
+from va_search.search.summary import Progress
 
 CPUS = 2
 """Of each simulated node."""
@@ -93,7 +94,8 @@ def grow(folder: Path, store: Store, space: Space, nodes: int) -> list[Mark]:
                 marks.append(Mark(progress.finished, time.monotonic(), *spent, resident()))
 
         options = Options(address=cluster.address, concurrent=CPUS * nodes)
-        run_search(Home(folder / "home"), space, store, study="s", options=options, watch=watch)
+        request = Request("s", options)
+        run_search(Home(folder / "home"), space, store, request, Callbacks(watch))
     return marks
 
 

@@ -31,7 +31,8 @@ from va_search.extract.ray_engine import OnRay
 from va_search.extract.recipe import load_recipe
 from va_search.extract.recording import RecordingOutcome, Worker
 from va_search.extract.sources import Sources
-from va_search.search.machine import Options, ray_running
+from va_search.search.machine import Options
+from va_search.search.ray_backend.connection import ray_running
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from extract_world import tone, write_labels, write_video

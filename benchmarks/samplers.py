@@ -23,7 +23,7 @@ import numpy as np
 
 from va_search.data.simulate import simulate
 from va_search.search.configurations import Space
-from va_search.search.outcomes import MEASURES, Values
+from va_search.search.outcomes import Values, measures
 from va_search.search.proposals import Proposals
 from va_search.search.space import load_space
 from va_search.trial_settings import TrialSettings, trial_id
@@ -111,7 +111,7 @@ def reached(settings: TrialSettings) -> tuple[float, float]:
 
 def told(settings: TrialSettings, objective: str) -> Values:
     pair = reached(settings)
-    return pair if len(MEASURES.get(objective, ())) == 2 else (sum(pair) / 2,)
+    return pair if len(measures(objective)) == 2 else (sum(pair) / 2,)
 
 
 def run(space: Space, proposals: Proposals, number: int) -> list[tuple[float, float]]:

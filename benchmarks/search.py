@@ -53,7 +53,7 @@ from va_search.data.store import Store
 from va_search.home import Home
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
-from va_search.search.resources import cores
+from va_search.search.machine import cores
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples
 from va_search.training.predict import in_batches, segments_of

@@ -158,7 +158,7 @@ def search(one: One, options: argparse.Namespace) -> None:
 def searched(one: One, options: argparse.Namespace) -> None:
     from va_search.api.searching import credit_for
     from va_search.search.machine import Options
-    from va_search.search.run import run_search
+    from va_search.search.run import Callbacks, Request, run_search
     from va_search.search.space import load_space
 
     one.folder.mkdir(parents=True, exist_ok=True)
@@ -169,7 +169,8 @@ def searched(one: One, options: argparse.Namespace) -> None:
     credit = credit_for(home, space, store)
     clock, machine = Clock(one, options), Options(concurrent=options.cores)
     with suppress(Interrupted):  # by the clock, or by Ctrl-C: `search` looks which
-        run_search(home, space, store, study=NAME, options=machine, watch=clock.look, credit=credit)
+        callbacks = Callbacks(clock.look, credit=credit)
+        run_search(home, space, store, Request(NAME, machine), callbacks)
     clock.look()
     one.study.forget_stop()
 

@@ -31,9 +31,9 @@ from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.proposals import Proposals
-from va_search.search.run import run_search
-from va_search.search.session import Progress
+from va_search.search.run import Callbacks, Request, run_search
 from va_search.search.space import load_space
+from va_search.search.summary import Progress
 from va_search.trial_settings import trial_id
 
 SPACE = """sampler: {sampler}
@@ -87,9 +87,8 @@ def grow(folder: Path, store: Store, space: Space, concurrent: int) -> list[Mark
         Home(folder / "home"),
         space,
         store,
-        study="s",
-        options=Options(concurrent=concurrent),
-        watch=watch,
+        Request("s", Options(concurrent=concurrent)),
+        Callbacks(watch),
     )
     return marks
 

@@ -69,7 +69,7 @@ from va_search.ensemble.recipe import load_recipe
 from va_search.home import Home
 from va_search.metrics import DIMENSIONS, ccc, score
 from va_search.predictions.bank import Bank
-from va_search.search.resources import cores
+from va_search.search.machine import cores
 from va_search.search.space import load_space
 from va_search.training.batches import Steps
 from va_search.training.examples import Examples

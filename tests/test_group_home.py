@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from va_search.files import remove_folder, whole_file, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank, Predictions
-from va_search.search.claims import Claims
+from va_search.search.saves import Claims
 from va_search.search.study import Study
 from va_search.storage.homes import home_at
 from va_search.trial import Trial

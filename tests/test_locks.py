@@ -113,7 +113,7 @@ def test_a_killed_holder_frees_its_lock(start: Start, tmp_path: Path) -> None:
 def test_claims_of_two_processes_without_flock_never_meet(tmp_path: Path) -> None:
     code = """
 from pathlib import Path
-from va_search.search.claims import Claims
+from va_search.search.saves import Claims
 claims = Claims(Path({folder!r}))
 taken = [number for number in range(200) if claims.take(f"trial{{number}}")]
 print(*taken, flush=True)

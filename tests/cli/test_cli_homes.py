@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 from va_search.cli.demo import _next as show_next
 from va_search.cli.main import app
 from va_search.cli.output import Output
-from va_search.files import write_json
+from va_search.files import Home, write_json
 from va_search.home import Home
+from va_search.search.saves import Claims
 from va_search.search.study import Study
 
 
@@ -156,8 +157,10 @@ def test_status_without_a_name_lists_studies_and_ensembles(world: World) -> None
 def test_a_study_that_is_being_searched_says_so_everywhere(world: World) -> None:
     study = Study(world.home, "first")
     study.ask("c0", {"features": ["face"]})
-    (world.home.root / "claims").mkdir()
-    (world.home.root / "claims" / "c0.lock").touch()
+    claims = Claims(world.home.root / "claims")
+    assert claims.take("c0")
+    study.ask("c1", {"features": ["face"]})
+    (world.home.root / "claims" / "c1.lock").write_text("1 on a search that was killed")
     said = "study first is being searched now: 6 of 9 planned trials are finished"
     with study.searching():
         for words in (

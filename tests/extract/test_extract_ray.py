@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from va_search.data.store import Store
 from va_search.extract.ray_engine import OnRay
 from va_search.extract.recording import RecordingOutcome
-from va_search.search.machine import Options, ray_running
+from va_search.search.machine import Options
+from va_search.search.ray_backend.connection import ray_running
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

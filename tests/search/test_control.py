@@ -21,10 +21,11 @@ from va_search.errors import InputError
 from va_search.files import write_json
 from va_search.home import Home
 from va_search.predictions.bank import Predictions
-from va_search.search import session as session_module
-from va_search.search.improvement import Improvement
+from va_search.search import interruption
+from va_search.search.budget import Improvement
+from va_search.search.events import Done, Failed
 from va_search.search.preview import make_preview
-from va_search.search.session import Session
+from va_search.search.scheduler import Scheduler, Surroundings
 from va_search.search.space import load_space, read_space
 from va_search.search.study import Study, now
 
@@ -36,7 +37,7 @@ settings:
   learning_rate: {{choice: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}}
 """
 
-Make = Callable[..., Session]
+Make = Callable[..., Scheduler]
 
 
 @pytest.fixture
@@ -45,30 +46,30 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
 
     def session(
         budget: str = "{trials: 6}", sampler: str = "grid", study: str = "s", **options: Any
-    ) -> Session:
+    ) -> Scheduler:
         file = tmp_path / "space.yaml"
         file.write_text(SPACE.format(budget=budget, sampler=sampler))
         space = load_space(file, tiny_store)
         named = Study(Home(tmp_path / "home"), study)
         named.begin(tiny_store, space.document)
-        return Session(named, space, tiny_store, deliver=lambda record: None, **options)
+        return Scheduler(named, space, tiny_store, surroundings=Surroundings(**options))
 
     return session
 
 
-def take(session: Session) -> str:
-    drawn = session.next_trial()
+def take(session: Scheduler) -> str:
+    drawn = session.ask()
     assert drawn is not None
     return drawn[0]
 
 
-def finish(session: Session, trial: str, value: float = 0.5) -> None:
+def finish(session: Scheduler, trial: str, value: float = 0.5) -> None:
     """What an actor does at the end of a training."""
     store = session.store
     record = make_trial(
         session.study.name,
         trial,
-        settings=session.running[trial],
+        settings=session.queue.running[trial],
         ccc=value,
         seconds=1.0,
         on=store,
@@ -79,10 +80,10 @@ def finish(session: Session, trial: str, value: float = 0.5) -> None:
         values = np.zeros((sum(one.frames for one in store.split(split)), 2), dtype=np.float32)
         predictions[split] = Predictions(values, frames_hash(store.split(split)))
     session.study.bank.write(record, predictions)
-    session.ended(trial, None)
+    session.tell(Done(trial))
 
 
-def ended(session: Session) -> None:
+def ended(session: Scheduler) -> None:
     session.claims.release_all()
 
 
@@ -107,11 +108,11 @@ def test_a_study_ends_when_it_gets_no_better(make: Make) -> None:
         finish(session, take(session), value)
     running = take(session)
     finish(session, running, 0.1)
-    assert session.next_trial() is None and not session.waiting
+    assert session.ask() is None and not session.waiting
     assert session.enough is not None and "no_improvement" in session.enough
     ended(session)
     again = make("{trials: 6, no_improvement: 2}")
-    assert again.enough == session.enough and again.next_trial() is None
+    assert again.enough == session.enough and again.ask() is None
     longer = make("{trials: 6, no_improvement: 3}")
     finish(longer, take(longer), 0.9)
     assert longer.enough is None
@@ -122,9 +123,9 @@ def test_a_better_trial_that_was_running_starts_the_count_anew(make: Make) -> No
     best, worse, late = take(session), take(session), take(session)
     finish(session, best, 0.5)
     finish(session, worse, 0.4)
-    assert session.next_trial() is None
+    assert session.ask() is None
     finish(session, late, 0.7)
-    assert session.next_trial() is not None
+    assert session.ask() is not None
 
 
 def test_without_validation_nothing_improves(tmp_path: Path, tiny_store: Store) -> None:
@@ -141,32 +142,32 @@ def test_a_raised_budget_goes_on(make: Make) -> None:
     done = [take(first), take(first)]
     for trial in done:
         finish(first, trial)
-    assert first.next_trial() is None
+    assert first.ask() is None
     ended(first)
     more = make("{trials: 3}")
-    assert take(more) not in done and more.next_trial() is None
+    assert take(more) not in done and more.ask() is None
 
 
 def test_a_request_to_stop_is_heeded_soon_and_only_by_a_search(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [0.0]
-    monkeypatch.setattr(session_module.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(interruption.time, "monotonic", lambda: clock[0])
     session = make()
     assert not session.study.ask_to_stop() and not session.study.stop_asked
     with session.study.searching():
         assert session.study.is_searched and session.study.ask_to_stop()
         clock[0] = 10.0
-        session.heed()
-        assert session.stopping and session.asked_to_stop and session.next_trial() is None
+        session.stop.heed()
+        assert session.stopping and session.stop.by_command and session.ask() is None
     session.study.forget_stop()
     clock[0] = 20.0
-    session.heed()
+    session.stop.heed()
     assert session.stopping
 
 
-def fail(session: Session, trial: str) -> None:
-    session.ended(trial, "Traceback\nValueError: no")
+def fail(session: Scheduler, trial: str) -> None:
+    session.tell(Failed(trial, "Traceback\nValueError: no"))
 
 
 def test_retry_hands_out_what_failed_or_was_begun_whatever_the_budget(make: Make) -> None:
@@ -177,10 +178,10 @@ def test_retry_hands_out_what_failed_or_was_begun_whatever_the_budget(make: Make
     ended(first)
     spent = {"budget": "{trials: 1, hours: 0.001, no_improvement: 1}", "spent": 100.0}
     again = make(**spent, only=frozenset({failed}))
-    assert take(again) == failed and again.next_trial() is None
+    assert take(again) == failed and again.ask() is None
     ended(again)
     both = make(**spent, only=frozenset({failed, begun, done}))
-    assert {take(both), take(both)} == {failed, begun} and both.next_trial() is None
+    assert {take(both), take(both)} == {failed, begun} and both.ask() is None
     finish(both, failed)
     assert both.study.failures() == []
 
@@ -209,7 +210,7 @@ def test_a_preview_says_what_would_be_trained_and_writes_nothing(
     ended(other)
     first = make()
     done, failed, begun = take(first), take(first), take(first)
-    assert first.adopted == 1
+    assert first.results.adopted == 1
     finish(first, done)
     fail(first, failed)
     ended(first)
@@ -239,7 +240,7 @@ def test_a_preview_trains_what_another_study_stopped_early(make: Make) -> None:
     assert (preview.elsewhere, preview.to_train) == (1, 5)
     searched = make()
     assert [one["trial"] for one in preview.next] == [take(searched) for _ in range(5)]
-    assert stopped in searched.running and searched.adopted == 1
+    assert stopped in searched.queue.running and searched.results.adopted == 1
 
 
 def test_a_preview_of_tpe_lists_what_is_settled(make: Make) -> None:
@@ -296,6 +297,17 @@ def test_the_commands(make: Make, tmp_path: Path, tiny_store: Store) -> None:
     assert "6 to train" in text and "learning_rate 0.1" in text
 
 
+def parent_status(home: Home, study: str) -> str:
+    """The status in MLflow of the run that stands for a study."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(home.tracking_uri)
+    experiment = client.get_experiment_by_name(study)
+    runs = client.search_runs([experiment.experiment_id])
+    [parent] = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return str(parent.info.status)
+
+
 @pytest.mark.parametrize("complete", [0, 1])
 def test_a_search_that_ended_too_soon_is_not_done(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, complete: int
@@ -305,7 +317,7 @@ def test_a_search_that_ended_too_soon_is_not_done(
     for _ in range(complete):
         finish(session, take(session))
     ended(session)
-    monkeypatch.setattr("va_search.search.run._run", lambda *_: None)
+    monkeypatch.setattr("va_search.search.run.train", lambda *_: None)
     where = ["--data", str(session.store.path), "--study", "s", "--home", str(tmp_path / "home")]
     code, document, text = invoke("search", str(tmp_path / "space.yaml"), *where)
     assert (code, document["exit_code"]) == (1, 1)
@@ -315,6 +327,7 @@ def test_a_search_that_ended_too_soon_is_not_done(
         6 - complete,
     )
     assert f"missing: {6 - complete} of 6 trials" in document["error"] and document["error"] in text
+    assert parent_status(Home(tmp_path / "home"), "s") == "FAILED"
     assert (f"next: va-search ensemble s --name s-best --home {tmp_path / 'home'}\n" in text) == (
         complete > 0
     )

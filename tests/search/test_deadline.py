@@ -6,15 +6,18 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from typer import BadParameter
 
 from va_search.cli.search import seconds_of
 from va_search.errors import TimeIsUp
-from va_search.search.interruption import ending_in
-from va_search.search.stopping import stoppable
+from va_search.files import Home
+from va_search.search.interruption import StopRequest, ending_in
+from va_search.search.study import Study
 
 WAITING = """
 import signal, sys, time
@@ -68,21 +71,12 @@ with ending_in(60.0):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@dataclass
-class Searched:
-    """What `stoppable` knows of a session."""
-
-    interrupted: bool = False
-    asked_to_stop: bool = False
-    out_of_wall_time: bool = True
-    finished: tuple[str, ...] = ("a",)
-
-
-def test_the_first_signal_of_a_deadline_never_stops_at_once() -> None:
-    session = Searched()
+def test_the_first_signal_of_a_deadline_never_stops_at_once(tmp_path: Path) -> None:
+    deadline: Any = SimpleNamespace(near=True)
+    stop = StopRequest(Study(Home(tmp_path), "s"), deadline)
     until_the_end = []
-    with pytest.raises(TimeIsUp, match="complete and saved: 1"), stoppable(session):  # type: ignore[arg-type]
-        session.interrupted = True  # noticed by the session itself, a moment earlier
+    with pytest.raises(TimeIsUp, match="complete and saved: 1"), stop.heard(lambda: 1):
+        stop.interrupt()  # noticed by the search itself, a moment earlier
         signal.raise_signal(signal.SIGINT)
         until_the_end.append(True)
         time.sleep(0.6)

@@ -11,21 +11,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loop_world import callback_of, tasks_of
 
 from va_search.data.store import Store
 from va_search.errors import InputError
 from va_search.home import Home
 from va_search.models.menu import ENCODERS
 from va_search.predictions.bank import Bank
-from va_search.search import fused_trial
-from va_search.search.adapters import Progressing
-from va_search.search.fused_trial import FusedActor
-from va_search.search.fusing import check_fusing, partners
-from va_search.search.session import Session, task
+from va_search.search.events import Died, Done
+from va_search.search.machine import check_fusing
+from va_search.search.proposals import AskedTrial
+from va_search.search.ray_backend import fused_actor as fused_trial
+from va_search.search.ray_backend.fused_actor import FusedActor
+from va_search.search.scheduler import Scheduler
 from va_search.search.space import load_space
 from va_search.search.study import Study
+from va_search.search.task import Task
 from va_search.training import fused as fused_module
-from va_search.trial_settings import TrialSettings
 
 SPACE = """sampler: grid
 seeds: {seeds}
@@ -44,12 +46,12 @@ settings:
   learning_rate: {rates}
 """
 
-Make = Callable[..., Session]
+Make = Callable[..., Scheduler]
 
 
 @pytest.fixture
 def make(tmp_path: Path, tiny_store: Store) -> Make:
-    def session(home: str = "home", extra: str = "", **said: Any) -> Session:
+    def session(home: str = "home", extra: str = "", **said: Any) -> Scheduler:
         file = tmp_path / "space.yaml"
         words = {
             "folds": "[official]",
@@ -62,17 +64,17 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         space = load_space(file, tiny_store)
         study = Study(Home(tmp_path / home), "s")
         study.begin(tiny_store, space.document)
-        return Session(study, space, tiny_store, deliver=lambda record: None)
+        return Scheduler(study, space, tiny_store)
 
     return session
 
 
-def group(session: Session, most: int) -> list[tuple[str, TrialSettings]]:
-    first = session.next_trial()
-    return [] if first is None else [first, *session.next_alike(partners(first[1]), most - 1)]
+def group(session: Scheduler, most: int) -> list[AskedTrial]:
+    first = session.ask()
+    return [] if first is None else [first, *session.ask_partners(first[1], most - 1)]
 
 
-def seeds(drawn: list[tuple[str, TrialSettings]]) -> list[tuple[float, Any, int]]:
+def seeds(drawn: list[AskedTrial]) -> list[tuple[float, Any, int]]:
     return [(one.learning_rate, one.fold, one.seed) for _, one in drawn]
 
 
@@ -87,7 +89,7 @@ def test_seeds_of_one_configuration_and_fold_are_handed_out_together(make: Make)
     assert seeds(group(session, 2)) == [(0.001, 1, 0), (0.001, 1, 1)]
     assert seeds(group(session, 2)) == [(0.001, 1, 2)]
     assert group(session, 2) == []
-    assert len(session.running) == 6
+    assert len(session.queue.running) == 6
 
 
 def test_recurrent_encoders_are_handed_out_one_by_one(make: Make) -> None:
@@ -99,11 +101,11 @@ def test_recurrent_encoders_are_handed_out_one_by_one(make: Make) -> None:
 def test_what_another_process_trains_is_left_to_it(make: Make) -> None:
     session, other = make(rates="0.001"), make(rates="0.001")
     assert len(group(other, 1)) == 1
-    drawn = session.next_trial()
+    drawn = session.ask()
     assert drawn is None and session.waiting
-    drawn = session.next_trial()
+    drawn = session.ask()
     assert drawn is not None
-    assert seeds([drawn, *session.next_alike(partners(drawn[1]), 8)]) == [
+    assert seeds([drawn, *session.ask_partners(drawn[1], 8)]) == [
         (0.001, "official", 1),
         (0.001, "official", 2),
     ]
@@ -132,14 +134,11 @@ def test_where_nothing_can_be_fused_it_is_refused(
         check_fusing(space, 2)
 
 
-def actor_of(session: Session, drawn: list[tuple[str, TrialSettings]]) -> FusedActor:
+def actor_of(session: Scheduler, drawn: list[AskedTrial]) -> FusedActor:
     """What Ray would make of a group, without its process."""
-    config = task(session, *drawn[0], device="cpu", threads=1)
-    config["group"] = [
-        {"trial": one, "settings": each.model_dump(mode="json")} for one, each in drawn
-    ]
+    task = tasks_of(session, checkpoint_seconds=0.0).task(drawn[0], drawn[1:])
     actor = FusedActor.__new__(FusedActor)
-    actor.setup({**config, "checkpoint_seconds": 0.0})
+    actor.setup(task.to_json())
     return actor
 
 
@@ -155,13 +154,13 @@ def test_each_trial_of_a_group_is_complete_and_as_trained_alone(make: Make) -> N
     report = to_its_end(actor_of(session, drawn))
     assert report["failures"] == {}
     for trial, settings in group(single, 3):
-        to_its_end(actor_of(single, [(trial, settings)]))
+        to_its_end(actor_of(single, [AskedTrial(trial, settings)]))
         one, other = (each.study.bank.trial("s", trial) for each in (session, single))
         assert one.score == pytest.approx(other.score, abs=2e-4)
         assert one.epochs == 4 and "2 other seeds" in one.remarks[0]
     for trial, _ in drawn:
-        session.ended(trial, None)
-    assert session.finished == {trial for trial, _ in drawn}
+        session.tell(Done(trial))
+    assert session.results.finished == {trial for trial, _ in drawn}
     assert not list((session.study.folder / "running").glob("*"))
 
 
@@ -198,7 +197,7 @@ def test_what_ends_the_group_fails_each_of_it(make: Make, monkeypatch: pytest.Mo
 def test_a_group_that_ends_in_the_middle_goes_on_from_its_checkpoints(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("va_search.search.fused_trial.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("va_search.search.ray_backend.fused_actor.REPORT_SECONDS", 0.0)
     session = make(rates="0.001")
     drawn = group(session, 3)
     first = actor_of(session, drawn)
@@ -222,8 +221,8 @@ def test_a_group_that_finds_no_room_is_only_written_the_next_time(
     drawn = group(session, 3)
     write = fused_trial.write_trial
 
-    def room_for_one(fit: Any, task: dict[str, Any], **options: Any) -> None:
-        if task["trial"] != drawn[0][0]:
+    def room_for_one(fit: Any, task: Task, **options: Any) -> None:
+        if task.trial != drawn[0].id:
             raise OSError(errno.ENOSPC, "No space left on device")
         write(fit, task, **options)
 
@@ -234,13 +233,17 @@ def test_a_group_that_finds_no_room_is_only_written_the_next_time(
             pass
     assert report["outage"]["kind"] == "disk" and not report["done"]
     trial = SimpleNamespace(
-        trial_id="1", last_result=report, config={"group": [{"trial": one} for one, _ in drawn]}
+        trial_id="1",
+        last_result=report,
+        config=tasks_of(session).task(drawn[0], drawn[1:]).to_json(),
     )
-    watched = Progressing(session, lambda progress: None, lambda: None)
+    watched = callback_of(session)
     watched.on_trial_result(0, [], trial, report)
     watched.on_trial_error(0, [], trial)  # its process ends
     assert (
-        session.finished == {drawn[0][0]} and not session.reasons and session.study.failures() == []
+        session.results.finished == {drawn[0][0]}
+        and not session.results.failures
+        and session.study.failures() == []
     )
     assert session.hopeless is not None and "No space left" in session.hopeless
     session.claims.release_all()
@@ -253,6 +256,6 @@ def test_a_group_that_finds_no_room_is_only_written_the_next_time(
 def test_a_group_whose_process_died_is_put_together_again(make: Make) -> None:
     session = make(rates="0.001")
     drawn = group(session, 3)
-    session.died([trial for trial, _ in drawn], "the trial's process died")
+    session.tell(Died(tuple(trial for trial, _ in drawn), "the trial's process died"))
     assert [trial for trial, _ in group(session, 3)] == [trial for trial, _ in drawn]
-    assert session.recovered == 1
+    assert session.queue.recovered == 1

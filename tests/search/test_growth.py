@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from loop_world import loop_of
 from ray.tune.search import Searcher
 from trial_world import make_trial
 
 from va_search.data.store import Store
+from va_search.files import Home
 from va_search.home import Home
-from va_search.search.adapters import SessionSearcher
-from va_search.search.session import Session
+from va_search.search.events import Done
+from va_search.search.loop import Loop
+from va_search.search.ray_backend.hooks import TaskSearcher
+from va_search.search.scheduler import Scheduler
 from va_search.search.space import load_space
 from va_search.search.study import Study
+from va_search.search.summary import progress_of
 from va_search.trial import Epoch, Trial
 from va_search.trial_settings import TrialSettings
 
@@ -28,15 +32,15 @@ settings:
 
 
 @pytest.fixture
-def session(tmp_path: Path, tiny_store: Store) -> Session:
+def session(tmp_path: Path, tiny_store: Store) -> Scheduler:
     (tmp_path / "space.yaml").write_text(SPACE)
     space = load_space(tmp_path / "space.yaml", tiny_store)
     study = Study(Home(tmp_path / "home"), "s")
     study.begin(tiny_store, space.document)
-    return Session(study, space, tiny_store, deliver=lambda record: None)
+    return Scheduler(study, space, tiny_store)
 
 
-def complete(session: Session, trial: str, settings: TrialSettings, value: float) -> Trial:
+def complete(session: Scheduler, trial: str, settings: TrialSettings, value: float) -> Trial:
     finished_at = f"2026-01-01T00:00:00.{int(value * 100):03}+00:00"
     history = [Epoch(1, 0.5, score=value)] * 200
     return make_trial(
@@ -50,34 +54,35 @@ def complete(session: Session, trial: str, settings: TrialSettings, value: float
     )
 
 
-def test_a_session_keeps_little_of_a_finished_trial(session: Session) -> None:
+def test_a_session_keeps_little_of_a_finished_trial(session: Scheduler) -> None:
     for value in (0.3, 0.9, 0.6):
-        drawn = session.next_trial()
+        drawn = session.ask()
         assert drawn is not None
         trial, settings = drawn
         session.study.bank.write(complete(session, trial, settings, value), {})
-        session.ended(trial, None)
+        session.tell(Done(trial))
     session.claims.release_all()
-    again = Session(session.study, session.space, session.store, deliver=lambda record: None)
+    again = Scheduler(session.study, session.space, session.store)
     for one in (session, again):
-        assert len(one.finished) == 3
-        assert all(len(json.dumps(each.to_json())) < 500 for each in one.records.values())
-        progress = one.progress()
+        assert len(one.results.finished) == 3
+        assert all(len(json.dumps(each.to_json())) < 500 for each in one.results.records.values())
+        progress = progress_of(one)
         assert progress.best == {"valence": 0.9, "arousal": 0.45}
 
 
-def test_a_wave_ends_and_the_next_goes_on(session: Session) -> None:
-    def to_task(trial: str, settings: TrialSettings) -> dict[str, Any]:
-        return {"trial": trial}
-
+def test_a_wave_ends_and_the_next_goes_on(session: Scheduler) -> None:
     drawn: list[str] = []
-    first = session.next_trial()
     waves = 0
-    while first is not None:
-        searcher = SessionSearcher(session, first, to_task, 2)
+
+    def wave(loop: Loop) -> None:
+        nonlocal waves
+        waves += 1
+        searcher = TaskSearcher(loop, 2)
         while (suggested := searcher.suggest("x")) != Searcher.FINISHED:
             drawn.append(suggested["trial"])
         assert searcher.suggest("x") == Searcher.FINISHED
-        waves += 1
-        first = session.next_trial()
+
+    loop = loop_of(session)
+    loop._next, loop._backend.train = session.ask(), wave  # type: ignore[method-assign]
+    loop.run()
     assert waves == 3 and len(set(drawn)) == len(drawn) == 5

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from va_search.cli.main import app
 from va_search.errors import InputError, JobError
-from va_search.search.jobs import run_on_head
+from va_search.search.ray_backend.jobs import run_on_head
 
 
 def test_an_address_that_is_none() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.errors import InputError
+from va_search.files import Home
 from va_search.home import Home
-from va_search.search.machine import Options
-from va_search.search.run import run_search
+from va_search.search.run import Callbacks, Request, run_search
 from va_search.search.space import load_space
 from va_search.targets import affect
 
@@ -43,8 +43,7 @@ def test_a_subject_in_two_splits_is_refused_before_anything_starts(tmp_path: Pat
             Home(tmp_path / "home"),
             space,
             store,
-            study="s",
-            options=Options(),
-            watch=lambda progress: None,
+            Request("s"),
+            Callbacks(watch=lambda progress: None),
         )
     assert not (tmp_path / "home").exists()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from va_search.search import machine
 from va_search.search.machine import Options
+from va_search.search.ray_backend import connection as machine
 
 PRELOAD = "RAY_preload_python_modules"
 LIMIT = "RAY_num_workers_soft_limit"

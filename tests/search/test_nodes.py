@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from va_search import __version__
-from va_search.search.nodes import Expected
-from va_search.search.trial import problems_of
+from va_search.search.ray_backend.actor import problems_of
+from va_search.search.ray_backend.nodes import Expected
+from va_search.search.task import Task
 
 
 def test_an_unfit_node_whose_name_has_no_address_is_told(
@@ -23,12 +23,13 @@ def test_an_unfit_node_whose_name_has_no_address_is_told(
     monkeypatch.setattr(socket, "gethostbyname", nowhere)
     place = str(tmp_path / "home")
     wanted = Expected(__version__, "3.11.0", home=place, token="t", store=place, manifest="")
-    said = problems_of({"wanted": asdict(wanted)})
+    task = Task("t", {}, "s", place, place, "store", "", wanted=wanted)
+    said = problems_of(task)
     assert (
         said is not None
         and said.startswith("node worker-7 ")
         and f"does not see the home {place}" in said
     )
     monkeypatch.setattr(socket, "gethostbyname", lambda name: "10.0.0.7")
-    said = problems_of({"wanted": asdict(wanted)})
+    said = problems_of(task)
     assert said is not None and said.startswith("node 10.0.0.7 (worker-7) ")

@@ -22,7 +22,7 @@ FAULTY = """
 import sys
 from pathlib import Path
 import torch
-from va_search.search import trial
+from va_search.search.ray_backend import actor as trial
 
 class FaultyActor(trial.TrialActor):
     broken = False

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from test_space import CASE, PAPER, SIX_FOLDS, write_store
 
+from va_search.search.budget import planned_trials
 from va_search.search.paper import SPACES, ablation, fitted_spaces
-from va_search.search.session import planned_trials
 from va_search.search.space import load_space
 
 

@@ -15,8 +15,8 @@ from va_search.home import Home
 from va_search.search import plan as plan_module
 from va_search.search.configurations import Space
 from va_search.search.plan import START_SECONDS, make_plan
-from va_search.search.session import Progress
 from va_search.search.space import load_space
+from va_search.search.summary import Progress
 
 LARGE = """sampler: grid
 settings:

@@ -11,7 +11,8 @@ import pytest
 
 OWNER = """
 import ray
-from va_search.search.machine import Options, ray_running
+from va_search.search.machine import Options
+from va_search.search.ray_backend.connection import ray_running
 with ray_running(Options(concurrent=1)):
     print("at", ray.get_runtime_context().gcs_address, flush=True)
     input()
@@ -19,7 +20,8 @@ with ray_running(Options(concurrent=1)):
 
 OTHER = """
 from va_search.errors import InputError
-from va_search.search.machine import Options, ray_running
+from va_search.search.machine import Options
+from va_search.search.ray_backend.connection import ray_running
 try:
     with ray_running(Options(address="auto")):
         print("taken for a cluster")

@@ -16,13 +16,13 @@ import pytest
 from ray_world import alive, wait_for
 
 from va_search.errors import JobError
-from va_search.search import ray_folder
-from va_search.search.ray_folder import SESSION_NAME, private_folder, remove_left_folders
-from va_search.search.ray_guard import processes_in
+from va_search.search.ray_backend import folder as ray_folder
+from va_search.search.ray_backend.folder import SESSION_NAME, private_folder, remove_left_folders
+from va_search.search.ray_backend.guard import processes_in
 
 HOLDER = """
 import subprocess, sys, time
-from va_search.search.ray_folder import private_folder
+from va_search.search.ray_backend.folder import private_folder
 with private_folder() as folder:
     log = open(folder / "raylet.out", "w")
     child = subprocess.Popen(["sleep", "300"], stdout=log, start_new_session=True)
@@ -131,7 +131,7 @@ def test_what_a_killed_guard_left_is_removed_by_the_next_search_and_what_is_held
                 command = (guard / "cmdline").read_text()
             except OSError:
                 continue
-            if "ray_guard" in command and str(folder) in command:
+            if "guard.py" in command and str(folder) in command:
                 os.kill(int(guard.name), signal.SIGKILL)
         holder.kill()
         holder.communicate()

@@ -17,13 +17,13 @@ from va_search.cli.main import app
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
-from va_search.files import read_json
+from va_search.files import Home, read_json
 from va_search.home import Home
+from va_search.search import machine as resources
 from va_search.search import resources, sizes
-from va_search.search.machine import Options
+from va_search.search.machine import Options, gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.readiness import Readiness, check_ready
-from va_search.search.resources import gpu_problem, gpus_each, gpus_seen, torch_problem
-from va_search.search.run import run_search
+from va_search.search.run import Callbacks, Request, run_search
 from va_search.search.sizes import memory_of_trial, number_of_weights
 from va_search.search.space import load_space
 from va_search.search.study import Study
@@ -476,10 +476,8 @@ def test_a_changed_space_is_said_before_training_and_noted_if_it_stops_at_once(
             home,
             load_space(path, store),
             store,
-            study="s",
-            options=Options(),
-            watch=lambda _: None,
-            note=note,
+            Request("s"),
+            Callbacks(watch=lambda _: None, note=note),
         )
     assert noted[-1] == "space changed: settings.epochs was 3, now is 4"
     [changed] = read_json(named.folder / "study.json")["space_changes"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from va_search.search.resources import cores, cpu_quota, memory_available, memory_limit
+from va_search.search.machine import cores, cpu_quota, memory_available, memory_limit
 
 MIB = 2**20
 
@@ -108,5 +108,5 @@ def test_half_a_core_is_one_trial_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for quota, expected in ((0.5, 1), (1.9, 1), (10_000.0, cores())):
-        monkeypatch.setattr("va_search.search.resources.cpu_quota", lambda quota=quota: quota)
+        monkeypatch.setattr("va_search.search.machine.cpu_quota", lambda quota=quota: quota)
         assert cores() == expected

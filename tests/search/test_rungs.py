@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 from trial_world import make_trial
 
-from va_search.search.rungs import Rungs, is_rung
+from va_search.search.early_stopping import Rungs, is_rung
 from va_search.trial import Epoch
 
 
 def test_rungs_lie_ever_further_apart() -> None:
-    early = {"grace_epochs": 2, "reduction_factor": 3}
-    assert [epoch for epoch in range(1, 60) if is_rung(epoch, early)] == [2, 6, 18, 54]
-    assert not is_rung(2, None)
+    assert [epoch for epoch in range(1, 60) if is_rung(epoch, 2, 3)] == [2, 6, 18, 54]
 
 
 def test_one_measure_decides_as_rays_asha_does() -> None:
@@ -73,3 +71,20 @@ def test_trials_without_validation_teach_nothing() -> None:
     rungs = Rungs(1, 2, ["score"])
     rungs.learn([make_trial(id="mix", history=[Epoch(1)])])
     assert not rungs.behind("b", 1, {"score": -1.0})
+
+
+def test_finished_trials_of_other_targets_count() -> None:
+    rungs = Rungs(1, 2, ["stress", "valence", "arousal"])
+    cccs = {"stress": 0.4, "valence": 0.1, "arousal": 0.6}
+    trial = make_trial(id="a", history=[Epoch(1, cccs=cccs, score=1.1 / 3)], targets=tuple(cccs))
+    rungs.learn([trial])
+    assert rungs.behind("b", 1, {"stress": 0.3, "valence": 0.0, "arousal": 0.5})
+    one = Rungs(1, 2, ["score"])
+    one.learn(
+        [
+            make_trial(
+                id="a", history=[Epoch(1, cccs={"stress": 0.4}, score=0.4)], targets=("stress",)
+            )
+        ]
+    )
+    assert one.behind("b", 1, {"stress": 0.3, "score": 0.3})

@@ -18,9 +18,10 @@ from va_search.data.store import Store, frames_hash
 from va_search.home import Home
 from va_search.predictions.bank import Predictions
 from va_search.search.configurations import Space
+from va_search.search.events import Done
 from va_search.search.preview import make_preview
 from va_search.search.sameness import sameness_of
-from va_search.search.session import Session
+from va_search.search.scheduler import Scheduler
 from va_search.search.space import load_space
 from va_search.search.study import Study, now
 from va_search.targets import affect
@@ -247,15 +248,15 @@ def test_alternatives_are_the_same_trial_under_other_settings(tmp_path: Path, ow
 
 def session_of(
     tmp_path: Path, store: Store, settings_text: str, study: str = "s", sampler: str = "grid"
-) -> Session:
+) -> Scheduler:
     header = "" if sampler == "grid" else "budget: {trials: 8}\n"
     space = space_of(tmp_path, store, settings_text, sampler, header)
     named = Study(Home(tmp_path / "home"), study)
     named.begin(store, space.document)
-    return Session(named, space, store, deliver=lambda record: None)
+    return Scheduler(named, space, store)
 
 
-def finish(session: Session, trial: str, trial_settings: TrialSettings) -> None:
+def finish(session: Scheduler, trial: str, trial_settings: TrialSettings) -> None:
     """What an actor does at the end of a training, whoever asked for it."""
     store = session.store
     record = make_trial(
@@ -275,12 +276,12 @@ def finish(session: Session, trial: str, trial_settings: TrialSettings) -> None:
     session.study.bank.write(record, predictions)
 
 
-def drain(session: Session) -> list[TrialSettings]:
+def drain(session: Scheduler) -> list[TrialSettings]:
     """Train all that the session hands out; their settings."""
     trained_now = []
-    while (drawn := session.next_trial()) is not None:
+    while (drawn := session.ask()) is not None:
         finish(session, *drawn)
-        session.ended(drawn[0], None)
+        session.tell(Done(drawn[0]))
         trained_now.append(drawn[1])
     session.claims.release_all()
     return trained_now
@@ -294,7 +295,7 @@ def test_one_trial_of_each_meaning_is_trained(tmp_path: Path, own: Store, sample
     session = session_of(tmp_path, own, BOTH, sampler=sampler)
     assert sorted(each.learning_rate for each in drain(session)) == [0.1, 0.2]
     again = session_of(tmp_path, own, BOTH, sampler=sampler)
-    assert len(again.finished) == 2 and not drain(again)
+    assert len(again.results.finished) == 2 and not drain(again)
 
 
 def test_a_bank_from_before_keeps_its_ids_and_each_pair_counts_once(
@@ -305,9 +306,11 @@ def test_a_bank_from_before_keeps_its_ids_and_each_pair_counts_once(
         old = TrialSettings(features=("face",), encoder="gru", learning_rate=0.1, normalise=name)
         finish(session, session.trial_id(old), old)
     resumed = session_of(tmp_path, own, BOTH)
-    assert len(resumed.finished) == 1 and resumed.beside == {"the same as another one": 1}
+    assert len(resumed.results.finished) == 1 and resumed.results.beside == {
+        "the same as another one": 1
+    }
     assert [each.learning_rate for each in drain(resumed)] == [0.2]
-    assert len(resumed.records) == 3
+    assert len(resumed.results.records) == 3
 
 
 @pytest.mark.parametrize("sampler", ["grid", "tpe"])
@@ -320,10 +323,12 @@ def test_another_study_s_trial_under_the_other_name_counts(
     preview = make_preview(second.study.home, second.space, own, study="second")
     if sampler == "grid":
         assert (preview.elsewhere, preview.to_train) == (2, 0)
-    assert drain(second) == [] and second.adopted == 2 and len(second.finished) == 2
+    assert drain(second) == [] and second.results.adopted == 2 and len(second.results.finished) == 2
 
 
 def test_trials_outside_a_changed_space_are_named(tmp_path: Path, own: Store) -> None:
     drain(session_of(tmp_path, own, "normalise: {choice: [recording, train, none]}"))
     narrower = session_of(tmp_path, own, "normalise: train")
-    assert len(narrower.finished) == 2 and narrower.beside == {"outside this space": 4}
+    assert len(narrower.results.finished) == 2 and narrower.results.beside == {
+        "outside this space": 4
+    }

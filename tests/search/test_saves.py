@@ -20,9 +20,10 @@ from va_search.files import read_json
 from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search import saves as saves_module
-from va_search.search.failures import NothingToReport, outage_in
+from va_search.search.ray_backend.actor import TrialActor
+from va_search.search.ray_backend.deaths import NothingToReport, outage_in
 from va_search.search.saves import Saves
-from va_search.search.trial import TrialActor, open_fit
+from va_search.search.task import Task, open_fit
 
 SETTINGS = {
     "features": ["face"], "encoder": "gru", "width": 8, "hidden_size": 8, "head_sizes": [8], "epochs": 4,
@@ -90,21 +91,25 @@ def start(tmp_path: Path, tiny_store: Store) -> Start:
     """An actor as Ray makes it, but in this process; `home` is a folder's name."""
 
     def make(home: str = "home", **task: Any) -> TrialActor:
-        config = {
-            "trial": "t1", "settings": SETTINGS, "study": "s", "home": str(tmp_path / home),
-            "store": str(tiny_store.path), "store_name": tiny_store.name, "objective": "score",
-            "data_hash": tiny_store.data_hash(["face"]),
-            "early_stopping": None, "device": "cpu", "threads": 1, "checkpoint_seconds": 0.0,
-        }  # fmt: skip
+        made = Task(
+            trial="t1",
+            settings_json=SETTINGS,
+            study="s",
+            home=str(tmp_path / home),
+            store=str(tiny_store.path),
+            store_name=tiny_store.name,
+            data_hash=tiny_store.data_hash(["face"]),
+            checkpoint_seconds=0.0,
+        )
         actor = TrialActor.__new__(TrialActor)
-        actor.setup(config | task)
+        actor.setup(made.to_json() | task)
         return actor
 
     return make
 
 
 def one_epoch(actor: TrialActor, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    monkeypatch.setattr("va_search.search.trial.REPORT_SECONDS", 0.0)
+    monkeypatch.setattr("va_search.search.ray_backend.actor.REPORT_SECONDS", 0.0)
     return actor.step()
 
 

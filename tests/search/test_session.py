@@ -4,6 +4,7 @@ processes."""
 from __future__ import annotations
 
 import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from loop_world import callback_of
 from trial_world import make_trial
 
 from va_search.data.store import Store, frames_hash
@@ -22,15 +24,16 @@ from va_search.files import remove_folder, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
-from va_search.search.adapters import Progressing
-from va_search.search.credits import Credit
+from va_search.search.events import Died, Done, Failed, FoundNoMemory, Idle, MachineFailed
 from va_search.search.failures import IN_A_ROW, SAME_REASON, Outage
+from va_search.search.outcomes import Credit
 from va_search.search.preview import make_preview
-from va_search.search.session import KILLED, LOSSES, Session
+from va_search.search.scheduler import KILLED, Scheduler, Surroundings
 from va_search.search.space import load_space
 from va_search.search.study import Study
-from va_search.search.summary import Unfinished, summary_of
-from va_search.storage.homes import Need, RemoteHome
+from va_search.search.summary import Unfinished, progress_of, summary_of
+from va_search.search.trial_queue import LOSSES
+from va_search.storage.homes import HomeCopy, Need
 from va_search.storage.remote import Remote
 from va_search.trial import Failure
 from va_search.trial_settings import TrialSettings
@@ -46,7 +49,7 @@ settings:
   learning_rate: {{choice: {rates}}}
 """
 
-Make = Callable[..., Session]
+Make = Callable[..., Scheduler]
 
 
 @pytest.fixture
@@ -59,7 +62,8 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         folds: str = "[official]",
         objective: str = "score",
         credit: Credit | None = None,
-    ) -> Session:
+        copy: HomeCopy | None = None,
+    ) -> Scheduler:
         file = tmp_path / "space.yaml"
         file.write_text(
             SPACE.format(
@@ -69,17 +73,19 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         space = load_space(file, tiny_store)
         named = Study(Home(tmp_path / "home"), study)
         named.begin(tiny_store, space.document)
-        return Session(named, space, tiny_store, deliver=lambda record: None, credit=credit)
+        return Scheduler(
+            named, space, tiny_store, surroundings=Surroundings(credit=credit, copy=copy)
+        )
 
     return session
 
 
 def finish(
-    session: Session, trial: str, value: float = 0.5, settings: dict[str, Any] | None = None
+    session: Scheduler, trial: str, value: float = 0.5, settings: dict[str, Any] | None = None
 ) -> None:
     """What an actor does at the end of a training."""
     store = session.store
-    settings = settings or session.running[trial].model_dump(mode="json")
+    settings = settings or session.queue.running[trial].model_dump(mode="json")
     fold = store.fold(settings["fold"])
     record = make_trial(
         session.study.name,
@@ -96,11 +102,11 @@ def finish(
         if recordings:
             predictions[split] = Predictions(values, frames_hash(recordings))
     session.study.bank.write(record, predictions)
-    session.ended(trial, None)
+    session.tell(Done(trial))
 
 
-def take(session: Session) -> str:
-    drawn = session.next_trial()
+def take(session: Scheduler) -> str:
+    drawn = session.ask()
     assert drawn is not None
     return drawn[0]
 
@@ -109,7 +115,7 @@ def test_the_budget_bounds_what_is_handed_out(make: Make) -> None:
     session = make(trials=3)
     trials = {take(session) for _ in range(3)}
     assert len(trials) == 3
-    assert session.next_trial() is None and not session.waiting
+    assert session.ask() is None and not session.waiting
 
 
 def test_a_second_run_goes_on_with_what_is_open(make: Make) -> None:
@@ -118,10 +124,10 @@ def test_a_second_run_goes_on_with_what_is_open(make: Make) -> None:
     finish(first, done)
     first.claims.release_all()
     second = make()
-    assert second.finished == {done}
+    assert second.results.finished == {done}
     assert take(second) == open_one
     rest = {take(second), take(second)}
-    assert done not in rest and second.next_trial() is None
+    assert done not in rest and second.ask() is None
 
 
 def test_a_line_cut_by_a_kill_does_not_hurt(make: Make) -> None:
@@ -141,14 +147,32 @@ def test_a_line_cut_by_a_kill_does_not_hurt(make: Make) -> None:
     }  # not written onto the cut line
 
 
+def test_a_trial_is_noted_with_the_choices_it_comes_from_and_an_older_line_still_opens(
+    make: Make,
+) -> None:
+    first = make(folds="[0, 1]")
+    drawn = first.ask()
+    assert drawn is not None
+    ledger = first.study.folder / "asked.jsonl"
+    entry = json.loads(ledger.read_text())
+    assert entry["configuration"] == {
+        "features": ["face"], "encoder": "gru", "epochs": 6, "learning_rate": 0.1,
+    }  # fmt: skip
+    assert entry["settings"]["learning_rate"] == 0.1 and entry["settings"]["fold"] == 0
+    del entry["configuration"]
+    ledger.write_text(json.dumps(entry) + "\n")
+    first.claims.release_all()
+    assert take(make(folds="[0, 1]")) == drawn[0]
+
+
 def test_another_studys_trial_is_adopted_not_trained(make: Make) -> None:
     first = make("one")
     trial = take(first)
     finish(first, trial, 0.7)
     second = make("two")
     handed_out = [take(second) for _ in range(3)]
-    assert trial not in handed_out and second.next_trial() is None
-    assert second.adopted == 1 and trial in second.finished
+    assert trial not in handed_out and second.ask() is None
+    assert second.results.adopted == 1 and trial in second.results.finished
     record = second.study.bank.trial("two", trial)
     assert (record.study, record.trained_in) == ("two", "one")
     here, there = (
@@ -161,16 +185,16 @@ def test_a_trial_adopted_at_a_url_is_put_there_once(make: Make, tmp_path: Path) 
     first = make("one")
     trial = take(first)
     finish(first, trial)
-    second = make("two")
-    second.shared = RemoteHome(second.study.home, Remote(f"file://{tmp_path}/far"))
-    second.shared.merge(Need.WEIGHTS)
+    copy = HomeCopy(first.study.home, Remote(f"file://{tmp_path}/far"))
+    second = make("two", copy=copy)
+    copy.merge(Need.WEIGHTS)
     time.sleep(1.1)  # times at a URL are whole seconds
-    assert [take(second) for _ in range(3)] and second.next_trial() is None and second.adopted == 1
-    before = second.shared.remote.list("bank")
+    assert [take(second) for _ in range(3)] and second.ask() is None and second.results.adopted == 1
+    before = copy.remote.list("bank")
     assert f"bank/two/{trial}/trial.json" in before
     time.sleep(1.1)
-    second.shared.merge(Need.WEIGHTS)
-    assert second.shared.remote.list("bank") == before
+    copy.merge(Need.WEIGHTS)
+    assert copy.remote.list("bank") == before
 
 
 def test_a_trial_stopped_early_is_adopted_only_where_trials_are_stopped_early(make: Make) -> None:
@@ -190,14 +214,14 @@ def test_what_another_process_is_training_is_left_to_it(make: Make) -> None:
     second = make("two")
     handed_out = []
     for _ in range(8):
-        drawn = second.next_trial()
+        drawn = second.ask()
         if drawn is not None:
             handed_out.append(drawn[0])
     assert len(handed_out) == 3 and trial not in handed_out
     assert second.waiting
     finish(first, trial)
-    assert second.next_trial() is None
-    assert trial in second.finished and not second.waiting
+    assert second.ask() is None
+    assert trial in second.results.finished and not second.waiting
 
 
 def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
@@ -206,7 +230,7 @@ def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
     session.claims.release_all()
     folder = str(tmp_path / "home" / "claims")
     code = (
-        "import os; from pathlib import Path; from va_search.search.claims import Claims\n"
+        "import os; from pathlib import Path; from va_search.search.saves import Claims\n"
         f"assert Claims(Path({folder!r})).take({trial!r}); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
@@ -216,9 +240,9 @@ def test_a_dead_process_holds_no_claim(make: Make, tmp_path: Path) -> None:
 def test_failures_are_kept_and_tried_again_by_the_next_run_only(make: Make) -> None:
     session = make()
     failed = take(session)
-    session.ended(failed, "Traceback …\nValueError: nope\n")
+    session.tell(Failed(failed, "Traceback …\nValueError: nope\n"))
     rest = {take(session) for _ in range(3)}
-    assert failed not in rest and session.next_trial() is None
+    assert failed not in rest and session.ask() is None
     assert session.study.failures()[0].failure.traceback.endswith("ValueError: nope\n")
     session.claims.release_all()
     again = make()
@@ -232,39 +256,38 @@ def test_one_reason_for_all_failures_stops_but_only_then(make: Make) -> None:
     session = make(rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
     for number in range(SAME_REASON):
         assert session.hopeless is None
-        session.ended(take(session), f"Traceback {number}\nOSError: no such store")
+        session.tell(Failed(take(session), f"Traceback {number}\nOSError: no such store"))
     assert (
         session.hopeless
         == f"all {SAME_REASON} trials failed for one reason: OSError: no such store"
     )
-    assert session.next_trial() is None and not session.waiting
+    assert session.ask() is None and not session.waiting
 
     mixed = make("mixed", rates="[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]", trials=6)
     finish(mixed, take(mixed))
     for _ in range(SAME_REASON):
-        mixed.ended(take(mixed), "OSError: no such store")
-    assert mixed.hopeless is None and mixed.next_trial() is not None
+        mixed.tell(Failed(take(mixed), "OSError: no such store"))
+    assert mixed.hopeless is None and mixed.ask() is not None
 
 
 def test_what_fails_again_as_before_does_not_keep_a_study_from_going_on(make: Make) -> None:
     rates = "[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]"
     session = make(rates=rates, trials=SAME_REASON)
     for _ in range(SAME_REASON):
-        session.ended(take(session), "Diverged: the loss became nan in epoch 3")
+        session.tell(Failed(take(session), "Diverged: the loss became nan in epoch 3"))
     session.claims.release_all()
 
     again = make(rates=rates, trials=SAME_REASON + 1)
     for _ in range(SAME_REASON):
-        again.ended(take(again), "Diverged: the loss became nan in epoch 4")
-    assert again.hopeless is None and again.reasons.total() == SAME_REASON
+        again.tell(Failed(take(again), "Diverged: the loss became nan in epoch 4"))
+    assert again.hopeless is None and again.results.failures.total() == SAME_REASON
     finish(again, take(again))
     again.claims.release_all()
 
     elsewhere = make(rates=rates, trials=6)
     for _ in range(SAME_REASON):
-        elsewhere.ended(
-            take(elsewhere), "OSError: no such store"
-        )  # for another reason than before: it counts
+        # For another reason than before: it counts.
+        elsewhere.tell(Failed(take(elsewhere), "OSError: no such store"))
     assert elsewhere.hopeless is not None
 
 
@@ -279,9 +302,9 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
     ended = SimpleNamespace(
         trial_id="1", last_result={"failed": "OSError: no"}, config={"trial": trial}
     )
-    Progressing(session, lambda progress: None, lambda: None).on_trial_complete(0, [], ended)
+    callback_of(session).on_trial_complete(0, [], ended)
     assert session.stopping and "failures" in str(session.hopeless)
-    assert session.next_trial() is None
+    assert session.ask() is None
     session.claims.release_all()
     failures.unlink()
     assert take(make()) == trial
@@ -290,19 +313,21 @@ def test_a_trial_whose_end_cannot_be_kept_ends_the_search_and_the_next_begins_wi
 def test_a_full_disk_stops_at_once_whatever_was_finished_before(make: Make) -> None:
     session = make()
     finish(session, take(session))
-    session.failed_by_machine(
-        [take(session)], Outage("disk", "bank/x: no space left on the disk", "Traceback …")
+    session.tell(
+        MachineFailed(
+            (take(session),), Outage("disk", "bank/x: no space left on the disk", "Traceback …")
+        )
     )
     assert session.hopeless is not None and "bank/x: no space left on the disk" in session.hopeless
-    assert session.next_trial() is None and not session.waiting
-    assert session.study.failures() == [] and not session.reasons
+    assert session.ask() is None and not session.waiting
+    assert session.study.failures() == [] and not session.results.failures
 
 
 def test_an_interrupt_hands_out_nothing_more(make: Make) -> None:
     session = make()
     take(session)
-    session.interrupted = True
-    assert session.next_trial() is None
+    session.stop.interrupt()
+    assert session.ask() is None
 
 
 def test_a_narrower_space_keeps_what_lies_in_it(make: Make) -> None:
@@ -310,24 +335,26 @@ def test_a_narrower_space_keeps_what_lies_in_it(make: Make) -> None:
     for _ in range(4):
         finish(first, take(first))
     narrow = make(rates="[0.3, 0.4, 0.5]", trials=3)
-    assert len(narrow.finished) == 2
-    assert take(narrow) and narrow.next_trial() is None
+    assert len(narrow.results.finished) == 2
+    assert take(narrow) and narrow.ask() is None
     assert len(first.study.bank.trials("s")) == 4
 
 
 def test_trials_of_another_version_neither_count_nor_stop_a_study(make: Make) -> None:
     first = make()
     unknown_setting, other_meaning = take(first), take(first)
-    settings = first.running[other_meaning].model_dump(mode="json")
-    unknown = first.running[unknown_setting].model_dump(mode="json") | {"forgotten_setting": 1}
+    settings = first.queue.running[other_meaning].model_dump(mode="json")
+    unknown = first.queue.running[unknown_setting].model_dump(mode="json") | {
+        "forgotten_setting": 1
+    }
     finish(first, unknown_setting, settings=unknown)
     first.study.ask("0123456789abcdef", {**settings, "forgotten_setting": 1})
     # The same settings under the id of other training code.
-    first.running["fedcba9876543210"] = first.running[other_meaning]
+    first.queue.running["fedcba9876543210"] = first.queue.running[other_meaning]
     finish(first, "fedcba9876543210")
     first.claims.release_all()
     second = make()
-    assert second.finished == set()
+    assert second.results.finished == set()
     assert {take(second) for _ in range(3)} >= {other_meaning}
 
 
@@ -342,9 +369,9 @@ def test_a_damaged_record_blocks_nothing_but_its_own_trial(
     (bank.folder("s", trials[0]) / "trial.json").write_text('{"trial": "')
     (bank.folder("s", trials[1]) / "trial.json").write_text("[]")
     second = make()
-    assert second.finished == {trials[2]}
+    assert second.results.finished == {trials[2]}
     assert take(second) not in trials
-    assert second.next_trial() is None
+    assert second.ask() is None
     for trial in trials[:2]:
         assert f"remove the folder {bank.folder('s', trial)} and search again" in caplog.text
 
@@ -371,7 +398,7 @@ def test_a_damaged_study_file_says_what_to_do(make: Make, content: str) -> None:
 
 def test_a_damaged_failure_is_passed_over(make: Make) -> None:
     session = make()
-    session.ended(take(session), "x")
+    session.tell(Failed(take(session), "x"))
     (session.study.folder / "failures" / "aa.json").write_text("{")
     (session.study.folder / "failures" / "bb.json").write_text("[]")
     assert len(session.study.failures()) == 1
@@ -379,11 +406,11 @@ def test_a_damaged_failure_is_passed_over(make: Make) -> None:
 
 def test_a_training_that_ends_without_a_trial_in_the_bank_failed(make: Make) -> None:
     session = make()
-    session.ended(take(session), None)
+    session.tell(Done(take(session)))
     assert "bank does not have" in session.study.failures()[0].failure.traceback
     given_up = take(session)
-    session.interrupted = True
-    session.ended(given_up, None)
+    session.stop.interrupt()
+    session.tell(Done(given_up))
     assert len(session.study.failures()) == 1
 
 
@@ -393,39 +420,47 @@ def test_a_trial_that_lost_its_node_before_it_began_is_handed_out_again_a_few_ti
     session = make(rates="[0.1]", trials=1)
     trial = take(session)
     for _ in range(LOSSES):
-        session.died([trial], "the node went")
-        assert not session.running and session.waiting and not session.reasons
+        session.tell(Died((trial,), "the node went"))
+        assert not session.queue.running and session.waiting and not session.results.failures
         assert take(session) == trial
-    assert session.recovered == LOSSES and [asked.id for asked in session.study.asked()] == [trial]
-    session.died([trial], "the node went")
-    assert session.next_trial() is None and session.reasons.total() == 1 and not session.running
+    assert session.queue.recovered == LOSSES and [asked.id for asked in session.study.asked()] == [
+        trial
+    ]
+    session.tell(Died((trial,), "the node went"))
+    assert (
+        session.ask() is None
+        and session.results.failures.total() == 1
+        and not session.queue.running
+    )
 
 
 def test_reasons_that_differ_in_numbers_alone_are_one(make: Make) -> None:
     session = make()
     for number in range(SAME_REASON):
-        session.ended(
-            take(session),
-            f"ActorDiedError: actor 6f{number}ab died, pid={number + 70}, {number}.5 GB",
+        session.tell(
+            Failed(
+                take(session),
+                f"ActorDiedError: actor 6f{number}ab died, pid={number + 70}, {number}.5 GB",
+            )
         )
     assert session.hopeless is not None and f"all {SAME_REASON} trials failed" in session.hopeless
 
 
 def test_the_time_is_noted_as_it_goes_not_at_the_end_alone(make: Make) -> None:
     session = make()
-    session.started -= 100
+    session.budget._started -= 100
     finish(session, take(session))
     assert 100 <= session.study.document()["seconds"] < 110
-    session.note_time()
+    session.budget.note_time()
     assert 100 <= session.study.document()["seconds"] < 110
 
 
 def test_progress_counts(make: Make) -> None:
     session = make()
     finish(session, take(session), 0.25)
-    session.ended(take(session), "x")
+    session.tell(Failed(take(session), "x"))
     take(session)
-    progress = session.progress()
+    progress = progress_of(session)
     assert (progress.planned, progress.finished, progress.running, progress.failed) == (4, 1, 1, 1)
     assert progress.best["valence"] == 0.25 and progress.seconds_left is not None
 
@@ -434,14 +469,13 @@ def test_time_is_a_budget_too(make: Make, tmp_path: Path) -> None:
     session = make()
     file = tmp_path / "space.yaml"
     file.write_text(file.read_text().replace("{trials: 4}", "{hours: 0.5}"))
-    timed = Session(
+    timed = Scheduler(
         session.study,
         load_space(file, session.store),
         session.store,
-        deliver=lambda record: None,
-        spent=1800,
+        surroundings=Surroundings(spent=1800),
     )
-    assert timed.out_of_time and timed.next_trial() is None and not timed.waiting
+    assert timed.budget.is_out_of_time and timed.ask() is None and not timed.waiting
 
 
 def test_a_store_that_changed_is_refused_by_name(make: Make) -> None:
@@ -476,19 +510,19 @@ def test_a_failed_fold_is_tried_again_alone(make: Make) -> None:
     folds = {}
     for _ in range(len(first.space.folds)):
         trial = take(first)
-        folds[trial] = first.running[trial].fold
+        folds[trial] = first.queue.running[trial].fold
         if len(folds) == 2:
-            first.ended(trial, "Traceback …\nOutOfMemoryError: no")
+            first.tell(Failed(trial, "Traceback …\nOutOfMemoryError: no"))
             failed = trial
         else:
             finish(first, trial)
     assert len(folds) >= 2 and set(folds.values()) == set(first.space.folds)
-    assert first.next_trial() is None
+    assert first.ask() is None
     second = make(folds="all", rates="[0.1]")
-    assert len(second.finished) == len(folds) - 1
+    assert len(second.results.finished) == len(folds) - 1
     assert take(second) == failed
     finish(second, failed)
-    assert second.next_trial() is None and second.study.failures() == []
+    assert second.ask() is None and second.study.failures() == []
 
 
 def test_a_fold_whose_entry_was_removed_is_trained_again_alone(make: Make, tmp_path: Path) -> None:
@@ -498,7 +532,7 @@ def test_a_fold_whose_entry_was_removed_is_trained_again_alone(make: Make, tmp_p
         finish(first, trial)
     (tmp_path / "home" / "bank" / "s" / trials[1] / "trial.json").unlink()
     second = make(folds="all", rates="[0.1]")
-    assert take(second) == trials[1] and second.next_trial() is None
+    assert take(second) == trials[1] and second.ask() is None
 
 
 @pytest.mark.parametrize("sampler", ["grid", "random", "tpe"])
@@ -507,7 +541,7 @@ def test_a_configuration_that_was_cut_off_gets_its_other_folds_first(
 ) -> None:
     first = make(folds="all", trials=1, sampler=sampler)
     each = first.space.trials_each
-    assert first.progress().planned == each  # the budget's end is that of a configuration
+    assert progress_of(first).planned == each  # the budget's end is that of a configuration
     finish(first, take(first))
     first.claims.release_all()
     second = make(folds="all", trials=1, sampler=sampler)
@@ -515,8 +549,10 @@ def test_a_configuration_that_was_cut_off_gets_its_other_folds_first(
     for _ in range(each - 1):
         found.append(take(second))
         finish(second, found[-1])
-    assert second.next_trial() is None
-    documents = [second.study.bank.trial("s", trial).settings_json for trial in second.finished]
+    assert second.ask() is None
+    documents = [
+        second.study.bank.trial("s", trial).settings_json for trial in second.results.finished
+    ]
     assert {document["learning_rate"] for document in documents} == {documents[0]["learning_rate"]}
     assert {document["fold"] for document in documents} == set(second.space.folds)
 
@@ -526,11 +562,11 @@ def test_trials_without_validation_count_and_rank_nothing(make: Make, sampler: s
     first = make(folds="[train_val_mix]", sampler=sampler)
     for _ in range(4):
         finish(first, take(first))
-    assert first.next_trial() is None
-    progress = first.progress()
+    assert first.ask() is None
+    progress = progress_of(first)
     assert (progress.finished, progress.best) == (4, {})
     second = make(folds="[train_val_mix]", sampler=sampler)
-    assert len(second.finished) == 4 and second.next_trial() is None
+    assert len(second.results.finished) == 4 and second.ask() is None
 
 
 def test_folds_made_anew_are_refused_under_a_study(make: Make) -> None:
@@ -565,7 +601,7 @@ def test_a_search_for_an_ensemble_tells_credits_and_resumes_with_them(make: Make
         known.update(trials)
         return {name: 0.1 for name in trials} if len(known) >= 3 else {}
 
-    def told(session: Session) -> list[float]:
+    def told(session: Scheduler) -> list[float]:
         assert session.proposals._sampler is not None
         return sorted(
             trial.values[0]
@@ -603,10 +639,14 @@ def test_the_machines_failures_in_a_row_stop_the_study_and_charge_nobody(
     for number in range(SAME_REASON):
         assert session.hopeless is None, number
         trials.append(take(session))
-        session.failed_by_machine([trials[-1]], outage(kind, f"on n1: {kind} is broken"))
+        session.tell(MachineFailed((trials[-1],), outage(kind, f"on n1: {kind} is broken")))
     assert session.hopeless is not None and f"on n1: {kind} is broken" in session.hopeless
-    assert session.next_trial() is None and not session.waiting
-    assert session.study.failures() == [] and not session.reasons and session.progress().failed == 0
+    assert session.ask() is None and not session.waiting
+    assert (
+        session.study.failures() == []
+        and not session.results.failures
+        and progress_of(session).failed == 0
+    )
     assert session.proposals._sampler is not None
     assert all(trial.state.name != "FAIL" for trial in session.proposals._sampler.study.trials)
     session.claims.release_all()
@@ -621,23 +661,23 @@ def test_failures_of_the_machine_with_successes_between_hand_trials_out_again(ma
     for number in range(12):
         trial = take(session)
         if number % 2:
-            session.failed_by_machine([trial], outage())
+            session.tell(MachineFailed((trial,), outage()))
         else:
             finish(session, trial)
             trained.append(trial)
-    while (drawn := session.next_trial()) is not None:
+    while (drawn := session.ask()) is not None:
         finish(session, drawn[0])
         trained.append(drawn[0])
-    assert len(session.finished) == len(set(trained)) == 12 and session.hopeless is None
-    assert session.recovered == 6 and not session.reasons
+    assert len(session.results.finished) == len(set(trained)) == 12 and session.hopeless is None
+    assert session.queue.recovered == 6 and not session.results.failures
 
 
 def test_other_kinds_in_between_are_no_row(make: Make) -> None:
     session = make(rates=MANY, trials=40)
     for kind in ("gpu", "store", "gpu", "files", "gpu", "gpu"):
-        session.failed_by_machine([take(session)], outage(kind))
+        session.tell(MachineFailed((take(session),), outage(kind)))
         assert session.hopeless is None
-    session.failed_by_machine([take(session)], outage("gpu"))
+    session.tell(MachineFailed((take(session),), outage("gpu")))
     assert session.hopeless is not None
 
 
@@ -647,10 +687,10 @@ def test_a_trial_that_the_machine_fails_again_and_again_is_left_to_the_next_sear
     session = make(rates="[0.1, 0.2, 0.3, 0.4]", trials=4)
     unlucky, *others = [take(session) for _ in range(4)]
     for number in range(LOSSES + 1):
-        session.failed_by_machine([unlucky], outage("files", "on n1: Stale file handle"))
+        session.tell(MachineFailed((unlucky,), outage("files", "on n1: Stale file handle")))
         finish(session, others[number])
         assert number == LOSSES or take(session) == unlucky
-    assert session.next_trial() is None and not session.waiting and session.study.failures() == []
+    assert session.ask() is None and not session.waiting and session.study.failures() == []
     with pytest.raises(Unfinished, match=r"1 trial could not be trained.*Stale file handle"):
         summary_of(session, 0, [], [], None)
     session.claims.release_all()
@@ -662,8 +702,11 @@ def test_everything_that_fails_alike_stops_a_study_that_has_finished_trials_too(
     finish(session, take(session))
     for number in range(IN_A_ROW):
         assert session.hopeless is None, number
-        session.ended(
-            take(session), f"Traceback\nRuntimeError: process {number} has no library to train with"
+        session.tell(
+            Failed(
+                take(session),
+                f"Traceback\nRuntimeError: process {number} has no library to train with",
+            )
         )
     assert (
         session.hopeless is not None
@@ -675,11 +718,11 @@ def test_one_success_between_them_begins_the_count_anew(make: Make) -> None:
     session = make(rates=MANY, trials=40)
     finish(session, take(session))
     for _ in range(IN_A_ROW - 1):
-        session.ended(take(session), "ValueError: x")
+        session.tell(Failed(take(session), "ValueError: x"))
     finish(session, take(session))
     for _ in range(IN_A_ROW):
         assert session.hopeless is None
-        session.ended(take(session), "ValueError: x")
+        session.tell(Failed(take(session), "ValueError: x"))
     assert session.hopeless is not None
 
 
@@ -691,10 +734,8 @@ def test_bad_settings_in_a_row_are_no_reason_to_stop(
     diverging = make(rates=MANY, trials=40)
     finish(diverging, take(diverging))
     for number in range(2 * IN_A_ROW):
-        diverging.ended(
-            take(diverging),
-            f"va_search.training.epochs.Diverged: the loss became nan in epoch {number}",
-        )
+        reason = f"va_search.training.epochs.Diverged: the loss became nan in epoch {number}"
+        diverging.tell(Failed(take(diverging), reason))
     assert diverging.hopeless is None
 
     file = tmp_path / "space.yaml"
@@ -706,56 +747,58 @@ def test_bad_settings_in_a_row_are_no_reason_to_stop(
     named = Study(diverging.study.home, "blocks")
     space = load_space(file, tiny_store)
     named.begin(tiny_store, space.document)
-    session = Session(named, space, tiny_store, deliver=lambda record: None)
+    session = Scheduler(named, space, tiny_store)
     gru = 0
-    while (drawn := session.next_trial()) is not None:
+    while (drawn := session.ask()) is not None:
         if drawn[1].encoder == "gru":
             finish(session, drawn[0])
             gru += 1
         else:
-            session.ended(drawn[0], "RuntimeError: no kernel for lstm on this device")
-    assert (gru + session.adopted, session.reasons.total(), session.hopeless) == (40, 40, None)
+            session.tell(Failed(drawn[0], "RuntimeError: no kernel for lstm on this device"))
+    assert (gru + session.results.adopted, session.results.failures.total(), session.hopeless) == (
+        40,
+        40,
+        None,
+    )
 
 
 def test_a_trial_without_memory_beside_others_is_tried_by_itself_at_the_end(make: Make) -> None:
     session = make(rates=MANY, trials=5)
     beside, hungry, other = take(session), take(session), take(session)
-    session.found_no_memory([hungry], "MemoryError")
-    assert not session.reasons and hungry not in session.running
+    session.tell(FoundNoMemory((hungry,), "MemoryError"))
+    assert not session.results.failures and hungry not in session.queue.running
     finish(session, beside)
     assert take(session) and take(session)
-    rest = [trial for trial in session.running if trial != other]
+    rest = [trial for trial in session.queue.running if trial != other]
     assert (
-        session.next_trial() is None and session.waiting
+        session.ask() is None and session.waiting
     )  # all are handed out, and the hungry one waits for them
     for trial in [other, *rest]:
         finish(session, trial)
     assert take(session) == hungry
-    assert session.next_trial() is None  # nothing runs beside it
-    session.found_no_memory([hungry], "Traceback …\nMemoryError: too large")
-    assert session.reasons.total() == 1 and session.study.failures()[0].id == hungry
-    assert session.next_trial() is None and not session.waiting
+    assert session.ask() is None  # nothing runs beside it
+    session.tell(FoundNoMemory((hungry,), "Traceback …\nMemoryError: too large"))
+    assert session.results.failures.total() == 1 and session.study.failures()[0].id == hungry
+    assert session.ask() is None and not session.waiting
 
 
 def test_after_a_kill_for_memory_fewer_run_side_by_side(make: Make) -> None:
     session = make(rates=MANY, trials=8)
     running = [take(session) for _ in range(3)]
-    session.died([running[0]], KILLED, for_memory=True)
-    assert (
-        session.next_trial() is None and session.waiting
-    )  # two run, and two is what the memory bears
+    session.tell(Died((running[0],), KILLED, for_memory=True))
+    assert session.ask() is None and session.waiting  # two run, and two is what the memory bears
     finish(session, running[1])
     again = take(session)
-    assert session.next_trial() is None
-    session.died([again], KILLED, for_memory=True)
+    assert session.ask() is None
+    session.tell(Died((again,), KILLED, for_memory=True))
     finish(session, running[2])
     alone = take(session)
-    assert session.next_trial() is None and session.waiting
+    assert session.ask() is None and session.waiting
     finish(session, alone)
-    while (drawn := session.next_trial()) is not None:
-        assert len(session.running) == 1
+    while (drawn := session.ask()) is not None:
+        assert len(session.queue.running) == 1
         finish(session, drawn[0])
-    assert len(session.finished) == 8 and not session.reasons
+    assert len(session.results.finished) == 8 and not session.results.failures
 
 
 def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_charged(
@@ -764,7 +807,7 @@ def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_char
     session = make(rates=MANY, trials=8)
     for _ in range(SAME_REASON):
         assert session.hopeless is None
-        session.died([take(session)], KILLED, for_memory=True)
+        session.tell(Died((take(session),), KILLED, for_memory=True))
     assert (
         session.hopeless is not None
         and "memory" in session.hopeless
@@ -775,15 +818,15 @@ def test_one_that_is_killed_for_memory_by_itself_stops_the_study_and_is_not_char
     assert (caught.value.summary.missing, caught.value.summary.reason) == (
         8,
         None,
-    ) and not session.reasons
+    ) and not session.results.failures
 
 
 def test_a_process_that_dies_again_and_again_is_its_trials_failure(make: Make) -> None:
     session = make(rates="[0.1]", trials=1)
     for _ in range(LOSSES):
-        session.died([take(session)], "SIGSEGV\nthe trial's process died")
-    session.died([take(session)], "SIGSEGV\nthe trial's process died")
-    assert session.reasons == {"the trial's process died": 1} and session.next_trial() is None
+        session.tell(Died((take(session),), "SIGSEGV\nthe trial's process died"))
+    session.tell(Died((take(session),), "SIGSEGV\nthe trial's process died"))
+    assert session.results.failures == {"the trial's process died": 1} and session.ask() is None
 
 
 def test_what_tune_drops_is_handed_out_again_and_missed_if_it_never_ends(make: Make) -> None:
@@ -791,10 +834,10 @@ def test_what_tune_drops_is_handed_out_again_and_missed_if_it_never_ends(make: M
     first, second = take(session), take(session)
     finish(session, second)
     for _ in range(LOSSES):
-        session.dropped()
+        session.tell(Idle())
         assert take(session) == first
-    session.dropped()
-    assert session.next_trial() is None and list(session.given_up) == [first]
+    session.tell(Idle())
+    assert session.ask() is None and list(session.queue.given_up) == [first]
     with pytest.raises(Unfinished, match="1 trial could not be trained") as caught:
         summary_of(session, 0, [], [], None)
     summary = caught.value.summary
@@ -804,7 +847,7 @@ def test_what_tune_drops_is_handed_out_again_and_missed_if_it_never_ends(make: M
 def test_a_search_that_ends_before_all_is_done_says_so(make: Make) -> None:
     session = make(trials=4)
     finish(session, take(session))
-    session.ended(take(session), "ValueError: x")
+    session.tell(Failed(take(session), "ValueError: x"))
     with pytest.raises(Unfinished, match=r"missing: 2 of 4 trials \(complete: 1, failed: 1\)"):
         summary_of(session, 0, [], [], None)
 
@@ -814,7 +857,7 @@ def test_a_search_is_done_when_its_budget_or_its_space_is_at_an_end(
 ) -> None:
     whole = make(rates="[0.1, 0.2]", trials=2)
     finish(whole, take(whole))
-    whole.ended(take(whole), "ValueError: x")
+    whole.tell(Failed(take(whole), "ValueError: x"))
     summary = summary_of(whole, 0, [], [], None)
     assert (summary.complete, summary.failed, summary.missing, summary.reason) == (1, 1, 0, None)
 
@@ -829,8 +872,8 @@ def test_a_search_is_done_when_its_budget_or_its_space_is_at_an_end(
     named = Study(whole.study.home, "few")
     space = load_space(file, whole.store)
     named.begin(whole.store, space.document)
-    few = Session(named, space, whole.store, deliver=lambda record: None)
-    while (drawn := few.next_trial()) is not None:
+    few = Scheduler(named, space, whole.store)
+    while (drawn := few.ask()) is not None:
         finish(few, drawn[0])
     summary = summary_of(few, 0, [], [], None)
     assert summary.complete == 3 and summary.planned == 20
@@ -851,12 +894,12 @@ def test_a_study_goes_on_when_its_budget_grows_and_the_dry_run_lists_that(
     for budget in (finished + 2, finished + 4):
         session = make(rates=rates, trials=budget, sampler=sampler)
         preview = make_preview(first.study.home, session.space, first.store, study="s")
-        assert preview.to_train == budget - len(session.finished)
+        assert preview.to_train == budget - len(session.results.finished)
         trained = []
-        while (drawn := session.next_trial()) is not None:
+        while (drawn := session.ask()) is not None:
             finish(session, drawn[0])
             trained.append(drawn[0])
-        assert len(session.finished) == budget
+        assert len(session.results.finished) == budget
         assert sampler == "tpe" or [one["trial"] for one in preview.next] == trained
         assert summary_of(session, 0, [], [], None).missing == 0
 
@@ -864,7 +907,7 @@ def test_a_study_goes_on_when_its_budget_grows_and_the_dry_run_lists_that(
 def test_a_trial_whose_process_died_is_handed_out_before_new_ones(make: Make) -> None:
     session = make(rates=MANY, trials=8)
     first, second = take(session), take(session)
-    session.died([second], "the trial's process was killed by hand")
+    session.tell(Died((second,), "the trial's process was killed by hand"))
     assert session.waiting and take(session) == second
     assert take(session) not in (first, second)
 
@@ -879,7 +922,7 @@ def test_a_space_whose_trials_are_all_done_but_for_a_damaged_record_is_not_done(
     session = make(rates="[0.1, 0.2]", trials=2)
     preview = make_preview(first.study.home, session.space, first.store, study="s")
     assert (preview.complete, preview.to_train, preview.next) == (1, 0, [])
-    assert session.next_trial() is None and session.damaged == {trials[0]}
+    assert session.ask() is None and session.results.damaged == {trials[0]}
     expected = rf"missing: 1 of 2 trials .*the bank has 1 damaged record; remove {record.parent}, and the same"
     with pytest.raises(Unfinished, match=expected) as caught:
         summary_of(session, 0, [], [], None)
@@ -887,14 +930,14 @@ def test_a_space_whose_trials_are_all_done_but_for_a_damaged_record_is_not_done(
     remove_folder(record.parent)
     session = make(rates="[0.1, 0.2]", trials=2)
     finish(session, take(session))
-    assert session.next_trial() is None and summary_of(session, 0, [], [], None).missing == 0
+    assert session.ask() is None and summary_of(session, 0, [], [], None).missing == 0
 
 
 def test_a_process_that_trained_several_as_one_died_once(make: Make) -> None:
     session = make()
     group = [take(session) for _ in range(3)]
     finish(session, group[0])
-    session.died(group[1:], "the trial's process died")
-    assert session.recovered == 1 and session.left == 2 and not session.running
+    session.tell(Died(tuple(group[1:]), "the trial's process died"))
+    assert session.queue.recovered == 1 and session.queue.left == 2 and not session.queue.running
     again = {take(session) for _ in range(3)}
-    assert again >= set(group[1:]) and session.next_trial() is None
+    assert again >= set(group[1:]) and session.ask() is None

@@ -14,8 +14,8 @@ import pytest
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.search.budget import planned_trials
 from va_search.search.configurations import Space
-from va_search.search.session import planned_trials
 from va_search.search.space import load_space
 from va_search.targets import affect
 from va_search.trial_settings import TrialSettings

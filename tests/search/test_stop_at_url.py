@@ -13,7 +13,6 @@ from va_search.data.store import Store
 from va_search.errors import Interrupted
 from va_search.home import Home
 from va_search.search import run
-from va_search.search.machine import Options
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.storage.homes import RemoteHome, home_at
@@ -57,13 +56,13 @@ def test_it_is_honoured(
         assert not study.stop_asked and ask(home)
         merge(self, *given, **named)
 
-    def start(options: Options) -> None:
+    def start(*_: Any) -> None:
         raise AssertionError("a search that was stopped started Ray")
 
-    monkeypatch.setattr(RemoteHome, "merge", stopped)
-    monkeypatch.setattr(run, "ray_running", start)
+    monkeypatch.setattr(HomeCopy, "merge", stopped)
+    monkeypatch.setattr("va_search.search.loop.ray_running", start)
     with pytest.raises(Interrupted, match="stopped by `va-search stop s`: 0 trials are complete"):
         run.run_search(
-            home, space, tiny_store, study="s", options=Options(), watch=lambda progress: None
+            home, space, tiny_store, run.Request("s"), run.Callbacks(lambda progress: None)
         )
     assert not study.stop_asked and Remote(str(home.url)).find("studies/s/stop") is None

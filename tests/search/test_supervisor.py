@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from ray_world import alive, wait_for
 
-from va_search.search import failures
-from va_search.search import supervisor as module
-from va_search.search.failures import Deaths, kernel_kills
-from va_search.search.supervisor import RayLost, Supervisor
+from va_search.search.ray_backend import deaths as failures
+from va_search.search.ray_backend import supervisor as module
+from va_search.search.ray_backend.deaths import Deaths, kernel_kills
+from va_search.search.ray_backend.supervisor import RayLost, Supervisor
 
 
 @pytest.fixture(autouse=True)
@@ -118,7 +118,7 @@ def test_a_process_with_a_thread_left_behind_ends_with_its_own_exit_code(tmp_pat
 import threading, time, typer
 from va_search.cli.output import command
 from va_search.errors import JobError
-from va_search.search.supervisor import RayLost, Supervisor
+from va_search.search.ray_backend.supervisor import RayLost, Supervisor
 with command() as output:
     try:
         Supervisor(None).call(lambda: time.sleep(60), limit=0.2)

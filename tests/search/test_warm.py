@@ -20,7 +20,7 @@ from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.search.configurations import Space
 from va_search.search.preview import make_preview
-from va_search.search.session import Session
+from va_search.search.scheduler import Scheduler, Surroundings
 from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_from
@@ -75,14 +75,14 @@ def fill(bank: Bank, store: Store, study: str, count: int = 40) -> None:
         put(bank, store, study, learning_rate=10 ** -(1 + 4 * ((number * 0.618) % 1)))
 
 
-def session(tmp_path: Path, space: Space, store: Store, *warm: str) -> Session:
+def session(tmp_path: Path, space: Space, store: Store, *warm: str) -> Scheduler:
     study = Study(Home(tmp_path / "home"), "new")
     found = warm_start_from(study.bank, warm, space, store, study="new")
     study.begin(store, space.document, warm_start=warm)
-    return Session(study, space, store, lambda record: None, warm=found)
+    return Scheduler(study, space, store, surroundings=Surroundings(warm=found))
 
 
-def told(of: Session) -> list[list[float]]:
+def told(of: Scheduler) -> list[list[float]]:
     assert of.proposals._sampler is not None
     return [
         trial.values for trial in of.proposals._sampler.study.trials if trial.state.is_finished()
@@ -94,8 +94,8 @@ def test_tpe_begins_where_an_earlier_study_went_well(
 ) -> None:
     fill(bank, tiny_store, "old")
     warm = session(tmp_path, space(), tiny_store, "old")
-    assert len(told(warm)) == 40 and not warm.finished
-    drawn = [warm.next_trial() for _ in range(20)]
+    assert len(told(warm)) == 40 and not warm.results.finished
+    drawn = [warm.ask() for _ in range(20)]
     good = [
         each for each in drawn if each is not None and -3 < math.log10(each[1].learning_rate) < -2
     ]
@@ -155,14 +155,14 @@ def test_a_trial_learnt_of_is_linked_in_when_it_is_asked_for(
     tmp_path: Path, bank: Bank, tiny_store: Store, space: Callable[..., Space]
 ) -> None:
     cold = session(tmp_path, space(), tiny_store)
-    drawn = cold.next_trial()
+    drawn = cold.ask()
     assert drawn is not None
     cold.claims.release_all()
     put(bank, tiny_store, "old", learning_rate=drawn[1].learning_rate)
     warm = session(tmp_path, space(), tiny_store, "old")
-    again = warm.next_trial()  # asked before, by the run above: now it is there
+    again = warm.ask()  # asked before, by the run above: now it is there
     assert again is not None and again[0] != drawn[0]
-    assert warm.finished == {drawn[0]} and warm.adopted == 1
+    assert warm.results.finished == {drawn[0]} and warm.results.adopted == 1
 
 
 def test_a_study_remembers_what_it_started_from(

@@ -188,7 +188,8 @@ def extract_features(
     from va_search.extract.ray_engine import OnRay
     from va_search.extract.recipe import load_recipe
     from va_search.extract.sources import Sources
-    from va_search.search.machine import Options, check_options, ray_running, side_by_side
+    from va_search.search.machine import Options, check_options, side_by_side
+    from va_search.search.ray_backend.connection import ray_running
 
     options = Options(address, workers, gpus)
     check_options(options)

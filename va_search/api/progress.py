@@ -18,9 +18,8 @@ from va_search.table import number
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from va_search.home import Home
-    from va_search.search.session import Progress
-    from va_search.search.summary import Summary
+    from va_search.files import Home
+    from va_search.search.summary import Progress, Summary
 
 LINE_SECONDS = 15.0
 """Where standard error is no terminal, progress is a line this often."""

@@ -137,8 +137,8 @@ def _fitted_spaces(
     store: Store, size: Literal["small", "paper"], folder: Path, show: Note
 ) -> dict[str, Space]:
     """The paper's four spaces by name, fitted to the store; their files are in `folder`."""
+    from va_search.search.budget import planned_trials
     from va_search.search.paper import fitted_spaces
-    from va_search.search.session import planned_trials
 
     spaces: dict[str, Space] = {}
     remarks: list[str] = []

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from va_search.data.store import Store
     from va_search.home import Home
     from va_search.search.configurations import Space
-    from va_search.search.credits import Credit
     from va_search.search.machine import Options
+    from va_search.search.outcomes import Credit
     from va_search.search.plan import Plan
     from va_search.search.preview import Preview
-    from va_search.search.session import Progress
+    from va_search.search.summary import Progress
     from va_search.tracking.delivery import Pictures
     from va_search.trial import Trial
 
@@ -119,20 +119,14 @@ def run_search(
         note = to_standard_error if progress else silent
 
     def search(watch: Callable[[Progress], None]) -> OpenStudy:
-        summary = run.run_search(
-            opened.files,
-            space,
-            store,
-            study=study,
-            options=options or Machine(),
+        request = run.Request(study, options or Machine(), warm_start, only, stop_after)
+        callbacks = run.Callbacks(
             watch=watch,
             note=note,
             credit=credit_for(opened.files, space, store),
             pictures=pictures_for(opened.files, space, store, study),
-            warm_start=warm_start,
-            only=only,
-            stop_after=stop_after,
         )
+        summary = run.run_search(opened.files, space, store, request, callbacks)
         return OpenStudy(opened, study, summary)
 
     # the line of progress ends before the study is returned, and with it shown

@@ -133,7 +133,7 @@ def _left_at_once() -> Iterator[None]:
     try:
         yield
     finally:
-        supervisor = sys.modules.get("va_search.search.supervisor")
+        supervisor = sys.modules.get("va_search.search.ray_backend.supervisor")
         if supervisor is not None:  # something has called Ray
             error = sys.exception()
             if error is None:

@@ -299,7 +299,7 @@ def _ask_head(address: str, study: str | None, home: str | None, best: int, as_j
     one is named."""
     with command(as_json) as output:
         from va_search.errors import InputError, JobError
-        from va_search.search.jobs import run_on_head
+        from va_search.search.ray_backend.jobs import run_on_head
 
         words = ["va-search", "status", "--best", str(best)]
         if study is not None:

@@ -16,6 +16,7 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, counted
 from va_search.home import Home
 from va_search.predictions.bank import Bank
+from va_search.search.saves import Claims
 from va_search.search.study import Study
 from va_search.storage.lease import searched
 from va_search.storage.places import is_url
@@ -55,8 +56,8 @@ def progress_of(
         # Begun trials that are not complete are running where a search holds their claim.
         complete = {trial.id for trial in trials}
         begun = {trial.id for trial in Study(home, study).asked()} - complete
-        claims = home.root / "claims"
-        running = sum((claims / f"{trial}.lock").is_file() for trial in begun)
+        claims = Claims(home.root / "claims")
+        running = sum(claims.is_held(trial) for trial in begun)
     planned = planned_trials(home, study, brings_store=brings_store)
     left = None
     if planned is not None:
@@ -129,7 +130,7 @@ def planned_by_space(document: Any, store: Store | None) -> int | None:
     can't be read on this store."""
     if not isinstance(document, dict) or store is None:
         return None
-    from va_search.search import session
+    from va_search.search.budget import planned_trials as planned_of
     from va_search.search.space import read_space
 
     # The document was read from a file once; a message about it would go nowhere.
@@ -137,7 +138,7 @@ def planned_by_space(document: Any, store: Store | None) -> int | None:
         space = read_space(document, store, path=Path("study.json"), name="space", kept=True)
     except InputError:
         return None
-    return session.planned_trials(space)
+    return planned_of(space)
 
 
 def out_of_date(home: Home, ensemble: Ensemble) -> list[str]:

@@ -22,9 +22,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from va_search.errors import TimeIsUp
+from va_search.errors import Interrupted, TimeIsUp, VaSearchError, counted
+
+if TYPE_CHECKING:
+    from va_search.search.study import Study
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 # Windows lacks some of them.
@@ -36,6 +39,8 @@ REPEATED_SECONDS = 10.0
 REPEATED_CTRL_C_SECONDS = 0.5
 """The same for Ctrl-C: a person who presses it twice means to stop at once."""
 
+LOOK_SECONDS = 0.5
+"""So often the study's folder is looked at for a request to stop."""
 
 RAYS_ALARM_SECONDS = 3.0
 """Ray's own handler of SIGTERM, which it installs as it starts, aborts the process after so
@@ -191,3 +196,70 @@ def ending_in(seconds: float | None) -> Iterator[Deadline | None]:
         deadline.cancel()
         if is_ignored:
             signal.signal(signal.SIGINT, handler)
+
+
+class StopRequest:
+    """A request that a search of `study` ends: by a signal, by `va-search stop`, or since its
+    deadline is near. Once made it stays."""
+
+    def __init__(self, study: Study, deadline: Deadline | None = None) -> None:
+        self.interrupted = False
+        self.by_command = False
+        self._study = study
+        self._deadline = deadline
+        self._looked = 0.0
+
+    @property
+    def out_of_time(self) -> bool:
+        """True once the search must end to be over in time."""
+        return self._deadline is not None and self._deadline.near
+
+    def interrupt(self) -> None:
+        """Make the request, as a signal does."""
+        self.interrupted = True
+
+    def heed(self) -> None:
+        """Notice a request of `va-search stop` or of the deadline; cheap to call at any time."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self.by_command = self.by_command or self._study.stop_asked
+            self.interrupted = self.interrupted or self.by_command or self.out_of_time
+
+    @contextmanager
+    def heard(self, finished: Callable[[], int]) -> Iterator[None]:
+        """Context in which stop signals make the request; a second Ctrl-C stops at once. At its end
+        raise what became of it: TimeIsUp or Interrupted, with the number of `finished` trials."""
+        heard = False
+
+        def ask() -> None:
+            nonlocal heard
+            # The first signal of a deadline may come after the search itself has noticed that its
+            # time is near.
+            if heard or self.by_command:
+                raise KeyboardInterrupt
+            heard = True
+            self.interrupt()
+
+        try:
+            with signals_taken(ask):
+                yield
+        except KeyboardInterrupt:
+            self.interrupt()
+        except (VaSearchError, RuntimeError):  # such as a Ray that was stopped while it started
+            if not self.interrupted:
+                raise
+        if self.interrupted:
+            raise self._interruption(finished())
+
+    def _interruption(self, finished: int) -> Interrupted | TimeIsUp:
+        if self.out_of_time and not self.by_command:
+            return TimeIsUp(
+                f"--stop-after: the time is up; trials complete and saved: {finished}, running "
+                "ones kept their checkpoints; the same command again goes on from there"
+            )
+        by = interrupted_by()
+        if self.by_command:
+            by = f"stopped by `va-search stop {self._study.name}`"
+        verb = "is" if finished == 1 else "are"
+        saved = f"{counted(finished, 'trial')} {verb} complete and saved"
+        return Interrupted(f"{by}: {saved}; the same command again goes on from there")

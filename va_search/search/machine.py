@@ -1,64 +1,35 @@
-"""The machine a search runs on: a Ray of its own here, or a cluster by its address."""
+"""The machine that a search runs on: the options, the cores and memory that a container leaves, GPUs
+that PyTorch can use.
+
+Conventions: control groups of version 2 (`cpu.max`, `memory.max`) and version 1
+(`cpu.cfs_quota_us`, `memory.limit_in_bytes`) are read, each with those around it, since the
+tightest one holds. Memory is in bytes. None: no limit, or a system without control groups.
+
+A GPU that Ray finds and PyTorch can't use would train everything on the CPU, one trial at a time,
+without a word. So it is an error, and training on the CPU a choice: `--gpus-per-trial 0`, or
+CUDA_VISIBLE_DEVICES=-1 for every command. No Ray is imported here.
+"""
 
 from __future__ import annotations
 
-import gc
-import logging
+import json
 import os
 import socket
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from va_search.errors import InputError, JobError
-from va_search.search.failures import Deaths
-from va_search.search.ray_folder import private_folder
-from va_search.search.resources import cores
+from va_search.errors import InputError
+from va_search.models.menu import ENCODERS
 from va_search.search.saves import SECONDS
-from va_search.search.supervisor import Supervisor
 
-QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
-    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
-    "RAY_timeout_ms_task_wait_for_death_info": "10000",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-}
-"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of
-what the bank has; where Ray's GCS is gone the supervisor ends the search long before Ray would
-abort this process; and the details of a process's death are waited for, on a busy machine too."""
-
-PRELOADED = "va_search.search.trial,va_search.training.fit,torch._dynamo"
-"""What processes of a Ray of our own import as they start: seconds, while the driver imports Tune.
-(The last one would be imported by the first optimiser.)"""
-
-NVIDIA = Path("/dev/nvidiactl")
-"""There where the machine has a GPU that torch may use."""
-
-PRIVATE = {"va-search-private": "yes"}
-"""The label of a Ray that a search started for itself: `auto` would find it, and it ends with that
-search."""
-
-LOOPBACK = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
-"""The address of a Ray of our own: another network, a VPN or a firewall does no harm to it. For
-127.0.0.1 itself Ray would take the address by which the machine is reached, but on macOS."""
-
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-
-START_SECONDS = 180.0
-"""How long Ray may take to start on a busy machine."""
-
-START_STOP_SECONDS = 1.0
-"""How long a request to stop waits for a Ray that starts, when nothing runs that could be saved."""
+if TYPE_CHECKING:
+    from va_search.search.configurations import Space
 
 CONNECT_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection; Ray itself would try for minutes."""
@@ -99,6 +70,30 @@ def check_options(options: Options) -> None:
         raise InputError(f"--address {address}: no Ray cluster answers there ({error})") from error
 
 
+def check_fusing(space: Space, trials: int) -> None:
+    """Refuse `--fuse-seeds` where it can't work or would do nothing."""
+    where, problems = f"--fuse-seeds {trials}", []
+    if trials == 1:
+        return
+    if space.early_stopping is not None:
+        problems.append(
+            f"{where}: trials trained as one can't be stopped one by one; leave out `early_stopping`"
+        )
+    if len(space.seeds) == 1:
+        problems.append(
+            f"{where}: the space has one seed, {space.seeds[0]}; give it several, such as seeds: [0, 1, 2]"
+        )
+    encoders = space.declared("encoder")
+    if not any(ENCODERS[name].stackable for name in encoders):
+        stackable = [entry.name for entry in ENCODERS.values() if entry.stackable]
+        problems.append(
+            f"{where}: encoder {' and '.join(encoders)} can't be trained as one model, only "
+            f"{' and '.join(stackable)} can"
+        )
+    if problems:
+        raise InputError(*problems)
+
+
 def has_token() -> bool:
     """True where this user has a token of Ray's, wherever Ray looks for one."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
@@ -120,167 +115,181 @@ def side_by_side(resources: dict[str, float], gpus: float, threads: int) -> int:
     return max(1, min(by_cpu, by_gpu))
 
 
-@dataclass(frozen=True)
-class RunningRay:
-    """A Ray that runs: its resources, the supervisor through which it is called, and who explains
-    its deaths."""
-
-    resources: dict[str, float]
-    supervisor: Supervisor
-    deaths: Deaths
+MEMBERSHIP = Path("/proc/self/cgroup")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+MEMORY = Path("/proc/meminfo")
+NO_LIMIT = 2**60
+"""Version 1 says a number near 2**63 where there is no limit."""
 
 
-@contextmanager
-def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> Iterator[RunningRay]:
-    """A Ray that is ours alone on this machine, or a connection to a cluster; `stop` says whether
-    to end.
-
-    JobError where it can't be started or reached; RayLost from a call when it is gone.
-    """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    with nullcontext() if options.address is not None else private_folder() as folder:
-        supervisor = Supervisor(folder, stop)
-        deaths = Deaths(folder)
-        try:
-            resources = _started(options, folder, supervisor)
-            yield RunningRay(resources, supervisor, deaths)
-        finally:
-            supervisor.close(_shut_down)
+def cores() -> int:
+    """Return the cores this process may use, at least 1: those of its affinity, or fewer by its
+    container's quota."""
+    usable = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    quota = cpu_quota()
+    return usable if quota is None else max(1, min(usable, int(quota)))
 
 
-def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> dict[str, float]:
-    """Start Ray, or connect to a cluster, and return its resources."""
+def cpu_quota(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> float | None:
+    """Return the cores' worth of processor time that the container may use: `docker --cpus 0.5` is 0.5."""
+    quotas: list[float] = []
+    for folder in _groups("cpu", membership, root):
+        words = _text(folder / "cpu.max").split()
+        if not words:
+            words = [_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")]
+        if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]) > 0:
+            quotas.append(int(words[0]) / int(words[1]))
+    return min(quotas, default=None)
+
+
+def memory_limit(membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS) -> int | None:
+    """Return the bytes that the container may use in all."""
+    return min((limit for limit, _ in _memory_groups(membership, root)), default=None)
+
+
+def memory_available(
+    membership: Path = MEMBERSHIP, root: Path = CONTROL_GROUPS, meminfo: Path = MEMORY
+) -> int | None:
+    """Return the bytes that new processes may take: what the machine has available, or the container has left
+    if that is less."""
+    left = [max(0, limit - used) for limit, used in _memory_groups(membership, root)]
+    for line in _text(meminfo).splitlines():
+        name, _, value = line.partition(":")
+        if name == "MemAvailable":
+            left.append(int(value.split()[0]) * 1024)
+    return min(left, default=None)
+
+
+def _memory_groups(membership: Path, root: Path) -> Iterator[tuple[int, int]]:
+    """Yield limit and use of each group that has a limit; files that can be dropped any time are no use
+    of memory."""
+    for folder in _groups("memory", membership, root):
+        second = (folder / "memory.max").is_file()
+        limit = _text(folder / ("memory.max" if second else "memory.limit_in_bytes"))
+        used = _text(folder / ("memory.current" if second else "memory.usage_in_bytes"))
+        if not limit.isdigit() or int(limit) >= NO_LIMIT or not used.isdigit():
+            continue
+        droppable = 0
+        for line in _text(folder / "memory.stat").splitlines():
+            name, _, value = line.partition(" ")
+            if name == ("inactive_file" if second else "total_inactive_file"):
+                droppable = int(value)
+        yield int(limit), max(0, int(used) - droppable)
+
+
+def _groups(controller: str, membership: Path, root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's group and of those around it, of either version of control
+    groups."""
+    for line in _text(membership).splitlines():
+        number, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if number == "0" and not controllers:
+            tops = [root, root / "unified"]
+        elif controller in controllers.split(","):
+            tops = [root / controllers, root / controller]
+        else:
+            continue
+        steps = Path(path.lstrip("/")).parts
+        for top in tops:
+            for depth in range(len(steps), -1, -1):
+                folder = top.joinpath(*steps[:depth])
+                if folder.is_dir():
+                    yield folder
+
+
+def _text(path: Path) -> str:
     try:
-        supervisor.call(
-            partial(_start, options, folder), patience=START_STOP_SECONDS, limit=START_SECONDS
-        )
-    except Exception as error:  # Ray raises bare exceptions too
-        reason = str(error).strip() or type(error).__name__
-        if options.address is not None:
-            raise InputError(
-                f"--address {options.address}: the search could not connect to the Ray cluster: {reason}{token_hint()}"
-            ) from error
-        raise JobError(f"Ray could not be started on this machine: {reason}") from error
-    if options.address is not None:
-        supervisor.call(partial(_refuse_private, options.address))
-    return supervisor.call(partial(_resources, options, supervisor))
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
-def _resources(options: Options, supervisor: Supervisor) -> dict[str, float]:
-    """Tell the supervisor where the Ray is that runs, and return its resources."""
-    import ray
+DEVICES = Path("/dev")
+"""The folder where a file `nvidia0`, `nvidia1`, … stands for each NVIDIA GPU, or `dxg` for those of Windows
+around a Linux."""
 
-    if not (options.address or "").startswith("ray://"):  # Ray's client knows no address of the GCS
-        context = ray.get_runtime_context()
-        supervisor.began(context.gcs_address, context.get_node_id())
-    return dict(ray.cluster_resources())
+PROBE = "import torch; torch.zeros(1, device='cuda').add_(1).item()"
+PROBE_SECONDS = 120.0
 
 
-def _start(options: Options, folder: Path | None) -> None:
-    import ray
-
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    # Tune would log the death of a trial's process; the search says why it died.
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    address: dict[str, Any] = {"address": options.address}
-    if folder is not None:
-        address = {
-            "address": "local",
-            "num_cpus": (options.concurrent or cores()) * options.threads,
-            "object_store_memory": 100 * 2**20,
-            "include_dashboard": False,
-            "labels": PRIVATE,
-            "_node_ip_address": LOOPBACK,
-            "_temp_dir": str(folder),
-        }
-        if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
-            address["_plasma_directory"] = str(folder)
-    with _preloading(options):
-        ray.init(
-            **address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
-        )
-    if folder is not None:
-        _end_by_force(ray)
-        _say_nothing(ray)
+def gpus_seen() -> float:
+    """Count the GPUs that Ray will find, as far as that can be known without Ray."""
+    if hidden_by_user():
+        return 0.0
+    with suppress(ValueError, TypeError, AttributeError):
+        override = json.loads(os.environ.get("RAY_OVERRIDE_RESOURCES", "{}")).get("GPU")
+        if override is not None:
+            return float(override)
+    number = len(
+        [path for path in DEVICES.glob("nvidia*") if path.name.removeprefix("nvidia").isdigit()]
+    )
+    if number == 0 and any((DEVICES / name).exists() for name in ("nvidiactl", "dxg")):
+        number = 1
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return float(number if visible is None else min(number, len(visible.split(","))))
 
 
-def _say_nothing(ray: Any) -> None:
-    """Let Ray print nothing on the death of its processes, which the search explains in its own
-    words.
-
-    Without effect but for those lines where Ray changes this.
-    """
-    if hasattr(ray._private.worker, "print_to_stdstream"):
-        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+def hidden_by_user() -> bool:
+    """True where CUDA_VISIBLE_DEVICES says that no GPU is to be used."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "unset").strip() in ("", "-1", "NoDevFiles")
 
 
-def _end_by_force(ray: Any) -> None:
-    """Let `ray.shutdown` kill Ray's processes, which have the signal blocked by which it would ask
-    them to end.
-
-    It would wait a second for each. Without effect but for that time where Ray changes this.
-    """
-    node = getattr(ray._private.worker, "_global_node", None)
-    end = getattr(node, "kill_all_processes", None)
-    if node is not None and end is not None:
-        node.kill_all_processes = lambda **_: end(
-            check_alive=False, allow_graceful=False, wait=True
-        )
-
-
-@contextmanager
-def _preloading(options: Options) -> Iterator[None]:
-    """Around Ray's start, which alone sees this: its processes, one for each trial at a time,
-    import what trials need, and are kept until the first trials take them; no others are started.
-    Where there are not as many processes as trials (several cores for one, a GPU that several
-    share) they start as Ray wants it."""
-    new: dict[str, str] = {}
-    if (
-        options.address is None
-        and options.threads == 1
-        and not options.gpus_per_trial
-        and not NVIDIA.exists()
-    ):
-        new = {
-            "RAY_preload_python_modules": PRELOADED,
-            "RAY_num_workers_soft_limit": str(options.concurrent or cores()),
-            "RAY_enable_worker_prestart": "0",
-        }
-    new = {name: value for name, value in new.items() if name not in os.environ}
-    os.environ.update(new)
-    try:
-        yield
-    finally:
-        for name in new:
-            os.environ.pop(name, None)
+def gpu_problem(asked: float | None, seen: float) -> str | None:
+    """Describe what is wrong where trials take `asked` GPUs each (None: one, if there is one) and
+    Ray has `seen`."""
+    if asked == 0 or (asked is None and (seen < 1 or hidden_by_user())):
+        return None
+    if asked is not None and seen <= 0:
+        return f"--gpus-per-trial {asked:g}: this machine has no GPU that Ray can use; {LEAVE_OUT}"
+    reason = torch_problem()
+    if reason is None:
+        return None
+    option = "" if asked is None else f"--gpus-per-trial {asked:g}: "
+    return f"{option}this machine has a GPU, but PyTorch can't use it ({reason}); mend that, or {ON_CPU}"
 
 
-def _refuse_private(address: str) -> None:
-    """Refuse the Ray of another search on this machine, which `auto` takes where no cluster was
-    started."""
-    import ray
+LEAVE_OUT = "leave the option out to train on what there is"
+ON_CPU = "train on the CPU: set CUDA_VISIBLE_DEVICES=-1 (or search with --gpus-per-trial 0)"
 
-    if any(PRIVATE.items() <= node.get("Labels", {}).items() for node in ray.nodes()):
+
+def gpus_each(asked: float | None, of_ray: float) -> float:
+    """Return the GPUs that each trial takes on this machine, where Ray has found `of_ray`. InputError where it
+    can't be so."""
+    problem = gpu_problem(asked, of_ray)
+    if problem is not None:
+        raise InputError(problem)
+    if asked is None:
+        return 1.0 if of_ray >= 1 and not hidden_by_user() else 0.0
+    if asked > of_ray:
         raise InputError(
-            f"--address {address}: found the Ray that another search on this machine started for "
-            "itself, which ends with it; give host:port of a cluster, or leave --address out"
+            f"--gpus-per-trial {asked:g}: this machine has {of_ray:g} that Ray can use; {LEAVE_OUT}"
         )
+    return asked
 
 
-def _shut_down() -> None:
-    """End Ray while no thread collects garbage.
-
-    A reference to one of Ray's objects that another thread (tracking) drops in the middle of the
-    shutdown makes Ray end the whole process; what Tune left in reference cycles goes before, while
-    Ray still is there."""
-    import ray
-
-    collecting = gc.isenabled()
-    gc.disable()
+@cache
+def torch_problem() -> str | None:
+    """Try PyTorch on the GPU in another process, which a broken driver may end; the reason it
+    fails, or None."""
     try:
-        gc.collect()
-        ray.shutdown()
-    finally:
-        if collecting:
-            gc.enable()
+        probe = subprocess.run(  # noqa: S603 (our own interpreter)
+            [sys.executable, "-c", PROBE],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"it did not answer within {PROBE_SECONDS:.0f} s"
+    if probe.returncode == 0:
+        return None
+    lines = [line.strip() for line in probe.stderr.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else f"its process ended with {probe.returncode}"
+
+
+def device_in_words(gpus: float) -> str:
+    """Name the device of trials that take so many GPUs."""
+    if gpus == 0:
+        return "the CPU"
+    return "one GPU each" if gpus == 1 else f"{gpus:g} GPU each"

@@ -22,12 +22,11 @@ from va_search.data.store import Store
 from va_search.errors import counted
 from va_search.home import Home
 from va_search.predictions.bank import Bank
+from va_search.search.budget import planned_trials
 from va_search.search.configurations import Space
-from va_search.search.machine import Options, side_by_side
+from va_search.search.machine import Options, cores, gpus_seen, side_by_side
 from va_search.search.proposals import Proposals
 from va_search.search.readiness import check_ready
-from va_search.search.resources import cores, gpus_seen
-from va_search.search.session import planned_trials
 from va_search.search.sizes import number_of_weights
 from va_search.trial import Trial
 from va_search.trial_settings import TrialSettings, trial_id

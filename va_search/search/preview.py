@@ -13,7 +13,7 @@ from va_search.home import Home
 from va_search.search.configurations import Space
 from va_search.search.machine import Options
 from va_search.search.plan import Plan, make_plan
-from va_search.search.session import Session
+from va_search.search.scheduler import Scheduler, Surroundings
 from va_search.search.study import Study
 from va_search.search.warm import warm_start_of
 from va_search.trial_settings import TrialSettings
@@ -59,25 +59,28 @@ def make_preview(
     document = named.check(store)
     spent = document["seconds"] if document else 0.0
     warm = warm_start_of(named, warm_start, space, store)
-    session = Session(named, space, store, lambda trial: None, spent=spent, warm=warm)
+    surroundings = Surroundings(spent=spent, warm=warm)
+    scheduler = Scheduler(named, space, store, surroundings=surroundings)
     plan = make_plan(home, space, store, options, timed=False)
-    trials, elsewhere = _draw(session)
+    trials, elsewhere = _draw(scheduler)
     listed = _listed(named, space, trials)
-    bound = 0 if session.enough else plan.trials
-    to_train = None if bound is None else max(0, bound - len(session.finished) - elsewhere)
-    if session.proposals.exhausted:
+    bound = 0 if scheduler.enough else plan.trials
+    to_train = (
+        None if bound is None else max(0, bound - len(scheduler.results.finished) - elsewhere)
+    )
+    if scheduler.proposals.exhausted:
         # Fewer than were planned: the plan of a large space is an upper bound.
         to_train = len(trials)
     return Preview(
         study=study,
         plan=plan,
-        complete=len(session.finished),
+        complete=len(scheduler.results.finished),
         elsewhere=elsewhere,
         statuses=dict(Counter(str(entry["status"]) for entry in listed)),
         to_train=to_train,
         next=listed,
         changes=space.changes(document["space"]) if document else [],
-        reason=session.enough,
+        reason=scheduler.enough,
         warm_start=[earlier.counts() for earlier in warm],
     )
 
@@ -102,37 +105,34 @@ def _listed(
     return listed
 
 
-def _draw(session: Session) -> tuple[list[tuple[str, TrialSettings]], int]:
+def _draw(scheduler: Scheduler) -> tuple[list[tuple[str, TrialSettings]], int]:
     """Draw the trials that would be trained, and count those that another study has; for tpe those
     that are settled already."""
-    space, budget = session.space, session.space.budget_trials
+    space, budget = scheduler.space, scheduler.space.budget_trials
     to_train: list[tuple[str, TrialSettings]] = []
     elsewhere = 0
-    if session.enough:
+    if scheduler.enough:
         return to_train, elsewhere
     while len(to_train) < LISTED:
         drawn = len(to_train) + elsewhere
-        if budget is not None and len(session.finished) + drawn >= budget:
+        if budget is not None and len(scheduler.results.finished) + drawn >= budget:
             break
-        if space.sampler == "tpe" and drawn >= session.begun:
+        if space.sampler == "tpe" and drawn >= scheduler.begun:
             break
-        proposed = session.proposals.next()
+        proposed = scheduler.proposals.next()
         if proposed is None:
             break
         trial, settings = proposed
-        if session.study.bank.is_complete(session.study.name, trial):
+        if scheduler.study.bank.is_complete(scheduler.study.name, trial):
             continue  # with a damaged record: it is not trained again
-        alike = (session.trial_id(alternative) for alternative in space.alternatives(settings))
-        if any(_taken_over(session, name) for name in (trial, *alike)):
+        alike = (scheduler.trial_id(alternative) for alternative in space.alternatives(settings))
+        if any(_taken_over(scheduler, name) for name in (trial, *alike)):
             elsewhere += 1
         else:
             to_train.append(proposed)
     return to_train, elsewhere
 
 
-def _taken_over(session: Session, trial: str) -> bool:
-    """Return True if the search would take the trial from another study, by the session's rule."""
-    bank = session.study.bank
-    return any(
-        session._as_wanted(bank.readable_trial(study, trial)) for study in bank.holders(trial)
-    )
+def _taken_over(scheduler: Scheduler, trial: str) -> bool:
+    """Return True if the search would take the trial from another study, by the scheduler's rule."""
+    return scheduler.source_of(trial) is not None

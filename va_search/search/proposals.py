@@ -12,15 +12,15 @@ from __future__ import annotations
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from va_search.errors import InputError
 from va_search.search.configurations import Space
 from va_search.search.outcomes import Values
 from va_search.search.sampler import Asked, Sampler, TrialValues
-from va_search.trial_settings import TrialSettings
+from va_search.trial_settings import TrialSettings, configuration_id
 
 REPEATS = 100
 """Asks in a row that bring nothing new before the sampler is taken to be stuck. Of a small space of
@@ -48,15 +48,32 @@ class Proposal:
     values: TrialValues = field(default_factory=dict)
 
 
+class AskedTrial(NamedTuple):
+    """A trial that is asked for: its id, and the settings to train it with."""
+
+    id: str
+    settings: TrialSettings
+
+
 def take(
-    queue: deque[tuple[str, TrialSettings]], wanted: Callable[[TrialSettings], bool]
-) -> tuple[str, TrialSettings] | None:
-    """Take the first trial that is wanted out of a queue; None when there is none."""
-    for index, drawn in enumerate(queue):
-        if wanted(drawn[1]):
+    queue: deque[AskedTrial], wanted: Callable[[TrialSettings], bool] | None
+) -> AskedTrial | None:
+    """Take the first trial whose settings are `wanted` (None: any) out of a queue; None when there
+    is none."""
+    for index, trial in enumerate(queue):
+        if wanted is None or wanted(trial.settings):
             del queue[index]
-            return drawn
+            return trial
     return None
+
+
+def partner_of(settings: TrialSettings) -> Callable[[TrialSettings], bool]:
+    """Return a test for trials that can be trained as one model with this one (`--fuse-seeds`):
+    other seeds of its configuration and fold, none where its parts can't be stacked."""
+    if not settings.stackable:
+        return lambda _: False
+    configuration = configuration_id(settings, but=("seed",))
+    return lambda other: configuration_id(other, but=("seed",)) == configuration
 
 
 class Proposals:
@@ -69,8 +86,9 @@ class Proposals:
         self._space = space
         self._trial_id = trial_id
         self._seen: set[str] = set()  # meanings: trials that would compute the same are one
-        self._queue: deque[tuple[str, TrialSettings]] = deque()
+        self._queue: deque[AskedTrial] = deque()
         self._proposals: dict[str, Proposal] = {}
+        self._configurations: dict[str, dict[str, Any]] = {}
         self._resumed: dict[str, TrialSettings] = {}
         self._sampler = (
             None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
@@ -80,7 +98,7 @@ class Proposals:
         self._repeats = REPEATS
         self.exhausted = False
 
-    def resume(self, asked: list[tuple[str, TrialSettings]]) -> None:
+    def resume(self, asked: Sequence[tuple[str, TrialSettings]]) -> None:
         """Queue trials that an earlier run asked for and did not finish, oldest first."""
         for trial, settings in asked:
             meaning = self._space.meaning(settings)
@@ -88,7 +106,7 @@ class Proposals:
                 self._seen.add(meaning)
                 self._repeats += 1
                 self._resumed[trial] = settings
-                self._queue.append((trial, settings))
+                self._queue.append(AskedTrial(trial, settings))
 
     def learn(self, finished: list[tuple[str, TrialSettings, Values | None]]) -> None:
         """Tell the sampler of trials that are complete already: (id, settings, values; None: it has
@@ -110,9 +128,7 @@ class Proposals:
         for settings, values in by_configuration.values():
             self._add(settings, values)
 
-    def next(
-        self, wanted: Callable[[TrialSettings], bool] | None = None
-    ) -> tuple[str, TrialSettings] | None:
+    def next(self, wanted: Callable[[TrialSettings], bool] | None = None) -> AskedTrial | None:
         """The next trial to train, never the same twice; None when the space has no more. With
         `wanted` the first of those already queued for which it holds; None when there is none."""
         if wanted is not None:
@@ -123,6 +139,11 @@ class Proposals:
             else:
                 self._ask(self._sampler)
         return self._queue.popleft() if self._queue else None
+
+    def configuration(self, trial: str) -> dict[str, Any] | None:
+        """Return the choices of the space that a trial handed out by `next` was made of; None for
+        one of an earlier run, and the second time."""
+        return self._configurations.pop(trial, None)
 
     def tell(self, trial: str, value: Values | None) -> None:
         """A trial's values, None when it failed or has none; passed on once its configuration waits
@@ -193,7 +214,8 @@ class Proposals:
                 self._seen.add(meaning)
                 proposal.waiting.add(trial)
                 self._proposals[trial] = proposal
-                self._queue.append((trial, settings))
+                self._configurations[trial] = configuration
+                self._queue.append(AskedTrial(trial, settings))
         if not proposal.waiting:
             self._tell(proposal)
 

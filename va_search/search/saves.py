@@ -1,7 +1,11 @@
-"""Checkpoints of a trial that is being trained: where they are, when they are written, who may
-train.
+"""Trials that are being trained: who trains which, and their checkpoints.
 
+    claims/<trial>.lock                held by the search that has handed the trial out
+    claims/training/<trial>.lock       held by the process that trains it
     studies/<study>/running/<trial>/checkpoint.safetensors     gone once the trial is complete
+
+A claim is a lock on a small file: two searches over one home never train the same trial, and a
+process that dies in any way lets go of it.
 
 Conventions: a trial that finishes sooner than the first checkpoint is due leaves none. A checkpoint
 costs at most one part in `COST` of the training's time. The process that trains holds a lock, so
@@ -12,10 +16,13 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from va_search.errors import JobError, VaSearchError
+from va_search.files import Home, checked_name
 from va_search.home import Home
+from va_search.locks import Lock, in_use
 from va_search.search.claims import Claims
 from va_search.storage.homes import shared
 
@@ -34,6 +41,37 @@ checkpoints."""
 PATIENCE = 60.0
 """So long a training waits for a process that still trains the same trial, which then was left by a
 killed search."""
+
+
+class Claims:
+    """The claims held by this process under one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._held: dict[str, Lock] = {}
+
+    def take(self, trial: str) -> bool:
+        """Claim a trial; False when another living process holds it."""
+        lock = Lock(self._folder / f"{checked_name(trial, 'trial')}.lock", remove=True)
+        if not lock.take():
+            return False
+        self._held[trial] = lock
+        return True
+
+    def release(self, trial: str) -> None:
+        """Let go of a trial that is complete, failed or given up."""
+        lock = self._held.pop(trial, None)
+        if lock is not None:
+            lock.release()
+
+    def is_held(self, trial: str) -> bool:
+        """Return True while a living process (this one too) trains the trial: a file that a killed
+        search left is no claim."""
+        return in_use(self._folder / f"{checked_name(trial, 'trial')}.lock")
+
+    def release_all(self) -> None:
+        for trial in list(self._held):
+            self.release(trial)
 
 
 class StillTrained(JobError):

@@ -4,7 +4,8 @@ of `search`.
     studies/<study>/
       study.json        space (plain data), store, content hashes when it began, seconds spent, warm_start,
                         how the space changed between searches
-      asked.jsonl       one line per trial that was ever asked for: trial id and settings
+      asked.jsonl       one line per trial that was ever asked for: trial id, settings, and the choices of the
+                        space that they come from (configuration; not in lines of older versions)
       failures/<trial>.json   settings and traceback of a trial whose last training failed
       running/<trial>/  checkpoint of a trial that is being trained, or was when its search ended: saves.py
       tracking.json     why MLflow takes nothing, while it does not
@@ -177,9 +178,19 @@ class Study:
             self.folder / "study.json", {**document, "seconds": document["seconds"] + seconds}
         )
 
-    def ask(self, trial: str, settings: dict[str, Any]) -> None:
-        """Append a trial to the list of those asked for, on the disk before it starts."""
-        line = json.dumps({"trial": trial, "settings": settings}) + "\n"
+    def ask(
+        self,
+        trial: str,
+        settings: dict[str, Any],
+        configuration: dict[str, Any] | None = None,
+    ) -> None:
+        """Append a trial to the list of those asked for, on the disk before it starts.
+
+        `configuration`: the sampler's choices that the settings come from, where they are known."""
+        entry: dict[str, Any] = {"trial": trial, "settings": settings}
+        if configuration is not None:
+            entry["configuration"] = configuration
+        line = json.dumps(entry) + "\n"
         with open(self.folder / "asked.jsonl", "ab+") as ledger:
             if ledger.tell():
                 ledger.seek(-1, os.SEEK_END)

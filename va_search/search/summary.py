@@ -1,14 +1,58 @@
-"""The summary of a run of `search`."""
+"""What a search shows: its progress while it runs, and its summary at the end."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from va_search.errors import JobError, counted
-from va_search.search.outcomes import pareto
-from va_search.search.session import Session, planned_trials
+from va_search.search.scheduler import Scheduler
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of a search for a watcher; `planned` counts trials of the whole study, None where
+    only time bounds it.
+
+    `best`: the best validation CCC by target. `device`: what trials are trained on, in words; None
+    before that is known. `lacks`: what the cluster lacks to run a single trial; None while it can.
+    `undelivered`: trials that the tracking server has yet to take, once training is over; None
+    before. `remarks`: what happened so far that is worth a line of its own, such as who killed a
+    trial's process."""
+
+    planned: int | None
+    finished: int
+    running: int
+    failed: int
+    best: Mapping[str, float]
+    seconds: float
+    seconds_left: float | None
+    stopping: bool
+    device: str | None = None
+    lacks: str | None = None
+    undelivered: int | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def progress_of(scheduler: Scheduler, undelivered: int | None = None) -> Progress:
+    """Return the state of a search now."""
+    results, budget = scheduler.results, scheduler.budget
+    settled = len(results.finished) + results.failed
+    return Progress(
+        planned=budget.planned,
+        finished=len(results.finished),
+        running=len(scheduler.queue.running),
+        failed=results.failed,
+        best=dict(results.best),
+        seconds=budget.elapsed,
+        seconds_left=budget.seconds_left(settled, results.seconds, scheduler.concurrent),
+        stopping=scheduler.stopping,
+        device=scheduler.device,
+        lacks=scheduler.lacks,
+        undelivered=undelivered,
+        remarks=tuple(scheduler.remarks),
+    )
 
 
 @dataclass(frozen=True)
@@ -19,8 +63,8 @@ class Summary:
     complete nor failed in this run; both are None where only time bounds them, and `missing` for a
     retry, which comes to no others. `reason` is what lets no more begin: the budget, or the space's
     end. `best` maps a measure to (trial, value), and is empty where no trial has a validation score
-    (train_val_mix). `pareto`: for objective both, the trials that no other beats on one dimension
-    without losing on the other, {trial, valence, arousal} each; None for any other objective.
+    (train_val_mix). `pareto`: for objective both, the trials that no other beats on one target
+    without losing on another, {trial, valence, arousal} each; None for any other objective.
     `beside`: complete trials of the study that are not counted here but are by `status`, `ensemble`
     and `report`, by why. `devices`: how many of the trials trained now ran on which device."""
 
@@ -54,104 +98,99 @@ class Unfinished(JobError):
 
 
 def summary_of(
-    session: Session,
+    scheduler: Scheduler,
     found: int,
     changes: list[str],
     undelivered: list[str],
     tracking_problem: str | None,
 ) -> Summary:
-    """Return the summary of a session that is over; Unfinished unless all that was planned is
+    """Return the summary of a search that is over; Unfinished unless all that was planned is
     complete or has failed, or the budget says why not. `found`: trials complete before it began."""
-    planned, failed = planned_trials(session.space), session.reasons.total()
-    missing = None
-    if planned is not None and session.only is None:
-        missing = max(0, planned - len(session.finished) - failed)
+    results = scheduler.results
     summary = Summary(
-        study=session.study.name,
-        planned=planned,
-        complete=len(session.finished),
-        trained=len(session.trained),
+        study=scheduler.study.name,
+        planned=scheduler.budget.planned,
+        complete=len(results.finished),
+        trained=len(results.seconds),
         found=found,
-        adopted=session.adopted,
-        failed=failed,
-        missing=missing,
-        seconds=time.monotonic() - session.started,
-        recovered=session.recovered,
+        adopted=results.adopted,
+        failed=results.failed,
+        missing=_missing(scheduler),
+        seconds=scheduler.budget.elapsed,
+        recovered=scheduler.queue.recovered,
         changes=changes,
-        warm_start=[earlier.counts() for earlier in session.warm],
-        best=best_of(session),
-        pareto=front(session),
-        beside=dict(session.beside),
-        devices=dict(session.devices),
+        warm_start=[study.counts() for study in scheduler.warm],
+        best=results.best_trials(),
+        pareto=front(scheduler),
+        beside=dict(results.beside),
+        devices=dict(results.devices),
         undelivered=len(undelivered),
         tracking_problem=tracking_problem,
-        reason=None if missing == 0 else _why_no_more(session),
+        reason=_why_no_more(scheduler),
     )
-    problem = _problem(session, summary)
+    problem = unfinished(scheduler)
     if problem is not None:
         raise Unfinished(problem, summary)
     return summary
 
 
-def _problem(session: Session, summary: Summary) -> str | None:
-    """Return the reason for which a search must not be called done; None when it may."""
-    tracebacks = f"tracebacks: {session.study.folder / 'failures'}"
-    if session.hopeless is not None:
-        return f"stopped early: {session.hopeless}" + (f"\n{tracebacks}" if summary.failed else "")
-    if summary.failed and not summary.complete:
-        return f"no trial is complete, {summary.failed} failed: {' | '.join(session.reasons)}\n{tracebacks}"
-    if session.given_up:
-        reasons = " | ".join(dict.fromkeys(session.given_up.values()))
-        trials = counted(len(session.given_up), "trial")
-        whose = "its" if len(session.given_up) == 1 else "their"
+def unfinished(scheduler: Scheduler) -> str | None:
+    """Return the reason for which a search that is over must not be called done; None when it
+    may."""
+    results, given_up = scheduler.results, scheduler.queue.given_up
+    tracebacks = f"tracebacks: {scheduler.study.folder / 'failures'}"
+    if scheduler.hopeless is not None:
+        problem = f"stopped early: {scheduler.hopeless}"
+        return f"{problem}\n{tracebacks}" if results.failed else problem
+    if results.failed and not results.finished:
+        reasons = " | ".join(results.failures)
+        return f"no trial is complete, {results.failed} failed: {reasons}\n{tracebacks}"
+    if given_up:
+        reasons = " | ".join(dict.fromkeys(given_up.values()))
+        whose = "its" if len(given_up) == 1 else "their"
+        trials = counted(len(given_up), "trial")
         return f"{trials} could not be trained, through no fault of {whose} own: {reasons}"
-    if summary.missing and summary.reason is None:
+    missing = _missing(scheduler)
+    if missing and _why_no_more(scheduler) is None:
         return (
-            f"missing: {summary.missing} of {summary.planned} trials (complete: {summary.complete}, failed: "
-            f"{summary.failed}); {_why_missing(session)}"
+            f"missing: {missing} of {scheduler.budget.planned} trials (complete: "
+            f"{len(results.finished)}, failed: {results.failed}); {_why_missing(scheduler)}"
         )
     return None
 
 
-def _why_no_more(session: Session) -> str | None:
+def front(scheduler: Scheduler) -> list[dict[str, Any]] | None:
+    """Return the Pareto set where all targets are searched together; None otherwise."""
+    return scheduler.results.pareto() if scheduler.space.objective == "both" else None
+
+
+def _missing(scheduler: Scheduler) -> int | None:
+    planned, results = scheduler.budget.planned, scheduler.results
+    if planned is None or scheduler.only is not None:
+        return None
+    return max(0, planned - len(results.finished) - results.failed)
+
+
+def _why_no_more(scheduler: Scheduler) -> str | None:
     """Return what ends a search of which fewer trials are done than could be: the budget, or the
     space's end."""
-    if session.enough is not None:
-        return session.enough
-    if session.proposals.exhausted and not session.left and not session.damaged:
+    if _missing(scheduler) == 0:
+        return None
+    if scheduler.enough is not None:
+        return scheduler.enough
+    settled = not scheduler.queue.left and not scheduler.results.damaged
+    if scheduler.proposals.exhausted and settled:
         return "every configuration of the space was asked for: it has no more"
     return None
 
 
-def _why_missing(session: Session) -> str:
-    if not session.damaged:
+def _why_missing(scheduler: Scheduler) -> str:
+    study, damaged = scheduler.study, scheduler.results.damaged
+    if not damaged:
         return "the search ended before it came to them, and the same command goes on with them"
-    study = session.study
-    folders = ", ".join(
-        str(study.bank.folder(study.name, trial)) for trial in sorted(session.damaged)
-    )
+    paths = [str(study.bank.folder(study.name, trial)) for trial in sorted(damaged)]
+    records = counted(len(damaged), "damaged record")
     return (
-        f"the bank has {counted(len(session.damaged), 'damaged record')}; remove {folders}, and the same command "
-        "trains again what was there"
+        f"the bank has {records}; remove {', '.join(paths)}, and the same command trains again "
+        "what was there"
     )
-
-
-def best_of(session: Session) -> dict[str, tuple[str, float]]:
-    """Return by measure the best complete trial of the space and its value; nothing where no trial
-    has a validation score."""
-    finished = [session.records[trial] for trial in sorted(session.finished)]
-    scored = [trial for trial in finished if trial.best]
-    if not scored:
-        return {}
-    best = {}
-    for name in ("valence", "arousal", "score"):
-        trial = max(scored, key=lambda each: each.best[name].ccc)
-        best[name] = (trial.id, trial.best[name].ccc)
-    return best
-
-
-def front(session: Session) -> list[dict[str, Any]] | None:
-    """The Pareto set where both dimensions are searched together; None otherwise."""
-    if session.space.objective != "both":
-        return None
-    return pareto(session.records[trial] for trial in session.finished)

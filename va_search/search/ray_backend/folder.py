@@ -4,7 +4,7 @@ Conventions: Ray puts its sockets below a folder (`RAY_TMPDIR`, `TMPDIR` or /tmp
 The path of a socket has at most 107 bytes, of which Ray's own names take 66; a SLURM job's TMPDIR
 often leaves too few, and /tmp/ray belongs to whoever came first. So each search has a folder of its
 own in the first place that is short enough, may be written and can hold a socket. Its lock file is
-held by the process that searches. When that one is killed, a guard (ray_guard.py) ends Ray's
+held by the process that searches. When that one is killed, a guard (guard.py) ends Ray's
 processes and removes the folder; one whose lock is free was left when the guard was killed as well,
 and the next search removes it."""
 
@@ -25,8 +25,8 @@ from typing import IO
 
 from va_search.errors import JobError
 from va_search.files import remove_folder
-from va_search.search import ray_guard
-from va_search.search.ray_guard import end_processes
+from va_search.search.ray_backend import guard as guard_script
+from va_search.search.ray_backend.guard import end_processes
 
 PREFIX = "va-ray-"
 LOCK = "lock"
@@ -51,7 +51,7 @@ def private_folder() -> Iterator[Path]:
     """
     folder, lock = _make_folder()
     guard = subprocess.Popen(  # noqa: S603  (this package's own file)
-        [sys.executable, "-I", "-S", ray_guard.__file__, str(folder)],
+        [sys.executable, "-I", "-S", guard_script.__file__, str(folder)],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )

@@ -3,8 +3,8 @@
 
 Conventions: the trials of a group are of one configuration and fold and differ in their seeds. Each
 is claimed, keeps its checkpoint, fails and ends in the bank by itself; a group is nothing that is
-remembered: whatever of it a killed search left unfinished is put together anew. `config["group"]`
-holds trial id and settings of each."""
+remembered: whatever of it a killed search left unfinished is put together anew. `Task.group` has
+a task for each."""
 
 from __future__ import annotations
 
@@ -14,16 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from va_search.search.failures import Outage, outage_of
-from va_search.search.saves import SECONDS, Saves, StillTrained
-from va_search.search.trial import (
-    REPORT_SECONDS,
-    TrialActor,
-    is_complete,
-    open_fits,
-    problems_of,
-    write_trial,
-)
-from va_search.storage.homes import home_at
+from va_search.search.ray_backend.actor import REPORT_SECONDS, TrialActor, problems_of
+from va_search.search.saves import Saves, StillTrained
+from va_search.search.task import Task, is_complete, open_fits, write_trial
 
 if TYPE_CHECKING:
     from va_search.training.fit import Fit
@@ -35,22 +28,22 @@ class Unwritten(Exception):
 
 
 @dataclass
-class Member:
+class FusedTrial:
     """One trial of a group: what an actor needs to know of it, and how it ended."""
 
-    task: dict[str, Any]
+    task: Task
     saves: Saves
     fit: Fit | None = None
     ended: bool = False
     failed: str | None = None
 
     def end(self, failed: str | None = None) -> None:
-        """Trained no more: complete, or failed for a reason."""
+        """Train it no more: it is complete, or failed for a reason."""
         self.ended, self.failed, self.fit = True, failed, None
         self.saves.end(keep=False)
 
     def leave(self, failed: str, *, save: bool) -> None:
-        """Trained no more by this process, whose machine failed it; its checkpoint is kept, and
+        """Train it no more in this process, whose machine failed it; its checkpoint is kept, and
         written if `save`."""
         self.failed = failed
         if save and self.fit is not None and self.fit.history:
@@ -65,13 +58,8 @@ class FusedActor(TrialActor):
     def setup(self, config: dict[str, Any]) -> None:
         """Ray: a new actor, its first trial or group."""
         super().setup(config)
-        seconds = config.get("checkpoint_seconds", SECONDS)
-        home = home_at(config["home"])
         self._fused: Fused | None = None
-        self._members = [
-            Member({**config, **trial}, Saves(home, config["study"], trial["trial"], seconds))
-            for trial in config.get("group", ())
-        ]
+        self._members = [FusedTrial(task, task.saves()) for task in self._task.group]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Ray: the same actor, its next trial or group."""
@@ -95,22 +83,22 @@ class FusedActor(TrialActor):
         self._end_if_sick()
         failure: dict[str, Any] = {}
         try:
-            if unfit := problems_of(self._task):
+            unfit = problems_of(self._task)
+            if unfit is not None:
                 return {**self._report(), "unfit": unfit, "done": True}
             self._train()
-        except (
-            Exception
-        ) as error:  # not of one trial, such as too little memory: it ends all that are left
-            if (outage := outage_of(error)) is None:
+        except Exception as error:
+            # Not of one trial, such as too little memory: it ends all that are left.
+            outage = outage_of(error)
+            if outage is None:
                 self._end_all(traceback.format_exc())
             else:
                 self._leave_all(outage, between_epochs=isinstance(error, Unwritten))
                 failure = self._failure(outage.traceback, outage)
-        failures = {
-            member.task["trial"]: member.failed
-            for member in self._members
-            if member.failed is not None
-        }
+        failures = {}
+        for member in self._members:
+            if member.failed is not None:
+                failures[member.task.trial] = member.failed
         done = all(member.ended for member in self._members)
         return {**self._report(), "failures": failures, "done": done, **failure}
 
@@ -130,7 +118,7 @@ class FusedActor(TrialActor):
     def _open(self) -> Fused:
         from va_search.training.fused import Fused
 
-        fits = open_fits(self._task, [member.task["settings"] for member in self._members])
+        fits = open_fits(self._task)
         for member, fit in zip(self._members, fits, strict=True):
             try:
                 member.saves.begin(fit)
@@ -178,7 +166,7 @@ class FusedActor(TrialActor):
                 member.end(failed)
 
     def _leave_all(self, outage: Outage, *, between_epochs: bool) -> None:
-        """No trial of the group is trained on here. Between two epochs, which is where trials are
+        """Train no trial of the group on here. Between two epochs, which is where trials are
         written, all can be saved; in the middle of one only the checkpoints that are there tell the
         truth."""
         for member in self._members:

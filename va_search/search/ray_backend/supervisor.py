@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from va_search.errors import JobError
 from va_search.files import remove_folder
 from va_search.search.interruption import block_signals, retake_signals
-from va_search.search.ray_guard import end_processes, processes_in
+from va_search.search.ray_backend.guard import end_processes, processes_in
 
 T = TypeVar("T")
 

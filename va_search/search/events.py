@@ -1,0 +1,119 @@
+"""What happens to trials while they are trained: the backend reports it, the scheduler is told.
+
+Conventions: trials are named by their ids, and settled in the order of their events. An event that
+names several is of trials that one process trained as one model (`--fuse-seeds`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from va_search.search.failures import Outage
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Trials can be trained: on what, in words, and how many at a time."""
+
+    device: str
+    concurrent: int
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """The nodes of a cluster bear so many trials at a time. `lacks`: what they lack to run a single
+    one; None where they can."""
+
+    concurrent: int
+    lacks: str | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A training ended by itself, by early stopping or by a stop, and reported no failure."""
+
+    trial: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A training ended with an exception of its own."""
+
+    trial: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class FoundNoMemory:
+    """A training found no memory for a tensor, which may be its own fault or its neighbours'."""
+
+    trials: tuple[str, ...]
+    traceback: str
+
+
+@dataclass(frozen=True)
+class MachineFailed:
+    """The machine failed the process that trained these."""
+
+    trials: tuple[str, ...]
+    outage: Outage
+
+
+@dataclass(frozen=True)
+class Died:
+    """The process that trained these died, or its node went. `text`: Ray's messages, and in the
+    last line the cause; `for_memory`: it was killed since the memory ran out."""
+
+    trials: tuple[str, ...]
+    text: str
+    for_memory: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A node that must not train got these."""
+
+    trials: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """The owner of a node took it away, and another one goes on with its trial."""
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Nothing is trained any more: what was handed out and has not ended got lost."""
+
+
+@dataclass(frozen=True)
+class CannotGoOn:
+    """Whatever is trained next, the search would lose it."""
+
+    reason: str
+
+
+Event = (
+    Ready
+    | Capacity
+    | Done
+    | Failed
+    | FoundNoMemory
+    | MachineFailed
+    | Died
+    | Refused
+    | Recovered
+    | Idle
+    | CannotGoOn
+)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """What a trial reports after some epochs: the best value so far of each target and of the
+    score. It is no event but a question, whether to stop the trial early."""
+
+    trial: str
+    epoch: int
+    best: Mapping[str, float]

@@ -1,0 +1,146 @@
+"""The search while it trains, read from top to bottom:
+
+    ask → train → events → tell → progress → stop
+
+The scheduler decides, the backend trains, and the loop connects the two. Ray Tune turns the wheel:
+it calls `Loop` whenever it has room for a trial, whenever one ends and at every turn, on Ray's
+thread; the main thread meanwhile waits and hears signals (ray_backend/supervisor.py)."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import redirect_stdout
+
+from va_search.errors import VaSearchError
+from va_search.search.early_stopping import Rungs
+from va_search.search.events import CannotGoOn, Event, Reached
+from va_search.search.failures import outage_of
+from va_search.search.machine import Options
+from va_search.search.outcomes import measures
+from va_search.search.proposals import AskedTrial
+from va_search.search.ray_backend.backend import RayBackend, ray_backend
+from va_search.search.ray_backend.connection import ray_running
+from va_search.search.ray_backend.supervisor import RayLost
+from va_search.search.scheduler import Scheduler
+from va_search.search.summary import Progress, progress_of
+from va_search.search.task import Task
+
+Watch = Callable[[Progress], None]
+
+SAVED = (
+    "finished trials are saved, running ones keep their last checkpoint; the same command again "
+    "goes on from there"
+)
+
+
+def train(scheduler: Scheduler, options: Options, watch: Watch, ended: Callable[[], None]) -> None:
+    """Train what the scheduler hands out until there is no more, or it is to stop. `ended` is
+    called when all is trained, while Ray still shuts down."""
+    scheduler.stop.heed()  # a stop may have been asked for while the home was brought
+    first = scheduler.ask()
+    if first is None and not scheduler.waiting:
+        return  # nothing to do: Ray is not even started
+
+    def stop() -> bool:
+        scheduler.stop.heed()
+        return scheduler.stop.interrupted
+
+    study, space, store = scheduler.study, scheduler.space, scheduler.store
+    try:
+        with (
+            redirect_stdout(sys.stderr),  # Ray prints on standard output when a worker dies
+            ray_running(options, stop) as ray,
+            ray_backend(ray, options, study, space, store) as backend,
+        ):
+            scheduler.tell(backend.ready)
+            if not scheduler.stopping:
+                loop = Loop(scheduler, backend, watch, first)
+                ray.supervisor.call(loop.run)
+            if not scheduler.stopping:
+                ended()
+    except RayLost as lost:
+        scheduler.tell(CannotGoOn(f"{lost}; {SAVED}"))
+
+
+class Loop:
+    """What Tune calls (ray_backend/hooks.py: Driver)."""
+
+    def __init__(
+        self, scheduler: Scheduler, backend: RayBackend, watch: Watch, first: AskedTrial | None
+    ) -> None:
+        """`first`: a trial that was asked for before Ray was started."""
+        self._scheduler, self._backend, self._watch = scheduler, backend, watch
+        self._next = first
+        self._rungs = _rungs(scheduler)
+
+    def run(self) -> None:
+        """Train wave after wave while there are trials."""
+        while self._next is not None or self._scheduler.waiting:
+            self._backend.train(self)
+            self._next = self._scheduler.ask()
+
+    def ask(self) -> Task | None:
+        """Return the next task, alone or with others as one model; None where there is none."""
+        fused = self._backend.options.fuse_seeds
+        try:
+            trial, self._next = self._next or self._scheduler.ask(), None
+            if trial is None:
+                return None
+            partners = self._scheduler.ask_partners(trial.settings, fused - 1)
+            return self._backend.tasks.task(trial, partners)
+        except Exception as error:  # storage that does not answer, a full disk
+            self._give_up(error)
+            return None
+
+    @property
+    def waiting(self) -> bool:
+        """True while there may be a task later, where there is none now."""
+        return self._scheduler.waiting
+
+    def tell(self, event: Event) -> None:
+        """Tell the scheduler what became of a task."""
+        try:
+            self._scheduler.tell(event)
+        except Exception as error:  # likewise: the next search begins with the trial
+            self._give_up(error)
+
+    def is_behind(self, reached: Reached) -> bool:
+        """Return True to stop a trial early."""
+        if self._rungs is None:
+            return False
+        return self._rungs.behind(reached.trial, reached.epoch, reached.best)
+
+    def show(self) -> None:
+        """Show whoever watches how it goes."""
+        self._watch(progress_of(self._scheduler))
+
+    @property
+    def stopping(self) -> bool:
+        """True once everything is to end: a stop was asked for, or there is no hope."""
+        self._scheduler.stop.heed()
+        return self._scheduler.stopping
+
+    def _give_up(self, error: Exception) -> None:
+        """End the search for an exception that is no trial's."""
+        if isinstance(error, VaSearchError):
+            reason = str(error)
+        else:
+            outage = outage_of(error)
+            reason = traceback.format_exc() if outage is None else outage.reason
+        self._scheduler.tell(CannotGoOn(reason))
+
+
+def _rungs(scheduler: Scheduler) -> Rungs | None:
+    """Return the rungs of early stopping, with what finished trials reached there; None where no
+    trial is stopped early."""
+    early = scheduler.space.early_stopping
+    if early is None:
+        return None
+    objective, targets = scheduler.space.objective, scheduler.store.target_names
+    rungs = Rungs(early.grace_epochs, early.reduction_factor, measures(objective, targets))
+    study = scheduler.study
+    finished = sorted(scheduler.results.finished)
+    rungs.learn(study.bank.trial(study.name, trial) for trial in finished)
+    return rungs

@@ -1,0 +1,225 @@
+"""A Ray to train on: one of our own on this machine, or a cluster by its address."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from va_search.errors import InputError, JobError
+from va_search.search.machine import Options, cores, token_hint
+from va_search.search.ray_backend.deaths import Deaths
+from va_search.search.ray_backend.folder import private_folder
+from va_search.search.ray_backend.supervisor import Supervisor
+
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "TUNE_GLOBAL_CHECKPOINT_S": "100000",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "300",
+    "RAY_timeout_ms_task_wait_for_death_info": "10000",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+}
+"""Nothing leaves the machine, no second log of results and errors, our own Ctrl-C, no snapshots of
+what the bank has; where Ray's GCS is gone the supervisor ends the search long before Ray would
+abort this process; and the details of a process's death are waited for, on a busy machine too."""
+
+PRELOADED = "va_search.search.ray_backend.actor,va_search.training.fit,torch._dynamo"
+"""What processes of a Ray of our own import as they start: seconds, while the driver imports Tune.
+(The last one would be imported by the first optimiser.)"""
+
+NVIDIA = Path("/dev/nvidiactl")
+"""There where the machine has a GPU that torch may use."""
+
+PRIVATE = {"va-search-private": "yes"}
+"""The label of a Ray that a search started for itself: `auto` would find it, and it ends with that
+search."""
+
+LOOPBACK = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
+"""The address of a Ray of our own: another network, a VPN or a firewall does no harm to it. For
+127.0.0.1 itself Ray would take the address by which the machine is reached, but on macOS."""
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+
+START_SECONDS = 180.0
+"""How long Ray may take to start on a busy machine."""
+
+START_STOP_SECONDS = 1.0
+"""How long a request to stop waits for a Ray that starts, when nothing runs that could be saved."""
+
+
+@dataclass(frozen=True)
+class RunningRay:
+    """A Ray that runs: its resources, the supervisor through which it is called, and who explains
+    its deaths."""
+
+    resources: dict[str, float]
+    supervisor: Supervisor
+    deaths: Deaths
+
+
+@contextmanager
+def ray_running(options: Options, stop: Callable[[], bool] = lambda: False) -> Iterator[RunningRay]:
+    """A Ray that is ours alone on this machine, or a connection to a cluster; `stop` says whether
+    to end.
+
+    JobError where it can't be started or reached; RayLost from a call when it is gone.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    with nullcontext() if options.address is not None else private_folder() as folder:
+        supervisor = Supervisor(folder, stop)
+        deaths = Deaths(folder)
+        try:
+            resources = _started(options, folder, supervisor)
+            yield RunningRay(resources, supervisor, deaths)
+        finally:
+            supervisor.close(_shut_down)
+
+
+def _started(options: Options, folder: Path | None, supervisor: Supervisor) -> dict[str, float]:
+    """Start Ray, or connect to a cluster, and return its resources."""
+    try:
+        supervisor.call(
+            partial(_start, options, folder), patience=START_STOP_SECONDS, limit=START_SECONDS
+        )
+    except Exception as error:  # Ray raises bare exceptions too
+        reason = str(error).strip() or type(error).__name__
+        if options.address is not None:
+            raise InputError(
+                f"--address {options.address}: the search could not connect to the Ray cluster: {reason}{token_hint()}"
+            ) from error
+        raise JobError(f"Ray could not be started on this machine: {reason}") from error
+    if options.address is not None:
+        supervisor.call(partial(_refuse_private, options.address))
+    return supervisor.call(partial(_resources, options, supervisor))
+
+
+def _resources(options: Options, supervisor: Supervisor) -> dict[str, float]:
+    """Tell the supervisor where the Ray is that runs, and return its resources."""
+    import ray
+
+    if not (options.address or "").startswith("ray://"):  # Ray's client knows no address of the GCS
+        context = ray.get_runtime_context()
+        supervisor.began(context.gcs_address, context.get_node_id())
+    return dict(ray.cluster_resources())
+
+
+def _start(options: Options, folder: Path | None) -> None:
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Tune would log the death of a trial's process; the search says why it died.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    address: dict[str, Any] = {"address": options.address}
+    if folder is not None:
+        address = {
+            "address": "local",
+            "num_cpus": (options.concurrent or cores()) * options.threads,
+            "object_store_memory": 100 * 2**20,
+            "include_dashboard": False,
+            "labels": PRIVATE,
+            "_node_ip_address": LOOPBACK,
+            "_temp_dir": str(folder),
+        }
+        if SHARED_MEMORY.exists() and not os.access(SHARED_MEMORY, os.W_OK):
+            address["_plasma_directory"] = str(folder)
+    with _preloading(options):
+        ray.init(
+            **address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=True
+        )
+    if folder is not None:
+        _end_by_force(ray)
+        _say_nothing(ray)
+
+
+def _say_nothing(ray: Any) -> None:
+    """Let Ray print nothing on the death of its processes, which the search explains in its own
+    words.
+
+    Without effect but for those lines where Ray changes this.
+    """
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _end_by_force(ray: Any) -> None:
+    """Let `ray.shutdown` kill Ray's processes, which have the signal blocked by which it would ask
+    them to end.
+
+    It would wait a second for each. Without effect but for that time where Ray changes this.
+    """
+    node = getattr(ray._private.worker, "_global_node", None)
+    end = getattr(node, "kill_all_processes", None)
+    if node is not None and end is not None:
+        node.kill_all_processes = lambda **_: end(
+            check_alive=False, allow_graceful=False, wait=True
+        )
+
+
+@contextmanager
+def _preloading(options: Options) -> Iterator[None]:
+    """Around Ray's start, which alone sees this: its processes, one for each trial at a time,
+    import what trials need, and are kept until the first trials take them; no others are started.
+    Where there are not as many processes as trials (several cores for one, a GPU that several
+    share) they start as Ray wants it."""
+    new: dict[str, str] = {}
+    if (
+        options.address is None
+        and options.threads == 1
+        and not options.gpus_per_trial
+        and not NVIDIA.exists()
+    ):
+        new = {
+            "RAY_preload_python_modules": PRELOADED,
+            "RAY_num_workers_soft_limit": str(options.concurrent or cores()),
+            "RAY_enable_worker_prestart": "0",
+        }
+    new = {name: value for name, value in new.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
+
+
+def _refuse_private(address: str) -> None:
+    """Refuse the Ray of another search on this machine, which `auto` takes where no cluster was
+    started."""
+    import ray
+
+    if any(PRIVATE.items() <= node.get("Labels", {}).items() for node in ray.nodes()):
+        raise InputError(
+            f"--address {address}: found the Ray that another search on this machine started for "
+            "itself, which ends with it; give host:port of a cluster, or leave --address out"
+        )
+
+
+def _shut_down() -> None:
+    """End Ray while no thread collects garbage.
+
+    A reference to one of Ray's objects that another thread (tracking) drops in the middle of the
+    shutdown makes Ray end the whole process; what Tune left in reference cycles goes before, while
+    Ray still is there."""
+    import ray
+
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        gc.collect()
+        ray.shutdown()
+    finally:
+        if collecting:
+            gc.enable()

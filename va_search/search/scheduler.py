@@ -1,0 +1,489 @@
+"""One run of `search`: which trial is next, what became of each, when it is over. No Ray is known
+here, and no thread is started: `loop.py` asks and tells.
+
+A scheduler draws trials from the proposals, passes over those the bank has, adopts those another
+study of the same home completed, and leaves alone those another process is training until they are
+done. Its parts own what they count: `queue` the trials that run or wait for another turn, `results`
+those that are over, `budget` what may still be spent, `stop` the requests to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from va_search.data.store import Store
+from va_search.files import remove_folder
+from va_search.search.budget import Budget
+from va_search.search.configurations import Space
+from va_search.search.events import (
+    CannotGoOn,
+    Capacity,
+    Died,
+    Done,
+    Event,
+    Failed,
+    FoundNoMemory,
+    Idle,
+    MachineFailed,
+    Ready,
+    Recovered,
+    Refused,
+)
+from va_search.search.failures import Breaker, Outage
+from va_search.search.interruption import Deadline, StopRequest
+from va_search.search.outcomes import Credit, SamplerValues, Values, objective
+from va_search.search.proposals import AskedTrial, Proposals, partner_of
+from va_search.search.results import Results
+from va_search.search.saves import Claims
+from va_search.search.study import Study
+from va_search.search.trial_queue import TrialQueue, Wanted
+from va_search.search.warm import Warm
+from va_search.storage.homes import HomeCopy, Need
+from va_search.trial import Failure, Trial
+from va_search.trial_settings import TrialSettings, configuration_id, trial_id
+
+KILLED = "a trial's process was killed since the memory of its machine ran out"
+LOST = "Ray ended its training without a reason"
+NOT_IN_BANK = "the training ended, but the bank does not have the trial"
+
+Deliver = Callable[[Trial], None]
+"""Takes each trial's record once it is complete or has failed: tracking does."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a run of `search` stands, besides its study.
+
+    `spent`: seconds that earlier runs took. `warm`: earlier studies that the sampler learns from.
+    `credit`: what trials add to an ensemble (objective ensemble). `copy`: of a home at a URL, brings
+    what a trial's node put there. `only`: train nothing but these of the trials asked for before,
+    whatever the budget. `deadline`: when the search must be over, whatever runs then. `ends`:
+    reasons for which the search can't go on, whatever its trials do; others may add to it, such as
+    who keeps the home's lease."""
+
+    spent: float = 0.0
+    warm: Sequence[Warm] = ()
+    credit: Credit | None = None
+    copy: HomeCopy | None = None
+    only: frozenset[str] | None = None
+    deadline: Deadline | None = None
+    ends: list[str] = field(default_factory=list)
+
+
+class Scheduler:
+    """The state of one run. `ask` hands trials out, `tell` takes what became of them."""
+
+    def __init__(
+        self,
+        study: Study,
+        space: Space,
+        store: Store,
+        deliver: Deliver = lambda trial: None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        self.study, self.space, self.store = study, space, store
+        self._deliver = deliver
+        around = surroundings or Surroundings()
+        self.only, self.warm = around.only, around.warm
+        self._copy, self._ends = around.copy, around.ends
+        self.stop = StopRequest(study, around.deadline)
+        self.budget = Budget(study, space, around.spent)
+        self.results = Results()
+        self.proposals = Proposals(space, self.trial_id)
+        self.claims = Claims(study.home.root / "claims")
+        self._values = SamplerValues(space.objective, around.credit)
+        self._breaker = Breaker(_reasons(study.failures()))
+        self._asked: set[str] = set()  # by this run
+        # Told by the backend, for those who watch.
+        self.device: str | None = None
+        self.concurrent = 1
+        self.lacks: str | None = None
+        self.remarks: list[str] = []
+        requested = self._resume()
+        self.queue = TrialQueue(requested)
+
+    # --- What an earlier run left -----------------------------------------------------------------
+
+    def _resume(self) -> list[AskedTrial]:
+        """Count the complete trials that lie in the space, and let the sampler learn from them.
+
+        What was asked for and is not complete comes first, with what its configurations lack
+        (folds, seeds); it is returned where nothing else may be trained."""
+        inside, meanings = self._complete_inside()
+        worth = self._worth_of(trial.id for trial in inside)
+        earlier = [
+            AskedTrial(record.id, settings)
+            for study in self.warm
+            for settings, record in study.used
+        ]
+        self.proposals.warm_up([(*trial, worth.get(trial.id)) for trial in earlier])
+        self.proposals.learn([(*trial, worth.get(trial.id)) for trial in inside])
+        unfinished = []
+        for trial in self._begun():
+            complete = trial.id in self.results.records
+            if not complete and self.space.meaning(trial.settings) not in meanings:
+                unfinished.append(trial)
+        self.begun = len(unfinished)
+        for trial in inside:
+            self.results.finish(trial.id)
+            self._count(self.results.records[trial.id])
+        if self.only is not None:
+            return [trial for trial in unfinished if trial.id in self.only]
+        self.proposals.resume(unfinished)
+        return []
+
+    def _complete_inside(self) -> tuple[list[AskedTrial], set[str]]:
+        """Return the study's complete trials that count, and their meanings; of several that mean
+        the same the first one counts."""
+        inside = []
+        meanings: set[str] = set()
+        for record in self.study.bank.each_trial(self.study.name):
+            self.results.remember(record)
+            settings = self._own(record.id, record.settings)
+            if settings is None:
+                reason = "added with bank add" if record.is_outside else "outside this space"
+                self.results.leave_aside(reason)
+                continue
+            meaning = self.space.meaning(settings)
+            if meaning in meanings:
+                self.results.leave_aside("the same as another one")
+                continue
+            meanings.add(meaning)
+            inside.append(AskedTrial(record.id, settings))
+            self._breaker.works(record.noted_settings or {})
+        return inside, meanings
+
+    def _begun(self) -> list[AskedTrial]:
+        """Return the trials of the space that were asked for, and then the other folds and seeds of
+        their configurations; each once."""
+        begun = []
+        configurations: dict[str, TrialSettings] = {}
+        for asked in self.study.asked():
+            settings = self._own(asked.id, asked.settings)
+            if settings is not None:
+                begun.append(AskedTrial(asked.id, settings))
+                key = configuration_id(settings, but=("seed", "fold"))
+                configurations[key] = settings
+        if self.space.trials_each > 1:
+            for settings in configurations.values():
+                begun += self._siblings(settings)
+        return list({trial.id: trial for trial in begun}.values())
+
+    def _siblings(self, settings: TrialSettings) -> list[AskedTrial]:
+        """Return the trials of this one's configuration on all of the space's folds and seeds."""
+        configuration = self.space.configuration(settings)
+        if configuration is None:
+            return []
+        trials = self.space.trials(configuration)
+        return [AskedTrial(self.trial_id(sibling), sibling) for sibling in trials]
+
+    def _own(self, trial: str, settings: TrialSettings | None) -> TrialSettings | None:
+        """Return settings noted for a trial; None unless the trial is one of this space, on this
+        data, by this package's training (an outside model, or a trial of another version, is
+        none)."""
+        if settings is None or not self.space.contains(settings):
+            return None
+        return settings if self.trial_id(settings) == trial else None
+
+    # --- Which trial is next ----------------------------------------------------------------------
+
+    def ask(self, wanted: Wanted | None = None) -> AskedTrial | None:
+        """Return a trial to train now, claimed; None when there is none (`waiting` is True where
+        there will be). With `wanted`: one of those asked for already whose settings pass."""
+        while not self.stopping and self.enough is None:
+            if self.queue.is_full:
+                return None
+            trial = self._draw(wanted)
+            if trial is None and wanted is None:
+                trial = self.queue.next_alone()
+            if trial is None:
+                return None
+            if self._is_known(trial.id) or self._is_known_alike(trial):
+                continue
+            if not self.claims.take(trial.id):
+                self.queue.defer(trial)
+                return None
+            if self._is_known(trial.id):  # completed elsewhere between the look and the claim
+                self.claims.release(trial.id)
+                continue
+            self._note_asked(trial)
+            self.queue.begin(trial)
+            return trial
+        return None
+
+    def ask_partners(self, settings: TrialSettings, most: int) -> list[AskedTrial]:
+        """Return at most so many trials, claimed, that can be trained as one model with a trial of
+        these settings."""
+        partners: list[AskedTrial] = []
+        while len(partners) < most:
+            trial = self.ask(partner_of(settings))
+            if trial is None:
+                break
+            partners.append(trial)
+        return partners
+
+    def _draw(self, wanted: Wanted | None) -> AskedTrial | None:
+        # These first: of a space without an end new ones never run out.
+        trial = self.queue.next_restart(wanted)
+        if trial is None and self.only is not None:
+            trial = self.queue.next_requested(wanted)
+        elif trial is None and self._may_begin_new():
+            trial = self.proposals.next(wanted)
+        return self.queue.next_later(wanted) if trial is None else trial
+
+    def _may_begin_new(self) -> bool:
+        """Return True while fewer trials were handed out than the budget has."""
+        handed_out = len(self.results.finished) + self.results.failed + self.queue.left
+        return self.budget.trials is None or handed_out < self.budget.trials
+
+    def _note_asked(self, trial: AskedTrial) -> None:
+        if trial.id not in self._asked:
+            configuration = self.proposals.configuration(trial.id)
+            self.study.ask(trial.id, trial.settings.model_dump(mode="json"), configuration)
+            self._asked.add(trial.id)
+
+    # --- What is complete already -----------------------------------------------------------------
+
+    def _is_known(self, trial: str, *, asked: str | None = None) -> bool:
+        """Return True if a trial is complete already, here or in another study of this home; then
+        it counts and is not trained. `asked`: under which id the sampler asked for it, where that
+        is another one."""
+        bank, study = self.study.bank, self.study.name
+        if not bank.is_complete(study, trial):
+            if not self._adopt(trial):
+                return False
+        elif bank.readable_trial(study, trial) is None:  # it blocks itself, and nothing else
+            if asked is None:
+                self.results.damage(trial)
+                self.proposals.tell(trial, None)
+            return asked is None
+        self._accept(trial, asked=asked)
+        return True
+
+    def _is_known_alike(self, trial: AskedTrial) -> bool:
+        """Return True if a trial is complete under other settings that mean the same; then that one
+        counts."""
+        alternatives = self.space.alternatives(trial.settings)
+        return any(
+            self._is_known(self.trial_id(settings), asked=trial.id) for settings in alternatives
+        )
+
+    def _adopt(self, trial: str) -> bool:
+        """Take a complete trial over from another study of the home; False where none has it."""
+        study = self.source_of(trial)
+        if study is None:
+            return False
+        if self._copy is not None:
+            self._copy.bring_entry(study, trial, Need.WEIGHTS)
+        self.study.bank.adopt(self.study.name, trial, source=study, link=self._copy is None)
+        if self._copy is not None:
+            self._copy.put_entry(self.study.name, trial)
+        self.results.finish_adopted()
+        return True
+
+    def source_of(self, trial: str) -> str | None:
+        """Return a study of the home whose trial this one would train no further; None where there
+        is none: one stopped early counts only where trials are stopped early, one whose record is
+        damaged never."""
+        for study in self.study.bank.holders(trial):
+            record = self.study.bank.readable_trial(study, trial)
+            if record is not None and (self.space.early_stopping or not record.stopped):
+                return study
+        return None
+
+    def _accept(self, trial: str, *, asked: str | None = None) -> Trial:
+        """Have a complete trial of the bank count, and let everybody know."""
+        record = self.study.bank.trial(self.study.name, trial)
+        self.results.remember(record)
+        self.results.finish(trial)
+        self._count(record)
+        self._breaker.works(record.noted_settings or {})
+        self.study.forget_failure(trial)
+        # The checkpoint of a trial that another study completed.
+        remove_folder(self.study.home.running(self.study.name, trial))
+        self.proposals.tell(asked or trial, self._values.of(record))
+        if self._values.are_due:
+            self.proposals.retell(self._worth_of(sorted(self.results.finished)))
+        self._deliver(record)
+        return record
+
+    def _count(self, record: Trial) -> None:
+        value = objective(record, self.space.objective)
+        self.budget.improvement.add(record.finished_at or "", record.id, value)
+
+    def _worth_of(self, trials: Iterable[str]) -> dict[str, Values]:
+        """Return the sampler's values, as of now, of these trials and of those of earlier
+        studies."""
+        records = self.results.records
+        earlier = []
+        for study in self.warm:
+            earlier += [record for _, record in study.used if record.id not in records]
+        return self._values.of_all([*earlier, *(records[trial] for trial in trials)])
+
+    # --- What became of a trial -------------------------------------------------------------------
+
+    def tell(self, event: Event) -> None:
+        """Take an event of the backend into account."""
+        match event:
+            case Ready(device, concurrent):
+                self.device, self.concurrent = device, concurrent
+            case Capacity(concurrent, lacks):
+                self.concurrent, self.lacks = concurrent, lacks
+            case Done(trial):
+                self._end(trial, None)
+            case Failed(trial, traceback):
+                self._end(trial, traceback)
+            case FoundNoMemory(trials, traceback):
+                self._found_no_memory(trials, traceback)
+            case MachineFailed(trials, outage):
+                incomplete = self._but_complete(trials)
+                self._breaker.failed_by_machine(outage)
+                self._release(incomplete)
+                self.queue.give_back(incomplete, outage.reason)
+            case Died(trials, text, for_memory):
+                self._died(trials, text, for_memory=for_memory)
+            case Refused(trials, reason):
+                for trial in trials:
+                    self.queue.end(trial)
+                self._release(trials)
+                self._ends.append(reason)
+            case Recovered():
+                self.queue.note_recovery()
+            case Idle():
+                self._lose_running()
+            case CannotGoOn(reason):
+                self._ends.append(reason)
+
+    def _end(self, trial: str, failed: str | None) -> None:
+        """A training ended: complete when the bank says so, failed with a reason, or given up by a
+        stop."""
+        settings = self.queue.end(trial)
+        if settings is None:
+            return
+        if self._copy is not None:
+            self._copy.bring_entry(self.study.name, trial, need_of(self.space))
+        if self.study.bank.is_complete(self.study.name, trial):
+            self.results.finish_trained(self._accept(trial))
+            self._breaker.trained()
+        elif failed is not None or not self.stopping:
+            self._fail(trial, settings, failed or NOT_IN_BANK)
+        self.claims.release(trial)
+        self.budget.note_time()
+
+    def _fail(self, trial: str, settings: TrialSettings, failed: str) -> None:
+        reason = Failure(failed).reason
+        document = settings.model_dump(mode="json")
+        self.results.fail(reason)
+        self._breaker.failed(trial, reason, document)
+        self.proposals.tell(trial, None)
+        self._deliver(self.study.record_failure(trial, document, failed))
+
+    def _found_no_memory(self, trials: Sequence[str], traceback: str) -> None:
+        """Try each trial again by itself if others trained beside them; it has failed if none
+        did."""
+        incomplete = self._but_complete(trials)
+        others_ran = any(trial not in incomplete for trial in self.queue.running)
+        for trial in incomplete:
+            if others_ran:
+                self.claims.release(trial)
+                self.queue.wait_for_memory(trial)
+            else:
+                self._end(trial, traceback)
+
+    def _died(self, trials: Sequence[str], text: str, *, for_memory: bool) -> None:
+        """Have trials whose process died go on from their checkpoints, a few times; then they have
+        failed. But if it was killed since the memory ran out, that is the machine's failure, and
+        fewer trials run side by side from now on."""
+        incomplete = self._but_complete(trials)
+        self.remarks.append(f"trial {trials[0]}: {Failure(text).reason}")
+        if not for_memory:
+            for trial in incomplete:
+                if self.queue.is_spent(trial):
+                    self._end(trial, text)
+            still_running = [trial for trial in incomplete if trial in self.queue.running]
+            self._release(still_running)
+            self.queue.restart(still_running, text)
+            return
+        beside = [trial for trial in self.queue.running if trial not in trials]
+        if beside:
+            self.queue.allow(len(beside))
+        else:
+            self._breaker.failed_by_machine(Outage("memory", KILLED, text))
+        self._release(incomplete)
+        self.queue.give_back(incomplete, KILLED)
+
+    def _lose_running(self) -> None:
+        """Hand out again what runs no more and has not ended, a few times; a stop leaves it to the
+        next search."""
+        if self.stopping:
+            return
+        for trial in self._but_complete(list(self.queue.running)):
+            self.claims.release(trial)
+            self.queue.restart([trial], LOST)
+
+    def _but_complete(self, trials: Sequence[str]) -> list[str]:
+        """Return those of trials that were trained together which are not complete; the others have
+        ended well: they were written before their process failed."""
+        incomplete = []
+        for trial in trials:
+            if self._is_complete(trial):
+                self._end(trial, None)
+            else:
+                incomplete.append(trial)
+        return incomplete
+
+    def _is_complete(self, trial: str) -> bool:
+        """Return True if a trial is in the bank; with a home at a URL: there."""
+        if self._copy is not None:
+            return self._copy.has_entry(self.study.name, trial)
+        return self.study.bank.is_complete(self.study.name, trial)
+
+    def _release(self, trials: Iterable[str]) -> None:
+        for trial in trials:
+            self.claims.release(trial)
+
+    # --- When it is over --------------------------------------------------------------------------
+
+    @property
+    def enough(self) -> str | None:
+        """The reason for which the budget lets no further trial begin; None while it does."""
+        return None if self.only is not None else self.budget.exhausted
+
+    @property
+    def hopeless(self) -> str | None:
+        """The reason for which the trainings to come would be lost as well, whatever they are: the
+        machine fails one after another, or all fail for one reason (but for those that fail again
+        as they did in an earlier run, which says nothing of the others)."""
+        return self._ends[0] if self._ends else self._breaker.reason
+
+    @property
+    def stopping(self) -> bool:
+        """True once nothing more is handed out, and what runs is to end."""
+        return self.stop.interrupted or self.hopeless is not None
+
+    @property
+    def cannot_go_on(self) -> bool:
+        """True where something but the trials ended the search."""
+        return bool(self._ends)
+
+    @property
+    def waiting(self) -> bool:
+        """True while there may be a trial later: another process trains it now, its own process
+        died, or it must wait for memory."""
+        later = self.queue.is_waiting or self.queue.is_full
+        return later and not self.stopping and self.enough is None
+
+    def trial_id(self, settings: TrialSettings) -> str:
+        """Return the id of the trial with these settings on this store."""
+        return trial_id(settings, self.store.data_hash(settings.features, settings.fold))
+
+
+def need_of(space: Space) -> Need:
+    """Return the share of finished trials that a search over this space reads, of a home at a
+    URL."""
+    return Need.PREDICTIONS if space.objective == "ensemble" else Need.RECORDS
+
+
+def _reasons(failures: Iterable[Trial]) -> dict[str, str]:
+    """Return the reasons of earlier runs' failures by trial."""
+    return {trial.id: trial.failure.reason for trial in failures if trial.failure is not None}
