@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from va_search.cli.demo import _next as show_next
 from va_search.cli.main import app
 from va_search.cli.output import Output
-from va_search.files import Home, write_json
+from va_search.files import write_json
 from va_search.home import Home
 from va_search.search.saves import Claims
 from va_search.search.study import Study

@@ -15,7 +15,7 @@ from typer import BadParameter
 
 from va_search.cli.search import seconds_of
 from va_search.errors import TimeIsUp
-from va_search.files import Home
+from va_search.home import Home
 from va_search.search.interruption import StopRequest, ending_in
 from va_search.search.study import Study
 

@@ -11,7 +11,6 @@ from ray.tune.search import Searcher
 from trial_world import make_trial
 
 from va_search.data.store import Store
-from va_search.files import Home
 from va_search.home import Home
 from va_search.search.events import Done
 from va_search.search.loop import Loop

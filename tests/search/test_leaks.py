@@ -9,7 +9,6 @@ import pytest
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.errors import InputError
-from va_search.files import Home
 from va_search.home import Home
 from va_search.search.run import Callbacks, Request, run_search
 from va_search.search.space import load_space

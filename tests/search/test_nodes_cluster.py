@@ -232,7 +232,7 @@ def test_a_home_or_store_that_a_node_does_not_see_is_refused(
     from dataclasses import replace
 
     from va_search.data.store import Store
-    from va_search.files import Home
+    from va_search.home import Home
     from va_search.search.ray_backend.nodes import expected, problems_here
 
     with expected(Home(tmp_path / "home"), Store.open(store)) as wanted:

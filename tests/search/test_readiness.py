@@ -17,10 +17,10 @@ from va_search.cli.main import app
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError, Interrupted
-from va_search.files import Home, read_json
+from va_search.files import read_json
 from va_search.home import Home
 from va_search.search import machine as resources
-from va_search.search import resources, sizes
+from va_search.search import sizes
 from va_search.search.machine import Options, gpu_problem, gpus_each, gpus_seen, torch_problem
 from va_search.search.readiness import Readiness, check_ready
 from va_search.search.run import Callbacks, Request, run_search

@@ -33,7 +33,7 @@ from va_search.search.space import load_space
 from va_search.search.study import Study
 from va_search.search.summary import Unfinished, progress_of, summary_of
 from va_search.search.trial_queue import LOSSES
-from va_search.storage.homes import HomeCopy, Need
+from va_search.storage.homes import Need, RemoteHome
 from va_search.storage.remote import Remote
 from va_search.trial import Failure
 from va_search.trial_settings import TrialSettings
@@ -62,7 +62,7 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         folds: str = "[official]",
         objective: str = "score",
         credit: Credit | None = None,
-        copy: HomeCopy | None = None,
+        copy: RemoteHome | None = None,
     ) -> Scheduler:
         file = tmp_path / "space.yaml"
         file.write_text(
@@ -74,7 +74,7 @@ def make(tmp_path: Path, tiny_store: Store) -> Make:
         named = Study(Home(tmp_path / "home"), study)
         named.begin(tiny_store, space.document)
         return Scheduler(
-            named, space, tiny_store, surroundings=Surroundings(credit=credit, copy=copy)
+            named, space, tiny_store, surroundings=Surroundings(credit=credit, shared=copy)
         )
 
     return session
@@ -185,7 +185,7 @@ def test_a_trial_adopted_at_a_url_is_put_there_once(make: Make, tmp_path: Path) 
     first = make("one")
     trial = take(first)
     finish(first, trial)
-    copy = HomeCopy(first.study.home, Remote(f"file://{tmp_path}/far"))
+    copy = RemoteHome(first.study.home, Remote(f"file://{tmp_path}/far"))
     second = make("two", copy=copy)
     copy.merge(Need.WEIGHTS)
     time.sleep(1.1)  # times at a URL are whole seconds

@@ -59,7 +59,7 @@ def test_it_is_honoured(
     def start(*_: Any) -> None:
         raise AssertionError("a search that was stopped started Ray")
 
-    monkeypatch.setattr(HomeCopy, "merge", stopped)
+    monkeypatch.setattr(RemoteHome, "merge", stopped)
     monkeypatch.setattr("va_search.search.loop.ray_running", start)
     with pytest.raises(Interrupted, match="stopped by `va-search stop s`: 0 trials are complete"):
         run.run_search(

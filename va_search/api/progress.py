@@ -18,7 +18,7 @@ from va_search.table import number
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from va_search.files import Home
+    from va_search.home import Home
     from va_search.search.summary import Progress, Summary
 
 LINE_SECONDS = 15.0

@@ -27,7 +27,6 @@ from va_search.home import Home
 from va_search.locks import only_one
 from va_search.models.sources import references
 from va_search.search.configurations import Space
-from va_search.search.fusing import check_fusing
 from va_search.search.machine import (
     Options,
     check_fusing,
@@ -35,7 +34,6 @@ from va_search.search.machine import (
     gpu_problem,
     gpus_seen,
 )
-from va_search.search.resources import gpu_problem, gpus_seen
 from va_search.search.sizes import Findings, fit_disk, fit_memory, nearest
 from va_search.targets import AFFECT
 from va_search.tracking.shown import shown

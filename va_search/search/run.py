@@ -10,10 +10,8 @@ from typing import Any, Literal
 
 from va_search import __version__
 from va_search.data.store import Store
-from va_search.errors import InputError
 from va_search.files import checked_name
 from va_search.home import Home
-from va_search.files import Home, checked_name
 from va_search.search.budget import planned_trials
 from va_search.search.configurations import Space
 from va_search.search.interruption import ending_in, seconds_since_signal
@@ -33,8 +31,7 @@ from va_search.search.summary import (
 from va_search.search.warm import warm_start_of
 from va_search.storage.keeper import kept
 from va_search.tracking.delivery import Delivery, Pictures
-from va_search.tracking.door import ParentRun, tracking_place
-from va_search.tracking.door import Place, tracking_place
+from va_search.tracking.door import ParentRun, Place, tracking_place
 from va_search.trial import Trial
 from va_search.trial_settings import TrialSettings
 
@@ -101,7 +98,7 @@ def run_search(
     with (
         ending_in(request.stop_after) as deadline,
         study.searching(),
-        kept(home, study.name, lost=ends.append, need=need_of(space)) as copy,
+        kept(home, study.name, lost=ends.append, need=need_of(space)) as everywhere,
     ):
         warm = warm_start_of(study, request.warm_start, space, store)
         changes = _begin(study, space, store, request.warm_start)
@@ -111,7 +108,7 @@ def run_search(
             spent=study.document()["seconds"],
             warm=warm,
             credit=callbacks.credit,
-            copy=copy,
+            shared=everywhere,
             only=None if request.only is None else _open_trials(study, request.only),
             deadline=deadline,
             ends=ends,
@@ -201,10 +198,10 @@ def _open_trials(study: Study, only: Literal["failed", "begun"]) -> frozenset[st
     return failed if only == "failed" else failed | {trial.id for trial in study.asked()}
 
 
-def _parent(space: Space, store: Store) -> dict[str, Any]:
+def _parent(space: Space, store: Store) -> ParentRun:
     """Return what the study's run in MLflow says of the search."""
-    return {
-        "params": {
+    return ParentRun(
+        params={
             "store": store.name,
             "sampler": space.sampler,
             "objective": space.objective,

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from va_search.errors import JobError, VaSearchError
-from va_search.files import Home, checked_name
+from va_search.files import checked_name
 from va_search.home import Home
 from va_search.locks import Lock, in_use
-from va_search.search.claims import Claims
 from va_search.storage.homes import shared
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from va_search.search.saves import Claims
 from va_search.search.study import Study
 from va_search.search.trial_queue import TrialQueue, Wanted
 from va_search.search.warm import Warm
-from va_search.storage.homes import HomeCopy, Need
+from va_search.storage.homes import Need, SharedHome, shared
 from va_search.trial import Failure, Trial
 from va_search.trial_settings import TrialSettings, configuration_id, trial_id
 
@@ -55,16 +55,16 @@ class Surroundings:
     """Where a run of `search` stands, besides its study.
 
     `spent`: seconds that earlier runs took. `warm`: earlier studies that the sampler learns from.
-    `credit`: what trials add to an ensemble (objective ensemble). `copy`: of a home at a URL, brings
-    what a trial's node put there. `only`: train nothing but these of the trials asked for before,
-    whatever the budget. `deadline`: when the search must be over, whatever runs then. `ends`:
-    reasons for which the search can't go on, whatever its trials do; others may add to it, such as
-    who keeps the home's lease."""
+    `credit`: what trials add to an ensemble (objective ensemble). `shared`: the home as all machines
+    see it, which brings what a trial's node put there; None: the study's own. `only`: train nothing
+    but these of the trials asked for before, whatever the budget. `deadline`: when the search must
+    be over, whatever runs then. `ends`: reasons for which the search can't go on, whatever its
+    trials do; others may add to it, such as who keeps the home's lease."""
 
     spent: float = 0.0
     warm: Sequence[Warm] = ()
     credit: Credit | None = None
-    copy: HomeCopy | None = None
+    shared: SharedHome | None = None
     only: frozenset[str] | None = None
     deadline: Deadline | None = None
     ends: list[str] = field(default_factory=list)
@@ -85,7 +85,7 @@ class Scheduler:
         self._deliver = deliver
         around = surroundings or Surroundings()
         self.only, self.warm = around.only, around.warm
-        self._copy, self._ends = around.copy, around.ends
+        self._shared, self._ends = around.shared or shared(study.home), around.ends
         self.stop = StopRequest(study, around.deadline)
         self.budget = Budget(study, space, around.spent)
         self.results = Results()
@@ -273,11 +273,9 @@ class Scheduler:
         study = self.source_of(trial)
         if study is None:
             return False
-        if self._copy is not None:
-            self._copy.bring_entry(study, trial, Need.WEIGHTS)
-        self.study.bank.adopt(self.study.name, trial, source=study, link=self._copy is None)
-        if self._copy is not None:
-            self._copy.put_entry(self.study.name, trial)
+        self._shared.bring_entry(study, trial, Need.WEIGHTS)
+        self.study.bank.adopt(self.study.name, trial, source=study, link=self._shared.may_link)
+        self._shared.put_entry(self.study.name, trial)
         self.results.finish_adopted()
         return True
 
@@ -360,8 +358,7 @@ class Scheduler:
         settings = self.queue.end(trial)
         if settings is None:
             return
-        if self._copy is not None:
-            self._copy.bring_entry(self.study.name, trial, need_of(self.space))
+        self._shared.bring_entry(self.study.name, trial, need_of(self.space))
         if self.study.bank.is_complete(self.study.name, trial):
             self.results.finish_trained(self._accept(trial))
             self._breaker.trained()
@@ -434,9 +431,7 @@ class Scheduler:
 
     def _is_complete(self, trial: str) -> bool:
         """Return True if a trial is in the bank; with a home at a URL: there."""
-        if self._copy is not None:
-            return self._copy.has_entry(self.study.name, trial)
-        return self.study.bank.is_complete(self.study.name, trial)
+        return self._shared.has_entry(self.study.name, trial)
 
     def _release(self, trials: Iterable[str]) -> None:
         for trial in trials:

@@ -17,10 +17,9 @@ from va_search.data.store import Store, positions
 from va_search.errors import counted
 from va_search.home import Home
 from va_search.models.menu import ENCODERS
+from va_search.search.budget import planned_trials
 from va_search.search.configurations import Configuration, Space
-from va_search.search.machine import Options
-from va_search.search.resources import cores, gpus_seen, memory_available, memory_limit
-from va_search.search.session import planned_trials
+from va_search.search.machine import Options, cores, gpus_seen, memory_available, memory_limit
 from va_search.trial_settings import TrialSettings
 
 MIB = 2**20

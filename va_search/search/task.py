@@ -15,7 +15,8 @@ import pyarrow as pa
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.files import Home, remove_folder
+from va_search.files import remove_folder
+from va_search.home import Home
 from va_search.models.sources import Source, trust
 from va_search.predictions.bank import Bank
 from va_search.search.early_stopping import is_rung
@@ -25,7 +26,7 @@ from va_search.search.proposals import AskedTrial
 from va_search.search.ray_backend.nodes import Expected
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import Study, now
-from va_search.storage.homes import copy_of, home_at
+from va_search.storage.homes import home_at, shared
 from va_search.targets import AFFECT
 from va_search.training.own_models import own_sources
 from va_search.trial import SCORE, Best, Trial
@@ -204,13 +205,12 @@ def is_complete(task: Task) -> bool:
     """Return True if the bank has the trial already; one that is complete on this machine alone is
     put at the home's URL."""
     home = task.opened_home()
-    is_here, copy = Bank(home.bank).is_complete(task.study, task.trial), copy_of(home)
-    if copy is None:
-        return is_here
-    if copy.has_entry(task.study, task.trial):
+    everywhere = shared(home)
+    if everywhere.has_entry(task.study, task.trial):
         return True
+    is_here = Bank(home.bank).is_complete(task.study, task.trial)
     if is_here:
-        copy.put_entry(task.study, task.trial)
+        everywhere.put_entry(task.study, task.trial)
     return is_here
 
 
@@ -224,9 +224,7 @@ def write_trial(fit: Fit, task: Task, *, stopped: bool, seconds: float) -> None:
     predictions = fit.predictions()
     fit.save_weights(folder)
     bank.write(trained_trial(fit, task, stopped=stopped, seconds=seconds), predictions)
-    copy = copy_of(home)
-    if copy is not None:
-        copy.put_entry(task.study, task.trial)
+    shared(home).put_entry(task.study, task.trial)
 
 
 def trained_trial(fit: Fit, task: Task, *, stopped: bool, seconds: float) -> Trial:
