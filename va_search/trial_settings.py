@@ -6,9 +6,9 @@ have an effect beside each, is said in models/menu.py.
 
 Conventions: lengths are in frames at the store's frame rate unless said otherwise; learning rates
 are per optimiser step. Options that only one entry of a menu has are called by both, such as
-`encoder.kernel`, and are among the settings only where that entry is chosen. So are weights of
-targets other than valence and arousal, such as `loss_weights.engagement`, where they are not 1;
-`loss_weights: {engagement: 2}` is read, too."""
+`encoder.kernel`, and are among the settings only where that entry is chosen. Weights of targets
+other than valence and arousal are called `loss_weights.engagement`, and are among the settings only
+where they are given; `loss_weights: {engagement: 2}` is read, too."""
 
 from __future__ import annotations
 
@@ -258,7 +258,9 @@ def unused(settings: Mapping[str, Any]) -> list[str]:
             setting, _, option = name.partition(".")
             if setting == menu.setting and not entry.takes(option):
                 names.append(name)
-    names += _unused_weights(settings)
+    loss = _chosen(LOSSES, settings)
+    if loss is not None and {WEIGHTS, "loss_valence", "loss_arousal"}.isdisjoint(loss.settings):
+        names += [name for name in settings if name.startswith(f"{WEIGHTS}.")]
     encoder = _chosen(ENCODERS, settings)
     stride = settings.get("stride")
     length = settings.get("segment_length", 150)
@@ -289,19 +291,6 @@ def _flat_weights(settings: Mapping[str, Any]) -> dict[str, Any]:
         except ValidationError as error:
             raise ValueError(_reason(name, error)) from None
     return flat
-
-
-def _unused_weights(settings: Mapping[str, Any]) -> list[str]:
-    """Names of the weights of targets that are as if they were not given."""
-    names = [name for name in settings if name.partition(".")[0] == WEIGHTS]
-    loss = _chosen(LOSSES, settings)
-    weighs = {WEIGHTS, "loss_valence", "loss_arousal"}
-    if loss is not None and weighs.isdisjoint(loss.settings):
-        return names
-    # Without valence and arousal a weight of 1 says that something is left to learn.
-    if settings.get("loss_valence") == 0 and settings.get("loss_arousal") == 0:
-        return []
-    return [name for name in names if settings[name] == 1]
 
 
 def setting_field(name: Any) -> FieldInfo | None:
@@ -386,4 +375,7 @@ def document(settings: TrialSettings) -> dict[str, Any]:
         del written["averaged_epochs"]
     if written["loss"] == "ccc":
         del written["loss"]
+    for target, weight in settings.loss_weights.items():
+        if weight == 1:
+            del written[f"{WEIGHTS}.{target}"]
     return written

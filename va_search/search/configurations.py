@@ -27,6 +27,7 @@ from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.sameness import NAMES, Sameness
 from va_search.search.space_header import Budget, EarlyStopping, SpaceHeader, differences
+from va_search.targets import AFFECT
 from va_search.trial import FoldKind, known_settings
 from va_search.trial_settings import WEIGHTS, TrialSettings, unused
 
@@ -261,7 +262,12 @@ class Space:
 
     def meaning(self, settings: TrialSettings) -> str:
         """A text that is equal for trials that would compute the same, seed and fold included."""
-        return _digest(self.sameness.meaning(settings).model_dump_json())
+        weights = {}
+        for target in self.targets:
+            if target not in AFFECT:
+                weights[f"{WEIGHTS}.{target}"] = settings.loss_weight(target)
+        text = self.sameness.meaning(settings).model_dump_json(exclude=set(weights)) + str(weights)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
         """Other settings of this space under which the same would be trained; a few of very
@@ -406,7 +412,3 @@ class Space:
             return "".join(self._meant(self._settings(configuration, fold)) for fold in folds)
         except InputError:
             return None
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
