@@ -26,7 +26,7 @@ from va_search.errors import InputError
 from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.sameness import NAMES, Sameness
-from va_search.search.space_header import Budget, EarlyStopping, SpaceHeader, differences
+from va_search.search.space_header import Budget, EarlyStopping, differences
 from va_search.targets import AFFECT
 from va_search.trial import FoldKind, known_settings
 from va_search.trial_settings import WEIGHTS, TrialSettings, unused
@@ -55,28 +55,24 @@ Configuration = dict[str, Any]
 class Space:
     """A search space that was read and checked; make one with `load_space`.
 
+    `document` is the file's; the fields after it are those of its header, in which `folds` are as
+    trained: `all` stands for the store's folds, "official" for the number of the official split.
     `settings` come in an order in which every condition looks back; `sameness` is what of the
     store decides which mean the same; `targets` are the names of the store's targets.
     """
 
     name: str
     document: dict[str, Any]
-    header: SpaceHeader
+    sampler: str
+    sampler_seed: int
+    objective: str
+    budget: Budget
+    seeds: list[int]
+    folds: list[int | str]
+    early_stopping: EarlyStopping | None
     settings: dict[str, Setting]
     sameness: Sameness
     targets: tuple[str, ...]
-
-    @property
-    def sampler(self) -> str:
-        return self.header.sampler
-
-    @property
-    def sampler_seed(self) -> int:
-        return self.header.sampler_seed
-
-    @property
-    def objective(self) -> str:
-        return self.header.objective
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -84,16 +80,6 @@ class Space:
         if self.objective == "both":
             return self.targets
         return ("score",) if self.objective == "ensemble" else (self.objective,)
-
-    @property
-    def seeds(self) -> list[int]:
-        return self.header.seeds
-
-    @property
-    def folds(self) -> list[int | str]:
-        """As trained: `all` stands for the store's folds, and "official" for the number of the
-        official split."""
-        return self.header.folds
 
     @property
     def trials_each(self) -> int:
@@ -106,14 +92,6 @@ class Space:
         seeds missing."""
         trials = self.budget.trials
         return None if trials is None else -(-trials // self.trials_each) * self.trials_each
-
-    @property
-    def budget(self) -> Budget:
-        return self.header.budget
-
-    @property
-    def early_stopping(self) -> EarlyStopping | None:
-        return self.header.early_stopping
 
     def size(self) -> int | None:
         """Number of different, valid configurations; None when a range of numbers makes them

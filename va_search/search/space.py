@@ -71,9 +71,13 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     assert header is not None
 
     # From here on every declaration is right by itself; do they make sense together?
-    settings = _in_order(settings, file)
-    sameness = sameness_of(store, header.folds)
-    space = Space(name, document, header, settings, sameness, store.target_names)
+    space = Space(
+        name,
+        document,
+        **{**dict(header), "settings": _in_order(settings, file)},
+        sameness=sameness_of(store, header.folds),
+        targets=store.target_names,
+    )
     _check_reachable(space, file)
     _check_early_stopping(space, file)
     file.stop()
