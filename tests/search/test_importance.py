@@ -45,3 +45,14 @@ def test_nothing_varies_or_too_few() -> None:
     assert importances(same) is None
     with pytest.raises(ValueError, match="at least"):
         importances(same[:-1])
+
+
+def test_weights_of_targets_vary_beside_trials_without() -> None:
+    weighed = []
+    for index, (settings, value) in enumerate(trials()):
+        document = settings.model_dump()
+        weights = {"loss_weights": {"liking": 2.0}} if index % 2 else {}
+        weighed.append((TrialSettings(**document, **weights), value + 0.01 * (index % 2)))
+    importance = importances(weighed, forests=False)
+    assert importance is not None
+    assert "loss_weights.liking" in importance.evaluators["PED-ANOVA"]

@@ -24,7 +24,7 @@ from va_search.search.sizes import disk_of_trial, number_of_weights
 from va_search.search.space import load_space, read_space
 from va_search.targets import Target
 from va_search.trial import Best, Trial
-from va_search.trial_settings import TrialSettings
+from va_search.trial_settings import TrialSettings, trial_id
 
 SPACE = "sampler: {sampler}\nbudget: {{trials: 4}}\n{header}settings:\n  features: [face]\n  width: 8\n{settings}"
 Load = Callable[..., Space]
@@ -104,6 +104,17 @@ def test_weights_are_fixed_or_searched_as_any_setting(load: Load, three: Store) 
     assert rate == pytest.approx(configuration["loss_weights.stress"], rel=1e-3)
     told = space.changes({**space.document, "settings": {"features": ["face"], "width": 8}})
     assert told == ["settings.loss_weights is new: {stress: {choice: [0.5, 1, 2]}}"]
+
+
+def test_weights_of_1_and_those_not_given_mean_the_same(load: Load, tmp_path: Path) -> None:
+    targets = (*THREE, Target("liking", 0.0, 9.0))
+    space = load(make_target_store(tmp_path / "four", targets))
+    given = [{"stress": 2}, {"liking": 1, "stress": 2}, {"stress": 2, "liking": 1}]
+    several = [TrialSettings(features=("face",), loss_weights=weights) for weights in given]
+    assert len({space.meaning(settings) for settings in several}) == 1
+    assert len({trial_id(settings, "data") for settings in several}) == 1
+    less = TrialSettings(features=("face",), loss_weights={"stress": 2, "liking": 0.5})
+    assert space.meaning(less) != space.meaning(several[0])
 
 
 def test_wrong_values_and_conditions_of_weights_have_their_line(load: Load, three: Store) -> None:

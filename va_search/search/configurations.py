@@ -26,7 +26,8 @@ from va_search.errors import InputError
 from va_search.search.declarations import Setting
 from va_search.search.domains import Parameters, same
 from va_search.search.sameness import NAMES, Sameness
-from va_search.search.space_header import Budget, EarlyStopping, SpaceHeader, differences
+from va_search.search.space_header import Budget, EarlyStopping, differences
+from va_search.targets import AFFECT
 from va_search.trial import FoldKind, known_settings
 from va_search.trial_settings import WEIGHTS, TrialSettings, unused
 
@@ -54,28 +55,24 @@ Configuration = dict[str, Any]
 class Space:
     """A search space that was read and checked; make one with `load_space`.
 
+    `document` is the file's; the fields after it are those of its header, in which `folds` are as
+    trained: `all` stands for the store's folds, "official" for the number of the official split.
     `settings` come in an order in which every condition looks back; `sameness` is what of the
     store decides which mean the same; `targets` are the names of the store's targets.
     """
 
     name: str
     document: dict[str, Any]
-    header: SpaceHeader
+    sampler: str
+    sampler_seed: int
+    objective: str
+    budget: Budget
+    seeds: list[int]
+    folds: list[int | str]
+    early_stopping: EarlyStopping | None
     settings: dict[str, Setting]
     sameness: Sameness
     targets: tuple[str, ...]
-
-    @property
-    def sampler(self) -> str:
-        return self.header.sampler
-
-    @property
-    def sampler_seed(self) -> int:
-        return self.header.sampler_seed
-
-    @property
-    def objective(self) -> str:
-        return self.header.objective
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -83,16 +80,6 @@ class Space:
         if self.objective == "both":
             return self.targets
         return ("score",) if self.objective == "ensemble" else (self.objective,)
-
-    @property
-    def seeds(self) -> list[int]:
-        return self.header.seeds
-
-    @property
-    def folds(self) -> list[int | str]:
-        """As trained: `all` stands for the store's folds, and "official" for the number of the
-        official split."""
-        return self.header.folds
 
     @property
     def trials_each(self) -> int:
@@ -105,14 +92,6 @@ class Space:
         seeds missing."""
         trials = self.budget.trials
         return None if trials is None else -(-trials // self.trials_each) * self.trials_each
-
-    @property
-    def budget(self) -> Budget:
-        return self.header.budget
-
-    @property
-    def early_stopping(self) -> EarlyStopping | None:
-        return self.header.early_stopping
 
     def size(self) -> int | None:
         """Number of different, valid configurations; None when a range of numbers makes them
@@ -261,7 +240,12 @@ class Space:
 
     def meaning(self, settings: TrialSettings) -> str:
         """A text that is equal for trials that would compute the same, seed and fold included."""
-        return _digest(self.sameness.meaning(settings).model_dump_json())
+        weights = {}
+        for target in self.targets:
+            if target not in AFFECT:
+                weights[f"{WEIGHTS}.{target}"] = settings.loss_weight(target)
+        text = self.sameness.meaning(settings).model_dump_json(exclude=set(weights)) + str(weights)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def alternatives(self, settings: TrialSettings) -> list[TrialSettings]:
         """Other settings of this space under which the same would be trained; a few of very
@@ -406,7 +390,3 @@ class Space:
             return "".join(self._meant(self._settings(configuration, fold)) for fold in folds)
         except InputError:
             return None
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

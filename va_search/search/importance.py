@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from va_search.trial_settings import TrialSettings, unused
+from va_search.trial_settings import WEIGHTS, TrialSettings, unused
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -83,8 +83,11 @@ def _columns(several: Sequence[TrialSettings]) -> dict[str, list[Any]]:
     """By setting its value in each trial, of those with different values among the trials in which
     they have an effect; `features: <set>` true or false for each set that only some read."""
     documents = [settings.model_dump(mode="json") for settings in several]
+    weighed = set().union(*(settings.loss_weights for settings in several))
     with_effect: dict[str, set[str]] = {}
     for document in documents:
+        for target in weighed:
+            document.setdefault(f"{WEIGHTS}.{target}", 1.0)
         for name in document.keys() - {*unused(document), *ASIDE}:
             with_effect.setdefault(name, set()).add(json.dumps(document[name]))
     columns: dict[str, list[Any]] = {}

@@ -4,7 +4,6 @@ validated whole. Declarations: see space_header.py, declarations.py and features
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,9 @@ __all__ = ["Configuration", "Space", "load_space", "read_space"]
 
 TRIED = 20_000
 """So many combinations are tried before a space is said to have no valid one."""
+
+DRAWN = 2_000
+"""So many are drawn at random before."""
 
 
 def load_space(path: Path, store: Store) -> Space:
@@ -69,9 +71,13 @@ def _read(file: YamlFile, store: Store, name: str, *, kept: bool = False) -> Spa
     assert header is not None
 
     # From here on every declaration is right by itself; do they make sense together?
-    settings = _in_order(settings, file)
-    sameness = sameness_of(store, header.folds)
-    space = Space(name, document, header, settings, sameness, store.target_names)
+    space = Space(
+        name,
+        document,
+        **{**dict(header), "settings": _in_order(settings, file)},
+        sameness=sameness_of(store, header.folds),
+        targets=store.target_names,
+    )
     _check_reachable(space, file)
     _check_early_stopping(space, file)
     file.stop()
@@ -199,14 +205,8 @@ def _check_reachable(space: Space, file: YamlFile) -> None:
 
 def _deciding(space: Space, name: str) -> set[str]:
     """The settings that decide whether `name` is in play, and those that decide of these."""
-    deciding: set[str] = set()
-    waiting = list(space.settings[name].when)
-    while waiting:
-        condition = waiting.pop()
-        if condition not in deciding:
-            deciding.add(condition)
-            waiting += space.settings[condition].when
-    return deciding
+    conditions = space.settings[name].when
+    return set(conditions).union(*(_deciding(space, condition) for condition in conditions))
 
 
 def _check_early_stopping(space: Space, file: YamlFile) -> None:
@@ -217,10 +217,8 @@ def _check_early_stopping(space: Space, file: YamlFile) -> None:
         return
     setting = space.settings.get("epochs")
     default = TrialSettings.model_fields["epochs"].default
-    epochs, at_most = default, ""
-    if setting is not None:
-        epochs = max(setting.domain.values())
-        at_most = " at most" if setting.domain.count() != 1 else ""
+    epochs = default if setting is None else max(setting.domain.values())
+    at_most = " at most" if setting is not None and setting.domain.count() != 1 else ""
     if early.grace_epochs < epochs:
         return
     location: Place = ("early_stopping",)
@@ -228,27 +226,24 @@ def _check_early_stopping(space: Space, file: YamlFile) -> None:
         location = ("early_stopping", "grace_epochs")
     file.problem(
         location,
-        f"`grace_epochs < epochs` must hold, or no trial is ever stopped, but got (grace_epochs={early.grace_epochs}, "
-        f"epochs={epochs}{at_most}); lower it, or leave `early_stopping` out",
+        "`grace_epochs < epochs` must hold, or no trial is ever stopped, but got "
+        f"(grace_epochs={early.grace_epochs}, epochs={epochs}{at_most}); lower it, or leave "
+        "`early_stopping` out",
     )
 
 
 def _check_valid(space: Space, file: YamlFile) -> None:
     """At least one configuration must be valid; a large space is judged by many drawn at random."""
     # A few at random find a valid one at once in nearly every space; then all in order.
-    reason = ""
+    generator = random.Random(0)  # noqa: S311 (no secret)
+    drawn = (space.drawn(generator) for _ in range(DRAWN))
     every = islice(space.combinations(list(space.settings)), TRIED)
-    for chosen in chain(_drawn(space, 50), every, _drawn(space, 2000)):
+    reason = ""
+    for configuration in chain(drawn, every):
         try:
-            space.trials(chosen)
+            space.trials(configuration)
         except InputError as error:
             reason = str(error)
         else:
             return
     file.problem(("settings",), f"no configuration is valid; of the last one tried: {reason}")
-
-
-def _drawn(space: Space, number: int) -> Iterator[Configuration]:
-    generator = random.Random(0)  # noqa: S311 (no secret)
-    for _ in range(number):
-        yield space.drawn(generator)
