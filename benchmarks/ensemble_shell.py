@@ -23,6 +23,7 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash, positions
 from va_search.files import Home
 from va_search.predictions.bank import Bank, Predictions
+from va_search.targets import affect
 from va_search.trial import Trial
 from va_search.trial_settings import TrialSettings
 
@@ -44,7 +45,7 @@ def make_store(folder: Path, recordings: int, frames: int) -> Store:
         for index in (0, 1)
     ]
     sources = [Source(name, subject, name, split, None, 25.0, ()) for name, subject, split in names]
-    draft = Draft(folder, Description("large", (-1.0, 1.0), sets, dtype="float32"), sources)
+    draft = Draft(folder, Description("large", affect(-1.0, 1.0), sets, dtype="float32"), sources)
     for index in draft.missing():
         labels = np.tanh(rng.normal(size=(frames, 2)).cumsum(axis=0) / 40)
         one = np.ones((frames, 1), np.float32)

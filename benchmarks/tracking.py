@@ -49,7 +49,15 @@ def complete(number: int, epochs: int) -> Trial:
     settings = TrialSettings(features=("face", "voice"), encoder="gru", seed=number)
     score = number % 97 / 100
     history = [
-        Epoch(epoch, 1 - score, score, score, score, 1e-3, seconds=2.0, frames_per_second=1e4)
+        Epoch(
+            epoch,
+            1 - score,
+            {"valence": score, "arousal": score},
+            score,
+            1e-3,
+            seconds=2.0,
+            frames_per_second=1e4,
+        )
         for epoch in range(1, epochs + 1)
     ]
     return Trial(

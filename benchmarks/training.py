@@ -24,6 +24,7 @@ from rich.table import Table
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
+from va_search.targets import affect
 from va_search.training.fit import Fit
 from va_search.trial import Epoch
 from va_search.trial_settings import TrialSettings
@@ -44,7 +45,7 @@ def random_store(folder: Path, lengths: list[int], columns: int, dtype: str) -> 
     sources = [
         Source(f"r{i}", f"s{i}", f"r{i}", split, None, 30.0, ()) for i, split in enumerate(splits)
     ]
-    draft = Draft(folder, Description("random", (-1.0, 1.0), sets, dtype=dtype), sources)
+    draft = Draft(folder, Description("random", affect(-1.0, 1.0), sets, dtype=dtype), sources)
     for index, frames in enumerate(lengths):
         face, voice = (rng.standard_normal((frames, half), dtype=np.float32) for _ in range(2))
         draft.add(index, Part({"face": face, "voice": voice}, rng.uniform(-1, 1, (frames, 2))))

@@ -16,6 +16,7 @@ from va_search.data.store import Recording, Store, frames_hash, positions
 from va_search.files import Home
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank, Predictions
+from va_search.targets import affect
 from va_search.trial_settings import TrialSettings
 
 # name, subject, video, split, fold, frames
@@ -52,7 +53,7 @@ def make_store(
         for name, subject, video, split, fold, _ in ROWS
     ]
     description = Description(
-        "world", label_range, {"face": ("visual", ("a",))}, "float32", time_column
+        "world", affect(*label_range), {"face": ("visual", ("a",))}, "float32", time_column
     )
     draft = Draft(folder, description, sources)
     for index in draft.missing():

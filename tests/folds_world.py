@@ -19,6 +19,7 @@ from va_search.data.store import MIX, Recording, Store, frames_hash, positions
 from va_search.files import Home
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank, Predictions
+from va_search.targets import affect
 from va_search.trial_settings import TrialSettings, trial_id
 
 RANGE = (0.5, 9.5)
@@ -48,7 +49,7 @@ def make_store(folder: Path, *, test_labels: float | None = None, folds: bool = 
     ]
     draft = Draft(
         folder,
-        Description("folded", RANGE, {"face": ("visual", ("a",))}, "float32", "time"),
+        Description("folded", affect(*RANGE), {"face": ("visual", ("a",))}, "float32", "time"),
         sources,
     )
     for index in draft.missing():

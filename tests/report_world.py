@@ -18,6 +18,7 @@ from va_search.files import Home, write_json
 from va_search.metrics import ccc
 from va_search.predictions.bank import Bank, Predictions
 from va_search.search.study import Study
+from va_search.targets import AFFECT, affect
 from va_search.trial import Epoch
 from va_search.trial_settings import TrialSettings, trial_id
 
@@ -56,7 +57,9 @@ def make_store(folder: Path, *, feature: float = 1.0) -> Store:
         Source(name, subject, name, split, fold, 10.0, ()) for name, subject, split, fold, _ in ROWS
     ]
     sets = {name: (modality, ("a",)) for name, modality in SETS.items()}
-    draft = Draft(folder, Description(f"world {HOSTILE}", RANGE, sets, "float32", None), sources)
+    draft = Draft(
+        folder, Description(f"world {HOSTILE}", affect(*RANGE), sets, "float32", None), sources
+    )
     for index in draft.missing():
         frames = ROWS[index][-1]
         labels = None if ROWS[index][2] == "test" else labels_of(index, frames)
@@ -132,12 +135,12 @@ class World:
 def _history(pair: tuple[float, ...] | None) -> list[Epoch]:
     """Four epochs, the third the best."""
     if pair is None:
-        return [Epoch(epoch) for epoch in range(1, 5)]
+        return [Epoch(epoch, cccs=dict.fromkeys(AFFECT)) for epoch in range(1, 5)]
     epochs = []
     for epoch, share in enumerate((0.5, 0.8, 1.0, 0.9), start=1):
         valence, arousal = (share * value for value in pair)
         score = (valence + arousal) / 2
-        epochs.append(Epoch(epoch, ccc_valence=valence, ccc_arousal=arousal, score=score))
+        epochs.append(Epoch(epoch, cccs={"valence": valence, "arousal": arousal}, score=score))
     return epochs
 
 

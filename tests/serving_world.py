@@ -18,6 +18,7 @@ from va_search.files import Home, write_json
 from va_search.metrics import DIMENSIONS, ccc
 from va_search.predictions.bank import Bank
 from va_search.submission import predict
+from va_search.targets import affect
 from va_search.training.fit import Fit
 from va_search.trial import Best
 from va_search.trial_settings import TrialSettings
@@ -76,7 +77,9 @@ def write_store(
         Source(f"{prefix}{i:02d}", SUBJECTS[i], f"{prefix}{i:02d}", split, None, 25.0, ())
         for i, split in enumerate(splits)
     ]
-    draft = Draft(folder, Description("served", RANGE, sets, time_column=time_column), sources)
+    draft = Draft(
+        folder, Description("served", affect(*RANGE), sets, time_column=time_column), sources
+    )
     for index in draft.missing():
         draft.add(
             index,

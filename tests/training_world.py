@@ -9,6 +9,7 @@ import numpy as np
 
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
+from va_search.targets import affect
 
 LABEL_RANGE = (0.5, 9.5)
 SPLITS = ["train"] * 6 + ["validation"] * 3 + ["test"] * 2
@@ -36,7 +37,7 @@ def write_store(
         )
         for i, split in enumerate(SPLITS)
     ]
-    draft = Draft(folder, Description("tiny", LABEL_RANGE, sets, dtype=dtype), sources)
+    draft = Draft(folder, Description("tiny", affect(*LABEL_RANGE), sets, dtype=dtype), sources)
     for index, frames in enumerate(FRAMES):
         part = _part(index, frames, labelled=SPLITS[index] != "test")
         draft.add(index, change(index, part) if change else part)

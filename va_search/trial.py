@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from va_search.data.store import MIX, OFFICIAL, Recording, Store
+from va_search.targets import AFFECT
 from va_search.trial_settings import TrialSettings
 
 ALL = "all"
@@ -27,6 +28,9 @@ ALL = "all"
 
 OTHER_DATA = "trained on data that changed since"
 """Why a trial does not count that is not of a store's data."""
+
+CCC_OF = "ccc_"
+"""Begins the name of each target's CCC in an epoch's row."""
 
 SCORE = "score"
 """The name under which the mean of the targets' CCCs stands beside the targets."""
@@ -70,13 +74,12 @@ class Epoch:
     `loss` is the mean over the epoch's batches, `learning_rate` the one it began with, `seconds`
     include predicting. `frames_per_second` are frames through training per second of training,
     `outside_share` is the share of that time outside forward, backward and optimiser (on a GPU: as
-    seen from the CPU). CCCs and score are None on train_val_mix; a number that an older record
-    does not have is NaN."""
+    seen from the CPU). `cccs` maps each target to its CCC; they and the score are None on
+    train_val_mix; a number that an older record does not have is NaN."""
 
     epoch: int
     loss: float = nan
-    ccc_valence: float | None = None
-    ccc_arousal: float | None = None
+    cccs: Mapping[str, float | None] = field(default_factory=dict)
     score: float | None = None
     learning_rate: float = nan
     seconds: float = 0.0
@@ -86,19 +89,27 @@ class Epoch:
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Epoch:
         """Return a row of a trial.json; columns that this version does not know are left out."""
-        return cls(**{name: row[name] for name in EPOCH_COLUMNS if name in row})
+        plain = {name: row[name] for name in PLAIN_COLUMNS if name in row}
+        cccs = {}
+        for name, value in row.items():
+            if name.startswith(CCC_OF):
+                cccs[name.removeprefix(CCC_OF)] = value
+        return cls(cccs=cccs, **plain)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a trial.json has it, without what was not known."""
-        row = asdict(self)
-        return {name: value for name, value in row.items() if value is None or not isnan(value)}
+        values: dict[str, float | None] = {"epoch": self.epoch, "loss": self.loss}
+        values |= {f"{CCC_OF}{target}": value for target, value in self.cccs.items()}
+        values |= {name: getattr(self, name) for name in PLAIN_COLUMNS if name not in values}
+        return {name: value for name, value in values.items() if value is None or not isnan(value)}
 
     def ccc(self, target: str) -> float | None:
         """Return the CCC of a target, or of "score", after this epoch."""
-        return {"valence": self.ccc_valence, "arousal": self.ccc_arousal, SCORE: self.score}[target]
+        return self.score if target == SCORE else self.cccs.get(target)
 
 
-EPOCH_COLUMNS = tuple(column.name for column in fields(Epoch))
+PLAIN_COLUMNS = tuple(column.name for column in fields(Epoch) if column.name != "cccs")
+"""Columns of an epoch's row that stand in the file as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,7 @@ class Trial:
     the package knows; `settings_json` are the settings as they were noted, in either case.
     `history_json` are the rows of `history` as they were noted: thousands of trials are read where
     few histories are looked at.
+    `targets`: names of the columns of its predictions, None for valence and arousal.
     `best` maps each target and "score" to its best epoch. `averaged_epochs`: first and last epoch
     whose predictions were averaged (train_val_mix). `stopped`: by early stopping, before all
     epochs. `seconds` are from the beginning to the end, `training_seconds` those of the epochs.
@@ -174,6 +186,7 @@ class Trial:
     resumed_at: Sequence[int] | None = None
     folds_hash: str | None = None
     trials: Mapping[str, str] | None = None
+    targets: Sequence[str] | None = None
     content: str | None = None
     made_of: Mapping[str, Any] | None = None
     filled_frames: int | None = None
@@ -263,6 +276,11 @@ class Trial:
         return f"{self.study}/{self.id}"
 
     @property
+    def target_names(self) -> tuple[str, ...]:
+        """The targets that it predicts, in the order of the columns of its predictions."""
+        return AFFECT if self.targets is None else tuple(self.targets)
+
+    @property
     def is_outside(self) -> bool:
         """True for the predictions of a model from elsewhere."""
         return self.source == "outside"
@@ -315,6 +333,7 @@ class Trial:
             best=self.best,
             failure=self.failure,
             finished_at=self.finished_at,
+            targets=self.targets,
         )
 
 
@@ -334,19 +353,19 @@ FAILURE_KEYS = (
 
 KEYS = {
     "trained": (
-        "trial", "study", "source", "settings", "data_hash", "store", "store_path", "best",
+        "trial", "study", "source", "settings", "data_hash", "store", "store_path", "targets", "best",
         "averaged_epochs", "history", "epochs", "stopped", "seconds", "training_seconds",
         "frames_per_second", "device", "node", "remarks", "resumed_at", "package_version",
         "finished_at", "predictions", "trained_in",
     ),
     "outside": (
-        "trial", "study", "source", "settings", "data_hash", "store", "store_path", "best",
+        "trial", "study", "source", "settings", "data_hash", "store", "store_path", "targets", "best",
         "history", "epochs", "filled_frames", "content", "package_version", "finished_at",
         "predictions", "trained_in",
     ),
     "folds": (
         "trial", "study", "source", "settings", "store", "store_path", "folds_hash", "trials",
-        "content", "best", "history", "seconds", "package_version", "finished_at", "made_of",
+        "content", "targets", "best", "history", "seconds", "package_version", "finished_at", "made_of",
         "predictions",
     ),
 }  # fmt: skip

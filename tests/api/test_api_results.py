@@ -83,7 +83,7 @@ def test_predictions_stand_beside_the_annotations(study: va.OpenStudy, world: Wo
 
 
 def test_curves_have_a_row_an_epoch(world: World) -> None:
-    rest = (0.1, 0.1, 0.1, 0.001, 1.0, 100.0)
+    rest = ({"valence": 0.1, "arousal": 0.1}, 0.1, 0.001, 1.0, 100.0)
     history = [Epoch(n, 1.0 / n, *rest) for n in (1, 2, 3)]
     world.add("first", "c", seed=9, noise=1.0, history=history)
     curves = va.open_home(world.home.root).study("first").curves("c")

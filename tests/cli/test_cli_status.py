@@ -18,6 +18,7 @@ from va_search.data.store import Store, frames_hash
 from va_search.files import Home
 from va_search.predictions.bank import Predictions
 from va_search.search.study import Study
+from va_search.targets import affect
 from va_search.trial_settings import TrialSettings, trial_id
 
 ROWS = (("train", 1), ("train", 2), ("train", 3), ("validation", 4), ("test", None))
@@ -31,7 +32,9 @@ def store(tmp_path: Path) -> Store:
         for i, (split, fold) in enumerate(ROWS)
     ]
     draft = Draft(
-        tmp_path / "store", Description("tiny", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources
+        tmp_path / "store",
+        Description("tiny", affect(-1.0, 1.0), {"face": ("visual", ("a",))}),
+        sources,
     )
     for index in range(len(sources)):
         draft.add(index, Part({"face": np.zeros((4, 1))}))

@@ -16,6 +16,7 @@ from va_search.data.audit import AuditFinding, AuditReport, check
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.data.table import import_table
+from va_search.targets import affect
 
 FRAMES = 60
 SPLITS = ("train", "train", "validation", "test")
@@ -45,7 +46,7 @@ def store_of(
     tmp_path: Path, made: Sequence[Part], who: list[Source] | None = None, remarks: Any = ()
 ) -> Store:
     sets = {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ("v",))}
-    draft = Draft(tmp_path / "store", Description("tiny", (0.5, 9.5), sets), who or sources())
+    draft = Draft(tmp_path / "store", Description("tiny", affect(0.5, 9.5), sets), who or sources())
     draft.remarks = list(remarks)
     for index, part in enumerate(made):
         draft.add(index, part)
@@ -234,7 +235,7 @@ def test_many_bad_columns_are_summed_up(tmp_path: Path) -> None:
     values = random.normal(size=(FRAMES, 40))
     values[:, :10] = 1.0
     draft = Draft(
-        tmp_path / "wide", Description("wide", (-1, 1), {"face": ("visual", ())}), sources()
+        tmp_path / "wide", Description("wide", affect(-1, 1), {"face": ("visual", ())}), sources()
     )
     for index in range(4):
         draft.add(index, Part({"face": values + 0 * index}, None))
@@ -248,7 +249,7 @@ def test_chunks_change_nothing_and_bound_the_memory(
     frames, dim = 20_000, 64
     random = np.random.default_rng(1)
     draft = Draft(
-        tmp_path / "big", Description("big", (-1, 1), {"face": ("visual", ())}), sources()
+        tmp_path / "big", Description("big", affect(-1, 1), {"face": ("visual", ())}), sources()
     )
     for index in range(4):
         values = random.normal(size=(frames, dim)).astype(np.float32)

@@ -16,6 +16,7 @@ from va_search.data.audit import AuditFinding, check
 from va_search.data.copies import WINDOW
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
+from va_search.targets import affect
 
 FRAMES = 60
 Floats = NDArray[np.float64]
@@ -31,7 +32,7 @@ def store_of(
     sources = [
         Source(f"r{i}", f"s{i}", f"v{i}", split, None, 25.0, ()) for i, split in enumerate(splits)
     ]
-    draft = Draft(to, Description("d", (-1, 1), sets, dtype), sources)
+    draft = Draft(to, Description("d", affect(-1, 1), sets, dtype), sources)
     for index, block in enumerate(blocks):
         features = {"face": block[:, : width // 2], "voice": block[:, width // 2 :]}
         draft.add(index, Part(features, labels[index]))

@@ -25,6 +25,7 @@ from va_search.ensemble.outside import _read_recording
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS
 from va_search.submission.scoring import _values_of, read_labels
+from va_search.targets import affect
 
 FRAMES = 24
 STORES = {  # time column, its first value, its step, frames per second
@@ -44,7 +45,7 @@ def make_store(folder: Path, kind: str) -> Store:
     ]
     draft = Draft(
         folder,
-        Description("s", (-1.0, 1.0), {"face": ("visual", ("a",))}, "float32", column),
+        Description("s", affect(-1.0, 1.0), {"face": ("visual", ("a",))}, "float32", column),
         sources,
     )
     for index in draft.missing():

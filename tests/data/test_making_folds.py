@@ -19,6 +19,7 @@ from va_search.data.folds import Folding, Labels, fold_recordings, fold_rows, ma
 from va_search.data.simulate_affwild2 import affwild2_shape
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
+from va_search.targets import affect
 
 
 def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
@@ -46,7 +47,7 @@ def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
 def store_of(to: Path, sources: list[Source], test_label: float = np.nan, seed: int = 0) -> Store:
     """A store of 20 to 200 frames a recording; every test label is `test_label`."""
     random = np.random.default_rng(seed)
-    draft = Draft(to, Description("made", (-1.0, 1.0), {"face": ("visual", ("0",))}), sources)
+    draft = Draft(to, Description("made", affect(-1.0, 1.0), {"face": ("visual", ("0",))}), sources)
     for index, source in enumerate(sources):
         frames = int(random.integers(20, 200))
         labels = np.tanh(

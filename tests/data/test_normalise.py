@@ -12,6 +12,7 @@ from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.normalise import by_subject, centre_and_spread, normalisation, sample_rows
 from va_search.data.store import Store
 from va_search.models.menu import NORMALISERS
+from va_search.targets import affect
 
 PEOPLE = [("a", "ann", "train"), ("b", "ann", "train"), ("c", "bob", "train"), ("d", "cem", "validation"),
           ("e", "cem", "validation"), ("f", "dee", "test")]  # fmt: skip
@@ -19,7 +20,7 @@ PEOPLE = [("a", "ann", "train"), ("b", "ann", "train"), ("c", "bob", "train"), (
 
 def store_of(folder: Path, values: dict[str, np.ndarray], dtype: str = "float32") -> Store:
     description = Description(
-        "tiny", (-1.0, 1.0), {"x": ("visual", ()), "y": ("audio", ())}, dtype=dtype
+        "tiny", affect(-1.0, 1.0), {"x": ("visual", ()), "y": ("audio", ())}, dtype=dtype
     )
     sources = [
         Source(name, subject, name, split, None, 30.0, ()) for name, subject, split in PEOPLE
@@ -109,7 +110,7 @@ def test_a_subject_on_two_sides_has_statistics_for_each(
     tmp_path: Path, values: dict[str, np.ndarray]
 ) -> None:
     people = [("a", "ann", "train"), ("d", "ann", "validation")]
-    description = Description("tiny", (-1.0, 1.0), {"x": ("visual", ())})
+    description = Description("tiny", affect(-1.0, 1.0), {"x": ("visual", ())})
     sources = [
         Source(name, subject, name, split, None, 30.0, ()) for name, subject, split in people
     ]

@@ -15,6 +15,7 @@ from va_search.data.normalise import normalisation
 from va_search.data.precision import rounded_columns
 from va_search.data.store import Store
 from va_search.models.menu import NORMALISERS
+from va_search.targets import affect
 from va_search.training.batches import Steps
 from va_search.training.features import Gather
 
@@ -31,7 +32,7 @@ def store_of(to: Path, blocks: list[Floats]) -> Store:
         Source(f"r{i}", f"s{i // 2}", f"v{i}", split, None, 25.0, (file,))
         for i, split in enumerate(SPLITS)
     ]
-    draft = Draft(to, Description("d", (-1, 1), {"f": ("m", ("a", "b"))}), sources)
+    draft = Draft(to, Description("d", affect(-1, 1), {"f": ("m", ("a", "b"))}), sources)
     labels = np.random.default_rng(9).uniform(-1, 1, (FRAMES, 2))
     for index, block in enumerate(blocks):
         draft.add(

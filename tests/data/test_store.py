@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from target_world import ONE, THREE, make_target_store
 
 from va_search.data.draft import Description, Draft, Part, Source, check_sources
 from va_search.data.store import Store, frames_hash, positions
 from va_search.errors import InputError
+from va_search.targets import Target, affect
 
 LENGTHS = (5, 9, 7, 4)
 SPLITS = ("train", "train", "validation", "test")
@@ -47,7 +49,7 @@ def part(index: int) -> Part:
 def make(tmp_path: Path, dtype: str = "float32", to: str = "store") -> Store:
     description = Description(
         "tiny",
-        (0.5, 9.5),
+        affect(0.5, 9.5),
         {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ())},
         dtype,
         "time",
@@ -156,7 +158,9 @@ def _timed_open(path: Path) -> float:
 
 
 def test_an_import_killed_half_way_goes_on(tmp_path: Path) -> None:
-    description = Description("tiny", (0.5, 9.5), {"face": ("visual", ()), "voice": ("audio", ())})
+    description = Description(
+        "tiny", affect(0.5, 9.5), {"face": ("visual", ()), "voice": ("audio", ())}
+    )
     draft = Draft(tmp_path / "store", description, sources(tmp_path))
     draft.add(2, part(2))
     again = Draft(tmp_path / "store", description, sources(tmp_path))
@@ -171,12 +175,12 @@ def test_parts_of_other_options_are_never_taken(tmp_path: Path) -> None:
     are."""
     draft = Draft(
         tmp_path / "store",
-        Description("tiny", (0.5, 9.5), {"face": ("visual", ("a", "b"))}),
+        Description("tiny", affect(0.5, 9.5), {"face": ("visual", ("a", "b"))}),
         sources(tmp_path),
     )
     draft.add(0, part(0))
     (draft.folder / "draft.json").unlink()
-    other = Description("tiny", (0.5, 9.5), {"face": ("visual", ("b", "a"))}, "float16")
+    other = Description("tiny", affect(0.5, 9.5), {"face": ("visual", ("b", "a"))}, "float16")
     assert Draft(tmp_path / "store", other, sources(tmp_path)).missing() == [0, 1, 2, 3]
 
 
@@ -184,7 +188,7 @@ def test_the_same_import_twice_is_one_and_another_is_refused(tmp_path: Path) -> 
     make(tmp_path)
     description = Description(
         "tiny",
-        (0.5, 9.5),
+        affect(0.5, 9.5),
         {"face": ("visual", ("a", "b", "c")), "voice": ("audio", ())},
         "float32",
         "time",
@@ -193,7 +197,7 @@ def test_the_same_import_twice_is_one_and_another_is_refused(tmp_path: Path) -> 
     with pytest.raises(InputError, match="made from other sources or options"):
         Draft(
             tmp_path / "store",
-            Description("other", (-1, 1), {"face": ("visual", ())}),
+            Description("other", affect(-1, 1), {"face": ("visual", ())}),
             sources(tmp_path),
         )
 
@@ -201,7 +205,7 @@ def test_the_same_import_twice_is_one_and_another_is_refused(tmp_path: Path) -> 
 def test_float16_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
     draft = Draft(
         tmp_path / "s",
-        Description("x", (-1, 1), {"face": ("visual", ())}, "float16"),
+        Description("x", affect(-1, 1), {"face": ("visual", ())}, "float16"),
         sources(tmp_path)[:1],
     )
     with pytest.raises(InputError, match="does not fit float16"):
@@ -210,7 +214,9 @@ def test_float16_refuses_what_it_cannot_hold(tmp_path: Path) -> None:
 
 def test_float16_tells_what_it_rounds_away(tmp_path: Path) -> None:
     sets = {name: ("visual", ()) for name in ("fine", "tiny", "far", "still")}
-    draft = Draft(tmp_path / "s", Description("x", (-1, 1), sets, "float16"), sources(tmp_path)[:2])
+    draft = Draft(
+        tmp_path / "s", Description("x", affect(-1, 1), sets, "float16"), sources(tmp_path)[:2]
+    )
     columns = (
         np.linspace(-1, 1, 5),
         np.linspace(1e-9, 2e-8, 5),
@@ -251,3 +257,22 @@ def test_sources_are_checked_all_at_once(tmp_path: Path) -> None:
     problems = check_sources(bad)
     assert len(problems) == 3
     assert "stands twice" in problems[0] and "allowed: train, validation, test" in problems[1]
+
+
+@pytest.mark.parametrize("targets", [ONE, THREE])
+def test_a_store_of_any_targets_opens_as_it_was_made(
+    targets: tuple[Target, ...], tmp_path: Path
+) -> None:
+    store = make_target_store(tmp_path / "store", targets)
+    assert store.targets == targets
+    assert store.annotations.shape == (store.frames, len(targets))
+    first = store.annotations[:20]
+    assert np.isnan(first[:5]).all() and np.isnan(first[10:15, 0]).all()
+    assert not np.isnan(first[10:15, 1:]).any()
+    again = make_target_store(tmp_path / "store", targets)
+    assert again.data_hash(["face"]) == store.data_hash(["face"])
+    wider = (*targets[:-1], replace(targets[-1], high=2000.0))
+    other = make_target_store(tmp_path / "other", wider)
+    assert other.data_hash(["face"]) != store.data_hash(["face"])
+    unit = store.to_unit(store.annotations)
+    assert np.nanmax(np.abs(unit)) <= 1.0

@@ -13,6 +13,7 @@ from va_search.files import Home
 from va_search.search.machine import Options
 from va_search.search.run import run_search
 from va_search.search.space import load_space
+from va_search.targets import affect
 
 
 def test_a_subject_in_two_splits_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -23,7 +24,9 @@ def test_a_subject_in_two_splits_is_refused_before_anything_starts(tmp_path: Pat
         for k, (subject, split) in enumerate(people)
     ]
     draft = Draft(
-        tmp_path / "store", Description("x", (-1.0, 1.0), {"face": ("visual", ("a", "b"))}), sources
+        tmp_path / "store",
+        Description("x", affect(-1.0, 1.0), {"face": ("visual", ("a", "b"))}),
+        sources,
     )
     for index in draft.missing():
         draft.add(

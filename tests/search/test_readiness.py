@@ -26,6 +26,7 @@ from va_search.search.run import run_search
 from va_search.search.sizes import memory_of_trial, number_of_weights
 from va_search.search.space import load_space
 from va_search.search.study import Study
+from va_search.targets import affect
 from va_search.training.predict import build_model
 from va_search.trial_settings import TrialSettings
 
@@ -42,7 +43,7 @@ def make_store(folder: Path, frames: int = 60, **labels: Any) -> Store:
     ]
     draft = Draft(
         folder,
-        Description("x", (-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}),
+        Description("x", affect(-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}),
         sources,
     )
     generator = np.random.default_rng(3)

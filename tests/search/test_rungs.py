@@ -61,8 +61,8 @@ def test_a_trial_that_comes_again_is_not_measured_by_itself() -> None:
 def test_finished_trials_of_an_earlier_run_count() -> None:
     rungs = Rungs(2, 2, ["score"])
     history = [
-        Epoch(1, ccc_valence=0.1, ccc_arousal=0.6, score=0.35),
-        Epoch(2, ccc_valence=0.4, ccc_arousal=0.2, score=0.3),
+        Epoch(1, cccs={"valence": 0.1, "arousal": 0.6}, score=0.35),
+        Epoch(2, cccs={"valence": 0.4, "arousal": 0.2}, score=0.3),
     ]
     rungs.learn([make_trial(id="a", history=history), make_trial(id="outside")])
     assert rungs.behind("b", 2, {"score": 0.49})  # a's best epochs give (0.4 + 0.6) / 2

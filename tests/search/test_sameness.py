@@ -23,6 +23,7 @@ from va_search.search.sameness import sameness_of
 from va_search.search.session import Session
 from va_search.search.space import load_space
 from va_search.search.study import Study, now
+from va_search.targets import affect
 from va_search.training.fit import Fit
 from va_search.trial_settings import TrialSettings
 
@@ -43,7 +44,7 @@ def make_store(folder: Path, subjects: tuple[str, ...]) -> Store:
     ]
     draft = Draft(
         folder,
-        Description("x", (-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}),
+        Description("x", affect(-1.0, 1.0), {"face": ("visual", ()), "voice": ("audio", ())}),
         sources,
     )
     generator = np.random.default_rng(7)

@@ -17,6 +17,7 @@ from va_search.errors import InputError
 from va_search.search.configurations import Space
 from va_search.search.session import planned_trials
 from va_search.search.space import load_space
+from va_search.targets import affect
 from va_search.trial_settings import TrialSettings
 
 SETS = {
@@ -71,7 +72,7 @@ def write_store(
         for i, split in enumerate(splits)
     ]
     description = Description(
-        "tiny", (-1.0, 1.0), {name: (modality, ()) for name, modality in sets.items()}
+        "tiny", affect(-1.0, 1.0), {name: (modality, ()) for name, modality in sets.items()}
     )
     draft = Draft(folder, description, sources)
     for index in range(len(sources)):

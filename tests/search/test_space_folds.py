@@ -16,6 +16,7 @@ from va_search.errors import InputError
 from va_search.search.configurations import Space
 from va_search.search.session import planned_trials
 from va_search.search.space import load_space
+from va_search.targets import affect
 from va_search.trial_settings import TrialSettings
 
 GRID = "sampler: grid\nseeds: [0, 1]\nfolds: {}\nsettings: {{features: [face], encoder: gru, epochs: 6{}}}\n"
@@ -27,7 +28,9 @@ def write_store(folder: Path, folds: list[int | None], splits: list[str] = SPLIT
         Source(f"r{i}", f"s{i}", f"r{i}", split, fold, 25.0, ())
         for i, (split, fold) in enumerate(zip(splits, folds, strict=True))
     ]
-    draft = Draft(folder, Description("tiny", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources)
+    draft = Draft(
+        folder, Description("tiny", affect(-1.0, 1.0), {"face": ("visual", ("a",))}), sources
+    )
     for index in range(len(sources)):
         draft.add(index, Part({"face": np.zeros((4, 1))}))
     return draft.finish()

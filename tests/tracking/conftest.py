@@ -33,8 +33,7 @@ def trained(number: int, *, epochs: int = 3, **changes: Any) -> Trial:
         Epoch(
             epoch,
             loss=1.0 / epoch,
-            ccc_valence=0.1 * epoch + 0.01 * number,
-            ccc_arousal=0.2 * epoch + 0.01 * number,
+            cccs={"valence": 0.1 * epoch + 0.01 * number, "arousal": 0.2 * epoch + 0.01 * number},
             score=0.15 * epoch + 0.01 * number,
             learning_rate=1e-3,
             seconds=2.0,
@@ -60,8 +59,8 @@ def trained(number: int, *, epochs: int = 3, **changes: Any) -> Trial:
         finished_at=FINISHED,
     )
     best = {
-        "valence": Best(last.ccc_valence, epochs),
-        "arousal": Best(last.ccc_arousal, epochs),
+        "valence": Best(last.ccc("valence"), epochs),
+        "arousal": Best(last.ccc("arousal"), epochs),
         "score": Best(last.score, epochs),
     }
     return replace(trial, **{"best": best, **changes})

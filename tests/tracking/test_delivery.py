@@ -206,7 +206,7 @@ def test_a_deleted_experiment_comes_back(home: Path, parent: Any, records: Any) 
 def test_one_record_that_cannot_be_delivered_stops_no_other(
     home: Path, parent: Any, records: Any
 ) -> None:
-    broken = records.trained(1, best={"valence": Best(0.1, 1)})
+    broken = records.trained(1, best={"valence": Best("high", 1)})  # type: ignore[arg-type]
     delivery = Delivery(
         f"sqlite:///{home / 'mlflow.db'}",
         study="night",

@@ -52,7 +52,7 @@ def assert_same(one: Fit, other: Fit) -> None:
     """The same history, best epochs and predictions, but for rounding."""
     assert [epoch.epoch for epoch in one.history] == [epoch.epoch for epoch in other.history]
     for name in ("loss", "ccc_valence", "ccc_arousal"):
-        values = [[getattr(epoch, name) for epoch in fit.history] for fit in (one, other)]
+        values = [[epoch.to_json()[name] for epoch in fit.history] for fit in (one, other)]
         assert values[0] == pytest.approx(values[1], abs=CLOSE), name
     rates = [[epoch.learning_rate for epoch in fit.history] for fit in (one, other)]
     assert rates[0] == rates[1]

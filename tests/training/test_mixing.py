@@ -13,6 +13,7 @@ import torch
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
+from va_search.targets import affect
 from va_search.training.epochs import Diverged, MeanOfEpochs
 from va_search.training.fit import Fit
 from va_search.trial_settings import TrialSettings
@@ -56,7 +57,7 @@ def test_test_predictions_are_the_mean_over_the_epochs(tiny: Store) -> None:
 def test_such_a_trial_has_no_score_and_keeps_no_weights(tiny: Store, tmp_path: Path) -> None:
     fit = trained(settings(), tiny)
     assert fit.best == {} and fit.remarks == []
-    assert all((e.ccc_valence, e.ccc_arousal, e.score) == (None, None, None) for e in fit.history)
+    assert all((*e.cccs.values(), e.score) == (None, None, None) for e in fit.history)
     fit.save_weights(tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
 
@@ -110,7 +111,9 @@ def test_a_store_without_test_recordings_is_refused(tmp_path: Path) -> None:
         for i, split in enumerate(("train", "validation"))
     ]
     draft = Draft(
-        tmp_path / "store", Description("x", (-1.0, 1.0), {"face": ("visual", ("a",))}), sources
+        tmp_path / "store",
+        Description("x", affect(-1.0, 1.0), {"face": ("visual", ("a",))}),
+        sources,
     )
     for index in range(2):
         draft.add(
@@ -159,10 +162,7 @@ def test_poisoned_test_labels_change_nothing(make_store, fold: str | int, encode
         trained(settings(fold=fold, encoder=encoder, normalise="subject"), store)
         for store in (clean, poison)
     ]
-    first, second = (
-        [(e.loss, e.ccc_valence, e.ccc_arousal, e.learning_rate) for e in fit.history]
-        for fit in fits
-    )
+    first, second = ([(e.loss, e.cccs, e.learning_rate) for e in fit.history] for fit in fits)
     assert first == second
     found = [fit.predictions() for fit in fits]
     assert found[0].keys() == found[1].keys()

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.targets import affect
 from va_search.training.fit import Fit
 from va_search.training.weights import load_model
 from va_search.trial_settings import TrialSettings
@@ -59,7 +60,7 @@ def test_the_same_weights_are_the_same_bytes(tiny: Store, saved: Path, tmp_path:
 
 def test_a_store_that_does_not_fit_is_refused(saved: Path, tmp_path: Path) -> None:
     description = Description(
-        "other", (-1.0, 1.0), {"face": ("visual", ()), "pose": ("visual", ())}
+        "other", affect(-1.0, 1.0), {"face": ("visual", ()), "pose": ("visual", ())}
     )
     draft = Draft(tmp_path / "other", description, [Source("a", "s", "a", "test", None, 30.0, ())])
     draft.add(0, Part({"face": np.zeros((9, 7)), "pose": np.zeros((9, 2))}))

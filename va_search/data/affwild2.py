@@ -31,6 +31,7 @@ from va_search.data.problems import refuse
 from va_search.data.readers import reader_of
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.targets import affect
 
 
 def import_affwild2(
@@ -84,7 +85,7 @@ def _describe(inputs: Affwild2Places, recording: Affwild2Source, dtype: str) -> 
     for name, (modality, _) in feature_sets(inputs).items():
         named[name] = (modality, feature_columns(files[name]))
     source = f"affwild2 {inputs.annotations.resolve()}"
-    return Description("affwild2", LABEL_RANGE, named, dtype=dtype, source=source)
+    return Description("affwild2", affect(*LABEL_RANGE), named, dtype=dtype, source=source)
 
 
 def _bookkeeping(recordings: list[Affwild2Source], description: Description) -> list[str]:

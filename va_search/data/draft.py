@@ -30,7 +30,7 @@ from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.data.store import LAYOUT, SPLITS, FeatureSet, Store
 from va_search.errors import InputError
 from va_search.files import digest, read_json, remove_folder, whole_file, write_json
-from va_search.metrics import DIMENSIONS
+from va_search.targets import Target, names, targets_to_json
 
 NAMES = pa.schema(
     {
@@ -105,12 +105,25 @@ class Description:
     matter."""
 
     name: str
-    label_range: tuple[float, float]
+    targets: tuple[Target, ...]
     feature_sets: dict[str, tuple[str, tuple[str, ...]]]
     dtype: str = "float32"
     time_column: str | None = None
     source: str = ""
     definitions: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def signed(self) -> str:
+        """Return the text that a draft's signature is made of: for valence and arousal on one range
+        the same as ever, so that a store made before is found again."""
+        targets = targets_to_json(self.targets)
+        if "label_range" not in targets:
+            return repr(self)
+        low, high = targets["label_range"]
+        return (
+            f"Description(name={self.name!r}, label_range={(low, high)!r}, "
+            f"feature_sets={self.feature_sets!r}, dtype={self.dtype!r}, "
+            f"time_column={self.time_column!r}, source={self.source!r})"
+        )
 
 
 class Draft:
@@ -128,9 +141,9 @@ class Draft:
         self.left_out: list[str] = []
         self._fingerprints = [source.fingerprint() for source in self.recordings]
         sources = [repr(source) for source in self.recordings]
-        self.signature = digest([repr(description), self._fingerprints, sources])
+        self.signature = digest([description.signed(), self._fingerprints, sources])
         # Parts can be used again when other recordings are added, but not with another description.
-        self._kind = digest([repr(description)])
+        self._kind = digest([description.signed()])
         if not self.already_finished():
             self._begin()
 
@@ -197,7 +210,7 @@ class Draft:
                 arrays[f"constant.{name}"] = precision.constants(finite)
                 arrays[f"largest.{name}"] = precision.largest(finite)
             arrays[f"f.{name}"] = cast
-        unlabelled = np.full((part.frames, len(DIMENSIONS)), np.nan)
+        unlabelled = np.full((part.frames, len(self.description.targets)), np.nan)
         timeless = np.full(part.frames, np.nan)
         arrays["annotations"] = unlabelled if part.annotations is None else part.annotations
         arrays["times"] = timeless if part.times is None else part.times
@@ -280,7 +293,7 @@ class Draft:
         pair = np.concatenate([*self._parts("annotations")]).astype(np.float32)
         times = np.concatenate([*self._parts("times")]).astype(np.float64)
         valid = np.concatenate([*self._parts("valid")]).astype(bool)
-        write_frames(build, pair, times, valid)
+        write_frames(build, self.description.targets, pair, times, valid)
         feature_sets = []
         for name in self.description.feature_sets:
             feature_sets.append(self._write_feature_set(build, name, len(pair)))
@@ -343,7 +356,7 @@ class Draft:
         manifest = {
             "layout": LAYOUT,
             "name": self.description.name,
-            "label_range": list(self.description.label_range),
+            **targets_to_json(self.description.targets),
             "time_column": self.description.time_column,
             "source": self.description.source,
             "signature": self.signature,
@@ -403,9 +416,11 @@ def _cast(values: Values, dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     return cast
 
 
-def write_frames(folder: Path, annotations: Values, times: Floats, valid: Flags) -> None:
-    """Write a store's frames.arrow: annotations (frames, 2), times and valid (frames,)."""
-    labels = dict(zip(DIMENSIONS, annotations.T, strict=True))
+def write_frames(
+    folder: Path, targets: Sequence[Target], annotations: Values, times: Floats, valid: Flags
+) -> None:
+    """Write a store's frames.arrow: annotations (frames, targets), times and valid (frames,)."""
+    labels = dict(zip(names(targets), annotations.T, strict=True))
     table = pa.table({**labels, "time": times, "valid": valid})
     write_arrow(folder / "frames.arrow", table)
 

@@ -127,7 +127,7 @@ def add_feature_sets(to: Path, new: Path) -> Store:
     valid = store.valid & addition.valid
     times = np.where(np.isnan(store.times), addition.times, store.times)
     if not np.array_equal(valid, store.valid) or not np.array_equal(times, store.times, True):
-        write_frames(to, store.annotations, times, valid)
+        write_frames(to, store.targets, store.annotations, times, valid)
     write_json(to / "manifest.json", _merged_manifest(to, new, added))
     return Store.open(to)
 

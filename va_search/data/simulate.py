@@ -27,6 +27,7 @@ from va_search.data.importing import Progress, drafting, quiet, read_all
 from va_search.data.store import SPLITS, Store
 from va_search.files import whole_file
 from va_search.metrics import DIMENSIONS
+from va_search.targets import affect
 
 FRAMES_PER_SECOND = 25.0
 PAUSE = 5000.0
@@ -113,7 +114,7 @@ def simulate(
         sets[name] = (sensor.modality, columns)
     description = Description(
         f"simulated-{size}",
-        (-1.0, 1.0),
+        affect(-1.0, 1.0),
         sets,
         time_column="time",
         source=f"simulate size={size} seed={seed}",

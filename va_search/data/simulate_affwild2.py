@@ -36,6 +36,7 @@ from va_search.data.importing import Progress, drafting, quiet, read_all
 from va_search.data.simulate import Array, Mixing, Random, Sensor, slow, withhold
 from va_search.data.store import Store
 from va_search.errors import InputError
+from va_search.targets import affect
 
 MEANING = 2
 """Version of the values: raised when the same scale and seed give others."""
@@ -159,7 +160,7 @@ def simulate_affwild2(
         sets[name] = (sensor.modality, tuple(map(str, range(sensor.dim))))
     description = Description(
         "simulated-affwild2",
-        (-1.0, 1.0),
+        affect(-1.0, 1.0),
         sets,
         dtype="float16",
         source=f"simulate like=affwild2 scale={scale:g} seed={seed} meaning={MEANING}",

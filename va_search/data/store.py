@@ -2,14 +2,14 @@
 
     STORE/
       features/<set>.arrow   one column, FixedSizeList<float16|float32|float64>[dim], one row per frame
-      frames.arrow           valence, arousal (float32, NaN unlabelled), time (float64), valid (bool)
+      frames.arrow           one column a target (float32, NaN unlabelled), time (float64), valid (bool)
       recordings.arrow       one row per recording
-      manifest.json          written last: names, dims, modalities, label range, content hashes
+      manifest.json          written last: names, dims, modalities, targets, content hashes
       folds.json             only where `data folds` made them: fold of each labelled recording, written once
 
 Conventions: frames of all recordings lie one after another in the order of the recordings, so a
 frame has one position in every file; `[start, stop)` of a recording are such positions. Annotations
-are on the source's scale; `to_unit` maps its label range to [-1, 1], where training works. Opening
+are on their targets' own scales; `to_unit` maps each range to [-1, 1], where training works. Opening
 maps files and copies nothing: processes on one machine share the pages. (`np.from_dlpack` rather
 than Arrow's `to_numpy`, which imports pandas.)"""
 
@@ -29,8 +29,8 @@ from numpy.typing import NDArray
 from va_search.data.arrays import Flags, Floats, Indexes, Values
 from va_search.errors import InputError, unknown_name
 from va_search.files import digest, read_json
-from va_search.metrics import DIMENSIONS
 from va_search.storage.places import is_url
+from va_search.targets import Target, names, targets_from_json, targets_to_json, to_unit
 
 LAYOUT = 1
 SPLITS = ("train", "validation", "test")
@@ -105,7 +105,8 @@ class Store:
 
     path: Path
     name: str
-    label_range: tuple[float, float]
+    targets: tuple[Target, ...]
+    """In the order of the columns of annotations and predictions."""
     time_column: str | None
     feature_sets: dict[str, FeatureSet]
     recordings: tuple[Recording, ...]
@@ -141,11 +142,10 @@ class Store:
             recordings, folds_hash = _with_folds(recordings, path / "folds.json")
         # A file cut short would be read as other numbers, since it is mapped.
         _check_sizes(path, manifest["bytes"])
-        low, high = manifest["label_range"]
         return cls(
             path=path,
             name=manifest["name"],
-            label_range=(low, high),
+            targets=_read_targets(path, manifest),
             time_column=manifest["time_column"],
             feature_sets=feature_sets,
             recordings=recordings,
@@ -158,6 +158,18 @@ class Store:
     def place(self) -> str:
         """Its URL, or its path, by which every machine finds it; `Store.open` takes it."""
         return self.url or str(self.path.resolve())
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return names(self.targets)
+
+    @property
+    def label_range(self) -> tuple[float, float]:
+        """The one range of all targets; ValueError where they have several."""
+        ranges = {target.range for target in self.targets}
+        if len(ranges) > 1:
+            raise ValueError(f"{self.path}: its targets have ranges of their own")
+        return self.targets[0].range
 
     @property
     def frames(self) -> int:
@@ -182,8 +194,9 @@ class Store:
 
     @cached_property
     def annotations(self) -> NDArray[np.float32]:
-        """(frames, 2) valence and arousal on the source's scale; NaN where a frame has no label."""
-        return np.stack([np.from_dlpack(self._frame_column(name)) for name in DIMENSIONS], axis=1)
+        """(frames, targets) on the targets' own scales; NaN where a frame has no label for a target."""
+        columns = [np.from_dlpack(self._frame_column(name)) for name in self.target_names]
+        return np.stack(columns, axis=1)
 
     @cached_property
     def times(self) -> Floats:
@@ -264,16 +277,15 @@ class Store:
         for name in feature_names:
             feature_set = self.feature_sets[name]
             sets[name] = [feature_set.hash, feature_set.modality]
-        content = {**self.hashes, "feature_sets": sets, "label_range": list(self.label_range)}
+        content = {**self.hashes, "feature_sets": sets, **targets_to_json(self.targets)}
         # Trials on the official split keep their ids when folds are made.
         if self.folds_hash is not None and fold not in (OFFICIAL, MIX):
             content["folds"] = self.folds_hash
         return digest(content)
 
     def to_unit(self, annotation: Values) -> NDArray[np.float32]:
-        """Source scale to [-1, 1]."""
-        low, high = self.label_range
-        return ((annotation - (low + high) / 2) / ((high - low) / 2)).astype(np.float32)
+        """Map (frames, targets) from the targets' own scales to [-1, 1]."""
+        return to_unit(annotation, self.targets)
 
 
 def label_slack(label_range: tuple[float, float]) -> float:
@@ -309,6 +321,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{path}: store layout {manifest.get('layout')!r}, expected {LAYOUT}; import the data again"
         )
     return manifest
+
+
+def _read_targets(path: Path, manifest: Mapping[str, Any]) -> tuple[Target, ...]:
+    try:
+        return targets_from_json(manifest)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{path}/manifest.json: targets: {error}; import the data again"
+        ) from error
 
 
 def _other_content(path: Path) -> str:
@@ -393,7 +414,7 @@ class MemoryStore(Store):
         feature_sets: Sequence[FeatureSet],
         arrays: Mapping[str, Values],
         recordings: Sequence[Recording],
-        label_range: tuple[float, float],
+        targets: Sequence[Target],
     ) -> MemoryStore:
         """A store named `name` in messages; the feature sets' hashes are made from the arrays, as
         statistics of frames are remembered by them."""
@@ -402,7 +423,9 @@ class MemoryStore(Store):
             values = arrays[entry.name]
             sha = hashlib.sha256(values.tobytes()).hexdigest()
             sets[entry.name] = replace(entry, dtype=str(values.dtype), hash=sha)
-        return cls(Path(name), name, label_range, None, sets, tuple(recordings), {}, arrays=arrays)
+        return cls(
+            Path(name), name, tuple(targets), None, sets, tuple(recordings), {}, arrays=arrays
+        )
 
     def features(self, name: str) -> Values:
         """(frames, dim) of one feature set."""
@@ -411,8 +434,8 @@ class MemoryStore(Store):
 
     @cached_property
     def annotations(self) -> NDArray[np.float32]:
-        """(frames, 2) NaN: nothing is labelled."""
-        return np.full((self.frames, 2), np.nan, np.float32)
+        """(frames, targets) NaN: nothing is labelled."""
+        return np.full((self.frames, len(self.targets)), np.nan, np.float32)
 
     @cached_property
     def times(self) -> Floats:

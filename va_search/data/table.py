@@ -43,6 +43,7 @@ from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store, label_slack
 from va_search.errors import InputError, counted
 from va_search.metrics import DIMENSIONS
+from va_search.targets import affect
 
 
 def import_table(
@@ -72,7 +73,7 @@ def import_table(
         feature_sets[name] = (entry.modality, tuple(entry.columns))
     description = Description(
         name=dataset.name,
-        label_range=dataset.label_range,
+        targets=affect(*dataset.label_range),
         feature_sets=feature_sets,
         dtype=dtype,
         time_column=dataset.time_column,

@@ -32,6 +32,7 @@ from va_search.extract.timeline import Timeline, read_timeline
 from va_search.extract.tracks import sound_remarks
 from va_search.files import digest, remove_folder
 from va_search.locks import only_one
+from va_search.targets import affect
 
 Engine = Callable[[Worker, Sequence[int]], Iterator[RecordingOutcome]]
 """Runs a worker on recordings by index and yields the outcome of each, in any order."""
@@ -166,7 +167,12 @@ def _description(recipe: Recipe, definitions: Mapping[str, str], dtype: str) -> 
     definitions = {name: definitions[name] for name in feature_sets}
     source = f"extract {digest(definitions)}"
     return Description(
-        "affwild2", LABEL_RANGE, feature_sets, dtype=dtype, source=source, definitions=definitions
+        "affwild2",
+        affect(*LABEL_RANGE),
+        feature_sets,
+        dtype=dtype,
+        source=source,
+        definitions=definitions,
     )
 
 

@@ -1,11 +1,11 @@
 """The bank: predictions of finished trials and of outside models, one folder per trial.
 
     bank/<study>/<trial>/
-      validation.arrow, test.arrow        valence, arousal (float32), one row for every frame of the split
-      valence.safetensors, arousal.safetensors   weights of the two best epochs (trained trials that keep them)
+      validation.arrow, test.arrow        one column a target (float32), one row for every frame of the split
+      <target>.safetensors                weights of each target's best epoch (trained trials that keep them)
       trial.json                          written last: its presence means complete
 
-Conventions: rows follow the store's own frame order, predictions are on the source's scale and
+Conventions: rows follow the store's own frame order, predictions are on the targets' scales and
 finite; what they line up with is told by `frames_hash` (recordings and lengths) and checked on
 reading, so two trials can't be mixed up."""
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,9 +24,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from va_search.errors import InputError
+from va_search.errors import InputError, unknown_name
 from va_search.files import checked_name, read_json, whole_file, write_json
-from va_search.metrics import DIMENSIONS
 from va_search.trial import PredictedSplit, Trial
 
 PREDICTED = ("validation", "test")
@@ -38,8 +37,8 @@ REPORTED: set[str] = set()
 
 @dataclass(frozen=True)
 class Predictions:
-    """One split's predictions: `values` (frames, 2) float32 on the source's scale, and what they
-    line up with."""
+    """One split's predictions: `values` (frames, targets) float32 on the targets' scales, and what
+    they line up with."""
 
     values: NDArray[np.float32]
     frames_hash: str
@@ -72,7 +71,7 @@ class Bank:
         folder = self.folder(trial.study, trial.id)
         predicted = {}
         for split, prediction in predictions.items():
-            _write_split(folder / f"{split}.arrow", prediction)
+            _write_split(folder / f"{split}.arrow", prediction, trial.target_names)
             predicted[split] = PredictedSplit(len(prediction.values), prediction.frames_hash)
         complete = replace(trial, predictions=predicted)
         write_json(folder / "trial.json", complete.to_json())
@@ -137,17 +136,23 @@ class Bank:
         write_json(here / "trial.json", {**document, "study": study, "trained_in": source})
 
     def read(self, study: str, trial: str, split: str, *, frames_hash: str) -> NDArray[np.float32]:
-        """(frames, 2) predictions of a split; InputError when missing, cut short, or made for other
-        frames."""
+        """(frames, targets) predictions of a split; InputError when missing, cut short, or made for
+        other frames."""
         table = self._table(study, trial, split, frames_hash)
-        return np.stack([_mapped(table, dimension) for dimension in DIMENSIONS], axis=1)
+        return np.stack([_mapped(table, name) for name in table.column_names], axis=1)
 
     def column(
-        self, study: str, trial: str, split: str, dimension: str, *, frames_hash: str
+        self, study: str, trial: str, split: str, target: str, *, frames_hash: str
     ) -> NDArray[np.float32]:
-        """(frames,) one dimension of a split's predictions, mapped from the file and read-only;
-        errors as in `read`."""
-        return _mapped(self._table(study, trial, split, frames_hash), dimension)
+        """(frames,) one target of a split's predictions, mapped from the file and read-only; errors
+        as in `read`, and for a target that the trial does not predict."""
+        table = self._table(study, trial, split, frames_hash)
+        if target not in table.column_names:
+            raise InputError(
+                f"{self.folder(study, trial)}/{split}.arrow: "
+                + unknown_name("target", target, table.column_names)
+            )
+        return _mapped(table, target)
 
     def _table(self, study: str, trial: str, split: str, frames_hash: str) -> pa.Table:
         path = self.folder(study, trial) / f"{split}.arrow"
@@ -187,25 +192,25 @@ def _document(path: Path) -> dict[str, Any]:
     return document
 
 
-def _mapped(table: pa.Table, dimension: str) -> NDArray[np.float32]:
+def _mapped(table: pa.Table, target: str) -> NDArray[np.float32]:
     """(frames,) without a copy; DLPack because Arrow's `to_numpy` imports pandas, a third of a
     second."""
-    chunks = table.column(dimension)
+    chunks = table.column(target)
     if chunks.num_chunks == 0:  # a split without frames
         return np.empty(0, dtype=np.float32)
     column = chunks.combine_chunks() if chunks.num_chunks > 1 else chunks.chunk(0)
     return np.asarray(np.from_dlpack(column), dtype=np.float32)
 
 
-def _write_split(path: Path, prediction: Predictions) -> None:
+def _write_split(path: Path, prediction: Predictions, targets: Sequence[str]) -> None:
     values = prediction.values
-    if values.ndim != 2 or values.shape[1] != 2 or not np.isfinite(values).all():
+    is_whole = values.ndim == 2 and values.shape[1] == len(targets) and np.isfinite(values).all()
+    if not is_whole:
         raise ValueError(
-            f"predictions must be finite and (frames, 2), but got {values.shape} for {path.name}"
+            f"predictions must be finite and (frames, {len(targets)}), but got {values.shape} for "
+            f"{path.name}"
         )
-    columns = {
-        dimension: values[:, index].astype(np.float32) for index, dimension in enumerate(DIMENSIONS)
-    }
+    columns = {name: values[:, index].astype(np.float32) for index, name in enumerate(targets)}
     table = pa.table(columns).replace_schema_metadata({"frames_hash": prediction.frames_hash})
     with whole_file(path) as beside, pa.OSFile(str(beside), "wb") as sink:
         with pa.ipc.new_file(sink, table.schema) as writer:

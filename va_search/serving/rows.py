@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from va_search.data.store import FeatureSet, MemoryStore, Recording
 from va_search.errors import InputError, counted
+from va_search.targets import affect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def to_store(
         surplus = len(table.problems) - MOST
         summary = [f"… and {surplus} more problems"] if surplus > 0 else []
         raise InputError(*table.problems[:MOST], *summary)
-    store = MemoryStore.of("the table", feature_sets, arrays, recordings, label_range)
+    store = MemoryStore.of("the table", feature_sets, arrays, recordings, affect(*label_range))
     return store, table.order
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from va_search.data.store import OFFICIAL
 from va_search.tracking.door import Entries, run_tags
-from va_search.trial import Trial, TrialState
+from va_search.trial import CCC_OF, SCORE, Trial, TrialState
 
-PER_EPOCH = ("ccc_valence", "ccc_arousal", "score", "loss", "learning_rate")
+PER_EPOCH = ("score", "loss", "learning_rate")
+"""Metrics of each epoch, after its CCCs."""
 BEST = ("best_ccc_valence", "best_ccc_arousal", "best_score")
 ONCE = ("frames_per_second", "seconds")
 ABSENT = "-"
@@ -103,8 +104,8 @@ def best_of(trial: Trial) -> dict[str, tuple[float, int]]:
     if not trial.best:
         return {}
     metrics = {}
-    for name, target in zip(BEST, ("valence", "arousal", "score"), strict=True):
-        best = trial.best[target]
+    for target, best in trial.best.items():
+        name = f"best_{target}" if target == SCORE else f"best_{CCC_OF}{target}"
         metrics[name] = (round(best.ccc, 5), best.epoch or 0)
     return metrics
 
@@ -115,8 +116,10 @@ def _metrics(trial: Trial) -> list[tuple[str, float, int, int]]:
     after = 0.0
     for epoch in reversed(trial.history):
         time = end - int(1000 * after)
-        for key in PER_EPOCH:
-            value = getattr(epoch, key)
+        row: dict[str, Any] = epoch.to_json()
+        cccs = [f"{CCC_OF}{target}" for target in epoch.cccs]
+        for key in (*cccs, *PER_EPOCH):
+            value: Any = row.get(key)
             if _is_number(value):
                 metrics.append((key, value, time, epoch.epoch))
         after += epoch.seconds

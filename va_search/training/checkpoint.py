@@ -62,7 +62,7 @@ class Checkpoint:
         document = {
             "format": FORMAT,
             **identity,
-            "history": [asdict(epoch) for epoch in self.history],
+            "history": [epoch.to_json() for epoch in self.history],
             "best": {dimension: asdict(best) for dimension, best in self.best.items()},
             "groups": self.groups,
             "schedule": self.schedule,
@@ -115,7 +115,7 @@ class Checkpoint:
         if averaged and "sum" not in mean:
             raise ValueError("the sum of predictions is missing")
         return cls(
-            history=[Epoch(**epoch) for epoch in document["history"]],
+            history=[Epoch.from_json(epoch) for epoch in document["history"]],
             best=best,
             weights=weights,
             model=_like(model, _below(tensors, "model")),

@@ -175,8 +175,7 @@ class Fit:
         epoch = Epoch(
             epoch=number,
             loss=loss,
-            ccc_valence=valence,
-            ccc_arousal=arousal,
+            cccs={"valence": valence, "arousal": arousal},
             score=both,
             learning_rate=learning_rate,
             seconds=perf_counter() - began,
@@ -250,9 +249,7 @@ class Fit:
         """Add to the history, and keep the weights of a dimension that is better than ever."""
         self.history.append(epoch)
         better: dict[str, float] = {}
-        for dimension, value in zip(
-            DIMENSIONS, (epoch.ccc_valence, epoch.ccc_arousal), strict=True
-        ):
+        for dimension, value in epoch.cccs.items():
             if value is None:
                 continue
             if dimension not in self.best or value > self.best[dimension].ccc:
