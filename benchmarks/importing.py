@@ -97,7 +97,14 @@ FORMATS: dict[str, tuple[str, str]] = {
     ),
 }
 """The writer in tests/formats.py and the plain way to read, by the name of the file."""
-SIZES = {"long.csv": (300_000, 10), "wide.csv": (200, 6_373), "frames.h5": (2_000, 512)}
+SIZES = {
+    "long.csv": (300_000, 10),
+    "wide.csv": (200, 6_373),
+    "frames.h5": (2_000, 512),
+    "array.npz": (100_000, 200),
+    "array.npy": (100_000, 200),
+    "recording.h5": (100_000, 200),
+}
 USUAL_SIZE = (20_000, 100)
 FORMAT_PROGRAM = """
 import sys, time
