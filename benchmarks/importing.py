@@ -3,6 +3,7 @@ the same bytes.
 
     python benchmarks/importing.py            small sizes, about a minute
     python benchmarks/importing.py --full     up to 70,000 columns x 1,000 rows and 10 columns x 10,000,000 rows
+    python benchmarks/importing.py --formats  MB/s of reading every format, beside the fastest plain way
 
 Each reading is a process of its own; memory is its peak resident set, in MiB. "text" is the size of
 the CSV file, "numbers" that of its values as float64. Readers that need more than 12 GiB are
@@ -18,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv
 
@@ -57,6 +59,97 @@ begun = time.perf_counter()
 peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(time.perf_counter() - begun, int(peak) / 1024)
 """
+
+
+FORMATS: dict[str, tuple[str, str]] = {
+    "long.csv": (
+        "comma.csv",
+        "pyarrow.csv.read_csv(file, pyarrow.csv.ReadOptions(use_threads=False))",
+    ),
+    "wide.csv": (
+        "comma.csv",
+        "pyarrow.csv.read_csv(file, pyarrow.csv.ReadOptions(use_threads=False))",
+    ),
+    "decimal.csv": (
+        "decimal.csv",
+        "pyarrow.csv.read_csv(file, pyarrow.csv.ReadOptions(use_threads=False), "
+        "pyarrow.csv.ParseOptions(delimiter=';'), pyarrow.csv.ConvertOptions(decimal_point=','))",
+    ),
+    "aligned.csv": ("aligned.csv", "pandas.read_csv(file, sep=r'\\s+')"),
+    "packed.csv.gz": (
+        "packed.csv.gz",
+        "pyarrow.csv.read_csv(file, pyarrow.csv.ReadOptions(use_threads=False))",
+    ),
+    "rows.arff": (
+        "open.arff",
+        "pyarrow.csv.read_csv(file, pyarrow.csv.ReadOptions(use_threads=False, skip_rows=6 + columns, "
+        "autogenerate_column_names=True))",
+    ),
+    "table.parquet": ("table.parquet", "pyarrow.parquet.read_table(file, use_threads=False)"),
+    "table.feather": ("table.feather", "pyarrow.feather.read_table(file)"),
+    "array.npy": ("array.npy", "numpy.load(file)"),
+    "array.npz": ("array.npz", "numpy.load(file)['features']"),
+    "matrix.mat": ("matrix.mat", "scipy.io.loadmat(file)['features']"),
+    "recording.h5": ("recording.h5", "h5py.File(file)['v1/fts'][()]"),
+    "frames.h5": (
+        "frames.hdf5",
+        "numpy.stack([values[()] for values in h5py.File(file)['v1'].values()])",
+    ),
+}
+"""The writer in tests/formats.py and the plain way to read, by the name of the file."""
+SIZES = {
+    "long.csv": (300_000, 10),
+    "wide.csv": (200, 6_373),
+    "frames.h5": (2_000, 512),
+    "array.npz": (100_000, 200),
+    "array.npy": (100_000, 200),
+    "recording.h5": (100_000, 200),
+}
+USUAL_SIZE = (20_000, 100)
+FORMAT_PROGRAM = """
+import sys, time
+import h5py, numpy, pandas, pyarrow.csv, pyarrow.feather, pyarrow.parquet, scipy.io
+from pathlib import Path
+from va_search.data.readers import read_features, read_header
+file, columns = Path(sys.argv[1]), int(sys.argv[2])
+def ours():
+    return numpy.sum(read_features(file, read_header(file)))
+def plain():
+    values = {plain}
+    return values if hasattr(values, "columns") else values.sum()
+for read in (ours, plain, ours, plain, ours, plain):
+    begun = time.perf_counter()
+    read()
+    print(time.perf_counter() - begun)
+"""
+
+
+def compare_formats() -> None:
+    """Print MB/s of reading each format, best of three, beside the plain way."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from formats import WRITERS
+
+    print(
+        f"{'file':14} {'rows':>8} {'columns':>8} {'MiB':>6} {'MB/s':>7} {'plain':>7} {'ratio':>6}"
+    )
+    for name, (writer, plain) in FORMATS.items():
+        rows, columns = SIZES.get(name, USUAL_SIZE)
+        values = np.random.default_rng(0).normal(size=(rows, columns)).round(5)
+        table = pd.DataFrame(values, columns=[f"c{index}" for index in range(columns)])
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / name
+            WRITERS[writer](table, file)
+            program = FORMAT_PROGRAM.format(plain=plain)
+            command = [sys.executable, "-c", program, str(file), str(columns)]
+            result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+            seconds = [float(line) for line in result.stdout.split()]
+            ours, other = min(seconds[::2]), min(seconds[1::2])
+            megabytes = file.stat().st_size / 1e6
+            print(
+                f"{name:14} {rows:8,} {columns:8,} {megabytes:6.0f} {megabytes / ours:7.0f} "
+                f"{megabytes / other:7.0f} {other / ours:6.2f}",
+                flush=True,
+            )
 
 
 def write_source(folder: Path, columns: int, rows: int) -> Path:
@@ -105,7 +198,11 @@ def main() -> None:
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--only", nargs=2, type=int, metavar=("COLUMNS", "ROWS"), help="One size.")
     parser.add_argument("--readers", nargs="+", choices=READERS, default=list(READERS))
+    parser.add_argument("--formats", action="store_true", help="Compare readers of all formats.")
     options = parser.parse_args()
+    if options.formats:
+        compare_formats()
+        return
     sizes = [tuple(options.only)] if options.only else FULL if options.full else SMALL
     head = "".join(f"  {reader:>8} {'MiB':>7}" for reader in options.readers)
     print(f"{os.cpu_count()} cores\n{'columns':>8} {'rows':>11} {'text':>6} {'numbers':>8}{head}")

@@ -637,6 +637,9 @@ def test_features_of_every_format_are_laid_on_the_same_frames(
     store = import_affwild2(**(places | {"to": tmp_path / "other"}))
     for recording in plain.recordings:
         assert numbers(store, recording.name) == numbers(plain, recording.name)
+    squeezed = "feature set 'face': arrays of shape (frames, 1, dim) are read as (frames, dim)"
+    warnings = read_json(tmp_path / "other" / "manifest.json")["warnings"]
+    assert (squeezed in warnings) == (name == "squeezed.npy")
 
 
 def test_frames_without_a_dataset_in_hdf5_have_no_face(places: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,11 @@ class _Columns(ABC):
     """An open file of columns: its schema, number of rows, and blocks of some columns."""
 
     schema: pa.Schema
-    rows: int
+
+    @property
+    @abstractmethod
+    def rows(self) -> int:
+        """Rows of the file."""
 
     @abstractmethod
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -161,7 +166,11 @@ class _ParquetColumns(_Columns):
     def __init__(self, source: pyarrow.parquet.ParquetFile) -> None:
         self._source = source
         self.schema = source.schema_arrow
-        self.rows = source.metadata.num_rows
+
+    @property
+    def rows(self) -> int:
+        """Rows by the file's own account."""
+        return int(self._source.metadata.num_rows)
 
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
         """Blocks of `rows` rows."""
@@ -178,31 +187,33 @@ class ArrowReader(ColumnReader):
     def open(self, file: Path) -> Iterator[_Columns]:
         """The open file, mapped into memory."""
         with pa.memory_map(str(file)) as content:
-            if content.size() >= 6 and content.read(6) == b"ARROW1":
-                content.seek(0)
-                reader = pyarrow.ipc.open_file(content)
-                blocks = [reader.get_batch(index) for index in range(reader.num_record_batches)]
-            else:
-                content.seek(0)
-                stream = pyarrow.ipc.open_stream(content)
-                reader, blocks = stream, list(stream)
-            yield _ArrowColumns(reader.schema, blocks)
+            is_stream = content.size() < 6 or content.read(6) != b"ARROW1"
+            content.seek(0)
+            open_any = pyarrow.ipc.open_stream if is_stream else pyarrow.ipc.open_file
+            yield _ArrowColumns(open_any(content))
 
 
 class _ArrowColumns(_Columns):
-    def __init__(self, schema: pa.Schema, blocks: list[pa.RecordBatch]) -> None:
-        self._blocks = blocks
-        self.schema = schema
-        self.rows = sum(block.num_rows for block in blocks)
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+        self.schema = reader.schema
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        """All blocks: mapped where they are not compressed, else unpacked, once."""
+        table = self._reader.read_all()
+        # A damaged file may promise more values than it has.
+        table.validate(full=True)
+        return table
+
+    @property
+    def rows(self) -> int:
+        """Rows of all blocks."""
+        return int(self._table.num_rows)
 
     def batches(self, rows: int, columns: list[str]) -> Iterator[pa.RecordBatch]:
-        """The file's own blocks, cut into `rows` rows."""
-        for block in self._blocks:
-            chosen = block.select(columns)
-            # A damaged file may promise more values than it has.
-            chosen.validate(full=True)
-            for start in range(0, chosen.num_rows, rows):
-                yield chosen.slice(start, rows)
+        """The file's own blocks, of at most `rows` rows."""
+        yield from self._table.select(columns).to_batches(max_chunksize=rows)
 
 
 class NpyReader(RowReader):

@@ -28,6 +28,7 @@ from va_search.errors import InputError
 from va_search.files import check_regular
 
 Array = NDArray[Any]
+MOST_COLUMNS = 1_000_000
 NUMBERS, TEXTS = "fiub", "OSU"
 """Kinds of dtypes that are numbers, and those that are texts."""
 
@@ -169,7 +170,9 @@ class BundleReader(RowReader, ABC):
             raise InputError(f"{file}: no array of numbers in it{others}")
         shapes = listed([str(array) for array in arrays], PROBLEMS_OF_A_FILE, quoted=False)
         for array in arrays:
-            if array.dims > 2 or array.dims == 0 or 0 in array.shape:
+            # A damaged file may have any shape, and names of a billion columns take all memory.
+            is_table = 1 <= array.dims <= 2 and min(array.shape) > 0
+            if not is_table or (array.dims == 2 and array.shape[-1] > MOST_COLUMNS):
                 raise InputError(
                     f"{file}: shape {array.shape} of {array.name or 'the array'}; expected "
                     "(frames, dim) or (frames,), neither of them 0"

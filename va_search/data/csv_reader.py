@@ -320,8 +320,7 @@ class _AlignedFile:
                 lines, self.left_over = lines[:whole], lines[whole:]
             else:
                 self.left_over = b""
-            single = re.sub(rb"  +", b" ", lines)
-            self.pending = re.sub(rb"(?m)^ | (?=\r?$)", b"", single)
+            self.pending = _with_single_spaces(lines)
             if not block:
                 break
         size = len(self.pending) if size < 0 else size
@@ -331,6 +330,19 @@ class _AlignedFile:
     def close(self) -> None:
         """The caller closes the file itself."""
         self.closed = True
+
+
+def _with_single_spaces(lines: bytes) -> bytes:
+    """Lines with one space between cells and none at their ends."""
+    if b"\0" in lines:
+        raise pa.ArrowInvalid("a zero byte")
+    if b"\r" in lines:
+        lines = lines.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    # Splitting at spaces is ten times as fast as a pattern; zeros keep the line ends meanwhile.
+    joined = b" ".join(lines.replace(b"\n", b" \0 ").split())
+    for line_end in (b" \0 ", b" \0", b"\0 ", b"\0"):
+        joined = joined.replace(line_end, b"\n")
+    return joined
 
 
 def _parse(
@@ -362,7 +374,8 @@ def _parse(
     # The size is known before parsing: blocks are copied into one array, which is never grown.
     end = _end_of_rows(handle, one_column=len(layout.names) == 1)
     # The header's own line end makes up for the last row's.
-    numbers = allocate(file, _count_line_ends(handle, end), len(columns))
+    rows = max(0, _count_line_ends(handle, end) - layout.lines + 1)
+    numbers = allocate(file, rows, len(columns))
     if len(numbers) == 0:
         return numbers
     handle.seek(0)

@@ -27,6 +27,7 @@ from va_search.data.readers import (
     read_features,
     read_header,
     read_numbers,
+    reader_of,
     where,
     wrong_rows,
 )
@@ -78,10 +79,10 @@ def face_column(roles: Roles, *, faces: bool) -> str | None:
 
 
 def bookkeeping_remarks(feature_set: str, file: Path, *, faces: bool) -> list[str]:
-    """Remarks on the columns of a file that are no features and name no frames, and what is done
-    with them."""
+    """Remarks on how a file is written, and on its columns that are no features and name no frames
+    and what is done with them."""
     roles = roles_of(read_header(file))
-    remarks = []
+    remarks = [f"feature set {feature_set!r}: {remark}" for remark in reader_of(file).remarks(file)]
     face = face_column(roles, faces=faces)
     if face is not None:
         remarks.append(

@@ -28,7 +28,8 @@ IMAGE_NAME = re.compile(
 )
 IMAGE_PREFIXES = {"", "frame", "frames", "img", "image", "crop", "face"}
 MEDIA = re.compile(
-    r"\.(mp4|avi|mkv|mov|webm|m4v|mpg|mpeg|wmv|flv|wav|mp3|flac|m4a|ogg|csv|txt|npy|parquet)$",
+    r"\.(mp4|avi|mkv|mov|webm|m4v|mpg|mpeg|wmv|flv|wav|mp3|flac|m4a|ogg"
+    r"|(csv|tsv|arff)(\.gz)?|txt|npy|npz|parquet|arrow|feather|h5|hdf5|mat|eaf)$",
     re.IGNORECASE,
 )
 NO_NAME = {"unknown", "'unknown'"}

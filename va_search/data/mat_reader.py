@@ -21,6 +21,10 @@ from va_search.data.bundles import Array, Bundle, BundleReader, NamedArray, chos
 from va_search.errors import InputError
 
 HEADER_BYTES = 128
+MOST_PACKED = 1_100
+"""Bytes at most that one byte of a compressed matrix may unpack to."""
+BEGINNING_BYTES = 1 << 12
+"""So many bytes of a matrix hold its flags, dimensions and name."""
 MATRIX, COMPRESSED = 14, 15
 STORED_TYPES = {
     1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8",
@@ -61,16 +65,32 @@ class MatReader(BundleReader):
                 f"{file}: not a MATLAB file of version 5 or later; in MATLAB: save('{file.name}', "
                 "'-v7')"
             )
-        matrices = [_Matrix.of(content) for content in _matrices(file, header)]
+        matrices = [_Matrix.of(content) for content in _matrices(file, beginnings=True)]
+        most = MOST_PACKED * file.stat().st_size
+        for matrix in matrices:
+            if math.prod(matrix.shape) > most:
+                raise ValueError(f"{matrix.name} of shape {matrix.shape} in so small a file")
         numeric = {matrix.name: matrix for matrix in matrices if matrix.kind in CLASSES.values()}
         arrays = []
         for name in chosen(file, list(numeric), member):
             matrix = numeric[name]
-            arrays.append(NamedArray(name, matrix.shape, np.dtype(matrix.kind), matrix.values))
+            read = _values_of(file, name)
+            arrays.append(NamedArray(name, matrix.shape, np.dtype(matrix.kind), read))
         others = [
             f"{matrix.name} ({matrix.kind})" for matrix in matrices if matrix.name not in numeric
         ]
         return Bundle(upright(arrays), others=others)
+
+
+def _values_of(file: Path, name: str) -> Callable[[], Array]:
+    def read() -> Array:
+        for content in _matrices(file):
+            matrix = _Matrix.of(content)
+            if matrix.name == name:
+                return matrix.values()
+        raise ValueError(f"no {name}")
+
+    return read
 
 
 @dataclass(frozen=True)
@@ -81,46 +101,42 @@ class _Elements:
     order: str
 
     def __iter__(self) -> Iterator[tuple[int, memoryview]]:
-        """(type, bytes) of each element; ValueError where the content is cut short."""
+        """(type, bytes) of each element, the last as far as it is there."""
         start = 0
         while start + 8 <= len(self.content):
-            kind, size = self._integers(start, 2)
+            kind, size = (
+                int(part) for part in np.frombuffer(self.content, f"{self.order}u4", 2, start)
+            )
+            begin = start + 8
             if kind >> 16:  # up to four bytes stand in the tag itself
-                kind, size = kind & 0xFFFF, kind >> 16
-                begin, stop = start + 4, start + 8
-                if size > 4:
-                    raise ValueError(f"element of {size} bytes in a tag")
-            else:
-                begin = start + 8
-                # Compressed elements are not padded.
-                stop = begin + size + (-size % 8 if kind != COMPRESSED else 0)
-            if begin + size > len(self.content):
-                raise ValueError(f"element of {size} bytes, {len(self.content) - begin} left")
+                kind, size, begin = kind & 0xFFFF, min(kind >> 16, 4), start + 4
             yield kind, self.content[begin : begin + size]
-            start = stop
-
-    def _integers(self, start: int, count: int) -> list[int]:
-        integers = np.frombuffer(self.content, f"{self.order}u4", count, start)
-        return [int(number) for number in integers]
+            # Compressed elements are not padded.
+            padding = 0 if kind == COMPRESSED else -(begin + size) % 8
+            start = begin + size + padding
 
 
-def _matrices(file: Path, header: bytes) -> Iterator[_Elements]:
-    """The elements of each matrix in the file."""
-    order = "<" if header[126:128] == b"IM" else ">"
-    content = memoryview(file.read_bytes())[HEADER_BYTES:]
-    for kind, element in _Elements(content, order):
+def _matrices(file: Path, *, beginnings: bool = False) -> Iterator[_Elements]:
+    """The elements of each matrix in the file; only the first of them where `beginnings` are
+    enough."""
+    content = memoryview(file.read_bytes())
+    order = "<" if bytes(content[126:128]) == b"IM" else ">"
+    for kind, element in _Elements(content[HEADER_BYTES:], order):
         if kind == MATRIX:
             yield _Elements(element, order)
         elif kind == COMPRESSED:
-            inner = _Elements(memoryview(zlib.decompress(element)), order)
-            for _, matrix in inner:
+            unpacked = zlib.decompressobj().decompress(
+                element, BEGINNING_BYTES if beginnings else 0
+            )
+            for _, matrix in _Elements(memoryview(unpacked), order):
                 yield _Elements(matrix, order)
+                break
 
 
 @dataclass(frozen=True)
 class _Matrix:
     """A matrix: its name, shape, the NumPy type that its class means (or the class's name), and its
-    values as they lie in the file."""
+    values as they lie in the file, as far as they are there."""
 
     name: str
     shape: tuple[int, ...]
@@ -138,7 +154,7 @@ class _Matrix:
         kind = CLASSES.get(number, OTHER_CLASSES.get(number, "unknown"))
         if flag & COMPLEX:
             kind = "complex"
-        if flag & LOGICAL:
+        elif flag & LOGICAL:
             kind = "u1"
         _, dims = next(parts)
         _, name = next(parts)

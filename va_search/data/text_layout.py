@@ -30,7 +30,9 @@ SPACES = " "
 """The separator of files whose cells are aligned with any number of spaces."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", SPACES: "spaces"}
 ENCODING = "utf-8-sig"
-LINES_LOOKED_AT = 200
+LETTERS_LOOKED_AT = 1 << 16
+CELLS_LOOKED_AT = 10_000
+"""So much of a file tells its separator and decimals: in 70,000 columns a few rows are enough."""
 DECIMALS = {
     ".": re.compile(r"[+-]?\d*\.\d+([eE][+-]?\d+)?"),
     ",": re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?"),
@@ -132,7 +134,8 @@ def csv_layout(file: Path) -> Layout:
     check_regular(file, "a text file of comma-separated values")
     with open_text(file) as handle:
         skipped, line = _find_header(file, handle)
-        rows = list(itertools.islice(handle, LINES_LOOKED_AT))
+        rows = handle.readlines(LETTERS_LOOKED_AT)
+        is_whole = not handle.read(1)
     rule = rows[0] if rows and skipped else ""
     if rule.lstrip('"').startswith(LOG_RULE):
         rows = rows[1:]
@@ -145,7 +148,10 @@ def csv_layout(file: Path) -> Layout:
     is_log = skipped > 0
     if is_log and rule != "" and rule.lstrip('"').startswith(LOG_RULE):
         header_lines += 1
-    decimal = _find_decimal(file, layout, rows)
+    decimal = _find_decimal(layout, rows)
+    if decimal == "" and not is_whole and separator != ",":
+        # Whole numbers at the beginning do not tell; a comma anywhere in the file may.
+        decimal = "," if _has_decimal_comma(file, separator) else "."
     remarks = []
     if separator != ",":
         remarks.append(f"cells are separated by {SEPARATORS[separator]}")
@@ -158,7 +164,7 @@ def csv_layout(file: Path) -> Layout:
         lines=skipped + header_lines,
         bytes=layout.bytes,
         separator=separator,
-        decimal=decimal,
+        decimal=decimal or ".",
         remarks=tuple(remarks),
     )
 
@@ -210,16 +216,24 @@ def _count_cells(line: str, separator: str) -> int:
         return 0
 
 
-def _find_decimal(file: Path, layout: Layout, lines: Sequence[str]) -> str:
-    """The sign before the decimals: a comma where cells have one and none has a point."""
+def _find_decimal(layout: Layout, lines: Sequence[str]) -> str:
+    """The sign before the decimals: a comma where cells have one and none has a point; "" where no
+    cell has decimals."""
+    has_commas = any("," in line for line in lines)
+    if layout.separator == ",":
+        # Between commas, a cell with a comma stands in quotes.
+        has_commas = any(layout.quote in line for line in lines)
+    if not has_commas:
+        return "." if any("." in line for line in lines) else ""
+    cells = itertools.chain.from_iterable(cells for _, cells in layout.cells(lines))
     signs = set()
-    for _, cells in layout.cells(lines):
-        for cell in cells:
-            text = cell.strip()
-            signs |= {sign for sign, number in DECIMALS.items() if number.fullmatch(text)}
-    if not signs and len(lines) == LINES_LOOKED_AT and layout.separator != ",":
-        # Whole numbers at the beginning do not tell; a comma anywhere in the file may.
-        return "," if _has_decimal_comma(file, layout.separator) else "."
+    for cell in itertools.islice(cells, CELLS_LOOKED_AT):
+        text = cell.strip()
+        for sign, number in DECIMALS.items():
+            if number.fullmatch(text):
+                signs.add(sign)
+    if not signs:
+        return ""
     return "," if signs == {","} else "."
 
 
