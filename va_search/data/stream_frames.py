@@ -25,7 +25,7 @@ from va_search.data.resampling import (
 )
 from va_search.data.stream_clock import StreamClock
 from va_search.data.stream_samples import Samples
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 
 USUAL_RATES = (24000 / 1001, 30000 / 1001, 60000 / 1001)
 ROUNDED = 5e-4
@@ -119,7 +119,7 @@ def frames_of_labels(labels: Sequence[Samples], named: bool) -> Frames:
     times = np.concatenate([np.zeros(0), *[times for times, _ in merged.values()]])
     written = np.concatenate([np.zeros(0), *[written for _, written in merged.values()]])
     if len(times) < 2:
-        raise InputError(f"its labels have {len(times)} times, expected 2 or more")
+        raise InputError(f"{counted(len(times), 'row')} of labels, expected 2 or more")
     inside = np.diff(times)
     inside = inside[inside > 0]
     usual = usual_step(inside) if inside.size else step
