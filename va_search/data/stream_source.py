@@ -170,7 +170,6 @@ def _column_of(samples: Samples, index: int | None) -> Samples:
         values,
         samples.parts,
         samples.segments,
-        samples.begins,
         samples.missing,
     )
 

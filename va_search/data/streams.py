@@ -14,6 +14,7 @@ them at the end."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -147,7 +148,7 @@ def _part(
     streams = [(features[name], shifts[name]) for name in features]
     streams += [(samples, 0.0) for samples in label_samples]
     gaps = find_stream_gaps(frames, streams, named)
-    frames = Frames(frames.times, frames.written, frames.keys, frames.step, gaps)
+    frames = replace(frames, gaps=gaps)
 
     pooled: dict[str, Floats] = {}
     facts = RecordingFacts(frames=len(frames), seconds=_seconds(frames))
