@@ -20,7 +20,7 @@ one block."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,9 @@ DROPPED = 8
 """The longest step, in usual ones, that tells the rate of a clock that dropped frames."""
 SAME = 1e-6
 """Seconds by which equal times may differ, as sums of decimals do."""
+
+BLOCK = 100_000
+"""Samples that are summed at once."""
 
 Span = tuple[Floats, Floats]
 
@@ -107,12 +110,24 @@ def _rows_within(span: Span, centres: Floats) -> tuple[Indexes, Indexes]:
 
 def _sums(values: Values, begins: Indexes, ends: Indexes) -> Floats:
     """(intervals, columns) sums of the rows `[begin, end)`, none of them empty."""
-    # `reduceat` sums from each index to the next: every other sum is one between two intervals. The
-    # row of zeros lets an interval end with the values.
-    padded = np.concatenate([values, np.zeros((1, values.shape[1]), values.dtype)])
-    indexes = np.column_stack([begins, ends]).ravel()
-    sums: Floats = np.add.reduceat(padded, indexes, axis=0, dtype=np.float64)[::2]
+    sums = np.empty((len(begins), values.shape[1]))
+    for block in _blocks(begins, ends):
+        first, last = int(begins[block].min()), int(ends[block].max())
+        # `reduceat` sums from each index to the next: every other sum is one between two intervals.
+        # The row of zeros lets an interval end with the values.
+        padded = np.concatenate([values[first:last], np.zeros((1, values.shape[1]), values.dtype)])
+        indexes = np.column_stack([begins[block] - first, ends[block] - first]).ravel()
+        sums[block] = np.add.reduceat(padded, indexes, axis=0, dtype=np.float64)[::2]
     return sums
+
+
+def _blocks(begins: Indexes, ends: Indexes) -> Iterator[slice]:
+    """Slices of the intervals `[begin, end)` that have about `BLOCK` rows each, so that copies of
+    their rows are small."""
+    rows = int((ends - begins).sum())
+    count = max(1, BLOCK * len(begins) // max(rows, 1))
+    for start in range(0, len(begins), count):
+        yield slice(start, start + count)
 
 
 class Pooler:
@@ -243,14 +258,15 @@ def _spreads(centres: Floats, values: Floats, pooler: Pooler, means: Floats) -> 
     frames = np.flatnonzero(ends > begins)
     if not frames.size:
         return spreads
-    # Intervals do not overlap: a sample belongs to one frame at most. A second pass over the
-    # deviations keeps the digits that a difference of squares would lose.
-    counts = (ends - begins)[frames]
-    owner = np.repeat(frames, counts)
-    starts = np.repeat(begins[frames] - np.cumsum(counts) + counts, counts)
-    rows = starts + np.arange(len(owner))
-    squares = np.square(values[rows] - means[owner])
-    bounds = np.cumsum(counts) - counts
-    sums = np.add.reduceat(squares, bounds, axis=0)
-    spreads[frames] = np.sqrt(sums / counts[:, None])
+    begins, ends = begins[frames], ends[frames]
+    for block in _blocks(begins, ends):
+        # Intervals do not overlap: a sample belongs to one frame at most. A second pass over the
+        # deviations keeps the digits that a difference of squares would lose.
+        counts = ends[block] - begins[block]
+        bounds = np.cumsum(counts) - counts
+        rows = np.repeat(begins[block] - bounds, counts) + np.arange(counts.sum())
+        squares = values[rows] - np.repeat(means[frames[block]], counts, axis=0)
+        np.square(squares, out=squares)
+        sums = np.add.reduceat(squares, bounds, axis=0)
+        spreads[frames[block]] = np.sqrt(sums / counts[:, None])
     return spreads

@@ -219,7 +219,7 @@ def _no_fit(samples: Sequence[ClockSample]) -> str:
         texts.append(f"{sample.file} {sample.column!r}: {' or '.join(readings) or 'no usual rate'}")
     return (
         "the clocks of the streams do not fit each other, so that one of them has another unit: "
-        f"{'; '.join(texts)}. Say the right one with `unit:` in streams.yaml"
+        f"{'; '.join(dict.fromkeys(texts))}. Say the right one with `unit:` in streams.yaml"
     )
 
 

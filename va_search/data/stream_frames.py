@@ -25,7 +25,7 @@ from va_search.data.resampling import (
 )
 from va_search.data.stream_clock import StreamClock
 from va_search.data.stream_samples import Samples
-from va_search.errors import InputError
+from va_search.errors import InputError, counted
 
 USUAL_RATES = (24000 / 1001, 30000 / 1001, 60000 / 1001)
 ROUNDED = 5e-4
@@ -41,32 +41,29 @@ LEAST_STEP = 0.75
 @dataclass(frozen=True)
 class Frames:
     """Frames of one recording: (frames,) `times` in seconds, `written` as the labels' clock writes
-    them, `keys` of their parts; `step` the usual seconds from frame to frame."""
+    them, the frames of each of their `parts`; `step` the usual seconds from frame to frame."""
 
     times: Floats
     written: Floats
-    keys: tuple[str, ...]
+    parts: dict[str, slice]
     step: float
     gaps: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.times)
 
-    @property
-    def parts(self) -> dict[str, slice]:
-        """The frames of each part."""
-        return slices_of(self.keys)
 
-
-def slices_of(keys: Sequence[str]) -> dict[str, slice]:
-    """The stretch of each key in a sequence in which equal keys follow each other."""
+def _laid(parts: dict[str, tuple[Floats, Floats]], step: float) -> Frames:
+    """Frames of parts, each with its times in seconds and as written, one behind the other."""
     slices: dict[str, slice] = {}
     begin = 0
-    for index in range(1, len(keys) + 1):
-        if index == len(keys) or keys[index] != keys[begin]:
-            slices[keys[begin]] = slice(begin, index)
-            begin = index
-    return slices
+    for key, (times, _) in parts.items():
+        slices[key] = slice(begin, begin + len(times))
+        begin += len(times)
+    empty = np.zeros(0)
+    every_time = np.concatenate([empty, *[times for times, _ in parts.values()]])
+    every_written = np.concatenate([empty, *[written for _, written in parts.values()]])
+    return Frames(every_time, every_written, slices, step)
 
 
 def by_segment(streams: Sequence[Samples]) -> bool:
@@ -100,30 +97,23 @@ def frames_of_labels(labels: Sequence[Samples], named: bool) -> Frames:
     step = min(steps, default=1.0)
     merged: dict[str, tuple[Floats, Floats]] = {}
     for samples in labels:
-        for key, span in slices_of(samples.keys(by_segment=named)).items():
+        for key, span in samples.spans(by_segment=named).items():
             times, written = samples.times[span], samples.written[span]
             if key not in merged:
                 merged[key] = (times, written)
             elif not np.array_equal(times, merged[key][0]):
                 merged[key] = _merge(merged[key], (times, written), step)
-    keys: list[str] = []
-    for key, (times, _) in merged.items():
-        keys += [key] * len(times)
-        between = np.diff(times)
-        if between.size and between.min() < LEAST_STEP * step and len(labels) > 1:
-            raise InputError(
-                f"the labels' clocks lie beside each other (steps of {step:.4g} s, but times only "
-                f"{between.min():.4g} s apart); name the frames' rate with `frames_per_second:` at "
-                "the top of streams.yaml, and labels are brought to it"
-            )
-    times = np.concatenate([np.zeros(0), *[times for times, _ in merged.values()]])
-    written = np.concatenate([np.zeros(0), *[written for _, written in merged.values()]])
-    if len(times) < 2:
-        raise InputError(f"its labels have {len(times)} times, expected 2 or more")
-    inside = np.diff(times)
-    inside = inside[inside > 0]
-    usual = usual_step(inside) if inside.size else step
-    return Frames(times, written, tuple(keys), usual)
+    inside = [np.diff(times) for times, _ in merged.values()]
+    between = np.concatenate([np.zeros(0), *inside])
+    if not between.size:
+        raise InputError(f"{counted(len(merged), 'row')} of labels, expected 2 or more")
+    if len(labels) > 1 and between.min() < LEAST_STEP * step:
+        raise InputError(
+            f"the labels' clocks lie beside each other (steps of {step:.4g} s, but times only "
+            f"{between.min():.4g} s apart); name the frames' rate with `frames_per_second:` at "
+            "the top of streams.yaml, and labels are brought to it"
+        )
+    return _laid(merged, usual_step(between))
 
 
 def _merge(
@@ -145,12 +135,11 @@ def frames_at_rate(
     their times."""
     spans: dict[str, tuple[float, float]] = {}
     for samples in streams:
-        for key, span in slices_of(samples.keys(by_segment=named)).items():
+        for key, span in samples.spans(by_segment=named).items():
             begin, end = spans.get(key, (np.inf, -np.inf))
             times = samples.times[span]
             spans[key] = (min(begin, float(times[0])), max(end, float(times[-1])))
-    keys: list[str] = []
-    times_of_parts = [np.zeros(0)]
+    parts = {}
     for key, (begin, end) in spans.items():
         first, last = np.ceil((begin - SAME) * rate), np.floor((end + SAME) * rate)
         if last - first > MOST_FRAMES:
@@ -159,10 +148,9 @@ def frames_at_rate(
                 "s: are the clocks of all streams in the unit that streams.yaml says?"
             )
         times = np.arange(first, last + 1) / rate
-        keys += [key] * len(times)
-        times_of_parts.append(times)
-    times = np.concatenate(times_of_parts)
-    return Frames(times, clock.written(times), tuple(keys), 1 / rate)
+        if times.size:
+            parts[key] = (times, clock.written(times))
+    return _laid(parts, 1 / rate)
 
 
 def find_stream_gaps(
@@ -171,22 +159,20 @@ def find_stream_gaps(
     """Frames before which time jumps, a part begins, or a segment of a stream begins; streams come
     with the seconds that are added to their times."""
     gaps: set[int] = set()
-    parts = frames.parts
-    for span in parts.values():
+    for span in frames.parts.values():
         gaps.add(span.start)
         jumps = np.flatnonzero(longer(np.diff(frames.times[span]), frames.step)) + 1
         gaps.update((span.start + jumps).tolist())
     for samples, shift in streams:
-        keys = samples.keys(by_segment=named) if samples.begins else []
-        for begin in samples.begins:
-            # Where a part begins the frames have a gap of their own.
-            if samples.parts[begin] != samples.parts[begin - 1]:
-                continue
-            own = parts.get(keys[begin])
-            if own is not None:
+        for key, own in samples.spans(by_segment=named).items():
+            span = frames.parts.get(key, slice(0, 0))
+            for _, begin in samples.segments or ():
+                # Where a part begins the frames have a gap of their own.
+                if not own.start < begin < own.stop:
+                    continue
                 time = samples.times[begin] + shift
-                frame = own.start + int(np.searchsorted(frames.times[own], time - SAME))
-                if frame < own.stop:
+                frame = span.start + int(np.searchsorted(frames.times[span], time - SAME))
+                if frame < span.stop:
                     gaps.add(frame)
     return tuple(sorted(gaps - {0}))
 
@@ -198,7 +184,7 @@ def bring(
     samples' times; `columns` are those of the result."""
     pooled = np.full((len(frames), columns), np.nan)
     step = frames.step if isnan(samples.step) else samples.step
-    own_parts = slices_of(samples.keys(by_segment=named))
+    own_parts = samples.spans(by_segment=named)
     for key, span in frames.parts.items():
         own = own_parts.get(key)
         if own is None:
@@ -214,7 +200,7 @@ def bring(
 def at_their_times(samples: Samples, frames: Frames, named: bool) -> Floats:
     """(frames,) labels on the frames of their own times, NaN elsewhere."""
     labels = np.full(len(frames), np.nan)
-    own_parts = slices_of(samples.keys(by_segment=named))
+    own_parts = samples.spans(by_segment=named)
     for key, span in frames.parts.items():
         own = own_parts.get(key)
         if own is None:

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -36,16 +37,15 @@ RECORDING_NAMES = ("recording", "recording_id", "video", "video_id", "id", "Id")
 class Samples:
     """Samples of a stream in one recording. `written` (samples,) are times as the file has them.
 
-    `parts` (samples,) count from 0 where the clock starts again, `segments` (samples,) name the
-    rows' segments, None without such a column; `begins` are samples at which a segment begins.
-    `missing` is the number of rows that were left out."""
+    `parts` (samples,) count from 0 where the clock starts again; `segments` are names of segments
+    and their first samples, None without such a column; `missing` is the number of rows that were
+    left out."""
 
     times: Floats
     written: Floats
     values: Floats
     parts: Indexes
-    segments: tuple[str, ...] | None = None
-    begins: tuple[int, ...] = ()
+    segments: tuple[tuple[str, int], ...] | None = None
     missing: int = 0
 
     @property
@@ -53,34 +53,48 @@ class Samples:
         """True where the clock starts again."""
         return bool(self.parts.size) and int(self.parts[-1]) > 0
 
-    @property
+    @cached_property
     def step(self) -> float:
         """The usual seconds from sample to sample, NaN for fewer than two."""
-        inside = np.diff(self.times)[np.diff(self.parts) == 0]
-        forward = inside[inside > 0]
-        return usual_step(forward) if forward.size else float("nan")
+        steps = np.diff(self.times)
+        if self.restarts:
+            steps = steps[(np.diff(self.parts) == 0) & (steps > 0)]
+        return usual_step(steps) if steps.size else float("nan")
 
     def only(self, rows: Indexes) -> Samples:
         """The samples at `rows`, which increase; a segment begins at its first row that is left."""
+        if len(rows) == len(self.times):
+            return self
         segments = self.segments
         if segments is not None:
-            segments = tuple(segments[row] for row in rows.tolist())
-        begins = np.searchsorted(rows, self.begins)
+            names = [name for name, _ in segments]
+            begins = np.searchsorted(rows, [begin for _, begin in segments])
+            ends = [*begins[1:].tolist(), len(rows)]
+            bounds = zip(names, begins.tolist(), ends, strict=True)
+            segments = tuple((name, begin) for name, begin, end in bounds if begin < end)
         return Samples(
             self.times[rows],
             self.written[rows],
             self.values[rows],
             self.parts[rows],
             segments,
-            tuple(begins[begins < len(rows)].tolist()),
             self.missing + len(self.times) - len(rows),
         )
 
-    def keys(self, *, by_segment: bool) -> list[str]:
-        """The name of each sample's part: its segment, or its number."""
+    def spans(self, *, by_segment: bool) -> dict[str, slice]:
+        """The samples of each part, by the name of its segment or by its number."""
         if by_segment and self.segments is not None:
-            return list(self.segments)
-        return [str(part) for part in self.parts.tolist()]
+            names = [name for name, _ in self.segments]
+            begins = [begin for _, begin in self.segments]
+        else:
+            begins = [0, *(np.flatnonzero(np.diff(self.parts)) + 1).tolist()]
+            begins = begins if len(self.times) else []
+            names = [str(self.parts[begin]) for begin in begins]
+        ends = [*begins[1:], len(self.times)]
+        spans = {}
+        for name, begin, end in zip(names, begins, ends, strict=True):
+            spans[name] = slice(begin, end)
+        return spans
 
 
 @dataclass
@@ -199,19 +213,19 @@ class StreamFile:
     def _divided(self, clock: StreamClock, written: Floats, values: Floats) -> Samples:
         """Samples of all rows, divided into parts and segments; InputError for a clock that is
         none."""
-        segments: tuple[str, ...] | None = None
+        segments: tuple[tuple[str, int], ...] | None = None
         new_segment: Flags | None = None
-        begins: tuple[int, ...] = ()
         if self.segment_column is not None:
-            segments = tuple(self.texts(self.segment_column))
-            changes = [a != b for a, b in pairwise(segments)]
-            new_segment = np.array([False, *changes][: len(segments)], dtype=bool)
-            begins = tuple(np.flatnonzero(new_segment).tolist())
-            refuse(self._repeated_segments(segments, begins))
+            texts = self.texts(self.segment_column)
+            changes = [a != b for a, b in pairwise(texts)]
+            new_segment = np.array([False, *changes][: len(texts)], dtype=bool)
+            begins = [*range(min(1, len(texts))), *np.flatnonzero(new_segment).tolist()]
+            segments = tuple((texts[begin], begin) for begin in begins)
+            refuse(self._repeated_segments(segments))
         parts = np.zeros(len(values), dtype=np.int64)
         if clock.column is None:
-            refuse(self._unfit_for_a_rate(begins))
-            return Samples(clock.seconds(written), written, values, parts, segments, begins)
+            refuse(self._unfit_for_a_rate(segments))
+            return Samples(clock.seconds(written), written, values, parts, segments)
         rows = self.rows()
         lines = range(len(values)) if rows is None else rows.tolist()
         refuse_strange_times(self.file, lines, written, clock.column)
@@ -225,21 +239,21 @@ class StreamFile:
                 f"{self.file}: column {clock.column!r} begins at {written.min():g}, but frames "
                 f"count from {clock.counts_from}; say `counts_from: 0` in streams.yaml"
             )
-        return Samples(clock.seconds(written), written, values, parts, segments, begins)
+        return Samples(clock.seconds(written), written, values, parts, segments)
 
-    def _unfit_for_a_rate(self, begins: Sequence[int]) -> list[str]:
+    def _unfit_for_a_rate(self, segments: Sequence[tuple[str, int]] | None) -> list[str]:
         """A problem where samples without a clock have several segments."""
-        if not begins:
+        if segments is None or len(segments) < 2:
             return []
         return [
             f"{self.file}: column {self.segment_column!r} tells several segments, and without a "
             "clock nothing tells when each begins; name the clock with `clock:` in streams.yaml"
         ]
 
-    def _repeated_segments(self, segments: Sequence[str], begins: Sequence[int]) -> list[str]:
+    def _repeated_segments(self, segments: Sequence[tuple[str, int]]) -> list[str]:
         """A problem where the rows of a segment do not follow each other."""
-        names = [*segments[:1], *[segments[index] for index in begins]]
-        twice = [name for name, count in Counter(names).items() if count > 1]
+        counts = Counter(name for name, _ in segments)
+        twice = [name for name, count in counts.items() if count > 1]
         if not twice:
             return []
         return [

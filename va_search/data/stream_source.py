@@ -170,7 +170,6 @@ def _column_of(samples: Samples, index: int | None) -> Samples:
         values,
         samples.parts,
         samples.segments,
-        samples.begins,
         samples.missing,
     )
 
@@ -315,6 +314,11 @@ def _taken_columns(document: StreamsDocument, stream: FeatureStream) -> list[str
 
 
 def _check_label_columns(stream_file: StreamFile, key: str, stream: TargetStream) -> None:
+    """InputError where a target's column, or that of its raters, is not in its file."""
+    rater_column = stream.rater_column
+    if rater_column is not None and rater_column not in stream_file.header:
+        problem = unknown_column(rater_column, stream_file.header)
+        raise InputError(f"{stream_file.file}: {key}.rater_column: {problem}")
     name = key.removeprefix("targets.")
     if not label_columns(stream_file, name, stream):
         column = stream.column or name

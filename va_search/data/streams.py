@@ -14,6 +14,7 @@ them at the end."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +116,8 @@ def read_part(source: StreamSource, index: int) -> Part:
             labels[target] = source.read_labels(target, name)
         except InputError as error:
             problems += error.problems
-    refuse(problems)
+    # Several targets may lie in one file, whose problems then are theirs.
+    refuse(list(dict.fromkeys(problems)))
     try:
         return _part(source, name, features, labels)
     except InputError as error:
@@ -146,7 +148,7 @@ def _part(
     streams = [(features[name], shifts[name]) for name in features]
     streams += [(samples, 0.0) for samples in label_samples]
     gaps = find_stream_gaps(frames, streams, named)
-    frames = Frames(frames.times, frames.written, frames.keys, frames.step, gaps)
+    frames = replace(frames, gaps=gaps)
 
     pooled: dict[str, Floats] = {}
     facts = RecordingFacts(frames=len(frames), seconds=_seconds(frames))
@@ -211,8 +213,8 @@ def _no_overlap(name: str, samples: Samples, frames: Frames) -> str:
     """The problem of a stream that has nothing for any frame."""
     return (
         f"feature set {name!r} has nothing for any of the {len(frames)} frames: its times run from "
-        f"{samples.times.min():.6g} to {samples.times.max():.6g} s, the frames' from "
-        f"{frames.times.min():.6g} to {frames.times.max():.6g} s; do their clocks begin alike? "
+        f"{samples.times.min():.12g} to {samples.times.max():.12g} s, the frames' from "
+        f"{frames.times.min():.12g} to {frames.times.max():.12g} s; do their clocks begin alike? "
         "Move it with `delay:`, or leave the stream or the recording out"
     )
 

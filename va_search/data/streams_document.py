@@ -99,7 +99,7 @@ class FeatureStream(Stream):
     sample was computed from; its time then names the window's start."""
 
     modality: str = Field(min_length=1)
-    columns: str | list[str] = ALL_OTHERS
+    columns: str | Annotated[list[str], Field(min_length=1)] = ALL_OTHERS
     pool: Pool = "mean"
     delay: Finite = 0.0
     window: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
