@@ -219,8 +219,6 @@ def check(
     """Check a store for errors such as leakage, wrong labels and NaN, and show what it holds. Exit
     code 2 if there are errors."""
     with command(as_json) as output:
-        from dataclasses import asdict
-
         from va_search.data.audit import check as audit
         from va_search.data.store import Store
 
@@ -228,7 +226,7 @@ def check(
         with output.error.status("reading every value") as status:
             report = audit(opened, lambda name: status.update(f"reading {name}"))
         _show_report(output, opened, report)
-        output.done(asdict(report))
+        output.done(report.to_json())
         if report.count("error"):
             raise typer.Exit(2)
 
@@ -260,8 +258,6 @@ def folds(
     """Divide the labelled recordings of a store into folds: a person is in one fold only, frames and
     labels are balanced."""
     with command(as_json) as output:
-        from dataclasses import asdict
-
         from va_search.data.folds import make_folds
 
         folding = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
@@ -270,17 +266,21 @@ def folds(
             state = "folds already there, made with the same options"
         output.show(f"{store}: {state}")
         _show_folds(output, folding, kept=k if keep_validation else None)
-        output.done({"store": str(store), **asdict(folding)})
+        output.done({"store": str(store), **folding.to_json()})
 
 
 def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
     """A table of the folds, of which `kept` is the official validation set, and warnings."""
     table = _table(
-        "fold", "recordings", "subjects", "frames", "share", "labelled", "valence", "±", "arousal", "±",
+        "fold", "recordings", "subjects", "frames", "share", "labelled",
+        *(heading for name in folding.rows[0].statistics for heading in (name, "±")),
         "distance",
     )  # fmt: skip
     for row in folding.rows:
-        statistics = [number(value) for value in (*row.valence, *row.arousal, row.distance)]
+        statistics = []
+        for mean, spread in row.statistics.values():
+            statistics += [number(mean), number(spread)]
+        statistics.append(number(row.distance))
         table.add_row(
             f"{row.fold} (official)" if row.fold == kept else str(row.fold),
             str(row.recordings),
@@ -306,8 +306,9 @@ def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
 
 def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None:
     """Run an importer with a progress bar and print what the store holds."""
-    from va_search.data.audit import leaks, split_counts
+    from va_search.data.audit import leaks, split_counts, target_findings
     from va_search.files import read_json
+    from va_search.targets import targets_to_json
 
     # Asked before reading: an import that finds its store reads nothing.
     already_there = (to / "manifest.json").is_file()
@@ -319,7 +320,7 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
         output.note(f"warning: {text}")
     if len(warnings) > WARNINGS_SHOWN:
         output.note(f"… and {len(warnings) - WARNINGS_SHOWN} more warnings: {command_line}")
-    for finding in leaks(store):
+    for finding in (*leaks(store), *target_findings(store)):
         output.note(f"{finding.level}: {finding.where}: {finding.text}")
     state = "already there, made from the same sources" if already_there else "imported"
     output.show(f"{to}: {state}")
@@ -329,7 +330,7 @@ def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None
         "store": str(to),
         "name": store.name,
         "already_there": already_there,
-        "label_range": store.label_range,
+        **targets_to_json(store.targets),
         "splits": [vars(counts) for counts in split_counts(store)],
         "feature_sets": [entry.summary() for entry in store.feature_sets.values()],
         "warnings": warnings,
@@ -397,13 +398,13 @@ def show_store(output: Output, store: Store) -> None:
 def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     from va_search.data.folds import folds_command
     from va_search.errors import counted
+    from va_search.targets import ranges_of
 
-    low, high = report.label_range
     rates = []
     for rate, count in report.frame_rates.items():
         rates.append(f"{rate:g} ({counted(count, 'recording')})")
     output.show(
-        f"{report.name}: labels in [{low:g}, {high:g}]; frames per second: {', '.join(rates)}"
+        f"{report.name}: {ranges_of(report.targets)}; frames per second: {', '.join(rates)}"
     )
     show_store(output, store)
     labels = _table(

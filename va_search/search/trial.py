@@ -32,6 +32,7 @@ from va_search.search.rungs import is_rung
 from va_search.search.saves import SECONDS, Saves
 from va_search.search.study import now
 from va_search.storage.homes import copy_of, home_at
+from va_search.targets import AFFECT
 from va_search.trial import Best, Trial
 from va_search.trial_settings import TrialSettings
 
@@ -160,10 +161,11 @@ class TrialActor(Trainable):
         return {**self._report(), "done": fit.finished}
 
     def _report(self) -> dict[str, Any]:
-        best = {name: WORST for name in ("valence", "arousal")}
+        names = AFFECT if self._fit is None else self._fit.store.target_names
+        best = dict.fromkeys(names, WORST)
         if self._fit is not None:
             best |= {name: reached.ccc for name, reached in self._fit.best.items()}
-        best["score"] = (best["valence"] + best["arousal"]) / 2
+        best["score"] = sum(best.values()) / len(best)
         epoch = len(self._fit.history) if self._fit is not None else 0
         names = {f"best_{name}": value for name, value in best.items()}
         return {
@@ -276,9 +278,11 @@ def write_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float
 
 def trained_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: float) -> Trial:
     """Return the trial of a finished training."""
+    names = fit.store.target_names
     return Trial(
         study=task["study"],
         id=task["trial"],
+        targets=None if names == AFFECT else names,
         settings=fit.settings,
         data_hash=task["data_hash"],
         store=task["store_name"],
@@ -301,12 +305,12 @@ def trained_trial(fit: Fit, task: dict[str, Any], *, stopped: bool, seconds: flo
 
 
 def best_of(fit: Fit) -> dict[str, Best]:
-    """Return the best epoch of each dimension and of the score; empty where nothing was validated
+    """Return the best epoch of each target and of the score; empty where nothing was validated
     (train_val_mix)."""
     if not fit.best:
         return {}
     scores = [(epoch.score, -epoch.epoch) for epoch in fit.history if epoch.score is not None]
-    mean = (fit.best["valence"].ccc + fit.best["arousal"].ccc) / 2
+    mean = sum(best.ccc for best in fit.best.values()) / len(fit.best)
     return {**fit.best, "score": Best(mean, -max(scores)[1])}
 
 
