@@ -82,6 +82,16 @@ def targets_to_json(targets: Sequence[Target]) -> dict[str, Any]:
     return {"targets": entries}
 
 
+def ranges_of(targets: Sequence[Target]) -> str:
+    """Return words for the targets' ranges: `labels in [-1, 1]` for valence and arousal on one
+    range, else each target's."""
+    if "label_range" in targets_to_json(targets):
+        low, high = targets[0].range
+        return f"labels in [{low:g}, {high:g}]"
+    ranges = [f"{target.name} in [{target.low:g}, {target.high:g}]" for target in targets]
+    return f"labels of {', '.join(ranges)}"
+
+
 def targets_from_json(document: Mapping[str, Any]) -> tuple[Target, ...]:
     """Return the targets of a file that `targets_to_json` has an entry in; KeyError, TypeError or
     ValueError where there is none."""

@@ -322,14 +322,12 @@ def test_file_without_a_row_is_a_warning(source: Path, tmp_path: Path) -> None:
     )
 
 
-def test_frame_labelled_in_one_dimension_counts_as_unlabelled(source: Path, tmp_path: Path) -> None:
+def test_frame_labelled_for_one_target_keeps_that_label(source: Path, tmp_path: Path) -> None:
     spoil(source, "a", 4, 5, "")
     store = import_table(source, tmp_path / "store")
-    assert np.isnan(store.annotations[3]).all() and not np.isnan(store.annotations[4]).any()
-    assert (
-        "recording 'a': 1 frame labelled in one dimension only"
-        in (tmp_path / "store/manifest.json").read_text()
-    )
+    assert np.isnan(store.annotations[3]).tolist() == [False, True]
+    assert not np.isnan(store.annotations[4]).any()
+    assert read_json(tmp_path / "store" / "manifest.json")["warnings"] == []
 
 
 @pytest.mark.parametrize("unit", [50, 0.05, 50_000, 5e7])

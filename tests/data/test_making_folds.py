@@ -19,7 +19,7 @@ from va_search.data.folds import Folding, Labels, fold_recordings, fold_rows, ma
 from va_search.data.simulate_affwild2 import affwild2_shape
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError
-from va_search.targets import affect
+from va_search.targets import AFFECT, affect
 
 
 def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
@@ -41,7 +41,7 @@ def described(count: int, seed: int = 0) -> tuple[list[Recording], Labels]:
             values = np.tanh(random.normal(0.2, 0.4) + 0.3 * random.standard_normal(one.frames))
             histograms[index, dimension] = np.histogram(values, folds_module.BINS, (-1, 1))[0]
             moments[index, dimension] = one.frames, values.sum(), np.square(values).sum()
-    return recordings, Labels(histograms, moments)
+    return recordings, Labels(histograms, moments, moments[:, 0, 0].astype(np.int64), AFFECT)
 
 
 def store_of(to: Path, sources: list[Source], test_label: float = np.nan, seed: int = 0) -> Store:

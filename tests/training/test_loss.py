@@ -31,10 +31,10 @@ def test_it_is_one_minus_the_official_metric_pooled_over_the_batch() -> None:
     assert ccc_loss(p.view(4, 12, 2), y.view(4, 12, 2)).item() == pytest.approx(
         sum(expected), abs=1e-5
     )
-    assert ccc_loss(p, y, alpha=2.0, beta=0.5).item() == pytest.approx(
+    assert ccc_loss(p, y, (2.0, 0.5)).item() == pytest.approx(
         2 * expected[0] + expected[1] / 2, abs=1e-5
     )
-    assert ccc_loss(p, y, alpha=0.0).item() == pytest.approx(expected[1], abs=1e-5)
+    assert ccc_loss(p, y, (0.0, 1.0)).item() == pytest.approx(expected[1], abs=1e-5)
 
 
 def test_unlabelled_frames_are_left_out_per_dimension() -> None:

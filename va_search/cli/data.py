@@ -249,8 +249,6 @@ def check(
     """Check a store for errors such as leakage, wrong labels and NaN, and show what it holds. Exit
     code 2 if there are errors."""
     with command(as_json) as output:
-        from dataclasses import asdict
-
         from va_search.data.audit import check as audit
         from va_search.data.store import Store
 
@@ -258,7 +256,7 @@ def check(
         with output.error.status("reading every value") as status:
             report = audit(opened, lambda name: status.update(f"reading {name}"))
         _show_report(output, opened, report)
-        output.done(asdict(report))
+        output.done(report.to_json())
         if report.count("error"):
             raise typer.Exit(2)
 
@@ -290,8 +288,6 @@ def folds(
     """Divide the labelled recordings of a store into folds: a person is in one fold only, frames and
     labels are balanced."""
     with command(as_json) as output:
-        from dataclasses import asdict
-
         from va_search.data.folds import make_folds
 
         folding = make_folds(store, k=k, keep_validation=keep_validation, seed=seed, tries=tries)
@@ -300,17 +296,21 @@ def folds(
             state = "folds already there, made with the same options"
         output.show(f"{store}: {state}")
         _show_folds(output, folding, kept=k if keep_validation else None)
-        output.done({"store": str(store), **asdict(folding)})
+        output.done({"store": str(store), **folding.to_json()})
 
 
 def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
     """A table of the folds, of which `kept` is the official validation set, and warnings."""
     table = _table(
-        "fold", "recordings", "subjects", "frames", "share", "labelled", "valence", "±", "arousal", "±",
+        "fold", "recordings", "subjects", "frames", "share", "labelled",
+        *(heading for name in folding.rows[0].statistics for heading in (name, "±")),
         "distance",
     )  # fmt: skip
     for row in folding.rows:
-        statistics = [number(value) for value in (*row.valence, *row.arousal, row.distance)]
+        statistics = []
+        for mean, spread in row.statistics.values():
+            statistics += [number(mean), number(spread)]
+        statistics.append(number(row.distance))
         table.add_row(
             f"{row.fold} (official)" if row.fold == kept else str(row.fold),
             str(row.recordings),
@@ -334,74 +334,9 @@ def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
     output.show("next: a space with `folds: all` trains each configuration on every fold")
 
 
-def _show_streams(output: Output, report: StreamsReport, document: dict[str, object]) -> None:
-    """Tables of a report on streams; the report also goes into `document`, which `--json`
-    prints."""
-    document["streams"] = report.to_json()
-    low, rate, high = report.frame_rate
-    rates = f"{rate:g}" if low == high else f"{low:g} to {high:g}"
-    output.show(f"frames: {report.frames:,} at {rates} per second, made by {report.frames_made_by}")
-    table = _table(
-        "stream", "rate", "frames", "begins", "ends", "gaps", "missing rows", "resampling"
-    )
-    for row in report.streams:
-        table.add_row(
-            row.name,
-            f"{row.rate[1]:g}/s",
-            f"{row.covered:.1%}",
-            _offset(row.begin),
-            _offset(row.end),
-            f"{row.gaps:,}",
-            f"{row.missing_rows:,}",
-            row.resampling,
-        )
-    output.show(table)
-    output.show(
-        "frames: share that the stream has samples for; begins, ends: seconds after the first and "
-        "last frame, lowest to highest"
-    )
-    _show_targets(output, report)
-    if report.without_some:
-        output.show(
-            f"{report.without_some:,} frames lack some stream: they are marked as not valid and "
-            "take the values of that stream's nearest frame"
-        )
-    output.show("")
-
-
-def _show_targets(output: Output, report: StreamsReport) -> None:
-    """Table of the targets, with their raters where they have several."""
-    table = _table("target", "labelled", "raters", "fused by", "CCC", "r", "clock")
-    for row in report.targets:
-        table.add_row(
-            row.name,
-            f"{row.labelled:.1%}",
-            str(row.raters),
-            row.fuse or "–",
-            number(row.ccc),
-            number(row.r),
-            row.clock,
-        )
-    output.show(table)
-
-
-def _offset(values: tuple[float, float, float]) -> str:
-    """Seconds from the lowest to the highest, or the only ones."""
-    low, _, high = values
-    if abs(high - low) < 5e-4:
-        return f"{low:+.3g} s"
-    return f"{low:+.3g} to {high:+.3g} s"
-
-
-def _import(
-    output: Output,
-    to: Path,
-    read: Callable[[Progress], Store],
-    show_more: Callable[[dict[str, object]], None] | None = None,
-) -> None:
-    """Run an importer with a progress bar and print what the store holds; `show_more` prints more
-    and adds it to the document of `--json`."""
-    from va_search.data.audit import leaks, split_counts
+def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None:
+    """Run an importer with a progress bar and print what the store holds."""
+    from va_search.data.audit import leaks, split_counts, target_findings
     from va_search.files import read_json
     from va_search.targets import targets_to_json
 
@@ -415,7 +350,7 @@ def _import(
         output.note(f"warning: {text}")
     if len(warnings) > WARNINGS_SHOWN:
         output.note(f"… and {len(warnings) - WARNINGS_SHOWN} more warnings: {command_line}")
-    for finding in leaks(store):
+    for finding in (*leaks(store), *target_findings(store)):
         output.note(f"{finding.level}: {finding.where}: {finding.text}")
     state = "already there, made from the same sources" if already_there else "imported"
     output.show(f"{to}: {state}")
@@ -495,13 +430,13 @@ def show_store(output: Output, store: Store) -> None:
 def _show_report(output: Output, store: Store, report: AuditReport) -> None:
     from va_search.data.folds import folds_command
     from va_search.errors import counted
+    from va_search.targets import ranges_of
 
-    low, high = report.label_range
     rates = []
     for rate, count in report.frame_rates.items():
         rates.append(f"{rate:g} ({counted(count, 'recording')})")
     output.show(
-        f"{report.name}: labels in [{low:g}, {high:g}]; frames per second: {', '.join(rates)}"
+        f"{report.name}: {ranges_of(report.targets)}; frames per second: {', '.join(rates)}"
     )
     show_store(output, store)
     labels = _table(

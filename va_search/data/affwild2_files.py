@@ -31,6 +31,7 @@ from va_search.data.table import label_problems
 from va_search.errors import InputError
 from va_search.files import check_regular
 from va_search.metrics import DIMENSIONS
+from va_search.targets import affect
 
 LABEL_RANGE = (-1.0, 1.0)
 UNLABELLED = -5.0
@@ -103,7 +104,7 @@ def read_labels(file: Path) -> Floats:
             "frame is -5,-5"
         )
     pair[unlabelled.any(axis=1)] = np.nan
-    problems += label_problems(file, pair, LABEL_RANGE)
+    problems += label_problems(file, pair, affect(*LABEL_RANGE))
     refuse(problems)
     return pair
 

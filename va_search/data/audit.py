@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from va_search.data.columns import audit_columns
 from va_search.data.copies import FrameHashes, copied_recordings
 from va_search.data.problems import exact
-from va_search.data.store import SPLITS, Recording, Store, label_slack
+from va_search.data.store import SPLITS, Recording, Store
 from va_search.errors import counted
 from va_search.files import digest, read_json
-from va_search.metrics import DIMENSIONS
+from va_search.targets import Target, targets_to_json
 
 BINS = 10
 APART = 0.5
@@ -46,7 +46,8 @@ class AuditFinding:
 
 @dataclass(frozen=True)
 class SplitCounts:
-    """Counts of one split; lengths are frames per recording."""
+    """Counts of one split; lengths are frames per recording, `labelled` the frames with a label for
+    any target."""
 
     split: str
     recordings: int
@@ -63,7 +64,7 @@ class SplitCounts:
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """Labels of one dimension in one split; `histogram` has 10 equal bins over the label range.
+    """Labels of one target in one split; `histogram` has 10 equal bins over the target's range.
     Statistics are NaN without labels."""
 
     split: str
@@ -84,7 +85,7 @@ class AuditReport:
 
     store: str
     name: str
-    label_range: tuple[float, float]
+    targets: tuple[Target, ...]
     splits: tuple[SplitCounts, ...]
     frame_rates: dict[float, int]
     labels: tuple[LabelCounts, ...]
@@ -95,6 +96,14 @@ class AuditReport:
     def count(self, level: Level) -> int:
         """Findings of one level."""
         return sum(finding.level == level for finding in self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as `--json` has it: `label_range` for valence and arousal on one range,
+        else `targets`."""
+        document: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            document |= targets_to_json(self.targets) if name == "targets" else {name: value}
+        return document
 
 
 def quiet(feature_set: str) -> None:
@@ -108,6 +117,7 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     findings += _changes(store)
     findings += leaks(store)
     findings += _label_findings(store)
+    findings += target_findings(store)
     findings += _recording_findings(store)
     videos = {}
     for name, note in manifest.get("notes", {}).items():
@@ -126,13 +136,14 @@ def check(store: Store, progress: Callable[[str], None] = quiet) -> AuditReport:
     labels = []
     for split in SPLITS:
         if store.split(split):
-            labels += [_count_labels(store, split, index) for index in range(len(DIMENSIONS))]
+            for column, target in enumerate(store.targets):
+                labels.append(_count_labels(store, split, column, target))
     rates = Counter(recording.frames_per_second for recording in store.recordings)
     folds = Counter(recording.fold for recording in store.labelled)
     return AuditReport(
         store=str(store.path),
         name=store.name,
-        label_range=store.label_range,
+        targets=store.targets,
         splits=split_counts(store),
         frame_rates=dict(sorted(rates.items())),
         labels=tuple(labels),
@@ -158,7 +169,7 @@ def _count_split(store: Store, split: str) -> SplitCounts:
         recordings=len(recordings),
         subjects=len({recording.subject for recording in recordings}),
         frames=sum(lengths),
-        labelled=int((~np.isnan(labels)).all(axis=1).sum()),
+        labelled=int((~np.isnan(labels)).any(axis=1).sum()),
         without_face=int((~valid).sum()),
         gaps=sum(len(recording.gaps) for recording in recordings),
         shortest=min(lengths),
@@ -169,21 +180,21 @@ def _count_split(store: Store, split: str) -> SplitCounts:
 
 
 def _labels_of(store: Store, recordings: Iterable[Recording]) -> NDArray[np.float32]:
-    """(frames, 2) labels of these recordings, one after another."""
+    """(frames, targets) labels of these recordings, one after another."""
     return np.concatenate([store.annotations[recording.span] for recording in recordings])
 
 
-def _count_labels(store: Store, split: str, index: int) -> LabelCounts:
-    values = _labels_of(store, store.split(split))[:, index]
+def _count_labels(store: Store, split: str, column: int, target: Target) -> LabelCounts:
+    values = _labels_of(store, store.split(split))[:, column]
     labels = values[~np.isnan(values)].astype(np.float64)
     lowest = highest = mean = deviation = float("nan")
     if labels.size:
         lowest, highest = float(labels.min()), float(labels.max())
         mean, deviation = float(labels.mean()), float(labels.std())
-    histogram, _ = np.histogram(labels, bins=BINS, range=store.label_range)
+    histogram, _ = np.histogram(labels, bins=BINS, range=target.range)
     return LabelCounts(
         split=split,
-        dimension=DIMENSIONS[index],
+        dimension=target.name,
         labelled=labels.size,
         unlabelled_share=1 - labels.size / values.size,
         lowest=lowest,
@@ -257,30 +268,71 @@ def _label_findings(store: Store) -> Iterator[AuditFinding]:
         if not store.split(split):
             text = "no recording is in this split, so the official split can't be searched"
             yield AuditFinding("warning", split, text)
-    low, high = store.label_range
-    slack = label_slack(store.label_range)
     for recording in store.recordings:
         where = f"recording {recording.name}"
-        pair = store.annotations[recording.span]
-        labelled = pair[~np.isnan(pair).all(axis=1)]
-        if not len(labelled):
+        annotations = store.annotations[recording.span]
+        if np.isnan(annotations).all():
             if recording.split != "test":
                 yield AuditFinding(
                     "warning", where, f"in {recording.split}, but has no labelled frame"
                 )
             continue
-        for index, dimension in enumerate(DIMENSIONS):
-            lowest = float(np.nanmin(labelled[:, index]))
-            highest = float(np.nanmax(labelled[:, index]))
-            if lowest < low - slack or highest > high + slack:
+        for target, column in zip(store.targets, annotations.T, strict=True):
+            labels = column[~np.isnan(column)]
+            for level, text in _label_problems(target, labels):
+                yield AuditFinding(level, where, text)
+
+
+def _label_problems(target: Target, labels: NDArray[np.float32]) -> Iterator[tuple[Level, str]]:
+    """Levels and texts of what is wrong with a recording's labels for one target (labelled,)."""
+    if not len(labels):
+        return
+    lowest, highest = float(labels.min()), float(labels.max())
+    if lowest < target.low - target.slack or highest > target.high + target.slack:
+        yield (
+            "error",
+            f"{target.name} runs from {exact(lowest)} to {exact(highest)}, outside the range "
+            f"[{exact(target.low)}, {exact(target.high)}]",
+        )
+    if len(labels) > 1 and lowest == highest:
+        frames = counted(len(labels), "labelled frame")
+        yield (
+            "warning",
+            f"{target.name} is {lowest:g} in all {frames}; its own CCC is undefined",
+        )
+
+
+def target_findings(store: Store) -> Iterator[AuditFinding]:
+    """Targets that can't be learnt or measured: without a label in a split where others have some,
+    or with one value there.
+
+    Reads no features: cheap enough to be told with every import.
+    """
+    for split in ("train", "validation"):
+        recordings = store.split(split)
+        if not recordings:
+            continue
+        annotations = _labels_of(store, recordings)
+        if np.isnan(annotations).all():
+            continue
+        consequence = "nothing of it can be learnt"
+        if split == "validation":
+            consequence = "its CCC is not defined"
+        for target, column in zip(store.targets, annotations.T, strict=True):
+            where = f"target {target.name}"
+            labels = column[~np.isnan(column)]
+            if not len(labels):
                 text = (
-                    f"{dimension} runs from {exact(lowest)} to {exact(highest)}, outside the range "
-                    f"[{exact(low)}, {exact(high)}]"
+                    f"no frame of {split} has a label, so {consequence}; label some, or import "
+                    "without this target"
                 )
                 yield AuditFinding("error", where, text)
-            if len(labelled) > 1 and lowest == highest:
-                frames = counted(len(labelled), "labelled frame")
-                text = f"{dimension} is {lowest:g} in all {frames}; its own CCC is undefined"
+            elif len(labels) > 1 and labels.min() == labels.max():
+                frames = counted(len(labels), "labelled frame")
+                text = (
+                    f"{float(labels[0]):g} in all {frames} of {split}, so {consequence}; if the "
+                    "data do not annotate it, import without this target"
+                )
                 yield AuditFinding("warning", where, text)
 
 

@@ -10,7 +10,7 @@ all frames or within each recording."""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -18,7 +18,6 @@ from va_search.data.arrays import Floats, Values
 from va_search.data.copies import FrameHashes
 from va_search.data.problems import exact
 from va_search.data.store import Store
-from va_search.metrics import DIMENSIONS
 
 OUTLIER = 20.0  # MAD
 SAMPLED_VALUES = 32_000_000
@@ -89,7 +88,7 @@ class ColumnAudit:
         self.distance = np.zeros(dim)  # of the worst outlier, in MAD
         self.outlier = np.zeros(dim)
         self.outlier_in = np.full(dim, -1)
-        self.copies = LabelCopies(dim)
+        self.copies = LabelCopies(dim, store.target_names)
         self.hash = ""
 
     def add(self, index: int, block: Values) -> Values:
@@ -201,37 +200,43 @@ def _more(count: int, what: str) -> Iterator[str]:
 
 
 class LabelCopies:
-    """Correlation of each column of one feature set with each label, over labelled frames.
+    """Correlation of each column of one feature set with each label, over the frames labelled for
+    that target.
 
-    `weakest` (dim, 2) is the smallest |r| of a recording with enough labelled frames, so that a
-    copy in units of each recording is found too."""
+    `weakest` (dim, targets) is the smallest |r| of a recording with enough labelled frames, so that
+    a copy in units of each recording is found too; `compared` (targets,) counts these recordings.
+    """
 
-    def __init__(self, dim: int) -> None:
-        self.pooled, self.single = _Sums(dim), _Sums(dim)
-        self.weakest = np.ones((dim, len(DIMENSIONS)))
-        self.compared = 0
+    def __init__(self, dim: int, target_names: Sequence[str]) -> None:
+        self.target_names = tuple(target_names)
+        targets = len(self.target_names)
+        self.pooled, self.single = _Sums(dim, targets), _Sums(dim, targets)
+        self.weakest = np.ones((dim, targets))
+        self.compared = np.zeros(targets, np.int64)
 
-    def add(self, pair: Values, block: Values, centre: Floats) -> None:
-        """Count frames of a recording: labels (n, 2), features (n, dim), less their `centre`
+    def add(self, labels: Values, block: Values, centre: Floats) -> None:
+        """Count frames of a recording: labels (n, targets), features (n, dim), less their `centre`
         (dim,)."""
-        labelled = ~np.isnan(pair).any(axis=1)
+        labelled = ~np.isnan(labels).all(axis=1)
         if labelled.any():
-            self.single.add(block[labelled] - centre, pair[labelled].astype(np.float64))
+            self.single.add(block[labelled] - centre, labels[labelled].astype(np.float64))
 
     def end_recording(self) -> None:
         """Take the recording whose frames were added into account."""
-        if self.single.count >= LEAST_LABELLED:
-            strength = np.abs(self.single.correlation())
+        enough = self.single.count >= LEAST_LABELLED
+        if enough.any():
+            strength = np.where(enough, np.abs(self.single.correlation()), np.nan)
             self.weakest = np.fmin(self.weakest, strength)  # NaN tells nothing
-            self.compared += 1
+            self.compared += enough
         self.pooled.merge(self.single)
-        self.single = _Sums(len(self.weakest))
+        self.single = _Sums(*self.weakest.shape)
 
     def columns(self) -> list[tuple[int, str, str]]:
         """(column, label, measure) of each column that is a copy of a label."""
-        if self.pooled.count < LEAST_LABELLED:
+        enough = self.pooled.count >= LEAST_LABELLED
+        if not enough.any():
             return []
-        pooled = self.pooled.correlation()
+        pooled = np.where(enough, self.pooled.correlation(), np.nan)
         # In other units in each recording, a copy has r = 1 there and any r over all.
         is_copy = np.abs(pooled) >= COPY
         in_each = ~np.isnan(pooled) & (self.weakest >= COPY) & (self.compared >= 2)
@@ -240,28 +245,38 @@ class LabelCopies:
             measure = "|r| = 1 within each recording"
             if is_copy[column, label]:
                 measure = f"r = {pooled[column, label]:.5f}"
-            copies.append((column, DIMENSIONS[label], measure))
+            copies.append((column, self.target_names[label], measure))
         return copies
 
 
 class _Sums:
-    """Sums of x, y, x², y² and xy over frames; x (dim,), y (2,), xy (dim, 2)."""
+    """Sums of x, y, x², y² and xy over the frames labelled for each target: their number `count`
+    (targets,), y and yy (targets,), x, xx and xy (dim, targets)."""
 
-    def __init__(self, dim: int) -> None:
-        labels = len(DIMENSIONS)
-        self.count = 0
-        self.x, self.xx = np.zeros(dim), np.zeros(dim)
-        self.y, self.yy = np.zeros(labels), np.zeros(labels)
-        self.xy = np.zeros((dim, labels))
+    def __init__(self, dim: int, targets: int) -> None:
+        self.count = np.zeros(targets, np.int64)
+        self.y, self.yy = np.zeros(targets), np.zeros(targets)
+        self.x, self.xx = np.zeros((dim, targets)), np.zeros((dim, targets))
+        self.xy = np.zeros((dim, targets))
 
     def add(self, x: Floats, y: Floats) -> None:
-        """Count frames: x (n, dim), y (n, 2)."""
-        self.count += len(x)
-        self.x += x.sum(axis=0)
-        self.y += y.sum(axis=0)
-        self.xx += np.einsum("fc,fc->c", x, x)
-        self.yy += np.einsum("fc,fc->c", y, y)
-        self.xy += x.T @ y
+        """Count frames: x (n, dim), y (n, targets), NaN where there is no label."""
+        labelled = ~np.isnan(y)
+        if labelled.all():
+            # The usual case: one pass over x serves all targets.
+            self._add(slice(None), x, y)
+            return
+        for target in np.flatnonzero(labelled.any(axis=0)).tolist():
+            rows = labelled[:, target]
+            self._add(slice(target, target + 1), x[rows], y[rows, target : target + 1])
+
+    def _add(self, targets: slice, x: Floats, y: Floats) -> None:
+        self.count[targets] += len(x)
+        self.x[:, targets] += x.sum(axis=0)[:, None]
+        self.y[targets] += y.sum(axis=0)
+        self.xx[:, targets] += np.einsum("fc,fc->c", x, x)[:, None]
+        self.yy[targets] += np.einsum("fc,fc->c", y, y)
+        self.xy[:, targets] += x.T @ y
 
     def merge(self, other: _Sums) -> None:
         """Count the frames of other sums too."""
@@ -269,14 +284,14 @@ class _Sums:
             setattr(self, name, getattr(self, name) + value)
 
     def correlation(self) -> Floats:
-        """(dim, 2) r, NaN where a column or a label does not vary."""
-        count = max(self.count, 1)
-        covariance = self.xy / count - np.outer(self.x, self.y) / count**2
+        """(dim, targets) r, NaN where a column or a label does not vary."""
+        count = np.maximum(self.count, 1)
+        covariance = self.xy / count - self.x * self.y / count**2
         spread_x = np.maximum(self.xx / count - (self.x / count) ** 2, 0.0)
         spread_y = np.maximum(self.yy / count - (self.y / count) ** 2, 0.0)
         # Rounding leaves a little spread of a constant: it counts as none.
         still_x = spread_x <= 1e-12 * self.xx / count
         still_y = spread_y <= 1e-12 * self.yy / count
-        scale = np.sqrt(np.outer(spread_x, spread_y))
-        is_constant = still_x[:, None] | still_y[None, :] | (scale == 0)
+        scale = np.sqrt(spread_x * spread_y)
+        is_constant = still_x | still_y | (scale == 0)
         return np.where(is_constant, np.nan, covariance / np.where(is_constant, 1.0, scale))

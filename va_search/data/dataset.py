@@ -1,8 +1,10 @@
 """Descriptions of a `table` source: dataset.yaml and recordings.csv, checked whole before any
 recording is read.
 
-dataset.yaml: name, label_range, frames_per_second, time_column, time_unit, features (name ->
-{modality, columns}) and ignored_columns. recordings.csv: recording, subject, split; and if wanted
+dataset.yaml: name, targets (name -> [low, high], or {range: [low, high], column: name}) or
+label_range alone for valence and arousal on one range, frames_per_second, time_column, time_unit,
+features (name -> {modality, columns}) and ignored_columns. Columns may be patterns
+(column_names.select_columns). recordings.csv: recording, subject, split; and if wanted
 fold, rows, frames_per_second, video (recordings of one video) and stimulus (ignored: people who
 watched one clip are not in one video)."""
 
@@ -14,13 +16,21 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from va_search.data.clock import TimeColumn
-from va_search.data.column_names import SPELLINGS, UNITS, unit_of
+from va_search.data.column_names import (
+    ALL_OTHERS,
+    SPELLINGS,
+    UNITS,
+    is_pattern,
+    select_columns,
+    unit_of,
+)
 from va_search.data.csv_reader import separator_of
 from va_search.data.draft import Source, check_sources
 from va_search.data.frame_names import MEDIA
@@ -37,7 +47,7 @@ from va_search.data.text_layout import EMPTY, SEPARATORS
 from va_search.document import StrictModel, read_document
 from va_search.errors import InputError, counted, nearest_name
 from va_search.files import checked_name, file_name_of
-from va_search.metrics import DIMENSIONS
+from va_search.targets import AFFECT, Target, affect, name_problem, range_problem
 
 REQUIRED = ("recording", "subject", "split")
 OPTIONAL = ("fold", "rows", "frames_per_second", "video", "stimulus")
@@ -64,14 +74,46 @@ class FeatureColumns(StrictModel):
     columns: list[str] = Field(min_length=1)
 
 
+Range = Annotated[tuple[float, float], Field(strict=False)]
+
+
+class TargetColumn(StrictModel):
+    """One target of dataset.yaml: its range, and the column that has its labels, by default the one
+    of its name."""
+
+    range: Range
+    column: str | None = Field(default=None, min_length=1)
+
+    @field_validator("range")
+    @classmethod
+    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
+        return _checked_range(value)
+
+
+def _long_form(value: Any) -> Any:
+    """`stress: [1, 9]` as `stress: {range: [1, 9]}`."""
+    return {"range": value} if isinstance(value, list | tuple) else value
+
+
+def _checked_range(value: tuple[float, float]) -> tuple[float, float]:
+    problem = range_problem(*value)
+    if problem is not None:
+        raise ValueError(problem)
+    return value
+
+
 class Dataset(StrictModel):
-    """dataset.yaml. `label_range` is the scale of both dimensions; `time_unit` is needed where the
-    frame rate can't confirm the unit of `time_column` (clock.py)."""
+    """dataset.yaml. `targets` are the annotations by name; `label_range` alone is the scale of
+    valence and arousal. `time_unit` is needed where the frame rate can't confirm the unit of
+    `time_column` (clock.py)."""
 
     SYNONYMS: ClassVar[dict[str, str]] = OTHER_KEYS
 
     name: str = Field(min_length=1)
-    label_range: Annotated[tuple[float, float], Field(strict=False)]
+    label_range: Range | None = None
+    targets: dict[str, Annotated[TargetColumn, BeforeValidator(_long_form)]] | None = Field(
+        default=None, min_length=1
+    )
     frames_per_second: FrameRate | None = None
     time_column: str | None = None
     time_unit: str | None = None
@@ -80,11 +122,31 @@ class Dataset(StrictModel):
 
     @field_validator("label_range")
     @classmethod
-    def _in_order(cls, value: tuple[float, float]) -> tuple[float, float]:
-        low, high = value
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError(f"`low < high` must hold, but got [{low:g}, {high:g}]")
+    def _in_order(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        return None if value is None else _checked_range(value)
+
+    @field_validator("targets")
+    @classmethod
+    def _target_names(cls, value: dict[str, TargetColumn] | None) -> dict[str, TargetColumn] | None:
+        problems = [name_problem(name) for name in value or {}]
+        for problem in problems:
+            if problem is not None:
+                raise ValueError(problem)
         return value
+
+    @model_validator(mode="after")
+    def _targets_or_range(self) -> Dataset:
+        if self.label_range is None and self.targets is None:
+            raise ValueError(
+                "neither targets nor label_range is given; give the range of each annotation, such "
+                "as `targets: {valence: [-1, 1]}`, or `label_range: [-1, 1]` for valence and arousal"
+            )
+        if self.label_range is not None and self.targets is not None:
+            raise ValueError(
+                "targets and label_range are both given; each target has a range of its own, so "
+                "take label_range out"
+            )
+        return self
 
     @field_validator("time_unit")
     @classmethod
@@ -107,14 +169,14 @@ class Dataset(StrictModel):
 
     @model_validator(mode="after")
     def _columns_once(self) -> Dataset:
-        used = [*self.columns, *DIMENSIONS, *self.ignored_columns]
+        used = [*self.columns, *self.label_columns, *self.ignored_columns]
         if self.time_column:
             used.append(self.time_column)
         twice = sorted(name for name, count in Counter(used).items() if count > 1)
         if twice:
             raise ValueError(
                 f"column {listed(twice, PROBLEMS_OF_A_FILE)} is in two places; a column belongs to one feature "
-                f"set, or is the time column, an ignored column or a label ({', '.join(DIMENSIONS)})"
+                f"set, or is the time column, an ignored column or a label ({', '.join(self.label_columns)})"
             )
         return self
 
@@ -133,12 +195,73 @@ class Dataset(StrictModel):
         return TimeColumn(self.time_column, self.time_unit or unit_of(self.time_column))
 
     @property
+    def target_list(self) -> tuple[Target, ...]:
+        """The targets with their ranges, in the order of dataset.yaml."""
+        if self.targets is None:
+            assert self.label_range is not None
+            return affect(*self.label_range)
+        return tuple(Target(name, *entry.range) for name, entry in self.targets.items())
+
+    @property
+    def label_columns(self) -> list[str]:
+        """The column of each target's labels, in the targets' order."""
+        if self.targets is None:
+            return list(AFFECT)
+        return [entry.column or name for name, entry in self.targets.items()]
+
+    @property
+    def has_patterns(self) -> bool:
+        """True where some entry of a list of columns may stand for several columns."""
+        return any(map(is_pattern, [*self.columns, *self.ignored_columns]))
+
+    def with_columns_of(self, header: Sequence[str]) -> Dataset:
+        """Return this description with the columns of `header` in the place of patterns; InputError
+        for patterns that mean none."""
+        taken = {*self.label_columns, *self.ignored_columns}
+        if self.time_column:
+            taken.add(self.time_column)
+        taken.update(name for name in self.columns if name in header)
+        features: dict[str, FeatureColumns] = {}
+        problems: list[str] = []
+        # Sets one after another: what the first one's pattern takes is no other's.
+        for name, entry in self.features.items():
+            own = [column for column in entry.columns if column in header]
+            try:
+                columns = select_columns(header, entry.columns, taken - set(own))
+            except InputError as error:
+                problems += [f"features: {name}: {problem}" for problem in error.problems]
+                continue
+            features[name] = entry.model_copy(update={"columns": columns})
+            taken.update(columns)
+        if problems:
+            raise InputError(*problems)
+        ignored = self._ignored_of(header, taken)
+        return self.model_copy(update={"features": features, "ignored_columns": ignored})
+
+    def _ignored_of(self, header: Sequence[str], taken: set[str]) -> list[str]:
+        """The columns that are ignored: patterns may mean none, and `all others` bookkeeping too."""
+        ignored: list[str] = []
+        for entry in self.ignored_columns:
+            columns = [entry]
+            if entry == ALL_OTHERS:
+                columns = [name for name in header if name not in taken]
+            elif is_pattern(entry) and entry not in header:
+                columns = [name for name in header if name not in taken and _matches(name, entry)]
+            ignored += [name for name in columns if name not in ignored]
+        return ignored
+
+    @property
     def columns(self) -> list[str]:
         """Columns of all feature sets, in order."""
         columns: list[str] = []
         for feature_set in self.features.values():
             columns += feature_set.columns
         return columns
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """True where `*` and `?` of the pattern stand for letters of the name; brackets are letters."""
+    return fnmatchcase(name, pattern.replace("[", "[[]"))
 
 
 @dataclass(frozen=True)

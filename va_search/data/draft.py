@@ -76,7 +76,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """One recording, read: features by set (frames, dim); annotations (frames, 2) or None; times
+    """One recording, read: features by set (frames, dim); annotations (frames, targets) or None; times
     (frames,) or None; valid (frames,), all of them where it is None.
 
     `notes` are JSON-able facts for the audit; `kinds` are remarks that many files share, reported
@@ -230,6 +230,34 @@ class Draft:
                 with np.load(self._file(index), allow_pickle=False) as part:
                     if key in part:
                         yield part[key]
+
+    def targets_without_labels(self) -> list[str]:
+        """A problem for each target that no training recording has a label of, where they have some
+        of another: nothing could be learnt of it. Data without any label are for predicting."""
+        targets = names(self.description.targets)
+        labelled = np.zeros(len(targets), dtype=bool)
+        recordings = 0
+        for source, labels in zip(self.recordings, self._parts("annotations"), strict=True):
+            if source.split == "train":
+                recordings += 1
+                labelled |= ~np.isnan(labels).all(axis=0)
+            if labelled.all():
+                return []
+        if not labelled.any():
+            return []
+        kept = []
+        for target, is_labelled in zip(self.description.targets, labelled.tolist(), strict=True):
+            if is_labelled:
+                kept.append(f"{target.name}: [{target.low:g}, {target.high:g}]")
+        advice = f"declare only those that have some: `targets: {{{', '.join(kept)}}}`"
+        problems = []
+        for name, is_labelled in zip(targets, labelled.tolist(), strict=True):
+            if not is_labelled:
+                problems.append(
+                    f"target {name!r}: no frame of the {recordings} training recordings has a "
+                    f"label; {advice}"
+                )
+        return problems
 
     def warnings(self) -> list[str]:
         """Remarks on the source as a whole and on the recordings read so far."""

@@ -3,7 +3,7 @@
 Conventions: folds are numbered from 1. With `keep_validation` the official validation recordings
 are fold k, as in Table 4, and the training recordings are divided into k - 1; without, all labelled
 recordings are divided into k. A subject's recordings and a video's stay together (grouping.py).
-Balanced are the frames and the label histograms of valence and arousal: the division has the lowest
+Balanced are the frames and the label histograms of the targets: the division has the lowest
 cost found, where the cost is the sum over folds of (2·(frames / mean − 1))² + Σ over bins of
 (fold's labelled frames in the bin − whole's / folds)², in units of a fold's labelled frames. Labels
 of the test split are never looked at."""
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from va_search.data.arrays import Floats
+from va_search.data.arrays import Floats, Indexes
 from va_search.data.grouping import divide, kept_together
 from va_search.data.problems import shortened
 from va_search.data.store import Recording, Store
@@ -40,32 +40,38 @@ NAMES_SHOWN = 3
 
 @dataclass(frozen=True)
 class Labels:
-    """Of each recording: histograms (recording, 2, bin) of labelled frames, and (recording, 2, 3)
-    of their count, sum and sum of squares."""
+    """Of each recording: histograms (recording, target, bin) of labelled frames, (recording, target,
+    3) of their count, sum and sum of squares, and `labelled` (recording,) the frames with a label
+    for any target."""
 
     histograms: Floats
     moments: Floats
+    labelled: Indexes
+    target_names: tuple[str, ...]
 
     @classmethod
     def of(cls, store: Store, recordings: Sequence[Recording]) -> Labels:
         """Of these recordings alone; no other frame's label is looked at."""
-        histograms = np.zeros((len(recordings), 2, BINS))
-        moments = np.zeros((len(recordings), 2, 3))
+        histograms = np.zeros((len(recordings), len(store.targets), BINS))
+        moments = np.zeros((len(recordings), len(store.targets), 3))
+        labelled = np.zeros(len(recordings), np.int64)
         for index, recording in enumerate(recordings):
-            for dimension in (0, 1):
-                values = store.annotations[recording.span, dimension].astype(np.float64)
+            annotations = store.annotations[recording.span]
+            labelled[index] = (~np.isnan(annotations)).any(axis=1).sum()
+            for column, target in enumerate(store.targets):
+                values = annotations[:, column].astype(np.float64)
                 labels = values[~np.isnan(values)]
-                histogram, _ = np.histogram(labels, bins=BINS, range=store.label_range)
-                histograms[index, dimension] = histogram
-                moments[index, dimension] = len(labels), labels.sum(), np.square(labels).sum()
-        return cls(histograms, moments)
+                histogram, _ = np.histogram(labels, bins=BINS, range=target.range)
+                histograms[index, column] = histogram
+                moments[index, column] = len(labels), labels.sum(), np.square(labels).sum()
+        return cls(histograms, moments, labelled, store.target_names)
 
 
 @dataclass(frozen=True)
 class FoldCounts:
-    """One fold: counts, its share of all frames, (mean, spread) of valence and arousal (NaN without
-    labels), and how far its label histograms are from the whole's: the share of labels that would
-    have to change bins (0 to 1), mean of both dimensions."""
+    """One fold: counts, its share of all frames, (mean, spread) of each target's labels (NaN without
+    any), and how far its label histograms are from the whole's: the share of labels that would have
+    to change bins (0 to 1), mean of the targets."""
 
     fold: int
     recordings: int
@@ -73,9 +79,15 @@ class FoldCounts:
     frames: int
     share: float
     labelled: int
-    valence: tuple[float, float]
-    arousal: tuple[float, float]
+    statistics: dict[str, tuple[float, float]]
     distance: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as `--json` has them: (mean, spread) by the target's name."""
+        document: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            document |= value if name == "statistics" else {name: value}
+        return document
 
 
 @dataclass(frozen=True)
@@ -88,6 +100,10 @@ class Folding:
     kept_together: str
     warnings: tuple[str, ...]
     already_there: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the folds as `--json` has them."""
+        return {**vars(self), "rows": [row.to_json() for row in self.rows]}
 
 
 def make_folds(
@@ -232,7 +248,7 @@ def _amounts(
     frames = np.array([[lengths[list(group)].sum()] for group in groups])
     bins = np.array([labels.histograms[list(group)].sum(axis=0) for group in groups])
     # Both kinds of amounts are in units of a fold's share, so that they can be weighed.
-    labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]  # of both dimensions
+    labelled = np.maximum(bins.sum(axis=(0, 2)), 1.0)[:, None]  # of each target
     frames = frames * parts / frames.sum() * FRAMES_WEIGHT
     bins = bins * parts / labelled
     return np.concatenate([frames, bins.reshape(len(groups), -1)], axis=1)
@@ -251,15 +267,17 @@ def fold_rows(
         inside = numbers == number
         held = [recordings[index] for index in np.flatnonzero(inside).tolist()]
         moments = labels.moments[inside].sum(axis=0)
+        statistics = {}
+        for name, sums in zip(labels.target_names, moments.tolist(), strict=True):
+            statistics[name] = _mean_and_spread(*sums)
         row = FoldCounts(
             fold=number,
             recordings=len(held),
             subjects=len({recording.subject for recording in held}),
             frames=int(frames[inside].sum()),
             share=float(frames[inside].sum() / frames.sum()),
-            labelled=int(moments[:, 0].max()),
-            valence=_mean_and_spread(*moments[0].tolist()),
-            arousal=_mean_and_spread(*moments[1].tolist()),
+            labelled=int(labels.labelled[inside].sum()),
+            statistics=statistics,
             distance=_distance(labels.histograms[inside].sum(axis=0), whole),
         )
         rows.append(row)
@@ -274,10 +292,13 @@ def _mean_and_spread(count: float, total: float, squares: float) -> tuple[float,
 
 
 def _distance(histograms: Floats, whole: Floats) -> float:
-    """Half the summed differences of shares by bin, mean of both dimensions; NaN without labels."""
+    """Half the summed differences of shares by bin, mean of the targets that have labels; NaN without
+    any."""
     counts = histograms.sum(axis=1, keepdims=True)
-    if not counts.all():
+    labelled = counts[:, 0] > 0
+    if not labelled.any():
         return float("nan")
+    counts, histograms, whole = counts[labelled], histograms[labelled], whole[labelled]
     difference = np.abs(histograms / counts - whole / whole.sum(axis=1, keepdims=True))
     return float(difference.sum(axis=1).mean() / 2)
 

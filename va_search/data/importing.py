@@ -79,7 +79,7 @@ def read_all(
     texts: list[str] = []
     for index in sorted(problems):
         texts += problems[index]
-    refuse(texts)
+    refuse(texts or draft.targets_without_labels())
     return draft.finish()
 
 

@@ -288,12 +288,6 @@ class Store:
         return to_unit(annotation, self.targets)
 
 
-def label_slack(label_range: tuple[float, float]) -> float:
-    """Distance by which a label may be outside of its range: what float32 and decimals round."""
-    low, high = label_range
-    return 4 * float(np.finfo(np.float32).eps) * max(abs(low), abs(high), high - low)
-
-
 def positions(recordings: tuple[Recording, ...]) -> Indexes:
     """Frame positions of these recordings, one after another: the row order of a prediction
     file."""

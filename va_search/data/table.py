@@ -2,16 +2,17 @@
 files.
 
     SOURCE/
-      dataset.yaml                name, label range, frame rate, time column, feature sets and their columns
+      dataset.yaml                name, targets, frame rate, time column, feature sets and their columns
       recordings.csv              recording, subject, split, and if wanted fold, rows, frames_per_second, video
-      recordings/<recording>.csv  or .parquet: time column, feature columns, valence and arousal
+      recordings/<recording>.csv  or .parquet: time column, feature columns, a column per target
 
-Conventions: labels are on the source's scale; an empty cell is an unlabelled frame; test recordings
-may lack the label columns. A frame labelled in one dimension only counts as unlabelled. A step in
-time of more than 1.5 frame intervals is a gap, which no segment crosses."""
+Conventions: labels are on their target's scale; an empty cell is a frame without a label for that
+target. Test recordings may lack the label columns, and so may others lack some of those that
+`targets` declares; with `label_range` alone both are needed. A step in time of more than 1.5 frame intervals is a gap, which no segment crosses."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,9 @@ from va_search.data.readers import (
     wrong_rows,
 )
 from va_search.data.row_checks import refuse_ignored
-from va_search.data.store import Store, label_slack
-from va_search.errors import InputError, counted
-from va_search.metrics import DIMENSIONS
-from va_search.targets import affect
+from va_search.data.store import Store
+from va_search.errors import InputError
+from va_search.targets import Target
 
 
 def import_table(
@@ -73,7 +73,7 @@ def import_table(
         feature_sets[name] = (entry.modality, tuple(entry.columns))
     description = Description(
         name=dataset.name,
-        targets=affect(*dataset.label_range),
+        targets=dataset.target_list,
         feature_sets=feature_sets,
         dtype=dtype,
         time_column=dataset.time_column,
@@ -99,6 +99,13 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
         problems += error.problems
     listing = read_recordings(source, dataset)
     problems += listing.problems
+    if dataset is not None and dataset.has_patterns and listing.recordings:
+        # Patterns are of the first file's columns; the other files must have the same ones.
+        try:
+            header = read_header(listing.recordings[0].files[0])
+            dataset = dataset.with_columns_of(header)
+        except InputError as error:
+            refuse([*problems, *(f"{source / 'dataset.yaml'}: {text}" for text in error.problems)])
     if dataset is not None and problems:
         # Look at the headers too, so that everything is reported at once.
         for recording in listing.recordings:
@@ -148,9 +155,8 @@ def read_part(
     # One pass over the file reads features, labels and time together.
     columns = list(dataset.columns)
     width = len(columns)
-    has_labels = DIMENSIONS[0] in header
-    if has_labels:
-        columns += DIMENSIONS
+    labelled = [name for name in dataset.label_columns if name in header]
+    columns += labelled
     clock = dataset.clock
     if clock:
         columns.append(clock.column)
@@ -161,27 +167,26 @@ def read_part(
             f"{file}: {len(numbers)} rows, but recordings.csv says rows = {recording.rows}"
         )
     problems += not_finite(file, numbers[:, :width], dataset.columns)
-    pair: Floats | None = None
+    annotations: Floats | None = None
     times: Floats | None = None
     gaps: tuple[int, ...] = ()
     warnings = []
-    if has_labels:
-        pair = numbers[:, width : width + len(DIMENSIONS)]
-        problems += label_problems(file, pair, dataset.label_range)
-        # A frame counts for both dimensions or for none.
-        half_labelled = np.isnan(pair).sum(axis=1) == 1
-        pair[half_labelled] = np.nan
-        if half_labelled.any():
-            frames = counted(int(half_labelled.sum()), "frame")
-            warnings.append(
-                f"recording {recording.name!r}: {frames} labelled in one dimension only, taken as "
-                "unlabelled"
-            )
+    remarks = list(reader_of(file).remarks(file))
+    if labelled:
+        annotations = np.full((len(numbers), len(dataset.target_list)), np.nan)
+        for index, (target, column) in enumerate(
+            zip(dataset.target_list, dataset.label_columns, strict=True)
+        ):
+            if column in labelled:
+                annotations[:, index] = numbers[:, width + labelled.index(column)]
+            elif recording.split != "test":
+                remarks.append(f"no column for target {target.name!r}")
+        problems += label_problems(file, annotations, dataset.target_list)
     if clock:
         times = numbers[:, -1]
         try:
-            gaps, remarks = find_gaps(file, times, recording.frames_per_second, clock)
-            warnings += remarks
+            gaps, doubts = find_gaps(file, times, recording.frames_per_second, clock)
+            warnings += doubts
         except InputError as error:
             problems += error.problems
     ignored = set(dataset.ignored_columns)
@@ -206,11 +211,11 @@ def read_part(
         start += len(entry.columns)
     return Part(
         features,
-        annotations=pair,
+        annotations=annotations,
         times=times,
         gaps=gaps,
         warnings=tuple(warnings),
-        kinds=reader_of(file).remarks(file),
+        kinds=tuple(remarks),
     )
 
 
@@ -220,9 +225,13 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
     needed = list(dataset.columns)
     if dataset.time_column:
         needed.append(dataset.time_column)
-    if split != "test" or any(name in header for name in DIMENSIONS):
-        needed += DIMENSIONS
-    present, named = set(header), {*needed, *dataset.ignored_columns}
+    present = set(header)
+    labels = dataset.label_columns
+    has_labels = not present.isdisjoint(labels)
+    # With a range alone nothing says that the data may lack valence or arousal.
+    if (split != "test" and not has_labels) or (has_labels and dataset.targets is None):
+        needed += labels
+    named = {*needed, *labels, *dataset.ignored_columns}
     missing = [name for name in needed if name not in present]
     unknown = [name for name in header if name not in named]
     problems = []
@@ -233,6 +242,8 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
         hint = ""
         if len(header) == 1 and set(missing) & set(header[0].split()):
             hint = "; separated by spaces? Separate cells by commas"
+        elif dataset.targets is None and has_labels and set(missing) < set(labels):
+            hint = _own_targets(dataset, [name for name in labels if name in present])
         names = listed(header, PROBLEMS_OF_A_FILE, quoted=False)
         problems.append(f"{file}: {text} missing (found: {names}){hint}")
     # One unknown column is told with its nearest name and all known ones, several in short.
@@ -250,20 +261,29 @@ def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str
     return problems
 
 
-def label_problems(file: Path, pair: Floats, label_range: tuple[float, float]) -> list[str]:
-    """One problem per dimension with labels outside the range; NaN is unlabelled and fine.
+def _own_targets(dataset: Dataset, present: list[str]) -> str:
+    """Advice for data that have only some of valence and arousal."""
+    assert dataset.label_range is not None
+    low, high = map(exact, dataset.label_range)
+    targets = ", ".join(f"{name}: [{low}, {high}]" for name in present)
+    return f"; if the data have no others, write `targets: {{{targets}}}` instead of label_range"
+
+
+def label_problems(file: Path, labels: Floats, targets: Sequence[Target]) -> list[str]:
+    """One problem per target with labels (frames, targets) outside its range; NaN is unlabelled and
+    fine.
 
     Labels that only rounding put outside (1.0000000000000002) are clipped, in place.
     """
-    low, high = label_range
-    slack = label_slack(label_range)
     problems = []
-    for dimension, labels in zip(DIMENSIONS, pair.T, strict=True):
-        if outside := wrong_rows(file, (labels < low - slack) | (labels > high + slack)):
+    for target, column in zip(targets, labels.T, strict=True):
+        low, high = target.low - target.slack, target.high + target.slack
+        if outside := wrong_rows(file, (column < low) | (column > high)):
             problems.append(
-                f"{outside.position}: {dimension} {exact(labels[outside.row])}{outside.more} is "
-                f"outside the label range [{exact(low)}, {exact(high)}]"
+                f"{outside.position}: {target.name} {exact(column[outside.row])}{outside.more} is "
+                f"outside the label range [{exact(target.low)}, {exact(target.high)}]"
             )
     if not problems:
-        np.clip(pair, low, high, out=pair)
+        for target, column in zip(targets, labels.T, strict=True):
+            np.clip(column, target.low, target.high, out=column)
     return problems

@@ -1,8 +1,8 @@
 """The whole model: fusion of modalities with its encoders, then heads.
 
 Conventions: the input [batch, step, feature] holds the columns of one modality after another, mask
-[batch, step] is True where a step is real, predictions [batch, step, 2] are valence and arousal in
-(-1, 1). A fusion's state is one encoder state per encoder. Output at masked steps has no meaning.
+[batch, step] is True where a step is real, predictions [batch, step, target] are the store's targets
+in its order, each in (-1, 1). A fusion's state is one encoder state per encoder. Output at masked steps has no meaning.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from va_search.models.encoders import State
+from va_search.targets import AFFECT
 
 States = tuple[State, ...]
 NewEncoder = Callable[[], Any]  # a module with a `size`
@@ -61,29 +62,54 @@ class Late(nn.Module):
 
 
 class Separate(nn.Module):
-    """One regressor per dimension; `size` is the width of the fusion's output."""
+    """One regressor per target; `size` is the width of the fusion's output.
 
-    def __init__(self, size: int, *, head_sizes: Sequence[int], head_dropout: float) -> None:
+    `parts` are the regressors' names among its modules, in the order of the targets."""
+
+    def __init__(
+        self,
+        size: int,
+        *,
+        head_sizes: Sequence[int],
+        head_dropout: float,
+        target_names: Sequence[str] = AFFECT,
+    ) -> None:
         super().__init__()
-        self.valence = regressor(size, head_sizes, head_dropout, outputs=1)
-        self.arousal = regressor(size, head_sizes, head_dropout, outputs=1)
+        self.parts = [regressor_name(target) for target in target_names]
+        for part in self.parts:
+            self.add_module(part, regressor(size, head_sizes, head_dropout, outputs=1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, step, size] to [batch, step, 2]."""
-        return torch.cat([self.valence(x), self.arousal(x)], dim=-1)
+        """[batch, step, size] to [batch, step, target]."""
+        outputs = [self.get_submodule(part)(x) for part in self.parts]
+        return torch.cat(outputs, dim=-1)
 
 
 class Shared(nn.Module):
-    """One regressor with two outputs."""
+    """One regressor with an output per target."""
 
-    def __init__(self, size: int, *, head_sizes: Sequence[int], head_dropout: float) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        head_sizes: Sequence[int],
+        head_dropout: float,
+        target_names: Sequence[str] = AFFECT,
+    ) -> None:
         super().__init__()
-        self.both = regressor(size, head_sizes, head_dropout, outputs=2)
+        self.both = regressor(size, head_sizes, head_dropout, outputs=len(target_names))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, step, size] to [batch, step, 2]."""
+        """[batch, step, size] to [batch, step, target]."""
         output: Tensor = self.both(x)
         return output
+
+
+def regressor_name(target: str) -> str:
+    """Return the name of a target's regressor among the modules of `Separate`: the target's own for
+    valence and arousal, as weights files always had it, and for others one that no attribute of a
+    torch module has."""
+    return target if target in AFFECT else f"target_{target}"
 
 
 def regressor(
@@ -99,7 +125,7 @@ def regressor(
 
 
 class Estimator(nn.Module):
-    """Frame-level valence and arousal from features: a fusion, then heads of its size."""
+    """Frame-level targets from features: a fusion, then heads of its size."""
 
     def __init__(self, context: nn.Module, heads: nn.Module) -> None:
         super().__init__()
@@ -109,7 +135,7 @@ class Estimator(nn.Module):
     def forward(
         self, x: Tensor, mask: Tensor, states: States | None = None
     ) -> tuple[Tensor, States]:
-        """[batch, step, feature] to [batch, step, 2], and the states to carry on with."""
+        """[batch, step, feature] to [batch, step, target], and the states to carry on with."""
         y, states = self.context(x, mask, states)
         return self.heads(y), states
 

@@ -53,6 +53,14 @@ class Entry:
         module, _, name = self.code.partition(":")
         return getattr(import_module(module), name)
 
+    def build(self, *given: Any, **arguments: Any) -> Any:
+        """Import the entry's class and make one; of the `arguments` it gets those that it takes:
+        the store's targets, say, are of no use to every class."""
+        code = self.load()
+        taken = inspect.signature(code).parameters
+        chosen = {name: value for name, value in arguments.items() if name in taken}
+        return code(*given, **chosen)
+
     def takes(self, option: str) -> bool:
         """True where the entry has such an option of its own."""
         return not self.trusted or option in self.options.model_fields
@@ -96,13 +104,19 @@ class Menu(Mapping[str, E]):
     """The entries that one setting may name, in the order in which docs list them.
 
     `given` are the names of what an entry's code gets by position; None: it takes no class of a
-    user's own.
+    user's own. `offered` are the names of what it gets by keyword where its constructor has such a
+    parameter: facts of the store, no options of the trial.
     """
 
     def __init__(
-        self, setting: str, kind: type[E], *entries: E, given: tuple[str, ...] | None = None
+        self,
+        setting: str,
+        kind: type[E],
+        *entries: E,
+        given: tuple[str, ...] | None = None,
+        offered: tuple[str, ...] = (),
     ) -> None:
-        self.setting, self.kind, self.given = setting, kind, given
+        self.setting, self.kind, self.given, self.offered = setting, kind, given, offered
         self.entries = {entry.name: entry for entry in entries}
         # classes of a user's own that this process has imported
         self.own: dict[str, E] = {}
@@ -172,6 +186,7 @@ def own_entry(menu: Menu[E], reference: str) -> E:
     positional = menu.given or ()
     parameters = list(inspect.signature(code).parameters.values())
     leading, options = parameters[: len(positional)], parameters[len(positional) :]
+    options = [option for option in options if option.name not in menu.offered]
     fits = len(leading) == len(positional)
     fits &= all(parameter.kind in POSITIONAL for parameter in leading)
     fits &= all(parameter.kind in NAMED for parameter in options)
@@ -249,6 +264,7 @@ HEADS = Menu(
     Entry("separate", "separate", "va_search.models.estimator:Separate", HEAD, stackable=True),
     Entry("shared", "shared", "va_search.models.estimator:Shared", HEAD, stackable=True),
     given=("size",),
+    offered=("target_names",),
 )
 
 LOSSES = Menu(
@@ -262,6 +278,7 @@ LOSSES = Menu(
         stackable=True,
     ),
     given=(),
+    offered=("target_names", "target_weights"),
 )
 
 

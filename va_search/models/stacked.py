@@ -2,7 +2,7 @@
 
 Conventions: S models side by side, the first axis of everything: input [model, batch, step,
 feature], mask [model, batch, step] True where a step is real (None: everywhere), output [model,
-batch, step, 2]. Parameters have the names they have in one `Estimator`, each [model, …]. A model's
+batch, step, target]. Parameters have the names they have in one `Estimator`, each [model, …]. A model's
 values never reach another, NaN included.
 
 The layers are written out rather than `vmap`ped over `Estimator`: each model can then draw its
@@ -124,7 +124,7 @@ class Stack:
         self._positions = torch.empty(0)
 
     def __call__(self, x: Tensor, mask: Tensor | None, dropout: Dropout = EVALUATION) -> Tensor:
-        """[model, batch, step, feature] to [model, batch, step, 2]."""
+        """[model, batch, step, feature] to [model, batch, step, target]."""
         return self._heads(self._context(x, mask, dropout), dropout)
 
     def _context(self, x: Tensor, mask: Tensor | None, dropout: Dropout) -> Tensor:
@@ -144,9 +144,11 @@ class Stack:
         heads: Any = self._like.heads
         if not isinstance(heads, Separate):
             return self._sequence("heads.both", heads.both, x, dropout)
-        valence = self._sequence("heads.valence", heads.valence, x, dropout)
-        arousal = self._sequence("heads.arousal", heads.arousal, x, dropout)
-        return torch.cat([valence, arousal], dim=-1)
+        outputs = []
+        for part in heads.parts:
+            layers: Any = heads.get_submodule(part)
+            outputs.append(self._sequence(f"heads.{part}", layers, x, dropout))
+        return torch.cat(outputs, dim=-1)
 
     def _sequence(self, name: str, layers: nn.Sequential, x: Tensor, dropout: Dropout) -> Tensor:
         for index, layer in enumerate(layers):

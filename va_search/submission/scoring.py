@@ -148,7 +148,7 @@ def _labels_of(
         labels, unused = _values_of(file, rows, recording, store, first)
     except InputError as error:
         problems += error.problems
-    outside = label_problems(file, rows, store.label_range)
+    outside = label_problems(file, rows, store.targets)
     problems += [f"{problem}; leave frames without a label empty" for problem in outside]
     if problems:
         raise InputError(*problems)

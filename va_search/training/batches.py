@@ -28,7 +28,7 @@ class Steps:
     """The model steps of some recordings, in their order.
 
     `frame` (steps,) is a step's first frame in the store, `count` (steps,) its frames, `label`
-    (steps, 2) float32, `row` (steps,) the normalisation's row, `stretches` (stretches, 2) ranges of
+    (steps, targets) float32, `row` (steps,) the normalisation's row, `stretches` (stretches, 2) ranges of
     steps between gaps."""
 
     recordings: tuple[Recording, ...]
@@ -72,8 +72,8 @@ class Steps:
         return table, np.array([len(part) for part in parts], dtype=np.int64)
 
     def labelled(self, segments: Ranges) -> Indexes:
-        """(segments, 2) labelled steps in each segment."""
-        sums = np.zeros((len(self) + 1, 2), np.int64)
+        """(segments, targets) labelled steps in each segment."""
+        sums = np.zeros((len(self) + 1, self.label.shape[1]), np.int64)
         np.cumsum(~np.isnan(self.label), axis=0, out=sums[1:])
         return sums[segments[:, 1]] - sums[segments[:, 0]]
 
@@ -103,7 +103,7 @@ def _joined(parts: list[Indexes]) -> Indexes:
 
 
 def _labels(unit: NDArray[np.float32], count: Indexes) -> NDArray[np.float32]:
-    """(frames, 2) to (steps, 2): mean of the labelled frames of each step, NaN where there is
+    """(frames, targets) to (steps, targets): mean of the labelled frames of each step, NaN where there is
     none."""
     if len(count) == 0 or (count == 1).all():
         return unit
@@ -136,7 +136,7 @@ class Chains:
 
     def up_to_last_label(self, labelled: Indexes) -> Chains:
         """Chains without the segments behind their last label; those without any label are left
-        out. `labelled` (segments, 2) counts labelled steps."""
+        out. `labelled` (segments, targets) counts labelled steps."""
         ends: list[int] = []
         for start, count in zip(self.start.tolist(), self.count.tolist(), strict=True):
             with_label = np.flatnonzero(labelled[start : start + count].any(axis=1))

@@ -4,7 +4,7 @@ whole.
     <folder>/checkpoint.safetensors
 
 Conventions: tensors are `model.*`, `optimiser.<parameter>.*`, `epoch.<n>.*` (the weights of a best
-epoch, once where it is the best of both dimensions) and `mean.sum` (train_val_mix). The metadata
+epoch, once where it is the best of several targets) and `mean.sum` (train_val_mix). The metadata
 hold one JSON document with everything else: what is being trained (settings, data, meaning of the
 code), schedule, history, best, seconds. Since everything random comes from the seed and the epoch's
 number, no generator's state is among it. No pickle is read or written."""
@@ -39,7 +39,7 @@ Tensors = dict[str, Tensor]
 class Checkpoint:
     """The state of a training after an epoch.
 
-    `weights` are the model's at the best epoch of each dimension, `groups` and `moments` the
+    `weights` are the model's at the best epoch of each target, `groups` and `moments` the
     optimiser's, `averaged` and `mean` those of `MeanOfEpochs`, `seconds` the time all processes
     gave to the trial so far, and `resumed_at` the epochs after which one took over from another.
     """
@@ -63,20 +63,20 @@ class Checkpoint:
             "format": FORMAT,
             **identity,
             "history": [epoch.to_json() for epoch in self.history],
-            "best": {dimension: asdict(best) for dimension, best in self.best.items()},
+            "best": {target: asdict(best) for target, best in self.best.items()},
             "groups": self.groups,
             "schedule": self.schedule,
             "averaged": self.averaged,
             "seconds": self.seconds,
             "resumed_at": self.resumed_at,
         }
-        # weights of an epoch that is the best of both dimensions are written once
+        # weights of an epoch that is the best of several targets are written once
         tensors: Tensors = {}
         _put(tensors, "model", self.model)
         _put(tensors, "optimiser", self.moments)
         _put(tensors, "mean", self.mean)
-        for dimension, best in self.best.items():
-            _put(tensors, f"epoch.{best.epoch}", self.weights[dimension])
+        for target, best in self.best.items():
+            _put(tensors, f"epoch.{best.epoch}", self.weights[target])
         content = save(tensors, {KEY: json.dumps(document, allow_nan=False)})
         with whole_file(folder / NAME) as beside:
             beside.write_bytes(content)
@@ -107,10 +107,10 @@ class Checkpoint:
     def _checked(
         cls, document: dict[str, Any], tensors: Tensors, model: Tensors, optimiser: Optimizer
     ) -> Checkpoint:
-        best = {dimension: Best(**written) for dimension, written in document["best"].items()}
+        best = {target: Best(**written) for target, written in document["best"].items()}
         weights: dict[str, Tensors] = {}
-        for dimension, epoch in best.items():
-            weights[dimension] = _like(model, _below(tensors, f"epoch.{epoch.epoch}"))
+        for target, epoch in best.items():
+            weights[target] = _like(model, _below(tensors, f"epoch.{epoch.epoch}"))
         mean, averaged = _below(tensors, "mean"), int(document["averaged"])
         if averaged and "sum" not in mean:
             raise ValueError("the sum of predictions is missing")

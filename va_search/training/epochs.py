@@ -45,13 +45,13 @@ class MeanOfEpochs:
         return epoch in self.range
 
     def add(self, prediction: NDArray[np.float32]) -> None:
-        """One epoch's predictions (frames, 2), clipped to the label range."""
+        """One epoch's predictions (frames, targets), clipped to their ranges."""
         values = prediction.astype(np.float64)
         self._sum = values if self._sum is None else self._sum + values
         self.epochs += 1
 
     def value(self) -> NDArray[np.float32]:
-        """(frames, 2) mean of the predictions that were added."""
+        """(frames, targets) mean of the predictions that were added."""
         assert self._sum is not None
         return (self._sum / self.epochs).astype(np.float32)
 

@@ -80,9 +80,8 @@ class Examples:
         return -(-len(self._learnable) // self.settings.batch_size)
 
     def can_learn_from(self, batch: Batch) -> bool:
-        """True when the batch has labelled steps enough for the loss, in a dimension that
-        counts."""
-        weights = np.array([self.settings.loss_valence, self.settings.loss_arousal])
+        """True when the batch has labelled steps enough for the loss, for a target that counts."""
+        weights = np.array([self.settings.loss_weight(name) for name in self.store.target_names])
         labelled = self._labelled[batch.segments].sum(axis=0)
         return bool(((labelled >= LEAST) & (weights > 0)).any())
 
@@ -126,17 +125,17 @@ def checked_fold(settings: TrialSettings, store: Store) -> Fold:
         problems.append(
             f"{store.path}: fold {MIX} predicts test recordings alone, and this store has none"
         )
-    # a side needs labels of each dimension that the loss or the score looks at
+    # a side needs labels of each target that the loss or the score looks at
     sides = {"training": fold.train}
     if fold.key != MIX:
         sides["validation"] = fold.validation
     for side, recordings in sides.items():
         labelled = (~np.isnan(store.annotations[positions(recordings)])).sum(axis=0)
-        weights = {"valence": settings.loss_valence, "arousal": settings.loss_arousal}
-        for frames, (dimension, weight) in zip(labelled.tolist(), weights.items(), strict=True):
-            if frames < LEAST and (weight > 0 or side == "validation"):
+        for frames, target in zip(labelled.tolist(), store.target_names, strict=True):
+            counts = side == "validation" or settings.loss_weight(target) > 0
+            if frames < LEAST and counts:
                 problems.append(
-                    f"{store.path}: fold {settings.fold}: {frames} frames labelled for {dimension} "
+                    f"{store.path}: fold {settings.fold}: {frames} frames labelled for {target} "
                     f"in the {len(recordings)} {side} recordings, expected at least {LEAST}"
                 )
     if problems:

@@ -162,7 +162,7 @@ class Gather:
         self._memory = torch.empty(0)
 
     def inputs(self, steps: Steps, segments: Ranges) -> tuple[Tensor, Tensor, Tensor]:
-        """x [row, step, feature], mask [row, step], label [row, step, 2] (NaN: none) of some
+        """x [row, step, feature], mask [row, step], label [row, step, target] (NaN: none) of some
         segments, on the device.
 
         Padded steps are zero, masked and unlabelled. In main memory the next call overwrites x.

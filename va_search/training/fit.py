@@ -1,9 +1,9 @@
 """Fit: one trial being trained, epoch by epoch.
 
-Conventions: an epoch counts from 1. CCCs are pooled over all labelled validation frames at the full
-frame rate on the source's scale, after clipping to the label range. Each dimension keeps the
-weights of its own best epoch (as the paper's code does): predictions are valence from the one and
-arousal from the other. Everything random comes from the trial's seed and the epoch's number, so a
+Conventions: an epoch counts from 1. CCCs are pooled over the validation frames that are labelled for
+a target, at the full frame rate on the target's scale, after clipping to its range. Each target
+keeps the weights of its own best epoch (as the paper's code does): predictions are valence from the
+one and arousal from the other. Everything random comes from the trial's seed and the epoch's number, so a
 CPU run repeats bit for bit whatever ran before it in the process.
 
 On fold train_val_mix (paper 4.7) nothing is left to validate: no epoch has a CCC, no weights are
@@ -26,15 +26,15 @@ from torch import Tensor, nn
 
 from va_search.data.store import Store, frames_hash
 from va_search.errors import InputError
-from va_search.metrics import DIMENSIONS, ccc, score
+from va_search.metrics import ccc
 from va_search.models.estimator import Estimator, States
-from va_search.models.menu import LOSSES
 from va_search.predictions.bank import Predictions
 from va_search.training.batches import Batch, Steps
 from va_search.training.checkpoint import Checkpoint, flat_state, load_state
 from va_search.training.epochs import Diverged, MeanOfEpochs, Sums, epoch_seed, seeded
 from va_search.training.examples import Examples, seen_people
 from va_search.training.predict import (
+    build_loss,
     build_model,
     in_batches,
     mixed_precision,
@@ -93,7 +93,7 @@ class Fit:
             fused=True,
         )
         self.schedule = Schedule(self.optimiser, settings, self.data.batches_in_epoch())
-        self.loss: Any = LOSSES[settings.loss].load()(**settings.arguments(LOSSES))
+        self.loss: Any = build_loss(settings, store.target_names)
         if isinstance(self.loss, nn.Module):
             self.loss = self.loss.to(self.device)
         self._began = perf_counter()
@@ -105,7 +105,8 @@ class Fit:
     def _new_model(self) -> Estimator:
         """The model as it is before the first epoch."""
         with seeded(self.device, self.settings.seed, 0):
-            return build_model(self.settings, self.data.feature_sets).to(self.device)
+            model = build_model(self.settings, self.data.feature_sets, self.store.target_names)
+            return model.to(self.device)
 
     @property
     def finished(self) -> bool:
@@ -114,10 +115,10 @@ class Fit:
 
     @property
     def stopped(self) -> bool:
-        """True when `patience` epochs have passed without a better valence or arousal."""
+        """True when `patience` epochs have passed in which no target became better."""
         if self.settings.patience is None or not self.best:
             return False
-        # either dimension's gain starts the wait anew
+        # any target's gain starts the wait anew
         last_gain = max(best.epoch or 0 for best in self.best.values())
         return len(self.history) - last_gain >= self.settings.patience
 
@@ -160,32 +161,34 @@ class Fit:
             raise Diverged(
                 f"the loss became {loss} in epoch {number}; try a lower learning rate, or `clip`"
             )
-        valence, arousal, both = None, None, None
+        cccs: dict[str, float | None] = dict.fromkeys(self.store.target_names)
+        score: float | None = None
         steps = self.measured
         if steps is not None:
             if prediction is None:
                 prediction = self._predict(self.model, steps)
             self._check_finite(prediction)
             if self._mean is None:
-                valence, arousal = self._validated(prediction)
-                both = score(valence, arousal)
+                measured = self._validated(prediction)
+                cccs = dict(zip(self.store.target_names, measured, strict=True))
+                score = sum(measured) / len(measured)
             else:
                 self._mean.add(prediction)
-        self.schedule.after_epoch(both)
+        self.schedule.after_epoch(score)
         epoch = Epoch(
             epoch=number,
             loss=loss,
-            cccs={"valence": valence, "arousal": arousal},
-            score=both,
+            cccs=cccs,
+            score=score,
             learning_rate=learning_rate,
             seconds=perf_counter() - began,
             frames_per_second=sums.frames / sums.seconds,
             outside_share=1.0 - sums.inside / sums.seconds,
         )
         self._keep(epoch)
-        cccs = "not validated" if both is None else (valence, arousal)
+        shown = "not validated" if score is None else tuple(cccs.values())
         speed = epoch.frames_per_second
-        LOG.info("epoch %d: loss %.4f, CCCs %s, %.0f frames/s", number, loss, cccs, speed)
+        LOG.info("epoch %d: loss %.4f, CCCs %s, %.0f frames/s", number, loss, shown, speed)
         return epoch
 
     def _learn(self, number: int, sums: Sums) -> Iterator[Batch]:
@@ -228,11 +231,13 @@ class Fit:
         self.optimiser.step()
         return loss.detach(), states
 
-    def _validated(self, prediction: NDArray[np.float32]) -> tuple[float, float]:
-        """Pooled CCC of valence and arousal; a constant prediction of a constant label counts 0."""
-        valence = ccc(prediction[:, 0], self.data.truth[:, 0])
-        arousal = ccc(prediction[:, 1], self.data.truth[:, 1])
-        return (0.0 if math.isnan(valence) else valence), (0.0 if math.isnan(arousal) else arousal)
+    def _validated(self, prediction: NDArray[np.float32]) -> tuple[float, ...]:
+        """Pooled CCC of each target; a constant prediction of a constant label counts 0."""
+        cccs = []
+        for predicted, truth in zip(prediction.T, self.data.truth.T, strict=True):
+            value = ccc(predicted, truth)
+            cccs.append(0.0 if math.isnan(value) else value)
+        return tuple(cccs)
 
     def _check_finite(self, prediction: NDArray[np.float32]) -> None:
         """Diverged when a prediction is NaN or infinite."""
@@ -243,30 +248,29 @@ class Fit:
             )
 
     def _predict(self, model: Estimator, steps: Steps) -> NDArray[np.float32]:
-        return predict(model, self.settings, self.data.gather, steps, self.store.label_range)
+        return predict(model, self.settings, self.data.gather, steps, self.store.targets)
 
     def _keep(self, epoch: Epoch) -> None:
-        """Add to the history, and keep the weights of a dimension that is better than ever."""
+        """Add to the history, and keep the weights for each target that is better than ever."""
         self.history.append(epoch)
         better: dict[str, float] = {}
-        for dimension, value in epoch.cccs.items():
+        for target, value in epoch.cccs.items():
             if value is None:
                 continue
-            if dimension not in self.best or value > self.best[dimension].ccc:
-                better[dimension] = value
+            if target not in self.best or value > self.best[target].ccc:
+                better[target] = value
         if not better:
             return
-        # one copy serves both dimensions where both are better
+        # one copy serves all targets that are better
         weights = {
             name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()
         }
-        for dimension, value in better.items():
-            self.best[dimension] = Best(value, epoch.epoch)
-            self._weights[dimension] = weights
+        for target, value in better.items():
+            self.best[target] = Best(value, epoch.epoch)
+            self._weights[target] = weights
 
     def predictions(self) -> dict[str, Predictions]:
-        """Every frame of "validation" and "test": valence by the best valence epoch, arousal by the
-        best arousal's.
+        """Every frame of "validation" and "test": each target by the model of its own best epoch.
 
         On train_val_mix "test" alone, the mean over `averaged_epochs`.
         """
@@ -274,32 +278,32 @@ class Fit:
         if self._mean is not None:
             hashed = frames_hash(self.data.test.recordings)
             return {"test": Predictions(self._mean.value(), hashed)}
-        # a split's columns come from two models: each dimension's best epoch
+        # a split's columns come from several models: each target's best epoch
         model = self._new_model()
         predictions: dict[str, Predictions] = {}
         for split, steps in {"validation": self.data.validation, "test": self.data.test}.items():
             columns: list[NDArray[np.float32]] = []
-            for column, dimension in enumerate(DIMENSIONS):
-                model.load_state_dict(self._weights[dimension])
+            for column, target in enumerate(self.store.target_names):
+                model.load_state_dict(self._weights[target])
                 columns.append(self._predict(model, steps)[:, column])
             values = np.stack(columns, axis=1)
             predictions[split] = Predictions(values, frames_hash(steps.recordings))
         return predictions
 
     def save_weights(self, folder: Path) -> None:
-        """valence.safetensors and arousal.safetensors; `weights.load_model` reads them. None on
+        """One file a target, such as valence.safetensors; `weights.load_model` reads them. None on
         train_val_mix."""
         self._check_trained()
-        for dimension, best in self.best.items():
+        for target, best in self.best.items():
             description = {
-                "dimension": dimension,
+                "dimension": target,
                 "epoch": best.epoch,
                 "ccc": best.ccc,
                 "store": self.store.name,
             }
             save_model(
-                folder / f"{dimension}.safetensors",
-                self._weights[dimension],
+                folder / f"{target}.safetensors",
+                self._weights[target],
                 settings=self.settings,
                 store=self.store,
                 statistics=self.data.statistics,

@@ -67,7 +67,7 @@ def fits_of(settings: Sequence[TrialSettings], store: Store, *, device: str = "c
 @dataclass(frozen=True)
 class Inputs:
     """One batch of each model: x [model, batch, step, feature], mask [model, batch, step] (None:
-    nothing is padded), label [model, batch, step, 2]; padded to the longest of all."""
+    nothing is padded), label [model, batch, step, target]; padded to the longest of all."""
 
     x: Tensor
     mask: Tensor | None
@@ -185,7 +185,7 @@ class Fused:
         data = self._stacked[0].data
         x, mask, label = data.gather.inputs(data.train, segments.reshape(-1, 2))
         models, batch = segments.shape[:2]
-        x, label = x.view(models, batch, *x.shape[1:]), label.view(models, batch, -1, 2)
+        x, label = x.view(models, batch, *x.shape[1:]), label.view(models, batch, *label.shape[1:])
         lengths = segments[..., 1] - segments[..., 0]
         if np.ptp(lengths) == 0:  # without a mask attention is faster
             return Inputs(x, None, label)
@@ -224,7 +224,7 @@ class Fused:
             fit.schedule.after_batch(learned=learn[row])
 
     def _predictions(self) -> list[NDArray[np.float32] | None]:
-        """Each model's (frames, 2) of what is measured after this epoch, from one pass where that
+        """Each model's (frames, targets) of what is measured after this epoch, from one pass where that
         is the same."""
         measured = [fit.measured for fit in self._stacked]
         steps = measured[0]
@@ -236,23 +236,23 @@ class Fused:
 def predict_stack(
     model: Forward, fits: Sequence[Fit], steps: Steps
 ) -> Iterator[NDArray[np.float32]]:
-    """(frames, 2) by each fit's model, as `predict` makes them, all read from the same batches."""
+    """(frames, targets) by each fit's model, as `predict` makes them, all read from the same batches."""
     fit, models = fits[0], len(fits)
     segments, _ = segments_of(fit.settings, steps)
     longest = int((segments[:, 1] - segments[:, 0]).max())
-    values = np.zeros((models, len(segments), longest, 2), np.float32)
+    values = np.zeros((models, len(segments), longest, len(fit.store.targets)), np.float32)
     batches = in_batches(
         _OnTheSame(model, models), fit.settings, fit.data.gather, steps, values=VALUES // models
     )
     for batch, prediction in batches:
         values[:, batch.segments, : prediction.shape[2]] = prediction
     for predicted in values:
-        yield on_scale(predicted, segments, steps, fit.store.label_range)
+        yield on_scale(predicted, segments, steps, fit.store.targets)
 
 
 class _OnTheSame(nn.Module):
     """A stack as a model of [batch, step, feature] that all its models read; its output is [model,
-    batch, step, 2]."""
+    batch, step, target]."""
 
     def __init__(self, stack: Forward, models: int) -> None:
         super().__init__()

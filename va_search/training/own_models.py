@@ -8,11 +8,13 @@ before a search begins.
 Conventions: the path is relative to the folder of the space's file, or else to the working folder.
 A file that the user names is trusted. `encoder_options` may give every form that settings have; an
 option is in play where an encoder is chosen that takes it. Trials are tried on random numbers: two
-rows of `STEPS` steps, of which the second has fewer real ones."""
+rows of `STEPS` steps, of which the second has fewer real ones. A class of heads or a loss whose
+constructor has a parameter `target_names` gets the names of the store's targets, a loss with
+`target_weights` the weight of each; they are no options of a trial."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from va_search.errors import InputError, unknown_name
 from va_search.models import sources
 from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES, MENUS, Menu
+from va_search.targets import AFFECT
 from va_search.trial_settings import TrialSettings
 
 if TYPE_CHECKING:
@@ -36,9 +39,9 @@ PROTOCOLS = {
     "fusion": "__init__(self, dims, width, new_encoder, *, option=default, …) with self.size; "
     "forward(self, x, mask, states) -> (y [batch, step, size], one state per encoder)",
     "heads": "__init__(self, size, *, option=default, …); "
-    "forward(self, x) -> y [batch, step, 2] in [-1, 1]",
+    "forward(self, x) -> y [batch, step, {targets}] in [-1, 1]",
     "loss": "__init__(self, *, option=default, …); "
-    "__call__(self, prediction [batch, step, 2], label, NaN where unlabelled) -> a number",
+    "__call__(self, prediction [batch, step, {targets}], label, NaN where unlabelled) -> a number",
 }
 
 
@@ -146,9 +149,11 @@ def own_sources(settings: TrialSettings) -> list[dict[str, Any]]:
     return documents
 
 
-def own_model_problems(several: Iterable[TrialSettings]) -> list[str]:
+def own_model_problems(
+    several: Iterable[TrialSettings], target_names: Sequence[str] = AFFECT
+) -> list[str]:
     """Try each class of a user's own that these settings choose, on random numbers; one sentence
-    for each class that can't be used, with what is expected of it."""
+    for each class that can't be used for these targets, with what is expected of it."""
     tried: set[str] = set()
     problems: list[str] = []
     for settings in several:
@@ -159,32 +164,39 @@ def own_model_problems(several: Iterable[TrialSettings]) -> list[str]:
             tried.add(name)
             written = name.partition("@")[0]
             try:
-                found = list(_problems(settings, menu))
+                found = list(_problems(settings, menu, target_names))
             except InputError as error:
                 problems += error.problems
                 continue
             except Exception as error:  # whatever a user's class raises
                 found = [f"fails with {type(error).__name__}: {error}"]
+            expected = PROTOCOLS[menu.setting].format(targets=len(target_names))
             problems += [
-                f"{menu.setting} {written}: {problem}; expected: {PROTOCOLS[menu.setting]}; see "
-                "docs/models.md"
+                f"{menu.setting} {written}: {problem}; expected: {expected}; see docs/models.md"
                 for problem in found[:1]
             ]
     return problems
 
 
-def _problems(settings: TrialSettings, menu: Menu[Any]) -> Iterator[str]:
+def _problems(
+    settings: TrialSettings, menu: Menu[Any], target_names: Sequence[str]
+) -> Iterator[str]:
     """Reasons why the class that is chosen from the menu can't be used."""
     import torch
+
+    from va_search.training.predict import build_loss
 
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         code = menu[getattr(settings, menu.setting)].load()
         options = settings.arguments(menu)
         if menu is LOSSES:
-            yield from _loss_problems(code(**options))
+            yield from _loss_problems(build_loss(settings, target_names), len(target_names))
         elif menu is HEADS:
-            yield from _output_problems(code(settings.width, **options)(_rows(settings.width)), 2)
+            heads = menu[settings.heads].build(
+                settings.width, **options, target_names=tuple(target_names)
+            )
+            yield from _output_problems(heads(_rows(settings.width)), len(target_names))
         elif menu is ENCODERS:
             yield from _encoder_problems(settings, code(settings.width, **options))
         else:
@@ -263,11 +275,11 @@ def _fusion_problems(settings: TrialSettings, code: Any, options: dict[str, Any]
         yield "its states are no tuple of the encoders' states"
 
 
-def _loss_problems(loss: Any) -> Iterator[str]:
+def _loss_problems(loss: Any, targets: int) -> Iterator[str]:
     import torch
 
-    prediction = torch.rand(2, STEPS, 2, requires_grad=True)
-    label = torch.rand(2, STEPS, 2)
+    prediction = torch.rand(2, STEPS, targets, requires_grad=True)
+    label = torch.rand(2, STEPS, targets)
     label[1, SHORTER:] = torch.nan
     value = loss(prediction, label)
     if not isinstance(value, torch.Tensor) or value.shape != ():

@@ -1,14 +1,15 @@
 """A model built from a trial's settings, and its predictions for every frame of some recordings.
 
-Conventions: predictions are (frames, 2) float32 on the source's scale in the order of the
-recordings, clipped to the label range. Overlapping segments are averaged per model step, then steps
+Conventions: predictions are (frames, targets) float32 on the targets' own scales in the order of the
+recordings, clipped to each target's range. Overlapping segments are averaged per model step, then steps
 are interpolated back to frames."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from torch import nn
 from va_search.data.segments import Ranges, stitch
 from va_search.data.store import FeatureSet
 from va_search.models.estimator import Estimator, States, carry
-from va_search.models.menu import ENCODERS, FUSIONS, HEADS
+from va_search.models.menu import ENCODERS, FUSIONS, HEADS, LOSSES
+from va_search.targets import AFFECT, Target
 from va_search.training.batches import Batch, Chains, Steps, independent, side_by_side
 from va_search.training.features import Gather, modality_dims
 from va_search.trial_settings import TrialSettings
@@ -28,16 +30,28 @@ VALUES = 8_000_000
 MOST_ROWS = 256
 
 
-def build_model(settings: TrialSettings, feature_sets: list[FeatureSet]) -> Estimator:
-    """A freshly initialised model; draws from torch's global generator."""
+def build_model(
+    settings: TrialSettings, feature_sets: list[FeatureSet], target_names: Sequence[str] = AFFECT
+) -> Estimator:
+    """A freshly initialised model of these targets; draws from torch's global generator."""
     encoder = ENCODERS[settings.encoder].load()
     fusion = FUSIONS[settings.fusion].load()
-    heads = HEADS[settings.heads].load()
     # a fusion decides how many encoders there are
     new_encoder = partial(encoder, settings.width, **settings.arguments(ENCODERS))
     dims = list(modality_dims(feature_sets).values())
     context = fusion(dims, settings.width, new_encoder, **settings.arguments(FUSIONS))
-    return Estimator(context, heads(context.size, **settings.arguments(HEADS)))
+    heads = HEADS[settings.heads].build(
+        context.size, **settings.arguments(HEADS), target_names=tuple(target_names)
+    )
+    return Estimator(context, heads)
+
+
+def build_loss(settings: TrialSettings, target_names: Sequence[str]) -> Any:
+    """The trial's loss for these targets: a function of predictions and labels [..., target]."""
+    weights = tuple(settings.loss_weight(name) for name in target_names)
+    return LOSSES[settings.loss].build(
+        **settings.arguments(LOSSES), target_names=tuple(target_names), target_weights=weights
+    )
 
 
 def segments_of(settings: TrialSettings, steps: Steps) -> tuple[Ranges, Chains]:
@@ -58,33 +72,39 @@ def predict(
     settings: TrialSettings,
     gather: Gather,
     steps: Steps,
-    label_range: tuple[float, float],
+    targets: Sequence[Target],
 ) -> NDArray[np.float32]:
-    """(frames, 2) for every frame of the steps' recordings; NaN or infinite where the model gave
-    that."""
+    """(frames, targets) for every frame of the steps' recordings; NaN or infinite where the model
+    gave that."""
     if not len(steps):
-        return np.zeros((0, 2), np.float32)
+        return np.zeros((0, len(targets)), np.float32)
     segments, _ = segments_of(settings, steps)
     longest = int((segments[:, 1] - segments[:, 0]).max())
-    values = np.zeros((len(segments), longest, 2), np.float32)
+    values = np.zeros((len(segments), longest, len(targets)), np.float32)
     for batch, prediction in in_batches(model, settings, gather, steps):
         values[batch.segments, : prediction.shape[1]] = prediction
-    return on_scale(values, segments, steps, label_range)
+    return on_scale(values, segments, steps, targets)
 
 
 def on_scale(
-    values: NDArray[np.float32], segments: Ranges, steps: Steps, label_range: tuple[float, float]
+    values: NDArray[np.float32], segments: Ranges, steps: Steps, targets: Sequence[Target]
 ) -> NDArray[np.float32]:
-    """(segments, step, 2) predictions in [-1, 1] to (frames, 2) on the source's scale."""
+    """(segments, step, target) predictions in [-1, 1] to (frames, targets) on their own scales."""
     unit = steps.to_frames(stitch(values, segments, len(steps)))
-    low, high = label_range
-    return np.clip(unit * ((high - low) / 2) + (low + high) / 2, low, high).astype(np.float32)
+    scaled = np.empty(unit.shape, np.float32)
+    # Column by column: numpy is many times slower where its innermost loop is over few targets.
+    for column, target in enumerate(targets):
+        low, high = target.range
+        scaled[:, column] = np.clip(
+            unit[:, column] * ((high - low) / 2) + (low + high) / 2, low, high
+        )
+    return scaled
 
 
 def in_batches(
     model: nn.Module, settings: TrialSettings, gather: Gather, steps: Steps, *, values: int = VALUES
 ) -> Iterator[tuple[Batch, NDArray[np.float32]]]:
-    """Batches of all segments with their predictions (rows, step, 2) in [-1, 1], padding included;
+    """Batches of all segments with their predictions (rows, step, target) in [-1, 1], padding included;
     of about `values` input values at most."""
     # batches of prediction may be larger than those of training: nothing is kept for a gradient
     segments, chains = segments_of(settings, steps)

@@ -1,11 +1,11 @@
 """Weights of a trial's best epochs as safetensors files, and models rebuilt from them.
 
-    <folder>/valence.safetensors, arousal.safetensors
+    <folder>/<target>.safetensors, such as valence.safetensors
 
 Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training
 set's statistics (`normalisation.shift`, `normalisation.scale`) when the trial normalises by them,
-and in its metadata one JSON document with the settings, feature sets and label range, and the source
-of the user's own classes that the model is made of. No pickle is read or written."""
+and in its metadata one JSON document with the settings, feature sets and targets (`label_range` alone
+for valence and arousal on one range), and the source of the user's own classes that the model is made of. No pickle is read or written."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from va_search.data.normalise import Normalisation, normalisation
 from va_search.data.store import FeatureSet, Fold, Recording, Store
 from va_search.errors import InputError
 from va_search.files import whole_file
-from va_search.metrics import DIMENSIONS
 from va_search.models import sources
 from va_search.models.estimator import Estimator
 from va_search.models.menu import NORMALISERS
+from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.training.batches import Steps
 from va_search.training.features import Gather, in_order
 from va_search.training.own_models import own_sources
@@ -44,21 +44,21 @@ MODEL, SHIFT, SCALE = "model.", "normalisation.shift", "normalisation.scale"
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model read back with all it takes to predict. Both dimensions are predicted; the weights
-    are of the epoch that was best for `dimension`."""
+    """A model read back with all it takes to predict. All `targets` are predicted; the weights are
+    of the epoch that was best for the one named `dimension`."""
 
     dimension: str
     settings: TrialSettings
     feature_sets: list[FeatureSet]
-    label_range: tuple[float, float]
+    targets: tuple[Target, ...]
     model: Estimator
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
     def predict(
         self, store: Store, recordings: tuple[Recording, ...], *, device: str = "cpu"
     ) -> NDArray[np.float32]:
-        """(frames, 2) for all frames of these recordings of any store with the same feature sets,
-        on the label range the model was trained with. InputError when a feature set is missing or
+        """(frames, targets) for all frames of these recordings of any store with the same feature
+        sets, on the ranges the model was trained with. InputError when a feature set is missing or
         has other columns."""
         problems = unfit(store, self.feature_sets)
         if problems:
@@ -74,7 +74,7 @@ class TrainedModel:
             clip=settings.clip,
             device=torch.device(device),
         )
-        return predict(self.model.to(device), settings, gather, steps, self.label_range)
+        return predict(self.model.to(device), settings, gather, steps, self.targets)
 
     def _statistics(self, store: Store, recordings: tuple[Recording, ...]) -> Normalisation:
         if self.statistics is not None:
@@ -94,7 +94,12 @@ class Header:
 
     settings: TrialSettings
     feature_sets: list[FeatureSet]
-    label_range: tuple[float, float]
+    targets: tuple[Target, ...]
+
+    @property
+    def label_range(self) -> tuple[float, float]:
+        """The range of the first target: of all, where they have one."""
+        return self.targets[0].range
 
 
 def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
@@ -143,7 +148,7 @@ def save_model(
         "format": FORMAT,
         "settings": settings.model_dump(mode="json"),
         "feature_sets": [asdict(store.feature_sets[name]) for name in settings.features],
-        "label_range": list(store.label_range),
+        **targets_to_json(store.targets),
         **about,
     }
     # the file stands alone: with the code of classes that are not the package's
@@ -162,13 +167,10 @@ def read_header(path: Path) -> Header:
 
 
 def load_model(folder: Path, dimension: str) -> TrainedModel:
-    """The model of the best epoch for `dimension` ("valence" or "arousal"), in evaluation mode on
-    the CPU.
+    """The model of the best epoch for the target `dimension`, in evaluation mode on the CPU.
 
     InputError when the file is missing, cut short, or not one of ours.
     """
-    if dimension not in DIMENSIONS:
-        raise ValueError(f"dimension must be one of {DIMENSIONS}, but got {dimension!r}")
     path = folder / f"{dimension}.safetensors"
     document, tensors = _read(path)
     header = _header(path, document)
@@ -176,7 +178,7 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
     if SHIFT in tensors:
         statistics = (tensors.pop(SHIFT).numpy(), tensors.pop(SCALE).numpy())
     try:
-        model = build_model(header.settings, header.feature_sets)
+        model = build_model(header.settings, header.feature_sets, names(header.targets))
         model.load_state_dict(
             {name.removeprefix(MODEL): tensor for name, tensor in tensors.items()}
         )
@@ -186,7 +188,7 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
         dimension,
         header.settings,
         header.feature_sets,
-        header.label_range,
+        header.targets,
         model.eval(),
         statistics,
     )
@@ -199,8 +201,8 @@ def _header(path: Path, document: dict[str, Any]) -> Header:
         for written in document["feature_sets"]:
             columns = tuple(written["columns"])
             feature_sets.append(FeatureSet(**{**written, "columns": columns}))
-        low, high = document["label_range"]
-        return Header(TrialSettings(**document["settings"]), feature_sets, (low, high))
+        settings = TrialSettings(**document["settings"])
+        return Header(settings, feature_sets, targets_from_json(document))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise InputError(f"{path}: not weights this version can read ({error})") from error
 
