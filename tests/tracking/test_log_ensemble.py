@@ -49,6 +49,22 @@ def test_every_score_says_what_it_was_measured_on() -> None:
     })  # fmt: skip
 
 
+def test_each_target_of_any_ensemble_has_its_metrics() -> None:
+    member = {"study": "night", "trial": "0" * 16, "weight": 1.0}
+    scores = {"in_sample": {"engagement": 0.5, "score": 0.5}, "out_of_fold": None}
+    one = {
+        **ensemble(),
+        "dimensions": {"engagement": {"members": [member] * 2}},
+        "scores": scores,
+        "best_single": {},
+    }
+    wanted = {"in_sample_ccc_engagement": 0.5, "in_sample_score": 0.5, "members_engagement": 2}
+    assert dict(ensemble_metrics(one)) == wanted
+    # A blend has no members of its own, and counts those of its parts once.
+    blend = {**one, "dimensions": {}, "parts": [{"ensemble": one}, {"ensemble": one}]}
+    assert dict(ensemble_metrics(blend))["members_engagement"] == 1
+
+
 def test_an_ensemble_is_a_run_in_its_first_studys_experiment(
     tmp_path: Path, empty_store: Path
 ) -> None:
