@@ -174,6 +174,12 @@ def digest(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as 64 hex digits; the file is not held in memory."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder and all below it, if it is there."""
     shutil.rmtree(path, ignore_errors=True)

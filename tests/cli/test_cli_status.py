@@ -153,4 +153,4 @@ def test_a_search_for_both_shows_its_pareto_set(study: Study, add: Add, store: S
     best = add("official", 0.5, seed=1)
     document = json.loads(status(study, "--json"))
     assert document["pareto"] == [{"trial": best, "valence": 0.5, "arousal": 0.6}]
-    assert "Pareto set (validation CCC of each dimension's best epoch) ┏" in status(study)
+    assert "Pareto set (validation CCC of each target's best epoch) ┏" in status(study)

@@ -21,7 +21,7 @@ from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.submission import predict, submit
-from va_search.tracking.ensembles import ensemble_metrics
+from va_search.tracking.ensembles import TrackedEnsemble
 
 STUDIES = ["first", "mix"]
 
@@ -136,7 +136,7 @@ def test_a_blend_is_the_weighted_mean_of_finished_ensembles(
         submit(built, world.store, world.bank, format="recordings", out=tmp_path / "out").recordings
         == 2
     )
-    assert dict(ensemble_metrics(built.model_dump(mode="json"))) == {
+    assert dict(TrackedEnsemble.from_json(built.model_dump(mode="json")).metrics()) == {
         "members_valence": 5.0,
         "members_arousal": 5.0,
     }

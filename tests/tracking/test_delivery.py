@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from target_study import STUDY, make_target_study
+from target_world import ONE, THREE
 
 from va_search.tracking import delivery as module
 from va_search.tracking.delivery import Delivery
@@ -609,3 +611,39 @@ def test_an_experiment_made_before_homes_were_told_apart_is_gone_on_with(
     delivery.put(records.trained(2))
     assert delivery.close(50) == []
     assert sorted(by_trial(stored(home, TRIAL))) == [f"{1:016x}", f"{2:016x}"]
+
+
+@pytest.mark.parametrize("targets", [ONE, THREE], ids=["one", "three"])
+def test_each_target_has_its_metrics(tmp_path: Path, home: Path, targets: Any) -> None:
+    study = make_target_study(tmp_path / "study", targets)
+    parent = ParentRun(targets=study.store.target_names)
+    delivery = Delivery(
+        f"sqlite:///{home / 'mlflow.db'}",
+        study=STUDY,
+        artifacts=home / "artifacts",
+        parent=parent,
+    )
+    for trial in study.trials:
+        delivery.put(trial)
+    assert delivery.close(60) == [], delivery.problem
+    client = open_client(f"sqlite:///{home / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(STUDY)
+    assert experiment is not None
+    metrics = [f"best_ccc_{name}" for name in study.store.target_names]
+    assert all(f"`{name}`" in experiment.tags["mlflow.note.content"] for name in metrics)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.trials"])
+    columns = json.loads(view["state"])["selectedColumns"]
+    assert columns[: 1 + len(metrics)] == [f"metrics.`{name}`" for name in ("best_score", *metrics)]
+    every = client.search_runs([experiment.experiment_id])
+    children = by_trial([run for run in every if "va_search.trial" in run.data.tags])
+    for trial in study.trials:
+        child = children[trial.id]
+        for name in study.store.target_names:
+            ccc = trial.ccc(name)
+            assert child.data.metrics[f"best_ccc_{name}"] == pytest.approx(ccc, abs=1e-5)
+            history = client.get_metric_history(child.info.run_id, f"ccc_{name}")
+            assert [point.value for point in history] == pytest.approx([0.5 * ccc, ccc, 0.9 * ccc])
+    (whole,) = [run for run in every if run.data.tags["va_search.role"] == "study"]
+    for name in (*study.store.target_names, "score"):
+        metric = "best_score" if name == "score" else f"best_ccc_{name}"
+        assert whole.data.metrics[metric] == pytest.approx(study.best(name).ccc(name), abs=1e-5)

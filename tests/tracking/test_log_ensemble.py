@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from va_search.tracking.door import Place, open_client
-from va_search.tracking.ensembles import ensemble_metrics, log_ensemble
+from va_search.tracking.ensembles import TrackedEnsemble, log_ensemble
 
 
 def ensemble(valence: float = 0.6, recipe: str = "greedy") -> dict[str, Any]:
@@ -34,7 +34,7 @@ def ensemble(valence: float = 0.6, recipe: str = "greedy") -> dict[str, Any]:
 
 
 def test_every_score_says_what_it_was_measured_on() -> None:
-    assert dict(ensemble_metrics(ensemble())) == pytest.approx({
+    assert dict(TrackedEnsemble.from_json(ensemble()).metrics()) == pytest.approx({
         "in_sample_ccc_valence": 0.6,
         "in_sample_ccc_arousal": 0.7,
         "in_sample_score": 0.65,
@@ -47,6 +47,22 @@ def test_every_score_says_what_it_was_measured_on() -> None:
         "members_valence": 3,
         "members_arousal": 1,
     })  # fmt: skip
+
+
+def test_each_target_of_any_ensemble_has_its_metrics() -> None:
+    member = {"study": "night", "trial": "0" * 16, "weight": 1.0}
+    scores = {"in_sample": {"engagement": 0.5, "score": 0.5}, "out_of_fold": None}
+    one = {
+        **ensemble(),
+        "dimensions": {"engagement": {"members": [member] * 2}},
+        "scores": scores,
+        "best_single": {},
+    }
+    wanted = {"in_sample_ccc_engagement": 0.5, "in_sample_score": 0.5, "members_engagement": 2}
+    assert dict(TrackedEnsemble.from_json(one).metrics()) == wanted
+    # A blend has no members of its own, and counts those of its parts once.
+    blend = {**one, "dimensions": {}, "parts": [{"ensemble": one}, {"ensemble": one}]}
+    assert dict(TrackedEnsemble.from_json(blend).metrics())["members_engagement"] == 1
 
 
 def test_an_ensemble_is_a_run_in_its_first_studys_experiment(

@@ -13,6 +13,7 @@ import typer
 
 from va_search.api.progress import duration
 from va_search.cli.data import DType, DTypeOption
+from va_search.cli.options import ClusterOption
 from va_search.cli.output import JsonOption, Output, command
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ def extract(
         float,
         typer.Option(min=0, help="GPUs of each worker, such as 0.25: four workers on one GPU."),
     ] = 0.0,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
-    ] = None,
+    address: ClusterOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Extract feature sets from videos into a store, aligned by the videos' time stamps; the same

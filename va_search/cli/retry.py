@@ -9,6 +9,12 @@ import typer
 
 from va_search.api.home import check_studies
 from va_search.api.study import OpenStudy
+from va_search.cli.options import (
+    ClusterOption,
+    ConcurrentOption,
+    GpusPerTrialOption,
+    TrackingUriOption,
+)
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, command
 from va_search.cli.places import named_home
 from va_search.cli.trust import TrustCodeOption, allow_code
@@ -26,20 +32,10 @@ def retry(
         str | None, typer.Option("--data", help="The store, if it moved; default: where it was.")
     ] = None,
     home: HomeOption = DEFAULT_HOME,
-    concurrent: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many trials run at the same time; default: as many as fit."),
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(min=0, help="GPUs of each trial, such as 0.25: four trials on one GPU."),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
-    ] = None,
+    concurrent: ConcurrentOption = None,
+    gpus_per_trial: GpusPerTrialOption = None,
+    address: ClusterOption = None,
+    tracking_uri: TrackingUriOption = None,
     trust_code: TrustCodeOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from va_search.api.progress import search_progress, summary_lines, warm_start_text
+from va_search.cli.options import (
+    ClusterOption,
+    ConcurrentOption,
+    GpusPerTrialOption,
+    TrackingUriOption,
+)
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import name_home, named_home
 
@@ -42,20 +48,10 @@ def search(
         str, typer.Option("--study", help="Name of the study; the same name again resumes it.")
     ],
     home: HomeOption = DEFAULT_HOME,
-    concurrent: Annotated[
-        int | None,
-        typer.Option(min=1, help="How many trials run at the same time; default: as many as fit."),
-    ] = None,
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(min=0, help="GPUs of each trial, such as 0.25: four trials on one GPU."),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="A Ray cluster, e.g. auto; default: Ray on this machine.")
-    ] = None,
-    tracking_uri: Annotated[
-        str | None, typer.Option(help="An MLflow server; default: SQLite in the home.")
-    ] = None,
+    concurrent: ConcurrentOption = None,
+    gpus_per_trial: GpusPerTrialOption = None,
+    address: ClusterOption = None,
+    tracking_uri: TrackingUriOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be trained; train nothing.")
     ] = False,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -66,18 +66,20 @@ def status(
 
 
 def _show_study(output: Output, home: Home, name: str, best: int) -> None:
+    from va_search.data.store import OFFICIAL
     from va_search.report.standing import progress_of
     from va_search.report.tables.trials import pareto_table
     from va_search.search.outcomes import pareto
     from va_search.search.study import Study
 
     study = Study(home, name)
-    # A study that has models from elsewhere only was never searched and has no document.
-    document: dict[str, Any] = {"study": name, "space": {}, "seconds": 0.0}
     if study.exists():
         document = study.document()
     else:
         check_studies(home, [name], lambda _, studies: home.command("status", studies[0]))
+        # A study that has models from elsewhere only was never searched and has no document.
+        document = {"study": name, "space": {}, "seconds": 0.0}
+    space, store = document["space"], _store(document.get("store_path"))
     trials = list(study.bank.each_trial(name))
     failures = study.failures()
     progress = progress_of(home, name, trials, failures)
@@ -91,13 +93,13 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
     if unscored:
         have = f"{counted(unscored, 'trial')} {'has' if unscored == 1 else 'have'}"
         output.show(f"{have} no validation (train_val_mix): test predictions only")
-    folds = _show_folds(output, document, trials, failures)
+    folds = _show_folds(output, space.get("folds", [OFFICIAL]), store, trials, failures)
     for failure in failures:
         # The whole traceback is in the study's folder and in --json.
         if failure.failure is not None:
             output.show(f"failed {failure.id}: {failure.failure.reason}")
     front = None
-    if document["space"].get("objective") == "both":
+    if space.get("objective") == "both":
         front = pareto(trials)
     if front:
         output.show(pareto_table(front))
@@ -154,25 +156,33 @@ def _show_best(output: Output, scored: Sequence[Trial], count: int) -> None:
         output.show(f"{unreadable} of another version left out")
 
 
+def _store(path: str | None) -> Store | None:
+    """Return the store that a study names; None where it names none, or it is not there any
+    more."""
+    from va_search.data.store import Store
+    from va_search.errors import InputError
+
+    if path is None:
+        return None
+    with suppress(InputError, OSError):
+        return Store.open(path)
+    return None
+
+
 def _show_folds(
     output: Output,
-    document: dict[str, Any],
+    asked: Sequence[str | int] | str,
+    store: Store | None,
     trials: Sequence[Trial],
     failures: Sequence[Trial],
 ) -> list[FoldRow]:
     """Show the folds of a study that has several; return what each configuration gave on them.
 
-    `document` is study.json; the store it names tells the folds' numbers, where it is still there.
-    """
-    from va_search.data.store import Store
-    from va_search.errors import InputError
+    `asked`: the folds that the space names, or "all"; `store` tells their numbers."""
     from va_search.report.tables.folds import table_of_folds
     from va_search.search.fold_table import fold_table
 
-    store = None
-    with suppress(InputError, KeyError, OSError):
-        store = Store.open(document["store_path"])
-    folds = _study_folds(document, [*trials, *failures], store)
+    folds = _study_folds(asked, [*trials, *failures], store)
     if len(folds) < 2:
         return []
     configurations = fold_table(trials, failures, folds, store)
@@ -182,16 +192,16 @@ def _show_folds(
 
 
 def _study_folds(
-    document: dict[str, Any], trials: Sequence[Trial], store: Store | None
+    asked: Sequence[str | int] | str, trials: Sequence[Trial], store: Store | None
 ) -> dict[str | int, str | int]:
     """The folds that a study's space asks for or its trials have, by number where the store tells
     it, without train_val_mix."""
-    from va_search.data.store import MIX, OFFICIAL
+    from va_search.data.store import MIX
     from va_search.search.fold_table import store_folds
 
     numbers = {} if store is None else store_folds(store)
-    asked = document["space"].get("folds", [OFFICIAL])
     keys: set[str | int] = {MIX if trial.fold is None else trial.fold for trial in trials}
+    # A space names a fold by its number, its trials by the split that it is.
     keys |= set(numbers.values()) if asked == "all" else {numbers.get(key, key) for key in asked}
     numbered = {number: key for number, key in numbers.items() if key in keys}
     unnumbered = keys - set(numbered.values()) - {MIX}
@@ -204,6 +214,7 @@ def _study_folds(
 def _show_contents(output: Output, home: Home) -> None:
     """Show and hand out the home's studies and ensembles; InputError where the home does not
     exist."""
+    from va_search.ensemble.saved import known_ensembles
     from va_search.errors import InputError
 
     if home.url is None and not home.root.is_dir():
@@ -213,7 +224,7 @@ def _show_contents(output: Output, home: Home) -> None:
             "folder it is in"
         )
     studies = [_progress(home, name) for name in studies_of(home)]
-    ensembles = _ensembles(home)
+    ensembles = [_ensemble_line(home, name) for name in known_ensembles(home)]
     if studies:
         output.show(_studies_table(studies))
     if ensembles:
@@ -223,7 +234,8 @@ def _show_contents(output: Output, home: Home) -> None:
     if studies:
         output.show(f"next: {home.command('status', studies[0].study)}")
     progresses = [asdict(progress) for progress in studies]
-    output.done({"studies": progresses, "ensembles": ensembles})
+    documents = [ensemble.document() for ensemble in ensembles]
+    output.done({"studies": progresses, "ensembles": documents})
 
 
 def _progress(home: Home, name: str) -> StudyProgress:
@@ -243,28 +255,43 @@ def _progress(home: Home, name: str) -> StudyProgress:
     return progress_of(home, name, trials, study.failures(), brings_store=False)
 
 
-def _ensembles(home: Home) -> list[dict[str, Any]]:
-    """Name, studies, recipe, time and scores of every ensemble, or why it can't be read."""
-    from va_search.ensemble.saved import known_ensembles, read_ensemble
+@dataclass(frozen=True)
+class EnsembleLine:
+    """An ensemble in the list of a home's contents; where it can't be read, `problem` says why and
+    the rest is empty. `out_of_fold`: {each target, score}, None without such a score."""
+
+    name: str
+    problem: str = ""
+    studies: Sequence[str] = ()
+    recipe: str = ""
+    built_at: str = ""
+    out_of_fold: Mapping[str, float] | None = None
+
+    def document(self) -> Mapping[str, object]:
+        """Plain data for JSON."""
+        if self.problem:
+            return {"name": self.name, "problem": self.problem}
+        document = asdict(self)
+        del document["problem"]
+        return document
+
+
+def _ensemble_line(home: Home, name: str) -> EnsembleLine:
+    """An ensemble of the home, or why it can't be read."""
+    from va_search.ensemble.saved import read_ensemble
     from va_search.errors import InputError
 
-    documents: list[dict[str, Any]] = []
-    for name in known_ensembles(home):
-        try:
-            ensemble = read_ensemble(home, name)
-        except InputError as error:
-            documents.append({"name": name, "problem": error.problems[0]})
-            continue
-        documents.append(
-            {
-                "name": name,
-                "studies": ensemble.studies,
-                "recipe": ensemble.recipe,
-                "built_at": ensemble.created_at,
-                "out_of_fold": ensemble.scores.get("out_of_fold"),
-            }
-        )
-    return documents
+    try:
+        ensemble = read_ensemble(home, name)
+    except InputError as error:
+        return EnsembleLine(name, error.problems[0])
+    return EnsembleLine(
+        name,
+        studies=ensemble.studies,
+        recipe=ensemble.recipe,
+        built_at=ensemble.created_at,
+        out_of_fold=ensemble.scores.get("out_of_fold"),
+    )
 
 
 def _studies_table(studies: Sequence[StudyProgress]) -> Table:
@@ -277,15 +304,15 @@ def _studies_table(studies: Sequence[StudyProgress]) -> Table:
     return Table("Studies", (*columns("Study"), *numbers, *columns("")), tuple(rows))
 
 
-def _ensembles_table(ensembles: Sequence[dict[str, Any]]) -> Table:
+def _ensembles_table(ensembles: Sequence[EnsembleLine]) -> Table:
     rows = []
     for ensemble in ensembles:
-        if "problem" in ensemble:
-            rows.append(row(ensemble["name"], DASH, "can't be read", DASH, DASH))
+        if ensemble.problem:
+            rows.append(row(ensemble.name, DASH, "can't be read", DASH, DASH))
             continue
-        studies = ", ".join(ensemble["studies"])
-        score = number((ensemble["out_of_fold"] or {}).get("score"))
-        rows.append(row(ensemble["name"], studies, ensemble["recipe"], ensemble["built_at"], score))
+        studies = ", ".join(ensemble.studies)
+        score = number((ensemble.out_of_fold or {}).get("score"))
+        rows.append(row(ensemble.name, studies, ensemble.recipe, ensemble.built_at, score))
     heads = columns("Ensemble", "Studies", "Recipe", "Built")
     title = "Ensembles (score: CCC on validation, out-of-fold)"
     return Table(title, (*heads, *columns("Score", kind="number")), tuple(rows))

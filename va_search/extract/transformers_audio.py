@@ -11,7 +11,6 @@ are dropped."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from pydantic import Field, field_validator
 from va_search.errors import InputError, unknown_name
 from va_search.extract.extractor import Settings, Windows
 from va_search.extract.weights import Weights
-from va_search.files import read_json
+from va_search.files import file_hash, read_json
 
 RATE = 16_000
 LEFT_OUT = (
@@ -61,7 +60,7 @@ class TransformersAudioSettings(Settings):
             path = self.weights.path.with_name(name)
             hashes[name] = ""
             if path.is_file():
-                hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+                hashes[name] = file_hash(path)
         return hashes
 
     @field_validator("weights")

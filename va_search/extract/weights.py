@@ -7,13 +7,14 @@ it."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+
+from va_search.files import file_hash
 
 PICKLES = {
     ".pt": "torch.onnx.export for an ONNX file, or safetensors.torch.save_file for a transformers checkpoint",
@@ -85,8 +86,7 @@ def weights_problem(weights: Weights) -> str | None:
     path = weights.path
     if not path.is_file():
         return f"{path}: no such weights file; nothing is downloaded, put it there"
-    with open(path, "rb") as handle:
-        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    digest = file_hash(path)
     if digest != weights.sha256:
         return f"{path}: SHA-256 {digest}, expected {weights.sha256}; another file, or cut short"
     return None

@@ -89,10 +89,12 @@ def all_targets(targets: Sequence[str]) -> str:
     return "both" if len(targets) == 2 else "all targets"
 
 
-def their_cccs(targets: Sequence[str]) -> str:
-    """Return `CCC`, `two CCCs`, `3 CCCs`: those that a score is the mean of."""
-    words = {1: "CCC", 2: "two CCCs"}
-    return words.get(len(targets), f"{len(targets)} CCCs")
+def mean_ccc(targets: Sequence[str], whose: str = "the") -> str:
+    """Return a score in words: `mean of the two CCCs`, of one target `the CCC`."""
+    if len(targets) == 1:
+        return f"{whose} CCC"
+    count = "two" if len(targets) == 2 else str(len(targets))
+    return f"mean of {whose} {count} CCCs"
 
 
 def score_cells(

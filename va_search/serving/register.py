@@ -6,7 +6,6 @@ every content: the same ensemble, weights and package again are the version that
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from va_search.data.store import Store
 from va_search.ensemble.fresh import content_id, note_registered
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
-from va_search.files import checked_name, digest
+from va_search.files import checked_name, digest, file_hash
 from va_search.home import Home
 from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
@@ -145,7 +144,7 @@ def _content(folder: Path) -> str:
     for path in folder.rglob("*"):
         if path.is_file():
             name = str(path.relative_to(folder))
-            hashes[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            hashes[name] = file_hash(path)
     return digest([__version__, hashes])
 
 

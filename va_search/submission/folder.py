@@ -9,7 +9,6 @@ being asked to."""
 from __future__ import annotations
 
 import csv
-import hashlib
 import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -22,7 +21,7 @@ from va_search import __version__
 from va_search.ensemble.fresh import content_id
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
-from va_search.files import read_json, remove_folder, whole_file, write_json
+from va_search.files import file_hash, read_json, remove_folder, whole_file, write_json
 from va_search.submission.formats import Sheet
 
 MARK = ".submission.json"
@@ -68,7 +67,7 @@ def may_write(
         raise InputError(
             f"{out}: an earlier submission with files added or removed ({_few(moved)}); {hint}"
         )
-    changed = [name for name, digest in files.items() if _sha256(out / name) != digest]
+    changed = [name for name, digest in files.items() if file_hash(out / name) != digest]
     if changed:
         raise InputError(f"{out}: an earlier submission, but {_few(changed)} changed since; {hint}")
     written = (_kind_of(mark), str(mark.get("ensemble")))
@@ -120,7 +119,7 @@ def write_folder(
             **about,
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "package_version": __version__,
-            "files": {sheet.name: _sha256(beside / sheet.name) for sheet in sheets},
+            "files": {sheet.name: file_hash(beside / sheet.name) for sheet in sheets},
         }
         write_json(beside / MARK, mark)
         # Predicting takes minutes: somebody may have put something there meanwhile.
@@ -179,7 +178,3 @@ def _check(path: Path, sheet: Sheet, label_range: tuple[float, float]) -> None:
             f"{path.name}: what was written does not read back as it was meant; nothing was "
             "submitted"
         )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -10,7 +10,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,67 @@ from va_search.tracking.door import (
 )
 from va_search.tracking.entries import text
 from va_search.tracking.shown import reason, shown
+from va_search.trial import CCC_OF, SCORE
 
 LOG = logging.getLogger(__name__)
 
 
-def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | None = None) -> str:
+Members = Mapping[str, Sequence[tuple[str, str]]]
+"""Study and trial of the members, by target."""
+
+
+@dataclass(frozen=True)
+class TrackedEnsemble:
+    """What a run says of an ensemble. `scores`, and those of the best single trial:
+    {in_sample, out_of_fold} -> {each target, score}, None where nothing could be measured."""
+
+    name: str
+    recipe: str
+    studies: Sequence[str]
+    scores: Mapping[str, Mapping[str, float] | None]
+    best_single: Mapping[str, Mapping[str, float] | None]
+    members: Members
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> TrackedEnsemble:
+        """Return an ensemble as its file has it."""
+        return cls(
+            name=str(document["name"]),
+            recipe=str(document["recipe"]),
+            studies=document["studies"],
+            scores=document.get("scores", {}),
+            best_single=document.get("best_single", {}),
+            members=_members(document),
+        )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Params and tags that tell how it was built."""
+        return {"recipe": text(self.recipe), "studies": text(self.studies)}
+
+    def metrics(self) -> Iterator[tuple[str, float]]:
+        """Scores by what they were measured on, the best single trial's beside them, and the number
+        of members."""
+        for measured_on, scores in self.scores.items():
+            yield from _measured(measured_on, scores)
+        for measured_on, scores in self.best_single.items():
+            for name, value in _measured(measured_on, scores):
+                yield f"best_single_{name}", value
+        for target, members in self.members.items():
+            yield f"members_{target}", float(len(members))
+
+
+def log_ensemble(place: Place, document: Mapping[str, Any], explanation: Path | None = None) -> str:
     """Log an ensemble's JSON document, and the files in the folder `explanation` where there is
     one, as `explanation/`.
 
     Returns its run id. Raises what MLflow raises for a store out of reach; where only artifacts
     can't be stored, the run has its params and metrics and a warning says why."""
     client = open_client(place.uri)
-    study = str(ensemble["studies"][0])
-    experiment = open_experiment(client, study, place.artifacts, place.owner, _targets(ensemble))
-    name = str(ensemble["name"])
+    ensemble = TrackedEnsemble.from_json(document)
+    name, study = ensemble.name, ensemble.studies[0]
+    targets = tuple(ensemble.members)
+    experiment = open_experiment(client, study, place.artifacts, place.owner, targets)
     found = every_run(client, experiment, f"tags.`va_search.ensemble` = '{name}'")
     now = int(time.time() * 1000)
     tags = {
@@ -57,12 +105,12 @@ def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | Non
         run = str(client.create_run(experiment, start_time=now, tags=tags).info.run_id)
     # an ensemble of the same name may be built anew by another recipe, and params can't change: so
     # these are tags too
-    tags |= {f"va_search.{key}": value for key, value in _facts(ensemble).items()}
-    params = {} if found else {"source": "ensemble", **_facts(ensemble)}
-    metrics = [(key, value, now, 0) for key, value in ensemble_metrics(ensemble)]
+    tags |= {f"va_search.{key}": value for key, value in ensemble.facts.items()}
+    params = {} if found else {"source": "ensemble", **ensemble.facts}
+    metrics = [(key, value, now, 0) for key, value in ensemble.metrics()]
     log_entries(client, run, Entries(params, metrics, tags))
     try:
-        client.log_text(run, json.dumps(ensemble, indent=1) + "\n", "ensemble.json")
+        client.log_text(run, json.dumps(document, indent=1) + "\n", "ensemble.json")
         if explanation is not None:
             client.log_artifacts(run, str(explanation), "explanation")
     except Exception as error:  # whatever storage answers, the run itself is whole
@@ -77,44 +125,25 @@ def log_ensemble(place: Place, ensemble: dict[str, Any], explanation: Path | Non
     return run
 
 
-def ensemble_metrics(ensemble: dict[str, Any]) -> Iterator[tuple[str, float]]:
-    """Scores by what they were measured on, the best single trial's beside them, and the number of
-    members."""
-    for measure, values in ensemble.get("scores", {}).items():
-        yield from _measured(measure, values)
-    for measure, values in ensemble.get("best_single", {}).items():
-        for key, value in _measured(measure, values):
-            yield f"best_single_{key}", value
-    for target in _targets(ensemble):
-        yield f"members_{target}", float(len(_members(ensemble, target)))
-
-
-def _targets(ensemble: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of the targets it predicts; a blend's are those of its parts."""
-    parts = ensemble.get("parts") or []
-    if parts:
-        return _targets(parts[0]["ensemble"])
-    return tuple(ensemble["dimensions"])
-
-
-def _members(ensemble: dict[str, Any], target: str) -> list[tuple[str, str]]:
-    """Return study and trial of the members of one target; of a blend those of all its parts, each
-    once."""
-    parts = ensemble.get("parts") or []
+def _members(document: Mapping[str, Any]) -> Members:
+    """Return the members of an ensemble; of a blend those of all its parts, each once."""
+    parts = document.get("parts") or []
     if not parts:
-        members = ensemble["dimensions"][target]["members"]
-        return [(member["study"], member["trial"]) for member in members]
-    once: dict[tuple[str, str], None] = {}
+        by_target = {}
+        for target, weighted in document["dimensions"].items():
+            members = weighted["members"]
+            by_target[target] = [(member["study"], member["trial"]) for member in members]
+        return by_target
+    once: dict[str, dict[tuple[str, str], None]] = {}
     for part in parts:
-        once |= dict.fromkeys(_members(part["ensemble"], target))
-    return list(once)
+        for target, pairs in _members(part["ensemble"]).items():
+            once.setdefault(target, {}).update(dict.fromkeys(pairs))
+    return {target: list(pairs) for target, pairs in once.items()}
 
 
-def _measured(measure: str, values: Any) -> Iterator[tuple[str, float]]:
-    for name, value in (values or {}).items():
+def _measured(measured_on: str, scores: Mapping[str, float] | None) -> Iterator[tuple[str, float]]:
+    """Yield name and value of each score that is a number."""
+    for name, value in (scores or {}).items():
         if isinstance(value, int | float) and math.isfinite(value):
-            yield f"{measure}_{'score' if name == 'score' else f'ccc_{name}'}", float(value)
-
-
-def _facts(ensemble: dict[str, Any]) -> dict[str, str]:
-    return {"recipe": text(ensemble["recipe"]), "studies": text(ensemble["studies"])}
+            measure = name if name == SCORE else f"{CCC_OF}{name}"
+            yield f"{measured_on}_{measure}", float(value)

@@ -114,7 +114,7 @@ def _metrics(trial: Trial) -> list[tuple[str, float, int, int]]:
     after = 0.0
     for epoch in reversed(trial.history):
         time = end - int(1000 * after)
-        row: dict[str, Any] = epoch.to_json()
+        row = epoch.to_json()
         cccs = [f"{CCC_OF}{target}" for target in epoch.cccs]
         for key in (*cccs, *PER_EPOCH):
             value: Any = row.get(key)

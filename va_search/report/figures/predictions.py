@@ -27,7 +27,7 @@ from va_search.report.figures.drawing import (
 )
 from va_search.report.gather import Gathered, validated_fold
 from va_search.report.pages import Figure, Picture
-from va_search.report.words import first_names, heading, their_cccs
+from va_search.report.words import first_names, heading, mean_ccc
 from va_search.table import Missing, number
 from va_search.targets import Target, clipped, names
 from va_search.trial import ALL
@@ -197,19 +197,15 @@ def over_time(curves: PredictedCurves) -> Figure:
             shown.add(rank)
             for index in range(len(curves.targets)):
                 pictures.append(_line(curves, ranked[rank], rank_name, index))
+    ranking = mean_ccc(curves.target_names, "their")
+    if len(curves.targets) > 1:
+        ranking = f"the {ranking}"
     caption = (
         f"{curves.title}. The best, the median and the worst of {len(ranked)} recordings by "
-        f"{_ranking(curves)}. Line in the text's colour: annotation; coloured: prediction. CCC: "
+        f"{ranking}. Line in the text's colour: annotation; coloured: prediction. CCC: "
         "of this recording alone."
     )
     return Figure(OVER_TIME, tuple(pictures), caption)
-
-
-def _ranking(curves: PredictedCurves) -> str:
-    """The number by which recordings are ranked, in words."""
-    if len(curves.targets) == 1:
-        return "their CCC"
-    return f"the mean of their {their_cccs(curves.target_names)}"
 
 
 def _line(curves: PredictedCurves, shown: RecordingCurves, rank: str, index: int) -> Picture:

@@ -32,20 +32,21 @@ def store_table(gathered: Gathered) -> Table:
     notes = []
     for modality, names in sets.items():
         notes.append(f"{modality.capitalize()} feature sets (columns): {', '.join(names)}.")
-    counts = {split: _labelled_frames(store, split) for split in SPLITS}
     # Where each frame has all of its labels or none, one number says it for all targets.
-    is_whole = all(len(set(by_target)) == 1 for by_target in counts.values())
+    unlabelled = np.isnan(store.annotations)
+    is_whole = np.array_equal(unlabelled.any(axis=1), unlabelled.all(axis=1))
     labelled = ["Labelled frames"]
     if not is_whole:
         labelled = [f"Labelled frames,\n{target}" for target in store.target_names]
     numbers = ("Recordings", "People", "Frames", *labelled)
+    rows = []
+    for split in SPLITS:
+        counts = _labelled_frames(store, split)
+        rows.append(_split_row(store, split, counts[: len(labelled)]))
     return Table(
         title,
         (*columns("Split"), *columns(*numbers, kind="number")),
-        tuple(
-            _split_row(store, split, by_target[: len(labelled)])
-            for split, by_target in counts.items()
-        ),
+        tuple(rows),
         lead=f"Store {store.name}: {_ranges(store.targets)}{folds}.",
         notes=tuple(notes),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,49 @@ from va_search.table import DASH, Missing, Table, TableRow, columns, number, row
 from va_search.targets import AFFECT
 from va_search.trial import ALL
 
+Scores = Mapping[str, float | None]
+"""{each target, score} -> CCC, None where it could not be measured."""
 TITLE = "Table 6: the five submissions, CCC"
+
+
+@dataclass(frozen=True)
+class NotedStrategy:
+    """A submission strategy as submissions.json has it. `members`: how many by target, empty where it
+    could not be made, for which `problem` gives the reason. `fold`, `recordings`: what its
+    validation scores were measured on, None where it has none; `reason`: why it has none.
+    `content`: the content id of the ensemble when its submission was written."""
+
+    submission: str
+    name: str
+    ensemble: str
+    content: str
+    members: Mapping[str, int]
+    in_sample: Scores
+    out_of_fold: Scores
+    test: Scores
+    problem: str
+    fold: str | int | None
+    recordings: int | None
+    reason: str | None
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> NotedStrategy:
+        """Return a row of the file; what an older version did not write is empty."""
+        measured = row.get("measured_on") or {}
+        return cls(
+            submission=str(row.get("submission", DASH)),
+            name=str(row.get("strategy", DASH)),
+            ensemble=str(row.get("ensemble") or ""),
+            content=row.get("content") or "",
+            members=row.get("members") or {},
+            in_sample=row.get("in_sample") or {},
+            out_of_fold=row.get("out_of_fold") or {},
+            test=row.get("test") or {},
+            problem=row.get("problem") or "",
+            fold=measured.get("fold"),
+            recordings=measured.get("recordings"),
+            reason=measured.get("reason"),
+        )
 
 
 def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
@@ -39,7 +82,7 @@ def submissions_table(gathered: Gathered, out: Path | None = None) -> Table:
         return Table(TITLE, missing=Missing(problems[0], _command(gathered, out)))
     # Each command saves its table under its first study; the studies may have several.
     newest = max(documents, key=lambda document: str(document.get("made_at")))
-    return table_6(newest, _outdated(gathered.home, newest["rows"]))
+    return table_6(newest, _outdated(gathered.home, _strategies(newest)))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -60,38 +103,41 @@ def _command(gathered: Gathered, out: Path | None) -> str | None:
     return gathered.home.command("submissions", *gathered.names, "--out", folder)
 
 
-def _outdated(home: Home, strategies: Sequence[dict[str, Any]]) -> list[str]:
+def _strategies(document: Mapping[str, Any]) -> list[NotedStrategy]:
+    return list(map(NotedStrategy.from_json, document["rows"]))
+
+
+def _outdated(home: Home, strategies: Sequence[NotedStrategy]) -> list[str]:
     """A note for every strategy whose ensemble was built again since its submission was written."""
     notes = []
     for strategy in strategies:
-        name = strategy.get("ensemble")
-        if not name or not strategy.get("content"):
+        name = strategy.ensemble
+        if not name or not strategy.content:
             continue
         # The content is a hash of members, weights and what follows them.
         try:
-            content = content_id(read_ensemble(home, str(name)))
+            content = content_id(read_ensemble(home, name))
         except InputError:
             content = None
-        if content != strategy["content"]:
+        if content != strategy.content:
             notes.append(
-                f"{strategy.get('strategy', DASH)}: ensemble {name} was built again, or removed, "
+                f"{strategy.name}: ensemble {name} was built again, or removed, "
                 "after this submission was written; va-search submissions writes it again."
             )
     return notes
 
 
-def table_6(document: dict[str, Any], remarks: Sequence[str] = ()) -> Table:
+def table_6(document: Mapping[str, Any], remarks: Sequence[str] = ()) -> Table:
     """One row per submission, out of what submissions.json says; `remarks` are added to the notes.
 
     A strategy that could not be made has dashes and says why in a note. The test's columns say
     `withheld` where its labels were not at hand."""
-    strategies = document["rows"]
+    strategies = _strategies(document)
     withheld = document.get("labels") is None
     notes = [*filter(None, map(_measured, strategies))]
     for strategy in strategies:
-        if strategy.get("problem"):
-            name = strategy.get("strategy", DASH)
-            notes.append(f"{name} could not be made: {strategy['problem']}")
+        if strategy.problem:
+            notes.append(f"{strategy.name} could not be made: {strategy.problem}")
     notes += remarks
     if withheld:
         notes.append(
@@ -120,11 +166,11 @@ def table_6(document: dict[str, Any], remarks: Sequence[str] = ()) -> Table:
     )
 
 
-def _targets(strategies: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+def _targets(strategies: Sequence[NotedStrategy]) -> tuple[str, ...]:
     """Names of the targets that the strategies' ensembles have members for."""
     for strategy in strategies:
-        if strategy.get("members"):
-            return tuple(strategy["members"])
+        if strategy.members:
+            return tuple(strategy.members)
     return AFFECT
 
 
@@ -148,39 +194,33 @@ def _lead(letters: Mapping[str, str]) -> str:
     return f"Score: mean of the {count} targets, {', '.join(named[:-1])} and {named[-1]}."
 
 
-def _row(strategy: dict[str, Any], targets: Sequence[str], withheld: bool) -> TableRow:
+def _row(strategy: NotedStrategy, targets: Sequence[str], withheld: bool) -> TableRow:
     members = DASH
-    cells = [str(strategy.get("submission", DASH)), str(strategy.get("strategy", DASH))]
-    if strategy.get("members"):
-        members = " / ".join(str(strategy["members"].get(name, DASH)) for name in targets)
-    cells.append(members)
+    if strategy.members:
+        members = " / ".join(str(strategy.members.get(name, DASH)) for name in targets)
+    cells = [strategy.submission, strategy.name, members]
     names = measures(targets)
-    for measured in ("in_sample", "out_of_fold"):
-        validation = DASH
-        if strategy.get(measured):
-            validation = " / ".join(_scores(strategy[measured], names))
-        cells.append(validation)
-    if withheld and not strategy.get("problem"):
+    for scores in (strategy.in_sample, strategy.out_of_fold):
+        cells.append(" / ".join(_scores(scores, names)) if scores else DASH)
+    if withheld and not strategy.problem:
         return row(*cells, *["withheld"] * len(names))
-    return row(*cells, *_scores(strategy.get("test") or {}, names))
+    return row(*cells, *_scores(strategy.test, names))
 
 
-def _scores(scores: Mapping[str, float | None], names: Sequence[str]) -> list[str]:
+def _scores(scores: Scores, names: Sequence[str]) -> list[str]:
     return [number(scores.get(name)) for name in names]
 
 
-def _measured(strategy: dict[str, Any]) -> str:
+def _measured(strategy: NotedStrategy) -> str:
     """The recordings of a strategy's validation scores, or why it has none."""
-    measured = strategy.get("measured_on") or {}
-    name, fold = strategy.get("strategy", DASH), measured.get("fold")
-    recordings = measured.get("recordings")
+    name, fold, recordings = strategy.name, strategy.fold, strategy.recordings
     if fold is None or recordings is None:
         return ""
     if fold == ALL:
         predictor = "each predicted by the trial of its own fold"
         return f"{name}: validation is all {recordings} labelled recordings, {predictor}."
     if not recordings:
-        return f"{name}: no validation score: {measured.get('reason')}."
+        return f"{name}: no validation score: {strategy.reason}."
     split = f"fold {fold}'s"
     if fold == "official":
         split = "the official split's"

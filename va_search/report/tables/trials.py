@@ -18,12 +18,12 @@ from va_search.report.words import (
     feature_columns,
     feature_texts,
     in_order,
+    mean_ccc,
     model_name,
     other_settings,
     score_cells,
     score_columns,
     settings_of,
-    their_cccs,
     value_text,
     varying,
 )
@@ -75,7 +75,7 @@ def overall_table(gathered: Gathered) -> Table:
         lead=lead,
         notes=(
             f"{len(shown)} of {len(ranked)} configurations: the {BY_SCORE} best by score and the "
-            f"{BY_TARGET} best by each target. Score: mean of the {their_cccs(gathered.targets)}. In "
+            f"{BY_TARGET} best by each target. Score: {mean_ccc(gathered.targets)}. In "
             "bold the best of all.",
             "Over several seeds: mean ± standard deviation. Other settings: those that differ "
             "among these rows.",

@@ -21,7 +21,7 @@ from typing import Any
 from va_search import __version__
 from va_search.data.store import Store
 from va_search.errors import InputError, VaSearchError
-from va_search.files import write_json
+from va_search.files import file_hash, write_json
 from va_search.home import Home
 from va_search.storage.places import is_url
 from va_search.storage.remote import Remote
@@ -55,7 +55,7 @@ class Expected:
 def expected(home: Home, store: Store) -> Iterator[Expected]:
     """Yield the requirements that nodes are compared with; the token lies in the home meanwhile."""
     token = uuid.uuid4().hex
-    manifest = hashlib.sha256((store.path / "manifest.json").read_bytes()).hexdigest()
+    manifest = file_hash(store.path / "manifest.json")
     requirements = Expected(
         __version__, platform.python_version(), home.place, token, store.place, manifest
     )
