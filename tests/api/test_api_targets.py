@@ -1,141 +1,91 @@
-"""Frames of the API for studies with one target, and with three; progress in words."""
+"""A study of one target, and one of three, from Python and on the command line: to its scores."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from pathlib import Path
 
-import numpy as np
 import pytest
-from target_study import STUDY, TargetStudy, make_target_study, slow_cccs
+from target_trials import TargetWorld, make_target_world
 from target_world import ONE, THREE
+from typer.testing import CliRunner, Result
 
 import va_search as va
-from va_search.api.progress import progress_text, summary_lines
-from va_search.home import Home
+from va_search.cli.main import app
+from va_search.report.tables import ensemble as tables
 
-
-@pytest.fixture(scope="module", params=[ONE, THREE], ids=["one", "three"])
-def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> TargetStudy:
-    return make_target_study(tmp_path_factory.mktemp("api"), request.param)
-
-
-def test_trials_have_a_column_a_target(study: TargetStudy) -> None:
-    opened = va.open_study(STUDY, home=study.home.root)
-    targets = study.store.target_names
-    table = opened.trials()
-    assert tuple(table.columns[: len(targets) + 1]) == (*targets, "score")
-    for trial in study.trials:
-        for name in (*targets, "score"):
-            assert table.loc[trial.id, name] == trial.ccc(name)
-    assert set(opened.best) == {*targets, "score"}
-    for name in (*targets, "score"):
-        best = study.best(name)
-        assert opened.best[name] == (best.id, best.ccc(name))
-
-
-def test_predictions_are_those_the_scores_are_of(study: TargetStudy) -> None:
-    opened = va.open_study(STUDY, home=study.home.root)
-    trial = study.trials[0]
-    table = opened.predictions(trial.id)
-    targets = study.store.target_names
-    annotated = [f"{target}_annotation" for target in targets]
-    assert list(table.columns) == ["recording", "frame", *targets, *annotated]
-    cccs = slow_cccs(table[list(targets)].to_numpy(), table[annotated].to_numpy(), targets)
-    for target in targets:
-        assert cccs[target] == pytest.approx(trial.ccc(target))
-    # Each target counts its own labels: target number k lacks 5 frames that others may have.
-    recording = table[table["recording"] == table["recording"].iloc[0]]
-    for number, column in enumerate(annotated):
-        lacking = np.flatnonzero(recording[column].isna())
-        first = 10 * (number + 1)
-        assert lacking.tolist() == [*range(5), *range(first, first + 5)]
-
-
-def test_curves_have_a_column_a_target(study: TargetStudy) -> None:
-    opened = va.open_study(STUDY, home=study.home.root)
-    trial = study.trials[0]
-    curves = opened.curves(trial.id)
-    for target in study.store.target_names:
-        ccc = trial.ccc(target)
-        assert curves[f"ccc_{target}"].tolist() == pytest.approx([0.5 * ccc, ccc, 0.9 * ccc])
-
-
-def test_a_study_without_trials_has_the_stores_columns(study: TargetStudy) -> None:
-    empty = f"empty-{len(study.store.targets)}"
-    va.open_home(study.home.root)
-    from va_search.search.study import Study
-
-    Study(study.home, empty).begin(study.store, {"sampler": "grid", "settings": {}})
-    table = va.open_study(empty, home=study.home.root).trials()
-    assert list(table.columns) == [*study.store.target_names, "score"]
-
-
-@dataclass
-class Running:
-    """What a line of progress reads."""
-
-    best: dict[str, float]
-    planned: int | None = 8
-    finished: int = 2
-    running: int = 1
-    failed: int = 0
-    seconds: float = 20.0
-    seconds_left: float | None = None
-    stopping: bool = False
-    device: str | None = None
-    lacks: str | None = None
-    undelivered: int | None = None
-
-
-@pytest.mark.parametrize(
-    ("best", "wanted"),
-    [
-        ({}, ""),
-        ({"engagement": 0.5}, "best engagement 0.500 (validation) · "),
-        (
-            {"valence": 0.5, "arousal": 0.25, "stress": 0.125},
-            "best valence 0.500 · best arousal 0.250 · best stress 0.125 (validation) · ",
-        ),
-    ],
+tables_of_any_targets = pytest.mark.skipif(
+    hasattr(tables, "TITLES"), reason="the report's tables are of valence and arousal"
 )
-def test_progress_has_the_best_of_each_target(best: dict[str, float], wanted: str) -> None:
-    text = progress_text(Running(best))  # type: ignore[arg-type]
-    assert text == f"2/8 finished · 1 running · 0 failed · {wanted}20 s"
 
 
-@dataclass
-class Ended:
-    """What the lines on a search's end read."""
-
-    best: dict[str, tuple[str, float]]
-    pareto: list[dict[str, object]] | None
-    study: str = "s"
-    planned: int = 2
-    complete: int = 2
-    trained: int = 2
-    found: int = 0
-    adopted: int = 0
-    failed: int = 0
-    missing: int = 0
-    seconds: float = 20.0
-    recovered: int = 0
-    warm_start: list[object] = field(default_factory=list)
-    beside: dict[str, int] = field(default_factory=dict)
-    devices: dict[str, int] = field(default_factory=dict)
-    undelivered: int = 0
-    tracking_problem: str | None = None
-    reason: str | None = None
+@pytest.fixture(params=[ONE, THREE], ids=["one", "three"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> TargetWorld:
+    return make_target_world(tmp_path, request.param)
 
 
-def test_the_end_of_a_search_names_the_best_of_each_target() -> None:
-    one = Ended({"engagement": ("t1", 0.5), "score": ("t1", 0.5)}, None)
-    lines = list(summary_lines(one, Home("home")))  # type: ignore[arg-type]
-    assert lines[1].startswith("best engagement 0.500  validation")
-    assert lines[2].startswith("best score    0.500") and lines[2].endswith("trial t1")
-    best = {name: ("t1", 0.5) for name in ("valence", "arousal", "stress", "score")}
-    point = {"trial": "t1", "valence": 0.5, "arousal": 0.25, "stress": 0.125}
-    three = Ended(best, [point])
-    lines = list(summary_lines(three, Home("home")))  # type: ignore[arg-type]
-    assert lines[4].endswith("best single trial for all targets")
-    assert lines[5].endswith("on one target without losing on another")
-    assert lines[6].startswith("  valence 0.500  arousal 0.250  stress 0.125  validation")
+def quiet_build(world: TargetWorld, **more: str) -> va.OpenEnsemble:
+    study = va.open_study("first", home=world.home.root)
+    return va.build_ensemble(study, name="e", tracking=False, note=lambda text: None, **more)  # type: ignore[arg-type]
+
+
+def test_an_ensemble_has_scores_members_and_weights_of_each_target(world: TargetWorld) -> None:
+    ensemble, targets = quiet_build(world), list(world.store.target_names)
+    scores = ensemble.scores
+    ends = [f"{name}_{end}" for name in (*targets, "score") for end in ("low", "high")]
+    assert set(scores.columns) == {*targets, "score", *ends}
+    row = scores.loc[("out_of_fold", "ensemble")]
+    assert row["score"] == pytest.approx(row[targets].mean())
+    assert scores.loc["out_of_fold"][[*targets, "score", *ends]].notna().all().all()
+    assert list(dict.fromkeys(ensemble.members["dimension"])) == targets
+    assert list(ensemble.weights) == targets
+    for weights in ensemble.weights.values():
+        assert sum(weights.values()) == pytest.approx(1.0)
+    assert list(ensemble.verdict.dimensions) == targets
+    assert va.open_ensemble("e", home=world.home.root).document == ensemble.document
+
+
+def test_recipes_are_compared_on_each_target(world: TargetWorld) -> None:
+    compared = va.compare_recipes("first", home=world.home.root, note=lambda text: None)
+    table = compared.table()
+    targets = list(world.store.target_names)
+    assert list(table.columns) == [*targets, "score", "score_in_sample"]
+    assert table["score"].to_numpy() == pytest.approx(table[targets].mean(axis=1).to_numpy())
+    assert compared.advised in table.index
+
+
+def test_a_blend_is_of_the_targets(world: TargetWorld, tmp_path: Path) -> None:
+    (tmp_path / "blend.yaml").write_text("method: blend\nof: {best: 0.5, mean: 0.5}\n")
+    ensemble = quiet_build(world, recipe=str(tmp_path / "blend.yaml"))
+    in_sample = ensemble.document.scores["in_sample"]
+    assert in_sample is not None and list(in_sample) == [*world.store.target_names, "score"]
+    assert ensemble.scores.loc[("in_sample", "ensemble"), "score"] == in_sample["score"]
+
+
+def call(world: TargetWorld, *arguments: str) -> Result:
+    home = str(world.home.root)
+    return CliRunner().invoke(app, [*arguments, "--home", home], env={"COLUMNS": "160"})
+
+
+@tables_of_any_targets
+def test_the_command_shows_each_target(world: TargetWorld) -> None:
+    result = call(world, "ensemble", "first", "--name", "e", "--no-tracking")
+    assert result.exit_code == 0, result.output
+    for target in world.store.target_names:
+        assert f"embers and ensemble for {target}" in result.stdout
+    document = call(world, "ensemble", "first", "--name", "e", "--no-tracking", "--json")
+    scores = json.loads(document.stdout)["scores"]["out_of_fold"]
+    assert list(scores) == [*world.store.target_names, "score"]
+
+
+@tables_of_any_targets
+def test_the_command_compares_recipes_on_each_target(world: TargetWorld) -> None:
+    result = call(world, "ensemble", "first", "--compare")
+    assert result.exit_code == 0, result.output
+    for target in world.store.target_names:
+        assert target.capitalize() in result.stdout
+    explained = call(world, "ensemble", "first", "--name", "e", "--explain", "--no-tracking")
+    assert explained.exit_code == 0, explained.output
+    folder = world.home.ensemble("e").with_suffix("")
+    correlations = {path.name for path in folder.glob("correlation-*.csv")}
+    assert correlations == {f"correlation-{name}.csv" for name in world.store.target_names}

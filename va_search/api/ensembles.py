@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 DEFAULT_RECIPE = "bagged_greedy"
 BEST = "best"
 """The recipe that takes the best single trial per target."""
-SCORES = ("valence", "arousal", "score")
 
 OverFolds = Literal["official", "all"]
 """Members are judged on the official validation split, or on all folds."""
@@ -72,20 +71,23 @@ class OpenEnsemble:
 
     @property
     def scores(self) -> pd.DataFrame:
-        """Rows: best single trial per target and ensemble, out-of-fold and in-sample; columns:
-        valence, arousal, score, with the ends of the 95 % interval of out-of-fold ones."""
+        """Rows: best single trial per target and ensemble, out-of-fold and in-sample; columns: each
+        target and score, with the ends of the 95 % interval of out-of-fold ones."""
         import pandas as pd
 
+        from va_search.trial import SCORE
+
+        names = (*self.document.target_names, SCORE)
         rows = []
         documents = {"best single": self.document.best_single, "ensemble": self.document.scores}
         intervals = self.document.intervals or {}
         for measured in ("out_of_fold", "in_sample"):
             for title, scores in documents.items():
                 row: dict[str, Any] = {"measured": measured, "": title}
-                row |= {name: (scores.get(measured) or {}).get(name) for name in SCORES}
+                row |= {name: (scores.get(measured) or {}).get(name) for name in names}
                 if measured == "out_of_fold":  # in-sample scores have no interval
                     around = intervals.get(title.replace(" ", "_")) or {}
-                    for name in SCORES:
+                    for name in names:
                         low, high = around.get(name) or (None, None)
                         row |= {f"{name}_low": low, f"{name}_high": high}
                 rows.append(row)
@@ -94,17 +96,17 @@ class OpenEnsemble:
 
     @property
     def members(self) -> pd.DataFrame:
-        """Members with weight, one row per dimension and trial, by weight; `ccc` is the member's
-        own, in-sample, `gain` what it adds to the ensemble, out-of-fold."""
+        """Members with weight, one row per target (column `dimension`) and trial, by weight; `ccc` is
+        the member's own, in-sample, `gain` what it adds to the ensemble, out-of-fold."""
         import pandas as pd
 
         columns = ["dimension", "study", "trial", "weight", "ccc", "gain", "source"]
         columns += ["encoder", "fusion", "features", "seed"]
         rows = []
         for share, piece in self.document.pieces:
-            for dimension, weighted in piece.dimensions.items():
+            for target, weighted in piece.dimensions.items():
                 for member in weighted.members:
-                    row = {**member.model_dump(), "dimension": dimension}
+                    row = {**member.model_dump(), "dimension": target}
                     row["weight"] = share * member.weight
                     row["features"] = "+".join(member.features or [])
                     rows.append(row)
@@ -112,11 +114,11 @@ class OpenEnsemble:
 
     @property
     def weights(self) -> dict[str, dict[str, float]]:
-        """Weights by dimension and trial; they sum to 1 in each dimension."""
+        """Weights by target and trial; they sum to 1 for each target."""
         weights: dict[str, dict[str, float]] = {}
-        for dimension, members in self.members.groupby("dimension", sort=False):
+        for target, members in self.members.groupby("dimension", sort=False):
             sums = members.groupby("trial", sort=False)["weight"].sum()
-            weights[str(dimension)] = {str(trial): float(sums[trial]) for trial in sums.index}
+            weights[str(target)] = {str(trial): float(sums[trial]) for trial in sums.index}
         return weights
 
     @property
@@ -172,14 +174,14 @@ class OpenEnsemble:
     ) -> pd.DataFrame:
         """Predictions of a store's recordings from the members' weights, one row per frame.
 
-        Columns: recording, frame (0-based), valence, arousal, on the scale the ensemble was trained
-        on and clipped to its label range. The store needs the members' feature sets. `trust_code`:
+        Columns: recording, frame (0-based), and each target, on the scale the ensemble was trained
+        on and clipped to the target's range. The store needs the members' feature sets. `trust_code`:
         run the code of own models that came with the home. InputError with all problems."""
         import pandas as pd
 
         from va_search.api.study import frame_index
-        from va_search.metrics import DIMENSIONS
 
+        targets = list(self.document.target_names)
         opened = open_store(store)
         # by way of files: these are checked as any others, and read back
         with TemporaryDirectory(prefix="va-search-predict-") as temporary:
@@ -188,7 +190,7 @@ class OpenEnsemble:
             recordings = opened.split(split)
             parts = []
             for recording in recordings:
-                parts.append(pd.read_csv(out / f"{recording.name}.csv")[list(DIMENSIONS)])
+                parts.append(pd.read_csv(out / f"{recording.name}.csv")[targets])
         return pd.concat([frame_index(recordings), pd.concat(parts, ignore_index=True)], axis=1)
 
     def write_predictions(
@@ -268,7 +270,7 @@ class OpenEnsemble:
     def explain(
         self, *, store: AnyStore | None = None, note: Note = to_standard_error
     ) -> dict[str, Explanation]:
-        """Explain each dimension: where its weight lies, what each part adds, how alike members
+        """Explain each target: where its weight lies, what each part adds, how alike members
         are. Minutes for many candidates. The tables and pictures are kept beside the ensemble.
 
         `store`: where it lies now if it was moved. `note` takes a warning if nothing can be
@@ -340,7 +342,7 @@ def build_ensemble(
     tracking_uri: str | None = None,
     note: Note = to_standard_error,
 ) -> OpenEnsemble:
-    """Choose members and weights per dimension from finished trials, and save the ensemble.
+    """Choose members and weights per target from finished trials, and save the ensemble.
 
     `studies`: one or several, open or by name. `recipe`: a file, or the name of one in ensembles/.
     `folds`: what members are judged on, the recipe's own by default. `store`: where it lies now if
@@ -384,7 +386,7 @@ class Comparison:
 
         rows = []
         for row in self.rows:
-            scores = {name: (row.out_of_fold or {}).get(name) for name in SCORES}
+            scores = {name: (row.out_of_fold or {}).get(name) for name in row.in_sample}
             in_sample = row.in_sample["score"]
             rows.append({"recipe": row.recipe, **scores, "score_in_sample": in_sample})
         return pd.DataFrame(rows).set_index("recipe").astype(float)

@@ -87,7 +87,7 @@ def ensemble(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Choose members and weights from finished trials, for valence and arousal separately; print
+    """Choose members and weights from finished trials, for each target by itself; print
     out-of-fold and in-sample scores."""
     with command(as_json) as output:
         opened = named_home(home)

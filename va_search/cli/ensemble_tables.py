@@ -61,7 +61,8 @@ def comparison_table(compared: Sequence[RecipeScores], candidates: int) -> Table
         # The label is to be copied into --recipe, so it is kept in one piece like an id.
         in_sample = number(recipe.in_sample["score"])
         rows.append(row(TableCell(label, code=True), *scores, in_sample))
-    numbers = columns("Valence", "Arousal", "Score", "Score\nin-sample", kind="number")
+    names = [f"{name[:1].upper()}{name[1:]}" for name in compared[0].in_sample]
+    numbers = columns(*names, "Score\nin-sample", kind="number")
     return Table(
         f"All recipes on {counted(candidates, 'candidate')}, CCC on validation, out-of-fold",
         (*columns("Recipe"), *numbers),
