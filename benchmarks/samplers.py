@@ -75,8 +75,7 @@ def main() -> None:
 def searched(space: Space, row: str, seed: int) -> Space:
     """The space under one row's sampler and objective."""
     sampler, objective = ROWS[row]
-    update = {"sampler": sampler, "objective": objective, "sampler_seed": seed}
-    return dataclasses.replace(space, header=space.header.model_copy(update=update))
+    return dataclasses.replace(space, sampler=sampler, objective=objective, sampler_seed=seed)
 
 
 def ident(settings: TrialSettings) -> str:

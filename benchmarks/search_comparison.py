@@ -244,7 +244,7 @@ def at_mark(
         if not members:
             return len(known), None
         dimensions[dimension] = material.subset(np.array(members, dtype=np.intp))
-    return len(known), replace(materials, dimensions=dimensions)
+    return len(known), replace(materials, targets=dimensions)
 
 
 def print_table(tables: dict[One, list[Reached | None]], options: argparse.Namespace) -> None:

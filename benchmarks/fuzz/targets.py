@@ -77,7 +77,7 @@ def _space(folder: Path, shared: Shared) -> str:
     from va_search.search.space import load_space
 
     space = load_space(folder / "file.yaml", Store.open(shared / "store"))
-    return repr((space.header, space.settings))
+    return repr(space)
 
 
 def _recipe(folder: Path, shared: Shared) -> str:

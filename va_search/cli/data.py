@@ -334,8 +334,73 @@ def _show_folds(output: Output, folding: Folding, kept: int | None) -> None:
     output.show("next: a space with `folds: all` trains each configuration on every fold")
 
 
-def _import(output: Output, to: Path, read: Callable[[Progress], Store]) -> None:
-    """Run an importer with a progress bar and print what the store holds."""
+def _show_streams(output: Output, report: StreamsReport, document: dict[str, object]) -> None:
+    """Tables of a report on streams; the report also goes into `document`, which `--json`
+    prints."""
+    document["streams"] = report.to_json()
+    low, rate, high = report.frame_rate
+    rates = f"{rate:g}" if low == high else f"{low:g} to {high:g}"
+    output.show(f"frames: {report.frames:,} at {rates} per second, made by {report.frames_made_by}")
+    table = _table(
+        "stream", "rate", "frames", "begins", "ends", "gaps", "missing rows", "resampling"
+    )
+    for row in report.streams:
+        table.add_row(
+            row.name,
+            f"{row.rate[1]:g}/s",
+            f"{row.covered:.1%}",
+            _offset(row.begin),
+            _offset(row.end),
+            f"{row.gaps:,}",
+            f"{row.missing_rows:,}",
+            row.resampling,
+        )
+    output.show(table)
+    output.show(
+        "frames: share that the stream has samples for; begins, ends: seconds after the first and "
+        "last frame, lowest to highest"
+    )
+    _show_targets(output, report)
+    if report.without_some:
+        output.show(
+            f"{report.without_some:,} frames lack some stream: they are marked as not valid and "
+            "take the values of that stream's nearest frame"
+        )
+    output.show("")
+
+
+def _show_targets(output: Output, report: StreamsReport) -> None:
+    """Table of the targets, with their raters where they have several."""
+    table = _table("target", "labelled", "raters", "fused by", "CCC", "r", "clock")
+    for row in report.targets:
+        table.add_row(
+            row.name,
+            f"{row.labelled:.1%}",
+            str(row.raters),
+            row.fuse or "–",
+            number(row.ccc),
+            number(row.r),
+            row.clock,
+        )
+    output.show(table)
+
+
+def _offset(values: tuple[float, float, float]) -> str:
+    """Seconds from the lowest to the highest, or the only ones."""
+    low, _, high = values
+    if abs(high - low) < 5e-4:
+        return f"{low:+.3g} s"
+    return f"{low:+.3g} to {high:+.3g} s"
+
+
+def _import(
+    output: Output,
+    to: Path,
+    read: Callable[[Progress], Store],
+    show_more: Callable[[dict[str, object]], None] | None = None,
+) -> None:
+    """Run an importer with a progress bar and print what the store holds; `show_more` prints more
+    and adds it to the document of `--json`."""
     from va_search.data.audit import leaks, split_counts, target_findings
     from va_search.files import read_json
     from va_search.targets import targets_to_json

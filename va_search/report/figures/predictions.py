@@ -65,8 +65,7 @@ class RecordingCurves:
     def mean_ccc(self) -> float:
         """Mean over the targets; NaN where one of them has none."""
         columns = self.annotation.shape[1]
-        total = sum(float(self.ccc(column)) for column in range(columns))
-        return total / columns
+        return float(np.mean([self.ccc(column) for column in range(columns)]))
 
 
 @dataclass(frozen=True)
