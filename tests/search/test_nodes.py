@@ -23,7 +23,7 @@ def test_an_unfit_node_whose_name_has_no_address_is_told(
     monkeypatch.setattr(socket, "gethostbyname", nowhere)
     place = str(tmp_path / "home")
     wanted = Expected(__version__, "3.11.0", home=place, token="t", store=place, manifest="")
-    task = Task("t", {}, "s", place, place, "store", "", wanted=wanted)
+    task = Task("t", {}, "s", place, place, "store", "", expected=wanted)
     said = problems_of(task)
     assert (
         said is not None

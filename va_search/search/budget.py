@@ -46,8 +46,8 @@ class Improvement:
         self.since_best = len(self._finished) - 1 - bisect_left(self._finished, self._best)
 
 
-class Budget:
-    """What a study may spend, and the time that this run has taken of it."""
+class StudyBudget:
+    """Limits of what a study may spend, and the time that this run has taken of it."""
 
     def __init__(self, study: Study, space: Space, spent: float) -> None:
         """`spent`: seconds of the study's earlier runs."""

@@ -17,7 +17,7 @@ from va_search.trial import SCORE, Trial
 
 
 class Rungs:
-    """What trials had reached at each rung: (measure,) values by trial id."""
+    """Values that trials had reached at each rung, (measure,) by trial id."""
 
     def __init__(self, grace_epochs: int, reduction_factor: int, measures: Sequence[str]) -> None:
         self._grace_epochs = grace_epochs
@@ -31,12 +31,14 @@ class Rungs:
         if not is_rung(epoch, self._grace_epochs, self._reduction_factor):
             return False
         arrived = self._reached.setdefault(epoch, {})
-        others = [values for other, values in arrived.items() if other != trial]
+        # A trial that comes again is not measured by itself.
+        arrived.pop(trial, None)
+        earlier = list(arrived.values())
         values = tuple(best[measure] for measure in self._measures)
         arrived[trial] = values
-        if not others:
+        if not earlier:
             return False
-        cutoffs = np.quantile(np.array(others), 1 - 1 / self._reduction_factor, axis=0)
+        cutoffs = np.quantile(np.array(earlier), 1 - 1 / self._reduction_factor, axis=0)
         return bool((np.array(values) < cutoffs).all())
 
     def learn(self, trials: Iterable[Trial]) -> None:

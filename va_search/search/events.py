@@ -111,8 +111,8 @@ Event = (
 
 @dataclass(frozen=True)
 class Reached:
-    """What a trial reports after some epochs: the best value so far of each target and of the
-    score. It is no event but a question, whether to stop the trial early."""
+    """A trial's report after some epochs: the best value so far of each target and of the score.
+    It is no event but a question, whether to stop the trial early."""
 
     trial: str
     epoch: int

@@ -39,8 +39,8 @@ def train(scheduler: Scheduler, options: Options, watch: Watch, ended: Callable[
     """Train what the scheduler hands out until there is no more, or it is to stop. `ended` is
     called when all is trained, while Ray still shuts down."""
     scheduler.stop.heed()  # a stop may have been asked for while the home was brought
-    first = scheduler.ask()
-    if first is None and not scheduler.waiting:
+    trial = scheduler.ask()
+    if trial is None and not scheduler.waiting:
         return  # nothing to do: Ray is not even started
 
     def stop() -> bool:
@@ -56,7 +56,7 @@ def train(scheduler: Scheduler, options: Options, watch: Watch, ended: Callable[
         ):
             scheduler.tell(backend.ready)
             if not scheduler.stopping:
-                loop = Loop(scheduler, backend, watch, first)
+                loop = Loop(scheduler, backend, watch, trial)
                 ray.supervisor.call(loop.run)
             if not scheduler.stopping:
                 ended()
@@ -65,7 +65,7 @@ def train(scheduler: Scheduler, options: Options, watch: Watch, ended: Callable[
 
 
 class Loop:
-    """What Tune calls (ray_backend/hooks.py: Driver)."""
+    """The driver of the backend (ray_backend/hooks.py: Driver), which Tune calls."""
 
     def __init__(
         self, scheduler: Scheduler, backend: RayBackend, watch: Watch, first: AskedTrial | None

@@ -66,7 +66,7 @@ def pareto(trials: Iterable[Trial]) -> list[dict[str, Any]]:
     points.sort(key=lambda point: ([-ccc for ccc in point[0]], point[1].id))
     front: list[tuple[Values, Trial]] = []
     for cccs, trial in points:
-        if not any(_dominates(other, cccs) for other, _ in front):
+        if not any(_dominates(better, cccs) for better, _ in front):
             front.append((cccs, trial))
     return [
         {"trial": trial.id, **dict(zip(trial.target_names, cccs, strict=True))}
@@ -74,9 +74,10 @@ def pareto(trials: Iterable[Trial]) -> list[dict[str, Any]]:
     ]
 
 
-def _dominates(one: Values, other: Values) -> bool:
+def _dominates(cccs: Values, beaten: Values) -> bool:
     """Return True if a trial is at least as good as another on all targets, and better on one."""
-    return one != other and all(ccc >= than for ccc, than in zip(one, other, strict=True))
+    as_good = all(ccc >= bound for ccc, bound in zip(cccs, beaten, strict=True))
+    return as_good and cccs != beaten
 
 
 class SamplerValues:

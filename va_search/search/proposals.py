@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from va_search.errors import InputError
-from va_search.search.configurations import Space
+from va_search.search.configurations import Configuration, Space
 from va_search.search.outcomes import Values
 from va_search.search.sampler import Asked, Sampler, TrialValues
 from va_search.trial_settings import TrialSettings, configuration_id
@@ -88,13 +88,13 @@ class Proposals:
         self._seen: set[str] = set()  # meanings: trials that would compute the same are one
         self._queue: deque[AskedTrial] = deque()
         self._proposals: dict[str, Proposal] = {}
-        self._configurations: dict[str, dict[str, Any]] = {}
+        self._configurations: dict[str, Configuration] = {}
         self._resumed: dict[str, TrialSettings] = {}
         self._sampler = (
             None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
         )
         self._grid = space.configurations() if space.sampler == "grid" else iter(())
-        self._rest: Iterator[dict[str, Any]] | None = None
+        self._rest: Iterator[Configuration] | None = None
         self._repeats = REPEATS
         self.exhausted = False
 
@@ -140,7 +140,7 @@ class Proposals:
                 self._ask(self._sampler)
         return self._queue.popleft() if self._queue else None
 
-    def configuration(self, trial: str) -> dict[str, Any] | None:
+    def configuration(self, trial: str) -> Configuration | None:
         """Return the choices of the space that a trial handed out by `next` was made of; None for
         one of an earlier run, and the second time."""
         return self._configurations.pop(trial, None)
@@ -168,7 +168,7 @@ class Proposals:
         if self._sampler is not None:
             self._sampler.retell(values)
 
-    def _walk(self, configurations: Iterator[dict[str, Any]]) -> None:
+    def _walk(self, configurations: Iterator[Configuration]) -> None:
         """Queue the first of these configurations that has something new; with none left, the space
         is exhausted."""
         for configuration in configurations:
@@ -198,7 +198,7 @@ class Proposals:
         left = 1 - len(self._seen) / (size * self._space.trials_each)
         return max(FEWEST, round(self._repeats * left))
 
-    def _enqueue(self, configuration: dict[str, Any], asked: Asked | None) -> None:
+    def _enqueue(self, configuration: Configuration, asked: Asked | None) -> None:
         proposal = Proposal(asked, set())
         try:
             trials = [
@@ -223,7 +223,7 @@ class Proposals:
         if self._sampler is not None and proposal.asked is not None:
             self._sampler.tell(proposal.asked, proposal.values)
 
-    def _others(self) -> Iterator[dict[str, Any]]:
+    def _others(self) -> Iterator[Configuration]:
         """Configurations that the sampler does not come to, in a repeatable order: all of a small
         space, shuffled; of a large one random ones while they bring something new, then all of it
         if it has an end."""

@@ -63,7 +63,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """What a search calls.
+    """Functions that a search calls.
 
     `watch` about once a second, with the progress. `note` before anything is trained, with each
     sentence that whoever searches should know by then. `credit` is what objective ensemble asks.
@@ -86,7 +86,7 @@ def run_search(
     study."""
     study = Study(home, checked_name(request.study, "study name"))
     options, note = request.options, callbacks.note
-    place = tracking_place(home, options.tracking_uri)
+    tracked_at = tracking_place(home, options.tracking_uri)
     if space.objective == "ensemble" and callbacks.credit is None:
         raise ValueError("objective ensemble needs a callable that credits trials")
     ready = check_ready(home, space, store, options, complete=len(study.bank.trials(study.name)))
@@ -119,8 +119,8 @@ def run_search(
 
         scheduler = Scheduler(study, space, store, deliver, surroundings)
         # Opened once nothing is left to refuse, lest its thread dies with the process.
-        delivery = _delivery(scheduler, place, callbacks.pictures)
-        found = len(scheduler.results.finished)
+        delivery = _delivery(scheduler, tracked_at, callbacks.pictures)
+        complete_before = len(scheduler.results.finished)
         for trial in [*scheduler.results.records.values(), *study.failures()]:
             delivery.put(trial)
         try:
@@ -128,30 +128,30 @@ def run_search(
                 train(scheduler, options, callbacks.watch, lambda: _end(scheduler, delivery))
         finally:
             undelivered = _close(scheduler, delivery, callbacks.watch)
-        return summary_of(scheduler, found, changes, undelivered, delivery.problem)
+        return summary_of(scheduler, complete_before, changes, undelivered, delivery.problem)
 
 
 def _begin(study: Study, space: Space, store: Store, warm_start: Sequence[str]) -> list[str]:
     """Note with the study that it is searched, and return what of the space changed since the last
     time."""
-    before = study.check(store)
-    changes = space.changes(before["space"]) if before is not None else []
+    noted = study.check(store)
+    changes = space.changes(noted["space"]) if noted is not None else []
     study.begin(store, space.document, warm_start=warm_start, changes=changes)
     return changes
 
 
-def _delivery(scheduler: Scheduler, place: Place, pictures: Pictures | None) -> Delivery:
+def _delivery(scheduler: Scheduler, tracked_at: Place, pictures: Pictures | None) -> Delivery:
     """Return the delivery of the study's trials to MLflow, begun."""
     study = scheduler.study
     return Delivery(
-        place.uri,
+        tracked_at.uri,
         study=study.name,
-        artifacts=place.artifacts,
+        artifacts=tracked_at.artifacts,
         parent=_parent(scheduler.space, scheduler.store),
         keys=TrialSettings.model_fields,
         whole=partial(study.bank.trial, study.name),
         pictures=pictures,
-        owner=place.owner,
+        owner=tracked_at.owner,
         report=study.note_tracking,
     )
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 
 from va_search.data.store import Store
 from va_search.files import remove_folder
-from va_search.search.budget import Budget
+from va_search.search.budget import StudyBudget
 from va_search.search.configurations import Space
+from va_search.search.earlier_runs import EarlierRuns
 from va_search.search.events import (
     CannotGoOn,
     Capacity,
@@ -40,7 +41,7 @@ from va_search.search.trial_queue import TrialQueue, Wanted
 from va_search.search.warm import Warm
 from va_search.storage.homes import Need, SharedHome, shared
 from va_search.trial import Failure, Trial
-from va_search.trial_settings import TrialSettings, configuration_id, trial_id
+from va_search.trial_settings import TrialSettings, trial_id
 
 KILLED = "a trial's process was killed since the memory of its machine ran out"
 LOST = "Ray ended its training without a reason"
@@ -52,7 +53,7 @@ Deliver = Callable[[Trial], None]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a run of `search` stands, besides its study.
+    """Everything that a run of `search` depends on, besides its study.
 
     `spent`: seconds that earlier runs took. `warm`: earlier studies that the sampler learns from.
     `credit`: what trials add to an ensemble (objective ensemble). `shared`: the home as all machines
@@ -87,7 +88,7 @@ class Scheduler:
         self.only, self.warm = around.only, around.warm
         self._shared, self._ends = around.shared or shared(study.home), around.ends
         self.stop = StopRequest(study, around.deadline)
-        self.budget = Budget(study, space, around.spent)
+        self.budget = StudyBudget(study, space, around.spent)
         self.results = Results()
         self.proposals = Proposals(space, self.trial_id)
         self.claims = Claims(study.home.root / "claims")
@@ -102,88 +103,30 @@ class Scheduler:
         requested = self._resume()
         self.queue = TrialQueue(requested)
 
-    # --- What an earlier run left -----------------------------------------------------------------
+    # --- What earlier runs left -------------------------------------------------------------------
 
     def _resume(self) -> list[AskedTrial]:
-        """Count the complete trials that lie in the space, and let the sampler learn from them.
-
-        What was asked for and is not complete comes first, with what its configurations lack
-        (folds, seeds); it is returned where nothing else may be trained."""
-        inside, meanings = self._complete_inside()
-        worth = self._worth_of(trial.id for trial in inside)
-        earlier = [
-            AskedTrial(record.id, settings)
-            for study in self.warm
-            for settings, record in study.used
-        ]
-        self.proposals.warm_up([(*trial, worth.get(trial.id)) for trial in earlier])
-        self.proposals.learn([(*trial, worth.get(trial.id)) for trial in inside])
-        unfinished = []
-        for trial in self._begun():
-            complete = trial.id in self.results.records
-            if not complete and self.space.meaning(trial.settings) not in meanings:
-                unfinished.append(trial)
-        self.begun = len(unfinished)
-        for trial in inside:
-            self.results.finish(trial.id)
+        """Count the complete trials of the space, and let the sampler learn from them. What was
+        asked for and is not complete comes first; it is returned where nothing else may be
+        trained."""
+        earlier_runs = EarlierRuns(self.study, self.space, self.trial_id)
+        complete = earlier_runs.complete(self.results, self._breaker)
+        for trial in complete:
             self._count(self.results.records[trial.id])
+        worth = self._worth_of(trial.id for trial in complete)
+        learnt = []
+        for warm in self.warm:
+            learnt += [
+                (record.id, settings, worth.get(record.id)) for settings, record in warm.used
+            ]
+        self.proposals.warm_up(learnt)
+        self.proposals.learn([(*trial, worth.get(trial.id)) for trial in complete])
+        unfinished = earlier_runs.unfinished(self.results)
+        self.begun = len(unfinished)
         if self.only is not None:
             return [trial for trial in unfinished if trial.id in self.only]
         self.proposals.resume(unfinished)
         return []
-
-    def _complete_inside(self) -> tuple[list[AskedTrial], set[str]]:
-        """Return the study's complete trials that count, and their meanings; of several that mean
-        the same the first one counts."""
-        inside = []
-        meanings: set[str] = set()
-        for record in self.study.bank.each_trial(self.study.name):
-            self.results.remember(record)
-            settings = self._own(record.id, record.settings)
-            if settings is None:
-                reason = "added with bank add" if record.is_outside else "outside this space"
-                self.results.leave_aside(reason)
-                continue
-            meaning = self.space.meaning(settings)
-            if meaning in meanings:
-                self.results.leave_aside("the same as another one")
-                continue
-            meanings.add(meaning)
-            inside.append(AskedTrial(record.id, settings))
-            self._breaker.works(record.noted_settings or {})
-        return inside, meanings
-
-    def _begun(self) -> list[AskedTrial]:
-        """Return the trials of the space that were asked for, and then the other folds and seeds of
-        their configurations; each once."""
-        begun = []
-        configurations: dict[str, TrialSettings] = {}
-        for asked in self.study.asked():
-            settings = self._own(asked.id, asked.settings)
-            if settings is not None:
-                begun.append(AskedTrial(asked.id, settings))
-                key = configuration_id(settings, but=("seed", "fold"))
-                configurations[key] = settings
-        if self.space.trials_each > 1:
-            for settings in configurations.values():
-                begun += self._siblings(settings)
-        return list({trial.id: trial for trial in begun}.values())
-
-    def _siblings(self, settings: TrialSettings) -> list[AskedTrial]:
-        """Return the trials of this one's configuration on all of the space's folds and seeds."""
-        configuration = self.space.configuration(settings)
-        if configuration is None:
-            return []
-        trials = self.space.trials(configuration)
-        return [AskedTrial(self.trial_id(sibling), sibling) for sibling in trials]
-
-    def _own(self, trial: str, settings: TrialSettings | None) -> TrialSettings | None:
-        """Return settings noted for a trial; None unless the trial is one of this space, on this
-        data, by this package's training (an outside model, or a trial of another version, is
-        none)."""
-        if settings is None or not self.space.contains(settings):
-            return None
-        return settings if self.trial_id(settings) == trial else None
 
     # --- Which trial is next ----------------------------------------------------------------------
 
@@ -313,10 +256,10 @@ class Scheduler:
         """Return the sampler's values, as of now, of these trials and of those of earlier
         studies."""
         records = self.results.records
-        earlier = []
-        for study in self.warm:
-            earlier += [record for _, record in study.used if record.id not in records]
-        return self._values.of_all([*earlier, *(records[trial] for trial in trials)])
+        learnt = []
+        for warm in self.warm:
+            learnt += [record for _, record in warm.used if record.id not in records]
+        return self._values.of_all([*learnt, *(records[trial] for trial in trials)])
 
     # --- What became of a trial -------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -130,10 +130,10 @@ class Study:
     def check(self, store: Store) -> dict[str, Any] | None:
         """The content of `study.json`, None for a new study; InputError when data it was begun on
         changed since."""
-        before = self.document() if self.exists() else None
-        if before is not None:
-            _check_unchanged(self.name, store, before, content_hashes(store))
-        return before
+        noted = self.document() if self.exists() else None
+        if noted is not None:
+            _check_unchanged(self.name, store, noted["hashes"])
+        return noted
 
     def begin(
         self,
@@ -142,34 +142,32 @@ class Study:
         *,
         warm_start: Sequence[str] = (),
         changes: Sequence[str] = (),
-    ) -> dict[str, Any] | None:
-        """Note store, space, studies to learn from and what of the space changed; returns the space
-        as it was noted before, None for a new study.
+    ) -> None:
+        """Note store, space, studies to learn from and what of the space changed.
 
-        InputError when data that the study was begun on has changed since.
-        """
-        hashes = content_hashes(store)
-        before = self.check(store)
+        InputError when data that the study was begun on has changed since."""
+        noted = self.check(store) or {}
+        earlier_changes = noted.get("space_changes", [])
+        if changes:
+            earlier_changes = [*earlier_changes, {"at": now(), "changes": list(changes)}]
         document = {
             "study": self.name,
-            "began_at": before["began_at"] if before else now(),
-            "seconds": before["seconds"] if before else 0.0,
+            "began_at": noted.get("began_at") or now(),
+            "seconds": noted.get("seconds", 0.0),
             "store": store.name,
             "store_path": store.place,
-            "hashes": {**(before["hashes"] if before else {}), **hashes},
+            "hashes": {**noted.get("hashes", {}), **content_hashes(store)},
             "space": space,
-            "warm_start": [*dict.fromkeys([*(before or {}).get("warm_start", []), *warm_start])],
-            "space_changes": _with_changes(before, changes),
+            "warm_start": [*dict.fromkeys([*noted.get("warm_start", []), *warm_start])],
+            "space_changes": earlier_changes,
             "package_version": __version__,
         }
         keep(space, self.folder / "code")
         write_json(self.folder / "study.json", document)
-        for left in (self.folder / "running").glob(
-            "*"
-        ):  # by a kill between a trial's end and its checkpoint's
-            if self.bank.is_complete(self.name, left.name):
-                remove_folder(left)
-        return before["space"] if before else None
+        # What a kill between a trial's end and its checkpoint's left.
+        for checkpoint in (self.folder / "running").glob("*"):
+            if self.bank.is_complete(self.name, checkpoint.name):
+                remove_folder(checkpoint)
 
     def spend(self, seconds: float) -> None:
         """Add wall-clock seconds of searching to what the study has spent."""
@@ -253,12 +251,6 @@ class Study:
         return failed
 
 
-def _with_changes(before: dict[str, Any] | None, changes: Sequence[str]) -> list[dict[str, Any]]:
-    """Every change of the space so far, oldest first: {at, changes}."""
-    earlier: list[dict[str, Any]] = (before or {}).get("space_changes", [])
-    return [*earlier, {"at": now(), "changes": list(changes)}] if changes else earlier
-
-
 def now() -> str:
     """The time in UTC, ISO 8601, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -273,14 +265,15 @@ def content_hashes(store: Store) -> dict[str, str]:
     return hashes if store.folds_hash is None else {**hashes, "folds": store.folds_hash}
 
 
-def _check_unchanged(
-    study: str, store: Store, before: dict[str, Any], hashes: dict[str, str]
-) -> None:
+def _check_unchanged(study: str, store: Store, noted: Mapping[str, str]) -> None:
+    """Refuse a store whose content has other hashes than were `noted` when the study began."""
     problems = []
-    for name, value in before["hashes"].items():
+    hashes = content_hashes(store)
+    for name, value in noted.items():
         if name in hashes and hashes[name] != value:
+            change = f"{value[:12]} → {hashes[name][:12]}"
             problems.append(
-                f"{store.path}: {name} changed since study {study!r} began ({value[:12]} → {hashes[name][:12]}); its "
+                f"{store.path}: {name} changed since study {study!r} began ({change}); its "
                 "trials would not line up: use another --study name, or the store it began with"
             )
     if problems:

@@ -52,7 +52,7 @@ class Task:
     `settings_json` are read on the node once it is known to have the same package. `data_hash`: of
     the data the trial reads, as the search saw it. `rungs`: the epochs after which the driver must
     hear of the trial, since it may stop it early. `code`: the sources that the settings name, as
-    JSON. `wanted`: what a node of a cluster must have."""
+    JSON. `expected`: what a node of a cluster must have."""
 
     trial: str
     settings_json: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Task:
     checkpoint_seconds: float = SECONDS
     rungs: Sequence[int] = ()
     code: Sequence[Mapping[str, Any]] = ()
-    wanted: Expected | None = None
+    expected: Expected | None = None
     partners: Sequence[Partner] = ()
 
     @classmethod
@@ -76,9 +76,12 @@ class Task:
         """Return the task that `to_json` wrote."""
         task = cls(**document)
         partners = [Partner(**partner) for partner in document.get("partners", ())]
-        wanted = document.get("wanted")
-        expected = None if wanted is None else Expected(**wanted)
-        return replace(task, partners=partners, wanted=expected)
+        expected = document.get("expected")
+        return replace(
+            task,
+            partners=partners,
+            expected=None if expected is None else Expected(**expected),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the task as plain data."""
@@ -126,7 +129,7 @@ class TaskMaker:
     store: Store
     options: Options
     device: str
-    wanted: Expected | None = None
+    expected: Expected | None = None
 
     def task(self, trial: AskedTrial, partners: Sequence[AskedTrial] = ()) -> Task:
         """Return the task of a trial, and of those to train with it as one model."""
@@ -154,7 +157,7 @@ class TaskMaker:
             checkpoint_seconds=self.options.checkpoint_seconds,
             rungs=rungs,
             code=own_sources(settings),
-            wanted=self.wanted,
+            expected=self.expected,
             partners=[
                 Partner(partner.id, partner.settings.model_dump(mode="json"))
                 for partner in partners

@@ -190,10 +190,10 @@ def problems_of(task: Task) -> str | None:
     if task.device == "cuda" and not gpu_is_usable():
         advice = "mend that, or train with --gpus-per-trial 0"
         return f"{where()} has a GPU for Ray that PyTorch can't use; {advice}"
-    if task.wanted is None or task.wanted.token in LOOKED:
+    if task.expected is None or task.expected.token in LOOKED:
         return None
-    problems = problems_here(task.wanted)
+    problems = problems_here(task.expected)
     if not problems:
-        LOOKED.add(task.wanted.token)
+        LOOKED.add(task.expected.token)
         return None
     return "; ".join(f"{where()} {problem}" for problem in problems)

@@ -125,9 +125,9 @@ def ray_backend(
         yield RayBackend(ray, options, study, gpus, concurrent, tasks, stops_early)
         return
     gpus = _gpus_on_cluster(options, ray)
-    with checked_nodes(study.home, store, call) as wanted:
+    with checked_nodes(study.home, store, call) as expected:
         concurrent = call(lambda: _capacity(options, gpus)).concurrent
-        tasks = TaskMaker(study, space, store, options, _device(gpus), wanted)
+        tasks = TaskMaker(study, space, store, options, _device(gpus), expected)
         yield RayBackend(ray, options, study, gpus, concurrent, tasks, stops_early)
 
 

@@ -148,7 +148,8 @@ def _say_nothing(ray: Any) -> None:
     """Let Ray print nothing on the death of its processes, which the search explains in its own
     words.
 
-    Without effect but for those lines where Ray changes this.
+    `log_to_driver=False` does not cover these lines, and there is no other switch. Without effect
+    but for them where Ray changes this.
     """
     if hasattr(ray._private.worker, "print_to_stdstream"):
         ray._private.worker.print_to_stdstream = lambda *_, **__: None
@@ -158,7 +159,8 @@ def _end_by_force(ray: Any) -> None:
     """Let `ray.shutdown` kill Ray's processes, which have the signal blocked by which it would ask
     them to end.
 
-    It would wait a second for each. Without effect but for that time where Ray changes this.
+    It would wait a second for each, and takes no time-out. Without effect but for that time where
+    Ray changes this.
     """
     node = getattr(ray._private.worker, "_global_node", None)
     end = getattr(node, "kill_all_processes", None)

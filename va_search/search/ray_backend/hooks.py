@@ -38,7 +38,7 @@ WATCH_SECONDS = 1.0
 
 
 class Driver(Protocol):
-    """What the backend asks while it trains. None of these raises."""
+    """Questions of the backend while it trains. No answer raises."""
 
     def ask(self) -> Task | None:
         """Return a task to train now; None where there is none."""

@@ -256,6 +256,8 @@ class _Probe:
         self._ended.set()
 
     def _ask(self) -> None:
+        # Ray's public calls (ray.nodes, ray status) wait for the GCS as long as it likes, on the
+        # very connection that hangs; this client, which they use themselves, takes a time-out.
         from ray._raylet import GcsClient, NodeID  # type: ignore[attr-defined]
 
         block_signals()

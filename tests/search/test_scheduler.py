@@ -24,7 +24,18 @@ from va_search.files import remove_folder, write_json
 from va_search.home import Home
 from va_search.predictions.bank import Predictions
 from va_search.search import proposals as proposals_module
-from va_search.search.events import Died, Done, Failed, FoundNoMemory, Idle, MachineFailed
+from va_search.search.events import (
+    Capacity,
+    Died,
+    Done,
+    Failed,
+    FoundNoMemory,
+    Idle,
+    MachineFailed,
+    Ready,
+    Recovered,
+    Refused,
+)
 from va_search.search.failures import IN_A_ROW, SAME_REASON, Outage
 from va_search.search.outcomes import Credit
 from va_search.search.preview import make_preview
@@ -941,3 +952,35 @@ def test_a_process_that_trained_several_as_one_died_once(make: Make) -> None:
     assert session.queue.recovered == 1 and session.queue.left == 2 and not session.queue.running
     again = {take(session) for _ in range(3)}
     assert again >= set(group[1:]) and session.ask() is None
+
+
+def test_a_node_that_must_not_train_ends_the_search_and_no_trial_fails(make: Make) -> None:
+    scheduler = make()
+    trial = take(scheduler)
+    scheduler.tell(Refused((trial,), "node n2 has another store"))
+    assert scheduler.hopeless == "node n2 has another store" and scheduler.cannot_go_on
+    assert not scheduler.results.failures and scheduler.ask() is None and not scheduler.waiting
+    scheduler.claims.release_all()
+    assert take(make()) == trial
+
+
+def test_what_the_backend_reports_is_seen_in_the_progress(make: Make) -> None:
+    scheduler = make()
+    scheduler.tell(Ready("one GPU each", 3))
+    scheduler.tell(Capacity(1, "waiting for nodes"))
+    scheduler.tell(Died((take(scheduler),), "Ray's words\nthe trial's process crashed: SIGSEGV"))
+    scheduler.tell(Recovered())
+    progress = progress_of(scheduler)
+    assert (progress.device, progress.lacks) == ("one GPU each", "waiting for nodes")
+    assert scheduler.concurrent == 1 and scheduler.queue.recovered == 2
+    assert progress.remarks[0].endswith(": the trial's process crashed: SIGSEGV")
+
+
+def test_after_a_stop_what_runs_is_left_to_the_next_search(make: Make) -> None:
+    scheduler = make()
+    trial = take(scheduler)
+    scheduler.stop.interrupt()
+    scheduler.tell(Idle())
+    assert list(scheduler.queue.running) == [trial] and not scheduler.waiting
+    scheduler.claims.release_all()
+    assert take(make()) == trial

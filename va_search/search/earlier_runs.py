@@ -1,0 +1,86 @@
+"""Trials that earlier runs of a study left, as its space sees them now.
+
+Conventions: a trial is the study's own if it lies in the space, and its id is the one that its
+settings have on this data with this package's training: a model from elsewhere, or a trial of
+another version, is none. Two trials mean the same if they would compute the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from va_search.search.configurations import Space
+from va_search.search.failures import Breaker
+from va_search.search.proposals import AskedTrial
+from va_search.search.results import Results
+from va_search.search.study import Study
+from va_search.trial_settings import TrialSettings, configuration_id
+
+
+class EarlierRuns:
+    """What a new run of `search` goes on from; `trial_id` maps settings to the id under this
+    study's data."""
+
+    def __init__(
+        self, study: Study, space: Space, trial_id: Callable[[TrialSettings], str]
+    ) -> None:
+        self._study, self._space, self._trial_id = study, space, trial_id
+        self._meanings: set[str] = set()
+
+    def complete(self, results: Results, breaker: Breaker) -> list[AskedTrial]:
+        """Return the complete trials that count, of several that mean the same the first one;
+        `results` and `breaker` are told of them."""
+        trials = []
+        for record in self._study.bank.each_trial(self._study.name):
+            results.remember(record)
+            settings = self._own(record.id, record.settings)
+            if settings is None:
+                reason = "added with bank add" if record.is_outside else "outside this space"
+                results.leave_aside(reason)
+                continue
+            meaning = self._space.meaning(settings)
+            if meaning in self._meanings:
+                results.leave_aside("the same as another one")
+                continue
+            self._meanings.add(meaning)
+            results.finish(record.id)
+            breaker.works(record.noted_settings or {})
+            trials.append(AskedTrial(record.id, settings))
+        return trials
+
+    def unfinished(self, results: Results) -> list[AskedTrial]:
+        """Return the trials that were asked for and are not complete, then what their
+        configurations lack (folds, seeds); each once. `complete` comes before."""
+        trials: dict[str, AskedTrial] = {}
+        for trial in self._begun():
+            is_complete = trial.id in results.records
+            if not is_complete and self._space.meaning(trial.settings) not in self._meanings:
+                trials[trial.id] = trial
+        return list(trials.values())
+
+    def _begun(self) -> list[AskedTrial]:
+        begun = []
+        configurations: dict[str, TrialSettings] = {}
+        for asked in self._study.asked():
+            settings = self._own(asked.id, asked.settings)
+            if settings is not None:
+                begun.append(AskedTrial(asked.id, settings))
+                key = configuration_id(settings, but=("seed", "fold"))
+                configurations[key] = settings
+        if self._space.trials_each > 1:
+            for settings in configurations.values():
+                begun += self._siblings(settings)
+        return begun
+
+    def _siblings(self, settings: TrialSettings) -> list[AskedTrial]:
+        """Return the trials of this one's configuration on all of the space's folds and seeds."""
+        configuration = self._space.configuration(settings)
+        if configuration is None:
+            return []
+        siblings = self._space.trials(configuration)
+        return [AskedTrial(self._trial_id(sibling), sibling) for sibling in siblings]
+
+    def _own(self, trial: str, settings: TrialSettings | None) -> TrialSettings | None:
+        """Return settings noted for a trial; None unless the trial is the study's own."""
+        if settings is None or not self._space.contains(settings):
+            return None
+        return settings if self._trial_id(settings) == trial else None
