@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -247,3 +249,37 @@ def test_bad_arff_files_are_refused_with_their_line(
 ) -> None:
     with pytest.raises(InputError, match=message):
         read_numbers(written(tmp_path, text, "v1.arff"), ["a"])
+
+
+WIDE = """
+import sys
+import subprocess
+import sys
+from pathlib import Path
+from va_search.data.readers import read_features, read_header
+
+def peak():
+    lines = open("/proc/self/status")
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) * 1024
+
+file = Path(sys.argv[1])
+before = peak()
+values = read_features(file, read_header(file))
+print(values.shape, values[-1, -1], peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_memory_of_wide_files_grows_with_the_columns_not_with_their_square(
+    tmp_path: Path, separator: str
+) -> None:
+    file = tmp_path / "wide.csv"
+    columns, rows = 20_000, 20
+    line = separator.join(["0.25"] * columns) + "\n"
+    file.write_text(separator.join(f"c{index}" for index in range(columns)) + "\n" + line * rows)
+    command = [sys.executable, "-c", WIDE, str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    *shape, value, peak = result.stdout.split()
+    assert (" ".join(shape), float(value)) == (f"({rows}, {columns})", 0.25)
+    assert int(peak) < 10_000 * columns + 8 * 8 * columns * rows

@@ -100,10 +100,13 @@ class CsvReader:
             raise InputError(*problems)
         index = layout.names.index(column)
         texts: list[str] = []
+        # Millions of rows may name the same few recordings: each text is kept once.
+        distinct: dict[str, str] = {}
         ragged: list[tuple[int, int]] = []
         for line, cells in self.rows(file):
             if len(cells) == len(layout.names):
-                texts.append(_text(cells[index], layout))
+                text = _text(cells[index], layout)
+                texts.append(distinct.setdefault(text, text))
             else:
                 ragged.append((line, len(cells)))
         if ragged:
