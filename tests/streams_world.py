@@ -249,7 +249,9 @@ def random_world(folder: Path, seed: int) -> World:
     first = world.recordings[0][0]
     for name, ends in world.targets.items():
         entry = world.labels[first].entry("labels/{recording}.csv")
-        document["targets"][name] = {**entry, "range": list(ends), "pool": "nearest"}
+        document["targets"][name] = {**entry, "range": list(ends)}
+        if world.rate is not None:
+            document["targets"][name]["pool"] = "nearest"
     for own in world.streams[first]:
         entry = own.entry(own.name + "/{recording}.csv")
         document["features"][own.name] = {

@@ -151,6 +151,40 @@ def test_a_recording_that_lacks_a_whole_stream_is_refused_in_words(tmp_path: Pat
     assert not (tmp_path / "store").exists()
 
 
+def test_a_recording_may_lack_a_target_and_only_test_all_of_them(tmp_path: Path) -> None:
+    targets = {"valence": LABELS, "calm": {"range": [0, 100], "files": "calm/{recording}.csv"}}
+    folder = make(tmp_path / "source", targets=targets)
+    write_csv(folder / "calm/a.csv", ["time_s", "calm"], [(i / 2, i) for i in range(20)])
+    store, _ = import_streams(folder, tmp_path / "store")
+    assert np.isnan(store.annotations[store.recordings[1].span][:, 1]).all()
+    warnings = json.loads((store.path / "manifest.json").read_text())["warnings"]
+    assert any("recording 'b': targets.calm: no " in text for text in warnings)
+
+    (folder / "labels/b.csv").unlink()
+    assert "only test recordings may have no labels" in refusal(folder, tmp_path / "other")
+    rows = [(row / 2, 0, 0) for row in range(20)]
+    write_csv(folder / "labels/b.csv", ["time_s", "mood", "calm"], rows)
+    assert "b.csv: targets.valence: unknown column 'valence'" in refusal(folder, tmp_path / "other")
+
+
+def test_files_of_a_feature_set_have_the_same_columns(tmp_path: Path) -> None:
+    folder = make(tmp_path / "source")
+    rows = [(row / 10, row, row) for row in range(100)]
+    write_csv(folder / "face/b.csv", ["time_s", "smile", "frown"], rows)
+    assert "column 'frown' is not in the stream's first file" in refusal(folder, tmp_path / "s")
+    write_csv(folder / "face/b.csv", ["time_s", "frown"], [row[:2] for row in rows])
+    assert "b.csv: unknown column 'smile'" in refusal(folder, tmp_path / "s")
+
+
+def test_settings_without_an_effect_are_refused(tmp_path: Path) -> None:
+    folder = make(tmp_path / "source", targets={"valence": {**LABELS, "fuse": "ewe"}})
+    assert "`fuse` goes with several raters" in refusal(folder, tmp_path / "store")
+    folder = make(tmp_path / "other", targets={"valence": {**LABELS, "pool": "mean"}})
+    assert "targets.valence.pool goes with `frames_per_second`" in refusal(
+        folder, tmp_path / "store"
+    )
+
+
 def test_streams_whose_clocks_do_not_meet_are_refused(tmp_path: Path) -> None:
     folder = make(tmp_path / "source", face=lambda row: (1000 + row / 10, float(row)))
     assert "times run from 1000 to 1009.9 s, the frames' from 0 to 9.5 s" in refusal(

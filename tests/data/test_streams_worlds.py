@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 from streams_world import World, random_world, reference_frame
 
+from va_search.data import resampling
 from va_search.data.store import Store
 from va_search.data.streams import import_streams
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_value_of_a_random_world_lies_where_a_slow_reference_puts_it(
-    tmp_path: Path, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
+    monkeypatch.setattr(resampling, "BLOCK", 1 + 10 * seed)
     world = random_world(tmp_path / "source", seed)
 
     store, report = import_streams(world.folder, tmp_path / "store", workers=1)

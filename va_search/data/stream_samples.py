@@ -22,7 +22,7 @@ import numpy as np
 
 from va_search.data.arrays import Flags, Floats, Indexes
 from va_search.data.column_names import Roles, roles_of
-from va_search.data.problems import refuse, unknown_column
+from va_search.data.problems import listed, refuse, unknown_column
 from va_search.data.readers import read_header, read_numbers, read_strings
 from va_search.data.resampling import usual_step
 from va_search.data.stream_clock import StreamClock, datetimes, refuse_strange_times, restarts_of
@@ -30,6 +30,7 @@ from va_search.data.streams_document import ALL_OTHERS, DATETIME, Stream
 from va_search.errors import InputError
 
 SEGMENT_NAMES = ("segment_id", "segment", "session", "session_id")
+COLUMNS_SHOWN = 8
 RECORDING_NAMES = ("recording", "recording_id", "video", "video_id", "id", "Id")
 
 
@@ -316,8 +317,24 @@ def matching_columns(
     return [name for name in stream_file.header if name in chosen]
 
 
-def missing_columns(stream_file: StreamFile, columns: Sequence[str]) -> list[str]:
-    """A problem for each of a feature set's columns that a recording's file lacks."""
-    present = set(stream_file.header)
-    lacking = [name for name in columns if name not in present]
-    return [f"{stream_file.file}: {unknown_column(lacking[0], present)}"] if lacking else []
+def other_columns(
+    stream_file: StreamFile,
+    columns: Sequence[str],
+    patterns: Sequence[str],
+    taken: Sequence[str],
+    key: str,
+) -> list[str]:
+    """Problems where a recording's file has other columns of a feature set than the first file has:
+    `columns`."""
+    file = stream_file.file
+    lacking = [name for name in columns if name not in stream_file.header]
+    if lacking:
+        return [f"{file}: {unknown_column(lacking[0], stream_file.header)}"]
+    own = matching_columns(stream_file, patterns, taken, key)
+    more = [name for name in own if name not in columns]
+    if not more:
+        return []
+    return [
+        f"{file}: {key}: column {listed(more, COLUMNS_SHOWN)} is not in the stream's first file; "
+        "all files of a feature set have the same columns, or `columns:` names those to take"
+    ]

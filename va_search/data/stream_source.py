@@ -32,8 +32,8 @@ from va_search.data.stream_samples import (
     SharedFiles,
     StreamFile,
     matching_columns,
-    missing_columns,
     open_stream_file,
+    other_columns,
 )
 from va_search.data.streams_document import (
     RATER,
@@ -94,7 +94,8 @@ class StreamSource:
         stream, key = self.document.features[name], f"features.{name}"
         stream_file = self.open(key, stream, recording, self.files[key, recording][0])
         columns = self.columns[key]
-        refuse(missing_columns(stream_file, columns))
+        taken = _taken_columns(self.document, stream)
+        refuse(other_columns(stream_file, columns, stream.patterns, taken, key))
         samples = stream_file.read(self.clocks[key], columns, complete=True)
         if not len(samples.times):
             rows = "no row of it" if not samples.missing else "no row of it that is whole"
@@ -104,6 +105,9 @@ class StreamSource:
             )
         self._refuse_other_unit(key, stream_file.file, samples)
         return samples
+
+    def _split(self, recording: str) -> str:
+        return next(row.split for row in self.recordings if row.name == recording)
 
     def _refuse_other_unit(self, key: str, file: Path, samples: Samples) -> None:
         """InputError where a file's clock runs so much faster or slower than that of the stream's
@@ -129,6 +133,8 @@ class StreamSource:
                 labels |= self._by_rater_column(stream_file, stream, key)
                 continue
             columns = label_columns(stream_file, name, stream)
+            if not columns and self._split(recording) != "test":
+                _check_label_columns(stream_file, key, stream)
             if not columns:  # a test file, of times alone
                 columns = [self.clocks[key].column or stream_file.header[0]]
                 samples = stream_file.read(self.clocks[key], columns, complete=False)
@@ -205,27 +211,44 @@ def look_at(source: Path) -> StreamSource:
 
 
 def _find_files(source: StreamSource) -> list[str]:
-    """Note the files of each stream and recording; problems for those that are missing."""
+    """Note the files of each stream and recording; problems for streams that a recording lacks,
+    remarks for targets."""
     problems: list[str] = []
     folders: dict[Path, Nearby] = {}
-    for key, stream in source.document.streams().items():
-        for recording in source.recordings:
-            files = _files_of(source, stream, recording)
-            source.files[key, recording.name] = files
-            is_needed = key.startswith("features.") or recording.split != "test"
-            if files or not is_needed:
-                continue
-            path = source.path / recording.fill(stream.files)
-            hint = ""
-            if path.parent.is_dir():
-                names = [row.name for row in source.recordings]
-                nearby = folders.setdefault(path.parent, Nearby(path.parent, ALL_SUFFIXES, names))
-                hint = nearby.instead_of([path.stem])
-            problems.append(
-                f"recording {recording.name!r}: {key}: no {path}{hint}; a store can't hold a "
-                "recording of which a whole stream is missing: leave out the one or the other"
-            )
+    for recording in source.recordings:
+        lacking = {}
+        for key, stream in source.document.streams().items():
+            source.files[key, recording.name] = _files_of(source, stream, recording)
+            if not source.files[key, recording.name]:
+                lacking[key] = _no_file(source, stream, recording, folders)
+        targets = [key for key in lacking if key.startswith("targets.")]
+        is_unlabelled = len(targets) == len(source.document.targets)
+        for key, text in lacking.items():
+            name = f"recording {recording.name!r}: {key}"
+            if key.startswith("features."):
+                problems.append(
+                    f"{name}: {text}; a store can't hold a recording of which a whole stream is "
+                    "missing: leave out the one or the other"
+                )
+            elif recording.split != "test" and is_unlabelled:
+                problems.append(f"{name}: {text}; only test recordings may have no labels")
+            elif recording.split != "test":
+                source.remarks.append(f"{name}: {text}, so it has no labels of this target")
     return problems
+
+
+def _no_file(
+    source: StreamSource, stream: Stream, recording: StreamedRecording, folders: dict[Path, Nearby]
+) -> str:
+    """Words for a file that is not there, and what is there in its place; folders are listed
+    once."""
+    path = source.path / recording.fill(stream.files)
+    hint = ""
+    if path.parent.is_dir():
+        names = [row.name for row in source.recordings]
+        nearby = folders.setdefault(path.parent, Nearby(path.parent, ALL_SUFFIXES, names))
+        hint = nearby.instead_of([path.stem])
+    return f"no {path}{hint}"
 
 
 def _files_of(source: StreamSource, stream: Stream, recording: StreamedRecording) -> list[Path]:

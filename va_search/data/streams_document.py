@@ -139,6 +139,10 @@ class TargetStream(Stream):
 
     @model_validator(mode="after")
     def _raters_once(self) -> TargetStream:
+        if "fuse" in self.model_fields_set and not self.has_raters:
+            raise ValueError(
+                "`fuse` goes with several raters: raters, rater_column or {rater} in `files`"
+            )
         ways = [bool(self.raters), self.rater_column is not None, RATER in self.fields]
         if sum(ways) > 1:
             raise ValueError(
@@ -183,6 +187,16 @@ class StreamsDocument(StrictModel):
             if problem is not None:
                 raise ValueError(problem)
         return value
+
+    @model_validator(mode="after")
+    def _pool_has_an_effect(self) -> StreamsDocument:
+        pooled = [name for name, entry in self.targets.items() if "pool" in entry.model_fields_set]
+        if pooled and self.frames_per_second is None:
+            raise ValueError(
+                f"targets.{pooled[0]}.pool goes with `frames_per_second` at the top of the file: "
+                "without it labels make the frames and stay as they are"
+            )
+        return self
 
     @property
     def store_targets(self) -> tuple[Target, ...]:
