@@ -10,13 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from target_world import ONE, THREE, make_target_store
-from va_search.search.trial import best_of
 
 from va_search.data.store import Store, positions
 from va_search.errors import InputError
 from va_search.models import sources
 from va_search.models.estimator import Separate
 from va_search.models.menu import HEADS
+from va_search.search.task import best_of
 from va_search.training.fit import Fit
 from va_search.training.fused import Fused, fits_of
 from va_search.training.loss import ccc_loss
