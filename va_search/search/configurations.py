@@ -116,7 +116,7 @@ class Space:
         if self._combinations is None:
             raise ValueError(f"space {self.name!r} has infinitely many configurations")
         seen: set[str] = set()
-        for configuration in self.combinations(list(self.settings)):
+        for configuration in self.combinations():
             key = self._key(configuration, self._kinds)
             if key is not None and key not in seen:
                 seen.add(key)
@@ -132,13 +132,14 @@ class Space:
         return True
 
     def combinations(
-        self, names: list[str], chosen: Configuration | None = None
+        self, names: list[str] | None = None, chosen: Configuration | None = None
     ) -> Iterator[Configuration]:
-        """All values of these settings (of a range of numbers its two ends) put together,
-        conditions respected.
+        """All values of these settings, or of all (of a range of numbers its two ends), put
+        together, conditions respected.
 
         `names` stand in the order of `settings`; what comes out may be invalid or equal to another.
         """
+        names = list(self.settings) if names is None else names
         chosen = chosen or {}
         if not names:
             yield chosen

@@ -93,8 +93,8 @@ class Proposals:
         self._sampler = (
             None if space.sampler == "grid" else Sampler(space, space.sampler, space.sampler_seed)
         )
-        self._grid = space.configurations() if space.sampler == "grid" else iter(())
-        self._rest: Iterator[Configuration] | None = None
+        self._grid = space.combinations() if space.sampler == "grid" else iter(())
+        self._rest: Iterator[dict[str, Any]] | None = None
         self._repeats = REPEATS
         self.exhausted = False
 
