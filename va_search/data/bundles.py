@@ -82,7 +82,7 @@ class Bundle:
 
     arrays: list[NamedArray]
     several: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 class BundleReader(RowReader, ABC):
@@ -99,14 +99,17 @@ class BundleReader(RowReader, ABC):
 
     def header(self, file: Path) -> list[str]:
         """Names of the columns; SeveralTables where the file holds more than one table."""
-        return [name for array in self._arrays(file) for name in array.columns]
+        names: list[str] = []
+        for array in self._arrays(file):
+            names += array.columns
+        return names
 
     def numbers(self, file: Path, columns: Sequence[str]) -> Values:
         """(rows, len(columns)) in the file's own type, or float64 for columns of several arrays."""
-        wanted = set(columns)
+        requested = set(columns)
         parts: dict[str, Array] = {}
         for array in self._arrays(file):
-            if wanted.isdisjoint(array.columns):
+            if requested.isdisjoint(array.columns):
                 continue
             if array.dtype.kind not in NUMBERS:
                 raise InputError(
@@ -142,8 +145,8 @@ class BundleReader(RowReader, ABC):
         remarks = []
         if any(array.is_squeezed for array in bundle.arrays):
             remarks.append(SQUEEZED)
-        if bundle.others:
-            remarks.append(f"not read, being no columns: {shortened(bundle.others, NAMES_SHOWN)}")
+        if bundle.skipped:
+            remarks.append(f"not read, being no columns: {shortened(bundle.skipped, NAMES_SHOWN)}")
         return tuple(remarks)
 
     def members(self, file: Path) -> list[str]:
@@ -166,8 +169,10 @@ class BundleReader(RowReader, ABC):
                 bundle.several,
             )
         if not arrays:
-            others = f" (found: {shortened(bundle.others, NAMES_SHOWN)})" if bundle.others else ""
-            raise InputError(f"{file}: no array of numbers in it{others}")
+            skipped = (
+                f" (found: {shortened(bundle.skipped, NAMES_SHOWN)})" if bundle.skipped else ""
+            )
+            raise InputError(f"{file}: no array of numbers in it{skipped}")
         shapes = listed([str(array) for array in arrays], PROBLEMS_OF_A_FILE, quoted=False)
         for array in arrays:
             # A damaged file may have any shape, and names of a billion columns take all memory.
@@ -200,7 +205,7 @@ class BundleReader(RowReader, ABC):
         if is_matrix == [True]:
             (array,) = bundle.arrays
             nameless = NamedArray("", array.shape, array.dtype, array.read)
-            return Bundle([nameless], bundle.several, bundle.others)
+            return Bundle([nameless], bundle.several, bundle.skipped)
         return bundle
 
     def _read(self, file: Path, array: NamedArray) -> Array:
@@ -246,17 +251,17 @@ class NpzReader(BundleReader):
 
     def bundle(self, file: Path, member: str) -> Bundle:
         """Arrays of numbers and texts; headers are read, values later."""
-        arrays, others = [], []
+        arrays, skipped = [], []
         with zipfile.ZipFile(file) as archive:
             entries = {name.removesuffix(".npy"): name for name in archive.namelist()}
             for name in chosen(file, list(entries), member):
                 with archive.open(entries[name]) as handle:
                     shape, dtype = _npy_header(handle)
                 if dtype.kind not in NUMBERS + "SU" or shape == ():
-                    others.append(name)
+                    skipped.append(name)
                     continue
                 arrays.append(NamedArray(name, shape, dtype, _npz_array(file, entries[name])))
-        return Bundle(arrays, others=others)
+        return Bundle(arrays, skipped=skipped)
 
 
 def _npy_header(handle: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

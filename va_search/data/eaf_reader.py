@@ -43,8 +43,10 @@ class Tiers:
     @property
     def rows(self) -> int:
         """Samples until the last annotation's end."""
-        ends = [entry.end for entries in self.annotations.values() for entry in entries]
-        return -(-max(ends, default=0) // STEP_MS)
+        last = 0
+        for entries in self.annotations.values():
+            last = max([last, *(entry.end for entry in entries)])
+        return -(-last // STEP_MS)
 
 
 class EafReader(RowReader):

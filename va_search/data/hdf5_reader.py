@@ -51,18 +51,18 @@ class Hdf5Reader(BundleReader):
 
 def matlab_bundle(file: Path, member: str) -> Bundle:
     """The matrices of a MATLAB file of version 7.3, which lie transposed in HDF5."""
-    arrays, others = [], []
+    arrays, skipped = [], []
     with _open(file) as root:
         names = [name for name in root if not name.startswith("#")]
         for name in chosen(file, names, member):
             node = root[name]
             kind = node.attrs.get("MATLAB_class", b"double")
             if _is_group(node) or kind in (b"char", b"cell") or node.dtype.kind not in NUMBERS:
-                others.append(name)
+                skipped.append(name)
                 continue
             transposed = _transposed(_dataset(file, node.name))
             arrays.append(NamedArray(name, node.shape[::-1], node.dtype, transposed))
-    return Bundle(upright(arrays), others=others)
+    return Bundle(upright(arrays), skipped=skipped)
 
 
 def _open(file: Path) -> Any:
@@ -94,28 +94,28 @@ def _bundle_of(file: Path, node: Any, depth: int = 0) -> Bundle:
     if len(children) == 1 and depth < MOST_NESTED:
         inner = _bundle_of(file, children[groups[0]], depth + 1)
         # A file of one recording can be read as it is, and the recording has a name all the same.
-        return Bundle(inner.arrays, inner.several or groups, inner.others)
+        return Bundle(inner.arrays, inner.several or groups, inner.skipped)
     return Bundle([], list(children))
 
 
 def _bundle_of_datasets(file: Path, datasets: dict[str, Any]) -> Bundle:
     """Arrays of numbers and texts, and the columns of tables (compound types)."""
-    arrays, others = [], []
+    arrays, skipped = [], []
     for name, dataset in datasets.items():
         if dataset.dtype.names is not None and len(dataset.shape) == 1:
             for column in dataset.dtype.names:
                 kind = dataset.dtype[column]
                 if kind.shape or kind.kind not in NUMBERS + TEXTS:
-                    others.append(f"{name}[{column}]")
+                    skipped.append(f"{name}[{column}]")
                     continue
                 read = _dataset(file, dataset.name, column)
                 arrays.append(NamedArray(column, dataset.shape, kind, read))
         elif not dataset.shape or dataset.dtype.kind not in NUMBERS + TEXTS:
-            others.append(name)
+            skipped.append(name)
         else:
             read = _dataset(file, dataset.name)
             arrays.append(NamedArray(name, dataset.shape, dataset.dtype, read))
-    return Bundle(arrays, others=others)
+    return Bundle(arrays, skipped=skipped)
 
 
 def _frames_of(file: Path, group: Any, names: list[str]) -> Bundle | None:

@@ -76,10 +76,10 @@ class MatReader(BundleReader):
             matrix = numeric[name]
             read = _values_of(file, name)
             arrays.append(NamedArray(name, matrix.shape, np.dtype(matrix.kind), read))
-        others = [
+        skipped = [
             f"{matrix.name} ({matrix.kind})" for matrix in matrices if matrix.name not in numeric
         ]
-        return Bundle(upright(arrays), others=others)
+        return Bundle(upright(arrays), skipped=skipped)
 
 
 def _values_of(file: Path, name: str) -> Callable[[], Array]:

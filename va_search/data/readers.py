@@ -77,7 +77,9 @@ READERS: tuple[FileReader, ...] = (
     ArffReader(),
     EafReader(),
 )
-_BY_SUFFIX = {suffix: reader for reader in READERS for suffix in reader.suffixes}
+_BY_SUFFIX: dict[str, FileReader] = {}
+for _reader in READERS:
+    _BY_SUFFIX |= dict.fromkeys(_reader.suffixes, _reader)
 ALL_SUFFIXES = tuple(_BY_SUFFIX)
 USUAL_SUFFIXES = tuple(reader.suffixes[0] for reader in READERS)
 """One ending of each format, for messages."""

@@ -133,21 +133,20 @@ def csv_layout(file: Path) -> Layout:
     """The layout of a file with a header line; InputError for one that has none or is no text."""
     check_regular(file, "a text file of comma-separated values")
     with open_text(file) as handle:
-        skipped, line = _find_header(file, handle)
+        skipped, header = _find_header(file, handle)
         rows = handle.readlines(LETTERS_LOOKED_AT)
         is_whole = not handle.read(1)
-    rule = rows[0] if rows and skipped else ""
-    if rule.lstrip('"').startswith(LOG_RULE):
+    is_log = skipped > 0
+    rule_lines = 0
+    if is_log and rows and rows[0].lstrip('"').startswith(LOG_RULE):
+        rule_lines = 1
         rows = rows[1:]
-    separator = _find_separator(line, rows[:5])
-    layout = Layout((), 0, len(line.encode()), separator)
+    separator = _find_separator(header, rows[:5])
+    layout = Layout((), 0, len(header.encode()), separator)
     # Names may hold line ends between quotation marks: the header may take several lines.
     with open_text(file) as handle:
         lines = itertools.islice(handle, skipped, None)
         header_lines, names = next(layout.cells(lines))
-    is_log = skipped > 0
-    if is_log and rule != "" and rule.lstrip('"').startswith(LOG_RULE):
-        header_lines += 1
     decimal = _find_decimal(layout, rows)
     if decimal == "" and not is_whole and separator != ",":
         # Whole numbers at the beginning do not tell; a comma anywhere in the file may.
@@ -161,7 +160,7 @@ def csv_layout(file: Path) -> Layout:
         remarks.append(LOG_REMARK)
     return Layout(
         names=tuple(name.strip() for name in names),
-        lines=skipped + header_lines,
+        lines=skipped + header_lines + rule_lines,
         bytes=layout.bytes,
         separator=separator,
         decimal=decimal or ".",
