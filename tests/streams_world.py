@@ -80,7 +80,7 @@ class WorldStream:
         if segments:
             header.append("segment_id")
         for row in self.rows:
-            cells: list[Any] = list(row.values or ["NaN"] * len(names))
+            cells: list[Any] = [*(row.values or [float("nan")] * len(names))]
             if self.clock != "none":
                 cells.insert(0, self.cell(row.time))
             if segments:

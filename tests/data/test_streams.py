@@ -335,7 +335,7 @@ def test_a_stream_that_starts_again_less_often_is_refused(tmp_path: Path) -> Non
     message = refusal(folder, tmp_path / "store")
 
     assert "recording 'a': clocks start again" in message
-    assert "valence has 2, face has 1" in message
+    assert "valence has 2, feature set face has 1" in message
 
 
 def test_segments_of_one_clock_are_gaps(tmp_path: Path) -> None:
@@ -528,11 +528,11 @@ def test_muse_segments_and_partition_come_as_they_lie(tmp_path: Path) -> None:
                 rows,
             )
         for name in features:
-            rows = [(t, s, t / 10) for t, s in zip(times, segments, strict=True)]
+            values = [(t, s, t / 10) for t, s in zip(times, segments, strict=True)]
             write_csv(
                 folder / f"feature_segments/{name}/{recording}.csv",
                 ["timestamp", "segment_id", "x"],
-                rows,
+                values,
             )
     store, _ = import_streams(folder, tmp_path / "store")
 
@@ -598,6 +598,7 @@ def test_openface_and_opensmile_come_as_they_lie(tmp_path: Path) -> None:
     # Windows whose centres lie from 0.5 to 1 s begin from 0.47 to 0.97 s.
     assert store.features("egemaps")[1, 0] == pytest.approx(np.mean(np.arange(47, 97)))
     assert store.features("egemaps")[1, 3] == pytest.approx(0.5)
+    assert report.streams[0].rate[1] == 30.0
     # From 6.7 s on nobody is seen.
     assert np.flatnonzero(~store.valid[:20]).tolist() == [14, 15, 16, 17, 18, 19]
     assert report.streams[0].missing_rows == 200
@@ -642,7 +643,7 @@ def rated(folder: Path, **target: Any) -> Path:
 
 def annotation(store: Store) -> list[float]:
     """The first recording's valence."""
-    return store.annotations[store.recordings[0].span][:, 0].tolist()
+    return [float(label) for label in store.annotations[store.recordings[0].span][:, 0]]
 
 
 TRACES = {"ann": [0.0, 0.2, 0.4, 0.6], "bob": [0.1, 0.3, 0.3, 0.7], "cy": [0.5, 0.1, 0.2, 0.0]}

@@ -45,6 +45,7 @@ def fuse(matrix: Floats, how: str) -> tuple[Floats, Floats]:
         agreeing = ewe_weights(matrix)
         if agreeing.sum() > 0:
             weights = agreeing / agreeing.sum()
+    # A frame that some raters left out has the weights of the others alone.
     labelled = np.isfinite(matrix)
     total = (labelled * weights).sum(axis=1)
     # Frames that only raters without weight labelled have no label.

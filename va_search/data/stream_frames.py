@@ -93,6 +93,7 @@ def frames_of_labels(labels: Sequence[Samples], named: bool) -> Frames:
     """The frames that the labels' times make: those of all targets and raters together.
 
     InputError where their clocks lie beside each other. `named`: parts go by segment."""
+    # A target at a lower rate than another may have labels on some of its frames only.
     steps = [samples.step for samples in labels if not isnan(samples.step)]
     step = min(steps, default=1.0)
     merged: dict[str, tuple[Floats, Floats]] = {}
@@ -240,6 +241,7 @@ def fill_missing(features: dict[str, Floats], frames: Frames) -> tuple[dict[str,
             whole = values.copy()
             everywhere = np.flatnonzero(present)
             for span in frames.parts.values():
+                # Another part of the recording is asked only where this one has nothing.
                 inside = everywhere[(everywhere >= span.start) & (everywhere < span.stop)]
                 donors = inside if inside.size else everywhere
                 wanted = np.arange(span.start, span.stop)

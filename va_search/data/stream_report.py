@@ -16,7 +16,7 @@ import numpy as np
 from va_search.data.raters import Agreement
 from va_search.data.resampling import longer
 from va_search.data.store import Store
-from va_search.data.stream_frames import Frames
+from va_search.data.stream_frames import Frames, rounded_rate
 from va_search.data.stream_samples import Samples
 from va_search.data.streams_document import FeatureStream, StreamsDocument, TargetStream
 from va_search.files import read_json, write_json
@@ -49,7 +49,7 @@ class StreamFacts:
         steps = np.diff(samples.times)[inside]
         holes = 0 if isnan(step) else int(longer(steps, step).sum())
         return cls(
-            None if isnan(step) else float(f"{1 / step:.6g}"),
+            None if isnan(step) else rounded_rate(step),
             float(f"{samples.times[0] + shift - frames.times[0]:.6g}"),
             float(f"{samples.times[-1] + shift - frames.times[-1]:.6g}"),
             missing,

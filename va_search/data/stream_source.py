@@ -287,6 +287,7 @@ def _read_headers(source: StreamSource) -> None:
         except InputError as error:
             problems += error.problems
     refuse(problems)
+    # Units are chosen for all clocks together: their lengths must fit each other.
     targets = [sample for key, sample in samples.items() if key.startswith("targets.")]
     features = [sample for key, sample in samples.items() if key.startswith("features.")]
     units = choose_units(targets, features)
@@ -431,6 +432,7 @@ def _find_rates(source: StreamSource) -> list[str]:
             source.rates[recording.name] = rounded_rate(frames.step)
         except InputError as error:
             problems += _named(recording.name, error)
+    # A recording without labels has the others' rate, if they have one.
     rates: Floats = np.array(list(source.rates.values()))
     if without and rates.size:
         rate = float(np.median(rates))

@@ -44,7 +44,7 @@ from va_search.data.stream_report import (
 )
 from va_search.data.stream_samples import Samples
 from va_search.data.stream_source import StreamSource, look_at
-from va_search.data.streams_document import FeatureStream
+from va_search.data.streams_document import FeatureStream, StreamsDocument
 from va_search.errors import InputError
 from va_search.files import digest
 from va_search.targets import Target
@@ -138,32 +138,18 @@ def _part(
         for rater, samples in raters.items():
             label_samples.append(samples)
             every[f"{target} ({rater})" if rater != target else target] = samples
-    every |= features
+    for name, samples in features.items():
+        every[f"feature set {name}"] = samples
+    # Where clocks start again, only parts of the same name or number belong together.
     refuse(check_parts(every))
     named = by_segment([*every.values()])
+    # Frames first, then their gaps, since a mean does not reach over a gap.
     frames = _frames(source, recording, [*features.values()], label_samples, named)
-    shifts = {}
-    for name, stream in document.features.items():
-        shifts[name] = stream.window / 2 + stream.delay
-    streams = [(features[name], shifts[name]) for name in features]
+    streams = [(samples, _shift(document.features[name])) for name, samples in features.items()]
     streams += [(samples, 0.0) for samples in label_samples]
-    gaps = find_stream_gaps(frames, streams, named)
-    frames = replace(frames, gaps=gaps)
-
-    pooled: dict[str, Floats] = {}
+    frames = replace(frames, gaps=find_stream_gaps(frames, streams, named))
     facts = RecordingFacts(frames=len(frames), seconds=_seconds(frames))
-    problems = []
-    for name, samples in features.items():
-        stream = document.features[name]
-        width = samples.values.shape[1] * (2 if stream.pool == "mean_spread" else 1)
-        pooled[name] = bring(
-            samples, frames, how=stream.pool, shift=shifts[name], named=named, columns=width
-        )
-        missing = int(np.isnan(pooled[name][:, 0]).sum())
-        facts.streams[name] = StreamFacts.of(samples, shifts[name], frames, missing)
-        if missing == len(frames):
-            problems.append(_no_overlap(name, samples, frames))
-    refuse(problems)
+    pooled = _pool(document, features, frames, named, facts)
     annotations, agreements = _annotations(source, labels, frames, named)
     facts.raters.update(agreements)
     for column, target in enumerate(document.targets):
@@ -179,6 +165,38 @@ def _part(
         warnings=tuple(facts.warnings(recording, document)),
         notes={"streams": facts.to_json()},
     )
+
+
+def _shift(stream: FeatureStream) -> float:
+    """Seconds from a sample's time to the frames' time at which it counts."""
+    return stream.window / 2 + stream.delay
+
+
+def _pool(
+    document: StreamsDocument,
+    features: dict[str, Samples],
+    frames: Frames,
+    named: bool,
+    facts: RecordingFacts,
+) -> dict[str, Floats]:
+    """Each feature set (frames, columns), NaN where it is missing; its facts are noted. InputError
+    where one has nothing for any frame."""
+    pooled: dict[str, Floats] = {}
+    problems = []
+    for name, samples in features.items():
+        stream = document.features[name]
+        width = samples.values.shape[1]
+        if stream.pool == "mean_spread":
+            width *= 2
+        shift = _shift(stream)
+        values = bring(samples, frames, how=stream.pool, shift=shift, named=named, columns=width)
+        missing = int(np.isnan(values[:, 0]).sum())
+        if missing == len(frames):
+            problems.append(_no_overlap(name, samples, frames))
+        facts.streams[name] = StreamFacts.of(samples, shift, frames, missing)
+        pooled[name] = values
+    refuse(problems)
+    return pooled
 
 
 def _frames(
@@ -229,6 +247,7 @@ def _annotations(
     agreements = {}
     problems: list[str] = []
     for column, (target, stream) in enumerate(document.targets.items()):
+        # Raters are brought to the frames one by one and fused there: their clocks may differ.
         traces = []
         for samples in labels[target].values():
             if document.frames_per_second is None:
