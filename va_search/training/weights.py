@@ -4,8 +4,9 @@
 
 Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training
 set's statistics (`normalisation.shift`, `normalisation.scale`) when the trial normalises by them,
-and in its metadata one JSON document with the settings, feature sets and targets (`label_range` alone
-for valence and arousal on one range), and the source of the user's own classes that the model is made of. No pickle is read or written."""
+and in its metadata one JSON document with the settings, feature sets and targets (`label_range`
+alone for valence and arousal on one range), and the source of the user's own classes that the model
+is made of. No pickle is read or written."""
 
 from __future__ import annotations
 
