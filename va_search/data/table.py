@@ -194,16 +194,22 @@ def read_part(
         columns.append(clock.column)
     numbers = read_numbers(file, columns)
     problems = []
+    remarks = list(reader_of(file).remarks(file))
     if recording.rows not in (None, len(numbers)):
         problems.append(
             f"{file}: {len(numbers)} rows, but recordings.csv says rows = {recording.rows}"
         )
-    problems += not_finite(file, numbers[:, :width], dataset.columns)
+    values = numbers[:, :width]
+    if not np.isfinite(values).all():
+        # An infinite value is a mistake, an empty cell is a missing value.
+        lacking = np.isnan(values)
+        problems += not_finite(file, np.where(lacking, 0.0, values), dataset.columns)
+        if lacking.any():
+            remarks.append("feature values are empty or NaN, kept as missing,")
     annotations: Floats | None = None
     times: Floats | None = None
     gaps: tuple[int, ...] = ()
     warnings = []
-    remarks = list(reader_of(file).remarks(file))
     if labelled:
         annotations = np.full((len(numbers), len(dataset.target_list)), np.nan)
         for index, (target, column) in enumerate(

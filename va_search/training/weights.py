@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,10 @@ def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
             problems.append(
                 f"{where} is of modality {actual.modality!r}, expected {expected.modality!r}"
             )
+        if actual.missing and not expected.missing:
+            problems.append(
+                f"{where} lacks values, and the model was trained where none was missing"
+            )
         if actual.dim != expected.dim:
             problems.append(f"{where} has {actual.dim} columns, expected {expected.dim}")
         elif actual.columns and expected.columns:
@@ -148,7 +152,7 @@ def save_model(
     document = {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json"),
-        "feature_sets": [asdict(store.feature_sets[name]) for name in settings.features],
+        "feature_sets": [store.feature_sets[name].to_json() for name in settings.features],
         **targets_to_json(store.targets),
         **about,
     }
@@ -198,10 +202,7 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
 def _header(path: Path, document: dict[str, Any]) -> Header:
     sources.bring(document.get("code", []))
     try:
-        feature_sets: list[FeatureSet] = []
-        for written in document["feature_sets"]:
-            columns = tuple(written["columns"])
-            feature_sets.append(FeatureSet(**{**written, "columns": columns}))
+        feature_sets = [FeatureSet.from_json(entry) for entry in document["feature_sets"]]
         settings = TrialSettings(**document["settings"])
         return Header(settings, feature_sets, targets_from_json(document))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
