@@ -53,6 +53,12 @@ def store_of(
     return draft.finish()
 
 
+def without_missing(store: Store) -> Store:
+    """The store as one that says nothing of missing values, as those made before had it."""
+    sets = {name: replace(entry, missing=False) for name, entry in store.feature_sets.items()}
+    return replace(store, feature_sets=sets)
+
+
 def found(report: AuditReport, level: str, where: str) -> list[str]:
     return [
         finding.text
@@ -121,7 +127,7 @@ def test_values_that_are_not_finite(tmp_path: Path) -> None:
     made = parts()
     made[1].features["face"][3, 1] = np.nan
     made[2].features["face"][:2, 1] = [np.inf, -np.inf]
-    report = check(store_of(tmp_path, made))
+    report = check(without_missing(store_of(tmp_path, made)))
     text = "column b: 1 NaN and 2 infinite values, the first in recording r1"
     assert found(report, "error", "feature set face") == [text]
     assert [finding.where for finding in report.findings] == ["feature set face", "subjects"]
@@ -132,7 +138,25 @@ def test_a_column_of_nan_only(tmp_path: Path) -> None:
     for part in made:
         part.features["face"][:, 2] = np.nan
     text = "column c: 240 NaN and 0 infinite values, the first in recording r0"
-    assert text in found(check(store_of(tmp_path, made)), "error", "feature set face")
+    store = store_of(tmp_path, made)
+    assert text in found(check(without_missing(store)), "error", "feature set face")
+    # kept as missing values it is no error, but there is nothing in it
+    report = check(store)
+    assert found(report, "error", "feature set face") == []
+    assert "column c has no value in any frame" in found(report, "warning", "feature set face")
+    assert found(report, "note", "feature set face") == [
+        "240 values are missing (33.3%), in 1 of 3 columns; a model gets 0 there, and a column that "
+        "says so"
+    ]
+
+
+def test_frames_of_zeros_are_offered_as_missing(tmp_path: Path) -> None:
+    made = parts()
+    made[1].features["face"][10:15] = 0.0
+    made[1].features["face"][20, :2] = 0.0
+    report = check(store_of(tmp_path, made))
+    (text,) = found(report, "note", "feature set face")
+    assert text.startswith("5 frames (2.1%) are 0 in every column")
 
 
 def test_constant_column(tmp_path: Path) -> None:

@@ -159,12 +159,12 @@ def test_all_problems_of_all_recordings_at_once(source: Path) -> None:
     spoil(source, "a", 4, 2, "")
     spoil(source, "b", 2, 4, 10.5)
     spoil(source, "b", 3, 3, "inf")
-    spoil(source, "c", 5, 2, "NaN")
+    spoil(source, "c", 5, 2, "-inf")
     found = problems(source)
     assert "a.csv:4: column 'rate': 'n/k' is not a number" in found
     assert "b.csv:3: valence 10.5 is outside the label range [0, 10]" in found
     assert "b.csv:4: column 'level' is infinite" in found
-    assert "c.csv:6: column 'pulse' is empty or NaN" in found
+    assert "c.csv:6: column 'pulse' is infinite" in found
 
 
 def test_many_problems_are_capped_and_counted(source: Path) -> None:
@@ -193,7 +193,6 @@ def test_many_problems_are_capped_and_counted(source: Path) -> None:
             HEADER.replace("pulse", "puls") + "\n0,1,2,3,4,5\n",
             "unknown column 'puls'; did you mean 'pulse'?",
         ),
-        (HEADER + "\n0,1,2,3,4,5\n50, ,2,3,4,5\n", "a.csv:3: column 'rate' is empty or NaN"),
         (HEADER + ",mood\n0,1,2,3,4,5,6\n", "unknown column 'mood'"),
         (
             HEADER.removesuffix(",valence,arousal") + "\n0,1,2,3\n",
@@ -320,6 +319,23 @@ def test_file_without_a_row_is_a_warning(source: Path, tmp_path: Path) -> None:
         "z.csv: no row in recordings.csv, so not imported"
         in (tmp_path / "store" / "manifest.json").read_text()
     )
+
+
+def test_empty_cells_of_features_are_missing_values(source: Path, tmp_path: Path) -> None:
+    whole = import_table(source, tmp_path / "whole")
+    spoil(source, "a", 3, 1, "")
+    spoil(source, "a", 5, 2, "NaN")
+    store = import_table(source, tmp_path / "store")
+    values, expected = store.features("heart"), np.array(whole.features("heart"))
+    expected[2, 0] = expected[4, 1] = np.nan
+    np.testing.assert_array_equal(values, expected)
+    assert np.flatnonzero(~store.valid_of("heart")).tolist() == [2, 4]
+    others = [name for name in store.feature_sets if name != "heart"]
+    assert all(store.valid_of(name).all() for name in others)
+    entries = read_json(tmp_path / "store" / "manifest.json")["feature_sets"]
+    assert [entry["name"] for entry in entries if "missing" in entry] == ["heart"]
+    warnings = read_json(tmp_path / "store" / "manifest.json")["warnings"]
+    assert warnings == ["feature values are empty or NaN, kept as missing, in 1 of 3 recordings"]
 
 
 def test_frame_labelled_for_one_target_keeps_that_label(source: Path, tmp_path: Path) -> None:

@@ -374,6 +374,8 @@ def _feature_findings(store: Store, name: str, frames: FrameHashes) -> Iterator[
         yield _changed(where)
     for text in columns.not_finite():
         yield AuditFinding("error", where, text)
+    for text in columns.lacking():
+        yield AuditFinding("note", where, text)
     for text in columns.dirt():
         yield AuditFinding("warning", where, text)
 

@@ -88,12 +88,16 @@ class ColumnAudit:
         self.distance = np.zeros(dim)  # of the worst outlier, in MAD
         self.outlier = np.zeros(dim)
         self.outlier_in = np.full(dim, -1)
+        self.zero_frames = 0  # in which every column is 0
         self.copies = LabelCopies(dim, store.target_names)
         self.hash = ""
 
     def add(self, index: int, block: Values) -> Values:
         """Count one chunk of recording `index`; return it with the median where it is not
         finite."""
+        zeros = block[:, 0] == 0
+        if zeros.any():
+            self.zero_frames += int((~block[zeros].any(axis=1)).sum())
         finite = np.isfinite(block)
         if not finite.all():
             self.nans += np.isnan(block).sum(axis=0)
@@ -124,8 +128,10 @@ class ColumnAudit:
         self.outlier_in[worse] = index
 
     def not_finite(self) -> Iterator[str]:
-        """Columns with NaN or infinite values."""
-        wrong = np.flatnonzero(self.nans + self.infinities)
+        """Columns with infinite values, or NaN where the feature set has no missing ones."""
+        wrong = np.flatnonzero(self.infinities)
+        if not self.feature_set.missing:
+            wrong = np.flatnonzero(self.nans + self.infinities)
         for column in wrong[:SHOWN].tolist():
             recording = self.recordings[self.not_finite_in[column]].name
             yield (
@@ -134,9 +140,27 @@ class ColumnAudit:
             )
         yield from _more(wrong.size, "columns with values that are not finite")
 
+    def lacking(self) -> Iterator[str]:
+        """The missing values, and frames that are 0 in every column, which usually are missing."""
+        frames = self.recordings[-1].stop if self.recordings else 0
+        if self.feature_set.missing:
+            share = float(self.nans.sum()) / max(1, frames * self.feature_set.dim)
+            columns = np.count_nonzero(self.nans)
+            yield (
+                f"{self.nans.sum():,} values are missing ({share:.1%}), in {columns} of "
+                f"{self.feature_set.dim} columns; a model gets 0 there, and a column that says so"
+            )
+        if self.feature_set.dim > 1 and 0 < self.zero_frames < frames:
+            yield (
+                f"{self.zero_frames:,} frames ({self.zero_frames / frames:.1%}) are 0 in every "
+                "column, which usually means that nothing was found there (no face, no sound); "
+                "write them as empty cells to have them kept as missing"
+            )
+
     def dirt(self) -> Iterator[str]:
         """Columns that are a label or constant, recordings where the set is missing, outliers."""
         yield from self._label_copies()
+        yield from self._empty()
         yield from self._constant()
         yield from self._missing()
         yield from self._outliers()
@@ -155,8 +179,15 @@ class ColumnAudit:
             )
         yield from _more(len(copies), "columns that are copies of a label")
 
+    def _empty(self) -> Iterator[str]:
+        empty = np.flatnonzero(self.nans == self.recordings[-1].stop)
+        for column in empty[:SHOWN].tolist():
+            yield f"{self._column(column)} has no value in any frame"
+        yield from _more(empty.size, "columns without a value")
+
     def _constant(self) -> Iterator[str]:
-        constant = np.flatnonzero(self.low.min(axis=0) == self.high.max(axis=0))
+        is_constant = self.low.min(axis=0) == self.high.max(axis=0)
+        constant = np.flatnonzero(is_constant & (self.nans < self.recordings[-1].stop))
         if constant.size == self.feature_set.dim > 1:
             yield "every column is constant over all recordings"
             return

@@ -209,6 +209,12 @@ class Dataset(StrictModel):
             return list(AFFECT)
         return [entry.column or name for name, entry in self.targets.items()]
 
+    def with_target(self, name: str) -> Dataset:
+        """Return this description with one of valence and arousal as the only target."""
+        assert self.label_range is not None
+        targets = {name: TargetColumn(range=self.label_range)}
+        return self.model_copy(update={"targets": targets, "label_range": None})
+
     @property
     def has_patterns(self) -> bool:
         """True where some entry of a list of columns may stand for several columns."""

@@ -76,7 +76,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """One recording, read: features by set (frames, dim); annotations (frames, targets) or None; times
+    """One recording, read: features by set (frames, dim), NaN where a value is missing; annotations (frames, targets) or None; times
     (frames,) or None; valid (frames,), all of them where it is None.
 
     `notes` are JSON-able facts for the audit; `kinds` are remarks that many files share, reported
@@ -210,6 +210,8 @@ class Draft:
                 arrays[f"constant.{name}"] = precision.constants(finite)
                 arrays[f"largest.{name}"] = precision.largest(finite)
             arrays[f"f.{name}"] = cast
+            if np.isnan(cast).any():
+                arrays[f"missing.{name}"] = np.ones(1, dtype=bool)
         unlabelled = np.full((part.frames, len(self.description.targets)), np.nan)
         timeless = np.full(part.frames, np.nan)
         arrays["annotations"] = unlabelled if part.annotations is None else part.annotations
@@ -374,13 +376,14 @@ class Draft:
             rows = pa.FixedSizeListArray.from_arrays(flat, dim)
             write_arrow(build / "features" / f"{name}.arrow", pa.table({name: rows}))
         scratch.unlink()
-        return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns)
+        missing = any(True for _ in self._parts(f"missing.{name}"))
+        return FeatureSet(name, modality, dim, str(dtype), sha.hexdigest(), columns, missing)
 
     def _write_manifest(
         self, build: Path, feature_sets: list[FeatureSet], hashes: dict[str, str]
     ) -> None:
         files = sorted(build.rglob("*.arrow"))
-        entries = [{**vars(entry), "columns": list(entry.columns)} for entry in feature_sets]
+        entries = [entry.to_json() for entry in feature_sets]
         manifest = {
             "layout": LAYOUT,
             "name": self.description.name,

@@ -14,7 +14,8 @@ mean_std: mean and population standard deviation, accumulated in float64. median
 1.4826 times the median absolute deviation, so that it equals the standard deviation of normal data;
 exact up to SAMPLE frames, beyond that from SAMPLE evenly strided ones. Where half of the values are
 equal the MAD is 0 and the standard deviation takes its place; a constant column gets scale 1, never
-an infinite one."""
+an infinite one. Missing values (NaN) are left out of all of these; a column without any value gets
+shift 0 and scale 1."""
 
 from __future__ import annotations
 
@@ -150,7 +151,12 @@ def _remembered(
     if statistics is None:
         if len(_seen) >= REMEMBERED:
             _seen.clear()  # another thread of a model server may do so at any time
-        statistics = _seen[key] = centre_and_spread(store.features(name), ranges, robust=robust)
+        statistics = _seen[key] = centre_and_spread(
+            store.features(name),
+            ranges,
+            robust=robust,
+            missing=store.feature_sets[name].missing,
+        )
     return statistics
 
 
@@ -166,14 +172,19 @@ def _joined(recordings: Sequence[Recording]) -> list[tuple[int, int]]:
 
 
 def centre_and_spread(
-    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]], *, robust: bool
+    values: NDArray[np.floating],
+    ranges: Sequence[tuple[int, int]],
+    *,
+    robust: bool,
+    missing: bool = False,
 ) -> tuple[Column, Column]:
     """Centre and spread (columns,) float64 of the rows in `ranges` of (frames, columns); spread 1
-    where constant."""
-    mean, deviation, constant = _moments(values, ranges)
+    where constant. With `missing`, NaN are left out."""
+    moments = _moments_of_present if missing else _moments
+    mean, deviation, constant = moments(values, ranges)
     if not robust:
         return mean, np.where(constant, 1.0, deviation)
-    median, mad = _robust(values, ranges)
+    median, mad = _robust(values, ranges, missing=missing)
     spread = np.where(mad > 0, 1.4826 * mad, deviation)
     return median, np.where(constant, 1.0, spread)
 
@@ -201,6 +212,31 @@ def _moments(
     return origin + mean, np.sqrt(variance), constant | (variance < smallest)
 
 
+def _moments_of_present(
+    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]
+) -> tuple[Column, Column, NDArray[np.bool_]]:
+    """As `_moments`, over the values that are not NaN; mean 0 and constant where there is none."""
+    columns = values.shape[1]
+    origin = np.full(columns, np.nan)
+    count, total, squares = np.zeros(columns), np.zeros(columns), np.zeros(columns)
+    constant = np.ones(columns, dtype=bool)
+    for block in _blocks(values, ranges):
+        present = ~np.isnan(block)
+        # The first value of a column may come blocks later than that of another.
+        new = np.flatnonzero(np.isnan(origin) & present.any(axis=0))
+        origin[new] = block[present[:, new].argmax(axis=0), new]
+        offset = np.where(present, block.astype(np.float64) - origin, 0.0)
+        count += present.sum(axis=0)
+        total += offset.sum(axis=0)
+        squares += np.einsum("fc,fc->c", offset, offset)
+        constant &= ~offset.any(axis=0)
+    mean = total / np.maximum(count, 1)
+    variance = np.maximum(squares / np.maximum(count, 1) - mean**2, 0.0)
+    smallest = np.finfo(np.float64 if values.dtype == np.float64 else np.float32).tiny
+    origin = np.where(count > 0, origin, 0.0)
+    return origin + mean, np.sqrt(variance), constant | (variance < smallest)
+
+
 def _blocks(
     values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]
 ) -> Iterator[NDArray[np.floating]]:
@@ -211,18 +247,22 @@ def _blocks(
 
 
 def _robust(
-    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]]
+    values: NDArray[np.floating], ranges: Sequence[tuple[int, int]], *, missing: bool
 ) -> tuple[Column, Column]:
     """Median and median absolute deviation (columns,), a few columns at a time so that memory stays
-    flat."""
+    flat; with `missing` of the values that are not NaN, 0 where there is none."""
     rows = sample_rows(ranges)
     step = max(1, BLOCK // len(rows))
     medians, mads = [], []
     for column in range(0, values.shape[1], step):
         block = values[rows, column : column + step].astype(np.float64)
-        median = np.median(block, axis=0)
+        middle = np.median
+        if missing:
+            middle = np.nanmedian
+            block[:, np.isnan(block).all(axis=0)] = 0.0
+        median = middle(block, axis=0)
         medians.append(median)
-        mads.append(np.median(np.abs(block - median), axis=0))
+        mads.append(middle(np.abs(block - median), axis=0))
     return np.concatenate(medians), np.concatenate(mads)
 
 

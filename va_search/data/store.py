@@ -72,7 +72,8 @@ class Recording:
 @dataclass(frozen=True)
 class FeatureSet:
     """A named block of columns; `hash` is SHA-256 over its values, `columns` their names at the
-    source."""
+    source. `missing`: some of its values are NaN, since the source has none there; without it, all
+    are numbers."""
 
     name: str
     modality: str
@@ -80,6 +81,19 @@ class FeatureSet:
     dtype: str
     hash: str
     columns: tuple[str, ...] = ()
+    missing: bool = False
+
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> FeatureSet:
+        """Return the feature set of an entry that `to_json` made."""
+        return cls(**{**entry, "columns": tuple(entry["columns"])})
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of a manifest or a weights file: `missing` only where it is so."""
+        entry = {**vars(self), "columns": list(self.columns)}
+        if not self.missing:
+            del entry["missing"]
+        return entry
 
     def summary(self) -> dict[str, object]:
         """Name, modality, dim and dtype, as `--json` has them."""
@@ -134,7 +148,7 @@ class Store:
         manifest = _read_manifest(path)
         feature_sets = {}
         for entry in manifest["feature_sets"]:
-            feature_set = FeatureSet(**{**entry, "columns": tuple(entry["columns"])})
+            feature_set = FeatureSet.from_json(entry)
             feature_sets[feature_set.name] = feature_set
         recordings = _read_recordings(path / "recordings.arrow")
         folds_hash = None
@@ -179,11 +193,21 @@ class Store:
         """(frames, dim) of one feature set, read-only and mapped from the file.
 
         float32, or float16 as asked for at import, or float64 where float32 would round away what a
-        column tells."""
+        column tells. NaN only in a set with `missing` values."""
         self._check_name(name, self.feature_sets)
         column = _map_table(self.path / "features" / f"{name}.arrow").column(0).chunk(0)
         values = np.asarray(np.from_dlpack(column.values))
         return values.reshape(self.frames, self.feature_sets[name].dim)
+
+    def valid_of(self, name: str) -> Flags:
+        """(frames,) True where the feature set has all its values; reads them all where some are
+        missing."""
+        values = self.features(name)
+        valid = np.ones(self.frames, dtype=bool)
+        if self.feature_sets[name].missing:
+            for recording in self.recordings:
+                valid[recording.span] = ~np.isnan(values[recording.span]).any(axis=1)
+        return valid
 
     def _check_name(self, name: str, known: Collection[str]) -> None:
         if name not in known:

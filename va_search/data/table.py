@@ -8,7 +8,8 @@ files.
 
 Conventions: labels are on their target's scale; an empty cell is a frame without a label for that
 target. Test recordings may lack the label columns, and so may others lack some of those that
-`targets` declares; with `label_range` alone both are needed. A step in time of more than 1.5 frame intervals is a gap, which no segment crosses."""
+`targets` declares; with `label_range` alone both are needed. A step in time of more than 1.5 frame
+intervals is a gap, which no segment crosses."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ from va_search.data.readers import (
 from va_search.data.row_checks import refuse_ignored
 from va_search.data.store import Store
 from va_search.errors import InputError
-from va_search.targets import Target
+from va_search.targets import AFFECT, Target
 
 
 def import_table(
@@ -106,6 +107,9 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
             dataset = dataset.with_columns_of(header)
         except InputError as error:
             refuse([*problems, *(f"{source / 'dataset.yaml'}: {text}" for text in error.problems)])
+    if dataset is not None:
+        dataset, doubts = _without_absent_target(source, dataset, listing.recordings)
+        listing.warnings += doubts
     if dataset is not None and problems:
         # Look at the headers too, so that everything is reported at once.
         for recording in listing.recordings:
@@ -117,6 +121,34 @@ def _read_description(source: Path) -> tuple[Dataset, list[TableSource], list[st
     refuse(problems)
     assert dataset is not None
     return dataset, listing.recordings, [*listing.warnings, *_doubtful_columns(dataset)]
+
+
+def _without_absent_target(
+    source: Path, dataset: Dataset, recordings: Sequence[TableSource]
+) -> tuple[Dataset, list[str]]:
+    """The dataset with one target and a warning, where `label_range` declares valence and arousal
+    and no file has a column for one of them; else the dataset as it is."""
+    if dataset.targets is not None:
+        return dataset, []
+    present: set[str] = set()
+    # Usually the first file has both.
+    for recording in recordings:
+        try:
+            present.update(name for name in AFFECT if name in read_header(recording.files[0]))
+        except InputError:
+            continue  # a damaged file is told by whoever reads it
+        if len(present) == len(AFFECT):
+            return dataset, []
+    if not present:
+        return dataset, []
+    (name,) = present
+    (absent,) = set(AFFECT) - present
+    low, high = map(exact, dataset.target_list[0].range)
+    warning = (
+        f"{source / 'dataset.yaml'}: no recording has a column {absent!r}, so {name} is the only "
+        f"target; `targets: {{{name}: [{low}, {high}]}}` instead of label_range says so"
+    )
+    return dataset.with_target(name), [warning]
 
 
 def _doubtful_columns(dataset: Dataset) -> list[str]:
@@ -162,16 +194,22 @@ def read_part(
         columns.append(clock.column)
     numbers = read_numbers(file, columns)
     problems = []
+    remarks = list(reader_of(file).remarks(file))
     if recording.rows not in (None, len(numbers)):
         problems.append(
             f"{file}: {len(numbers)} rows, but recordings.csv says rows = {recording.rows}"
         )
-    problems += not_finite(file, numbers[:, :width], dataset.columns)
+    values = numbers[:, :width]
+    if not np.isfinite(values).all():
+        # An infinite value is a mistake, an empty cell is a missing value.
+        lacking = np.isnan(values)
+        problems += not_finite(file, np.where(lacking, 0.0, values), dataset.columns)
+        if lacking.any():
+            remarks.append("feature values are empty or NaN, kept as missing,")
     annotations: Floats | None = None
     times: Floats | None = None
     gaps: tuple[int, ...] = ()
     warnings = []
-    remarks = list(reader_of(file).remarks(file))
     if labelled:
         annotations = np.full((len(numbers), len(dataset.target_list)), np.nan)
         for index, (target, column) in enumerate(

@@ -10,7 +10,7 @@ scale."""
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,7 +88,7 @@ def write_served(
     write_json(folder / "ensemble.json", ensemble.model_dump(mode="json"))
     document = {
         "frames_per_second": frames_per_second,
-        "feature_sets": [asdict(feature_set) for feature_set in feature_sets],
+        "feature_sets": [feature_set.to_json() for feature_set in feature_sets],
     }
     write_json(folder / "serving.json", document)
     # In the layout of a bank, so that members are loaded here as they are at home.

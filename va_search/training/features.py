@@ -7,7 +7,9 @@ store's mapped files, copied nowhere. On a GPU the whole feature sets are put in
 they fit in a `SHARE` of what is free, and stay for the next trial of this process that reads them;
 otherwise each batch's rows go over pinned memory. The values are equal.
 
-Features are normalised and clipped per frame, then averaged over the frames of a model step. Where
+Features are normalised and clipped per frame, then averaged over the frames of a model step. Missing
+values (NaN) are then zero, and a feature set that has some gets one column more, behind its own: the
+share of its values that are there. Where
 a feature set is kept in float64 (a large offset, a tiny unit), they are normalised in float64."""
 
 from __future__ import annotations
@@ -42,10 +44,11 @@ def in_order(feature_sets: list[FeatureSet]) -> list[FeatureSet]:
 
 
 def modality_dims(feature_sets: list[FeatureSet]) -> dict[str, int]:
-    """Columns per modality, in the order of `in_order`."""
+    """Columns of a model's input per modality, in the order of `in_order`."""
     dims: dict[str, int] = {}
     for feature_set in in_order(feature_sets):
-        dims[feature_set.modality] = dims.get(feature_set.modality, 0) + feature_set.dim
+        columns = feature_set.dim + int(feature_set.missing)
+        dims[feature_set.modality] = dims.get(feature_set.modality, 0) + columns
     return dims
 
 
@@ -159,6 +162,8 @@ class Gather:
         self.shift = torch.from_numpy(statistics.shift).to(device)
         self.scale = torch.from_numpy(statistics.scale).to(device)
         self.frame_step, self.clip, self.device = frame_step, clip, device
+        self._dims = [feature_set.dim for feature_set in in_order(feature_sets)]
+        self._missing = [feature_set.missing for feature_set in in_order(feature_sets)]
         self._memory = torch.empty(0)
 
     def inputs(self, steps: Steps, segments: Ranges) -> tuple[Tensor, Tensor, Tensor]:
@@ -187,6 +192,8 @@ class Gather:
         x = self._normalised(frame.reshape(-1), row)  # [row, step * frame, feature]
         if self.clip is not None:
             x.clamp_(-self.clip, self.clip)
+        if any(self._missing):
+            x = self._with_missing(x)
         if self.frame_step > 1:
             x = _block_mean(x.view(*position.shape, self.frame_step, -1), count)
         return x
@@ -210,6 +217,19 @@ class Gather:
         if not in_float64:
             x.sub_(self.shift[row][:, None]).mul_(self.scale[row][:, None])
         return x
+
+    def _with_missing(self, x: Tensor) -> Tensor:
+        """[row, step, feature] with zero for NaN, which is the mean of what was normalised, and
+        behind each feature set with missing values the share of them that are there."""
+        parts: list[Tensor] = []
+        for values, has_missing in zip(x.split(self._dims, dim=-1), self._missing, strict=True):
+            if not has_missing:
+                parts.append(values)
+                continue
+            lacking = values.isnan()
+            share = 1.0 - lacking.float().mean(dim=-1, keepdim=True)
+            parts += [values.masked_fill(lacking, 0.0), share]
+        return torch.cat(parts, dim=-1)
 
     def _room(self, rows: int, columns: int) -> Tensor:
         """[row, column], with anything in it.

@@ -4,14 +4,15 @@
 
 Conventions: each file stands alone: beside the model's tensors (`model.*`) it holds the training
 set's statistics (`normalisation.shift`, `normalisation.scale`) when the trial normalises by them,
-and in its metadata one JSON document with the settings, feature sets and targets (`label_range` alone
-for valence and arousal on one range), and the source of the user's own classes that the model is made of. No pickle is read or written."""
+and in its metadata one JSON document with the settings, feature sets and targets (`label_range`
+alone for valence and arousal on one range), and the source of the user's own classes that the model
+is made of. No pickle is read or written."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,10 @@ def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
             problems.append(
                 f"{where} is of modality {actual.modality!r}, expected {expected.modality!r}"
             )
+        if actual.missing and not expected.missing:
+            problems.append(
+                f"{where} lacks values, and the model was trained where none was missing"
+            )
         if actual.dim != expected.dim:
             problems.append(f"{where} has {actual.dim} columns, expected {expected.dim}")
         elif actual.columns and expected.columns:
@@ -147,7 +152,7 @@ def save_model(
     document = {
         "format": FORMAT,
         "settings": settings.model_dump(mode="json"),
-        "feature_sets": [asdict(store.feature_sets[name]) for name in settings.features],
+        "feature_sets": [store.feature_sets[name].to_json() for name in settings.features],
         **targets_to_json(store.targets),
         **about,
     }
@@ -197,10 +202,7 @@ def load_model(folder: Path, dimension: str) -> TrainedModel:
 def _header(path: Path, document: dict[str, Any]) -> Header:
     sources.bring(document.get("code", []))
     try:
-        feature_sets: list[FeatureSet] = []
-        for written in document["feature_sets"]:
-            columns = tuple(written["columns"])
-            feature_sets.append(FeatureSet(**{**written, "columns": columns}))
+        feature_sets = [FeatureSet.from_json(entry) for entry in document["feature_sets"]]
         settings = TrialSettings(**document["settings"])
         return Header(settings, feature_sets, targets_from_json(document))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
