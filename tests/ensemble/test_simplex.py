@@ -42,7 +42,7 @@ def test_no_small_move_gains(seed: int, members: int, twins: bool, offset: float
     assert found.weights.min() >= 0.0 and found.weights.sum() == pytest.approx(1.0, abs=1e-9)
     if moments.with_label.max() > 0.0:
         assert found.gap < 1e-9
-        assert kkt_gap(moments, found.weights) == found.gap
+        assert kkt_gap(moments, found.weights, found.ccc) == found.gap
         assert found.ccc >= moments.ccc(methods.select_greedily(moments, 50)) - 1e-12
         assert found.ccc >= moments.ccc(np.full(len(moments.mean), 1 / len(moments.mean))) - 1e-12
 

@@ -23,7 +23,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from va_search.ensemble.simplex import Optimum, maximise_ccc, minimise
+from va_search.ensemble.simplex import Optimum, maximise_ccc, minimise, with_ridge
 from va_search.ensemble.statistics import Indexes, Moments, Statistics, Vector
 
 Method = Callable[[Statistics, Vector | None], Vector]
@@ -297,4 +297,4 @@ def _regular(moments: Moments, strength: float) -> Vector:
     added to it."""
     size = len(moments.mean)
     added = max(strength, 1e-12) * float(np.trace(moments.covariance)) / size
-    return moments.covariance + np.eye(size) * added
+    return with_ridge(moments.covariance, added)

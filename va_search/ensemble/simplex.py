@@ -59,28 +59,29 @@ def maximise_ccc(moments: Moments, start: Vector, *, iterations: int = 50) -> Op
         # Dinkelbach needs a start with a positive CCC.
         weights = np.zeros(len(start))
         weights[int(np.argmax(moments.with_label))] = 1.0
-    gap, done = kkt_gap(moments, weights), 0
+    ccc, done = moments.ccc(weights), 0
+    gap = kkt_gap(moments, weights, ccc)
     while gap > SMALLEST and done < iterations:
         done += 1
         # The ratio's maximum is where numerator − CCC · denominator / 2 has its maximum at the CCC.
-        ccc = moments.ccc(weights)
         solution = minimise(gram * ccc, moments.with_label, start=weights)
-        solution_gap = kkt_gap(moments, solution)
-        if solution_gap >= gap and moments.ccc(solution) <= ccc + RISE:
+        solution_ccc = moments.ccc(solution)
+        solution_gap = kkt_gap(moments, solution, solution_ccc)
+        if solution_gap >= gap and solution_ccc <= ccc + RISE:
             break
-        weights, gap = solution, solution_gap
-    return Optimum(weights, moments.ccc(weights), gap, done)
+        weights, ccc, gap = solution, solution_ccc, solution_gap
+    return Optimum(weights, ccc, gap, done)
 
 
-def kkt_gap(moments: Moments, weights: Vector) -> float:
-    """The rise of the CCC, to first order, by moving all weight toward the best member; 0 at an
-    optimum on the simplex."""
+def kkt_gap(moments: Moments, weights: Vector, ccc: float) -> float:
+    """The rise of the `ccc` of the weights, to first order, by moving all weight toward the best
+    member; 0 at an optimum on the simplex."""
     bias = moments.mean - moments.label_mean
     spread = moments.covariance @ weights + bias * float(bias @ weights)
     denominator = float(weights @ spread) + moments.label_variance
     if not denominator > 0.0:
         return 0.0
-    slope = 2.0 * (moments.with_label - moments.ccc(weights) * spread) / denominator
+    slope = 2.0 * (moments.with_label - ccc * spread) / denominator
     return max(0.0, float(slope.max() - weights @ slope))
 
 
@@ -93,7 +94,7 @@ def minimise(
     highest gain."""
     size = len(linear)
     tiny = float(np.finfo(float).tiny)
-    gram = gram + np.eye(size) * (RIDGE * max(float(np.diag(gram).max()), tiny))
+    gram = with_ridge(gram, RIDGE * max(float(np.diag(gram).max()), tiny))
     weights = np.zeros(size) if start is None else start.copy()
     if sum_to_one and not weights.any():
         weights[int(np.argmin(np.diag(gram) / 2.0 - linear))] = 1.0
@@ -116,6 +117,13 @@ def minimise(
         taken_up = np.argsort(-gain, kind="stable")[:many]
         used[taken_up[gain[taken_up] > tolerance]] = True
     return weights
+
+
+def with_ridge(gram: Vector, added: float) -> Vector:
+    """Return a copy of the matrix with so much added to its diagonal."""
+    regular = gram.copy()
+    np.einsum("ii->i", regular)[:] += added
+    return regular
 
 
 def _settle(
