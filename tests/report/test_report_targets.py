@@ -26,7 +26,12 @@ from va_search.report.tables.ensemble import members_table
 from va_search.report.tables.folds import table_of_folds
 from va_search.report.tables.studies import store_table
 from va_search.report.tables.submissions import table_6
-from va_search.report.tables.trials import best_trials_table, overall_table, pareto_table
+from va_search.report.tables.trials import (
+    best_trials_table,
+    overall_table,
+    pareto_table,
+    settings_table,
+)
 from va_search.search.fold_table import Cell, FoldRow, Spread
 from va_search.table import Table, number
 
@@ -226,6 +231,13 @@ def test_the_studys_page_ranks_by_any_target(three: TargetStudy, one: TargetStud
     assert page["best.json"]["data"][0][0] == three.best("stress").id
     page = study_page(one.home, STUDY, "both", one.store, one.trials)
     assert "Pareto" not in page["study.html"], "of one target there is no set"
+
+
+def test_a_store_without_valence_has_no_weight_of_it(one: TargetStudy, three: TargetStudy) -> None:
+    for study, has_weights in ((one, False), (three, True)):
+        names = {cells[0] for cells in texts(settings_table(gathered(study)))}
+        assert "learning_rate" in names
+        assert ({"loss_valence", "loss_arousal"} <= names) is has_weights
 
 
 def test_the_pareto_set_of_two_targets_is_a_line(three: TargetStudy) -> None:

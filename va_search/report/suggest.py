@@ -19,7 +19,7 @@ from va_search.data.folds import folds_command
 from va_search.data.store import OFFICIAL, Store
 from va_search.errors import InputError
 from va_search.report.gather import Gathered
-from va_search.report.words import effective_settings
+from va_search.report.words import absent_weights, effective_settings
 from va_search.search.space import read_space
 from va_search.table import Missing
 from va_search.trial_settings import TrialSettings
@@ -112,11 +112,12 @@ def _basis(gathered: Gathered, out: Path | None) -> _Basis | None:
 def _document(basis: _Basis, *, folds: str | list[str]) -> dict[str, Any]:
     """A space that fixes every setting that has an effect."""
     settings = {}
+    hidden = {"seed", "fold", "averaged_epochs", *absent_weights(basis.store.target_names)}
     for name, value in effective_settings(basis.settings).items():
         # Optional settings that are off need no line in the space.
         field = TrialSettings.model_fields.get(name)
         left_at_none = value is None and (field is None or field.default is None)
-        if name not in ("seed", "fold", "averaged_epochs") and not left_at_none:
+        if name not in hidden and not left_at_none:
             settings[name] = value
     seeds = [basis.settings.seed]
     return {"sampler": "grid", "seeds": seeds, "folds": folds, "settings": settings}

@@ -16,6 +16,7 @@ from va_search.data.store import Store
 from va_search.models.menu import ENCODERS
 from va_search.search.fold_table import Spread
 from va_search.table import DASH, TableCell, TableColumn, columns, number
+from va_search.targets import AFFECT
 from va_search.trial import SCORE, Trial
 from va_search.trial_settings import TrialSettings, configuration_id, unused
 
@@ -191,6 +192,12 @@ def effective_settings(settings: TrialSettings) -> dict[str, Any]:
     for name in unused(document):
         document.pop(name, None)
     return document
+
+
+def absent_weights(targets: Sequence[str]) -> set[str]:
+    """Return the weights of valence and arousal that every trial has as settings, although its store
+    has no such target."""
+    return {f"loss_{target}" for target in AFFECT if target not in targets}
 
 
 def varying(several: Iterable[TrialSettings]) -> list[str]:

@@ -75,7 +75,7 @@ def _measured(trial: Trial, name: str) -> float:
 def pareto_figure(trials: Sequence[Trial], targets: Sequence[str]) -> Figure:
     """A picture for every two targets: the second over the first, and the trials that no other
     beats on one target without losing on another."""
-    title = f"Pareto set of {' and '.join(targets)}"
+    title = f"Pareto set of {', '.join(targets[:-1])} and {targets[-1]}"
     scored = _with_score(trials)
     front = pareto(scored)
     if not front:

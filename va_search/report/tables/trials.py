@@ -13,6 +13,7 @@ from va_search.report.gather import Gathered
 from va_search.report.words import (
     BEST_EPOCH,
     ConfigurationTrials,
+    absent_weights,
     configurations,
     effective_settings,
     feature_columns,
@@ -210,8 +211,11 @@ def settings_table(gathered: Gathered) -> Table:
     if not trained:
         return Table(title, missing=Missing("No trained trial is complete."))
     counts: dict[str, Counter[str]] = {}
+    hidden = absent_weights(gathered.targets)
     for settings in trained:
         for name, value in effective_settings(settings).items():
+            if name in hidden:
+                continue
             counts.setdefault(name, Counter())[json.dumps(value)] += 1
     # What varies is what a reader looks for, so it comes first.
     varied: list[TableRow] = []
