@@ -161,7 +161,8 @@ class Trial:
     `content`: hash of the predictions of a model from elsewhere (of the trials' ids, of a
     configuration over folds). `filled_frames`: frames without a row of their own in its files.
     `predictions`: by split. `trained_in`: the study whose search trained it, where that is
-    another."""
+    another. `configuration`: the values that a search space chose for its settings, known of a trial
+    that was asked for."""
 
     study: str
     id: str
@@ -195,6 +196,7 @@ class Trial:
     finished_at: str | None = None
     predictions: Mapping[str, PredictedSplit] = field(default_factory=dict)
     trained_in: str | None = None
+    configuration: Mapping[str, Any] | None = None
 
     @classmethod
     def from_json(cls, document: Any) -> Trial:
@@ -339,7 +341,7 @@ class Trial:
 
 CONVERTED = (
     "study", "id", "state", "settings", "settings_json", "best", "history_json", "failure",
-    "predictions",
+    "predictions", "configuration",
 )  # fmt: skip
 """Fields that the file has under another name or in another form."""
 

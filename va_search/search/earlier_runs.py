@@ -24,6 +24,8 @@ class EarlierRuns:
         self, study: Study, space: Space, trial_id: Callable[[TrialSettings], str]
     ) -> None:
         self._study, self._space, self._trial_id = study, space, trial_id
+        self._asked = list(study.asked())
+        self._configurations = {trial.id: trial.configuration for trial in self._asked}
         self._meanings: set[str] = set()
 
     def complete(self, results: Results, breaker: Breaker) -> list[AskedTrial]:
@@ -59,21 +61,22 @@ class EarlierRuns:
 
     def _begun(self) -> list[AskedTrial]:
         begun = []
-        configurations: dict[str, TrialSettings] = {}
-        for asked in self._study.asked():
+        one_of_each: dict[str, AskedTrial] = {}
+        for asked in self._asked:
             settings = self._own(asked.id, asked.settings)
             if settings is not None:
-                begun.append(AskedTrial(asked.id, settings))
-                key = configuration_id(settings, but=("seed", "fold"))
-                configurations[key] = settings
+                trial = AskedTrial(asked.id, settings)
+                begun.append(trial)
+                one_of_each[configuration_id(settings, but=("seed", "fold"))] = trial
         if self._space.trials_each > 1:
-            for settings in configurations.values():
-                begun += self._siblings(settings)
+            for trial in one_of_each.values():
+                begun += self._siblings(trial)
         return begun
 
-    def _siblings(self, settings: TrialSettings) -> list[AskedTrial]:
+    def _siblings(self, trial: AskedTrial) -> list[AskedTrial]:
         """Return the trials of this one's configuration on all of the space's folds and seeds."""
-        configuration = self._space.configuration(settings)
+        noted = self._configurations.get(trial.id)
+        configuration = self._space.configuration(trial.settings, noted)
         if configuration is None:
             return []
         siblings = self._space.trials(configuration)
@@ -81,6 +84,8 @@ class EarlierRuns:
 
     def _own(self, trial: str, settings: TrialSettings | None) -> TrialSettings | None:
         """Return settings noted for a trial; None unless the trial is the study's own."""
-        if settings is None or not self._space.contains(settings):
+        if settings is None:
+            return None
+        if not self._space.contains(settings, self._configurations.get(trial)):
             return None
         return settings if self._trial_id(settings) == trial else None

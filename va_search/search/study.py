@@ -217,6 +217,7 @@ class Study:
                 state=TrialState.ASKED,
                 settings=known_settings(settings),
                 settings_json=settings,
+                configuration=entry.get("configuration"),
             )
 
     def record_failure(self, trial: str, settings: dict[str, Any], failed: str) -> Trial:
