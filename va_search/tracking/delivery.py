@@ -84,8 +84,8 @@ class Delivery:
 
     @property
     def problem(self) -> str | None:
-        """Why delivery fails at the moment, or why MLflow took no artifacts; None while all
-        works."""
+        """The reason for which delivery fails at the moment, or MLflow took no artifacts; None while
+        all works."""
         return self._problem or self._artifact_problem
 
     def put(self, trial: Trial) -> None:
@@ -128,9 +128,8 @@ class Delivery:
         were not delivered."""
         self.end(status, artifacts)
         until = time.monotonic() + timeout
-        with suppress(
-            KeyboardInterrupt
-        ):  # nobody has to wait for a server: the bank has everything
+        # Nobody has to wait for a server, so Ctrl-C ends the waiting: the bank has everything.
+        with suppress(KeyboardInterrupt):
             while self._thread.is_alive() and (left := until - time.monotonic()) > 0:
                 self._thread.join(min(1.0, left))
                 if waiting := len(self._waiting):
@@ -139,9 +138,8 @@ class Delivery:
             self._abandoned = True
             self._changed.notify_all()
             undelivered = sorted(self._waiting)
-        with (
-            self._drawing
-        ):  # a process that ends while a thread is in the drawing library's C++ is aborted
+        # A process that ends while a thread is in the drawing library's C++ is aborted.
+        with self._drawing:
             return undelivered
 
     def _work(self) -> None:
@@ -160,9 +158,8 @@ class Delivery:
                     return
                 if time.monotonic() >= self._next_pictures:
                     self._draw()
-            except (
-                Exception
-            ) as error:  # whatever goes wrong between here and a server must not stop the search
+            # Whatever goes wrong between here and a server must not stop the search.
+            except Exception as error:
                 if self._give_up(trial, error):
                     return
             else:
@@ -172,7 +169,7 @@ class Delivery:
     def _note(self, problem: str | None) -> None:
         """Keep the state of the connection, and report it where it changed, or is known for the
         first time: an earlier search may have noted another one."""
-        before = self.problem
+        previous = self.problem
         artifact_problem = None if self._runs is None else self._runs.artifact_problem
         if artifact_problem is not None:
             where = shown(self._open[0])
@@ -180,7 +177,7 @@ class Delivery:
                 f"MLflow at {where} has params and metrics, but no artifacts: {artifact_problem}"
             )
         self._problem = problem
-        if self.problem != before or not self._reported:
+        if self.problem != previous or not self._reported:
             self._reported = True
             self._report(self.problem)
 
@@ -196,11 +193,10 @@ class Delivery:
         No trial when pictures are due sooner, and at the end, when only those are left that can't
         be delivered."""
         with self._changed:
-            patience = (
-                max(0.0, self._next_pictures - time.monotonic())
-                if self._pictures and self._undrawn
-                else None
-            )
+            # Without pictures to draw there is nothing to wake up for but a trial or the end.
+            patience = None
+            if self._pictures and self._undrawn:
+                patience = max(0.0, self._next_pictures - time.monotonic())
             self._changed.wait_for(
                 lambda: self._waiting or self._status or self._abandoned, patience
             )
@@ -219,6 +215,7 @@ class Delivery:
             self._runs.deliver(whole, set(self._keys))
             self._undrawn = True
         with self._changed:
+            # A newer record of it may have come meanwhile: that one has yet to be delivered.
             if self._waiting.get(name) is trial:
                 del self._waiting[name]
 
@@ -234,12 +231,10 @@ class Delivery:
             with self._drawing:
                 pictures = {} if self._abandoned else self._pictures(trials)
             self._runs.show(pictures)
-        except Exception as error:  # pictures are worth no search
-            LOG.warning(
-                "the pictures of study %s could not be made: %s",
-                self._study,
-                reason(error, self._open[0]),
-            )
+        # Pictures are worth no search.
+        except Exception as error:
+            problem = reason(error, self._open[0])
+            LOG.warning("the pictures of study %s could not be made: %s", self._study, problem)
         spent = time.monotonic() - began
         self._next_pictures = began + max(BETWEEN_PICTURES, spent / SHARE_OF_PICTURES)
 
@@ -259,9 +254,9 @@ class Delivery:
             ending = self._status is not None
             if ending and trial is None and self._failures >= ATTEMPTS_AT_END:
                 return True
-            pause = min(
-                FIRST_PAUSE * 2 ** (self._failures - 1), FIRST_PAUSE if ending else LONGEST_PAUSE
-            )
+            # At the end somebody waits for it, so pauses stay short.
+            longest = FIRST_PAUSE if ending else LONGEST_PAUSE
+            pause = min(FIRST_PAUSE * 2 ** (self._failures - 1), longest)
             self._changed.wait_for(
                 lambda: self._abandoned or (self._status is not None) != ending, pause
             )

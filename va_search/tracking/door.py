@@ -58,7 +58,7 @@ TRIALS_VIEW = "trials"
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study is tracked; `artifacts` is None where the server keeps them itself.
+    """The store or server a study is tracked at; `artifacts` is None where the server keeps them itself.
 
     `sharer` is the home, where several homes may share the place; None for the home's own store.
     """
@@ -76,7 +76,7 @@ class Place:
 
 @dataclass
 class Entries:
-    """What is logged to one run: params and tags by name, metrics as (name, value, time in ms,
+    """Entries of one run: params and tags by name, metrics as (name, value, time in ms,
     step)."""
 
     params: dict[str, str] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class Entries:
 
 @dataclass(frozen=True)
 class ParentRun:
-    """What a study's parent run says of it: params and tags by name, artifacts as file name to text
+    """A study's parent run as it begins: params and tags by name, artifacts as file name to text
     or JSON document; `targets`: the store's, by name, whose metrics its page lists."""
 
     params: Mapping[str, Any] = field(default_factory=dict)
@@ -141,7 +141,8 @@ def _make_whole(path: Path) -> None:
         MlflowClient(tracking_uri=f"sqlite:///{beside}").search_experiments(max_results=1)
         with suppress(FileExistsError):
             os.link(beside, path)
-    except OSError:  # a file system without links: MLflow makes it in its place
+    # On a file system without links MLflow makes the store in its place.
+    except OSError:
         return
     finally:
         beside.unlink(missing_ok=True)
@@ -168,6 +169,7 @@ def open_experiment(
     With an `owner` (a home's identity) an experiment of that name that belongs to another home is
     left alone, and this home's gets a name of its own: "<study> (<start of the identity>)"."""
     name = study
+    # A study of the same name may be another home's, at a server that several homes share.
     experiment = client.get_experiment_by_name(name)
     if experiment is not None and owner is not None and experiment.tags.get(OWNER, owner) != owner:
         name = f"{study} ({owner[:6]})"
@@ -235,10 +237,11 @@ def trials_view(targets: Sequence[str]) -> str:
 
 
 def run_tags() -> dict[str, str]:
-    """What MLflow's own columns show: who ran it, and with what."""
+    """Return the tags behind MLflow's own columns: who ran it, and with what."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
+    # A container may have no name for its user.
+    except (KeyError, OSError):
         user = "unknown"
     return {"mlflow.user": user, "mlflow.source.name": "va-search", "mlflow.source.type": "LOCAL"}
 

@@ -38,7 +38,7 @@ Members = Mapping[str, Sequence[tuple[str, str]]]
 
 @dataclass(frozen=True)
 class TrackedEnsemble:
-    """What a run says of an ensemble. `scores`, and those of the best single trial:
+    """An ensemble as its run describes it. `scores`, and those of the best single trial:
     {in_sample, out_of_fold} -> {each target, score}, None where nothing could be measured."""
 
     name: str
@@ -88,8 +88,8 @@ def log_ensemble(place: Place, document: Mapping[str, Any], explanation: Path | 
     name, study = ensemble.name, ensemble.studies[0]
     targets = tuple(ensemble.members)
     experiment = open_experiment(client, study, place.artifacts, place.owner, targets)
-    found = every_run(client, experiment, f"tags.`va_search.ensemble` = '{name}'")
-    now = int(time.time() * 1000)
+    runs = every_run(client, experiment, f"tags.`va_search.ensemble` = '{name}'")
+    moment = int(time.time() * 1000)
     tags = {
         **run_tags(),
         "mlflow.runName": f"ensemble {name}",
@@ -98,28 +98,29 @@ def log_ensemble(place: Place, document: Mapping[str, Any], explanation: Path | 
         "va_search.study": study,
         "va_search.version": __version__,
     }
-    if found:
-        run = str(found[0].info.run_id)
+    if runs:
+        run = str(runs[0].info.run_id)
         client.update_run(run, status="RUNNING")
     else:
-        run = str(client.create_run(experiment, start_time=now, tags=tags).info.run_id)
-    # an ensemble of the same name may be built anew by another recipe, and params can't change: so
-    # these are tags too
+        run = str(client.create_run(experiment, start_time=moment, tags=tags).info.run_id)
+    # An ensemble of the same name may be built anew by another recipe, and params can't change: so
+    # these are tags, too.
     tags |= {f"va_search.{key}": value for key, value in ensemble.facts.items()}
-    params = {} if found else {"source": "ensemble", **ensemble.facts}
-    metrics = [(key, value, now, 0) for key, value in ensemble.metrics()]
+    params = {} if runs else {"source": "ensemble", **ensemble.facts}
+    metrics = [(key, value, moment, 0) for key, value in ensemble.metrics()]
     log_entries(client, run, Entries(params, metrics, tags))
     try:
         client.log_text(run, json.dumps(document, indent=1) + "\n", "ensemble.json")
         if explanation is not None:
             client.log_artifacts(run, str(explanation), "explanation")
-    except Exception as error:  # whatever storage answers, the run itself is whole
-        why = reason(error, place.uri)
+    # Whatever storage answers, the run itself is whole.
+    except Exception as error:
+        problem = reason(error, place.uri)
         LOG.warning(
             "MLflow at %s has the scores of ensemble %s, but no artifacts: %s",
             shown(place.uri),
             name,
-            why,
+            problem,
         )
     client.set_terminated(run, status="FINISHED")
     return run

@@ -109,18 +109,20 @@ def best_of(trial: Trial) -> dict[str, tuple[float, int]]:
 
 
 def _metrics(trial: Trial) -> list[tuple[str, float, int, int]]:
+    """Metrics of a trial as (name, value, time in ms, step)."""
     _, end = times(trial)
     metrics: list[tuple[str, float, int, int]] = []
-    after = 0.0
+    # A record has the time of its end alone: an epoch ended so many seconds before.
+    seconds_left = 0.0
     for epoch in reversed(trial.history):
-        time = end - int(1000 * after)
+        time = end - int(1000 * seconds_left)
         row = epoch.to_json()
         cccs = [f"{CCC_OF}{target}" for target in epoch.cccs]
         for key in (*cccs, *PER_EPOCH):
             value: Any = row.get(key)
             if _is_number(value):
                 metrics.append((key, value, time, epoch.epoch))
-        after += epoch.seconds
+        seconds_left += epoch.seconds
     metrics.reverse()
     metrics += [
         (name, value, end, epoch)

@@ -1,5 +1,4 @@
-"""What is said of a tracking URI: where it leads, never a password, be it in the URI or in what a
-driver says of it."""
+"""A tracking URI, and errors about it, in words without a password."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ IN_TEXT = re.compile(r"://[^\s/@]*@")
 """Before the host of any URL in a text, however the driver has quoted it."""
 
 LONGEST = 300
-"""Characters of what is said of an error."""
+"""Characters of an error's sentence."""
 
 PIECE = 4
 """A piece of a password is hidden from so many characters on; shorter ones are in every other
@@ -25,38 +24,46 @@ word."""
 
 
 def shown(uri: str) -> str:
-    """The URI without user and password; without its query where that has a password."""
-    scheme, _, place = _parts(uri)
-    place, mark, query = place.partition("?")
-    return scheme + place + ("" if IN_QUERY.search(unquote(query)) else mark + query)
+    """Return the URI without user and password; without its query where that has a password."""
+    scheme, _, address = _parts(uri)
+    server, mark, query = address.partition("?")
+    if IN_QUERY.search(unquote(query)):
+        return scheme + server
+    return scheme + server + mark + query
 
 
 def reason(error: Exception, uri: str) -> str:
-    """What an error says in its first line, for MLflow and SQLAlchemy go on with advice and links;
-    no password of the URI in it."""
+    """Return the first line of an error, without a password of the URI: MLflow and SQLAlchemy go on
+    with advice and links."""
     text = str(error).replace(uri, shown(uri))
+    # Longest first: a short secret may be part of a long one, whose rest would be left.
     for secret in sorted(_secrets(uri), key=len, reverse=True):
         text = text.replace(secret, "***")
-    lines = [line.strip() for line in IN_TEXT.sub("://", text).splitlines() if line.strip()]
-    return lines[0][:LONGEST] if lines else type(error).__name__
+    for line in IN_TEXT.sub("://", text).splitlines():
+        if line.strip():
+            return line.strip()[:LONGEST]
+    return type(error).__name__
 
 
 def _parts(uri: str) -> tuple[str, str, str]:
     """Scheme with ://, user and password with @, and the rest."""
-    scheme, mark, rest = uri.partition("://")
+    scheme, mark, address = uri.partition("://")
     if not mark:
-        scheme, rest = "", uri
-    found = USER.match(rest)
-    end = found.end() if found else 0
-    return scheme + mark, rest[:end], rest[end:]
+        scheme, address = "", uri
+    user = USER.match(address)
+    end = 0 if user is None else user.end()
+    return scheme + mark, address[:end], address[end:]
 
 
 def _secrets(uri: str) -> set[str]:
     """The URI's passwords as it has them, decoded and encoded; and the pieces of one where an @ or
     / was not encoded, since a driver then takes a piece for the host."""
-    _, user, place = _parts(uri)
+    _, user, address = _parts(uri)
     password = user[:-1].partition(":")[2]
-    given = [password, *IN_QUERY.findall(unquote(place))]
-    given += [piece for piece in re.split("[@/?#:]", password) if len(piece) >= PIECE]
-    plain = [unquote(one) for one in given]
-    return {one for one in (*given, *plain, *(quote(one, safe="") for one in plain)) if one}
+    written = [password, *IN_QUERY.findall(unquote(address))]
+    written += [piece for piece in re.split("[@/?#:]", password) if len(piece) >= PIECE]
+    secrets: set[str] = set()
+    for secret in written:
+        decoded = unquote(secret)
+        secrets |= {secret, decoded, quote(decoded, safe="")}
+    return secrets - {""}

@@ -67,24 +67,24 @@ class StudyRuns:
         self._experiment = open_experiment(self._client, study, artifacts, owner, parent.targets)
         self._known: dict[str, Known] = {}
         self._parent_metrics: dict[str, float] = {}
-        found = self._ask()
-        self._parent = self._begin(found, parent)
+        parent_run = self._ask()
+        self._parent = self._begin(parent_run, parent)
 
     def deliver(self, trial: Trial, keys: set[str]) -> None:
         """Log one trial, complete or failed, unless the server has it already."""
         if self.has(trial):
             return
         status = status_of(trial)
-        known = self._known.get(trial.id)
+        run_before = self._known.get(trial.id)
         start, end = times(trial)
         entries = trial_entries(trial, keys)
-        if known is None:
+        if run_before is None:
             tags = {**entries.tags, "mlflow.parentRunId": self._parent}
             info = self._client.create_run(self._experiment, start_time=start, tags=tags).info
             run, artifacts = str(info.run_id), str(info.artifact_uri)
             entries.tags.clear()
         else:
-            run, artifacts = known.run, ""
+            run, artifacts = run_before.run, ""
             self._client.update_run(run, status="RUNNING")
         self._known[trial.id] = Known(run, "RUNNING", "")
         log_entries(self._client, run, entries)
@@ -104,9 +104,10 @@ class StudyRuns:
         for trial in trained:
             for name, (value, _) in best_of(trial).items():
                 values[name] = max(value, values.get(name, value))
-        now = int(time.time() * 1000)
+        moment = int(time.time() * 1000)
+        # A metric that is logged again would be a second point of its curve.
         changed = [
-            (name, value, now, 0)
+            (name, value, moment, 0)
             for name, value in values.items()
             if self._parent_metrics.get(name) != value
         ]
@@ -154,8 +155,9 @@ class StudyRuns:
                 entry = Known(
                     run.info.run_id, run.info.status, tags.get("va_search.finished_at", "")
                 )
-                before = self._known.get(tags["va_search.trial"])
-                if before is None or before.status != "FINISHED":
+                # Of two runs of one trial a finished one is the whole one.
+                other = self._known.get(tags["va_search.trial"])
+                if other is None or other.status != "FINISHED":
                     self._known[tags["va_search.trial"]] = entry
         return parent
 
@@ -175,8 +177,8 @@ class StudyRuns:
             run, old = str(found.info.run_id), dict(found.data.params)
             self._parent_metrics = dict(found.data.metrics)
             self._client.update_run(run, status="RUNNING")
-        # a param can't be changed: where the space changed since, a tag of the same name tells the
-        # newest value
+        # A param can't be changed: where the space changed since, a tag of the same name has the
+        # newest value.
         tags |= {key: value for key, value in params.items() if old.get(key, value) != value}
         fresh = {key: value for key, value in params.items() if key not in old}
         log_entries(self._client, run, Entries(params=fresh, tags=tags))
@@ -202,14 +204,14 @@ class StudyRuns:
         if self.artifact_problem is not None:
             return
         try:
-            if artifacts.startswith(
-                "file:///"
-            ):  # `log_text` would ask the database where that is, three times
+            # Of a folder `log_text` would ask the database where that is, three times.
+            if artifacts.startswith("file:///"):
                 with whole_file(Path(url2pathname(urlsplit(artifacts).path)) / name) as beside:
                     beside.write_text(content, encoding="utf-8")
             else:
                 self._client.log_text(run, content, name)
-        except Exception as error:  # whatever storage answers, the run itself is not in danger
+        # Whatever storage answers, the run itself is not in danger.
+        except Exception as error:
             self.artifact_problem = reason(error, self._uri)
 
 
