@@ -76,8 +76,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Part:
-    """One recording, read: features by set (frames, dim), NaN where a value is missing; annotations (frames, targets) or None; times
-    (frames,) or None; valid (frames,), all of them where it is None.
+    """One recording, read: features by set (frames, dim), NaN where a value is missing; annotations
+    (frames, targets) or None; times (frames,) or None; valid (frames,), all of them where it is
+    None.
 
     `notes` are JSON-able facts for the audit; `kinds` are remarks that many files share, reported
     once with their number."""

@@ -185,10 +185,9 @@ def read_part(
     header = read_header(file)
     refuse(_column_problems(file, header, dataset, recording.split))
     # One pass over the file reads features, labels and time together.
-    columns = list(dataset.columns)
-    width = len(columns)
-    labelled = [name for name in dataset.label_columns if name in header]
-    columns += labelled
+    labels = [name for name in dataset.label_columns if name in header]
+    columns = [*dataset.columns, *labels]
+    width = len(dataset.columns)
     clock = dataset.clock
     if clock:
         columns.append(clock.column)
@@ -207,39 +206,22 @@ def read_part(
         if lacking.any():
             remarks.append("feature values are empty or NaN, kept as missing,")
     annotations: Floats | None = None
+    if labels:
+        annotations = _annotations(dataset, labels, numbers[:, width : width + len(labels)])
+        problems += label_problems(file, annotations, dataset.target_list)
+        if recording.split != "test":
+            absent = [name for name in dataset.label_columns if name not in labels]
+            remarks += [f"no label column {name!r}" for name in absent]
     times: Floats | None = None
     gaps: tuple[int, ...] = ()
-    warnings = []
-    if labelled:
-        annotations = np.full((len(numbers), len(dataset.target_list)), np.nan)
-        for index, (target, column) in enumerate(
-            zip(dataset.target_list, dataset.label_columns, strict=True)
-        ):
-            if column in labelled:
-                annotations[:, index] = numbers[:, width + labelled.index(column)]
-            elif recording.split != "test":
-                remarks.append(f"no column for target {target.name!r}")
-        problems += label_problems(file, annotations, dataset.target_list)
+    doubts: list[str] = []
     if clock:
         times = numbers[:, -1]
         try:
             gaps, doubts = find_gaps(file, times, recording.frames_per_second, clock)
-            warnings += doubts
         except InputError as error:
             problems += error.problems
-    ignored = set(dataset.ignored_columns)
-    own_frames = RecordingFrames(
-        names=(recording.name,),
-        frames=0,
-        frames_per_second=recording.frames_per_second,
-        person=recording.subject,
-        people=people,
-    )
-    try:
-        columns = [name for name in header if name in ignored]
-        refuse_ignored(file, columns, own_frames, recordings, ordered=clock is not None)
-    except InputError as error:
-        problems += error.problems
+    problems += _ignored_problems(recording, dataset, header, recordings, people)
     refuse(problems)
     # Columns of a feature set are neighbours, in the order of dataset.yaml.
     features: dict[str, Values] = {}
@@ -252,9 +234,44 @@ def read_part(
         annotations=annotations,
         times=times,
         gaps=gaps,
-        warnings=tuple(warnings),
+        warnings=tuple(doubts),
         kinds=tuple(remarks),
     )
+
+
+def _annotations(dataset: Dataset, columns: Sequence[str], labels: Floats) -> Floats:
+    """(frames, targets) labels in the targets' order, NaN for a target whose column the file lacks;
+    `labels` (frames, columns) are those that it has."""
+    annotations = np.full((len(labels), len(dataset.label_columns)), np.nan)
+    for index, column in enumerate(dataset.label_columns):
+        if column in columns:
+            annotations[:, index] = labels[:, columns.index(column)]
+    return annotations
+
+
+def _ignored_problems(
+    recording: TableSource,
+    dataset: Dataset,
+    header: list[str],
+    recordings: frozenset[str],
+    people: frozenset[str],
+) -> list[str]:
+    """Problems of ignored columns that say that rows are not the recording's frames."""
+    own_frames = RecordingFrames(
+        names=(recording.name,),
+        frames=0,
+        frames_per_second=recording.frames_per_second,
+        person=recording.subject,
+        people=people,
+    )
+    ignored = set(dataset.ignored_columns)
+    columns = [name for name in header if name in ignored]
+    ordered = dataset.clock is not None
+    try:
+        refuse_ignored(recording.files[0], columns, own_frames, recordings, ordered=ordered)
+    except InputError as error:
+        return error.problems
+    return []
 
 
 def _column_problems(file: Path, header: list[str], dataset: Dataset, split: str) -> list[str]:
