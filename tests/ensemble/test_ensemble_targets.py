@@ -109,7 +109,9 @@ def test_a_target_labelled_in_one_recording_has_no_out_of_fold_score(tmp_path: P
     assert built.scores["out_of_fold"] is None and built.scores["in_sample"] is not None
     assert built.dimensions["stress"].scores.out_of_fold is None
     assert built.dimensions["valence"].scores.out_of_fold is not None
-    assert verdict_of(built).outcome == "unknown"
+    verdict = verdict_of(built)
+    assert verdict.outcome == "unknown"
+    assert "stress: its labelled recordings are all in one fold" in verdict.text
 
 
 def test_folds_spread_every_target() -> None:
