@@ -13,8 +13,9 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from target_trials import TargetWorld, make_target_world
 from target_world import ONE, THREE
+from trial_world import make_trial
 
-from va_search.data.store import Recording, frames_hash
+from va_search.data.store import MIX, Recording, frames_hash
 from va_search.ensemble import compare
 from va_search.ensemble.build import build
 from va_search.ensemble.credit import Credits
@@ -30,6 +31,7 @@ from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.predictions.bank import Predictions
 from va_search.targets import Target, names
+from va_search.trial_settings import TrialSettings
 
 MEAN = read_recipe("mean", {"method": "mean"})
 Targets = tuple[Target, ...]
@@ -109,7 +111,9 @@ def test_a_target_labelled_in_one_recording_has_no_out_of_fold_score(tmp_path: P
     assert built.scores["out_of_fold"] is None and built.scores["in_sample"] is not None
     assert built.dimensions["stress"].scores.out_of_fold is None
     assert built.dimensions["valence"].scores.out_of_fold is not None
-    assert verdict_of(built).outcome == "unknown"
+    verdict = verdict_of(built)
+    assert verdict.outcome == "unknown"
+    assert "stress: its labelled recordings are all in one fold" in verdict.text
 
 
 def test_folds_spread_every_target() -> None:
@@ -264,6 +268,24 @@ def test_recipes_are_compared_by_the_mean_over_targets(tmp_path: Path) -> None:
         assert row.out_of_fold is not None
         scores = [row.out_of_fold[target.name] for target in THREE]
         assert row.out_of_fold["score"] == pytest.approx(np.mean(scores))
+
+
+@WORLDS
+def test_trials_without_validation_are_averaged_for_each_target(
+    tmp_path: Path, targets: Targets
+) -> None:
+    world = make_target_world(tmp_path, targets, trials=2)
+    lines_up = frames_hash(world.store.split("test"))
+    for trial in ("a0", "a1"):
+        settings = TrialSettings(features=("face",), fold=MIX)
+        record = make_trial("mix", trial, settings=settings, on=world.store)
+        test = {"test": Predictions(world.predictions(trial, "test"), lines_up)}
+        world.bank.write(replace(record, targets=names(targets)), test)
+    built = build(world.home, ["mix"], load_recipe("paper/train_val_mix"), "e")
+    assert list(built.dimensions) == list(names(targets)) and built.candidates == 2
+    values = predict(built, world.bank, "test", world.store.split("test"))
+    members = [world.predictions(trial, "test").astype(np.float64) for trial in ("a0", "a1")]
+    assert_allclose(values, np.mean(members, axis=0), rtol=1e-12)
 
 
 def test_configurations_of_other_targets_are_left_out(tmp_path: Path) -> None:

@@ -423,7 +423,7 @@ def compare_recipes(
     advised, verdict = advised_recipe(rows, materials)
     return Comparison(
         rows=rows,
-        measured_on=MeasuredOn.model_validate(materials.measured_on()),
+        measured_on=MeasuredOn.of(materials),
         advised=advised,
         verdict=verdict,
         candidates=len(materials.lines.candidates),

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from va_search.data.store import MIX, Store
+from va_search.data.store import Store
 from va_search.ensemble import compare
 from va_search.ensemble.compare import CarriedOut, ScoreIntervals
 from va_search.ensemble.fresh import complete_trials, forget_explanation
@@ -98,7 +98,7 @@ def _built(
         for share, part in recipe.of:
             parts.append((share, _built(home, studies, part, part.name, store)))
         return blend(home, recipe, name, studies, parts)
-    if recipe.members.folds == MIX:
+    if not recipe.members.have_validation:
         return mean_of_mix(home, studies, recipe, name, store)
     materials = gather(
         home, studies, store, outside=recipe.members.outside, folds=recipe.members.folds
@@ -131,7 +131,7 @@ def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[s
         candidates=len(lines.candidates),
         left_out=lines.left_out,
         notes=notes,
-        measured_on=MeasuredOn.model_validate(materials.measured_on()),
+        measured_on=MeasuredOn.of(materials),
         dimensions=dimensions,
         scores=_by_measure(outcomes),
         best_single=_by_measure(singles),

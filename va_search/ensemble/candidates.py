@@ -116,8 +116,7 @@ def line_up(
     """
     folds = _validation_of_folds(store)
     hashes = {key: frames_hash(recordings) for key, recordings in folds.items()}
-    test = store.split("test")
-    test_hash = frames_hash(test) if test else None
+    test_hash = test_hash_of(store)
     counted = Counter(candidate.frames_hash("validation") for candidate in candidates)
     description = "a validation fold" if fold is None else f"fold {fold}"
     if fold is None and hashes:
@@ -162,6 +161,12 @@ def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]
         if recordings:
             validation[key] = recordings
     return validation
+
+
+def test_hash_of(store: Store) -> str | None:
+    """Return what predictions of the test recordings line up with; None without any."""
+    recordings = store.split("test")
+    return frames_hash(recordings) if recordings else None
 
 
 def predicting(candidates: Sequence[Trial], target: str) -> tuple[Trial, ...]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from va_search.data.store import MIX, Recording, Store, positions
+from va_search.data.store import Recording, Store, positions
 from va_search.ensemble import over_folds
 from va_search.ensemble.bootstrap import samples
 from va_search.ensemble.cache import statistics_for
@@ -32,7 +31,7 @@ from va_search.ensemble.statistics import Statistics, Vector
 from va_search.errors import InputError
 from va_search.home import Home
 from va_search.predictions.bank import Bank
-from va_search.trial import ALL, Trial
+from va_search.trial import ALL, FoldKind, Trial
 
 Without = frozenset[int]
 NOTHING: Without = frozenset()
@@ -149,24 +148,6 @@ class Materials(Mapping[str, Material]):
         """(sample, recording) the bootstrap samples that every interval is made from."""
         return samples(self.folds.groups, len(self.lines.recordings))
 
-    def measured_on(self) -> dict[str, Any]:
-        """Return the description of the frames that scores are measured on, as it is saved."""
-        by_target = {}
-        for target, material in self.items():
-            by_target[target] = int((~np.isnan(material.annotation)).sum())
-        differ = set(by_target.values()) != {self.labelled_frames}
-        return {
-            "split": "validation" if self.lines.fold != ALL else "train and validation",
-            "fold": self.lines.fold,
-            "recordings": len(self.lines.recordings),
-            "labelled_frames": self.labelled_frames,
-            "folds": len(self.folds.parts),
-            "kept_together": self.folds.kept_together,
-            "reason": self.folds.reason,
-            "groups": len(self.folds.groups),
-            "labelled_by_target": by_target if differ else None,
-        }
-
     def own(self) -> Materials:
         """Return every target without the models from elsewhere; InputError when no member is
         left."""
@@ -227,7 +208,7 @@ def gather(
 def _lines(
     home: Home, studies: Sequence[str], store: Store | None, *, outside: bool, folds: str | None
 ) -> LineUp:
-    if folds == MIX:
+    if folds is not None and not FoldKind(folds).has_validation:
         raise InputError(
             f"trials {NO_VALIDATION}: they can't be chosen from, compared or explained"
         )

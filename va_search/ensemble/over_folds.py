@@ -29,7 +29,12 @@ from numpy.typing import NDArray
 from va_search import __version__
 from va_search.data.folds import folds_command
 from va_search.data.store import OFFICIAL, Recording, Store, frames_hash, positions
-from va_search.ensemble.candidates import NO_VALIDATION, LineUp, find_candidates
+from va_search.ensemble.candidates import (
+    NO_VALIDATION,
+    LineUp,
+    find_candidates,
+    test_hash_of,
+)
 from va_search.errors import InputError, counted
 from va_search.files import digest, remove_folder
 from va_search.home import Home
@@ -72,9 +77,8 @@ class _Folds:
         if len(numbers) < 2 or in_none:
             raise InputError(f"{store.place}: {_why_not_folds(store, in_none)}")
         validation = {number: store.fold(number).validation for number in numbers}
-        test = store.split("test")
         hashes = {frames_hash(recordings): number for number, recordings in validation.items()}
-        return cls(store, validation, hashes, frames_hash(test) if test else None)
+        return cls(store, validation, hashes, test_hash_of(store))
 
 
 def _why_not_folds(store: Store, in_none: int) -> str:
@@ -126,13 +130,12 @@ def line_up(home: Home, studies: Sequence[str], store: Store) -> LineUp:
         raise InputError(
             f"no configuration is complete on all folds of {store.path} ({reasons or 'no trials'})"
         )
-    labelled, test = store.labelled, store.split("test")
     return LineUp(
         store=store,
         fold=ALL,
-        recordings=labelled,
-        frames_hash=frames_hash(labelled),
-        test_frames_hash=frames_hash(test) if test else None,
+        recordings=store.labelled,
+        frames_hash=frames_hash(store.labelled),
+        test_frames_hash=test_hash_of(store),
         candidates=together.entries,
         left_out=together.left_out,
     )

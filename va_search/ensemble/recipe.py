@@ -39,7 +39,6 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from va_search.data.problems import exact
-from va_search.data.store import MIX
 from va_search.document import StrictModel, YamlFile, read_yaml
 from va_search.document.words import WORDS, Place, expected_found, missing
 from va_search.ensemble.candidates import NO_VALIDATION
@@ -48,6 +47,7 @@ from va_search.ensemble.pipeline import Pipeline, Prune, SharedOptions
 from va_search.errors import InputError, nearest_name, unknown_name
 from va_search.files import shipped
 from va_search.targets import AFFECT, name_problem
+from va_search.trial import FoldKind
 
 FOLDER = Path("ensembles")
 OF_RECIPES = ("auto", "blend")
@@ -62,6 +62,11 @@ class Members(StrictModel):
 
     outside: bool = True
     folds: Literal["official", "all", "train_val_mix"] | None = None
+
+    @property
+    def have_validation(self) -> bool:
+        """False where they trained on every labelled recording, and nothing can be chosen."""
+        return self.folds is None or FoldKind(self.folds).has_validation
 
 
 class Auto(StrictModel):
@@ -134,7 +139,7 @@ class Recipe:
     def over(self, folds: Literal["official", "all"]) -> Recipe:
         """Return this recipe with members on these folds; InputError where its parts say that
         themselves."""
-        if self.of or self.members.folds == MIX:
+        if self.of or not self.members.have_validation:
             reason = "its parts say that themselves" if self.of else f"trials {NO_VALIDATION}"
             raise InputError(
                 f"recipe {self.name}: its members' folds can't be changed to {folds}: {reason}"
@@ -191,8 +196,11 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
         of = reader.of()
     else:
         default, own = reader.plans()
-    if members is not None and members.folds == MIX:
-        reader.refuse_choices([*([] if default is None else [default]), *own.values()])
+    if members is not None and not members.have_validation:
+        plans = [*own.values()]
+        if default is not None:
+            plans.insert(0, default)
+        reader.refuse_choices(plans)
     file.stop()
     assert members is not None
     is_shipped = folder is not None and _is_shipped(folder)

@@ -16,7 +16,13 @@ from typing import Any
 
 from va_search import __version__
 from va_search.data.store import MIX, Recording, Store, frames_hash, positions
-from va_search.ensemble.candidates import NO_TARGET, find_candidates, find_store, predicting
+from va_search.ensemble.candidates import (
+    NO_TARGET,
+    find_candidates,
+    find_store,
+    predicting,
+    test_hash_of,
+)
 from va_search.ensemble.compare import named
 from va_search.ensemble.pipeline import Pipeline
 from va_search.ensemble.post_processing import PostProcessing
@@ -83,8 +89,7 @@ def mean_of_mix(
     mixed = [trial for trial in candidates if not trial.has_validation]
     store = store or find_store(mixed or candidates)
     plans = recipe.plans(store.target_names)
-    test = store.split("test")
-    test_hash = frames_hash(test) if test else None
+    test_hash = test_hash_of(store)
     counts = Counter(left_out)
     members = []
     for trial in candidates:
