@@ -189,7 +189,7 @@ def cell(
     inside = {name: [0, 0.0] for name in INTERVALS}
     bias = 0.0
     banks = 5
-    plan = read_recipe(recipe, RECIPES[recipe]).plans["valence"]
+    plan = read_recipe(recipe, RECIPES[recipe]).plan("valence")
     for world in worlds(rng, banks, between):
         everyone = population(world, rng)
         for _ in range(number // banks):

@@ -311,7 +311,7 @@ def scores(seen: Material, others: Statistics, which: Compared) -> dict[str, flo
     """The CCC on others of every recipe."""
     compared = documents(which.variants)
     fits = {
-        name: Fits(seen, read_recipe(name, one).plans["valence"]) for name, one in compared.items()
+        name: Fits(seen, read_recipe(name, one).plan("valence")) for name, one in compared.items()
     }
     found = {name: on_others(one.fit().weights, one, others) for name, one in fits.items()}
     if which.auto:

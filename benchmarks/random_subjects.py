@@ -132,7 +132,7 @@ def choose(
     drawn = bootstrap.samples(folds.groups, len(chosen), number=1000)
     found = {}
     for name, document in RECIPES.items():
-        fits = Fits(material, read_recipe(name, document).plans["valence"])
+        fits = Fits(material, read_recipe(name, document).plan("valence"))
         predicted = fits.out_of_fold()
         assert predicted is not None
         test = on_others(fits, of(statistics, outside))

@@ -84,7 +84,7 @@ def _recipe(folder: Path, shared: Shared) -> str:
     from va_search.ensemble.recipe import load_recipe
 
     recipe = load_recipe(folder / "file.yaml")
-    return repr((recipe.members, recipe.plans, recipe.among, recipe.of))
+    return repr((recipe.members, recipe.default, recipe.own, recipe.among, recipe.of))
 
 
 def _features(folder: Path, shared: Shared) -> str:

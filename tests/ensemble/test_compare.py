@@ -48,7 +48,7 @@ def test_all_recipes_are_ranked_out_of_fold(materials: Materials, recipes: list[
 
 
 def gather_again(materials: Materials) -> Materials:
-    return Materials(materials.lines, materials.dimensions, materials.labelled_frames, [])
+    return replace(materials, notes=[])
 
 
 def test_a_row_is_what_the_built_ensemble_says(

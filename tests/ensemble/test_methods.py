@@ -224,7 +224,7 @@ def first_few(
 def test_a_method_on_the_menu_can_be_named_in_a_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "first_few", first_few)
     monkeypatch.setitem(methods.OPTIONS, "first_few", methods.options_of(first_few))
-    plan = read_recipe("r", {"method": "first_few", "count": 4}).plans["valence"]
+    plan = read_recipe("r", {"method": "first_few", "count": 4}).plan("valence")
     assert plan.document()["count"] == 4
     np.testing.assert_allclose(plan.options.weigh(statistics_of(frames()))[:5], [0.25] * 4 + [0.0])
     with pytest.raises(InputError, match="count"):

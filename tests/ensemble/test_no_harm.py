@@ -68,7 +68,7 @@ def material(y: Vector, members: Vector, names: list[str] | None = None) -> Mate
 
 
 def fit(of: Material) -> FittedPipeline:
-    return Fits(of, DEFAULT.plans["valence"]).fit()
+    return Fits(of, DEFAULT.plan("valence")).fit()
 
 
 def predictions(fitted: FittedPipeline, members: Vector) -> Vector:
@@ -81,7 +81,7 @@ def test_two_good_and_six_flipped_models_are_as_good_as_the_two() -> None:
     rng = np.random.default_rng(2)
     flipped = -y[:, None] + rng.normal(0.0, 0.7, (len(y), 6))
     of = material(y, np.hstack([flipped[:, :3], good, flipped[:, 3:]]))
-    fits = Fits(of, DEFAULT.plans["valence"])
+    fits = Fits(of, DEFAULT.plan("valence"))
     weights = fits.fit().weights
     assert weights[[0, 1, 2, 5, 6, 7]].tolist() == [0.0] * 6 and weights[[3, 4]].min() > 0.3
     assert fits.unhelpful() == [0, 1, 2, 5, 6, 7]
@@ -91,7 +91,7 @@ def test_two_good_and_six_flipped_models_are_as_good_as_the_two() -> None:
     best = max(ccc(member, y) for member in good.T)
     assert float(sums.ccc(found.sum(axis=0))) > best + 0.02
     old = {"method": "bagged_greedy", "prune": {"top": 10}, "shrink": 0.5, "match": True}
-    before = Fits(of, read_recipe("old", old).plans["valence"]).out_of_fold()
+    before = Fits(of, read_recipe("old", old).plan("valence")).out_of_fold()
     assert before is not None and float(sums.ccc(before.sum(axis=0))) < best - 0.1
 
 
@@ -169,7 +169,7 @@ def test_one_excellent_member_among_poor_ones_keeps_the_weight() -> None:
     members = np.hstack(
         [0.15 * poor + rng.normal(size=poor.shape), (y + rng.normal(0.0, 0.3, len(y)))[:, None]]
     )
-    fits = Fits(material(y, members), DEFAULT.plans["valence"])
+    fits = Fits(material(y, members), DEFAULT.plan("valence"))
     assert fits.fit().weights[-1] * 1.0 > 0.8
     found = fits.out_of_fold()
     assert found is not None and float(sums.ccc(found.sum(axis=0))) > ccc(members[:, -1], y) - LEAST

@@ -97,7 +97,7 @@ def material(seed: int = 3, people: int = PEOPLE, grouped: bool = False) -> Mate
 
 
 def fits(of: Material, document: dict[str, Any]) -> Fits:
-    return Fits(of, read_recipe("r", document).plans["valence"])
+    return Fits(of, read_recipe("r", document).plan("valence"))
 
 
 def value(found: np.ndarray | None) -> float:

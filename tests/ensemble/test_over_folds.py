@@ -25,6 +25,7 @@ from va_search.errors import InputError
 from va_search.metrics import ccc
 from va_search.predictions.bank import Predictions
 from va_search.submission import predict, submit
+from va_search.targets import AFFECT
 
 GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20, "members": {"folds": "all"}})
 
@@ -283,5 +284,5 @@ def test_the_official_split_may_be_asked_for(world: FoldsWorld) -> None:
 
 def test_the_shipped_recipe_is_the_default_over_folds(world: FoldsWorld) -> None:
     shipped, default = load_recipe("over_folds"), load_recipe("bagged_greedy")
-    assert shipped.plans == default.plans and shipped.members.folds == "all"
+    assert shipped.plans(AFFECT) == default.plans(AFFECT) and shipped.members.folds == "all"
     assert build(world.home, ["first"], shipped, "e").measured_on.fold == "all"

@@ -11,6 +11,7 @@ from va_search.ensemble.methods import METHODS, OPTIONS
 from va_search.ensemble.post_processing import PostProcessing
 from va_search.ensemble.recipe import known_recipes, load_recipe, read_recipe
 from va_search.errors import InputError
+from va_search.targets import AFFECT
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "ensembles").glob("*.yaml"))
 
@@ -30,8 +31,8 @@ def test_the_shipped_recipes() -> None:
     shipped = {"best", "mean", "top_k", "greedy", "bagged_greedy", "exact", "nnls_matched"}
     assert {path.stem for path in SHIPPED} == {*shipped, "auto", "over_folds"}
     auto = load_recipe("auto")
-    assert {one.name for one in auto.among} == shipped and auto.plans == {}
-    assert load_recipe("nnls_matched").plans["valence"].shared.match == [True]
+    assert {one.name for one in auto.among} == shipped and auto.default is None and not auto.own
+    assert load_recipe("nnls_matched").plan("valence").shared.match == [True]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -46,10 +47,10 @@ def test_a_bare_name_is_looked_up_in_ensembles(
     (tmp_path / "ensembles").mkdir()
     (tmp_path / "ensembles" / "mine.yaml").write_text("method: mean\n")
     monkeypatch.chdir(tmp_path)
-    assert load_recipe("mine").plans["arousal"].method == "mean"
-    assert load_recipe("best").plans["valence"].method == "best"  # the repository's, from anywhere
+    assert load_recipe("mine").plan("arousal").method == "mean"
+    assert load_recipe("best").plan("valence").method == "best"  # the repository's, from anywhere
     (tmp_path / "ensembles" / "best.yaml").write_text("method: top_k\nk: 1\n")
-    assert load_recipe("best").plans["valence"].method == "top_k"
+    assert load_recipe("best").plan("valence").method == "top_k"
     assert known_recipes()["best"] == Path("ensembles/best.yaml")
     with pytest.raises(
         InputError,
@@ -67,11 +68,11 @@ def test_the_papers_five_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert set(recipes) == {"ensemble_1", "ensemble_2", "train_val_mix", "ensemble_3", "six_fold"}
     assert all(path.read_text().startswith("# Submission ") for path in files)
     first, second = recipes["ensemble_1"], recipes["ensemble_2"]
-    assert {d: plan.options for d, plan in first.plans.items()} == {
+    assert {d: plan.options for d, plan in first.plans(AFFECT).items()} == {
         "valence": OPTIONS["top_k"](k=7),
         "arousal": OPTIONS["top_k"](k=12),
     }
-    assert [second.plans[d].shared.prune.top for d in ("valence", "arousal")] == [7, 12]
+    assert [second.plan(d).shared.prune.top for d in ("valence", "arousal")] == [7, 12]
     assert {one.members.folds for one in (first, second)} == {"official"}
     assert [(share, one.name) for share, one in recipes["ensemble_3"].of] == [
         (0.5, "ensemble_1"),
@@ -84,7 +85,7 @@ def test_the_papers_five_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not set(recipes) & set(known_recipes())  # --compare ranks those beside the folder only
     (tmp_path / "ensembles" / "paper").mkdir(parents=True)
     (tmp_path / "ensembles" / "paper" / "six_fold.yaml").write_text("method: best\n")
-    assert load_recipe("paper/six_fold").plans["valence"].method == "best"
+    assert load_recipe("paper/six_fold").plan("valence").method == "best"
     with pytest.raises(InputError, match=r"paper/seven: no such recipe file"):
         load_recipe("paper/seven")
 
@@ -98,7 +99,7 @@ def test_a_recipe_over_other_folds_says_so() -> None:
             load_recipe(name).over("all")
 
 
-def test_a_dimension_may_differ() -> None:
+def test_a_target_may_differ() -> None:
     document = {
         "method": "greedy",
         "steps": 9,
@@ -106,7 +107,7 @@ def test_a_dimension_may_differ() -> None:
         "arousal": {"method": "top_k", "k": 2},
     }
     recipe = read_recipe("r", document)
-    assert {d: plan.options for d, plan in recipe.plans.items()} == {
+    assert {d: plan.options for d, plan in recipe.plans(AFFECT).items()} == {
         "valence": OPTIONS["greedy"](steps=3),
         "arousal": OPTIONS["top_k"](k=2),
     }
@@ -123,7 +124,7 @@ def test_what_every_method_shares() -> None:
         "delay": {"seconds": 0.5},
         "arousal": {"method": "mean", "smooth": "none", "shrink": 0},
     }
-    plans = read_recipe("r", document).plans
+    plans = read_recipe("r", document).plans(AFFECT)
     valence, arousal = plans["valence"].shared, plans["arousal"].shared
     assert 0.5 in valence.shrink and len(valence.shrink) > 2 and arousal.shrink == [0.0]
     assert (valence.match, valence.prune.top, arousal.prune.top) == ([True], 5, 5)
@@ -132,7 +133,7 @@ def test_what_every_method_shares() -> None:
         PostProcessing("savitzky_golay", 2.0, 0.5),
     ]
     assert plans["arousal"].filters == [PostProcessing("none", 0.0, 0.5)]
-    assert read_recipe("r", {"method": "mean", "match": "auto"}).plans["valence"].shared.match == [
+    assert read_recipe("r", {"method": "mean", "match": "auto"}).plan("valence").shared.match == [
         True,
         False,
     ]
@@ -214,7 +215,7 @@ def test_every_problem_at_once_with_its_line(tmp_path: Path) -> None:
         ("method: auto\namong: [best, auto]\n", "is of method auto itself"),
         (
             "method: auto\namong: [best, mean]\nvalence: {k: 3}\n",
-            "auto chooses for each dimension by itself",
+            "auto chooses for each target by itself",
         ),
         ("method: best\nvalence: {method: auto}\n", "belongs at the top of a file"),
         (

@@ -1,2 +1,2 @@
-"""Ensembles per dimension from the prediction bank. NumPy and SciPy (Matplotlib for pictures): no
+"""Ensembles per target from the prediction bank. NumPy and SciPy (Matplotlib for pictures): no
 torch, no Ray."""

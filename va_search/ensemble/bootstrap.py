@@ -86,10 +86,10 @@ def samples(
 
 
 def interval(sums: Sequence[Vector], drawn: Vector, groups: int) -> Interval | None:
-    """The 95 % interval around the mean of the CCCs of `sums`: one dimension's, or both for the
-    score.
+    """The 95 % interval around the mean of the CCCs of `sums`: one target's, or all
+    targets' for the score.
 
-    `drawn` from `samples`, the same for both. None where a CCC is not defined, or there are fewer
+    `drawn` from `samples`, the same for all. None where a CCC is not defined, or there are fewer
     than two groups."""
     estimate = _mean_ccc(sums)
     if groups < 2 or not abs(estimate) < 1.0:
@@ -150,11 +150,11 @@ def spread(sums: Vector) -> RecordingSpread:
 
 
 def _mean_ccc(sums: Sequence[Vector]) -> float:
-    return float(np.mean([series_sums.pooled_ccc(one_dimension) for one_dimension in sums]))
+    return float(np.mean([series_sums.pooled_ccc(by_recording) for by_recording in sums]))
 
 
 def _mean_ccc_of_samples(sums: Sequence[Vector], drawn: Vector) -> Vector:
-    ccc = [series_sums.ccc(drawn @ one_dimension) for one_dimension in sums]
+    ccc = [series_sums.ccc(drawn @ by_recording) for by_recording in sums]
     return np.asarray(np.mean(ccc, axis=0))
 
 

@@ -1,5 +1,4 @@
-"""An ensemble from the bank: candidates → statistics → pipeline per dimension → honest scores →
-saved.
+"""An ensemble from the bank: candidates → statistics → pipeline per target → honest scores → saved.
 
 Conventions: everything is chosen on the validation recordings alone (with `folds: all` on every
 labelled recording, out-of-fold). Test predictions are not read here. What can't be judged is made
@@ -29,7 +28,6 @@ from va_search.ensemble.saved import (
 from va_search.ensemble.unscored import blend, heading, mean_of_mix, member_of
 from va_search.errors import InputError
 from va_search.files import Home, write_json
-from va_search.metrics import DIMENSIONS
 
 CHANGED = 0.01
 """A trial whose CCC now differs from its record's by more was judged on other annotations."""
@@ -115,16 +113,15 @@ def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[s
     intervals = compare.intervals(predicted, materials)
     single_intervals = compare.intervals(single_predicted, materials)
     # Notes: trials judged on other annotations, candidates that do not help.
-    notes = [*materials.notes]
-    for dimension, material in materials.items():
-        notes += _changed(material, dimension)
+    notes = [*materials.notes, *recipe.notes_on(tuple(materials))]
+    for target, material in materials.items():
+        notes += _changed(material, target)
     dimensions = {}
-    for dimension in DIMENSIONS:
-        outcome = outcomes[dimension]
-        notes += _without_weight(outcome, dimension)
-        single = _single(singles[dimension], single_intervals, dimension)
+    for target, outcome in outcomes.items():
+        notes += _without_weight(outcome, target)
+        single = _single(singles[target], single_intervals, target)
         takes = outcome.recipe if recipe.among else None
-        dimensions[dimension] = _weighted(outcome, single, intervals, dimension, takes)
+        dimensions[target] = _weighted(outcome, single, intervals, target, takes)
     lines, in_folds = materials.lines, bool(materials.folds.parts)
     return Ensemble(
         **heading(recipe, name, studies, lines.store),
@@ -144,7 +141,7 @@ def _chosen(materials: Materials, recipe: Recipe, name: str, studies: Sequence[s
 
 
 def _for_both(materials: Materials) -> SingleForBoth | None:
-    """The best single trial for both dimensions, as it is saved."""
+    """The best single trial for all targets, as it is saved."""
     best = compare.best_for_both(materials)
     if best is None:
         return None
@@ -163,7 +160,7 @@ def _weighted(
     outcome: CarriedOut,
     single: Single,
     intervals: ScoreIntervals | None,
-    dimension: str,
+    target: str,
     takes: str | None,
 ) -> Weighted:
     # Members by weight, then by their own CCC.
@@ -179,7 +176,7 @@ def _weighted(
     return Weighted(
         recipe=outcome.fits.pipeline.document(),
         members=members,
-        scores=_scores(outcome, intervals, dimension),
+        scores=_scores(outcome, intervals, target),
         best_single=single,
         post=fit.post,
         shrink=fit.shrink,
@@ -189,9 +186,9 @@ def _weighted(
     )
 
 
-def _single(outcome: CarriedOut, intervals: ScoreIntervals | None, dimension: str) -> Single:
+def _single(outcome: CarriedOut, intervals: ScoreIntervals | None, target: str) -> Single:
     best = outcome.fits.material.candidates[int(np.argmax(outcome.fit.weights))]
-    scores = _scores(outcome, intervals, dimension)
+    scores = _scores(outcome, intervals, target)
     return Single(study=best.study, trial=best.id, scores=scores)
 
 
@@ -205,26 +202,26 @@ def _gains(outcome: CarriedOut, order: Sequence[int]) -> dict[int, float]:
     return {i: gain for i, gain in zip(measured, gains, strict=True) if np.isfinite(gain)}
 
 
-def _scores(outcome: CarriedOut, intervals: ScoreIntervals | None, dimension: str) -> Scores:
-    interval = None if intervals is None else intervals[dimension]
+def _scores(outcome: CarriedOut, intervals: ScoreIntervals | None, target: str) -> Scores:
+    interval = None if intervals is None else intervals[target]
     return Scores(in_sample=outcome.in_sample, out_of_fold=outcome.out_of_fold, interval=interval)
 
 
-def _changed(material: Material, dimension: str) -> list[str]:
+def _changed(material: Material, target: str) -> list[str]:
     """Notes on trials whose record tells another CCC than the bank and the store give now."""
     notes = []
     ccc_now = material.statistics.total().ccc_of_each()
     for candidate, ccc in zip(material.candidates, ccc_now, strict=True):
-        recorded = candidate.ccc(dimension)
+        recorded = candidate.ccc(target)
         if recorded is not None and abs(recorded - ccc) > CHANGED:
             notes.append(
-                f"{candidate.label}: its record says {dimension} {recorded:.3f}, its predictions give {ccc:.3f} on this "
+                f"{candidate.label}: its record says {target} {recorded:.3f}, its predictions give {ccc:.3f} on this "
                 "store's annotations: they changed since, or --data is another store"
             )
     return notes
 
 
-def _without_weight(outcome: CarriedOut, dimension: str) -> list[str]:
+def _without_weight(outcome: CarriedOut, target: str) -> list[str]:
     """A note that names the candidates which are not weighed because they do not help."""
     members = outcome.fits.unhelpful()
     if not members:
@@ -236,13 +233,13 @@ def _without_weight(outcome: CarriedOut, dimension: str) -> list[str]:
         named.append("…")
     get = "gets" if len(members) == 1 else "get"
     return [
-        f"{dimension}: {len(members)} of {len(material.candidates)} candidates {get} no weight, "
+        f"{target}: {len(members)} of {len(material.candidates)} candidates {get} no weight, "
         f"no better than a constant (CCC 0) or only by chance: {', '.join(named)}"
     ]
 
 
 def _by_measure(outcomes: dict[str, CarriedOut]) -> dict[str, dict[str, float] | None]:
-    """The two dimensions and the challenge's score, in-sample and out-of-fold."""
+    """Each target's CCC and the score, in-sample and out-of-fold."""
     return {
         "in_sample": compare.in_sample(outcomes),
         "out_of_fold": compare.out_of_fold(compare.predicted_by(outcomes)),

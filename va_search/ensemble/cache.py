@@ -1,6 +1,6 @@
 """Statistics kept on the disk, and brought up to date where trials arrived, changed or went.
 
-    studies/<study>/statistics/<dimension>-<key>.npz    the key stands for the studies and the validation frames
+    studies/<study>/statistics/<target>-<key>.npz    the key stands for the studies and the validation frames
 
 Conventions: what is kept is used for a member as long as its prediction file is the very one that
 was read (size, inode and both times of the file) and the annotations, recordings and format are the
@@ -33,7 +33,7 @@ from va_search.trial import ALL, Trial
 FORMAT = 1
 """Raised when the same frames would give other numbers, or the file's fields change."""
 KEPT = 4
-"""Files a study keeps for one dimension: of its last folds and combinations with other studies."""
+"""Files a study keeps for one target: of its last folds and combinations with other studies."""
 ABANDONED = 3600.0
 """Seconds after which a half-written file belongs to no living process."""
 Fingerprint = list[int]
@@ -43,26 +43,25 @@ log = logging.getLogger(__name__)
 def statistics_for(
     home: Home,
     lines: LineUp,
-    dimension: str,
+    target: str,
     annotation: NDArray[np.float32],
     *,
     parts: Sequence[Sequence[int]] = (),
     budget: int = BUDGET,
 ) -> Statistics:
-    """Statistics of the candidates' validation predictions of one dimension, in the candidates'
-    order.
+    """Statistics of the candidates' validation predictions of one target, in the candidates' order.
 
     `annotation`: (frames,) of the recordings of `lines`, NaN unlabelled. `parts`, `budget`: as in
     `measure`. What is kept of earlier calls under `home` is used, only the rows and columns of new
-    members are computed, and the result is kept. InputError when the dimension's annotation is
+    members are computed, and the result is kept. InputError when the target's annotation is
     constant, and as in `measure`."""
-    _refuse_constant(annotation, lines, dimension)
+    _refuse_constant(annotation, lines, target)
     bank = lines.bank(home)
     recordings = [(recording.name, recording.frames) for recording in lines.recordings]
     frames = [recording.frames for recording in lines.recordings]
     # Before the files are opened: a change while they are read makes the fingerprint an old one.
     prints = {candidate.label: fingerprint(bank, candidate) for candidate in lines.candidates}
-    path, head = _path(home, lines, dimension), _head(recordings, annotation)
+    path, head = _path(home, lines, target), _head(recordings, annotation)
     groups = groups_within(budget, frames, len(prints), parts)
     # Of the members whose files are those that were read, nothing is computed again.
     kept, kept_prints = _read(path, head)
@@ -75,7 +74,7 @@ def statistics_for(
     for candidate in lines.candidates:
         study, trial = candidate.study, candidate.id
         columns.append(
-            bank.column(study, trial, "validation", dimension, frames_hash=lines.frames_hash)
+            bank.column(study, trial, "validation", target, frames_hash=lines.frames_hash)
         )
     statistics = measure(
         columns, annotation, recordings, list(prints), parts=parts, budget=budget, known=known
@@ -96,21 +95,21 @@ def fingerprint(bank: Bank, candidate: Trial) -> Fingerprint:
     return [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
 
 
-def _refuse_constant(annotation: NDArray[np.float32], lines: LineUp, dimension: str) -> None:
+def _refuse_constant(annotation: NDArray[np.float32], lines: LineUp, target: str) -> None:
     labels = annotation[~np.isnan(annotation)]
     if not labels.size or labels.min() == labels.max():
         raise InputError(
-            f"{lines.store.path}: {dimension} has the same value in all {labels.size} labelled "
+            f"{lines.store.path}: {target} has the same value in all {labels.size} labelled "
             "validation frames; its CCC is not defined"
         )
 
 
-def _path(home: Home, lines: LineUp, dimension: str) -> Path:
+def _path(home: Home, lines: LineUp, target: str) -> Path:
     studies = sorted({candidate.study for candidate in lines.candidates})
     content: list[Any] = [studies, lines.frames_hash]
     if lines.fold == ALL:  # never mixed up with trials'
         content.append(ALL)
-    return home.study(studies[0]) / "statistics" / f"{dimension}-{digest(content)[:16]}.npz"
+    return home.study(studies[0]) / "statistics" / f"{target}-{digest(content)[:16]}.npz"
 
 
 def _head(recordings: Sequence[tuple[str, int]], annotation: NDArray[np.float32]) -> dict[str, Any]:
@@ -159,17 +158,20 @@ def _write(path: Path, statistics: Statistics, head: dict[str, Any]) -> None:
 
 
 def _tidy(path: Path) -> None:
-    """Remove all but the last files of the dimension, and what killed processes left half
-    written."""
-    dimension = path.name.split("-")[0]
+    """Remove all but the last files of the target, and what killed processes left half written."""
+    target = _target_of(path)
     changed = {file: file.stat().st_mtime for file in path.parent.iterdir()}
-    whole = [file for file in changed if file.match(f"{dimension}-*.npz")]
+    whole = [file for file in changed if file.suffix == ".npz" and _target_of(file) == target]
     whole.sort(key=lambda file: changed[file])
     for file in whole[:-KEPT]:
         file.unlink(missing_ok=True)
     for file, seconds in changed.items():
         if file.match(".*.partial") and seconds < time.time() - ABANDONED:
             file.unlink(missing_ok=True)
+
+
+def _target_of(path: Path) -> str:
+    return path.stem.rpartition("-")[0]  # a target's name may have hyphens, the key has none
 
 
 def _read(path: Path, head: dict[str, Any]) -> tuple[Statistics | None, dict[str, Fingerprint]]:

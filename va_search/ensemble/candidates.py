@@ -1,8 +1,9 @@
 """Candidates for membership: complete trials of the studies asked for, on the same validation
 frames, or configurations over folds (over_folds.py), on all labelled frames.
 
-Conventions: candidates stand in the order of their trial ids, which is how ties break. Nothing is
-dropped silently: what is left out is counted by its reason."""
+Conventions: candidates stand in the order of their trial ids, which is how ties break. A candidate
+predicts at least one of the store's targets, and can be a member for those that it predicts. Nothing
+is dropped silently: what is left out is counted by its reason."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from va_search.storage.places import is_url
 from va_search.trial import ALL, OTHER_DATA, FoldKind, Trial
 
 NO_VALIDATION = "trained on train_val_mix, which leaves nothing to validate on"
+NO_TARGET = "predicts none of this store's targets"
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ def line_up(
     counts = Counter(left_out)
     members = []
     for candidate in candidates:
-        reason = _left_out_reason(candidate, fold, hashes, test_hash)
+        reason = _left_out_reason(candidate, store, fold, hashes, test_hash)
         if reason is None:
             members.append(candidate)
         else:
@@ -162,12 +164,23 @@ def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]
     return validation
 
 
+def predicting(candidates: Sequence[Trial], target: str) -> tuple[Trial, ...]:
+    """Return the candidates that can be a member for a target, in their order."""
+    return tuple(candidate for candidate in candidates if target in candidate.target_names)
+
+
 def _left_out_reason(
-    candidate: Trial, fold: str | int, hashes: dict[str | int, str], test_hash: str | None
+    candidate: Trial,
+    store: Store,
+    fold: str | int,
+    hashes: dict[str | int, str],
+    test_hash: str | None,
 ) -> str | None:
     """Return the reason for which a candidate can't be a member; None when it can."""
     if not candidate.has_validation:
         return NO_VALIDATION
+    if not set(candidate.target_names) & set(store.target_names):
+        return NO_TARGET
     validated = candidate.frames_hash("validation")
     if validated != hashes.get(fold):
         for key, recordings_hash in hashes.items():

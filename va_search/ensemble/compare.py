@@ -3,9 +3,9 @@
 Conventions: `in_sample` is measured on the recordings everything was chosen on, so too high;
 `out_of_fold` repeats all of it without the recordings judged (out_of_fold.py), for `auto` the
 choice of the recipe too. Intervals are 95 % ones over what is kept together in folds
-(bootstrap.py). The ranking is by the out-of-fold score, the mean of the two CCCs; recipes without
-one stand last, by their in-sample score. `Predicted` are (recording, 6) sums of out-of-fold
-predictions by dimension, None where there are no folds: by them two models are compared."""
+(bootstrap.py). The ranking is by the out-of-fold score, the mean of the targets' CCCs; recipes
+without one stand last, by their in-sample score. `Predicted` are (recording, 6) sums of out-of-fold
+predictions by target, None where there are no folds: by them two models are compared."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from va_search.ensemble.pipeline import Pipeline
 from va_search.ensemble.recipe import Recipe
 from va_search.ensemble.statistics import Vector
 from va_search.errors import InputError
-from va_search.metrics import DIMENSIONS, score
+from va_search.trial import SCORE
 
 Predicted = Mapping[str, Vector | None]
 ScoreIntervals = dict[str, Interval | None]
-"""Of {valence, arousal, score}."""
+"""Of {each target, score}."""
 FitsByRecipe = dict[tuple[str, str], Fits]
-"""By the recipe's `_key` and the dimension."""
+"""By the recipe's `_key` and the target."""
 LISTED = 10
 """Candidates that an error names."""
 BEST = Pipeline.read({"method": "best"})
@@ -39,7 +39,7 @@ BEST = Pipeline.read({"method": "best"})
 
 @dataclass(frozen=True)
 class CarriedOut:
-    """One dimension of a carried-out recipe. `recipe`: whose pipeline it is, of those `auto` chose
+    """One target of a carried-out recipe. `recipe`: whose pipeline it is, of those `auto` chose
     from.
 
     `predicted` (recording, 6): sums of the out-of-fold predictions; None where there are no
@@ -61,8 +61,8 @@ class CarriedOut:
 
 @dataclass(frozen=True)
 class RecipeScores:
-    """One recipe's scores: {valence, arousal, score} each; None where impossible. `takes`: recipes
-    `auto` took."""
+    """One recipe's scores: {each target, score} each; None where impossible. `takes`: the recipe
+    that `auto` took for each target."""
 
     recipe: str
     in_sample: dict[str, float]
@@ -93,8 +93,8 @@ def compare(recipes: Sequence[Recipe], materials: Materials) -> list[RecipeScore
     for recipe in sorted(recipes, key=lambda recipe: bool(recipe.among)):
         outcomes = carry_out(recipe, materials, fitted)
         if not recipe.among and recipe.members.outside:
-            for dimension, outcome in outcomes.items():
-                fitted[_key(recipe), dimension] = outcome.fits
+            for target, outcome in outcomes.items():
+                fitted[_key(recipe), target] = outcome.fits
         rows.append(row(recipe, outcomes, materials))
     return sorted(rows, key=_rank)
 
@@ -102,38 +102,40 @@ def compare(recipes: Sequence[Recipe], materials: Materials) -> list[RecipeScore
 def carry_out(
     recipe: Recipe, materials: Materials, fitted: FitsByRecipe | None = None
 ) -> dict[str, CarriedOut]:
-    """The outcome of each dimension; `fitted` are fits made before on these very materials.
+    """The outcome of each target; `fitted` are fits made before on these very materials.
 
-    InputError as in `refuse_harm`."""
+    InputError as in `refuse_harm` and `Recipe.plans`."""
+    plans = {} if recipe.among else recipe.plans(tuple(materials))
     if not recipe.members.outside:
         materials, fitted = materials.own(), None
     refuse_harm(materials)
     outcomes = {}
-    for dimension, material in materials.items():
+    for target, material in materials.items():
         if not recipe.among:
-            fits = Fits(material, recipe.plans[dimension])
-            outcomes[dimension] = _judged(recipe.name, fits, fits.out_of_fold())
+            fits = Fits(material, plans[target])
+            outcomes[target] = _judged(recipe.name, fits, fits.out_of_fold())
             continue
         # `auto`: the recipe that wins out-of-fold is taken, and judged with this choice made again.
-        several = [_fits(choice, material, dimension, fitted or {}) for choice in recipe.among]
+        several = [_fits(choice, materials, target, fitted or {}) for choice in recipe.among]
         taken = winner(several)
         name = recipe.among[taken].name
-        outcomes[dimension] = _judged(name, several[taken], nested(several))
+        outcomes[target] = _judged(name, several[taken], nested(several))
     return outcomes
 
 
-def _fits(recipe: Recipe, material: Material, dimension: str, fitted: FitsByRecipe) -> Fits:
+def _fits(recipe: Recipe, materials: Materials, target: str, fitted: FitsByRecipe) -> Fits:
     """The fits of a recipe that `auto` chooses from, made before or new."""
-    key = (_key(recipe), dimension)
+    key = (_key(recipe), target)
     if key in fitted:
         return fitted[key]
+    material = materials[target]
     if not recipe.members.outside:
         material = material.own()
         if not material.candidates:
             raise InputError(
                 f"recipe {recipe.name}: no member left: all candidates are models from elsewhere"
             )
-    return Fits(material, recipe.plans[dimension])
+    return Fits(material, recipe.plans(tuple(materials))[target])
 
 
 def _judged(recipe: str, fits: Fits, predicted: Vector | None) -> CarriedOut:
@@ -147,13 +149,13 @@ def _key(recipe: Recipe) -> str:
 
 
 def refuse_harm(materials: Materials) -> None:
-    """InputError for each dimension where no candidate's CCC is above 0, which is what a constant
+    """InputError for each target where no candidate's CCC is above 0, which is what a constant
     has.
 
     Every weighted mean of such candidates is no better than a constant either, whatever the
     recipe."""
     problems = []
-    for dimension, material in materials.items():
+    for target, material in materials.items():
         ccc = material.statistics.total().ccc_of_each()
         if (ccc > 0.0).any():
             continue
@@ -162,7 +164,7 @@ def refuse_harm(materials: Materials) -> None:
         if len(ranked) > LISTED:
             listed[-1] += f" and {len(ranked) - LISTED} more"
         problems.append(
-            f"{dimension}: no candidate is better than a constant, whose CCC is 0, and neither is any weighted mean of "
+            f"{target}: no candidate is better than a constant, whose CCC is 0, and neither is any weighted mean of "
             f"them; no ensemble is made. Their CCCs on the {len(material.recordings)} recordings: "
             f"{', '.join(listed)}"
         )
@@ -175,72 +177,72 @@ def row(recipe: Recipe, outcomes: Mapping[str, CarriedOut], materials: Materials
     predicted = predicted_by(outcomes)
     takes = None
     if recipe.among:
-        takes = {dimension: outcome.recipe for dimension, outcome in outcomes.items()}
+        takes = {target: outcome.recipe for target, outcome in outcomes.items()}
     return RecipeScores(
         recipe=recipe.name,
         in_sample=in_sample(outcomes),
         out_of_fold=out_of_fold(predicted),
         intervals=intervals(predicted, materials),
-        spread={dimension: spread(predicted[dimension]) for dimension in predicted},
+        spread={target: spread(sums_of_target) for target, sums_of_target in predicted.items()},
         takes=takes,
         predicted=predicted,
     )
 
 
 def _rank(row: RecipeScores) -> tuple[bool, float, str]:
-    value = (row.out_of_fold or row.in_sample)["score"]
+    value = (row.out_of_fold or row.in_sample)[SCORE]
     return row.out_of_fold is None, float(np.nan_to_num(-value, nan=np.inf)), row.recipe
 
 
 def predicted_by(outcomes: Mapping[str, CarriedOut]) -> dict[str, Vector | None]:
-    """Sums of the out-of-fold predictions by dimension; None where there are no folds."""
-    return {dimension: outcome.predicted for dimension, outcome in outcomes.items()}
+    """Sums of the out-of-fold predictions by target; None where there are no folds."""
+    return {target: outcome.predicted for target, outcome in outcomes.items()}
 
 
-def named(valence: float, arousal: float) -> dict[str, float]:
-    """The two CCCs and the challenge's score, their mean."""
-    return {"valence": valence, "arousal": arousal, "score": score(valence, arousal)}
+def named(cccs: Mapping[str, float]) -> dict[str, float]:
+    """The targets' CCCs and the score, their mean."""
+    return {**cccs, SCORE: sum(cccs.values()) / len(cccs)}
 
 
 def in_sample(outcomes: Mapping[str, CarriedOut]) -> dict[str, float]:
-    """{valence, arousal, score}."""
-    return named(*(outcomes[dimension].in_sample for dimension in DIMENSIONS))
+    """{each target, score}."""
+    return named({target: outcome.in_sample for target, outcome in outcomes.items()})
 
 
 def out_of_fold(predicted: Predicted) -> dict[str, float] | None:
-    """{valence, arousal, score}; None where there are no folds."""
-    both = _both(predicted)
-    return None if both is None else named(*(sums.pooled_ccc(recordings) for recordings in both))
+    """{each target, score}; None where there are no folds, even of one target."""
+    known = _known(predicted)
+    if known is None:
+        return None
+    return named({target: sums.pooled_ccc(by_recording) for target, by_recording in known.items()})
 
 
 def intervals(predicted: Predicted, materials: Materials) -> ScoreIntervals | None:
-    """95 % intervals of {valence, arousal, score}, from the same bootstrap samples; None where
-    there are no folds."""
-    both = _both(predicted)
-    if both is None:
+    """95 % intervals of {each target, score}, from the same bootstrap samples; None where there are
+    no folds."""
+    known = _known(predicted)
+    if known is None:
         return None
-    drawn, groups = materials.drawn, len(materials.folds.groups)
-    single = [bootstrap.interval([recordings], drawn, groups) for recordings in both]
-    score_interval = bootstrap.interval(both, drawn, groups)
-    return {**dict(zip(DIMENSIONS, single, strict=True)), "score": score_interval}
+    drawn, result = materials.drawn, {}
+    for name, several in _by_score(known).items():
+        result[name] = bootstrap.interval(several, drawn, _groups(name, materials))
+    return result
 
 
 def differences(
     predicted: Predicted, other: Predicted, materials: Materials
 ) -> dict[str, Difference] | None:
-    """`predicted` less `other`, of {valence, arousal, score}, with paired 95 % intervals.
+    """`predicted` less `other`, of {each target, score}, with paired 95 % intervals.
 
     Without those where a CCC is not defined; None where none is left, or there are no folds."""
-    both, both_others = _both(predicted), _both(other)
-    if both is None or both_others is None:
+    known, other_known = _known(predicted), _known(other)
+    if known is None or other_known is None:
         return None
-    # Each dimension by itself, and both for the score.
-    slices = {dimension: slice(i, i + 1) for i, dimension in enumerate(DIMENSIONS)}
-    slices["score"] = slice(None)
-    drawn, groups = materials.drawn, len(materials.folds.groups)
+    drawn, other_scores = materials.drawn, _by_score(other_known)
     result = {}
-    for name, part in slices.items():
-        difference = bootstrap.difference(both[part], both_others[part], drawn, groups)
+    for name, several in _by_score(known).items():
+        groups = _groups(name, materials)
+        difference = bootstrap.difference(several, other_scores[name], drawn, groups)
         if np.isfinite(difference.value):
             result[name] = difference
     return result or None
@@ -251,23 +253,36 @@ def spread(predicted: Vector | None) -> RecordingSpread | None:
     return None if predicted is None else bootstrap.spread(predicted)
 
 
-def _both(predicted: Predicted) -> list[Vector] | None:
-    both = [sums for name in DIMENSIONS if (sums := predicted[name]) is not None]
-    return both if len(both) == len(DIMENSIONS) else None
+def _known(predicted: Predicted) -> dict[str, Vector] | None:
+    """The sums of every target; None where those of one are missing."""
+    known = {target: sums for target, sums in predicted.items() if sums is not None}
+    return known if len(known) == len(predicted) else None
+
+
+def _by_score(known: Mapping[str, Vector]) -> dict[str, list[Vector]]:
+    """The sums that each score is made from: each target by itself, and all for the score."""
+    by_score = {target: [by_recording] for target, by_recording in known.items()}
+    return {**by_score, SCORE: list(known.values())}
+
+
+def _groups(name: str, materials: Materials) -> int:
+    """Number of groups that a score is measured on; of the mean, those of the target with fewest."""
+    targets = materials if name == SCORE else [name]
+    return min(len(materials[target].folds.groups) for target in targets)
 
 
 def best_single(materials: Materials) -> dict[str, CarriedOut]:
-    """The best single trial, judged like a recipe: chosen again in every fold."""
+    """The best single trial of each target, judged like a recipe: chosen again in every fold."""
     outcomes = {}
-    for dimension, material in materials.items():
+    for target, material in materials.items():
         fits = Fits(material, BEST)
-        outcomes[dimension] = _judged("best", fits, fits.out_of_fold())
+        outcomes[target] = _judged("best", fits, fits.out_of_fold())
     return outcomes
 
 
 @dataclass(frozen=True)
 class OverallBest:
-    """The single trial with the highest mean of the two CCCs, chosen again in every fold for
+    """The single trial with the highest mean of the targets' CCCs, chosen again in every fold for
     `predicted`."""
 
     study: str
@@ -277,54 +292,63 @@ class OverallBest:
 
 
 def best_for_both(materials: Materials) -> OverallBest | None:
-    """The one trial that is best for both dimensions together, judged as everything is; None where
-    none predicts both.
+    """The one trial that is best for all targets together, judged as everything is; None where none
+    predicts them all, or there is only one target.
 
-    This is the trial of a search's `best score`; the best trial per dimension is `best_single`."""
-    shared = _predicting_both(materials)
-    candidates = shared[DIMENSIONS[0]].candidates
-    if not candidates:
+    This is the trial of a search's `best score`; the best trial per target is `best_single`."""
+    shared = _predicting_all(materials)
+    candidates = next(iter(shared.values())).candidates
+    if len(shared) == 1 or not candidates:
         return None
     # Named is the best on all recordings; out-of-fold it is chosen again in every fold.
-    best, scores = _best_overall(shared, NOTHING)
-    predicted: dict[str, Vector | None] = dict.fromkeys(shared)
-    if len(materials.folds.parts) > 1:
-        predicted |= _out_of_fold_for_both(shared, len(materials.folds.parts))
+    best, scores = _best_overall(shared, dict.fromkeys(shared, NOTHING))
+    predicted = _out_of_fold_for_all(shared, materials.folds.parts)
     return OverallBest(candidates[best].study, candidates[best].id, scores, predicted)
 
 
-def _predicting_both(materials: Materials) -> dict[str, Material]:
-    """Both dimensions with the candidates that are in both, in the same order."""
+def _predicting_all(materials: Materials) -> dict[str, Material]:
+    """Every target with the candidates that all targets have, in the same order."""
     labels = [material.statistics.labels for material in materials.values()]
     common = list(set(labels[0]).intersection(*labels))
     shared = {}
-    for dimension, material in materials.items():
+    for target, material in materials.items():
         inside = np.isin(material.statistics.labels, common)
-        shared[dimension] = material.subset(np.flatnonzero(inside))
+        shared[target] = material.subset(np.flatnonzero(inside))
     return shared
 
 
-def _best_overall(shared: Mapping[str, Material], without: Without) -> tuple[int, dict[str, float]]:
+def _best_overall(
+    shared: Mapping[str, Material], withouts: Mapping[str, Without]
+) -> tuple[int, dict[str, float]]:
     """Index of the candidate with the highest mean CCC on what is not left out (the first wins
     ties), and its CCCs with their mean."""
-    both = []
-    for dimension in DIMENSIONS:
-        material = shared[dimension]
-        ccc, _ = sums.ccc_and_worth(material.statistics, material.blocks(without))
-        both.append(ccc)
-    best = first_highest(np.nan_to_num(both).mean(axis=0))
-    valence, arousal = (float(ccc[best]) for ccc in both)
-    return best, named(valence, arousal)
+    ccc_of_each = {}
+    for target, material in shared.items():
+        ccc_of_each[target], _ = sums.ccc_and_worth(
+            material.statistics, material.blocks(withouts[target])
+        )
+    best = first_highest(np.nan_to_num(list(ccc_of_each.values())).mean(axis=0))
+    return best, named({target: float(ccc[best]) for target, ccc in ccc_of_each.items()})
 
 
-def _out_of_fold_for_both(shared: Mapping[str, Material], parts: int) -> dict[str, Vector]:
-    """(recording, 6) by dimension: each part predicted by the trial that is best on the other
-    parts."""
-    predicted = {name: np.zeros((len(material.recordings), 6)) for name, material in shared.items()}
-    for part in range(parts):
-        without = frozenset({part})
-        best, _ = _best_overall(shared, without)
-        for name, material in shared.items():
+def _out_of_fold_for_all(
+    shared: Mapping[str, Material], parts: Sequence[Sequence[int]]
+) -> dict[str, Vector | None]:
+    """(recording, 6) by target: each of the `parts` of all targets predicted by the trial that is
+    best on the others; None for a target without parts."""
+    predicted: dict[str, Vector | None] = dict.fromkeys(shared)
+    for recordings in parts:
+        withouts = {}
+        for target, material in shared.items():
+            withouts[target] = material.parts_within(recordings)
+        best, _ = _best_overall(shared, withouts)
+        for target, material in shared.items():
             alone = Fits(material.subset(np.array([best])), BEST)
-            predicted[name][material.of(part)] = alone.predicted(without, part)
+            for part in withouts[target]:
+                sums_of_target = predicted[target]
+                if sums_of_target is None:
+                    sums_of_target = np.zeros((len(material.recordings), 6))
+                    predicted[target] = sums_of_target
+                sums_of_part = alone.predicted(withouts[target], part)
+                sums_of_target[material.of(part)] = sums_of_part
     return predicted

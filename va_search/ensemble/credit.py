@@ -1,13 +1,13 @@
 """Credit of a trial: what it adds to the greedy ensemble of those known so far, which a search may
 look for (objective ensemble).
 
-Conventions: a trial's credit is how much CCC the ensemble would lose without it, the mean of both
-dimensions. The ensemble is greedy (Caruana et al. 2004), chosen per dimension, and judged
+Conventions: a trial's credit is how much CCC the ensemble would lose without it, the mean over the
+targets. The ensemble is greedy (Caruana et al. 2004), chosen per target, and judged
 out-of-fold: members and weights are chosen without the recordings they are judged on (in-sample
 where there are no folds). A trial without weight in any fold has credit 0; a copy of another one
 has about 0, since the other takes its place; below 0 is one that spoils the choice.
 
-Only the `POOL` trials that are most useful per dimension are kept (those with weight, then those
+Only the `POOL` trials that are most useful per target are kept (those with weight, then those
 with the highest CCC), as sums over the folds' recordings: a newcomer costs one pass over the kept
 trials' frames, and nothing is read twice. Trials that are validated on different frames (folds) are
 credited apart, each within its own fold."""
@@ -27,11 +27,10 @@ from va_search.ensemble.statistics import Indexes, Moments, Statistics, Vector
 from va_search.ensemble.sums import ccc_of_blocks
 from va_search.errors import InputError
 from va_search.files import Home
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 
 POOL = 64
-"""Trials kept per dimension and fold."""
+"""Trials kept per target and fold."""
 FEWEST = 3
 """No credit while fewer trials are known: everything adds to an ensemble of nothing."""
 STEPS, START = 25, 5
@@ -73,7 +72,7 @@ class Credits:
         for frames, names in arrived.items():
             for contest in self._contests_on(frames):
                 contest.enter(names)
-        # A credit is the mean over both dimensions' contests.
+        # A credit is the mean over the targets' contests.
         credits = {}
         for name in trials:
             contests = self._contests.get(self._frames_of.get(name, ""), [])
@@ -88,7 +87,8 @@ class Credits:
             frames = self._bank.trial(*name).frames_hash("validation")
             if frames is None or frames not in self._folds:
                 return None
-            self._bank.column(study, trial, "validation", DIMENSIONS[0], frames_hash=frames)
+            for target in self._store.target_names:
+                self._bank.column(study, trial, "validation", target, frames_hash=frames)
             return frames
         except InputError:
             return None
@@ -98,25 +98,25 @@ class Credits:
             recordings = self._folds[frames]
             annotations = self._store.annotations[positions(recordings)].T
             contests = []
-            for dimension, annotation in zip(DIMENSIONS, annotations, strict=True):
-                contests.append(Contest(self._bank, frames, dimension, recordings, annotation))
+            for target, annotation in zip(self._store.target_names, annotations, strict=True):
+                contests.append(Contest(self._bank, frames, target, recordings, annotation))
             self._contests[frames] = contests
         return self._contests[frames]
 
 
 class Contest:
-    """One dimension of the trials validated on the same frames: who of them is in the ensemble."""
+    """One target of the trials validated on the same frames: who of them is in the ensemble."""
 
     def __init__(
         self,
         bank: Bank,
         frames: str,
-        dimension: str,
+        target: str,
         recordings: Sequence[Recording],
         annotation: NDArray[np.float32],
     ) -> None:
         self.known = 0
-        self._bank, self._frames, self._dimension = bank, frames, dimension
+        self._bank, self._frames, self._target = bank, frames, target
         self._recordings = [(recording.name, recording.frames) for recording in recordings]
         self._annotation = np.ascontiguousarray(annotation)
         # Folds, as an ensemble's out-of-fold scores have them.
@@ -138,7 +138,7 @@ class Contest:
             for study, trial in batch:
                 self._columns.append(
                     self._bank.column(
-                        study, trial, "validation", self._dimension, frames_hash=self._frames
+                        study, trial, "validation", self._target, frames_hash=self._frames
                     )
                 )
             self._pool += batch
@@ -215,7 +215,7 @@ class Contest:
 
 
 def _varies(store: Store, recordings: tuple[Recording, ...]) -> bool:
-    """True where the annotations of both dimensions vary, so that there is a CCC."""
+    """True where the annotations of every target vary, so that there is a CCC."""
     for column in store.annotations[positions(recordings)].T:
         labels = column[~np.isnan(column)]
         if not labels.size or labels.min() == labels.max():

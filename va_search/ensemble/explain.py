@@ -1,7 +1,7 @@
 """Why this ensemble: how alike its members are, where its weight lies, and what each part of it is
 worth; as numbers and as pictures.
 
-Conventions: one dimension at a time. A group of members adds the CCC of the whole recipe minus the
+Conventions: one target at a time. A group of members adds the CCC of the whole recipe minus the
 CCC of the recipe built again without the group, both out-of-fold (in-sample where that is
 impossible; `measured` says which): it may be negative, and a part that other members can replace
 adds little, even with a large weight. Groups: every feature set and every encoder among the
@@ -22,7 +22,7 @@ from va_search.ensemble import sums
 from va_search.ensemble.material import Material, Materials
 from va_search.ensemble.out_of_fold import Fits
 from va_search.ensemble.pipeline import Pipeline
-from va_search.ensemble.saved import Ensemble
+from va_search.ensemble.saved import Ensemble, Weighted
 from va_search.ensemble.statistics import Moments, Vector
 from va_search.trial import Trial
 
@@ -63,7 +63,7 @@ class Addition:
 
 
 @dataclass(frozen=True)
-class Group:
+class LeftOut:
     """Trials that are left out together to see what they add; `inside` (candidate,)."""
 
     kind: str
@@ -73,7 +73,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Explanation:
-    """One dimension. `labels` are the members with weight, most weight first, and `models` what
+    """One target. `labels` are the members with weight, most weight first, and `models` what
     they are; `correlation` (label, label) is over the labelled frames, NaN for a constant
     member."""
 
@@ -105,15 +105,14 @@ class Explanation:
 
 
 def explain_ensemble(ensemble: Ensemble, materials: Materials) -> dict[str, Explanation]:
-    """Explain both dimensions of a saved ensemble on what it was made from."""
+    """Explain each target of a saved ensemble on what it was made from."""
     explanations = {}
-    for dimension, material in materials.items():
-        explanations[dimension] = _explain_dimension(ensemble, material, dimension)
+    for target, material in materials.items():
+        explanations[target] = _explain_target(ensemble.dimensions[target], material)
     return explanations
 
 
-def _explain_dimension(ensemble: Ensemble, material: Material, dimension: str) -> Explanation:
-    weighted = ensemble.dimensions[dimension]
+def _explain_target(weighted: Weighted, material: Material) -> Explanation:
     if not weighted.outside:
         material = material.own()
     pipeline = Pipeline.read(weighted.recipe)
@@ -145,7 +144,7 @@ def explain(
     measured: str,
     gains: Mapping[str, float] | None = None,
 ) -> Explanation:
-    """Explain the `weights` (candidate,) of one dimension; `moments` are the candidates' over all
+    """Explain the `weights` (candidate,) of one target; `moments` are the candidates' over all
     labelled frames.
 
     `gains`: what single members add, by label, where that is known."""
@@ -172,7 +171,7 @@ def explain(
     )
 
 
-def _addition(group: Group, weights: Vector, everyone: float | None, judge: Judge) -> Addition:
+def _addition(group: LeftOut, weights: Vector, everyone: float | None, judge: Judge) -> Addition:
     without = None if group.inside.all() else judge(~group.inside)
     gain = None
     if without is not None and everyone is not None:
@@ -181,7 +180,7 @@ def _addition(group: Group, weights: Vector, everyone: float | None, judge: Judg
     return Addition(group.kind, group.name, count, weight, without, gain)
 
 
-def groups(candidates: Sequence[Trial]) -> Iterator[Group]:
+def groups(candidates: Sequence[Trial]) -> Iterator[LeftOut]:
     """Every group of candidates that is left out to see what it adds."""
     inside: dict[tuple[str, str], list[int]] = {}
     for index, candidate in enumerate(candidates):
@@ -195,7 +194,7 @@ def groups(candidates: Sequence[Trial]) -> Iterator[Group]:
     for kind, name in sorted(inside, key=lambda key: (KINDS.index(key[0]), key[1])):
         mask = np.zeros(len(candidates), dtype=bool)
         mask[inside[kind, name]] = True
-        yield Group(kind, name, mask)
+        yield LeftOut(kind, name, mask)
 
 
 def shares(candidates: Sequence[Trial], weights: Vector) -> Iterator[Share]:

@@ -9,7 +9,10 @@ are kept together. Folds are made from names and counts only, with no random num
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from va_search.data.grouping import kept_together
 from va_search.data.store import Recording
@@ -30,16 +33,43 @@ class Folds:
     reason: str | None = None
     groups: tuple[tuple[int, ...], ...] = ()
 
+    def within(self, recordings: Sequence[int]) -> Folds:
+        """Return these folds with some of the recordings (indexes): those with labels of one target.
+
+        Parts without any go; no part is left where fewer than two have some."""
+        if all(set(recordings).issuperset(group) for group in self.groups):
+            return self
+        parts, groups = _within(self.parts, recordings), _within(self.groups, recordings)
+        if len(parts) < 2:
+            return replace(self, parts=(), reason=self.reason or ONE_PART, groups=groups)
+        return replace(self, parts=parts, groups=groups)
+
+
+ONE_PART = "its labelled recordings are all in one fold: nothing is left to select on"
+"""Why a target has no parts where others have some."""
+
+
+def _within(
+    sets: Sequence[Sequence[int]], recordings: Sequence[int]
+) -> tuple[tuple[int, ...], ...]:
+    """Each set's indexes that are among `recordings`, without empty sets."""
+    inside = [tuple(index for index in indexes if index in recordings) for indexes in sets]
+    return tuple(indexes for indexes in inside if indexes)
+
 
 def make_folds(
-    recordings: Sequence[Recording], labelled: Sequence[int], at_most: int = FOLDS
+    recordings: Sequence[Recording],
+    labelled: Sequence[int] | NDArray[np.intp],
+    at_most: int = FOLDS,
 ) -> Folds:
     """At most `at_most` folds with about equally many labelled frames; one subject a fold when
     subjects are fewer.
 
-    `labelled`: labelled frames of each recording; recordings without any are in no fold.
+    `labelled`: labelled frames (recording,) or, of several targets, (recording, targets), each of
+    which is spread over the folds; recordings without any are in no fold.
     """
-    used = [index for index, frames in enumerate(labelled) if frames > 0]
+    counts = np.asarray(labelled, dtype=np.int64).reshape(len(recordings), -1)
+    used = np.flatnonzero(counts.any(axis=1)).tolist()
     groups, together = kept_together(recordings, used)
     if len(groups) < 2:
         labels = "the labelled recordings of one subject"
@@ -47,11 +77,13 @@ def make_folds(
             labels = "one labelled recording"
         reason = f"only {labels} in validation: nothing is left to select on"
         return Folds((), together, reason, tuple(groups))
-    size = {group: sum(labelled[index] for index in group) for group in groups}
+    size = {group: counts[list(group)].sum(axis=0) for group in groups}  # (targets,) frames
     parts: list[list[int]] = [[] for _ in range(min(at_most, len(groups)))]
-    load = [0] * len(parts)
-    for group in sorted(groups, key=lambda group: (-size[group], recordings[group[0]].name)):
-        lightest = load.index(min(load))
+    load = np.zeros((len(parts), counts.shape[1]), dtype=np.int64)
+    for group in sorted(groups, key=lambda group: (-size[group].sum(), recordings[group[0]].name)):
+        # The part with the fewest frames of those targets that the group has labels of.
+        shared = load @ size[group]
+        lightest = int(np.lexsort((load.sum(axis=1), shared))[0])
         parts[lightest] += group
         load[lightest] += size[group]
     return Folds(tuple(tuple(sorted(part)) for part in parts), together, None, tuple(groups))

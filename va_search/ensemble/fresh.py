@@ -19,19 +19,19 @@ from typing import Any
 from va_search.ensemble.saved import Ensemble, Weighted
 from va_search.errors import InputError
 from va_search.files import Home, digest, read_json, write_json
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
+from va_search.targets import targets_to_json
 
 EXPLANATION = (
     "explain.json",
     "weight.csv",
     "adds.csv",
-    *(f"correlation-{dimension}.csv" for dimension in DIMENSIONS),
+    "correlation-*.csv",
     "weight.png",
     "adds.png",
     "correlation.png",
 )
-"""The files of an explanation, in `explanation_folder`."""
+"""Patterns of the files of an explanation, in `explanation_folder`; one correlation a target."""
 CHARACTERS = 16
 """Of the SHA-256 of a content."""
 
@@ -46,7 +46,7 @@ def _content(ensemble: Ensemble) -> dict[str, Any]:
         "recipe": ensemble.recipe_document,
         "studies": sorted(ensemble.studies),
         "frames": [ensemble.frames_hash, ensemble.test_frames_hash],
-        "label_range": list(ensemble.label_range),
+        **targets_to_json(ensemble.targets),
         "candidates": ensemble.candidates,
         "scores": ensemble.scores,
         "dimensions": {name: _weighted(part) for name, part in ensemble.dimensions.items()},
@@ -94,8 +94,9 @@ def forget_explanation(home: Home, name: str, ensemble: Ensemble) -> str | None:
     if home.url is not None or not stale_explanation(home, ensemble):
         return None
     folder = explanation_folder(home, name)
-    for file in EXPLANATION:
-        (folder / file).unlink(missing_ok=True)
+    for pattern in EXPLANATION:
+        for file in folder.glob(pattern):
+            file.unlink(missing_ok=True)
     return f"removed the explanation of the earlier build ({folder}); --explain makes it again"
 
 

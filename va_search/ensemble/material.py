@@ -1,8 +1,9 @@
-"""What ensembles are made from and judged on: one dimension's candidates, statistics, annotation
-and folds.
+"""Material of ensembles and of their scores: one target's candidates, statistics, annotation and
+folds.
 
 Conventions: everything is of the validation recordings of one fold of the store, or of all labelled
-recordings where members are configurations over folds. Test predictions are not read here."""
+recordings where members are configurations over folds. Folds are made once for all targets; of each
+target they hold the recordings that have labels of it. Test predictions are not read here."""
 
 from __future__ import annotations
 
@@ -24,12 +25,12 @@ from va_search.ensemble.candidates import (
     find_candidates,
     find_store,
     line_up,
+    predicting,
 )
 from va_search.ensemble.folds import Folds, make_folds
 from va_search.ensemble.statistics import Statistics, Vector
 from va_search.errors import InputError
 from va_search.files import Home
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.trial import ALL, Trial
 
@@ -41,7 +42,7 @@ ROWS = 16384
 
 @dataclass(frozen=True)
 class Material:
-    """One dimension's validation predictions: all that a fit may look at.
+    """One target's validation predictions: all that a fit may look at.
 
     `columns(member)` gives a member's predictions (frames,), frames of `recordings` one after
     another; they are read only where a plan smooths or delays, or the statistics' blocks hold
@@ -86,6 +87,13 @@ class Material:
         """Indexes of a part's recordings."""
         return np.array(self.folds.parts[part], dtype=np.intp)
 
+    def parts_within(self, recordings: Sequence[int]) -> Without:
+        """The parts whose recordings (indexes) are among these: of a fold of all targets, none or
+        one."""
+        inside = set(recordings)
+        parts = enumerate(self.folds.parts)
+        return frozenset(part for part, indexes in parts if inside.issuperset(indexes))
+
     def subset(self, members: NDArray[np.intp]) -> Material:
         """Return this material with some of the members."""
         if len(members) == self.statistics.members:
@@ -116,26 +124,25 @@ class Material:
 
 @dataclass(frozen=True)
 class Materials(Mapping[str, Material]):
-    """Both dimensions. `notes`: what a reader should know, such as members left out of one
-    dimension."""
+    """The material of each target, in the store's order.
+
+    `folds` are those of all targets together. `labelled_frames` have a label of any target. `notes`:
+    what a reader should know, such as members left out of one target."""
 
     lines: LineUp
-    dimensions: dict[str, Material]
+    targets: dict[str, Material]
+    folds: Folds
     labelled_frames: int
     notes: list[str]
 
-    def __getitem__(self, dimension: str) -> Material:
-        return self.dimensions[dimension]
+    def __getitem__(self, target: str) -> Material:
+        return self.targets[target]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.dimensions)
+        return iter(self.targets)
 
     def __len__(self) -> int:
-        return len(self.dimensions)
-
-    @property
-    def folds(self) -> Folds:
-        return self.dimensions[DIMENSIONS[0]].folds
+        return len(self.targets)
 
     @cached_property
     def drawn(self) -> Vector:
@@ -144,6 +151,10 @@ class Materials(Mapping[str, Material]):
 
     def measured_on(self) -> dict[str, Any]:
         """Return the description of the frames that scores are measured on, as it is saved."""
+        by_target = {}
+        for target, material in self.items():
+            by_target[target] = int((~np.isnan(material.annotation)).sum())
+        differ = set(by_target.values()) != {self.labelled_frames}
         return {
             "split": "validation" if self.lines.fold != ALL else "train and validation",
             "fold": self.lines.fold,
@@ -153,19 +164,20 @@ class Materials(Mapping[str, Material]):
             "kept_together": self.folds.kept_together,
             "reason": self.folds.reason,
             "groups": len(self.folds.groups),
+            "labelled_by_target": by_target if differ else None,
         }
 
     def own(self) -> Materials:
-        """Return both dimensions without the models from elsewhere; InputError when no member is
+        """Return every target without the models from elsewhere; InputError when no member is
         left."""
         own = {}
-        for dimension, material in self.items():
-            own[dimension] = material.own()
-            if not own[dimension].candidates:
+        for target, material in self.items():
+            own[target] = material.own()
+            if not own[target].candidates:
                 raise InputError(
                     f"no member left: all {len(material.candidates)} are models from elsewhere"
                 )
-        return replace(self, dimensions=own)
+        return replace(self, targets=own)
 
 
 def gather(
@@ -181,24 +193,35 @@ def gather(
 
     `folds`: "official", the official split; "all", configurations over folds on all labelled
     recordings; None, the fold with most trials. The store is the one the trials' records name, or
-    `store`. InputError for unknown studies, nothing that lines up, no labelled frame, a dimension
-    whose annotation is constant, NaN predictions; a member whose predictions are constant is left
-    out of that dimension and named in the notes."""
+    `store`. InputError for unknown studies, nothing that lines up, no labelled frame, a target that
+    no trial predicts or whose annotation is constant, NaN predictions; a member that does not
+    predict a target, or only a constant, is left out of that target and named in the notes."""
     lines = _lines(home, studies, store, outside=outside, folds=folds)
     annotations = lines.store.annotations[positions(lines.recordings)]
     labelled = _labelled(lines, annotations)
-    parts = make_folds(lines.recordings, labelled)
-    dimensions, notes = {}, [*lines.notes]
-    for index, dimension in enumerate(DIMENSIONS):
+    every_fold = make_folds(lines.recordings, labelled)
+    targets, notes = {}, [*lines.notes]
+    for index, target in enumerate(lines.store.target_names):
         annotation = np.ascontiguousarray(annotations[:, index])
-        statistics = statistics_for(home, lines, dimension, annotation, parts=parts.parts)
-        columns = partial(_column, lines.bank(home), lines, dimension)
-        material = Material(
-            statistics, lines.candidates, columns, annotation, lines.recordings, parts
+        lines_of_target, left_out = _predicting(lines, target)
+        notes += left_out
+        target_folds = every_fold.within(np.flatnonzero(labelled[:, index]).tolist())
+        statistics = statistics_for(
+            home, lines_of_target, target, annotation, parts=target_folds.parts
         )
-        dimensions[dimension], note = _varying(material, dimension)
+        columns = partial(_column, lines.bank(home), lines_of_target, target)
+        material = Material(
+            statistics,
+            lines_of_target.candidates,
+            columns,
+            annotation,
+            lines.recordings,
+            target_folds,
+        )
+        targets[target], note = _varying(material, target)
         notes += note
-    return Materials(lines, dimensions, sum(labelled), notes)
+    labelled_frames = int((~np.isnan(annotations)).any(axis=1).sum())
+    return Materials(lines, targets, every_fold, labelled_frames, notes)
 
 
 def _lines(
@@ -218,19 +241,33 @@ def _lines(
     return line_up(candidates, store, left_out, fold=folds)
 
 
-def _column(bank: Bank, lines: LineUp, dimension: str, member: int) -> NDArray[np.floating]:
+def _predicting(lines: LineUp, target: str) -> tuple[LineUp, list[str]]:
+    """The candidates that predict a target, and a note that names the others; InputError where none
+    does."""
+    candidates = predicting(lines.candidates, target)
+    if len(candidates) == len(lines.candidates):
+        return lines, []
+    if not candidates:
+        raise InputError(
+            f"{lines.store.path}: none of the {len(lines.candidates)} candidates predicts {target}; "
+            "an ensemble needs trials of each target that the store has"
+        )
+    others = [trial.label for trial in lines.candidates if trial not in candidates]
+    note = f"left out of {target}, which they don't predict: {', '.join(others)}"
+    return replace(lines, candidates=candidates), [note]
+
+
+def _column(bank: Bank, lines: LineUp, target: str, member: int) -> NDArray[np.floating]:
     trial = lines.candidates[member]
-    return bank.column(
-        trial.study, trial.id, "validation", dimension, frames_hash=lines.frames_hash
-    )
+    return bank.column(trial.study, trial.id, "validation", target, frames_hash=lines.frames_hash)
 
 
-def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> list[int]:
-    """Labelled frames of each recording; InputError when none has any."""
-    has_label = ~np.isnan(annotations).any(axis=1)
+def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> NDArray[np.intp]:
+    """(recording, targets) labelled frames; InputError when none has any."""
+    has_label = ~np.isnan(annotations)
     ends = np.cumsum([recording.frames for recording in lines.recordings])
-    labelled = [int(part.sum()) for part in np.split(has_label, ends[:-1])]
-    if not sum(labelled):
+    labelled = np.stack([part.sum(axis=0) for part in np.split(has_label, ends[:-1])])
+    if not labelled.any():
         raise InputError(
             f"{lines.store.path}: no labelled frame in the {len(lines.recordings)} validation recordings "
             f"of fold {lines.fold}; weights can't be chosen"
@@ -238,17 +275,16 @@ def _labelled(lines: LineUp, annotations: NDArray[np.float32]) -> list[int]:
     return labelled
 
 
-def _varying(material: Material, dimension: str) -> tuple[Material, list[str]]:
+def _varying(material: Material, target: str) -> tuple[Material, list[str]]:
     """Without the members that predict one value everywhere, and a note that names them."""
     constant = material.statistics.constant()
     if not constant:
         return material, []
-    names = ", ".join(material.statistics.labels[member] for member in constant)
+    members = ", ".join(material.statistics.labels[member] for member in constant)
     if len(constant) == material.statistics.members:
         raise InputError(
-            f"every member's {dimension} predictions are constant ({names}); their CCC is 0"
+            f"every member's {target} predictions are constant ({members}); their CCC is 0"
         )
     varying = np.setdiff1d(np.arange(material.statistics.members), constant)
-    return material.subset(varying), [
-        f"left out of {dimension}, its predictions are constant: {names}"
-    ]
+    note = f"left out of {target}, its predictions are constant: {members}"
+    return material.subset(varying), [note]

@@ -24,7 +24,7 @@ Column = NDArray[np.floating]
 ROWS = 8192
 """Frames read at a time: 64 MiB of float64 for a thousand members."""
 BUDGET = 2 * 2**30
-"""Bytes that the blocks of one dimension may take."""
+"""Bytes that the blocks of one target may take."""
 NAMED = 3
 """Recordings that an error names."""
 

@@ -1,13 +1,13 @@
 """Honest scores: the whole pipeline repeated without the recordings it is judged on.
 
-`Fits` fits one pipeline to one dimension, without any of the folds' parts, and remembers every fit.
+`Fits` fits one pipeline to one target, without any of the folds' parts, and remembers every fit.
 Out-of-fold, part k is predicted by the fit without k: pruning, weights, shrinkage, matching,
 smoothing and delay are all made again there. What a pipeline leaves open (lists of candidates) is
 chosen inside each fit, again out-of-fold: without k, part j is predicted by the fit without j and
 k. `nested` does the same with the choice of a recipe on top.
 
-Conventions: predictions out-of-fold are kept as per-recording sums (sums.py), of one dimension.
-They are not clipped to the label range. What clips, a submission, can only be nearer to the
+Conventions: predictions out-of-fold are kept as per-recording sums (sums.py), of one target.
+They are not clipped to the target's range. What clips, a submission, can only be nearer to the
 annotation. `without` is the set of the parts that a fit does not see."""
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Possibility:
 
 
 class Fits:
-    """One pipeline on one dimension, fitted without any parts asked for."""
+    """One pipeline on one target, fitted without any parts asked for."""
 
     def __init__(self, material: Material, pipeline: Pipeline) -> None:
         self.material = material

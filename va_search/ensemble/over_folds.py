@@ -32,9 +32,9 @@ from va_search.data.store import OFFICIAL, Recording, Store, frames_hash, positi
 from va_search.ensemble.candidates import NO_VALIDATION, LineUp, find_candidates
 from va_search.errors import InputError, counted
 from va_search.files import Home, digest, remove_folder
-from va_search.metrics import DIMENSIONS, ccc, score
+from va_search.metrics import ccc
 from va_search.predictions.bank import Bank, Predictions
-from va_search.trial import ALL, Best, Trial
+from va_search.trial import ALL, SCORE, Best, Trial
 from va_search.trial_settings import configuration_id
 
 FORMAT = 1
@@ -181,11 +181,16 @@ def _place(trial: Trial, folds: _Folds) -> tuple[str, int] | str:
         is_official = trial.fold == OFFICIAL
         recordings = "the official split, which is" if is_official else "recordings that are"
         return f"validated on {recordings} no fold of this store"
+    settings, reason = trial.settings, None
     if folds.test_hash is not None and trial.frames_hash("test") != folds.test_hash:
-        return "no predictions of this store's test recordings"
-    if trial.settings is None:
-        return "settings that this version does not know"
-    return configuration_id(trial.settings, but=("fold",)), number
+        reason = "no predictions of this store's test recordings"
+    elif trial.target_names != folds.store.target_names:
+        reason = "predicts other targets than this store's"
+    elif settings is None:
+        reason = "settings that this version does not know"
+    if reason is not None or settings is None:
+        return str(reason)
+    return configuration_id(settings, but=("fold",)), number
 
 
 def _entry(
@@ -275,9 +280,9 @@ def _over_folds(by_fold: Mapping[int, Trial], folds: _Folds, validation: Values)
     trials = {str(number): trial.id for number, trial in by_fold.items()}
     labels = store.annotations[positions(store.labelled)]
     best = {}
-    for index, dimension in enumerate(DIMENSIONS):
-        best[dimension] = Best(_defined(ccc(validation[:, index], labels[:, index])))
-    best["score"] = Best(score(*(best[dimension].ccc for dimension in DIMENSIONS)))
+    for index, target in enumerate(store.target_names):
+        best[target] = Best(_defined(ccc(validation[:, index], labels[:, index])))
+    best[SCORE] = Best(sum(entry.ccc for entry in best.values()) / len(best))
     of_one_fold = next(iter(by_fold.values()))
     return Trial(
         study=of_one_fold.study,
@@ -289,6 +294,7 @@ def _over_folds(by_fold: Mapping[int, Trial], folds: _Folds, validation: Values)
         folds_hash=store.folds_hash,
         trials=trials,
         content=digest(trials),
+        targets=of_one_fold.targets,
         best=best,
         seconds=sum(trial.seconds or 0.0 for trial in by_fold.values()),
         package_version=__version__,

@@ -1,7 +1,7 @@
 """Pictures of an explanation, as PNG files: correlation of members, weight by what they share, gain
 of each part.
 
-Conventions: valence left, arousal right. Matplotlib is imported when a picture is drawn, and used
+Conventions: targets from left to right, in the ensemble's order. Matplotlib is imported when a picture is drawn, and used
 without pyplot, so nothing of it is global. Long names are cut; the tables have them whole."""
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH, DOTS = 13.0, 110
+WIDTH, LEAST_WIDTH, DOTS = 6.5, 8.0, 110
+"""Inches of a target's column and of a picture, and dots per inch."""
 MOST = 30
 """Members in the correlation's picture, by weight."""
 
@@ -55,7 +56,7 @@ def correlation_picture(explained: Explained) -> Figure:
     """Members by weight along both sides; a dark square is a pair that predicts nearly the same."""
     rows = max(len(explanation.labels) for explanation in explained.values())
     figure, axes = _figure(len(explained), 1, 2.2 + max(4.5, 0.21 * min(rows, MOST)))
-    for axis, (dimension, explanation) in zip(axes[0], explained.items(), strict=True):
+    for axis, (target, explanation) in zip(axes[0], explained.items(), strict=True):
         members = len(explanation.labels)
         labels = [_short(name, 30) for name in _names(explanation)[:MOST]]
         values = explanation.correlation[: len(labels), : len(labels)]
@@ -68,7 +69,7 @@ def correlation_picture(explained: Explained) -> Figure:
             summary = f"mean {np.nanmean(pairs):.2f}"
         if members > MOST:
             summary += f", the {MOST} with most weight of {members}"
-        axis.set_title(f"{dimension}: correlation of members ({summary})", fontsize=10)
+        axis.set_title(f"{target}: correlation of members ({summary})", fontsize=10)
         if len(labels) <= 12:
             _write_values(axis, values)
         figure.colorbar(image, ax=axis, shrink=0.7, label="Pearson correlation")
@@ -78,21 +79,21 @@ def correlation_picture(explained: Explained) -> Figure:
 def weight_picture(explained: Explained) -> Figure:
     """The share of weight by encoder, feature sets, fusion and seed."""
     drawn = {}
-    for dimension, explanation in explained.items():
+    for target, explanation in explained.items():
         for setting in SHARED:
-            drawn[dimension, setting] = [s for s in explanation.shares if s.what == setting]
-    # As many bars in a row as its dimension with more of them has.
-    rows = [max(len(drawn[dimension, what]) for dimension in explained) for what in SHARED]
+            drawn[target, setting] = [s for s in explanation.shares if s.what == setting]
+    # As many bars in a row as its target with more of them has.
+    rows = [max(len(drawn[target, what]) for target in explained) for what in SHARED]
     height = 1.5 + sum(0.6 + 0.27 * count for count in rows)
     figure, axes = _figure(len(explained), len(SHARED), height, rows)
-    # Transposed, the axes are in the order of `drawn`: one dimension after the other.
-    for axis, ((dimension, setting), shares) in zip(axes.T.flat, drawn.items(), strict=True):
+    # Transposed, the axes are in the order of `drawn`: one target after the other.
+    for axis, ((target, setting), shares) in zip(axes.T.flat, drawn.items(), strict=True):
         bars = []
         for share in shares:
             name = f"{_short(share.value)} ({share.members})"
             bars.append(Bar(name, share.weight, f"{share.weight:.2f}", BLUE))
         _draw_bars(axis, bars)
-        axis.set_title(f"{dimension}: weight by {setting} (members)", fontsize=10)
+        axis.set_title(f"{target}: weight by {setting} (members)", fontsize=10)
     for axis in axes[-1]:
         axis.set_xlabel("sum of weights")
     return figure
@@ -100,15 +101,15 @@ def weight_picture(explained: Explained) -> Figure:
 
 def adds_picture(explained: Explained) -> Figure:
     """The CCC that each group adds; a bar to the left: the recipe is better without."""
-    bars = {dimension: _gain_bars(explanation) for dimension, explanation in explained.items()}
-    most = max(len(bars_of_dimension) for bars_of_dimension in bars.values())
+    bars = {target: _gain_bars(explanation) for target, explanation in explained.items()}
+    most = max(len(bars_of_target) for bars_of_target in bars.values())
     figure, axes = _figure(len(explained), 1, 1.8 + 0.25 * most)
-    for axis, (dimension, explanation) in zip(axes[0], explained.items(), strict=True):
-        _draw_bars(axis, bars[dimension])
+    for axis, (target, explanation) in zip(axes[0], explained.items(), strict=True):
+        _draw_bars(axis, bars[target])
         axis.axvline(0.0, color="black", linewidth=0.8)
         measured = explanation.measured.replace("_", "-")
         whole = "" if explanation.ccc is None else f" (with: {explanation.ccc:.3f})"
-        axis.set_title(f"{dimension}: what each part adds", fontsize=10)
+        axis.set_title(f"{target}: what each part adds", fontsize=10)
         axis.set_xlabel(f"{measured} CCC with − without{whole}")
     return figure
 
@@ -134,7 +135,8 @@ def _figure(
     """A figure and its axes (row, column); rows are as high as their number of bars asks for."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    width = max(LEAST_WIDTH, WIDTH * columns)
+    figure = Figure(figsize=(width, height), layout="constrained")
     heights = (np.array(bars or [1] * rows) + 1.2).tolist()
     return figure, figure.subplots(rows, columns, squeeze=False, height_ratios=heights)
 

@@ -1,12 +1,12 @@
 """From members to an ensemble in five steps: prune → weigh → shrink → smooth → match.
 
-`Pipeline` is what a recipe says of one dimension: a method with its options (methods.py) and what
+`Pipeline` is what a recipe says of one target: a method with its options (methods.py) and what
 all methods share. Where a list of candidates stands, one of them is chosen out-of-fold, on the
 recordings the weights are chosen on; the first in the list wins ties, and is taken where there are
 too few folds to choose. The first three steps give weights; the last two are a `PostProcessing` of
 the weighted sum, whose scale and offset are matched on its sums (`sums.match`).
 
-Conventions: one dimension at a time; `times` as in methods.py."""
+Conventions: one target at a time; `times` as in methods.py."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class SharedOptions(Strict):
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Options of each step, for one dimension."""
+    """Options of each step, for one target."""
 
     options: MethodOptions
     shared: SharedOptions

@@ -3,7 +3,7 @@
 `combine` is the one function that turns weights into predictions: honest scores, submission, demo
 and serving use it, so what is judged is what is handed in.
 
-Conventions: one dimension at a time, on the source's scale, float64, not clipped (the submission
+Conventions: one target at a time, on its own scale, float64, not clipped (the submission
 clips). Predictions (frames,) or (frames, series) cover every frame of their recordings, labelled or
 not. A stretch is a recording, or what lies between two of its gaps; nothing is carried from one to
 another. Windows and delays are in seconds and become frames at the recording's own frame rate, to
@@ -35,7 +35,7 @@ DEGREE = 2
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """Smoothing and matching of one dimension's weighted sum; the default leaves it as it is.
+    """Smoothing and matching of one target's weighted sum; the default leaves it as it is.
 
     `window_seconds`: of the smoothing, at each recording's own frame rate. `delay_seconds`:
     predictions come so much later (annotators react late). Then `scale` · prediction + `offset`."""
@@ -62,7 +62,7 @@ def combine(
     recordings: Sequence[Recording],
     post: PostProcessing = AS_IT_IS,
 ) -> Vector:
-    """(frames,) the ensemble's predictions of one dimension.
+    """(frames,) the ensemble's predictions of one target.
 
     `weights` (member,); `columns` one (frames,) array per member, frames of `recordings` one after
     another."""

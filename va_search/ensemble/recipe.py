@@ -1,6 +1,6 @@
 """Recipes of ensembles, one YAML file a recipe.
 
-    method: bagged_greedy  # how weights are chosen, per dimension; with the method's own options beside it
+    method: bagged_greedy  # how weights are chosen, per target; with the method's own options beside it
     bags: 20
     match_members: true    # scale and shift each member alike before anything is chosen
     prune: {top: 50}       # members weighed at all: the best `top`, so many `per_encoder`, `per_features`; `helpful`
@@ -12,10 +12,10 @@
     members:
       outside: true        # are models from elsewhere (`va-search bank add`) members too?
       folds: official      # or all, or train_val_mix; unless said, the fold with most trials
-    valence: {bags: 30}    # optional: what differs for one dimension; another method too
-    arousal: {}
+    valence: {bags: 30}    # optional, under a target's name: what differs for it; another method too
+    engagement: {}
 
-    method: auto           # the recipe of these that wins out-of-fold, per dimension
+    method: auto           # the recipe of these that wins out-of-fold, per target
     among: [mean, greedy]  # names of recipe files beside this one
 
     method: blend          # whole ensembles, each finished by itself, then averaged
@@ -26,12 +26,13 @@ every labelled recording. `folds: train_val_mix`: members are trials that traine
 nothing is left to judge on, so the method is `mean`, and nothing is chosen.
 
 Conventions: the menu is `methods.METHODS`, with options from signatures; every problem of a file
-is reported at once, with its line. A list of candidates is chosen from out-of-fold."""
+is reported at once, with its line. A list of candidates is chosen from out-of-fold. A recipe is read
+without a store: `Recipe.plans` checks the names of targets in it against those that a store has."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,13 +45,16 @@ from va_search.document.words import WORDS, Place, expected_found, missing
 from va_search.ensemble.candidates import NO_VALIDATION
 from va_search.ensemble.methods import OPTIONS, MethodOptions
 from va_search.ensemble.pipeline import Pipeline, Prune, SharedOptions
-from va_search.errors import InputError, unknown_name
+from va_search.errors import InputError, nearest_name, unknown_name
 from va_search.files import shipped
-from va_search.metrics import DIMENSIONS
+from va_search.targets import AFFECT, name_problem
 
 FOLDER = Path("ensembles")
 OF_RECIPES = ("auto", "blend")
-"""Methods made of other recipes, for both dimensions."""
+"""Methods made of other recipes, for all targets."""
+
+Plain = dict[str, Any]
+"""A part of a recipe's file, as YAML gives it."""
 
 
 class Members(StrictModel):
@@ -76,17 +80,56 @@ class Blend(StrictModel):
 
 @dataclass(frozen=True)
 class Recipe:
-    """A checked recipe: its name, its document, and the plan of each dimension.
+    """A checked recipe: its name, its document, and its plans.
 
-    `among` are the recipes that `auto` chooses from, `of` shares and recipes of a blend; `plans` is
-    empty then, and both for any other."""
+    `default` is the plan of every target that has none in `own`, and None where a recipe has no
+    method for all targets. `among` are the recipes that `auto` chooses from, `of` shares and recipes
+    of a blend; there are no plans then. `is_shipped`: it comes with va-search, and may name targets
+    that a store does not have."""
 
     name: str
-    document: dict[str, Any]
+    document: Plain
     members: Members
-    plans: dict[str, Pipeline]
+    default: Pipeline | None = None
+    own: Mapping[str, Pipeline] = field(default_factory=dict)
     among: tuple[Recipe, ...] = ()
     of: tuple[tuple[float, Recipe], ...] = ()
+    is_shipped: bool = False
+
+    def plan(self, target: str) -> Pipeline:
+        """Return the plan of one target; InputError where the recipe has none for it."""
+        plan = self.own.get(target, self.default)
+        if plan is None:
+            raise InputError(
+                f"recipe {self.name}: it has no method for target {target}; add `method:` at the top, "
+                f"for all targets, or `{target}: {{method: …}}`"
+            )
+        return plan
+
+    def plans(self, targets: Sequence[str]) -> dict[str, Pipeline]:
+        """Return the plan of each of a store's targets, in their order.
+
+        InputError for a target without a plan, and for settings of a target that the store does not
+        have; those of a shipped recipe with a default are not used (`notes_on`)."""
+        problems = []
+        for target in self._unused(targets):
+            if not self.is_shipped or self.default is None:
+                unknown = unknown_name("target", target, targets)
+                problems.append(f"recipe {self.name}: {target}: {unknown}")
+        if problems:
+            raise InputError(*problems)
+        return {target: self.plan(target) for target in targets}
+
+    def notes_on(self, targets: Sequence[str]) -> list[str]:
+        """Return a sentence on settings that are not used on a store of these targets."""
+        unused = self._unused(targets)
+        if not unused:
+            return []
+        settings = f"its settings for {' and '.join(unused)}"
+        return [f"recipe {self.name}: {settings} are not used; the store has no such target"]
+
+    def _unused(self, targets: Sequence[str]) -> list[str]:
+        return [target for target in self.own if target not in targets]
 
     def over(self, folds: Literal["official", "all"]) -> Recipe:
         """Return this recipe with members on these folds; InputError where its parts say that
@@ -138,7 +181,8 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
     members: Members | None = file.checked(
         Members, {} if declared is None else declared, ("members",)
     )
-    plans: dict[str, Pipeline] = {}
+    default: Pipeline | None = None
+    own: dict[str, Pipeline] = {}
     among: tuple[Recipe, ...] = ()
     of: tuple[tuple[float, Recipe], ...] = ()
     if document.get("method") == "auto":
@@ -146,50 +190,55 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
     elif document.get("method") == "blend":
         of = reader.of()
     else:
-        plans = reader.plans()
+        default, own = reader.plans()
     if members is not None and members.folds == MIX:
-        reader.refuse_choices(plans)
+        reader.refuse_choices([*([] if default is None else [default]), *own.values()])
     file.stop()
     assert members is not None
-    return Recipe(name, document, members, plans, among, of)
+    is_shipped = folder is not None and _is_shipped(folder)
+    return Recipe(name, document, members, default, own, among, of, is_shipped)
 
 
 class MethodReader:
     """Reads the parts of a recipe that depend on its method; problems are noted in its file.
 
-    `shared` are the keys that hold for both dimensions; recipes are looked for in `folder`
-    first."""
+    `targets` has by name what differs for one target, `shared` the keys that hold for all;
+    recipes are looked for in `folder` first."""
 
-    def __init__(self, file: YamlFile, document: dict[str, Any], folder: Path | None) -> None:
+    def __init__(self, file: YamlFile, document: Plain, folder: Path | None) -> None:
         self.file = file
         self.document = document
-        self.shared = {
-            key: value for key, value in document.items() if key not in ("members", *DIMENSIONS)
-        }
+        self.targets: Plain = {}
+        self.shared: Plain = {}
+        for key, value in document.items():
+            if _names_target(key, value):
+                if value is not None:  # an empty entry changes nothing
+                    self.targets[key] = value
+            elif key != "members":
+                self.shared[key] = value
         self.known = known_recipes()
         if folder is not None:
             self.known |= {path.stem: path for path in folder.glob("*.yaml")}
 
-    def plans(self) -> dict[str, Pipeline]:
-        """The plan of each dimension that has one without problems."""
-        # Also checked where both dimensions have methods of their own.
-        if "method" in self.shared:
-            self._plan(self.shared, {}, "")
+    def plans(self) -> tuple[Pipeline | None, dict[str, Pipeline]]:
+        """The plan for all targets, and those of targets with keys of their own, as far as they are
+        without problems."""
+        default = None
+        # Only where each target has a method of its own may the one for all be missing.
+        if "method" in self.shared or not self.targets:
+            default = self._plan(self.shared, {}, "")
         plans = {}
-        for dimension in DIMENSIONS:
-            own = self.document.get(dimension)
-            if own is not None and not isinstance(own, dict):
-                self.file.problem((dimension,), expected_found(WORDS["dict"], own))
+        for target, own in self.targets.items():
+            if not isinstance(own, dict):
+                self.file.problem((target,), expected_found(WORDS["dict"], own))
                 continue
-            plan = self._plan(self.shared, own or {}, dimension)
+            plan = self._plan(self.shared, own, target)
             if plan is not None:
-                plans[dimension] = plan
-        return plans
+                plans[target] = plan
+        return default, plans
 
-    def _plan(
-        self, shared: Mapping[str, Any], own: Mapping[str, Any], dimension: str
-    ) -> Pipeline | None:
-        """The plan of one dimension: the keys for both, and over them the dimension's own."""
+    def _plan(self, shared: Plain, own: Plain, target: str) -> Pipeline | None:
+        """The plan of one target: the keys for all, and over them the target's own."""
         if own.get("method", shared.get("method")) != shared.get("method"):
             # Options of another method don't carry over; what every method takes does.
             shared = {
@@ -197,7 +246,7 @@ class MethodReader:
             }
 
         def place(inner: Place) -> Place:
-            return (dimension, *inner) if inner and inner[0] in own else inner
+            return (target, *inner) if inner and inner[0] in own else inner
 
         # Options and shared keys stand side by side in the file; each model takes its own.
         merged = {**shared, **own}
@@ -219,12 +268,12 @@ class MethodReader:
         return Pipeline(chosen, finishing)
 
     def _method(self, name: Any, place: Place) -> type[MethodOptions] | None:
-        """The options of a method for one dimension; None for an unknown one."""
+        """The options of a method for one target; None for an unknown one."""
         menu = [*OPTIONS, *OF_RECIPES]
         if name is None:
             self.file.problem(place, missing(f"one of {', '.join(menu)}"))
         elif name in OF_RECIPES:
-            sentence = f"method {name} belongs at the top of a file, for both dimensions"
+            sentence = f"method {name} belongs at the top of a file, for all targets"
             self.file.problem(place, sentence)
         elif name not in list(OPTIONS):  # a list: the name may be anything, even a mapping
             self.file.problem(place, unknown_name("method", name, menu))
@@ -234,10 +283,9 @@ class MethodReader:
 
     def among(self) -> tuple[Recipe, ...]:
         """The recipes that `auto` chooses from."""
-        for dimension in DIMENSIONS:
-            if self.document.get(dimension) is not None:
-                sentence = "method auto chooses for each dimension by itself; leave this out"
-                self.file.problem((dimension,), sentence)
+        for target in self.targets:
+            sentence = "method auto chooses for each target by itself; leave this out"
+            self.file.problem((target,), sentence)
         auto: Auto | None = self.file.checked(Auto, self.shared)
         recipes: dict[str, Recipe] = {}
         for index, name in enumerate(auto.among if auto else ()):
@@ -257,7 +305,7 @@ class MethodReader:
 
     def of(self) -> tuple[tuple[float, Recipe], ...]:
         """Shares and recipes of a blend."""
-        for key in ("members", *DIMENSIONS):
+        for key in ("members", *self.targets):
             if self.document.get(key) is not None:
                 sentence = "the parts of a blend say this themselves; leave it out"
                 self.file.problem((key,), sentence)
@@ -289,12 +337,12 @@ class MethodReader:
             return None
         return load_recipe(self.known[name])
 
-    def refuse_choices(self, plans: Mapping[str, Pipeline]) -> None:
+    def refuse_choices(self, plans: Sequence[Pipeline]) -> None:
         """Note what members without validation don't allow: nothing can be chosen or matched."""
         reason = f"members {NO_VALIDATION}: nothing can be chosen"
         if not plans:
             self.file.problem(("method",), f"{reason}; allowed: mean")
-        for plan in plans.values():
+        for plan in plans:
             if plan.method != "mean":
                 sentence = f"{reason}, so method {plan.method} can't be; allowed: mean"
                 self.file.problem(("method",), sentence)
@@ -311,6 +359,28 @@ class MethodReader:
             if len(plan.filters) > 1:
                 sentence = f"{reason}: give one window and one delay, not several to choose from"
                 self.file.problem(("smooth",), sentence)
+
+
+KEYS = ("method", "members", "among", "of", *SharedOptions.model_fields)
+"""Keys of a recipe's file beside the options of its method."""
+
+
+def _names_target(key: Any, value: Any) -> bool:
+    """Return True for a key that begins what differs for one target: valence, arousal, and any
+    other name before a mapping that is no key of a recipe, nor nearly one."""
+    if key in AFFECT:
+        return True
+    if not isinstance(key, str) or not isinstance(value, dict) or name_problem(key) is not None:
+        return False
+    known = set(KEYS)
+    for options in OPTIONS.values():
+        known.update(options.model_fields)
+    return nearest_name(key, known, alike=0.75) is None
+
+
+def _is_shipped(folder: Path) -> bool:
+    ours = _shipped()
+    return ours is not None and folder.resolve().is_relative_to(ours.resolve())
 
 
 def _path_of(recipe: str) -> Path:

@@ -1,41 +1,50 @@
 """An ensemble as it is saved: `ensembles/<name>.json` under home, members, weights and scores per
-dimension.
+target (`dimensions` in the file).
 
 Conventions: a score is a pooled CCC over the labelled frames of the validation recordings
 `measured_on` tells of. `in_sample`: on the very recordings the weights were chosen on, so too high.
 `out_of_fold`: weights chosen again without the recordings they are judged on; null where that was
-impossible, with the reason in `measured_on`. Weights sum to 1 within a dimension and are positive
-(a recipe `ridge` may give negative ones too); predictions are on the source's scale. `post` is what
-is done to the weighted sum (`post_processing.combine`); files without it do nothing to it.
+impossible, with the reason in `measured_on`. Weights sum to 1 within a target and are positive (a
+recipe `ridge` may give negative ones too); predictions are on the targets' own scales. `post` is
+what is done to the weighted sum (`post_processing.combine`); files without it do nothing to it.
+Valence and arousal on one range stand in the file as `label_range`, any other targets as `targets`.
 
 `measured_on.fold` is "all" where members are configurations over folds (over_folds.py), measured on
 every labelled recording, and "train_val_mix" where members trained on all of them: every score is
 null then, and all count alike. A blend has `parts`, whole ensembles with their shares, and no
-dimensions of its own."""
+`dimensions` of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from va_search.data.store import Recording
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
 from va_search.ensemble.post_processing import AS_IT_IS, PostProcessing, combine
 from va_search.errors import InputError, unknown_name
 from va_search.files import Home, read_json
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
+from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.trial import ALL
 
 ScoresByMeasure = dict[str, dict[str, float] | None]
-"""{in_sample, out_of_fold} -> {valence, arousal, score} or null."""
+"""{in_sample, out_of_fold} -> {each target, score} or null."""
 ScoreIntervals = dict[str, Interval | None]
-"""{valence, arousal, score} -> the 95 % interval of the out-of-fold score."""
+"""{each target, score} -> the 95 % interval of the out-of-fold score."""
 
 
 class Saved(BaseModel):
@@ -43,7 +52,7 @@ class Saved(BaseModel):
 
 
 class Scores(Saved):
-    """The CCC of one dimension, labelled by what it was measured on; `interval`: 95 %, of the
+    """The CCC of one target, labelled by what it was measured on; `interval`: 95 %, of the
     out-of-fold one.
 
     `in_sample` is null where nothing can be measured: members trained on every labelled
@@ -87,8 +96,8 @@ class Single(Saved):
 
 
 class SingleForBoth(Saved):
-    """The best single trial for both dimensions: one trial, by the mean of its two CCCs; scores as
-    in `Ensemble`."""
+    """The best single trial for all targets: one trial, by the mean of its CCCs; scores as in
+    `Ensemble`."""
 
     study: str
     trial: str
@@ -97,7 +106,7 @@ class SingleForBoth(Saved):
 
 
 class Weighted(Saved):
-    """One dimension of an ensemble: how it was built, its members by weight, and its scores.
+    """One target of an ensemble: how it was built, its members by weight, and its scores.
 
     `shrink`: how far the weights are shrunk toward equal ones (that is in the weights already).
     `takes`: the recipe that `auto` took here. `outside`: whether models from elsewhere were among
@@ -118,8 +127,9 @@ class MeasuredOn(Saved):
     """The recordings that scores were measured on; `folds` is 0 and `reason` set where out-of-fold
     scores are impossible.
 
-    `groups`: how many sets of recordings that are kept together there are, over which intervals are
-    made."""
+    `labelled_frames`: frames with a label of any target; `labelled_by_target`: of each target, where
+    they differ from it (else left out of the file). `groups`: how many sets of recordings that are
+    kept together there are, over which intervals are made."""
 
     split: str
     fold: str | int
@@ -129,6 +139,14 @@ class MeasuredOn(Saved):
     kept_together: str
     reason: str | None
     groups: int | None = None
+    labelled_by_target: dict[str, int] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_equal_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = dump(self)
+        if self.labelled_by_target is None:
+            document.pop("labelled_by_target", None)
+        return document
 
 
 class BlendPart(Saved):
@@ -141,9 +159,10 @@ class BlendPart(Saved):
 class Ensemble(Saved):
     """A whole ensemble, or a blend of several.
 
-    `best_single` is the best trial per dimension, `best_for_both` one trial for both. `intervals`:
-    of {ensemble, best_single}. `differences`: {valence, arousal, score} -> the ensemble less the
-    best trial per dimension. `complete`: how many trials of each study were complete when it was
+    `dimensions`: by target, in the order of `targets`. `best_single` is the best trial per target,
+    `best_for_both` one trial for all of them (None where there is one target). `intervals`: of
+    {ensemble, best_single}. `differences`: {each target, score} -> the ensemble less the best trial
+    per target. `complete`: how many trials of each study were complete when it was
     built."""
 
     name: str
@@ -154,7 +173,7 @@ class Ensemble(Saved):
     studies: list[str]
     store: str
     store_name: str
-    label_range: tuple[float, float]
+    targets: tuple[Target, ...]
     frames_hash: str
     test_frames_hash: str | None
     candidates: int
@@ -169,6 +188,37 @@ class Ensemble(Saved):
     differences: dict[str, Difference] | None = None
     complete: dict[str, int] | None = None
     parts: list[BlendPart] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_targets(cls, document: Any) -> Any:
+        if not isinstance(document, Mapping) or "label_range" not in document:
+            return document
+        try:
+            targets = targets_from_json({"label_range": document["label_range"]})
+        except TypeError as error:
+            raise ValueError(f"label_range: {error}") from error
+        return {**document, "targets": targets}
+
+    @model_serializer(mode="wrap")
+    def _write_targets(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # In the place of the field, so that files of valence and arousal are what they were.
+        document: dict[str, Any] = {}
+        for key, value in dump(self).items():
+            document |= targets_to_json(self.targets) if key == "targets" else {key: value}
+        return document
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        return names(self.targets)
+
+    @property
+    def label_range(self) -> tuple[float, float]:
+        """The one range of all targets; ValueError where they have several."""
+        ranges = {target.range for target in self.targets}
+        if len(ranges) > 1:
+            raise ValueError(f"ensemble {self.name}: its targets have ranges of their own")
+        return self.targets[0].range
 
     @property
     def pieces(self) -> list[tuple[float, Ensemble]]:
@@ -211,22 +261,22 @@ def known_ensembles(home: Home) -> list[str]:
 def predict(
     ensemble: Ensemble, bank: Bank, split: str, recordings: Sequence[Recording]
 ) -> NDArray[np.float64]:
-    """(frames, 2) predictions of a split, "validation" (what the ensemble was measured on) or
+    """(frames, targets) predictions of a split, "validation" (what the ensemble was measured on) or
     "test", out of what its members predicted when they were trained.
 
-    Valence first, on the source's scale, not clipped. `recordings`: those of the split, in the
+    In the order and on the scales of the ensemble's targets, not clipped. `recordings`: those of the split, in the
     store's order; `bank`: the home's first one. A blend is the weighted mean of its parts.
     InputError when a member's predictions are missing, or are of other frames."""
-    total = np.zeros((sum(recording.frames for recording in recordings), len(DIMENSIONS)))
+    total = np.zeros((sum(recording.frames for recording in recordings), len(ensemble.targets)))
     for share, piece in ensemble.pieces:
         # Members of each piece are finished by themselves, then the pieces are averaged.
         lines_up = piece.frames_hash if split == "validation" else str(piece.test_frames_hash)
         members_bank = bank_of(piece, bank)
-        for index, dimension in enumerate(DIMENSIONS):
-            part = piece.dimensions[dimension]
+        for index, target in enumerate(ensemble.target_names):
+            part = piece.dimensions[target]
             weights = np.array([member.weight for member in part.members])
             columns = [
-                members_bank.column(m.study, m.trial, split, dimension, frames_hash=lines_up)
+                members_bank.column(m.study, m.trial, split, target, frames_hash=lines_up)
                 for m in part.members
             ]
             total[:, index] += share * combine(weights, columns, recordings, part.post)

@@ -1,6 +1,6 @@
 """Sufficient statistics of members and annotation: all that CCC(w) needs to know of the frames.
 
-Conventions: one dimension at a time; M members, B blocks, a block being one recording or, where
+Conventions: one target at a time; M members, B blocks, a block being one recording or, where
 memory asks for it, a group of recordings. The CCC of p = Σ wᵢ pᵢ over the labelled frames,
 
     CCC(w) = 2 w·c / (wᵀ S w + v + (w·m − μ)²),

@@ -16,8 +16,9 @@ from typing import Any
 
 from va_search import __version__
 from va_search.data.store import MIX, Recording, Store, frames_hash, positions
-from va_search.ensemble.candidates import find_candidates, find_store
+from va_search.ensemble.candidates import NO_TARGET, find_candidates, find_store, predicting
 from va_search.ensemble.compare import named
+from va_search.ensemble.pipeline import Pipeline
 from va_search.ensemble.post_processing import PostProcessing
 from va_search.ensemble.recipe import Recipe
 from va_search.ensemble.saved import (
@@ -31,7 +32,7 @@ from va_search.ensemble.saved import (
 )
 from va_search.errors import InputError
 from va_search.files import Home
-from va_search.metrics import DIMENSIONS, ccc
+from va_search.metrics import ccc
 from va_search.predictions.bank import Bank
 from va_search.trial import OTHER_DATA, FoldKind, Trial
 
@@ -49,7 +50,7 @@ def heading(recipe: Recipe, name: str, studies: Sequence[str], store: Store) -> 
         "studies": list(studies),
         "store": store.place,
         "store_name": store.name,
-        "label_range": store.label_range,
+        "targets": store.targets,
     }
 
 
@@ -81,31 +82,35 @@ def mean_of_mix(
     candidates, left_out = find_candidates(Bank(home.bank), studies, outside=recipe.members.outside)
     mixed = [trial for trial in candidates if not trial.has_validation]
     store = store or find_store(mixed or candidates)
+    plans = recipe.plans(store.target_names)
     test = store.split("test")
     test_hash = frames_hash(test) if test else None
     counts = Counter(left_out)
-    counts.update(_other_fold(trial) for trial in candidates if trial.has_validation)
-    predicting = [
-        trial for trial in mixed if test_hash is None or trial.frames_hash("test") == test_hash
-    ]
-    members = [trial for trial in predicting if trial.is_of(store)]
-    if len(predicting) < len(mixed):
-        counts["no predictions of this store's test recordings"] += len(mixed) - len(predicting)
-    if len(members) < len(predicting):
-        counts[OTHER_DATA] += len(predicting) - len(members)
-    if not members:
-        reasons = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
-        raise InputError(
-            f"no trial of fold train_val_mix in {', '.join(studies)} ({reasons or 'no trials'})"
-        )
-    weighted = {dimension: _equal(members, recipe, dimension) for dimension in DIMENSIONS}
+    members = []
+    for trial in candidates:
+        reason = _left_out_reason(trial, store, test_hash)
+        if reason is None:
+            members.append(trial)
+        else:
+            counts[reason] += 1
+    weighted = {}
+    for target, plan in plans.items():
+        members_of_target = predicting(members, target)
+        if not members_of_target:
+            reasons = "; ".join(f"{number} left out: {reason}" for reason, number in counts.items())
+            of_target = f" that predicts {target}" if members else ""
+            raise InputError(
+                f"no trial of fold train_val_mix{of_target} in {', '.join(studies)} "
+                f"({reasons or 'no trials'})"
+            )
+        weighted[target] = _equal(members_of_target, plan)
     return Ensemble(
         **heading(recipe, name, studies, store),
         frames_hash=frames_hash(()),
         test_frames_hash=test_hash,
         candidates=len(members),
         left_out=dict(counts),
-        notes=[],
+        notes=recipe.notes_on(store.target_names),
         measured_on=_nowhere(
             MIX, "members trained on train and validation, so no validation is left to score on"
         ),
@@ -125,7 +130,7 @@ def blend(
     """The weighted mean of whole ensembles; InputError when they are of different stores or test
     recordings."""
     ensembles = [ensemble for _, ensemble in parts]
-    bases = {(part.store, part.test_frames_hash, part.label_range) for part in ensembles}
+    bases = {(part.store, part.test_frames_hash, part.targets) for part in ensembles}
     if len(bases) > 1:
         named_stores = ", ".join(f"{part.name} of {part.store}" for part in ensembles)
         raise InputError(
@@ -181,18 +186,26 @@ def in_sample(ensemble: Ensemble, bank: Bank, store: Store) -> dict[str, float] 
         return None
     predictions = predict(ensemble, bank, "validation", recordings)
     annotations = store.annotations[positions(recordings)]
-    return named(
-        *(ccc(predictions[:, index], annotations[:, index]) for index in range(len(DIMENSIONS)))
-    )
+    cccs = {}
+    for index, target in enumerate(ensemble.target_names):
+        cccs[target] = ccc(predictions[:, index], annotations[:, index])
+    return named(cccs)
 
 
-def _other_fold(candidate: Trial) -> str:
-    return "model from elsewhere" if candidate.fold is None else f"trained on fold {candidate.fold}"
+def _left_out_reason(candidate: Trial, store: Store, test_hash: str | None) -> str | None:
+    """Return the reason for which a candidate can't be a member of the mean; None when it can."""
+    if candidate.has_validation:
+        fold = candidate.fold
+        return "model from elsewhere" if fold is None else f"trained on fold {fold}"
+    if not set(candidate.target_names) & set(store.target_names):
+        return NO_TARGET
+    if test_hash is not None and candidate.frames_hash("test") != test_hash:
+        return "no predictions of this store's test recordings"
+    return None if candidate.is_of(store) else OTHER_DATA
 
 
-def _equal(trials: Sequence[Trial], recipe: Recipe, dimension: str) -> Weighted:
+def _equal(trials: Sequence[Trial], plan: Pipeline) -> Weighted:
     """All members alike, finished as the recipe says."""
-    plan = recipe.plans[dimension]
     filters = plan.filters[0]
     return Weighted(
         recipe=plan.document(),

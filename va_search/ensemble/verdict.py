@@ -1,8 +1,8 @@
 """Is an ensemble better than its best single trial? One verdict for the terminal, `submit` and the
 report.
 
-Conventions: everything is out-of-fold. The best single trial is the best one per dimension, which
-is what the recipe `best` takes; it is chosen again in every fold, as the ensemble is. A difference
+Conventions: everything is out-of-fold. The best single trial is the best one per target, which is
+what the recipe `best` takes; it is chosen again in every fold, as the ensemble is. A difference
 is within chance where its paired 95 % interval holds 0. Ensembles saved by an earlier version have
 no such interval: there chance is not known."""
 
@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 from va_search.ensemble.bootstrap import Difference, Interval, RecordingSpread
 from va_search.ensemble.saved import Ensemble
-from va_search.metrics import DIMENSIONS
-from va_search.trial import ALL
+from va_search.trial import ALL, SCORE
 
 Outcome = Literal["better", "ahead", "same", "behind", "worse", "unknown"]
 """Ahead and behind are within chance; better and worse are not."""
@@ -38,7 +37,7 @@ class Verdict:
     """The ensemble's score against the best single trial's, and one sentence that says what it
     means.
 
-    `use_best`: whether the recipe `best` is the better choice. `dimensions`: each dimension's
+    `use_best`: whether the recipe `best` is the better choice. `dimensions`: each target's
     outcome."""
 
     outcome: Outcome
@@ -67,7 +66,7 @@ def verdict_of(ensemble: Ensemble) -> Verdict:
         return judge(scores, single, ensemble.differences, what=what)
     reason = ensemble.measured_on.reason or "there is no out-of-fold score"
     text = f"Whether this ensemble is better than a single {what} is not known: {reason}."
-    outcomes: dict[str, Outcome] = dict.fromkeys(DIMENSIONS, "unknown")
+    outcomes: dict[str, Outcome] = dict.fromkeys(ensemble.target_names, "unknown")
     return Verdict("unknown", None, None, None, None, outcomes, text)
 
 
@@ -79,16 +78,16 @@ def judge(
     who: str = "this ensemble",
     what: str = "trial",
 ) -> Verdict:
-    """The verdict on out-of-fold scores {valence, arousal, score} against those of the best single
+    """The verdict on out-of-fold scores {each target, score} against those of the best single
     trial."""
-    intervals: dict[str, Interval | None] = dict.fromkeys((*DIMENSIONS, "score"))
+    intervals: dict[str, Interval | None] = dict.fromkeys(scores)
     for name, difference in (differences or {}).items():
         intervals[name] = difference.interval
     outcomes = {}
     for name, interval in intervals.items():
         outcomes[name] = _outcome(scores[name] - single[name], interval)
-    score, single_score, interval = scores["score"], single["score"], intervals["score"]
-    outcome = outcomes.pop("score")
+    score, single_score, interval = scores[SCORE], single[SCORE], intervals[SCORE]
+    outcome = outcomes.pop(SCORE)
     text = _sentence(outcome, (score, single_score), interval, who, what)
     value = score - single_score
     return Verdict(outcome, score, single_score, value, interval, outcomes, text)
@@ -136,23 +135,23 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def within_recordings(dimension: str, pooled: float | None, spread: RecordingSpread) -> str:
+def within_recordings(target: str, pooled: float | None, spread: RecordingSpread) -> str:
     """One sentence on the scores of single recordings: is time followed within a recording?"""
     correlation = spread.correlation
     if spread.median is None or pooled is None:
         return ""
     if correlation is None:
         return (
-            f"{dimension}: a median CCC near 0 beside a high pooled CCC means that the ensemble tells recordings apart "
+            f"{target}: a median CCC near 0 beside a high pooled CCC means that the ensemble tells recordings apart "
             "and does not follow time within one"
         )
     r = f"median correlation {correlation:.2f}"
     if correlation < FOLLOWS_A_LITTLE:
         return (
-            f"{dimension}: within a recording the ensemble does not follow time ({r}); its pooled CCC of {pooled:.3f} "
+            f"{target}: within a recording the ensemble does not follow time ({r}); its pooled CCC of {pooled:.3f} "
             "comes from telling recordings apart"
         )
     if correlation < FOLLOWS:
-        return f"{dimension}: within a recording the ensemble follows time a little ({r})"
+        return f"{target}: within a recording the ensemble follows time a little ({r})"
     level = "" if spread.median > correlation / 2 else ", but often at another level or scale"
-    return f"{dimension}: within a recording the ensemble follows time ({r}){level}"
+    return f"{target}: within a recording the ensemble follows time ({r}){level}"
