@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from va_search import files
 from va_search.document import read_yaml
@@ -19,7 +21,9 @@ from va_search.files import (
     Home,
     checked_name,
     digest,
+    file_name_of,
     read_json,
+    recording_of,
     share_with_group,
     whole_file,
     write_json,
@@ -192,3 +196,57 @@ def test_of_two_processes_that_make_a_homes_identity_the_first_ones_stays(
     made = home.identity()
     assert made == home.identity() and (made == "of the other process") == has_links
     assert [path.name for path in home.root.iterdir()] == ["home.json"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "v1",
+        "10-60-1280x720",
+        "-3g5yACwYnA",
+        "_0eJ",
+        "Zoë 1",
+        "录音 一",
+        "v1.left",
+        "a'b (2)",
+        "v1.mp4",
+        "~x",
+        "#1",
+    ],
+)
+def test_ordinary_names_of_recordings_are_their_files_names(name: str) -> None:
+    assert file_name_of(name) == name
+    assert recording_of(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("..", "%2E%2E"), (".hidden", "%2Ehidden"), ("a/b", "a%2Fb"), ("50%", "50%25"), ("a ", "a%20"), ("con", "%63on"),
+        ("NUL.x", "%4EUL.x"), ("12:30", "12%3A30"), ("a\nb", "a%0Ab"), ("%2F", "%252F"), ("consul", "consul"),
+    ],
+)  # fmt: skip
+def test_unsafe_signs_of_names_are_written_in_hex(name: str, file: str) -> None:
+    assert file_name_of(name) == file
+    assert recording_of(file) == name
+
+
+@given(st.text(st.characters() | st.sampled_from("%./\\ :*con"), min_size=1, max_size=16))
+def test_every_name_comes_back_from_its_file_name(name: str) -> None:
+    file = file_name_of(name)
+    assert recording_of(file) == name
+    assert Path(file).name == file
+    file.encode()  # a file system can write it
+
+
+@given(st.text(min_size=1, max_size=12), st.text(min_size=1, max_size=12))
+def test_two_names_have_two_file_names(one: str, other: str) -> None:
+    assume(one != other)
+    assert file_name_of(one) != file_name_of(other)
+
+
+def test_a_name_that_no_file_can_have_is_refused() -> None:
+    with pytest.raises(InputError, match="too long for a file name: 201 bytes, allowed: 200"):
+        file_name_of("a" * 201)
+    with pytest.raises(InputError, match="empty name"):
+        file_name_of("")

@@ -14,6 +14,7 @@ import re
 import shlex
 import shutil
 import stat
+import unicodedata
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,57 @@ def checked_name(name: str, what: str) -> str:
             "letter or digit, at most 127 characters"
         )
     return name
+
+
+UNSAFE_SIGNS = frozenset('%/\\:*?"<>|')
+UNSAFE_CATEGORIES = ("Cc", "Cs", "Zl", "Zp")
+"""Unicode's control signs, halves of signs, and ends of lines and paragraphs."""
+DEVICE_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE | re.DOTALL)
+"""Names that Windows keeps for devices, with any ending."""
+FILE_NAME_BYTES = 200
+"""Bytes at most of a recording's name in a path: file systems allow 255, of which endings and the
+names of files being written take a few."""
+
+
+def file_name_of(recording: str) -> str:
+    """A recording's name as one path component that every file system allows, without ending;
+    `recording_of` is its inverse.
+
+    Letters of any script, digits, spaces and most signs stay as they are. Signs that some system
+    refuses (`/ \\ : * ? " < > |`, control signs), `%` itself, a dot at the beginning or end, a space
+    at the end and the first letter of a device's name (`con`) become %XX per UTF-8 byte. Different
+    names have different file names, but two that differ only in case need a file system that tells
+    case apart. InputError for an empty name or one of more than 200 bytes."""
+    if not recording:
+        raise InputError("a recording has an empty name")
+    last = len(recording) - 1
+    is_device = DEVICE_NAME.fullmatch(recording) is not None
+    parts = []
+    for index, sign in enumerate(recording):
+        is_edge = (sign == "." and index in (0, last)) or (sign == " " and index == last)
+        is_unsafe = sign in UNSAFE_SIGNS or unicodedata.category(sign) in UNSAFE_CATEGORIES
+        if is_unsafe or is_edge or (is_device and index == 0):
+            parts += [f"%{byte:02X}" for byte in sign.encode(errors="surrogatepass")]
+        else:
+            parts.append(sign)
+    name = "".join(parts)
+    if len(name.encode()) > FILE_NAME_BYTES:
+        raise InputError(
+            f"recording {recording!r} is too long for a file name: {len(name.encode())} bytes, "
+            f"allowed: {FILE_NAME_BYTES}"
+        )
+    return name
+
+
+def recording_of(file_name: str) -> str:
+    """The recording whose `file_name_of` is this name; a `%` without two hex digits stands for
+    itself."""
+    content = re.sub(
+        rb"%([0-9A-Fa-f]{2})",
+        lambda match: bytes.fromhex(match[1].decode()),
+        file_name.encode(errors="surrogatepass"),
+    )
+    return content.decode(errors="surrogatepass")
 
 
 def check_regular(path: Path, kind: str) -> None:

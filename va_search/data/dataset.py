@@ -28,7 +28,7 @@ from va_search.data.problems import NAMES_COMPARED, PROBLEMS_OF_A_FILE, listed, 
 from va_search.data.readers import TABLE_SUFFIXES, read_header, read_texts
 from va_search.document import StrictModel, read_document
 from va_search.errors import InputError, counted, nearest_name
-from va_search.files import checked_name
+from va_search.files import checked_name, file_name_of
 from va_search.metrics import DIMENSIONS
 
 REQUIRED = ("recording", "subject", "split")
@@ -272,7 +272,9 @@ class Folder:
 
     def files(self, name: str) -> list[str]:
         """Names of the files of a recording of this name."""
-        return [name + suffix for suffix in TABLE_SUFFIXES if name + suffix in self.names]
+        stems = dict.fromkeys((name, file_name_of(name)))
+        candidates = [stem + suffix for stem in stems for suffix in TABLE_SUFFIXES]
+        return [file for file in candidates if file in self.names]
 
 
 def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> TableSource:
@@ -293,7 +295,7 @@ def _recording(folder: Folder, dataset: Dataset | None, row: dict[str, str]) -> 
     file = Path()
     try:
         if name:
-            file = _file_of(folder, checked_name(name, "recording"))
+            file = _file_of(folder, name)
     except InputError as error:
         problems += error.problems
     fold = _whole(row, "fold", problems)
