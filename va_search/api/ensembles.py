@@ -139,6 +139,7 @@ class OpenEnsemble:
         *,
         format: str = "recordings",
         sample: str | Path | None = None,
+        template: str | Path | None = None,
         store: AnyStore | None = None,
         replace: bool = False,
     ) -> Submission:
@@ -159,6 +160,7 @@ class OpenEnsemble:
             format=format,
             out=Path(out),
             sample=_path_or_none(sample),
+            template=_path_or_none(template),
             replace=replace,
         )
 

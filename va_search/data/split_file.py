@@ -45,8 +45,14 @@ class SplitFile:
         return problem
 
 
-def split_file(file: Path, recordings: Collection[str], folder: Path) -> SplitFile:
-    """Write the rows of each recording to a CSV of its own in `folder`.
+def split_file(
+    file: Path,
+    recordings: Collection[str],
+    folder: Path,
+    expected: str = "recording of the store",
+) -> SplitFile:
+    """Write the rows of each recording to a CSV of its own in `folder`; `expected` says in messages
+    what the `recordings` are.
 
     InputError where no column names recordings, or a row names none of them."""
     header = read_header(file)
@@ -82,7 +88,7 @@ def split_file(file: Path, recordings: Collection[str], folder: Path) -> SplitFi
         line, text = strangers[0]
         name = recording_name(text.rpartition("/")[0] or text)
         raise InputError(
-            f"{file}:{line}: {text!r} names no recording of the store"
+            f"{file}:{line}: {text!r} names no {expected}"
             f"{near_name(name, recordings)}{and_more(len(strangers) - 1)}"
         )
     for number, (recording, cells_of_rows) in enumerate(rows.items()):

@@ -31,6 +31,7 @@ from va_search.metrics import DIMENSIONS
 from va_search.models import sources
 from va_search.models.estimator import Estimator
 from va_search.models.menu import NORMALISERS
+from va_search.targets import Target, affect
 from va_search.training.batches import Steps
 from va_search.training.features import Gather, in_order
 from va_search.training.own_models import own_sources
@@ -53,6 +54,10 @@ class TrainedModel:
     label_range: tuple[float, float]
     model: Estimator
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return affect(*self.label_range)
 
     def predict(
         self, store: Store, recordings: tuple[Recording, ...], *, device: str = "cpu"
@@ -95,6 +100,10 @@ class Header:
     settings: TrialSettings
     feature_sets: list[FeatureSet]
     label_range: tuple[float, float]
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        return affect(*self.label_range)
 
 
 def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
