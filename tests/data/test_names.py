@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 import pytest
@@ -31,15 +30,6 @@ def source(tmp_path: Path) -> Path:
         )
     (folder / "recordings.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return folder
-
-
-def test_a_file_whose_system_spells_accents_otherwise_is_found(
-    source: Path, tmp_path: Path
-) -> None:
-    file = source / "recordings" / "Zoë 1.csv"
-    file.rename(file.with_name(unicodedata.normalize("NFD", file.name)))
-    store = import_table(source, tmp_path / "store", workers=1)
-    assert store.recordings[0].name == "Zoë 1"
 
 
 def test_names_of_any_letters_and_signs_are_imported_as_they_are(

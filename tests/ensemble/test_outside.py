@@ -396,22 +396,21 @@ def test_what_lies_there_in_place_of_predictions_is_named(world: World, tmp_path
     )
 
 
-def test_arrays_alone_are_told_with_how_to_convert_them(world: World, tmp_path: Path) -> None:
-    (tmp_path / "teams" / "red").mkdir(parents=True)
+def test_arrays_have_a_row_a_frame_and_a_column_a_target(world: World, tmp_path: Path) -> None:
+    red = tmp_path / "teams" / "red"
+    red.mkdir(parents=True)
     for recording in (*world.validation, *world.store.split("test")):
-        np.save(tmp_path / "teams" / "red" / f"{recording.name}.npy", truth(world, recording.name))
-    with pytest.raises(InputError) as error:
+        np.save(red / f"{recording.name}.npy", truth(world, recording.name))
+    (added,) = add_outside(world.bank, "first", tmp_path / "teams", world.store)
+    assert (added.state, added.filled_frames, added.remarks) == ("new", 0, ())
+    expected = np.concatenate([truth(world, recording.name) for recording in world.validation])
+    np.testing.assert_array_equal(read(world, "outside-red", "validation"), expected)
+    np.save(red / "v2.npy", truth(world, "v2")[:, :1])
+    with pytest.raises(InputError, match=r"v2.npy: 1 columns, expected 2: valence, arousal"):
         add_outside(world.bank, "first", tmp_path / "teams", world.store)
-    found = str(error.value)
-    assert (
-        "no CSV in it, expected one per recording (such as v1.csv); found v1.npy, v1_left.npy"
-        in found
-    )
-    assert "no v1.csv; v1.npy is there, allowed: .csv" in found
-    assert (
-        "pandas.DataFrame(np.load('v1.npy'), columns=['valence', 'arousal']).to_csv('v1.csv', index=False)"
-        in found
-    )
+    np.save(red / "v2.npy", truth(world, "v2")[:-1])
+    with pytest.raises(InputError, match=r"v2.npy: 40 rows, expected 41 \(all frames\)"):
+        add_outside(world.bank, "first", tmp_path / "teams", world.store)
 
 
 @pytest.mark.parametrize(

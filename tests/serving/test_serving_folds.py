@@ -63,7 +63,7 @@ def test_a_configuration_over_folds_is_predicted_by_its_folds_models(
 ) -> None:
     weights = members_of(folded.ensemble)
     assert len(weights) == 6
-    assert all(one.by_dimension["valence"] == (pytest.approx(1 / 6),) for one in weights)
+    assert all(one.by_target["valence"] == (pytest.approx(1 / 6),) for one in weights)
     submit(folded.ensemble, folded.store, folded.bank, format="recordings", out=tmp_path / "bank")
     written = write_predictions(
         folded.ensemble, folded.bank, folded.store, "test", tmp_path / "weights"
@@ -87,7 +87,7 @@ def test_a_blend_is_predicted_part_by_part_and_served(folded: Served, tmp_path: 
     submit(built, folded.store, folded.bank, format="recordings", out=tmp_path / "bank")
     written = write_predictions(built, folded.bank, folded.store, "test", tmp_path / "weights")
     assert written.members == 6 and written.from_bank is not None and written.from_bank < 1e-5
-    shares = {one.trial: one.by_dimension["valence"] for one in members_of(built)}
+    shares = {one.trial: one.by_target["valence"] for one in members_of(built)}
     assert np.sum(list(shares.values()), axis=0) == pytest.approx([1.0, 1.0])
     found = [read_folder(tmp_path / name, folded.store) for name in ("bank", "weights")]
     assert np.abs(found[0] - found[1]).max() < 1e-5
@@ -112,7 +112,7 @@ def test_an_ensemble_of_single_trials_has_one_weight_each(own: Served) -> None:
     ensemble = make_ensemble(
         own.home, own.store, {"valence": {"a": 1.0}, "arousal": {"a": 0.5, "b": 0.5}}, "two"
     )
-    assert {one.trial: one.by_dimension for one in members_of(ensemble)} == {
+    assert {one.trial: one.by_target for one in members_of(ensemble)} == {
         "a": {"valence": (1.0,), "arousal": (0.5,)},
         "b": {"arousal": (0.5,)},
     }

@@ -16,6 +16,7 @@ from va_search.errors import InputError
 from va_search.serving import served as serving
 from va_search.serving.predict import write_predictions
 from va_search.serving.rows import to_store
+from va_search.targets import affect
 
 FACE = FeatureSet("face", "visual", 2, "float32", "", ("smile", "gaze.x"))
 VOICE = FeatureSet("voice", "audio", 2, "float32", "")
@@ -146,7 +147,7 @@ def small(**changed: Any) -> pd.DataFrame:
 
 
 def laid_out(table: pd.DataFrame, rate: float | None = 25.0) -> tuple[Any, Any]:
-    return to_store(table, [FACE, VOICE], label_range=(-1.0, 1.0), frames_per_second=rate)
+    return to_store(table, [FACE, VOICE], targets=affect(-1.0, 1.0), frames_per_second=rate)
 
 
 def test_a_table_as_a_store() -> None:
@@ -181,7 +182,7 @@ def test_a_table_as_a_store() -> None:
 def test_from_a_store_and_back(served: Served) -> None:
     sets = [served.store.feature_sets[name] for name in ("face", "voice")]
     table = table_of(served.store)
-    store, order = to_store(table, sets, label_range=(0.5, 9.5), frames_per_second=None)
+    store, order = to_store(table, sets, targets=affect(0.5, 9.5), frames_per_second=None)
     assert order.tolist() == list(range(239))
     for one, other in zip(store.recordings, served.store.split("test"), strict=True):
         assert (one.name, one.subject, one.frames, one.gaps) == (

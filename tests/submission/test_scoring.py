@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from folds_world import RANGE, make_store
+from target_world import THREE, make_target_store
 
 from va_search.data.store import Store
 from va_search.errors import InputError
@@ -145,3 +146,49 @@ def test_labels_that_only_rounding_put_outside_the_range_are_in_it(
     labels = read_labels(tmp_path / "labels", store)
     assert labels[6].tolist() == [9.5, 0.5]
     np.testing.assert_array_equal(np.delete(labels, 6, axis=0), np.delete(expected, 6, axis=0))
+
+
+def test_each_target_is_scored_on_its_own_labelled_frames(tmp_path: Path) -> None:
+    store = make_target_store(tmp_path / "store", THREE)
+    random = np.random.default_rng(0)
+    low = np.array([target.low for target in THREE])
+    high = np.array([target.high for target in THREE])
+    truth = random.uniform(low, high, (120, 3)).round(4)
+    truth[:7] = np.nan
+    truth[20:30, 1] = np.nan
+    values = random.uniform(low, high, (120, 3)).round(4)
+    for folder, array in (("labels", truth), ("submission", values)):
+        (tmp_path / folder).mkdir()
+        for number, name in enumerate(("r7", "r8")):
+            lines = ["stress,valence,arousal"]
+            for row in array[60 * number : 60 * (number + 1)]:
+                cells = ["" if np.isnan(value) else f"{value:.4f}" for value in row[[2, 0, 1]]]
+                lines.append(",".join(cells))
+            (tmp_path / folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    labels = read_labels(tmp_path / "labels", store)
+    np.testing.assert_array_equal(labels, truth)
+    scores = scores_of(read_submission(tmp_path / "submission", store), labels, store.target_names)
+    by_hand = []
+    for column in range(3):
+        labelled = ~np.isnan(truth[:, column])
+        x, y = values[labelled, column], truth[labelled, column]
+        covariance = ((x - x.mean()) * (y - y.mean())).mean()
+        by_hand.append(2 * covariance / (x.var() + y.var() + (x.mean() - y.mean()) ** 2))
+    assert list(scores) == ["valence", "arousal", "stress", "score"]
+    np.testing.assert_allclose(list(scores.values()), [*by_hand, np.mean(by_hand)])
+
+
+def test_a_label_outside_its_own_targets_range_is_refused(tmp_path: Path) -> None:
+    store = make_target_store(tmp_path / "store", THREE)
+    folder = tmp_path / "labels"
+    folder.mkdir()
+    for name in ("r7", "r8"):
+        rows = ["0.5,500,5"] * 60
+        (folder / f"{name}.csv").write_text("\n".join(["valence,arousal,stress", *rows]) + "\n")
+    (folder / "r8.csv").write_text(
+        (folder / "r8.csv").read_text().replace("500,5\n", "500,9.5\n", 1)
+    )
+    with pytest.raises(
+        InputError, match=r"r8.csv:2: stress 9.5 is outside the label range \[1, 9\]"
+    ):
+        read_labels(folder, store)

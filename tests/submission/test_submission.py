@@ -16,7 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 from ensemble_world import World, make_store, make_world
+from submission_world import UnitWorld, make_target_world, make_unit_world
+from target_world import ONE, THREE
 
+from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.ensemble.build import build
 from va_search.ensemble.recipe import read_recipe
@@ -24,7 +27,9 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.submission import folder, formats, predict, submit
 from va_search.submission.folder import MARK
+from va_search.submission.scoring import read_labels, read_submission
 from va_search.submission.writing import Submission
+from va_search.targets import Target, affect
 
 GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20})
 
@@ -32,6 +37,16 @@ GREEDY = read_recipe("greedy", {"method": "greedy", "steps": 20})
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return make_world(tmp_path, trials=4)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> UnitWorld:
+    return make_unit_world(tmp_path / "unit")
+
+
+@pytest.fixture
+def unit_built(unit: UnitWorld) -> Ensemble:
+    return build(unit.home, ["first"], GREEDY, "e")
 
 
 @pytest.fixture
@@ -60,7 +75,7 @@ def expected(world: World, built: Ensemble) -> np.ndarray:
                 :, index
             ].astype(float)
         columns.append(total)
-    return np.clip(np.stack(columns, axis=1), 0.5, 9.5)
+    return np.clip(np.stack(columns, axis=1), *world.store.label_range)
 
 
 def sample(
@@ -143,35 +158,39 @@ def expected_clip(world: World, built: Ensemble) -> np.ndarray:
     ("name", "file"), [("sample.txt", "predictions.txt"), ("sample.csv", "predictions.csv")]
 )
 def test_abaw_format_in_the_samples_order(
-    world: World, built: Ensemble, tmp_path: Path, name: str, file: str
+    unit: UnitWorld, unit_built: Ensemble, tmp_path: Path, name: str, file: str
 ) -> None:
     asked = locations(("x2", 48), ("x1", 33))
     path = sample(tmp_path, [f"{location},-5,-5" for location in asked], name)
-    written = write(world, built, tmp_path / "out", format="abaw", sample=path)
+    written = write(unit, unit_built, tmp_path / "out", format="abaw", sample=path)
     header, rows = read(tmp_path / "out" / file)
     assert header == ["image_location", "valence", "arousal"] and [row[0] for row in rows] == asked
-    truth = expected(world, built)
+    truth = expected(unit, unit_built)
     found = np.array([[float(cell) for cell in row[1:]] for row in rows])
     np.testing.assert_allclose(found, np.concatenate([truth[33:], truth[:33]]), atol=1e-6)
     assert written.files == (file,) and written.rows == 81
 
 
 def test_frames_the_sample_leaves_out_are_counted(
-    world: World, built: Ensemble, tmp_path: Path
+    unit: UnitWorld, unit_built: Ensemble, tmp_path: Path
 ) -> None:
     asked = [
         f"{location},0,0"
         for location in locations(("x1", 33), ("x2", 48))
         if not location.endswith("00007.jpg")
     ]
-    written = write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, asked))
+    written = write(
+        unit, unit_built, tmp_path / "out", format="abaw", sample=sample(tmp_path, asked)
+    )
     assert (written.rows, written.unasked) == (79, 2)
 
 
-def test_a_sample_that_is_not_the_stores(world: World, built: Ensemble, tmp_path: Path) -> None:
+def test_a_sample_that_is_not_the_stores(
+    unit: UnitWorld, unit_built: Ensemble, tmp_path: Path
+) -> None:
     rows = [f"{location},0,0" for location in locations(("x1", 34), ("y", 2))]
     with pytest.raises(InputError) as error:
-        write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
+        write(unit, unit_built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
     text = str(error.value)
     assert (
         "unknown test recording 'y'" in text
@@ -181,7 +200,7 @@ def test_a_sample_that_is_not_the_stores(world: World, built: Ensemble, tmp_path
     assert not (tmp_path / "out").exists()
     twice = [f"{location},0,0" for location in [*locations(("x1", 33), ("x2", 48)), "x2/00048.jpg"]]
     with pytest.raises(InputError, match="frame 48 of 'x2' stands 2 times"):
-        write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, twice))
+        write(unit, unit_built, tmp_path / "out", format="abaw", sample=sample(tmp_path, twice))
 
 
 @pytest.mark.parametrize(
@@ -189,19 +208,21 @@ def test_a_sample_that_is_not_the_stores(world: World, built: Ensemble, tmp_path
     [([], "no rows"), (["x1/abc.jpg,0,0"], r"sample\.txt:2: image_location 'x1/abc\.jpg'")],
 )
 def test_a_sample_that_is_none(
-    world: World, built: Ensemble, tmp_path: Path, rows: list[str], said: str
+    unit: UnitWorld, unit_built: Ensemble, tmp_path: Path, rows: list[str], said: str
 ) -> None:
     with pytest.raises(InputError, match=said):
-        write(world, built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
+        write(unit, unit_built, tmp_path / "out", format="abaw", sample=sample(tmp_path, rows))
     with pytest.raises(InputError, match="no such file"):
-        write(world, built, tmp_path / "out", format="abaw", sample=tmp_path / "nowhere.txt")
+        write(unit, unit_built, tmp_path / "out", format="abaw", sample=tmp_path / "nowhere.txt")
 
 
-def test_options_that_do_not_go_together(world: World, built: Ensemble, tmp_path: Path) -> None:
+def test_options_that_do_not_go_together(
+    world: World, built: Ensemble, unit: UnitWorld, unit_built: Ensemble, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match="unknown format 'abav'; did you mean 'abaw'"):
         write(world, built, tmp_path / "out", format="abav")
     with pytest.raises(InputError, match="give it with --sample FILE"):
-        write(world, built, tmp_path / "out", format="abaw")
+        write(unit, unit_built, tmp_path / "out", format="abaw")
     with pytest.raises(InputError, match="only format abaw has a sample file"):
         write(world, built, tmp_path / "out", sample=sample(tmp_path, []))
 
@@ -312,6 +333,7 @@ def test_killed_while_writing_leaves_nothing_that_looks_finished(
 import time
 from pathlib import Path
 from typing import Any
+from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.ensemble.saved import read_ensemble
 from va_search.files import Home
@@ -352,3 +374,70 @@ def test_a_file_that_came_while_it_was_predicted_is_not_removed(
         write(world, built, out)
     assert (out / "notes.txt").read_text() == "mine" and (out / "x1.csv").is_file()
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".out")]
+
+
+@pytest.mark.parametrize("targets", [ONE, THREE])
+def test_a_column_for_each_target_clipped_to_its_own_range(
+    tmp_path: Path, targets: tuple[Target, ...]
+) -> None:
+    world = make_target_world(tmp_path, targets)
+    ensemble = world.build()
+    written = submit(ensemble, world.store, world.bank, format="recordings", out=tmp_path / "out")
+    raw = (world.predict(0, 0.1)["test"].astype(float) + world.predict(1, 0.15)["test"]) / 2
+    truth = raw.copy()
+    for column, target in enumerate(targets):
+        truth[:, column] = np.minimum(np.maximum(raw[:, column], target.low), target.high)
+    assert written.clipped == int((raw != truth).sum())
+    for number, name in enumerate(("r7", "r8")):
+        header, rows = read(tmp_path / "out" / f"{name}.csv")
+        assert header == [target.name for target in targets]
+        values = np.array(rows, dtype=float)
+        np.testing.assert_allclose(values, truth[60 * number : 60 * (number + 1)], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("targets", "words"),
+    [
+        (ONE, r"has targets engagement \[0\.0, 100\.0\]"),
+        (affect(0.0, 1.0), r"label range \[0\.0, 1"),
+    ],
+)
+def test_abaw_is_valence_and_arousal_between_minus_one_and_one(
+    tmp_path: Path, targets: tuple[Target, ...], words: str
+) -> None:
+    world = make_target_world(tmp_path, targets)
+    asked = sample(tmp_path, [f"{row},0,0" for row in locations(("r7", 60), ("r8", 60))])
+    with pytest.raises(InputError, match=words):
+        submit(
+            world.build(), world.store, world.bank, format="abaw", out=tmp_path / "o", sample=asked
+        )
+    assert not (tmp_path / "o").exists()
+
+
+NAMES = ("-3g5yACwYnA", "_0eJ", "Zoë 1", "情感", "a:b", "con")
+
+
+def test_recordings_of_any_name_are_written_and_read_back(tmp_path: Path) -> None:
+    targets = affect(-1.0, 1.0)
+    sources = [
+        Source(name, name, name, "test" if number else "validation", None, 10.0, ())
+        for number, name in enumerate(NAMES)
+    ]
+    draft = Draft(tmp_path / "store", Description("n", targets, {"f": ("m", ("a",))}), sources)
+    for number in range(len(NAMES)):
+        labels = np.full((5, 2), 0.1) if number == 0 else None
+        draft.add(number, Part({"f": np.ones((5, 1))}, labels))
+    store = draft.finish()
+    test = store.split("test")
+    values = np.linspace(-1, 1, 50).reshape(25, 2)
+    sheets = formats.recording_sheets(values, test, store, store.target_names)
+    assert [sheet.name for sheet in sheets] == [
+        "_0eJ.csv",
+        "Zoë 1.csv",
+        "情感.csv",
+        "a%3Ab.csv",
+        "%63on.csv",
+    ]
+    folder.write_folder(tmp_path / "out", sheets, {"ensemble": "e", "kind": "submission"}, targets)
+    np.testing.assert_allclose(read_submission(tmp_path / "out", store), values, atol=1e-6)
+    np.testing.assert_allclose(read_labels(tmp_path / "out", store), values, atol=1e-6)

@@ -141,6 +141,7 @@ class OpenEnsemble:
         *,
         format: str = "recordings",
         sample: str | Path | None = None,
+        template: str | Path | None = None,
         store: AnyStore | None = None,
         replace: bool = False,
     ) -> Submission:
@@ -161,6 +162,7 @@ class OpenEnsemble:
             format=format,
             out=Path(out),
             sample=_path_or_none(sample),
+            template=_path_or_none(template),
             replace=replace,
         )
 

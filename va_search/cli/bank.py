@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 LIST_EXAMPLE = "Example: va-search bank list first"
 ADD_EXAMPLE = "Example: va-search bank add first --from team_predictions --data stores/mine"
 
-DIMENSIONS = ("valence", "arousal")
 NO_VALIDATION = "none: no validation (train_val_mix), only test predictions"
 
 app = typer.Typer(
@@ -76,16 +75,18 @@ def _listed(study: str, trials: list[Trial]) -> Table:
     table.add_column("features")
     for name in ("seed", "fold"):
         table.add_column(name, justify="right")
-    for name in ("valence", "arousal"):
+    targets = list(dict.fromkeys(name for trial in trials for name in trial.target_names))
+    for name in targets:
         table.add_column(f"{name}\nin-sample", justify="right", no_wrap=True)
     for trial in trials:
         settings = trial.noted_settings or {}
         model = f"{settings['encoder']}, {settings['fusion']}" if settings else "outside"
         features = ", ".join(settings.get("features", ["–"]))
         places = [str(settings.get(name, "–")) for name in ("seed", "fold")]
-        scores = ["none", "none"]
-        if trial.best:
-            scores = [number(trial.best[dimension].ccc) for dimension in ("valence", "arousal")]
+        scores = []
+        for name in targets:
+            best = trial.best.get(name)
+            scores.append("none" if best is None else number(best.ccc))
         table.add_row(trial.id, model, features, *places, *scores)
     return table
 
@@ -98,7 +99,8 @@ def add(
     source: Annotated[
         Path,
         typer.Option(
-            "--from", help="Folder with one folder per model, each with one CSV per recording."
+            "--from",
+            help="Folder with one folder per model, each with a CSV or .npy per recording or one file of all.",
         ),
     ],
     data: Annotated[str, typer.Option("--data", help="The store the predictions are for.")],
@@ -134,10 +136,11 @@ def _added(study: str, added: list[Added]) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column("trial", overflow="fold")
     table.add_column("state")
-    for name in DIMENSIONS:
+    targets = list(dict.fromkeys(name for model in added for name in model.best))
+    for name in targets:
         table.add_column(f"{name}\nvalidation", justify="right")
     table.add_column("filled\nframes", justify="right")
     for model in added:
-        scores = [number(model.best[dimension]) for dimension in DIMENSIONS]
+        scores = [number(model.best[name]) if name in model.best else "none" for name in targets]
         table.add_row(model.trial, model.state, *scores, str(model.filled_frames))
     return table

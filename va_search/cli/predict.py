@@ -10,11 +10,12 @@ import typer
 from va_search.api.home import check_ensemble
 from va_search.cli.output import DEFAULT_HOME, HomeOption, JsonOption, Output, command
 from va_search.cli.places import named_home
-from va_search.cli.submit import ReplaceOption, clipped_words
+from va_search.cli.submit import ReplaceOption, clipped_words, within
 from va_search.cli.trust import TrustCodeOption, allow_code
 from va_search.errors import counted
 
 if TYPE_CHECKING:
+    from va_search.ensemble.saved import Ensemble
     from va_search.serving.predict import Written
 
 EXAMPLE = (
@@ -52,7 +53,7 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict the recordings of a store from the members' weights: one CSV per recording, on the
-    label scale, clipped to its range."""
+    targets' scales, clipped to their ranges."""
     with command(as_json) as output, named_home(home).using() as opened:
         import va_search as va
 
@@ -62,14 +63,14 @@ def predict(
         check_ensemble(files, ensemble, lambda name: files.command("predict", name, *words))
         saved = va.open_ensemble(ensemble, home=opened)
         written = saved.write_predictions(data, out, split, device=device, replace=replace)
-        show(output, written, saved.document.label_range)
+        show(output, written, saved.document)
         remarks = saved.remarks
         for remark in remarks:
             output.show(remark)
         output.done({**vars(written), "folder": str(written.folder), "remarks": remarks})
 
 
-def show(output: Output, written: Written, label_range: tuple[float, float]) -> None:
+def show(output: Output, written: Written, ensemble: Ensemble) -> None:
     """Show what was written, and what a reader should know of it."""
     state = "replaced" if written.replaced else "wrote"
     recordings = counted(len(written.files), f"{written.split} recording")
@@ -77,15 +78,15 @@ def show(output: Output, written: Written, label_range: tuple[float, float]) -> 
     members, sets = counted(written.members, "member"), ", ".join(written.feature_sets)
     output.show(
         f"predicted by {members} on {written.device}, from {sets}; "
-        f"read back and checked: complete, finite, within {list(label_range)}"
+        f"read back and checked: complete, finite, within {within(ensemble)}"
     )
     if written.clipped:
         output.show(clipped_words(written.clipped))
     if written.from_bank is not None:
         largest = f"the largest difference is {written.from_bank:.1e}"
         output.show(f"the bank has predictions of these recordings: {largest}")
-        low, high = label_range
-        if written.from_bank > TOLERANCE * (high - low):
+        narrowest = min(target.high - target.low for target in ensemble.targets)
+        if written.from_bank > TOLERANCE * narrowest:
             output.note(
                 "warning: that is more than rounding: weights or features changed since, "
                 "or trials were trained in bf16"

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from va_search.submission.strategies import Submissions
 
 EXAMPLE = "Example: va-search submissions paper paper_folds --labels hidden-labels --out paper-submissions"
-SCORES = ("valence", "arousal", "score")
 
 
 def submissions(

@@ -48,6 +48,13 @@ def submit(
         Path | None,
         typer.Option("--sample", help="The organisers' sample file, for --format abaw."),
     ] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            "--template",
+            help="Folder of the organisers' files (any rows, any rate): a copy of them is filled.",
+        ),
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option("--data", help="The store; default: the one the ensemble was chosen on."),
@@ -56,7 +63,7 @@ def submit(
     home: HomeOption = DEFAULT_HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the ensemble's test predictions on the label scale, clipped to its range, and check that
+    """Write the ensemble's test predictions on the targets' scales, clipped to their ranges, and check that
     the files are complete."""
     with command(as_json) as output, named_home(home).using() as opened:
         import va_search as va
@@ -65,7 +72,9 @@ def submit(
         words = ("--out", str(out))
         check_ensemble(files, ensemble, lambda name: files.command("submit", name, *words))
         saved = va.open_ensemble(ensemble, home=opened)
-        written = saved.submit(out, format=format, sample=sample, store=data, replace=replace)
+        written = saved.submit(
+            out, format=format, sample=sample, template=template, store=data, replace=replace
+        )
         show(output, saved.document, written)
         verdict, remarks = saved.verdict, saved.remarks
         output.show(f"verdict: {verdict.text}")
@@ -84,7 +93,7 @@ def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
     files = written.files[0] if len(written.files) == 1 else f"{len(written.files)} files"
     recordings = counted(written.recordings, "test recording")
     output.show(f"{state} {written.folder}: {files}, {recordings}, {counted(written.rows, 'row')}")
-    output.show(f"read back and checked: complete, finite, within {list(ensemble.label_range)}")
+    output.show(f"read back and checked: complete, finite, within {within(ensemble)}")
     if written.clipped:
         output.show(clipped_words(written.clipped))
     if written.unasked:
@@ -97,8 +106,16 @@ def show(output: Output, ensemble: Ensemble, written: Submission) -> None:
         return
     for measured in ("out_of_fold", "in_sample"):
         scores = ensemble.scores[measured] or {}
-        pair = f"valence {number(scores.get('valence'))}  arousal {number(scores.get('arousal'))}"
-        output.show(f"validation, {measured.replace('_', '-'):11}  {pair}")
+        cccs = [f"{name} {number(scores.get(name))}" for name in ensemble.target_names]
+        output.show(f"validation, {measured.replace('_', '-'):11}  {'  '.join(cccs)}")
+
+
+def within(ensemble: Ensemble) -> str:
+    """Return the range of all targets, or of each: `[-1.0, 1.0]`, `engagement [0.0, 100.0]`."""
+    ranges = {target.range for target in ensemble.targets}
+    if len(ranges) == 1:
+        return str(list(ensemble.targets[0].range))
+    return ", ".join(f"{target.name} {list(target.range)}" for target in ensemble.targets)
 
 
 def clipped_words(values: int) -> str:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -409,9 +408,7 @@ class Folder:
 
     def files(self, name: str) -> list[str]:
         """Names of the files of a recording of this name."""
-        # Some systems write é as one sign in a file's name, others as two.
-        spellings = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
-        stems = dict.fromkeys((name, file_name_of(name), *spellings))
+        stems = dict.fromkeys((name, file_name_of(name)))
         candidates = [stem + suffix for stem in stems for suffix in TABLE_SUFFIXES]
         return [file for file in candidates if file in self.names]
 

@@ -21,7 +21,6 @@ from va_search.ensemble.candidates import (
     find_candidates,
     find_store,
     predicting,
-    test_hash_of,
 )
 from va_search.ensemble.compare import named
 from va_search.ensemble.pipeline import Pipeline
@@ -89,7 +88,8 @@ def mean_of_mix(
     mixed = [trial for trial in candidates if not trial.has_validation]
     store = store or find_store(mixed or candidates)
     plans = recipe.plans(store.target_names)
-    test_hash = test_hash_of(store)
+    test = store.split("test")
+    test_hash = frames_hash(test) if test else None
     counts = Counter(left_out)
     members = []
     for trial in candidates:

@@ -4,9 +4,9 @@ A configuration over folds is predicted by its folds' trials, each with an equal
 a blend by all members of its parts. Trials of fold train_val_mix keep no weights, so an ensemble
 with such members can't predict anew.
 
-Conventions: a trial with weight in valence gives the model of its best valence epoch,
-`valence.safetensors`, and so for arousal; where both files hold equal weights one model serves
-both. Predictions are on the source's scale. Recordings are predicted a few subjects at a time,
+Conventions: a trial with weight in a target gives the model of its best epoch for it,
+`<target>.safetensors`; where files of several targets hold equal weights one model serves them.
+Predictions are (frames, targets) on the ensemble's targets' own scales. Recordings are predicted a few subjects at a time,
 whole subjects, since a trial may normalise by subject."""
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from va_search.ensemble import saved
 from va_search.ensemble.post_processing import finished
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
+from va_search.submission.formats import in_words
+from va_search.targets import names
 from va_search.training.weights import TrainedModel, load_model, read_header
 
 PART = 100_000
@@ -36,12 +37,12 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MemberWeights:
-    """A trial's weights in each dimension it is a member of: one for every piece of the ensemble
+    """A trial's weights in each target it is a member of: one for every piece of the ensemble
     (`pieces`)."""
 
     study: str
     trial: str
-    by_dimension: dict[str, tuple[float, ...]]
+    by_target: dict[str, tuple[float, ...]]
 
     @property
     def label(self) -> str:
@@ -50,7 +51,7 @@ class MemberWeights:
 
 @dataclass(frozen=True)
 class MemberModels:
-    """A trial's weights with its models; each model comes once, with all the dimensions it
+    """A trial's weights with its models; each model comes once, with all the targets it
     predicts."""
 
     weights: MemberWeights
@@ -58,29 +59,29 @@ class MemberModels:
 
 
 def _each_member(ensemble: Ensemble) -> Iterator[tuple[int, Ensemble, str, saved.EnsembleMember]]:
-    """Index of the piece, piece, dimension and member, for all members of all pieces."""
+    """Index of the piece, piece, target and member, for all members of all pieces."""
     for index, (_, piece) in enumerate(ensemble.pieces):
-        for dimension in DIMENSIONS:
-            for member in piece.dimensions[dimension].members:
-                yield index, piece, dimension, member
+        for target in ensemble.target_names:
+            for member in piece.dimensions[target].members:
+                yield index, piece, target, member
 
 
 def members_of(ensemble: Ensemble) -> list[MemberWeights]:
     """The trials that predict, each once, sorted by study and trial."""
     count = len(ensemble.pieces)
     by_trial: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for index, _, dimension, member in _each_member(ensemble):
+    for index, _, target, member in _each_member(ensemble):
         if not member.weight:
             continue
         # A configuration over folds has a trial for each fold, all of equal weight.
         trials = list(member.trials.values()) if member.trials else [member.trial]
         for trial in trials:
-            by_dimension = by_trial.setdefault((member.study, trial), {})
-            weights = by_dimension.setdefault(dimension, [0.0] * count)
+            by_target = by_trial.setdefault((member.study, trial), {})
+            weights = by_target.setdefault(target, [0.0] * count)
             weights[index] += member.weight / len(trials)
     members = []
-    for (study, trial), by_dimension in sorted(by_trial.items()):
-        weights_of = {dimension: tuple(weights) for dimension, weights in by_dimension.items()}
+    for (study, trial), by_target in sorted(by_trial.items()):
+        weights_of = {target: tuple(weights) for target, weights in by_target.items()}
         members.append(MemberWeights(study, trial, weights_of))
     return members
 
@@ -91,7 +92,7 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
 
     InputError with every reason why the ensemble can't predict: members from elsewhere and members
     of fold train_val_mix, which have no weights; files missing, cut short or of another version;
-    members on another label range or other columns of one feature set."""
+    members trained on other ranges of a target, or other columns of one feature set."""
     without = _without_weights(ensemble)
     problems = []
     for reason, members in without.items():
@@ -104,20 +105,21 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
         )
     # Headers only: they name the feature sets, and no tensor is read.
     sets: dict[str, FeatureSet] = {}
+    expected_targets = {target.name: target for target in ensemble.targets}
     for member in members_of(ensemble):
         if any(member.label in members for members in without.values()):
             continue  # told already
-        for dimension in member.by_dimension:
-            path = bank.folder(member.study, member.trial) / f"{dimension}.safetensors"
+        for target in member.by_target:
+            path = bank.folder(member.study, member.trial) / f"{target}.safetensors"
             try:
                 header = read_header(path)
             except InputError as error:
                 problems += error.problems
                 continue
-            if header.label_range != ensemble.label_range:
+            if expected_targets[target] not in header.targets:
                 problems.append(
-                    f"{path}: trained on label range {list(header.label_range)}, the ensemble is "
-                    f"of {list(ensemble.label_range)}"
+                    f"{path}: trained on {in_words(header.targets)}, the ensemble is of "
+                    f"{in_words(ensemble.targets).removeprefix('label range ')}"
                 )
             for feature_set in header.feature_sets:
                 # One input of the table or store must do for all members.
@@ -137,7 +139,7 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
 def _without_weights(ensemble: Ensemble) -> dict[str, dict[str, str]]:
     """Members without weights to predict with, by the reason: label -> words on one of them."""
     by_reason: dict[str, dict[str, str]] = {}
-    for _, piece, dimension, member in _each_member(ensemble):
+    for _, piece, target, member in _each_member(ensemble):
         if member.source == "outside":
             reason = "from elsewhere, whose predictions are in the bank but not their weights"
         elif piece.measured_on.fold == MIX:
@@ -145,7 +147,7 @@ def _without_weights(ensemble: Ensemble) -> dict[str, dict[str, str]]:
         else:
             continue
         label = f"{member.study}/{member.trial}"
-        words = f"{label} (weight in {dimension} {member.weight:.3f})"
+        words = f"{label} (weight in {target} {member.weight:.3f})"
         by_reason.setdefault(reason, {})[label] = words
     return by_reason
 
@@ -161,13 +163,15 @@ def load_members(ensemble: Ensemble, bank: Bank) -> Iterator[MemberModels]:
     for weights in members_of(ensemble):
         folder = bank.folder(weights.study, weights.trial)
         models: list[tuple[TrainedModel, list[str]]] = []
-        for dimension in weights.by_dimension:
-            model = load_model(folder, dimension)
-            # The best epoch of both dimensions may be one: it is then run once.
-            if models and _are_equal(models[0][0], model):
-                models[0][1].append(dimension)
+        for target in weights.by_target:
+            model = load_model(folder, target)
+            # The best epoch of several targets may be one: it is then run once.
+            for loaded, targets in models:
+                if _are_equal(loaded, model):
+                    targets.append(target)
+                    break
             else:
-                models.append((model, [dimension]))
+                models.append((model, [target]))
         yield MemberModels(weights, models)
 
 
@@ -190,7 +194,7 @@ def predict_together(
     device: str = "cpu",
     watch: Callable[[str, int], None] = lambda label, frames: None,
 ) -> Values:
-    """(frames, 2) float64, frames of `recordings` one after another, post-processed and not
+    """(frames, targets) float64, frames of `recordings` one after another, post-processed and not
     clipped.
 
     `watch` is told a member's label and how many frames a model of it has just predicted. JobError
@@ -198,28 +202,29 @@ def predict_together(
     pieces = ensemble.pieces
     frames = sum(recording.frames for recording in recordings)
     # A column per piece: each is post-processed on its own.
-    totals = {dimension: np.zeros((frames, len(pieces))) for dimension in DIMENSIONS}
+    totals = {target: np.zeros((frames, len(pieces))) for target in ensemble.target_names}
     for member in members:
-        for model, dimensions in member.models:
+        for model, targets in member.models:
             for rows, part in parts(recordings):
                 values = model.predict(store, part, device=device)
                 if not np.isfinite(values).all():
-                    names = ", ".join(recording.name for recording in part[:3])
+                    shown = ", ".join(recording.name for recording in part[:3])
                     raise JobError(
                         f"{member.weights.label}: its {model.dimension} model predicts NaN for "
-                        f"{names}"
+                        f"{shown}"
                     )
-                for dimension in dimensions:
-                    weights = np.array(member.weights.by_dimension[dimension])
-                    predicted = values[:, DIMENSIONS.index(dimension)].astype(np.float64)
-                    totals[dimension][rows] += predicted[:, None] * weights
+                for target in targets:
+                    weights = np.array(member.weights.by_target[target])
+                    column = names(model.targets).index(target)
+                    predicted = values[:, column].astype(np.float64)
+                    totals[target][rows] += predicted[:, None] * weights
                 watch(member.weights.label, len(values))
     # A blend is the sum of its parts' predictions, each after its own post-processing.
-    predictions = np.zeros((frames, len(DIMENSIONS)))
+    predictions = np.zeros((frames, len(ensemble.targets)))
     for index, (share, piece) in enumerate(pieces):
-        for column, dimension in enumerate(DIMENSIONS):
-            total = totals[dimension][:, index]
-            post = piece.dimensions[dimension].post
+        for column, target in enumerate(ensemble.target_names):
+            total = totals[target][:, index]
+            post = piece.dimensions[target].post
             predictions[:, column] += share * finished(total, recordings, post)
     return predictions
 

@@ -31,7 +31,7 @@ class EnsembleModel(PythonModel):
         model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """MLflow: recording, valence and arousal for every row."""
+        """MLflow: recording and the ensemble's targets for every row."""
         return self.served.predict(model_input)
 
 

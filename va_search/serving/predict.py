@@ -1,8 +1,9 @@
 """`va-search predict`: an ensemble's predictions of any store, computed from its members' weights.
 
-    OUT/<recording>.csv    as in a submission: the store's time column (if it has one), valence, arousal
+    OUT/<recording>.csv    as in a submission: the store's time column (if it has one), a column a target
 
-Conventions: values are on the scale the ensemble was trained on, clipped to its label range. Only
+Conventions: values are on the scales the ensemble was trained on, clipped to its targets' ranges.
+The store's own targets do not matter: it may have none of the ensemble's labels. Only
 feature sets that members need are read. The folder appears whole and replaces only an earlier one
 of this ensemble, unchanged since, unless it is asked to replace another output of ours."""
 
@@ -23,6 +24,7 @@ from va_search.predictions.bank import Bank
 from va_search.serving.members import Values, load_members, members_of, needed, predict_together
 from va_search.submission.folder import PREDICTIONS, about_ensemble, may_write, write_folder
 from va_search.submission.formats import recording_sheets
+from va_search.targets import clipped
 from va_search.training.weights import unfit
 from va_search.trial import ALL
 
@@ -48,7 +50,7 @@ def checked_device(name: str) -> str:
 @dataclass(frozen=True)
 class Written:
     """The folder that was written. `members`: trials with weight; `clipped`: values that lay
-    outside the label range.
+    outside their target's range.
 
     `from_bank`: where the recordings are those the study predicted when it trained, the largest
     difference to the bank's predictions, else None. Trials trained in bf16 on a GPU differ; beyond
@@ -90,10 +92,12 @@ def write_predictions(
         ensemble, bank, store, split, out, replace=replace
     )
     frames = sum(recording.frames for recording in recordings)
-    recording_sheets(np.zeros((frames, 2)), recordings, store)  # refuses names before the work
+    names = ensemble.target_names
+    empty = np.zeros((frames, len(names)))
+    recording_sheets(empty, recordings, store, names)  # refuses names before the work
     members = members_of(ensemble)
-    # At most: models are fewer where one epoch is the best of both dimensions.
-    total = frames * sum(len(member.by_dimension) for member in members)
+    # At most: models are fewer where one epoch is the best of several targets.
+    total = frames * sum(len(member.by_target) for member in members)
     done = 0
 
     def count(label: str, predicted: int) -> None:
@@ -104,11 +108,11 @@ def write_predictions(
     models = load_members(ensemble, bank)
     raw = predict_together(ensemble, models, store, recordings, device=device, watch=count)
     # Clipped at the end only: post-processing sees the members' own values.
-    values = np.clip(raw, *ensemble.label_range)
-    sheets = recording_sheets(values, recordings, store)
+    values = clipped(raw, ensemble.targets)
+    sheets = recording_sheets(values, recordings, store, names)
     mark = about_ensemble(ensemble, PREDICTIONS)
     mark |= {"format": "recordings", "split": split, "store": store.name}
-    write_folder(out, sheets, mark, ensemble.label_range)
+    write_folder(out, sheets, mark, ensemble.targets)
     return Written(
         ensemble=ensemble.name,
         split=split,

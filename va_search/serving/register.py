@@ -19,7 +19,6 @@ from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.files import checked_name, digest, file_hash
 from va_search.home import Home
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.serving.rows import RATE
 from va_search.serving.served import Served, counts_seconds, example, schema, write_served
@@ -130,7 +129,7 @@ def _rate(ensemble: Ensemble) -> float | None:
 
 def _refuse_broken(served: Served, table: Any) -> None:
     predictions = served.predict(table)
-    is_whole = predictions[list(DIMENSIONS)].notna().all(axis=None)
+    is_whole = predictions[list(served.ensemble.target_names)].notna().all(axis=None)
     if len(predictions) != len(table) or not is_whole:
         raise JobError(
             f"ensemble {served.ensemble.name!r} does not predict its own example; nothing was "
@@ -165,6 +164,6 @@ def _about(ensemble: Ensemble) -> str:
     for measured in ("out_of_fold", "in_sample"):
         scores = ensemble.scores[measured]
         if scores:
-            pair = ", ".join(f"{dimension} {scores[dimension]:.3f}" for dimension in DIMENSIONS)
-            lines.append(f"- {measured.replace('_', '-')}: {pair}")
+            cccs = ", ".join(f"{name} {scores[name]:.3f}" for name in ensemble.target_names)
+            lines.append(f"- {measured.replace('_', '-')}: {cccs}")
     return "\n".join(lines)

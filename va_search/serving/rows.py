@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from va_search.data.store import FeatureSet, MemoryStore, Recording
 from va_search.errors import InputError, counted
-from va_search.targets import affect
+from va_search.targets import Target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ def to_store(
     frame: pd.DataFrame,
     feature_sets: Sequence[FeatureSet],
     *,
-    label_range: tuple[float, float],
+    targets: Sequence[Target],
     frames_per_second: float | None,
 ) -> tuple[MemoryStore, NDArray[np.int64]]:
     """The rows as a store, and the row of the table that each of its frames is.
@@ -58,7 +58,7 @@ def to_store(
         surplus = len(table.problems) - MOST
         summary = [f"… and {surplus} more problems"] if surplus > 0 else []
         raise InputError(*table.problems[:MOST], *summary)
-    store = MemoryStore.of("the table", feature_sets, arrays, recordings, affect(*label_range))
+    store = MemoryStore.of("the table", feature_sets, arrays, recordings, targets)
     return store, table.order
 
 

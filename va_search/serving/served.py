@@ -2,10 +2,10 @@
 
     ensemble.json                                    the ensemble, as saved
     serving.json                                     feature sets, frame rate
-    bank/<study>/<trial>/<dimension>.safetensors     the members' weights
+    bank/<study>/<trial>/<target>.safetensors     the members' weights
 
-Conventions: no pickle; predictions are those of `va-search predict`, clipped, on the source's
-scale."""
+Conventions: no pickle; predictions are those of `va-search predict`, clipped, on the targets' own
+scales."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ import numpy as np
 from va_search.data.store import FeatureSet
 from va_search.ensemble.saved import Ensemble
 from va_search.files import read_json, write_json
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.serving.members import (
     MemberModels,
@@ -29,6 +28,7 @@ from va_search.serving.members import (
     predict_together,
 )
 from va_search.serving.rows import GAP, RATE, RECORDING, SUBJECT, columns_of, to_store
+from va_search.targets import clipped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +59,7 @@ class Served:
         return cls(ensemble, needed(ensemble, bank), rate, list(load_members(ensemble, bank)))
 
     def predict(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """recording, valence, arousal for every row of the table, in its order; see `rows` for the
+        """recording and a column a target for every row of the table, in its order; see `rows` for the
         table's columns."""
         import pandas as pd
 
@@ -68,13 +68,13 @@ class Served:
         if rate is None and not counts_seconds(ensemble):
             rate = 1.0  # nothing is counted in seconds: any will do
         store, order = to_store(
-            frame, self.feature_sets, label_range=ensemble.label_range, frames_per_second=rate
+            frame, self.feature_sets, targets=ensemble.targets, frames_per_second=rate
         )
-        values = np.zeros((len(frame), len(DIMENSIONS)))
+        values = np.zeros((len(frame), len(ensemble.targets)))
         if len(frame):
             values[order] = predict_together(ensemble, self.members, store, store.recordings)
-        values = np.clip(values, *ensemble.label_range)
-        predictions = pd.DataFrame(values, index=frame.index, columns=list(DIMENSIONS))
+        values = clipped(values, ensemble.targets)
+        predictions = pd.DataFrame(values, index=frame.index, columns=list(ensemble.target_names))
         predictions.insert(0, RECORDING, frame[RECORDING].astype(str))
         return predictions
 
@@ -95,8 +95,8 @@ def write_served(
     for member in members_of(ensemble):
         to = folder / "bank" / member.study / member.trial
         to.mkdir(parents=True)
-        for dimension in member.by_dimension:
-            name = f"{dimension}.safetensors"
+        for target in member.by_target:
+            name = f"{target}.safetensors"
             shutil.copyfile(bank.folder(member.study, member.trial) / name, to / name)
     return feature_sets
 
@@ -104,8 +104,8 @@ def write_served(
 def counts_seconds(ensemble: Ensemble) -> bool:
     """True where a post-processing needs to know the frame rate."""
     for _, piece in ensemble.pieces:
-        for dimension in DIMENSIONS:
-            post = piece.dimensions[dimension].post
+        for target in ensemble.target_names:
+            post = piece.dimensions[target].post
             smooths = post.smoothing != "none" and post.window_seconds > 0.0
             if smooths or post.delay_seconds != 0.0:
                 return True

@@ -8,21 +8,21 @@ being asked to."""
 
 from __future__ import annotations
 
-import csv
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from va_search import __version__
 from va_search.ensemble.fresh import content_id
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.files import file_hash, read_json, remove_folder, whole_file, write_json
-from va_search.submission.formats import Sheet
+from va_search.targets import Target
 
 MARK = ".submission.json"
 SUBMISSION = "submission"
@@ -31,6 +31,22 @@ PREDICTIONS = "predictions"
 """Kind of a folder with predictions of any split, from the members' weights."""
 MOST = 100
 """Names that `free_folder` tries."""
+
+
+class PredictionFile(Protocol):
+    """One file of a folder of predictions, `values` (rows, targets)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def values(self) -> NDArray[np.float64]: ...
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+
+    def written(self, path: Path) -> NDArray[np.float64] | None:
+        """Return the values of a written file; None where anything else in it is not as meant."""
 
 
 def may_write(
@@ -103,7 +119,7 @@ def _kind_of(mark: dict[str, Any]) -> str:
 
 
 def write_folder(
-    out: Path, sheets: list[Sheet], about: dict[str, Any], label_range: tuple[float, float]
+    out: Path, sheets: Sequence[PredictionFile], about: dict[str, Any], targets: Sequence[Target]
 ) -> None:
     """Write the sheets and `.submission.json` with `about` in it, read them back, then move the
     folder to `out`.
@@ -114,7 +130,7 @@ def write_folder(
     try:
         for sheet in sheets:
             _write(beside / sheet.name, sheet)
-            _check(beside / sheet.name, sheet, label_range)
+            _check(beside / sheet.name, sheet, targets)
         mark = {
             **about,
             "written_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -149,26 +165,19 @@ def _take_place(beside: Path, out: Path) -> None:
     remove_folder(old)
 
 
-def _write(path: Path, sheet: Sheet) -> None:
-    numbers = [[f"{value:.6f}" for value in column] for column in sheet.values.T.tolist()]
-    columns = numbers if sheet.keys is None else [sheet.keys, *numbers]
-    with whole_file(path) as beside, open(beside, "w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(sheet.header)
-        writer.writerows(zip(*columns, strict=True))
+def _write(path: Path, sheet: PredictionFile) -> None:
+    with whole_file(path) as beside:
+        sheet.write(beside)
 
 
-def _check(path: Path, sheet: Sheet, label_range: tuple[float, float]) -> None:
+def _check(path: Path, sheet: PredictionFile, targets: Sequence[Target]) -> None:
     """Read a written file back; JobError unless it says exactly what was meant, complete, finite
-    and in the range."""
-    with open(path, encoding="utf-8", newline="") as handle:
-        header, *rows = csv.reader(handle)
-    values = np.array([row[-2:] for row in rows], dtype=np.float64).reshape(-1, 2)
-    keys = None if sheet.keys is None else [row[0] for row in rows]
-    low, high = label_range
+    and in the targets' ranges."""
+    values = sheet.written(path)
+    low = np.array([target.low for target in targets])
+    high = np.array([target.high for target in targets])
     is_whole = (
-        tuple(header) == sheet.header
-        and keys == sheet.keys
+        values is not None
         and values.shape == sheet.values.shape
         and np.allclose(values, sheet.values, rtol=0, atol=1e-6)  # False for NaN
         and bool(((values >= low - 1e-6) & (values <= high + 1e-6)).all())

@@ -3,13 +3,16 @@
     abaw         predictions.txt      image_location,valence,arousal; rows in the official sample file's order,
                                       `<recording>/00001.jpg` is frame 1 (.csv where the sample is one)
     recordings   <recording>.csv      one file per recording, one row per source row: the source's time column as it
-                                      stood (if it had one), valence, arousal
+                                      stood (if it had one), then a column a target in the store's order
 
-Conventions: a format is `(values, test, store, sample) -> sheets`; values (frames, 2) are on the
-source's scale."""
+Conventions: a format is `(values, test, store, sample) -> sheets`; values (frames, targets) are on
+the targets' own scales. abaw is the challenge's: valence and arousal on [-1, 1] and nothing else. A
+file is called by `file_name_of` its recording: names that some file system refuses are written with
+%XX."""
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,28 +26,63 @@ from va_search.data.problems import first_few
 from va_search.data.readers import read_strings
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError, unknown_name
-from va_search.files import checked_name
-from va_search.metrics import DIMENSIONS
+from va_search.files import file_name_of
+from va_search.targets import AFFECT, Target, affect, names
 
 MOST = 20
 """Problems told in one error."""
+ABAW_TARGETS = affect(-1.0, 1.0)
 Values = NDArray[np.float64]
+
+
+def in_words(targets: Sequence[Target]) -> str:
+    """Return `label range [-1.0, 1.0]` for valence and arousal on one range, else each target with
+    its own: `targets engagement [0.0, 100.0]`."""
+    ranges = {target.range for target in targets}
+    if names(targets) == AFFECT and len(ranges) == 1:
+        return f"label range {list(targets[0].range)}"
+    return "targets " + ", ".join(f"{each.name} {list(each.range)}" for each in targets)
 
 
 @dataclass(frozen=True)
 class Sheet:
     """One file of a submission: `keys` (rows,) texts of the first column or None, `values` (rows,
-    2)."""
+    targets)."""
 
     name: str
     header: tuple[str, ...]
     keys: list[str] | None
     values: Values
 
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        numbers = [[f"{value:.6f}" for value in column] for column in self.values.T.tolist()]
+        columns = numbers if self.keys is None else [self.keys, *numbers]
+        with open(path, "w", encoding="utf-8", newline="") as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            writer.writerow(self.header)
+            writer.writerows(zip(*columns, strict=True))
+
+    def written(self, path: Path) -> Values | None:
+        """Return (rows, targets) of a written file; None where its header or keys are others."""
+        with open(path, encoding="utf-8", newline="") as handle:
+            header, *rows = csv.reader(handle)
+        keys = None if self.keys is None else [row[0] for row in rows]
+        if tuple(header) != self.header or keys != self.keys:
+            return None
+        columns = self.values.shape[1]
+        numbers = [row[-columns:] for row in rows]
+        return np.array(numbers, dtype=np.float64).reshape(-1, columns)
+
 
 def _abaw(
     values: Values, test: Sequence[Recording], store: Store, sample: Path | None
 ) -> list[Sheet]:
+    if store.targets != ABAW_TARGETS:
+        raise InputError(
+            "format abaw is the challenge's, for valence and arousal on [-1, 1], and "
+            f"{store.path} has {in_words(store.targets)}: use --format recordings, or --template"
+        )
     if sample is None:
         raise InputError(
             "format abaw follows the organisers' sample file; give it with --sample FILE"
@@ -59,7 +97,7 @@ def _abaw(
     rows = [starts[name] + frame - 1 for name, frame in images]
     keys = read_strings(sample, COLUMN)
     suffix = ".csv" if sample.suffix == ".csv" else ".txt"
-    return [Sheet(f"predictions{suffix}", ("image_location", *DIMENSIONS), keys, values[rows])]
+    return [Sheet(f"predictions{suffix}", ("image_location", *AFFECT), keys, values[rows])]
 
 
 def _refuse_other_rows(
@@ -99,12 +137,14 @@ def _recordings(
         raise InputError(
             f"--sample {sample}: only format abaw has a sample file; leave it out for recordings"
         )
-    return recording_sheets(values, test, store)
+    return recording_sheets(values, test, store, store.target_names)
 
 
-def recording_sheets(values: Values, recordings: Sequence[Recording], store: Store) -> list[Sheet]:
-    """One sheet per recording out of (frames, 2) values of all of them, with the store's time
-    column where it has one.
+def recording_sheets(
+    values: Values, recordings: Sequence[Recording], store: Store, targets: Sequence[str]
+) -> list[Sheet]:
+    """One sheet per recording out of (frames, targets) values of all of them, in columns named
+    `targets`, with the store's time column where it has one.
 
     InputError naming every recording that can't be a file's name.
     """
@@ -113,12 +153,12 @@ def recording_sheets(values: Values, recordings: Sequence[Recording], store: Sto
     start = 0
     for recording in recordings:
         keys = None
-        header: tuple[str, ...] = DIMENSIONS
+        header = tuple(targets)
         if store.time_column:
             keys = _time_texts(store.times[recording.start : recording.stop])
-            header = (store.time_column, *DIMENSIONS)
+            header = (store.time_column, *targets)
         try:
-            name = f"{checked_name(recording.name, 'recording')}.csv"
+            name = f"{file_name_of(recording.name)}.csv"
         except InputError as error:
             problems += error.problems
         else:

@@ -28,7 +28,6 @@ from va_search.ensemble.saved import Ensemble, read_ensemble
 from va_search.errors import InputError
 from va_search.files import checked_name, shipped, write_json
 from va_search.home import Home
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
 from va_search.submission.folder import SUBMISSION, may_write
 from va_search.submission.scoring import Values, read_labels, read_submission, scores_of
@@ -48,7 +47,7 @@ Scores = dict[str, float | None]
 
 @dataclass(frozen=True)
 class StrategyRow:
-    """One line of Table 6. Scores {valence, arousal, score} are None where they could not be
+    """One line of Table 6. Scores {each target, score} are None where they could not be
     measured.
 
     `measured_on`: the fold and the number of recordings that `in_sample` and `out_of_fold` are of.
@@ -133,7 +132,7 @@ def write_submissions(
         test = None
         if truth is not None:
             # Scores are of what was written, read back.
-            test = _finite(scores_of(read_submission(folder, store), truth))
+            test = _finite(scores_of(read_submission(folder, store), truth, store.target_names))
         rows.append(_filled(empty, ensemble, test))
     if not ensembles:
         raise InputError(*(f"{row.strategy}: {row.problem}" for row in rows))
@@ -198,7 +197,7 @@ def _filled(row: StrategyRow, ensemble: Ensemble, test: Scores | None) -> Strate
     return replace(
         row,
         ensemble=ensemble.name,
-        members={dimension: len(members_of(ensemble, dimension)) for dimension in DIMENSIONS},
+        members={name: len(members_of(ensemble, name)) for name in ensemble.target_names},
         measured_on={
             "fold": measured.fold,
             "recordings": measured.recordings,
@@ -211,11 +210,11 @@ def _filled(row: StrategyRow, ensemble: Ensemble, test: Scores | None) -> Strate
     )
 
 
-def members_of(ensemble: Ensemble, dimension: str) -> set[tuple[str, str]]:
-    """Study and trial of all members of one dimension, those of a blend's parts together."""
+def members_of(ensemble: Ensemble, target: str) -> set[tuple[str, str]]:
+    """Study and trial of all members of one target, those of a blend's parts together."""
     members: set[tuple[str, str]] = set()
     for _, piece in ensemble.pieces:
-        members |= {(member.study, member.trial) for member in piece.dimensions[dimension].members}
+        members |= {(member.study, member.trial) for member in piece.dimensions[target].members}
     return members
 
 

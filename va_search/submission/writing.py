@@ -1,30 +1,36 @@
 """One submission: an ensemble's test predictions in a challenge's format, read back and checked
 before it appears.
 
-Conventions: values are on the source's scale, clipped to the label range. Before anything is
+Conventions: values are on the targets' own scales, clipped to their ranges. Before anything is
 written, the store and the bank must still be what the ensemble was built on."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from va_search.data.store import Store, frames_hash
 from va_search.ensemble.saved import Ensemble, predict
 from va_search.ensemble.unscored import in_sample
 from va_search.errors import InputError, unknown_name
-from va_search.metrics import DIMENSIONS
 from va_search.predictions.bank import Bank
-from va_search.submission.folder import SUBMISSION, about_ensemble, may_write, write_folder
-from va_search.submission.formats import FORMATS
+from va_search.submission.folder import (
+    SUBMISSION,
+    PredictionFile,
+    about_ensemble,
+    may_write,
+    write_folder,
+)
+from va_search.submission.formats import FORMATS, in_words
+from va_search.submission.template import fill_template
+from va_search.targets import clipped
 
 
 @dataclass(frozen=True)
 class Submission:
-    """The folder that was written. `clipped`: values that lay outside the label range; `unasked`:
+    """The folder that was written. `clipped`: values that lay outside their target's range; `unasked`:
     frames the sample leaves out."""
 
     ensemble: str
@@ -46,26 +52,38 @@ def submit(
     format: str,
     out: Path,
     sample: Path | None = None,
+    template: Path | None = None,
     replace: bool = False,
 ) -> Submission:
     """Write `ensemble`'s predictions of the store's test recordings to the folder `out`.
 
-    InputError: unknown format, no test recordings, another store or label range, a bank that
-    changed since the ensemble was built, a sample that asks for other recordings or frames, an
-    `out` that is anything but an earlier submission of this ensemble (or, with `replace`, any
-    earlier output of ours)."""
+    With `template` a copy of the organisers' files in that folder is filled (template.py), and
+    `format` stays "recordings". InputError: unknown format, no test recordings, another store or
+    other targets, a bank that changed since the ensemble was built, a sample or template that asks
+    for other recordings or frames, an `out` that is anything but an earlier submission of this
+    ensemble (or, with `replace`, any earlier output of ours)."""
     if format not in FORMATS:
         raise InputError(unknown_name("format", format, FORMATS))
+    if template is not None and (format != "recordings" or sample is not None):
+        raise InputError(
+            f"--template {template}: the organisers' files say the format; leave out --format and "
+            "--sample"
+        )
     out = out.resolve()
     replaced = may_write(out, ensemble.name, SUBMISSION, replace=replace)
     test = store.split("test")
     _refuse_other_data(ensemble, store, bank)
     raw = predict(ensemble, bank, "test", test)
     # Clipped at the end only, and counted: many clipped values tell of a wrong scale.
-    values = np.clip(raw, *store.label_range)
-    sheets = FORMATS[format](values, test, store, sample)
+    values = clipped(raw, store.targets)
+    sheets: Sequence[PredictionFile]
+    if template is None:
+        sheets = FORMATS[format](values, test, store, sample)
+    else:
+        format = "template"
+        sheets = fill_template(values, test, store, template)
     about = about_ensemble(ensemble, SUBMISSION) | {"format": format}
-    write_folder(out, sheets, about, store.label_range)
+    write_folder(out, sheets, about, store.targets)
     rows = sum(len(sheet.values) for sheet in sheets)
     return Submission(
         ensemble=ensemble.name,
@@ -75,7 +93,7 @@ def submit(
         recordings=len(test),
         rows=rows,
         clipped=int((raw != values).sum()),
-        unasked=len(values) - rows,
+        unasked=0 if format == "template" else len(values) - rows,
         replaced=replaced,
     )
 
@@ -96,11 +114,11 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
             f"{store.path}: its test recordings are not those ensemble {ensemble.name!r} was built "
             "on"
         )
-    # No frame or score shows another label range, but values are clipped to it.
-    if store.label_range != ensemble.label_range:
+    # No frame or score shows another range of a target, but values are clipped to it.
+    if store.targets != ensemble.targets:
         raise InputError(
-            f"{store.path}: label range {list(store.label_range)}, ensemble {ensemble.name!r} is of "
-            f"{list(ensemble.label_range)}; build it again"
+            f"{store.path}: {in_words(store.targets)}, ensemble {ensemble.name!r} is of "
+            f"{in_words(ensemble.targets).removeprefix('label range ')}; build it again"
         )
     # A member that was trained anew, or other annotations, give other scores.
     problems = _replaced(ensemble, bank)
@@ -108,12 +126,12 @@ def _refuse_other_data(ensemble: Ensemble, store: Store, bank: Bank) -> None:
         scores = in_sample(piece, bank, store)
         if scores is None:
             continue  # members that trained on every labelled recording
-        for dimension in DIMENSIONS:
-            built = piece.dimensions[dimension].scores.in_sample
+        for target in ensemble.target_names:
+            built = piece.dimensions[target].scores.in_sample
             built = math.nan if built is None else built
-            if not abs(scores[dimension] - built) < 1e-6:  # true of NaN
+            if not abs(scores[target] - built) < 1e-6:  # true of NaN
                 problems.append(
-                    f"ensemble {piece.name!r}: {dimension} CCC in-sample is {scores[dimension]:.4f} "
+                    f"ensemble {piece.name!r}: {target} CCC in-sample is {scores[target]:.4f} "
                     f"now and was {built:.4f} when it was built: a member or the annotations "
                     "changed since; build it again"
                 )

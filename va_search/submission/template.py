@@ -1,0 +1,310 @@
+"""The organisers' own files, filled: `submit --template DIR`.
+
+    DIR/<recording>.csv     any rows at any rate, with a column of times or frames and a column a target
+    DIR/<any>.csv           one file of all recordings: a column says whose each row is (split_file.py)
+
+Conventions: only the cells of the targets change, which are found by name. File names, columns, order
+of rows, separator, line ends and every other cell stay as they are, times as they were written. A row
+that names a frame takes its prediction; a row that has a time takes, where rows come no faster than
+frames, the prediction of the nearest frame, and where they come faster, the value on the line between
+the two frames around it. Before the first frame and behind the last one, at most half a frame away,
+their values are held; any other row that no frame is near to is refused. Values have 6 decimals, and
+a decimal comma where the file has them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from numpy.typing import NDArray
+
+from va_search.data.clock import SAME_TIME
+from va_search.data.column_names import roles_of
+from va_search.data.csv_reader import separator_of
+from va_search.data.frame_names import (
+    RecordingFrames,
+    first_number,
+    frames_of_column,
+    recording_name,
+)
+from va_search.data.frame_rows import refuse_outside
+from va_search.data.problems import first_few, unknown_column
+from va_search.data.readers import empty_lines, first_cells, is_number, read_header
+from va_search.data.row_checks import refuse_shuffled, rows_of_other_people, several_people
+from va_search.data.row_times import RowTimes, rows_by_time
+from va_search.data.split_file import SplitFile, split_file
+from va_search.data.store import Recording, Store
+from va_search.errors import InputError, unknown_name
+from va_search.files import file_name_of
+
+SUFFIXES = (".csv", ".tsv", ".txt")
+PROBLEMS = 20
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FilledFile:
+    """One file of the organisers' with predictions in it: `lines` are its lines as cells (the header
+    first), each as it was written, `ends` their line ends. Row i of `values` (rows, targets) stands
+    in line `rows[i]`, in the columns `columns`."""
+
+    name: str
+    separator: str
+    lines: list[list[str]]
+    ends: list[str]
+    rows: list[int]
+    columns: tuple[int, ...]
+    values: Values
+    decimal: str = "."
+
+    def text(self) -> str:
+        """Return the whole file."""
+        lines = [list(cells) for cells in self.lines]
+        for line, row in zip(self.rows, self.values.tolist(), strict=True):
+            for column, value in zip(self.columns, row, strict=True):
+                lines[line][column] = f"{value:.6f}".replace(".", self.decimal)
+        joined = [self.separator.join(cells) for cells in lines]
+        return "".join(line + end for line, end in zip(joined, self.ends, strict=True))
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        path.write_bytes(self.text().encode())
+
+    def written(self, path: Path) -> Values | None:
+        """Return (rows, targets) of a written file; None where anything but the targets' cells is
+        not what it was in the template."""
+        lines, _ = _cells(path.read_bytes().decode(), self.separator)
+        if len(lines) != len(self.lines):
+            return None
+        filled = set(self.rows)
+        for number, (cells, template) in enumerate(zip(lines, self.lines, strict=True)):
+            kept, expected = list(cells), list(template)
+            if number in filled and len(kept) == len(expected):
+                for column in self.columns:
+                    kept[column] = expected[column] = ""
+            if kept != expected:
+                return None
+        numbers = []
+        for line in self.rows:
+            cells = [lines[line][column] for column in self.columns]
+            numbers.append([float(cell.replace(self.decimal, ".")) for cell in cells])
+        return np.array(numbers, dtype=np.float64).reshape(len(self.rows), len(self.columns))
+
+
+def fill_template(
+    values: Values, test: Sequence[Recording], store: Store, template: Path
+) -> list[FilledFile]:
+    """Return the organisers' files in the folder `template` with predictions in them.
+
+    `values` (frames, targets) are those of the test recordings one after another. InputError with
+    all problems: no such folder, files of no test recording, test recordings without a file, columns
+    of targets that are missing, rows that name no frame."""
+    if not template.is_dir():
+        state = "a file" if template.exists() else "no such folder"
+        raise InputError(
+            f"--template {template}: {state}, expected the folder of the organisers' files"
+        )
+    files = [path for path in sorted(template.iterdir()) if not path.name.startswith(".")]
+    if not files:
+        raise InputError(f"--template {template}: empty, expected the organisers' files")
+    by_name = {recording.name: recording for recording in test}
+    spans = {}
+    start = 0
+    for recording in test:
+        spans[recording.name] = values[start : start + recording.frames]
+        start += recording.frames
+    with TemporaryDirectory(prefix="va-search-template-") as scratch:
+        pieces, problems = _pieces(files, store, by_name, Path(scratch))
+        covered = {piece.recording.name for piece in pieces}
+        for name in by_name:
+            if name not in covered:
+                problems.append(f"{template}: no file or row of test recording {name!r}")
+        first = first_number({piece.file: piece.frames for piece in pieces})
+        filled: dict[Path, dict[int, Values]] = {}
+        for piece in pieces:
+            try:
+                rows = piece.predictions(spans[piece.recording.name], store, first)
+            except InputError as error:
+                problems += [piece.told(problem) for problem in error.problems]
+                continue
+            by_line = filled.setdefault(piece.source, {})
+            by_line |= dict(zip(piece.lines, rows, strict=True))
+        sheets = []
+        for path, by_line in filled.items():
+            try:
+                sheets.append(_filled(path, by_line, store))
+            except InputError as error:
+                problems += error.problems
+    if problems:
+        raise InputError(*first_few(problems, PROBLEMS))
+    return sheets
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The rows of one recording: `file` has them alone, `source` is the organisers' file, and
+    `lines` their lines in it, from 1."""
+
+    source: Path
+    file: Path
+    recording: Recording
+    frames: RecordingFrames
+    lines: list[int]
+    split: SplitFile | None = None
+
+    def told(self, problem: str) -> str:
+        """Return a problem in words on the organisers' file."""
+        return problem if self.split is None else self.split.told(problem)
+
+    def predictions(self, values: Values, store: Store, first: int) -> Values:
+        """(rows, targets) out of `values` (frames, targets) of the recording."""
+        header = read_header(self.file)
+        missing = [name for name in store.target_names if name not in header]
+        if missing:
+            raise InputError(*(f"{self.file}: {unknown_column(name, header)}" for name in missing))
+        roles = self.frames.roles_of(header, store.target_names)
+        problems = several_people(self.file, roles.people, None)
+        problems += rows_of_other_people(self.file, roles, self.frames)
+        if problems:
+            raise InputError(*problems)
+        for column in (*roles.frames, *roles.texts):
+            frames = frames_of_column(self.file, column, self.frames, first)
+            if frames is not None:
+                refuse_outside(self.file, frames, self.frames, first=first)
+                return values[frames]
+        own = self.frames.own_clock
+        clocks = [own] if own in roles.clocks else roles.clocks
+        if clocks:
+            assert clocks[0] is not None
+            return _at_times(rows_by_time(self.file, clocks[0], self.frames.frame_times), values)
+        refuse_shuffled(self.file, roles, store.target_names)
+        if len(self.lines) != len(values):
+            raise InputError(
+                f"{self.file}: {len(self.lines)} rows and no column that names frames or times, "
+                f"expected {len(values)}, one per frame"
+            )
+        return values
+
+
+def _at_times(rows: RowTimes, values: Values) -> Values:
+    """(rows, targets) at the rows' times: of the nearest frame, or linear between two frames where
+    rows come faster than frames."""
+    if rows.step >= 1 - SAME_TIME:
+        return values[rows.frames]
+    order = np.argsort(rows.known.times, kind="stable")
+    times = rows.known.times[order]
+    columns = [np.interp(rows.times, times, column[order]) for column in values.T]
+    between = np.stack(columns, axis=1)
+    # Nothing is carried across a gap: there the nearest frame's value is held.
+    right = np.searchsorted(times, rows.times).clip(1, max(len(times) - 1, 1))
+    is_gap = np.zeros(len(rows.times), dtype=bool)
+    if len(times) > 1:
+        is_gap = times[right] - times[right - 1] > 1.5 * rows.known.interval
+    between[is_gap] = values[rows.frames[is_gap]]
+    return between
+
+
+def _pieces(
+    files: Sequence[Path], store: Store, test: dict[str, Recording], scratch: Path
+) -> tuple[list[_Piece], list[str]]:
+    """The rows of each test recording in the organisers' files, and problems: files that are of no
+    test recording, of no format that is read, or two of one recording."""
+    stems = {file_name_of(name): recording for name, recording in test.items()}
+    stems |= test
+    pieces: list[_Piece] = []
+    problems: list[str] = []
+    for number, file in enumerate(files):
+        if file.suffix not in SUFFIXES:
+            problems.append(f"{file}: not one of {', '.join(SUFFIXES)}; keep other files elsewhere")
+            continue
+        recording = stems.get(file.stem) or stems.get(recording_name(file.stem))
+        try:
+            if recording is None and not _names_recordings(file):
+                problems.append(f"{file}: {unknown_name('test recording', file.stem, test)}")
+                continue
+            problems += empty_lines(file)
+            if recording is not None:
+                frames = RecordingFrames.of(recording, store)
+                lines, _ = _cells(_text(file), separator_of(file))
+                rows = list(range(2, len(lines) + 1))
+                pieces.append(_Piece(file, file, recording, frames, rows))
+                continue
+            folder = scratch / str(number)
+            folder.mkdir()
+            split = split_file(file, set(test), folder, "test recording of the store")
+        except InputError as error:
+            problems += error.problems
+            continue
+        for name, part in split.parts.items():
+            frames = RecordingFrames.of(test[name], store)
+            pieces.append(_Piece(file, part, test[name], frames, split.lines[name], split))
+    counts = Counter(piece.recording.name for piece in pieces)
+    for name, count in counts.items():
+        if count > 1:
+            of = ", ".join(piece.source.name for piece in pieces if piece.recording.name == name)
+            problems.append(f"{files[0].parent}: {count} files of test recording {name!r}: {of}")
+    return pieces, problems
+
+
+def _names_recordings(file: Path) -> bool:
+    """True where a column of a file names the recording of each row, or its image."""
+    roles = roles_of(read_header(file))
+    cells = first_cells(file, roles.frames)
+    return bool(roles.texts) or not all(is_number(cell) for cell in cells.values())
+
+
+def _filled(file: Path, by_line: dict[int, Values], store: Store) -> FilledFile:
+    separator = separator_of(file)
+    lines, ends = _cells(_text(file), separator)
+    header = read_header(file)
+    columns = tuple(header.index(name) for name in store.target_names)
+    numbers = sorted(by_line)
+    rows = [number - 1 for number in numbers]
+    short = [number for number in numbers if len(lines[number - 1]) != len(header)]
+    if short:
+        raise InputError(
+            f"{file}:{short[0]}: {len(lines[short[0] - 1])} cells, expected {len(header)}"
+        )
+    is_comma = separator != "," and any(
+        re.fullmatch(r"\s*-?\d+,\d+\s*", cell) for row in rows for cell in lines[row]
+    )
+    values = np.array([by_line[number] for number in numbers])
+    return FilledFile(
+        file.name, separator, lines, ends, rows, columns, values, "," if is_comma else "."
+    )
+
+
+def _text(file: Path) -> str:
+    return file.read_bytes().decode()
+
+
+def _cells(text: str, separator: str) -> tuple[list[list[str]], list[str]]:
+    """The cells of each line as they are written, quotation marks and spaces too, and each line's
+    end. A cell in quotation marks may hold the separator, but no line's end."""
+    lines, ends = [], []
+    for line in re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text):
+        content = line.rstrip("\r\n")
+        ends.append(line[len(content) :])
+        lines.append(_cut(content, separator))
+    while lines and lines[-1] == [""]:
+        # Empty lines at the end are no rows; they stay with the last row's end.
+        lines.pop()
+        end = ends.pop()
+        if ends:
+            ends[-1] += end
+    return lines, ends
+
+
+def _cut(line: str, separator: str) -> list[str]:
+    if '"' not in line:
+        return line.split(separator)
+    cell = rf'(?:"(?:[^"]|"")*"|[^{re.escape(separator)}"])*'
+    cells = re.split(rf"({cell})(?:{re.escape(separator)}|$)", line)[1::2]
+    plain = next(csv.reader([line], delimiter=separator), [])
+    return cells[: len(plain)]
