@@ -163,6 +163,12 @@ def _validation_of_folds(store: Store) -> dict[str | int, tuple[Recording, ...]]
     return validation
 
 
+def test_hash_of(store: Store) -> str | None:
+    """Return what predictions of the test recordings line up with; None without any."""
+    recordings = store.split("test")
+    return frames_hash(recordings) if recordings else None
+
+
 def predicting(candidates: Sequence[Trial], target: str) -> tuple[Trial, ...]:
     """Return the candidates that can be a member for a target, in their order."""
     return tuple(candidate for candidate in candidates if target in candidate.target_names)

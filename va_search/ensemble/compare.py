@@ -105,7 +105,9 @@ def carry_out(
     """The outcome of each target; `fitted` are fits made before on these very materials.
 
     InputError as in `refuse_harm` and `Recipe.plans`."""
-    plans = {} if recipe.among else recipe.plans(tuple(materials))
+    plans: dict[str, Pipeline] = {}
+    if not recipe.among:
+        plans = recipe.plans(tuple(materials))
     if not recipe.members.outside:
         materials, fitted = materials.own(), None
     refuse_harm(materials)

@@ -79,10 +79,11 @@ def make_folds(
         return Folds((), together, reason, tuple(groups))
     size = {group: counts[list(group)].sum(axis=0) for group in groups}  # (targets,) frames
     parts: list[list[int]] = [[] for _ in range(min(at_most, len(groups)))]
+    total = np.maximum(counts.sum(axis=0), 1)
     load = np.zeros((len(parts), counts.shape[1]), dtype=np.int64)
     for group in sorted(groups, key=lambda group: (-size[group].sum(), recordings[group[0]].name)):
-        # The part with the fewest frames of those targets that the group has labels of.
-        shared = load @ size[group]
+        # The part with the least share of those targets that the group has labels of.
+        shared = (load / total * (size[group] / total)).sum(axis=1)
         lightest = int(np.lexsort((load.sum(axis=1), shared))[0])
         parts[lightest] += group
         load[lightest] += size[group]

@@ -148,24 +148,6 @@ class Materials(Mapping[str, Material]):
         """(sample, recording) the bootstrap samples that every interval is made from."""
         return samples(self.folds.groups, len(self.lines.recordings))
 
-    def measured_on(self) -> dict[str, Any]:
-        """Return the description of the frames that scores are measured on, as it is saved."""
-        by_target = {}
-        for target, material in self.items():
-            by_target[target] = int((~np.isnan(material.annotation)).sum())
-        differ = set(by_target.values()) != {self.labelled_frames}
-        return {
-            "split": "validation" if self.lines.fold != ALL else "train and validation",
-            "fold": self.lines.fold,
-            "recordings": len(self.lines.recordings),
-            "labelled_frames": self.labelled_frames,
-            "folds": len(self.folds.parts),
-            "kept_together": self.folds.kept_together,
-            "reason": self.folds.reason,
-            "groups": len(self.folds.groups),
-            "labelled_by_target": by_target if differ else None,
-        }
-
     def own(self) -> Materials:
         """Return every target without the models from elsewhere; InputError when no member is
         left."""

@@ -29,7 +29,12 @@ from numpy.typing import NDArray
 from va_search import __version__
 from va_search.data.folds import folds_command
 from va_search.data.store import OFFICIAL, Recording, Store, frames_hash, positions
-from va_search.ensemble.candidates import NO_VALIDATION, LineUp, find_candidates, test_hash_of
+from va_search.ensemble.candidates import (
+    NO_VALIDATION,
+    LineUp,
+    find_candidates,
+    test_hash_of,
+)
 from va_search.errors import InputError, counted
 from va_search.files import digest, remove_folder
 from va_search.home import Home

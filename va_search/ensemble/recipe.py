@@ -196,8 +196,11 @@ def _read(name: str, file: YamlFile, folder: Path | None) -> Recipe:
         of = reader.of()
     else:
         default, own = reader.plans()
-    if members is not None and members.folds == MIX:
-        reader.refuse_choices([*([] if default is None else [default]), *own.values()])
+    if members is not None and not members.have_validation:
+        plans = [*own.values()]
+        if default is not None:
+            plans.insert(0, default)
+        reader.refuse_choices(plans)
     file.stop()
     assert members is not None
     is_shipped = folder is not None and _is_shipped(folder)
@@ -369,10 +372,13 @@ class MethodReader:
 KEYS = ("method", "members", "among", "of", *SharedOptions.model_fields)
 """Keys of a recipe's file beside the options of its method."""
 
+MAPPINGS = ("members", "of", "prune", "smooth", "delay")
+"""Those before a mapping, as a target's name is: a name that is nearly one of them is a slip."""
+
 
 def _names_target(key: Any, value: Any) -> bool:
     """Return True for a key that begins what differs for one target: valence, arousal, and any
-    other name before a mapping that is no key of a recipe, nor nearly one."""
+    other name before a mapping that is no key of a recipe."""
     if key in AFFECT:
         return True
     if not isinstance(key, str) or not isinstance(value, dict) or name_problem(key) is not None:
@@ -380,7 +386,7 @@ def _names_target(key: Any, value: Any) -> bool:
     known = set(KEYS)
     for options in OPTIONS.values():
         known.update(options.model_fields)
-    return nearest_name(key, known, alike=0.75) is None
+    return key not in known and nearest_name(key, MAPPINGS, alike=0.75) is None
 
 
 def _is_shipped(folder: Path) -> bool:

@@ -43,7 +43,7 @@ from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.trial import ALL
 
 if TYPE_CHECKING:
-    pass
+    from va_search.ensemble.material import Materials
 
 ScoresByMeasure = dict[str, dict[str, float] | None]
 """{in_sample, out_of_fold} -> {each target, score} or null."""
@@ -145,6 +145,28 @@ class MeasuredOn(Saved):
     groups: int | None = None
     labelled_by_target: dict[str, int] | None = None
 
+    @classmethod
+    def of(cls, materials: Materials) -> MeasuredOn:
+        """The recordings of what an ensemble is made from."""
+        lines, folds, by_target = materials.lines, materials.folds, {}
+        reason = folds.reason
+        for target, material in materials.items():
+            by_target[target] = int((~np.isnan(material.annotation)).sum())
+            if reason is None and material.folds.reason is not None:
+                reason = f"{target}: {material.folds.reason}"
+        differ = any(count != materials.labelled_frames for count in by_target.values())
+        return cls(
+            split="validation" if lines.fold != ALL else "train and validation",
+            fold=lines.fold,
+            recordings=len(lines.recordings),
+            labelled_frames=materials.labelled_frames,
+            folds=len(folds.parts),
+            kept_together=folds.kept_together,
+            reason=reason,
+            groups=len(folds.groups),
+            labelled_by_target=by_target if differ else None,
+        )
+
     @model_serializer(mode="wrap")
     def _without_equal_counts(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         document: dict[str, Any] = dump(self)
@@ -209,7 +231,10 @@ class Ensemble(Saved):
         # In the place of the field, so that files of valence and arousal are what they were.
         document: dict[str, Any] = {}
         for key, value in dump(self).items():
-            document |= targets_to_json(self.targets) if key == "targets" else {key: value}
+            if key == "targets":
+                document |= targets_to_json(self.targets)
+            else:
+                document[key] = value
         return document
 
     @property

@@ -21,6 +21,7 @@ from va_search.ensemble.candidates import (
     find_candidates,
     find_store,
     predicting,
+    test_hash_of,
 )
 from va_search.ensemble.compare import named
 from va_search.ensemble.pipeline import Pipeline
@@ -88,8 +89,7 @@ def mean_of_mix(
     mixed = [trial for trial in candidates if not trial.has_validation]
     store = store or find_store(mixed or candidates)
     plans = recipe.plans(store.target_names)
-    test = store.split("test")
-    test_hash = frames_hash(test) if test else None
+    test_hash = test_hash_of(store)
     counts = Counter(left_out)
     members = []
     for trial in candidates:

@@ -31,7 +31,7 @@ from va_search.files import whole_file
 from va_search.models import sources
 from va_search.models.estimator import Estimator
 from va_search.models.menu import NORMALISERS
-from va_search.targets import Target, affect, names, targets_from_json, targets_to_json
+from va_search.targets import Target, names, targets_from_json, targets_to_json
 from va_search.training.batches import Steps
 from va_search.training.features import Gather, in_order
 from va_search.training.own_models import own_sources
@@ -54,10 +54,6 @@ class TrainedModel:
     targets: tuple[Target, ...]
     model: Estimator
     statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return affect(*self.label_range)
 
     def predict(
         self, store: Store, recordings: tuple[Recording, ...], *, device: str = "cpu"
@@ -105,10 +101,6 @@ class Header:
     def label_range(self) -> tuple[float, float]:
         """The range of the first target: of all, where they have one."""
         return self.targets[0].range
-
-    @property
-    def targets(self) -> tuple[Target, ...]:
-        return affect(*self.label_range)
 
 
 def unfit(store: Store, feature_sets: Iterable[FeatureSet]) -> list[str]:
