@@ -160,7 +160,7 @@ def recipe_tested(
             )
             model = build_model(settings, data.feature_sets)
             model.load_state_dict(state["model"])
-            values[:, d] = predict(model, settings, data.gather, steps, store.label_range)[:, d]
+            values[:, d] = predict(model, settings, data.gather, steps, store.targets)[:, d]
         found.append((epochs[-1]["score"], values))
     best_five = [values for _, values in sorted(found, key=lambda pair: pair[0])[-BEST:]]
     mean = statistics.mean(tested(values, truth) for values in best_five)

@@ -161,8 +161,8 @@ class TrialActor(Trainable):
         return {**self._report(), "done": fit.finished}
 
     def _report(self) -> dict[str, Any]:
-        names = AFFECT if self._fit is None else self._fit.store.target_names
-        best = dict.fromkeys(names, WORST)
+        targets = AFFECT if self._fit is None else self._fit.store.target_names
+        best = dict.fromkeys(targets, WORST)
         if self._fit is not None:
             best |= {name: reached.ccc for name, reached in self._fit.best.items()}
         best["score"] = sum(best.values()) / len(best)
