@@ -114,9 +114,10 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
             except InputError as error:
                 problems += error.problems
                 continue
+            low, high = header.label_range
             if header.label_range != ensemble.label_range:
                 problems.append(
-                    f"{path}: trained on label range {list(header.label_range)}, the ensemble is "
+                    f"{path}: trained on label range [{low:g}, {high:g}], the ensemble is "
                     f"of {list(ensemble.label_range)}"
                 )
             for feature_set in header.feature_sets:
