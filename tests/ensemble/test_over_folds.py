@@ -156,7 +156,7 @@ import time
 from pathlib import Path
 from va_search.data.store import Store
 from va_search.ensemble.over_folds import put_together
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions import bank
 honest = bank.write_json
 def slow(*given):

@@ -336,7 +336,7 @@ from typing import Any
 from va_search.data.draft import Description, Draft, Part, Source
 from va_search.data.store import Store
 from va_search.ensemble.saved import read_ensemble
-from va_search.files import Home
+from va_search.home import Home
 from va_search.predictions.bank import Bank
 from va_search.submission import folder, submit
 honest = folder._check

@@ -208,7 +208,12 @@ def read_part(
     annotations: Floats | None = None
     if labels:
         annotations = _annotations(dataset, labels, numbers[:, width : width + len(labels)])
-        problems += label_problems(file, annotations, dataset.target_list)
+        outside = label_problems(file, annotations, dataset.target_list)
+        if dataset.targets is None and len(outside) == 1:
+            outside[0] += (
+                "; if valence and arousal differ in their ranges, declare each in `targets`"
+            )
+        problems += outside
         if recording.split != "test":
             absent = [name for name in dataset.label_columns if name not in labels]
             remarks += [f"no label column {name!r}" for name in absent]

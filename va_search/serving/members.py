@@ -24,7 +24,6 @@ from va_search.ensemble.post_processing import finished
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.predictions.bank import Bank
-from va_search.submission.formats import in_words
 from va_search.targets import names
 from va_search.training.weights import TrainedModel, load_model, read_header
 
@@ -116,10 +115,11 @@ def needed(ensemble: Ensemble, bank: Bank) -> list[FeatureSet]:
             except InputError as error:
                 problems += error.problems
                 continue
-            if expected_targets[target] not in header.targets:
+            low, high = header.label_range
+            if header.label_range != ensemble.label_range:
                 problems.append(
-                    f"{path}: trained on {in_words(header.targets)}, the ensemble is of "
-                    f"{in_words(ensemble.targets).removeprefix('label range ')}"
+                    f"{path}: trained on label range [{low:g}, {high:g}], the ensemble is "
+                    f"of {list(ensemble.label_range)}"
                 )
             for feature_set in header.feature_sets:
                 # One input of the table or store must do for all members.

@@ -222,9 +222,8 @@ class Gather:
         """[row, step, feature] with zero for NaN, which is the mean of what was normalised, and
         behind each feature set with missing values the share of them that are there."""
         parts: list[Tensor] = []
-        for values, has_missing in zip(
-            torch.split(x, self._dims, dim=-1), self._missing, strict=True
-        ):
+        blocks = torch.split(x, self._dims, dim=-1)
+        for values, has_missing in zip(blocks, self._missing, strict=True):
             if not has_missing:
                 parts.append(values)
                 continue
