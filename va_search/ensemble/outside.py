@@ -137,7 +137,8 @@ def _read_model(model: Path, store: Store) -> Outside:
 def _labels_of(target: Target, store: Store) -> NDArray[np.float32]:
     """(frames,) a target's labels on validation, NaN unlabelled."""
     column = store.target_names.index(target.name)
-    return store.annotations[positions(store.split("validation")), column]
+    labels: NDArray[np.float32] = store.annotations[positions(store.split("validation")), column]
+    return labels
 
 
 def _refuse_scale(source: Path, outside: Outside, store: Store) -> None:

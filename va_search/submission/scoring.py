@@ -61,7 +61,7 @@ def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) ->
     if problems:
         raise InputError(*first_few(problems, PROBLEMS))
     labels = np.concatenate(parts) if parts else np.empty((0, len(store.targets)))
-    is_bare = np.isnan(labels).all(axis=0)
+    is_bare = list(np.isnan(labels).all(axis=0))
     bare = [
         name for name, is_missing in zip(store.target_names, is_bare, strict=True) if is_missing
     ]

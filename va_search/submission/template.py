@@ -33,7 +33,7 @@ from va_search.data.frame_names import (
     frames_of_column,
     recording_name,
 )
-from va_search.data.frame_rows import refuse_outside
+from va_search.data.frame_rows import name_rows, refuse_outside
 from va_search.data.problems import first_few, unknown_column
 from va_search.data.readers import empty_lines, first_cells, is_number, read_header
 from va_search.data.row_checks import refuse_shuffled, rows_of_other_people, several_people
@@ -174,10 +174,13 @@ class _Piece:
         if problems:
             raise InputError(*problems)
         for column in (*roles.frames, *roles.texts):
-            frames = frames_of_column(self.file, column, self.frames, first)
-            if frames is not None:
-                refuse_outside(self.file, frames, self.frames, first=first)
-                return values[frames]
+            if frames_of_column(self.file, column, self.frames, first) is None:
+                continue
+            # All columns that name frames must agree, and times beside them increase with them.
+            named = name_rows(self.file, roles, self.frames, first=first)
+            assert named.frames is not None
+            refuse_outside(self.file, named.frames, self.frames, first=first)
+            return values[named.frames]
         own = self.frames.own_clock
         clocks = [own] if own in roles.clocks else roles.clocks
         if clocks:

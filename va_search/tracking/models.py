@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from va_search.errors import JobError
+from va_search.targets import AFFECT
 from va_search.tracking.door import be_quiet, open_client
 from va_search.tracking.shown import reason, shown
 
@@ -38,7 +39,8 @@ class Column:
 @dataclass(frozen=True)
 class Model:
     """All that is logged. `code` is the file MLflow runs, `package` the folder of the code that it
-    imports, `folder` the artifact `ensemble`; `content` is the same exactly when the model is."""
+    imports, `folder` the artifact `ensemble`; `content` is the same exactly when the model is.
+    `targets`: columns of the output after the recording."""
 
     name: str
     run: str
@@ -51,14 +53,16 @@ class Model:
     requirements: list[str]
     about: str
     build: str = ""
+    targets: Sequence[str] = AFFECT
 
 
 def log_version(uri: str, model: Model) -> tuple[int, bool]:
     """Log the model under its run and register it; its version, and whether that is a new one."""
     client = open_client(uri)
-    there = _version_of(client, model)
-    if there is not None:
-        return there, False
+    # The same content again is the version that stands there.
+    same = _version_of(client, model)
+    if same is not None:
+        return same, False
     if not client.search_registered_models(f"name = '{model.name}'"):
         client.create_registered_model(model.name, tags={"va_search.role": "ensemble"})
     with _fluent(uri):
@@ -83,16 +87,16 @@ def older_versions(uri: str, run: str, build: str, built_at: str) -> list[str]:
     client = open_client(uri)
     newest: dict[str, Any] = {}
     for version in client.search_model_versions(f"run_id = '{run}'"):
-        known = newest.get(version.name)
-        if known is None or int(version.version) > int(known.version):
+        newer = newest.get(version.name)
+        if newer is None or int(version.version) > int(newer.version):
             newest[version.name] = version
     since = datetime.fromisoformat(built_at).timestamp() * 1000
-    found = []
+    older = []
     for name, version in sorted(newest.items()):
         tag = version.tags.get(BUILD)
         if tag != build and (tag or version.creation_timestamp < since):
-            found.append(f"models:/{name}/{version.version}")
-    return found
+            older.append(f"models:/{name}/{version.version}")
+    return older
 
 
 @contextmanager
@@ -116,28 +120,25 @@ def _fluent(uri: str) -> Iterator[None]:
     the one at `uri`."""
     import mlflow
 
-    before, bytecode = os.environ.get("MLFLOW_TRACKING_URI"), sys.dont_write_bytecode
-    os.environ["MLFLOW_UV_AUTO_DETECT"] = (
-        "false"  # a project around the current folder is not the model's
-    )
+    uri_before, bytecode = os.environ.get("MLFLOW_TRACKING_URI"), sys.dont_write_bytecode
+    # A project around the current folder is not the model's.
+    os.environ["MLFLOW_UV_AUTO_DETECT"] = "false"
     mlflow.set_tracking_uri(uri)
-    sys.dont_write_bytecode = (
-        True  # it tries the model where it lies, which would leave .pyc files among its code
-    )
+    # It tries the model where it lies, which would leave .pyc files among its code.
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
         sys.dont_write_bytecode = bytecode
-        mlflow.set_tracking_uri(before)
+        mlflow.set_tracking_uri(uri_before)
 
 
 def _version_of(client: MlflowClient, model: Model) -> int | None:
-    found = client.search_model_versions(f"name = '{model.name}'")
-    same = [
-        int(one.version)
-        for one in found
-        if one.tags.get(CONTENT) == model.content and one.status == "READY"
-    ]
+    """Return the newest version with the model's content; None where there is none."""
+    same = []
+    for version in client.search_model_versions(f"name = '{model.name}'"):
+        if version.tags.get(CONTENT) == model.content and version.status == "READY":
+            same.append(int(version.version))
     return max(same, default=None)
 
 
@@ -146,9 +147,12 @@ def _log(model: Model) -> Any:
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
 
-    inputs = Schema([ColSpec(one.type, one.name, required=one.needed) for one in model.columns])
-    outputs = Schema(
-        [ColSpec("string", "recording"), ColSpec("double", "valence"), ColSpec("double", "arousal")]
+    needed = []
+    for column in model.columns:
+        needed.append(ColSpec(column.type, column.name, required=column.needed))
+    predicted = [ColSpec("double", target) for target in model.targets]
+    signature = ModelSignature(
+        inputs=Schema(needed), outputs=Schema([ColSpec("string", "recording"), *predicted])
     )
     with mlflow.start_run(run_id=model.run, log_system_metrics=False):
         return mlflow.pyfunc.log_model(
@@ -156,7 +160,7 @@ def _log(model: Model) -> Any:
             python_model=str(model.code),
             code_paths=[str(model.package)],
             artifacts={"ensemble": str(model.folder)},
-            signature=ModelSignature(inputs=inputs, outputs=outputs),
+            signature=signature,
             input_example=model.example,
             pip_requirements=model.requirements,
         )
