@@ -61,10 +61,10 @@ def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) ->
     if problems:
         raise InputError(*first_few(problems, PROBLEMS))
     labels = np.concatenate(parts) if parts else np.empty((0, len(store.targets)))
-    is_bare = list(np.isnan(labels).all(axis=0))
-    bare = [
-        name for name, is_missing in zip(store.target_names, is_bare, strict=True) if is_missing
-    ]
+    bare = []
+    for index, name in enumerate(store.target_names):
+        if np.isnan(labels[:, index]).all():
+            bare.append(name)
     if bare:
         raise InputError(
             f"{folder}: no test frame has a label of {' or '.join(bare)}; nothing can be scored"
