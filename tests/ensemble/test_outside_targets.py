@@ -212,3 +212,23 @@ def test_a_clock_that_leaves_the_recording_is_refused_with_the_first_row(
     (tmp_path / "red" / "r5.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match=r"r5\.csv:\d+: timestamp_seconds 6 is no frame's time"):
         add(world, tmp_path / "red")
+
+
+def test_a_single_file_that_names_no_recordings_is_one_under_a_wrong_name(
+    world: TargetWorld, tmp_path: Path
+) -> None:
+    write(tmp_path / "red", {"R4": predicted(world)["r4"]}, names(THREE))
+    with pytest.raises(InputError) as error:
+        add(world, tmp_path / "red")
+    assert "no r4.csv; R4.csv is there: is it meant?" in str(error.value)
+
+
+def test_names_of_any_signs(world: TargetWorld, tmp_path: Path) -> None:
+    """A file may be called as its recording, or by the ending of its video."""
+    values = predicted(world)
+    write(tmp_path / "red", values, names(THREE))
+    (tmp_path / "red" / "r5.csv").rename(tmp_path / "red" / "r5.mp4.csv")
+    assert add(world, tmp_path / "red").state == "new"
+    np.testing.assert_allclose(
+        banked(world, "outside-red"), joined(world, values, "validation"), rtol=1e-6
+    )

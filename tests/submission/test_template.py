@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from submission_world import TargetWorld, make_target_world
 from target_world import ONE, THREE
+from typer.testing import CliRunner
 
+from va_search.cli.main import app
 from va_search.ensemble.saved import Ensemble
 from va_search.errors import InputError, JobError
 from va_search.submission import submit
@@ -164,3 +166,38 @@ def test_a_template_says_the_format(world: TargetWorld, built: Ensemble, tmp_pat
         submit(built, world.store, world.bank, format="abaw", out=tmp_path / "o", template=tmp_path)
     with pytest.raises(InputError, match="no such folder, expected the folder of the organisers'"):
         fill(world, built, tmp_path / "nowhere", tmp_path / "out")
+
+
+def test_from_the_command_line(world: TargetWorld, built: Ensemble, tmp_path: Path) -> None:
+    for name in ("r7", "r8"):
+        lines = [f"{time:.2f},,," for time in (0, 2.5, 5.9)]
+        write(tmp_path / "empty", f"{name}.csv", ["time_s,valence,arousal,stress", *lines])
+    options = ("--template", str(tmp_path / "empty"), "--out", str(tmp_path / "out"))
+    result = CliRunner().invoke(app, ["submit", "e", *options, "--home", str(world.home.root)])
+    assert result.exit_code == 0, result.output
+    words = " ".join(result.output.split())
+    assert "2 files, 2 test recordings, 6 rows" in words
+    assert "within valence [-1.0, 1.0], arousal [0.0, 1000.0], stress [1.0, 9.0]" in words
+    assert "validation, in-sample valence 0." in words and " stress 0." in words
+    row = (tmp_path / "out" / "r8.csv").read_text().splitlines()[2]
+    assert row == "2.50," + ",".join(f"{value:.6f}" for value in truth(world)["r8"][25])
+
+
+def test_columns_that_name_frames_must_agree(
+    world: TargetWorld, built: Ensemble, tmp_path: Path
+) -> None:
+    header = "frame,image,time_s,valence,arousal,stress"
+    for name in ("r7", "r8"):
+        rows = [f"{n},{name}/{n:05d}.jpg,{(n - 1) / 10:.1f},,," for n in (2, 40, 60)]
+        write(tmp_path / "empty", f"{name}.csv", [header, *rows])
+    fill(world, built, tmp_path / "empty", tmp_path / "out")
+    text = (tmp_path / "empty" / "r8.csv").read_text()
+    (tmp_path / "empty" / "r8.csv").write_text(text.replace("r8/00040.jpg", "r8/00041.jpg"))
+    with pytest.raises(InputError, match=r"r8.csv:3: column 'frame' says frame 40 and column 'ima"):
+        fill(world, built, tmp_path / "empty", tmp_path / "out")
+    (tmp_path / "empty" / "r8.csv").write_text(text.replace("r8/00040.jpg", "r7/00040.jpg"))
+    with pytest.raises(InputError, match=r"r8.csv:3: column 'image' names 'r7'"):
+        fill(world, built, tmp_path / "empty", tmp_path / "out")
+    (tmp_path / "empty" / "r8.csv").write_text(text.replace(",3.9,", ",0.0,"))
+    with pytest.raises(InputError, match=r"r8.csv:3: time_s 0 of frame 40 after 0.1 of frame 2"):
+        fill(world, built, tmp_path / "empty", tmp_path / "out")

@@ -16,7 +16,7 @@ from va_search.data.column_names import roles_of
 from va_search.data.csv_reader import csv_rows
 from va_search.data.frame_names import CROP, IMAGE_NAME, recording_name
 from va_search.data.problems import and_more, near_name, refuse
-from va_search.data.readers import empty_lines, read_header
+from va_search.data.readers import empty_lines, first_cells, is_number, read_header
 from va_search.errors import InputError
 
 
@@ -43,6 +43,13 @@ class SplitFile:
             problem = re.sub(re.escape(str(part)) + r":(\d+):", of_file, problem)
             problem = problem.replace(str(part), f"{self.file}, recording {name!r}")
         return problem
+
+
+def names_recordings(file: Path) -> bool:
+    """Return True where a column of a file names the recording of each row, or its image."""
+    roles = roles_of(read_header(file))
+    cells = first_cells(file, roles.frames)
+    return bool(roles.texts) or not all(is_number(cell) for cell in cells.values())
 
 
 def split_file(

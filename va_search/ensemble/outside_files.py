@@ -37,7 +37,7 @@ from va_search.data.problems import first_few, not_used, refuse, unknown_column
 from va_search.data.readers import read_header, read_numbers, reader_of
 from va_search.data.row_checks import rows_of_other_people, several_people
 from va_search.data.row_times import rows_by_time
-from va_search.data.split_file import SplitFile, split_file
+from va_search.data.split_file import SplitFile, names_recordings, split_file
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError, nearest_name
 from va_search.files import file_name_of
@@ -129,7 +129,9 @@ def _whole_file(folder: Path, store: Store, model: ModelFiles) -> Path | None:
         others = ", ".join(path.name for path in wholes[1:])
         model.remarks.append(f"{wholes[0]}: read; of the same content and not read: {others}")
         wholes = wholes[:1]
-    return wholes[0] if len(wholes) == 1 else None
+    if len(wholes) != 1 or not names_recordings(wholes[0]):
+        return None
+    return wholes[0]
 
 
 def _recordings_by_stem(store: Store) -> dict[str, Recording]:

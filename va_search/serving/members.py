@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from va_search.data.store import MIX, FeatureSet, Recording, Store
+from va_search.data.store import FeatureSet, Recording, Store
 from va_search.ensemble import saved
 from va_search.ensemble.post_processing import finished
 from va_search.ensemble.saved import Ensemble
@@ -26,6 +26,7 @@ from va_search.errors import InputError, JobError
 from va_search.predictions.bank import Bank
 from va_search.targets import names
 from va_search.training.weights import TrainedModel, load_model, read_header
+from va_search.trial import FoldKind
 
 PART = 100_000
 """Frames predicted at a time, at least one subject: memory stays bounded whatever the store's
@@ -142,7 +143,7 @@ def _without_weights(ensemble: Ensemble) -> dict[str, dict[str, str]]:
     for _, piece, target, member in _each_member(ensemble):
         if member.source == "outside":
             reason = "from elsewhere, whose predictions are in the bank but not their weights"
-        elif piece.measured_on.fold == MIX:
+        elif not FoldKind(piece.measured_on.fold).has_validation:
             reason = "of fold train_val_mix, whose predictions are means over epochs that keep no weights"
         else:
             continue

@@ -95,7 +95,7 @@ def register(
             requirements=_requirements(),
             about=_about(ensemble),
             build=content_id(ensemble),
-            targets=tuple(ensemble.pieces[0][1].dimensions),
+            targets=ensemble.target_names,
         )
         # The version is of this content: the same ensemble again is the version that is there.
         uri = shown(tracking.uri)

@@ -62,8 +62,8 @@ def read_labels(folder: Path, store: Store, remarks: list[str] | None = None) ->
         raise InputError(*first_few(problems, PROBLEMS))
     labels = np.concatenate(parts) if parts else np.empty((0, len(store.targets)))
     bare = []
-    for name, column in zip(store.target_names, labels.T, strict=True):
-        if np.isnan(column).all():
+    for index, name in enumerate(store.target_names):
+        if np.isnan(labels[:, index]).all():
             bare.append(name)
     if bare:
         raise InputError(

@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from va_search.data.clock import SAME_TIME
-from va_search.data.column_names import roles_of
 from va_search.data.csv_reader import separator_of
 from va_search.data.frame_names import (
     RecordingFrames,
@@ -33,12 +32,12 @@ from va_search.data.frame_names import (
     frames_of_column,
     recording_name,
 )
-from va_search.data.frame_rows import refuse_outside
+from va_search.data.frame_rows import name_rows, refuse_outside
 from va_search.data.problems import first_few, unknown_column
-from va_search.data.readers import empty_lines, first_cells, is_number, read_header
+from va_search.data.readers import empty_lines, read_header
 from va_search.data.row_checks import refuse_shuffled, rows_of_other_people, several_people
 from va_search.data.row_times import RowTimes, rows_by_time
-from va_search.data.split_file import SplitFile, split_file
+from va_search.data.split_file import SplitFile, names_recordings, split_file
 from va_search.data.store import Recording, Store
 from va_search.errors import InputError, unknown_name
 from va_search.files import file_name_of
@@ -174,10 +173,13 @@ class _Piece:
         if problems:
             raise InputError(*problems)
         for column in (*roles.frames, *roles.texts):
-            frames = frames_of_column(self.file, column, self.frames, first)
-            if frames is not None:
-                refuse_outside(self.file, frames, self.frames, first=first)
-                return values[frames]
+            if frames_of_column(self.file, column, self.frames, first) is None:
+                continue
+            # All columns that name frames must agree, and times beside them increase with them.
+            named = name_rows(self.file, roles, self.frames, first=first)
+            assert named.frames is not None
+            refuse_outside(self.file, named.frames, self.frames, first=first)
+            return values[named.frames]
         own = self.frames.own_clock
         clocks = [own] if own in roles.clocks else roles.clocks
         if clocks:
@@ -225,7 +227,7 @@ def _pieces(
             continue
         recording = stems.get(file.stem) or stems.get(recording_name(file.stem))
         try:
-            if recording is None and not _names_recordings(file):
+            if recording is None and not names_recordings(file):
                 problems.append(f"{file}: {unknown_name('test recording', file.stem, test)}")
                 continue
             problems += empty_lines(file)
@@ -250,13 +252,6 @@ def _pieces(
             of = ", ".join(piece.source.name for piece in pieces if piece.recording.name == name)
             problems.append(f"{files[0].parent}: {count} files of test recording {name!r}: {of}")
     return pieces, problems
-
-
-def _names_recordings(file: Path) -> bool:
-    """True where a column of a file names the recording of each row, or its image."""
-    roles = roles_of(read_header(file))
-    cells = first_cells(file, roles.frames)
-    return bool(roles.texts) or not all(is_number(cell) for cell in cells.values())
 
 
 def _filled(file: Path, by_line: dict[int, Values], store: Store) -> FilledFile:
