@@ -151,7 +151,9 @@ def _rules(document: Document) -> Iterator[Finding]:
                     yield _open_rule(document, keys, bounds, span)
 
 
-def _open_rule(document: Document, keys: Place, bounds: tuple[object, object], span: str) -> Finding:
+def _open_rule(
+    document: Document, keys: Place, bounds: tuple[object, object], span: str
+) -> Finding:
     """A finding on ports, from the first to the last, that are open to all addresses."""
     low, high = bounds
     if (low, high) == (22, 22):

@@ -56,6 +56,7 @@ def node_types(document: Document) -> list[NodeType]:
     """Return the node types in the file's order."""
     head = document.at("head_node_type", kind=str)
     types = document.at(TYPES)
+    # A head that is misspelt is a finding of its own; no type is taken for a worker then.
     read = []
     for name, node in types.items():
         place = (TYPES, name, "node_config")
