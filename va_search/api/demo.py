@@ -56,6 +56,7 @@ def run_demo(
         if study.summary is not None:
             for line in summary_lines(study.summary, opened.files):
                 show(line)
+        # The demo may be run again: its ensemble is made anew under the same name.
         ensemble = build_ensemble(
             study, name=NAME, recipe=DEFAULT_RECIPE, store=store, force=True, note=note
         )

@@ -76,6 +76,7 @@ class OpenStudy:
             return pd.DataFrame(columns=columns).set_index("trial")
         rows = [_trial_row(trial) for trial in complete]
         table = pd.DataFrame(rows).set_index("trial")
+        # Stable, so that equal scores stay in the order of their ids.
         return table.sort_values("score", ascending=False, kind="stable")
 
     def failures(self) -> pd.DataFrame:

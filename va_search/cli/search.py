@@ -102,6 +102,7 @@ def search(
             checkpoint_seconds=checkpoint_seconds,
             fuse_seeds=fuse_seeds,
         )
+        # A dry run reads the home and makes nothing, not even the home.
         if dry_run:
             preview = va.preview_search(
                 searched,
@@ -157,6 +158,7 @@ def run(
     from va_search.search.summary import Unfinished
 
     name_home(home.files)
+    # An unfinished search is raised again only after its end is shown, as that of any other.
     problem = None
     with search_progress() as watch:
         try:

@@ -80,6 +80,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
         # A study that has models from elsewhere only was never searched and has no document.
         document = {"study": name, "space": {}, "seconds": 0.0}
     space, store = document["space"], _store(document.get("store_path"))
+    # Records are read once here; everything below is shown out of them.
     trials = list(study.bank.each_trial(name))
     failures = study.failures()
     progress = progress_of(home, name, trials, failures)
@@ -103,6 +104,7 @@ def _show_study(output: Output, home: Home, name: str, best: int) -> None:
         front = pareto(trials)
     if front:
         output.show(pareto_table(front))
+    # Histories and settings of thousands of trials would make the document unreadable.
     documents = [trial.to_json() for trial in trials]
     scores = [{key: each[key] for key in ("trial", "source", "best")} for each in documents]
     output.done(

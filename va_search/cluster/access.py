@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from va_search.cluster.document import Document, Finding, Place
 from va_search.cluster.mounts import AUTH_FILE, is_token, local_path
-from va_search.cluster.nodes import node_configs
+from va_search.cluster.nodes import node_types
 
 RAY_COMMAND = re.compile(r"(?:^|[\s;&|(])ray\s+(start|stop|status|job|exec|submit|up|down)\b")
 TOKEN_MODE = re.compile(r"""RAY_AUTH_MODE=["']?token\b""")
@@ -121,13 +120,13 @@ def ssh_key(document: Document) -> Iterator[Finding]:
         yield document.find("ssh-key", "error", keys, text)
     # Ray makes a key pair of its own only where the file names no key.
     if provider == "aws":
-        for name, keys, config in node_configs(document):
-            if not {"KeyName", "UserData"} & set(config):
+        for node_type in node_types(document):
+            if not {"KeyName", "UserData"} & node_type.keys:
                 text = (
-                    f"{name} has no KeyName: with ssh_private_key in auth Ray wants the key pair's "
+                    f"{node_type.name} has no KeyName: with ssh_private_key in auth Ray wants the key pair's "
                     "name for every node type"
                 )
-                yield document.find("ssh-key", "error", keys, text)
+                yield document.find("ssh-key", "error", node_type.place, text)
 
 
 def ports(document: Document) -> Iterator[Finding]:
@@ -148,11 +147,15 @@ def _rules(document: Document) -> Iterator[Finding]:
                 keys = (*rules, index, ranges, number, key)
                 span = document.at(*keys, kind=str)
                 if span in WORLD:
-                    yield _open_rule(document, keys, rule, span)
+                    bounds = (rule.get("FromPort", -1), rule.get("ToPort", -1))
+                    yield _open_rule(document, keys, bounds, span)
 
 
-def _open_rule(document: Document, keys: Place, rule: dict[str, Any], span: str) -> Finding:
-    low, high = rule.get("FromPort", -1), rule.get("ToPort", -1)
+def _open_rule(
+    document: Document, keys: Place, bounds: tuple[object, object], span: str
+) -> Finding:
+    """A finding on ports, from the first to the last, that are open to all addresses."""
+    low, high = bounds
     if (low, high) == (22, 22):
         text = f"SSH (22) is open to the whole world ({span}); {NARROW}"
         return document.find("world-ssh", "warning", keys, text)
@@ -173,16 +176,16 @@ def _open_rule(document: Document, keys: Place, rule: dict[str, Any], span: str)
 def _security_groups(document: Document) -> Iterator[Finding]:
     if document.at("provider", "type", kind=str) != "aws":
         return
-    for name, keys, config in node_configs(document):
+    for node_type in node_types(document):
         # A network interface names its own groups.
-        named = {"SecurityGroupIds", "NetworkInterfaces"} & set(config)
-        if document.has(*keys) and not named:
+        named = {"SecurityGroupIds", "NetworkInterfaces"} & node_type.keys
+        if document.has(*node_type.place) and not named:
             text = (
-                f"{name} names no SecurityGroupIds: Ray makes a security group with SSH (22) open "
+                f"{node_type.name} names no SecurityGroupIds: Ray makes a security group with SSH (22) open "
                 "to 0.0.0.0/0, whatever provider.security_group says; make one of your own "
                 "(docs/cluster.md) and name it here"
             )
-            yield document.find("ray-group", "warning", keys, text)
+            yield document.find("ray-group", "warning", node_type.place, text)
 
 
 def open_dashboard(document: Document, keys: Place, text: str) -> Iterator[Finding]:

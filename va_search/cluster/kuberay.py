@@ -6,7 +6,7 @@ later); unknown parts, such as the rest of a pod's template, are left to `kubect
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from va_search.cluster.access import WRITTEN_DOWN, open_mlflow
@@ -48,7 +48,7 @@ def _groups(document: Document, cluster: Place) -> list[Place]:
     return [(*cluster, "headGroupSpec"), *((*workers, index) for index in range(count))]
 
 
-def _containers(document: Document, cluster: Place) -> Iterator[tuple[Place, dict[str, Any]]]:
+def _containers(document: Document, cluster: Place) -> Iterator[tuple[Place, Mapping[str, Any]]]:
     for group in _groups(document, cluster):
         keys = (*group, "template", "spec", "containers")
         for index, container in enumerate(document.at(*keys, kind=list)):
@@ -56,7 +56,7 @@ def _containers(document: Document, cluster: Place) -> Iterator[tuple[Place, dic
                 yield (*keys, index), container
 
 
-def _environment(document: Document, container: Place) -> dict[str, Any]:
+def _environment(document: Document, container: Place) -> Mapping[str, object]:
     """Values of a container's environment variables by name, None where a value comes from
     elsewhere (a Secret)."""
     variables = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from va_search.cluster.document import Document, Finding
-from va_search.cluster.nodes import has_workers, node_configs, worker_types
+from va_search.cluster.nodes import has_workers, worker_types
 
 AUTH_FILE = ".ray/auth_token"
 """End of the path of Ray's token."""
@@ -99,11 +99,10 @@ def _bucket_roles(document: Document) -> Iterator[Finding]:
     # Keys in the environment do without a role.
     if document.at("provider", "type", kind=str) != "aws" or document.settings("AWS_ACCESS_KEY_ID"):
         return
-    workers = worker_types(document)
-    for name, keys, config in node_configs(document):
-        if name in workers and "IamInstanceProfile" not in config:
+    for worker in worker_types(document):
+        if "IamInstanceProfile" not in worker.keys:
             text = (
-                f"{name} has no IamInstanceProfile (Ray gives one to the head only): its trials "
+                f"{worker.name} has no IamInstanceProfile (Ray gives one to the head only): its trials "
                 "can't reach the bucket"
             )
-            yield document.find("no-bucket-role", "error", keys, text)
+            yield document.find("no-bucket-role", "error", worker.place, text)

@@ -3,7 +3,8 @@ that they have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from va_search.cluster.document import Document, Finding, Level, Place
@@ -33,20 +34,56 @@ def nodes(document: Document) -> Iterator[Finding]:
     yield from _cloud(document)
 
 
-def node_configs(document: Document) -> Iterator[tuple[str, Place, dict[str, Any]]]:
-    """Name of each node type, the keys that lead to its node_config in the file, and that."""
-    for name in document.at(TYPES):
-        keys = (TYPES, name, "node_config")
-        yield name, keys, document.at(*keys)
+@dataclass(frozen=True)
+class NodeType:
+    """A node type of a launcher's file. `place`: the keys that lead to its node_config, `keys`: those
+    in it. `least`, `most`: its min_workers and max_workers, None where there is no whole number.
+
+    Where it is not clear which type is the head's, none is a worker's."""
+
+    name: str
+    place: Place
+    keys: frozenset[str]
+    is_head: bool
+    is_worker: bool
+    is_spot: bool
+    has_image: bool
+    least: int | None
+    most: int | None
 
 
-def worker_types(document: Document) -> dict[str, dict[str, Any]]:
-    """The node types that are not the head's; none when it is not clear which is the head's."""
+def node_types(document: Document) -> list[NodeType]:
+    """Return the node types in the file's order."""
     head = document.at("head_node_type", kind=str)
     types = document.at(TYPES)
-    if head not in types:
-        return {}
-    return {name: node for name, node in types.items() if name != head and isinstance(node, dict)}
+    # A head that is misspelt is a finding of its own; no type is taken for a worker then.
+    read = []
+    for name, node in types.items():
+        place = (TYPES, name, "node_config")
+        config, bounds = document.at(*place), document.at(TYPES, name)
+        read.append(
+            NodeType(
+                name=name,
+                place=place,
+                keys=frozenset(config),
+                is_head=name == head,
+                is_worker=head in types and name != head and isinstance(node, dict),
+                is_spot=_is_spot(config),
+                has_image=bool(config.get("ImageId")),
+                least=_whole(bounds.get("min_workers")),
+                most=_whole(bounds.get("max_workers")),
+            )
+        )
+    return read
+
+
+def worker_types(document: Document) -> list[NodeType]:
+    """Return the node types whose machines run trials."""
+    return [node_type for node_type in node_types(document) if node_type.is_worker]
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def has_workers(document: Document) -> bool:
@@ -89,8 +126,8 @@ def _head(document: Document) -> Iterator[Finding]:
         yield document.find("head-cpus", "warning", keys, text)
 
 
-def is_spot(config: dict[str, Any]) -> bool:
-    """True where a node_config asks for spot machines, in the words of AWS or of Google."""
+def _is_spot(config: Mapping[str, Any]) -> bool:
+    """Return True where a node_config asks for spot machines, in the words of AWS or of Google."""
     market = config.get("InstanceMarketOptions")
     if isinstance(market, dict) and market.get("MarketType") == "spot":
         return True
@@ -106,29 +143,28 @@ def is_spot(config: dict[str, Any]) -> bool:
 def _costs(document: Document) -> Iterator[Finding]:
     if document.at("provider", "type", kind=str) not in CLOUDS:
         return
-    head = document.at("head_node_type", kind=str)
-    workers = worker_types(document)
-    for name, keys, config in node_configs(document):
-        if name == head and is_spot(config):
+    for node_type in node_types(document):
+        if node_type.is_head and node_type.is_spot:
             text = (
                 "the head is a spot machine: when it is taken back, the search ends and all workers "
                 "with it"
             )
-            yield document.find("head-spot", "warning", keys, text)
-        if name in workers and not is_spot(config):
+            yield document.find("head-spot", "warning", node_type.place, text)
+        if node_type.is_worker and not node_type.is_spot:
             text = (
-                f"{name} is not spot, which costs far less; lost trials go on from their "
+                f"{node_type.name} is not spot, which costs far less; lost trials go on from their "
                 "checkpoints anyway"
             )
-            yield document.find("not-spot", "warning", keys, text)
-    for name, node in workers.items():
-        least = node.get("min_workers", 0)
-        if isinstance(least, int) and least > 0:
+            yield document.find("not-spot", "warning", node_type.place, text)
+    for node_type in worker_types(document):
+        least = node_type.least or 0
+        if least > 0:
             text = (
-                f"{least} of {name} run from `ray up` to `ray down`, with or without trials; write "
+                f"{least} of {node_type.name} run from `ray up` to `ray down`, with or without trials; write "
                 "min_workers: 0"
             )
-            yield document.find("always-on", "warning", (TYPES, name, "min_workers"), text)
+            place: Place = (TYPES, node_type.name, "min_workers")
+            yield document.find("always-on", "warning", place, text)
     minutes = document.data.get("idle_timeout_minutes")
     if isinstance(minutes, int | float) and minutes > 30:
         text = (
@@ -141,14 +177,14 @@ def _costs(document: Document) -> Iterator[Finding]:
 def _counts(document: Document) -> Iterator[Finding]:
     most = document.data.get("max_workers")
     total_least = 0
-    for name, node in document.at(TYPES).items():
-        if not isinstance(node, dict):
-            continue
-        least, node_most = _whole(node.get("min_workers"), 0), node.get("max_workers")
+    for node_type in node_types(document):
+        least = node_type.least or 0
         total_least += least
-        if isinstance(node_most, int) and least > node_most:
-            text = f"min_workers {least} is more than max_workers {node_most}, in {name}"
-            yield document.find("worker-counts", "error", (TYPES, name, "min_workers"), text)
+        if node_type.most is not None and least > node_type.most:
+            counts = f"min_workers {least} is more than max_workers {node_type.most}"
+            place: Place = (TYPES, node_type.name, "min_workers")
+            text = f"{counts}, in {node_type.name}"
+            yield document.find("worker-counts", "error", place, text)
     if not isinstance(most, int):
         return
     if total_least > most:
@@ -158,16 +194,14 @@ def _counts(document: Document) -> Iterator[Finding]:
         )
         yield document.find("worker-counts", "error", ("max_workers",), text)
     # A type without a bound of its own may take all.
-    bounds = [_whole(node.get("max_workers"), most) for node in worker_types(document).values()]
+    bounds = []
+    for worker in worker_types(document):
+        bounds.append(most if worker.most is None else worker.most)
     if bounds and sum(bounds) < most:
         text = (
             f"max_workers {most} is never reached: those of the node types add up to {sum(bounds)}"
         )
         yield document.find("worker-counts", "warning", ("max_workers",), text)
-
-
-def _whole(value: Any, default: int) -> int:
-    return value if isinstance(value, int) else default
 
 
 def _addresses(document: Document) -> Iterator[Finding]:
@@ -195,18 +229,17 @@ def _addresses(document: Document) -> Iterator[Finding]:
 
 def _cloud(document: Document) -> Iterator[Finding]:
     provider = document.at("provider", "type", kind=str)
-    head = document.at("head_node_type", kind=str)
-    for name, keys, config in node_configs(document):
-        if name == head and provider in ROLES:
+    for node_type in node_types(document):
+        if node_type.is_head and provider in ROLES:
             role, rights = ROLES[provider]
-            if config and role not in config:
+            if node_type.keys and role not in node_type.keys:
                 text = (
                     f"the head has no {role}: {rights}; docs/cluster.md has one that may do little"
                 )
-                yield document.find("wide-role", "warning", keys, text)
-        if provider == "aws" and not config.get("ImageId"):
+                yield document.find("wide-role", "warning", node_type.place, text)
+        if provider == "aws" and not node_type.has_image:
             text = (
-                f"{name} has no ImageId: Ray's default is an image of Ubuntu 18.04, with Python 3.8 "
+                f"{node_type.name} has no ImageId: Ray's default is an image of Ubuntu 18.04, with Python 3.8 "
                 "and an old driver"
             )
-            yield document.find("default-image", "warning", keys, text)
+            yield document.find("default-image", "warning", node_type.place, text)

@@ -93,6 +93,7 @@ def summary_paragraphs(gathered: Gathered, chosen: ChosenEnsemble) -> list[str]:
 def _ensemble_paragraphs(home: Home, ensemble: Ensemble) -> list[str]:
     paragraphs = [f"Ensemble {ensemble.name}. {verdict_of(ensemble).text}"]
     scores = ensemble.scores.get("out_of_fold")
+    # In-sample scores promise too much, so without out-of-fold ones nothing is expected of it.
     if scores:
         intervals = (ensemble.intervals or {}).get("ensemble") or {}
         expected = []

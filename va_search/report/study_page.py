@@ -53,6 +53,7 @@ def study_page(
     bank = Bank(home.bank)
     sample = StudyState(study, tuple(_read(bank, ranked[::step])), (), None, None, ())
     gathered = Gathered(home, (sample,), store, None, ())
+    # The best are read whole besides the sample, which may have left them out.
     best = best_trials_table(list(_read(bank, ranked[:BEST])), measure, SETTINGS)
     progress = [history_figure(trained)]
     if objective == "both" and len(targets) > 1:

@@ -64,8 +64,8 @@ class RecordingCurves:
     @property
     def mean_ccc(self) -> float:
         """Mean over the targets; NaN where one of them has none."""
-        columns = self.annotation.shape[1]
-        return float(np.mean([self.ccc(column) for column in range(columns)]))
+        cccs = [self.ccc(column) for column in range(self.annotation.shape[1])]
+        return sum(cccs) / len(cccs)
 
 
 @dataclass(frozen=True)

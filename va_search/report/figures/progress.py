@@ -36,6 +36,7 @@ def history_figure(trials: Sequence[Trial]) -> Figure:
     scored = _with_score(trials)
     if not scored:
         return Figure(title, missing=NOTHING_YET)
+    # The bank lists trials by id; how a search went is seen by the time they ended.
     scored.sort(key=lambda trial: times(trial)[1])
     with panel("history", x="complete trials", y="validation CCC", width=6.4, height=3.4) as drawn:
         # Of a long study every so many-th trial is a dot, but the lines are over all of them.
