@@ -16,8 +16,7 @@ from va_search.errors import InputError
 from va_search.models import sources
 from va_search.models.estimator import Separate
 from va_search.models.menu import HEADS
-from va_search.search.task import best_of
-from va_search.search.trial import best_of, trained_trial
+from va_search.search.task import Task, best_of, trained_trial
 from va_search.training.fit import Fit
 from va_search.training.fused import Fused, fits_of
 from va_search.training.loss import ccc_loss
@@ -87,7 +86,7 @@ def test_best_epochs_and_predictions_are_each_targets_own(store: Store, tmp_path
         scores = [epoch.cccs[name] or 0.0 for name in store.target_names]
         assert epoch.score == pytest.approx(np.mean(scores))
     assert best_of(fit)["score"].ccc == pytest.approx(np.mean([b.ccc for b in fit.best.values()]))
-    task = {"study": "s", "trial": "t", "data_hash": "d", "store_name": "n", "store": "p"}
+    task = Task("t", {}, "s", "home", "p", "n", "d", targets=store.target_names)
     trial = trained_trial(fit, task, stopped=False, seconds=1.0)
     assert Trial.from_json(trial.to_json()).target_names == store.target_names
     fit.save_weights(tmp_path)
