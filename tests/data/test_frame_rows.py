@@ -21,7 +21,7 @@ from va_search.data.frame_rows import place_rows
 from va_search.data.readers import read_numbers
 from va_search.data.row_checks import runs_evenly
 from va_search.data.store import Recording, Store
-from va_search.ensemble.outside import _read_recording
+from va_search.ensemble.outside_files import read_recording
 from va_search.errors import InputError
 from va_search.metrics import DIMENSIONS
 from va_search.submission.scoring import _values_of, read_labels
@@ -247,13 +247,12 @@ def test_predictions_are_on_their_frames_or_refused(
     @given(members(*times_in_seconds(kind)))
     def holds(member: Member) -> None:
         def read() -> np.ndarray:
-            values, filled, _ = _read_recording(
-                member.write(tmp_path / "x1.csv"), recording, store, 1
-            )
-            assert filled == FRAMES - len(set(member.frames))
+            file = member.write(tmp_path / "x1.csv")
+            part = read_recording(file, recording, store, DIMENSIONS, first=1)
+            assert part.filled == FRAMES - len(set(member.frames))
             blank = np.setdiff1d(np.arange(FRAMES), member.frames)
-            values[blank] = np.nan
-            return values
+            part.values[blank] = np.nan
+            return part.values
 
         check(member, read)
 
@@ -316,11 +315,13 @@ def test_a_column_of_another_name_that_runs_against_the_rows_is_refused_by_name(
             InputError,
             match=f"column '{name}' is not used, but by its numbers the rows are in another order",
         ):
-            _read_recording(backward.write(tmp_path / "x1.csv"), recording, store, 1)
+            file = backward.write(tmp_path / "x1.csv")
+            read_recording(file, recording, store, DIMENSIONS, first=1)
         forward = Member(list(range(FRAMES)), {name: [str(f) for f in range(FRAMES)]})
-        values, _, placed = _read_recording(forward.write(tmp_path / "x1.csv"), recording, store, 1)
-        np.testing.assert_allclose(values, [value_of(f) for f in range(FRAMES)])
-        assert placed.unused == (name,)
+        file = forward.write(tmp_path / "x1.csv")
+        part = read_recording(file, recording, store, DIMENSIONS, first=1)
+        np.testing.assert_allclose(part.values, [value_of(f) for f in range(FRAMES)])
+        assert part.unused == (name,)
 
 
 def test_what_runs_evenly() -> None:

@@ -264,17 +264,14 @@ def read_files(model: ModelFiles, store: Store, check: CheckValues) -> ModelPred
     remarks: list[str] = []
     for file, recording in model.files.items():
         try:
-            rows, columns = _read_rows(file, model.targets)
-            check(file, rows, model.targets)
-            placed = _place(file, columns, recording, store, targets=model.targets, first=first)
-            part = _filled(file, rows, placed, _labelled(recording, store, model.targets))
+            part = read_recording(file, recording, store, model.targets, first=first, check=check)
         except InputError as error:
             model.problems += error.problems
             continue
         values[recording.split].append(part.values)
         filled += part.filled
-        unused |= dict.fromkeys(placed.unused)
-        remarks += [*placed.remarks, *part.remarks]
+        unused |= dict.fromkeys(part.unused)
+        remarks += part.remarks
     model.refuse()
     joined = {}
     for split, parts in values.items():
@@ -288,6 +285,23 @@ def read_files(model: ModelFiles, store: Store, check: CheckValues) -> ModelPred
     if model.split_file is not None:
         remarks = [model.split_file.told(remark) for remark in remarks]
     return ModelPredictions(joined, filled, (*first_remarks, *first_few(remarks, NAMES)))
+
+
+def read_recording(
+    file: Path,
+    recording: Recording,
+    store: Store,
+    targets: Sequence[str],
+    *,
+    first: int,
+    check: CheckValues = lambda file, rows, targets: None,
+) -> RecordingPredictions:
+    """Return the predictions in the file of one recording; `first` is the number of its first
+    frame in files."""
+    rows, columns = _read_rows(file, targets)
+    check(file, rows, targets)
+    placed = _place(file, columns, recording, store, targets=targets, first=first)
+    return _filled(file, rows, placed, _labelled(recording, store, targets))
 
 
 def _read_rows(file: Path, targets: Sequence[str]) -> tuple[Floats, Sequence[str]]:
@@ -376,15 +390,17 @@ def _by_another_clock(
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One recording: `values` (frames, targets), how many were filled, and remarks."""
+class RecordingPredictions:
+    """One recording: `values` (frames, targets), how many frames were filled, columns that nobody
+    used, and remarks."""
 
     values: Floats
     filled: int
+    unused: tuple[str, ...]
     remarks: tuple[str, ...]
 
 
-def _filled(file: Path, rows: Floats, placed: _Placed, labelled: Flags) -> _Part:
+def _filled(file: Path, rows: Floats, placed: _Placed, labelled: Flags) -> RecordingPredictions:
     """The rows' values on all frames; InputError where labelled frames lie too far from any row."""
     frames = len(labelled)
     counts = np.bincount(placed.frames, minlength=frames)
@@ -406,7 +422,7 @@ def _filled(file: Path, rows: Floats, placed: _Placed, labelled: Flags) -> _Part
             f"{file}: {lacking} of {int(labelled.sum())} labelled frames {verb} no row, expected all "
             "of them"
         )
-    remarks = []
+    remarks = list(placed.remarks)
     filled_labelled = int((labelled & (counts == 0)).sum())
     if filled_labelled:
         remarks.append(
@@ -414,7 +430,8 @@ def _filled(file: Path, rows: Floats, placed: _Placed, labelled: Flags) -> _Part
             "between them take the nearest row's value"
         )
     means = sums[source] / counts[source][:, None]
-    return _Part(means, frames - len(with_row), tuple(remarks))
+    filled = frames - len(with_row)
+    return RecordingPredictions(means, filled, placed.unused, tuple(remarks))
 
 
 def _frames_by_count(
