@@ -37,9 +37,10 @@ class Folds:
         """Return these folds with some of the recordings (indexes): those with labels of one target.
 
         Parts without any go; no part is left where fewer than two have some."""
-        if all(set(recordings).issuperset(group) for group in self.groups):
+        labelled = set(recordings)
+        parts, groups = _within(self.parts, labelled), _within(self.groups, labelled)
+        if groups == self.groups:
             return self
-        parts, groups = _within(self.parts, recordings), _within(self.groups, recordings)
         if len(parts) < 2:
             return replace(self, parts=(), reason=self.reason or ONE_PART, groups=groups)
         return replace(self, parts=parts, groups=groups)
@@ -49,12 +50,14 @@ ONE_PART = "its labelled recordings are all in one fold: nothing is left to sele
 """Why a target has no parts where others have some."""
 
 
-def _within(
-    sets: Sequence[Sequence[int]], recordings: Sequence[int]
-) -> tuple[tuple[int, ...], ...]:
-    """Each set's indexes that are among `recordings`, without empty sets."""
-    inside = [tuple(index for index in indexes if index in recordings) for indexes in sets]
-    return tuple(indexes for indexes in inside if indexes)
+def _within(sets: Sequence[Sequence[int]], indexes: set[int]) -> tuple[tuple[int, ...], ...]:
+    """The part of each set that is among the indexes, without empty ones."""
+    inside = []
+    for members in sets:
+        common = tuple(index for index in members if index in indexes)
+        if common:
+            inside.append(common)
+    return tuple(inside)
 
 
 def make_folds(
